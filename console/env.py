@@ -1,0 +1,75 @@
+"""Typed readers of the environment, each failing loudly with the variable's name.
+
+A wrong setting stops the start with one sentence; it never becomes a default in silence.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str) -> str:
+    """The variable's text, stripped; `default` where it is unset or empty."""
+    return os.environ.get(name, "").strip() or default
+
+
+def flag(name: str, default: bool) -> bool:
+    """`true`, `yes`, `on`, `1` or their opposites."""
+    raw = text(name, "").lower()
+    if not raw:
+        return default
+    if raw in {"1", "true", "yes", "on"}:
+        return True
+    if raw in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} must be true or false, not {raw!r}.")
+
+
+def number(name: str, default: int, *, least: int, most: int) -> int:
+    """A whole number from `least` to `most`, both allowed."""
+    raw = text(name, str(default))
+    if not re.fullmatch(r"-?[0-9]{1,18}", raw) or not least <= int(raw) <= most:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}, not {raw!r}.")
+    return int(raw)
+
+
+def words(name: str, default: str) -> list[str]:
+    """Words separated by commas."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def path(name: str, default: Path) -> Path:
+    """An absolute path; `~` is the home folder."""
+    found = Path(text(name, str(default))).expanduser()
+    if not found.is_absolute():
+        raise ImproperlyConfigured(f"{name} must be an absolute path, not {str(found)!r}.")
+    return found
+
+
+def url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
+    """A URL with one of `schemes`. The message never repeats the URL: it may hold a password."""
+    found = text(name, default)
+    if urlsplit(found).scheme not in schemes:
+        raise ImproperlyConfigured(f"{name} must be a URL that begins with {' or '.join(schemes)}://.")
+    return found
+
+
+def database(name: str, default: str) -> dict[str, object]:
+    """Django's settings of the database at a URL: `sqlite:///absolute/path` or `postgresql://user:password@host/name`."""
+    parts = urlsplit(url(name, default, schemes=("sqlite", "postgresql")))
+    if parts.scheme == "sqlite":
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": unquote(parts.path)}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "OPTIONS": dict(parse_qsl(parts.query)),
+    }

@@ -1,0 +1,209 @@
+"""The only writer of keys and sealed values: root key, key versions, data keys.
+
+The root key is never in the database. It wraps key versions; a key version wraps a fresh data key
+for every value; the data key seals the value. Only the root key stays in memory; a key version is
+read with its state each time, so that disabling one reaches every process.
+
+Where the root key is missing or is not the one that wrapped the key versions, the keyring is
+*sealed*: nothing opens, nothing is sealed, and no key is ever made over existing ones.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import Protocol
+
+from django.conf import settings
+from django.db import transaction
+
+from secrets_app import envelope, regions
+from secrets_app.models import Key, KeyVersion, SealedValue
+
+DEFAULT_ALIAS = "keyturn/default"
+FILE_MAGIC = "keyturn-root-key-1:"
+RECHECK_SECONDS = 5.0
+
+
+class Sealed(Exception):
+    """The root key is missing or is not the one that this database was sealed under."""
+
+
+class KeyUnusable(Exception):
+    """This value's key is disabled or destroyed; an administrator can enable a disabled one."""
+
+
+class RootKey(Protocol):
+    """Where the root key comes from."""
+
+    def read(self) -> bytes:
+        """Return its 32 bytes. Raises `Sealed` where there is none."""
+        ...
+
+
+class FileRootKey:
+    """The root key in a file that only its owner may read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> bytes:
+        try:
+            text = self.path.read_text(encoding="ascii").strip()
+            key = bytes.fromhex(text.removeprefix(FILE_MAGIC))
+        except (OSError, ValueError):
+            raise Sealed(f"The root key file {self.path} is missing or cannot be read.") from None
+        if not text.startswith(FILE_MAGIC) or len(key) != envelope.KEY_BYTES:
+            raise Sealed(f"{self.path} is not a root key file.")
+        return key
+
+    def create(self) -> None:
+        """Write a new root key; never over an existing file (FileExistsError)."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(FILE_MAGIC + envelope.new_key().hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class _Memory:
+    """What this process remembers: the root key once it has been proven, and when to ask again."""
+
+    root: bytes | None = None
+    sealed_until: float = 0.0
+
+
+def ensure_root_key() -> bool:
+    """Make the root key and the first key, once, for an empty database; True if a file was made.
+
+    Raises `Sealed` where key versions exist and the file is missing or is another one's.
+    """
+    provider = FileRootKey(settings.ROOT_KEY_FILE)
+    made = False
+    if not provider.path.exists() and not KeyVersion.objects.exists():
+        provider.create()
+        made = True
+    forget()
+    with transaction.atomic():
+        key, _ = Key.objects.get_or_create(account=regions.account(), alias=DEFAULT_ALIAS)
+        if not key.versions.exists():
+            _add_version(key, provider.read())
+    _root_key()
+    return made
+
+
+def is_sealed() -> bool:
+    """True while no value can be opened. Cheap: a sealed keyring looks again every five seconds."""
+    if _Memory.root is not None:
+        return False
+    if time.monotonic() < _Memory.sealed_until:
+        return True
+    try:
+        _root_key()
+    except Sealed:
+        _Memory.sealed_until = time.monotonic() + RECHECK_SECONDS
+        return True
+    return False
+
+
+def forget() -> None:
+    """Drop the root key from memory; the next use reads and proves it again."""
+    _Memory.root, _Memory.sealed_until = None, 0.0
+
+
+def default_key() -> Key:
+    """Return the key that new values are sealed under unless another is chosen."""
+    return Key.objects.get(alias=DEFAULT_ALIAS)
+
+
+def seal(
+    plaintext: bytes, *, owner_id: uuid.UUID, subject_id: uuid.UUID, field: str, key: Key | None = None
+) -> SealedValue:
+    """Seal `plaintext` for the row `subject_id` (a version, a credential) of `owner_id`, and store it.
+
+    Raises `Sealed` or `KeyUnusable`.
+    """
+    key = key or default_key()
+    version = key.versions.filter(state=KeyVersion.State.PRIMARY).first()
+    if version is None:
+        raise KeyUnusable(f"The key {key.alias} has no primary version.")
+    wrapping, data_key = _material(version), envelope.new_key()
+    bound = _bound(key.account_id, owner_id, subject_id, field)
+    return SealedValue.objects.create(
+        account_id=key.account_id,
+        owner_id=owner_id,
+        field=field,
+        key_version=version,
+        wrapped_key=envelope.seal(
+            wrapping, data_key, bound + envelope.name(version.pk), key_name=version.pk.bytes
+        ),
+        ciphertext=envelope.seal(data_key, plaintext, bound),
+    )
+
+
+def open_(sealed: SealedValue, *, owner_id: uuid.UUID, subject_id: uuid.UUID, field: str) -> bytes:
+    """Return the plaintext of `sealed`, which the caller expects to belong to these ids.
+
+    The names come from the caller, not from the row: a row that was moved does not open. Raises
+    `envelope.Tampered`, `Sealed` or `KeyUnusable`.
+    """
+    version = sealed.key_version
+    if version.state not in {KeyVersion.State.PRIMARY, KeyVersion.State.ENABLED}:
+        raise KeyUnusable(f"The key version {version.pk} is {version.get_state_display().lower()}.")
+    bound = _bound(sealed.account_id, owner_id, subject_id, field)
+    data_key = envelope.open_(
+        _material(version), bytes(sealed.wrapped_key), bound + envelope.name(version.pk)
+    )
+    return envelope.open_(data_key, bytes(sealed.ciphertext), bound)
+
+
+def destroy(sealed: SealedValue) -> None:
+    """Delete a value and the data key that opens it. Whatever points at it lets go first."""
+    sealed.delete()
+
+
+def _bound(account_id: uuid.UUID, owner_id: uuid.UUID, subject_id: uuid.UUID, field: str) -> bytes:
+    return envelope.name("value", account_id, owner_id, subject_id, field)
+
+
+def _add_version(key: Key, root: bytes) -> KeyVersion:
+    made = uuid.uuid4()
+    wrapped = envelope.seal(
+        root,
+        envelope.new_key(),
+        envelope.name("key version", key.account_id, key.pk, made),
+        key_name=envelope.key_id(root),
+    )
+    return KeyVersion.objects.create(id=made, key=key, state=KeyVersion.State.PRIMARY, wrapped=wrapped)
+
+
+def _material(version: KeyVersion) -> bytes:
+    return _unwrap(version, _root_key())
+
+
+def _unwrap(version: KeyVersion, root: bytes) -> bytes:
+    bound = envelope.name("key version", version.key.account_id, version.key_id, version.pk)
+    return envelope.open_(root, bytes(version.wrapped), bound)
+
+
+def _root_key() -> bytes:
+    """Return the root key, proven against a key version of this database the first time."""
+    if _Memory.root is None:
+        root = FileRootKey(settings.ROOT_KEY_FILE).read()
+        version = KeyVersion.objects.exclude(state=KeyVersion.State.DESTROYED).select_related("key").first()
+        if version is None:
+            raise Sealed("This database has no key yet: run the set-up first.")
+        try:
+            _unwrap(version, root)
+        except envelope.Tampered:
+            raise Sealed("The root key is not the one that this database was sealed under.") from None
+        _Memory.root = root
+    return _Memory.root

@@ -1,0 +1,356 @@
+"""What is kept: people, regions, secrets, their versions and labels, sealed values, keys, events.
+
+Every table has one writer, named in its docstring. A row here never holds a plaintext.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, PermissionsMixin, UserManager
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Lower, Now
+
+#: KMS CreateSecret (help.aliyun.com): 1 to 192 of these for an ECS secret; the column holds the
+#: largest wire's 512.
+NAME_PATTERN = r"^[A-Za-z0-9/_+=.@-]+\Z"
+NAME_LENGTH = 192
+ECS_PREFIX = "acs/ecs/"
+VALUE_LIMIT_BYTES = 30_720
+TAG_LIMIT = 20
+RECOVERY_WINDOW_DAYS = (7, 30)
+
+
+class Identified(models.Model):
+    """A row whose name in ciphertexts, URLs and messages is a UUID that never changes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        abstract = True
+
+
+class Account(Identified):
+    """The installation: one row. Its id names this console on every host. Writer: `regions`."""
+
+    number = models.CharField(max_length=16, unique=True)  # the account part of every ARN
+
+
+class Region(Identified):
+    """A namespace of secrets and instances. Writer: `regions`."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="regions")
+    code = models.SlugField(max_length=40)  # never changes: it is part of every ARN
+    name = models.CharField(max_length=80)
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["code"]
+        constraints = [models.UniqueConstraint(fields=["account", "code"], name="one_region_per_code")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class User(AbstractBaseUser, PermissionsMixin, Identified):
+    """A person who signs in. Writer: `users`."""
+
+    username = models.CharField(
+        max_length=64, validators=[RegexValidator(r"^[A-Za-z0-9._@-]+\Z", "Use letters, digits and . _ @ -")]
+    )
+    display_name = models.CharField(max_length=80, blank=True)
+    email = models.EmailField(blank=True)
+    time_zone = models.CharField(max_length=64, default="UTC")
+    is_active = models.BooleanField(default=True)
+    must_change_password = models.BooleanField(default=False)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "username"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"), name="one_user_per_name", violation_error_message="This name is taken."
+            ),
+            # Django lets a superuser past every permission; nobody is one.
+            models.CheckConstraint(condition=models.Q(is_superuser=False), name="nobody_is_superuser"),
+        ]
+
+    def __str__(self) -> str:
+        return self.username
+
+
+class Principal(Identified):
+    """Who acts: a person, a machine, or Keyturn itself on a schedule. Writer: `users`."""
+
+    class Kind(models.TextChoices):
+        USER = "user", "User"
+        MACHINE = "machine", "Machine"
+        SYSTEM = "system", "Keyturn"  # the schedule and the sweeper
+
+    kind = models.CharField(max_length=8, choices=Kind)
+    name = models.CharField(max_length=80)  # as it stands in history, after the user is gone too
+    user = models.OneToOneField(
+        User, null=True, blank=True, on_delete=models.PROTECT, related_name="principal"
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind"], condition=models.Q(kind="system"), name="one_system_principal"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Key(Identified):
+    """A key that seals values; its versions hold the material. Writer: `keyring`."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys")
+    alias = models.CharField(max_length=80)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "alias"], name="one_key_per_alias")]
+
+    def __str__(self) -> str:
+        return self.alias
+
+
+class KeyVersion(Identified):
+    """Key material, wrapped by the root key. Writer: `keyring`."""
+
+    class State(models.TextChoices):
+        PRIMARY = "primary", "Primary"  # seals and opens; exactly one per key
+        ENABLED = "enabled", "Enabled"  # opens only
+        DISABLED = "disabled", "Disabled"  # nothing: the kill switch
+        SCHEDULED = "scheduled", "Scheduled for destruction"
+        DESTROYED = "destroyed", "Destroyed"
+
+    key = models.ForeignKey(Key, on_delete=models.PROTECT, related_name="versions")
+    state = models.CharField(max_length=12, choices=State)
+    wrapped = models.BinaryField(max_length=256)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["key"], condition=models.Q(state="primary"), name="one_primary_version_per_key"
+            ),
+        ]
+
+
+class SealedValue(Identified):
+    """A ciphertext and the wrapped data key that opens it. Writer: `keyring`."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
+    owner_id = models.UUIDField(db_index=True)  # the secret or credential it is bound to
+    field = models.CharField(max_length=32)
+    key_version = models.ForeignKey(KeyVersion, on_delete=models.PROTECT, related_name="sealed_values")
+    wrapped_key = models.BinaryField(max_length=256)
+    ciphertext = models.BinaryField()
+
+
+class SecretQuerySet(models.QuerySet["Secret"]):
+    """Secrets, by what is true of them."""
+
+    def kept(self) -> SecretQuerySet:
+        """Those that are not purged: the ones a list shows."""
+        return self.filter(purged_at__isnull=True)
+
+    def enabled(self) -> SecretQuerySet:
+        """Those that rotate and reveal."""
+        return self.kept().filter(deletion_planned_at__isnull=True)
+
+
+class Secret(Identified):
+    """A credential by name, with its versions. Writer: `lifecycle`."""
+
+    class Type(models.TextChoices):
+        ECS = "ecs", "Managed ECS secret"
+
+    class Kind(models.TextChoices):
+        PASSWORD = "password", "Password"
+        KEY_PAIR = "key_pair", "Key pair"
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="secrets")
+    region = models.ForeignKey(Region, on_delete=models.PROTECT, related_name="secrets")
+    name = models.CharField(max_length=512)
+    type = models.CharField(max_length=16, choices=Type, default=Type.ECS)
+    kind = models.CharField(max_length=16, choices=Kind)
+    key = models.ForeignKey(Key, on_delete=models.PROTECT, related_name="secrets")
+    description = models.TextField(blank=True, max_length=4096)
+    password_policy = models.JSONField(default=dict, blank=True)  # passwords.Policy.as_json()
+    key_algorithm = models.CharField(max_length=16, blank=True)
+    created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    revision = models.PositiveIntegerField(default=1)  # an edit says which one it was made on
+    last_read_at = models.DateTimeField(null=True, blank=True)
+    last_read_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    deletion_planned_at = models.DateTimeField(null=True, blank=True)
+    deletion_due_at = models.DateTimeField(null=True, blank=True)
+    deletion_planned_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    deletion_reason = models.CharField(max_length=500, blank=True)
+    purged_at = models.DateTimeField(null=True, blank=True)  # a tombstone: values gone, history kept
+    purged_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    objects = SecretQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["region", "name"],
+                condition=models.Q(purged_at__isnull=True),
+                name="one_secret_per_name",
+                violation_error_message="This name is in use in this region. Choose another one.",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["region", "created_at"]),
+            models.Index(
+                fields=["deletion_due_at"], condition=models.Q(purged_at__isnull=True), name="secret_due"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def arn(self) -> str:
+        return f"acs:kms:{self.region.code}:{self.account.number}:secret/{self.name}"
+
+    @property
+    def is_pending_deletion(self) -> bool:
+        return self.deletion_planned_at is not None and self.purged_at is None
+
+    @property
+    def is_enabled(self) -> bool:
+        return self.deletion_planned_at is None and self.purged_at is None
+
+    @property
+    def status(self) -> str:
+        """`enabled`, `pending_deletion` or `deleted`."""
+        if self.purged_at:
+            return "deleted"
+        return "pending_deletion" if self.is_pending_deletion else "enabled"
+
+    def labelled(self, role: str) -> SecretVersion | None:
+        """The version with this role's label, or None."""
+        label = self.labels.select_related("version").filter(role=role).first()
+        return label.version if label else None
+
+
+class SecretVersion(Identified):
+    """One value of a secret, sealed. Writer: `versions`."""
+
+    class Origin(models.TextChoices):
+        INITIAL = "initial", "Entered at creation"
+        GENERATED = "generated", "Generated"
+        CUSTOM = "custom", "Entered by hand"
+
+    secret = models.ForeignKey(Secret, on_delete=models.PROTECT, related_name="versions")
+    version_id = models.CharField(max_length=64)  # the client's idempotency token, or ours
+    origin = models.CharField(max_length=12, choices=Origin)
+    created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    sealed = models.OneToOneField(SealedValue, null=True, on_delete=models.PROTECT, related_name="+")
+    public_key = models.TextField(blank=True)  # OpenSSH form; not secret
+    offered_at = models.DateTimeField(null=True, blank=True)  # a host may have heard this value since
+    verified_at = models.DateTimeField(null=True, blank=True)  # a host last accepted it
+    dead_at = models.DateTimeField(null=True, blank=True)  # proven never to have become valid
+    destroyed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["secret", "version_id"], name="one_version_per_id"),
+        ]
+
+    def __str__(self) -> str:
+        return self.version_id
+
+
+class Label(Identified):
+    """A name that points at one version of a secret. Writer: `versions`."""
+
+    class Role(models.TextChoices):
+        CURRENT = "current", "ACSCurrent"  # what the host accepts, as far as we have proof
+        PENDING = "pending", "ACSPending"  # stored, on its way to the host
+        PREVIOUS = "previous", "ACSPrevious"  # what the host accepted before
+        CUSTOM = "custom", "Custom"
+
+    secret = models.ForeignKey(Secret, on_delete=models.PROTECT, related_name="labels")
+    version = models.ForeignKey(SecretVersion, on_delete=models.PROTECT, related_name="labels")
+    role = models.CharField(max_length=8, choices=Role)
+    name = models.CharField(max_length=64, blank=True)  # of a custom one
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["secret", "role"], condition=~models.Q(role="custom"), name="one_version_per_role"
+            ),
+            models.UniqueConstraint(
+                fields=["secret", "name"],
+                condition=models.Q(role="custom"),
+                name="one_version_per_custom_label",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.get_role_display()
+
+
+class Tag(Identified):
+    """A key and a value on a secret. Writer: `lifecycle`."""
+
+    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="tags")
+    key = models.CharField(max_length=128)
+    value = models.CharField(max_length=256, blank=True)
+
+    class Meta:
+        ordering = ["key"]
+        constraints = [models.UniqueConstraint(fields=["secret", "key"], name="one_tag_per_key")]
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}" if self.value else self.key
+
+
+class AuditEvent(models.Model):
+    """What was done or refused, by whom, on what. Appended, never changed. Writer: `audit`."""
+
+    class Outcome(models.TextChoices):
+        SUCCEEDED = "succeeded", "Succeeded"
+        DENIED = "denied", "Denied"
+        FAILED = "failed", "Failed"
+
+    sequence = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(db_default=Now(), editable=False, db_index=True)
+    actor = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
+    actor_name = models.CharField(max_length=80)
+    action = models.CharField(max_length=64, db_index=True)  # kms:RotateSecret
+    resource = models.CharField(max_length=700, db_index=True)  # its ARN
+    resource_id = models.UUIDField(null=True, db_index=True)
+    version_id = models.CharField(max_length=64, blank=True)
+    outcome = models.CharField(max_length=12, choices=Outcome)
+    reason = models.CharField(max_length=500, blank=True)
+    details = models.JSONField(default=dict)  # ids, names and numbers; never a value
+    request_id = models.CharField(max_length=64, blank=True)
+    session = models.CharField(max_length=64, blank=True)  # a hash: enough to group by, not to sign in with
+    address = models.GenericIPAddressField(null=True)
+
+    class Meta:
+        ordering = ["-sequence"]
+
+    def __str__(self) -> str:
+        return f"{self.action} by {self.actor_name}: {self.outcome}"

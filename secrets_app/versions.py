@@ -1,0 +1,189 @@
+"""The only writer of versions and labels, and the one road to a plaintext.
+
+A version is stored, sealed, before any host hears of it; labels say what it is: pending, current,
+previous. `value()` is for the engine; `reveal()` is for a person, and returns only after its audit
+event is committed.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from secrets_app import audit, keyring, lifecycle, policies
+from secrets_app.models import VALUE_LIMIT_BYTES, Label, Principal, Secret, SecretVersion
+from secrets_app.plaintext import Plaintext
+
+FIELD = "value"
+
+
+class PendingExists(Exception):
+    """This secret has a pending value that a host may have heard; it must be settled first."""
+
+
+class NotPending(Exception):
+    """This version is not the pending one any more."""
+
+
+class NoValue(Exception):
+    """This version's value was destroyed."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a version holds, as the KMS API has it; everything that is needed to log in."""
+
+    username: str
+    password: Plaintext | None = None
+    public_key: str = ""
+    private_key: Plaintext | None = None
+
+    @property
+    def credential(self) -> Plaintext:
+        """The half that nobody else may see."""
+        found = self.password or self.private_key
+        if found is None:
+            raise NoValue
+        return found
+
+    def as_json(self) -> Plaintext:
+        """`{"UserName","Password"}` or `{"UserName","PublicKey","PrivateKey"}`, in that order."""
+        fields = {"UserName": self.username}
+        if self.password is not None:
+            fields["Password"] = self.password.reveal()
+        if self.private_key is not None:
+            fields |= {"PublicKey": self.public_key, "PrivateKey": self.private_key.reveal()}
+        return Plaintext(json.dumps(fields, ensure_ascii=False))
+
+
+def stage(
+    secret: Secret, value: Value, *, origin: str, actor: Principal, version_id: str = ""
+) -> SecretVersion:
+    """Store `value`, sealed, as the pending version of `secret`; no host has heard of it yet.
+
+    Call it inside the transaction that makes the run. A pending version that no host was offered is
+    replaced. Raises `PendingExists` where one was offered, `keyring.Sealed`, and ValueError for a
+    value over 30,720 bytes.
+    """
+    pending = secret.labelled(Label.Role.PENDING)
+    if pending is not None:
+        if pending.offered_at and not pending.dead_at:
+            raise PendingExists
+        drop_pending(pending)
+    return _store(secret, value, origin, actor, version_id, Label.Role.PENDING)
+
+
+def enter(secret: Secret, value: Value, *, actor: Principal) -> SecretVersion:
+    """Store the value that a person entered at creation as the current one; not verified yet."""
+    return _store(secret, value, SecretVersion.Origin.INITIAL, actor, "", Label.Role.CURRENT)
+
+
+def _store(
+    secret: Secret, value: Value, origin: str, actor: Principal, version_id: str, role: str
+) -> SecretVersion:
+    plaintext = value.as_json().encode()
+    if len(plaintext) > VALUE_LIMIT_BYTES:
+        raise ValueError(f"A secret value has at most {VALUE_LIMIT_BYTES:,} bytes.")
+    made = uuid.uuid4()
+    with transaction.atomic():
+        sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=made, field=FIELD, key=secret.key)
+        version = SecretVersion.objects.create(
+            id=made,
+            secret=secret,
+            version_id=version_id or str(made),
+            origin=origin,
+            created_by=actor,
+            sealed=sealed,
+            public_key=value.public_key,
+        )
+        Label.objects.create(secret=secret, version=version, role=role)
+    return version
+
+
+def value(version: SecretVersion) -> Value:
+    """Open `version`, for the engine. Raises `NoValue`, `keyring.Sealed`, `envelope.Tampered`."""
+    if version.sealed is None:
+        raise NoValue
+    raw = keyring.open_(version.sealed, owner_id=version.secret_id, subject_id=version.pk, field=FIELD)
+    fields = json.loads(raw)
+    return Value(
+        username=fields["UserName"],
+        password=Plaintext(fields["Password"]) if "Password" in fields else None,
+        public_key=fields.get("PublicKey", ""),
+        private_key=Plaintext(fields["PrivateKey"]) if "PrivateKey" in fields else None,
+    )
+
+
+def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Value:
+    """Show a value to a person: check the right, record it durably, and only then open it.
+
+    Raises `policies.NotAllowed`, and whatever `value` raises. Never call it inside a transaction: the
+    record would not be durable when the value leaves (RuntimeError).
+    """
+    secret = version.secret
+    policies.require(actor, policies.Action.GET_SECRET_VALUE, secret)
+    if not secret.is_enabled:
+        raise NoValue
+    with transaction.atomic(durable=True):
+        lifecycle.note_read(secret, actor)
+        audit.record(
+            policies.Action.GET_SECRET_VALUE,
+            secret,
+            actor=actor,
+            version_id=version.version_id,
+            reason=reason,
+        )
+    return value(version)
+
+
+def mark_offered(version: SecretVersion) -> None:
+    """Record, before the first byte leaves, that a host may hear this value from now on."""
+    SecretVersion.objects.filter(pk=version.pk, offered_at__isnull=True).update(offered_at=Now())
+    version.refresh_from_db(fields=["offered_at"])
+
+
+def mark_verified(version: SecretVersion) -> None:
+    """Record that a host accepted this value just now."""
+    SecretVersion.objects.filter(pk=version.pk).update(verified_at=Now())
+
+
+def promote(version: SecretVersion) -> None:
+    """Make the pending version the current one, and the current one the previous, in one transaction.
+
+    Raises `NotPending` where another worker was first.
+    """
+    with transaction.atomic():
+        labels = Label.objects.select_for_update().filter(secret_id=version.secret_id)
+        moved = labels.filter(role=Label.Role.PENDING, version=version).delete()[0]
+        if not moved:
+            raise NotPending
+        labels.filter(role=Label.Role.PREVIOUS).delete()
+        labels.filter(role=Label.Role.CURRENT).update(role=Label.Role.PREVIOUS)
+        Label.objects.create(secret_id=version.secret_id, version=version, role=Label.Role.CURRENT)
+        mark_verified(version)
+        prune(version.secret)
+
+
+def drop_pending(version: SecretVersion) -> None:
+    """Take the pending label from a version that is proven never to have become valid.
+
+    Its value stays until it is pruned: what a host was told once is worth keeping a while.
+    """
+    with transaction.atomic():
+        Label.objects.filter(version=version, role=Label.Role.PENDING).delete()
+        SecretVersion.objects.filter(pk=version.pk).update(dead_at=Now())
+
+
+def prune(secret: Secret) -> None:
+    """Destroy the values of unlabelled versions beyond the newest ones that a secret keeps."""
+    spare = secret.versions.filter(labels__isnull=True, destroyed_at__isnull=True).order_by("-created_at")
+    for version in spare[settings.RUN_PRUNE_VERSIONS :]:
+        sealed = version.sealed
+        SecretVersion.objects.filter(pk=version.pk).update(sealed=None, destroyed_at=Now())
+        if sealed is not None:
+            keyring.destroy(sealed)

@@ -1,0 +1,66 @@
+"""Fixtures for all tests: an open keyring, and the cast."""
+
+import os
+
+import pytest
+
+from secrets_app import keyring
+from secrets_app.models import User
+from tests import factories
+
+pytest_plugins = ["tests.lab_fixtures"]
+# Playwright's synchronous API runs an event loop in the thread that also asks the database.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+
+
+@pytest.fixture(autouse=True)
+def _keyring(request: pytest.FixtureRequest) -> None:
+    """Whatever touches the database has a keyring to seal with."""
+    if request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("open_keyring")
+
+
+@pytest.fixture
+def open_keyring(request: pytest.FixtureRequest) -> None:
+    """Return once the root key and the first key are there."""
+    marker = request.node.get_closest_marker("django_db")
+    transaction = marker is not None and marker.kwargs.get("transaction")
+    request.getfixturevalue("transactional_db" if transaction else "db")
+    keyring.ensure_root_key()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was left out."""
+    if left := len(terminalreporter.stats.get("skipped", [])):
+        terminalreporter.write_line(f"{left} left out")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a run that leaves a test out has failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def ann(open_keyring: None) -> User:
+    """Return somebody in no group."""
+    return factories.user("ann")
+
+
+@pytest.fixture
+def dot(open_keyring: None) -> User:
+    """Return an administrator."""
+    return factories.user("dot", "administrators")
+
+
+@pytest.fixture
+def hal(open_keyring: None) -> User:
+    """Return a helpdesk member."""
+    return factories.user("hal", "helpdesk")
+
+
+@pytest.fixture
+def aud(open_keyring: None) -> User:
+    """Return an auditor."""
+    return factories.user("aud", "auditors")

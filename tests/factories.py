@@ -1,0 +1,118 @@
+"""Rows that tests need but do not talk about. Each call makes new ones, with names of their own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from rotation import inventory, managed
+from rotation.connectors import base
+from rotation.models import Instance, ManagementCredential, Run
+from secrets_app import regions, users
+from secrets_app.models import Principal, Region, Secret, User
+from secrets_app.plaintext import Plaintext
+
+PASSWORD = "correct horse battery staple"
+_numbers = itertools.count(1)
+
+
+def user(username: str, *groups: str, **fields: object) -> User:
+    """Somebody who can sign in with `PASSWORD`."""
+    return users.create(
+        username,
+        Plaintext(PASSWORD),
+        groups=groups,
+        must_change_password=False,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def administrator() -> Principal:
+    """The principal that owns what a test does not say the owner of."""
+    found = User.objects.filter(username="factory").first()
+    return (found or user("factory", "administrators")).principal
+
+
+def region(code: str = "main") -> Region:
+    """The region with this code, made where it is not there."""
+    regions.account()
+    return Region.objects.filter(code=code).first() or regions.create(
+        code, code.title(), actor=administrator()
+    )
+
+
+def credential(
+    *, sudo: str = "passwordless", private_key: str = "", **fields: object
+) -> ManagementCredential:
+    """A management credential with Keyturn's own key, or with this one."""
+    given = {"private_key": Plaintext(private_key)} if private_key else {}
+    return inventory.create_credential(
+        f"fleet-{next(_numbers)}",
+        "keyturn",
+        sudo=sudo,
+        actor=administrator(),
+        **given,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def host_key(number: int | None = None) -> base.HostKey:
+    """A host key that no host has."""
+    number = number or next(_numbers)
+    return base.HostKey("ssh-ed25519", f"AAAA{number}", f"SHA256:{number:043d}")
+
+
+def instance(
+    *,
+    region: Region | None = None,
+    credential: ManagementCredential | None = None,
+    keys: Iterable[base.HostKey] | None = None,
+    approved: bool = True,
+    **fields: object,
+) -> Instance:
+    """A registered instance with an approved host key and a management credential."""
+    number = next(_numbers)
+    defaults = {"address": f"127.9.{number // 250}.{number % 250 + 1}", "name": f"web-{number:03d}"} | fields
+    name = str(defaults.pop("name"))
+    made = inventory.register(
+        name,
+        region=region or globals()["region"](),
+        credential=credential or globals()["credential"](),
+        actor=administrator(),
+        **defaults,  # type: ignore[arg-type]
+    )
+    seen = list(keys) if keys is not None else [host_key(number)]
+    inventory.see_host_keys(made, seen)
+    if approved and seen:
+        inventory.approve_host_keys(made, [key.fingerprint for key in seen], actor=administrator())
+    return made
+
+
+def secret(
+    *,
+    instance: Instance | None = None,
+    initial: str | None = None,
+    name: str = "",
+    username: str = "svc",
+    **fields: object,
+) -> Secret:
+    """A Managed ECS secret of an account; without `initial` it has no value yet.
+
+    Its first run is left queued.
+    """
+    on = instance or globals()["instance"]()
+    made, _ = managed.create(
+        name or f"svc-{next(_numbers)}",
+        region=on.region,
+        instance=on,
+        username=username,
+        actor=administrator(),
+        initial=Plaintext(initial) if initial else None,
+        **fields,  # type: ignore[arg-type]
+    )
+    return Secret.objects.select_related("managed__instance__region", "region", "account").get(pk=made.pk)
+
+
+def settle(secret: Secret) -> None:
+    """End the secret's queued runs as if they had never been asked for."""
+    Run.objects.filter(secret=secret, state=Run.State.QUEUED).delete()

@@ -1,0 +1,31 @@
+"""The product's settings, with what a test may not share: data folder, cipher root, password hashing cost.
+
+`KEYTURN_TEST_DATABASE_URL` runs the same tests on another database.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+_scratch = Path(os.environ.setdefault("KEYTURN_TEST_DATA", tempfile.mkdtemp(prefix="keyturn-tests-")))
+_mine = _scratch / os.environ.get("PYTEST_XDIST_WORKER", "main")
+_mine.mkdir(parents=True, exist_ok=True)
+os.environ["KEYTURN_DATA"] = str(_mine)
+os.environ["KEYTURN_ROOT_KEY_FILE"] = str(_mine / "elsewhere" / "root.key")
+os.environ["KEYTURN_PUBLIC_URL"] = "http://localhost"
+if "KEYTURN_TEST_DATABASE_URL" in os.environ:
+    os.environ["KEYTURN_DATABASE_URL"] = os.environ["KEYTURN_TEST_DATABASE_URL"]
+
+from console.settings import *  # noqa: E402, F403
+from console.settings import DATABASES  # noqa: E402
+
+# A file, since the tests' worker processes open it too.
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["TEST"] = {"NAME": str(_mine / "test.sqlite3")}
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+PASSWORD_HASHERS = ["tests.hashers.QuickArgon2"]
+FAILPOINTS_ALLOWED = True
+ALLOWED_HOSTS = ["*"]
