@@ -1,0 +1,252 @@
+"""The contract between the engine and whatever changes a credential on a host.
+
+Plain values in, plain values out: a connector knows no Django, no database and no secret by name.
+Every call is bounded by `timeout` seconds of monotonic time, connecting included, closes what it
+opened, and pins the host key before it authenticates.
+
+What a connector raises is what is now known about the host, nothing more. The engine decides what
+that means for the rotation.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from secrets_app.plaintext import Plaintext
+
+
+class ConnectorError(Exception):
+    """The host did not do what was asked; the class says what is known of it."""
+
+    #: A word for the state and the screen, e.g. `host_key_changed`; never text from the host.
+    code: str = "error"
+
+    def __init__(self, message: str = "", *, code: str = "") -> None:
+        super().__init__(message or (self.__doc__ or "").split("\n")[0])
+        if code:
+            self.code = code
+
+
+class Unreachable(ConnectorError):
+    """The host could not be reached, and nothing on it has changed."""
+
+    code = "unreachable"
+
+
+class HostKeyChanged(ConnectorError):
+    """The host shows a key that is not pinned; nothing was sent to it, no login was attempted."""
+
+    code = "host_key_changed"
+
+
+class LoginRefused(ConnectorError):
+    """The host refused the management credential; nothing on it has changed."""
+
+    code = "login_refused"
+
+
+class Refused(ConnectorError):
+    """The host will not make this change, and nothing on it has changed.
+
+    `code` names the reason a person can act on: `sudo`, `no_such_user`, `not_local`, `locked`,
+    `expired`, `must_change`, `empty_password`, `policy`, `foreign_console`, `bad_value`,
+    `forced_command`, `failed` ...
+    """
+
+    code = "refused"
+
+
+class Stale(ConnectorError):
+    """The host has already seen a newer generation than this one; nothing has changed now."""
+
+    code = "stale"
+
+
+class Busy(ConnectorError):
+    """Another change of this account holds the lock on the host; nothing has changed now."""
+
+    code = "busy"
+
+
+class Unknown(ConnectorError):
+    """The session broke after the change was sent: the old or the new value may be valid now."""
+
+    code = "unknown"
+
+
+class Sudo(enum.StrEnum):
+    """How the management account becomes root."""
+
+    NONE = "none"  # it is root
+    PASSWORDLESS = "passwordless"  # sudoers says NOPASSWD
+    PASSWORD = "password"  # sudo asks, and the sudo password is stored
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a host is, and which of its keys are trusted."""
+
+    address: str  # a name or an IP address
+    port: int
+    host_keys: tuple[str, ...] = ()  # pinned, as in known_hosts: "ssh-ed25519 AAAAC3..."
+
+
+@dataclass(frozen=True)
+class Login:
+    """One account and what proves it. At least one of the two values is set."""
+
+    username: str
+    password: Plaintext | None = None
+    private_key: Plaintext | None = None  # OpenSSH or PEM, not encrypted
+
+
+@dataclass(frozen=True)
+class Manager:
+    """The account that Keyturn works as on a host, and its way to root."""
+
+    login: Login
+    sudo: Sudo = Sudo.NONE
+    sudo_password: Plaintext | None = None
+
+
+@dataclass(frozen=True)
+class HostKey:
+    """A public host key that a host has shown."""
+
+    algorithm: str  # "ssh-ed25519"
+    blob: str  # base64 of the public key, as in known_hosts
+    fingerprint: str  # "SHA256:..." as ssh-keygen -l prints it, without padding
+
+    @property
+    def line(self) -> str:
+        """As `Endpoint.host_keys` wants it."""
+        return f"{self.algorithm} {self.blob}"
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Which attempt a change belongs to, so that an old one cannot overwrite a newer one."""
+
+    console_id: str  # UUID of this installation; names the folder on the host
+    generation: int  # grows with every attempt; the host refuses a lower one
+
+
+class Level(enum.StrEnum):
+    """How a value was shown to work, from weakest to strongest."""
+
+    HASH = "hash"  # the host's own password check (unix_chkpwd); counts as no login
+    LOGIN = "login"  # a new SSH connection authenticated
+    COMMAND = "command"  # ... and ran a command
+
+
+class Verdict(enum.StrEnum):
+    """The three answers to: does this value work?"""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNCLEAR = "unclear"  # the question could not be put, or the answer could not be believed
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The answer, how it was reached, and why it is unclear where it is."""
+
+    verdict: Verdict
+    level: Level | None = None
+    reason: str = ""  # one sentence, safe to show; no value and no raw host output
+
+
+class Mark(enum.StrEnum):
+    """The outcome of one line of the preflight checklist."""
+
+    PASSED = "passed"
+    WARNING = "warning"  # shown; does not stop a rotation
+    BLOCKED = "blocked"  # a rotation must not start
+    UNKNOWN = "unknown"  # could not be determined; does not stop a rotation
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the preflight checklist."""
+
+    name: str  # `reachable`, `host_key`, `login`, `sudo`, `account`, `local`, `locked`, `expired`, ...
+    mark: Mark
+    sentence: str  # what was found and, where blocked, what to do; safe to show
+    code: str = ""  # for a blocked one: the reason, as `Refused.code`
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the host says of itself and of one account; reads only, nothing was changed."""
+
+    checks: tuple[Check, ...] = field(default_factory=tuple)
+    generation: int = 0  # the fence's number on the host, 0 where there is none
+    machine_id: str = ""  # /etc/machine-id; empty where there is none
+    os_name: str = ""  # PRETTY_NAME of /etc/os-release
+    accounts: tuple[str, ...] = ()  # local accounts that could be managed, for the form's suggestions
+    password_login: bool = True  # sshd lets this account in with a password and its shell runs commands
+    fenced: bool = True  # flock(1) and timeout(1) are there
+
+    @property
+    def blocked(self) -> Check | None:
+        """The first check that forbids a rotation."""
+        return next((c for c in self.checks if c.mark == Mark.BLOCKED), None)
+
+
+class Connector(Protocol):
+    """One host. Not shared between threads."""
+
+    def preflight(
+        self, manager: Manager, username: str = "", *, timeout: float, console_id: str = ""
+    ) -> Facts:
+        """Look at the host and, where `username` is given, at that account; change nothing.
+
+        Never raises for what it finds: an unreachable host or a refused login is a blocked check.
+        `Unreachable`, `HostKeyChanged` and `LoginRefused` become checks with those codes.
+        """
+        ...
+
+    def set_password(
+        self, manager: Manager, username: str, new: Plaintext, *, fence: Fence, timeout: float
+    ) -> None:
+        """Give `username` the password `new` on this host.
+
+        `new` is not empty, holds no CR, LF or NUL (a newline would end the record in chpasswd(8)
+        and change another account), and is at most 511 bytes in UTF-8 (PAM's limit); anything else raises
+        `Refused(code="bad_value")` before a connection is made.
+
+        Returns once the host has reported, with this call's nonce, that the change was applied.
+        Raises `Unreachable`, `HostKeyChanged`, `LoginRefused`, `Refused`, `Stale` or `Busy` when
+        nothing on the host has changed, and `Unknown` when the session broke, or the answer could
+        not be believed, after the value had left.
+        """
+        ...
+
+    def probe_password(
+        self, manager: Manager, username: str, password: Plaintext, *, timeout: float
+    ) -> Proof:
+        """Ask the host, through the management account, whether `password` is right; counts as no login.
+
+        Never raises for the host's state: what cannot be asked is `Verdict.UNCLEAR` with a reason.
+        Raises `Unreachable`, `HostKeyChanged` or `LoginRefused` when the host could not be asked at all.
+        """
+        ...
+
+    def prove_login(self, login: Login, *, timeout: float) -> Proof:
+        """Log in on a new connection with `login` alone and run a command that repeats a nonce.
+
+        One authentication attempt, by one method. `ACCEPTED` carries the level reached.
+        `REJECTED` only when the host said that the credential is wrong; a lock, an expiry or a broken
+        connection is `UNCLEAR` with a reason. Raises `Unreachable` or `HostKeyChanged`.
+        """
+        ...
+
+
+class Scanner(Protocol):
+    """Asks a host for its public keys, before any is trusted; sends no credential."""
+
+    def scan(self, address: str, port: int, *, timeout: float) -> tuple[HostKey, ...]:
+        """Every host key the host shows, strongest first. Raises `Unreachable`."""
+        ...

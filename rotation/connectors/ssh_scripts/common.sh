@@ -1,0 +1,100 @@
+# Shared by every script: plain POSIX sh for dash, bash and busybox. $nonce and $user are set before it.
+
+# An inherited SHELLOPTS=xtrace would print the value, allexport would put it into every child's environment,
+# and so would a variable of the same name that is exported already.
+set +x +v +a
+unset value control commit script
+umask 077
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+export PATH LC_ALL
+
+# The marker is never written out in a text that we send: a host that only echoes what it hears says nothing.
+say() { printf '%s %s\n' "$nonce" "$*"; }
+stop() { say "$@"; exit 0; }
+
+[ "$(id -u)" = 0 ] || stop REFUSED sudo
+
+# A value travels from here to another program's standard input by printf. Where printf is a program and not
+# part of the shell, the value would stand in its arguments. A here-document is no way out: some shells write
+# it to a file first.
+[ "$(command -v printf)" = printf ] || stop REFUSED shell
+
+# Sets $known, $home and $login_shell from /etc/passwd. Not getent(1): it would also answer for a directory,
+# and would take an all-digit name for a number.
+look_in_passwd() {
+    known=no
+    while IFS=: read -r name x uid gid gecos home login_shell || [ -n "$name" ]; do
+        if [ "$name" = "$user" ]; then known=yes; return; fi
+    done </etc/passwd
+}
+
+# Sets $shadowed and the fields of the account's line in /etc/shadow. The hash stays in this shell.
+look_in_shadow() {
+    shadowed=no
+    while IFS=: read -r name hash changed least most warn inactive expires x || [ -n "$name" ]; do
+        if [ "$name" = "$user" ]; then shadowed=yes; return; fi
+    done </etc/shadow
+}
+
+is_number() { case $1 in '' | *[!0-9]*) return 1 ;; esac; }
+
+# The word for what forbids a change of this account's password, or nothing. From the files and not from
+# passwd -S, whose letters differ between systems. Day 0 of `expires` counts: PAM takes it as expired.
+account_problem() {
+    look_in_passwd
+    if [ $known = no ]; then
+        case $(getent passwd "$user" 2>/dev/null) in
+            "$user":*) echo not_local ;;
+            *) echo no_such_user ;;
+        esac
+        return
+    fi
+    look_in_shadow
+    if [ $shadowed = no ]; then echo not_local; return; fi
+    today=$(($(date +%s) / 86400))
+    case $hash in
+        '') echo empty_password; return ;;
+        '!'* | '*'*) echo locked; return ;;
+    esac
+    if is_number "$expires" && [ "$today" -ge "$expires" ]; then echo expired; return; fi
+    if is_number "$changed" && [ "$changed" = 0 ]; then echo must_change; return; fi
+    if is_number "$changed" && is_number "$most" && is_number "$inactive" &&
+        [ "$today" -gt $((changed + most + inactive)) ]; then
+        echo expired
+    fi
+}
+
+# Free kilobytes of the file system that holds $1; 0 where it is read-only or cannot be told.
+free_kilobytes() {
+    [ -w "$1" ] || { echo 0; return; }
+    df -Pk "$1" 2>/dev/null | { read -r x; read -r x x x free x; is_number "$free" && echo "$free" || echo 0; }
+}
+
+fence_root=/var/lib/keyturn
+
+# The path of another console's mark for the same account, or nothing.
+foreign_mark() {
+    for mark in "$fence_root"/*/"$user.password"; do
+        case $mark in
+            "$fence_root/$console"/*) ;;
+            *) if [ -f "$mark" ]; then echo "$mark"; return; fi ;;
+        esac
+    done
+}
+
+# The generation in the mark of this console; 0 where there is none, nothing where it is not a number.
+recorded_generation() {
+    recorded=0
+    if [ -f "$fence_root/$console/$user.password" ]; then
+        read -r recorded <"$fence_root/$console/$user.password"
+    fi
+    is_number "$recorded" && echo "$recorded"
+}
+
+# Seconds since boot: unlike the clock, nobody sets it.
+uptime_seconds() {
+    read -r seconds x </proc/uptime
+    echo "${seconds%%.*}"
+}
+

@@ -1,0 +1,35 @@
+# Ask the host's own password check whether a value is right. Arguments: nonce, user.
+#
+# unix_chkpwd(8) is what PAM itself asks: it makes no session, waits for nothing and feeds no counter of
+# failed logins. It also answers where sshd allows no passwords or the shell runs nothing.
+
+problem=$(account_problem)
+case $problem in
+    no_such_user | not_local | locked | empty_password) stop UNCLEAR "$problem" ;;
+esac
+
+checker=
+for path in /usr/sbin/unix_chkpwd /sbin/unix_chkpwd /usr/bin/unix_chkpwd; do
+    if [ -x "$path" ]; then checker=$path; break; fi
+done
+[ -n "$checker" ] || stop UNCLEAR no_checker
+
+check() { printf '%s\000' "$1" | "$checker" "$user" nonull >/dev/null 2>&1; }
+
+say READY
+IFS= read -r value && IFS= read -r control && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] ||
+    stop ABORTED
+
+check "$value"
+case $? in
+    0) ;;
+    7) stop REJECTED ;; # PAM_AUTH_ERR
+    *) stop UNCLEAR checker_failed ;;
+esac
+# A yes is worth something only from a host that can also say no.
+check "$control"
+case $? in
+    7) stop ACCEPTED ;;
+    0) stop UNCLEAR accepts_anything ;;
+    *) stop UNCLEAR checker_failed ;;
+esac

@@ -1,0 +1,71 @@
+# Give $user the password that arrives on standard input, if this is still wanted and still safe.
+# Arguments: nonce, user, console, generation, limit (the seconds after which timeout(1) ends this script).
+#
+# Everything that can refuse does so before READY, that is, before the value has left the worker. All of it
+# happens under a lock whose descriptor chpasswd inherits: while any process of an older change is alive, a
+# newer one waits. The whole is ended by timeout(1), and a commit that comes late is not obeyed.
+
+started=$(uptime_seconds)
+mark=$fence_root/$console/$user.password
+lock=$fence_root/$user.password.lock
+
+problem=$(account_problem)
+[ -z "$problem" ] || stop REFUSED "$problem"
+
+mkdir -p "$fence_root/$console" 2>/dev/null && [ ! -L "$fence_root" ] && (: >>"$lock") 2>/dev/null ||
+    stop REFUSED disk
+exec 9>>"$lock"
+if command -v flock >/dev/null; then
+    # By turns and not flock -w: busybox has no -w.
+    tries=0
+    until flock -n 9; do
+        tries=$((tries + 1))
+        [ $tries -le 2 ] || stop BUSY
+        sleep 1
+    done
+fi
+
+# Once more, now that nobody else is changing it.
+problem=$(account_problem)
+[ -z "$problem" ] || stop REFUSED "$problem"
+[ -z "$(foreign_mark)" ] || stop REFUSED foreign_console
+recorded=$(recorded_generation)
+[ -n "$recorded" ] || stop REFUSED fence
+[ "$generation" -ge "$recorded" ] || stop STALE
+[ "$(free_kilobytes /etc)" -ge 64 ] || stop REFUSED disk
+
+look_in_shadow
+before=$hash
+
+say READY
+
+# A connection cut in mid-line leaves read with a status of 1, and no second line follows: nothing is applied.
+IFS= read -r value && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] || stop ABORTED
+# What is left must be enough for chpasswd's three seconds.
+[ $(($(uptime_seconds) - started)) -le $((limit - 4)) ] || stop ABORTED
+
+# First the number, then the change: an attempt that dies in between still keeps older ones out.
+printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f "$mark.new" "$mark" || {
+    rm -f "$mark.new"
+    stop FAILED disk
+}
+
+if timeout -s KILL 5 true 2>/dev/null; then
+    printf '%s:%s\n' "$user" "$value" | timeout -s KILL 3 chpasswd >/dev/null 2>&1
+else
+    printf '%s:%s\n' "$user" "$value" | chpasswd >/dev/null 2>&1
+fi
+status=$?
+
+# The status alone is no evidence: a program that is killed after the switch has changed the password, and one
+# that hands it to a directory service has not changed this file. Every setting draws a new salt, so a line
+# that is the same as before means that nothing was set.
+look_in_shadow
+if [ "$before" = "$hash" ]; then changed=no; else changed=yes; fi
+case $status:$changed in
+    0:yes) stop APPLIED ;;
+    0:no | *:yes) stop UNSURE ;;
+    124:no | 137:no) stop FAILED timeout ;;
+esac
+[ "$(free_kilobytes /etc)" -ge 64 ] || stop FAILED disk
+stop FAILED policy

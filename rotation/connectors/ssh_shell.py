@@ -1,0 +1,255 @@
+"""A conversation with a root shell on a host, in which every answer is marked with a nonce.
+
+Exit statuses, banners and whatever start-up files print are no evidence. A line counts only when it holds
+this connection's nonce, and the texts that we send never hold a marker as it will be answered, so a host
+that merely echoes says nothing. The order is the promise: the sudo password goes only to its own prompt,
+and a secret value only to a script that has answered READY.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import paramiko
+
+from rotation.connectors import ssh_scripts, words
+from rotation.connectors.base import LoginRefused, Manager, Refused, Sudo, Unreachable
+from rotation.connectors.ssh_session import Deadline
+
+_KEPT_BYTES = 64 * 1024
+
+# What OpenSSH and sudo say in English when they refuse; used for a better sentence, and never shown.
+_MUST_CHANGE = re.compile(rb"password has expired|password change required", re.IGNORECASE)
+_NEEDS_TERMINAL = re.compile(rb"must have a tty", re.IGNORECASE)
+_NOT_ALLOWED = re.compile(rb"not allowed to|not in the sudoers|may not run sudo", re.IGNORECASE)
+
+_TO_ROOT = {
+    Sudo.NONE: 'exec sh -c "echo $n UP; exec sh"',
+    # -k: a ticket that is still valid must not decide whether sudo asks. -n: and it may not wait.
+    Sudo.PASSWORDLESS: 'exec sudo -n -k sh -c "echo $n UP; exec sh"',
+    Sudo.PASSWORD: 'exec sudo -S -k -p "$n PROMPT" sh -c "echo $n UP; exec sh"',
+}
+
+
+class Silence(Exception):
+    """No marked answer came."""
+
+    def __init__(self, *, ended: bool) -> None:
+        super().__init__()
+        self.ended = ended  # the host closed the channel, and the connection is still up
+
+
+class Answer(NamedTuple):
+    """One marked line of the host: a word in capitals, and what follows it."""
+
+    word: str
+    rest: str
+
+
+class Conversation:
+    """One command on the host, and what it answers under its nonce. Keeps at most 64 KiB of what it says."""
+
+    def __init__(self, transport: paramiko.Transport, deadline: Deadline) -> None:
+        self._transport = transport
+        self._deadline = deadline
+        self.nonce = secrets.token_hex(16)
+        self._heard = b""
+        self._channel: paramiko.Channel | None = None
+        self._marked = re.compile(
+            self.nonce.encode() + rb" (?:(PROMPT)|([A-Z]{2,12})(?: ([^\n]{0,1000}))?\r?\n)"
+        )
+
+    def start(self, command: str) -> None:
+        """Run `sh -c '...'` with the nonce as $n. The login shell may be any: fish and csh read this alike.
+
+        Raises `Silence` when the host does not take the command.
+        """
+        try:
+            channel = self._transport.open_session(timeout=self._deadline.left())
+            channel.set_combine_stderr(True)
+            channel.settimeout(self._deadline.left())
+            channel.exec_command(f"sh -c 'n={self.nonce}; {command}'")
+        except (paramiko.SSHException, OSError, EOFError):
+            raise Silence(ended=self._transport.is_active()) from None
+        self._channel = channel
+
+    def hear(self, *, seconds: float) -> Answer:
+        """The next marked answer. Raises `Silence` when that time is over, or the host ends."""
+        limit = Deadline(min(seconds, self._deadline.left()))
+        while not (match := self._marked.search(self._heard)):
+            self._heard = self._heard[-_KEPT_BYTES:] + self._receive(limit)
+        self._heard = self._heard[match.end() :]
+        prompt, word, rest = match.groups()
+        return Answer((prompt or word).decode(), (rest or b"").decode("utf-8", "replace"))
+
+    def _receive(self, limit: Deadline) -> bytes:
+        channel = self._channel
+        if channel is None or not limit.left():
+            raise Silence(ended=False)
+        try:
+            channel.settimeout(limit.left())
+            received = channel.recv(32768)
+        except (paramiko.SSHException, OSError, EOFError):
+            raise Silence(ended=False) from None
+        if not received:
+            # A broken connection ends its channels too, but only a host says that one is at its end.
+            raise Silence(ended=bool(channel.eof_received))
+        return received
+
+    def tell(self, content: bytes) -> None:
+        """Send to the command's standard input. Raises `Silence` when it is known that it was not taken."""
+        if self._channel is None:
+            raise Silence(ended=False)
+        try:
+            self._channel.settimeout(self._deadline.left() or 0.001)
+            self._channel.sendall(content)
+        except (paramiko.SSHException, OSError, EOFError):
+            raise Silence(ended=False) from None
+
+    def first(self) -> Answer:
+        """The first marked answer; where none comes, find out if the host runs something else."""
+        try:
+            # Less than all that is left, so that there is time to find out why nothing was said.
+            return self.hear(seconds=max(0.1, self._deadline.left() - 2.5))
+        except Silence as silence:
+            raise Silence(ended=silence.ended or self._ends_when_told()) from None
+
+    def _ends_when_told(self) -> bool:
+        """Close the command's input; whether it ends then tells a forced `cat` from a dead line."""
+        if self._channel is None:
+            return False
+        try:
+            self._channel.shutdown_write()
+            while True:
+                self.hear(seconds=2)
+        except Silence as silence:
+            return silence.ended
+        except (paramiko.SSHException, OSError, EOFError):
+            return False
+
+    def said(self, pattern: re.Pattern[bytes]) -> bool:
+        """Whether the unmarked text that is still kept matches."""
+        return pattern.search(self._heard) is not None
+
+    @property
+    def password_must_change(self) -> bool:
+        """sshd ran no command because the account's password has to be changed first."""
+        return self.said(_MUST_CHANGE)
+
+
+class RootShell:
+    """A shell that has become root in one step, and runs one script."""
+
+    def __init__(self, transport: paramiko.Transport, manager: Manager, deadline: Deadline) -> None:
+        self._talk = Conversation(transport, deadline)
+        self._manager = manager
+        self._deadline = deadline
+        #: Our own address, as the host sees it; empty where it does not say.
+        self.client_address = ""
+
+    @property
+    def nonce(self) -> str:
+        """What marks the answers, and the line that commits a change."""
+        return self._talk.nonce
+
+    def open(self) -> None:
+        """Become root; no secret but the sudo password has been sent, and that only to its prompt.
+
+        Raises `Refused` (`forced_command` or `sudo`), `LoginRefused` when the management
+        account's own password has to be changed first, and `Unreachable` when the connection breaks.
+        """
+        self._start()
+        prompts = 0
+        while True:
+            try:
+                answer = self._talk.hear(seconds=self._deadline.left())
+            except Silence as silence:
+                raise self._sudo_failure(silence) from None
+            if answer.word == "UP":
+                return
+            if answer.word == "NOSUDO":
+                raise Refused(words.sentence("no_sudo"), code="sudo")
+            if answer.word == "PROMPT":
+                prompts += 1
+                self._answer_prompt(prompts)
+
+    def _answer_prompt(self, number: int) -> None:
+        if not self._manager.sudo_password:
+            raise Refused(words.sentence("sudo"), code="sudo")
+        if number > 1:
+            raise Refused(words.sentence("sudo_password"), code="sudo")
+        self._send(self._manager.sudo_password.encode() + b"\n")
+
+    def _start(self) -> None:
+        become = _TO_ROOT[self._manager.sudo]
+        if self._manager.sudo != Sudo.NONE:
+            become = f"command -v sudo >/dev/null || {{ echo $n NOSUDO; exit; }}; {become}"
+        try:
+            self._talk.start(f"LC_ALL=C; export LC_ALL; echo $n SHELL ${{SSH_CONNECTION%% *}}; {become}")
+            answer = self._talk.first()
+        except Silence as silence:
+            if self._talk.password_must_change:
+                raise LoginRefused(
+                    words.sentence("manager_must_change"), code="manager_must_change"
+                ) from None
+            if silence.ended:
+                raise Refused(words.sentence("forced_command"), code="forced_command") from None
+            raise Unreachable(words.sentence("no_answer")) from None
+        try:
+            self.client_address = str(ipaddress.ip_address(answer.rest))
+        except ValueError:
+            self.client_address = ""
+
+    def _sudo_failure(self, silence: Silence) -> Refused | Unreachable:
+        if not silence.ended:
+            return Unreachable(words.sentence("no_answer"))
+        word = "sudo"
+        if self._talk.said(_NEEDS_TERMINAL):
+            word = "sudo_terminal"
+        elif self._talk.said(_NOT_ALLOWED):
+            word = "sudo_not_allowed"
+        elif self._manager.sudo == Sudo.PASSWORD:
+            word = "sudo_password"
+        elif self._manager.sudo == Sudo.NONE:
+            word = "forced_command"
+        return Refused(words.sentence(word), code="forced_command" if word == "forced_command" else "sudo")
+
+    def _send(self, content: bytes) -> None:
+        try:
+            self._talk.tell(content)
+        except Silence:
+            raise Unreachable(words.sentence("no_answer")) from None
+
+    def run(
+        self, script: str, arguments: Mapping[str, str], *, seconds: int = ssh_scripts.HOST_SECONDS
+    ) -> Answer:
+        """Start a script and return its first answer. Raises `Unreachable` or `Refused` if there is none.
+
+        `seconds` is what the host gives it, from its start to its end.
+        """
+        self._send(ssh_scripts.block(script, {"nonce": self.nonce, **arguments}, seconds=seconds))
+        # A shell that traces its commands has said UP twice.
+        while (answer := self.next()).word in ("SHELL", "UP"):
+            continue
+        return answer
+
+    def next(self) -> Answer:
+        """The next answer of a script that has been given no value yet."""
+        try:
+            return self._talk.hear(seconds=self._deadline.left())
+        except Silence as silence:
+            if silence.ended:
+                raise Refused(words.sentence("script"), code="script") from None
+            raise Unreachable(words.sentence("no_answer")) from None
+
+    def commit(self, *lines: bytes, seconds: float) -> Answer:
+        """Give the waiting script its values and the line that makes it act; return what it says then.
+
+        Raises `Silence` when nothing is known of what the script has done.
+        """
+        self._talk.tell(b"".join(line + b"\n" for line in lines) + f"{self.nonce} COMMIT\n".encode())
+        return self._talk.hear(seconds=seconds)

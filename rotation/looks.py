@@ -1,0 +1,71 @@
+"""Carry the runs that only look: is a value still good, is an instance ready, what keys does it show."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from rotation import inventory, managed, runs
+from rotation.connectors import base
+from rotation.models import Run, Step
+from rotation.work import PREFLIGHT, SCAN, Credential, Work
+from secrets_app import versions
+from secrets_app.models import Label
+
+
+def verify(work: Work) -> None:
+    """Ask whether the host accepts the current value, by a check that counts as no failed login."""
+    current = work.secret.labelled(Label.Role.CURRENT)
+    if current is None:
+        work.end(Run.Outcome.BLOCKED, "no_value", "There is no value yet. Rotate once.", Credential.NO_VALUE)
+        return
+    with work.step(Step.Name.TEST) as notes:
+        proof = work.probe(current)
+        notes.sentence = {
+            base.Verdict.ACCEPTED: "The host accepts the current value.",
+            base.Verdict.REJECTED: "The host refuses the current value. Rotate to put it right.",
+            base.Verdict.UNCLEAR: f"Could not check: {proof.reason}",
+        }[proof.verdict]
+        if proof.verdict == base.Verdict.REJECTED and _pending_works(work):
+            notes.sentence = (
+                "The host has the value of a rotation that was not finished. Rotate to finish it."
+            )
+    if proof.verdict == base.Verdict.ACCEPTED:
+        with transaction.atomic():
+            versions.mark_verified(current)
+            managed.note_verified(work.account, proof.level)
+            runs.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)
+    elif proof.verdict == base.Verdict.REJECTED:
+        work.end(Run.Outcome.FAILED, "refused_value", notes.sentence, Credential.OUT_OF_SYNC)
+    else:
+        work.end(Run.Outcome.FAILED, "unclear", notes.sentence, Credential.NOT_VERIFIED)
+
+
+def _pending_works(work: Work) -> bool:
+    pending = work.secret.labelled(Label.Role.PENDING)
+    return bool(pending and pending.offered_at and work.probe(pending).verdict == base.Verdict.ACCEPTED)
+
+
+def check(work: Work) -> None:
+    """Look at the instance as every rotation does first, and keep what was found."""
+    with work.step(Step.Name.PREFLIGHT) as notes:
+        facts = work.connector.preflight(work.manager, timeout=PREFLIGHT)
+        notes.evidence = inventory.as_evidence(facts.checks)
+        blocked = facts.blocked
+        notes.state = Step.State.FAILED if blocked else Step.State.DONE
+        notes.sentence = blocked.sentence if blocked else "Everything that a rotation needs is there."
+    with transaction.atomic():
+        inventory.note_facts(work.run.instance, facts)
+        outcome = Run.Outcome.BLOCKED if blocked else Run.Outcome.SUCCEEDED
+        runs.end(work.lease, outcome, code=blocked.code if blocked else "", sentence=notes.sentence)
+
+
+def scan(work: Work) -> None:
+    """Read the host's public keys for somebody to compare; no credential is sent."""
+    assert work.scanner is not None
+    instance = work.run.instance
+    with work.step(Step.Name.SCAN) as notes:
+        keys = work.scanner.scan(instance.address, instance.port, timeout=SCAN)
+        notes.sentence = f"The host shows {len(keys)} key{'s' if len(keys) != 1 else ''}."
+    with transaction.atomic():
+        inventory.see_host_keys(instance, keys)
+        runs.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)

@@ -1,0 +1,354 @@
+"""What happens: instances and how to reach them, the accounts managed there, schedules, runs, steps.
+
+A run's row is the job itself; the queue only wakes somebody up. Every table has one writer,
+named in its docstring.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from secrets_app.models import Account, Identified, Principal, Region, SealedValue, Secret, SecretVersion
+
+PERIOD_LIMITS = (timedelta(hours=6), timedelta(days=365))
+
+
+class ManagementCredential(Identified):
+    """An account that Keyturn works as, shared by many instances. Writer: `inventory`."""
+
+    class Sudo(models.TextChoices):
+        NONE = "none", "None: the account is root"
+        PASSWORDLESS = "passwordless", "Passwordless"
+        PASSWORD = "password", "With password"
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="credentials")
+    name = models.CharField(max_length=80)
+    username = models.CharField(max_length=64)
+    sudo = models.CharField(max_length=12, choices=Sudo, default=Sudo.PASSWORDLESS)
+    sealed = models.OneToOneField(SealedValue, on_delete=models.PROTECT, related_name="+")
+    has_password = models.BooleanField(default=False)
+    public_key = models.TextField(blank=True)  # OpenSSH form; set where it logs in with a key
+    is_own = models.BooleanField(default=False)  # Keyturn made the key pair; nobody else has seen it
+    created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "name"],
+                name="one_credential_per_name",
+                violation_error_message="A management credential with this name exists. Choose another name.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Instance(Identified):
+    """A server whose accounts are managed. Writer: `inventory`."""
+
+    class OS(models.TextChoices):
+        LINUX = "linux", "Linux"
+        WINDOWS = "windows", "Windows"
+
+    class State(models.TextChoices):
+        NEW = "new", "Not yet tested"
+        READY = "ready", "Ready"  # the last check passed
+        UNREACHABLE = "unreachable", "Unreachable"
+        BLOCKED = "blocked", "Blocked"  # reached, but something must be put right first
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="instances")
+    region = models.ForeignKey(Region, on_delete=models.PROTECT, related_name="instances")
+    instance_id = models.CharField(max_length=64, unique=True)  # i-...
+    name = models.CharField(max_length=80)
+    os = models.CharField(max_length=8, choices=OS, default=OS.LINUX)
+    address = models.CharField(max_length=253)
+    port = models.PositiveIntegerField(default=22)
+    credential = models.ForeignKey(
+        ManagementCredential, null=True, blank=True, on_delete=models.PROTECT, related_name="instances"
+    )
+    detached_because = models.CharField(max_length=200, blank=True)
+    state = models.CharField(max_length=12, choices=State, default=State.NEW)
+    state_sentence = models.CharField(max_length=500, blank=True)
+    machine_id = models.CharField(max_length=64, blank=True)
+    os_name = models.CharField(max_length=120, blank=True)
+    accounts = models.JSONField(default=list, blank=True)  # OS users seen there, for suggestions
+    checks = models.JSONField(default=list, blank=True)  # the last preflight: name, mark, sentence
+    checked_at = models.DateTimeField(null=True, blank=True)
+    last_contact_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    revision = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["region", "name"],
+                name="one_instance_per_name",
+                violation_error_message="An instance with this name is registered in this region.",
+            ),
+            models.UniqueConstraint(
+                fields=["account", "address", "port"],
+                name="one_instance_per_address",
+                violation_error_message="An instance with this address and port is registered.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def arn(self) -> str:
+        return f"acs:kms:{self.region.code}:{self.account.number}:instance/{self.instance_id}"
+
+    @property
+    def where(self) -> str:
+        """The address as one types it."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return host if self.port == 22 else f"{host}:{self.port}"
+
+
+class HostKey(Identified):
+    """A key that an instance has shown. Only an approved one is trusted. Writer: `inventory`."""
+
+    class State(models.TextChoices):
+        SEEN = "seen", "Seen"  # waits for somebody to compare the fingerprint
+        APPROVED = "approved", "Approved"  # pinned
+        RETIRED = "retired", "Retired"  # was approved once
+
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="host_keys")
+    algorithm = models.CharField(max_length=64)
+    blob = models.TextField()
+    fingerprint = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=State, default=State.SEEN)
+    seen_at = models.DateTimeField(db_default=Now())
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["algorithm"]
+        constraints = [
+            models.UniqueConstraint(fields=["instance", "fingerprint"], name="one_row_per_host_key")
+        ]
+
+    def __str__(self) -> str:
+        return self.fingerprint
+
+    @property
+    def line(self) -> str:
+        return f"{self.algorithm} {self.blob}"
+
+
+class ManagedAccount(Identified):
+    """The OS account that a secret manages, and what is known of its credential. Writer: `managed`."""
+
+    class Credential(models.TextChoices):
+        NO_VALUE = "no_value", "No value yet"  # the first rotation makes one
+        NOT_VERIFIED = "not_verified", "Not yet verified"  # entered by a person, never tried
+        IN_SYNC = "in_sync", "In sync"  # the host accepted the current value
+        UNVERIFIED = "unverified", "Unverified"  # the host may have either value
+        OUT_OF_SYNC = "out_of_sync", "Out of sync"  # the host refuses the current value
+        UNREACHABLE = "unreachable", "Instance unreachable"
+        BLOCKED = "blocked", "Blocked"
+
+    secret = models.OneToOneField(Secret, on_delete=models.PROTECT, related_name="managed")
+    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="managed_accounts")
+    username = models.CharField(max_length=64)
+    kind = models.CharField(max_length=16, choices=Secret.Kind)
+    released_at = models.DateTimeField(null=True, blank=True)  # its secret was purged
+    credential = models.CharField(max_length=16, choices=Credential, default=Credential.NO_VALUE)
+    credential_sentence = models.CharField(max_length=500, blank=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    verified_level = models.CharField(max_length=10, blank=True)  # connectors.base.Level
+    rotated_at = models.DateTimeField(null=True, blank=True)  # the last success
+    generation = models.PositiveBigIntegerField(default=0)  # the newest that a host was told
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["instance", "username", "kind"],
+                condition=models.Q(released_at__isnull=True),
+                name="one_secret_per_account",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username}@{self.instance.name}"
+
+
+class Schedule(Identified):
+    """When a secret rotates by itself. Writer: `schedules`."""
+
+    secret = models.OneToOneField(Secret, on_delete=models.CASCADE, related_name="schedule")
+    is_on = models.BooleanField(default=False)
+    period = models.DurationField(default=timedelta(days=30))
+    next_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0)  # in a row
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["next_at"],
+                condition=models.Q(is_on=True, paused_at__isnull=True),
+                name="schedule_due",
+            )
+        ]
+
+    @property
+    def is_overdue(self) -> bool:
+        return bool(self.is_on and self.next_at and self.next_at < timezone.now() - timedelta(minutes=5))
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    """Runs, by what is true of them."""
+
+    def active(self) -> RunQuerySet:
+        return self.filter(state__in=Run.ACTIVE)
+
+
+class Run(Identified):
+    """One piece of work on a host, from request to end. The row is the job. Writer: `runs`."""
+
+    class Kind(models.TextChoices):
+        ROTATE = "rotate", "Rotation"
+        VERIFY = "verify", "Verification"  # is the current value still good?
+        CHECK = "check", "Connection test"
+        SCAN = "scan", "Host key scan"
+
+    class Trigger(models.TextChoices):
+        MANUAL = "manual", "Manual"
+        SCHEDULE = "schedule", "Schedule"
+        CREATION = "creation", "Creation"
+        RESTORE = "restore", "Restore"
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Queued"  # no worker has it
+        RUNNING = "running", "Running"  # a worker holds its lease
+        WAITING = "waiting", "Waiting"  # tries again at `due_at`
+        ENDED = "ended", "Ended"
+
+    class Outcome(models.TextChoices):
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"  # `truth` says which value works
+        BLOCKED = "blocked", "Blocked"  # nothing was changed; a person must act
+        CANCELLED = "cancelled", "Cancelled"
+
+    class Truth(models.TextChoices):
+        OLD = "old", "the old value works"
+        NEW = "new", "the new value works"
+        NEITHER = "neither", "neither value works"
+        UNKNOWN = "unknown", "which value works is unknown"
+
+    ACTIVE = (State.QUEUED, State.RUNNING, State.WAITING)
+
+    kind = models.CharField(max_length=8, choices=Kind)
+    trigger = models.CharField(max_length=10, choices=Trigger, default=Trigger.MANUAL)
+    is_leak = models.BooleanField(default=False)  # the old value has leaked: goes before other work
+    secret = models.ForeignKey(Secret, null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
+    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="runs")
+    version = models.ForeignKey(
+        SecretVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="runs"
+    )
+    requested_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    request_token = models.CharField(max_length=64, blank=True)  # the same one twice is one run
+    state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
+    outcome = models.CharField(max_length=10, choices=Outcome, blank=True)
+    truth = models.CharField(max_length=8, choices=Truth, blank=True)
+    code = models.CharField(max_length=40, blank=True)  # the reason of a failure or a wait
+    sentence = models.CharField(max_length=500, blank=True)  # ... and what to do about it
+    due_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)  # times a host was told the value
+    tries = models.PositiveIntegerField(default=0)  # times a worker took it up
+    generation = models.PositiveBigIntegerField(default=0)  # of the last attempt
+    lease = models.PositiveBigIntegerField(default=0)  # grows with every worker that takes it up
+    leased_until = models.DateTimeField(null=True, blank=True)
+    worker = models.CharField(max_length=120, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["secret"],
+                condition=models.Q(state__in=["queued", "running", "waiting"], secret__isnull=False),
+                name="one_active_run_per_secret",
+            ),
+            models.UniqueConstraint(
+                fields=["instance", "kind"],
+                condition=models.Q(state__in=["queued", "running", "waiting"], secret__isnull=True),
+                name="one_active_run_per_instance_and_kind",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["due_at"],
+                condition=models.Q(state__in=["queued", "running", "waiting"]),
+                name="run_active",
+            ),
+            models.Index(fields=["-created_at", "id"], name="run_newest"),
+            models.Index(fields=["secret", "-created_at"], name="run_of_secret"),
+            models.Index(fields=["instance", "-created_at"], name="run_of_instance"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.pk}"
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in self.ACTIVE
+
+    @property
+    def duration(self) -> timedelta | None:
+        return self.ended_at - self.started_at if self.ended_at and self.started_at else None
+
+
+class Step(Identified):
+    """One step of a run, as evidence: what, when, by which worker, with what result. Writer: `runs`."""
+
+    class Name(models.TextChoices):
+        CREATE = "create", "Create"  # the new value is stored here
+        PREFLIGHT = "preflight", "Check"  # the host is looked at
+        PROBE = "probe", "Probe"  # after a break: which value does the host accept?
+        SET = "set", "Set"  # the host is told
+        TEST = "test", "Test"  # a new login with the new value
+        FINISH = "finish", "Finish"  # the labels move
+        SCAN = "scan", "Scan"  # the host's keys are read
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+        BROKEN = "broken", "Interrupted"  # the worker did not come back
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    number = models.PositiveIntegerField()
+    name = models.CharField(max_length=12, choices=Name)
+    state = models.CharField(max_length=8, choices=State, default=State.RUNNING)
+    started_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+    worker = models.CharField(max_length=120)
+    lease = models.PositiveBigIntegerField()
+    sentence = models.CharField(max_length=500, blank=True)
+    evidence = models.JSONField(default=list)  # checks: name, mark, sentence
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["run", "number"], name="one_step_per_number")]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.name}"
+
+    @property
+    def duration(self) -> timedelta | None:
+        return self.ended_at - self.started_at if self.ended_at else None

@@ -1,0 +1,291 @@
+"""The only writer of runs and steps: request, lease, evidence, end.
+
+The row is the job. Whoever works on it holds a lease with a number that only grows; every write
+names that number, so a worker that was overtaken writes nothing. Times that decide who may work
+are the database's, never a worker's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce, Now
+
+from rotation.models import Instance, Run, Step
+from secrets_app import audit, passwords, policies, versions
+from secrets_app.models import Principal, Secret, SecretVersion
+from secrets_app.plaintext import Plaintext
+
+Action = policies.Action
+
+
+class Overtaken(Exception):
+    """Another worker has this run now; what this one knows is worth nothing any more."""
+
+
+class InProgress(Exception):
+    """Your secret is being rotated, please try again later."""
+
+
+class NotRotatable(Exception):
+    """This secret cannot be rotated now; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on a run until it is taken over."""
+
+    run_id: UUID
+    number: int
+    worker: str
+
+
+# ---------------------------------------------------------------- requests
+
+
+def start(
+    secret: Secret,
+    *,
+    actor: Principal,
+    trigger: str = Run.Trigger.MANUAL,
+    value: Plaintext | None = None,
+    is_leak: bool = False,
+    token: str = "",
+) -> Run:
+    """Ask for a rotation; joins the one that is under way. With `value`, that is the new password.
+
+    The same `token` twice is one run. A value is sealed here, in the caller's transaction; it is
+    never kept elsewhere. Raises `InProgress` for a value while a run is active, `NotRotatable`,
+    `passwords.Unfit` or `policies.NotAllowed`.
+    """
+    policies.require(actor, Action.ROTATE_SECRET, secret)
+    if value is not None:
+        policies.require(actor, Action.PUT_SECRET_VALUE, secret)
+        passwords.check_value(value)
+    if not secret.is_enabled:
+        raise NotRotatable("This secret is pending deletion. Restore it first.")
+    with transaction.atomic():
+        # Both of two people at once come here; the second sees the first one's run.
+        Secret.objects.select_for_update().get(pk=secret.pk)
+        same = Run.objects.filter(secret=secret, request_token=token).first() if token else None
+        if same:
+            return same
+        active = secret.runs.active().first()
+        if active and active.kind == Run.Kind.ROTATE:
+            if value is not None:
+                raise InProgress(InProgress.__doc__)
+            return active
+        if active:
+            _supersede(active)
+        run = _add(
+            Run.Kind.ROTATE,
+            secret.managed.instance,
+            actor,
+            secret=secret,
+            trigger=trigger,
+            is_leak=is_leak,
+            request_token=token,
+        )
+        if value is not None:
+            _stage_custom(run, value, actor)
+        audit.record(
+            Action.ROTATE_SECRET, secret, actor=actor, details={"run": str(run.pk), "trigger": trigger}
+        )
+    return run
+
+
+def _stage_custom(run: Run, value: Plaintext, actor: Principal) -> None:
+    assert run.secret is not None
+    held = versions.Value(run.secret.managed.username, password=value)
+    try:
+        version = versions.stage(run.secret, held, origin=SecretVersion.Origin.CUSTOM, actor=actor)
+    except versions.PendingExists:
+        raise NotRotatable(
+            "The host may have heard a value that is not verified yet. "
+            "Rotate once without a custom value first."
+        ) from None
+    Run.objects.filter(pk=run.pk).update(version=version)
+    run.version = version
+
+
+def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
+    """Ask whether the host accepts the current value; joins any run that is under way."""
+    with transaction.atomic():
+        Secret.objects.select_for_update().get(pk=secret.pk)
+        active = secret.runs.active().first()
+        if active:
+            return active
+        return _add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
+
+
+def check(instance: Instance, *, actor: Principal) -> Run:
+    """Ask for a connection test; joins the one that is under way."""
+    policies.require(actor, Action.CHECK_INSTANCE, instance)
+    return _on_instance(Run.Kind.CHECK, instance, actor)
+
+
+def scan(instance: Instance, *, actor: Principal) -> Run:
+    """Ask for the host's keys; joins the scan that is under way."""
+    policies.require(actor, Action.CHECK_INSTANCE, instance)
+    return _on_instance(Run.Kind.SCAN, instance, actor)
+
+
+def _on_instance(kind: str, instance: Instance, actor: Principal) -> Run:
+    try:
+        with transaction.atomic():
+            return _add(kind, instance, actor)
+    except IntegrityError:
+        return Run.objects.active().get(instance=instance, kind=kind, secret=None)
+
+
+def _add(kind: str, instance: Instance, actor: Principal, **fields: object) -> Run:
+    run = Run(kind=kind, instance=instance, requested_by=actor, **fields)
+    run.save(force_insert=True)
+    run.refresh_from_db()
+    return run
+
+
+def _supersede(run: Run) -> None:
+    """End a run that only reads, so that a rotation can start; its worker finds itself overtaken."""
+    Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).update(
+        state=Run.State.ENDED,
+        outcome=Run.Outcome.CANCELLED,
+        sentence="A rotation was started.",
+        ended_at=Now(),
+        lease=F("lease") + 1,
+        leased_until=None,
+    )
+
+
+# ---------------------------------------------------------------- leases
+
+
+def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease | None:
+    """Take up a run that is due and that nobody works on; None where there is nothing to do.
+
+    One host is talked to by one worker at a time: a run whose instance is busy stays queued.
+    """
+    with transaction.atomic():
+        found = Run.objects.filter(pk=run_id).values_list("instance_id", flat=True).first()
+        if found is None:
+            return None
+        Instance.objects.select_for_update().get(pk=found)  # one claimant per host at a time
+        if Run.objects.filter(instance_id=found, state=Run.State.RUNNING, leased_until__gt=Now()).exists():
+            return None
+        taken = Run.objects.filter(_takeable(), pk=run_id).update(
+            state=Run.State.RUNNING,
+            lease=F("lease") + 1,
+            leased_until=Now() + (lease or settings.LEASE),
+            worker=worker,
+            tries=F("tries") + 1,
+            started_at=Coalesce(F("started_at"), Now()),
+        )
+        if not taken:
+            return None
+        number = Run.objects.values_list("lease", flat=True).get(pk=run_id)
+        Step.objects.filter(run_id=run_id, state=Step.State.RUNNING).update(
+            state=Step.State.BROKEN,
+            ended_at=Now(),
+            sentence="The worker did not come back; another one went on.",
+        )
+    return Lease(run_id, number, worker)
+
+
+def _takeable() -> Q:
+    return Q(state__in=[Run.State.QUEUED, Run.State.WAITING], due_at__lte=Now()) | Q(
+        state=Run.State.RUNNING, leased_until__lte=Now()
+    )
+
+
+def due(limit: int) -> list[UUID]:
+    """Return runs that somebody should take up: leaked ones first, then the oldest."""
+    return list(
+        Run.objects.filter(_takeable()).order_by("-is_leak", "due_at").values_list("pk", flat=True)[:limit]
+    )
+
+
+def next_on(instance_id: UUID) -> UUID | None:
+    """Return the run that waits for this instance to become free, if any."""
+    waiting = Run.objects.filter(_takeable(), instance_id=instance_id)
+    return waiting.order_by("-is_leak", "due_at").values_list("pk", flat=True).first()
+
+
+def hold(lease: Lease, *, length: timedelta | None = None, **fields: object) -> None:
+    """Renew the lease and write `fields`, if it is still held. Raises `Overtaken`."""
+    held = Run.objects.filter(pk=lease.run_id, lease=lease.number, state=Run.State.RUNNING).update(
+        leased_until=Now() + (length or settings.LEASE), **fields
+    )
+    if not held:
+        raise Overtaken
+
+
+def wait(lease: Lease, delay: timedelta, *, code: str, sentence: str) -> None:
+    """Give the lease back and have the run taken up again after `delay`. Raises `Overtaken`."""
+    hold(
+        lease,
+        state=Run.State.WAITING,
+        due_at=Now() + delay,
+        code=code,
+        sentence=sentence[:500],
+    )
+
+
+def end(
+    lease: Lease,
+    outcome: str,
+    *,
+    actor: Principal | None = None,
+    truth: str = "",
+    code: str = "",
+    sentence: str = "",
+) -> None:
+    """End the run, once, with its one terminal event. Raises `Overtaken`."""
+    with transaction.atomic():
+        hold(
+            lease,
+            state=Run.State.ENDED,
+            outcome=outcome,
+            truth=truth,
+            code=code,
+            sentence=sentence[:500],
+            ended_at=Now(),
+        )
+        run = Run.objects.select_related("secret", "instance", "requested_by").get(pk=lease.run_id)
+        audit.record(
+            f"kms:{run.get_kind_display().replace(' ', '')}Ended",
+            run.secret or run.instance,
+            actor=actor or run.requested_by,
+            outcome="succeeded" if outcome == Run.Outcome.SUCCEEDED else "failed",
+            version_id=run.version.version_id if run.version else "",
+            details={"run": str(run.pk), "outcome": outcome, "truth": truth, "code": code},
+        )
+
+
+# ---------------------------------------------------------------- steps
+
+
+def begin(lease: Lease, name: str) -> Step:
+    """Start a step; renews the lease. Raises `Overtaken`."""
+    with transaction.atomic():
+        hold(lease)
+        number = Step.objects.filter(run_id=lease.run_id).count() + 1
+        return Step.objects.create(
+            run_id=lease.run_id, number=number, name=name, worker=lease.worker, lease=lease.number
+        )
+
+
+def finish(
+    lease: Lease, step: Step, state: str, sentence: str = "", evidence: Sequence[dict[str, str]] = ()
+) -> None:
+    """End a step with what was found; renews the lease. Raises `Overtaken`."""
+    with transaction.atomic():
+        hold(lease)
+        Step.objects.filter(pk=step.pk).update(
+            state=state, sentence=sentence[:500], evidence=list(evidence), ended_at=Now()
+        )

@@ -1,0 +1,60 @@
+"""Celery's way in. A task takes ids, calls one domain function, decides nothing.
+
+The queue is an alarm clock: a message that is lost is sent again by `sweep`, and one that comes
+twice finds the run taken.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from uuid import UUID
+
+from celery import shared_task
+from django.db import transaction
+
+from rotation import engine, runs, schedules
+from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation.models import Run
+from secrets_app import keyring, users
+
+BATCH = 500
+
+
+def worker_name() -> str:
+    """This host, process and thread, as the evidence of a step names them."""
+    return f"{socket.gethostname()}/{os.getpid()}/{threading.get_ident() % 10**6}"
+
+
+@shared_task
+def advance(run_id: str) -> None:
+    """Carry one run as far as it goes now, then wake the next one that waits for its instance."""
+    if keyring.is_sealed():
+        return  # the run stays where it is; the sweep finds it when the root key is back
+    engine.advance(UUID(run_id), worker=worker_name(), connect=SshConnector, scanner=SshScanner())
+    instance_id = Run.objects.filter(pk=run_id).values_list("instance_id", flat=True).first()
+    following = runs.next_on(instance_id) if instance_id else None
+    if following and str(following) != run_id:
+        advance.delay(str(following))
+
+
+def wake(run: Run) -> None:
+    """Have a worker take up `run` once the transaction that made it has committed."""
+    transaction.on_commit(lambda: advance.delay(str(run.pk)))
+
+
+@shared_task
+def start_due() -> None:
+    """Start a rotation for every schedule whose time has come."""
+    for schedule in schedules.due(BATCH):
+        if schedules.claim(schedule):
+            run = runs.start(schedule.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE)
+            wake(run)
+
+
+@shared_task
+def sweep() -> None:
+    """Wake a worker for every run that is due and that nobody works on."""
+    for run_id in runs.due(BATCH):
+        advance.delay(str(run_id))

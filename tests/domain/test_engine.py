@@ -1,0 +1,319 @@
+"""One rotation from request to end, and every way that it can be broken off."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from rotation import engine, failpoints, runs
+from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation.models import ManagedAccount, Run, Step
+from secrets_app import policies, versions
+from secrets_app.models import AuditEvent, Secret, SecretVersion
+from secrets_app.plaintext import Plaintext
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+OLD = "the-old-password-1"
+
+
+class Crash(BaseException):
+    """Stands for a worker that is gone: nothing catches it."""
+
+
+@pytest.fixture
+def host() -> MemoryHost:
+    made = MemoryHost()
+    made.add_account("svc", OLD)
+    return made
+
+
+@pytest.fixture
+def secret(host: MemoryHost) -> Secret:
+    made = factories.secret(initial=OLD)
+    factories.settle(made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _inert():
+    yield
+    failpoints.disarm()
+
+
+def rotate(secret: Secret, value: str | None = None) -> Run:
+    return runs.start(secret, actor=factories.administrator(), value=Plaintext(value) if value else None)
+
+
+def drive(run: Run, host: MemoryHost, turns: int = 1) -> Run:
+    """Let a worker take the run up, `turns` times, whatever time it waits for."""
+    for _ in range(turns):
+        Run.objects.filter(pk=run.pk).update(due_at=Now() - timedelta(seconds=1))
+        Run.objects.filter(pk=run.pk).update(leased_until=Now() - timedelta(seconds=1))
+        engine.advance(run.pk, worker="w", connect=lambda endpoint: MemoryConnector(host), scanner=None)
+    run.refresh_from_db()
+    return run
+
+
+def current(secret: Secret) -> str:
+    return versions.value(secret.labelled("current")).password.reveal()
+
+
+def credential(secret: Secret) -> str:
+    return ManagedAccount.objects.get(secret=secret).credential
+
+
+def test_a_rotation_ends_with_the_new_value_current_and_on_the_host(secret, host):
+    run = drive(rotate(secret), host)
+    assert (run.state, run.outcome, run.truth) == ("ended", "succeeded", "new")
+    assert host.accounts["svc"].password == current(secret) != OLD
+    assert versions.value(secret.labelled("previous")).password.reveal() == OLD
+    assert secret.labelled("pending") is None
+    assert credential(secret) == "in_sync"
+    assert [step.name for step in run.steps.all()] == ["create", "preflight", "set", "test", "finish"]
+
+
+def test_the_normal_path_makes_no_failed_login(secret, host):
+    drive(rotate(secret), host)
+    assert (host.sets, host.failed_logins) == (1, 0)
+
+
+def test_the_value_is_stored_and_marked_before_the_host_hears_of_it(secret, host):
+    seen = []
+    failpoints.arm("after_intent", lambda: seen.append((host.sets, secret.labelled("pending").offered_at)))
+    drive(rotate(secret), host)
+    assert seen[0][0] == 0
+    assert seen[0][1] is not None
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "before_claim",
+        "after_claim",
+        "before_create",
+        "after_create",
+        "after_preflight",
+        "after_intent",
+        "after_set",
+        "before_test",
+        "after_test",
+        "before_finish",
+        "after_finish",
+    ],
+)
+def test_a_worker_killed_anywhere_is_followed_by_one_that_ends_in_success(secret, host, place):
+    def die() -> None:
+        failpoints.disarm()
+        raise Crash
+
+    run = rotate(secret)
+    failpoints.arm(place, die)
+    with pytest.raises(Crash):
+        drive(run, host)
+    run = drive(run, host)
+    assert run.outcome == "succeeded"
+    assert host.accounts["svc"].password == current(secret) != OLD
+    assert secret.versions.count() == 2
+    assert host.failed_logins == 0
+    assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
+
+
+def test_a_retry_sends_the_same_value(secret, host):
+    host.drops_before_set = True
+    run = drive(rotate(secret), host)
+    first = versions.value(secret.labelled("pending")).password
+    host.drops_before_set = False
+    drive(run, host)
+    assert current(secret) == first.reveal()
+
+
+def test_a_reply_that_is_lost_after_the_change_ends_in_success(secret, host):
+    host.drops_after_set = True
+    run = drive(rotate(secret), host)
+    assert run.outcome == "succeeded"
+    assert host.sets == 1
+    assert host.accounts["svc"].password == current(secret)
+
+
+def test_a_connection_cut_within_the_value_leaves_the_old_one_and_is_sent_again(secret, host):
+    host.half_line = True
+    run = drive(rotate(secret), host)
+    assert (run.state, host.accounts["svc"].password) == ("waiting", OLD)
+    host.half_line = False
+    assert drive(run, host).outcome == "succeeded"
+
+
+def test_the_same_message_twice_rotates_once(secret, host):
+    run = drive(rotate(secret), host)
+    drive(run, host)
+    assert (host.sets, secret.versions.count()) == (1, 2)
+
+
+def test_a_second_worker_finds_the_run_taken(secret, host):
+    run = rotate(secret)
+    assert runs.claim(run.pk, "one")
+    assert runs.claim(run.pk, "two") is None
+
+
+def test_a_worker_that_was_overtaken_writes_nothing(secret, host):
+    run = rotate(secret)
+    first = runs.claim(run.pk, "one", lease=timedelta(seconds=-1))
+    second = runs.claim(run.pk, "two")
+    with pytest.raises(runs.Overtaken):
+        runs.begin(first, Step.Name.SET)
+    with pytest.raises(runs.Overtaken):
+        runs.end(first, Run.Outcome.SUCCEEDED)
+    assert runs.begin(second, Step.Name.SET).lease == second.number
+
+
+def test_a_zombie_that_wakes_after_its_lease_does_not_finish(secret, host):
+    """The worker stops before its last step; another one finishes; the first one wakes up."""
+    run = rotate(secret)
+
+    def overtake() -> None:
+        failpoints.disarm()
+        drive(run, host)
+
+    failpoints.arm("before_finish", overtake)
+    drive(run, host)
+    assert Run.objects.get(pk=run.pk).outcome == "succeeded"
+    assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
+    assert secret.versions.count() == 2
+    assert current(secret) == host.accounts["svc"].password
+
+
+def test_two_runs_on_one_instance_do_not_run_at_the_same_time(secret, host):
+    other = factories.secret(instance=secret.managed.instance, username="app")
+    assert runs.claim(rotate(secret).pk, "one")
+    waiting = rotate(other)
+    assert runs.claim(waiting.pk, "two") is None
+    assert Run.objects.get(pk=waiting.pk).state == "queued"
+
+
+def test_an_unreachable_host_is_tried_again_and_keeps_the_pending_value(secret, host):
+    host.unreachable = True
+    run = drive(rotate(secret), host)
+    assert (run.state, run.code, credential(secret)) == ("waiting", "unreachable", "unreachable")
+    assert secret.labelled("pending").offered_at is None
+    assert current(secret) == OLD
+    run = drive(run, host, turns=5)
+    assert (run.state, run.outcome, run.truth) == ("ended", "failed", "")
+
+
+def test_a_run_that_never_reached_its_host_says_that_the_proven_value_still_works(secret, host):
+    drive(rotate(secret), host)
+    host.unreachable = True
+    assert drive(rotate(secret), host, turns=6).truth == "old"
+
+
+def test_a_changed_host_key_blocks_and_nothing_is_sent(secret, host):
+    host.host_key_changed = True
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.code, credential(secret)) == ("blocked", "host_key_changed", "blocked")
+    assert host.sets == 0
+
+
+def test_a_host_that_lies_is_never_a_success(secret, host):
+    host.lies = True
+    run = drive(rotate(secret), host, turns=8)
+    assert (run.outcome, run.truth) == ("failed", "old")
+    assert current(secret) == OLD
+    assert host.failed_logins <= 1
+
+
+def test_a_run_that_failed_is_followed_by_one_that_settles_its_value(secret, host):
+    host.lies = True
+    drive(rotate(secret), host, turns=8)
+    host.lies = False
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    assert host.accounts["svc"].password == current(secret)
+
+
+def test_a_custom_value_that_the_host_refuses_ends_the_run_and_is_not_replaced(secret, host):
+    host.refuses = "policy"
+    run = drive(rotate(secret, "custom-value-of-mine"), host)
+    assert (run.outcome, run.truth) == ("failed", "old")
+    assert secret.labelled("pending") is None
+    assert current(secret) == host.accounts["svc"].password == OLD
+    assert not secret.versions.filter(origin=SecretVersion.Origin.GENERATED).exists()
+
+
+def test_a_generated_value_that_the_host_refuses_is_replaced_three_times_at_most(secret, host):
+    host.refuses = "policy"
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.code) == ("blocked", "policy")
+    assert host.accounts["svc"].password == OLD
+
+
+def test_a_custom_value_is_set_as_typed(secret, host):
+    typed = 'it\'s $HOME "quoted" `x` é %s'
+    drive(rotate(secret, typed), host)
+    assert host.accounts["svc"].password == current(secret) == typed
+
+
+def test_a_secret_without_a_value_gets_one_at_its_first_rotation(host):
+    made = factories.secret()
+    assert credential(made) == "no_value"
+    assert drive(rotate(made), host).outcome == "succeeded"
+    assert current(made) == host.accounts["svc"].password
+
+
+def test_two_people_at_once_join_one_run(secret):
+    assert rotate(secret).pk == rotate(secret).pk
+
+
+def test_a_custom_value_while_a_run_is_active_is_refused(secret):
+    rotate(secret)
+    with pytest.raises(runs.InProgress):
+        rotate(secret, "custom-value-of-mine")
+
+
+def test_the_same_token_twice_is_one_run(secret, host):
+    actor = factories.administrator()
+    first = runs.start(secret, actor=actor, token="abc")
+    drive(first, host)
+    assert runs.start(secret, actor=actor, token="abc").pk == first.pk
+
+
+@pytest.mark.parametrize(
+    ("initial", "outcome", "state"),
+    [(OLD, "succeeded", "in_sync"), ("a-wrong-password", "failed", "out_of_sync")],
+)
+def test_an_initial_value_is_checked_after_creation(host, initial, outcome, state):
+    made = factories.secret(initial=initial)
+    assert credential(made) == "not_verified"
+    run = drive(made.runs.get(), host)
+    assert (run.kind, run.outcome, credential(made)) == ("verify", outcome, state)
+    assert host.failed_logins == 0
+
+
+def test_the_first_rotation_puts_a_wrong_initial_value_right(host):
+    made = factories.secret(initial="a-wrong-password")
+    drive(made.runs.get(), host)
+    assert drive(rotate(made), host).outcome == "succeeded"
+    assert credential(made) == "in_sync"
+
+
+def test_an_instance_without_a_credential_blocks_with_what_to_do(secret, host):
+    instance = secret.managed.instance
+    type(instance).objects.filter(pk=instance.pk).update(credential=None)
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.code) == ("blocked", "no_credential")
+    assert "Attach" in run.sentence
+
+
+def test_a_rotation_acts_for_somebody_who_may(secret, ann):
+    with pytest.raises(policies.NotAllowed):
+        runs.start(secret, actor=ann.principal)
+    assert not secret.runs.exists()
+
+
+def test_old_versions_are_destroyed_only_beyond_the_history_that_is_kept(secret, host):
+    for _ in range(14):
+        drive(rotate(secret), host)
+    kept = secret.versions.filter(destroyed_at=None).count()
+    assert kept == 12  # ten, the current one and the previous one
+    assert current(secret) == host.accounts["svc"].password

@@ -1,0 +1,146 @@
+"""Who may import whom, held by parsing every module, imports inside functions included."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("console", "rotation", "secrets_app", "lab")
+KNOW_NOBODY = (
+    "secrets_app.envelope",
+    "secrets_app.passwords",
+    "secrets_app.keypairs",
+    "secrets_app.plaintext",
+)
+PLAINTEXT = "secrets_app.plaintext"
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            if ".migrations" not in name:
+                found[name] = path
+    return found
+
+
+def imports(path: Path, package: str = "") -> set[str]:
+    """Every module that `path` names in an import, and every name imported from one."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in {"import_module", "__import__"}:
+            raise AssertionError(f"{path}: imports by name")
+    return found
+
+
+MODULES = modules()
+
+
+def within(name: str, room: str) -> bool:
+    return name == room or name.startswith(room + ".")
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_imports_only_what_its_room_may_know(name):
+    for imported in imports(MODULES[name]):
+        if within(name, "secrets_app"):
+            assert not within(imported, "rotation"), imported
+            assert not within(imported, "console"), imported
+        if within(name, "rotation"):
+            assert not within(imported, "console"), imported
+            assert not within(imported, "rotation.tasks"), imported
+        if within(name, "lab"):
+            assert not any(within(imported, room) for room in ROOMS[:3]), imported
+        if any(within(name, room) for room in ROOMS[:3]):
+            assert not within(imported, "tests"), imported
+            assert not within(imported, "lab") or name == "console.management.commands.demo", imported
+
+
+@pytest.mark.parametrize("name", sorted(n for n in MODULES if within(n, "rotation.connectors")))
+def test_a_connector_knows_no_django_and_no_secret_but_the_type_of_a_value(name):
+    for imported in imports(MODULES[name]):
+        assert not within(imported, "django"), imported
+        assert not within(imported, "celery"), imported
+        assert not within(imported, "secrets_app") or within(imported, PLAINTEXT), imported
+        assert not within(imported, "rotation") or within(imported, "rotation.connectors"), imported
+
+
+@pytest.mark.parametrize("name", KNOW_NOBODY)
+def test_the_ciphers_know_nobody(name):
+    for imported in imports(MODULES[name]):
+        assert not within(imported, "django"), imported
+        assert not any(within(imported, room) for room in ROOMS) or within(imported, PLAINTEXT), imported
+
+
+def test_a_domain_package_holds_no_screen():
+    for room in ("rotation", "secrets_app"):
+        names = {path.stem for path in (ROOT / room).rglob("*.py")}
+        assert not names & {
+            "views",
+            "forms",
+            "urls",
+            "templatetags",
+            "services",
+            "utils",
+            "helpers",
+            "common",
+        }
+        assert not list((ROOT / room).rglob("*.html"))
+
+
+def test_every_module_says_what_it_is_responsible_for():
+    texts = {name: path.read_text() for name, path in MODULES.items()}
+    assert not [name for name, text in texts.items() if text and not ast.get_docstring(ast.parse(text))]
+
+
+def test_each_table_is_written_by_the_module_that_says_so():
+    """A module that calls a writing method on a model's manager is that model's writer."""
+    writers = {
+        "Account": "secrets_app.regions", "Region": "secrets_app.regions",
+        "User": "secrets_app.users", "Principal": "secrets_app.users",
+        "Key": "secrets_app.keyring", "KeyVersion": "secrets_app.keyring", "SealedValue": "secrets_app.keyring",
+        "SecretVersion": "secrets_app.versions", "Label": "secrets_app.versions",
+        "Tag": "secrets_app.lifecycle", "Secret": "secrets_app.lifecycle", "AuditEvent": "secrets_app.audit",
+        "Instance": "rotation.inventory", "HostKey": "rotation.inventory",
+        "ManagementCredential": "rotation.inventory", "ManagedAccount": "rotation.managed",
+        "Schedule": "rotation.schedules", "Run": "rotation.runs", "Step": "rotation.runs",
+    }  # fmt: skip
+    writing = {
+        "create",
+        "bulk_create",
+        "update",
+        "delete",
+        "get_or_create",
+        "update_or_create",
+        "bulk_update",
+    }
+    strangers = []
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in writing
+            ):
+                model = _model_of(node.func.value)
+                if model in writers and writers[model] != name:
+                    strangers.append(f"{name} writes {model}, line {node.lineno}")
+    assert not strangers
+
+
+def _model_of(node: ast.AST) -> str:
+    """The model at the root of `Model.objects.filter(...)...`, or nothing."""
+    while isinstance(node, ast.Attribute | ast.Call):
+        if isinstance(node, ast.Attribute) and node.attr == "objects" and isinstance(node.value, ast.Name):
+            return node.value.id
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return ""

@@ -1,0 +1,245 @@
+"""What every connector promises, asked of each of them."""
+
+import secrets
+import uuid
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+
+from lab import Host
+from rotation.connectors import base
+from rotation.connectors.base import Fence, Level, Login, Manager, Mark, Sudo, Verdict
+from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation.connectors.ssh import SshConnector
+from secrets_app.plaintext import Plaintext
+from tests.lab_fixtures import KeyPair, NewHost
+
+CONSOLE = str(uuid.uuid4())
+FIRST = "the-first-Password-1"
+
+
+class Rig(Protocol):
+    """A host with the account svc whose password is FIRST, and the means to spoil it."""
+
+    connector: base.Connector
+    manager: Manager
+
+    def accepts(self, password: str) -> bool: ...
+    def spoil(self, problem: str) -> None: ...
+    def run_nothing(self) -> None: ...
+    def change_host_key(self) -> None: ...
+    def go_away(self) -> None: ...
+
+
+class MemoryRig:
+    """A simulated host."""
+
+    def __init__(self) -> None:
+        self.host = MemoryHost()
+        self.host.add_account("svc", FIRST)
+        self.connector: base.Connector = MemoryConnector(self.host)
+        self.manager = Manager(Login("keyturn", password=Plaintext("unused")), Sudo.PASSWORDLESS)
+
+    def accepts(self, password: str) -> bool:
+        return self.host.shadow_accepts("svc", password)
+
+    def spoil(self, problem: str) -> None:
+        if problem == "no_such_user":
+            del self.host.accounts["svc"]
+        else:
+            self.host.accounts["svc"].problem = problem
+
+    def run_nothing(self) -> None:
+        self.host.accounts["svc"].runs_commands = False
+
+    def change_host_key(self) -> None:
+        self.host.host_key_changed = True
+
+    def go_away(self) -> None:
+        self.host.unreachable = True
+
+
+class SshRig:
+    """A real OpenSSH host."""
+
+    def __init__(self, host: Host, key: KeyPair) -> None:
+        self.host = host
+        host.add_account("svc", password=FIRST)
+        endpoint = base.Endpoint(host.address, host.port, tuple(host.host_keys()))
+        self.connector: base.Connector = SshConnector(endpoint)
+        self.manager = Manager(Login("keyturn", private_key=Plaintext(key.private)), Sudo.PASSWORDLESS)
+
+    def accepts(self, password: str) -> bool:
+        return self.host.shadow_accepts("svc", password)
+
+    def spoil(self, problem: str) -> None:
+        self.host.run(
+            {
+                "no_such_user": ["userdel", "svc"],
+                "locked": ["passwd", "--lock", "svc"],
+                "empty_password": ["passwd", "--delete", "svc"],
+                "expired": ["chage", "--expiredate", "2001-01-01", "svc"],
+                "must_change": ["chage", "--lastday", "0", "svc"],
+            }[problem]
+        )
+
+    def run_nothing(self) -> None:
+        self.host.run(["usermod", "--shell", "/usr/sbin/nologin", "svc"])
+
+    def change_host_key(self) -> None:
+        self.host.change_host_key()
+
+    def go_away(self) -> None:
+        self.host.cut()
+
+
+@pytest.fixture(params=["memory", "ssh"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    if request.param == "memory":
+        yield MemoryRig()
+    else:
+        new_host: NewHost = request.getfixturevalue("new_host")
+        yield SshRig(new_host(), request.getfixturevalue("management_key"))
+
+
+def change(rig: Rig, value: str, generation: int = 1, console: str = CONSOLE, username: str = "svc") -> None:
+    fence = Fence(console, generation)
+    rig.connector.set_password(rig.manager, username, Plaintext(value), fence=fence, timeout=15)
+
+
+def probe(rig: Rig, value: str) -> base.Proof:
+    return rig.connector.probe_password(rig.manager, "svc", Plaintext(value), timeout=15)
+
+
+def prove(rig: Rig, value: str) -> base.Proof:
+    return rig.connector.prove_login(Login("svc", password=Plaintext(value)), timeout=15)
+
+
+def preflight(rig: Rig, username: str = "svc") -> base.Facts:
+    return rig.connector.preflight(rig.manager, username, timeout=15, console_id=CONSOLE)
+
+
+def test_a_set_value_is_the_only_one_that_works(rig: Rig) -> None:
+    change(rig, "the-second-1")
+    assert rig.accepts("the-second-1")
+    assert not rig.accepts(FIRST)
+
+
+def test_a_value_that_works_is_accepted_by_the_hosts_own_check_and_by_a_login(rig: Rig) -> None:
+    assert probe(rig, FIRST) == base.Proof(Verdict.ACCEPTED, Level.HASH)
+    assert prove(rig, FIRST) == base.Proof(Verdict.ACCEPTED, Level.COMMAND)
+
+
+def test_a_value_that_does_not_work_is_rejected_by_the_hosts_own_check_and_by_a_login(rig: Rig) -> None:
+    assert probe(rig, "wrong").verdict == Verdict.REJECTED
+    assert prove(rig, "wrong").verdict == Verdict.REJECTED
+
+
+@pytest.mark.parametrize("value", ["", "a\nb", "a\rb", "a\0b", "x" * 512, "é" * 256])
+def test_a_value_that_chpasswd_would_take_for_another_is_refused(rig: Rig, value: str) -> None:
+    with pytest.raises(base.Refused) as refusal:
+        change(rig, value)
+    assert refusal.value.code == "bad_value"
+    assert rig.accepts(FIRST)
+    assert probe(rig, value).verdict == Verdict.UNCLEAR
+
+
+def test_the_same_generation_may_be_sent_again_and_an_older_one_may_not(rig: Rig) -> None:
+    change(rig, "the-second-1", generation=7)
+    change(rig, "the-second-1", generation=7)
+    with pytest.raises(base.Stale):
+        change(rig, "the-older-1", generation=6)
+    assert rig.accepts("the-second-1")
+    assert preflight(rig).generation == 7
+
+
+def test_an_account_that_another_console_manages_is_left_alone(rig: Rig) -> None:
+    change(rig, "the-second-1", console=str(uuid.uuid4()))
+    with pytest.raises(base.Refused) as refusal:
+        change(rig, "the-third-1")
+    assert refusal.value.code == "foreign_console"
+    assert rig.accepts("the-second-1")
+    assert (blocked := preflight(rig).blocked) is not None
+    assert blocked.code == "foreign_console"
+
+
+@pytest.mark.parametrize("problem", ["no_such_user", "locked", "empty_password", "expired", "must_change"])
+def test_an_account_in_no_state_for_a_change_is_not_changed(rig: Rig, problem: str) -> None:
+    rig.spoil(problem)
+    with pytest.raises(base.Refused) as refusal:
+        change(rig, "the-second-1")
+    assert refusal.value.code == problem
+    assert (blocked := preflight(rig).blocked) is not None
+    assert blocked.code == problem
+    if problem != "no_such_user":
+        assert not rig.accepts("the-second-1")
+
+
+def test_a_locked_account_has_no_password_that_could_be_called_wrong(rig: Rig) -> None:
+    rig.spoil("locked")
+    assert probe(rig, FIRST).verdict == Verdict.UNCLEAR
+
+
+@pytest.mark.parametrize("problem", ["expired", "must_change"])
+def test_a_login_that_the_account_forbids_says_nothing_about_the_password(rig: Rig, problem: str) -> None:
+    rig.spoil(problem)
+    proof = prove(rig, FIRST)
+    assert proof.verdict == Verdict.UNCLEAR
+    assert "expired" in proof.reason if problem == "expired" else "change" in proof.reason
+
+
+def test_an_account_without_a_shell_is_proven_by_the_login_alone(rig: Rig) -> None:
+    rig.run_nothing()
+    assert prove(rig, FIRST).level == Level.LOGIN
+    assert not preflight(rig).password_login
+
+
+def test_an_account_in_order_passes_its_preflight(rig: Rig) -> None:
+    facts = preflight(rig)
+    assert facts.blocked is None
+    assert "svc" in facts.accounts
+    assert facts.password_login
+    assert facts.generation == 0
+
+
+def test_a_host_may_be_looked_at_without_naming_an_account(rig: Rig) -> None:
+    assert preflight(rig, "").blocked is None
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "code"),
+    [
+        ("go_away", base.Unreachable, "unreachable"),
+        ("change_host_key", base.HostKeyChanged, "host_key_changed"),
+    ],
+)
+def test_a_host_that_cannot_be_trusted_or_reached_is_told_nothing(
+    rig: Rig, what: str, error: type[base.ConnectorError], code: str
+) -> None:
+    getattr(rig, what)()
+    with pytest.raises(error):
+        change(rig, "the-second-1")
+    with pytest.raises(error):
+        probe(rig, FIRST)
+    with pytest.raises(error):
+        prove(rig, FIRST)
+    (check,) = preflight(rig).checks
+    assert (check.mark, check.code) == (Mark.BLOCKED, code)
+    assert rig.accepts(FIRST)
+
+
+@pytest.mark.parametrize("username", ["", "-x", "..", "a b", "a:b", "a\nb", "$(id)", "a" * 33, "ü"])
+def test_a_name_that_no_account_can_have_is_refused(rig: Rig, username: str) -> None:
+    with pytest.raises(base.Refused) as refusal:
+        change(rig, "the-second-1", username=username)
+    assert refusal.value.code == "bad_user"
+
+
+def test_no_error_and_no_proof_shows_a_value(rig: Rig) -> None:
+    value = secrets.token_urlsafe(24)
+    rig.spoil("locked")
+    with pytest.raises(base.Refused) as refusal:
+        change(rig, value)
+    shown = f"{refusal.value!r} {refusal.value.__cause__!r} {probe(rig, value)!r} {prove(rig, value)!r}"
+    assert value not in shown

@@ -1,0 +1,215 @@
+"""Whole rotations on real hosts: workers killed, hosts changed, logs and processes watched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+
+from lab import Host
+from rotation import engine, failpoints, inventory, runs, tasks
+from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation.models import ManagedAccount, Run
+from secrets_app import versions
+from secrets_app.models import AuditEvent, Secret
+from tests import factories
+from tests.lab_fixtures import KeyPair
+
+pytestmark = pytest.mark.django_db(transaction=True)
+OLD = "the-old-password-1"
+PLACES = [
+    "before_claim", "after_claim", "before_create", "after_create", "after_preflight", "after_intent",
+    "after_set", "before_test", "after_test", "before_finish", "after_finish",
+]  # fmt: skip
+
+
+def worker(run: Run, *arguments: str) -> subprocess.Popen[bytes]:
+    """A worker process on the same database as this test."""
+    database = f"sqlite://{connection.settings_dict['NAME']}"
+    if connection.vendor != "sqlite":
+        database = (
+            os.environ["KEYTURN_TEST_DATABASE_URL"].rpartition("/")[0]
+            + f"/{connection.settings_dict['NAME']}"
+        )
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.worker", str(run.pk), *arguments],
+        env=os.environ | {"KEYTURN_TEST_DATABASE_URL": database},
+        cwd=Path(__file__).resolve().parent.parent.parent,
+    )
+
+
+@pytest.fixture
+def secret(host: Host, management_key: KeyPair) -> Secret:
+    host.add_account("svc", password=OLD)
+    made = factories.secret(instance=register(host, management_key), initial=OLD)
+    factories.settle(made)
+    return made
+
+
+def register(host: Host, key: KeyPair):
+    """Register `host` as an operator would: scan, compare, approve."""
+    instance = factories.instance(
+        name=host.name, address=host.address, port=host.port, keys=[],
+        credential=factories.credential(private_key=key.private),
+    )  # fmt: skip
+    seen = SshScanner().scan(host.address, host.port, timeout=10)
+    assert {key.line for key in seen} == {" ".join(line.split()[:2]) for line in host.host_keys()}
+    inventory.see_host_keys(instance, seen)
+    inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    return instance
+
+
+@pytest.fixture(autouse=True)
+def _inert() -> Iterator[None]:
+    yield
+    failpoints.disarm()
+
+
+def rotate(secret: Secret) -> Run:
+    return runs.start(secret, actor=factories.administrator())
+
+
+def advance(run: Run) -> Run:
+    """Take the run up in this process, whatever it waits for, and whoever held it."""
+    past = Now() - timedelta(seconds=1)
+    Run.objects.filter(pk=run.pk).update(due_at=past, leased_until=past)
+    engine.advance(run.pk, worker=tasks.worker_name(), connect=SshConnector, scanner=SshScanner())
+    run.refresh_from_db()
+    return run
+
+
+def current(secret: Secret) -> str:
+    return versions.value(secret.labelled("current")).password.reveal()
+
+
+def assert_recoverable(secret: Secret, host: Host, user: str = "svc") -> None:
+    """What the host accepts is one of our stored, readable versions."""
+    stored = [versions.value(v).password.reveal() for v in secret.versions.filter(destroyed_at=None)]
+    assert any(host.shadow_accepts(user, value) for value in stored)
+
+
+def failed_logins(host: Host, user: str = "svc") -> int:
+    return host.sshd_log().count(f"Failed password for {user} ")
+
+
+def test_a_rotation_gives_the_host_the_new_value_and_takes_the_old_one(secret, host):
+    run = advance(rotate(secret))
+    assert run.outcome == "succeeded", run.sentence
+    assert host.shadow_accepts("svc", current(secret))
+    assert not host.shadow_accepts("svc", OLD)
+    assert failed_logins(host) == 0
+    account = ManagedAccount.objects.get(secret=secret)
+    assert (account.credential, account.verified_level, account.generation) == ("in_sync", "command", 1)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_fi_w_a_worker_killed_there_is_followed_by_one_that_ends_in_success(secret, host, place):
+    run = rotate(secret)
+    killed = worker(run, place)
+    assert killed.wait(timeout=60) == -signal.SIGKILL
+    assert_recoverable(secret, host)
+    run = advance(run)
+    assert run.outcome == "succeeded", run.sentence
+    assert host.shadow_accepts("svc", current(secret))
+    assert secret.versions.count() == 2
+    assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
+    assert failed_logins(host) == 0
+
+
+def test_fi_w_15_a_worker_that_stopped_past_its_lease_writes_nothing_when_it_goes_on(secret, host):
+    run = rotate(secret)
+    stopped = worker(run, "after_intent", "stop")
+    os.waitpid(stopped.pid, os.WUNTRACED)
+    run = advance(run)
+    assert run.outcome == "succeeded"
+    kept, steps = current(secret), run.steps.count()
+    os.kill(stopped.pid, signal.SIGCONT)
+    stopped.wait(timeout=60)
+    assert host.shadow_accepts("svc", kept)
+    assert current(secret) == kept
+    assert run.steps.count() == steps
+    assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
+
+
+def test_fi_b_01_the_same_message_twice_at_once_changes_the_host_once(secret, host):
+    run = rotate(secret)
+    for one in [worker(run), worker(run)]:
+        assert one.wait(timeout=60) == 0
+    run.refresh_from_db()
+    assert (run.outcome, run.attempts, secret.versions.count()) == ("succeeded", 1, 2)
+
+
+def test_fi_h_18_a_changed_host_key_blocks_with_no_login_attempt(secret, host):
+    host.change_host_key()
+    host.restart_sshd()
+    before = len([line for line in host.sshd_log().splitlines() if "Accepted" in line or "Failed" in line])
+    run = advance(rotate(secret))
+    assert (run.outcome, run.code) == ("blocked", "host_key_changed")
+    after = len([line for line in host.sshd_log().splitlines() if "Accepted" in line or "Failed" in line])
+    assert after == before
+    assert host.shadow_accepts("svc", OLD)
+
+
+def test_fi_n_01_a_host_that_is_away_is_waited_for(secret, host):
+    host.cut()
+    run = advance(rotate(secret))
+    assert (run.state, run.code) == ("waiting", "unreachable")
+    host.restore()
+    assert advance(run).outcome == "succeeded"
+
+
+def test_fi_h_23_an_account_that_is_gone_blocks_with_its_reason(secret, host):
+    host.run(["userdel", "svc"])
+    run = advance(rotate(secret))
+    assert (run.outcome, run.code) == ("blocked", "no_such_user")
+
+
+def test_fi_p_03_a_locked_account_stays_locked(secret, host):
+    host.run(["passwd", "-l", "svc"])
+    run = advance(rotate(secret))
+    assert (run.outcome, run.code) == ("blocked", "locked")
+    assert host.shadow("svc").startswith("!")
+
+
+def test_an_initial_value_is_verified_without_a_failed_login(secret, host):
+    wrong = factories.secret(instance=secret.managed.instance, username="other", initial="a-wrong-password")
+    host.add_account("other", password=OLD)
+    run = advance(wrong.runs.get())
+    assert (run.kind, run.outcome) == ("verify", "failed")
+    assert ManagedAccount.objects.get(secret=wrong).credential == "out_of_sync"
+    assert failed_logins(host, "other") == 0
+
+
+def test_a_connection_test_shows_each_check(secret, host):
+    run = advance(runs.check(secret.managed.instance, actor=factories.administrator()))
+    assert run.outcome == "succeeded"
+    instance = type(secret.managed.instance).objects.get(pk=secret.managed.instance.pk)
+    assert instance.state == "ready"
+    assert {"reachable", "host_key", "login", "sudo"} <= {check["name"] for check in instance.checks}
+    assert "svc" in instance.accounts
+
+
+def test_i7_a_rotation_changes_nothing_but_the_password(secret, host):
+    def surroundings() -> tuple[str, ...]:
+        shadow = host.shadow("svc").split(":")
+        return (
+            host.run(["passwd", "-S", "svc"]).stdout.decode().split()[1],
+            host.run(["getent", "passwd", "svc"]).stdout.decode(),
+            host.run(["id", "svc"]).stdout.decode(),
+            host.run(
+                ["sh", "-c", "ls -la /etc/sudoers.d /home/svc; stat -c '%a %U %G' /etc/shadow"]
+            ).stdout.decode(),
+            str(shadow[3:]),
+        )
+
+    before = surroundings()
+    assert advance(rotate(secret)).outcome == "succeeded"
+    assert surroundings() == before
