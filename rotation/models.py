@@ -269,6 +269,7 @@ class Run(Identified):
     ended_at = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveIntegerField(default=0)  # times a host was told the value
     tries = models.PositiveIntegerField(default=0)  # times a worker took it up
+    waits = models.PositiveIntegerField(default=0)  # times it was put off
     generation = models.PositiveBigIntegerField(default=0)  # of the last attempt
     lease = models.PositiveBigIntegerField(default=0)  # grows with every worker that takes it up
     leased_until = models.DateTimeField(null=True, blank=True)

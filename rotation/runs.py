@@ -44,6 +44,7 @@ class Lease:
     run_id: UUID
     number: int
     worker: str
+    length: timedelta  # each write under it holds it for so long again
 
 
 # ---------------------------------------------------------------- requests
@@ -171,6 +172,7 @@ def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease
 
     One host is talked to by one worker at a time: a run whose instance is busy stays queued.
     """
+    length = lease or settings.LEASE
     with transaction.atomic():
         found = Run.objects.filter(pk=run_id).values_list("instance_id", flat=True).first()
         if found is None:
@@ -181,7 +183,7 @@ def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease
         taken = Run.objects.filter(_takeable(), pk=run_id).update(
             state=Run.State.RUNNING,
             lease=F("lease") + 1,
-            leased_until=Now() + (lease or settings.LEASE),
+            leased_until=Now() + length,
             worker=worker,
             tries=F("tries") + 1,
             started_at=Coalesce(F("started_at"), Now()),
@@ -194,7 +196,7 @@ def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease
             ended_at=Now(),
             sentence="The worker did not come back; another one went on.",
         )
-    return Lease(run_id, number, worker)
+    return Lease(run_id, number, worker, length)
 
 
 def _takeable() -> Q:
@@ -216,10 +218,10 @@ def next_on(instance_id: UUID) -> UUID | None:
     return waiting.order_by("-is_leak", "due_at").values_list("pk", flat=True).first()
 
 
-def hold(lease: Lease, *, length: timedelta | None = None, **fields: object) -> None:
+def hold(lease: Lease, **fields: object) -> None:
     """Renew the lease and write `fields`, if it is still held. Raises `Overtaken`."""
     held = Run.objects.filter(pk=lease.run_id, lease=lease.number, state=Run.State.RUNNING).update(
-        leased_until=Now() + (length or settings.LEASE), **fields
+        leased_until=Now() + lease.length, **fields
     )
     if not held:
         raise Overtaken
@@ -231,6 +233,7 @@ def wait(lease: Lease, delay: timedelta, *, code: str, sentence: str) -> None:
         lease,
         state=Run.State.WAITING,
         due_at=Now() + delay,
+        waits=F("waits") + 1,
         code=code,
         sentence=sentence[:500],
     )

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds that each conversation may take; every one is well below the lease.
 PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
-BACK_OFF = tuple(timedelta(seconds=s) for s in (10, 30, 120, 600, 1800))
+BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
 WAITS = frozenset({"unreachable", "busy", "stale", "unknown"})  # passes by itself
 
 Connect = Callable[[base.Endpoint], base.Connector]
@@ -130,10 +130,10 @@ class Work:
 
     def put_off(self, code: str, sentence: str, credential: str) -> None:
         """Give the lease back until later; after the last wait, end the run as failed."""
-        if self.run.tries > len(BACK_OFF):
+        if self.run.waits >= len(BACK_OFF):
             self.end(Run.Outcome.FAILED, code, sentence, credential, truth=self._truth_at_the_end())
         with transaction.atomic():
-            runs.wait(self.lease, BACK_OFF[self.run.tries - 1], code=code, sentence=sentence)
+            runs.wait(self.lease, BACK_OFF[self.run.waits], code=code, sentence=sentence)
             self.note(credential, sentence)
         raise Stop
 

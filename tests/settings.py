@@ -10,6 +10,7 @@ from pathlib import Path
 _scratch = Path(os.environ.setdefault("KEYTURN_TEST_DATA", tempfile.mkdtemp(prefix="keyturn-tests-")))
 _mine = _scratch / os.environ.get("PYTEST_XDIST_WORKER", "main")
 _mine.mkdir(parents=True, exist_ok=True)
+(_mine / "static").mkdir(exist_ok=True)  # whitenoise looks for it
 os.environ["KEYTURN_DATA"] = str(_mine)
 os.environ["KEYTURN_ROOT_KEY_FILE"] = str(_mine / "elsewhere" / "root.key")
 os.environ["KEYTURN_PUBLIC_URL"] = "http://localhost"

@@ -199,14 +199,14 @@ def test_an_unreachable_host_is_tried_again_and_keeps_the_pending_value(secret, 
     assert (run.state, run.code, credential(secret)) == ("waiting", "unreachable", "unreachable")
     assert secret.labelled("pending").offered_at is None
     assert current(secret) == OLD
-    run = drive(run, host, turns=5)
+    run = drive(run, host, turns=6)
     assert (run.state, run.outcome, run.truth) == ("ended", "failed", "")
 
 
 def test_a_run_that_never_reached_its_host_says_that_the_proven_value_still_works(secret, host):
     drive(rotate(secret), host)
     host.unreachable = True
-    assert drive(rotate(secret), host, turns=6).truth == "old"
+    assert drive(rotate(secret), host, turns=7).truth == "old"
 
 
 def test_a_changed_host_key_blocks_and_nothing_is_sent(secret, host):

@@ -71,6 +71,10 @@ free_kilobytes() {
     df -Pk "$1" 2>/dev/null | { read -r x; read -r x x x free x; is_number "$free" && echo "$free" || echo 0; }
 }
 
+# Tried and not looked up: a busybox may be called flock or timeout and be built without it.
+can_lock() { flock -s -n 9 9</dev/null 2>/dev/null; }
+can_limit() { timeout -s KILL 5 true 2>/dev/null; }
+
 fence_root=/var/lib/keyturn
 
 # The path of another console's mark for the same account, or nothing.

@@ -7,7 +7,7 @@ fact machine_id "$(head -n 1 /etc/machine-id 2>/dev/null)"
 fact os_name "$(. /etc/os-release 2>/dev/null && echo "$PRETTY_NAME")"
 fact free_etc "$(free_kilobytes /etc)"
 fact free_fence "$(free_kilobytes /var/lib)"
-if command -v flock >/dev/null && timeout -s KILL 5 true 2>/dev/null; then fact fenced yes; else fact fenced no; fi
+if can_lock && can_limit; then fact fenced yes; else fact fenced no; fi
 if command -v chpasswd >/dev/null; then fact chpasswd yes; else fact chpasswd no; fi
 
 # What sudo keeps of a session's input it keeps of ours.

@@ -15,7 +15,7 @@ problem=$(account_problem)
 mkdir -p "$fence_root/$console" 2>/dev/null && [ ! -L "$fence_root" ] && (: >>"$lock") 2>/dev/null ||
     stop REFUSED disk
 exec 9>>"$lock"
-if command -v flock >/dev/null; then
+if can_lock; then
     # By turns and not flock -w: busybox has no -w.
     tries=0
     until flock -n 9; do
@@ -50,7 +50,7 @@ printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f 
     stop FAILED disk
 }
 
-if timeout -s KILL 5 true 2>/dev/null; then
+if can_limit; then
     printf '%s:%s\n' "$user" "$value" | timeout -s KILL 3 chpasswd >/dev/null 2>&1
 else
     printf '%s:%s\n' "$user" "$value" | chpasswd >/dev/null 2>&1

@@ -1,0 +1,137 @@
+"""Carry Celery's messages in one table of Keyturn's own database: a small installation needs no broker.
+
+At least once: taking a message claims its row and does not remove it; only the acknowledgement does.
+A claim older than the transport option `visibility_timeout` (seconds) is void, and the message is
+delivered again, so a consumer that is killed loses nothing. Sending is an INSERT on the caller's
+connection: inside a transaction the message appears with the commit or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import timedelta
+from queue import Empty
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+from kombu.transport import base, virtual
+from kombu.utils.json import dumps, loads
+
+from console.models import Message
+
+logger = logging.getLogger(__name__)
+
+MOST_DELIVERIES = 10  # a message that ends its consumer every time must not do so for ever
+
+
+class QoS(virtual.QoS):
+    """What this consumer holds. A thread of the worker's pool may acknowledge, each on its own connection."""
+
+    channel: Channel
+
+    def ack(self, delivery_tag: str) -> None:
+        self.channel.remove(delivery_tag)
+        super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if requeue:
+            self.channel.release([delivery_tag])
+        else:
+            self.channel.remove(delivery_tag)
+        super().ack(delivery_tag)
+
+    def restore_unacked(self) -> None:
+        held: OrderedDict[str, Any] = self._delivered or OrderedDict()
+        self._flush()  # type: ignore[attr-defined]  # those that another thread has acknowledged
+        self.channel.release(list(held))
+        held.clear()
+
+
+class Channel(virtual.Channel):
+    QoS = QoS
+    visibility_timeout = 3600.0
+    from_transport_options = (*virtual.Channel.from_transport_options, "visibility_timeout")
+
+    def remove(self, tag: str) -> None:
+        _renew_connection()
+        Message.objects.filter(tag=tag).delete()
+
+    def release(self, tags: Iterable[str]) -> None:
+        """Let the next consumer have these at once."""
+        _renew_connection()
+        Message.objects.filter(tag__in=tags).update(claimed_at=None)
+
+    def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
+        _renew_connection()
+        Message.objects.create(queue=queue, tag=message["properties"]["delivery_tag"], body=dumps(message))
+
+    def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
+        _renew_connection()
+        while row := self._claim(queue):
+            if (message := self._opened(row)) is not None:
+                return message
+            row.delete()
+        raise Empty
+
+    def _claim(self, queue: str) -> Message | None:
+        waiting = self._waiting(queue)
+        # SQLite has one writer: a poll that finds nothing, which is nearly every one, only reads.
+        if not waiting.exists():
+            return None
+        with transaction.atomic():
+            # Where rows cannot be locked, the immediate transaction already keeps every other writer out.
+            row = waiting.select_for_update(skip_locked=True).first()
+            if row:
+                Message.objects.filter(pk=row.pk).update(claimed_at=Now(), deliveries=F("deliveries") + 1)
+        return row
+
+    def _waiting(self, queue: str) -> QuerySet[Message]:
+        allowed = timedelta(seconds=self.visibility_timeout)
+        free = Q(claimed_at=None) | Q(claimed_at__lt=Now() - allowed)
+        return Message.objects.filter(free, queue=queue).order_by("pk")
+
+    def _opened(self, row: Message) -> dict[str, Any] | None:
+        """Return the message in a row; None, with a log line, where it holds none: the next must be read."""
+        if row.deliveries >= MOST_DELIVERIES:
+            logger.error(
+                "Refused message %s: delivered %s times, never acknowledged.", row.pk, row.deliveries
+            )
+            return None
+        try:
+            message: dict[str, Any] = loads(row.body)
+            message["properties"]["delivery_tag"] = row.tag
+            message["properties"]["delivery_info"]["redelivered"] = row.deliveries > 0
+            message["headers"].get("task")
+            self.Message(message, channel=self)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            logger.error("Refused message %s: not a message (%s).", row.pk, type(error).__name__)
+            return None
+        return message
+
+    def _size(self, queue: str) -> int:
+        return Message.objects.filter(queue=queue).count()
+
+    def _purge(self, queue: str) -> int:
+        return Message.objects.filter(queue=queue).delete()[0]
+
+
+class Transport(virtual.Transport):
+    Channel = Channel
+    driver_type = "embedded"
+    driver_name = "database"
+    polling_interval = 0.25  # one indexed read
+    # Told of these, Celery reconnects and goes on.
+    connection_errors = (*base.Transport.connection_errors, OperationalError, InterfaceError)
+
+    def driver_version(self) -> str:
+        return "1"
+
+
+def _renew_connection() -> None:
+    """Replace this thread's database connection where it broke or is old: no request ends here to do it."""
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()

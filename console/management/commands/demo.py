@@ -1,0 +1,142 @@
+"""Start a few throwaway servers on this machine and register them: a first rotation that risks nothing."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import signal
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import connections
+
+from lab import Fleet, Host, HostNotStarted, Spec
+from lab.layer import LayerUnavailable
+from rotation import inventory
+from rotation.connectors.ssh import SshScanner
+from rotation.models import Instance, ManagementCredential
+from secrets_app import keyring, regions, users
+from secrets_app.models import Principal
+
+CREDENTIAL: Final = "Demo servers"
+FOLDER: Final = "demo"
+READY: Final = "ready.json"
+SCAN_SECONDS: Final = 10.0
+#: The first three servers; further ones are app-04, app-05 ... with one account each.
+SERVERS: Final = {"web-01": ("app", "deploy"), "db-01": ("dba",), "edge-01": ("svc",)}
+OWN_SERVER: Final = "Register a server of your own instead: Instances, then Register instance."
+
+
+class Command(BaseCommand):
+    help = "Run the demo servers until SIGTERM. What is on them stays for the next time."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--hosts", type=int, default=len(SERVERS), help="how many (3)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        # An exception, so that the fleet is stopped wherever the signal finds us.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: sys.exit())
+        actor, reason = _administrator(), _why_not()
+        if actor is None or reason:
+            self.stdout.write(f"No demo servers: {reason or 'nobody is an administrator.'} {OWN_SERVER}")
+            return
+        with Fleet(settings.DATA_DIR / FOLDER / "running", hide=[settings.DATA_DIR]) as fleet:
+            fleet.stop_all()  # those of a start that was killed a moment ago
+            try:
+                self._start(fleet, options["hosts"], actor)
+            except (HostNotStarted, LayerUnavailable) as error:
+                self.stdout.write(f"No demo servers: {error} {OWN_SERVER}")
+                return
+            connections.close_all()
+            while True:
+                signal.pause()
+
+    def _start(self, fleet: Fleet, count: int, actor: Principal) -> None:
+        credential, password = _credential(actor), secrets.token_urlsafe(12)
+        made = []
+        for name, accounts in _servers(count).items():
+            keep = settings.DATA_DIR / FOLDER / name
+            host = _again(fleet, keep, credential)
+            if host is None:
+                host = _anew(fleet, keep, credential, accounts, password)
+                made.append(name)
+            _register(host, credential, actor)
+            self.stdout.write(f"{name} at {host.address}:{host.port} has the accounts {', '.join(accounts)}")
+        if made:
+            # Throwaways' own, shown so that there is an old value to type in and to see refused later.
+            self.stdout.write(
+                f"Until its first rotation an account on {', '.join(made)} has the password {password}"
+            )
+
+
+def _why_not() -> str | None:
+    return "the keyring is sealed." if keyring.is_sealed() else Fleet.supported()
+
+
+def _again(fleet: Fleet, keep: Path, credential: ManagementCredential) -> Host | None:
+    """Start a server as it was, passwords and host keys included; None where there is none to start.
+
+    One that lets another key in belongs to a database that is gone, and is none.
+    """
+    try:
+        was = json.loads((keep / READY).read_text())
+    except FileNotFoundError:
+        return None
+    if was["public_key"] != credential.public_key:
+        return None
+    return fleet.start(keep.name, Spec(public_key=credential.public_key), address=was["address"], keep=keep)
+
+
+def _anew(
+    fleet: Fleet, keep: Path, credential: ManagementCredential, accounts: tuple[str, ...], password: str
+) -> Host:
+    shutil.rmtree(keep, ignore_errors=True)
+    host = fleet.start(keep.name, Spec(public_key=credential.public_key), keep=keep)
+    for account in accounts:
+        host.add_account(account, password=password)
+    # Last: a server whose making was interrupted is made again.
+    ready = {"address": host.address, "public_key": credential.public_key}
+    (keep / READY).write_text(json.dumps(ready))
+    return host
+
+
+def _register(host: Host, credential: ManagementCredential, actor: Principal) -> None:
+    """Register a server that nobody has registered, with the host keys that it shows and really has."""
+    if Instance.objects.filter(address=host.address, port=host.port).exists():
+        return
+    region = regions.account().regions.order_by("created_at").first()
+    assert region is not None
+    instance = inventory.register(
+        host.name, region=region, address=host.address, port=host.port, actor=actor, credential=credential
+    )
+    real = set(host.host_keys())
+    shown = [
+        key for key in SshScanner().scan(host.address, host.port, timeout=SCAN_SECONDS) if key.line in real
+    ]
+    inventory.see_host_keys(instance, shown)
+    inventory.approve_host_keys(instance, [key.fingerprint for key in shown], actor=actor)
+
+
+def _credential(actor: Principal) -> ManagementCredential:
+    return ManagementCredential.objects.filter(name=CREDENTIAL).first() or inventory.create_credential(
+        CREDENTIAL, Spec().username, sudo=ManagementCredential.Sudo.PASSWORDLESS, actor=actor
+    )
+
+
+def _servers(count: int) -> dict[str, tuple[str, ...]]:
+    further = {f"app-{number:02}": ("app",) for number in range(len(SERVERS) + 1, count + 1)}
+    return dict(list((SERVERS | further).items())[:count])
+
+
+def _administrator() -> Principal | None:
+    return (
+        Principal.objects.filter(user__is_active=True, user__groups__name=users.ADMINISTRATORS)
+        .order_by("created_at")
+        .first()
+    )

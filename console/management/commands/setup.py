@@ -1,0 +1,80 @@
+"""Prepare the data folder, the database and the keys; safe to repeat, and it never replaces any of them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from secrets_app import keyring, regions, users
+
+
+class Command(BaseCommand):
+    help = "Prepare the data folder, the database, the root key and the first administrator. Safe to repeat."
+    # The checks of the database need the tables that this makes.
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        make_data_folder(settings.DATA_DIR)
+        _make_session_key(settings.SECRET_KEY_FILE)
+        call_command("migrate", verbosity=0, interactive=False)
+        call_command("createcachetable", verbosity=0)
+        call_command("collectstatic", verbosity=0, interactive=False)
+        self._prepare_keys()
+        self._prepare_people()
+
+    def _prepare_keys(self) -> None:
+        try:
+            made = keyring.ensure_root_key()
+        except keyring.Sealed as sealed:
+            # Not an error of the set-up: the console starts and says the same, and no value is touched.
+            self.stdout.write(self.style.WARNING(f"SEALED: {sealed}"))
+            self.stdout.write(
+                "Put the right root key file back; nothing can be read or rotated until then.\n"
+            )
+            return
+        if made:
+            self.stdout.write(f"Root key    {settings.ROOT_KEY_FILE}")
+            self.stdout.write(
+                "            Without this file nothing in the database can ever be opened. Back it up now,\n"
+                "            and apart from the database: who has both has every value."
+            )
+
+    def _prepare_people(self) -> None:
+        regions.account()
+        first = users.create_first_administrator()
+        if first is None:
+            return
+        user, password = first
+        self.stdout.write(f"Sign in as  {user.username}")
+        # The one time that it is shown; it must be changed at the first sign-in.
+        self.stdout.write(f"Password    {password.reveal()}")
+        self.stdout.write("            Shown this once; you choose your own when you sign in.")
+
+
+def make_data_folder(folder: Path) -> None:
+    """Make the folder, for its owner only. Raises `CommandError`, naming what chooses another."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise CommandError(
+            f"The data folder {folder} cannot be made or is not yours ({error.strerror}). Set KEYTURN_DATA."
+        ) from None
+
+
+def _make_session_key(path: Path) -> None:
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Written apart and linked into place: a start that is interrupted leaves no half key behind.
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(48) + "\n")
+    draft.rename(path)

@@ -1,0 +1,118 @@
+"""Run the whole of Keyturn on this machine: web, worker, beat and, where it may, the demo hosts."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any, TextIO
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+
+from console import health
+from console.management.commands.setup import make_data_folder
+from console.supervisor import Program, Supervisor
+
+DEMO_HOSTS = 3
+
+
+class Command(BaseCommand):
+    help = "Prepare Keyturn and run web, worker and beat until Ctrl-C or SIGTERM."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--port", type=int, default=8000, help="the port of the web console (8000)")
+        parser.add_argument("--bind", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+        parser.add_argument("--no-demo", action="store_true", help="start no demo hosts")
+        parser.add_argument("--demo-hosts", type=int, default=DEMO_HOSTS, help="how many demo hosts (3)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        make_data_folder(settings.DATA_DIR)
+        lock = _lock(settings.DATA_DIR)
+        listener = _listener(options["bind"], options["port"])
+        with lock, listener:
+            call_command("setup", stdout=self.stdout)
+            health.forget()
+            connections.close_all()
+            public_url = os.environ.get("KEYTURN_PUBLIC_URL") or f"http://localhost:{options['port']}"
+            self.stdout.write(f"Console     {public_url}")
+            self.stdout.write("            Ctrl-C ends it; what it keeps stays in " + str(settings.DATA_DIR))
+            demo = 0 if options["no_demo"] else options["demo_hosts"]
+            Supervisor(
+                _programs(listener.fileno(), demo),
+                folder=settings.BASE_DIR,
+                environment=os.environ | {"KEYTURN_PUBLIC_URL": public_url, "PYTHONUNBUFFERED": "1"},
+                say=self._say,
+            ).run()
+        self.stdout.write("Stopped.")
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
+
+
+def _programs(listener: int, demo_hosts: int) -> list[Program]:
+    celery = (sys.executable, "-m", "celery", "-A", "console.celery", "-q")
+    threads = str(settings.WORKER_THREADS)
+    programs = [
+        Program(
+            "web",
+            (sys.executable, "-m", "gunicorn", "-c", "python:console.web", "-b", f"fd://{listener}"),
+            pass_fds=(listener,),
+        ),
+        Program(
+            "worker",
+            (*celery, "worker", "-P", "threads", "-c", threads, "--without-gossip", "--without-mingle"),
+        ),
+        Program("beat", (*celery, "beat", "--pidfile=")),
+    ]
+    if demo_hosts:
+        manage = str(settings.BASE_DIR / "manage.py")
+        demo = (sys.executable, manage, "demo", f"--hosts={demo_hosts}")
+        programs.append(Program("demo", demo, may_finish=True))
+    return programs
+
+
+def _lock(folder: Path) -> TextIO:
+    """Hold the data folder until the file is closed, which the end of the process does too."""
+    file = (folder / "up.lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise CommandError(
+            f"Another ./keyturn up (process {file.read().strip()}) runs on the data folder {folder}. "
+            "Stop it first, or choose another folder with KEYTURN_DATA."
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def _listener(address: str, port: int) -> socket.socket:
+    """Take the port here, for gunicorn to inherit: no other program can come between two of its starts."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(512)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        other = 9000 if port != 9000 else 9001
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            raise CommandError(
+                f"Port {port} is taken by another program. Choose another one: ./keyturn up --port {other}"
+            ) from None
+        raise CommandError(
+            f"Cannot listen on {address} port {port} ({error}). For example: ./keyturn up --port {other}"
+        ) from None
+    return listener

@@ -1,0 +1,36 @@
+"""How gunicorn serves the console: its settings file, named on its command line as `python:console.web`.
+
+No access log: it would hold query strings, and what people did is in the audit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from console import supervisor
+from console.settings import LOGGING
+
+wsgi_app = "console.wsgi"
+worker_class = "gthread"
+workers = 2
+threads = 8
+timeout = 60
+graceful_timeout = 10
+keepalive = 5
+accesslog = None
+control_socket_disable = True
+worker_tmp_dir = "/dev/shm"  # noqa: S108  # on a slow disk the worker's own sign of life would stall
+
+# Gunicorn's own lines go the way of all others, through the filter that keeps one record one line.
+logconfig_dict = {
+    **LOGGING,
+    "loggers": {
+        "gunicorn.error": {"handlers": [], "propagate": True, "level": "INFO"},
+        "gunicorn.access": {"handlers": [], "propagate": False},
+    },
+}
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Let this worker end with its master, even where the master was killed outright."""
+    supervisor.die_with(server.pid)

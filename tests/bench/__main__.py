@@ -1,0 +1,140 @@
+"""Measure, as ratios in one run: `./keyturn bench`.
+
+A rotation against what a plain script does on the same host (log in, chpasswd, log in again), and the
+secrets list at two sizes. Seconds depend on the machine; the ratios are what to compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+
+from django.core.management import call_command  # noqa: E402
+from django.test import Client  # noqa: E402
+
+from lab import Fleet, Host, Spec  # noqa: E402
+from rotation import engine, runs, tasks  # noqa: E402
+from rotation.connectors.ssh import SshConnector, SshScanner  # noqa: E402
+from secrets_app import keyring  # noqa: E402
+from secrets_app.models import Secret, User  # noqa: E402
+from tests import chaos, factories  # noqa: E402
+from tests.lab_fixtures import KeyPair, connect  # noqa: E402
+
+
+def timed(work: Callable[[], object], rounds: int) -> float:
+    """Return the median of `rounds` times, in seconds."""
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def rotation(secret: Secret) -> None:
+    run = runs.start(secret, actor=factories.administrator())
+    engine.advance(run.pk, worker=tasks.worker_name(), connect=SshConnector, scanner=SshScanner())
+    run.refresh_from_db()
+    if run.outcome != "succeeded":
+        raise SystemExit(f"a rotation ended as {run.outcome}: {run.sentence}")
+
+
+def plain_script(host: Host, key: KeyPair) -> None:
+    value = secrets.token_urlsafe(24)
+    client = connect(host, "keyturn", key=key)
+    stdin, stdout, _ = client.exec_command("sudo chpasswd")
+    stdin.write(f"naive:{value}\n")
+    stdin.channel.shutdown_write()
+    stdout.channel.recv_exit_status()
+    client.close()
+    connect(host, "naive", password=value).close()
+
+
+def measure_rotation(rounds: int) -> None:
+    key = KeyPair.generate()
+    with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder)) as fleet:
+        host = fleet.start("bench", Spec(public_key=key.public))
+        secret = chaos.prepare(host, key)
+        ours = timed(lambda: rotation(secret), rounds)
+        plain = timed(lambda: plain_script(host, key), rounds)
+    print(f"rotation            {ours:6.2f} s   {ours / plain:4.1f} times a plain script's {plain:.2f} s")
+
+
+def fill(count: int) -> None:
+    """Have `count` secrets, copies of one: what the list reads is the rows, not how they came about."""
+    first = Secret.objects.order_by("created_at").first() or factories.secret()
+    missing = count - Secret.objects.count()
+    account = first.managed
+    made = [
+        Secret(
+            account=first.account, region=first.region, name=f"acs/ecs/bench-{n:06d}-{secrets.token_hex(3)}",
+            kind=first.kind, key=first.key, created_by=first.created_by,
+        )
+        for n in range(missing)
+    ]  # fmt: skip
+    Secret.objects.bulk_create(made, batch_size=500)
+    type(account).objects.bulk_create(
+        [
+            type(account)(
+                secret=secret, instance=account.instance, username=f"user{n}-{count}", kind=secret.kind
+            )
+            for n, secret in enumerate(made)
+        ],
+        batch_size=500,
+    )
+    type(first.schedule).objects.bulk_create(
+        [type(first.schedule)(secret=secret) for secret in made], batch_size=500
+    )
+
+
+def measure_list(small: int, large: int, rounds: int) -> None:
+    reader = User.objects.filter(username="reader").first() or factories.user("reader", "administrators")
+    client = Client()
+    client.force_login(reader)
+
+    def page() -> None:
+        answer = client.get("/all/secrets/", secure=False)
+        if answer.status_code != 200:
+            raise SystemExit(f"the list answered {answer.status_code}")
+
+    seconds = {}
+    for count in (small, large):
+        fill(count)
+        page()
+        seconds[count] = timed(page, rounds)
+    print(
+        f"list, {large:,} rows  {seconds[large] * 1000:5.0f} ms   "
+        f"{seconds[large] / seconds[small]:4.1f} times that of {small:,} rows"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="keyturn bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rows", type=int, default=100_000)
+    options = parser.parse_args()
+    call_command("migrate", verbosity=0)
+    call_command("createcachetable", verbosity=0)
+    keyring.ensure_root_key()
+    if reason := Fleet.supported():
+        print(f"rotation            not measured: {reason}")
+    else:
+        measure_rotation(options.rounds)
+    measure_list(options.rows // 100, options.rows, options.rounds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

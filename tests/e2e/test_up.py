@@ -1,0 +1,218 @@
+"""`./keyturn up` runs everything, keeps it running, and leaves nothing running."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from lab import Fleet, machine
+from tests.e2e.site import CHECKOUT, PROGRAMS, Site, free_port, wait_for
+
+DEAD = {"status": "unavailable", "missing": ["worker", "beat"], "sealed": False}
+
+
+pytestmark = pytest.mark.xdist_group("up")
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path)
+    yield site
+    site.end()
+
+
+@pytest.fixture
+def started(site):
+    """A site of this test's own, to do away with."""
+    site.up()
+    site.wait_until_healthy()
+    return site
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory):
+    """One site for all tests that leave it as they found it: healthy."""
+    site = Site(tmp_path_factory.mktemp("up"))
+    try:
+        site.up()
+        site.wait_until_healthy()
+        yield site
+    finally:
+        site.end()
+
+
+def test_the_first_start_says_where_to_go_who_to_be_and_what_to_back_up(healthy):
+    assert f"http://localhost:{healthy.port}" in healthy.printed()
+    assert re.search(r"^Sign in as +admin$", healthy.printed(), re.MULTILINE)
+    assert len(healthy.password()) >= 20
+    assert str(healthy.root_key) in healthy.printed()
+    assert "Back it up" in healthy.printed()
+
+
+def test_keys_and_folders_are_for_their_owner_only_and_the_root_key_lies_apart(healthy):
+    kept = healthy.folder / "kept"
+    assert stat.S_IMODE(healthy.root_key.stat().st_mode) == 0o400
+    assert stat.S_IMODE((kept / "session.key").stat().st_mode) == 0o400
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    assert kept not in healthy.root_key.parents
+
+
+def test_no_process_carries_a_secret_in_its_command_line_or_environment(healthy):
+    secrets = [
+        healthy.password(),
+        healthy.root_key.read_text().strip().rpartition(":")[2],
+        (healthy.folder / "kept" / "session.key").read_text().strip(),
+    ]
+    processes = [Path(f"/proc/{pid}") for pid in healthy.running()]
+    seen = b"".join((process / name).read_bytes() for process in processes for name in ("cmdline", "environ"))
+    assert str(healthy.folder).encode() in seen
+    assert [secret for secret in secrets if secret.encode() in seen] == []
+
+
+def test_health_is_not_kept_by_caches_and_names_no_secret(healthy):
+    with urllib.request.urlopen(f"http://127.0.0.1:{healthy.port}/healthz", timeout=5) as answer:
+        assert "no-store" in answer.headers["Cache-Control"]
+    assert healthy.health() == (200, {"status": "ok", "missing": [], "sealed": False})
+
+
+def test_each_process_that_is_killed_is_started_again(healthy):
+    before = {name: healthy.main_pid(name) for name in PROGRAMS}
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+    for name, pid in before.items():
+        wait_for(lambda name=name, pid=pid: healthy.main_pid(name) not in {pid, None}, f"another {name}")
+        assert f"{name} ended (SIGKILL); starting it again" in healthy.printed()
+    healthy.wait_until_healthy()
+
+
+def test_health_names_the_processes_that_hang(healthy):
+    # Stopped, not killed: they are there, and do nothing.
+    stopped = [healthy.main_pid(name) for name in ("worker", "beat")]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: healthy.health() == (503, DEAD), "health to notice")
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    healthy.wait_until_healthy()
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(started):
+    assert len(started.running()) >= 5
+    started.starts[-1][0].kill()
+    started.starts[-1][0].wait()
+    wait_for(lambda: not started.running(), "the end of every process", 10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_in_order_when_it_is_asked_to(started, number):
+    started.starts[-1][0].send_signal(number)
+    assert started.starts[-1][0].wait(30) == 0
+    assert started.running() == {}
+    assert "was killed" not in started.printed()
+    assert "Traceback" not in started.printed()
+
+
+def test_a_process_that_does_not_end_when_asked_is_killed(started):
+    os.kill(started.main_pid("beat"), signal.SIGSTOP)
+    assert started.stop() == 0
+    assert started.running() == {}
+    assert "beat did not end within 15 s and was killed" in started.printed()
+
+
+def test_a_second_start_on_the_same_folder_says_who_is_there(healthy):
+    first = healthy.starts[0][0].pid
+    second = subprocess.run(
+        [sys.executable, "manage.py", "up", f"--port={free_port()}", "--no-demo"],
+        cwd=CHECKOUT,
+        env=healthy.environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert second.returncode != 0
+    assert f"(process {first})" in second.stderr
+    assert "KEYTURN_DATA" in second.stderr
+    assert "Traceback" not in second.stderr
+    assert healthy.health()[0] == 200
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out(site):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", site.port))
+        other.listen()
+        assert site.up().wait(30) != 0
+    assert f"Port {site.port} is taken" in site.printed()
+    assert "./keyturn up --port 9000" in site.printed()
+    assert "Traceback" not in site.printed()
+    assert not site.root_key.exists()
+
+
+def test_a_second_start_keeps_everything_and_shows_no_password(started):
+    key, session = started.root_key.read_bytes(), (started.folder / "kept" / "session.key").read_bytes()
+    started.stop()
+    started.up()
+    started.wait_until_healthy()
+    assert started.password() is None
+    assert started.root_key.read_bytes() == key
+    assert (started.folder / "kept" / "session.key").read_bytes() == session
+
+
+def test_without_its_root_key_it_starts_sealed_and_makes_no_other_one(started):
+    started.stop()
+    started.root_key.unlink()
+    started.up()
+    started.wait_until_healthy()
+    assert started.health()[1]["sealed"] is True
+    assert "SEALED" in started.printed()
+    assert not started.root_key.exists()
+
+
+def test_a_start_that_was_killed_at_any_time_is_followed_by_one_that_works(site):
+    for seconds in (0.3, 0.8, 1.3, 1.8, 2.3):
+        process = site.up()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.kill()
+        process.wait()
+        wait_for(lambda: not site.running(), "the end of every process", 10)
+    site.up()
+    site.wait_until_healthy()
+
+
+def demo_is_up(site):
+    return "has the accounts svc" in site.printed()
+
+
+@pytest.mark.skipif(Fleet.supported() is not None, reason=str(Fleet.supported()))
+def test_the_demo_servers_keep_passwords_and_host_keys_and_die_with_the_supervisor(site):
+    folder = site.folder / "kept" / "demo" / "running"
+    site.up("--demo-hosts=3")
+    site.wait_until_healthy()
+    wait_for(lambda: demo_is_up(site), "the demo servers", 180)
+    password = re.search(r"has the password (\S+)$", site.printed(), re.MULTILINE)[1]
+    first = {host.name: (host.address, host.port, host.host_keys()) for host in Fleet(folder).hosts()}
+    assert set(first) == {"web-01", "db-01", "edge-01"}
+    next(h for h in Fleet(folder).hosts() if h.name == "db-01").set_password("dba", "changed-meanwhile")
+
+    site.starts[-1][0].kill()
+    wait_for(lambda: not machine.running(folder.resolve()), "the end of the demo servers", 10)
+    site.up("--demo-hosts=3")
+    wait_for(lambda: demo_is_up(site), "the demo servers again", 180)
+    again = {host.name: host for host in Fleet(folder).hosts()}
+    assert {n: (h.address, h.port, h.host_keys()) for n, h in again.items()} == first
+    assert again["db-01"].shadow_accepts("dba", "changed-meanwhile")
+    assert again["web-01"].shadow_accepts("deploy", password)
+    assert "has the password" not in site.printed()
+    site.stop()
+    assert not machine.running(folder.resolve())

@@ -1,0 +1,86 @@
+"""A wrong setting stops the start with the variable's name; it never becomes a default in silence."""
+
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from console import env
+
+
+@pytest.fixture
+def given(monkeypatch):
+    return lambda text: monkeypatch.setenv("KEYTURN_TRIAL", text)
+
+
+def test_an_unset_or_empty_variable_has_the_default(given):
+    assert env.text("KEYTURN_TRIAL", "default") == "default"
+    given("  ")
+    assert env.text("KEYTURN_TRIAL", "default") == "default"
+
+
+@pytest.mark.parametrize(("text", "meant"), [("1", True), ("Yes", True), ("off", False), ("FALSE", False)])
+def test_a_flag_is_read_in_words(given, text, meant):
+    given(text)
+    assert env.flag("KEYTURN_TRIAL", not meant) is meant
+
+
+def test_a_flag_that_is_neither_names_its_variable(given):
+    given("perhaps")
+    with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL"):
+        env.flag("KEYTURN_TRIAL", False)
+
+
+@pytest.mark.parametrize("text", ["0", "201", "-1", "8.5", "many", "--8", "²"])
+def test_a_number_out_of_its_limits_or_not_one_names_its_variable(given, text):
+    given(text)
+    with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL"):
+        env.number("KEYTURN_TRIAL", 8, least=1, most=200)
+
+
+@pytest.mark.parametrize("text", ["1", "200"])
+def test_a_number_at_its_limit_is_taken(given, text):
+    given(text)
+    assert env.number("KEYTURN_TRIAL", 8, least=1, most=200) == int(text)
+
+
+def test_words_are_separated_by_commas(given):
+    given(" a.example, b.example ,,")
+    assert env.words("KEYTURN_TRIAL", "") == ["a.example", "b.example"]
+
+
+def test_a_relative_path_is_refused(given):
+    given("data/keyturn")
+    with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL"):
+        env.path("KEYTURN_TRIAL", Path("/var/lib/keyturn"))
+
+
+def test_a_path_may_begin_at_home(given, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    given("~/keyturn")
+    assert env.path("KEYTURN_TRIAL", Path("/")) == Path("/home/ann/keyturn")
+
+
+def test_the_message_about_a_wrong_url_does_not_repeat_its_password(given):
+    given("mysql://keyturn:a-password@db/keyturn")
+    with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL") as caught:
+        env.database("KEYTURN_TRIAL", "sqlite:////tmp/db")
+    assert "a-password" not in str(caught.value)
+
+
+def test_a_database_is_a_file_or_a_server(given):
+    given("sqlite:///srv/a%20b/db")
+    assert env.database("KEYTURN_TRIAL", "") == {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": "/srv/a b/db",
+    }
+    given("postgresql://keyturn:p%40ss@db:5433/keys?sslmode=require")
+    assert env.database("KEYTURN_TRIAL", "") == {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "keys",
+        "USER": "keyturn",
+        "PASSWORD": "p@ss",
+        "HOST": "db",
+        "PORT": "5433",
+        "OPTIONS": {"sslmode": "require"},
+    }
