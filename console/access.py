@@ -1,0 +1,146 @@
+"""Fetch with permission: the first line of every view.
+
+What one may not describe does not exist (404); what one may describe but not do is refused (403,
+recorded). A list shows only what its reader may describe.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest
+
+from console.http import OperatorRequest
+from rotation.models import Instance, ManagementCredential, Run
+from secrets_app import audit, policies
+from secrets_app.models import AuditEvent, Region, Secret, User
+from secrets_app.policies import Action
+
+ALL_REGIONS = "all"
+SECTIONS = {
+    "overview": Action.LIST_RUNS,
+    "secrets": Action.LIST_SECRETS,
+    "instances": Action.LIST_INSTANCES,
+    "rotations": Action.LIST_RUNS,
+}
+
+
+def may(request: HttpRequest, action: Action, resource: object = None) -> bool:
+    """Whether the person who asks may do this; for showing a button, never instead of `require`."""
+    principal = request.user.principal if isinstance(request.user, User) else None
+    return policies.allows(principal, action, resource)
+
+
+def may_open(request: HttpRequest, section: str) -> bool:
+    """Whether the navigation shows this section."""
+    return section in SECTIONS and may(request, SECTIONS[section])
+
+
+def require(request: OperatorRequest, action: Action, resource: object = None) -> None:
+    """Return if allowed; else record the refusal. Raises PermissionDenied."""
+    decision = policies.decide(request.principal, action, resource)
+    if not decision.allowed:
+        arn = str(getattr(resource, "arn", "acs:kms:*:*:*"))
+        audit.record(
+            action,
+            arn,
+            actor=request.principal,
+            outcome=AuditEvent.Outcome.DENIED,
+            resource_id=getattr(resource, "pk", None),
+        )
+        raise PermissionDenied(decision.because)
+
+
+def region(request: OperatorRequest, code: str) -> Region | None:
+    """Return the region in the URL, None for All regions. Raises Http404."""
+    if code == ALL_REGIONS:
+        return None
+    found = Region.objects.filter(code=code, retired_at__isnull=True).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def secrets(request: OperatorRequest, code: str) -> QuerySet[Secret]:
+    """The secrets of a region (or of all) that this person may see, purged ones left out."""
+    require(request, Action.LIST_SECRETS)
+    here = region(request, code)
+    rows = Secret.objects.kept().select_related("region", "account")
+    return rows.filter(region=here) if here else rows
+
+
+def secret(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Secret:
+    """Return one secret for `action`. Raises Http404 or PermissionDenied."""
+    rows = Secret.objects.select_related("region", "account", "managed__instance__region", "key", "schedule")
+    found = rows.filter(pk=pk).first()
+    if found is None or code not in {found.region.code, ALL_REGIONS}:
+        raise Http404
+    _describe_or_404(request, Action.DESCRIBE_SECRET, found)
+    require(request, action, found)
+    return found
+
+
+def instances(request: OperatorRequest, code: str) -> QuerySet[Instance]:
+    """The instances of a region (or of all) that this person may see."""
+    require(request, Action.LIST_INSTANCES)
+    here = region(request, code)
+    rows = Instance.objects.select_related("region", "account", "credential")
+    return rows.filter(region=here) if here else rows
+
+
+def instance(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Instance:
+    """Return one instance for `action`. Raises Http404 or PermissionDenied."""
+    found = Instance.objects.select_related("region", "account", "credential").filter(pk=pk).first()
+    if found is None or code not in {found.region.code, ALL_REGIONS}:
+        raise Http404
+    _describe_or_404(request, Action.DESCRIBE_INSTANCE, found)
+    require(request, action, found)
+    return found
+
+
+def credentials(request: OperatorRequest) -> QuerySet[ManagementCredential]:
+    """The management credentials that this person may see."""
+    require(request, Action.LIST_CREDENTIALS)
+    return ManagementCredential.objects.select_related("account", "created_by")
+
+
+def credential(request: OperatorRequest, pk: UUID, action: Action) -> ManagementCredential:
+    """Return one management credential for `action`. Raises Http404 or PermissionDenied."""
+    found = ManagementCredential.objects.select_related("account", "created_by").filter(pk=pk).first()
+    if found is None:
+        raise Http404
+    _describe_or_404(request, Action.DESCRIBE_CREDENTIAL, found)
+    require(request, action, found)
+    return found
+
+
+def runs(request: OperatorRequest, code: str) -> QuerySet[Run]:
+    """The runs of a region (or of all) that this person may see."""
+    require(request, Action.LIST_RUNS)
+    here = region(request, code)
+    rows = Run.objects.select_related("secret", "instance__region", "requested_by", "version")
+    return rows.filter(instance__region=here) if here else rows
+
+
+def run(request: OperatorRequest, code: str, pk: UUID) -> Run:
+    """Return one run to look at: whoever may describe its secret or instance may. Raises Http404."""
+    rows = Run.objects.select_related(
+        "secret__region",
+        "secret__account",
+        "instance__region",
+        "instance__account",
+        "requested_by",
+        "version",
+    )
+    found = rows.filter(pk=pk).first()
+    if found is None or code not in {found.instance.region.code, ALL_REGIONS}:
+        raise Http404
+    _describe_or_404(request, Action.DESCRIBE_RUN, found)
+    return found
+
+
+def _describe_or_404(request: OperatorRequest, action: Action, resource: object) -> None:
+    if not policies.allows(request.principal, action, resource):
+        raise Http404

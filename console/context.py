@@ -1,0 +1,162 @@
+"""What every page shows around its content: navigation, regions, theme, version.
+
+Computed when the template asks for it, so a fragment costs no query.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+from console import access, http
+from secrets_app.models import Region, User
+
+THEME_COOKIE = "keyturn_theme"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A working part of the console; `name` is what permissions know it by."""
+
+    name: str
+    label: str
+    url_name: str
+    icon: str
+
+
+SECTIONS = (
+    Section("overview", "Overview", "home", "layout-dashboard"),
+    Section("secrets", "Secrets", "secrets", "key-round"),
+    Section("instances", "Instances", "instances", "server"),
+    Section("rotations", "Rotations", "rotations", "rotate-cw"),
+    Section("access", "Access", "access", "users"),
+    Section("keys", "Keys", "keys", "lock-keyhole"),
+    Section("audit", "Audit", "audit", "scroll-text"),
+    Section("settings", "Settings", "settings", "settings"),
+)
+
+
+@dataclass(frozen=True)
+class NavEntry:
+    """One line of the left navigation."""
+
+    label: str
+    icon: str
+    url: str
+    is_active: bool
+
+
+@dataclass(frozen=True)
+class RegionChoice:
+    """One line of the region selector."""
+
+    code: str
+    name: str
+    url: str
+    is_current: bool
+
+
+class Layout:
+    """The frame of one page."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+
+    @cached_property
+    def region(self) -> str:
+        """The code in the URL; `all` where the URL names none."""
+        match = self.request.resolver_match
+        return str(match.kwargs.get("region", access.ALL_REGIONS)) if match else access.ALL_REGIONS
+
+    @cached_property
+    def nav(self) -> list[NavEntry]:
+        """The sections that exist and that this person's permissions open."""
+        if not isinstance(self.request.user, User) or self.request.user.must_change_password:
+            return []
+        found = [(section, section_url(section.url_name, self.region)) for section in SECTIONS]
+        return [
+            NavEntry(section.label, section.icon, url, self._is_active(url))
+            for section, url in found
+            if url and access.may_open(self.request, section.name)
+        ]
+
+    @cached_property
+    def regions(self) -> list[RegionChoice]:
+        rows = Region.objects.filter(retired_at__isnull=True).values_list("code", "name")
+        return [
+            RegionChoice(code, name, self._in_region(code), code == self.region)
+            for code, name in [(access.ALL_REGIONS, "All regions"), *rows]
+        ]
+
+    @property
+    def region_name(self) -> str:
+        return next((choice.name for choice in self.regions if choice.is_current), self.region)
+
+    @property
+    def search_url(self) -> str | None:
+        """Search looks in all regions, so that a thing elsewhere is never out of sight."""
+        has_list = any(entry.label == "Secrets" for entry in self.nav)
+        return section_url("secrets", access.ALL_REGIONS) if has_list else None
+
+    @property
+    def theme(self) -> str:
+        """The chosen theme; empty where the system's counts. A cookie may hold anything: two words pass."""
+        chosen = self.request.COOKIES.get(THEME_COOKIE, "")
+        return chosen if chosen in {"light", "dark"} else ""
+
+    @property
+    def time_zone(self) -> str:
+        """The zone this person chose; empty where the browser's counts."""
+        zone = getattr(self.request.user, "time_zone", "")
+        return "" if zone == "UTC" else str(zone)
+
+    @property
+    def keeps_cookies(self) -> bool:
+        return http.keeps_cookies(self.request)
+
+    @property
+    def version(self) -> str:
+        return product_version()
+
+    def _is_active(self, url: str) -> bool:
+        path = self.request.path
+        return path == url or (url != "/" and path.startswith(url))
+
+    def _in_region(self, code: str) -> str:
+        """This list in another region; from a page of one thing, the list that it belongs to."""
+        match = self.request.resolver_match
+        if match and set(match.kwargs) == {"region"}:
+            return reverse(match.view_name, kwargs={"region": code})
+        current = next((entry.label for entry in self.nav if entry.is_active), "Secrets")
+        name = next(section.url_name for section in SECTIONS if section.label == current)
+        return section_url(name, code, needs_region=True) or section_url("secrets", code) or "/"
+
+
+def layout(request: HttpRequest) -> dict[str, object]:
+    """Context processor: one name, so that no view's variable can shadow a part of the frame."""
+    return {"layout": Layout(request)}
+
+
+def section_url(name: str, region: str, *, needs_region: bool = False) -> str | None:
+    """The section's address in this region, or without one where it has none; None where it is not routed."""
+    try:
+        return reverse(name, kwargs={"region": region})
+    except NoReverseMatch:
+        if needs_region:
+            return None
+    try:
+        return reverse(name)
+    except NoReverseMatch:
+        return None
+
+
+@cache
+def product_version() -> str:
+    """The version in pyproject.toml, its one home."""
+    with (settings.BASE_DIR / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])

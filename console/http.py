@@ -1,0 +1,42 @@
+"""The typed request of a signed-in operator, and what a request says about where it came from."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http import HttpRequest
+from django_htmx.middleware import HtmxDetails
+
+from secrets_app.models import Principal, User
+
+#: Browsers keep Secure cookies for these even on plain http.
+_LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+
+
+class OperatorRequest(HttpRequest):
+    """What a view behind `login_required` receives."""
+
+    user: User
+    principal: Principal
+    htmx: HtmxDetails
+    request_id: str
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """The address to throttle by and to write down; None where the server names none (a Unix socket).
+
+    X-Forwarded-For is the client's own claim, so it counts only where the installation says that a
+    proxy stands in front; then its last entry is the one that this proxy added.
+    """
+    if settings.SECURE_PROXY_SSL_HEADER:
+        forwarded = request.headers.get("X-Forwarded-For", "").rsplit(",", 1)[-1].strip()
+        if forwarded:
+            return forwarded
+    return request.META.get("REMOTE_ADDR") or None
+
+
+def keeps_cookies(request: HttpRequest) -> bool:
+    """False where the browser drops our Secure cookies: plain http, and not from its own machine."""
+    host = urlsplit(f"//{request.get_host()}").hostname or ""
+    return request.is_secure() or host in _LOOPBACK_NAMES or host.endswith(".localhost")

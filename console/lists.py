@@ -1,0 +1,64 @@
+"""What every list does alike: search, sort, one page of rows, a count that stays cheap."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.http import QueryDict
+
+PAGE_ROWS = 25
+COUNT_CAP = 10_000  # an exact count of 100,000 rows costs more than the page
+
+Row = TypeVar("Row", bound=Model)
+
+
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """Some rows of a list, and where they stand in it."""
+
+    rows: list[Row]
+    number: int
+    has_next: bool
+    total: int  # at most COUNT_CAP + 1
+    sort: str  # as in the URL: `name` or `-name`
+
+    @property
+    def has_previous(self) -> bool:
+        return self.number > 1
+
+    @property
+    def first(self) -> int:
+        return (self.number - 1) * PAGE_ROWS + 1 if self.rows else 0
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.rows) - 1 if self.rows else 0
+
+    @property
+    def count_text(self) -> str:
+        if self.total > COUNT_CAP:
+            return f"{COUNT_CAP:,}+ items"
+        return f"{self.total:,} item{'' if self.total == 1 else 's'}"
+
+
+def page(rows: QuerySet[Row], query: QueryDict, *, sorts: Mapping[str, str], default: str) -> Page[Row]:
+    """Return the page of `rows` that `query` asks for by `page` and `sort`.
+
+    `sorts` maps a word in the URL to a field; another word, or a page that is not a number, means the
+    default. Ties are broken by primary key, so that no row is shown twice.
+    """
+    sort = str(query.get("sort", default))
+    if sort.lstrip("-") not in sorts:
+        sort = default
+    asked = str(query.get("page", ""))
+    number = max(int(asked), 1) if re.fullmatch("[0-9]{1,7}", asked) else 1
+    sign = "-" if sort.startswith("-") else ""
+    ordered = rows.order_by(sign + sorts[sort.lstrip("-")], "pk")
+    start = (number - 1) * PAGE_ROWS
+    found = list(ordered[start : start + PAGE_ROWS + 1])
+    total = rows.order_by()[: COUNT_CAP + 1].count()
+    return Page(found[:PAGE_ROWS], number, len(found) > PAGE_ROWS, total, sort)

@@ -1,0 +1,159 @@
+"""What holds for every request: headers, its id and actor, sealed mode, the first password."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+from django_htmx.http import HttpResponseClientRedirect
+
+from console import http
+from console.views import errors
+from secrets_app import audit, keyring
+from secrets_app.models import Principal, User
+
+Next = Callable[[HttpRequest], HttpResponseBase]
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+PERMISSIONS_POLICY = ", ".join(
+    f"{feature}=()"
+    for feature in ("camera", "display-capture", "geolocation", "microphone", "payment", "serial", "usb")
+)
+HEALTH_PATH = "/healthz"
+
+
+def _is_public(request: HttpRequest) -> bool:
+    """Static files and the health check: the same for everybody, and needed while all else is closed."""
+    return request.path_info == HEALTH_PATH or request.path_info.startswith(settings.STATIC_URL)
+
+
+class SecurityHeaders:
+    """Every answer says what the browser may do with it, and nothing but static files may be kept."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        response["X-Frame-Options"] = "DENY"  # for browsers that do not know frame-ancestors
+        response["Permissions-Policy"] = PERMISSIONS_POLICY
+        response["Cross-Origin-Resource-Policy"] = "same-origin"
+        # Not only for those signed in: a sign-in page from a cache carries a dead CSRF token.
+        if not _is_public(request):
+            response["Cache-Control"] = "no-store"
+        if getattr(request, "signed_out", False):
+            # Not "cookies": that clears every cookie of the registrable domain, our neighbours' too.
+            response["Clear-Site-Data"] = '"cache", "storage"'
+        return response
+
+
+class RequestContext:
+    """Each request has an id, a principal and a time zone; the audit knows where it came from."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request_id = uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]
+        request.principal = SimpleLazyObject(lambda: _principal(request))  # type: ignore[attr-defined]
+        origin = audit.bind(
+            request_id=request_id, address=http.client_address(request), session=_session_mark(request)
+        )
+        with origin, timezone.override(_zone(request)):
+            response = self.get_response(request)
+        if _goes_to_sign_in(request, response):
+            response = _session_ended()
+        response["X-Request-ID"] = request_id
+        return response
+
+
+def _principal(request: HttpRequest) -> Principal | None:
+    return request.user.principal if isinstance(request.user, User) else None
+
+
+def _session_mark(request: HttpRequest) -> str:
+    """Enough to group events by session; not enough to sign in with."""
+    key = request.session.session_key
+    return sha256(key.encode()).hexdigest()[:32] if key else ""
+
+
+def _zone(request: HttpRequest) -> ZoneInfo:
+    if _is_public(request) or isinstance(request.user, AnonymousUser):
+        return ZoneInfo("UTC")
+    try:
+        return ZoneInfo(request.user.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def _goes_to_sign_in(request: HttpRequest, response: HttpResponseBase) -> bool:
+    # htmx would follow the redirect and swap the sign-in form into whatever part of the page asked.
+    is_redirect = response.status_code == 302
+    to = response.get("Location", "").partition("?")[0]
+    return is_redirect and bool(request.htmx) and to == reverse(settings.LOGIN_URL)  # type: ignore[attr-defined]
+
+
+def _session_ended() -> HttpResponse:
+    return HttpResponse(status=401, headers={"HX-Trigger": json.dumps({"signedOut": {}})})
+
+
+class SealedMode:
+    """While no value can be opened, every request gets one page, reads nothing and writes nothing."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not _is_public(request) and keyring.is_sealed():
+            return errors.sealed()
+        return self.get_response(request)
+
+
+class FirstPassword:
+    """Who still has the printed password chooses a new one before anything else."""
+
+    ALLOWED = frozenset({"account_change_password", "account_logout", "healthz"})
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        match = request.resolver_match
+        if _is_public(request) or (match and match.view_name in self.ALLOWED):
+            return None
+        if not (isinstance(request.user, User) and request.user.must_change_password):
+            return None
+        if request.htmx:  # type: ignore[attr-defined]
+            return HttpResponseClientRedirect(reverse("account_change_password"))
+        return redirect("account_change_password")

@@ -1,0 +1,234 @@
+"""The parts that screens are made of: badge, when, field, steps, icon, copy, sort headers, durations.
+
+Built in: templates use these without loading them. Text is escaped by the templates; only icons,
+which are ours, are marked safe.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Protocol
+
+import lucide
+from django import forms, template
+from django.http import QueryDict
+from django.template import Context
+from django.utils import timezone
+from django.utils.safestring import SafeString, mark_safe
+
+register = template.Library()
+
+#: Every tone has a shape of its own: colour is never the only difference.
+TONE_ICONS = {
+    "ok": "circle-check",
+    "busy": "loader-circle",
+    "info": "info",
+    "warning": "triangle-alert",
+    "danger": "circle-x",
+    "muted": "circle-minus",
+}
+
+
+class State(Protocol):
+    """Anything that a badge can show."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def tone(self) -> str: ...
+    @property
+    def sentence(self) -> str: ...
+
+
+@register.simple_tag
+def icon(name: str, size: int = 16, classes: str = "") -> SafeString:
+    """A decorative icon: the words beside it say what it means."""
+    return _svg(str(name), size, str(classes))
+
+
+@lru_cache(maxsize=512)
+def _svg(name: str, size: int, classes: str) -> SafeString:
+    attributes = {"aria-hidden": "true", "focusable": "false"}
+    if classes:
+        attributes["class"] = classes
+    # Parsing the icon's file for each row of a list would cost more than the row.
+    return mark_safe(lucide._render_icon(name, size, **attributes))  # noqa: S308
+
+
+@register.simple_tag
+def tone_icon(tone: str, size: int = 16) -> SafeString:
+    """The icon of a tone; it turns while something is going on."""
+    return _svg(TONE_ICONS[tone], size, "spin" if tone == "busy" else "")
+
+
+@register.inclusion_tag("_badge.html")
+def badge(state: State | str, label: str = "", sentence: str = "") -> dict[str, str]:
+    """A state as icon and word: `{% badge secret.credential %}` or `{% badge "ok" "In sync" %}`."""
+    if isinstance(state, str):
+        return {"tone": state, "label": label, "sentence": sentence}
+    return {"tone": state.tone, "label": state.label, "sentence": state.sentence}
+
+
+@register.inclusion_tag("_when.html")
+def when(moment: datetime | None, relation: bool = True) -> dict[str, object]:
+    """A moment in the reader's zone, the exact UTC one on hover, and how long ago or ahead it is."""
+    if moment is None:
+        return {"moment": None}
+    utc = moment.astimezone(UTC)
+    return {
+        "moment": moment,
+        "iso": utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "exact": utc.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "text": timezone.localtime(moment).strftime("%Y-%m-%d %H:%M %Z"),
+        "relation": relative(moment, timezone.now()) if relation else "",
+    }
+
+
+def relative(moment: datetime, now: datetime) -> str:
+    """`in 3 days`, `2 hours ago`; static/js/times.js says it in the same words."""
+    seconds = round((moment - now).total_seconds())
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        count = abs(seconds) // length
+        if count:
+            text = _count(count, unit)
+            return f"in {text}" if seconds > 0 else f"{text} ago"
+    return "in less than a minute" if seconds > 0 else "just now"
+
+
+@register.filter
+def duration(length: timedelta | None) -> str:
+    """`820 ms`, `12 s`, `1 min 5 s`, `6 hours`, `7 days`; a dash where nothing was measured."""
+    if length is None:
+        return "\N{EM DASH}"
+    seconds = length.total_seconds()
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{round(seconds)} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return _two(whole, 60, "min", "s")
+    if whole < 86400:
+        hours, minutes = divmod(whole // 60, 60)
+        return _count(hours, "hour") + (f" {minutes} min" if minutes else "")
+    days, hours = divmod(whole // 3600, 24)
+    return _count(days, "day") + (f" {_count(hours, 'hour')}" if hours else "")
+
+
+def _two(amount: int, step: int, large: str, small: str) -> str:
+    big, rest = divmod(amount, step)
+    return f"{big} {large} {rest} {small}" if rest else f"{big} {large}"
+
+
+def _count(amount: int, unit: str) -> str:
+    return f"{amount} {unit}" if amount == 1 else f"{amount} {unit}s"
+
+
+@register.inclusion_tag("_field.html")
+def field(
+    bound: forms.BoundField,
+    label: str = "",
+    prefix: str = "",
+    kind: str = "",
+    help_text: str = "",
+    classes: str = "",
+) -> dict[str, object]:
+    """A form field with label, help and error.
+
+    The widget says which kind it is; `switch` (of a tick) and `cards` (of a choice) are asked for.
+    """
+    kind = kind or _kind(bound)
+    # The label says it; a placeholder that repeats it only looks like a value.
+    attributes: dict[str, str | bool] = {
+        "class": f"{_CLASSES.get(kind, '')} {classes}".strip(),
+        "placeholder": "",
+    }
+    if kind == "textarea" and bound.field.widget.attrs.get("rows") == "10":
+        attributes["rows"] = "4"  # ten is Django's own default, and fills half a dialog
+    help_text = help_text or str(bound.help_text)
+    # Django names only its own help text; the ids are the ones it would use.
+    described = [f"{bound.auto_id}_helptext"] if help_text else []
+    described += [f"{bound.auto_id}_error"] if bound.errors else []
+    if described:
+        attributes["aria-describedby"] = " ".join(described)
+    control = "" if kind in {"choices", "cards"} else bound.as_widget(attrs=attributes)
+    return {
+        "field": bound,
+        "label": label or bound.label,
+        "kind": kind,
+        "prefix": prefix,
+        "help": help_text,
+        "control": control,
+        "described": attributes.get("aria-describedby", ""),
+    }
+
+
+_CLASSES = {"input": "input", "select": "select", "textarea": "textarea"}
+
+
+def _kind(bound: forms.BoundField) -> str:
+    widget = bound.field.widget
+    if isinstance(widget, forms.CheckboxInput):
+        return "tick"
+    if isinstance(widget, forms.RadioSelect | forms.CheckboxSelectMultiple):
+        return "choices"
+    if isinstance(widget, forms.Select):
+        return "select"
+    return "textarea" if isinstance(widget, forms.Textarea) else "input"
+
+
+@register.inclusion_tag("_steps.html")
+def steps(names: list[str], current: int) -> dict[str, object]:
+    """The steps of a wizard; `current` counts from 1."""
+    marks = [_mark(number, current) for number in range(1, len(names) + 1)]
+    return {"steps": list(zip(names, marks, strict=True)), "count": len(names), "current": current}
+
+
+def _mark(number: int, current: int) -> str:
+    if number == current:
+        return "current"
+    return "done" if number < current else "next"
+
+
+@register.inclusion_tag("_copy.html")
+def copy(text: object, what: str = "value", show: bool = True) -> dict[str, object]:
+    """A name or id with a button that copies it. Never a secret value: it would stand in the page twice."""
+    return {"text": str(text), "what": what, "show": show}
+
+
+@register.inclusion_tag("_sort_header.html", takes_context=True)
+def sort_header(
+    context: Context, key: str, label: str, default: str = "", classes: str = ""
+) -> dict[str, str]:
+    """A column's header that sorts by `key`; pressing the sorted one turns the order round.
+
+    `default` is the order of the list where the URL names none, as in `-created`.
+    """
+    sorted_by = context["request"].GET.get("sort") or default
+    descends = sorted_by == f"-{key}"
+    direction = "descending" if descends else "ascending" if sorted_by == key else ""
+    target = f"-{key}" if direction == "ascending" else key
+    query = _changed(context["request"].GET, sort=target, page=None)
+    return {"label": label, "direction": direction, "url": query, "classes": classes}
+
+
+@register.simple_tag(takes_context=True)
+def query(context: Context, **changes: object) -> str:
+    """This page's query with some parameters changed; None removes one."""
+    return _changed(context["request"].GET, **changes)
+
+
+def _changed(parameters: QueryDict, **changes: object) -> str:
+    changed = parameters.copy()
+    for key, value in changes.items():
+        changed.pop(key, None)
+        if value is not None:
+            changed[key] = str(value)
+    return f"?{changed.urlencode()}"
+
+
+@register.filter
+def tone(level: str) -> str:
+    """The tone of a message of Django's messages framework."""
+    return {"success": "ok", "warning": "warning", "error": "danger"}.get(level, "info")

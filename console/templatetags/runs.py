@@ -1,0 +1,36 @@
+"""What a template asks about a run: how it stands, its timeline, whether it may be retried."""
+
+from __future__ import annotations
+
+from django import template
+from django.template import Context
+
+from console import access, states, states_instances, states_runs
+from rotation.models import Run
+from secrets_app.models import Secret
+from secrets_app.policies import Action
+
+register = template.Library()
+
+register.filter("run_badge", states_runs.run_badge)
+register.filter("run_timeline", states_runs.timeline)
+register.filter("run_mark", states_runs.mark)
+register.filter("instance_badge", states_instances.instance_badge)
+register.filter("findings", states_runs.findings)
+register.filter("key_badge", states_instances.key_badge)
+
+
+@register.filter
+def credential_badge(secret: Secret) -> states.Fact:
+    """Whether the host accepts the secret's value, as far as there is proof."""
+    return states.credential(secret.managed, is_rotating=bool(getattr(secret, "is_rotating", False)))
+
+
+@register.simple_tag(takes_context=True)
+def may_retry(context: Context, run: Run) -> bool:
+    """Whether the reader may start the rotation again that this run did not bring to its end."""
+    return is_retryable(run) and access.may(context["request"], Action.ROTATE_SECRET, run.secret)
+
+
+def is_retryable(run: Run) -> bool:
+    return run.kind == Run.Kind.ROTATE and not run.is_active and run.outcome != Run.Outcome.SUCCEEDED

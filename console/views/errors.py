@@ -1,0 +1,152 @@
+"""Answers that are not what was asked for: refused, missing, changed meanwhile, broken, sealed.
+
+As a page where a page was asked for; inside the dialog where a dialog was; as a toast where a part of
+a page was, so that an error never replaces a table.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+
+from console import http
+
+_DIALOGS = {"dialog", "dialog-content"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A status and the words for it: what is wrong, and what to do next."""
+
+    status: int
+    title: str
+    sentence: str
+    advice: str = ""
+    icon: str = "circle-alert"
+
+
+FORBIDDEN = Problem(
+    403,
+    "You may not do this",
+    "Your permissions do not cover this page or action.",
+    "Ask an administrator for the permission, or go back to what you may see.",
+    "ban",
+)
+NOT_FOUND = Problem(
+    404,
+    "There is nothing here",
+    "This address does not exist, or you may not see what stands there.",
+    "Check the address, or look for it in its list.",
+    "search",
+)
+FORM_EXPIRED = Problem(
+    403,
+    "The form is no longer valid",
+    "It was sent from an old page, from another site, or without the cookie that belongs to it. "
+    "Nothing was changed.",
+    "Go back, reload the page and send it again.",
+    "history",
+)
+NO_COOKIES = Problem(
+    403,
+    "Your browser keeps no cookie from this address",
+    "Keyturn's cookies travel over https only, and this address is plain http. Nothing was changed.",
+    "Open Keyturn by https, or on the server itself by http://localhost.",
+    "unplug",
+)
+BROKEN = Problem(
+    500,
+    "Keyturn could not finish this",
+    "Something unexpected happened while this was being answered.",
+    "Look at what is shown in the list before you try again. "
+    "The server's log says more under the request id.",
+    "triangle-alert",
+)
+DATABASE_AWAY = Problem(
+    503,
+    "The database does not answer",
+    "Nothing can be read or changed until it is back. What hosts accept now stays as it is.",
+    "An administrator checks that the database runs and that Keyturn has its right address; "
+    "then reload this page.",
+    "unplug",
+)
+SEALED = Problem(
+    503,
+    "Keyturn is sealed",
+    "The root key is missing, or it is not the one that this database was sealed under. "
+    "Nothing is read, rotated or changed, and nobody can sign in.",
+    "An administrator puts the right root key back where Keyturn looks for it. "
+    "It needs no restart: reload this page.",
+    "lock-keyhole",
+)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """403, for Django's handler."""
+    return answer(request, FORBIDDEN)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """404, for Django's handler. It never repeats the address: someone else may have written it."""
+    return answer(request, NOT_FOUND)
+
+
+def conflict(request: HttpRequest, sentence: str, *, title: str = "This cannot be done now") -> HttpResponse:
+    """409: somebody or something else changed the world first."""
+    return answer(
+        request, Problem(409, title, sentence, "Close this, look at what is shown now and decide again.")
+    )
+
+
+def unprocessable(
+    request: HttpRequest, sentence: str, *, title: str = "This cannot be accepted"
+) -> HttpResponse:
+    """422, where there is no form to show the sentence in."""
+    return answer(request, Problem(422, title, sentence))
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403 from the CSRF check, with the cause that people meet most where it applies."""
+    return answer(request, FORM_EXPIRED if http.keeps_cookies(request) else NO_COOKIES)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500 or 503, for Django's handler. Asks neither the database nor the session: they may be the cause."""
+    is_database = isinstance(sys.exception(), OperationalError | InterfaceError)
+    problem = DATABASE_AWAY if is_database else BROKEN
+    return _static_page(problem, request_id=getattr(request, "request_id", ""))
+
+
+def sealed() -> HttpResponse:
+    """The one page of sealed mode."""
+    response = _static_page(SEALED)
+    response["Retry-After"] = "30"
+    return response
+
+
+def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """Show a problem in the form that fits what was asked for."""
+    htmx = getattr(request, "htmx", None)
+    context = {"problem": problem, "shell": "base.html" if _is_signed_in(request) else "single.html"}
+    if not htmx or htmx.boosted:
+        return render(request, "errors/error.html", context, status=problem.status)
+    if htmx.target in _DIALOGS:
+        return render(request, "errors/_error_dialog.html", context, status=problem.status)
+    toast = {"toast": {"tone": "danger", "text": f"{problem.title}. {problem.sentence}"}}
+    headers = {"HX-Reswap": "none", "HX-Trigger": json.dumps(toast)}
+    return HttpResponse(status=problem.status, headers=headers)
+
+
+def _is_signed_in(request: HttpRequest) -> bool:
+    return bool(getattr(request, "user", None) and request.user.is_authenticated)
+
+
+def _static_page(problem: Problem, request_id: str = "") -> HttpResponse:
+    context = {"problem": problem, "shell": "single.html", "request_id": request_id}
+    return HttpResponse(render_to_string("errors/error.html", context), status=problem.status)

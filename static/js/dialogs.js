@@ -1,0 +1,96 @@
+// The one <dialog> of a page: opened with what the server sends, emptied when it closes.
+//
+// <a href="..." data-dialog> and <button data-dialog-url="..."> open it; [data-dialog-close] and the
+// event `closeDialog` (HX-Trigger) close it. Emptying takes typed and revealed values out of the page.
+"use strict";
+
+{
+  const dialog = document.getElementById("dialog");
+  const question = document.getElementById("discard");
+  let opener = null;
+  let typed = false;
+
+  const open = (element, url) => {
+    opener = element;
+    htmx.ajax("GET", url, { source: element, target: dialog, swap: "innerHTML" });
+  };
+
+  const focusInside = () => {
+    const wanted = ["[aria-invalid='true']", "[autofocus]", ".dialog-body :is(input:not([type='hidden']), select, textarea)",
+      ".dialog-foot .button-primary", ".dialog-foot .button", "[data-dialog-close]"];
+    const found = wanted.map((selector) => dialog.querySelector(selector)).find((element) => element);
+    if (found) {
+      found.focus();
+    }
+  };
+
+  const askFirst = () => {
+    const shown = dialog.querySelector(".dialog-discard");
+    if (shown) {
+      shown.remove();
+      focusInside();
+      return;
+    }
+    dialog.append(question.content.cloneNode(true));
+    dialog.querySelector("[data-keep]").focus();
+  };
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-dialog], [data-dialog-url]");
+    const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
+    if (link && plain) {
+      event.preventDefault();
+      open(link, link.dataset.dialogUrl || link.href);
+    } else if (event.target.closest("#dialog [data-dialog-close]")) {
+      event.preventDefault();
+      dialog.close();
+    } else if (event.target.closest("#dialog [data-keep]")) {
+      askFirst();
+    }
+  });
+
+  dialog.addEventListener("input", () => {
+    typed = true;
+  });
+
+  // Escape is caught as a key too: the browser does not let `cancel` be refused twice in a row.
+  dialog.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !event.defaultPrevented && typed) {
+      event.preventDefault();
+      askFirst();
+    }
+  });
+  dialog.addEventListener("cancel", (event) => {
+    if (event.target === dialog && typed) {
+      event.preventDefault();
+      askFirst();
+    }
+  });
+
+  dialog.addEventListener("close", () => {
+    dialog.replaceChildren();
+    typed = false;
+    // An item of a closed menu cannot take the focus; the button of its menu can.
+    const back = opener && (opener.closest("details.menu:not([open])")?.querySelector("summary") || opener);
+    opener = null;
+    back?.focus();
+  });
+
+  document.body.addEventListener("htmx:afterSettle", (event) => {
+    if (!dialog.contains(event.target) || !dialog.firstElementChild) {
+      return;
+    }
+    // Once the form has done its work there is nothing to lose.
+    typed = typed && dialog.querySelector("form") !== null;
+    const isNew = !dialog.open;
+    if (isNew) {
+      dialog.showModal();
+    }
+    if (isNew || !dialog.querySelector(":focus") || dialog.querySelector("[aria-invalid='true']")) {
+      focusInside();
+    }
+  });
+
+  document.body.addEventListener("closeDialog", () => dialog.close());
+  window.addEventListener("pagehide", () => dialog.replaceChildren());
+}

@@ -1,0 +1,47 @@
+// What a form does by itself: parts that depend on another field, values shown on request, instant filters.
+//
+// data-shown-if="name=value" shows a part while that field has that value ("name=" while it has none); what is
+// hidden is disabled too, so it does not travel. data-with-script marks what would do nothing without script.
+"use strict";
+
+{
+  const controls = "input, select, textarea, button";
+
+  const depend = (form) => {
+    const now = new FormData(form);
+    for (const part of form.querySelectorAll("[data-shown-if]")) {
+      const [name, wanted] = part.dataset.shownIf.split("=");
+      part.hidden = (now.get(name) || "") !== wanted;
+      part.querySelectorAll(controls).forEach((control) => (control.disabled = part.hidden));
+    }
+  };
+
+  const prepare = () => {
+    document.querySelectorAll("[data-with-script]").forEach((part) => (part.hidden = false));
+    document.querySelectorAll("form:has([data-shown-if])").forEach(depend);
+  };
+
+  document.addEventListener("change", (event) => {
+    const form = event.target.form;
+    if (!form) {
+      return;
+    }
+    depend(form);
+    if (event.target.hasAttribute("data-submits")) {
+      form.requestSubmit();
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-show-value]");
+    if (button) {
+      const field = document.getElementById(button.dataset.showValue);
+      const shown = field.type === "password";
+      field.type = shown ? "text" : "password";
+      button.setAttribute("aria-pressed", String(shown));
+    }
+  });
+
+  prepare();
+  document.body.addEventListener("htmx:load", prepare);
+}

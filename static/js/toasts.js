@@ -1,0 +1,51 @@
+// Short messages: HX-Trigger {"toast": {"tone": "ok", "text": "..."}} from the server, and failed requests.
+"use strict";
+
+{
+  const list = document.getElementById("toasts");
+  const shownFor = 8000;
+
+  const expire = (toast) => {
+    // A warning stays until it is closed; the others wait while someone reads or reaches for them.
+    if (toast.matches(".tone-danger, .tone-warning")) {
+      return;
+    }
+    const remove = () => {
+      if (toast.matches(":hover, :focus-within")) {
+        setTimeout(remove, 2000);
+      } else {
+        toast.remove();
+      }
+    };
+    setTimeout(remove, shownFor);
+  };
+
+  const add = (tone, text) => {
+    const same = [...list.children].find((toast) => toast.querySelector("p")?.textContent === text);
+    const template = document.getElementById(`toast-${tone}`) || document.getElementById("toast-info");
+    if (same || !text) {
+      return;
+    }
+    const toast = template.content.firstElementChild.cloneNode(true);
+    toast.querySelector("p").textContent = text;
+    list.append(toast);
+    expire(toast);
+  };
+
+  document.body.addEventListener("toast", (event) => add(event.detail.tone || "ok", event.detail.text));
+  document.body.addEventListener("htmx:responseError", (event) => {
+    if (event.detail.xhr.status !== 401) {
+      add("danger", "Keyturn could not answer. Look at what is shown before you try again.");
+    }
+  });
+  document.body.addEventListener("htmx:sendError", () => {
+    add("danger", "There is no connection to Keyturn. What you typed is still here; try again in a moment.");
+  });
+  document.body.addEventListener("signedOut", () => {
+    document.getElementById("signed-out").hidden = false;
+  });
+  list.addEventListener("click", (event) => {
+    event.target.closest("[data-toast-close]")?.closest(".toast").remove();
+  });
+  list.querySelectorAll(".toast").forEach(expire);
+}
