@@ -8,8 +8,8 @@ connection test would send it to a machine of the editor's choice.
 from __future__ import annotations
 
 import json
+import re
 import secrets
-import shlex
 import uuid
 from collections.abc import Iterable
 
@@ -18,7 +18,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from rotation.connectors import base
-from rotation.models import HostKey, Instance, ManagementCredential
+from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagementCredential
 from secrets_app import audit, keypairs, keyring, policies, regions
 from secrets_app.models import Principal, Region
 from secrets_app.plaintext import Plaintext
@@ -33,6 +33,10 @@ class NameTaken(Exception):
 
 class AddressTaken(Exception):
     """An instance with this address and port is registered."""
+
+
+class BadAccount(ValueError):
+    """Keyturn cannot work as an account with this name; the message says why."""
 
 
 class NotAttached(Exception):
@@ -62,8 +66,9 @@ def create_credential(
 ) -> ManagementCredential:
     """Store an account that instances share; without a password or key, Keyturn makes a key pair of its own.
 
-    Raises `NameTaken`, `keypairs.Unreadable` or `keyring.Sealed`.
+    Raises `NameTaken`, `BadAccount`, `keypairs.Unreadable` or `keyring.Sealed`.
     """
+    check_account_name(username)
     pair = None
     is_own = password is None and private_key is None
     if is_own:
@@ -97,6 +102,18 @@ def create_credential(
     return credential
 
 
+def check_account_name(name: str) -> str:
+    """Return `name` if it can stand in a shell command and in a sudoers file. Raises `BadAccount`."""
+    # A final $ is for machine accounts, and in a shell it begins a variable.
+    if not re.match(USERNAME_PATTERN, name) or name.endswith("$"):
+        raise BadAccount(
+            "An account has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
+        )
+    if re.fullmatch(r"[A-Z][A-Z0-9_]*", name):  # sudoers(5): an alias, and ALL is everybody
+        raise BadAccount("sudo takes a name in capitals for a list of users. Use another account.")
+    return name
+
+
 def manager(instance: Instance) -> base.Manager:
     """Open the instance's management credential, for the engine.
 
@@ -128,34 +145,6 @@ def endpoint(instance: Instance) -> base.Endpoint:
             "no_host_key",
         )
     return base.Endpoint(instance.address, instance.port, tuple(key.line for key in approved))
-
-
-def prepare_command(credential: ManagementCredential) -> str:
-    """Return the command that, run once on a server, lets Keyturn's own key in as this account.
-
-    The account may become root without a password: changing other accounts' passwords is root's work,
-    so a narrower sudoers line would only look safer.
-    """
-    user, key = credential.username, f"{credential.public_key} keyturn"
-    rule = f"{user} ALL=(root) NOPASSWD: ALL\nDefaults:{user} !requiretty, !log_input"
-    return (
-        "sudo sh -eu <<'KEYTURN'\n"
-        f"id -u {user} >/dev/null 2>&1 || useradd --system --create-home --shell /bin/sh {user}\n"
-        f"home=$(getent passwd {user} | cut -d: -f6) group=$(id -g {user})\n"
-        f'install -d -m 0700 -o {user} -g "$group" "$home/.ssh"\n'
-        f'grep -qsF {shlex.quote(credential.public_key)} "$home/.ssh/authorized_keys" ||\n'
-        f'  printf "%s\\n" {shlex.quote(key)} >>"$home/.ssh/authorized_keys"\n'
-        f'chown {user}:"$group" "$home/.ssh/authorized_keys" && chmod 0600 "$home/.ssh/authorized_keys"\n'
-        f'printf "%s\\n" {shlex.quote(rule)} >/etc/sudoers.d/keyturn.new\n'
-        "chmod 0440 /etc/sudoers.d/keyturn.new && visudo -cqf /etc/sudoers.d/keyturn.new\n"
-        "mv /etc/sudoers.d/keyturn.new /etc/sudoers.d/keyturn\n"
-        "KEYTURN"
-    )
-
-
-def undo_command(credential: ManagementCredential) -> str:
-    """Return the opposite of `prepare_command`: the account, its key and its sudoers file are gone."""
-    return f"sudo sh -c 'rm -f /etc/sudoers.d/keyturn; userdel --remove {credential.username}'"
 
 
 # ---------------------------------------------------------------- instances
@@ -204,14 +193,21 @@ def change(
     moved = (address, port) != (instance.address, instance.port)
     _refuse_twins(instance.region, name, address, port, but=instance)
     detached = {"credential": None, "detached_because": "Its address changed. Attach a credential again."}
-    with transaction.atomic():
-        saved = Instance.objects.filter(pk=instance.pk, revision=revision).update(
-            name=name, address=address, port=port, revision=F("revision") + 1, **(detached if moved else {})
-        )
-        if not saved:
-            raise Outdated
-        instance.refresh_from_db()
-        audit.record(Action.UPDATE_INSTANCE, instance, actor=actor, details={"address": instance.where})
+    try:
+        with transaction.atomic():
+            saved = Instance.objects.filter(pk=instance.pk, revision=revision).update(
+                name=name,
+                address=address,
+                port=port,
+                revision=F("revision") + 1,
+                **(detached if moved else {}),
+            )
+            if not saved:
+                raise Outdated
+            instance.refresh_from_db()
+            audit.record(Action.UPDATE_INSTANCE, instance, actor=actor, details={"address": instance.where})
+    except IntegrityError:
+        raise NameTaken(f"{name} or its address was registered by somebody else just now.") from None
     return instance
 
 

@@ -15,14 +15,12 @@ from django.db.models.functions import Now
 
 from rotation import runs, schedules
 from rotation.connectors import base
-from rotation.models import HostKey, Instance, ManagedAccount, Run
+from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, Run
 from secrets_app import audit, lifecycle, passwords, policies, versions
 from secrets_app.models import ECS_PREFIX, Principal, Region, Secret
 from secrets_app.plaintext import Plaintext
 
 Credential = ManagedAccount.Credential
-#: useradd(8), with a capital allowed: a portable name that no shell and no option parser mistakes.
-USERNAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_$-]?\Z"
 
 
 class RegionMismatch(Exception):

@@ -14,6 +14,8 @@ from django.utils import timezone
 
 from secrets_app.models import Account, Identified, Principal, Region, SealedValue, Secret, SecretVersion
 
+#: useradd(8), with a capital allowed: a portable name that no shell and no option parser mistakes.
+USERNAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_$-]?\Z"
 PERIOD_LIMITS = (timedelta(hours=6), timedelta(days=365))
 
 

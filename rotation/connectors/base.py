@@ -30,7 +30,11 @@ class ConnectorError(Exception):
 
 
 class Unreachable(ConnectorError):
-    """The host could not be reached, and nothing on it has changed."""
+    """The host could not be reached, and nothing on it has changed.
+
+    `code` is `late` where the deadline came first, and `weak_ssh` where the host offers no cipher or
+    key exchange that is still sound.
+    """
 
     code = "unreachable"
 
@@ -42,7 +46,10 @@ class HostKeyChanged(ConnectorError):
 
 
 class LoginRefused(ConnectorError):
-    """The host refused the management credential; nothing on it has changed."""
+    """The host refused the management credential; nothing on it has changed.
+
+    `code` may be `bad_key`, `no_credential`, `more_wanted` or `manager_must_change` instead.
+    """
 
     code = "login_refused"
 
@@ -51,8 +58,8 @@ class Refused(ConnectorError):
     """The host will not make this change, and nothing on it has changed.
 
     `code` names the reason a person can act on: `sudo`, `no_such_user`, `not_local`, `locked`,
-    `expired`, `must_change`, `empty_password`, `policy`, `foreign_console`, `bad_value`,
-    `forced_command`, `failed` ...
+    `expired`, `must_change`, `empty_password`, `policy`, `foreign_console`, `bad_value`, `bad_user`,
+    `forced_command`, `disk`, `fence`, `shell`, `script`, `timeout`, `failed`.
     """
 
     code = "refused"

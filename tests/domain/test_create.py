@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotation import inventory, managed, schedules
+from rotation import inventory, managed, preparation, schedules
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app import lifecycle, passwords, policies
 from secrets_app.models import AuditEvent, Secret, SecretVersion
@@ -177,5 +177,11 @@ def test_a_credential_s_values_are_in_no_row_in_the_clear():
 
 def test_the_preparing_command_holds_only_the_public_half():
     made = factories.credential()
-    assert made.public_key in inventory.prepare_command(made)
-    assert "PRIVATE" not in inventory.prepare_command(made) + inventory.undo_command(made)
+    assert made.public_key in preparation.command(made)
+    assert "PRIVATE" not in preparation.command(made) + preparation.opposite(made)
+
+
+@pytest.mark.parametrize("name", ["ALL", "a;b", "-x", "x$", "a b", "", "x\n"])
+def test_an_account_name_that_a_shell_or_sudoers_would_misread_makes_no_credential(name):
+    with pytest.raises(inventory.BadAccount):
+        inventory.create_credential("fleet", name, sudo="none", actor=factories.administrator())

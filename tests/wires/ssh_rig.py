@@ -1,7 +1,6 @@
 """What the tests of the SSH connector share: a host with an account, and a connector to it."""
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lab import Host
@@ -73,8 +72,3 @@ def rig(host: Host, key: KeyPair, **differences: object) -> Rig:
     """A rig whose account exists."""
     host.add_account("svc", password=FIRST)
     return Rig(host, key, **differences)  # type: ignore[arg-type]
-
-
-def lines(text: bytes) -> Sequence[str]:
-    """The lines of what a host printed."""
-    return text.decode(errors="replace").splitlines()

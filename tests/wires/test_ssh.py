@@ -89,9 +89,11 @@ def test_sudo_that_asks_is_given_its_password_and_the_account_gets_the_value(
 
 
 def test_a_sudo_password_that_is_not_asked_for_is_not_sent(svc: Rig) -> None:
-    svc.sudo, svc.sudo_password = Sudo.PASSWORD, "svc:an-injected-password"
+    # Sent all the same, it would be the first line that the root shell reads.
+    svc.sudo, svc.sudo_password = Sudo.PASSWORD, "touch /run/sent-all-the-same"
     svc.set(SECOND)
     assert svc.accepts(SECOND)
+    assert svc.host.run(["test", "-e", "/run/sent-all-the-same"], check=False).returncode == 1
 
 
 def test_a_wrong_sudo_password_is_tried_once_and_the_new_value_is_not_offered_to_sudo(
@@ -175,7 +177,7 @@ def test_every_common_sh_runs_the_scripts(shells: Fleet, management_key: KeyPair
     svc = rig(spec_host, management_key)
     spec_host.run(["ln", "-sf", f"/usr/bin/{shell}", "/usr/bin/sh"])
     if shell == "busybox":
-        applets = ("timeout", "flock", "dd", "df", "head", "mkdir", "mv", "rm", "date", "id", "sleep", "grep")
+        applets = ("timeout", "dd", "df", "head", "mkdir", "mv", "rm", "date", "id", "sleep", "grep")
         for applet in applets:
             spec_host.run(["ln", "-sf", "/usr/bin/busybox", f"/usr/bin/{applet}"])
     value = AWKWARD[0] + AWKWARD[1] + AWKWARD[2] + AWKWARD[9]
@@ -243,9 +245,9 @@ def test_inherited_shell_options_and_exported_names_do_not_show_the_value(
 )
 def test_a_forced_command_is_not_taken_for_a_host_that_obeys(svc: Rig, command: str) -> None:
     svc.host.set_authorized_keys("keyturn", f'command="{command}" {svc.key.public}\n')
-    assert blocked_code(svc.preflight(timeout=7)) == "forced_command"
+    assert blocked_code(svc.preflight(timeout=4)) == "forced_command"
     with pytest.raises(base.Refused) as refusal:
-        svc.set(SECOND, timeout=7)
+        svc.set(SECOND, timeout=4)
     assert refusal.value.code == "forced_command"
     assert svc.accepts(FIRST)
 
@@ -318,6 +320,8 @@ def test_a_full_disk_is_seen_before_anything_is_sent(new_host: NewHost, manageme
 
 def test_a_host_without_flock_and_timeout_works_and_says_that_it_is_not_fenced(svc: Rig) -> None:
     svc.host.run(["rm", "/usr/bin/flock", "/usr/bin/timeout"])
+    # As where busybox stands in for a program that it was built without.
+    svc.host.write("/usr/bin/flock", "#!/bin/sh\nexit 127\n", 0o755)
     facts = svc.preflight()
     assert not facts.fenced
     assert facts.blocked is None
@@ -404,6 +408,12 @@ def test_a_login_by_key_is_one_attempt_and_reaches_a_command(svc: Rig) -> None:
 def test_a_wrong_password_is_one_failed_login_and_no_more(svc: Rig) -> None:
     assert svc.prove("wrong").verdict == Verdict.REJECTED
     assert svc.host.sshd_log().count("Failed password for svc") == 1
+    assert "keyboard-interactive" not in svc.host.sshd_log()
+
+
+def test_a_host_that_asks_for_passwords_in_another_way_is_not_given_one(svc: Rig) -> None:
+    svc.configure_sshd("PasswordAuthentication no", "KbdInteractiveAuthentication yes")
+    assert svc.prove(FIRST).verdict == Verdict.UNCLEAR
     assert "keyboard-interactive" not in svc.host.sshd_log()
 
 

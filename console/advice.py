@@ -1,0 +1,114 @@
+"""What to do next, for every reason that a run may end or wait with.
+
+The reason itself is a sentence of the connector or the engine; this is the step after it, and the page
+on which it is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One next step, and where: `instance`, `credential`, `secret` or nowhere."""
+
+    text: str
+    target: str = ""
+
+
+_KEY: Final = Advice(
+    "Compare the new key's fingerprint on the server itself, and approve it on the instance's page. "
+    "If nobody has reinstalled or moved the server, find out first who answers at its address.",
+    "instance",
+)
+_ROOT: Final = Advice(
+    "Run the command that prepares a server once more on it, or correct its sudoers file, then test the "
+    "connection.",
+    "credential",
+)
+_LOGIN: Final = Advice(
+    "Check that the management account exists on the server and accepts this credential, then test the "
+    "connection.",
+    "credential",
+)
+_ACCOUNT: Final = Advice("Put the account right on the server, then retry.", "instance")
+_SERVER: Final = Advice("Put this right on the server, then retry.", "instance")
+_VALUE: Final = Advice("Choose another value, or let Keyturn generate one.", "secret")
+_AGAIN: Final = Advice("Rotate again: it begins by asking the server which value works.", "secret")
+_PASSES: Final = Advice("This passes by itself; Keyturn goes on when it has.")
+
+NOTHING: Final = Advice("")
+GENERAL: Final = Advice("Look at the steps below for what was found, then retry.")
+
+BY_CODE: Final[dict[str, Advice]] = {
+    # The way to the server.
+    "unreachable": Advice(
+        "Check that the server runs, that its address and port are right, and that no firewall is between.",
+        "instance",
+    ),
+    "host_key_changed": _KEY,
+    "no_host_key": Advice("Scan the host key, compare it and approve it.", "instance"),
+    "weak_ssh": Advice("Update OpenSSH on the server to 7.2 or newer.", "instance"),
+    "late": _PASSES,
+    "busy": _PASSES,
+    "stale": _PASSES,
+    "unfenced": _PASSES,
+    "unknown": _AGAIN,
+    "sealed": Advice("An administrator puts the root key back; nothing has to be started again."),
+    # The management account.
+    "no_credential": Advice("Attach a management credential to the instance.", "instance"),
+    "login_refused": _LOGIN,
+    "bad_key": _LOGIN,
+    "more_wanted": Advice("Exempt the management account from the second factor on the server.", "instance"),
+    "manager_must_change": Advice("Change the management account's own password on the server.", "instance"),
+    "sudo": _ROOT,
+    "forced_command": Advice(
+        "Remove the forced command from the management account's key or sshd configuration.", "instance"
+    ),
+    "script": _SERVER,
+    "shell": _SERVER,
+    # The server.
+    "disk": _SERVER,
+    "no_chpasswd": _SERVER,
+    "timeout": _SERVER,
+    "fence": _SERVER,
+    "foreign_console": Advice(
+        "Decide which console manages this account, and remove the other one's mark on the server.",
+        "instance",
+    ),
+    "accepts_anything": Advice(
+        "Find out why the server lets any password in before you trust one of its answers.", "instance"
+    ),
+    # The managed account.
+    "no_such_user": _ACCOUNT,
+    "not_local": Advice("Rotate this account in the directory that it comes from.", "secret"),
+    "empty_password": _ACCOUNT,
+    "locked": Advice(
+        "Unlock the account on the server if it is meant to have a password; a rotation does not.", "instance"
+    ),
+    "expired": _ACCOUNT,
+    "must_change": _ACCOUNT,
+    "bad_user": Advice("Create the secret again with the account's right name.", "secret"),
+    # The value.
+    "policy": Advice(
+        "Compare the server's password rules with the secret's password policy, then retry.", "secret"
+    ),
+    "bad_value": _VALUE,
+    "failed": _SERVER,
+    "no_value": Advice("Rotate once: that makes the first value.", "secret"),
+    "refused_value": _AGAIN,
+    "unclear": Advice("Test the instance's connection: it says what stands in the way.", "instance"),
+    "unverified": _AGAIN,
+    "untrue": Advice(
+        "Look on the server for what undoes the change: configuration management, or a directory.", "instance"
+    ),
+    "attempts": _AGAIN,
+    "gave_up": Advice("Read the worker's log for this run's id, then retry."),
+}
+
+
+def on(code: str) -> Advice:
+    """Return the next step for a reason; a general one for a reason that has none of its own."""
+    return BY_CODE.get(code, GENERAL)

@@ -1,0 +1,1 @@
+"""One plain form per screen; each validates and does nothing else."""

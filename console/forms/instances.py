@@ -1,0 +1,186 @@
+"""The forms of the instances screens: filters, register, edit, attach a credential, approve host keys."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db.models import QuerySet
+
+from rotation.models import HostKey, Instance, ManagementCredential
+from secrets_app.models import Region
+
+#: RFC 1123 labels, and the underscore that some private zones use.
+_HOST_NAME: Final = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+    r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\Z"
+)
+_ONE_LINE = RegexValidator(r"^[^\x00-\x1f\x7f]+\Z", "A name is one line without control characters.")
+_PLAIN: Final = {"autocomplete": "off", "spellcheck": "false"}
+
+
+class CredentialField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A management credential, by its name and account."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.name} ({obj.username})"
+
+
+class RegionField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A region, by its name and code."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.name} ({obj.code})"
+
+
+class Address(forms.Form):
+    """What a server is called and where it answers."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=80,
+        validators=[_ONE_LINE],
+        error_messages={"required": "Enter a name."},
+        widget=forms.TextInput(attrs=_PLAIN),
+    )
+    address = forms.CharField(
+        label="Address",
+        max_length=255,
+        help_text="A host name or an IP address, without a port.",
+        error_messages={"required": "Enter a host name or an IP address."},
+        widget=forms.TextInput(attrs={**_PLAIN, "autocapitalize": "none", "class": "input-mono"}),
+    )
+    port = forms.IntegerField(
+        label="Port",
+        initial=22,
+        min_value=1,
+        max_value=65535,
+        error_messages={
+            "required": "Enter the port of its SSH server, usually 22.",
+            "invalid": "A port is a number from 1 to 65535.",
+            "min_value": "A port is a number from 1 to 65535.",
+            "max_value": "A port is a number from 1 to 65535.",
+        },
+    )
+
+    def clean_address(self) -> str:
+        """One spelling for one address, so that the same server is not registered twice."""
+        typed = str(self.cleaned_data["address"]).removeprefix("[").removesuffix("]")
+        try:
+            return str(ipaddress.ip_address(typed))
+        except ValueError:
+            pass
+        # A last label of digits alone is an IP address that went wrong, never a name.
+        if not _HOST_NAME.match(typed) or typed.rpartition(".")[2].isdigit():
+            raise ValidationError(
+                "Enter a host name such as web-1.example.com, or an IP address; no https:// and no port."
+            )
+        return typed.lower()
+
+
+class Register(Address):
+    """A server to register."""
+
+    region = RegionField(
+        label="Region",
+        queryset=Region.objects.none(),
+        empty_label=None,
+        error_messages={"required": "Choose a region.", "invalid_choice": "Choose a region of the list."},
+    )
+    credential = CredentialField(
+        label="Management credential",
+        queryset=ManagementCredential.objects.none(),
+        required=False,
+        empty_label="None for now",
+        error_messages={"invalid_choice": "Choose a management credential of the list."},
+    )
+
+    def __init__(
+        self,
+        *args: Any,
+        here: Region | None,
+        credentials: QuerySet[ManagementCredential],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.auto_id = "register_%s"
+        self.here = here
+        if here:
+            del self.fields["region"]  # the URL says it
+        else:
+            open_ones = Region.objects.filter(retired_at__isnull=True)
+            self.fields["region"].queryset = open_ones  # type: ignore[attr-defined]
+        self.fields["credential"].queryset = credentials  # type: ignore[attr-defined]
+
+    @property
+    def chosen_region(self) -> Region:
+        chosen: Region = self.here or self.cleaned_data["region"]
+        return chosen
+
+
+class Edit(Address):
+    """A change of a registered server, made on what was shown at `revision`."""
+
+    revision = forms.IntegerField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.auto_id = "edit_%s"
+
+
+class Attach(forms.Form):
+    """Which account Keyturn works as on a server."""
+
+    credential = CredentialField(
+        label="Management credential",
+        queryset=ManagementCredential.objects.none(),
+        empty_label="Choose one",
+        error_messages={
+            "required": "Choose a management credential.",
+            "invalid_choice": "Choose a management credential of the list.",
+        },
+    )
+
+    def __init__(self, *args: Any, credentials: QuerySet[ManagementCredential], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.auto_id = "attach_%s"
+        self.fields["credential"].queryset = credentials  # type: ignore[attr-defined]
+
+
+class Approve(forms.Form):
+    """The host keys that are trusted from now on, among those that the newest scan was shown."""
+
+    fingerprints = forms.MultipleChoiceField(
+        label="Trust exactly these keys",
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={
+            "required": "Tick the keys whose fingerprints you have compared.",
+            "invalid_choice": "The host shows other keys by now. Compare what is shown here.",
+        },
+    )
+
+    def __init__(self, *args: Any, keys: Sequence[HostKey], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.auto_id = "approve_%s"
+        self.fields["fingerprints"].choices = [  # type: ignore[attr-defined]
+            (key.fingerprint, f"{key.algorithm} {key.fingerprint}") for key in keys
+        ]
+
+
+class Filters(forms.Form):
+    """What the list of instances is narrowed to."""
+
+    q = forms.CharField(required=False, max_length=200)
+    status = forms.ChoiceField(
+        label="Status", required=False, choices=[("", "All statuses"), *Instance.State.choices]
+    )
+
+    def chosen(self) -> dict[str, str]:
+        """The filters that are set and valid; what does not make sense narrows nothing."""
+        self.is_valid()
+        return {name: text for name, text in self.cleaned_data.items() if text}

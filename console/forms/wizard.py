@@ -1,0 +1,294 @@
+"""The form of the Create Secret wizard: three steps, validated one after the other or all at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+
+from console.forms.secrets import ValueField
+from rotation import managed, schedules
+from rotation.models import Instance
+from secrets_app import lifecycle, passwords
+from secrets_app.models import ECS_PREFIX, NAME_LENGTH, NAME_PATTERN, TAG_LIMIT, Region, Secret
+
+TAG_KEY_LENGTH, TAG_VALUE_LENGTH = 128, 256  # as the columns of Tag hold them
+DEFAULT_PERIOD = timedelta(days=30)
+UNITS = {"hours": timedelta(hours=1), "days": timedelta(days=1)}
+#: The fields of each step of the wizard; a step is right when these and those before it are.
+STEPS: Final = (
+    (
+        "type",
+        "name",
+        "instance",
+        "username",
+        "kind",
+        "value",
+        "generate",
+        "length",
+        "sets",
+        "excluded",
+        "description",
+        "tags",
+    ),
+    ("rotation", "period", "unit", "rotate_now"),
+    (),
+)
+SET_LABELS = [
+    ("lower", "Lower case (a-z)"),
+    ("upper", "Upper case (A-Z)"),
+    ("digits", "Digits (0-9)"),
+    ("symbols", f"Symbols ({passwords.SETS['symbols']})"),
+]
+
+
+class Period(forms.Form):
+    """How long a secret keeps its value."""
+
+    length_of_period = DEFAULT_PERIOD  # as the two fields say, once they are checked
+
+    period = forms.IntegerField(
+        label="Rotation Period",
+        initial=DEFAULT_PERIOD.days,
+        widget=forms.NumberInput(attrs={"class": "input", "aria-describedby": "wizard_period_help"}),
+        error_messages={"required": "Enter a number.", "invalid": "Enter a whole number."},
+    )
+    unit = forms.ChoiceField(
+        label="Unit of the rotation period",
+        choices=[("hours", "hours"), ("days", "days")],
+        initial="days",
+        widget=forms.Select(attrs={"class": "select", "aria-label": "Unit of the rotation period"}),
+    )
+
+    def clean_unit(self) -> str:
+        """Both parts are read by now: check what they say together, and put the error at the number."""
+        unit = str(self.cleaned_data["unit"])
+        number = self.cleaned_data.get("period")
+        if number is not None:
+            try:
+                # A number that no timedelta holds is too long as well.
+                self.length_of_period = schedules.check(UNITS[unit] * number)
+            except (schedules.BadPeriod, OverflowError):
+                self.add_error("period", str(schedules.BadPeriod.__doc__))
+        return unit
+
+
+class CreateSecret(Period):
+    """The three steps of the wizard, as one form."""
+
+    type = forms.ChoiceField(
+        label="Select Type", choices=Secret.Type.choices, initial=Secret.Type.ECS, widget=forms.RadioSelect
+    )
+    name = forms.CharField(
+        label="Secret name",
+        max_length=NAME_LENGTH,
+        help_text=f"1 to {NAME_LENGTH - len(ECS_PREFIX)} letters, digits and / _ + = . @ - after the prefix.",
+        error_messages={"required": "Enter a name."},
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    instance = forms.CharField(
+        label="Managed instance",
+        max_length=100,
+        error_messages={"required": "Choose an instance."},
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "spellcheck": "false", "list": "wizard-instances"}
+        ),
+    )
+    username = forms.CharField(
+        label="Managed User",
+        max_length=64,
+        help_text="An OS user that exists on the instance, for example root.",
+        error_messages={"required": "Enter the OS user whose password this secret keeps."},
+        widget=forms.TextInput(
+            attrs={
+                "autocomplete": "off",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+                "list": "wizard-accounts",
+            }
+        ),
+    )
+    kind = forms.ChoiceField(
+        label="Initial secret value",
+        choices=[(Secret.Kind.PASSWORD.value, Secret.Kind.PASSWORD.label)],
+        initial=Secret.Kind.PASSWORD,
+        widget=forms.RadioSelect,
+    )
+    value = ValueField(
+        label="Current value",
+        required=False,
+        help_text="What the account accepts now. The host is asked after OK; a value that it refuses does "
+        "not prevent creation, and the first rotation puts it right.",
+    )
+    generate = forms.BooleanField(label="Generate one for me at the first rotation", required=False)
+    length = forms.IntegerField(
+        label="Length",
+        initial=passwords.Policy().length,
+        help_text=f"{passwords.LEAST_LENGTH} to {passwords.MOST_LENGTH} characters.",
+        error_messages={"required": "Enter a number.", "invalid": "Enter a whole number."},
+    )
+    sets = forms.MultipleChoiceField(
+        label="Characters",
+        choices=SET_LABELS,
+        initial=list(passwords.SETS),
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one set."},
+    )
+    excluded = forms.CharField(
+        label="Excluded characters",
+        required=False,
+        max_length=64,
+        strip=False,
+        help_text="For example 0O1lI, where people read passwords aloud.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    description = forms.CharField(
+        label="Secret Description",
+        required=False,
+        max_length=lifecycle.DESCRIPTION_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    tags = forms.CharField(
+        label="Tags",
+        required=False,
+        help_text=f"One key=value on each line, at most {TAG_LIMIT}.",
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+    )
+    rotation = forms.ChoiceField(
+        label="Automatic rotation",
+        choices=[("on", "Turn on automatic rotation"), ("off", "Turn off automatic rotation")],
+        initial="on",
+        widget=forms.RadioSelect,
+    )
+    rotate_now = forms.BooleanField(
+        label="Rotate once, right after creation",
+        required=False,
+        help_text="The account gets a new password as soon as a worker is free.",
+    )
+
+    def __init__(
+        self, data: Mapping[str, Any] | None, *, region: Region, instances: QuerySet[Instance]
+    ) -> None:
+        super().__init__(data, auto_id="wizard_%s")
+        self.region = region
+        self.instances = instances
+
+    def errors_until(self, step: int) -> dict[str, Any]:
+        """The errors of this step and those before it; a later step is not filled in yet."""
+        reached = {name for names in STEPS[:step] for name in names}
+        return {name: errors for name, errors in self.errors.items() if name in reached}
+
+    def step_of_first_error(self) -> int:
+        """The first step that holds an error, counted from 1; the last one where none belongs to a field."""
+        for number, names in enumerate(STEPS, 1):
+            if any(name in self.errors for name in names):
+                return number
+        return len(STEPS)
+
+    def clean_name(self) -> str:
+        name = managed.full_name(self.cleaned_data["name"])
+        if len(name) > NAME_LENGTH or not re.match(NAME_PATTERN, name) or name == ECS_PREFIX:
+            raise ValidationError(
+                f"After {ECS_PREFIX} a name has 1 to {NAME_LENGTH - len(ECS_PREFIX)} "
+                "letters, digits and / _ + = . @ - characters."
+            )
+        taken = Secret.objects.kept().filter(region=self.region, name=name).first()
+        if taken:
+            raise ValidationError(self.name_taken(name, is_pending=taken.is_pending_deletion))
+        return name
+
+    def name_taken(self, name: str, *, is_pending: bool = False) -> str:
+        """Why this name cannot be used, and what to do."""
+        until = " by a secret that is pending deletion" if is_pending else ""
+        return f"{name} is in use in {self.region.name}{until}. Choose another name."
+
+    def clean_instance(self) -> Instance:
+        """An instance by its name or id; that it is one of this region is checked with the account."""
+        wanted = self.cleaned_data["instance"]
+        found = self.instances.filter(Q(name=wanted) | Q(instance_id=wanted))
+        chosen = found.filter(region=self.region).first() or found.first()
+        if chosen is None:
+            raise ValidationError(self._no_such_instance())
+        return chosen
+
+    def _no_such_instance(self) -> str:
+        if not self.instances.filter(region=self.region).exists():
+            return f"No instance is registered in {self.region.name}. Register one first."
+        return f"No instance of {self.region.name} has this name. Choose one from the list, or register it."
+
+    def clean_tags(self) -> dict[str, str]:
+        tags: dict[str, str] = {}
+        for line in self.cleaned_data["tags"].splitlines():
+            key, _, value = (part.strip() for part in line.partition("="))
+            if not line.strip():
+                continue
+            if not key or len(key) > TAG_KEY_LENGTH or len(value) > TAG_VALUE_LENGTH:
+                raise ValidationError(
+                    f"Write each tag as key=value; a key has 1 to {TAG_KEY_LENGTH} characters, "
+                    f"a value at most {TAG_VALUE_LENGTH}."
+                )
+            if key in tags:
+                raise ValidationError(f"The key {key} stands there twice. A secret has each key once.")
+            tags[key] = value
+        if len(tags) > TAG_LIMIT:
+            raise ValidationError(f"A secret has at most {TAG_LIMIT} tags. Remove {len(tags) - TAG_LIMIT}.")
+        return tags
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or self.cleaned_data
+        self._clean_account()
+        self._clean_value()
+        self._clean_policy()
+        self._clean_schedule()
+        return found
+
+    def _clean_account(self) -> None:
+        instance, username = self.cleaned_data.get("instance"), self.cleaned_data.get("username")
+        if not instance or not username:
+            return
+        try:
+            managed.check_account(self.region, instance, username, Secret.Kind.PASSWORD)
+        except managed.RegionMismatch as error:
+            self.add_error("instance", str(error))
+        except (managed.BadUsername, managed.AccountTaken) as error:
+            self.add_error("username", str(error))
+
+    def _clean_value(self) -> None:
+        if "value" in self.errors:
+            return
+        typed, wants_generated = self.cleaned_data.get("value") is not None, self.cleaned_data.get("generate")
+        if typed and wants_generated:
+            self.add_error("value", "Either type the current value or have one generated, not both.")
+        elif not typed and not wants_generated:
+            self.add_error(
+                "value",
+                "Enter the password that works now, or tick that one is generated at the first rotation.",
+            )
+
+    def _clean_policy(self) -> None:
+        if {"length", "sets", "excluded"} & set(self.errors):
+            return
+        try:
+            self.policy().check()
+        except passwords.Unfit as unfit:
+            self.add_error("length", str(unfit))
+
+    def _clean_schedule(self) -> None:
+        if not self.is_on:
+            # The period is out of sight then; it is kept for the day when somebody turns rotation on.
+            self.errors.pop("period", None)
+            self.errors.pop("unit", None)
+
+    def policy(self) -> passwords.Policy:
+        """What later rotations make."""
+        cleaned = self.cleaned_data
+        return passwords.Policy(cleaned["length"], tuple(cleaned["sets"]), cleaned["excluded"])
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.cleaned_data.get("rotation") == "on")

@@ -1,0 +1,160 @@
+"""What is true of a secret, in the console's one vocabulary.
+
+Three facts, never one word for two of them: is the secret kept (status), does the host accept its value
+(credential), does it rotate by itself (automatic rotation). Each has a tone, a word, one plain sentence
+and the next thing to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from console.templatetags.console import duration
+from rotation.models import ManagedAccount, Schedule
+from secrets_app.models import Secret
+
+Credential = ManagedAccount.Credential
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One value of one of the three columns."""
+
+    tone: str
+    label: str
+    sentence: str
+    next_step: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The three facts of one secret."""
+
+    status: Fact
+    credential: Fact
+    automatic: Fact
+
+
+ENABLED = Fact("ok", "Enabled", "The secret rotates, and its value can be read by those who may.")
+DELETED = Fact(
+    "muted",
+    "Deleted",
+    "Its values are destroyed; its history stays.",
+    "Create a new secret for this account.",
+)
+ROTATING = Fact(
+    "busy", "Rotating", "A new value is on its way to the host.", "Wait for the run, or watch its steps."
+)
+OFF = Fact(
+    "muted",
+    "Off",
+    "This secret rotates only when somebody asks for it.",
+    "Rotate it now and then, or after a leak.",
+)
+
+#: Kept apart from the model: the words are the screen's, the states are the domain's.
+CREDENTIALS = {
+    Credential.NO_VALUE: Fact(
+        "info",
+        "No value yet",
+        "Nothing is stored for this account so far.",
+        "Rotate it once; that makes a value.",
+    ),
+    Credential.NOT_VERIFIED: Fact(
+        "info",
+        "Not yet verified",
+        "The value was entered by a person, and the host was not asked yet.",
+        "Wait for the verification, or rotate: that puts it right either way.",
+    ),
+    Credential.IN_SYNC: Fact("ok", "In sync", "The host accepted the current value."),
+    Credential.UNVERIFIED: Fact(
+        "warning",
+        "Unverified",
+        "The host may have the old or the new value; both are kept.",
+        "Wait for the next try, or rotate again once the host answers.",
+    ),
+    Credential.OUT_OF_SYNC: Fact(
+        "danger",
+        "Out of sync",
+        "The host refuses the current value: somebody changed it there.",
+        "Rotate now; that makes them the same again.",
+    ),
+    Credential.UNREACHABLE: Fact(
+        "warning",
+        "Instance unreachable",
+        "The host did not answer, so the value could not be checked.",
+        "Look at the instance's connection; the value itself is kept.",
+    ),
+    Credential.BLOCKED: Fact(
+        "danger",
+        "Blocked",
+        "Something on the instance stands in the way of a rotation.",
+        "Put right what the instance's checks name, then rotate.",
+    ),
+}
+CREDENTIAL_CHOICES = [("rotating", ROTATING.label)] + [
+    (str(key), fact.label) for key, fact in CREDENTIALS.items()
+]
+STATUS_CHOICES = [("enabled", "Enabled"), ("pending_deletion", "Pending deletion")]
+
+#: How a value was shown to work, as a sentence ends.
+LEVELS = {
+    "hash": "by the host's own password check",
+    "login": "by a new login",
+    "command": "by a new login that ran a command",
+}
+
+
+def facts(secret: Secret, *, is_rotating: bool) -> Facts:
+    """The three facts of a secret, of which `is_rotating` says whether a rotation is under way."""
+    return Facts(status(secret), credential(secret.managed, is_rotating=is_rotating), automatic(secret))
+
+
+def status(secret: Secret) -> Fact:
+    if secret.status == "deleted":
+        return DELETED
+    if secret.status == "pending_deletion":
+        due = secret.deletion_due_at
+        until = f" until {due:%Y-%m-%d}" if due else ""
+        return Fact(
+            "warning",
+            "Pending deletion",
+            f"Its values cannot be read, and it does not rotate. It can be restored{until}.",
+            "Restore it before that day to keep it.",
+        )
+    return ENABLED
+
+
+def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
+    """Whether the host accepts the value, as far as there is proof."""
+    if is_rotating:
+        return ROTATING
+    known = CREDENTIALS[Credential(account.credential)]
+    if account.credential == Credential.IN_SYNC and account.verified_level in LEVELS:
+        return Fact(
+            known.tone,
+            known.label,
+            f"The host accepted the current value, shown {LEVELS[account.verified_level]}.",
+        )
+    sentence = account.credential_sentence or known.sentence
+    return Fact(known.tone, known.label, sentence, known.next_step)
+
+
+def automatic(secret: Secret) -> Fact:
+    """Whether the secret rotates by itself, and how often."""
+    plan: Schedule | None = getattr(secret, "schedule", None)
+    if plan is None or not plan.is_on:
+        return OFF
+    if plan.paused_at or not secret.is_enabled:
+        return Fact(
+            "muted", "Paused", "Its dates pass without a rotation.", "Rotate by hand where that cannot wait."
+        )
+    often = f"every {duration(plan.period)}"
+    if plan.is_overdue and plan.next_at:
+        return Fact(
+            "warning",
+            f"Overdue since {plan.next_at:%Y-%m-%d}",
+            f"It should rotate {often}, and the last date has passed.",
+            "Look at its last run, or rotate it now.",
+        )
+    return Fact("ok", f"On, {often}", f"It rotates by itself {often}.")

@@ -1,0 +1,156 @@
+"""How a run and its steps stand, in words: tone, label, sentence, next step.
+
+One badge and one timeline for every screen that shows a run, so that no two of them disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from console import advice
+from rotation.models import Run, Step
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a badge or a banner says of a run."""
+
+    tone: str
+    label: str
+    sentence: str
+    next_step: advice.Advice = advice.NOTHING
+
+
+@dataclass(frozen=True)
+class Found:
+    """One line of a checklist."""
+
+    tone: str
+    word: str
+    label: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a run's timeline; `step` is None where it was not reached."""
+
+    tone: str
+    label: str
+    word: str
+    sentence: str = ""
+    step: Step | None = None
+    evidence: tuple[Found, ...] = field(default_factory=tuple)
+
+
+_ACTIVE: Final = {
+    Run.State.QUEUED: RunState("busy", "Queued", "Waiting for a worker, or for other work on the instance."),
+    Run.State.RUNNING: RunState("busy", "Running", "A worker carries it through its steps."),
+}
+_ENDED_TONES: Final = {
+    Run.Outcome.SUCCEEDED: "ok",
+    Run.Outcome.FAILED: "danger",
+    Run.Outcome.BLOCKED: "warning",
+    Run.Outcome.CANCELLED: "muted",
+}
+_SUCCESS: Final = {
+    Run.Kind.ROTATE: "The server accepted the new value. It is current now; the old one is kept as previous.",
+    Run.Kind.VERIFY: "The server accepts the current value.",
+    Run.Kind.CHECK: "Everything that a rotation needs is there.",
+    Run.Kind.SCAN: "The server's keys were read.",
+}
+_STEP_TONES: Final = {
+    Step.State.RUNNING: "busy",
+    Step.State.DONE: "ok",
+    Step.State.FAILED: "danger",
+    Step.State.BROKEN: "warning",
+}
+_MARKS: Final = {
+    "passed": ("ok", "Passed"),
+    "warning": ("warning", "Warning"),
+    "blocked": ("danger", "Blocked"),
+    "unknown": ("muted", "Unknown"),
+}
+_PLANS: Final[dict[str, tuple[str, ...]]] = {
+    Run.Kind.ROTATE: (
+        Step.Name.CREATE,
+        Step.Name.PREFLIGHT,
+        Step.Name.SET,
+        Step.Name.TEST,
+        Step.Name.FINISH,
+    ),
+    Run.Kind.VERIFY: (Step.Name.TEST,),
+    Run.Kind.CHECK: (Step.Name.PREFLIGHT,),
+    Run.Kind.SCAN: (Step.Name.SCAN,),
+}
+_CHECK_LABELS: Final = {
+    "account": "Account",
+    "disk": "Free space",
+    "fence": "Guard against late changes",
+    "host_key": "Host key",
+    "local": "Local account",
+    "login": "Login",
+    "password_login": "Password login",
+    "reachable": "Reachable",
+    "sudo": "Root by sudo",
+    "sudo_log": "sudo log",
+}
+
+
+def run_badge(run: Run) -> RunState:
+    """Return how the run stands; of an ended one also which value works and what to do next."""
+    if run.state == Run.State.WAITING:
+        return RunState("warning", "Waiting", run.sentence, advice.on(run.code))
+    if run.is_active:
+        return _ACTIVE[Run.State(run.state)]
+    outcome = Run.Outcome(run.outcome)
+    if outcome == Run.Outcome.SUCCEEDED:
+        return RunState("ok", outcome.label, run.sentence or _SUCCESS[Run.Kind(run.kind)])
+    label = outcome.label
+    if outcome == Run.Outcome.FAILED and run.truth:
+        label = f"{label}: {run.get_truth_display()}"
+    next_step = advice.NOTHING if outcome == Run.Outcome.CANCELLED else advice.on(run.code)
+    return RunState(_ENDED_TONES[outcome], label, run.sentence, next_step)
+
+
+def timeline(run: Run) -> list[Entry]:
+    """Return the steps that were taken, then those that were not reached."""
+    steps = list(run.steps.all())
+    return [_taken(step) for step in steps] + list(_ahead(run, steps))
+
+
+def mark(run: Run) -> str:
+    """Return a word that changes whenever the timeline does."""
+    steps = list(run.steps.all())
+    last = steps[-1].state if steps else "none"
+    return f"{run.state}-{run.lease}-{len(steps)}-{last}"
+
+
+def findings(evidence: Sequence[dict[str, str]]) -> tuple[Found, ...]:
+    """Return the checks that a step or an instance keeps, as lines of a checklist."""
+    return tuple(
+        Found(*_MARKS.get(check["mark"], _MARKS["unknown"]), _check_label(check["name"]), check["sentence"])
+        for check in evidence
+    )
+
+
+def _taken(step: Step) -> Entry:
+    state = Step.State(step.state)
+    label = Step.Name(step.name).label
+    return Entry(_STEP_TONES[state], label, state.label, step.sentence, step, findings(step.evidence))
+
+
+def _ahead(run: Run, steps: Sequence[Step]) -> Iterator[Entry]:
+    if run.outcome == Run.Outcome.SUCCEEDED:
+        return  # a run that was resumed leaves out what it need not repeat
+    last = {step.name: step.state for step in steps}
+    for name in _PLANS[run.kind]:
+        is_repeated = run.is_active and last.get(name) in {Step.State.FAILED, Step.State.BROKEN}
+        if name not in last or is_repeated:
+            yield Entry("muted", Step.Name(name).label, "Not yet" if run.is_active else "Not reached")
+
+
+def _check_label(name: str) -> str:
+    return _CHECK_LABELS.get(name, name.replace("_", " ").capitalize())

@@ -1,0 +1,63 @@
+"""The whole URL tree.
+
+The region is in the URL and not in the session: two tabs show two regions, and a link says which one.
+"""
+
+from allauth.account import views as account
+from django.urls import path
+
+from console.views import (
+    credentials,
+    home,
+    instance_changes,
+    instances,
+    reveal,
+    rotate,
+    rotations,
+    secrets,
+    wizard,
+)
+from console.views.health import healthz
+
+handler403 = "console.views.errors.forbidden"
+handler404 = "console.views.errors.not_found"
+handler500 = "console.views.errors.server_error"
+
+urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    # ---- people
+    path("sign-in/", account.login, name="account_login"),
+    path("sign-out/", account.logout, name="account_logout"),
+    path("change-password/", account.password_change, name="account_change_password"),
+    path("account-disabled/", account.account_inactive, name="account_inactive"),
+    # ---- start
+    path("", home.home, name="home"),
+    path("get-started/", home.get_started, name="get_started"),
+    # ---- management credentials belong to no region
+    path("credentials/", credentials.index, name="credentials"),
+    path("credentials/create/", credentials.create, name="credential_create"),
+    path("credentials/<uuid:pk>/", credentials.show, name="credential"),
+    # ---- secrets
+    path("<slug:region>/secrets/", secrets.index, name="secrets"),
+    path("<slug:region>/secrets/create/", wizard.create, name="secret_create"),
+    path("<slug:region>/secrets/create/instance/", wizard.instance, name="secret_create_instance"),
+    path("<slug:region>/secrets/create/dates/", wizard.dates, name="secret_create_dates"),
+    path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
+    path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
+    path("<slug:region>/secrets/<uuid:pk>/value/", reveal.reveal, name="secret_reveal"),
+    # ---- instances
+    path("<slug:region>/instances/", instances.index, name="instances"),
+    path("<slug:region>/instances/register/", instances.register, name="instance_register"),
+    path("<slug:region>/instances/<uuid:pk>/", instances.show, name="instance"),
+    path("<slug:region>/instances/<uuid:pk>/live/", instances.live, name="instance_live"),
+    path("<slug:region>/instances/<uuid:pk>/edit/", instance_changes.edit, name="instance_edit"),
+    path("<slug:region>/instances/<uuid:pk>/scan/", instances.scan, name="instance_scan"),
+    path("<slug:region>/instances/<uuid:pk>/approve/", instance_changes.approve, name="instance_approve"),
+    path("<slug:region>/instances/<uuid:pk>/check/", instances.check, name="instance_check"),
+    path("<slug:region>/instances/<uuid:pk>/attach/", instance_changes.attach, name="instance_attach"),
+    # ---- rotations
+    path("<slug:region>/rotations/", rotations.index, name="rotations"),
+    path("<slug:region>/rotations/<uuid:pk>/", rotations.show, name="run"),
+    path("<slug:region>/rotations/<uuid:pk>/steps/", rotations.steps, name="run_steps"),
+    path("<slug:region>/rotations/<uuid:pk>/retry/", rotations.retry, name="run_retry"),
+]

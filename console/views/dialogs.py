@@ -1,0 +1,24 @@
+"""A form in a dialog: inside the <dialog> where htmx asks, the same fragment as a page otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django_htmx.http import HttpResponseClientRedirect
+
+from console.http import OperatorRequest
+
+
+def show(
+    request: OperatorRequest, fragment: str, title: str, context: Mapping[str, object], *, status: int = 200
+) -> HttpResponse:
+    """Show the form; `status` is 422 or 409 where it comes back with errors."""
+    shown = {**context, "title": title, "fragment": fragment, "is_page": not request.htmx}
+    return render(request, fragment if request.htmx else "dialog_page.html", shown, status=status)
+
+
+def leave(request: OperatorRequest, url: str) -> HttpResponse:
+    """Go on to `url` after the form did its work."""
+    return HttpResponseClientRedirect(url) if request.htmx else redirect(url)

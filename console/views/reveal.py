@@ -1,0 +1,96 @@
+"""Get secret value: the one page that holds a plaintext, for half a minute and for one pair of eyes."""
+
+from __future__ import annotations
+
+import shlex
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from console import access
+from console.forms.secrets import Reveal
+from console.http import OperatorRequest
+from console.views import dialogs, errors
+from rotation.models import ManagedAccount
+from secrets_app import envelope, keyring, policies, versions
+from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.policies import Action
+
+TITLE = "Get secret value"
+SHOWN_SECONDS = 30
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@never_cache
+# The audit row must be durable before the value leaves, so no transaction may be around it.
+@transaction.non_atomic_requests
+def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    secret = access.secret(request, region, pk, Action.GET_SECRET_VALUE)
+    version = _version(secret, request.GET.get("version", ""))
+    form = Reveal(request.POST if request.method == "POST" else None)
+    if version is None or not form.is_valid():
+        return _ask(request, secret, region, version, form)
+    try:
+        value = versions.reveal(version, actor=request.principal, reason=form.cleaned_data["reason"])
+    except policies.NotAllowed as error:
+        raise PermissionDenied(str(error)) from None
+    except versions.NoValue:
+        return errors.conflict(request, _why_none(secret), title="There is no value to show")
+    except (keyring.KeyUnusable, keyring.Sealed, envelope.Tampered) as error:
+        return errors.conflict(request, str(error), title="The value cannot be opened")
+    context = {
+        "secret": secret,
+        "region": region,
+        "version": version,
+        "username": value.username,
+        "value": value.credential.reveal(),
+        "command": _command(secret.managed),
+        "seconds": SHOWN_SECONDS,
+    }
+    return dialogs.show(request, "secrets/_value.html", TITLE, context)
+
+
+def _version(secret: Secret, version_id: str) -> SecretVersion | None:
+    """The version asked for, else the current one; None where there is no value yet. Raises Http404."""
+    if not version_id:
+        return secret.labelled(Label.Role.CURRENT)
+    found = secret.versions.filter(version_id=version_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _ask(
+    request: OperatorRequest, secret: Secret, region: str, version: SecretVersion | None, form: Reveal
+) -> HttpResponse:
+    context = {
+        "secret": secret,
+        "region": region,
+        "version": version,
+        "labels": version.labels.all() if version else [],
+        "form": form,
+        "seconds": SHOWN_SECONDS,
+        "may_rotate": access.may(request, Action.ROTATE_SECRET, secret),
+    }
+    status = 200
+    if request.method == "POST":
+        status = 409 if version is None else 422
+    return dialogs.show(request, "secrets/_reveal.html", TITLE, context, status=status)
+
+
+def _why_none(secret: Secret) -> str:
+    if not secret.is_enabled:
+        return "This secret is pending deletion: its values cannot be read until it is restored."
+    return "This version's value was destroyed. Choose the current version."
+
+
+def _command(account: ManagedAccount) -> str:
+    """The exact command to log on with; quoted, because an account's name may end in a dollar sign."""
+    target = f"{account.username}@{account.instance.address}"
+    return shlex.join(["ssh", target, "-p", str(account.instance.port)])

@@ -1,0 +1,109 @@
+"""Runs: the history over all secrets and instances, and one run with its steps as they happen."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.db import transaction
+from django.db.models import Q, QuerySet, prefetch_related_objects
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from console import access, lists, states_runs
+from console.forms import rotations as forms
+from console.http import OperatorRequest
+from console.templatetags.runs import is_retryable
+from console.views import dialogs, errors
+from rotation import runs, tasks
+from rotation.models import Run
+from secrets_app.policies import Action
+
+SORTS = {
+    "started": "created_at",
+    "secret": "secret__name",
+    "instance": "instance__name",
+    "kind": "kind",
+    "trigger": "trigger",
+    "by": "requested_by__name",
+    "outcome": "outcome",
+    "attempts": "attempts",
+}
+
+
+@login_required
+@require_safe
+def index(request: OperatorRequest, region: str) -> HttpResponse:
+    rows = access.runs(request, region)
+    filters = forms.Filters(request.GET)
+    found = _narrowed(rows, filters.chosen())
+    context = {
+        "region": region,
+        "page": lists.page(found, request.GET, sorts=SORTS, default="-started"),
+        "filters": filters,
+        "is_narrowed": bool(filters.chosen()),
+    }
+    return render(request, "rotations/list.html", context)
+
+
+def _narrowed(rows: QuerySet[Run], chosen: dict[str, str]) -> QuerySet[Run]:
+    if text := chosen.get("q"):
+        rows = rows.filter(
+            Q(secret__name__icontains=text)
+            | Q(instance__name__icontains=text)
+            | Q(requested_by__name__icontains=text)
+        )
+    if kind := chosen.get("kind"):
+        rows = rows.filter(kind=kind)
+    outcome = chosen.get("outcome")
+    if outcome == forms.ACTIVE:
+        return rows.filter(state__in=Run.ACTIVE)
+    return rows.filter(outcome=outcome) if outcome else rows
+
+
+@login_required
+@require_safe
+def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    run = access.run(request, region, pk)
+    prefetch_related_objects([run], "steps")
+    return render(request, "rotations/run.html", {"run": run, "region": region})
+
+
+@login_required
+@require_safe
+def steps(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    """The run's steps, for a page that follows it; 204 while nothing has changed."""
+    run = access.run(request, region, pk)
+    prefetch_related_objects([run], "steps")
+    if request.GET.get("seen") == states_runs.mark(run):
+        return HttpResponse(status=204)
+    response = render(request, "rotations/_run.html", {"run": run, "region": region})
+    if not run.is_active:
+        # Only a page that followed the run asks, and it asks no more after this.
+        response["HX-Trigger"] = json.dumps({"toast": _told(run), "runEnded": {"run": str(run.pk)}})
+    return response
+
+
+def _told(run: Run) -> dict[str, str]:
+    state = states_runs.run_badge(run)
+    tone = "info" if state.tone == "muted" else state.tone
+    return {"tone": tone, "text": f"{run.get_kind_display()}: {state.label}."}
+
+
+@login_required
+@require_POST
+def retry(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    run = access.run(request, region, pk)
+    if run.secret is None or not is_retryable(run):
+        return errors.conflict(request, "Only a rotation that ended without success can be retried.")
+    secret = access.secret(request, region, run.secret.pk, Action.ROTATE_SECRET)
+    try:
+        with transaction.atomic():
+            again = runs.start(secret, actor=request.principal)
+            tasks.wake(again)
+    except (runs.NotRotatable, runs.InProgress) as error:
+        return errors.conflict(request, str(error))
+    return dialogs.leave(request, reverse("run", args=[region, again.pk]))

@@ -1,0 +1,158 @@
+"""The list of secrets and the page of one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from console import access, lists, states
+from console.forms.secrets import Filters
+from console.http import OperatorRequest
+from rotation.models import Run
+from secrets_app.models import Secret
+from secrets_app.passwords import policy
+from secrets_app.policies import Action
+
+TABS = (("overview", "Overview"), ("versions", "Versions"), ("history", "Rotation history"))
+SORTS = {
+    "name": "name",
+    "type": "type",
+    "instance": "managed__instance__name",
+    "user": "managed__username",
+    "kind": "kind",
+    "credential": "managed__credential",
+    "automatic": "schedule__period",
+    "next": "schedule__next_at",
+    "last": "managed__rotated_at",
+    "status": "deletion_planned_at",
+    "created": "created_at",
+}
+SET_NAMES = {"lower": "lower case", "upper": "upper case", "digits": "digits", "symbols": "symbols"}
+DEFAULT_SORT = "name"
+RUN_SORTS = {"started": "created_at"}
+
+
+@login_required
+@require_safe
+def index(request: OperatorRequest, region: str) -> HttpResponse:
+    chosen = Filters(request.GET).chosen()
+    rows = _narrowed(_with_runs(access.secrets(request, region)), chosen)
+    page = lists.page(rows, request.GET, sorts=SORTS, default=DEFAULT_SORT)
+    for secret in page.rows:
+        _tell(secret)
+    return render(
+        request,
+        "secrets/list.html",
+        {
+            "page": page,
+            "region": region,
+            "default_sort": DEFAULT_SORT,
+            "filters": Filters(request.GET),
+            "is_filtered": bool(chosen),
+            "is_any_rotating": any(secret.is_rotating for secret in page.rows),  # type: ignore[attr-defined]
+            **_permissions(request),
+        },
+    )
+
+
+@login_required
+@require_safe
+def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    secret = access.secret(request, region, pk, Action.DESCRIBE_SECRET)
+    tab = request.GET.get("tab", "overview")
+    if tab not in dict(TABS):
+        raise Http404
+    context = _context(request, secret, region) | {"tab": tab, "tabs": TABS}
+    if tab == "overview":
+        context |= _overview(secret)
+    elif tab == "versions":
+        context["page"] = lists.page(
+            secret.versions.select_related("created_by").prefetch_related("labels", "runs"),
+            request.GET,
+            sorts={"created": "created_at"},
+            default="-created",
+        )
+    else:
+        rows = secret.runs.select_related("requested_by", "version", "instance")
+        context["page"] = lists.page(rows, request.GET, sorts=RUN_SORTS, default="-started")
+    return render(request, f"secrets/{tab}.html", context)
+
+
+def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str, object]:
+    """What the head of the page and its facts show."""
+    active = secret.runs.active().filter(kind=Run.Kind.ROTATE).select_related("requested_by").first()
+    return {
+        "secret": secret,
+        "region": region,
+        "active": active,
+        "facts": states.facts(secret, is_rotating=active is not None),
+        **_permissions(request, secret),
+    }
+
+
+def _overview(secret: Secret) -> dict[str, object]:
+    rules = policy(secret.password_policy)
+    runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
+    return {
+        "run": runs.prefetch_related("steps").first(),
+        "policy": rules,
+        "set_names": [SET_NAMES[name] for name in rules.sets],
+        "tags": secret.tags.all(),
+    }
+
+
+def _permissions(request: OperatorRequest, secret: Secret | None = None) -> dict[str, bool]:
+    """Asked once for a page: a question for each row would cost a query for each row."""
+    return {
+        "may_create": access.may(request, Action.CREATE_SECRET, secret),
+        "may_rotate": access.may(request, Action.ROTATE_SECRET, secret),
+        "may_reveal": access.may(request, Action.GET_SECRET_VALUE, secret),
+        "may_see_instance": access.may(request, Action.DESCRIBE_INSTANCE, secret and secret.managed.instance),
+        "may_see_runs": access.may(request, Action.DESCRIBE_RUN, secret),
+    }
+
+
+def _tell(secret: Secret) -> None:
+    """Give a row of the list what its cells say in words."""
+    secret.facts = states.facts(secret, is_rotating=secret.is_rotating)  # type: ignore[attr-defined]
+    outcome = secret.last_outcome  # type: ignore[attr-defined]
+    secret.outcome_label = Run.Outcome(outcome).label if outcome else ""  # type: ignore[attr-defined]
+
+
+def _is_rotating() -> Exists:
+    return Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE))
+
+
+def _with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
+    """Each row with its account and schedule, whether it rotates now, and how its last rotation ended."""
+    ended = Run.objects.filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE, state=Run.State.ENDED)
+    last = ended.order_by("-created_at")
+    return rows.select_related("managed__instance__region", "schedule").annotate(
+        is_rotating=_is_rotating(),
+        last_outcome=Subquery(last.values("outcome")[:1]),
+        last_ended_at=Subquery(last.values("ended_at")[:1]),
+    )
+
+
+def _narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]:
+    text, credential, status = (chosen.get(name, "") for name in ("q", "credential", "status"))
+    if text:
+        rows = rows.filter(
+            Q(name__icontains=text)
+            | Q(managed__username__icontains=text)
+            | Q(managed__instance__name__icontains=text)
+            | Q(managed__instance__instance_id__iexact=text)
+            | Q(managed__instance__address__icontains=text)
+        )
+    if credential == "rotating":
+        rows = rows.filter(_is_rotating())
+    elif credential:
+        rows = rows.filter(~_is_rotating(), managed__credential=credential)
+    if status:
+        rows = rows.filter(deletion_planned_at__isnull=status == "enabled")
+    return rows

@@ -1,0 +1,216 @@
+"""Create Secret, in three steps: one form that is checked step by step and carried out by the last.
+
+Nothing is kept between the steps: each answer says only what is wrong, or which step comes next, and the
+form with what was typed stays in the browser. So no answer ever holds the value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_safe
+
+from console import access, states_runs
+from console.forms.wizard import STEPS, CreateSecret, Period
+from console.http import OperatorRequest
+from console.views import dialogs
+from rotation import managed, schedules, tasks
+from rotation.models import Instance, Run
+from secrets_app import lifecycle, policies
+from secrets_app.models import ECS_PREFIX, Region, Secret
+from secrets_app.policies import Action
+
+STEP_NAMES = ("Create Secret", "Configuration rotation", "Review and confirm")
+MOST_OFFERED = 500  # instances in the list of suggestions; any other can be typed
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@sensitive_post_parameters("value")
+def create(request: OperatorRequest, region: str) -> HttpResponse:
+    access.require(request, Action.CREATE_SECRET)
+    here = access.region(request, region)
+    if here is None:
+        return _choose_region(request)
+    form = CreateSecret(
+        request.POST if request.method == "POST" else None,
+        region=here,
+        instances=access.instances(request, access.ALL_REGIONS),
+    )
+    if request.method == "GET":
+        return _page(request, form)
+    step = request.POST.get("step", "")
+    if request.htmx and step in {"1", "2"}:
+        return _checked(request, form, int(step))
+    if form.is_valid():
+        made = _create(request, form)
+        if made:
+            return _created(request, *made)
+    return _refused(request, form)
+
+
+@login_required
+@require_safe
+def instance(request: OperatorRequest, region: str) -> HttpResponse:
+    """What is known of the instance that was just chosen, and the accounts found there."""
+    chosen = access.instances(request, region).filter(name=request.GET.get("instance", "")).first()
+    return render(request, "secrets/_wizard_instance.html", {"chosen": chosen, "region": region})
+
+
+@login_required
+@require_safe
+def dates(request: OperatorRequest, region: str) -> HttpResponse:
+    """The next five dates of a period."""
+    access.require(request, Action.CREATE_SECRET)
+    access.region(request, region)
+    return render(request, "secrets/_wizard_dates.html", _preview(Period(request.GET)))
+
+
+def _preview(form: Period) -> dict[str, object]:
+    form.is_valid()
+    valid = not form.errors
+    return {
+        "dates": schedules.preview(timezone.now(), form.length_of_period) if valid else [],
+        "period_errors": form.errors.get("period", []),
+    }
+
+
+def _choose_region(request: OperatorRequest) -> HttpResponse:
+    """On All regions nothing says where the secret belongs: ask, unless there is only one answer."""
+    regions = list(Region.objects.filter(retired_at__isnull=True))
+    codes = [region.code for region in regions]
+    chosen = codes[0] if len(codes) == 1 else request.GET.get("to", "")
+    if chosen in codes and request.method == "GET":
+        return redirect("secret_create", region=chosen)
+    status = 200 if request.method == "GET" else 422
+    return dialogs.show(
+        request, "secrets/_choose_region.html", "Create Secret", {"regions": regions}, status=status
+    )
+
+
+def _context(form: CreateSecret) -> dict[str, object]:
+    instances = form.instances.filter(region=form.region)
+    chosen = form.cleaned_data.get("instance") if form.is_bound else None
+    return {
+        "form": form,
+        "region": form.region.code,
+        "place": form.region,
+        "offered": list(instances.order_by("name")[:MOST_OFFERED]),
+        "chosen": chosen,
+        "prefix": ECS_PREFIX,
+        "step_names": STEP_NAMES,
+        "presets": schedules.PRESETS_DAYS,
+        **_preview(Period(form.data if form.is_bound else {"period": 30, "unit": "days"})),
+    }
+
+
+def _page(request: OperatorRequest, form: CreateSecret, status: int = 200) -> HttpResponse:
+    return dialogs.show(request, "secrets/_wizard.html", "Create Secret", _context(form), status=status)
+
+
+def _checked(request: OperatorRequest, form: CreateSecret, step: int) -> HttpResponse:
+    """Say what is wrong in the steps so far, or which one comes next."""
+    errors = form.errors_until(step)
+    if errors:
+        return _refused(request, form, errors, step)
+    response = _answer(request, form, errors, step)
+    response["HX-Trigger"] = json.dumps({"wizardStep": {"step": step + 1}})
+    return response
+
+
+def _refused(
+    request: OperatorRequest,
+    form: CreateSecret,
+    errors: Mapping[str, Any] | None = None,
+    step: int = len(STEPS),
+) -> HttpResponse:
+    if not request.htmx:
+        return _page(request, form, status=422)
+    response = _answer(request, form, form.errors if errors is None else errors, step, status=422)
+    response["HX-Trigger"] = json.dumps({"wizardStep": {"step": min(form.step_of_first_error(), step)}})
+    return response
+
+
+def _answer(
+    request: OperatorRequest, form: CreateSecret, errors: Mapping[str, Any], step: int, status: int = 200
+) -> HttpResponse:
+    """Errors and review, swapped beside the inputs: the form itself, with the value in it, is left alone."""
+    fields = [(name, errors.get(name, [])) for names in STEPS for name in names]
+    context = {"fields": fields, "form": form, "general": errors.get("__all__", [])}
+    if step == 2 and not errors:
+        context |= _review(form)
+    response = render(request, "secrets/_wizard_answer.html", context, status=status)
+    response["HX-Reswap"] = "none"
+    return response
+
+
+def _review(form: CreateSecret) -> dict[str, object]:
+    found = form.cleaned_data
+    target: Instance = found["instance"]
+    return {
+        "review": found,
+        "target": target,
+        "checks": states_runs.findings(target.checks),
+        "policy": form.policy(),
+        "period": form.length_of_period,
+        "has_value": found["value"] is not None,
+        "type_label": Secret.Type(found["type"]).label,
+        "kind_label": Secret.Kind(found["kind"]).label,
+        "region": form.region.code,
+    }
+
+
+def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run | None] | None:
+    """Make the secret and wake a worker for its first run; None, with the form's errors, where it cannot."""
+    found = form.cleaned_data
+    try:
+        with transaction.atomic():
+            secret, run = managed.create(
+                found["name"],
+                region=form.region,
+                instance=found["instance"],
+                username=found["username"],
+                actor=request.principal,
+                kind=found["kind"],
+                initial=found["value"],
+                description=found["description"],
+                password_policy=form.policy(),
+                tags=found["tags"],
+                is_on=form.is_on,
+                period=form.length_of_period,
+                rotate_now=found["rotate_now"],
+            )
+            if run:
+                tasks.wake(run)
+    except lifecycle.NameTaken:
+        form.add_error("name", form.name_taken(found["name"]))
+    except managed.AccountTaken as error:
+        form.add_error("username", str(error))
+    except managed.RegionMismatch as error:
+        form.add_error("instance", str(error))
+    except policies.NotAllowed as error:
+        raise PermissionDenied(str(error)) from None
+    else:
+        return secret, run
+    return None
+
+
+def _created(request: OperatorRequest, secret: Secret, run: Run | None) -> HttpResponse:
+    if not request.htmx:
+        messages.success(request, f"{secret.name} is created.")
+        return redirect("secret", region=secret.region.code, pk=secret.pk)
+    response = render(
+        request, "secrets/_created.html", {"secret": secret, "run": run, "region": secret.region.code}
+    )
+    response["HX-Trigger"] = json.dumps({"secretsChanged": {}})
+    return response

@@ -1,0 +1,166 @@
+"""Rotate Immediately: the dialog, the run that it starts, and what two people at once see."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from console.models import Message
+from rotation import runs
+from rotation.models import Run
+from secrets_app import versions
+from secrets_app.models import Secret
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+VALUE = "canary-3c9d:the new value"
+HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
+ROUTINE = {"reason": "routine", "token": "one-press"}
+CUSTOM = {"reason": "routine", "use_custom": "on", "value": VALUE, "token": "one-press"}
+
+
+@pytest.fixture
+def as_dot(client: Client, dot) -> Client:
+    client.force_login(dot)
+    return client
+
+
+@pytest.fixture
+def secret() -> Secret:
+    return factories.secret()
+
+
+def where(secret: Secret) -> str:
+    return reverse("secret_rotate", args=["main", secret.pk])
+
+
+def text(response) -> str:
+    return response.content.decode()
+
+
+def test_the_dialog_says_what_will_happen(as_dot, secret):
+    shown = text(as_dot.get(where(secret), headers=HTMX))
+    for words in (
+        "Prompt",
+        "Use Custom Secret",
+        "32-character random password",
+        "Confirm rotation",
+        "Leaked",
+    ):
+        assert words in shown
+    assert not secret.runs.exists()
+
+
+def test_confirming_starts_a_rotation_in_the_name_of_who_pressed(as_dot, dot, secret):
+    answer = as_dot.post(where(secret), ROUTINE, headers=HTMX)
+    assert answer.status_code == 202
+    assert "Rotation triggered" in text(answer)
+    assert "Close" in text(answer)
+    assert "secretsChanged" in answer["HX-Trigger"]
+    run = secret.runs.get()
+    assert (run.kind, run.trigger, run.requested_by) == ("rotate", "manual", dot.principal)
+    assert not run.is_leak
+
+
+def test_a_leak_goes_before_other_work(as_dot, secret):
+    as_dot.post(where(secret), ROUTINE | {"reason": "leaked"}, headers=HTMX)
+    assert secret.runs.get().is_leak
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_is_woken_once_the_run_is_stored(client, dot):
+    client.force_login(dot)
+    secret = factories.secret()
+    client.post(where(secret), CUSTOM, headers=HTMX)
+    bodies = [message.body for message in Message.objects.all()]
+    assert len(bodies) == 1
+    assert VALUE not in bodies[0]
+
+
+def test_without_script_confirming_leads_back_to_the_secret(as_dot, secret):
+    answer = as_dot.post(where(secret), ROUTINE)
+    assert answer.status_code == 302
+    assert answer["Location"] == reverse("secret", args=["main", secret.pk])
+    assert "Rotation triggered." in text(as_dot.get(answer["Location"]))
+
+
+def test_pressing_twice_is_one_rotation_even_when_the_first_has_ended(as_dot, secret):
+    for _ in range(2):
+        as_dot.post(where(secret), ROUTINE, headers=HTMX)
+        secret.runs.update(state=Run.State.ENDED, outcome=Run.Outcome.SUCCEEDED)
+    assert secret.runs.count() == 1
+
+
+def test_each_dialog_has_a_token_of_its_own(as_dot, secret):
+    first, second = (as_dot.get(where(secret)).context["form"]["token"].value() for _ in range(2))
+    assert first
+    assert first != second
+
+
+def test_a_custom_value_is_sealed_and_shown_nowhere(as_dot, secret):
+    answer = as_dot.post(where(secret), CUSTOM, headers=HTMX)
+    assert VALUE not in text(answer)
+    version = secret.runs.get().version
+    assert version.origin == "custom"
+    assert versions.value(version).password.reveal() == VALUE
+
+
+def test_a_value_left_in_a_switched_off_field_is_not_used(as_dot, secret):
+    as_dot.post(where(secret), CUSTOM | {"use_custom": ""}, headers=HTMX)
+    assert secret.runs.get().version is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"value": ""}, "Enter the new password"),
+        ({"value": f"{VALUE}\nroot:owned"}, "line break"),
+        ({"value": f"{VALUE}\x00"}, "a NUL"),
+        ({"value": VALUE * 100}, "at most 511 bytes"),
+        ({"reason": "whim"}, "Select a valid choice"),
+    ],
+)
+def test_a_wrong_value_gets_its_sentence_and_does_not_come_back(as_dot, secret, wrong, sentence):
+    for headers in (HTMX, None):
+        answer = as_dot.post(where(secret), CUSTOM | wrong, headers=headers)
+        assert answer.status_code == 422
+        assert sentence in text(answer)
+        assert "canary-3c9d" not in text(answer)
+    assert not secret.runs.exists()
+
+
+def test_a_second_person_joins_the_rotation_that_is_under_way(as_dot, secret):
+    runs.start(secret, actor=factories.user("eve", "administrators").principal)
+    assert "started by eve" in text(as_dot.get(where(secret), headers=HTMX))
+    answer = as_dot.post(where(secret), ROUTINE, headers=HTMX)
+    assert answer.status_code == 202
+    assert "started by eve" in text(answer)
+    assert secret.runs.count() == 1
+
+
+def test_a_custom_value_is_refused_while_a_rotation_is_under_way(as_dot, secret):
+    runs.start(secret, actor=factories.administrator())
+    answer = as_dot.post(where(secret), CUSTOM, headers=HTMX)
+    assert answer.status_code == 409
+    assert "Your secret is being rotated, please try again later" in text(answer)
+    assert VALUE not in text(answer)
+
+
+def test_a_secret_pending_deletion_does_not_rotate(as_dot, secret):
+    Secret.objects.filter(pk=secret.pk).update(deletion_planned_at=timezone.now())
+    answer = as_dot.post(where(secret), ROUTINE, headers=HTMX)
+    assert answer.status_code == 409
+    assert "Restore it first" in text(answer)
+    assert not secret.runs.exists()
+
+
+def test_a_value_that_the_host_may_have_heard_is_settled_before_a_custom_one(as_dot, secret):
+    run = runs.start(secret, actor=factories.administrator(), value=factories.Plaintext("an earlier value"))
+    versions.mark_offered(run.version)
+    Run.objects.filter(pk=run.pk).update(state=Run.State.ENDED, outcome=Run.Outcome.FAILED)
+    answer = as_dot.post(where(secret), CUSTOM, headers=HTMX)
+    assert answer.status_code == 409
+    assert "Rotate once without a custom value first" in text(answer)

@@ -1,0 +1,254 @@
+"""Rotations: the history, a run's steps as they happen, what to do after a failure, and retry."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from console import advice, states_runs
+from rotation import runs
+from rotation.connectors import words
+from rotation.models import Run
+from secrets_app.models import Secret
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def as_dot(client: Client, dot) -> Client:
+    client.force_login(dot)
+    return client
+
+
+@pytest.fixture
+def secret() -> Secret:
+    return factories.secret()
+
+
+def url(name: str, run: Run | None = None, region: str = "main") -> str:
+    return reverse(name, args=[region, run.pk] if run else [region])
+
+
+def started(secret: Secret) -> tuple[Run, runs.Lease]:
+    """A rotation that a worker has taken up."""
+    run = runs.start(secret, actor=factories.administrator())
+    lease = runs.claim(run.pk, "host/1/2")
+    assert lease
+    return run, lease
+
+
+def ended(secret: Secret, outcome: str = Run.Outcome.FAILED, **fields: str) -> Run:
+    run, lease = started(secret)
+    runs.end(lease, outcome, **fields)
+    return Run.objects.get(pk=run.pk)
+
+
+# ---------------------------------------------------------------- the list
+
+
+def test_the_list_shows_who_asked_for_what_and_how_it_ended(as_dot, secret):
+    run = ended(secret, truth="old", code="policy", sentence="The host said no.")
+    page = as_dot.get(url("rotations")).content.decode()
+    for shown in (
+        secret.name,
+        run.instance.name,
+        "Manual",
+        "factory",
+        "Failed: the old value works",
+        "Rotation",
+    ):
+        assert shown in page
+
+
+def test_an_empty_list_says_what_to_do_next(as_dot):
+    assert "Nothing has run yet" in as_dot.get(url("rotations", region="all")).content.decode()
+
+
+def test_the_list_narrows_by_outcome_kind_and_text_in_the_url(as_dot, secret):
+    failed = ended(secret, truth="old", code="policy")
+    queued = runs.check(secret.managed.instance, actor=factories.administrator())
+
+    def shown(**query: str) -> set[object]:
+        return {run.pk for run in as_dot.get(url("rotations"), query).context["page"].rows}
+
+    assert shown() == {failed.pk, queued.pk}
+    assert shown(outcome="failed") == {failed.pk}
+    assert shown(outcome="active") == {queued.pk}
+    assert shown(kind="check") == {queued.pk}
+    assert shown(q=secret.name) == {failed.pk}
+    assert shown(q="nobody") == set()
+    assert shown(outcome="nonsense", kind="nonsense") == {failed.pk, queued.pk}
+
+
+def test_the_newest_run_comes_first(as_dot, secret):
+    first, second = ended(secret), ended(secret)
+    assert [run.pk for run in as_dot.get(url("rotations")).context["page"].rows] == [second.pk, first.pk]
+
+
+@pytest.mark.parametrize(
+    "sort", ["started", "secret", "instance", "kind", "trigger", "by", "outcome", "attempts"]
+)
+def test_the_list_sorts_by_each_column_both_ways(as_dot, secret, sort):
+    ended(secret)
+    assert as_dot.get(url("rotations"), {"sort": sort}).status_code == 200
+    assert as_dot.get(url("rotations"), {"sort": f"-{sort}"}).status_code == 200
+
+
+def test_the_number_of_queries_does_not_grow_with_the_rows(as_dot):
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as seen:
+            as_dot.get(url("rotations"))
+        return len(seen)
+
+    ended(factories.secret())
+    few = queries()
+    for _ in range(6):
+        ended(factories.secret(), truth="old", code="policy")
+    assert queries() == few
+
+
+# ---------------------------------------------------------------- one run
+
+
+def test_a_run_shows_the_steps_taken_and_those_not_reached(as_dot, secret):
+    run, lease = started(secret)
+    step = runs.begin(lease, "create")
+    runs.finish(lease, step, "done", "A new value is stored.")
+    runs.begin(lease, "preflight")
+    page = as_dot.get(url("run", run)).content.decode()
+    labels = [entry.label for entry in states_runs.timeline(run)]
+    assert labels == ["Create", "Check", "Set", "Test", "Finish"]
+    for shown in ("A new value is stored.", "host/1/2", "Not yet", "every 1s"):
+        assert shown in page
+
+
+def test_a_step_that_will_be_repeated_stands_ahead_again(secret):
+    run, lease = started(secret)
+    runs.finish(lease, runs.begin(lease, "create"), "done")
+    runs.finish(lease, runs.begin(lease, "preflight"), "failed", "No answer.")
+    runs.wait(lease, timedelta(seconds=30), code="unreachable", sentence="No answer.")
+    entries = [(e.label, e.word) for e in states_runs.timeline(Run.objects.get(pk=run.pk))]
+    assert entries[1:3] == [("Check", "Failed"), ("Check", "Not yet")]
+
+
+def test_a_waiting_run_says_until_when_and_why(as_dot, secret):
+    run, lease = started(secret)
+    runs.wait(lease, timedelta(seconds=30), code="unreachable", sentence="The host did not answer.")
+    page = as_dot.get(url("run", run)).content.decode()
+    assert "Waiting until" in page
+    assert "The host did not answer." in page
+
+
+def test_what_a_step_found_is_escaped_and_folded(as_dot, secret):
+    run, lease = started(secret)
+    evidence = [{"name": "login", "mark": "warning", "sentence": "<script>alert(1)</script>"}]
+    runs.finish(lease, runs.begin(lease, "preflight"), "done", "", evidence)
+    page = as_dot.get(url("run", run)).content.decode()
+    assert "<script>alert(1)" not in page
+    assert "What was checked (1)" in page
+
+
+def test_the_steps_are_asked_for_only_while_the_run_is_active(as_dot, secret):
+    run, lease = started(secret)
+    seen = states_runs.mark(run := Run.objects.get(pk=run.pk))
+    assert as_dot.get(url("run_steps", run), {"seen": seen}).status_code == 204
+    runs.end(lease, Run.Outcome.SUCCEEDED)
+    answer = as_dot.get(url("run_steps", run), {"seen": seen})
+    assert "every 1s" not in answer.content.decode()
+    assert "Rotation: Succeeded." in answer["HX-Trigger"]
+
+
+def test_a_page_and_its_fragment_show_the_same_steps(as_dot, secret):
+    run = ended(secret, truth="old", code="policy", sentence="Refused.")
+    fragment = as_dot.get(url("run_steps", run)).content.decode()
+    page = as_dot.get(url("run", run)).content.decode()
+    # Only the form's token is made anew for each answer.
+    lines = [line for line in fragment.splitlines() if "csrfmiddlewaretoken" not in line]
+    assert all(line in page for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("code", "step", "where"),
+    [
+        ("host_key_changed", "Compare the new key", "instance"),
+        ("login_refused", "accepts this credential", "credential"),
+        ("policy", "password policy", "secret"),
+        ("no_credential", "Attach a management credential", "instance"),
+        ("never heard of", "Look at the steps below", ""),
+    ],
+)
+def test_a_run_that_did_not_succeed_says_what_to_do_next_and_where(as_dot, secret, code, step, where):
+    run = ended(secret, Run.Outcome.BLOCKED, code=code, sentence="What was found.")
+    page = as_dot.get(url("run", run)).content.decode()
+    assert "What was found." in page
+    assert step in page
+    assert not where or f">Open the {'management ' if where == 'credential' else ''}{where}</a>" in page
+
+
+def test_every_reason_that_stops_an_account_has_advice_of_its_own():
+    assert not words.ACCOUNT_PROBLEMS - set(advice.BY_CODE)
+
+
+# ---------------------------------------------------------------- retry
+
+
+def test_retry_starts_a_new_rotation_and_leaves_the_old_one_as_it_ended(as_dot, secret):
+    run = ended(secret, truth="old", code="policy")
+    assert "Retry</button>" in as_dot.get(url("run", run)).content.decode()
+    response = as_dot.post(url("run_retry", run))
+    again = Run.objects.active().get(secret=secret)
+    assert response["Location"] == url("run", again)
+    assert Run.objects.get(pk=run.pk).outcome == Run.Outcome.FAILED
+
+
+def test_retry_twice_is_one_rotation(as_dot, secret):
+    run = ended(secret, truth="old", code="policy")
+    as_dot.post(url("run_retry", run))
+    as_dot.post(url("run_retry", run))
+    assert Run.objects.active().filter(secret=secret).count() == 1
+
+
+def test_a_rotation_that_goes_on_or_succeeded_is_not_retried(as_dot, secret):
+    run, lease = started(secret)
+    assert as_dot.post(url("run_retry", run)).status_code == 409
+    runs.end(lease, Run.Outcome.SUCCEEDED)
+    assert as_dot.post(url("run_retry", run)).status_code == 409
+    assert Run.objects.filter(secret=secret).count() == 1
+
+
+def test_an_auditor_sees_a_run_and_cannot_retry_it(client, aud, secret):
+    run = ended(secret, truth="old", code="policy")
+    client.force_login(aud)
+    assert "Retry</button>" not in client.get(url("run", run)).content.decode()
+    assert client.post(url("run_retry", run)).status_code == 403
+    assert not Run.objects.active().filter(secret=secret).exists()
+
+
+def test_the_helpdesk_sees_no_run(client, hal, secret):
+    run = ended(secret)
+    client.force_login(hal)
+    assert client.get(url("rotations")).status_code == 403
+    for name in ("run", "run_steps"):
+        assert client.get(url(name, run)).status_code == 404
+    assert client.post(url("run_retry", run)).status_code == 404
+
+
+def test_retry_needs_a_post_of_our_own(dot, secret):
+    run = ended(secret, truth="old", code="policy")
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(dot)
+    assert strict.get(url("run_retry", run)).status_code == 405
+    assert strict.post(url("run_retry", run)).status_code == 403
+    assert not Run.objects.active().filter(secret=secret).exists()
+
+
+def test_who_is_not_signed_in_is_sent_to_the_sign_in(client, secret):
+    run = ended(secret)
+    for path in (url("rotations"), url("run", run), url("run_steps", run)):
+        assert client.get(path)["Location"].startswith(reverse("account_login"))
