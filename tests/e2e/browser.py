@@ -1,0 +1,59 @@
+"""Debian's Chromium, driven by label and role as a person finds things."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-gpu",
+]  # fmt: skip
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    assert path, "chromium is not installed; as root, ./keyturn test installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Complaints:
+    """What the browser had to complain of: errors of scripts, refusals by the policy, other hosts."""
+
+    def __init__(self, context: BrowserContext, base: str) -> None:
+        self.found: list[str] = []
+        context.on("console", self._on_console)
+        context.on("weberror", lambda error: self.found.append(f"script: {error.error}"))
+        context.on(
+            "request", lambda r: None if r.url.startswith(base) else self.found.append(f"other host: {r.url}")
+        )
+
+    def _on_console(self, message) -> None:
+        # Chromium itself writes a line for every answer that is not 2xx; a 422 is how a form answers.
+        if message.type == "error" and "status of 4" not in message.text:
+            self.found.append(f"console: {message.text}")
+
+
+def sign_in(page: Page, base: str, username: str, password: str) -> None:
+    page.goto(base)
+    page.get_by_label("User name").fill(username)
+    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def choose_password(page: Page, old: str, new: str) -> None:
+    """The first sign-in asks for a password of one's own before anything else."""
+    expect(page.get_by_label("Current password")).to_be_visible()
+    page.get_by_label("Current password").fill(old)
+    page.get_by_label("New password", exact=True).fill(new)
+    page.get_by_label("New password, again").fill(new)
+    page.get_by_role("main").get_by_role("button").first.click()
