@@ -15,8 +15,8 @@ from console.forms import instances as forms
 from console.http import OperatorRequest
 from console.views import dialogs
 from console.views.instances import host_keys
-from rotation import inventory
-from rotation.models import Instance
+from rotation import inventory, runs, tasks
+from rotation.models import HostKey, Instance
 from secrets_app import policies
 from secrets_app.models import AuditEvent
 from secrets_app.policies import Action
@@ -40,6 +40,7 @@ def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         except ValueError as error:
             form.add_error("fingerprints", str(error))
         else:
+            _test(request, instance)
             messages.success(request, f"The host key of {instance.name} is approved.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
     return dialogs.show(
@@ -66,7 +67,8 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         except policies.NotAllowed as error:
             form.add_error("credential", str(error))
         else:
-            messages.success(request, "The management credential is attached. Test the connection.")
+            _test(request, instance)
+            messages.success(request, "The management credential is attached.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
     return dialogs.show(
         request,
@@ -75,6 +77,13 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         {"form": form, "region": region, "instance": instance},
         status=422 if request.method == "POST" else 200,
     )
+
+
+def _test(request: OperatorRequest, instance: Instance) -> None:
+    """Test the connection as soon as there is all that it takes; nobody has to think of it."""
+    is_ready = instance.credential_id and instance.host_keys.filter(state=HostKey.State.APPROVED).exists()
+    if is_ready and access.may(request, Action.CHECK_INSTANCE, instance):
+        tasks.wake(runs.check(instance, actor=request.principal))
 
 
 @login_required

@@ -415,3 +415,10 @@ def test_a_post_from_another_site_is_refused(dot, name):
 def test_an_instance_is_not_found_under_another_region(as_dot):
     factories.region("south")
     assert as_dot.get(url("instance", factories.instance(), region="south")).status_code == 404
+
+
+def test_an_instance_with_an_approved_key_and_a_credential_is_tested_without_being_asked(as_dot):
+    made = factories.instance(approved=False)
+    key = made.host_keys.get()
+    as_dot.post(reverse("instance_approve", args=["main", made.pk]), {"fingerprints": [key.fingerprint]})
+    assert Run.objects.get(instance=made).kind == Run.Kind.CHECK

@@ -17,7 +17,7 @@ from django.db import connections
 
 from lab import Fleet, Host, HostNotStarted, Spec
 from lab.layer import LayerUnavailable
-from rotation import inventory
+from rotation import inventory, runs, tasks
 from rotation.connectors.ssh import SshScanner
 from rotation.models import Instance, ManagementCredential
 from secrets_app import keyring, regions, users
@@ -121,6 +121,7 @@ def _register(host: Host, credential: ManagementCredential, actor: Principal) ->
     ]
     inventory.see_host_keys(instance, shown)
     inventory.approve_host_keys(instance, [key.fingerprint for key in shown], actor=actor)
+    tasks.wake(runs.check(instance, actor=actor))
 
 
 def _credential(actor: Principal) -> ManagementCredential:
