@@ -7,7 +7,7 @@ are the database's, never a worker's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -209,6 +209,22 @@ def _takeable() -> Q:
     return Q(state__in=[Run.State.QUEUED, Run.State.WAITING], due_at__lte=Now()) | Q(
         state=Run.State.RUNNING, leased_until__lte=Now()
     )
+
+
+def hand_back_orphans(host: str, is_alive: Callable[[int], bool]) -> int:
+    """End the leases of workers of this `host` whose process is gone, without waiting for their time.
+
+    Safe even where `is_alive` is wrong: a worker that lives after all finds itself overtaken, and the
+    generation on the host refuses what it still has under way. Returns how many were handed back.
+    """
+    held = Run.objects.filter(state=Run.State.RUNNING, leased_until__gt=Now(), worker__startswith=f"{host}/")
+    back = 0
+    for run in held:
+        pid = run.worker.removeprefix(f"{host}/").partition("/")[0]
+        if pid.isdigit() and not is_alive(int(pid)):
+            same = Run.objects.filter(pk=run.pk, lease=run.lease, state=Run.State.RUNNING)
+            back += same.update(leased_until=Now())
+    return back
 
 
 def due(limit: int) -> list[UUID]:

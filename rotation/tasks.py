@@ -39,6 +39,16 @@ def advance(run_id: str) -> None:
         advance.delay(str(following))
 
 
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def wake(run: Run) -> None:
     """Have a worker take up `run` once the transaction that made it has committed."""
     transaction.on_commit(lambda: advance.delay(str(run.pk)))
@@ -56,5 +66,6 @@ def start_due() -> None:
 @shared_task
 def sweep() -> None:
     """Wake a worker for every run that is due and that nobody works on."""
+    runs.hand_back_orphans(socket.gethostname(), _is_alive)
     for run_id in runs.due(BATCH):
         advance.delay(str(run_id))

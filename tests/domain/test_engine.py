@@ -185,6 +185,15 @@ def test_a_zombie_that_wakes_after_its_lease_does_not_finish(secret, host):
     assert current(secret) == host.accounts["svc"].password
 
 
+def test_the_lease_of_a_worker_whose_process_is_gone_is_handed_back_at_once(secret):
+    run = rotate(secret)
+    runs.claim(run.pk, "here/4711/1")
+    assert runs.hand_back_orphans("elsewhere", lambda pid: False) == 0
+    assert runs.hand_back_orphans("here", lambda pid: pid == 4711) == 0
+    assert runs.hand_back_orphans("here", lambda pid: False) == 1
+    assert runs.claim(run.pk, "here/4712/1")
+
+
 def test_two_runs_on_one_instance_do_not_run_at_the_same_time(secret, host):
     other = factories.secret(instance=secret.managed.instance, username="app")
     assert runs.claim(rotate(secret).pk, "one")

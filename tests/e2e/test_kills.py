@@ -1,0 +1,118 @@
+"""Processes killed at random while rotations go on: everything ends, nothing is lost, nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lab import Fleet
+from tests.e2e.site import CHECKOUT, PROGRAMS, Site, wait_for
+
+pytestmark = pytest.mark.xdist_group("up")
+ROTATIONS = 30
+KILLS = 15
+DEMO_HOSTS = "--demo-hosts=3"
+
+INSIDE = """
+import django; django.setup()
+import json, sys
+from rotation import managed, runs, tasks
+from rotation.models import Instance, Run
+from secrets_app import versions
+from secrets_app.models import Principal, Secret
+
+actor = Principal.objects.get(name="admin")
+
+def create():
+    for name, user in [("web-01", "app"), ("web-01", "deploy"), ("db-01", "dba"), ("edge-01", "svc")]:
+        instance = Instance.objects.get(name=name)
+        place = {"region": instance.region, "instance": instance}
+        managed.create(f"{name}/{user}", username=user, actor=actor, **place)
+
+def rotate():
+    # One more on each secret that rests; how many there are now, and how many of them go on.
+    for secret in Secret.objects.all():
+        if not secret.runs.active().exists() and Run.objects.count() < MOST:
+            tasks.wake(runs.start(secret, actor=actor))
+    return {"all": Run.objects.count(), "active": Run.objects.active().count()}
+
+def result():
+    told = {"outcomes": [run.outcome for run in Run.objects.all()], "values": []}
+    for secret in Secret.objects.all():
+        held = versions.value(secret.labelled("current"))
+        told["values"].append([secret.managed.instance.name, held.username, held.password.reveal()])
+    return told
+
+print(json.dumps({"create": create, "rotate": rotate, "result": result}[WHAT]()))
+"""
+
+
+def inside(site: Site, what: str, most: int = 0):
+    """Do something in the site's own database, as its console would. Its script and answer go by pipes."""
+    script = f"WHAT = {what!r}\nMOST = {most}\n" + INSIDE
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=script.encode(),
+        capture_output=True,
+        cwd=CHECKOUT,
+        env=site.environment | {"DJANGO_SETTINGS_MODULE": "console.settings", "PYTHONPATH": str(CHECKOUT)},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    return json.loads(done.stdout)
+
+
+def start(site: Site) -> None:
+    site.up(DEMO_HOSTS)
+    site.wait_until_healthy()
+    wait_for(lambda: "edge-01 at" in site.printed(), "the demo hosts")
+
+
+def kill_one(site: Site) -> str:
+    victim = random.choice([*PROGRAMS, "supervisor"])
+    if victim == "supervisor":
+        process = site.starts[-1][0]
+        process.kill()
+        process.wait()
+        wait_for(lambda: not site.running(), "the end of all that the supervisor started", 30)
+        start(site)
+    elif pid := site.main_pid(victim):
+        os.kill(pid, signal.SIGKILL)
+    return victim
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path)
+    yield site
+    site.end()
+
+
+def test_15_random_kills_during_30_rotations_lose_nothing_and_leave_nothing(site):
+    start(site)
+    inside(site, "create")
+    killed, now = [], {"all": 0, "active": 0}
+    while len(killed) < KILLS or now["all"] < ROTATIONS or now["active"]:
+        # No more rotations than kills have been made room for, so that each kill meets some.
+        now = inside(site, "rotate", min(ROTATIONS, 4 + 2 * len(killed)))
+        if len(killed) < KILLS:
+            time.sleep(random.uniform(0, 1))
+            killed.append(kill_one(site))
+        else:
+            time.sleep(1)
+    told = inside(site, "result")
+    assert told["outcomes"] == ["succeeded"] * ROTATIONS, killed
+    with Fleet(site.folder / "kept" / "demo" / "running") as fleet:
+        hosts = {host.name: host for host in fleet.hosts()}
+        for name, username, value in told["values"]:
+            assert hosts[name].shadow_accepts(username, value), killed
+    site.stop()
+    assert not site.running()
