@@ -60,6 +60,29 @@ def claim(schedule: Schedule) -> bool:
     return bool(Schedule.objects.filter(pk=schedule.pk, next_at=schedule.next_at).update(next_at=following))
 
 
+def catch_up(secret: Secret) -> datetime | None:
+    """Move a date that passed while nothing could rotate to the next one, and return the next date.
+
+    None where the secret does not rotate by itself.
+    """
+    schedule = Schedule.objects.select_for_update().filter(secret=secret, is_on=True).first()
+    if schedule is None or schedule.paused_at or schedule.next_at is None:
+        return None
+    following = _next_after(schedule.next_at, schedule.period, timezone.now())
+    Schedule.objects.filter(pk=schedule.pk).update(next_at=following)
+    return following
+
+
+def _next_after(date: datetime, period: timedelta, now: datetime) -> datetime:
+    """Return `date`, or the first date after `now` in its rhythm."""
+    return date if date > now else date + period * ((now - date) // period + 1)
+
+
+def close(secret: Secret) -> None:
+    """Turn off the schedule of a secret that is purged."""
+    Schedule.objects.filter(secret=secret).update(is_on=False, next_at=None)
+
+
 def rotated(secret: Secret) -> None:
     """Count the next period from a rotation that has just succeeded."""
     for schedule in Schedule.objects.filter(secret=secret, is_on=True):
