@@ -95,7 +95,11 @@ CREDENTIALS = {
 CREDENTIAL_CHOICES = [("rotating", ROTATING.label)] + [
     (str(key), fact.label) for key, fact in CREDENTIALS.items()
 ]
-STATUS_CHOICES = [("enabled", "Enabled"), ("pending_deletion", "Pending deletion")]
+STATUS_CHOICES = [
+    ("enabled", "Enabled"),
+    ("pending_deletion", "Pending deletion"),
+    ("deleted", "Deleted"),
+]
 
 #: How a value was shown to work, as a sentence ends.
 LEVELS = {

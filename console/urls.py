@@ -8,6 +8,7 @@ from django.urls import path
 
 from console.views import (
     credentials,
+    deletion,
     home,
     instance_changes,
     instances,
@@ -45,6 +46,8 @@ urlpatterns = [
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
     path("<slug:region>/secrets/<uuid:pk>/value/", reveal.reveal, name="secret_reveal"),
+    path("<slug:region>/secrets/<uuid:pk>/delete/", deletion.delete, name="secret_delete"),
+    path("<slug:region>/secrets/<uuid:pk>/restore/", deletion.restore, name="secret_restore"),
     # ---- instances
     path("<slug:region>/instances/", instances.index, name="instances"),
     path("<slug:region>/instances/register/", instances.register, name="instance_register"),
