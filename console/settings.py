@@ -200,6 +200,7 @@ CELERY_BEAT_SCHEDULE = {
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
 RUN_PRUNE_VERSIONS = 10  # versions without a label that a secret keeps
+SCHEDULE_FAILURES = 5  # failed rotations in a row after which a schedule stops and a person decides
 FAILPOINTS_ALLOWED = False  # only the tests' settings say otherwise
 
 # ---------------------------------------------------------------- words, time, files, logs

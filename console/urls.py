@@ -15,6 +15,7 @@ from console.views import (
     reveal,
     rotate,
     rotations,
+    schedule,
     secrets,
     wizard,
 )
@@ -46,6 +47,8 @@ urlpatterns = [
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
     path("<slug:region>/secrets/<uuid:pk>/value/", reveal.reveal, name="secret_reveal"),
+    path("<slug:region>/secrets/<uuid:pk>/schedule/", schedule.change, name="secret_schedule"),
+    path("<slug:region>/secrets/<uuid:pk>/schedule/dates/", schedule.dates, name="secret_schedule_dates"),
     path("<slug:region>/secrets/<uuid:pk>/delete/", deletion.delete, name="secret_delete"),
     path("<slug:region>/secrets/<uuid:pk>/restore/", deletion.restore, name="secret_restore"),
     # ---- instances

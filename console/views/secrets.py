@@ -113,6 +113,7 @@ def _permissions(request: OperatorRequest, secret: Secret | None = None) -> dict
         "may_create": access.may(request, Action.CREATE_SECRET, secret),
         "may_rotate": access.may(request, Action.ROTATE_SECRET, secret),
         "may_reveal": access.may(request, Action.GET_SECRET_VALUE, secret),
+        "may_schedule": access.may(request, Action.UPDATE_ROTATION, secret),
         "may_delete": access.may(request, Action.DELETE_SECRET, secret),
         "may_restore": access.may(request, Action.RESTORE_SECRET, secret),
         "may_see_instance": access.may(request, Action.DESCRIBE_INSTANCE, secret and secret.managed.instance),
