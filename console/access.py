@@ -14,11 +14,12 @@ from django.http import Http404, HttpRequest
 
 from console.http import OperatorRequest
 from rotation.models import Instance, ManagementCredential, Run
-from secrets_app import audit, policies
+from secrets_app import audit, lifecycle, policies
 from secrets_app.models import AuditEvent, Region, Secret, User
 from secrets_app.policies import Action
 
 ALL_REGIONS = "all"
+WHILE_PENDING_DELETION = frozenset({Action.DESCRIBE_SECRET, Action.RESTORE_SECRET})
 SECTIONS = {
     "overview": Action.LIST_RUNS,
     "secrets": Action.LIST_SECRETS,
@@ -63,22 +64,28 @@ def region(request: OperatorRequest, code: str) -> Region | None:
     return found
 
 
-def secrets(request: OperatorRequest, code: str) -> QuerySet[Secret]:
-    """The secrets of a region (or of all) that this person may see, purged ones left out."""
+def secrets(request: OperatorRequest, code: str, *, purged: bool = False) -> QuerySet[Secret]:
+    """The secrets of a region (or of all) that this person may see; purged ones only where asked for."""
     require(request, Action.LIST_SECRETS)
     here = region(request, code)
-    rows = Secret.objects.kept().select_related("region", "account")
+    rows = Secret.objects.filter(purged_at__isnull=not purged).select_related("region", "account")
     return rows.filter(region=here) if here else rows
 
 
 def secret(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Secret:
-    """Return one secret for `action`. Raises Http404 or PermissionDenied."""
+    """Return one secret for `action`.
+
+    Raises Http404, PermissionDenied, or `lifecycle.NotEnabled` for an action that a secret which is
+    pending deletion or purged does not allow.
+    """
     rows = Secret.objects.select_related("region", "account", "managed__instance__region", "key", "schedule")
     found = rows.filter(pk=pk).first()
     if found is None or code not in {found.region.code, ALL_REGIONS}:
         raise Http404
     _describe_or_404(request, Action.DESCRIBE_SECRET, found)
     require(request, action, found)
+    if action not in WHILE_PENDING_DELETION:
+        lifecycle.require_enabled(found)
     return found
 
 

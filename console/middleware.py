@@ -21,7 +21,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from console import http
 from console.views import errors
-from secrets_app import audit, keyring
+from secrets_app import audit, keyring, lifecycle
 from secrets_app.models import Principal, User
 
 Next = Callable[[HttpRequest], HttpResponseBase]
@@ -91,6 +91,12 @@ class RequestContext:
             response = _session_ended()
         response["X-Request-ID"] = request_id
         return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """Every action on a secret that is being deleted gets one answer, with the date."""
+        if isinstance(exception, lifecycle.NotEnabled):
+            return errors.conflict(request, str(exception))
+        return None
 
 
 def _principal(request: HttpRequest) -> Principal | None:

@@ -109,7 +109,9 @@ if IS_SQLITE:
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
+        # A destroyed value leaves its bytes in no free page of the file.
+        "PRAGMA secure_delete=ON;",
     }
     DATABASES["default"]["CONN_MAX_AGE"] = 60
 else:
@@ -193,10 +195,12 @@ CELERY_BEAT_SCHEDULER = "console.pulse.Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "start due rotations": {"task": "rotation.tasks.start_due", "schedule": 10.0},
     "find runs left behind": {"task": "rotation.tasks.sweep", "schedule": 10.0},
+    "purge deleted secrets": {"task": "rotation.tasks.purge_due", "schedule": 60.0},
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
 RUN_PRUNE_VERSIONS = 10  # versions without a label that a secret keeps
+SCHEDULE_FAILURES = 5  # failed rotations in a row after which a schedule stops and a person decides
 FAILPOINTS_ALLOWED = False  # only the tests' settings say otherwise
 
 # ---------------------------------------------------------------- words, time, files, logs

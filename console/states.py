@@ -95,7 +95,11 @@ CREDENTIALS = {
 CREDENTIAL_CHOICES = [("rotating", ROTATING.label)] + [
     (str(key), fact.label) for key, fact in CREDENTIALS.items()
 ]
-STATUS_CHOICES = [("enabled", "Enabled"), ("pending_deletion", "Pending deletion")]
+STATUS_CHOICES = [
+    ("enabled", "Enabled"),
+    ("pending_deletion", "Pending deletion"),
+    ("deleted", "Deleted"),
+]
 
 #: How a value was shown to work, as a sentence ends.
 LEVELS = {
@@ -145,6 +149,13 @@ def automatic(secret: Secret) -> Fact:
     plan: Schedule | None = getattr(secret, "schedule", None)
     if plan is None or not plan.is_on:
         return OFF
+    if plan.stopped_at:
+        return Fact(
+            "danger",
+            f"Invalid: stopped after {plan.failures} failures",
+            f"{plan.failures} rotations in a row that the schedule started have failed; it starts no more.",
+            "Put right what its last run names; then turn automatic rotation on again.",
+        )
     if plan.paused_at or not secret.is_enabled:
         return Fact(
             "muted", "Paused", "Its dates pass without a rotation.", "Rotate by hand where that cannot wait."

@@ -8,12 +8,14 @@ from django.urls import path
 
 from console.views import (
     credentials,
+    deletion,
     home,
     instance_changes,
     instances,
     reveal,
     rotate,
     rotations,
+    schedule,
     secrets,
     wizard,
 )
@@ -45,6 +47,10 @@ urlpatterns = [
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
     path("<slug:region>/secrets/<uuid:pk>/value/", reveal.reveal, name="secret_reveal"),
+    path("<slug:region>/secrets/<uuid:pk>/schedule/", schedule.change, name="secret_schedule"),
+    path("<slug:region>/secrets/<uuid:pk>/schedule/dates/", schedule.dates, name="secret_schedule_dates"),
+    path("<slug:region>/secrets/<uuid:pk>/delete/", deletion.delete, name="secret_delete"),
+    path("<slug:region>/secrets/<uuid:pk>/restore/", deletion.restore, name="secret_restore"),
     # ---- instances
     path("<slug:region>/instances/", instances.index, name="instances"),
     path("<slug:region>/instances/register/", instances.register, name="instance_register"),

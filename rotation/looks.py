@@ -11,6 +11,11 @@ from rotation.work import PREFLIGHT, SCAN, Credential, Work
 from secrets_app import versions
 from secrets_app.models import Label
 
+_AFTER_RESTORE = {
+    base.Verdict.ACCEPTED: "Still valid: the host accepts the value that was kept.",
+    base.Verdict.REJECTED: "Stale: the host refuses the value that was kept. Rotate to put it right.",
+}
+
 
 def verify(work: Work) -> None:
     """Ask whether the host accepts the current value, by a check that counts as no failed login."""
@@ -25,6 +30,8 @@ def verify(work: Work) -> None:
             base.Verdict.REJECTED: "The host refuses the current value. Rotate to put it right.",
             base.Verdict.UNCLEAR: f"Could not check: {proof.reason}",
         }[proof.verdict]
+        if work.run.trigger == Run.Trigger.RESTORE and proof.verdict in _AFTER_RESTORE:
+            notes.sentence = _AFTER_RESTORE[proof.verdict]
         if proof.verdict == base.Verdict.REJECTED and _pending_works(work):
             notes.sentence = (
                 "The host has the value of a rotation that was not finished. Rotate to finish it."

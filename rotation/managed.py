@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from rotation import runs, schedules
 from rotation.connectors import base
-from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, Run
-from secrets_app import audit, lifecycle, passwords, policies, versions
-from secrets_app.models import ECS_PREFIX, Principal, Region, Secret
+from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, Run, Schedule
+from secrets_app import audit, lifecycle, passwords, policies, users, versions
+from secrets_app.models import ECS_PREFIX, Label, Principal, Region, Secret
 from secrets_app.plaintext import Plaintext
 
 Credential = ManagedAccount.Credential
@@ -106,15 +108,17 @@ def check_account(region: Region, instance: Instance, username: str, kind: str) 
         )
     if not re.match(USERNAME_PATTERN, username):
         raise BadUsername(BadUsername.__doc__)
-    other = _manager_of(instance, username, kind)
+    other = _managers_of(instance, username, kind).first()
     if other:
+        advice = "Use that secret, or delete it first."
+        if other.secret.is_pending_deletion:
+            advice = "It is pending deletion: restore it, or wait until it is purged."
         raise AccountTaken(
-            f"{other.secret.name} manages {username} on {other.instance.name} already. "
-            "Use that secret, or delete it first."
+            f"{other.secret.name} manages {username} on {other.instance.name} already. {advice}"
         )
 
 
-def _manager_of(instance: Instance, username: str, kind: str) -> ManagedAccount | None:
+def _managers_of(instance: Instance, username: str, kind: str) -> QuerySet[ManagedAccount]:
     """Find who manages this account, on this instance or on another row that is the same machine."""
     same = Instance.objects.filter(pk=instance.pk)
     approved = instance.host_keys.filter(state=HostKey.State.APPROVED)
@@ -124,13 +128,9 @@ def _manager_of(instance: Instance, username: str, kind: str) -> ManagedAccount 
         same = same | Instance.objects.filter(
             machine_id=instance.machine_id, host_keys__fingerprint__in=fingerprints
         )
-    return (
-        ManagedAccount.objects.filter(
-            instance__in=same.values("pk"), username=username, kind=kind, released_at=None
-        )
-        .select_related("secret", "instance")
-        .first()
-    )
+    return ManagedAccount.objects.filter(
+        instance__in=same.values("pk"), username=username, kind=kind, released_at=None
+    ).select_related("secret", "instance")
 
 
 def _manage(secret: Secret, instance: Instance, username: str, *, has_value: bool) -> ManagedAccount:
@@ -145,6 +145,96 @@ def _manage(secret: Secret, instance: Instance, username: str, *, has_value: boo
             )
     except IntegrityError:
         raise AccountTaken(f"Another secret manages {username} on {instance.name} already.") from None
+
+
+# ---------------------------------------------------------------- deletion
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restored secret does next."""
+
+    next_at: datetime | None  # its next rotation by schedule
+    was_due: bool  # a date passed while deletion was planned; it was left out
+    run: Run | None  # asks the host whether the value is still good; None where there is no value
+
+
+def plan_deletion(secret: Secret, *, actor: Principal, days: int = 30, reason: str = "") -> None:
+    """Have the secret purged `days` from now; until then it only can be looked at and restored.
+
+    Nothing on the instance changes. Work that no host has heard of is cancelled. Raises `runs.TooLate`,
+    `lifecycle.BadWindow`, `lifecycle.NotEnabled` or `policies.NotAllowed`; nothing changes then.
+    """
+    policies.require(actor, policies.Action.DELETE_SECRET, secret)
+    with transaction.atomic():
+        _stop_work(secret, actor)
+        lifecycle.plan_deletion(secret, days=days, reason=reason, actor=actor)
+        details = {"days": days}
+        audit.record(policies.Action.DELETE_SECRET, secret, actor=actor, reason=reason, details=details)
+
+
+def purge(secret: Secret, *, actor: Principal, reason: str = "") -> None:
+    """Delete the secret immediately: its values and their data keys are destroyed, its history stays.
+
+    Raises as `plan_deletion`.
+    """
+    policies.require(actor, policies.Action.DELETE_SECRET, secret)
+    with transaction.atomic():
+        _stop_work(secret, actor)
+        lifecycle.mark_purged(secret, actor=actor, reason=reason)
+        destroyed = _let_go(secret)
+        details = {"immediately": True, "versions": destroyed}
+        audit.record(policies.Action.DELETE_SECRET, secret, actor=actor, reason=reason, details=details)
+
+
+def purge_if_due(secret: Secret) -> None:
+    """Purge a secret whose time to be restored is over. Raises `runs.TooLate` or `lifecycle.NotEnabled`."""
+    with transaction.atomic():
+        _stop_work(secret, users.system())
+        lifecycle.mark_purged(secret, actor=users.system(), only_if_due=True)
+        destroyed = _let_go(secret)
+        audit.record("kms:PurgeSecret", secret, actor=users.system(), details={"versions": destroyed})
+
+
+def restore(secret: Secret, *, actor: Principal) -> Restored:
+    """Undo a planned deletion: schedule, labels and tags are as they were, and the host is asked.
+
+    Never rotates: a date that passed meanwhile moves to the next one. Raises `AccountTaken`,
+    `lifecycle.NotPending`, `lifecycle.NotEnabled` (purged) or `policies.NotAllowed`.
+    """
+    policies.require(actor, policies.Action.RESTORE_SECRET, secret)
+    with transaction.atomic():
+        lifecycle.held(secret.pk)
+        account = ManagedAccount.objects.select_related("instance").get(secret=secret)
+        others = _managers_of(account.instance, account.username, account.kind).exclude(pk=account.pk)
+        other = others.filter(secret__deletion_planned_at__isnull=True).first()
+        if other:
+            raise AccountTaken(
+                f"{other.secret.name} manages {account.username} on {other.instance.name} now. "
+                "Delete that secret first, or let this one go."
+            )
+        lifecycle.restore(secret)
+        before = Schedule.objects.filter(secret=secret).values_list("next_at", flat=True).first()
+        next_at = schedules.catch_up(secret)
+        run = None
+        if secret.labelled(Label.Role.CURRENT):
+            if account.credential == Credential.IN_SYNC:
+                note(account, Credential.NOT_VERIFIED, "Restored just now; the host is being asked.")
+            run = runs.verify(secret, actor=actor, trigger=Run.Trigger.RESTORE)
+        audit.record(policies.Action.RESTORE_SECRET, secret, actor=actor)
+    return Restored(next_at, bool(next_at and next_at != before), run)
+
+
+def _stop_work(secret: Secret, actor: Principal) -> None:
+    lifecycle.held(secret.pk)
+    runs.stop_all(secret, actor=actor, sentence=f"{actor.name} had the secret deleted.")
+
+
+def _let_go(secret: Secret) -> int:
+    """Destroy what the secret kept and free its account for another one. Returns how many values."""
+    schedules.close(secret)
+    ManagedAccount.objects.filter(secret=secret).update(released_at=Now())
+    return versions.destroy_all(secret)
 
 
 # ---------------------------------------------------------------- what is known of the credential

@@ -193,7 +193,9 @@ class Schedule(Identified):
     period = models.DurationField(default=timedelta(days=30))
     next_at = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True)
-    failures = models.PositiveIntegerField(default=0)  # in a row
+    failures = models.PositiveIntegerField(default=0)  # in a row, of rotations that it started
+    stopped_at = models.DateTimeField(null=True, blank=True)  # after too many; a person turns it on again
+    revision = models.PositiveIntegerField(default=1)  # a change says which one it was made on
 
     class Meta:
         indexes = [
@@ -206,7 +208,8 @@ class Schedule(Identified):
 
     @property
     def is_overdue(self) -> bool:
-        return bool(self.is_on and self.next_at and self.next_at < timezone.now() - timedelta(minutes=5))
+        waits = self.is_on and not self.paused_at and not self.stopped_at
+        return bool(waits and self.next_at and self.next_at < timezone.now() - timedelta(minutes=5))
 
 
 class RunQuerySet(models.QuerySet["Run"]):

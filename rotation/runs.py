@@ -18,8 +18,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 
 from rotation.models import Instance, Run, Step
-from secrets_app import audit, passwords, policies, versions
-from secrets_app.models import Principal, Secret, SecretVersion
+from secrets_app import audit, lifecycle, passwords, policies, versions
+from secrets_app.models import Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
 Action = policies.Action
@@ -31,6 +31,10 @@ class Overtaken(Exception):
 
 class InProgress(Exception):
     """Your secret is being rotated, please try again later."""
+
+
+class TooLate(Exception):
+    """The host was told a new value, so this cannot be stopped any more; the message says what to do."""
 
 
 class NotRotatable(Exception):
@@ -69,11 +73,9 @@ def start(
     if value is not None:
         policies.require(actor, Action.PUT_SECRET_VALUE, secret)
         passwords.check_value(value)
-    if not secret.is_enabled:
-        raise NotRotatable("This secret is pending deletion. Restore it first.")
     with transaction.atomic():
         # Both of two people at once come here; the second sees the first one's run.
-        Secret.objects.select_for_update().get(pk=secret.pk)
+        _refuse_deleted(lifecycle.held(secret.pk))
         same = Run.objects.filter(secret=secret, request_token=token).first() if token else None
         if same:
             return same
@@ -116,13 +118,21 @@ def _stage_custom(run: Run, value: Plaintext, actor: Principal) -> None:
 
 
 def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
-    """Ask whether the host accepts the current value; joins any run that is under way."""
+    """Ask whether the host accepts the current value; joins any run that is under way.
+
+    Raises `NotRotatable`.
+    """
     with transaction.atomic():
-        Secret.objects.select_for_update().get(pk=secret.pk)
+        _refuse_deleted(lifecycle.held(secret.pk))
         active = secret.runs.active().first()
         if active:
             return active
         return _add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
+
+
+def _refuse_deleted(secret: Secret) -> None:
+    if not secret.is_enabled:
+        raise NotRotatable(lifecycle.why_not_enabled(secret))
 
 
 def check(instance: Instance, *, actor: Principal) -> Run:
@@ -168,6 +178,67 @@ def _supersede(run: Run) -> None:
         lease=F("lease") + 1,
         leased_until=None,
     )
+
+
+# ---------------------------------------------------------------- cancelling
+
+
+def cancel(run: Run, *, actor: Principal, sentence: str) -> None:
+    """End a run that has told no host anything. Raises `TooLate`.
+
+    A worker that has it finds itself overtaken at its next write, and its next write is the one that
+    comes before the host is told. A value that was stored for it is dropped.
+    """
+    with transaction.atomic():
+        ended = Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE, attempts=0).update(
+            state=Run.State.ENDED,
+            outcome=Run.Outcome.CANCELLED,
+            sentence=sentence[:500],
+            ended_at=Now(),
+            lease=F("lease") + 1,
+            leased_until=None,
+        )
+        if not ended:
+            raise TooLate(
+                "This run has told the host a new value, or has ended. It goes on until it is known "
+                "which value works."
+            )
+        Step.objects.filter(run=run, state=Step.State.RUNNING).update(
+            state=Step.State.BROKEN, ended_at=Now(), sentence="Cancelled."
+        )
+        # Read after the update: a worker may have stored the value just before it.
+        pending = run.secret.labelled(Label.Role.PENDING) if run.secret else None
+        if pending and not pending.offered_at:
+            versions.drop_pending(pending)
+        audit.record(
+            f"kms:{run.get_kind_display().replace(' ', '')}Ended",
+            run.secret or run.instance,
+            actor=actor,
+            details={"run": str(run.pk), "outcome": Run.Outcome.CANCELLED.value},
+        )
+
+
+def stop_all(secret: Secret, *, actor: Principal, sentence: str) -> None:
+    """Leave nothing under way for a secret that is about to go. Raises `TooLate`.
+
+    A host that was told a value must be asked first which one it accepts: after that, deleting loses
+    nothing that anybody needs to log in.
+    """
+    with transaction.atomic():
+        for run in secret.runs.active().select_related("secret__region", "secret__account"):
+            try:
+                cancel(run, actor=actor, sentence=sentence)
+            except TooLate:
+                raise TooLate(
+                    "A rotation of this secret has told the host a new value and is not finished. "
+                    "Delete the secret when that run has ended."
+                ) from None
+        pending = secret.labelled(Label.Role.PENDING)
+        if pending and pending.offered_at and not pending.dead_at:
+            raise TooLate(
+                "The host may have heard a new value that is not verified yet. Rotate once, so that it is "
+                "known which value works; then delete."
+            )
 
 
 # ---------------------------------------------------------------- leases

@@ -6,20 +6,26 @@ twice finds the run taken.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
+from datetime import timedelta
 from uuid import UUID
 
 from celery import shared_task
 from django.db import transaction
+from django.utils import timezone
 
-from rotation import engine, runs, schedules
+from rotation import engine, managed, runs, schedules
 from rotation.connectors.ssh import SshConnector, SshScanner
 from rotation.models import Run
-from secrets_app import keyring, users
+from secrets_app import keyring, lifecycle, users
+
+log = logging.getLogger(__name__)
 
 BATCH = 500
+SCRUBBED_FOR = timedelta(minutes=10)  # after a purge: each time once, in case somebody was reading
 
 
 def worker_name() -> str:
@@ -58,9 +64,27 @@ def wake(run: Run) -> None:
 def start_due() -> None:
     """Start a rotation for every schedule whose time has come."""
     for schedule in schedules.due(BATCH):
-        if schedules.claim(schedule):
-            run = runs.start(schedule.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE)
-            wake(run)
+        try:
+            # Together: a beat that dies between the two would have moved the date and rotated nothing.
+            with transaction.atomic():
+                if schedules.claim(schedule):
+                    wake(runs.start(schedule.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
+        except runs.NotRotatable:
+            log.info("secret %s is being deleted; its schedule does not fire", schedule.secret_id)
+
+
+@shared_task
+def purge_due() -> None:
+    """Destroy the values of secrets whose time to be restored is over."""
+    for secret in lifecycle.due_for_purge(BATCH):
+        try:
+            managed.purge_if_due(secret)
+        except runs.TooLate as error:
+            log.warning("secret %s is not purged yet: %s", secret.pk, error)
+        except lifecycle.NotEnabled:
+            log.info("secret %s was restored or purged meanwhile", secret.pk)
+    if lifecycle.was_purged_since(timezone.now() - SCRUBBED_FOR):
+        transaction.on_commit(keyring.scrub)
 
 
 @shared_task

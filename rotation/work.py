@@ -7,6 +7,7 @@ nothing more is done for the run after that.
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from secrets_app import versions
 from secrets_app.models import Label, Secret, SecretVersion
 
 log = logging.getLogger(__name__)
+_random = random.SystemRandom()
 
 #: Seconds that each conversation may take; every one is well below the lease.
 PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
@@ -133,7 +135,9 @@ class Work:
         if self.run.waits >= len(BACK_OFF):
             self.end(Run.Outcome.FAILED, code, sentence, credential, truth=self._truth_at_the_end())
         with transaction.atomic():
-            runs.wait(self.lease, BACK_OFF[self.run.waits], code=code, sentence=sentence)
+            # A network that comes back meets its hosts' runs one after the other.
+            delay = BACK_OFF[self.run.waits] * _random.uniform(0.8, 1.2)
+            runs.wait(self.lease, delay, code=code, sentence=sentence)
             self.note(credential, sentence)
         raise Stop
 
@@ -165,7 +169,7 @@ class Work:
         """Write the end of a run that did not succeed, in one transaction."""
         with transaction.atomic():
             self.note(credential, sentence)
-            if self.run.kind == Run.Kind.ROTATE:
+            if self.run.kind == Run.Kind.ROTATE and self.run.trigger == Run.Trigger.SCHEDULE:
                 schedules.failed(self.secret)
             runs.end(self.lease, outcome, truth=truth, code=code, sentence=sentence)
         raise Stop

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from secrets_app import envelope, regions
 from secrets_app.models import Key, KeyVersion, SealedValue
@@ -168,6 +168,22 @@ def open_(sealed: SealedValue, *, owner_id: uuid.UUID, subject_id: uuid.UUID, fi
 def destroy(sealed: SealedValue) -> None:
     """Delete a value and the data key that opens it. Whatever points at it lets go first."""
     sealed.delete()
+
+
+def scrub() -> None:
+    """Take destroyed values out of SQLite's journal too, where their old pages stand until overwritten.
+
+    Never call it inside a transaction. Where somebody reads on for longer than a second it gives up; the
+    next call does it.
+    """
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            usual = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+            cursor.execute("PRAGMA busy_timeout=1000")  # writers wait for so long
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={int(usual)}")
 
 
 def _bound(account_id: uuid.UUID, owner_id: uuid.UUID, subject_id: uuid.UUID, field: str) -> bytes:

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
 
 from secrets_app import keyring
-from secrets_app.models import NAME_LENGTH, NAME_PATTERN, TAG_LIMIT, Principal, Region, Secret, Tag
+from secrets_app.models import (
+    NAME_LENGTH,
+    NAME_PATTERN,
+    RECOVERY_WINDOW_DAYS,
+    TAG_LIMIT,
+    Principal,
+    Region,
+    Secret,
+    Tag,
+)
 from secrets_app.passwords import Policy
 
 DESCRIPTION_LENGTH = 4096
@@ -21,6 +33,18 @@ class NameTaken(Exception):
 
 class BadName(ValueError):
     """A secret's name has 1 to 192 letters, digits and / _ + = . @ - characters."""
+
+
+class NotEnabled(Exception):
+    """This secret is pending deletion or purged; the message says until when, and what still works."""
+
+
+class NotPending(Exception):
+    """This secret is not pending deletion: there is nothing to restore."""
+
+
+class BadWindow(ValueError):
+    """A deletion is planned 7 to 30 days ahead."""
 
 
 def create(
@@ -62,8 +86,98 @@ def create(
 
 
 def note_read(secret: Secret, actor: Principal) -> None:
-    """Keep who last saw a value, for whoever asks later whether the secret is still in use."""
-    Secret.objects.filter(pk=secret.pk).update(last_read_at=Now(), last_read_by=actor)
+    """Keep who last saw a value, for whoever asks later whether the secret is still in use.
+
+    Raises `NotEnabled` where somebody has planned its deletion meanwhile.
+    """
+    enabled = Secret.objects.enabled().filter(pk=secret.pk)
+    if not enabled.update(last_read_at=Now(), last_read_by=actor):
+        raise NotEnabled(why_not_enabled(Secret.objects.get(pk=secret.pk)))
+
+
+# ---------------------------------------------------------------- deletion
+
+
+def held(secret_id: UUID) -> Secret:
+    """Return the secret as it is now, unchanged by others until the caller's transaction ends."""
+    return Secret.objects.select_for_update().get(pk=secret_id)
+
+
+def require_enabled(secret: Secret) -> None:
+    """Return if the secret is neither pending deletion nor purged. Raises `NotEnabled`."""
+    if not secret.is_enabled:
+        raise NotEnabled(why_not_enabled(secret))
+
+
+def why_not_enabled(secret: Secret) -> str:
+    """Say until when the secret can be restored, or when it was purged and by whom."""
+    if secret.purged_at:
+        by = f" by {secret.purged_by.name}" if secret.purged_by else ""
+        return f"Purged on {secret.purged_at:%Y-%m-%d %H:%M} UTC{by}; cannot be restored."
+    until = f" on {secret.deletion_due_at:%Y-%m-%d %H:%M} UTC" if secret.deletion_due_at else ""
+    return (
+        f"This secret is pending deletion{until}. Until then it can be looked at and restored, "
+        "and nothing else. Restore it first."
+    )
+
+
+def plan_deletion(secret: Secret, *, days: int, reason: str, actor: Principal) -> None:
+    """Have the secret purged `days` from now unless it is restored. Raises `BadWindow` or `NotEnabled`.
+
+    The caller has stopped its work and records the event.
+    """
+    least, most = RECOVERY_WINDOW_DAYS
+    if not least <= days <= most:
+        raise BadWindow(BadWindow.__doc__)
+    planned = Secret.objects.enabled().filter(pk=secret.pk)
+    if not planned.update(
+        deletion_planned_at=Now(),
+        deletion_due_at=timezone.now() + timedelta(days=days),
+        deletion_planned_by=actor,
+        deletion_reason=reason[:500],
+    ):
+        raise NotEnabled(why_not_enabled(Secret.objects.get(pk=secret.pk)))
+
+
+def restore(secret: Secret) -> None:
+    """Undo a planned deletion. Raises `NotPending` or `NotEnabled` (purged). The caller records it."""
+    pending = Secret.objects.kept().filter(pk=secret.pk, deletion_planned_at__isnull=False)
+    if not pending.update(
+        deletion_planned_at=None, deletion_due_at=None, deletion_planned_by=None, deletion_reason=""
+    ):
+        now = Secret.objects.get(pk=secret.pk)
+        if now.purged_at:
+            raise NotEnabled(why_not_enabled(now))
+        raise NotPending(NotPending.__doc__)
+
+
+def due_for_purge(limit: int) -> list[Secret]:
+    """Return the secrets whose time to be restored is over, longest first."""
+    due = Secret.objects.kept().filter(deletion_due_at__lte=Now())
+    return list(due.select_related("region", "account").order_by("deletion_due_at")[:limit])
+
+
+def was_purged_since(moment: datetime) -> bool:
+    """Whether a secret was purged after `moment`, by a plan or immediately."""
+    return Secret.objects.filter(purged_at__gte=moment).exists()
+
+
+def mark_purged(secret: Secret, *, actor: Principal, reason: str = "", only_if_due: bool = False) -> None:
+    """Make the secret a tombstone: its name is free, its row and history stay. Raises `NotEnabled`.
+
+    The values are destroyed by the caller, in the same transaction. `only_if_due` leaves a secret
+    alone that somebody restored meanwhile.
+    """
+    rows = Secret.objects.kept().filter(pk=secret.pk)
+    rows = rows.filter(deletion_due_at__lte=Now()) if only_if_due else rows.enabled()
+    said = {} if only_if_due else {"deletion_reason": reason[:500], "deletion_planned_by": actor}
+    if not rows.update(
+        purged_at=Now(),
+        purged_by=actor,
+        deletion_planned_at=Coalesce("deletion_planned_at", Now()),
+        **said,
+    ):
+        raise NotEnabled(why_not_enabled(Secret.objects.get(pk=secret.pk)))
 
 
 def _set_tags(secret: Secret, tags: Mapping[str, str]) -> None:

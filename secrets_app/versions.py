@@ -122,15 +122,19 @@ def value(version: SecretVersion) -> Value:
 def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Value:
     """Show a value to a person: check the right, record it durably, and only then open it.
 
-    Raises `policies.NotAllowed`, and whatever `value` raises. Never call it inside a transaction: the
-    record would not be durable when the value leaves (RuntimeError).
+    Raises `policies.NotAllowed`, `NoValue` (also while deletion is planned), and whatever `value` raises.
+    Never call it inside a transaction: the record would not be durable when the value leaves
+    (RuntimeError).
     """
     secret = version.secret
     policies.require(actor, policies.Action.GET_SECRET_VALUE, secret)
     if not secret.is_enabled:
         raise NoValue
     with transaction.atomic(durable=True):
-        lifecycle.note_read(secret, actor)
+        try:
+            lifecycle.note_read(secret, actor)
+        except lifecycle.NotEnabled:  # planned since the secret was fetched
+            raise NoValue from None
         audit.record(
             policies.Action.GET_SECRET_VALUE,
             secret,
@@ -183,7 +187,23 @@ def prune(secret: Secret) -> None:
     """Destroy the values of unlabelled versions beyond the newest ones that a secret keeps."""
     spare = secret.versions.filter(labels__isnull=True, destroyed_at__isnull=True).order_by("-created_at")
     for version in spare[settings.RUN_PRUNE_VERSIONS :]:
-        sealed = version.sealed
-        SecretVersion.objects.filter(pk=version.pk).update(sealed=None, destroyed_at=Now())
-        if sealed is not None:
-            keyring.destroy(sealed)
+        _destroy(version)
+
+
+def destroy_all(secret: Secret) -> int:
+    """Destroy every value of a secret that is purged, with its data key, and take the labels away.
+
+    The rows of the versions stay, for the history. Returns how many values there were.
+    """
+    Label.objects.filter(secret=secret).delete()
+    kept = list(secret.versions.filter(destroyed_at__isnull=True))
+    for version in kept:
+        _destroy(version)
+    return len(kept)
+
+
+def _destroy(version: SecretVersion) -> None:
+    sealed = version.sealed
+    SecretVersion.objects.filter(pk=version.pk).update(sealed=None, destroyed_at=Now())
+    if sealed is not None:
+        keyring.destroy(sealed)

@@ -29,6 +29,8 @@ def credential_badge(secret: Secret) -> states.Fact:
 @register.simple_tag(takes_context=True)
 def may_retry(context: Context, run: Run) -> bool:
     """Whether the reader may start the rotation again that this run did not bring to its end."""
+    if run.secret is None or not run.secret.is_enabled:
+        return False
     return is_retryable(run) and access.may(context["request"], Action.ROTATE_SECRET, run.secret)
 
 

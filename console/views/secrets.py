@@ -41,7 +41,8 @@ RUN_SORTS = {"started": "created_at"}
 @require_safe
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     chosen = Filters(request.GET).chosen()
-    rows = _narrowed(_with_runs(access.secrets(request, region)), chosen)
+    seen = access.secrets(request, region, purged=chosen.get("status") == "deleted")
+    rows = _narrowed(_with_runs(seen), chosen)
     page = lists.page(rows, request.GET, sorts=SORTS, default=DEFAULT_SORT)
     for secret in page.rows:
         _tell(secret)
@@ -112,6 +113,9 @@ def _permissions(request: OperatorRequest, secret: Secret | None = None) -> dict
         "may_create": access.may(request, Action.CREATE_SECRET, secret),
         "may_rotate": access.may(request, Action.ROTATE_SECRET, secret),
         "may_reveal": access.may(request, Action.GET_SECRET_VALUE, secret),
+        "may_schedule": access.may(request, Action.UPDATE_ROTATION, secret),
+        "may_delete": access.may(request, Action.DELETE_SECRET, secret),
+        "may_restore": access.may(request, Action.RESTORE_SECRET, secret),
         "may_see_instance": access.may(request, Action.DESCRIBE_INSTANCE, secret and secret.managed.instance),
         "may_see_runs": access.may(request, Action.DESCRIBE_RUN, secret),
     }
@@ -153,6 +157,6 @@ def _narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret
         rows = rows.filter(_is_rotating())
     elif credential:
         rows = rows.filter(~_is_rotating(), managed__credential=credential)
-    if status:
+    if status in {"enabled", "pending_deletion"}:
         rows = rows.filter(deletion_planned_at__isnull=status == "enabled")
     return rows

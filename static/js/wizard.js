@@ -75,11 +75,12 @@
       show(form, Number(form.dataset.current) - 1);
       focusOn(form, "input:not([type='hidden']):not(:disabled)");
     }
-    const preset = form && event.target.closest("[data-preset]");
+    const preset = event.target.closest("[data-preset]");
     if (preset) {
-      form.elements.period.value = preset.dataset.preset;
-      form.elements.unit.value = "days";
-      form.elements.period.dispatchEvent(new Event("change", { bubbles: true }));
+      const { period, unit } = preset.closest("form").elements;
+      period.value = preset.dataset.preset;
+      unit.value = "days";
+      period.dispatchEvent(new Event("change", { bubbles: true }));
     }
   });
 

@@ -1,0 +1,154 @@
+"""Configuration rotation: the same fields as in the wizard, at any later time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from rotation.models import Schedule
+from secrets_app.models import Secret
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
+WEEK = timedelta(days=7)
+ON = {"rotation": "on", "period": "7", "unit": "days", "revision": "1"}
+
+
+@pytest.fixture
+def as_dot(client: Client, dot) -> Client:
+    client.force_login(dot)
+    return client
+
+
+@pytest.fixture
+def secret() -> Secret:
+    return factories.secret(is_on=True, period=WEEK)
+
+
+def url(secret: Secret, name: str = "secret_schedule") -> str:
+    return reverse(name, args=["main", secret.pk])
+
+
+def text(response) -> str:
+    return response.content.decode()
+
+
+def plan(secret: Secret) -> Schedule:
+    return Schedule.objects.get(secret=secret)
+
+
+def shown(client: Client, secret: Secret) -> str:
+    return text(client.get(url(secret, "secret")))
+
+
+def test_the_dialog_shows_how_it_stands(as_dot, secret):
+    page = text(as_dot.get(url(secret), headers=HTMX))
+    for words in (
+        "Configuration rotation", "Turn on automatic rotation", "Turn off automatic rotation",
+        "Rotation Period", "7 days", "90 days", "The next five dates", "Next rotation", "Pause",
+        f"{plan(secret).next_at:%Y-%m-%dT%H:%M}",
+    ):  # fmt: skip
+        assert words in page
+
+
+def test_the_dates_follow_what_is_typed(as_dot, secret):
+    where = url(secret, "secret_schedule_dates")
+    due = timezone.now() + timedelta(days=60)
+    assert f"{due:%Y-%m-%d}" in text(as_dot.get(where, {"period": "60", "unit": "days"}))
+    assert "6 hours to 365 days" in text(as_dot.get(where, {"period": "5", "unit": "hours"}))
+
+
+def test_a_period_is_changed_and_the_page_says_so(as_dot, secret):
+    as_dot.post(url(secret), ON | {"period": "12", "unit": "hours"}, headers=HTMX)
+    assert plan(secret).period == timedelta(hours=12)
+    page = shown(as_dot, secret)
+    assert "rotates by itself; next on" in page
+    assert "On, every 12 hours" in page
+
+
+def test_sending_the_form_back_as_it_was_keeps_the_exact_date(as_dot, secret):
+    before = plan(secret).next_at
+    as_dot.post(url(secret), ON | {"next_at": f"{before:%Y-%m-%dT%H:%M}"})
+    assert plan(secret).next_at == before
+
+
+def test_a_date_is_read_in_the_time_zone_of_who_types_it(client, secret):
+    eve = factories.user("eve", "administrators", time_zone="Asia/Shanghai")
+    client.force_login(eve)
+    assert "In Asia/Shanghai." in text(client.get(url(secret)))
+    day = f"{timezone.now() + timedelta(days=3):%Y-%m-%d}"
+    client.post(url(secret), ON | {"next_at": f"{day}T06:30"})
+    assert f"{plan(secret).next_at:%H:%M}" == "22:30"
+
+
+@pytest.mark.parametrize(
+    ("given", "label"),
+    [({"rotation": "off"}, "is off."), ({"is_paused": "on"}, "is paused.")],
+)
+def test_it_is_turned_off_or_paused(as_dot, secret, given, label):
+    as_dot.post(url(secret), ON | given)
+    assert label in shown(as_dot, secret)
+    assert not plan(secret).is_overdue
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"period": "366"}, "6 hours to 365 days"),
+        ({"period": ""}, "Enter a number."),
+        ({"next_at": "2020-01-01T00:00"}, "a moment ahead"),
+        ({"next_at": "soon"}, "Enter a date and a time."),
+        ({"rotation": "maybe"}, "Select a valid choice"),
+    ],
+)
+def test_what_cannot_be_gets_its_sentence_and_changes_nothing(as_dot, secret, wrong, sentence):
+    before = plan(secret)
+    answer = as_dot.post(url(secret), ON | wrong, headers=HTMX)
+    assert answer.status_code == 422
+    assert sentence in text(answer)
+    assert (plan(secret).revision, plan(secret).next_at) == (before.revision, before.next_at)
+
+
+def test_a_stale_form_changes_nothing_and_says_who_changed_what(as_dot, dot, secret, client):
+    as_dot.post(url(secret), ON | {"period": "60"})
+    answer = as_dot.post(url(secret), ON | {"period": "90"}, headers=HTMX)
+    assert answer.status_code == 409
+    for words in ("Nothing was saved", "dot saved a change", "every 60 days", 'value="90"'):
+        assert words in text(answer)
+    assert plan(secret).period == timedelta(days=60)
+    as_dot.post(url(secret), ON | {"period": "90", "revision": "2"})
+    assert plan(secret).period == timedelta(days=90)
+
+
+def test_a_schedule_that_stopped_is_named_and_turned_on_again(as_dot, secret):
+    Schedule.objects.filter(secret=secret).update(failures=5, stopped_at=timezone.now(), next_at=None)
+    assert "Invalid: stopped after 5 failures" in shown(as_dot, secret)
+    assert "Invalid: stopped after 5 failures" in text(as_dot.get(url(secret), headers=HTMX))
+    as_dot.post(url(secret), ON)
+    assert plan(secret).stopped_at is None
+    assert "Invalid" not in shown(as_dot, secret)
+
+
+def test_an_overdue_schedule_is_named_with_its_date(as_dot, secret):
+    Schedule.objects.filter(secret=secret).update(next_at=timezone.now() - timedelta(days=2))
+    assert f"Overdue since {timezone.now() - timedelta(days=2):%Y-%m-%d}" in shown(as_dot, secret)
+
+
+@pytest.mark.parametrize("who", ["hal", "aud"])
+def test_who_may_not_change_it_has_no_button_and_no_way(client, request, secret, who):
+    client.force_login(request.getfixturevalue(who))
+    assert url(secret) not in shown(client, secret)
+    assert client.post(url(secret), ON | {"rotation": "off"}).status_code == 403
+    assert plan(secret).is_on
+
+
+def test_while_deletion_is_planned_it_stays_as_it_is(as_dot, secret):
+    Secret.objects.filter(pk=secret.pk).update(deletion_planned_at=timezone.now())
+    assert as_dot.post(url(secret), ON | {"rotation": "off"}).status_code == 409
+    assert plan(secret).is_on
