@@ -19,7 +19,8 @@ from console.http import OperatorRequest
 from console.templatetags.runs import is_retryable
 from console.views import dialogs, errors
 from rotation import runs, tasks
-from rotation.models import Run
+from rotation.models import Instance, Run
+from secrets_app.models import Principal, Secret
 from secrets_app.policies import Action
 
 SORTS = {
@@ -52,9 +53,9 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
 def _narrowed(rows: QuerySet[Run], chosen: dict[str, str]) -> QuerySet[Run]:
     if text := chosen.get("q"):
         rows = rows.filter(
-            Q(secret__name__icontains=text)
-            | Q(instance__name__icontains=text)
-            | Q(requested_by__name__icontains=text)
+            Q(secret__in=Secret.objects.filter(name__icontains=text).order_by().values("pk"))
+            | Q(instance__in=Instance.objects.filter(name__icontains=text).order_by().values("pk"))
+            | Q(requested_by__in=Principal.objects.filter(name__icontains=text).values("pk"))
         )
     if kind := chosen.get("kind"):
         rows = rows.filter(kind=kind)
