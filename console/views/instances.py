@@ -45,7 +45,7 @@ LOOKS = (Run.Kind.SCAN, Run.Kind.CHECK)
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     rows = access.instances(request, region)
     filters = forms.Filters(request.GET)
-    found = _narrowed(_with_figures(rows), filters.chosen())
+    found = narrowed(with_figures(rows), filters.chosen())
     page = lists.page(found, request.GET, sorts=SORTS, default="name")
     context = {
         "region": region,
@@ -62,7 +62,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     return render(request, "instances/list.html", context)
 
 
-def _with_figures(rows: QuerySet[Instance]) -> QuerySet[Instance]:
+def with_figures(rows: QuerySet[Instance]) -> QuerySet[Instance]:
     # Counted by a subquery: a join and a group would be made for every instance, and not for one page.
     managed = ManagedAccount.objects.filter(instance=OuterRef("pk"), released_at=None).order_by()
     counted = managed.values("instance").annotate(count=Count("pk")).values("count")
@@ -77,7 +77,7 @@ def _last_scan() -> Subquery:
     return Subquery(scans.order_by("-created_at").values("started_at")[:1])
 
 
-def _narrowed(rows: QuerySet[Instance], chosen: dict[str, str]) -> QuerySet[Instance]:
+def narrowed(rows: QuerySet[Instance], chosen: dict[str, str]) -> QuerySet[Instance]:
     if text := chosen.get("q"):
         rows = rows.filter(
             Q(name__icontains=text) | Q(address__icontains=text) | Q(instance_id__icontains=text)

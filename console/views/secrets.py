@@ -41,7 +41,7 @@ RUN_SORTS = {"started": "created_at"}
 @require_safe
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     chosen = Filters(request.GET).chosen()
-    rows = _narrowed(_with_runs(access.secrets(request, region)), chosen)
+    rows = narrowed(with_runs(access.secrets(request, region)), chosen)
     page = lists.page(rows, request.GET, sorts=SORTS, default=DEFAULT_SORT)
     for secret in page.rows:
         _tell(secret)
@@ -128,7 +128,7 @@ def _is_rotating() -> Exists:
     return Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE))
 
 
-def _with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
+def with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
     """Each row with its account and schedule, whether it rotates now, and how its last rotation ended."""
     ended = Run.objects.filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE, state=Run.State.ENDED)
     last = ended.order_by("-created_at")
@@ -150,7 +150,7 @@ def _is_on(text: str) -> Exists:
     return Exists(ManagedAccount.objects.filter(named, secret=OuterRef("pk")))
 
 
-def _narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]:
+def narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]:
     text, credential, status = (chosen.get(name, "") for name in ("q", "credential", "status"))
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(_is_on(text)))
