@@ -50,6 +50,9 @@ def page(rows: QuerySet[Row], query: QueryDict, *, sorts: Mapping[str, str], def
 
     `sorts` maps a word in the URL to a field; another word, or a page that is not a number, means the
     default. Ties are broken by primary key, so that no row is shown twice.
+
+    The page is found by primary keys alone and its rows are read after that: what a row needs from other
+    tables is joined for one page and never for the whole list, as an annotation is that is not sorted by.
     """
     sort = str(query.get("sort", default))
     if sort.lstrip("-") not in sorts:
@@ -57,8 +60,12 @@ def page(rows: QuerySet[Row], query: QueryDict, *, sorts: Mapping[str, str], def
     asked = str(query.get("page", ""))
     number = max(int(asked), 1) if re.fullmatch("[0-9]{1,7}", asked) else 1
     sign = "-" if sort.startswith("-") else ""
-    ordered = rows.order_by(sign + sorts[sort.lstrip("-")], "pk")
     start = (number - 1) * PAGE_ROWS
-    found = list(ordered[start : start + PAGE_ROWS + 1])
-    total = rows.order_by()[: COUNT_CAP + 1].count()
-    return Page(found[:PAGE_ROWS], number, len(found) > PAGE_ROWS, total, sort)
+    keys = rows.order_by(sign + sorts[sort.lstrip("-")], "pk").values_list("pk", flat=True)
+    found = list(keys[start : start + PAGE_ROWS + 1])
+    read = {row.pk: row for row in rows.filter(pk__in=found[:PAGE_ROWS])}
+    shown = [read[key] for key in found[:PAGE_ROWS] if key in read]
+    # A first page that is not full has shown how many there are: a search for a rare word runs once.
+    is_whole = number == 1 and len(found) <= PAGE_ROWS
+    total = len(found) if is_whole else rows.order_by().values("pk")[: COUNT_CAP + 1].count()
+    return Page(shown, number, len(found) > PAGE_ROWS, total, sort)

@@ -9,6 +9,7 @@ from django.urls import path
 from console.views import (
     credentials,
     deletion,
+    exports,
     home,
     instance_changes,
     instances,
@@ -41,6 +42,7 @@ urlpatterns = [
     path("credentials/<uuid:pk>/", credentials.show, name="credential"),
     # ---- secrets
     path("<slug:region>/secrets/", secrets.index, name="secrets"),
+    path("<slug:region>/secrets/export.csv", exports.all_secrets, name="secrets_export"),
     path("<slug:region>/secrets/create/", wizard.create, name="secret_create"),
     path("<slug:region>/secrets/create/instance/", wizard.instance, name="secret_create_instance"),
     path("<slug:region>/secrets/create/dates/", wizard.dates, name="secret_create_dates"),
@@ -53,6 +55,7 @@ urlpatterns = [
     path("<slug:region>/secrets/<uuid:pk>/restore/", deletion.restore, name="secret_restore"),
     # ---- instances
     path("<slug:region>/instances/", instances.index, name="instances"),
+    path("<slug:region>/instances/export.csv", exports.all_instances, name="instances_export"),
     path("<slug:region>/instances/register/", instances.register, name="instance_register"),
     path("<slug:region>/instances/<uuid:pk>/", instances.show, name="instance"),
     path("<slug:region>/instances/<uuid:pk>/live/", instances.live, name="instance_live"),
@@ -63,6 +66,10 @@ urlpatterns = [
     path("<slug:region>/instances/<uuid:pk>/attach/", instance_changes.attach, name="instance_attach"),
     # ---- rotations
     path("<slug:region>/rotations/", rotations.index, name="rotations"),
+    path("<slug:region>/rotations/export.csv", exports.runs, {"form": "csv"}, name="rotations_export_csv"),
+    path(
+        "<slug:region>/rotations/export.jsonl", exports.runs, {"form": "jsonl"}, name="rotations_export_json"
+    ),
     path("<slug:region>/rotations/<uuid:pk>/", rotations.show, name="run"),
     path("<slug:region>/rotations/<uuid:pk>/steps/", rotations.steps, name="run_steps"),
     path("<slug:region>/rotations/<uuid:pk>/retry/", rotations.retry, name="run_retry"),

@@ -100,6 +100,12 @@ class Instance(Identified):
                 violation_error_message="An instance with this address and port is registered.",
             ),
         ]
+        indexes = [
+            models.Index(fields=["name", "id"], name="instance_by_name"),
+            models.Index(fields=["address", "id"], name="instance_by_address"),
+            models.Index(fields=["state", "name"], name="instance_by_state"),
+            models.Index(fields=["last_contact_at", "id"], name="instance_by_contact"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -180,6 +186,9 @@ class ManagedAccount(Identified):
                 name="one_secret_per_account",
             ),
         ]
+        indexes = [
+            models.Index(fields=["credential", "secret"], name="account_by_credential"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.username}@{self.instance.name}"
@@ -203,7 +212,7 @@ class Schedule(Identified):
                 fields=["next_at"],
                 condition=models.Q(is_on=True, paused_at__isnull=True),
                 name="schedule_due",
-            )
+            ),
         ]
 
     @property

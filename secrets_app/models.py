@@ -222,6 +222,18 @@ class Secret(Identified):
             models.Index(
                 fields=["deletion_due_at"], condition=models.Q(purged_at__isnull=True), name="secret_due"
             ),
+            # A list in this order over all regions reads one page of the index.
+            models.Index(
+                fields=["name", "id"], condition=models.Q(purged_at__isnull=True), name="secret_by_name"
+            ),
+            models.Index(
+                fields=["-created_at", "id"], condition=models.Q(purged_at__isnull=True), name="secret_newest"
+            ),
+            models.Index(
+                fields=["deletion_planned_at", "id"],
+                condition=models.Q(purged_at__isnull=True),
+                name="secret_by_status",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 
 from rotation.models import Run
@@ -20,7 +22,14 @@ class Filters(forms.Form):
         choices=[("", "All outcomes"), (ACTIVE, "Under way"), *Run.Outcome.choices],
     )
 
-    def chosen(self) -> dict[str, str]:
+    trigger = forms.ChoiceField(
+        label="Trigger", required=False, choices=[("", "All triggers"), *Run.Trigger.choices]
+    )
+    instance = forms.CharField(required=False, max_length=80)
+    since = forms.DateField(label="From", required=False)
+    until = forms.DateField(label="To", required=False)
+
+    def chosen(self) -> dict[str, Any]:
         """The filters that are set and valid."""
         self.is_valid()
-        return {name: text for name, text in self.cleaned_data.items() if text}
+        return {name: chosen for name, chosen in self.cleaned_data.items() if chosen}

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -34,7 +35,9 @@ SORTS = {
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    rows = access.credentials(request).annotate(instance_count=Count("instances"))
+    used = Instance.objects.filter(credential=OuterRef("pk")).order_by().values("credential")
+    counted = Coalesce(Subquery(used.annotate(count=Count("pk")).values("count")), 0)
+    rows = access.credentials(request).annotate(instance_count=counted)
     text = request.GET.get("q", "")[:200].replace("\0", "")
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(username__icontains=text))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime, time, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -11,6 +13,7 @@ from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from console import access, lists, states_runs
@@ -19,7 +22,8 @@ from console.http import OperatorRequest
 from console.templatetags.runs import is_retryable
 from console.views import dialogs, errors
 from rotation import runs, tasks
-from rotation.models import Run
+from rotation.models import Instance, Run
+from secrets_app.models import Principal, Secret
 from secrets_app.policies import Action
 
 SORTS = {
@@ -39,7 +43,7 @@ SORTS = {
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     rows = access.runs(request, region)
     filters = forms.Filters(request.GET)
-    found = _narrowed(rows, filters.chosen())
+    found = narrowed(rows, filters.chosen())
     context = {
         "region": region,
         "page": lists.page(found, request.GET, sorts=SORTS, default="-started"),
@@ -49,19 +53,32 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     return render(request, "rotations/list.html", context)
 
 
-def _narrowed(rows: QuerySet[Run], chosen: dict[str, str]) -> QuerySet[Run]:
+def narrowed(rows: QuerySet[Run], chosen: dict[str, Any]) -> QuerySet[Run]:
     if text := chosen.get("q"):
         rows = rows.filter(
-            Q(secret__name__icontains=text)
-            | Q(instance__name__icontains=text)
-            | Q(requested_by__name__icontains=text)
+            Q(secret__in=Secret.objects.filter(name__icontains=text).order_by().values("pk"))
+            | Q(instance__in=Instance.objects.filter(name__icontains=text).order_by().values("pk"))
+            | Q(requested_by__in=Principal.objects.filter(name__icontains=text).values("pk"))
         )
     if kind := chosen.get("kind"):
         rows = rows.filter(kind=kind)
+    if trigger := chosen.get("trigger"):
+        rows = rows.filter(trigger=trigger)
+    if instance := chosen.get("instance"):
+        rows = rows.filter(Q(instance__name__iexact=instance) | Q(instance__instance_id__iexact=instance))
+    if since := chosen.get("since"):
+        rows = rows.filter(created_at__gte=_midnight(since))
+    if until := chosen.get("until"):
+        rows = rows.filter(created_at__lt=_midnight(until + timedelta(days=1)))
     outcome = chosen.get("outcome")
     if outcome == forms.ACTIVE:
         return rows.filter(state__in=Run.ACTIVE)
     return rows.filter(outcome=outcome) if outcome else rows
+
+
+def _midnight(day: date) -> datetime:
+    """When this day begins in the reader's zone."""
+    return timezone.make_aware(datetime.combine(day, time.min))
 
 
 @login_required

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from console import access, lists, states
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
-from rotation.models import Run
+from rotation.models import ManagedAccount, Run
 from secrets_app.models import Secret
 from secrets_app.passwords import policy
 from secrets_app.policies import Action
@@ -42,7 +42,7 @@ RUN_SORTS = {"started": "created_at"}
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     chosen = Filters(request.GET).chosen()
     seen = access.secrets(request, region, purged=chosen.get("status") == "deleted")
-    rows = _narrowed(_with_runs(seen), chosen)
+    rows = narrowed(with_runs(seen), chosen)
     page = lists.page(rows, request.GET, sorts=SORTS, default=DEFAULT_SORT)
     for secret in page.rows:
         _tell(secret)
@@ -132,7 +132,7 @@ def _is_rotating() -> Exists:
     return Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE))
 
 
-def _with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
+def with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
     """Each row with its account and schedule, whether it rotates now, and how its last rotation ended."""
     ended = Run.objects.filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE, state=Run.State.ENDED)
     last = ended.order_by("-created_at")
@@ -143,16 +143,21 @@ def _with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
     )
 
 
-def _narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]:
+def _is_on(text: str) -> Exists:
+    """Whether the user or the instance is called like this; asked only of rows whose name is not."""
+    named = Q(
+        Q(username__icontains=text)
+        | Q(instance__name__icontains=text)
+        | Q(instance__instance_id__iexact=text)
+        | Q(instance__address__icontains=text)
+    )
+    return Exists(ManagedAccount.objects.filter(named, secret=OuterRef("pk")))
+
+
+def narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]:
     text, credential, status = (chosen.get(name, "") for name in ("q", "credential", "status"))
     if text:
-        rows = rows.filter(
-            Q(name__icontains=text)
-            | Q(managed__username__icontains=text)
-            | Q(managed__instance__name__icontains=text)
-            | Q(managed__instance__instance_id__iexact=text)
-            | Q(managed__instance__address__icontains=text)
-        )
+        rows = rows.filter(Q(name__icontains=text) | Q(_is_on(text)))
     if credential == "rotating":
         rows = rows.filter(_is_rotating())
     elif credential:

@@ -1,0 +1,141 @@
+"""Lists as files: what the filter shows, safe to open, written down."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import datetime
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from console import exports
+from rotation import runs
+from rotation.models import Run
+from secrets_app.models import AuditEvent
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def as_dot(client, dot):
+    client.force_login(dot)
+    return client
+
+
+def text(client, path: str) -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return b"".join(answer.streaming_content).decode()
+
+
+def table(client, path: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text(client, path))))
+
+
+def ended(outcome: str = "failed", **fields: str) -> Run:
+    run = runs.start(factories.secret(), actor=factories.administrator())
+    lease = runs.claim(run.pk, "host/1/2")
+    assert lease
+    runs.end(lease, outcome, **fields)
+    return Run.objects.get(pk=run.pk)
+
+
+def test_the_history_is_exported_as_the_filter_shows_it(as_dot):
+    failed, other = ended(truth="old", code="policy", sentence="The host said no."), ended("succeeded")
+    (row,) = table(as_dot, "/all/rotations/export.csv?outcome=failed")
+    assert (row["run_id"], row["secret"]) == (str(failed.pk), failed.secret.name)
+    assert row["outcome"] == "Failed: the old value works"
+    assert row["sentence"] == "The host said no."
+    lines = [json.loads(line) for line in text(as_dot, "/all/rotations/export.jsonl").splitlines()]
+    assert [line["run_id"] for line in lines] == [str(other.pk), str(failed.pk)]
+    assert datetime.fromisoformat(lines[0]["started"]).utcoffset().total_seconds() == 0
+
+
+def test_the_history_narrows_by_time_instance_and_trigger_in_the_url(as_dot):
+    old, new = ended(), ended()
+    Run.objects.filter(pk=old.pk).update(created_at="2026-01-31T23:30:00Z", trigger="schedule")
+
+    def shown(query: str) -> set[str]:
+        return {str(run.pk) for run in as_dot.get(f"/all/rotations/?{query}").context["page"].rows}
+
+    assert shown("until=2026-01-31") == {str(old.pk)}
+    assert shown("since=2026-02-01") == {str(new.pk)}
+    assert shown("since=2026-01-31&until=2026-01-31") == {str(old.pk)}
+    assert shown("until=2026-01-30") == set()
+    assert shown("trigger=schedule") == {str(old.pk)}
+    assert shown(f"instance={new.instance.name}") == {str(new.pk)}
+    assert shown(f"instance={old.instance.instance_id}") == {str(old.pk)}
+    assert shown("since=nonsense&trigger=nonsense") == {str(old.pk), str(new.pk)}
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_cell_is_never_a_formula(start):
+    assert exports.cell(f"{start}1+1") == f"'{start}1+1"
+    assert exports.cell("web-01") == "web-01"
+
+
+def test_a_hosts_words_do_not_become_a_formula_in_the_file(as_dot):
+    ended(sentence='=HYPERLINK("http://example.com")')
+    (row,) = table(as_dot, "/all/rotations/export.csv")
+    assert row["sentence"].startswith("'=")
+
+
+def test_secrets_and_instances_are_exported_without_any_value(as_dot):
+    secret = factories.secret(initial="Tr0ub4dor&3 and more")
+    (row,) = table(as_dot, "/main/secrets/export.csv")
+    assert (row["name"], row["user"], row["credential"]) == (secret.name, "svc", "Not yet verified")
+    assert "Tr0ub4dor" not in str(row)
+    (row,) = table(as_dot, "/main/instances/export.csv")
+    assert (row["name"], row["secrets"], row["host_key"]) == (secret.managed.instance.name, "1", "Pinned")
+    assert table(as_dot, "/main/secrets/export.csv?q=nobody") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "action"),
+    [
+        ("/all/rotations/export.csv?outcome=failed", "kms:ExportRotations"),
+        ("/main/secrets/export.csv", "kms:ExportSecrets"),
+        ("/all/instances/export.csv", "kms:ExportInstances"),
+    ],
+)
+def test_who_took_a_list_away_is_recorded_with_the_filter(as_dot, dot, path, action):
+    factories.region()
+    text(as_dot, path)
+    event = AuditEvent.objects.get(action=action)
+    assert event.actor == dot.principal
+    assert event.details["filters"] == ({"outcome": "failed"} if "outcome" in path else {})
+
+
+def test_who_may_not_list_may_not_export(client, hal, ann):
+    factories.region()
+    client.force_login(hal)
+    assert client.get("/all/rotations/export.csv").status_code == 403
+    assert client.get("/all/instances/export.csv").status_code == 403
+    client.force_login(ann)
+    assert client.get("/all/secrets/export.csv").status_code == 403
+    assert not AuditEvent.objects.filter(action__startswith="kms:Export").exists()
+
+
+@pytest.mark.parametrize("path", ["rotations", "secrets", "instances"])
+def test_the_queries_of_an_export_do_not_grow_with_the_rows(as_dot, path):
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as seen:
+            text(as_dot, f"/all/{path}/export.csv")
+        return len(seen)
+
+    ended()
+    few = queries()
+    for _ in range(5):
+        ended()
+    assert queries() == few
+
+
+@pytest.mark.parametrize("path", ["rotations", "secrets", "instances"])
+def test_each_list_offers_its_export_with_the_filter_of_the_page(as_dot, path):
+    ended()
+    page = as_dot.get(f"/all/{path}/", {"q": "svc", "page": "1"}).content.decode()
+    assert f"/all/{path}/export.csv?q=svc" in page

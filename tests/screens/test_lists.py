@@ -1,0 +1,64 @@
+"""What every list does alike: its pages are found by an index and keep their order."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from console import lists
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def as_dot(client, dot):
+    client.force_login(dot)
+    return client
+
+
+def plans(client, path: str) -> list[str]:
+    """How the database finds the primary keys of the page that `path` shows."""
+    with CaptureQueriesContext(connection) as seen:
+        assert client.get(path).status_code == 200
+    keys = [q["sql"] for q in seen if re.search(rf" LIMIT {lists.PAGE_ROWS + 1}\b", q["sql"])]
+    assert keys
+    with connection.cursor() as cursor:
+        for sql in keys:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+        return [str(row[3]) for row in cursor.fetchall()]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's query plan")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/all/secrets/",
+        "/all/secrets/?sort=-created",
+        "/all/secrets/?sort=status",
+        "/all/instances/",
+        "/all/instances/?sort=address",
+        "/all/instances/?sort=contact",
+        "/all/rotations/",
+        "/main/rotations/",
+    ],
+)
+def test_a_page_is_read_from_an_index_and_nothing_is_sorted_for_it(as_dot, path):
+    factories.secret()
+    assert not [step for step in plans(as_dot, path) if "TEMP B-TREE" in step]
+
+
+def test_rows_keep_the_order_that_was_asked_for_over_pages(as_dot, monkeypatch):
+    monkeypatch.setattr(lists, "PAGE_ROWS", 2)
+    instance = factories.instance()
+    names = [factories.secret(instance=instance, username=f"user{n}").name for n in range(5)]
+    shown = [
+        secret.name
+        for number in (1, 2, 3)
+        for secret in as_dot.get("/all/secrets/", {"sort": "-created", "page": number}).context["page"].rows
+    ]
+    assert shown == names[::-1]
+    assert as_dot.get("/all/secrets/", {"page": 3}).context["page"].total == 5
