@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from lab import Fleet
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90
 PROGRAMS = {"web": "gunicorn", "worker": "worker", "beat": "beat"}
@@ -120,6 +122,25 @@ class Site:
             for pid in self.running():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+    def inside(self, script):
+        """Run a script in this site's own database and return the JSON that it prints; it goes by a pipe."""
+        done = subprocess.run(
+            [sys.executable, "-"],
+            input=b"import django; django.setup()\n" + script.encode(),
+            capture_output=True,
+            cwd=CHECKOUT,
+            env=self.environment
+            | {"DJANGO_SETTINGS_MODULE": "console.settings", "PYTHONPATH": str(CHECKOUT)},
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()[-2000:]
+        return json.loads(done.stdout or b"null")
+
+    def demo_hosts(self):
+        """The hosts that `up` started for this site, by name."""
+        return {host.name: host for host in Fleet(self.folder / "kept" / "demo" / "running").hosts()}
 
     def password(self):
         found = re.search(r"^Password +(\S+)$", self.printed(), re.MULTILINE)

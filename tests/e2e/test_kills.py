@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
-from lab import Fleet
-from tests.e2e.site import CHECKOUT, PROGRAMS, Site, wait_for
+from tests.e2e.site import PROGRAMS, Site, wait_for
 
 pytestmark = pytest.mark.xdist_group("up")
 ROTATIONS = 30
@@ -21,8 +17,7 @@ KILLS = 15
 DEMO_HOSTS = "--demo-hosts=3"
 
 INSIDE = """
-import django; django.setup()
-import json, sys
+import json
 from rotation import managed, runs, tasks
 from rotation.models import Instance, Run
 from secrets_app import versions
@@ -55,19 +50,7 @@ print(json.dumps({"create": create, "rotate": rotate, "result": result}[WHAT]())
 
 
 def inside(site: Site, what: str, most: int = 0):
-    """Do something in the site's own database, as its console would. Its script and answer go by pipes."""
-    script = f"WHAT = {what!r}\nMOST = {most}\n" + INSIDE
-    done = subprocess.run(
-        [sys.executable, "-"],
-        input=script.encode(),
-        capture_output=True,
-        cwd=CHECKOUT,
-        env=site.environment | {"DJANGO_SETTINGS_MODULE": "console.settings", "PYTHONPATH": str(CHECKOUT)},
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
-    return json.loads(done.stdout)
+    return site.inside(f"WHAT = {what!r}\nMOST = {most}\n" + INSIDE)
 
 
 def start(site: Site) -> None:
@@ -110,9 +93,8 @@ def test_15_random_kills_during_30_rotations_lose_nothing_and_leave_nothing(site
             time.sleep(1)
     told = inside(site, "result")
     assert told["outcomes"] == ["succeeded"] * ROTATIONS, killed
-    with Fleet(site.folder / "kept" / "demo" / "running") as fleet:
-        hosts = {host.name: host for host in fleet.hosts()}
-        for name, username, value in told["values"]:
-            assert hosts[name].shadow_accepts(username, value), killed
+    hosts = site.demo_hosts()
+    for name, username, value in told["values"]:
+        assert hosts[name].shadow_accepts(username, value), killed
     site.stop()
     assert not site.running()
