@@ -16,6 +16,7 @@ from console.views import (
     rotate,
     rotations,
     schedule,
+    secret_edit,
     secrets,
     wizard,
 )
@@ -47,6 +48,7 @@ urlpatterns = [
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
     path("<slug:region>/secrets/<uuid:pk>/value/", reveal.reveal, name="secret_reveal"),
+    path("<slug:region>/secrets/<uuid:pk>/edit/", secret_edit.edit, name="secret_edit"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/", schedule.change, name="secret_schedule"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/dates/", schedule.dates, name="secret_schedule_dates"),
     path("<slug:region>/secrets/<uuid:pk>/delete/", deletion.delete, name="secret_delete"),

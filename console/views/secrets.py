@@ -18,7 +18,7 @@ from secrets_app.models import Secret
 from secrets_app.passwords import policy
 from secrets_app.policies import Action
 
-TABS = (("overview", "Overview"), ("versions", "Versions"), ("history", "Rotation history"))
+TABS = (("overview", "Overview"), ("versions", "Versions"), ("history", "Rotation history"), ("tags", "Tags"))
 SORTS = {
     "name": "name",
     "type": "type",
@@ -78,6 +78,8 @@ def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             sorts={"created": "created_at"},
             default="-created",
         )
+    elif tab == "tags":
+        context["tags"] = secret.tags.all()
     else:
         rows = secret.runs.select_related("requested_by", "version", "instance")
         context["page"] = lists.page(rows, request.GET, sorts=RUN_SORTS, default="-started")
@@ -113,6 +115,7 @@ def _permissions(request: OperatorRequest, secret: Secret | None = None) -> dict
         "may_create": access.may(request, Action.CREATE_SECRET, secret),
         "may_rotate": access.may(request, Action.ROTATE_SECRET, secret),
         "may_reveal": access.may(request, Action.GET_SECRET_VALUE, secret),
+        "may_edit": access.may(request, Action.UPDATE_SECRET, secret),
         "may_schedule": access.may(request, Action.UPDATE_ROTATION, secret),
         "may_delete": access.may(request, Action.DELETE_SECRET, secret),
         "may_restore": access.may(request, Action.RESTORE_SECRET, secret),
