@@ -14,7 +14,9 @@ from console.views import (
     instances,
     reveal,
     rotate,
+    rotate_back,
     rotations,
+    run_cancel,
     schedule,
     secret_edit,
     secrets,
@@ -47,6 +49,11 @@ urlpatterns = [
     path("<slug:region>/secrets/create/dates/", wizard.dates, name="secret_create_dates"),
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
+    path(
+        "<slug:region>/secrets/<uuid:pk>/versions/<uuid:version>/rotate-back/",
+        rotate_back.rotate_back,
+        name="secret_rotate_back",
+    ),
     path("<slug:region>/secrets/<uuid:pk>/value/", reveal.reveal, name="secret_reveal"),
     path("<slug:region>/secrets/<uuid:pk>/edit/", secret_edit.edit, name="secret_edit"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/", schedule.change, name="secret_schedule"),
@@ -67,5 +74,6 @@ urlpatterns = [
     path("<slug:region>/rotations/", rotations.index, name="rotations"),
     path("<slug:region>/rotations/<uuid:pk>/", rotations.show, name="run"),
     path("<slug:region>/rotations/<uuid:pk>/steps/", rotations.steps, name="run_steps"),
+    path("<slug:region>/rotations/<uuid:pk>/cancel/", run_cancel.cancel, name="run_cancel"),
     path("<slug:region>/rotations/<uuid:pk>/retry/", rotations.retry, name="run_retry"),
 ]
