@@ -15,8 +15,11 @@ from console.views import (
     instances,
     reveal,
     rotate,
+    rotate_back,
     rotations,
+    run_cancel,
     schedule,
+    secret_edit,
     secrets,
     wizard,
 )
@@ -48,7 +51,13 @@ urlpatterns = [
     path("<slug:region>/secrets/create/dates/", wizard.dates, name="secret_create_dates"),
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
+    path(
+        "<slug:region>/secrets/<uuid:pk>/versions/<uuid:version>/rotate-back/",
+        rotate_back.rotate_back,
+        name="secret_rotate_back",
+    ),
     path("<slug:region>/secrets/<uuid:pk>/value/", reveal.reveal, name="secret_reveal"),
+    path("<slug:region>/secrets/<uuid:pk>/edit/", secret_edit.edit, name="secret_edit"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/", schedule.change, name="secret_schedule"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/dates/", schedule.dates, name="secret_schedule_dates"),
     path("<slug:region>/secrets/<uuid:pk>/delete/", deletion.delete, name="secret_delete"),
@@ -72,5 +81,6 @@ urlpatterns = [
     ),
     path("<slug:region>/rotations/<uuid:pk>/", rotations.show, name="run"),
     path("<slug:region>/rotations/<uuid:pk>/steps/", rotations.steps, name="run_steps"),
+    path("<slug:region>/rotations/<uuid:pk>/cancel/", run_cancel.cancel, name="run_cancel"),
     path("<slug:region>/rotations/<uuid:pk>/retry/", rotations.retry, name="run_retry"),
 ]

@@ -276,11 +276,11 @@ def _replace(work: Work, version: SecretVersion, refused: base.Refused) -> Secre
     with transaction.atomic():
         runs.hold(work.lease)
         versions.drop_pending(version)
-    if version.origin == SecretVersion.Origin.CUSTOM:
+    if version.origin in {SecretVersion.Origin.CUSTOM, SecretVersion.Origin.EARLIER}:
         work.fail(
             version,
             refused.code,
-            f"The host refused the custom value; the old one is unchanged. {refused}",
+            f"The host refused the chosen value; the old one is unchanged. {refused}",
         )
     work.run.version = work.run.version_id = None
     return _create(work)

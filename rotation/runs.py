@@ -62,14 +62,20 @@ def start(
     value: Plaintext | None = None,
     is_leak: bool = False,
     token: str = "",
+    from_version: SecretVersion | None = None,
 ) -> Run:
     """Ask for a rotation; joins the one that is under way. With `value`, that is the new password.
+
+    With `from_version`, that is an earlier version's password again, which nobody is shown.
 
     The same `token` twice is one run. A value is sealed here, in the caller's transaction; it is
     never kept elsewhere. Raises `InProgress` for a value while a run is active, `NotRotatable`,
     `passwords.Unfit` or `policies.NotAllowed`.
     """
     policies.require(actor, Action.ROTATE_SECRET, secret)
+    if from_version is not None:
+        policies.require(actor, Action.PUT_SECRET_VALUE, secret)
+        value = _earlier(secret, from_version)
     if value is not None:
         policies.require(actor, Action.PUT_SECRET_VALUE, secret)
         passwords.check_value(value)
@@ -96,18 +102,32 @@ def start(
             request_token=token,
         )
         if value is not None:
-            _stage_custom(run, value, actor)
-        audit.record(
-            Action.ROTATE_SECRET, secret, actor=actor, details={"run": str(run.pk), "trigger": trigger}
-        )
+            origin = SecretVersion.Origin.EARLIER if from_version else SecretVersion.Origin.CUSTOM
+            _stage_chosen(run, value, actor, origin)
+        details = {"run": str(run.pk), "trigger": trigger}
+        if from_version is not None:
+            details["from_version"] = from_version.version_id
+        audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
     return run
 
 
-def _stage_custom(run: Run, value: Plaintext, actor: Principal) -> None:
+def _earlier(secret: Secret, version: SecretVersion) -> Plaintext:
+    """Open the password that a secret had before. Raises `NotRotatable`."""
+    if version.secret_id != secret.pk or secret.kind != Secret.Kind.PASSWORD:
+        raise NotRotatable("Only an earlier password of this secret can be rotated back to.")
+    if secret.labels.filter(role=Label.Role.CURRENT, version=version).exists():
+        raise NotRotatable("This version is the current one already.")
+    try:
+        return versions.value(version).credential
+    except versions.NoValue:
+        raise NotRotatable("The value of this version was destroyed. Choose another one.") from None
+
+
+def _stage_chosen(run: Run, value: Plaintext, actor: Principal, origin: str) -> None:
     assert run.secret is not None
     held = versions.Value(run.secret.managed.username, password=value)
     try:
-        version = versions.stage(run.secret, held, origin=SecretVersion.Origin.CUSTOM, actor=actor)
+        version = versions.stage(run.secret, held, origin=origin, actor=actor)
     except versions.PendingExists:
         raise NotRotatable(
             "The host may have heard a value that is not verified yet. "
@@ -183,7 +203,13 @@ def _supersede(run: Run) -> None:
 # ---------------------------------------------------------------- cancelling
 
 
-def cancel(run: Run, *, actor: Principal, sentence: str) -> None:
+def cancel(run: Run, *, actor: Principal) -> None:
+    """End a run of a secret on request, until its host is told. Raises `TooLate` or `policies.NotAllowed`."""
+    policies.require(actor, Action.ROTATE_SECRET, run.secret)
+    _cancel(run, actor=actor, sentence=f"Cancelled by {actor.name}. The host was told nothing.")
+
+
+def _cancel(run: Run, *, actor: Principal, sentence: str) -> None:
     """End a run that has told no host anything. Raises `TooLate`.
 
     A worker that has it finds itself overtaken at its next write, and its next write is the one that
@@ -227,7 +253,7 @@ def stop_all(secret: Secret, *, actor: Principal, sentence: str) -> None:
     with transaction.atomic():
         for run in secret.runs.active().select_related("secret__region", "secret__account"):
             try:
-                cancel(run, actor=actor, sentence=sentence)
+                _cancel(run, actor=actor, sentence=sentence)
             except TooLate:
                 raise TooLate(
                     "A rotation of this secret has told the host a new value and is not finished. "

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from secrets_app import keyring
+from secrets_app import audit, keyring, policies
 from secrets_app.models import (
     NAME_LENGTH,
     NAME_PATTERN,
@@ -25,6 +26,7 @@ from secrets_app.models import (
 from secrets_app.passwords import Policy
 
 DESCRIPTION_LENGTH = 4096
+TAG_KEY_LENGTH, TAG_VALUE_LENGTH = 128, 256  # as the columns of Tag hold them
 
 
 class NameTaken(Exception):
@@ -33,6 +35,14 @@ class NameTaken(Exception):
 
 class BadName(ValueError):
     """A secret's name has 1 to 192 letters, digits and / _ + = . @ - characters."""
+
+
+class BadTag(ValueError):
+    """A tag that KMS would not take; the message says why."""
+
+
+class Outdated(Exception):
+    """Somebody else changed this meanwhile; nothing was saved."""
 
 
 class NotEnabled(Exception):
@@ -58,14 +68,16 @@ def create(
     key_algorithm: str = "",
     tags: Mapping[str, str] | None = None,
 ) -> Secret:
-    """Make a secret without a value. Raises `BadName`, `NameTaken`, `passwords.Unfit` or ValueError.
+    """Make a secret without a value.
+
+    Raises `BadName`, `NameTaken`, `BadTag`, `passwords.Unfit` or ValueError.
 
     The caller records the event, since it knows what the secret is for.
     """
     if len(name) > NAME_LENGTH or not re.match(NAME_PATTERN, name):
         raise BadName(BadName.__doc__)
-    if len(description) > DESCRIPTION_LENGTH:
-        raise ValueError(f"A description has at most {DESCRIPTION_LENGTH:,} characters.")
+    _check_description(description)
+    check_tags(tags or {})
     try:
         with transaction.atomic():
             secret = Secret.objects.create(
@@ -83,6 +95,67 @@ def create(
     except IntegrityError:
         raise NameTaken(f"{name} is in use in {region.name}.") from None
     return secret
+
+
+def edit(
+    secret: Secret,
+    *,
+    revision: int,
+    description: str,
+    tags: Mapping[str, str],
+    password_policy: Policy,
+    actor: Principal,
+) -> None:
+    """Save what may change of a secret, as a form that was opened at `revision` says it.
+
+    Never the name, the instance or the user: they are what the secret is. Raises `Outdated`, `BadTag`,
+    `passwords.Unfit`, ValueError, `NotEnabled` or `policies.NotAllowed`; nothing is saved then.
+    """
+    policies.require(actor, policies.Action.UPDATE_SECRET, secret)
+    _check_description(description)
+    check_tags(tags)
+    rules = password_policy.check().as_json()
+    with transaction.atomic():
+        had = held(secret.pk)
+        require_enabled(had)
+        saved = Secret.objects.filter(pk=had.pk, revision=revision).update(
+            description=description, password_policy=rules, revision=F("revision") + 1
+        )
+        if not saved:
+            raise Outdated
+        changed = {
+            "description": description != had.description,
+            "tags": dict(tags) != {tag.key: tag.value for tag in had.tags.all()},
+            "password policy": rules != had.password_policy,
+        }
+        _set_tags(had, tags)
+        details = {"changed": [name for name, is_changed in changed.items() if is_changed]}
+        audit.record(policies.Action.UPDATE_SECRET, secret, actor=actor, details=details)
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Return if KMS would take these tags. Raises `BadTag`.
+
+    The rules are those of its TagResource (help.aliyun.com): 20 tags; no key that begins with acs: or
+    aliyun, which are the platform's own, and no http:// or https:// in a key or a value.
+    """
+    if len(tags) > TAG_LIMIT:
+        raise BadTag(f"A secret has at most {TAG_LIMIT} tags. Remove {len(tags) - TAG_LIMIT}.")
+    for key, value in tags.items():
+        if not 1 <= len(key) <= TAG_KEY_LENGTH or len(value) > TAG_VALUE_LENGTH:
+            raise BadTag(
+                f"The key of a tag has 1 to {TAG_KEY_LENGTH} characters, its value at most "
+                f"{TAG_VALUE_LENGTH}."
+            )
+        if key.lower().startswith(("acs:", "aliyun")):
+            raise BadTag(f"The key {key} begins with acs: or aliyun, which are reserved.")
+        if re.search("https?://", f"{key} {value}", re.IGNORECASE):
+            raise BadTag(f"The tag {key} holds an address. Write it without http:// or https://.")
+
+
+def _check_description(description: str) -> None:
+    if len(description) > DESCRIPTION_LENGTH:
+        raise ValueError(f"A description has at most {DESCRIPTION_LENGTH:,} characters.")
 
 
 def note_read(secret: Secret, actor: Principal) -> None:
@@ -181,7 +254,5 @@ def mark_purged(secret: Secret, *, actor: Principal, reason: str = "", only_if_d
 
 
 def _set_tags(secret: Secret, tags: Mapping[str, str]) -> None:
-    if len(tags) > TAG_LIMIT:
-        raise ValueError(f"A secret has at most {TAG_LIMIT} tags.")
     secret.tags.all().delete()
     Tag.objects.bulk_create(Tag(secret=secret, key=key, value=value) for key, value in tags.items())

@@ -271,6 +271,7 @@ class SecretVersion(Identified):
         INITIAL = "initial", "Entered at creation"
         GENERATED = "generated", "Generated"
         CUSTOM = "custom", "Entered by hand"
+        EARLIER = "earlier", "An earlier value again"
 
     secret = models.ForeignKey(Secret, on_delete=models.PROTECT, related_name="versions")
     version_id = models.CharField(max_length=64)  # the client's idempotency token, or ours

@@ -12,12 +12,12 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
 from console.forms.secrets import ValueField
+from console.forms.tags import read_tags
 from rotation import managed, schedules
 from rotation.models import Instance
 from secrets_app import lifecycle, passwords
 from secrets_app.models import ECS_PREFIX, NAME_LENGTH, NAME_PATTERN, TAG_LIMIT, Region, Secret
 
-TAG_KEY_LENGTH, TAG_VALUE_LENGTH = 128, 256  # as the columns of Tag hold them
 DEFAULT_PERIOD = timedelta(days=30)
 UNITS = {"hours": timedelta(hours=1), "days": timedelta(days=1)}
 #: The fields of each step of the wizard; a step is right when these and those before it are.
@@ -222,22 +222,7 @@ class CreateSecret(Period):
         return f"No instance of {self.region.name} has this name. Choose one from the list, or register it."
 
     def clean_tags(self) -> dict[str, str]:
-        tags: dict[str, str] = {}
-        for line in self.cleaned_data["tags"].splitlines():
-            key, _, value = (part.strip() for part in line.partition("="))
-            if not line.strip():
-                continue
-            if not key or len(key) > TAG_KEY_LENGTH or len(value) > TAG_VALUE_LENGTH:
-                raise ValidationError(
-                    f"Write each tag as key=value; a key has 1 to {TAG_KEY_LENGTH} characters, "
-                    f"a value at most {TAG_VALUE_LENGTH}."
-                )
-            if key in tags:
-                raise ValidationError(f"The key {key} stands there twice. A secret has each key once.")
-            tags[key] = value
-        if len(tags) > TAG_LIMIT:
-            raise ValidationError(f"A secret has at most {TAG_LIMIT} tags. Remove {len(tags) - TAG_LIMIT}.")
-        return tags
+        return read_tags(self.cleaned_data["tags"])
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or self.cleaned_data

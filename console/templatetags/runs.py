@@ -34,5 +34,12 @@ def may_retry(context: Context, run: Run) -> bool:
     return is_retryable(run) and access.may(context["request"], Action.ROTATE_SECRET, run.secret)
 
 
+@register.simple_tag(takes_context=True)
+def may_cancel(context: Context, run: Run) -> bool:
+    """Whether the reader may end the run: its host was told nothing so far."""
+    is_open = run.secret is not None and run.is_active and not run.attempts
+    return is_open and access.may(context["request"], Action.ROTATE_SECRET, run.secret)
+
+
 def is_retryable(run: Run) -> bool:
     return run.kind == Run.Kind.ROTATE and not run.is_active and run.outcome != Run.Outcome.SUCCEEDED

@@ -14,11 +14,11 @@ from console import access, lists, states
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
 from rotation.models import ManagedAccount, Run
-from secrets_app.models import Secret
+from secrets_app.models import Secret, SecretVersion
 from secrets_app.passwords import policy
 from secrets_app.policies import Action
 
-TABS = (("overview", "Overview"), ("versions", "Versions"), ("history", "Rotation history"))
+TABS = (("overview", "Overview"), ("versions", "Versions"), ("history", "Rotation history"), ("tags", "Tags"))
 SORTS = {
     "name": "name",
     "type": "type",
@@ -78,6 +78,9 @@ def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             sorts={"created": "created_at"},
             default="-created",
         )
+        context["back_to"] = _back_to(secret, context)
+    elif tab == "tags":
+        context["tags"] = secret.tags.all()
     else:
         rows = secret.runs.select_related("requested_by", "version", "instance")
         context["page"] = lists.page(rows, request.GET, sorts=RUN_SORTS, default="-started")
@@ -107,12 +110,28 @@ def _overview(secret: Secret) -> dict[str, object]:
     }
 
 
+def _back_to(secret: Secret, context: dict[str, object]) -> set[UUID]:
+    """The versions on this page whose password may be made the current one again."""
+    may = context["may_rotate"] and context["may_put"] and not context["active"]
+    if not (may and secret.is_enabled and secret.kind == Secret.Kind.PASSWORD):
+        return set()
+    page: lists.Page[SecretVersion] = context["page"]  # type: ignore[assignment]
+    return {
+        version.pk
+        for version in page.rows
+        if not version.destroyed_at
+        and not any(label.role in {"current", "pending"} for label in version.labels.all())
+    }
+
+
 def _permissions(request: OperatorRequest, secret: Secret | None = None) -> dict[str, bool]:
     """Asked once for a page: a question for each row would cost a query for each row."""
     return {
         "may_create": access.may(request, Action.CREATE_SECRET, secret),
         "may_rotate": access.may(request, Action.ROTATE_SECRET, secret),
         "may_reveal": access.may(request, Action.GET_SECRET_VALUE, secret),
+        "may_put": access.may(request, Action.PUT_SECRET_VALUE, secret),
+        "may_edit": access.may(request, Action.UPDATE_SECRET, secret),
         "may_schedule": access.may(request, Action.UPDATE_ROTATION, secret),
         "may_delete": access.may(request, Action.DELETE_SECRET, secret),
         "may_restore": access.may(request, Action.RESTORE_SECRET, secret),

@@ -1,0 +1,56 @@
+"""Rotate back to an earlier value: the host gets it again, and nobody is shown it."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from console import access
+from console.http import OperatorRequest
+from console.views import dialogs, errors
+from rotation import runs, tasks
+from secrets_app import envelope, keyring, passwords, policies
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.policies import Action
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def rotate_back(request: OperatorRequest, region: str, pk: UUID, version: UUID) -> HttpResponse:
+    secret = access.secret(request, region, pk, Action.ROTATE_SECRET)
+    access.require(request, Action.PUT_SECRET_VALUE, secret)
+    chosen = secret.versions.filter(pk=version).first()
+    if chosen is None:
+        raise Http404
+    if request.method == "GET":
+        # The token makes pressing twice one rotation.
+        context = {"secret": secret, "region": region, "version": chosen, "token": uuid4().hex}
+        return dialogs.show(request, "secrets/_rotate_back.html", "Rotate back to this value", context)
+    try:
+        _start(request, secret, chosen)
+    except (
+        runs.InProgress,
+        runs.NotRotatable,
+        passwords.Unfit,
+        keyring.KeyUnusable,
+        keyring.Sealed,
+        envelope.Tampered,
+    ) as error:
+        return errors.conflict(request, str(error))
+    except policies.NotAllowed as error:
+        raise PermissionDenied(str(error)) from None
+    messages.success(request, "Rotation triggered.")
+    return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
+
+
+def _start(request: OperatorRequest, secret: Secret, version: SecretVersion) -> None:
+    with transaction.atomic():
+        token = request.POST.get("token", "")[:64]
+        tasks.wake(runs.start(secret, actor=request.principal, from_version=version, token=token))

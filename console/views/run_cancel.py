@@ -1,0 +1,32 @@
+"""Cancel a run, as long as its host was told nothing."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from console import access
+from console.http import OperatorRequest
+from console.views import dialogs, errors
+from rotation import runs
+from secrets_app.policies import Action
+
+
+@login_required
+@require_POST
+def cancel(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    run = access.run(request, region, pk)
+    if run.secret is None:
+        return errors.conflict(request, "A look at an instance ends by itself and changes nothing.")
+    access.secret(request, region, run.secret.pk, Action.ROTATE_SECRET)
+    try:
+        runs.cancel(run, actor=request.principal)
+    except runs.TooLate as error:
+        return errors.conflict(request, str(error), title="This run cannot be cancelled")
+    messages.success(request, "The run is cancelled. The server was told nothing.")
+    return dialogs.leave(request, reverse("run", args=[region, run.pk]))

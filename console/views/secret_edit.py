@@ -1,0 +1,72 @@
+"""Edit a secret: description, tags, password policy; never its name, instance or user."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from console import access
+from console.forms.secret_edit import Edit
+from console.http import OperatorRequest
+from console.views import dialogs
+from secrets_app import lifecycle
+from secrets_app.models import AuditEvent, Secret
+from secrets_app.policies import Action
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    secret = access.secret(request, region, pk, Action.UPDATE_SECRET)
+    form = Edit(request.POST if request.method == "POST" else None, secret=secret)
+    if request.method == "GET":
+        return _ask(request, secret, region, form)
+    if not form.is_valid():
+        return _ask(request, secret, region, form, status=422)
+    try:
+        lifecycle.edit(
+            secret,
+            revision=form.cleaned_data["revision"],
+            description=form.cleaned_data["description"],
+            tags=form.cleaned_data["tags"],
+            password_policy=form.policy(),
+            actor=request.principal,
+        )
+    except lifecycle.Outdated:
+        return _outdated(request, secret, region)
+    messages.success(request, f"{secret.name} is saved.")
+    return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
+
+
+def _outdated(request: OperatorRequest, secret: Secret, region: str) -> HttpResponse:
+    """Keep what was typed, say who changed what, and let it be sent again on what is true now."""
+    secret.refresh_from_db(fields=["description", "password_policy", "revision"])
+    typed = request.POST.copy()
+    typed["revision"] = str(secret.revision)
+    changes = AuditEvent.objects.filter(resource_id=secret.pk, action=Action.UPDATE_SECRET)
+    changed = changes.filter(outcome=AuditEvent.Outcome.SUCCEEDED).first()
+    return _ask(request, secret, region, Edit(typed, secret=secret), status=409, changed=changed)
+
+
+def _ask(
+    request: OperatorRequest,
+    secret: Secret,
+    region: str,
+    form: Edit,
+    status: int = 200,
+    changed: AuditEvent | None = None,
+) -> HttpResponse:
+    context = {
+        "secret": secret,
+        "region": region,
+        "form": form,
+        "is_outdated": status == 409,
+        "changed": changed,
+        "now_tags": secret.tags.all(),
+    }
+    return dialogs.show(request, "secrets/_edit.html", "Edit secret", context, status=status)

@@ -1,0 +1,191 @@
+"""Back to an earlier value without showing it, and runs that are cancelled before a host hears of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from rotation import engine, failpoints, runs
+from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation.models import Run
+from secrets_app import policies, versions
+from secrets_app.models import AuditEvent, Secret
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+OLD = "the-old-password-1"
+PLACES_BEFORE = ["after_claim", "before_create", "after_create", "after_preflight"]
+
+
+@pytest.fixture
+def host() -> MemoryHost:
+    made = MemoryHost()
+    made.add_account("svc", OLD)
+    return made
+
+
+@pytest.fixture
+def secret() -> Secret:
+    made = factories.secret(initial=OLD)
+    factories.settle(made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _inert():
+    yield
+    failpoints.disarm()
+
+
+def rotate(secret: Secret, **given: object) -> Run:
+    return runs.start(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
+
+
+def cancel(run: Run) -> None:
+    runs.cancel(Run.objects.get(pk=run.pk), actor=factories.administrator())
+
+
+def drive(run: Run, host: MemoryHost) -> Run:
+    past = Now() - timedelta(seconds=1)
+    Run.objects.filter(pk=run.pk).update(due_at=past, leased_until=past)
+    engine.advance(run.pk, worker="w", connect=lambda endpoint: MemoryConnector(host), scanner=None)
+    run.refresh_from_db()
+    return run
+
+
+def current(secret: Secret) -> str:
+    return versions.value(secret.labelled("current")).password.reveal()
+
+
+# ---------------------------------------------------------------- rotate back
+
+
+def test_the_host_gets_the_earlier_value_again_as_a_new_version(secret, host):
+    first = secret.labelled("current")
+    drive(rotate(secret), host)
+    run = drive(rotate(secret, from_version=first), host)
+    assert run.outcome == "succeeded"
+    assert host.accounts["svc"].password == current(secret) == OLD
+    now = secret.labelled("current")
+    assert now.pk != first.pk
+    assert now.get_origin_display() == "An earlier value again"
+    event = AuditEvent.objects.filter(action="kms:RotateSecret").first()
+    assert event.details["from_version"] == first.version_id
+    assert not AuditEvent.objects.filter(action="kms:GetSecretValue").exists()
+
+
+def test_an_earlier_value_that_the_host_refuses_is_not_replaced_by_another(secret, host):
+    first = secret.labelled("current")
+    drive(rotate(secret), host)
+    before = current(secret)
+    host.refuses = "policy"
+    run = drive(rotate(secret, from_version=first), host)
+    assert (run.outcome, run.truth) == ("failed", "old")
+    assert host.accounts["svc"].password == current(secret) == before
+    assert secret.versions.count() == 3
+
+
+def test_only_an_earlier_value_of_this_secret_that_is_still_there_can_be_chosen(secret, host):
+    other = factories.secret(initial="another-secrets-value")
+    with pytest.raises(runs.NotRotatable, match="of this secret"):
+        rotate(secret, from_version=other.labelled("current"))
+    with pytest.raises(runs.NotRotatable, match="current one already"):
+        rotate(secret, from_version=secret.labelled("current"))
+    for _ in range(13):
+        drive(rotate(secret), host)
+    destroyed = secret.versions.exclude(destroyed_at=None).first()
+    with pytest.raises(runs.NotRotatable, match="was destroyed"):
+        rotate(secret, from_version=destroyed)
+    assert not secret.runs.active().exists()
+
+
+def test_while_a_rotation_is_under_way_going_back_is_refused(secret, host):
+    first = secret.labelled("current")
+    drive(rotate(secret), host)
+    rotate(secret)
+    with pytest.raises(runs.InProgress):
+        rotate(secret, from_version=first)
+
+
+def test_going_back_needs_the_right_to_choose_a_value(secret, host, hal, aud, monkeypatch):
+    first = secret.labelled("current")
+    drive(rotate(secret), host)
+    may = frozenset({policies.Action.ROTATE_SECRET, policies.Action.DESCRIBE_SECRET})
+    monkeypatch.setitem(policies.ROLES, "helpdesk", may)
+    runs.start(secret, actor=hal.principal)
+    for who in (hal, aud):
+        with pytest.raises(policies.NotAllowed):
+            runs.start(secret, actor=who.principal, from_version=first)
+
+
+# ---------------------------------------------------------------- cancel
+
+
+def test_a_queued_run_is_cancelled_and_says_by_whom(secret, host):
+    run = rotate(secret, value=factories.Plaintext("custom-value-of-mine"))
+    cancel(run)
+    run = drive(run, host)
+    assert (run.state, run.outcome) == ("ended", "cancelled")
+    assert "Cancelled by factory" in run.sentence
+    assert (host.sets, host.accounts["svc"].password) == (0, OLD)
+    assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
+
+
+@pytest.mark.parametrize("place", PLACES_BEFORE)
+def test_a_run_is_cancelled_until_its_host_is_told(secret, host, place):
+    run = rotate(secret)
+    failpoints.arm(place, lambda: cancel(run))
+    run = drive(run, host)
+    assert (run.outcome, run.attempts, host.sets) == ("cancelled", 0, 0)
+    assert not run.steps.filter(state="running").exists()
+    assert secret.labelled("pending") is None
+
+
+@pytest.mark.parametrize("place", ["after_intent", "after_set", "before_finish"])
+def test_afterwards_it_goes_on_to_its_end(secret, host, place):
+    seen = []
+
+    def attempt() -> None:
+        failpoints.disarm()
+        with pytest.raises(runs.TooLate, match="told the host"):
+            cancel(run)
+        seen.append(place)
+
+    run = rotate(secret)
+    failpoints.arm(place, attempt)
+    run = drive(run, host)
+    assert seen == [place]
+    assert run.outcome == "succeeded"
+    assert host.accounts["svc"].password == current(secret) != OLD
+
+
+def test_a_cancelled_custom_value_is_not_used_by_the_next_rotation(secret, host):
+    cancel(rotate(secret, value=factories.Plaintext("custom-value-of-mine")))
+    drive(rotate(secret), host)
+    assert host.accounts["svc"].password == current(secret) != "custom-value-of-mine"
+
+
+def test_a_value_that_a_host_may_have_heard_is_kept_when_a_later_run_is_cancelled(secret, host):
+    host.unreachable = True
+    run = rotate(secret, value=factories.Plaintext("an earlier value"))
+    versions.mark_offered(run.version)
+    Run.objects.filter(pk=run.pk).update(state=Run.State.ENDED, outcome=Run.Outcome.FAILED)
+    cancel(rotate(secret))
+    assert versions.value(secret.labelled("pending")).password.reveal() == "an earlier value"
+
+
+def test_a_run_that_has_ended_is_not_cancelled(secret, host):
+    run = drive(rotate(secret), host)
+    with pytest.raises(runs.TooLate):
+        cancel(run)
+    assert Run.objects.get(pk=run.pk).outcome == "succeeded"
+
+
+@pytest.mark.parametrize("who", ["ann", "hal", "aud"])
+def test_a_run_is_cancelled_by_who_may_rotate(secret, request, who):
+    run = rotate(secret)
+    with pytest.raises(policies.NotAllowed):
+        runs.cancel(run, actor=request.getfixturevalue(who).principal)
+    assert Run.objects.get(pk=run.pk).is_active

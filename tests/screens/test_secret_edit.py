@@ -1,0 +1,140 @@
+"""Edit: what may change of a secret, what may not, and two people at once."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from secrets_app import lifecycle, passwords, policies
+from secrets_app.models import AuditEvent, Secret
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
+FORM = {
+    "description": "the web server's account",
+    "tags": "team=web\nstage=live",
+    "length": "40",
+    "sets": ["lower", "upper", "digits"],
+    "excluded": "0O",
+    "revision": "1",
+}
+
+
+@pytest.fixture
+def as_dot(client: Client, dot) -> Client:
+    client.force_login(dot)
+    return client
+
+
+@pytest.fixture
+def secret() -> Secret:
+    return factories.secret(tags={"team": "old"}, description="before")
+
+
+def url(secret: Secret, name: str = "secret_edit") -> str:
+    return reverse(name, args=["main", secret.pk])
+
+
+def text(response) -> str:
+    return response.content.decode()
+
+
+def fresh(secret: Secret) -> Secret:
+    return Secret.objects.get(pk=secret.pk)
+
+
+def test_the_dialog_shows_what_is_there(as_dot, secret):
+    page = text(as_dot.get(url(secret), headers=HTMX))
+    for words in ("Edit secret", "before", "team=old", 'value="32"', "Name, instance and user stay"):
+        assert words in page
+
+
+def test_description_tags_and_policy_are_saved_and_nothing_else(as_dot, secret):
+    as_dot.post(url(secret), FORM | {"name": "acs/ecs/other", "username": "root", "instance": "x"})
+    found = fresh(secret)
+    assert (found.description, found.revision, found.name) == (FORM["description"], 2, secret.name)
+    assert found.managed.username == "svc"
+    assert {str(tag) for tag in found.tags.all()} == {"team=web", "stage=live"}
+    assert passwords.policy(found.password_policy) == passwords.Policy(40, ("lower", "upper", "digits"), "0O")
+    event = AuditEvent.objects.get(action="kms:UpdateSecret")
+    assert event.details == {"changed": ["description", "tags", "password policy"]}
+    page = text(as_dot.get(url(secret, "secret"), {"tab": "tags"}))
+    assert "stage" in page
+    assert "live" in page
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"tags": "acs:x=1"}, "which are reserved"),
+        ({"tags": "Aliyun-team=1"}, "which are reserved"),
+        ({"tags": "home=http://example.com"}, "holds an address"),
+        ({"tags": "=web"}, "Write each tag as key=value."),
+        ({"tags": "a=1\na=2"}, "stands there twice"),
+        ({"tags": "\n".join(f"k{n}=v" for n in range(21))}, "at most 20 tags. Remove 1."),
+        ({"tags": f"{'k' * 129}=v"}, "1 to 128 characters"),
+        ({"tags": f"k={'v' * 257}"}, "at most 256"),
+        ({"length": "9"}, "14 to 127 characters"),
+        ({"length": "14", "sets": ["digits"], "excluded": ""}, "bits"),
+        ({"sets": []}, "Choose at least one set."),
+        ({"description": "x" * 4097}, "at most 4096 characters"),
+    ],
+)
+def test_what_cannot_be_gets_its_sentence_and_changes_nothing(as_dot, secret, wrong, sentence):
+    answer = as_dot.post(url(secret), FORM | wrong, headers=HTMX)
+    assert answer.status_code == 422
+    assert sentence in text(answer)
+    assert (fresh(secret).description, fresh(secret).revision) == ("before", 1)
+    assert [str(tag) for tag in secret.tags.all()] == ["team=old"]
+
+
+def test_a_stale_save_changes_nothing_and_shows_who_changed_what(as_dot, secret):
+    eve = factories.user("eve", "administrators").principal
+    lifecycle.edit(
+        secret,
+        revision=1,
+        description="eve's words",
+        tags={"team": "old"},
+        password_policy=passwords.Policy(),
+        actor=eve,
+    )
+    answer = as_dot.post(url(secret), FORM, headers=HTMX)
+    assert answer.status_code == 409
+    for words in ("Nothing was saved", "eve saved a change of description", "eve&#x27;s words", "stage=live"):
+        assert words in text(answer)
+    assert fresh(secret).description == "eve's words"
+    assert [str(tag) for tag in secret.tags.all()] == ["team=old"]
+    as_dot.post(url(secret), FORM | {"revision": "2"})
+    assert fresh(secret).description == FORM["description"]
+
+
+def test_a_reserved_tag_is_refused_at_creation_too(secret):
+    with pytest.raises(lifecycle.BadTag):
+        factories.secret(tags={"acs:owner": "me"})
+
+
+@pytest.mark.parametrize("who", ["hal", "aud"])
+def test_who_may_not_edit_has_no_button_and_no_way(client, request, secret, who):
+    user = request.getfixturevalue(who)
+    client.force_login(user)
+    assert url(secret) not in text(client.get(url(secret, "secret")))
+    assert client.post(url(secret), FORM).status_code == 403
+    with pytest.raises(policies.NotAllowed):
+        lifecycle.edit(
+            secret,
+            revision=1,
+            description="",
+            tags={},
+            password_policy=passwords.Policy(),
+            actor=user.principal,
+        )
+
+
+def test_while_deletion_is_planned_nothing_is_edited(as_dot, secret):
+    Secret.objects.filter(pk=secret.pk).update(deletion_planned_at=timezone.now())
+    assert as_dot.post(url(secret), FORM).status_code == 409
+    assert fresh(secret).description == "before"
