@@ -30,7 +30,7 @@ class Section:
 
 
 SECTIONS = (
-    Section("overview", "Overview", "home", "layout-dashboard"),
+    Section("overview", "Overview", "overview", "layout-dashboard"),
     Section("secrets", "Secrets", "secrets", "key-round"),
     Section("instances", "Instances", "instances", "server"),
     Section("rotations", "Rotations", "rotations", "rotate-cw"),

@@ -95,6 +95,7 @@ CREDENTIALS = {
 CREDENTIAL_CHOICES = [("rotating", ROTATING.label)] + [
     (str(key), fact.label) for key, fact in CREDENTIALS.items()
 ]
+AUTOMATIC_CHOICES = [("on", "On"), ("overdue", "Overdue"), ("off", "Off")]
 STATUS_CHOICES = [
     ("enabled", "Enabled"),
     ("pending_deletion", "Pending deletion"),

@@ -13,6 +13,7 @@ from console.views import (
     home,
     instance_changes,
     instances,
+    overview,
     reveal,
     rotate,
     rotate_back,
@@ -39,6 +40,7 @@ urlpatterns = [
     # ---- start
     path("", home.home, name="home"),
     path("get-started/", home.get_started, name="get_started"),
+    path("<slug:region>/overview/", overview.index, name="overview"),
     # ---- management credentials belong to no region
     path("credentials/", credentials.index, name="credentials"),
     path("credentials/create/", credentials.create, name="credential_create"),

@@ -17,6 +17,7 @@ from secrets_app.models import Account, Identified, Principal, Region, SealedVal
 #: useradd(8), with a capital allowed: a portable name that no shell and no option parser mistakes.
 USERNAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_$-]?\Z"
 PERIOD_LIMITS = (timedelta(hours=6), timedelta(days=365))
+GRACE = timedelta(minutes=5)  # a rotation that starts so much later is not overdue
 
 
 class ManagementCredential(Identified):
@@ -218,7 +219,7 @@ class Schedule(Identified):
     @property
     def is_overdue(self) -> bool:
         waits = self.is_on and not self.paused_at and not self.stopped_at
-        return bool(waits and self.next_at and self.next_at < timezone.now() - timedelta(minutes=5))
+        return bool(waits and self.next_at and self.next_at < timezone.now() - GRACE)
 
 
 class RunQuerySet(models.QuerySet["Run"]):

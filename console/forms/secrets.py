@@ -51,6 +51,12 @@ class Filters(forms.Form):
         label="Status", required=False, choices=[("", "All statuses"), *states.STATUS_CHOICES]
     )
 
+    automatic = forms.ChoiceField(
+        label="Automatic rotation",
+        required=False,
+        choices=[("", "Any automatic rotation"), *states.AUTOMATIC_CHOICES],
+    )
+
     def chosen(self) -> dict[str, str]:
         """The filters that are set and valid."""
         self.is_valid()

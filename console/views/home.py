@@ -1,4 +1,4 @@
-"""Where the product opens: the first steps until they are taken, then the secrets."""
+"""Where the product opens: the first steps until there is a secret, then the overview."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ class Progress:
 @login_required
 @require_safe
 def home(request: OperatorRequest) -> HttpResponse:
-    may_begin = access.may(request, Action.CREATE_SECRET)
-    may_list = access.may(request, Action.LIST_SECRETS)
-    if may_list and not (may_begin and not progress().is_complete):
+    begins = access.may(request, Action.CREATE_SECRET) and not progress().has_secret
+    if not begins and access.may_open(request, "overview"):
+        return redirect("overview", region=access.ALL_REGIONS)
+    if not begins and access.may_open(request, "secrets"):
         return redirect("secrets", region=access.ALL_REGIONS)
     return redirect("get_started")
 

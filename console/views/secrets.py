@@ -8,12 +8,13 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from console import access, lists, states
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
-from rotation.models import ManagedAccount, Run
+from rotation.models import GRACE, ManagedAccount, Run
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.passwords import policy
 from secrets_app.policies import Action
@@ -173,6 +174,14 @@ def _is_on(text: str) -> Exists:
     return Exists(ManagedAccount.objects.filter(named, secret=OuterRef("pk")))
 
 
+def _turned(automatic: str) -> Q:
+    """The rows that rotate by themselves (`on`), that should have (`overdue`), or that do not (`off`)."""
+    if automatic == "off":
+        return Q(schedule__is_on=False)
+    on = Q(schedule__is_on=True, schedule__paused_at__isnull=True, deletion_planned_at__isnull=True)
+    return on & Q(schedule__next_at__lt=timezone.now() - GRACE) if automatic == "overdue" else on
+
+
 def narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]:
     text, credential, status = (chosen.get(name, "") for name in ("q", "credential", "status"))
     if text:
@@ -183,4 +192,6 @@ def narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]
         rows = rows.filter(~_is_rotating(), managed__credential=credential)
     if status in {"enabled", "pending_deletion"}:
         rows = rows.filter(deletion_planned_at__isnull=status == "enabled")
+    if automatic := chosen.get("automatic"):
+        rows = rows.filter(_turned(automatic))
     return rows

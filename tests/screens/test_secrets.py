@@ -353,7 +353,7 @@ def test_a_new_installation_opens_on_get_started_with_nothing_ticked(as_dot):
         assert title in shown
 
 
-def test_each_step_is_ticked_when_it_is_true_and_then_the_list_opens(as_dot):
+def test_each_step_is_ticked_when_it_is_true_and_then_the_overview_opens(as_dot):
     def done() -> int:
         return as_dot.get(reverse("get_started")).context["progress"].done
 
@@ -368,7 +368,7 @@ def test_each_step_is_ticked_when_it_is_true_and_then_the_list_opens(as_dot):
     assert done() == 3
     Secret.objects.filter(pk=secret.pk).update(last_read_at=timezone.now())
     assert done() == 4
-    assert as_dot.get("/")["Location"] == url("secrets", region="all")
+    assert as_dot.get("/")["Location"] == url("overview", region="all")
 
 
 def test_who_cannot_take_the_first_steps_is_not_sent_to_them(client, hal):

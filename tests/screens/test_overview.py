@@ -1,0 +1,213 @@
+"""The overview: what needs a person, figures that are links, pictures with a table, who sees it."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from rotation import inventory, runs
+from rotation.models import Instance, ManagedAccount, Run, Schedule
+from secrets_app.models import Secret
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+Credential = ManagedAccount.Credential
+
+
+@pytest.fixture
+def as_dot(client, dot):
+    client.force_login(dot)
+    return client
+
+
+def page(client, region: str = "all") -> str:
+    return unescape(client.get(f"/{region}/overview/").content.decode())
+
+
+def secret(credential: str = "in_sync", **schedule: object) -> Secret:
+    made = factories.secret()
+    factories.settle(made)
+    ManagedAccount.objects.filter(secret=made).update(
+        credential=credential, rotated_at=timezone.now() - timedelta(days=3)
+    )
+    if schedule:
+        Schedule.objects.filter(secret=made).update(is_on=True, **schedule)
+    return made
+
+
+def ended(made: Secret, outcome: str = "succeeded") -> Run:
+    run = runs.start(made, actor=factories.administrator())
+    lease = runs.claim(run.pk, "host/1/2")
+    assert lease
+    runs.end(lease, outcome)
+    return run
+
+
+# ---------------------------------------------------------------- what needs a person
+
+
+def test_where_all_is_well_it_says_so(as_dot):
+    secret()
+    assert "Nothing needs you now" in page(as_dot)
+
+
+@pytest.mark.parametrize(
+    ("credential", "words"),
+    [
+        ("out_of_sync", "The host refuses the current value"),
+        ("unverified", "The host may have the old or the new value"),
+        ("blocked", "Put right what the instance's checks name"),
+        ("unreachable", "Look at the instance's connection"),
+    ],
+)
+def test_a_credential_in_doubt_stands_there_with_its_next_step_and_link(as_dot, credential, words):
+    made = secret(credential)
+    shown = page(as_dot)
+    assert words in shown
+    assert reverse("secret", args=["all", made.pk]) in shown
+    assert "Nothing needs you now" not in shown
+
+
+def test_a_credential_that_is_being_rotated_waits_for_nobody(as_dot):
+    runs.start(secret("out_of_sync"), actor=factories.administrator())
+    assert "Nothing needs you now" in page(as_dot)
+
+
+def test_an_overdue_schedule_and_a_deletion_that_ends_soon_stand_there(as_dot):
+    late = secret(next_at=timezone.now() - timedelta(hours=2))
+    leaving, later = secret(), secret()
+    now = timezone.now()
+    for made, days in ((leaving, 3), (later, 20)):
+        Secret.objects.filter(pk=made.pk).update(
+            deletion_planned_at=now, deletion_due_at=now + timedelta(days=days)
+        )
+    shown = page(as_dot)
+    assert "Overdue since" in shown
+    assert reverse("secret", args=["all", late.pk]) in shown
+    assert reverse("secret", args=["all", leaving.pk]) in shown
+    assert reverse("secret", args=["all", later.pk]) not in shown
+
+
+def test_a_changed_host_key_stands_there(as_dot):
+    made = factories.instance()
+    run = runs.scan(made, actor=factories.administrator())
+    Run.objects.filter(pk=run.pk).update(
+        state="ended", outcome="succeeded", started_at=timezone.now() - timedelta(seconds=1)
+    )
+    assert "Host key changed" not in page(as_dot)
+    inventory.see_host_keys(made, [factories.host_key()])
+    shown = page(as_dot)
+    assert "Host key changed" in shown
+    assert reverse("instance", args=["all", made.pk]) in shown
+
+
+def test_many_of_a_kind_become_a_link_to_their_list(as_dot):
+    for _ in range(18):
+        secret("blocked")
+    assert '<a href="/all/secrets/?credential=blocked&status=enabled">18 blocked</a>' in page(as_dot)
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_every_figure_is_the_count_of_the_list_it_links_to(as_dot):
+    one, two = secret(), secret("out_of_sync", next_at=timezone.now() - timedelta(days=1))
+    ended(one), ended(two, "failed")
+    Instance.objects.filter(pk=one.managed.instance.pk).update(state="ready")
+    for figure in as_dot.get("/main/overview/").context["figures"]:
+        listed = as_dot.get(figure.url).context["page"]
+        assert figure.count == listed.total, figure.label
+        assert figure.count > 0, figure.label
+
+
+def test_the_number_of_queries_does_not_grow_with_the_rows(as_dot):
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as seen:
+            page(as_dot)
+        return len(seen)
+
+    def grow() -> None:
+        ended(secret("blocked", next_at=timezone.now() - timedelta(hours=1)))
+        ended(secret("in_sync", next_at=timezone.now() + timedelta(days=1)))
+        inventory.see_host_keys(factories.instance(), [factories.host_key()])
+
+    grow()
+    few = queries()
+    for _ in range(4):
+        grow()
+    assert queries() == few
+
+
+def test_a_region_shows_its_own_only(as_dot):
+    secret("blocked")
+    factories.region("other")
+    assert "Nothing needs you now" in page(as_dot, "other")
+    assert all(figure.count == 0 for figure in as_dot.get("/other/overview/").context["figures"])
+    assert as_dot.get("/nowhere/overview/").status_code == 404
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def chart(client, number: int):
+    return client.get("/all/overview/").context["charts"][number]
+
+
+def test_rotations_are_counted_by_day_and_outcome(as_dot):
+    made = secret()
+    ended(made), ended(made, "failed")
+    old = ended(made)
+    Run.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=40))
+    shown = chart(as_dot, 0)
+    assert (shown.total, shown.bars[-1].parts) == (2, (1, 0, 1, 0))
+    assert as_dot.get(shown.bars[-1].url).context["page"].total == 2
+
+
+def test_the_age_is_told_against_the_period(as_dot):
+    for days in (30, 10, 2):
+        secret(period=timedelta(days=days), next_at=timezone.now() + timedelta(days=5))
+    assert [bar.total for bar in chart(as_dot, 2).bars] == [1, 1, 0, 0, 1]
+
+
+def test_what_rotates_next_stands_at_its_day(as_dot):
+    secret(next_at=timezone.now() + timedelta(days=2))
+    secret(next_at=timezone.now() + timedelta(days=45))
+    assert [n for n, bar in enumerate(chart(as_dot, 1).bars) if bar.total] == [2]
+
+
+def test_a_picture_has_a_name_and_a_table_and_no_style_of_its_own(as_dot):
+    ended(secret(next_at=timezone.now() + timedelta(days=2)))
+    shown = page(as_dot)
+    assert len(re.findall(r'<svg class="chart-picture"[^>]* role="img" aria-label="[^"]+"', shown)) == 3
+    assert shown.count("As a table") == 3
+    assert " style=" not in shown
+    assert "<script>" not in shown
+
+
+# ---------------------------------------------------------------- who sees it, and where it opens
+
+
+def test_the_product_opens_on_the_overview_once_there_is_a_secret(as_dot):
+    assert as_dot.get("/")["Location"] == reverse("get_started")
+    secret()
+    assert as_dot.get("/")["Location"] == "/all/overview/"
+    assert as_dot.get(reverse("get_started")).status_code == 200
+    assert 'href="/get-started/"' in page(as_dot)
+
+
+def test_an_auditor_sees_it_and_the_helpdesk_does_not(client, aud, hal, ann):
+    secret("blocked")
+    client.force_login(aud)
+    assert "Blocked" in page(client)
+    client.force_login(hal)
+    assert client.get("/all/overview/").status_code == 403
+    assert client.get("/")["Location"] == "/all/secrets/"
+    client.force_login(ann)
+    assert client.get("/all/overview/").status_code == 403
