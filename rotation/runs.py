@@ -18,7 +18,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 
 from rotation.models import Instance, Run, Step
-from secrets_app import audit, passwords, policies, versions
+from secrets_app import audit, policies, versions
 from secrets_app.models import Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
@@ -59,16 +59,17 @@ def start(
     is_leak: bool = False,
     token: str = "",
 ) -> Run:
-    """Ask for a rotation; joins the one that is under way. With `value`, that is the new password.
+    """Ask for a rotation; joins the one that is under way. With `value`, that is the new
+    password, or the new private key.
 
     The same `token` twice is one run. A value is sealed here, in the caller's transaction; it is
     never kept elsewhere. Raises `InProgress` for a value while a run is active, `NotRotatable`,
-    `passwords.Unfit` or `policies.NotAllowed`.
+    `policies.NotAllowed`, or what `versions.given` raises.
     """
     policies.require(actor, Action.ROTATE_SECRET, secret)
     if value is not None:
         policies.require(actor, Action.PUT_SECRET_VALUE, secret)
-        passwords.check_value(value)
+        versions.given(secret, secret.managed.username, value)
     if not secret.is_enabled:
         raise NotRotatable("This secret is pending deletion. Restore it first.")
     with transaction.atomic():
@@ -103,7 +104,7 @@ def start(
 
 def _stage_custom(run: Run, value: Plaintext, actor: Principal) -> None:
     assert run.secret is not None
-    held = versions.Value(run.secret.managed.username, password=value)
+    held = versions.given(run.secret, run.secret.managed.username, value)
     try:
         version = versions.stage(run.secret, held, origin=SecretVersion.Origin.CUSTOM, actor=actor)
     except versions.PendingExists:

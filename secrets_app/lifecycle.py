@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from secrets_app import keyring
+from secrets_app import keypairs, keyring
 from secrets_app.models import NAME_LENGTH, NAME_PATTERN, TAG_LIMIT, Principal, Region, Secret, Tag
 from secrets_app.passwords import Policy
 
@@ -42,6 +42,8 @@ def create(
         raise BadName(BadName.__doc__)
     if len(description) > DESCRIPTION_LENGTH:
         raise ValueError(f"A description has at most {DESCRIPTION_LENGTH:,} characters.")
+    if kind == Secret.Kind.KEY_PAIR and key_algorithm not in keypairs.ALGORITHMS:
+        raise ValueError(f"Unknown key algorithm {key_algorithm!r}.")
     try:
         with transaction.atomic():
             secret = Secret.objects.create(

@@ -344,6 +344,20 @@ def test_fi_h_05_a_full_disk_leaves_the_file_whole(svc: Rig) -> None:
     assert svc.sh("ls -A /run/small/svc").split() == ["keys"]
 
 
+@pytest.mark.parametrize("action", ["add", "remove"])
+def test_fi_h_05_a_copy_that_came_out_too_short_is_thrown_away(svc: Rig, action: str) -> None:
+    other = "".join(f"{keypairs.generate('ed25519').public_key} {n}\n" for n in range(50))
+    svc.host.run(["sh", "-c", f"cat >{FILE}"], f"{other}{svc.old.public_key}\n".encode())
+    svc.sh("mv /usr/bin/awk /usr/bin/awk.real")
+    svc.host.write("/usr/bin/awk", '#!/bin/bash\nset -o pipefail\nawk.real "$@" | head -c 4096\n', 0o755)
+    before = raw(svc.host)
+    with pytest.raises(base.Refused) as refused:
+        getattr(svc, action)()
+    assert refused.value.code == "disk"
+    assert raw(svc.host) == before
+    assert svc.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
+
+
 def test_c_04_an_older_attempt_is_stale_and_another_console_is_left_alone(svc: Rig) -> None:
     svc.add(generation=7)
     with pytest.raises(base.Stale):
