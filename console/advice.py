@@ -113,9 +113,7 @@ BY_CODE: Final[dict[str, Advice]] = {
         "remove it there.",
         "instance",
     ),
-    "shared_key": Advice(
-        "Attach a management credential of its own to the instance, then rotate.", "instance"
-    ),
+    "shared_key": Advice("Attach another management credential to the instance, then rotate.", "instance"),
     # The value.
     "policy": Advice(
         "Compare the server's password rules with the secret's password policy, then retry.", "secret"
