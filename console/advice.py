@@ -91,6 +91,29 @@ BY_CODE: Final[dict[str, Advice]] = {
     "expired": _ACCOUNT,
     "must_change": _ACCOUNT,
     "bad_user": Advice("Create the secret again with the account's right name.", "secret"),
+    # The account's key file, and where sshd looks for it.
+    "changed": _PASSES,
+    "keys_elsewhere": _SERVER,
+    "locked_without_pam": _ACCOUNT,
+    "must_change_first": _ACCOUNT,
+    "no_awk": _SERVER,
+    "no_home": Advice("Mount or create the account's home on the server, then retry.", "instance"),
+    "no_public_keys": _SERVER,
+    "no_sshd_answer": Advice("Run sshd -T on the server as root and put right what it names.", "instance"),
+    "odd_file": _ACCOUNT,
+    "path": _ACCOUNT,
+    "strict_modes": _ACCOUNT,
+    "unreadable": _ACCOUNT,
+    "unwritable": _ACCOUNT,
+    "key_refused": Advice(
+        "Create a secret with another key algorithm, or allow this one in the server's sshd.", "instance"
+    ),
+    "old_key_works": Advice(
+        "Find out on the server what else accepts the old key (AuthorizedKeysCommand, a certificate), and "
+        "remove it there.",
+        "instance",
+    ),
+    "shared_key": Advice("Attach another management credential to the instance, then rotate.", "instance"),
     # The value.
     "policy": Advice(
         "Compare the server's password rules with the secret's password policy, then retry.", "secret"

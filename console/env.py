@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -36,6 +37,14 @@ def number(name: str, default: int, *, least: int, most: int) -> int:
     if not re.fullmatch(r"-?[0-9]{1,18}", raw) or not least <= int(raw) <= most:
         raise ImproperlyConfigured(f"{name} must be a whole number from {least} to {most}, not {raw!r}.")
     return int(raw)
+
+
+def choice(name: str, default: str, options: Collection[str]) -> str:
+    """One of `options`. Raises ImproperlyConfigured for anything else."""
+    given = text(name, default)
+    if given not in options:
+        raise ImproperlyConfigured(f"{name} is one of {', '.join(options)}.")
+    return given
 
 
 def words(name: str, default: str) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from console import env
+from secrets_app import keypairs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 HOME = Path.home()
@@ -199,6 +200,7 @@ CELERY_BEAT_SCHEDULE = {
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
+KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", keypairs.ALGORITHMS)  # preselected
 RUN_PRUNE_VERSIONS = 10  # versions without a label that a secret keeps
 SCHEDULE_FAILURES = 5  # failed rotations in a row after which a schedule stops and a person decides
 FAILPOINTS_ALLOWED = False  # only the tests' settings say otherwise

@@ -105,6 +105,7 @@ STATUS_CHOICES = [
 #: How a value was shown to work, as a sentence ends.
 LEVELS = {
     "hash": "by the host's own password check",
+    "listed": "by the file in which the host looks for keys",
     "login": "by a new login",
     "command": "by a new login that ran a command",
 }

@@ -11,6 +11,7 @@ from typing import Final
 
 from console import advice
 from rotation.models import Run, Step
+from secrets_app.models import Secret
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ _CHECK_LABELS: Final = {
     "disk": "Free space",
     "fence": "Guard against late changes",
     "host_key": "Host key",
+    "key_file": "Key file",
     "local": "Local account",
     "login": "Login",
     "password_login": "Password login",
@@ -146,10 +148,15 @@ def _ahead(run: Run, steps: Sequence[Step]) -> Iterator[Entry]:
     if run.outcome == Run.Outcome.SUCCEEDED:
         return  # a run that was resumed leaves out what it need not repeat
     last = {step.name: step.state for step in steps}
-    for name in _PLANS[run.kind]:
+    for name in _plan(run):
         is_repeated = run.is_active and last.get(name) in {Step.State.FAILED, Step.State.BROKEN}
         if name not in last or is_repeated:
             yield Entry("muted", Step.Name(name).label, "Not yet" if run.is_active else "Not reached")
+
+
+def _plan(run: Run) -> tuple[str, ...]:
+    is_of_keys = run.kind == Run.Kind.ROTATE and run.secret and run.secret.kind == Secret.Kind.KEY_PAIR
+    return (*_PLANS[run.kind], Step.Name.CLEAN) if is_of_keys else _PLANS[run.kind]
 
 
 def _check_label(name: str) -> str:

@@ -13,6 +13,7 @@ from console.views import (
     home,
     instance_changes,
     instances,
+    keys,
     overview,
     reveal,
     rotate,
@@ -51,6 +52,7 @@ urlpatterns = [
     path("<slug:region>/secrets/create/", wizard.create, name="secret_create"),
     path("<slug:region>/secrets/create/instance/", wizard.instance, name="secret_create_instance"),
     path("<slug:region>/secrets/create/dates/", wizard.dates, name="secret_create_dates"),
+    path("<slug:region>/secrets/create/key/", keys.public_half, name="secret_create_key"),
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
     path(
@@ -59,6 +61,7 @@ urlpatterns = [
         name="secret_rotate_back",
     ),
     path("<slug:region>/secrets/<uuid:pk>/value/", reveal.reveal, name="secret_reveal"),
+    path("<slug:region>/secrets/<uuid:pk>/value/file/", reveal.download, name="secret_download"),
     path("<slug:region>/secrets/<uuid:pk>/edit/", secret_edit.edit, name="secret_edit"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/", schedule.change, name="secret_schedule"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/dates/", schedule.dates, name="secret_schedule_dates"),

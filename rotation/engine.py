@@ -18,11 +18,11 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from rotation import failpoints, inventory, looks, managed, runs, schedules
+from rotation import failpoints, inventory, keys, looks, managed, runs, schedules
 from rotation.connectors import base
 from rotation.models import Run, Step
 from rotation.work import PREFLIGHT, SET, TEST, Connect, Credential, Stop, Work
-from secrets_app import keyring, passwords, versions
+from secrets_app import keypairs, keyring, passwords, versions
 from secrets_app.models import Label, SecretVersion
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,10 @@ def _wait_unsealed(work: Work, sentence: str) -> None:
 
 
 def rotate(work: Work) -> None:
-    """create -> check -> set -> test -> finish; a run that was broken off begins with a probe."""
+    """create -> check -> set -> test -> finish, and for keys clean; a broken run begins with a probe."""
+    if keys.is_finished(work):
+        keys.clean(work)
+        return
     version = _create(work)
     failpoints.reach("after_create")
     if version.offered_at and not version.dead_at and _host_has(work, version):
@@ -123,10 +126,15 @@ def _create(work: Work) -> SecretVersion:
 
 
 def _generate(work: Work) -> SecretVersion:
-    made = passwords.policy(work.secret.password_policy).generate()
+    username = work.account.username
+    if work.is_key_pair:
+        pair = keypairs.generate(work.secret.key_algorithm)
+        made = versions.Value(username, public_key=pair.public_key, private_key=pair.private_key)
+    else:
+        made = versions.Value(username, password=passwords.policy(work.secret.password_policy).generate())
     return versions.stage(
         work.secret,
-        versions.Value(work.account.username, password=made),
+        made,
         origin=SecretVersion.Origin.GENERATED,
         actor=work.run.requested_by,
     )
@@ -167,7 +175,11 @@ def _preflight(work: Work) -> base.Facts:
 
 def _look(work: Work) -> base.Facts:
     return work.connector.preflight(
-        work.manager, work.account.username, timeout=PREFLIGHT, console_id=str(work.secret.account_id)
+        work.manager,
+        work.account.username,
+        timeout=PREFLIGHT,
+        console_id=str(work.secret.account_id),
+        kind=base.Kind.KEY if work.is_key_pair else base.Kind.PASSWORD,
     )
 
 
@@ -192,16 +204,18 @@ def _intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
 
 def _set(work: Work, version: SecretVersion, generation: int) -> base.Refused | None:
     """Tell the host. Returns the refusal where it will not take this value; nothing has changed then."""
-    new = versions.value(version).credential
     try:
         with work.step(Step.Name.SET) as notes:
-            work.connector.set_password(
-                work.manager,
-                work.account.username,
-                new,
-                fence=base.Fence(str(work.secret.account_id), generation),
-                timeout=SET,
-            )
+            if work.is_key_pair:
+                keys.add(work, version, generation)
+            else:
+                work.connector.set_password(
+                    work.manager,
+                    work.account.username,
+                    versions.value(version).credential,
+                    fence=base.Fence(str(work.secret.account_id), generation),
+                    timeout=SET,
+                )
             notes.sentence = "The host reports that the new value is set."
     except base.Refused as refused:
         if refused.code not in {"policy", "failed"}:
@@ -227,6 +241,8 @@ def _test(work: Work, version: SecretVersion, facts: base.Facts | None = None) -
         if proof.verdict != base.Verdict.ACCEPTED:
             notes.state = Step.State.FAILED
     if proof.verdict == base.Verdict.REJECTED:
+        if work.is_key_pair and proof.level == base.Level.LOGIN:
+            keys.take_back(work, version)
         if work.run.attempts >= MOST_ATTEMPTS:
             work.fail(version, "untrue", "The host reports a change that it does not make.")
         work.put_off(
@@ -241,6 +257,8 @@ def _test(work: Work, version: SecretVersion, facts: base.Facts | None = None) -
 
 def _prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     """Ask the host's own check first: it counts as no login, so a wrong value never feeds a lock-out."""
+    if work.is_key_pair:
+        return keys.prove(work, version)
     quiet = work.probe(version)
     if quiet.verdict == base.Verdict.REJECTED or not facts.password_login:
         return quiet
@@ -264,7 +282,11 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
         runs.finish(
             work.lease, row, Step.State.DONE, "The new value is current; the old one is kept as previous."
         )
-        runs.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW)
+        if not work.is_key_pair:
+            runs.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW)
+    if work.is_key_pair:
+        failpoints.reach("after_labels")
+        keys.clean(work)
 
 
 def _replace(work: Work, version: SecretVersion, refused: base.Refused) -> SecretVersion:
@@ -291,6 +313,7 @@ def _told(proof: base.Proof) -> str:
         return {
             base.Level.COMMAND: "A new login with the new value ran a command.",
             base.Level.LOGIN: "A new login with the new value succeeded.",
+            base.Level.LISTED: "The key stands in a file that the host reads.",
             base.Level.HASH: "The host's own check accepts the new value; it lets no password log in.",
         }[proof.level or base.Level.LOGIN]
     return proof.reason or "The host refuses the new value."

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -33,6 +34,10 @@ class AccountTaken(Exception):
     """Another secret manages this account on this instance; the message names it."""
 
 
+class NoKeys(Exception):
+    """A key pair can be managed on Linux only. Choose Password for a Windows instance."""
+
+
 class BadUsername(ValueError):
     """An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."""
 
@@ -48,6 +53,7 @@ def create(
     initial: Plaintext | None = None,
     description: str = "",
     password_policy: passwords.Policy | None = None,
+    key_algorithm: str = "",
     tags: Mapping[str, str] | None = None,
     is_on: bool = False,
     period: timedelta = timedelta(days=30),
@@ -58,14 +64,15 @@ def create(
     `name` comes without its `acs/ecs/` prefix or with it. An initial value is stored as current and
     *not yet verified*; the host is asked afterwards, by the run that is returned, so an instance that
     cannot be reached now does not prevent creation. Raises `RegionMismatch`, `AccountTaken`,
-    `BadUsername`, `schedules.BadPeriod`, `passwords.Unfit`, `policies.NotAllowed` and what
-    `lifecycle.create` raises; nothing is made then.
+    `BadUsername`, `NoKeys`, `schedules.BadPeriod`, `policies.NotAllowed` and what `versions.given` and
+    `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one of
+    `keypairs.ALGORITHMS`; empty stands for the setting's.
     """
     policies.require(actor, policies.Action.CREATE_SECRET, region)
     check_account(region, instance, username, kind)
     schedules.check(period)
-    if initial is not None:
-        passwords.check_value(initial)
+    is_key_pair = kind == Secret.Kind.KEY_PAIR
+    key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if is_key_pair else ""
     with transaction.atomic():
         secret = lifecycle.create(
             full_name(name),
@@ -74,6 +81,7 @@ def create(
             actor=actor,
             description=description,
             password_policy=password_policy,
+            key_algorithm=key_algorithm,
             tags=tags,
         )
         _manage(secret, instance, username, has_value=initial is not None)
@@ -86,7 +94,7 @@ def create(
         )
         run = None
         if initial is not None:
-            versions.enter(secret, versions.Value(username, password=initial), actor=actor)
+            versions.enter(secret, versions.given(secret, username, initial), actor=actor)
         if rotate_now:
             run = runs.start(secret, actor=actor, trigger=Run.Trigger.CREATION)
         elif initial is not None:
@@ -106,6 +114,8 @@ def check_account(region: Region, instance: Instance, username: str, kind: str) 
             f"{instance.name} is in {instance.region.name}. Choose an instance of {region.name}, "
             f"or create the secret in {instance.region.name}."
         )
+    if kind == Secret.Kind.KEY_PAIR and instance.os == Instance.OS.WINDOWS:
+        raise NoKeys(NoKeys.__doc__)
     if not re.match(USERNAME_PATTERN, username):
         raise BadUsername(BadUsername.__doc__)
     other = _managers_of(instance, username, kind).first()

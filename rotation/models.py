@@ -339,6 +339,7 @@ class Step(Identified):
         SET = "set", "Set"  # the host is told
         TEST = "test", "Test"  # a new login with the new value
         FINISH = "finish", "Finish"  # the labels move
+        CLEAN = "clean", "Clean up"  # an old key is removed and proven refused
         SCAN = "scan", "Scan"  # the host's keys are read
 
     class State(models.TextChoices):

@@ -18,7 +18,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 
 from rotation.models import Instance, Run, Step
-from secrets_app import audit, lifecycle, passwords, policies, versions
+from secrets_app import audit, lifecycle, policies, versions
 from secrets_app.models import Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
@@ -64,13 +64,14 @@ def start(
     token: str = "",
     from_version: SecretVersion | None = None,
 ) -> Run:
-    """Ask for a rotation; joins the one that is under way. With `value`, that is the new password.
+    """Ask for a rotation; joins the one that is under way. With `value`, that is the new
+    password, or the new private key.
 
     With `from_version`, that is an earlier version's password again, which nobody is shown.
 
     The same `token` twice is one run. A value is sealed here, in the caller's transaction; it is
     never kept elsewhere. Raises `InProgress` for a value while a run is active, `NotRotatable`,
-    `passwords.Unfit` or `policies.NotAllowed`.
+    `policies.NotAllowed`, or what `versions.given` raises.
     """
     policies.require(actor, Action.ROTATE_SECRET, secret)
     if from_version is not None:
@@ -78,7 +79,7 @@ def start(
         value = _earlier(secret, from_version)
     if value is not None:
         policies.require(actor, Action.PUT_SECRET_VALUE, secret)
-        passwords.check_value(value)
+        versions.given(secret, secret.managed.username, value)
     with transaction.atomic():
         # Both of two people at once come here; the second sees the first one's run.
         _refuse_deleted(lifecycle.held(secret.pk))
@@ -125,7 +126,7 @@ def _earlier(secret: Secret, version: SecretVersion) -> Plaintext:
 
 def _stage_chosen(run: Run, value: Plaintext, actor: Principal, origin: str) -> None:
     assert run.secret is not None
-    held = versions.Value(run.secret.managed.username, password=value)
+    held = versions.given(run.secret, run.secret.managed.username, value)
     try:
         version = versions.stage(run.secret, held, origin=origin, actor=actor)
     except versions.PendingExists:

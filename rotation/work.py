@@ -67,6 +67,10 @@ class Work:
         return self.secret.managed
 
     @property
+    def is_key_pair(self) -> bool:
+        return self.secret.kind == Secret.Kind.KEY_PAIR
+
+    @property
     def connector(self) -> base.Connector:
         if self._connector is None:
             self._connector = self.connect(inventory.endpoint(self.run.instance))
@@ -94,15 +98,22 @@ class Work:
 
     def probe(self, version: SecretVersion) -> base.Proof:
         """Ask the host's own check whether it accepts `version`; counts as no login."""
+        if version.public_key:
+            return self.connector.probe_key(
+                self.manager, self.account.username, version.public_key, timeout=PROBE
+            )
         password = versions.value(version).credential
         return self.connector.probe_password(self.manager, self.account.username, password, timeout=PROBE)
 
     def truth(self, version: SecretVersion) -> str:
         """Say which value works, by checks that count as no login."""
+        current = self.secret.labelled(Label.Role.CURRENT)
         try:
+            # Of two keys both may work; what counts is that the current one still does.
+            if current and self.is_key_pair and self.probe(current).verdict == base.Verdict.ACCEPTED:
+                return Run.Truth.OLD
             if self.probe(version).verdict == base.Verdict.ACCEPTED:
                 return Run.Truth.NEW
-            current = self.secret.labelled(Label.Role.CURRENT)
             if current is None:
                 return Run.Truth.UNKNOWN
             answer = self.probe(current).verdict

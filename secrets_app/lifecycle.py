@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from secrets_app import audit, keyring, policies
+from secrets_app import audit, keypairs, keyring, policies
 from secrets_app.models import (
     NAME_LENGTH,
     NAME_PATTERN,
@@ -78,6 +78,8 @@ def create(
         raise BadName(BadName.__doc__)
     _check_description(description)
     check_tags(tags or {})
+    if kind == Secret.Kind.KEY_PAIR and key_algorithm not in keypairs.ALGORITHMS:
+        raise ValueError(f"Unknown key algorithm {key_algorithm!r}.")
     try:
         with transaction.atomic():
             secret = Secret.objects.create(

@@ -282,6 +282,7 @@ class SecretVersion(Identified):
     offered_at = models.DateTimeField(null=True, blank=True)  # a host may have heard this value since
     verified_at = models.DateTimeField(null=True, blank=True)  # a host last accepted it
     dead_at = models.DateTimeField(null=True, blank=True)  # proven never to have become valid
+    removed_at = models.DateTimeField(null=True, blank=True)  # of a key: since then the host refuses it
     destroyed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

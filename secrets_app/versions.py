@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from secrets_app import audit, keyring, lifecycle, policies
+from secrets_app import audit, keypairs, keyring, lifecycle, passwords, policies
 from secrets_app.models import VALUE_LIMIT_BYTES, Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
@@ -59,6 +60,17 @@ class Value:
         if self.private_key is not None:
             fields |= {"PublicKey": self.public_key, "PrivateKey": self.private_key.reveal()}
         return Plaintext(json.dumps(fields, ensure_ascii=False))
+
+
+def given(secret: Secret, username: str, text: Plaintext) -> Value:
+    """Return what a person gave: a password, or a private key, whose public half is derived from it.
+
+    Raises `passwords.Unfit` or `keypairs.Unreadable`, never repeating the text.
+    """
+    if secret.kind == Secret.Kind.KEY_PAIR:
+        pair = keypairs.read(text)
+        return Value(username, public_key=pair.public_key, private_key=pair.private_key)
+    return Value(username, password=passwords.check_value(text))
 
 
 def stage(
@@ -154,6 +166,21 @@ def mark_offered(version: SecretVersion) -> None:
 def mark_verified(version: SecretVersion) -> None:
     """Record that a host accepted this value just now."""
     SecretVersion.objects.filter(pk=version.pk).update(verified_at=Now())
+
+
+def not_removed(secret: Secret) -> QuerySet[SecretVersion]:
+    """Return versions whose key a host may still accept, newest first; not the current and pending ones."""
+    in_use = Label.objects.filter(secret=secret, role__in=[Label.Role.CURRENT, Label.Role.PENDING])
+    return (
+        secret.versions.filter(removed_at=None, dead_at=None)
+        .exclude(public_key="")
+        .exclude(pk__in=in_use.values("version"))
+    )
+
+
+def mark_removed(version: SecretVersion) -> None:
+    """Record that a host was just shown to refuse this key."""
+    SecretVersion.objects.filter(pk=version.pk).update(removed_at=Now())
 
 
 def promote(version: SecretVersion) -> None:

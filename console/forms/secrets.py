@@ -12,6 +12,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from console import states
+from console.forms.keys import PrivateKeyField
 from secrets_app import passwords
 from secrets_app.plaintext import Plaintext
 
@@ -79,8 +80,17 @@ class Rotate(forms.Form):
     value = ValueField(label="New value", required=False, help_text="The host gets exactly this password.")
     token = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
-    def __init__(self, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, data: Mapping[str, Any] | None = None, *, is_key_pair: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(data, auto_id="rotate_%s", **kwargs)
+        self.what = "private key" if is_key_pair else "password"
+        if is_key_pair:
+            self.fields["value"] = PrivateKeyField(
+                label="New private key",
+                required=False,
+                help_text="In OpenSSH or PEM form and without a passphrase; the host gets its public half.",
+            )
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or self.cleaned_data
@@ -89,7 +99,7 @@ class Rotate(forms.Form):
             found["value"] = None
             self.errors.pop("value", None)
         elif "value" not in self.errors and found.get("value") is None:
-            self.add_error("value", "Enter the new password, or turn off Use Custom Secret.")
+            self.add_error("value", f"Enter the new {self.what}, or turn off Use Custom Secret.")
         return found
 
 

@@ -8,15 +8,18 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
+from console.forms.keys import KeyAlgorithmField, PrivateKeyField
 from console.forms.secrets import ValueField
 from console.forms.tags import read_tags
 from rotation import managed, schedules
 from rotation.models import Instance
 from secrets_app import lifecycle, passwords
 from secrets_app.models import ECS_PREFIX, NAME_LENGTH, NAME_PATTERN, TAG_LIMIT, Region, Secret
+from secrets_app.plaintext import Plaintext
 
 DEFAULT_PERIOD = timedelta(days=30)
 UNITS = {"hours": timedelta(hours=1), "days": timedelta(days=1)}
@@ -29,7 +32,9 @@ STEPS: Final = (
         "username",
         "kind",
         "value",
+        "private_key",
         "generate",
+        "key_algorithm",
         "length",
         "sets",
         "excluded",
@@ -103,7 +108,7 @@ class CreateSecret(Period):
         label="Managed User",
         max_length=64,
         help_text="An OS user that exists on the instance, for example root.",
-        error_messages={"required": "Enter the OS user whose password this secret keeps."},
+        error_messages={"required": "Enter the OS user whose password or key this secret keeps."},
         widget=forms.TextInput(
             attrs={
                 "autocomplete": "off",
@@ -115,7 +120,7 @@ class CreateSecret(Period):
     )
     kind = forms.ChoiceField(
         label="Initial secret value",
-        choices=[(Secret.Kind.PASSWORD.value, Secret.Kind.PASSWORD.label)],
+        choices=Secret.Kind.choices,
         initial=Secret.Kind.PASSWORD,
         widget=forms.RadioSelect,
     )
@@ -125,6 +130,13 @@ class CreateSecret(Period):
         help_text="What the account accepts now. The host is asked after OK; a value that it refuses does "
         "not prevent creation, and the first rotation puts it right.",
     )
+    private_key = PrivateKeyField(
+        label="Private key",
+        required=False,
+        help_text="The whole file, in OpenSSH or PEM form and without a passphrase. The public key is "
+        "derived from it, and the host is asked after OK whether it has it.",
+    )
+    key_algorithm = KeyAlgorithmField()
     generate = forms.BooleanField(label="Generate one for me at the first rotation", required=False)
     length = forms.IntegerField(
         label="Length",
@@ -168,7 +180,7 @@ class CreateSecret(Period):
     rotate_now = forms.BooleanField(
         label="Rotate once, right after creation",
         required=False,
-        help_text="The account gets a new password as soon as a worker is free.",
+        help_text="The account gets a new password or key as soon as a worker is free.",
     )
 
     def __init__(
@@ -237,25 +249,36 @@ class CreateSecret(Period):
         if not instance or not username:
             return
         try:
-            managed.check_account(self.region, instance, username, Secret.Kind.PASSWORD)
+            managed.check_account(self.region, instance, username, self.cleaned_data.get("kind", ""))
+        except managed.NoKeys as error:
+            self.add_error("kind", str(error))
         except managed.RegionMismatch as error:
             self.add_error("instance", str(error))
         except (managed.BadUsername, managed.AccountTaken) as error:
             self.add_error("username", str(error))
 
     def _clean_value(self) -> None:
-        if "value" in self.errors:
+        name, other, what = "value", "private_key", "Enter the password"
+        if self.is_key_pair:
+            name, other, what = "private_key", "value", "Paste the private key"
+        # The other field is out of sight; what a browser filled in there was not meant.
+        self.errors.pop(other, None)
+        self.cleaned_data[other] = None
+        if name in self.errors:
             return
-        typed, wants_generated = self.cleaned_data.get("value") is not None, self.cleaned_data.get("generate")
+        typed, wants_generated = self.cleaned_data.get(name) is not None, self.cleaned_data.get("generate")
         if typed and wants_generated:
-            self.add_error("value", "Either type the current value or have one generated, not both.")
+            self.add_error(name, "Either enter the current value or have one generated, not both.")
         elif not typed and not wants_generated:
             self.add_error(
-                "value",
-                "Enter the password that works now, or tick that one is generated at the first rotation.",
+                name, f"{what} that works now, or tick that one is generated at the first rotation."
             )
 
     def _clean_policy(self) -> None:
+        if self.is_key_pair:
+            for name in ("length", "sets", "excluded"):
+                self.errors.pop(name, None)
+            return
         if {"length", "sets", "excluded"} & set(self.errors):
             return
         try:
@@ -270,9 +293,25 @@ class CreateSecret(Period):
             self.errors.pop("unit", None)
 
     def policy(self) -> passwords.Policy:
-        """What later rotations make."""
+        """What later rotations make of a password."""
+        if self.is_key_pair:
+            return passwords.Policy()
         cleaned = self.cleaned_data
         return passwords.Policy(cleaned["length"], tuple(cleaned["sets"]), cleaned["excluded"])
+
+    @property
+    def is_key_pair(self) -> bool:
+        return bool(self.cleaned_data.get("kind") == Secret.Kind.KEY_PAIR)
+
+    @property
+    def initial_value(self) -> Plaintext | None:
+        """The value that works now, where one was entered."""
+        found: Plaintext | None = self.cleaned_data["private_key" if self.is_key_pair else "value"]
+        return found
+
+    @property
+    def chosen_algorithm(self) -> str:
+        return str(self.cleaned_data.get("key_algorithm") or settings.KEY_ALGORITHM)
 
     @property
     def is_on(self) -> bool:

@@ -10,12 +10,12 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from console import access
 from console.forms.secrets import Reveal
 from console.http import OperatorRequest
-from console.views import dialogs, errors
+from console.views import dialogs, errors, keys
 from rotation.models import ManagedAccount
 from secrets_app import envelope, keyring, policies, versions
 from secrets_app.models import Label, Secret, SecretVersion
@@ -36,24 +36,58 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     form = Reveal(request.POST if request.method == "POST" else None)
     if version is None or not form.is_valid():
         return _ask(request, secret, region, version, form)
-    try:
-        value = versions.reveal(version, actor=request.principal, reason=form.cleaned_data["reason"])
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
-    except versions.NoValue:
-        return errors.conflict(request, _why_none(secret), title="There is no value to show")
-    except (keyring.KeyUnusable, keyring.Sealed, envelope.Tampered) as error:
-        return errors.conflict(request, str(error), title="The value cannot be opened")
+    value = _open(request, secret, version, form.cleaned_data["reason"])
+    if isinstance(value, HttpResponse):
+        return value
+    file = keys.file_name(secret) if value.private_key else ""
     context = {
         "secret": secret,
         "region": region,
         "version": version,
         "username": value.username,
         "value": value.credential.reveal(),
-        "command": _command(secret.managed),
+        "reason": form.cleaned_data["reason"],
+        "file": file,
+        "command": _command(secret.managed, file),
         "seconds": SHOWN_SECONDS,
+        **keys.described(value.public_key),
     }
     return dialogs.show(request, "secrets/_value.html", TITLE, context)
+
+
+@login_required
+@require_POST
+@never_cache
+@transaction.non_atomic_requests
+def download(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    """The private key as a file. It is read once more, so it is recorded once more."""
+    secret = access.secret(request, region, pk, Action.GET_SECRET_VALUE)
+    version = _version(secret, request.GET.get("version", ""))
+    form = Reveal(request.POST)
+    if version is None or not version.public_key:
+        raise Http404
+    if not form.is_valid():
+        return _ask(request, secret, region, version, form)
+    value = _open(request, secret, version, form.cleaned_data["reason"])
+    if isinstance(value, HttpResponse):
+        return value
+    response = HttpResponse(value.credential.encode(), content_type="application/octet-stream")
+    response["Content-Disposition"] = f'attachment; filename="{keys.file_name(secret)}"'
+    return response
+
+
+def _open(
+    request: OperatorRequest, secret: Secret, version: SecretVersion, reason: str
+) -> versions.Value | HttpResponse:
+    """The value, with its read recorded; or the page that says why there is none."""
+    try:
+        return versions.reveal(version, actor=request.principal, reason=reason)
+    except policies.NotAllowed as error:
+        raise PermissionDenied(str(error)) from None
+    except versions.NoValue:
+        return errors.conflict(request, _why_none(secret), title="There is no value to show")
+    except (keyring.KeyUnusable, keyring.Sealed, envelope.Tampered) as error:
+        return errors.conflict(request, str(error), title="The value cannot be opened")
 
 
 def _version(secret: Secret, version_id: str) -> SecretVersion | None:
@@ -90,7 +124,8 @@ def _why_none(secret: Secret) -> str:
     return "This version's value was destroyed. Choose the current version."
 
 
-def _command(account: ManagedAccount) -> str:
+def _command(account: ManagedAccount, file: str) -> str:
     """The exact command to log on with; quoted, because an account's name may end in a dollar sign."""
     target = f"{account.username}@{account.instance.address}"
-    return shlex.join(["ssh", target, "-p", str(account.instance.port)])
+    key = ["-i", file, "-o", "IdentitiesOnly=yes"] if file else []
+    return shlex.join(["ssh", *key, target, "-p", str(account.instance.port)])

@@ -20,7 +20,7 @@ from console.http import OperatorRequest
 from console.views import dialogs
 from rotation import runs, tasks
 from rotation.models import Run
-from secrets_app import passwords, policies
+from secrets_app import keypairs, passwords, policies
 from secrets_app.models import Secret
 from secrets_app.policies import Action
 
@@ -32,10 +32,11 @@ TITLE = "Rotate Immediately"
 @sensitive_post_parameters("value")
 def rotate(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.ROTATE_SECRET)
+    is_key_pair = secret.kind == Secret.Kind.KEY_PAIR
     if request.method == "GET":
         # The token makes pressing twice, or sending the page again, one rotation.
-        return _ask(request, secret, region, Rotate(initial={"token": uuid4().hex}))
-    form = Rotate(request.POST)
+        return _ask(request, secret, region, Rotate(initial={"token": uuid4().hex}, is_key_pair=is_key_pair))
+    form = Rotate(request.POST, is_key_pair=is_key_pair)
     if not form.is_valid():
         return _ask(request, secret, region, form, status=422)
     try:
@@ -43,7 +44,7 @@ def rotate(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     except (runs.InProgress, runs.NotRotatable) as error:
         form.add_error(None, str(error))
         return _ask(request, secret, region, form, status=409)
-    except passwords.Unfit as error:
+    except (passwords.Unfit, keypairs.Unreadable) as error:
         form.add_error("value", str(error))
         return _ask(request, secret, region, form, status=422)
     except policies.NotAllowed as error:
@@ -73,6 +74,8 @@ def _ask(
         "region": region,
         "form": form,
         "policy": passwords.policy(secret.password_policy),
+        "is_key_pair": secret.kind == Secret.Kind.KEY_PAIR,
+        "algorithm": keypairs.ALGORITHMS.get(secret.key_algorithm, ""),
         "active": secret.runs.active().filter(kind=Run.Kind.ROTATE).select_related("requested_by").first(),
         "may_choose": access.may(request, Action.PUT_SECRET_VALUE, secret),
     }

@@ -14,8 +14,10 @@ from django.views.decorators.http import require_safe
 from console import access, lists, states
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
+from console.views import keys
 from rotation.models import GRACE, ManagedAccount, Run
-from secrets_app.models import Secret, SecretVersion
+from secrets_app import keypairs
+from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.passwords import policy
 from secrets_app.policies import Action
 
@@ -102,10 +104,13 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
 
 def _overview(secret: Secret) -> dict[str, object]:
     rules = policy(secret.password_policy)
+    current = secret.labelled(Label.Role.CURRENT) if secret.kind == Secret.Kind.KEY_PAIR else None
     runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
     return {
         "run": runs.prefetch_related("steps").first(),
         "policy": rules,
+        "algorithm": keypairs.ALGORITHMS.get(secret.key_algorithm, ""),
+        **keys.described(current.public_key if current else ""),
         "set_names": [SET_NAMES[name] for name in rules.sets],
         "tags": secret.tags.all(),
     }
@@ -178,7 +183,12 @@ def _turned(automatic: str) -> Q:
     """The rows that rotate by themselves (`on`), that should have (`overdue`), or that do not (`off`)."""
     if automatic == "off":
         return Q(schedule__is_on=False)
-    on = Q(schedule__is_on=True, schedule__paused_at__isnull=True, deletion_planned_at__isnull=True)
+    on = Q(
+        schedule__is_on=True,
+        schedule__paused_at__isnull=True,
+        schedule__stopped_at__isnull=True,
+        deletion_planned_at__isnull=True,
+    )
     return on & Q(schedule__next_at__lt=timezone.now() - GRACE) if automatic == "overdue" else on
 
 

@@ -23,11 +23,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 from console import access, states_runs
 from console.forms.wizard import STEPS, CreateSecret, Period
 from console.http import OperatorRequest
-from console.views import dialogs
+from console.views import dialogs, keys
 from rotation import managed, schedules, tasks
 from rotation.models import Instance, Run
-from secrets_app import lifecycle, policies
+from secrets_app import keypairs, lifecycle, policies
 from secrets_app.models import ECS_PREFIX, Region, Secret
+from secrets_app.plaintext import Plaintext
 from secrets_app.policies import Action
 
 STEP_NAMES = ("Create Secret", "Configuration rotation", "Review and confirm")
@@ -36,7 +37,7 @@ MOST_OFFERED = 500  # instances in the list of suggestions; any other can be typ
 
 @login_required
 @require_http_methods(["GET", "POST"])
-@sensitive_post_parameters("value")
+@sensitive_post_parameters("value", "private_key")
 def create(request: OperatorRequest, region: str) -> HttpResponse:
     access.require(request, Action.CREATE_SECRET)
     here = access.region(request, region)
@@ -157,13 +158,17 @@ def _answer(
 def _review(form: CreateSecret) -> dict[str, object]:
     found = form.cleaned_data
     target: Instance = found["instance"]
+    pasted: Plaintext | None = found["private_key"]
     return {
         "review": found,
         "target": target,
         "checks": states_runs.findings(target.checks),
         "policy": form.policy(),
         "period": form.length_of_period,
-        "has_value": found["value"] is not None,
+        "has_value": form.initial_value is not None,
+        "is_key_pair": form.is_key_pair,
+        "algorithm": keypairs.ALGORITHMS[form.chosen_algorithm],
+        **keys.described(keypairs.read(pasted).public_key if pasted else ""),
         "type_label": Secret.Type(found["type"]).label,
         "kind_label": Secret.Kind(found["kind"]).label,
         "region": form.region.code,
@@ -182,9 +187,10 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
                 username=found["username"],
                 actor=request.principal,
                 kind=found["kind"],
-                initial=found["value"],
+                initial=form.initial_value,
                 description=found["description"],
                 password_policy=form.policy(),
+                key_algorithm=form.chosen_algorithm,
                 tags=found["tags"],
                 is_on=form.is_on,
                 period=form.length_of_period,
@@ -198,6 +204,8 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
         form.add_error("username", str(error))
     except managed.RegionMismatch as error:
         form.add_error("instance", str(error))
+    except managed.NoKeys as error:
+        form.add_error("kind", str(error))
     except policies.NotAllowed as error:
         raise PermissionDenied(str(error)) from None
     else:

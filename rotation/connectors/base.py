@@ -59,7 +59,8 @@ class Refused(ConnectorError):
 
     `code` names the reason a person can act on: `sudo`, `no_such_user`, `not_local`, `locked`,
     `expired`, `must_change`, `empty_password`, `policy`, `foreign_console`, `bad_value`, `bad_user`,
-    `forced_command`, `disk`, `fence`, `shell`, `script`, `timeout`, `failed`.
+    `forced_command`, `disk`, `fence`, `shell`, `script`, `timeout`, `failed`; for keys also `bad_key_line`
+    and `words.KEY_PROBLEMS`.
     """
 
     code = "refused"
@@ -132,6 +133,13 @@ class HostKey:
         return f"{self.algorithm} {self.blob}"
 
 
+class Kind(enum.StrEnum):
+    """What a change is about; one account may have both, each with a fence of its own."""
+
+    PASSWORD = "password"
+    KEY = "key"
+
+
 @dataclass(frozen=True)
 class Fence:
     """Which attempt a change belongs to, so that an old one cannot overwrite a newer one."""
@@ -144,6 +152,7 @@ class Level(enum.StrEnum):
     """How a value was shown to work, from weakest to strongest."""
 
     HASH = "hash"  # the host's own password check (unix_chkpwd); counts as no login
+    LISTED = "listed"  # the public key stands in a file that sshd reads for the account; no login
     LOGIN = "login"  # a new SSH connection authenticated
     COMMAND = "command"  # ... and ran a command
 
@@ -206,9 +215,18 @@ class Connector(Protocol):
     """One host. Not shared between threads."""
 
     def preflight(
-        self, manager: Manager, username: str = "", *, timeout: float, console_id: str = ""
+        self,
+        manager: Manager,
+        username: str = "",
+        *,
+        timeout: float,
+        console_id: str = "",
+        kind: Kind = Kind.PASSWORD,
     ) -> Facts:
         """Look at the host and, where `username` is given, at that account; change nothing.
+
+        `kind` is what will be changed: a locked password stands in the way of a password only, and a
+        key file that cannot be edited in the way of a key only.
 
         Never raises for what it finds: an unreachable host or a refused login is a blocked check.
         `Unreachable`, `HostKeyChanged` and `LoginRefused` become checks with those codes.
@@ -238,6 +256,37 @@ class Connector(Protocol):
 
         Never raises for the host's state: what cannot be asked is `Verdict.UNCLEAR` with a reason.
         Raises `Unreachable`, `HostKeyChanged` or `LoginRefused` when the host could not be asked at all.
+        """
+        ...
+
+    def add_key(
+        self, manager: Manager, username: str, public_key: str, *, like: str, fence: Fence, timeout: float
+    ) -> None:
+        """Let `username` log in with `public_key` too; every other line of the file stays as it is.
+
+        Both keys are a type and its base64, without options and comment; anything else raises
+        `Refused(code="bad_key_line")` before a connection is made. The new line takes over the options and
+        the comment of `like`'s line, where `like` is not empty and has one. A key that is there already
+        is left as it is.
+
+        Returns and raises as `set_password` does.
+        """
+        ...
+
+    def remove_key(
+        self, manager: Manager, username: str, public_key: str, *, fence: Fence, timeout: float
+    ) -> None:
+        """Take every line with `public_key` out of the files that sshd reads for `username`.
+
+        A key that is not there is nothing to do. Returns and raises as `add_key` does.
+        """
+        ...
+
+    def probe_key(self, manager: Manager, username: str, public_key: str, *, timeout: float) -> Proof:
+        """Ask whether `public_key` stands in a file that sshd reads for `username`; makes no login.
+
+        `ACCEPTED` has `Level.LISTED`: whether sshd takes the key, only a login shows. Never raises for the
+        host's state, and raises as `probe_password` does.
         """
         ...
 

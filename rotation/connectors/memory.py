@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from rotation.connectors import words
+from rotation.connectors import ssh_session, words
 from rotation.connectors.base import (
     Busy,
     Check,
@@ -17,6 +17,7 @@ from rotation.connectors.base import (
     Fence,
     HostKey,
     HostKeyChanged,
+    Kind,
     Level,
     Login,
     LoginRefused,
@@ -41,6 +42,8 @@ class MemoryAccount:
     problem: str = ""
     runs_commands: bool = True  # False: its shell is nologin
     generations: dict[str, int] = field(default_factory=dict)  # by console
+    keys: list[str] = field(default_factory=list)  # each a line of authorized_keys, without options
+    key_generations: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,12 +68,17 @@ class MemoryHost:
     # Tests of a value.
     accepts_anything: bool = False
     no_checker: bool = False  # no unix_chkpwd
+    ignores_new_keys: bool = False  # sshd does not take a key that is added, for its algorithm
+    keeps_keys: bool = False  # a key that is removed is still accepted, from somewhere else
     drops_logins: bool = False  # ends every login's connection instead of answering
 
     # What it was asked.
     connections: int = 0
     sets: int = 0  # changes that were applied
     probes: int = 0
+    removals: int = 0
+    ignored_keys: list[str] = field(default_factory=list)
+    kept_keys: list[str] = field(default_factory=list)
     failed_logins: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
@@ -119,7 +127,13 @@ class MemoryConnector:
         self._host = host
 
     def preflight(
-        self, manager: Manager, username: str = "", *, timeout: float, console_id: str = ""
+        self,
+        manager: Manager,
+        username: str = "",
+        *,
+        timeout: float,
+        console_id: str = "",
+        kind: Kind = Kind.PASSWORD,
     ) -> Facts:
         """As `Connector.preflight`, with one check for each thing that can be wrong here."""
         with self._host.lock:
@@ -133,11 +147,13 @@ class MemoryConnector:
             if not username:
                 return Facts(checks=tuple(checks), accounts=accounts)
             account = self._host.accounts.get(username, MemoryAccount(""))
-            for code in filter(None, (self._host.problem(username), self._foreign(account, console_id))):
+            generations = account.key_generations if kind == Kind.KEY else account.generations
+            problem = self._problem(username, kind)
+            for code in filter(None, (problem, self._foreign(generations, console_id))):
                 checks.append(Check(code, Mark.BLOCKED, words.sentence(code), code))
             return Facts(
                 checks=tuple(checks),
-                generation=account.generations.get(console_id, 0),
+                generation=generations.get(console_id, 0),
                 accounts=accounts,
                 password_login=account.runs_commands,
             )
@@ -153,7 +169,7 @@ class MemoryConnector:
         host = self._host
         with host.lock:
             host.become_root(manager)
-            self._refuse(username, fence)
+            self._refuse(username, fence, Kind.PASSWORD)
             if host.drops_before_set:
                 raise Unreachable
             if host.half_line:
@@ -191,14 +207,16 @@ class MemoryConnector:
             return Proof(Verdict.ACCEPTED if right else Verdict.REJECTED, Level.HASH)
 
     def prove_login(self, login: Login, *, timeout: float) -> Proof:
-        """As `Connector.prove_login`; no account of a simulated host accepts a key."""
+        """As `Connector.prove_login`."""
         host = self._host
         with host.lock:
             host.connect()
-            if login.private_key or not login.password:
-                return _unclear("not_offered")
             if host.drops_logins:
                 return _unclear("broken_login")
+            if login.private_key:
+                return self._key_login(login.username, login.private_key)
+            if not login.password:
+                return _unclear("no_credential")
             right = host.shadow_accepts(login.username, login.password.reveal())
             problem = host.problem(login.username)
             if not host.accepts_anything and (not right or problem == "locked"):
@@ -210,18 +228,110 @@ class MemoryConnector:
                 return Proof(Verdict.ACCEPTED, Level.LOGIN, words.sentence("login_only"))
             return Proof(Verdict.ACCEPTED, Level.COMMAND)
 
-    def _refuse(self, username: str, fence: Fence) -> None:
+    def add_key(
+        self, manager: Manager, username: str, public_key: str, *, like: str, fence: Fence, timeout: float
+    ) -> None:
+        """As `Connector.add_key`."""
+        self._edit(manager, username, public_key, fence, is_added=True)
+
+    def remove_key(
+        self, manager: Manager, username: str, public_key: str, *, fence: Fence, timeout: float
+    ) -> None:
+        """As `Connector.remove_key`."""
+        self._edit(manager, username, public_key, fence, is_added=False)
+
+    def probe_key(self, manager: Manager, username: str, public_key: str, *, timeout: float) -> Proof:
+        """As `Connector.probe_key`."""
+        host = self._host
+        with host.lock:
+            try:
+                host.become_root(manager)
+            except Refused as refusal:
+                return Proof(Verdict.UNCLEAR, reason=str(refusal))
+            host.probes += 1
+            problem = host.problem(username)
+            if problem in ("no_such_user", "not_local"):
+                return _unclear(problem)
+            found = public_key in host.accounts[username].keys
+            return Proof(Verdict.ACCEPTED if found else Verdict.REJECTED, Level.LISTED)
+
+    def _edit(
+        self, manager: Manager, username: str, public_key: str, fence: Fence, *, is_added: bool
+    ) -> None:
+        if not words.is_username(username):
+            raise Refused(words.sentence("bad_user"), code="bad_user")
+        if not words.is_public_key(public_key):
+            raise Refused(words.sentence("bad_key_line"), code="bad_key_line")
+        host = self._host
+        with host.lock:
+            host.become_root(manager)
+            self._refuse(username, fence, Kind.KEY)
+            if host.drops_before_set:
+                raise Unreachable
+            if host.half_line:
+                raise Unknown
+            account = host.accounts[username]
+            account.key_generations[fence.console_id] = fence.generation
+            if host.lies:
+                return
+            self._change_keys(account, public_key, is_added=is_added)
+            if host.drops_after_set:
+                raise Unknown
+
+    def _change_keys(self, account: MemoryAccount, public_key: str, *, is_added: bool) -> None:
+        host = self._host
+        if is_added and public_key not in account.keys:
+            account.keys.append(public_key)
+            host.sets += 1
+            if host.ignores_new_keys:
+                host.ignored_keys.append(public_key)
+        elif not is_added and public_key in account.keys:
+            account.keys.remove(public_key)
+            host.removals += 1
+            if host.keeps_keys:
+                host.kept_keys.append(public_key)
+
+    def _key_login(self, username: str, private: Plaintext) -> Proof:
+        host = self._host
+        key = ssh_session.private_key(private)
+        if key is None:
+            return _unclear("bad_key")
+        public = f"{key.get_name()} {key.get_base64()}"
+        account = host.accounts.get(username, MemoryAccount(""))
+        listed = public in account.keys and public not in host.ignored_keys
+        if not listed and public not in host.kept_keys:
+            return Proof(Verdict.REJECTED, Level.LOGIN)
+        if problem := self._problem(username, Kind.KEY):
+            return _unclear("broken_login" if problem == "expired" else problem)
+        if not account.runs_commands:
+            return Proof(Verdict.ACCEPTED, Level.LOGIN, words.sentence("login_only"))
+        return Proof(Verdict.ACCEPTED, Level.COMMAND)
+
+    def _problem(self, username: str, kind: Kind) -> str:
+        """A locked or empty password stands in the way of passwords only."""
+        problem = self._host.problem(username)
+        if kind == Kind.KEY:
+            if problem in ("locked", "empty_password"):
+                return ""
+            return "must_change_first" if problem == "must_change" else problem
+        return problem
+
+    def _refuse(self, username: str, fence: Fence, kind: Kind) -> None:
         host = self._host
         if host.is_busy:
             raise Busy
-        problem = host.problem(username) or self._foreign(host.accounts[username], fence.console_id)
-        if code := problem or host.refuses:
+        problem = self._problem(username, kind)
+        generations: dict[str, int] = {}
+        if username in host.accounts:
+            account = host.accounts[username]
+            generations = account.key_generations if kind == Kind.KEY else account.generations
+        if code := problem or self._foreign(generations, fence.console_id) or host.refuses:
             raise Refused(words.sentence(code), code=code)
-        if fence.generation < host.accounts[username].generations.get(fence.console_id, 0):
+        if fence.generation < generations.get(fence.console_id, 0):
             raise Stale
 
-    def _foreign(self, account: MemoryAccount, console_id: str) -> str:
-        return "foreign_console" if any(key != console_id for key in account.generations) else ""
+    def _foreign(self, generations: dict[str, int], console_id: str) -> str:
+        return "foreign_console" if any(key != console_id for key in generations) else ""
 
 
 class MemoryScanner:

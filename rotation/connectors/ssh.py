@@ -1,4 +1,4 @@
-"""Change and test passwords on hosts that speak SSH, with a management account and sudo.
+"""Change and test passwords and keys on hosts that speak SSH, with a management account and sudo.
 
 Every call is one connection of its own and one deadline. A new value leaves this process only for the
 standard input of a script on the host that has answered under this call's nonce.
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import paramiko
 
-from rotation.connectors import ssh_preflight, ssh_session, words
+from rotation.connectors import ssh_keys, ssh_preflight, ssh_session, words
 from rotation.connectors.base import (
     Busy,
     Check,
@@ -24,6 +24,7 @@ from rotation.connectors.base import (
     Fence,
     HostKey,
     HostKeyChanged,
+    Kind,
     Level,
     Login,
     LoginRefused,
@@ -68,7 +69,13 @@ class SshConnector:
         self._endpoint = endpoint
 
     def preflight(
-        self, manager: Manager, username: str = "", *, timeout: float, console_id: str = ""
+        self,
+        manager: Manager,
+        username: str = "",
+        *,
+        timeout: float,
+        console_id: str = "",
+        kind: Kind = Kind.PASSWORD,
     ) -> Facts:
         """As `Connector.preflight`: one connection, one script that only reads."""
         if username and not words.is_username(username):
@@ -83,7 +90,7 @@ class SshConnector:
                 shell = RootShell(transport, manager, deadline)
                 shell.open()
                 checks.append(ssh_preflight.passed("sudo", _root_sentence(manager.sudo)))
-                return _look(shell, manager, username, console_id).facts(checks)
+                return _look(shell, manager, username, console_id, kind).facts(checks)
         except ConnectorError as error:
             return Facts(checks=(*checks, _failed_check(error)))
 
@@ -134,6 +141,33 @@ class SshConnector:
         except Refused as refusal:
             return Proof(Verdict.UNCLEAR, reason=str(refusal))
         return _probe_verdict(said, len(password.encode()))
+
+    def add_key(
+        self, manager: Manager, username: str, public_key: str, *, like: str, fence: Fence, timeout: float
+    ) -> None:
+        """As `Connector.add_key`, with the host's own limit as `set_password` has it."""
+        ssh_keys.check(username, public_key, *filter(None, [like]))
+        _checked_console(fence.console_id)
+        with self._root_shell(manager, Deadline(timeout)) as (shell, deadline):
+            ssh_keys.edit(shell, deadline, username, "add", public_key, like, fence)
+
+    def remove_key(
+        self, manager: Manager, username: str, public_key: str, *, fence: Fence, timeout: float
+    ) -> None:
+        """As `Connector.remove_key`, with the host's own limit as `set_password` has it."""
+        ssh_keys.check(username, public_key)
+        _checked_console(fence.console_id)
+        with self._root_shell(manager, Deadline(timeout)) as (shell, deadline):
+            ssh_keys.edit(shell, deadline, username, "remove", public_key, "", fence)
+
+    def probe_key(self, manager: Manager, username: str, public_key: str, *, timeout: float) -> Proof:
+        """As `Connector.probe_key`: the files are read as the account reads them."""
+        try:
+            ssh_keys.check(username, public_key)
+            with self._root_shell(manager, Deadline(timeout)) as (shell, deadline):
+                return ssh_keys.probe(shell, deadline, username, public_key)
+        except Refused as refusal:
+            return Proof(Verdict.UNCLEAR, reason=str(refusal))
 
     def prove_login(self, login: Login, *, timeout: float) -> Proof:
         """As `Connector.prove_login`. With both values set, the private key is the one that is tried."""
@@ -205,14 +239,15 @@ def _log_in(transport: paramiko.Transport, login: Login) -> None:
     raise LoginRefused
 
 
-def _look(shell: RootShell, manager: Manager, username: str, console_id: str) -> ssh_preflight.Findings:
-    arguments = {
-        "user": username,
+def _look(
+    shell: RootShell, manager: Manager, username: str, console_id: str, kind: Kind
+) -> ssh_preflight.Findings:
+    arguments = ssh_keys.arguments(username, shell) | {
         "console": _checked_console(console_id) if console_id else "",
         "manager": manager.login.username,
-        "address": shell.client_address,
+        "kind": kind.value,
     }
-    findings = ssh_preflight.Findings(username)
+    findings = ssh_preflight.Findings(username, kind)
     said = shell.run("preflight.sh", arguments)
     while said.word == "FACT":
         findings.put(said.rest)

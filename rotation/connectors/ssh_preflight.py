@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from rotation.connectors import words
-from rotation.connectors.base import Check, Facts, Mark
+from rotation.connectors.base import Check, Facts, Kind, Mark
 
 _SHELLS_THAT_RUN_NOTHING = ("nologin", "false", "true", "sync")
 _LOW_KILOBYTES = 1024
@@ -19,8 +19,9 @@ _LOW_KILOBYTES = 1024
 class Findings:
     """Facts as key and value, from the host: `put` for each, then `facts()`."""
 
-    def __init__(self, username: str) -> None:
+    def __init__(self, username: str, kind: Kind = Kind.PASSWORD) -> None:
         self._username = username
+        self._kind = kind
         self._found: dict[str, list[str]] = {}
 
     def put(self, line: str) -> None:
@@ -40,7 +41,7 @@ class Findings:
         """Everything together; `before` are the checks that were passed on the way to the script."""
         checks = [*before, *self._host_checks()]
         if self._username:
-            checks += self._account_checks()
+            checks += self._key_checks() if self._kind == Kind.KEY else self._account_checks()
         return Facts(
             checks=tuple(checks),
             generation=self._number("generation") or 0,
@@ -56,7 +57,7 @@ class Findings:
             yield blocked("disk")
         else:
             yield passed("disk", "There is room on the host for the change.")
-        if self._one("chpasswd") != "yes":
+        if self._kind == Kind.PASSWORD and self._one("chpasswd") != "yes":
             yield blocked("no_chpasswd")
         if self._one("sudo_log") == "yes":
             yield Check(
@@ -85,6 +86,23 @@ class Findings:
         if self._one("aged") == "yes":
             yield Check("aged", Mark.WARNING, words.sentence("aged"))
         yield self._login_check()
+
+    def _key_checks(self) -> Iterable[Check]:
+        """A locked or empty password is no reason here: it stands in the way of passwords only."""
+        problem = self._one("problem")
+        if problem:
+            yield blocked(problem if problem in words.KEY_PROBLEMS else "script")
+        else:
+            yield passed(
+                "account", "The account exists, is local, and is neither locked for keys nor expired."
+            )
+        if self._one("foreign") == "yes":
+            yield blocked("foreign_console")
+        keys = self._one("keys")
+        if keys == "done":
+            yield passed("key_file", "The account's key file can be edited, and sshd reads it.")
+        elif not problem:
+            yield blocked(keys if keys in words.KEY_PROBLEMS else "script", name="key_file")
 
     def _login_check(self) -> Check:
         if not any(key.startswith("sshd_") for key in self._found):

@@ -12,7 +12,10 @@
     for (const part of form.querySelectorAll("[data-shown-if]")) {
       const [name, wanted] = part.dataset.shownIf.split("=");
       part.hidden = (now.get(name) || "") !== wanted;
-      part.querySelectorAll(controls).forEach((control) => (control.disabled = part.hidden));
+    }
+    // A part may lie within another: what is hidden by either does not travel.
+    for (const part of form.querySelectorAll("[data-shown-if]")) {
+      part.querySelectorAll(controls).forEach((control) => (control.disabled = !!control.closest("[data-shown-if][hidden]")));
     }
   };
 

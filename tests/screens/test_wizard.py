@@ -71,12 +71,12 @@ def test_the_form_has_the_labels_that_a_kms_user_knows(as_dot, instance):
     for label in (
         "Create Secret", "Configuration rotation", "Review and confirm", "Select Type", "Managed ECS secret",
         "Secret name", "acs/ecs/", "Managed instance", "Managed User", "Initial secret value", "Password",
+        "Key pair", "Key algorithm", "Ed25519 (recommended)",
         "Generate one for me at the first rotation", "Secret Description", "Tags",
         "Turn on automatic rotation", "Turn off automatic rotation", "Rotation Period",
         "Rotate once, right after creation", "Previous", "Next", "OK", "Register an instance",
     ):  # fmt: skip
         assert label in shown
-    assert "Key pair" not in shown
 
 
 def test_only_instances_of_the_region_are_offered_with_their_system_and_address(as_dot, instance):
@@ -292,7 +292,10 @@ def test_without_script_a_wrong_form_comes_back_with_all_but_the_value(as_dot, f
         ({"tags": "\n".join(f"k{n}=v" for n in range(21))}, "at most 20 tags"),
         ({"period": "5", "unit": "hours"}, "6 hours to 365 days"),
         ({"type": "rds"}, "Select a valid choice"),
-        ({"kind": "key_pair"}, "Select a valid choice"),
+        ({"kind": "sms"}, "Select a valid choice"),
+        ({"kind": "key_pair"}, "Paste the private key"),
+        ({"kind": "key_pair", "private_key": VALUE}, "not a private key in OpenSSH or PEM form"),
+        ({"kind": "key_pair", "key_algorithm": "dsa", "generate": "on"}, "Select a valid choice"),
     ],
 )
 def test_each_wrong_input_gets_its_own_sentence_and_makes_nothing(as_dot, filled, wrong, sentence):

@@ -84,3 +84,9 @@ def test_a_database_is_a_file_or_a_server(given):
         "PORT": "5433",
         "OPTIONS": {"sslmode": "require"},
     }
+
+
+def test_a_choice_that_is_not_offered_names_its_variable(given):
+    given("dsa")
+    with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL"):
+        env.choice("KEYTURN_TRIAL", "rsa-2048", ["rsa-2048", "ed25519"])

@@ -12,15 +12,17 @@ from rotation.connectors import base
 from rotation.connectors.base import Fence, Level, Login, Manager, Mark, Sudo, Verdict
 from rotation.connectors.memory import MemoryConnector, MemoryHost
 from rotation.connectors.ssh import SshConnector
+from secrets_app import keypairs
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
 
 CONSOLE = str(uuid.uuid4())
 FIRST = "the-first-Password-1"
+OLD_KEY, NEW_KEY = keypairs.generate("ed25519"), keypairs.generate("ecdsa-p256")
 
 
 class Rig(Protocol):
-    """A host with the account svc whose password is FIRST, and the means to spoil it."""
+    """A host whose account svc has the password FIRST and the key OLD_KEY, and the means to spoil it."""
 
     connector: base.Connector
     manager: Manager
@@ -37,7 +39,7 @@ class MemoryRig:
 
     def __init__(self) -> None:
         self.host = MemoryHost()
-        self.host.add_account("svc", FIRST)
+        self.host.add_account("svc", FIRST).keys.append(OLD_KEY.public_key)
         self.connector: base.Connector = MemoryConnector(self.host)
         self.manager = Manager(Login("keyturn", password=Plaintext("unused")), Sudo.PASSWORDLESS)
 
@@ -65,7 +67,7 @@ class SshRig:
 
     def __init__(self, host: Host, key: KeyPair) -> None:
         self.host = host
-        host.add_account("svc", password=FIRST)
+        host.add_account("svc", password=FIRST, authorized_keys=[OLD_KEY.public_key])
         endpoint = base.Endpoint(host.address, host.port, tuple(host.host_keys()))
         self.connector: base.Connector = SshConnector(endpoint)
         self.manager = Manager(Login("keyturn", private_key=Plaintext(key.private)), Sudo.PASSWORDLESS)
@@ -243,3 +245,87 @@ def test_no_error_and_no_proof_shows_a_value(rig: Rig) -> None:
         change(rig, value)
     shown = f"{refusal.value!r} {refusal.value.__cause__!r} {probe(rig, value)!r} {prove(rig, value)!r}"
     assert value not in shown
+
+
+# ---------------------------------------------------------------- keys
+
+
+def edit(rig: Rig, action: str, pair: keypairs.KeyPair, generation: int = 1, console: str = CONSOLE) -> None:
+    fence = Fence(console, generation)
+    if action == "add":
+        rig.connector.add_key(
+            rig.manager, "svc", pair.public_key, like=OLD_KEY.public_key, fence=fence, timeout=15
+        )
+    else:
+        rig.connector.remove_key(rig.manager, "svc", pair.public_key, fence=fence, timeout=15)
+
+
+def listed(rig: Rig, pair: keypairs.KeyPair) -> base.Verdict:
+    return rig.connector.probe_key(rig.manager, "svc", pair.public_key, timeout=15).verdict
+
+
+def key_login(rig: Rig, pair: keypairs.KeyPair) -> base.Proof:
+    return rig.connector.prove_login(Login("svc", private_key=pair.private_key), timeout=15)
+
+
+def key_facts(rig: Rig) -> base.Facts:
+    return rig.connector.preflight(rig.manager, "svc", timeout=15, console_id=CONSOLE, kind=base.Kind.KEY)
+
+
+def test_both_keys_work_between_an_addition_and_a_removal(rig: Rig) -> None:
+    assert (listed(rig, OLD_KEY), listed(rig, NEW_KEY)) == (Verdict.ACCEPTED, Verdict.REJECTED)
+    assert key_login(rig, NEW_KEY) == base.Proof(Verdict.REJECTED, Level.LOGIN)
+    edit(rig, "add", NEW_KEY)
+    assert key_login(rig, OLD_KEY) == key_login(rig, NEW_KEY) == base.Proof(Verdict.ACCEPTED, Level.COMMAND)
+    edit(rig, "remove", OLD_KEY)
+    assert (listed(rig, OLD_KEY), listed(rig, NEW_KEY)) == (Verdict.REJECTED, Verdict.ACCEPTED)
+    assert key_login(rig, OLD_KEY).verdict == Verdict.REJECTED
+    assert rig.accepts(FIRST)
+
+
+def test_a_key_has_a_fence_of_its_own(rig: Rig) -> None:
+    edit(rig, "add", NEW_KEY, generation=7)
+    assert (key_facts(rig).generation, preflight(rig).generation) == (7, 0)
+    with pytest.raises(base.Stale):
+        edit(rig, "remove", NEW_KEY, generation=6)
+    with pytest.raises(base.Refused) as refusal:
+        edit(rig, "remove", NEW_KEY, generation=8, console=str(uuid.uuid4()))
+    assert refusal.value.code == "foreign_console"
+    assert listed(rig, NEW_KEY) == Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize("problem", ["locked", "empty_password"])
+def test_a_password_that_is_locked_or_empty_is_no_reason_for_a_key(rig: Rig, problem: str) -> None:
+    rig.spoil(problem)
+    assert key_facts(rig).blocked is None
+    edit(rig, "add", NEW_KEY)
+    assert key_login(rig, NEW_KEY).verdict == Verdict.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [("no_such_user", "no_such_user"), ("expired", "expired"), ("must_change", "must_change_first")],
+)
+def test_an_account_that_no_key_opens_gets_none(rig: Rig, problem: str, code: str) -> None:
+    rig.spoil(problem)
+    with pytest.raises(base.Refused) as refusal:
+        edit(rig, "add", NEW_KEY)
+    assert refusal.value.code == code
+    assert (blocked := key_facts(rig).blocked) is not None
+    assert blocked.code == code
+
+
+def test_a_host_that_is_away_is_told_nothing_of_a_key(rig: Rig) -> None:
+    rig.go_away()
+    for action in ("add", "remove"):
+        with pytest.raises(base.Unreachable):
+            edit(rig, action, NEW_KEY)
+    with pytest.raises(base.Unreachable):
+        listed(rig, NEW_KEY)
+
+
+def test_a_line_that_is_not_one_key_is_refused(rig: Rig) -> None:
+    bad = keypairs.KeyPair(f"{NEW_KEY.public_key}\n{OLD_KEY.public_key}", NEW_KEY.private_key)
+    with pytest.raises(base.Refused) as refusal:
+        edit(rig, "add", bad)
+    assert refusal.value.code == "bad_key_line"

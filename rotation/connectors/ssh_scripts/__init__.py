@@ -15,6 +15,9 @@ from importlib import resources
 #: The most seconds from the start of a script on the host to its end, whatever happens to the connection.
 HOST_SECONDS = 8
 
+#: Scripts that know about public keys, which share more than the others do.
+_OF_KEYS = frozenset(("edit_key.sh", "probe_key.sh", "preflight.sh"))
+
 # `exec` leaves no shell behind that would read on, and timeout(1) ends the whole process group, so
 # nothing of an abandoned change is left running. A host without timeout(1) gets no such promise.
 _BLOCK = """{{
@@ -41,5 +44,6 @@ def block(name: str, arguments: Mapping[str, str], *, seconds: int = HOST_SECOND
     """
     given = {**arguments, "limit": str(seconds)}
     assignments = "".join(f"{key}={shlex.quote(value)}\n" for key, value in given.items())
-    script = assignments + load("common.sh") + load(name)
+    keys = load("keys.sh") if name in _OF_KEYS else ""
+    script = assignments + load("common.sh") + keys + load(name)
     return _BLOCK.format(script=shlex.quote(script), seconds=seconds).encode()

@@ -3,7 +3,7 @@
 # An inherited SHELLOPTS=xtrace would print the value, allexport would put it into every child's environment,
 # and so would a variable of the same name that is exported already.
 set +x +v +a
-unset value control commit script
+unset value control commit script public like
 umask 077
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
@@ -77,9 +77,9 @@ can_limit() { timeout -s KILL 5 true 2>/dev/null; }
 
 fence_root=/var/lib/keyturn
 
-# The path of another console's mark for the same account, or nothing.
+# The path of another console's mark for the same credential ($kind: password or key), or nothing.
 foreign_mark() {
-    for mark in "$fence_root"/*/"$user.password"; do
+    for mark in "$fence_root"/*/"$user.$kind"; do
         case $mark in
             "$fence_root/$console"/*) ;;
             *) if [ -f "$mark" ]; then echo "$mark"; return; fi ;;
@@ -90,8 +90,8 @@ foreign_mark() {
 # The generation in the mark of this console; 0 where there is none, nothing where it is not a number.
 recorded_generation() {
     recorded=0
-    if [ -f "$fence_root/$console/$user.password" ]; then
-        read -r recorded <"$fence_root/$console/$user.password"
+    if [ -f "$fence_root/$console/$user.$kind" ]; then
+        read -r recorded <"$fence_root/$console/$user.$kind"
     fi
     is_number "$recorded" && echo "$recorded"
 }

@@ -1,5 +1,6 @@
 # Look at the host and, where $user is not empty, at that account. Changes nothing.
-# Arguments: nonce, user, console, manager, address (of the client, as the host sees it).
+# Arguments: nonce, user, console, manager, address (of the client, as the host sees it), kind (of the credential:
+# password or key), editor.
 
 fact() { say FACT "$1=$2"; }
 
@@ -26,7 +27,7 @@ while IFS=: read -r name x uid gid gecos home login_shell || [ -n "$name" ]; do
 done </etc/passwd
 
 if [ -n "$user" ]; then
-    problem=$(account_problem)
+    if [ "$kind" = key ]; then problem=$(key_account_problem); else problem=$(account_problem); fi
     fact problem "$problem"
     look_in_passwd
     look_in_shadow
@@ -37,12 +38,22 @@ if [ -n "$user" ]; then
     fact groups "$(id -Gn "$user" 2>/dev/null)"
     if [ -n "$(foreign_mark)" ]; then fact foreign yes; else fact foreign no; fi
     if [ -n "$console" ]; then fact generation "$(recorded_generation)"; fi
-    # The configuration as it applies to this account from where we stand, Match blocks included.
-    sshd -T -C "user=$user,host=$address,addr=$address" 2>/dev/null | while read -r key rest; do
+    ask_sshd
+    printf '%s\n' "$sshd_says" | while read -r key rest; do
         case $key in
             passwordauthentication | permitrootlogin | authenticationmethods | forcecommand | usepam | \
                 allowusers | denyusers | allowgroups | denygroups) fact "sshd_$key" "$rest" ;;
         esac
     done
+    if [ "$kind" = key ] && [ $known = yes ]; then
+        problem=$(sshd_problem)
+        public='' like=''
+        set -f
+        for pattern in $(sshd_value authorizedkeysfile); do expand "$pattern" || problem=keys_elsewhere; break; done
+        set +f
+        if [ -z "$problem" ]; then problem=$(with_file look); fi
+        if [ "$problem" = done ] && is_loose "$file"; then problem=strict_modes; fi
+        fact keys "$problem"
+    fi
 fi
 say END

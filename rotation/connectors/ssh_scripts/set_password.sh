@@ -6,7 +6,8 @@
 # newer one waits. The whole is ended by timeout(1), and a commit that comes late is not obeyed.
 
 started=$(uptime_seconds)
-mark=$fence_root/$console/$user.password
+kind=password
+mark=$fence_root/$console/$user.$kind
 lock=$fence_root/$user.password.lock
 
 problem=$(account_problem)

@@ -1,0 +1,50 @@
+# Add or remove the public key that arrives on standard input. Arguments: nonce, user, address, editor, console,
+# generation, kind (key), action (add or remove), limit (the seconds after which timeout(1) ends this script).
+#
+# One lock for all the key files of a host: two accounts may share one file.
+
+started=$(uptime_seconds)
+mark=$fence_root/$console/$user.$kind
+lock=$fence_root/keys.lock
+
+problem=$(key_account_problem)
+[ -z "$problem" ] || stop REFUSED "$problem"
+look_in_passwd
+look_in_shadow
+ask_sshd
+problem=$(sshd_problem)
+[ -z "$problem" ] || stop REFUSED "$problem"
+
+mkdir -p "$fence_root/$console" 2>/dev/null && [ ! -L "$fence_root" ] && (: >>"$lock") 2>/dev/null ||
+    stop REFUSED disk
+exec 9>>"$lock"
+if can_lock; then
+    tries=0
+    until flock -n 9; do
+        tries=$((tries + 1))
+        [ $tries -le 2 ] || stop BUSY
+        sleep 1
+    done
+fi
+
+[ -z "$(foreign_mark)" ] || stop REFUSED foreign_console
+recorded=$(recorded_generation)
+[ -n "$recorded" ] || stop REFUSED fence
+[ "$generation" -ge "$recorded" ] || stop STALE
+
+say READY
+
+IFS= read -r public && IFS= read -r like && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] || stop ABORTED
+[ $(($(uptime_seconds) - started)) -le $((limit - 4)) ] || stop ABORTED
+
+printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f "$mark.new" "$mark" || {
+    rm -f "$mark.new"
+    stop FAILED disk
+}
+
+if [ "$action" = add ]; then answer=$(with_files add first); else answer=$(with_files remove all); fi
+case $answer in
+    done) stop APPLIED ;;
+    absent) if [ "$action" = remove ]; then stop APPLIED; else stop UNSURE; fi ;;
+    *) stop FAILED "$answer" ;;
+esac

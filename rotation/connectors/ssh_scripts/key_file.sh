@@ -1,0 +1,135 @@
+# Look at one file of public keys, or change one line of it. Runs as the account itself, or as root where the
+# whole path is root's. Arguments: look, find, add or remove; the file; the account's home and user id.
+# Standard input: the public key, and on the next line one whose options and place a new line takes over.
+#
+# Says one word: done, absent, or why not. Every other line stays as it is, byte for byte: a whole new file is
+# written beside the old one, measured, put on the disk, and only then given its name.
+
+set +x +v +a
+umask 077
+end() { echo "$1"; exit 0; }
+
+action=$1 file=$2 home=$3 account=$4
+IFS= read -r public && IFS= read -r like || end script
+folder=${file%/*} real=$file
+
+# A key stands after its options, which may hold blanks in quotes; sshd(8), AUTHORIZED_KEYS FILE FORMAT.
+program='
+function place(line, blob,    at, c, quoted, word) {
+    if (blob == "" || !index(line, blob) || !(at = match(line, /[^ \t]/))) return 0
+    if (substr(line, at, 1) == "#") return 0
+    if (substr(line, at) !~ /^(ssh-|ecdsa-|sk-)[^ \t"=,]*[ \t]/) {
+        for (; at <= length(line); at++) {
+            c = substr(line, at, 1)
+            if (c == "\\" && substr(line, at + 1, 1) == "\"") { at++; continue }
+            if (c == "\"") quoted = !quoted
+            else if (!quoted && (c == " " || c == "\t")) break
+        }
+        while (substr(line, at, 1) ~ /[ \t]/) at++
+    }
+    split(substr(line, at), word, /[ \t]+/)
+    sub(/\r$/, "", word[2])
+    return word[2] == blob ? at : 0
+}
+'
+# Values go by the environment: awk would read escapes in an assignment.
+holds() { wanted=${public#* } awk "$program"'place($0, ENVIRON["wanted"]) { found = 1; exit } END { exit !found }' <"$real"; }
+size_of() { wc -c <"$1" | { read -r size x; echo "$size"; }; }
+look_of() { ls -ldn -- "$1" | { read -r mode x owner group x; echo "${mode%[.+@]} $owner $group"; }; }
+sum_of() { if [ -e "$1" ]; then cksum <"$1"; fi; }
+
+command -v awk >/dev/null || end no_awk
+case $file in "$home"/*) [ -d "$home" ] || end no_home ;; esac
+if [ -e "$file" ] || [ -L "$file" ]; then
+    # A link stays a link: what it leads to is edited.
+    real=$(readlink -f -- "$file") && [ -f "$real" ] || end path
+    [ -r "$real" ] || end unreadable
+    is_there=yes
+else
+    # Nothing to be seen is not the same as nothing there.
+    part=$folder
+    until [ -e "$part" ] || [ -L "$part" ]; do part=${part%/*}; [ -n "$part" ] || part=/; done
+    [ -x "$part" ] || end unreadable
+    is_there=no
+fi
+
+if [ $is_there = yes ]; then
+    case $action in
+        find) if holds; then end done; else end absent; fi ;;
+        add) if holds; then end done; fi ;;
+        remove) holds || end absent ;;
+    esac
+    set -- $(look_of "$real")
+    [ "$2" = "$(id -u)" ] || end unwritable
+    [ -w "$real" ] || end unwritable
+    before=$(look_of "$real")
+    size=$(size_of "$real")
+    ending=0
+    [ "$size" -eq 0 ] || [ -z "$(tail -c 1 "$real")" ] || ending=1 # 1: the last line is not ended
+else
+    case $action in find | remove) end absent ;; esac
+    # A folder that root would have to make is one that is not mounted now: nothing is put in its place.
+    if [ ! -d "$folder" ]; then
+        [ "$(id -u)" = "$account" ] || end no_home
+        [ -d "${folder%/*}" ] && [ -w "${folder%/*}" ] || end unwritable
+        [ "$action" = look ] && end done
+        mkdir -m 700 -- "$folder" || end unwritable
+    fi
+    size=0 ending=0
+fi
+folder=${real%/*}
+[ -w "$folder" ] || end unwritable
+[ "$action" != look ] || end done
+
+temp=$real.keyturn
+give_up() { rm -f -- "$temp"; end "$1"; }
+rm -f -- "$temp" || end unwritable
+sum=$(sum_of "$real")
+if [ $is_there = yes ]; then
+    # The mode, and what else belongs to the file, comes along with a copy of it.
+    cp -p -- "$real" "$temp" || give_up disk
+    [ "$(look_of "$temp")" = "$before" ] || give_up unwritable
+    source=$real
+else
+    : >"$temp" || give_up disk
+    # sshd reads it as the account, and root's umask would hide it.
+    [ "$(id -u)" = "$account" ] || chmod 0644 "$temp" || give_up disk
+    source=/dev/null
+fi
+
+if [ "$action" = add ]; then
+    line=$(wanted=${like#* } public=$public awk "$program"'
+        at = place($0, ENVIRON["wanted"]) {
+            rest = substr($0, at)
+            sub(/^[^ \t]+[ \t]+[^ \t]+/, "", rest)
+            print substr($0, 1, at - 1) ENVIRON["public"] rest
+            exit
+        }' <"$source")
+    [ -n "$line" ] || line="$public keyturn"
+    wanted=${like#* } line=$line awk "$program"'
+        { print }
+        !done && place($0, ENVIRON["wanted"]) { print ENVIRON["line"]; done = 1 }
+        END { if (!done) print ENVIRON["line"] }' <"$source" | dd of="$temp" conv=fsync || give_up disk
+    added=$(printf '%s\n' "$line" | wc -c)
+    expected=$((size + ending + added))
+else
+    removed=$(wanted=${public#* } ending=$ending awk "$program"'
+        { last = place($0, ENVIRON["wanted"]); if (last) n += length($0) + 1 }
+        END { print n - (last && ENVIRON["ending"] ? ENVIRON["ending"] : 0) }' <"$source")
+    wanted=${public#* } ending=$ending awk "$program"'
+        place($0, ENVIRON["wanted"]) { next }
+        any { print held }
+        { held = $0; any = 1; last = NR }
+        END { if (any) printf "%s%s", held, (ENVIRON["ending"] == 1 && last == NR) ? "" : "\n" }
+        ' <"$source" | dd of="$temp" conv=fsync || give_up disk
+    expected=$((size - removed))
+fi
+[ "$(size_of "$temp")" -le "$expected" ] || give_up odd_file
+# Shorter than it must be: a full disk, or a NUL at which some awks end a line.
+[ "$(size_of "$temp")" -eq "$expected" ] || give_up disk
+# Somebody who knows nothing of our lock may have changed it meanwhile.
+[ "$(sum_of "$real")" = "$sum" ] || give_up changed
+mv -f -- "$temp" "$real" || give_up unwritable
+sync "$folder" || true
+if command -v restorecon >/dev/null; then restorecon "$real" || true; fi
+end done

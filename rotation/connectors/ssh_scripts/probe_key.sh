@@ -1,0 +1,20 @@
+# Ask whether a public key stands in a file that sshd reads for an account. Arguments: nonce, user, address, editor.
+# Makes no login. The options of a line are not judged: what sshd makes of them, only a login shows.
+
+problem=$(key_account_problem)
+case $problem in no_such_user | not_local) stop UNCLEAR "$problem" ;; esac
+look_in_passwd
+look_in_shadow
+ask_sshd
+problem=$(sshd_problem)
+[ -z "$problem" ] || stop UNCLEAR "$problem"
+
+say READY
+IFS= read -r public && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] || stop ABORTED
+like=
+answer=$(with_files find all)
+case $answer in
+    done) stop ACCEPTED ;;
+    absent) stop REJECTED ;;
+    *) stop UNCLEAR "$answer" ;;
+esac

@@ -1,0 +1,385 @@
+"""Public keys added and removed over SSH on real hosts: whose file, which line, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass, field
+
+import pytest
+
+from lab import Host
+from rotation.connectors import base
+from rotation.connectors.base import Endpoint, Fence, Kind, Level, Login, Manager, Sudo, Verdict
+from rotation.connectors.ssh import SshConnector
+from secrets_app import keypairs
+from secrets_app.plaintext import Plaintext
+from tests.lab_fixtures import KeyPair, NewHost
+
+FILE = "/home/svc/.ssh/authorized_keys"
+
+
+@dataclass
+class Rig:
+    """A real host whose account svc logs in with the key `old`; its password is locked."""
+
+    host: Host
+    key: KeyPair
+    username: str = "svc"
+    console: str = field(default_factory=lambda: str(uuid.uuid4()))
+    old: keypairs.KeyPair = field(default_factory=lambda: keypairs.generate("ed25519"))
+    new: keypairs.KeyPair = field(default_factory=lambda: keypairs.generate("ed25519"))
+
+    @property
+    def manager(self) -> Manager:
+        return Manager(Login("keyturn", private_key=Plaintext(self.key.private)), Sudo.PASSWORDLESS)
+
+    @property
+    def connector(self) -> SshConnector:
+        return SshConnector(Endpoint(self.host.address, self.host.port, tuple(self.host.host_keys())))
+
+    def fence(self, generation: int = 1) -> Fence:
+        return Fence(self.console, generation)
+
+    def add(self, key: str = "", *, like: str = "", generation: int = 1, username: str = "") -> None:
+        self.connector.add_key(
+            self.manager,
+            username or self.username,
+            key or self.new.public_key,
+            like=like or self.old.public_key,
+            fence=self.fence(generation),
+            timeout=15,
+        )
+
+    def remove(self, key: str = "", *, generation: int = 1) -> None:
+        self.connector.remove_key(
+            self.manager,
+            self.username,
+            key or self.old.public_key,
+            fence=self.fence(generation),
+            timeout=15,
+        )
+
+    def probe(self, key: str) -> base.Proof:
+        return self.connector.probe_key(self.manager, self.username, key, timeout=15)
+
+    def prove(self, pair: keypairs.KeyPair) -> base.Proof:
+        return self.connector.prove_login(Login(self.username, private_key=pair.private_key), timeout=15)
+
+    def blocked(self) -> str:
+        facts = self.connector.preflight(
+            self.manager, self.username, timeout=15, console_id=self.console, kind=Kind.KEY
+        )
+        return facts.blocked.code if facts.blocked else ""
+
+    def refusal(self) -> str:
+        with pytest.raises(base.Refused) as refused:
+            self.add()
+        return refused.value.code
+
+    def sh(self, script: str) -> str:
+        return self.host.run(["sh", "-ec", script]).stdout.decode()
+
+    def configure_sshd(self, *lines: str) -> None:
+        """Add lines that count for this account only: the management account keeps its way in."""
+        text = self.host.read("/etc/ssh/sshd_config")
+        match = [f"Match User {self.username}", *lines]
+        self.host.write("/etc/ssh/sshd_config", "\n".join([text, *match, ""]))
+        self.host.restart_sshd()
+
+
+def raw(host: Host, path: str = FILE) -> bytes:
+    return host.run(["cat", path]).stdout
+
+
+@pytest.fixture
+def svc(host: Host, management_key: KeyPair) -> Rig:
+    made = Rig(host, management_key)
+    host.add_account("svc", authorized_keys=[made.old.public_key])
+    return made
+
+
+def test_a_key_is_added_tested_and_the_old_one_removed(svc: Rig) -> None:
+    assert svc.blocked() == ""
+    svc.add()
+    assert svc.prove(svc.new) == base.Proof(Verdict.ACCEPTED, Level.COMMAND)
+    assert svc.prove(svc.old).verdict == Verdict.ACCEPTED
+    svc.remove()
+    assert svc.prove(svc.new).verdict == Verdict.ACCEPTED
+    assert svc.prove(svc.old).verdict == Verdict.REJECTED
+    assert svc.probe(svc.new.public_key) == base.Proof(Verdict.ACCEPTED, Level.LISTED)
+    assert svc.probe(svc.old.public_key).verdict == Verdict.REJECTED
+
+
+@pytest.mark.parametrize("algorithm", keypairs.ALGORITHMS)
+def test_every_algorithm_that_is_offered_logs_in(svc: Rig, algorithm: str) -> None:
+    made = keypairs.generate(algorithm)
+    svc.add(made.public_key)
+    assert svc.prove(made).level == Level.COMMAND
+
+
+def test_adding_and_removing_again_changes_nothing(svc: Rig) -> None:
+    svc.add()
+    once = raw(svc.host)
+    svc.add()
+    assert raw(svc.host) == once
+    svc.remove()
+    once = raw(svc.host)
+    svc.remove()
+    assert raw(svc.host) == once
+
+
+def awkward(old: str, ending: bytes) -> tuple[bytes, bytes, bytes]:
+    """A file around one line of ours: what is before, that line's options and comment, what follows."""
+    others = [keypairs.generate("ed25519").public_key for _ in range(4)]
+    before = (
+        b"# a comment, with umlauts \xc3\xa4 and a byte that is no UTF-8 \xff\r\n"
+        b"\n"
+        b'from="10.0.0.0/8",command="echo \\"quoted\\" '
+        + old.encode()
+        + b'" '
+        + others[0].encode()
+        + b" somebody else\n"
+        + b"#"
+        + old.encode()
+        + b"\n"
+        + b"   "
+        + others[1].encode()
+        + b"\r\n"
+        + b"ssh-ed25519-cert-v01@openssh.com AAAAIHNza cert\n"
+        + others[2].encode()
+        + b" twice\n"
+        + others[2].encode()
+        + b" twice\n"
+    )
+    return before, b'from="127.0.0.0/8",no-pty %s my\\tcomment', others[3].encode() + b"  tail \t" + ending
+
+
+@pytest.mark.parametrize("ending", [b"\n", b""])
+def test_fi_k_03_only_our_line_changes_and_it_keeps_its_options(svc: Rig, ending: bytes) -> None:
+    before, ours, after = awkward(svc.old.public_key, ending)
+    text = before + ours % svc.old.public_key.encode() + b"\n" + after
+    svc.host.run(["sh", "-c", f"cat >{FILE}"], text)
+    looks = svc.sh(f"stat -c '%a %u %g' {FILE} /home/svc/.ssh; ls -A /home/svc/.ssh")
+    svc.add()
+    assert svc.prove(svc.new).verdict == Verdict.ACCEPTED
+    svc.remove()
+    # The last line gets the end that it lacked with the addition.
+    assert raw(svc.host) == before + ours % svc.new.public_key.encode() + b"\n" + after.rstrip(b"\n") + b"\n"
+    assert svc.sh(f"stat -c '%a %u %g' {FILE} /home/svc/.ssh; ls -A /home/svc/.ssh") == looks
+
+
+def test_a_last_line_that_is_not_ended_is_neither_broken_nor_ended_by_a_removal(svc: Rig) -> None:
+    other = keypairs.generate("ed25519").public_key
+    svc.host.run(
+        ["sh", "-c", f"cat >{FILE}"], f"{svc.old.public_key}\n{other}\n{svc.old.public_key}".encode()
+    )
+    svc.remove()
+    assert raw(svc.host) == f"{other}\n".encode()
+    svc.host.run(["sh", "-c", f"cat >{FILE}"], f"{svc.old.public_key}\n{other}".encode())
+    svc.remove()
+    assert raw(svc.host) == other.encode()
+
+
+def test_a_key_file_that_is_not_there_yet_is_made_as_sshd_wants_it(svc: Rig) -> None:
+    svc.sh("rm -r /home/svc/.ssh")
+    assert svc.blocked() == ""
+    svc.add()
+    assert svc.prove(svc.new).level == Level.COMMAND
+    assert svc.sh(f"stat -c '%a %U' /home/svc/.ssh {FILE}").split() == ["700", "svc", "600", "svc"]
+
+
+def test_a_file_with_a_nul_in_it_is_left_as_it_is(svc: Rig) -> None:
+    text = b"#\0 odd\n" + svc.old.public_key.encode() + b"\n"
+    svc.host.run(["sh", "-c", f"cat >{FILE}"], text)
+    try:
+        svc.add()
+    except base.ConnectorError:
+        assert raw(svc.host) == text
+    else:
+        assert raw(svc.host) == text + svc.new.public_key.encode() + b"\n"
+
+
+@pytest.mark.parametrize("where", ["file", "folder"])
+def test_fi_k_07_a_link_to_roots_file_gives_nobody_root(svc: Rig, where: str) -> None:
+    svc.sh("mkdir -p -m 700 /root/.ssh; echo '# of root' >/root/.ssh/authorized_keys; rm -r /home/svc/.ssh")
+    link = f"mkdir -p ~/.ssh; ln -s /root/.ssh/authorized_keys {FILE}"
+    svc.host.run(["su", "svc", "-c", link if where == "file" else "ln -s /root/.ssh /home/svc/.ssh"])
+    before = svc.sh("stat -c '%i %Y %s' /root/.ssh/authorized_keys; ls -A /root/.ssh")
+    code = svc.refusal()
+    assert code in {"path", "unreadable", "unwritable"}
+    assert svc.blocked() == code
+    assert svc.sh("stat -c '%i %Y %s' /root/.ssh/authorized_keys; ls -A /root/.ssh") == before
+    assert raw(svc.host, "/root/.ssh/authorized_keys") == b"# of root\n"
+
+
+def test_fi_k_07_a_link_into_a_folder_that_is_roots_but_holds_another_accounts_file(svc: Rig) -> None:
+    """The path is not root's alone, so root does not follow it, and the account may not."""
+    svc.host.add_account("other", authorized_keys=["# of other"])
+    svc.host.run(["su", "svc", "-c", f"rm {FILE}; ln -s /home/other/.ssh/authorized_keys {FILE}"])
+    before = svc.host.authorized_keys("other")
+    assert svc.refusal() in {"path", "unreadable", "unwritable"}
+    assert svc.host.authorized_keys("other") == before
+
+
+def test_a_link_of_the_accounts_own_stays_a_link(svc: Rig) -> None:
+    svc.host.run(["su", "svc", "-c", f"mv {FILE} ~/keys; chmod 600 ~/keys; ln -s ../keys {FILE}"])
+    svc.add()
+    svc.remove()
+    assert svc.sh(f"readlink {FILE}").strip() == "../keys"
+    assert svc.prove(svc.new).verdict == Verdict.ACCEPTED
+
+
+def test_fi_h_10_a_file_that_is_not_the_accounts_own_is_left_alone(svc: Rig) -> None:
+    svc.sh(f"chown root {FILE}; chmod 0444 {FILE}")
+    before = raw(svc.host)
+    assert svc.refusal() == svc.blocked() == "unwritable"
+    assert raw(svc.host) == before
+    assert svc.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
+
+
+def test_fi_h_11_root_that_may_not_read_the_home_edits_as_the_account(svc: Rig) -> None:
+    """As on NFS with root_squash: what is done there is done by the account."""
+    svc.add()
+    svc.remove()
+    owner = svc.sh(f"stat -c %U {FILE}").strip()
+    assert owner == "svc"
+    svc.sh("chmod 0700 /home/svc")
+    svc.add(svc.old.public_key, like=svc.new.public_key)
+    assert svc.prove(svc.old).verdict == Verdict.ACCEPTED
+
+
+def test_fi_h_12_a_home_that_is_not_there_is_not_put_in_its_place(svc: Rig) -> None:
+    svc.sh("mv /home/svc /home/away")
+    assert svc.refusal() == svc.blocked() == "no_home"
+    assert svc.probe(svc.old.public_key).verdict == Verdict.UNCLEAR
+    svc.sh("mkdir -m 755 /home/svc")  # a mount point, empty and root's
+    assert svc.refusal() == svc.blocked() == "no_home"
+    assert svc.sh("ls -A /home/svc") == ""
+
+
+def test_fi_h_12_a_folder_that_cannot_be_read_is_not_an_empty_one(svc: Rig) -> None:
+    svc.sh("chmod 0 /home/svc/.ssh")
+    assert svc.refusal() == svc.blocked() == "unreadable"
+    assert svc.probe(svc.old.public_key).verdict == Verdict.UNCLEAR
+
+
+@pytest.mark.parametrize("path", ["/home/svc", "/home/svc/.ssh", FILE])
+def test_fi_h_13_a_file_that_sshd_would_pass_over_is_named_before_anything_is_changed(
+    svc: Rig, path: str
+) -> None:
+    svc.sh(f"chmod o+w {path}")
+    assert svc.blocked() == "strict_modes"
+    assert svc.prove(svc.old).verdict == Verdict.REJECTED
+
+
+def test_fi_h_14_the_file_is_the_one_that_sshd_names(svc: Rig) -> None:
+    svc.configure_sshd("AuthorizedKeysFile /etc/ssh/keys/%u .ssh/%%%U")
+    svc.sh("mkdir -m 755 /etc/ssh/keys")
+    before = raw(svc.host)
+    svc.add()
+    assert svc.prove(svc.new).verdict == Verdict.ACCEPTED
+    assert svc.sh("stat -c '%a %U' /etc/ssh/keys/svc").split() == ["644", "root"]
+    assert raw(svc.host) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [("AuthorizedKeysFile none", "keys_elsewhere"), ("PubkeyAuthentication no", "no_public_keys")],
+)
+def test_fi_h_14_a_host_where_no_file_counts_is_blocked(svc: Rig, line: str, code: str) -> None:
+    svc.configure_sshd(line)
+    assert svc.refusal() == svc.blocked() == code
+
+
+def test_a_locked_password_is_no_reason_for_a_key_and_stays_locked(svc: Rig) -> None:
+    assert svc.host.shadow("svc").startswith("!")
+    svc.add()
+    assert svc.prove(svc.new).verdict == Verdict.ACCEPTED
+    assert svc.host.shadow("svc").startswith("!")
+
+
+def test_fi_p_04_a_password_that_must_be_changed_blocks_keys_too(svc: Rig) -> None:
+    svc.sh("chage -d 0 svc")
+    assert svc.refusal() == svc.blocked() == "must_change_first"
+
+
+def test_fi_p_05_an_account_that_has_expired_blocks_keys_too(svc: Rig) -> None:
+    svc.sh("chage -E 2001-01-01 svc")
+    assert svc.refusal() == svc.blocked() == "expired"
+
+
+def test_fi_k_04_twenty_edits_at_once_lose_no_line(svc: Rig) -> None:
+    keys = [keypairs.generate("ed25519").public_key for _ in range(20)]
+
+    def add(mine: list[str]) -> None:
+        for key in mine:
+            while True:
+                try:
+                    svc.add(key)
+                    break
+                except (base.Busy, base.Unreachable):
+                    continue
+
+    threads = [threading.Thread(target=add, args=(keys[n::4],)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = raw(svc.host).decode().splitlines()
+    assert len(lines) == 21
+    assert {line.split()[1] for line in lines} == {k.split()[1] for k in [*keys, svc.old.public_key]}
+
+
+def test_fi_h_05_a_full_disk_leaves_the_file_whole(svc: Rig) -> None:
+    other = "\n".join(f"{keypairs.generate('ed25519').public_key} {n}" for n in range(100))
+    svc.sh("mkdir /run/small; mount -t tmpfs -o size=32k,mode=0755 none /run/small || exit 9")
+    svc.sh("mkdir -m 700 /run/small/svc; chown svc /run/small/svc")
+    svc.configure_sshd("AuthorizedKeysFile /run/small/svc/keys")
+    svc.host.run(["su", "svc", "-c", "cat >/run/small/svc/keys"], f"{svc.old.public_key}\n{other}\n".encode())
+    svc.sh("dd if=/dev/zero of=/run/small/fill bs=1k 2>/dev/null || true")
+    before = raw(svc.host, "/run/small/svc/keys")
+    assert svc.refusal() == "disk"
+    assert raw(svc.host, "/run/small/svc/keys") == before
+    assert svc.sh("ls -A /run/small/svc").split() == ["keys"]
+
+
+@pytest.mark.parametrize("action", ["add", "remove"])
+def test_fi_h_05_a_copy_that_came_out_too_short_is_thrown_away(svc: Rig, action: str) -> None:
+    other = "".join(f"{keypairs.generate('ed25519').public_key} {n}\n" for n in range(50))
+    svc.host.run(["sh", "-c", f"cat >{FILE}"], f"{other}{svc.old.public_key}\n".encode())
+    svc.sh("mv /usr/bin/awk /usr/bin/awk.real")
+    svc.host.write("/usr/bin/awk", '#!/bin/bash\nset -o pipefail\nawk.real "$@" | head -c 4096\n', 0o755)
+    before = raw(svc.host)
+    with pytest.raises(base.Refused) as refused:
+        getattr(svc, action)()
+    assert refused.value.code == "disk"
+    assert raw(svc.host) == before
+    assert svc.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
+
+
+def test_c_04_an_older_attempt_is_stale_and_another_console_is_left_alone(svc: Rig) -> None:
+    svc.add(generation=7)
+    with pytest.raises(base.Stale):
+        svc.remove(svc.new.public_key, generation=6)
+    svc.console = str(uuid.uuid4())
+    assert svc.refusal() == svc.blocked() == "foreign_console"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "ssh-ed25519 AAAA\nssh-ed25519 BBBB", "x", 'command="id" ssh-rsa AAAA', "ssh-rsa A;id"]
+)
+def test_what_is_no_key_never_reaches_a_host(svc: Rig, key: str) -> None:
+    with pytest.raises(base.Refused) as refused:
+        svc.connector.add_key(svc.manager, "svc", key, like="", fence=svc.fence(), timeout=15)
+    assert refused.value.code == "bad_key_line"
+    assert svc.probe(key).verdict == Verdict.UNCLEAR
+
+
+def test_roots_own_keys_are_edited_by_root(new_host: NewHost, management_key: KeyPair) -> None:
+    svc = Rig(new_host(), management_key, username="root")
+    svc.sh("rm -rf /root/.ssh; chmod 700 /root")
+    svc.add()
+    assert svc.prove(svc.new).verdict == Verdict.ACCEPTED
+    svc.sh("chmod o+w /root")
+    assert svc.blocked() == "path"
