@@ -26,9 +26,13 @@ from secrets_app.models import Principal, Secret
 actor = Principal.objects.get(name="admin")
 
 def create():
-    for name, user in [("web-01", "app"), ("web-01", "deploy"), ("db-01", "dba"), ("edge-01", "svc")]:
+    both = [("password", ""), ("key_pair", "ed25519")]
+    users = [("web-01", "app"), ("web-01", "deploy"), ("db-01", "dba"), ("edge-01", "svc")]
+    for number, (name, user) in enumerate(users):
+        kind, algorithm = both[number % 2]
         instance = Instance.objects.get(name=name)
         place = {"region": instance.region, "instance": instance}
+        place |= {"kind": kind, "key_algorithm": algorithm}
         managed.create(f"{name}/{user}", username=user, actor=actor, **place)
 
 def rotate():
@@ -42,7 +46,8 @@ def result():
     told = {"outcomes": [run.outcome for run in Run.objects.all()], "values": []}
     for secret in Secret.objects.all():
         held = versions.value(secret.labelled("current"))
-        told["values"].append([secret.managed.instance.name, held.username, held.password.reveal()])
+        value = held.password.reveal() if held.password else None
+        told["values"].append([secret.managed.instance.name, held.username, value, held.public_key])
     return told
 
 print(json.dumps({"create": create, "rotate": rotate, "result": result}[WHAT]()))
@@ -94,7 +99,10 @@ def test_15_random_kills_during_30_rotations_lose_nothing_and_leave_nothing(site
     told = inside(site, "result")
     assert told["outcomes"] == ["succeeded"] * ROTATIONS, killed
     hosts = site.demo_hosts()
-    for name, username, value in told["values"]:
-        assert hosts[name].shadow_accepts(username, value), killed
+    for name, username, value, public_key in told["values"]:
+        if value:
+            assert hosts[name].shadow_accepts(username, value), killed
+        else:
+            assert public_key.split()[1] in hosts[name].authorized_keys(username), killed
     site.stop()
     assert not site.running()
