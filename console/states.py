@@ -7,7 +7,7 @@ and the next thing to do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from console.templatetags.console import duration
 from rotation.models import ManagedAccount, Schedule
@@ -116,6 +116,8 @@ LEVELS = {
 def facts(secret: Secret, *, is_rotating: bool) -> Facts:
     """The three facts of a secret, of which `is_rotating` says whether a rotation is under way."""
     known = GONE if secret.purged_at else credential(secret.managed, is_rotating=is_rotating)
+    if not secret.is_enabled:
+        known = replace(known, next_step="")  # nothing but restoring it works
     return Facts(status(secret), known, automatic(secret))
 
 
