@@ -7,7 +7,7 @@ and the next thing to do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from console.templatetags.console import duration
 from rotation.models import ManagedAccount, Schedule
@@ -44,6 +44,10 @@ DELETED = Fact(
 )
 ROTATING = Fact(
     "busy", "Rotating", "A new value is on its way to the host.", "Wait for the run, or watch its steps."
+)
+GONE = Fact("muted", "No value", "Its values are destroyed. What the server accepts was not changed.")
+PAUSED_BY_DELETION = Fact(
+    "muted", "Paused", "It does not rotate while its deletion is planned.", "Restoring it resumes this."
 )
 OFF = Fact(
     "muted",
@@ -113,7 +117,10 @@ LEVELS = {
 
 def facts(secret: Secret, *, is_rotating: bool) -> Facts:
     """The three facts of a secret, of which `is_rotating` says whether a rotation is under way."""
-    return Facts(status(secret), credential(secret.managed, is_rotating=is_rotating), automatic(secret))
+    known = GONE if secret.purged_at else credential(secret.managed, is_rotating=is_rotating)
+    if not secret.is_enabled:
+        known = replace(known, next_step="")  # nothing but restoring it works
+    return Facts(status(secret), known, automatic(secret))
 
 
 def status(secret: Secret) -> Fact:
@@ -149,6 +156,8 @@ def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
 def automatic(secret: Secret) -> Fact:
     """Whether the secret rotates by itself, and how often."""
     plan: Schedule | None = getattr(secret, "schedule", None)
+    if plan is not None and plan.is_on and not secret.is_enabled:
+        return PAUSED_BY_DELETION
     if plan is None or not plan.is_on:
         return OFF
     if plan.stopped_at:
@@ -158,7 +167,7 @@ def automatic(secret: Secret) -> Fact:
             f"{plan.failures} rotations in a row that the schedule started have failed; it starts no more.",
             "Put right what its last run names; then turn automatic rotation on again.",
         )
-    if plan.paused_at or not secret.is_enabled:
+    if plan.paused_at:
         return Fact(
             "muted", "Paused", "Its dates pass without a rotation.", "Rotate by hand where that cannot wait."
         )

@@ -11,6 +11,7 @@ from secrets_app.models import RECOVERY_WINDOW_DAYS
 
 LEAST, MOST = RECOVERY_WINDOW_DAYS
 PLAN, NOW = "plan", "now"
+NOT_THE_NAME = "Type the secret's name exactly as it stands above."
 OUT_OF_RANGE = f"Enter {LEAST} to {MOST} days."
 
 
@@ -25,17 +26,16 @@ class Delete(forms.Form):
     )
     days = forms.IntegerField(
         label=f"Delete In ({LEAST}-{MOST} days)",
-        required=False,
         initial=MOST,
         help_text="Until then it can be restored as it is.",
-        error_messages={"invalid": OUT_OF_RANGE},
+        error_messages={"invalid": OUT_OF_RANGE, "required": OUT_OF_RANGE},
         widget=forms.NumberInput(attrs={"min": LEAST, "max": MOST}),
     )
     name = forms.CharField(
         label="Type the secret's name to confirm",
-        required=False,
         max_length=512,
         help_text="Its values are destroyed at once, and nobody can bring them back.",
+        error_messages={"required": NOT_THE_NAME},
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
     reason = forms.CharField(
@@ -58,8 +58,10 @@ class Delete(forms.Form):
         found = super().clean() or self.cleaned_data
         if self.is_immediate:
             self.errors.pop("days", None)
-            if found.get("name") != self.secret_name:
-                self.add_error("name", "Type the secret's name exactly as it stands above.")
-        elif "days" not in self.errors and not LEAST <= (found.get("days") or 0) <= MOST:
-            self.add_error("days", OUT_OF_RANGE)
+            if "name" not in self.errors and found.get("name") != self.secret_name:
+                self.add_error("name", NOT_THE_NAME)
+        else:
+            self.errors.pop("name", None)
+            if "days" not in self.errors and not LEAST <= found["days"] <= MOST:
+                self.add_error("days", OUT_OF_RANGE)
         return found
