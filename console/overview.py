@@ -36,7 +36,7 @@ SHOWN = 8  # of each kind of what needs a person; the list has the others
 DELETION_NOTICE = timedelta(days=7)
 #: In the order of what is worse.
 TROUBLED = (Credential.OUT_OF_SYNC, Credential.BLOCKED, Credential.UNVERIFIED, Credential.UNREACHABLE)
-AGES = ("under 25 %", "25 to 50 %", "50 to 75 %", "75 to 100 %", "over its period")
+AGES = ("to 25%", "to 50%", "to 75%", "to 100%", "longer")
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,8 @@ class Overview:
         troubled = self._secrets(status="enabled").filter(managed__credential__in=TROUBLED)
         idle = troubled.exclude(Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind="rotate")))
         counts = Counter(dict(idle.order_by().values_list("managed__credential").annotate(Count("pk"))))
-        rows = idle.select_related("managed__instance").order_by("-managed__rotated_at", "pk")
-        found = list(rows[: SHOWN * 2])
-        for row in sorted(found, key=lambda row: TROUBLED.index(Credential(row.managed.credential))):
+        found = [row for kind in TROUBLED if counts[kind] for row in self._some(idle, kind)]
+        for row in found:
             self.needs.append(self._of_secret(row, states.credential(row.managed, is_rotating=False)))
         left = sum(counts.values()) - len(found)
         if left > 0:
@@ -117,6 +116,11 @@ class Overview:
                 if counts[kind]
             ]
         self._add_overdue()
+
+    def _some(self, rows: QuerySet[Secret], kind: str) -> QuerySet[Secret]:
+        # In no order: sorting all of them to show a few would cost more than the rest of the page.
+        keys = rows.filter(managed__credential=kind).order_by().values_list("pk", flat=True)[:SHOWN]
+        return Secret.objects.filter(pk__in=list(keys)).select_related("managed__instance").order_by("name")
 
     def _add_overdue(self) -> None:
         rows = self._secrets(automatic="overdue").select_related("managed__instance", "schedule")
@@ -146,8 +150,9 @@ class Overview:
             Exists(keys.filter(state=HostKey.State.APPROVED)),
             Exists(keys.filter(state=HostKey.State.SEEN)) | Q(state=Instance.State.BLOCKED),
         )
+        newest = list(rows.order_by("-last_contact_at").values_list("pk", flat=True)[: SHOWN * 4])
         found = []
-        for row in rows.order_by("-last_contact_at", "pk")[: SHOWN * 4]:
+        for row in rows.filter(pk__in=newest).order_by("name"):
             known = HostKeys(row, list(row.host_keys.all()), row.scanned_at)  # type: ignore[attr-defined]
             if known.is_changed:
                 fact = Fact(
@@ -250,9 +255,7 @@ class Overview:
             for number, (name, count) in enumerate(zip(AGES, counts, strict=True))
         )
         series = (Series("Within its period", "ok"), Series("Older", "danger"))
-        return Chart(
-            "Age against the rotation period", "Age", series, bars, "Secrets that rotate by themselves"
-        )
+        return Chart("Age against the period", "Age", series, bars, "Automatic ones")
 
 
 def _by_hour(rows: QuerySet[Secret], field: str, *others: str) -> Iterable[tuple[Any, ...]]:

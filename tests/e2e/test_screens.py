@@ -1,0 +1,67 @@
+"""Every screen in a browser, light and dark: axe finds nothing, and no other host is asked."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+from tests import gallery
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(gallery.CHROMIUM is None, reason="Chromium is not installed"),
+]
+
+#: How many pixels of each table, and of the page, are out of sight at the side.
+HIDDEN = """[...document.querySelectorAll('.table-scroll:not(details *), html')]
+    .map(part => part.scrollWidth - part.clientWidth)"""
+
+
+def tell(violations: list[dict]) -> list[str]:
+    return [f"{one['id']}: {node['html'][:160]}" for one in violations for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_screen_and_nothing_is_fetched_from_elsewhere(open_keyring, scheme):
+    cookie, screens = gallery.session(gallery.seed()), gallery.screens()
+    found: dict[str, list[str]] = {}
+    with gallery.serve() as address, sync_playwright() as playwright:
+        browser = gallery.launch(playwright)
+        context = gallery.signed_in(browser, address, cookie, scheme=scheme, width=1440)
+        page = context.new_page()
+        noise: list[str] = []
+        page.on("console", lambda message: noise.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: noise.append(str(error)))
+        page.on("request", lambda request: noise.append(request.url) if _is_foreign(request.url) else None)
+        for screen in screens:
+            noise.clear()
+            answer = page.goto(screen.path)
+            assert answer
+            # The browser itself reports a page that answers 404 as an error.
+            quiet = [text for text in noise if answer.ok or "status of 404" not in text]
+            violations = Axe().run(page).response["violations"]
+            if wrong := tell(violations) + quiet:
+                found[screen.name] = wrong
+            assert answer.ok or screen.name == "not-found", screen.path
+        browser.close()
+    assert not found
+
+
+def test_a_list_needs_no_sideways_scrolling_on_a_desktop(open_keyring):
+    cookie = gallery.session(gallery.seed())
+    with gallery.serve() as address, sync_playwright() as playwright:
+        browser = gallery.launch(playwright)
+        page = gallery.signed_in(browser, address, cookie, scheme="light", width=1440).new_page()
+        for path in ("/all/secrets/", "/all/instances/", "/all/rotations/", "/all/overview/"):
+            page.goto(path)
+            hidden = page.evaluate(HIDDEN)
+            assert not any(hidden), path
+        browser.close()
+
+
+def _is_foreign(url: str) -> bool:
+    return urlsplit(url).hostname not in {"localhost", None}

@@ -1,0 +1,177 @@
+"""A site with a secret in every state, and every screen of it, for pictures and for axe.
+
+Rows stand in the database as their writers leave them; no host is talked to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+from django.core.wsgi import get_wsgi_application
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+from playwright.sync_api import Browser, BrowserContext, Playwright
+
+from rotation import inventory, runs
+from rotation.connectors import base
+from rotation.models import Instance, ManagedAccount, Run, Schedule
+from secrets_app.models import Secret, User
+from tests import factories
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
+NAMES = (
+    "web/deploy",
+    "web/nginx",
+    "db/dba",
+    "db/backup",
+    "edge/admin",
+    "ci/runner",
+    "mail/postfix",
+    "erp/batch",
+)
+OUTCOMES = (("succeeded", "", ""), ("failed", "old", "policy"), ("blocked", "", "host_key_changed"))
+
+
+@dataclass(frozen=True)
+class Screen:
+    """One page, or one dialog as the page that it also is."""
+
+    name: str
+    path: str
+
+
+def seed() -> User:
+    """Fill the database; return who looks at it."""
+    viewer = factories.user("ann", "administrators")
+    region = factories.region()
+    credential = factories.credential()
+    servers = [
+        factories.instance(region=region, credential=credential, name=name)
+        for name in ("web-01", "db-01", "edge-01", "ci-01")
+    ]
+    for server, state in zip(servers, Instance.State, strict=False):
+        Instance.objects.filter(pk=server.pk).update(state=state, last_contact_at=timezone.now())
+    _change_host_key(servers[2])
+    factories.instance(region=region, credential=credential, name="new-01", approved=False)
+    made = [
+        factories.secret(instance=servers[n % len(servers)], username=name.partition("/")[2], name=name)
+        for n, name in enumerate(NAMES)
+    ]
+    for number, secret in enumerate(made):
+        _history(secret, number)
+    _states(made)
+    return viewer
+
+
+def _change_host_key(server: Instance) -> None:
+    run = runs.scan(server, actor=factories.administrator())
+    Run.objects.filter(pk=run.pk).update(state="ended", outcome="succeeded", started_at=timezone.now())
+    inventory.see_host_keys(server, [base.HostKey("ssh-ed25519", "AAAAother", f"SHA256:{'x' * 43}")])
+
+
+def _history(secret: Secret, number: int) -> None:
+    """Rotations over a month, most of which succeeded."""
+    factories.settle(secret)
+    for day in range(number, 30, 3):
+        run = runs.start(secret, actor=factories.administrator())
+        lease = runs.claim(run.pk, "worker-1/1/1")
+        assert lease
+        for name in ("create", "preflight", "set"):
+            runs.finish(lease, runs.begin(lease, name), "done", "The step was taken.")
+        outcome, truth, code = OUTCOMES[day % 3 if day % 4 == 0 else 0]
+        runs.end(lease, outcome, truth=truth, code=code, sentence="The host said so." if code else "")
+        at = timezone.now() - timedelta(days=day, hours=number)
+        Run.objects.filter(pk=run.pk).update(created_at=at, started_at=at, ended_at=at + timedelta(seconds=2))
+
+
+def _states(made: list[Secret]) -> None:
+    now = timezone.now()
+    for number, (secret, state) in enumerate(zip(made, ManagedAccount.Credential, strict=False)):
+        ManagedAccount.objects.filter(secret=secret).update(
+            credential=state, verified_at=now, rotated_at=now - timedelta(days=number * 9)
+        )
+        Schedule.objects.filter(secret=secret).update(
+            is_on=number % 4 != 3,
+            period=timedelta(days=(7, 30, 60, 90)[number % 4]),
+            next_at=now + timedelta(days=number * 3 - 2),
+        )
+    Secret.objects.filter(pk=made[-1].pk).update(
+        deletion_planned_at=now, deletion_due_at=now + timedelta(days=4), deletion_reason="Server retired"
+    )
+    runs.start(made[4], actor=factories.administrator())
+
+
+def screens() -> list[Screen]:
+    """Every screen of the seeded site, for an administrator."""
+    secret, instance = Secret.objects.get(name__endswith="web/deploy"), Instance.objects.get(name="edge-01")
+    failed = Run.objects.filter(outcome="failed").earliest("created_at")
+    active = Run.objects.active().filter(kind="rotate").earliest("created_at")
+    one, host = f"/main/secrets/{secret.pk}/", f"/main/instances/{instance.pk}/"
+    paths = {
+        "overview": "/all/overview/", "get-started": "/get-started/", "secrets": "/all/secrets/",
+        "secrets-none": "/all/secrets/?q=nothing-like-it", "secret": one,
+        "secret-versions": f"{one}?tab=versions", "secret-history": f"{one}?tab=history",
+        "secret-rotate": f"{one}rotate/", "secret-value": f"{one}value/",
+        "secret-create": "/main/secrets/create/", "secret-create-region": "/all/secrets/create/",
+        "instances": "/all/instances/", "instance": host, "instance-edit": f"{host}edit/",
+        "instance-approve": f"{host}approve/", "instance-attach": f"{host}attach/",
+        "instance-register": "/main/instances/register/", "rotations": "/all/rotations/",
+        "run-failed": f"/main/rotations/{failed.pk}/", "run-active": f"/main/rotations/{active.pk}/",
+        "credentials": "/credentials/", "credential-create": "/credentials/create/",
+        "credential": f"/credentials/{instance.credential_id}/", "change-password": "/change-password/",
+        "sign-out": "/sign-out/", "not-found": "/nowhere/",
+    }  # fmt: skip
+    return [Screen(name, path) for name, path in paths.items()]
+
+
+@contextlib.contextmanager
+def serve() -> Iterator[str]:
+    """Serve this process's database on a port of its own; yields the address."""
+    server = ThreadedWSGIServer(("127.0.0.1", 0), _Quiet, connections_override={})
+    server.set_app(StaticFilesHandler(get_wsgi_application()))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://localhost:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+        connections.close_all()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Say nothing: what a page answers is looked at by whoever asked."""
+
+
+def launch(playwright: Playwright) -> Browser:
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+
+
+def signed_in(browser: Browser, address: str, cookie: str, *, scheme: str, width: int) -> BrowserContext:
+    """A browser window of a person whose session is `cookie`."""
+    context = browser.new_context(
+        color_scheme=scheme,  # type: ignore[arg-type]
+        viewport={"width": width, "height": 900},
+        base_url=address,
+    )
+    context.set_default_timeout(20_000)
+    context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": address}])
+    return context
+
+
+def session(viewer: User) -> str:
+    client = Client()
+    client.force_login(viewer)
+    return str(client.cookies[settings.SESSION_COOKIE_NAME].value)
