@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lab import Host
+from lab import Fleet, Host, Spec
 from rotation.connectors import base
 from rotation.connectors.base import Endpoint, Fence, Kind, Level, Login, Manager, Sudo, Verdict
 from rotation.connectors.ssh import SshConnector
 from secrets_app import keypairs
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
+from tests.wires.test_ssh import shells  # noqa: F401
 
 FILE = "/home/svc/.ssh/authorized_keys"
 
@@ -383,3 +384,26 @@ def test_roots_own_keys_are_edited_by_root(new_host: NewHost, management_key: Ke
     assert svc.prove(svc.new).verdict == Verdict.ACCEPTED
     svc.sh("chmod o+w /root")
     assert svc.blocked() == "path"
+
+
+@pytest.mark.parametrize("shell", ["bash", "busybox"])
+def test_every_common_sh_and_awk_edits_alike(
+    shells: Fleet,  # noqa: F811
+    management_key: KeyPair,
+    shell: str,
+) -> None:
+    svc = Rig(shells.start(f"keys-{shell}", Spec(public_key=management_key.public)), management_key)
+    svc.host.add_account("svc", authorized_keys=[svc.old.public_key])
+    svc.sh(f"ln -sf /usr/bin/{shell} /usr/bin/sh")
+    if shell == "busybox":
+        applets = "timeout dd df head tail mkdir mv rm cp date id sleep ls wc cksum readlink mktemp awk"
+        svc.sh(f"for name in {applets}; do ln -sf /usr/bin/busybox /usr/bin/$name; done")
+    before, ours, after = awkward(svc.old.public_key, b"")
+    svc.host.run(["sh", "-c", f"cat >{FILE}"], before + ours % svc.old.public_key.encode() + b"\n" + after)
+    assert svc.blocked() == ""
+    svc.add()
+    assert svc.prove(svc.new).verdict == Verdict.ACCEPTED
+    svc.remove()
+    assert raw(svc.host) == before + ours % svc.new.public_key.encode() + b"\n" + after + b"\n"
+    assert svc.probe(svc.old.public_key).verdict == Verdict.REJECTED
+    assert svc.probe(svc.new.public_key).verdict == Verdict.ACCEPTED
