@@ -67,7 +67,7 @@ def start(
     """Ask for a rotation; joins the one that is under way. With `value`, that is the new
     password, or the new private key.
 
-    With `from_version`, that is an earlier version's password again, which nobody is shown.
+    With `from_version`, that is an earlier version's value again, which nobody is shown.
 
     The same `token` twice is one run. A value is sealed here, in the caller's transaction; it is
     never kept elsewhere. Raises `InProgress` for a value while a run is active, `NotRotatable`,
@@ -113,9 +113,9 @@ def start(
 
 
 def _earlier(secret: Secret, version: SecretVersion) -> Plaintext:
-    """Open the password that a secret had before. Raises `NotRotatable`."""
-    if version.secret_id != secret.pk or secret.kind != Secret.Kind.PASSWORD:
-        raise NotRotatable("Only an earlier password of this secret can be rotated back to.")
+    """Open the password or private key that a secret had before. Raises `NotRotatable`."""
+    if version.secret_id != secret.pk:
+        raise NotRotatable("Only an earlier value of this secret can be rotated back to.")
     if secret.labels.filter(role=Label.Role.CURRENT, version=version).exists():
         raise NotRotatable("This version is the current one already.")
     try:

@@ -117,9 +117,9 @@ def _overview(secret: Secret) -> dict[str, object]:
 
 
 def _back_to(secret: Secret, context: dict[str, object]) -> set[UUID]:
-    """The versions on this page whose password may be made the current one again."""
+    """The versions on this page whose value may be made the current one again."""
     may = context["may_rotate"] and context["may_put"] and not context["active"]
-    if not (may and secret.is_enabled and secret.kind == Secret.Kind.PASSWORD):
+    if not (may and secret.is_enabled):
         return set()
     page: lists.Page[SecretVersion] = context["page"]  # type: ignore[assignment]
     return {

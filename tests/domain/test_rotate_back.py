@@ -189,3 +189,20 @@ def test_a_run_is_cancelled_by_who_may_rotate(secret, request, who):
     with pytest.raises(policies.NotAllowed):
         runs.cancel(run, actor=request.getfixturevalue(who).principal)
     assert Run.objects.get(pk=run.pk).is_active
+
+
+def test_back_to_an_earlier_key_gives_the_host_that_key_alone():
+    host = MemoryHost()
+    host.add_account("svc", OLD)
+    made = factories.secret(kind=Secret.Kind.KEY_PAIR, key_algorithm="ed25519")
+    assert drive(rotate(made), host).outcome == "succeeded"
+    first = made.labelled("current")
+    assert drive(rotate(made), host).outcome == "succeeded"
+    run = drive(rotate(made, from_version=first), host)
+    assert run.outcome == "succeeded", run.sentence
+    now = made.labelled("current")
+    assert now.public_key == first.public_key
+    assert now.pk != first.pk
+    assert [key.split()[1] for key in host.accounts["svc"].keys] == [first.public_key.split()[1]]
+    assert drive(rotate(made), host).outcome == "succeeded"
+    assert first.public_key.split()[1] not in str(host.accounts["svc"].keys)
