@@ -21,10 +21,12 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Playwright
 
-from rotation import inventory, runs
+from rotation import inventory, managed, runs
 from rotation.connectors import base
 from rotation.models import Instance, ManagedAccount, Run, Schedule
+from secrets_app import keypairs, versions
 from secrets_app.models import Secret, User
+from secrets_app.plaintext import Plaintext
 from tests import factories
 
 CHROMIUM = shutil.which("chromium")
@@ -64,13 +66,48 @@ def seed() -> User:
     _change_host_key(servers[2])
     factories.instance(region=region, credential=credential, name="new-01", approved=False)
     made = [
-        factories.secret(instance=servers[n % len(servers)], username=name.partition("/")[2], name=name)
+        factories.secret(
+            instance=servers[n % len(servers)],
+            username=name.partition("/")[2],
+            name=name,
+            initial="an-initial-value-1" if n % 2 else None,
+            tags={"team": "platform"} if n < 2 else None,
+        )
         for n, name in enumerate(NAMES)
     ]
     for number, secret in enumerate(made):
         _history(secret, number)
     _states(made)
+    _earlier_value(made[1])
+    _key_pair(servers[0])
+    _purged(servers[1])
     return viewer
+
+
+def _earlier_value(secret: Secret) -> None:
+    """A second value, so that there is one to go back to."""
+    new = versions.Value(secret.managed.username, password=Plaintext("a-second-value-1"))
+    actor = factories.administrator()
+    versions.promote(versions.stage(secret, new, origin="generated", actor=actor))
+
+
+def _key_pair(server: Instance) -> None:
+    initial = keypairs.generate("ed25519").private_key.reveal()
+    made = factories.secret(
+        instance=server,
+        username="git",
+        name="web/git",
+        kind="key_pair",
+        key_algorithm="ed25519",
+        initial=initial,
+    )
+    factories.settle(made)
+
+
+def _purged(server: Instance) -> None:
+    made = factories.secret(instance=server, username="gone", name="db/gone", initial="an-initial-value-1")
+    factories.settle(made)
+    managed.purge(made, actor=factories.administrator(), reason="Server retired")
 
 
 def _change_host_key(server: Instance) -> None:
@@ -116,12 +153,26 @@ def screens() -> list[Screen]:
     secret, instance = Secret.objects.get(name__endswith="web/deploy"), Instance.objects.get(name="edge-01")
     failed = Run.objects.filter(outcome="failed").earliest("created_at")
     active = Run.objects.active().filter(kind="rotate").earliest("created_at")
+    full, keys, pending, gone = (
+        f"/main/secrets/{Secret.objects.get(name__endswith=name).pk}/"
+        for name in ("web/nginx", "web/git", "erp/batch", "db/gone")
+    )
+    earlier = Secret.objects.get(name__endswith="web/nginx").labelled("previous")
+    assert earlier
     one, host = f"/main/secrets/{secret.pk}/", f"/main/instances/{instance.pk}/"
     paths = {
         "overview": "/all/overview/", "get-started": "/get-started/", "secrets": "/all/secrets/",
         "secrets-none": "/all/secrets/?q=nothing-like-it", "secret": one,
         "secret-versions": f"{one}?tab=versions", "secret-history": f"{one}?tab=history",
         "secret-rotate": f"{one}rotate/", "secret-value": f"{one}value/",
+        "secret-tags": f"{full}?tab=tags", "secret-full": full,
+        "secret-full-versions": f"{full}?tab=versions", "secret-reveal": f"{full}value/",
+        "secret-edit": f"{full}edit/", "secret-schedule": f"{full}schedule/",
+        "secret-delete": f"{full}delete/",
+        "secret-rotate-back": f"{full}versions/{earlier.pk}/rotate-back/",
+        "secret-keys": keys, "secret-keys-rotate": f"{keys}rotate/", "secret-keys-value": f"{keys}value/",
+        "secret-pending": pending, "secret-restore": f"{pending}restore/", "secret-purged": gone,
+        "secrets-deleted": "/all/secrets/?status=deleted",
         "secret-create": "/main/secrets/create/", "secret-create-region": "/all/secrets/create/",
         "instances": "/all/instances/", "instance": host, "instance-edit": f"{host}edit/",
         "instance-approve": f"{host}approve/", "instance-attach": f"{host}attach/",

@@ -51,6 +51,16 @@ def test_axe_finds_nothing_on_any_screen_and_nothing_is_fetched_from_elsewhere(o
     assert not found
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_sign_in_page(open_keyring, scheme):
+    with gallery.serve() as address, sync_playwright() as playwright:
+        browser = gallery.launch(playwright)
+        page = browser.new_context(color_scheme=scheme, base_url=address).new_page()
+        page.goto("/sign-in/")
+        assert tell(Axe().run(page).response["violations"]) == []
+        browser.close()
+
+
 def test_a_list_needs_no_sideways_scrolling_on_a_desktop(open_keyring):
     cookie = gallery.session(gallery.seed())
     with gallery.serve() as address, sync_playwright() as playwright:
