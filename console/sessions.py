@@ -6,6 +6,7 @@ that a page sends by itself never counts as somebody, so a browser left open sig
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.signals import user_logged_in
 from django.contrib.sessions.backends.base import SessionBase
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
@@ -48,6 +49,11 @@ class SessionLimits:
         if request.htmx and isinstance(request.user, User):  # type: ignore[attr-defined]
             response[LEFT_HEADER] = str(seconds_left(request.session))
         return response
+
+
+def sign_in_again() -> HttpResponse:
+    """Have the page open sign-in over itself; where somebody is signed in, it only gets its new token."""
+    return HttpResponse(status=401, headers={"HX-Trigger": json.dumps({"signedOut": {}})})
 
 
 def seconds_left(session: SessionBase) -> int:

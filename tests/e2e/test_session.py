@@ -97,6 +97,18 @@ def test_the_same_person_goes_on_with_what_was_typed(site, page):
     expect(wizard.get_by_text("Turn on automatic rotation")).to_be_visible()
 
 
+def test_a_sign_in_in_another_tab_costs_nothing_that_was_typed(site, page):
+    fill_half(page)
+    site.inside(END)
+    sign_in(page.context.new_page(), f"http://localhost:{site.port}", "dot", WORD)
+    wizard = page.locator("#dialog")
+    wizard.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("Signed in again. Send the form once more.")).to_be_visible()
+    expect(wizard.get_by_label("Current value")).to_have_value(TYPED)
+    wizard.get_by_role("button", name="Next").click()
+    expect(wizard.get_by_text("Turn on automatic rotation")).to_be_visible()
+
+
 def test_another_person_finds_nothing_of_it(site, page):
     fill_half(page)
     site.inside(END)
@@ -106,6 +118,20 @@ def test_another_person_finds_nothing_of_it(site, page):
     expect(page.locator("#dialog")).to_be_hidden()
     expect(page.locator("#dialog input")).to_have_count(0)
     assert TYPED not in page.content()
+
+
+def test_what_refreshes_itself_says_so_and_what_a_person_opens_does_not(site, page):
+    with page.expect_request("**/create/") as opened:
+        page.get_by_role("link", name="Create Secret").first.click()
+    assert "x-keyturn-live" not in opened.value.headers
+    with page.expect_request("**/main/secrets/") as refreshed:
+        page.evaluate("""() => {
+            const part = document.createElement("div");
+            part.innerHTML = '<div hx-get="/main/secrets/" hx-trigger="every 1s" hx-swap="none"></div>';
+            document.body.append(part);
+            htmx.process(part);
+        }""")
+    assert refreshed.value.headers["x-keyturn-live"] == "1"
 
 
 def test_a_minute_before_the_end_one_may_stay(site, page):

@@ -198,7 +198,8 @@ def test_the_session_and_the_token_are_new_after_it_and_the_answer_says_who(dot)
     assert client.session.session_key != planted.session_key
     assert client.cookies["keyturn_csrf"].value != cookie
     stale = client.post(reverse("session_stay"), {"csrfmiddlewaretoken": token}, headers=HTMX)
-    assert stale.status_code != 204
+    assert stale.status_code == 401
+    assert "signedOut" in stale["HX-Trigger"]
     fresh = {"csrfmiddlewaretoken": token_in(answer.content.decode())}
     assert client.post(reverse("session_stay"), fresh, headers=HTMX).status_code == 204
 
