@@ -13,7 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
-from console import access, http
+from console import access, http, sessions
 from secrets_app.models import Region, User
 
 THEME_COOKIE = "keyturn_theme"
@@ -114,6 +114,10 @@ class Layout:
         """The zone this person chose; empty where the browser's counts."""
         zone = getattr(self.request.user, "time_zone", "")
         return "" if zone == "UTC" else str(zone)
+
+    @property
+    def session_seconds(self) -> int:
+        return sessions.seconds_left(self.request.session)
 
     @property
     def keeps_cookies(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from hashlib import sha256
@@ -11,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -19,7 +18,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django_htmx.http import HttpResponseClientRedirect
 
-from console import http
+from console import http, sessions
 from console.views import errors
 from secrets_app import audit, keyring, lifecycle
 from secrets_app.models import Principal, User
@@ -88,7 +87,7 @@ class RequestContext:
         with origin, timezone.override(_zone(request)):
             response = self.get_response(request)
         if _goes_to_sign_in(request, response):
-            response = _session_ended()
+            response = sessions.sign_in_again()
         response["X-Request-ID"] = request_id
         return response
 
@@ -123,10 +122,6 @@ def _goes_to_sign_in(request: HttpRequest, response: HttpResponseBase) -> bool:
     is_redirect = response.status_code == 302
     to = response.get("Location", "").partition("?")[0]
     return is_redirect and bool(request.htmx) and to == reverse(settings.LOGIN_URL)  # type: ignore[attr-defined]
-
-
-def _session_ended() -> HttpResponse:
-    return HttpResponse(status=401, headers={"HX-Trigger": json.dumps({"signedOut": {}})})
 
 
 class SealedMode:

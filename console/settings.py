@@ -73,6 +73,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "console.sessions.SessionLimits",
     "console.middleware.RequestContext",
     "console.middleware.FirstPassword",
 ]
@@ -154,6 +155,7 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_NAME = "keyturn_session"
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+SESSION_IDLE = timedelta(minutes=env.number("KEYTURN_IDLE_MINUTES", 15, least=2, most=720))
 
 # ---------------------------------------------------------------- the wire
 

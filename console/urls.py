@@ -23,6 +23,7 @@ from console.views import (
     schedule,
     secret_edit,
     secrets,
+    session,
     wizard,
 )
 from console.views.health import healthz
@@ -34,10 +35,12 @@ handler500 = "console.views.errors.server_error"
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     # ---- people
-    path("sign-in/", account.login, name="account_login"),
+    path("sign-in/", session.sign_in, name="account_login"),
     path("sign-out/", account.logout, name="account_logout"),
     path("change-password/", account.password_change, name="account_change_password"),
     path("account-disabled/", account.account_inactive, name="account_inactive"),
+    path("session/", session.show, name="session"),
+    path("session/stay/", session.stay, name="session_stay"),
     # ---- start
     path("", home.home, name="home"),
     path("get-started/", home.get_started, name="get_started"),

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
-from console import http
+from console import http, sessions
 
 _DIALOGS = {"dialog", "dialog-content"}
 
@@ -113,6 +113,9 @@ def unprocessable(
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403 from the CSRF check, with the cause that people meet most where it applies."""
+    # Signing in in another tab makes this page's tokens old; an error would take the place of the form.
+    if getattr(request, "htmx", None) and _is_signed_in(request):
+        return sessions.sign_in_again()
     return answer(request, FORM_EXPIRED if http.keeps_cookies(request) else NO_COOKIES)
 
 

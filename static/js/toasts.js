@@ -33,16 +33,11 @@
   };
 
   document.body.addEventListener("toast", (event) => add(event.detail.tone || "ok", event.detail.text));
-  document.body.addEventListener("htmx:responseError", (event) => {
-    if (event.detail.xhr.status !== 401) {
-      add("danger", "Keyturn could not answer. Look at what is shown before you try again.");
-    }
+  document.body.addEventListener("htmx:responseError", () => {
+    add("danger", "Keyturn could not answer. Look at what is shown before you try again.");
   });
   document.body.addEventListener("htmx:sendError", () => {
     add("danger", "There is no connection to Keyturn. What you typed is still here; try again in a moment.");
-  });
-  document.body.addEventListener("signedOut", () => {
-    document.getElementById("signed-out").hidden = false;
   });
   list.addEventListener("click", (event) => {
     event.target.closest("[data-toast-close]")?.closest(".toast").remove();
