@@ -149,8 +149,10 @@ def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
             known.label,
             f"The host accepted the current value, shown {LEVELS[account.verified_level]}.",
         )
-    sentence = account.credential_sentence or known.sentence
-    return Fact(known.tone, known.label, sentence, known.next_step)
+    label = known.label
+    if account.credential == Credential.BLOCKED and account.credential_code:
+        label = f"{label}: {account.credential_code.replace('_', ' ')}"
+    return Fact(known.tone, label, account.credential_sentence or known.sentence, known.next_step)
 
 
 def automatic(secret: Secret) -> Fact:

@@ -250,10 +250,10 @@ def _let_go(secret: Secret) -> int:
 # ---------------------------------------------------------------- what is known of the credential
 
 
-def note(account: ManagedAccount, credential: str, sentence: str = "") -> None:
+def note(account: ManagedAccount, credential: str, sentence: str = "", code: str = "") -> None:
     """Write what is now known of the account's credential, and why."""
     ManagedAccount.objects.filter(pk=account.pk).update(
-        credential=credential, credential_sentence=sentence[:500]
+        credential=credential, credential_sentence=sentence[:500], credential_code=code
     )
 
 
@@ -262,6 +262,7 @@ def note_verified(account: ManagedAccount, level: base.Level | None, *, rotated:
     fields = {"rotated_at": Now()} if rotated else {}
     ManagedAccount.objects.filter(pk=account.pk).update(
         credential=Credential.IN_SYNC,
+        credential_code="",
         credential_sentence="",
         verified_at=Now(),
         verified_level=level or "",

@@ -173,6 +173,7 @@ class ManagedAccount(Identified):
     kind = models.CharField(max_length=16, choices=Secret.Kind)
     released_at = models.DateTimeField(null=True, blank=True)  # its secret was purged
     credential = models.CharField(max_length=16, choices=Credential, default=Credential.NO_VALUE)
+    credential_code = models.CharField(max_length=40, blank=True)  # why it is blocked, as `Run.code`
     credential_sentence = models.CharField(max_length=500, blank=True)
     verified_at = models.DateTimeField(null=True, blank=True)
     verified_level = models.CharField(max_length=10, blank=True)  # connectors.base.Level

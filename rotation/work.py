@@ -149,7 +149,7 @@ class Work:
             # A network that comes back meets its hosts' runs one after the other.
             delay = BACK_OFF[self.run.waits] * _random.uniform(0.8, 1.2)
             runs.wait(self.lease, delay, code=code, sentence=sentence)
-            self.note(credential, sentence)
+            self.note(credential, sentence, code)
         raise Stop
 
     def _truth_at_the_end(self) -> str:
@@ -179,12 +179,12 @@ class Work:
     def end(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> None:
         """Write the end of a run that did not succeed, in one transaction."""
         with transaction.atomic():
-            self.note(credential, sentence)
+            self.note(credential, sentence, code)
             if self.run.kind == Run.Kind.ROTATE and self.run.trigger == Run.Trigger.SCHEDULE:
                 schedules.failed(self.secret)
             runs.end(self.lease, outcome, truth=truth, code=code, sentence=sentence)
         raise Stop
 
-    def note(self, credential: str, sentence: str) -> None:
+    def note(self, credential: str, sentence: str, code: str) -> None:
         if self.run.secret is not None and credential:
-            managed.note(self.account, credential, sentence)
+            managed.note(self.account, credential, sentence, code)

@@ -222,6 +222,7 @@ def test_a_changed_host_key_blocks_and_nothing_is_sent(secret, host):
     host.host_key_changed = True
     run = drive(rotate(secret), host)
     assert (run.outcome, run.code, credential(secret)) == ("blocked", "host_key_changed", "blocked")
+    assert ManagedAccount.objects.get(secret=secret).credential_code == "host_key_changed"
     assert host.sets == 0
 
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from console import states
-from rotation import runs
+from rotation import managed, runs
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
@@ -381,3 +381,11 @@ def test_a_secret_without_a_schedule_still_has_a_page(as_dot):
     Schedule.objects.filter(secret=secret).delete()
     assert as_dot.get(url("secret", secret)).status_code == 200
     assert as_dot.get(url("secrets")).status_code == 200
+
+
+def test_a_blocked_credential_names_its_reason(client, dot):
+    secret = factories.secret()
+    managed.note(secret.managed, "blocked", "Compare the key, then approve it.", "host_key_changed")
+    client.force_login(dot)
+    for page in (reverse("secrets", args=["main"]), reverse("secret", args=["main", secret.pk])):
+        assert "Blocked: host key changed" in client.get(page).content.decode()
