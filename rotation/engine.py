@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from rotation import failpoints, inventory, keys, looks, managed, runs, schedules
+from rotation import failpoints, inventory, keys, leases, looks, managed, schedules
 from rotation.connectors import base
 from rotation.models import Run, Step
 from rotation.work import PREFLIGHT, SET, TEST, Connect, Credential, Stop, Work
@@ -39,7 +39,7 @@ def advance(
 ) -> bool:
     """Take up a run and carry it as far as it goes now; False where there was nothing to take up."""
     failpoints.reach("before_claim")
-    held = runs.claim(run_id, worker, lease=lease)
+    held = leases.claim(run_id, worker, lease=lease)
     if held is None:
         return False
     failpoints.reach("after_claim")
@@ -56,7 +56,7 @@ def advance(
         if run.tries > MOST_TRIES:
             work.end(Run.Outcome.FAILED, "gave_up", "Given up after many tries; see the server's log.", "")
         KINDS[run.kind](work)
-    except runs.Overtaken:
+    except leases.Overtaken:
         log.info("run %s was overtaken: lease %s of %s", run_id, held.number, worker)
     except Stop:
         pass
@@ -69,8 +69,8 @@ def advance(
 
 def _wait_unsealed(work: Work, sentence: str) -> None:
     try:
-        runs.wait(work.lease, timedelta(minutes=1), code="sealed", sentence=sentence)
-    except runs.Overtaken:
+        leases.wait(work.lease, timedelta(minutes=1), code="sealed", sentence=sentence)
+    except leases.Overtaken:
         log.info("run %s was overtaken: lease %s", work.run.pk, work.lease.number)
 
 
@@ -120,7 +120,7 @@ def _create(work: Work) -> SecretVersion:
         else:
             version = _generate(work)
             notes.sentence = "A new value is stored, encrypted. No host has heard of it."
-        runs.hold(work.lease, version=version)
+        leases.hold(work.lease, version=version)
         work.run.version = version
     return version
 
@@ -196,7 +196,7 @@ def _intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
         )
     with transaction.atomic():
         generation = managed.raise_generation(work.account, facts.generation)
-        runs.hold(work.lease, attempts=work.run.attempts + 1, generation=generation)
+        leases.hold(work.lease, attempts=work.run.attempts + 1, generation=generation)
         versions.mark_offered(version)
     work.run.attempts += 1
     return generation
@@ -274,16 +274,16 @@ def _prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
 def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
     """Move the labels, the account's state, the schedule and the run in one transaction."""
     failpoints.reach("before_finish")
-    row = runs.begin(work.lease, Step.Name.FINISH)
+    row = leases.begin(work.lease, Step.Name.FINISH)
     with transaction.atomic():
         versions.promote(version)
         managed.note_verified(work.account, proof.level, rotated=True)
         schedules.rotated(work.secret)
-        runs.finish(
+        leases.finish(
             work.lease, row, Step.State.DONE, "The new value is current; the old one is kept as previous."
         )
         if not work.is_key_pair:
-            runs.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW)
+            leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW)
     if work.is_key_pair:
         failpoints.reach("after_labels")
         keys.clean(work)
@@ -296,7 +296,7 @@ def _replace(work: Work, version: SecretVersion, refused: base.Refused) -> Secre
         _finish(work, version, _test(work, version))
         raise Stop
     with transaction.atomic():
-        runs.hold(work.lease)
+        leases.hold(work.lease)
         versions.drop_pending(version)
     if version.origin in {SecretVersion.Origin.CUSTOM, SecretVersion.Origin.EARLIER}:
         work.fail(

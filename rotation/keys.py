@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from rotation import failpoints, inventory, runs
+from rotation import failpoints, inventory, leases
 from rotation.connectors import base
 from rotation.models import Run, Step
 from rotation.work import BACK_OFF, SET, TEST, WAITS, Stop, Work
@@ -55,7 +55,7 @@ def take_back(work: Work, version: SecretVersion) -> None:
         _remove(work, version)
         notes.sentence = "The new key is taken out again; the old one was not touched."
     with transaction.atomic():
-        runs.hold(work.lease)
+        leases.hold(work.lease)
         versions.drop_pending(version)
     work.fail(
         version,
@@ -73,7 +73,7 @@ def clean(work: Work) -> None:
     except (base.ConnectorError, inventory.NotAttached) as error:
         _put_off(work, error)
     failpoints.reach("before_end")
-    runs.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW)
+    leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW)
 
 
 def _leftovers(work: Work) -> list[SecretVersion]:
@@ -103,7 +103,7 @@ def _clean(work: Work, old: SecretVersion) -> None:
             )
         notes.sentence = "The old key is removed, and a login with it is refused."
     with transaction.atomic():
-        runs.hold(work.lease)
+        leases.hold(work.lease)
         versions.mark_removed(old)
 
 
@@ -131,7 +131,7 @@ def _put_off(work: Work, error: base.ConnectorError | inventory.NotAttached) -> 
     """Wait, or end the run as failed; either way the new key is current and known to work."""
     sentence = f"The new key is current. The old one may still be accepted: {error}"
     if error.code in WAITS and work.run.waits < len(BACK_OFF):
-        runs.wait(work.lease, BACK_OFF[work.run.waits], code=error.code, sentence=sentence)
+        leases.wait(work.lease, BACK_OFF[work.run.waits], code=error.code, sentence=sentence)
     else:
-        runs.end(work.lease, Run.Outcome.FAILED, truth=Run.Truth.NEW, code=error.code, sentence=sentence)
+        leases.end(work.lease, Run.Outcome.FAILED, truth=Run.Truth.NEW, code=error.code, sentence=sentence)
     raise Stop

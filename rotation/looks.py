@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from rotation import inventory, managed, runs
+from rotation import inventory, leases, managed
 from rotation.connectors import base
 from rotation.models import Run, Step
 from rotation.work import PREFLIGHT, SCAN, Credential, Work
@@ -40,7 +40,7 @@ def verify(work: Work) -> None:
         with transaction.atomic():
             versions.mark_verified(current)
             managed.note_verified(work.account, proof.level)
-            runs.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)
+            leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)
     elif proof.verdict == base.Verdict.REJECTED:
         work.end(Run.Outcome.FAILED, "refused_value", notes.sentence, Credential.OUT_OF_SYNC)
     else:
@@ -63,7 +63,7 @@ def check(work: Work) -> None:
     with transaction.atomic():
         inventory.note_facts(work.run.instance, facts)
         outcome = Run.Outcome.BLOCKED if blocked else Run.Outcome.SUCCEEDED
-        runs.end(work.lease, outcome, code=blocked.code if blocked else "", sentence=notes.sentence)
+        leases.end(work.lease, outcome, code=blocked.code if blocked else "", sentence=notes.sentence)
 
 
 def scan(work: Work) -> None:
@@ -75,4 +75,4 @@ def scan(work: Work) -> None:
         notes.sentence = f"The host shows {len(keys)} key{'s' if len(keys) != 1 else ''}."
     with transaction.atomic():
         inventory.see_host_keys(instance, keys)
-        runs.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)
+        leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)

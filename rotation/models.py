@@ -1,7 +1,7 @@
 """What happens: instances and how to reach them, the accounts managed there, schedules, runs, steps.
 
-A run's row is the job itself; the queue only wakes somebody up. Every table has one writer,
-named in its docstring.
+A run's row is the job itself; the queue only wakes somebody up. Every table names its writer in
+its docstring.
 """
 
 from __future__ import annotations
@@ -76,6 +76,11 @@ class Instance(Identified):
         ManagementCredential, null=True, blank=True, on_delete=models.PROTECT, related_name="instances"
     )
     detached_because = models.CharField(max_length=200, blank=True)
+    # A secret of an account on this very instance, whose current value is the login instead of `credential`.
+    own_login = models.OneToOneField(
+        Secret, null=True, blank=True, on_delete=models.PROTECT, related_name="login_of"
+    )
+    own_login_sudo = models.CharField(max_length=12, choices=ManagementCredential.Sudo, blank=True)
     state = models.CharField(max_length=12, choices=State, default=State.NEW)
     state_sentence = models.CharField(max_length=500, blank=True)
     machine_id = models.CharField(max_length=64, blank=True)
@@ -83,6 +88,7 @@ class Instance(Identified):
     accounts = models.JSONField(default=list, blank=True)  # OS users seen there, for suggestions
     checks = models.JSONField(default=list, blank=True)  # the last preflight: name, mark, sentence
     checked_at = models.DateTimeField(null=True, blank=True)
+    control_at = models.DateTimeField(null=True, blank=True)  # it last refused a random wrong password
     last_contact_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     revision = models.PositiveIntegerField(default=1)
@@ -166,6 +172,7 @@ class ManagedAccount(Identified):
         OUT_OF_SYNC = "out_of_sync", "Out of sync"  # the host refuses the current value
         UNREACHABLE = "unreachable", "Instance unreachable"
         BLOCKED = "blocked", "Blocked"
+        GONE = "gone", "Instance gone"  # a person said that the server will not come back
 
     secret = models.OneToOneField(Secret, on_delete=models.PROTECT, related_name="managed")
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="managed_accounts")
@@ -179,6 +186,12 @@ class ManagedAccount(Identified):
     verified_level = models.CharField(max_length=10, blank=True)  # connectors.base.Level
     rotated_at = models.DateTimeField(null=True, blank=True)  # the last success
     generation = models.PositiveBigIntegerField(default=0)  # the newest that a host was told
+    # What a rotation does beside the change itself, and what happens when the host drifts.
+    ends_sessions = models.BooleanField(default=False)  # sessions of the account end after a rotation
+    proves_old_refused = models.BooleanField(default=False)  # the old password is tried once afterwards
+    reconciles = models.BooleanField(default=False)  # a drifted host gets the current value without asking
+    traces = models.JSONField(default=dict, blank=True)  # connectors.base.Traces when it was last in sync
+    drift_checked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -190,6 +203,11 @@ class ManagedAccount(Identified):
         ]
         indexes = [
             models.Index(fields=["credential", "secret"], name="account_by_credential"),
+            models.Index(
+                fields=["drift_checked_at"],
+                condition=models.Q(released_at__isnull=True),
+                name="account_by_drift_check",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -197,11 +215,19 @@ class ManagedAccount(Identified):
 
 
 class Schedule(Identified):
-    """When a secret rotates by itself. Writer: `schedules`."""
+    """When a secret rotates by itself: every `period`, or at the times of `cron`. Writer: `schedules`."""
+
+    class CatchUp(models.TextChoices):
+        ONCE = "once", "Rotate once, as soon as possible"
+        SKIP = "skip", "Wait for the next date"
 
     secret = models.OneToOneField(Secret, on_delete=models.CASCADE, related_name="schedule")
     is_on = models.BooleanField(default=False)
-    period = models.DurationField(default=timedelta(days=30))
+    period = models.DurationField(default=timedelta(days=30))  # not used where `cron` is set
+    cron = models.CharField(max_length=120, blank=True)  # five fields, crontab(5)
+    zone = models.CharField(max_length=64, default="UTC")  # IANA name; the times of `cron` are local there
+    jitter = models.DurationField(default=timedelta(0))  # each date is put off by up to so much
+    catch_up = models.CharField(max_length=4, choices=CatchUp, default=CatchUp.ONCE)  # after downtime
     next_at = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True)
     failures = models.PositiveIntegerField(default=0)  # in a row, of rotations that it started
@@ -231,19 +257,23 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 class Run(Identified):
-    """One piece of work on a host, from request to end. The row is the job. Writer: `runs`."""
+    """One piece of work on a host, from request to end. The row is the job. Writers: `runs`, `leases`."""
 
     class Kind(models.TextChoices):
         ROTATE = "rotate", "Rotation"
         VERIFY = "verify", "Verification"  # is the current value still good?
-        CHECK = "check", "Connection test"
+        CHECK = "check", "Connection test"  # of an instance, or of one account that no secret manages yet
         SCAN = "scan", "Host key scan"
+        DRIFT = "drift", "Drift check"  # has somebody else changed the credential?
+        RECONCILE = "reconcile", "Reconciliation"  # the current value is set again
 
     class Trigger(models.TextChoices):
         MANUAL = "manual", "Manual"
         SCHEDULE = "schedule", "Schedule"
         CREATION = "creation", "Creation"
         RESTORE = "restore", "Restore"
+        RETRY = "retry", "Retry"
+        DRIFT = "drift", "Drift"
 
     class State(models.TextChoices):
         QUEUED = "queued", "Queued"  # no worker has it
@@ -265,7 +295,7 @@ class Run(Identified):
 
     ACTIVE = (State.QUEUED, State.RUNNING, State.WAITING)
 
-    kind = models.CharField(max_length=8, choices=Kind)
+    kind = models.CharField(max_length=10, choices=Kind)
     trigger = models.CharField(max_length=10, choices=Trigger, default=Trigger.MANUAL)
     is_leak = models.BooleanField(default=False)  # the old value has leaked: goes before other work
     secret = models.ForeignKey(Secret, null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
@@ -274,6 +304,10 @@ class Run(Identified):
         SecretVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="runs"
     )
     requested_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=500, blank=True)  # why somebody asked for it
+    overrides = models.JSONField(default=list, blank=True)  # codes of checks that may not stop it
+    username = models.CharField(max_length=64, blank=True)  # of a check of one account
+    account_kind = models.CharField(max_length=16, blank=True, choices=Secret.Kind)  # ... and of what
     request_token = models.CharField(max_length=64, blank=True)  # the same one twice is one run
     state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
     outcome = models.CharField(max_length=10, choices=Outcome, blank=True)
@@ -302,7 +336,7 @@ class Run(Identified):
                 name="one_active_run_per_secret",
             ),
             models.UniqueConstraint(
-                fields=["instance", "kind"],
+                fields=["instance", "kind", "username", "account_kind"],
                 condition=models.Q(state__in=["queued", "running", "waiting"], secret__isnull=True),
                 name="one_active_run_per_instance_and_kind",
             ),
@@ -331,7 +365,7 @@ class Run(Identified):
 
 
 class Step(Identified):
-    """One step of a run, as evidence: what, when, by which worker, with what result. Writer: `runs`."""
+    """One step of a run, as evidence: what, when, by which worker, with what result. Writers: `runs`, `leases`."""
 
     class Name(models.TextChoices):
         CREATE = "create", "Create"  # the new value is stored here
@@ -341,6 +375,7 @@ class Step(Identified):
         TEST = "test", "Test"  # a new login with the new value
         FINISH = "finish", "Finish"  # the labels move
         CLEAN = "clean", "Clean up"  # an old key is removed and proven refused
+        SESSIONS = "sessions", "End sessions"  # of the account, on the host
         SCAN = "scan", "Scan"  # the host's keys are read
 
     class State(models.TextChoices):

@@ -17,7 +17,7 @@ from celery import shared_task
 from django.db import transaction
 from django.utils import timezone
 
-from rotation import engine, managed, runs, schedules
+from rotation import engine, leases, managed, runs, schedules
 from rotation.connectors.ssh import SshConnector, SshScanner
 from rotation.models import Run
 from secrets_app import keyring, lifecycle, users
@@ -40,7 +40,7 @@ def advance(run_id: str) -> None:
         return  # the run stays where it is; the sweep finds it when the root key is back
     engine.advance(UUID(run_id), worker=worker_name(), connect=SshConnector, scanner=SshScanner())
     instance_id = Run.objects.filter(pk=run_id).values_list("instance_id", flat=True).first()
-    following = runs.next_on(instance_id) if instance_id else None
+    following = leases.next_on(instance_id) if instance_id else None
     if following and str(following) != run_id:
         advance.delay(str(following))
 
@@ -90,6 +90,6 @@ def purge_due() -> None:
 @shared_task
 def sweep() -> None:
     """Wake a worker for every run that is due and that nobody works on."""
-    runs.hand_back_orphans(socket.gethostname(), _is_alive)
-    for run_id in runs.due(BATCH):
+    leases.hand_back_orphans(socket.gethostname(), _is_alive)
+    for run_id in leases.due(BATCH):
         advance.delay(str(run_id))

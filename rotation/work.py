@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from django.db import transaction
 
-from rotation import inventory, managed, runs, schedules
+from rotation import inventory, leases, managed, schedules
 from rotation.connectors import base
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app import versions
@@ -51,7 +51,7 @@ class Work:
     """What a worker holds while it carries one run."""
 
     run: Run
-    lease: runs.Lease
+    lease: leases.Lease
     connect: Connect
     scanner: base.Scanner | None = None
     _connector: base.Connector | None = field(default=None, repr=False)
@@ -85,14 +85,14 @@ class Work:
     @contextmanager
     def step(self, name: str) -> Iterator[StepNotes]:
         """One step, kept as evidence; what the block raises ends it as failed."""
-        row = runs.begin(self.lease, name)
+        row = leases.begin(self.lease, name)
         notes = StepNotes()
         try:
             yield notes
         except (base.ConnectorError, inventory.NotAttached) as error:
-            runs.finish(self.lease, row, Step.State.FAILED, notes.sentence or str(error), notes.evidence)
+            leases.finish(self.lease, row, Step.State.FAILED, notes.sentence or str(error), notes.evidence)
             raise
-        runs.finish(self.lease, row, notes.state, notes.sentence, notes.evidence)
+        leases.finish(self.lease, row, notes.state, notes.sentence, notes.evidence)
 
     # ---------------------------------------------------------------- what the host accepts
 
@@ -138,7 +138,7 @@ class Work:
             self.block(error.code, str(error))
         except Stop:
             return
-        except runs.Overtaken:
+        except leases.Overtaken:
             log.info("run %s was overtaken: lease %s", self.run.pk, self.lease.number)
 
     def put_off(self, code: str, sentence: str, credential: str) -> None:
@@ -148,7 +148,7 @@ class Work:
         with transaction.atomic():
             # A network that comes back meets its hosts' runs one after the other.
             delay = BACK_OFF[self.run.waits] * _random.uniform(0.8, 1.2)
-            runs.wait(self.lease, delay, code=code, sentence=sentence)
+            leases.wait(self.lease, delay, code=code, sentence=sentence)
             self.note(credential, sentence, code)
         raise Stop
 
@@ -182,7 +182,7 @@ class Work:
             self.note(credential, sentence, code)
             if self.run.kind == Run.Kind.ROTATE and self.run.trigger == Run.Trigger.SCHEDULE:
                 schedules.failed(self.secret)
-            runs.end(self.lease, outcome, truth=truth, code=code, sentence=sentence)
+            leases.end(self.lease, outcome, truth=truth, code=code, sentence=sentence)
         raise Stop
 
     def note(self, credential: str, sentence: str, code: str) -> None:

@@ -283,6 +283,7 @@ class SecretVersion(Identified):
     verified_at = models.DateTimeField(null=True, blank=True)  # a host last accepted it
     dead_at = models.DateTimeField(null=True, blank=True)  # proven never to have become valid
     removed_at = models.DateTimeField(null=True, blank=True)  # of a key: since then the host refuses it
+    refused_at = models.DateTimeField(null=True, blank=True)  # of a password: a login with it was refused
     destroyed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -26,6 +26,8 @@ class Action(enum.StrEnum):
     UPDATE_ROTATION = "kms:UpdateSecretRotationPolicy"
     DELETE_SECRET = "kms:DeleteSecret"
     RESTORE_SECRET = "kms:RestoreSecret"
+    RESOLVE_ROTATION = "kms:ResolveRotation"
+    OVERRIDE_CHECK = "kms:OverridePreflightCheck"
     LIST_INSTANCES = "kms:ListInstances"
     DESCRIBE_INSTANCE = "kms:DescribeInstance"
     REGISTER_INSTANCE = "kms:RegisterInstance"

@@ -21,7 +21,7 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Playwright
 
-from rotation import inventory, managed, runs
+from rotation import inventory, leases, managed, runs
 from rotation.connectors import base
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app import keypairs, versions
@@ -121,12 +121,12 @@ def _history(secret: Secret, number: int) -> None:
     factories.settle(secret)
     for day in range(number, 30, 3):
         run = runs.start(secret, actor=factories.administrator())
-        lease = runs.claim(run.pk, "worker-1/1/1")
+        lease = leases.claim(run.pk, "worker-1/1/1")
         assert lease
         for name in ("create", "preflight", "set"):
-            runs.finish(lease, runs.begin(lease, name), "done", "The step was taken.")
+            leases.finish(lease, leases.begin(lease, name), "done", "The step was taken.")
         outcome, truth, code = OUTCOMES[day % 3 if day % 4 == 0 else 0]
-        runs.end(lease, outcome, truth=truth, code=code, sentence="The host said so." if code else "")
+        leases.end(lease, outcome, truth=truth, code=code, sentence="The host said so." if code else "")
         at = timezone.now() - timedelta(days=day, hours=number)
         Run.objects.filter(pk=run.pk).update(created_at=at, started_at=at, ended_at=at + timedelta(seconds=2))
 

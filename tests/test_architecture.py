@@ -113,7 +113,7 @@ def test_each_table_is_written_by_the_module_that_says_so():
         "Tag": "secrets_app.lifecycle", "Secret": "secrets_app.lifecycle", "AuditEvent": "secrets_app.audit",
         "Instance": "rotation.inventory", "HostKey": "rotation.inventory",
         "ManagementCredential": "rotation.inventory", "ManagedAccount": "rotation.managed",
-        "Schedule": "rotation.schedules", "Run": "rotation.runs", "Step": "rotation.runs",
+        "Schedule": "rotation.schedules", "Run": ("rotation.runs", "rotation.leases"), "Step": ("rotation.runs", "rotation.leases"),
     }  # fmt: skip
     writing = {
         "create",
@@ -133,7 +133,8 @@ def test_each_table_is_written_by_the_module_that_says_so():
                 and node.func.attr in writing
             ):
                 model = _model_of(node.func.value)
-                if model in writers and writers[model] != name:
+                mine = writers.get(model, name)
+                if name != mine and not (isinstance(mine, tuple) and name in mine):
                     strangers.append(f"{name} writes {model}, line {node.lineno}")
     assert not strangers
 

@@ -11,6 +11,8 @@ that means for the rotation.
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -59,7 +61,7 @@ class Refused(ConnectorError):
 
     `code` names the reason a person can act on: `sudo`, `no_such_user`, `not_local`, `locked`,
     `expired`, `must_change`, `empty_password`, `policy`, `foreign_console`, `bad_value`, `bad_user`,
-    `forced_command`, `disk`, `fence`, `shell`, `script`, `timeout`, `failed`; for keys also `bad_key_line`
+    `forced_command`, `disk`, `fence`, `shell`, `script`, `timeout`, `failed`, `own_session`; for keys also `bad_key_line`
     and `words.KEY_PROBLEMS`.
     """
 
@@ -172,6 +174,7 @@ class Proof:
     verdict: Verdict
     level: Level | None = None
     reason: str = ""  # one sentence, safe to show; no value and no raw host output
+    code: str = ""  # the reason as a word: `accepts_anything`, `truncates`, `locked`, `expired`, ...
 
 
 class Mark(enum.StrEnum):
@@ -211,6 +214,28 @@ class Facts:
         return next((c for c in self.checks if c.mark == Mark.BLOCKED), None)
 
 
+#: Blocked checks that somebody who may can let pass, for one run: nothing is lost by them.
+OVERRIDABLE = frozenset({"foreign_console", "must_change"})
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What an account's credential looks like from outside, for comparison from day to day.
+
+    Read through the management account; no login is made and no value is sent. A `mark` is the SHA-256,
+    in hex, of the console's id, a NUL, and what it marks: the hash field of /etc/shadow, or the files in
+    which sshd finds the account's keys, one after the other. It says whether something changed, and
+    nothing about what it was.
+    """
+
+    mark: str = ""  # empty where it could not be read
+    changed_on: int | None = None  # days since 1970-01-01, as /etc/shadow has it
+    generation: int = 0  # the fence's number on the host; 0 where there is none
+    problem: str = (
+        ""  # why nobody could log in with it: `locked`, `expired`, `must_change`, `no_such_user`, ...
+    )
+
+
 class Connector(Protocol):
     """One host. Not shared between threads."""
 
@@ -222,11 +247,13 @@ class Connector(Protocol):
         timeout: float,
         console_id: str = "",
         kind: Kind = Kind.PASSWORD,
+        allowed: Collection[str] = (),
     ) -> Facts:
         """Look at the host and, where `username` is given, at that account; change nothing.
 
         `kind` is what will be changed: a locked password stands in the way of a password only, and a
-        key file that cannot be edited in the way of a key only.
+        key file that cannot be edited in the way of a key only. What would be blocked for a reason in
+        `allowed`, some of `OVERRIDABLE`, is a warning that says so.
 
         Never raises for what it finds: an unreachable host or a refused login is a blocked check.
         `Unreachable`, `HostKeyChanged` and `LoginRefused` become checks with those codes.
@@ -234,13 +261,21 @@ class Connector(Protocol):
         ...
 
     def set_password(
-        self, manager: Manager, username: str, new: Plaintext, *, fence: Fence, timeout: float
+        self,
+        manager: Manager,
+        username: str,
+        new: Plaintext,
+        *,
+        fence: Fence,
+        timeout: float,
+        allowed: Collection[str] = (),
     ) -> None:
         """Give `username` the password `new` on this host.
 
         `new` is not empty, holds no CR, LF or NUL (a newline would end the record in chpasswd(8)
         and change another account), and is at most 511 bytes in UTF-8 (PAM's limit); anything else raises
-        `Refused(code="bad_value")` before a connection is made.
+        `Refused(code="bad_value")` before a connection is made. A reason in `allowed`, some of
+        `OVERRIDABLE`, does not make the host refuse.
 
         Returns once the host has reported, with this call's nonce, that the change was applied.
         Raises `Unreachable`, `HostKeyChanged`, `LoginRefused`, `Refused`, `Stale` or `Busy` when
@@ -254,13 +289,23 @@ class Connector(Protocol):
     ) -> Proof:
         """Ask the host, through the management account, whether `password` is right; counts as no login.
 
-        Never raises for the host's state: what cannot be asked is `Verdict.UNCLEAR` with a reason.
+        Never raises for the host's state: what cannot be asked is `Verdict.UNCLEAR` with a reason. A host
+        that accepts a random value too (`accepts_anything`), or this one without its last character
+        (`truncates`: an old hash that reads only so much), is not believed: `UNCLEAR` with that code.
         Raises `Unreachable`, `HostKeyChanged` or `LoginRefused` when the host could not be asked at all.
         """
         ...
 
     def add_key(
-        self, manager: Manager, username: str, public_key: str, *, like: str, fence: Fence, timeout: float
+        self,
+        manager: Manager,
+        username: str,
+        public_key: str,
+        *,
+        like: str,
+        fence: Fence,
+        timeout: float,
+        allowed: Collection[str] = (),
     ) -> None:
         """Let `username` log in with `public_key` too; every other line of the file stays as it is.
 
@@ -287,6 +332,32 @@ class Connector(Protocol):
 
         `ACCEPTED` has `Level.LISTED`: whether sshd takes the key, only a login shows. Never raises for the
         host's state, and raises as `probe_password` does.
+        """
+        ...
+
+    def trace(
+        self, manager: Manager, username: str, *, kind: Kind, console_id: str, timeout: float
+    ) -> Traces:
+        """Read the account's traces; reads only, sends no value, makes no login.
+
+        Raises `Unreachable`, `HostKeyChanged`, `LoginRefused`, or `Refused` where no root shell is to be had.
+        """
+        ...
+
+    def end_sessions(self, manager: Manager, username: str, *, timeout: float) -> int:
+        """End what `username` has open by SSH on this host, with everything that runs in it; return how many.
+
+        Its services and scheduled jobs are left alone, and so is every session of another account. Raises
+        `Refused(code="own_session")` for the management account itself, and otherwise as `trace`.
+        """
+        ...
+
+    def lifeline(self, manager: Manager, *, timeout: float) -> AbstractContextManager[None]:
+        """Keep a session as `manager` open; until the block ends, calls with a `Manager` go through it.
+
+        For an account that changes its own credential: whatever becomes of the change, this session is
+        still logged in. `prove_login` makes a new connection all the same. `timeout` is for opening it;
+        raises as `trace`. A lifeline that breaks is not replaced: the calls then raise `Unreachable`.
         """
         ...
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from rotation import engine, failpoints, runs
+from rotation import engine, failpoints, leases, runs
 from rotation.connectors.memory import MemoryConnector, MemoryHost
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app import policies, versions
@@ -154,19 +154,19 @@ def test_the_same_message_twice_rotates_once(secret, host):
 
 def test_a_second_worker_finds_the_run_taken(secret, host):
     run = rotate(secret)
-    assert runs.claim(run.pk, "one")
-    assert runs.claim(run.pk, "two") is None
+    assert leases.claim(run.pk, "one")
+    assert leases.claim(run.pk, "two") is None
 
 
 def test_a_worker_that_was_overtaken_writes_nothing(secret, host):
     run = rotate(secret)
-    first = runs.claim(run.pk, "one", lease=timedelta(seconds=-1))
-    second = runs.claim(run.pk, "two")
-    with pytest.raises(runs.Overtaken):
-        runs.begin(first, Step.Name.SET)
-    with pytest.raises(runs.Overtaken):
-        runs.end(first, Run.Outcome.SUCCEEDED)
-    assert runs.begin(second, Step.Name.SET).lease == second.number
+    first = leases.claim(run.pk, "one", lease=timedelta(seconds=-1))
+    second = leases.claim(run.pk, "two")
+    with pytest.raises(leases.Overtaken):
+        leases.begin(first, Step.Name.SET)
+    with pytest.raises(leases.Overtaken):
+        leases.end(first, Run.Outcome.SUCCEEDED)
+    assert leases.begin(second, Step.Name.SET).lease == second.number
 
 
 def test_a_zombie_that_wakes_after_its_lease_does_not_finish(secret, host):
@@ -187,18 +187,18 @@ def test_a_zombie_that_wakes_after_its_lease_does_not_finish(secret, host):
 
 def test_the_lease_of_a_worker_whose_process_is_gone_is_handed_back_at_once(secret):
     run = rotate(secret)
-    runs.claim(run.pk, "here/4711/1")
-    assert runs.hand_back_orphans("elsewhere", lambda pid: False) == 0
-    assert runs.hand_back_orphans("here", lambda pid: pid == 4711) == 0
-    assert runs.hand_back_orphans("here", lambda pid: False) == 1
-    assert runs.claim(run.pk, "here/4712/1")
+    leases.claim(run.pk, "here/4711/1")
+    assert leases.hand_back_orphans("elsewhere", lambda pid: False) == 0
+    assert leases.hand_back_orphans("here", lambda pid: pid == 4711) == 0
+    assert leases.hand_back_orphans("here", lambda pid: False) == 1
+    assert leases.claim(run.pk, "here/4712/1")
 
 
 def test_two_runs_on_one_instance_do_not_run_at_the_same_time(secret, host):
     other = factories.secret(instance=secret.managed.instance, username="app")
-    assert runs.claim(rotate(secret).pk, "one")
+    assert leases.claim(rotate(secret).pk, "one")
     waiting = rotate(other)
-    assert runs.claim(waiting.pk, "two") is None
+    assert leases.claim(waiting.pk, "two") is None
     assert Run.objects.get(pk=waiting.pk).state == "queued"
 
 

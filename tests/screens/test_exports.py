@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from console import exports
-from rotation import runs
+from rotation import leases, runs
 from rotation.models import Run
 from secrets_app.models import AuditEvent
 from tests import factories
@@ -38,9 +38,9 @@ def table(client, path: str) -> list[dict[str, str]]:
 
 def ended(outcome: str = "failed", **fields: str) -> Run:
     run = runs.start(factories.secret(), actor=factories.administrator())
-    lease = runs.claim(run.pk, "host/1/2")
+    lease = leases.claim(run.pk, "host/1/2")
     assert lease
-    runs.end(lease, outcome, **fields)
+    leases.end(lease, outcome, **fields)
     return Run.objects.get(pk=run.pk)
 
 

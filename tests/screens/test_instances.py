@@ -8,7 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from rotation import inventory, runs
+from rotation import inventory, leases, runs
 from rotation.connectors import base
 from rotation.models import HostKey, Instance, Run
 from secrets_app.models import AuditEvent
@@ -37,10 +37,10 @@ def typed(**changes: object) -> dict[str, object]:
 def scanned(instance: Instance, *keys: base.HostKey) -> Run:
     """A scan that has ended and was shown these keys."""
     run = runs.scan(instance, actor=factories.administrator())
-    lease = runs.claim(run.pk, "tests")
+    lease = leases.claim(run.pk, "tests")
     assert lease
     inventory.see_host_keys(instance, keys)
-    runs.end(lease, Run.Outcome.SUCCEEDED, sentence="The host shows its keys.")
+    leases.end(lease, Run.Outcome.SUCCEEDED, sentence="The host shows its keys.")
     return run
 
 
@@ -282,9 +282,9 @@ def test_the_live_part_answers_nothing_while_nothing_has_changed_and_says_when_i
     run = runs.scan(instance, actor=factories.administrator())
     seen = as_dot.get(url("instance", instance)).context["mark"]
     assert as_dot.get(url("instance_live", instance), {"seen": seen}).status_code == 204
-    lease = runs.claim(run.pk, "tests")
+    lease = leases.claim(run.pk, "tests")
     assert lease
-    runs.end(lease, Run.Outcome.SUCCEEDED, sentence="The host shows 1 key.")
+    leases.end(lease, Run.Outcome.SUCCEEDED, sentence="The host shows 1 key.")
     ended = as_dot.get(url("instance_live", instance), {"seen": seen})
     assert ended.status_code == 200
     assert "The host shows 1 key." in ended["HX-Trigger"]
@@ -294,15 +294,15 @@ def test_the_live_part_answers_nothing_while_nothing_has_changed_and_says_when_i
 def test_a_connection_test_shows_each_check_with_its_mark_and_sentence(as_dot):
     instance = factories.instance()
     run = runs.check(instance, actor=factories.administrator())
-    lease = runs.claim(run.pk, "tests")
+    lease = leases.claim(run.pk, "tests")
     assert lease
-    step = runs.begin(lease, "preflight")
+    step = leases.begin(lease, "preflight")
     evidence = [
         {"name": "reachable", "mark": "passed", "sentence": "The host answers."},
         {"name": "sudo", "mark": "blocked", "sentence": "sudo asks <b>for</b> a password."},
     ]
-    runs.finish(lease, step, "failed", "sudo asks for a password.", evidence)
-    runs.end(lease, Run.Outcome.BLOCKED, code="sudo", sentence="sudo asks for a password.")
+    leases.finish(lease, step, "failed", "sudo asks for a password.", evidence)
+    leases.end(lease, Run.Outcome.BLOCKED, code="sudo", sentence="sudo asks for a password.")
     page = as_dot.get(url("instance", instance)).content.decode()
     for shown in ("Reachable", "Passed", "The host answers.", "Root by sudo", "Blocked"):
         assert shown in page

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import inventory, runs
+from rotation import inventory, leases, runs
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import Secret
 from tests import factories
@@ -44,9 +44,9 @@ def secret(credential: str = "in_sync", **schedule: object) -> Secret:
 
 def ended(made: Secret, outcome: str = "succeeded") -> Run:
     run = runs.start(made, actor=factories.administrator())
-    lease = runs.claim(run.pk, "host/1/2")
+    lease = leases.claim(run.pk, "host/1/2")
     assert lease
-    runs.end(lease, outcome)
+    leases.end(lease, outcome)
     return run
 
 

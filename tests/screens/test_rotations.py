@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from console import advice, states_runs
-from rotation import runs
+from rotation import leases, runs
 from rotation.connectors import words
 from rotation.models import Run
 from secrets_app.models import Secret
@@ -35,17 +35,17 @@ def url(name: str, run: Run | None = None, region: str = "main") -> str:
     return reverse(name, args=[region, run.pk] if run else [region])
 
 
-def started(secret: Secret) -> tuple[Run, runs.Lease]:
+def started(secret: Secret) -> tuple[Run, leases.Lease]:
     """A rotation that a worker has taken up."""
     run = runs.start(secret, actor=factories.administrator())
-    lease = runs.claim(run.pk, "host/1/2")
+    lease = leases.claim(run.pk, "host/1/2")
     assert lease
     return run, lease
 
 
 def ended(secret: Secret, outcome: str = Run.Outcome.FAILED, **fields: str) -> Run:
     run, lease = started(secret)
-    runs.end(lease, outcome, **fields)
+    leases.end(lease, outcome, **fields)
     return Run.objects.get(pk=run.pk)
 
 
@@ -118,9 +118,9 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(as_dot):
 
 def test_a_run_shows_the_steps_taken_and_those_not_reached(as_dot, secret):
     run, lease = started(secret)
-    step = runs.begin(lease, "create")
-    runs.finish(lease, step, "done", "A new value is stored.")
-    runs.begin(lease, "preflight")
+    step = leases.begin(lease, "create")
+    leases.finish(lease, step, "done", "A new value is stored.")
+    leases.begin(lease, "preflight")
     page = as_dot.get(url("run", run)).content.decode()
     labels = [entry.label for entry in states_runs.timeline(run)]
     assert labels == ["Create", "Check", "Set", "Test", "Finish"]
@@ -130,16 +130,16 @@ def test_a_run_shows_the_steps_taken_and_those_not_reached(as_dot, secret):
 
 def test_a_step_that_will_be_repeated_stands_ahead_again(secret):
     run, lease = started(secret)
-    runs.finish(lease, runs.begin(lease, "create"), "done")
-    runs.finish(lease, runs.begin(lease, "preflight"), "failed", "No answer.")
-    runs.wait(lease, timedelta(seconds=30), code="unreachable", sentence="No answer.")
+    leases.finish(lease, leases.begin(lease, "create"), "done")
+    leases.finish(lease, leases.begin(lease, "preflight"), "failed", "No answer.")
+    leases.wait(lease, timedelta(seconds=30), code="unreachable", sentence="No answer.")
     entries = [(e.label, e.word) for e in states_runs.timeline(Run.objects.get(pk=run.pk))]
     assert entries[1:3] == [("Check", "Failed"), ("Check", "Not yet")]
 
 
 def test_a_waiting_run_says_until_when_and_why(as_dot, secret):
     run, lease = started(secret)
-    runs.wait(lease, timedelta(seconds=30), code="unreachable", sentence="The host did not answer.")
+    leases.wait(lease, timedelta(seconds=30), code="unreachable", sentence="The host did not answer.")
     page = as_dot.get(url("run", run)).content.decode()
     assert "Waiting until" in page
     assert "The host did not answer." in page
@@ -148,7 +148,7 @@ def test_a_waiting_run_says_until_when_and_why(as_dot, secret):
 def test_what_a_step_found_is_escaped_and_folded(as_dot, secret):
     run, lease = started(secret)
     evidence = [{"name": "login", "mark": "warning", "sentence": "<script>alert(1)</script>"}]
-    runs.finish(lease, runs.begin(lease, "preflight"), "done", "", evidence)
+    leases.finish(lease, leases.begin(lease, "preflight"), "done", "", evidence)
     page = as_dot.get(url("run", run)).content.decode()
     assert "<script>alert(1)" not in page
     assert "What was checked (1)" in page
@@ -158,7 +158,7 @@ def test_the_steps_are_asked_for_only_while_the_run_is_active(as_dot, secret):
     run, lease = started(secret)
     seen = states_runs.mark(run := Run.objects.get(pk=run.pk))
     assert as_dot.get(url("run_steps", run), {"seen": seen}).status_code == 204
-    runs.end(lease, Run.Outcome.SUCCEEDED)
+    leases.end(lease, Run.Outcome.SUCCEEDED)
     answer = as_dot.get(url("run_steps", run), {"seen": seen})
     assert "every 1s" not in answer.content.decode()
     assert "Rotation: Succeeded." in answer["HX-Trigger"]
@@ -217,7 +217,7 @@ def test_retry_twice_is_one_rotation(as_dot, secret):
 def test_a_rotation_that_goes_on_or_succeeded_is_not_retried(as_dot, secret):
     run, lease = started(secret)
     assert as_dot.post(url("run_retry", run)).status_code == 409
-    runs.end(lease, Run.Outcome.SUCCEEDED)
+    leases.end(lease, Run.Outcome.SUCCEEDED)
     assert as_dot.post(url("run_retry", run)).status_code == 409
     assert Run.objects.filter(secret=secret).count() == 1
 
