@@ -365,7 +365,7 @@ class Run(Identified):
 
 
 class Step(Identified):
-    """One step of a run, as evidence: what, when, by which worker, with what result. Writers: `runs`, `leases`."""
+    """One step of a run, as evidence: what, when, by which worker, how it went. Writers: `runs`, `leases`."""
 
     class Name(models.TextChoices):
         CREATE = "create", "Create"  # the new value is stored here

@@ -113,7 +113,8 @@ def test_each_table_is_written_by_the_module_that_says_so():
         "Tag": "secrets_app.lifecycle", "Secret": "secrets_app.lifecycle", "AuditEvent": "secrets_app.audit",
         "Instance": "rotation.inventory", "HostKey": "rotation.inventory",
         "ManagementCredential": "rotation.inventory", "ManagedAccount": "rotation.managed",
-        "Schedule": "rotation.schedules", "Run": ("rotation.runs", "rotation.leases"), "Step": ("rotation.runs", "rotation.leases"),
+        "Schedule": "rotation.schedules",
+        "Run": ("rotation.runs", "rotation.leases"), "Step": ("rotation.runs", "rotation.leases"),
     }  # fmt: skip
     writing = {
         "create",
