@@ -96,7 +96,7 @@ def create_credential(
                 created_by=actor,
                 sealed=keyring.seal(json.dumps(fields).encode(), owner_id=made, subject_id=made, field=FIELD),
             )
-            audit.record(Action.CREATE_CREDENTIAL, _credential_arn(credential), actor=actor, resource_id=made)
+            audit.record(Action.CREATE_CREDENTIAL, credential, actor=actor)
     except IntegrityError:
         raise NameTaken(f"A management credential named {name} exists. Choose another name.") from None
     return credential
@@ -291,7 +291,3 @@ def _refuse_twins(region: Region, name: str, address: str, port: int, *, but: In
     twin = others.filter(account_id=region.account_id, address=address, port=port).first()
     if twin:
         raise AddressTaken(f"{twin.where} is registered already, as {twin.name}.")
-
-
-def _credential_arn(credential: ManagementCredential) -> str:
-    return f"acs:kms::{credential.account.number}:credential/{credential.name}"

@@ -85,9 +85,15 @@ def condition(
         if statement.concerns(action):
             fits = _holds(statement, context, rows)
             if fits is not None:
-                found = _named(statement.resources, rows) & fits
+                found = _both(_named(statement.resources, rows), fits)
                 (denied if statement.effect == ram.Effect.DENY else allowed).append(found)
+    if any(found is ALL for found in allowed) and len(denied) == 1:
+        return ALL  # itself, so that a caller may leave it out
     return reduce(or_, allowed) & ~reduce(or_, denied)
+
+
+def _both(a: Q, b: Q) -> Q:
+    return b if a is ALL else a if b is ALL else a & b
 
 
 def _holds(statement: ram.Statement, context: ram.Context, rows: Rows) -> Q | None:
@@ -96,7 +102,7 @@ def _holds(statement: ram.Statement, context: ram.Context, rows: Rows) -> Q | No
     left = ALL
     for wanted in statement.conditions:
         if wanted.key.startswith(ram.TAG_PREFIX) and rows.tags is not None:
-            left &= _tagged(wanted, rows.tags, is_deny=is_deny)
+            left = _both(left, _tagged(wanted, rows.tags, is_deny=is_deny))
             continue
         answer = ram.evaluate(wanted, context)
         if answer is False or (answer is None and not is_deny):
@@ -130,7 +136,8 @@ def _named(patterns: Iterable[str], rows: Rows) -> Q:
     found = NONE
     for left, where in regions.items():
         here = ALL if len(where) == len(rows.prefixes) else Q(**{f"{rows.region}__in": where})
-        found |= here if "*" in left else here & reduce(or_, (_name_fits(rest, rows.name) for rest in left))
+        named = ALL if "*" in left else reduce(or_, (_name_fits(rest, rows.name) for rest in left))
+        found = _both(here, named) if found is NONE else found | _both(here, named)
     return found
 
 
