@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from rotation import runs, schedules
 from rotation.connectors import base
 from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, Run, Schedule
-from secrets_app import audit, lifecycle, passwords, policies, users, versions
+from secrets_app import audit, grants, lifecycle, passwords, policies, users, versions
 from secrets_app.models import ECS_PREFIX, Label, Principal, Region, Secret
 from secrets_app.plaintext import Plaintext
 
@@ -243,6 +243,7 @@ def _stop_work(secret: Secret, actor: Principal) -> None:
 def _let_go(secret: Secret) -> int:
     """Destroy what the secret kept and free its account for another one. Returns how many values."""
     schedules.close(secret)
+    grants.end_all(secret)
     ManagedAccount.objects.filter(secret=secret).update(released_at=Now())
     return versions.destroy_all(secret)
 

@@ -1,10 +1,13 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secrets_app import ram
+from secrets_app.actions import Action
 from tests.unit import policy_strategies as some
 from tests.unit import ram_reference as reference
 
@@ -177,3 +180,12 @@ def test_every_problem_of_a_document_is_told_at_once():
 def test_a_document_that_is_too_large_or_too_deep_is_refused(text):
     with pytest.raises(ram.BadDocument):
         ram.read(text, actions=some.ACTIONS)
+
+
+def test_the_table_of_actions_and_operators_is_the_one_in_the_documentation():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "actions.md").read_text()
+    rows = dict(re.findall(r"^\| `(kms:\w+)` \| `([a-z/A-Z]+)` \|", text, re.M))
+    assert rows == {a.value: a.kind.value if a.on_container else f"{a.kind.value}/NAME" for a in Action}
+    named = set(re.findall(r"`((?:String|Date|Bool|Ip|NotIp)\w*)`", text))
+    assert named == {name for name in ram.OPERATORS if not name.startswith("Numeric")}
+    assert {key for key in ram.KEYS if f"`{key}`" in text} == set(ram.KEYS)
