@@ -22,7 +22,7 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 FOR_STEPS: Final = 8.0  # seconds from the wish on
-WITHIN: Final = 9.5  # ... to the end of the process, whatever still hangs
+WITHIN: Final = 9.0  # ... to the end of the process, whatever still hangs
 _LOOK_EVERY: Final = 0.2
 
 _wish = mmap.mmap(-1, 1)

@@ -64,10 +64,7 @@ def ready(username: str = "svc", **place: object) -> Secret:
 def several(count: int, region: str = "main", **place: object) -> list[Secret]:
     """Secrets of one region, each on an instance of its own."""
     where = factories.region(region)
-    return [
-        factories.secret(region=where, instance=factories.instance(region=where, **place))
-        for _ in range(count)
-    ]
+    return [factories.secret(instance=factories.instance(region=where, **place)) for _ in range(count)]
 
 
 def rotate(secret: Secret, **how: object) -> Run:
