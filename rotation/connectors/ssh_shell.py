@@ -8,6 +8,7 @@ and a secret value only to a script that has answered READY.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import secrets
@@ -131,6 +132,21 @@ class Conversation:
         except (paramiko.SSHException, OSError, EOFError):
             return False
 
+    def close(self) -> None:
+        """End the command's input and give the channel back, where possible once the host has ended it.
+
+        A host counts a session as open until then, and may allow few on one connection (MaxSessions).
+        """
+        if self._channel is None:
+            return
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError, Silence):
+            self._channel.shutdown_write()
+            limit = Deadline(1)
+            while True:
+                self._receive(limit)
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            self._channel.close()
+
     def said(self, pattern: re.Pattern[bytes]) -> bool:
         """Whether the unmarked text that is still kept matches."""
         return pattern.search(self._heard) is not None
@@ -223,6 +239,10 @@ class RootShell:
             self._talk.tell(content)
         except Silence:
             raise Unreachable(words.sentence("no_answer")) from None
+
+    def close(self) -> None:
+        """End the shell; a script that waits for a value is told that none will come."""
+        self._talk.close()
 
     def run(
         self, script: str, arguments: Mapping[str, str], *, seconds: int = ssh_scripts.HOST_SECONDS
