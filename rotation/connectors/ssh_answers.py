@@ -6,10 +6,11 @@ script in question may not give is not believed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 from rotation.connectors import words
 from rotation.connectors.base import OVERRIDABLE, Busy, Proof, Refused, Stale, Unknown, Unreachable, Verdict
+from rotation.connectors.ssh_findings import Findings
 from rotation.connectors.ssh_scripts import HOST_SECONDS
 from rotation.connectors.ssh_session import Deadline
 from rotation.connectors.ssh_shell import Answer, RootShell, Silence
@@ -44,14 +45,16 @@ def change(
     _expect_applied(said, believed)
 
 
-def facts(shell: RootShell, script: str, arguments: Mapping[str, str]) -> Iterator[str]:
-    """Run a script that only looks, and yield each `key=value` that it finds. Raises as `RootShell.run`."""
+def look(shell: RootShell, script: str, arguments: Mapping[str, str]) -> Findings:
+    """Run a script that only looks, and return what it finds. Raises as `RootShell.run`."""
+    found = Findings()
     said = shell.run(script, arguments)
     while said.word == "FACT":
-        yield said.rest
+        found.put(said.rest)
         said = shell.next()
     if said.word != "END":
         raise refusal(said, COMMON)
+    return found
 
 
 def allowed_words(allowed: Collection[str]) -> str:

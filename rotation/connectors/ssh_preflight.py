@@ -35,9 +35,7 @@ def look(shell: RootShell, manager: Manager, question: Question, before: Iterabl
         "manager": username,
         "kind": question.kind.value,
     }
-    found = Findings()
-    for line in ssh_answers.facts(shell, "preflight.sh", given):
-        found.put(line)
+    found = ssh_answers.look(shell, "preflight.sh", given)
     checks = [*before, *_host_checks(found, question.kind)]
     if question.username:
         checks += ssh_accounts.checks(found, question, username)

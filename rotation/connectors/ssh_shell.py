@@ -74,8 +74,11 @@ class Conversation:
             channel.set_combine_stderr(True)
             channel.settimeout(self._deadline.left())
             channel.exec_command(f"sh -c 'n={self.nonce}; {command}'")
-        except (paramiko.SSHException, OSError, EOFError):
+        except paramiko.SSHException:
             raise Silence(ended=self._transport.is_active()) from None
+        except (OSError, EOFError):
+            # It could not be sent; that the connection is broken, the transport may learn a moment later.
+            raise Silence(ended=False) from None
         self._channel = channel
 
     def hear(self, *, seconds: float) -> Answer:
@@ -139,12 +142,15 @@ class Conversation:
         """
         if self._channel is None:
             return
-        with contextlib.suppress(paramiko.SSHException, OSError, EOFError, Silence):
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
             self._channel.shutdown_write()
             limit = Deadline(1)
-            while True:
-                self._receive(limit)
-        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            try:
+                while True:
+                    self._receive(limit)
+            except Silence:
+                # Its output ends a little before it does.
+                self._channel.status_event.wait(limit.left())
             self._channel.close()
 
     def said(self, pattern: re.Pattern[bytes]) -> bool:

@@ -6,7 +6,6 @@ import re
 
 from rotation.connectors import ssh_answers, ssh_keys, words
 from rotation.connectors.base import Kind, Refused, Traces
-from rotation.connectors.ssh_findings import Findings
 from rotation.connectors.ssh_shell import RootShell
 
 _MARK = re.compile(r"[0-9a-f]{64}")
@@ -16,9 +15,7 @@ _PROBLEMS = words.ACCOUNT_PROBLEMS | words.KEY_PROBLEMS
 def read(shell: RootShell, username: str, kind: Kind, console_id: str) -> Traces:
     """As `Connector.trace`; the hash of a password leaves the host only as the hash of a hash."""
     given = ssh_keys.arguments(username, shell) | {"console": console_id, "kind": kind.value}
-    found = Findings()
-    for line in ssh_answers.facts(shell, "trace.sh", given):
-        found.put(line)
+    found = ssh_answers.look(shell, "trace.sh", given)
     problem = found.one("problem")
     mark = found.one("mark")
     return Traces(
