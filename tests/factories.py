@@ -7,9 +7,8 @@ import json
 from collections.abc import Iterable
 from datetime import timedelta
 
-from django.utils import timezone
-
 from django.contrib.auth.models import Group
+from django.utils import timezone
 
 from rotation import inventory, managed
 from rotation.connectors import base
