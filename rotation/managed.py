@@ -57,6 +57,10 @@ def create(
     tags: Mapping[str, str] | None = None,
     is_on: bool = False,
     period: timedelta = timedelta(days=30),
+    cron: str = "",
+    zone: str = "UTC",
+    jitter: timedelta = timedelta(0),
+    catch_up: str = Schedule.CatchUp.ONCE,
     rotate_now: bool = False,
 ) -> tuple[Secret, Run | None]:
     """Make a Managed ECS secret for an OS account that exists on `instance`.
@@ -64,13 +68,12 @@ def create(
     `name` comes without its `acs/ecs/` prefix or with it. An initial value is stored as current and
     *not yet verified*; the host is asked afterwards, by the run that is returned, so an instance that
     cannot be reached now does not prevent creation. Raises `RegionMismatch`, `AccountTaken`,
-    `BadUsername`, `NoKeys`, `schedules.BadPeriod`, `policies.NotAllowed` and what `versions.given` and
+    `BadUsername`, `NoKeys`, `rhythm.Unfit`, `policies.NotAllowed` and what `versions.given` and
     `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one of
     `keypairs.ALGORITHMS`; empty stands for the setting's.
     """
     policies.require(actor, policies.Action.CREATE_SECRET, region)
     check_account(region, instance, username, kind)
-    schedules.check(period)
     is_key_pair = kind == Secret.Kind.KEY_PAIR
     key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if is_key_pair else ""
     with transaction.atomic():
@@ -85,7 +88,9 @@ def create(
             tags=tags,
         )
         _manage(secret, instance, username, has_value=initial is not None)
-        schedules.create(secret, is_on=is_on, period=period)
+        schedules.create(
+            secret, is_on=is_on, period=period, cron=cron, zone=zone, jitter=jitter, catch_up=catch_up
+        )
         audit.record(
             policies.Action.CREATE_SECRET,
             secret,

@@ -62,7 +62,8 @@ def wake(run: Run) -> None:
 
 @shared_task
 def start_due() -> None:
-    """Start a rotation for every schedule whose time has come."""
+    """Start a rotation for every schedule whose time has come; one that cannot start holds up no other."""
+    wrong: list[Exception] = []
     for schedule in schedules.due(BATCH):
         try:
             # Together: a beat that dies between the two would have moved the date and rotated nothing.
@@ -71,6 +72,11 @@ def start_due() -> None:
                     wake(runs.start(schedule.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
         except runs.NotRotatable:
             log.info("secret %s is being deleted; its schedule does not fire", schedule.secret_id)
+        except Exception as error:
+            log.exception("the rotation of secret %s does not start", schedule.secret_id)
+            wrong.append(error)
+    if wrong:
+        raise wrong[0]
 
 
 @shared_task
