@@ -6,6 +6,7 @@ come: a clock that is wrong on some host starts nothing early and nothing twice.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -124,7 +125,9 @@ def change(
 
 
 def _following(had: Schedule, kept: Rhythm, at: datetime) -> datetime:
-    if not had.is_on or rhythm_of(had) != kept or had.next_at is None:
+    # Another delay counts from the next date on; the longest pause of a cron may shift with the calendar.
+    same = replace(rhythm_of(had), jitter=kept.jitter, period=kept.period if kept.cron else had.period)
+    if not had.is_on or same != kept or had.next_at is None:
         return kept.drawn_after(at)
     # What passed during a pause was meant to pass; what is due otherwise stays due.
     return _ahead(had, at) if had.paused_at else had.next_at
@@ -189,9 +192,10 @@ def _after_claim(schedule: Schedule, date: datetime, at: datetime) -> datetime:
     return mine.drawn_after(at)
 
 
-def left_out(secret: Secret) -> AuditEvent | None:
-    """Return the record of the last date on which this secret did not rotate because it had passed."""
-    return AuditEvent.objects.filter(resource_id=secret.pk, action=LEFT_OUT).first()
+def left_out(secret: Secret) -> datetime | None:
+    """Return the last date on which this secret did not rotate because it had passed in a downtime."""
+    event = AuditEvent.objects.filter(resource_id=secret.pk, action=LEFT_OUT).first()
+    return datetime.fromisoformat(str(event.details["date"])) if event else None
 
 
 def catch_up(secret: Secret) -> datetime | None:
