@@ -85,7 +85,10 @@ class Timing(forms.Form):
     def __init__(self, *args: Any, **given: Any) -> None:
         super().__init__(*args, **given)
         own = timezone.get_current_timezone_name()
-        self.fields["zone"].initial = self.initial.get("zone") or own
+        self.fields["zone"].initial = own
+        if not self.is_bound and not self.initial.get("zone"):
+            self.initial["zone"] = own
+            self.fields["zone"].widget.attrs["data-own-zone"] = ""
         for name in ("period", "cron"):
             self.fields[name].widget.attrs["aria-describedby"] = f"{self[name].id_for_label}_help"
 
@@ -101,14 +104,15 @@ class Timing(forms.Form):
     def _choose(self) -> None:
         try:
             self.chosen = self._typed().checked(schedules.now())
-        except OverflowError:  # a number that no timedelta holds is too long as well
-            self.add_error("period" if not self.is_cron else "jitter", BadPeriod.__doc__ or "")
+        except OverflowError:
+            self.add_error("period", str(BadPeriod.__doc__))
         except Unfit as unfit:
             self.add_error(unfit.field, str(unfit))
 
     def _typed(self) -> Rhythm:
         found = self.cleaned_data
-        jitter = MINUTE * (found["jitter"] or 0)
+        # A number that no timedelta holds is too long as well.
+        jitter = MINUTE * max(-1, min(found["jitter"] or 0, 10**6))
         if self.is_cron:
             zone = found["zone"] or timezone.get_current_timezone_name()
             return Rhythm(cron=found["cron"] or " ", zone=zone, jitter=jitter)

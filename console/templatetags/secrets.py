@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django import template
 from django.utils import timezone
@@ -25,14 +25,17 @@ def window(first: datetime, last: datetime, is_local: bool = False) -> dict[str,
 
     With `is_local` in the zone of the moments themselves, in the reader's otherwise.
     """
-    days = "%H:%M" if first.date() == last.date() else "%a %Y-%m-%d %H:%M"
+    utc, last_utc = first.astimezone(UTC), last.astimezone(UTC)
+    is_short = last - first < timedelta(hours=12)
     return {
         "first": first,
         "last": last if last > first else None,
         "is_local": is_local,
+        "is_short": is_short,
         "day": f"{first:%a %Y-%m-%d}",
         "from": f"{first:%H:%M}",
-        "until": f"{last:{days}}",
-        "iso": first.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "exact": first.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "until": f"{last:%H:%M}" if is_short else f"{last:%a %Y-%m-%d %H:%M}",
+        "iso": f"{utc:%Y-%m-%dT%H:%M:%SZ}",
+        "last_iso": f"{last_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "exact": f"{utc:%Y-%m-%d %H:%M:%S} UTC",
     }
