@@ -166,7 +166,8 @@ def test_a_login_manager_is_told_to_end_the_session_too(svc: Rig) -> None:
 
 def test_a_process_that_calls_itself_sshd_is_nobodys_session(svc: Rig) -> None:
     svc.host.add_account("other", password=FIRST)
-    script = 'exec -a "sshd: svc@pts/9" sleep 4444'
+    svc.host.run(["cp", "/usr/bin/sleep", "/usr/bin/sshd-sleep"])
+    script = 'exec -a "sshd: svc@pts/9" sshd-sleep 4444'
     faker = svc.host.spawn(["setsid", "bash", "-c", script], user="other")
     until(lambda: running(svc.host, "sshd: svc@pts/9"))
     assert end(svc) == 0
