@@ -12,7 +12,10 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
+from console.forms import options, password_policy
 from console.forms.keys import KeyAlgorithmField, PrivateKeyField
+from console.forms.options import Options
+from console.forms.password_policy import PasswordPolicy
 from console.forms.secrets import ValueField
 from console.forms.tags import read_tags
 from rotation import managed, schedules
@@ -35,21 +38,14 @@ STEPS: Final = (
         "private_key",
         "generate",
         "key_algorithm",
-        "length",
-        "sets",
-        "excluded",
+        *password_policy.FIELDS,
         "description",
         "tags",
+        *options.FIELDS,
     ),
     ("rotation", "period", "unit", "rotate_now"),
     (),
 )
-SET_LABELS = [
-    ("lower", "Lower case (a-z)"),
-    ("upper", "Upper case (A-Z)"),
-    ("digits", "Digits (0-9)"),
-    ("symbols", f"Symbols ({passwords.SETS['symbols']})"),
-]
 
 
 class Period(forms.Form):
@@ -83,7 +79,7 @@ class Period(forms.Form):
         return unit
 
 
-class CreateSecret(Period):
+class CreateSecret(PasswordPolicy, Options, Period):
     """The three steps of the wizard, as one form."""
 
     type = forms.ChoiceField(
@@ -138,27 +134,6 @@ class CreateSecret(Period):
     )
     key_algorithm = KeyAlgorithmField()
     generate = forms.BooleanField(label="Generate one for me at the first rotation", required=False)
-    length = forms.IntegerField(
-        label="Length",
-        initial=passwords.Policy().length,
-        help_text=f"{passwords.LEAST_LENGTH} to {passwords.MOST_LENGTH} characters.",
-        error_messages={"required": "Enter a number.", "invalid": "Enter a whole number."},
-    )
-    sets = forms.MultipleChoiceField(
-        label="Characters",
-        choices=SET_LABELS,
-        initial=list(passwords.SETS),
-        widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one set."},
-    )
-    excluded = forms.CharField(
-        label="Excluded characters",
-        required=False,
-        max_length=64,
-        strip=False,
-        help_text="For example 0O1lI, where people read passwords aloud.",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
-    )
     description = forms.CharField(
         label="Secret Description",
         required=False,
@@ -275,16 +250,13 @@ class CreateSecret(Period):
             )
 
     def _clean_policy(self) -> None:
-        if self.is_key_pair:
-            for name in ("length", "sets", "excluded"):
-                self.errors.pop(name, None)
+        if not self.is_key_pair:
+            self.check_policy()
             return
-        if {"length", "sets", "excluded"} & set(self.errors):
-            return
-        try:
-            self.policy().check()
-        except passwords.Unfit as unfit:
-            self.add_error("length", str(unfit))
+        # Out of sight for a key pair.
+        for name in password_policy.FIELDS:
+            self.errors.pop(name, None)
+        self.cleaned_data["proves_old_refused"] = False
 
     def _clean_schedule(self) -> None:
         if not self.is_on:
@@ -294,10 +266,7 @@ class CreateSecret(Period):
 
     def policy(self) -> passwords.Policy:
         """What later rotations make of a password."""
-        if self.is_key_pair:
-            return passwords.Policy()
-        cleaned = self.cleaned_data
-        return passwords.Policy(cleaned["length"], tuple(cleaned["sets"]), cleaned["excluded"])
+        return passwords.Policy() if self.is_key_pair else self.typed_policy()
 
     @property
     def is_key_pair(self) -> bool:
