@@ -61,6 +61,8 @@ _SUCCESS: Final = {
     Run.Kind.VERIFY: "The server accepts the current value.",
     Run.Kind.CHECK: "Everything that a rotation needs is there.",
     Run.Kind.SCAN: "The server's keys were read.",
+    Run.Kind.DRIFT: "Nobody else has changed the credential.",
+    Run.Kind.RECONCILE: "The server accepts the current value again.",
 }
 _STEP_TONES: Final = {
     Step.State.RUNNING: "busy",
@@ -85,6 +87,8 @@ _PLANS: Final[dict[str, tuple[str, ...]]] = {
     Run.Kind.VERIFY: (Step.Name.TEST,),
     Run.Kind.CHECK: (Step.Name.PREFLIGHT,),
     Run.Kind.SCAN: (Step.Name.SCAN,),
+    Run.Kind.DRIFT: (Step.Name.TEST,),
+    Run.Kind.RECONCILE: (Step.Name.PREFLIGHT, Step.Name.SET, Step.Name.TEST, Step.Name.FINISH),
 }
 _CHECK_LABELS: Final = {
     "account": "Account",
@@ -155,8 +159,12 @@ def _ahead(run: Run, steps: Sequence[Step]) -> Iterator[Entry]:
 
 
 def _plan(run: Run) -> tuple[str, ...]:
-    is_of_keys = run.kind == Run.Kind.ROTATE and run.secret and run.secret.kind == Secret.Kind.KEY_PAIR
-    return (*_PLANS[run.kind], Step.Name.CLEAN) if is_of_keys else _PLANS[run.kind]
+    plan = _PLANS[run.kind]
+    if run.kind != Run.Kind.ROTATE or run.secret is None:
+        return plan
+    if run.secret.kind == Secret.Kind.KEY_PAIR:
+        plan = (*plan, Step.Name.CLEAN)
+    return (*plan, Step.Name.SESSIONS) if run.secret.managed.ends_sessions else plan
 
 
 def _check_label(name: str) -> str:

@@ -24,13 +24,14 @@ class Options(forms.Form):
     proves_old_refused = forms.BooleanField(
         label="Prove once that the old password is refused",
         required=False,
-        help_text="One login is tried with the old password after each rotation. It counts as a failed login on "
-        "the instance.",
+        help_text="One login is tried with the old password after each rotation. It counts as a failed "
+        "login on the instance.",
     )
     reconciles = forms.BooleanField(
         label="Set the current value again when the instance has drifted",
         required=False,
-        help_text="Where a drift check finds that somebody changed it on the instance. Off: you are told, and decide.",
+        help_text="Where a drift check finds that somebody changed it on the instance. Off: you are told, "
+        "and decide.",
     )
 
     def chosen_options(self) -> dict[str, bool]:

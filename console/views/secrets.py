@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from console import access, lists, states
+from console.forms import options
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
 from console.views import keys
@@ -113,6 +114,7 @@ def _overview(secret: Secret) -> dict[str, object]:
         **keys.described(current.public_key if current else ""),
         "set_names": [SET_NAMES[name] for name in rules.sets],
         "tags": secret.tags.all(),
+        "options": options.labels(secret.managed),
     }
 
 
