@@ -93,13 +93,17 @@ def instances(request: OperatorRequest, code: str) -> QuerySet[Instance]:
     """The instances of a region (or of all) that this person may see."""
     require(request, Action.LIST_INSTANCES)
     here = region(request, code)
-    rows = Instance.objects.select_related("region", "account", "credential")
+    rows = Instance.objects.select_related("region", "account", "credential", "own_login__managed")
     return rows.filter(region=here) if here else rows
 
 
 def instance(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Instance:
     """Return one instance for `action`. Raises Http404 or PermissionDenied."""
-    found = Instance.objects.select_related("region", "account", "credential").filter(pk=pk).first()
+    found = (
+        Instance.objects.select_related("region", "account", "credential", "own_login__managed")
+        .filter(pk=pk)
+        .first()
+    )
     if found is None or code not in {found.region.code, ALL_REGIONS}:
         raise Http404
     _describe_or_404(request, Action.DESCRIBE_INSTANCE, found)
@@ -138,6 +142,7 @@ def run(request: OperatorRequest, code: str, pk: UUID) -> Run:
     rows = Run.objects.select_related(
         "secret__region",
         "secret__account",
+        "secret__managed",
         "instance__region",
         "instance__account",
         "requested_by",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from django import forms
 
 from rotation.models import ManagedAccount
-from secrets_app.models import Secret
 
 FIELDS: Final = ("ends_sessions", "proves_old_refused", "reconciles")
 
@@ -44,9 +44,6 @@ def shown(account: ManagedAccount) -> dict[str, bool]:
     return {name: bool(getattr(account, name)) for name in FIELDS}
 
 
-def labels(account: ManagedAccount) -> list[str]:
+def labels(chosen: Mapping[str, bool]) -> list[str]:
     """What is turned on, in the words of the form."""
-    chosen = shown(account)
-    if account.kind == Secret.Kind.KEY_PAIR:
-        chosen["proves_old_refused"] = False
     return [str(Options.base_fields[name].label) for name in FIELDS if chosen[name]]

@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from console import access, lists, states
+from console import access, lists, resolving, states
 from console.forms import options
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
@@ -99,6 +99,8 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
         "region": region,
         "active": active,
         "facts": states.facts(secret, is_rotating=active is not None),
+        "is_drifted": secret.is_enabled and states.is_drifted(secret.managed),
+        "is_unresolved": resolving.unresolved(secret) is not None,
         **_permissions(request, secret),
     }
 
@@ -114,7 +116,7 @@ def _overview(secret: Secret) -> dict[str, object]:
         **keys.described(current.public_key if current else ""),
         "set_names": [SET_NAMES[name] for name in rules.sets],
         "tags": secret.tags.all(),
-        "options": options.labels(secret.managed),
+        "options": options.labels(options.shown(secret.managed)),
     }
 
 
@@ -141,6 +143,7 @@ def _permissions(request: OperatorRequest, secret: Secret | None = None) -> dict
         "may_put": access.may(request, Action.PUT_SECRET_VALUE, secret),
         "may_edit": access.may(request, Action.UPDATE_SECRET, secret),
         "may_schedule": access.may(request, Action.UPDATE_ROTATION, secret),
+        "may_resolve": access.may(request, Action.RESOLVE_ROTATION, secret),
         "may_delete": access.may(request, Action.DELETE_SECRET, secret),
         "may_restore": access.may(request, Action.RESTORE_SECRET, secret),
         "may_see_instance": access.may(request, Action.DESCRIBE_INSTANCE, secret and secret.managed.instance),

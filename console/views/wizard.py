@@ -20,10 +20,11 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import access, states_runs
+from console import access
+from console.forms import options
 from console.forms.wizard import STEPS, CreateSecret, Period
 from console.http import OperatorRequest
-from console.views import dialogs, keys
+from console.views import dialogs, keys, wizard_check
 from rotation import managed, schedules, tasks
 from rotation.models import Instance, Run
 from secrets_app import keypairs, lifecycle, policies
@@ -149,7 +150,9 @@ def _answer(
     fields = [(name, errors.get(name, [])) for names in STEPS for name in names]
     context = {"fields": fields, "form": form, "general": errors.get("__all__", [])}
     if step == 2 and not errors:
-        context |= _review(form)
+        context |= _review(form) | wizard_check.context(
+            request, form.cleaned_data["instance"], form.cleaned_data["username"], form.cleaned_data["kind"]
+        )
     response = render(request, "secrets/_wizard_answer.html", context, status=status)
     response["HX-Reswap"] = "none"
     return response
@@ -162,7 +165,7 @@ def _review(form: CreateSecret) -> dict[str, object]:
     return {
         "review": found,
         "target": target,
-        "checks": states_runs.findings(target.checks),
+        "option_labels": options.labels(form.chosen_options()),
         "policy": form.policy(),
         "period": form.length_of_period,
         "has_value": form.initial_value is not None,
@@ -196,6 +199,8 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
                 period=form.length_of_period,
                 rotate_now=found["rotate_now"],
             )
+            if any(form.chosen_options().values()):
+                managed.change_options(secret, actor=request.principal, **form.chosen_options())
             if run:
                 tasks.wake(run)
     except lifecycle.NameTaken:
