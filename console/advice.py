@@ -143,6 +143,10 @@ BY_CODE: Final[dict[str, Advice]] = {
         "remove it there.",
         "instance",
     ),
+    "shared_account": Advice(
+        "Let the instance log in with a secret of its own, or attach another credential; then rotate.",
+        "instance",
+    ),
     "shared_key": Advice("Attach another management credential to the instance, then rotate.", "instance"),
     # The value.
     "policy": Advice(
@@ -158,6 +162,9 @@ BY_CODE: Final[dict[str, Advice]] = {
     "unclear": Advice("Test the instance's connection: it says what stands in the way.", "instance"),
     "unverified": _AGAIN,
     "unsure": _AGAIN,
+    # What a person decided.
+    "gone": Advice("Read what you still need, then delete the secret.", "secret"),
+    "set_aside": Advice("Wait for the verification, or rotate.", "secret"),
     # Drift.
     "changed_outside": _DRIFTED,
     "snapshot": _DRIFTED,

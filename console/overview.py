@@ -17,7 +17,7 @@ from django.db.models.functions import Cast, Substr, TruncDate
 from django.urls import reverse
 from django.utils import timezone
 
-from console import access, states
+from console import access, resolving, states
 from console.forms.rotations import Filters as RunFilters
 from console.forms.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
@@ -47,6 +47,7 @@ class Need:
     name: str
     url: str
     where: str = ""
+    action: tuple[str, str] | None = None  # the dialog that settles it: its word and its address
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,7 @@ class Overview:
         idle = troubled.exclude(Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind="rotate")))
         counts = Counter(dict(idle.order_by().values_list("managed__credential").annotate(Count("pk"))))
         found = [row for kind in TROUBLED if counts[kind] for row in self._some(idle, kind)]
-        for row in found:
-            self.needs.append(self._of_secret(row, states.credential(row.managed, is_rotating=False)))
+        self._add_doubtful(found)
         left = sum(counts.values()) - len(found)
         if left > 0:
             self.more += [
@@ -116,6 +116,18 @@ class Overview:
                 if counts[kind]
             ]
         self._add_overdue()
+
+    def _add_doubtful(self, found: list[Secret]) -> None:
+        may_resolve = access.may(self.request, Action.RESOLVE_ROTATION)
+        may_rotate = access.may(self.request, Action.ROTATE_SECRET)
+        unresolved = resolving.resolvable(found) if may_resolve else set()
+        for row in found:
+            action = None
+            if row.pk in unresolved:
+                action = ("Resolve", reverse("secret_resolve", args=[self.region, row.pk]))
+            elif may_rotate and states.is_drifted(row.managed):
+                action = ("Reconcile", reverse("secret_reconcile", args=[self.region, row.pk]))
+            self.needs.append(self._of_secret(row, states.credential(row.managed, is_rotating=False), action))
 
     def _some(self, rows: QuerySet[Secret], kind: str) -> QuerySet[Secret]:
         # In no order: sorting all of them to show a few would cost more than the rest of the page.
@@ -139,9 +151,9 @@ class Overview:
             self.more.append(More("All pending deletions", self._link("secrets", status="pending_deletion")))
         return [self._of_secret(row, states.status(row)) for row in found[:SHOWN]]
 
-    def _of_secret(self, row: Secret, fact: Fact) -> Need:
+    def _of_secret(self, row: Secret, fact: Fact, action: tuple[str, str] | None = None) -> Need:
         where = f"{row.managed.username} on {row.managed.instance.name}"
-        return Need(fact, row.name, reverse("secret", args=[self.region, row.pk]), where)
+        return Need(fact, row.name, reverse("secret", args=[self.region, row.pk]), where, action)
 
     def _changed_keys(self) -> list[Need]:
         """Instances that show another key than the approved one, out of those where that is possible."""
@@ -178,6 +190,13 @@ class Overview:
         share = f"{in_sync / kept:.0%} of all" if kept else ""
         yield Figure("Secrets", kept, self._link("secrets"))
         yield Figure("In sync", in_sync, self._link("secrets", credential="in_sync"), share)
+        drifted = self._secrets(credential="drifted").count()
+        yield Figure(
+            "Drifted",
+            drifted,
+            self._link("secrets", credential="drifted"),
+            tone="danger" if drifted else "",
+        )
         yield Figure(
             "Overdue",
             overdue,

@@ -96,14 +96,16 @@ CREDENTIALS = {
         "Put right what the instance's checks name, then rotate.",
     ),
     Credential.GONE: Fact(
-        "muted",
+        "warning",
         "Instance gone",
         "The instance is gone for good, as somebody said; the values are kept, and nothing rotates.",
         "Read what you still need, then delete the secret.",
     ),
 }
-CREDENTIAL_CHOICES = [("rotating", ROTATING.label)] + [
-    (str(key), fact.label) for key, fact in CREDENTIALS.items()
+CREDENTIAL_CHOICES = [
+    ("rotating", ROTATING.label),
+    *((str(key), fact.label) for key, fact in CREDENTIALS.items()),
+    ("drifted", "Drifted: changed outside"),
 ]
 AUTOMATIC_CHOICES = [("on", "On"), ("overdue", "Overdue"), ("off", "Off")]
 STATUS_CHOICES = [

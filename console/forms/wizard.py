@@ -42,6 +42,7 @@ STEPS: Final = (
         "description",
         "tags",
         *options.FIELDS,
+        "as_own_login",
     ),
     ("rotation", "period", "unit", "rotate_now"),
     (),
@@ -134,6 +135,12 @@ class CreateSecret(PasswordPolicy, Options, Period):
     )
     key_algorithm = KeyAlgorithmField()
     generate = forms.BooleanField(label="Generate one for me at the first rotation", required=False)
+    as_own_login = forms.BooleanField(
+        label="Keyturn logs in to this instance with this secret",
+        required=False,
+        help_text="Instead of the management credential that other instances share. The account must be one "
+        "that may become root, and its current value must be entered.",
+    )
     description = forms.CharField(
         label="Secret Description",
         required=False,
@@ -231,6 +238,20 @@ class CreateSecret(PasswordPolicy, Options, Period):
             self.add_error("instance", str(error))
         except (managed.BadUsername, managed.AccountTaken) as error:
             self.add_error("username", str(error))
+        else:
+            self._clean_login(instance, username)
+
+    def _clean_login(self, instance: Instance, username: str) -> None:
+        """Refuse the account of a shared credential, unless it is to become the instance's own login."""
+        if self.cleaned_data.get("as_own_login"):
+            if self.cleaned_data.get("generate"):
+                self.add_error("as_own_login", "Enter the current value: Keyturn logs in with it.")
+            return
+        try:
+            managed.refuse_shared(instance, username)
+        except managed.SharedAccount as error:
+            way_out = f"For the former, tick “{self.fields['as_own_login'].label}” under Options."
+            self.add_error("username", f"{error} {way_out}")
 
     def _clean_value(self) -> None:
         name, other, what = "value", "private_key", "Enter the password"

@@ -34,7 +34,7 @@ def use(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         chosen = form.cleaned_data["secret"]
         try:
             inventory.use_own_login(instance, chosen, sudo=form.cleaned_data["sudo"], actor=request.principal)
-        except inventory.NotUsable as error:
+        except inventory.NoOwnLogin as error:
             form.add_error("secret", str(error))
         except policies.NotAllowed as error:
             raise PermissionDenied(str(error)) from None

@@ -48,7 +48,10 @@ def resolve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     decision = form.cleaned_data["decision"]
     try:
         _carry_out(request, secret, found, decision, form.cleaned_data["reason"])
-    except (runs.NotRotatable, runs.InProgress, runs.TooLate) as error:
+    except runs.NoReason as error:
+        form.add_error("reason", str(error))
+        return _ask(request, region, secret, found, form, status=422)
+    except (runs.NotRotatable, runs.InProgress) as error:
         return errors.conflict(request, str(error))
     except policies.NotAllowed as error:
         raise PermissionDenied(str(error)) from None

@@ -69,7 +69,7 @@ def override(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     except runs.NoReason as error:
         form.add_error("reason", str(error))
         return _ask(request, region, run, form, status=422)
-    except (runs.NotRotatable, runs.InProgress) as error:
+    except (runs.NotRotatable, runs.NotOverridable, runs.InProgress) as error:
         return errors.conflict(request, str(error))
     except policies.NotAllowed as error:
         raise PermissionDenied(str(error)) from None

@@ -203,6 +203,12 @@ def narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]
         rows = rows.filter(Q(name__icontains=text) | Q(_is_on(text)))
     if credential == "rotating":
         rows = rows.filter(_is_rotating())
+    elif credential == "drifted":
+        rows = rows.filter(
+            ~_is_rotating(),
+            managed__credential=ManagedAccount.Credential.OUT_OF_SYNC,
+            managed__credential_code__in=states.DRIFTED,
+        )
     elif credential:
         rows = rows.filter(~_is_rotating(), managed__credential=credential)
     if status in {"enabled", "pending_deletion"}:

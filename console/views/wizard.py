@@ -25,7 +25,7 @@ from console.forms import options
 from console.forms.wizard import STEPS, CreateSecret, Period
 from console.http import OperatorRequest
 from console.views import dialogs, keys, wizard_check
-from rotation import managed, schedules, tasks
+from rotation import inventory, managed, schedules, tasks
 from rotation.models import Instance, Run
 from secrets_app import keypairs, lifecycle, policies
 from secrets_app.models import ECS_PREFIX, Region, Secret
@@ -198,6 +198,7 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
                 is_on=form.is_on,
                 period=form.length_of_period,
                 rotate_now=found["rotate_now"],
+                as_own_login=found["as_own_login"],
             )
             if any(form.chosen_options().values()):
                 managed.change_options(secret, actor=request.principal, **form.chosen_options())
@@ -205,8 +206,10 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
                 tasks.wake(run)
     except lifecycle.NameTaken:
         form.add_error("name", form.name_taken(found["name"]))
-    except managed.AccountTaken as error:
+    except (managed.AccountTaken, managed.SharedAccount) as error:
         form.add_error("username", str(error))
+    except inventory.NoOwnLogin as error:
+        form.add_error("as_own_login", str(error))
     except managed.RegionMismatch as error:
         form.add_error("instance", str(error))
     except managed.NoKeys as error:

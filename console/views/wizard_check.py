@@ -31,7 +31,8 @@ def context(request: OperatorRequest, instance: Instance, username: str, kind: s
     missing = _missing(request, instance)
     shown = {"instance": instance, "username": username, "missing": missing}
     if missing:
-        return {"check": None, "checked": shown, "found": states_runs.findings(instance.checks)}
+        found = states_runs.findings(instance.checks)
+        return {"check": None, "checked": shown, "is_earlier": True, "found": found}
     with transaction.atomic():
         run = runs.check_account(instance, username, kind, actor=request.principal)
         tasks.wake(run)
@@ -55,7 +56,9 @@ def _of(run: Run) -> dict[str, object]:
     return {
         "check": run,
         "checked": {"instance": run.instance, "username": run.username, "missing": ""},
-        "found": states_runs.findings(evidence),
+        # Until it has looked, what was found on the instance before.
+        "found": states_runs.findings(evidence or (run.instance.checks if run.is_active else [])),
+        "is_earlier": not evidence,
         "may_be_overridden": run.code in base.OVERRIDABLE,
         "region": run.instance.region.code,
     }
