@@ -68,9 +68,13 @@ def instance(
     credential: ManagementCredential | None = None,
     keys: Iterable[base.HostKey] | None = None,
     approved: bool = True,
+    controlled: bool = False,
     **fields: object,
 ) -> Instance:
-    """A registered instance with an approved host key and a management credential."""
+    """A registered instance with an approved host key and a management credential.
+
+    Unless it is `controlled`, its daily try with a random wrong password is behind it.
+    """
     number = next(_numbers)
     defaults = {"address": f"127.9.{number // 250}.{number % 250 + 1}", "name": f"web-{number:03d}"} | fields
     name = str(defaults.pop("name"))
@@ -85,6 +89,8 @@ def instance(
     inventory.see_host_keys(made, seen)
     if approved and seen:
         inventory.approve_host_keys(made, [key.fingerprint for key in seen], actor=administrator())
+    if not controlled:
+        inventory.note_control(made)
     return made
 
 
