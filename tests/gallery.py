@@ -228,7 +228,14 @@ def screens() -> list[Screen]:
         "run-failed": f"/main/rotations/{failed.pk}/", "run-active": f"/main/rotations/{active.pk}/",
         "credentials": "/credentials/", "credential-create": "/credentials/create/",
         "credential": f"/credentials/{instance.credential_id}/", "change-password": "/change-password/",
-        "sign-out": "/sign-out/", "not-found": "/nowhere/",
+        "sign-out": "/sign-out/",
+        "run-blocked": f"/main/rotations/{stopped.pk}/",
+        "run-override": f"/main/rotations/{stopped.pk}/override/",
+        "run-look": f"/main/rotations/{looked.pk}/", "secret-blocked": blocked, "secret-doubt": doubt,
+        "secret-resolve": f"{doubt}resolve/", "secret-drifted": drifted,
+        "secret-reconcile": f"{drifted}reconcile/", "secret-options": f"{root}edit/", "secret-root": root,
+        "secret-gone": vanished, "instance-own-login": f"{web}own-login/",
+        "not-found": "/nowhere/",
     }  # fmt: skip
     return [Screen(name, path) for name, path in paths.items()]
 
