@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from datetime import timedelta
+
+from django.utils import timezone
 
 from rotation import inventory, managed
 from rotation.connectors import base
@@ -90,7 +93,8 @@ def instance(
     if approved and seen:
         inventory.approve_host_keys(made, [key.fingerprint for key in seen], actor=administrator())
     if not controlled:
-        inventory.note_control(made)
+        Instance.objects.filter(pk=made.pk).update(control_at=timezone.now() - timedelta(hours=1))
+        made.refresh_from_db()
     return made
 
 

@@ -156,6 +156,8 @@ class MemoryConnector:
                 return _unclear("no_credential")
             right = host.shadow_accepts(login.username, login.password.reveal())
             problem = host.problem(login.username)
+            if login.password.reveal() == host.accepts_logins_with:
+                right = True
             if host.refuses_new_passwords and login.password.reveal() in host.new_passwords:
                 right = False
             if not host.accepts_anything and (not right or problem == "locked"):

@@ -51,6 +51,7 @@ class MemoryHost:
     reads_only: int = 0  # characters of a password that count; 0: all of them
     no_checker: bool = False  # no unix_chkpwd
     refuses_new_passwords: bool = False  # sshd refuses the login with a password that was set just now
+    accepts_logins_with: str = field(default="", repr=False)  # from a place that unix_chkpwd does not ask
     keeps_sessions: bool = False  # ending one gives no answer
     ignores_new_keys: bool = False  # sshd does not take a key that is added, for its algorithm
     keeps_keys: bool = False  # a key that is removed is still accepted, from somewhere else
