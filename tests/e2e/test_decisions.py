@@ -88,7 +88,7 @@ def test_the_account_of_the_login_is_refused_beside_its_field_and_the_way_out_is
         dialog.get_by_label("Secret name").fill("e2e/login")
         dialog.get_by_label("Managed instance").fill("web-01")
         dialog.get_by_label("Managed User").fill("keyturn")
-        dialog.get_by_label("Current value").fill("the-password-of-the-login")
+        dialog.get_by_label("Current value", exact=True).fill("the-password-of-the-login")
         dialog.get_by_role("button", name="Next").click()
         expect(dialog.get_by_text("with the shared management credential")).to_be_visible()
         expect(dialog.get_by_label("Managed User")).to_be_focused()
@@ -118,7 +118,7 @@ def test_resolving_from_the_overview_says_what_each_answer_does(open_keyring):
 
 def test_a_blocked_rotation_goes_on_all_the_same_for_a_reason(open_keyring):
     with opened("/all/rotations/?outcome=blocked&q=ask/blocked") as page:
-        page.get_by_role("table").get_by_role("link").first.click()
+        page.locator("tbody").get_by_role("link").first.click()
         page.get_by_role("link", name="Rotate all the same").click()
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_text("at next login is cleared")).to_be_visible()
