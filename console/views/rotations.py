@@ -69,16 +69,16 @@ def narrowed(rows: QuerySet[Run], chosen: dict[str, Any]) -> QuerySet[Run]:
     if instance := chosen.get("instance"):
         rows = rows.filter(Q(instance__name__iexact=instance) | Q(instance__instance_id__iexact=instance))
     if since := chosen.get("since"):
-        rows = rows.filter(created_at__gte=_midnight(since))
+        rows = rows.filter(created_at__gte=midnight(since))
     if until := chosen.get("until"):
-        rows = rows.filter(created_at__lt=_midnight(until + timedelta(days=1)))
+        rows = rows.filter(created_at__lt=midnight(until + timedelta(days=1)))
     outcome = chosen.get("outcome")
     if outcome == forms.ACTIVE:
         return rows.filter(state__in=Run.ACTIVE)
     return rows.filter(outcome=outcome) if outcome else rows
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
     """When this day begins in the reader's zone."""
     return timezone.make_aware(datetime.combine(day, time.min))
 

@@ -95,7 +95,7 @@ def test_the_account_of_the_login_is_refused_beside_its_field_and_the_way_out_is
         dialog.get_by_text("Options: after each rotation").click()
         dialog.get_by_label("Keyturn logs in to this instance with this secret").check()
         dialog.get_by_role("button", name="Next").click()
-        expect(dialog.get_by_label("Rotation Period")).to_be_visible()
+        expect(dialog.get_by_label("Rotation Period", exact=True)).to_be_visible()
 
 
 def test_resolving_from_the_overview_says_what_each_answer_does(open_keyring):
