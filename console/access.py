@@ -128,14 +128,18 @@ def secret(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Sec
 def instances(request: OperatorRequest, code: str) -> QuerySet[Instance]:
     """The instances of a region (or of all) that this person may see."""
     listed = _regions(request, Action.LIST_INSTANCES, region(request, code))
-    rows = Instance.objects.select_related("region", "account", "credential")
+    rows = Instance.objects.select_related("region", "account", "credential", "own_login__managed")
     seen = policies.visible(request.principal, Action.DESCRIBE_INSTANCE, policies.instance_rows())
     return _within(rows, listed).filter(seen)
 
 
 def instance(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Instance:
     """Return one instance for `action`. Raises Http404 or PermissionDenied."""
-    found = Instance.objects.select_related("region", "account", "credential").filter(pk=pk).first()
+    found = (
+        Instance.objects.select_related("region", "account", "credential", "own_login__managed")
+        .filter(pk=pk)
+        .first()
+    )
     if found is None or code not in {found.region.code, ALL_REGIONS}:
         raise Http404
     _describe_or_404(request, Action.DESCRIBE_INSTANCE, found)
@@ -186,6 +190,7 @@ def run(request: OperatorRequest, code: str, pk: UUID) -> Run:
     rows = Run.objects.select_related(
         "secret__region",
         "secret__account",
+        "secret__managed",
         "instance__region",
         "instance__account",
         "requested_by",

@@ -37,6 +37,10 @@ _ACCOUNT: Final = Advice("Put the account right on the server, then retry.", "in
 _SERVER: Final = Advice("Put this right on the server, then retry.", "instance")
 _VALUE: Final = Advice("Choose another value, or let Keyturn generate one.", "secret")
 _AGAIN: Final = Advice("Rotate again: it begins by asking the server which value works.", "secret")
+_DRIFTED: Final = Advice(
+    "Reconcile sets the current value again; Rotate makes a new one. Find out first who changed it there.",
+    "secret",
+)
 _PASSES: Final = Advice("This passes by itself; Keyturn goes on when it has.")
 
 NOTHING: Final = Advice("")
@@ -59,6 +63,7 @@ BY_CODE: Final[dict[str, Advice]] = {
     "unknown": _AGAIN,
     "sealed": Advice("An administrator puts the root key back; nothing has to be started again."),
     # The management account.
+    "login_only": Advice("Give the account a login shell that runs commands, then retry.", "instance"),
     "no_credential": Advice("Attach a management credential to the instance.", "instance"),
     "login_refused": _LOGIN,
     "bad_key": _LOGIN,
@@ -69,20 +74,36 @@ BY_CODE: Final[dict[str, Advice]] = {
     "forced_command": Advice(
         "Remove the forced command from the management account's key or sshd configuration.", "instance"
     ),
+    "no_sudo": _ROOT,
+    "not_root": _ROOT,
+    "sudo_not_allowed": _ROOT,
+    "sudo_password": Advice(
+        "Create a management credential with the right sudo password, and attach it.", "instance"
+    ),
+    "sudo_terminal": _ROOT,
     "script": _SERVER,
     "shell": _SERVER,
     # The server.
     "disk": _SERVER,
     "no_chpasswd": _SERVER,
+    "no_checker": _SERVER,
+    "checker_failed": _SERVER,
     "timeout": _SERVER,
     "fence": _SERVER,
     "foreign_console": Advice(
-        "Decide which console manages this account, and remove the other one's mark on the server.",
+        "Decide which console manages this account. If it is this one, remove the other one's mark on the "
+        "server, or Rotate all the same.",
         "instance",
     ),
     "accepts_anything": Advice(
         "Find out why the server lets any password in before you trust one of its answers.", "instance"
     ),
+    "truncates": Advice(
+        "Have the server hash passwords with yescrypt or SHA-512 (ENCRYPT_METHOD, pam_unix), then rotate.",
+        "instance",
+    ),
+    "no_answer": _PASSES,
+    "error": GENERAL,
     # The managed account.
     "no_such_user": _ACCOUNT,
     "not_local": Advice("Rotate this account in the directory that it comes from.", "secret"),
@@ -91,7 +112,16 @@ BY_CODE: Final[dict[str, Advice]] = {
         "Unlock the account on the server if it is meant to have a password; a rotation does not.", "instance"
     ),
     "expired": _ACCOUNT,
-    "must_change": _ACCOUNT,
+    "must_change": Advice(
+        "Change the password on the server, or let the rotation clear the demand: Rotate all the same.",
+        "instance",
+    ),
+    "aged": Advice("Rotate: that renews the password.", "secret"),
+    "own_session": Advice("Turn off ending sessions for this secret: Keyturn itself works there.", "secret"),
+    "broken_login": _ACCOUNT,
+    "not_offered": Advice(
+        "Allow this kind of login for the account in the server's sshd configuration.", "instance"
+    ),
     "bad_user": Advice("Create the secret again with the account's right name.", "secret"),
     # The account's key file, and where sshd looks for it.
     "changed": _PASSES,
@@ -115,17 +145,31 @@ BY_CODE: Final[dict[str, Advice]] = {
         "remove it there.",
         "instance",
     ),
+    "shared_account": Advice(
+        "Let the instance log in with a secret of its own, or attach another credential; then rotate.",
+        "instance",
+    ),
     "shared_key": Advice("Attach another management credential to the instance, then rotate.", "instance"),
     # The value.
     "policy": Advice(
         "Compare the server's password rules with the secret's password policy, then retry.", "secret"
     ),
     "bad_value": _VALUE,
+    "bad_key_line": _VALUE,
+    "too_long_to_check": Advice("Shorten the length in the secret's password policy, then rotate.", "secret"),
+    "refused": Advice("The sentence above is the server's reason. Put it right, then retry.", "instance"),
     "failed": _SERVER,
     "no_value": Advice("Rotate once: that makes the first value.", "secret"),
     "refused_value": _AGAIN,
     "unclear": Advice("Test the instance's connection: it says what stands in the way.", "instance"),
     "unverified": _AGAIN,
+    "unsure": _AGAIN,
+    # What a person decided.
+    "gone": Advice("Read what you still need, then delete the secret.", "secret"),
+    "set_aside": Advice("Wait for the verification, or rotate.", "secret"),
+    # Drift.
+    "changed_outside": _DRIFTED,
+    "snapshot": _DRIFTED,
     "untrue": Advice(
         "Look on the server for what undoes the change: configuration management, or a directory.", "instance"
     ),

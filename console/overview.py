@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from django.db.models import CharField, Count, Exists, OuterRef, Q, QuerySet
-from django.db.models.functions import Cast, Substr, TruncDate
+from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models.functions import Cast, Substr
 from django.urls import reverse
 from django.utils import timezone
 
-from console import access, states
+from console import access, resolving, states
 from console.forms.rotations import Filters as RunFilters
 from console.forms.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
@@ -47,6 +47,7 @@ class Need:
     name: str
     url: str
     where: str = ""
+    action: tuple[str, str] | None = None  # the dialog that settles it: its word and its address
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,7 @@ class Overview:
         idle = troubled.exclude(Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind="rotate")))
         counts = Counter(dict(idle.order_by().values_list("managed__credential").annotate(Count("pk"))))
         found = [row for kind in TROUBLED if counts[kind] for row in self._some(idle, kind)]
-        for row in found:
-            self.needs.append(self._of_secret(row, states.credential(row.managed, is_rotating=False)))
+        self._add_doubtful(found)
         left = sum(counts.values()) - len(found)
         if left > 0:
             self.more += [
@@ -116,6 +116,18 @@ class Overview:
                 if counts[kind]
             ]
         self._add_overdue()
+
+    def _add_doubtful(self, found: list[Secret]) -> None:
+        may_resolve = access.may(self.request, Action.RESOLVE_ROTATION)
+        may_rotate = access.may(self.request, Action.ROTATE_SECRET)
+        unresolved = resolving.resolvable(found) if may_resolve else set()
+        for row in found:
+            action = None
+            if row.pk in unresolved:
+                action = ("Resolve", reverse("secret_resolve", args=[self.region, row.pk]))
+            elif may_rotate and states.is_drifted(row.managed):
+                action = ("Reconcile", reverse("secret_reconcile", args=[self.region, row.pk]))
+            self.needs.append(self._of_secret(row, states.credential(row.managed, is_rotating=False), action))
 
     def _some(self, rows: QuerySet[Secret], kind: str) -> QuerySet[Secret]:
         # In no order: sorting all of them to show a few would cost more than the rest of the page.
@@ -139,9 +151,9 @@ class Overview:
             self.more.append(More("All pending deletions", self._link("secrets", status="pending_deletion")))
         return [self._of_secret(row, states.status(row)) for row in found[:SHOWN]]
 
-    def _of_secret(self, row: Secret, fact: Fact) -> Need:
+    def _of_secret(self, row: Secret, fact: Fact, action: tuple[str, str] | None = None) -> Need:
         where = f"{row.managed.username} on {row.managed.instance.name}"
-        return Need(fact, row.name, reverse("secret", args=[self.region, row.pk]), where)
+        return Need(fact, row.name, reverse("secret", args=[self.region, row.pk]), where, action)
 
     def _changed_keys(self) -> list[Need]:
         """Instances that show another key than the approved one, out of those where that is possible."""
@@ -173,17 +185,30 @@ class Overview:
     def _figures_of_secrets(self) -> Iterator[Figure]:
         if not self.may_secrets:
             return
-        kept, in_sync = self._secrets().count(), self._secrets(credential="in_sync").count()
+        kept, in_sync = self._secrets().count(), self._in_sync()
         overdue = self._secrets(automatic="overdue").count()
         share = f"{in_sync / kept:.0%} of all" if kept else ""
         yield Figure("Secrets", kept, self._link("secrets"))
         yield Figure("In sync", in_sync, self._link("secrets", credential="in_sync"), share)
+        drifted = self._secrets(credential="drifted").count()
+        yield Figure(
+            "Drifted",
+            drifted,
+            self._link("secrets", credential="drifted"),
+            tone="danger" if drifted else "",
+        )
         yield Figure(
             "Overdue",
             overdue,
             self._link("secrets", automatic="overdue"),
             tone="danger" if overdue else "",
         )
+
+    def _in_sync(self) -> int:
+        """The count of the list's own filter; the few that rotate are subtracted, not asked of each row."""
+        rows = self._secrets().filter(managed__credential=Credential.IN_SYNC)
+        rotating = Run.objects.active().filter(kind=Run.Kind.ROTATE, secret__isnull=False)
+        return rows.count() - rows.filter(pk__in=rotating.values("secret")).count()
 
     def _figures_of_instances(self) -> Iterator[Figure]:
         if not self.may_instances:
@@ -207,14 +232,14 @@ class Overview:
         today = timezone.localdate()
         first = today - timedelta(days=DAYS - 1)
         rows = self._runs(kind="rotate", since=first.isoformat()).exclude(outcome="").order_by()
-        counts = Counter(
-            {
-                (day, outcome): count
-                for day, outcome, count in rows.annotate(day=TruncDate("created_at"))
-                .values_list("day", "outcome")
-                .annotate(Count("pk"))
-            }
-        )
+        # Compared and not truncated: SQLite would truncate by a call a row.
+        days = [first + timedelta(days=number) for number in range(DAYS)]
+        begun = [
+            When(created_at__gte=rotations.midnight(day), then=Value(day.isoformat()))
+            for day in reversed(days)
+        ]
+        by_day = rows.annotate(day=Case(*begun, output_field=CharField())).values_list("day", "outcome")
+        counts = Counter({(day, outcome): count for day, outcome, count in by_day.annotate(Count("pk"))})
         series = [
             Series("Succeeded", "ok"),
             Series("Blocked", "warning"),
@@ -222,9 +247,8 @@ class Overview:
             Series("Cancelled", "muted"),
         ]
         bars = []
-        for number in range(DAYS):
-            day = first + timedelta(days=number)
-            parts = [counts[day, one.name.lower()] for one in series]
+        for day in days:
+            parts = [counts[day.isoformat(), one.name.lower()] for one in series]
             link = self._link("rotations", kind="rotate", since=day.isoformat(), until=day.isoformat())
             bars.append(Bar(day.isoformat(), tuple(parts), link))
         return Chart("Rotations per day", "Day", tuple(series), tuple(bars), f"The last {DAYS} days")

@@ -82,7 +82,7 @@ CREDENTIALS = {
         "danger",
         "Out of sync",
         "The host refuses the current value: somebody changed it there.",
-        "Rotate now; that makes them the same again.",
+        "Reconcile to set the current value again, or rotate to a new one.",
     ),
     Credential.UNREACHABLE: Fact(
         "warning",
@@ -96,9 +96,17 @@ CREDENTIALS = {
         "Something on the instance stands in the way of a rotation.",
         "Put right what the instance's checks name, then rotate.",
     ),
+    Credential.GONE: Fact(
+        "warning",
+        "Instance gone",
+        "The instance is gone for good, as somebody said; the values are kept, and nothing rotates.",
+        "Read what you still need, then delete the secret.",
+    ),
 }
-CREDENTIAL_CHOICES = [("rotating", ROTATING.label)] + [
-    (str(key), fact.label) for key, fact in CREDENTIALS.items()
+CREDENTIAL_CHOICES = [
+    ("rotating", ROTATING.label),
+    *((str(key), fact.label) for key, fact in CREDENTIALS.items()),
+    ("drifted", "Drifted: changed outside"),
 ]
 AUTOMATIC_CHOICES = [("on", "On"), ("overdue", "Overdue"), ("off", "Off")]
 STATUS_CHOICES = [
@@ -106,6 +114,9 @@ STATUS_CHOICES = [
     ("pending_deletion", "Pending deletion"),
     ("deleted", "Deleted"),
 ]
+
+#: Why a host has another value than the current one, where nothing of ours did it.
+DRIFTED = frozenset({"changed_outside", "snapshot"})
 
 #: How a value was shown to work, as a sentence ends.
 LEVELS = {
@@ -154,6 +165,11 @@ def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
     if account.credential == Credential.BLOCKED and account.credential_code:
         label = f"{label}: {account.credential_code.replace('_', ' ')}"
     return Fact(known.tone, label, account.credential_sentence or known.sentence, known.next_step)
+
+
+def is_drifted(account: ManagedAccount) -> bool:
+    """Whether somebody else changed the credential on the host, or put the host back to an earlier state."""
+    return account.credential == Credential.OUT_OF_SYNC and account.credential_code in DRIFTED
 
 
 def automatic(secret: Secret) -> Fact:

@@ -61,6 +61,8 @@ _SUCCESS: Final = {
     Run.Kind.VERIFY: "The server accepts the current value.",
     Run.Kind.CHECK: "Everything that a rotation needs is there.",
     Run.Kind.SCAN: "The server's keys were read.",
+    Run.Kind.DRIFT: "Nobody else has changed the credential.",
+    Run.Kind.RECONCILE: "The server accepts the current value again.",
 }
 _STEP_TONES: Final = {
     Step.State.RUNNING: "busy",
@@ -74,6 +76,10 @@ _MARKS: Final = {
     "blocked": ("danger", "Blocked"),
     "unknown": ("muted", "Unknown"),
 }
+_OVERRIDES: Final = {
+    "foreign_console": "Another console's mark",
+    "must_change": "Password change at the next login",
+}
 _PLANS: Final[dict[str, tuple[str, ...]]] = {
     Run.Kind.ROTATE: (
         Step.Name.CREATE,
@@ -85,6 +91,8 @@ _PLANS: Final[dict[str, tuple[str, ...]]] = {
     Run.Kind.VERIFY: (Step.Name.TEST,),
     Run.Kind.CHECK: (Step.Name.PREFLIGHT,),
     Run.Kind.SCAN: (Step.Name.SCAN,),
+    Run.Kind.DRIFT: (Step.Name.TEST,),
+    Run.Kind.RECONCILE: (Step.Name.PREFLIGHT, Step.Name.SET, Step.Name.TEST, Step.Name.FINISH),
 }
 _CHECK_LABELS: Final = {
     "account": "Account",
@@ -99,6 +107,11 @@ _CHECK_LABELS: Final = {
     "sudo": "Root by sudo",
     "sudo_log": "sudo log",
 }
+
+
+def override_label(code: str) -> str:
+    """Name a check that somebody let pass."""
+    return _OVERRIDES.get(code, code.replace("_", " "))
 
 
 def run_badge(run: Run) -> RunState:
@@ -155,8 +168,12 @@ def _ahead(run: Run, steps: Sequence[Step]) -> Iterator[Entry]:
 
 
 def _plan(run: Run) -> tuple[str, ...]:
-    is_of_keys = run.kind == Run.Kind.ROTATE and run.secret and run.secret.kind == Secret.Kind.KEY_PAIR
-    return (*_PLANS[run.kind], Step.Name.CLEAN) if is_of_keys else _PLANS[run.kind]
+    plan = _PLANS[run.kind]
+    if run.kind != Run.Kind.ROTATE or run.secret is None:
+        return plan
+    if run.secret.kind == Secret.Kind.KEY_PAIR:
+        plan = (*plan, Step.Name.CLEAN)
+    return (*plan, Step.Name.SESSIONS) if run.secret.managed.ends_sessions else plan
 
 
 def _check_label(name: str) -> str:

@@ -9,22 +9,27 @@ from django.urls import path
 from console.views import (
     credentials,
     deletion,
+    drift,
     exports,
     home,
     instance_changes,
     instances,
     keys,
     overview,
+    own_login,
+    resolve,
     reveal,
     rotate,
     rotate_back,
     rotations,
     run_cancel,
+    run_override,
     schedule,
     secret_edit,
     secrets,
     session,
     wizard,
+    wizard_check,
 )
 from console.views.health import healthz
 
@@ -55,6 +60,8 @@ urlpatterns = [
     path("<slug:region>/secrets/create/", wizard.create, name="secret_create"),
     path("<slug:region>/secrets/create/instance/", wizard.instance, name="secret_create_instance"),
     path("<slug:region>/secrets/create/dates/", wizard.dates, name="secret_create_dates"),
+    path("<slug:region>/secrets/create/check/", wizard_check.again, name="secret_create_check"),
+    path("<slug:region>/secrets/create/check/<uuid:pk>/", wizard_check.show, name="secret_create_checked"),
     path("<slug:region>/secrets/create/key/", keys.public_half, name="secret_create_key"),
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
@@ -68,6 +75,9 @@ urlpatterns = [
     path("<slug:region>/secrets/<uuid:pk>/edit/", secret_edit.edit, name="secret_edit"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/", schedule.change, name="secret_schedule"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/dates/", schedule.dates, name="secret_schedule_dates"),
+    path("<slug:region>/secrets/<uuid:pk>/drift/", drift.check, name="secret_drift"),
+    path("<slug:region>/secrets/<uuid:pk>/reconcile/", drift.reconcile, name="secret_reconcile"),
+    path("<slug:region>/secrets/<uuid:pk>/resolve/", resolve.resolve, name="secret_resolve"),
     path("<slug:region>/secrets/<uuid:pk>/delete/", deletion.delete, name="secret_delete"),
     path("<slug:region>/secrets/<uuid:pk>/restore/", deletion.restore, name="secret_restore"),
     # ---- instances
@@ -81,6 +91,7 @@ urlpatterns = [
     path("<slug:region>/instances/<uuid:pk>/approve/", instance_changes.approve, name="instance_approve"),
     path("<slug:region>/instances/<uuid:pk>/check/", instances.check, name="instance_check"),
     path("<slug:region>/instances/<uuid:pk>/attach/", instance_changes.attach, name="instance_attach"),
+    path("<slug:region>/instances/<uuid:pk>/own-login/", own_login.use, name="instance_own_login"),
     # ---- rotations
     path("<slug:region>/rotations/", rotations.index, name="rotations"),
     path("<slug:region>/rotations/export.csv", exports.runs, {"form": "csv"}, name="rotations_export_csv"),
@@ -91,4 +102,5 @@ urlpatterns = [
     path("<slug:region>/rotations/<uuid:pk>/steps/", rotations.steps, name="run_steps"),
     path("<slug:region>/rotations/<uuid:pk>/cancel/", run_cancel.cancel, name="run_cancel"),
     path("<slug:region>/rotations/<uuid:pk>/retry/", rotations.retry, name="run_retry"),
+    path("<slug:region>/rotations/<uuid:pk>/override/", run_override.override, name="run_override"),
 ]

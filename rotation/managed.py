@@ -97,7 +97,7 @@ def create(
     policies.require(actor, policies.Action.CREATE_SECRET, region)
     check_account(region, instance, username, kind)
     if not as_own_login:
-        _refuse_shared(instance, username)
+        refuse_shared(instance, username)
     elif initial is None:
         raise inventory.NoOwnLogin("Enter the account's present value: Keyturn logs in with it from now on.")
     is_key_pair = kind == Secret.Kind.KEY_PAIR
@@ -140,7 +140,7 @@ def _sudo_of(instance: Instance) -> str:
     return credential.sudo if credential else ManagementCredential.Sudo.PASSWORDLESS
 
 
-def _refuse_shared(instance: Instance, username: str) -> None:
+def refuse_shared(instance: Instance, username: str) -> None:
     """Refuse to manage the account of a credential that other instances share."""
     credential = instance.credential
     if credential is not None and credential.username == username:

@@ -81,7 +81,49 @@ def seed() -> User:
     _earlier_value(made[1])
     _key_pair(servers[0])
     _purged(servers[1])
+    _decisions(servers[0])
     return viewer
+
+
+def _decisions(server: Instance) -> None:
+    """What waits for a person: a check to override, a value nobody can ask about, a host that drifted."""
+    actor = factories.administrator()
+    made = {
+        name: factories.secret(
+            instance=server, username=name, name=f"ask/{name}", initial="an-initial-value-1"
+        )
+        for name in ("blocked", "doubt", "drifted", "root", "gone")
+    }
+    for secret in made.values():
+        factories.settle(secret)
+    run = runs.start(made["blocked"], actor=actor, is_leak=True)
+    _end(run, "blocked", code="must_change", sentence="The account must change its password first.")
+    run = runs.start(made["doubt"], actor=actor)
+    lease = leases.claim(run.pk, "worker-1/1/1")
+    assert lease
+    held = versions.Value("doubt", password=Plaintext("a-second-value-1"))
+    version = versions.stage(made["doubt"], held, origin="generated", actor=actor)
+    leases.hold(lease, version=version, attempts=1)
+    versions.mark_offered(version)
+    leases.end(lease, "failed", truth="unknown", code="unknown", sentence="The connection broke.")
+    Credential = ManagedAccount.Credential
+    managed.note(made["doubt"].managed, Credential.UNVERIFIED, "The connection broke.", "unknown")
+    told = "Somebody changed the password on the server; no version that is kept works there."
+    managed.note(made["drifted"].managed, Credential.OUT_OF_SYNC, told, "changed_outside")
+    managed.note(made["gone"].managed, Credential.GONE, "ann said that the server is gone.", "gone")
+    ManagedAccount.objects.filter(secret=made["root"]).update(
+        credential=Credential.IN_SYNC, ends_sessions=True, drift_checked_at=timezone.now()
+    )
+    ended = runs.drift(made["root"], actor=actor)
+    _end(ended, "succeeded")
+    look = runs.check_account(server, "deploy", "password", actor=actor)
+    _end(look, "blocked", code="locked", sentence="The account has no usable password.")
+
+
+def _end(run: Run, outcome: str, **said: str) -> None:
+    lease = leases.claim(run.pk, "worker-1/1/1")
+    assert lease
+    leases.end(lease, outcome, **said)
 
 
 def _earlier_value(secret: Secret) -> None:
@@ -160,6 +202,12 @@ def screens() -> list[Screen]:
         f"/main/secrets/{Secret.objects.get(name__endswith=name).pk}/"
         for name in ("web/nginx", "web/git", "erp/batch", "db/gone")
     )
+    blocked, doubt, drifted, root, vanished = (
+        f"/main/secrets/{Secret.objects.get(name=f'acs/ecs/ask/{name}').pk}/"
+        for name in ("blocked", "doubt", "drifted", "root", "gone")
+    )
+    stopped, looked = Run.objects.get(code="must_change"), Run.objects.get(username="deploy")
+    web = f"/main/instances/{Instance.objects.get(name='web-01').pk}/"
     earlier = Secret.objects.get(name__endswith="web/nginx").labelled("previous")
     assert earlier
     one, host = f"/main/secrets/{secret.pk}/", f"/main/instances/{instance.pk}/"
@@ -183,7 +231,14 @@ def screens() -> list[Screen]:
         "run-failed": f"/main/rotations/{failed.pk}/", "run-active": f"/main/rotations/{active.pk}/",
         "credentials": "/credentials/", "credential-create": "/credentials/create/",
         "credential": f"/credentials/{instance.credential_id}/", "change-password": "/change-password/",
-        "sign-out": "/sign-out/", "not-found": "/nowhere/",
+        "sign-out": "/sign-out/",
+        "run-blocked": f"/main/rotations/{stopped.pk}/",
+        "run-override": f"/main/rotations/{stopped.pk}/override/",
+        "run-look": f"/main/rotations/{looked.pk}/", "secret-blocked": blocked, "secret-doubt": doubt,
+        "secret-resolve": f"{doubt}resolve/", "secret-drifted": drifted,
+        "secret-reconcile": f"{drifted}reconcile/", "secret-options": f"{root}edit/", "secret-root": root,
+        "secret-gone": vanished, "instance-own-login": f"{web}own-login/",
+        "not-found": "/nowhere/",
     }  # fmt: skip
     return [Screen(name, path) for name, path in paths.items()]
 

@@ -12,8 +12,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 
-from rotation.models import HostKey, Instance, ManagementCredential
-from secrets_app.models import Region
+from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
+from secrets_app.models import Region, Secret
 
 #: RFC 1123 labels, and the underscore that some private zones use.
 _HOST_NAME: Final = re.compile(
@@ -150,6 +150,44 @@ class Attach(forms.Form):
         super().__init__(*args, **kwargs)
         self.auto_id = "attach_%s"
         self.fields["credential"].queryset = credentials  # type: ignore[attr-defined]
+
+
+class SecretField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A secret, by its account, kind and name."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.managed.username}: {obj.name} ({obj.get_kind_display().lower()})"
+
+
+class OwnLogin(forms.Form):
+    """A secret of an account on an instance, that Keyturn logs in there with."""
+
+    secret = SecretField(
+        label="Secret",
+        queryset=Secret.objects.none(),
+        empty_label="Choose one",
+        help_text="Only secrets that this instance was shown to accept.",
+        error_messages={
+            "required": "Choose a secret.",
+            "invalid_choice": "Choose a secret of the list: it manages an account here and is in sync.",
+        },
+    )
+    sudo = forms.ChoiceField(
+        label="Sudo",
+        choices=ManagementCredential.Sudo.choices,
+        initial=ManagementCredential.Sudo.PASSWORDLESS,
+        help_text="How this account becomes root. With password: by the password in the secret.",
+    )
+
+    def __init__(self, *args: Any, secrets: QuerySet[Secret], instance: Instance, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.auto_id = "own_login_%s"
+        self.fields["secret"].queryset = (  # type: ignore[attr-defined]
+            secrets.filter(deletion_planned_at__isnull=True)
+            .filter(managed__instance=instance, managed__credential=ManagedAccount.Credential.IN_SYNC)
+            .select_related("managed")
+            .order_by("managed__username", "name")
+        )
 
 
 class Approve(forms.Form):

@@ -71,7 +71,7 @@ class Rotate(forms.Form):
         label="Reason",
         choices=[
             ("routine", "Routine"),
-            ("leaked", "Leaked: somebody may know the value; this goes before all scheduled work"),
+            ("leaked", "Leaked: somebody may know the value"),
         ],
         initial="routine",
         widget=forms.RadioSelect,

@@ -11,7 +11,10 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
+from console.forms import options, password_policy
 from console.forms.keys import KeyAlgorithmField, PrivateKeyField
+from console.forms.options import Options
+from console.forms.password_policy import PasswordPolicy
 from console.forms.schedule import TIMING, Timing
 from console.forms.secrets import ValueField
 from console.forms.tags import read_tags
@@ -33,24 +36,18 @@ STEPS: Final = (
         "private_key",
         "generate",
         "key_algorithm",
-        "length",
-        "sets",
-        "excluded",
+        *password_policy.FIELDS,
         "description",
         "tags",
+        *options.FIELDS,
+        "as_own_login",
     ),
     ("rotation", *TIMING, "rotate_now"),
     (),
 )
-SET_LABELS = [
-    ("lower", "Lower case (a-z)"),
-    ("upper", "Upper case (A-Z)"),
-    ("digits", "Digits (0-9)"),
-    ("symbols", f"Symbols ({passwords.SETS['symbols']})"),
-]
 
 
-class CreateSecret(Timing):
+class CreateSecret(PasswordPolicy, Options, Timing):
     """The three steps of the wizard, as one form."""
 
     type = forms.ChoiceField(
@@ -105,26 +102,11 @@ class CreateSecret(Timing):
     )
     key_algorithm = KeyAlgorithmField()
     generate = forms.BooleanField(label="Generate one for me at the first rotation", required=False)
-    length = forms.IntegerField(
-        label="Length",
-        initial=passwords.Policy().length,
-        help_text=f"{passwords.LEAST_LENGTH} to {passwords.MOST_LENGTH} characters.",
-        error_messages={"required": "Enter a number.", "invalid": "Enter a whole number."},
-    )
-    sets = forms.MultipleChoiceField(
-        label="Characters",
-        choices=SET_LABELS,
-        initial=list(passwords.SETS),
-        widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one set."},
-    )
-    excluded = forms.CharField(
-        label="Excluded characters",
+    as_own_login = forms.BooleanField(
+        label="Keyturn logs in to this instance with this secret",
         required=False,
-        max_length=64,
-        strip=False,
-        help_text="For example 0O1lI, where people read passwords aloud.",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text="Instead of the management credential that other instances share. The account must be one "
+        "that may become root, and its current value must be entered.",
     )
     description = forms.CharField(
         label="Secret Description",
@@ -223,6 +205,20 @@ class CreateSecret(Timing):
             self.add_error("instance", str(error))
         except (managed.BadUsername, managed.AccountTaken) as error:
             self.add_error("username", str(error))
+        else:
+            self._clean_login(instance, username)
+
+    def _clean_login(self, instance: Instance, username: str) -> None:
+        """Refuse the account of a shared credential, unless it is to become the instance's own login."""
+        if self.cleaned_data.get("as_own_login"):
+            if self.cleaned_data.get("generate"):
+                self.add_error("as_own_login", "Enter the current value: Keyturn logs in with it.")
+            return
+        try:
+            managed.refuse_shared(instance, username)
+        except managed.SharedAccount as error:
+            way_out = f"For the former, tick “{self.fields['as_own_login'].label}” under Options."
+            self.add_error("username", f"{error} {way_out}")
 
     def _clean_value(self) -> None:
         name, other, what = "value", "private_key", "Enter the password"
@@ -242,16 +238,13 @@ class CreateSecret(Timing):
             )
 
     def _clean_policy(self) -> None:
-        if self.is_key_pair:
-            for name in ("length", "sets", "excluded"):
-                self.errors.pop(name, None)
+        if not self.is_key_pair:
+            self.check_policy()
             return
-        if {"length", "sets", "excluded"} & set(self.errors):
-            return
-        try:
-            self.policy().check()
-        except passwords.Unfit as unfit:
-            self.add_error("length", str(unfit))
+        # Out of sight for a key pair.
+        for name in password_policy.FIELDS:
+            self.errors.pop(name, None)
+        self.cleaned_data["proves_old_refused"] = False
 
     def _clean_schedule(self) -> None:
         if not self.is_on:
@@ -259,10 +252,7 @@ class CreateSecret(Timing):
 
     def policy(self) -> passwords.Policy:
         """What later rotations make of a password."""
-        if self.is_key_pair:
-            return passwords.Policy()
-        cleaned = self.cleaned_data
-        return passwords.Policy(cleaned["length"], tuple(cleaned["sets"]), cleaned["excluded"])
+        return passwords.Policy() if self.is_key_pair else self.typed_policy()
 
     @property
     def is_key_pair(self) -> bool:

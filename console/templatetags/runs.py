@@ -6,16 +6,21 @@ from django import template
 from django.template import Context
 
 from console import access, states, states_instances, states_runs
+from console.resolving import unresolved
+from rotation.connectors import base
 from rotation.models import Run
 from secrets_app.models import Secret
 from secrets_app.policies import Action
 
 register = template.Library()
 
+RETRYABLE = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE, Run.Kind.VERIFY, Run.Kind.DRIFT, Run.Kind.CHECK})
+
 register.filter("run_badge", states_runs.run_badge)
 register.filter("run_timeline", states_runs.timeline)
 register.filter("run_mark", states_runs.mark)
 register.filter("instance_badge", states_instances.instance_badge)
+register.filter("override_label", states_runs.override_label)
 register.filter("findings", states_runs.findings)
 register.filter("key_badge", states_instances.key_badge)
 
@@ -28,10 +33,31 @@ def credential_badge(secret: Secret) -> states.Fact:
 
 @register.simple_tag(takes_context=True)
 def may_retry(context: Context, run: Run) -> bool:
-    """Whether the reader may start the rotation again that this run did not bring to its end."""
-    if run.secret is None or not run.secret.is_enabled:
+    """Whether the reader may have the same work done again that this run did not bring to its end."""
+    if not is_retryable(run):
         return False
-    return is_retryable(run) and access.may(context["request"], Action.ROTATE_SECRET, run.secret)
+    if run.secret is None:
+        return access.may(context["request"], Action.CHECK_INSTANCE, run.instance)
+    return run.secret.is_enabled and access.may(context["request"], Action.ROTATE_SECRET, run.secret)
+
+
+@register.simple_tag(takes_context=True)
+def may_override(context: Context, run: Run) -> bool:
+    """Whether the reader may let the rotation go on past the check that blocked it."""
+    if run.secret is None or not run.secret.is_enabled or not is_overridable(run):
+        return False
+    request = context["request"]
+    return access.may(request, Action.ROTATE_SECRET, run.secret) and access.may(
+        request, Action.OVERRIDE_CHECK, run.secret
+    )
+
+
+@register.simple_tag(takes_context=True)
+def may_resolve(context: Context, run: Run) -> bool:
+    """Whether the reader may say what became of a value that this run's instance does not confirm."""
+    if run.secret is None or not access.may(context["request"], Action.RESOLVE_ROTATION, run.secret):
+        return False
+    return unresolved(run.secret) is not None
 
 
 @register.simple_tag(takes_context=True)
@@ -42,4 +68,11 @@ def may_cancel(context: Context, run: Run) -> bool:
 
 
 def is_retryable(run: Run) -> bool:
-    return run.kind == Run.Kind.ROTATE and not run.is_active and run.outcome != Run.Outcome.SUCCEEDED
+    """Whether this kind of run can be had again, and it ended without success."""
+    return run.kind in RETRYABLE and not run.is_active and run.outcome != Run.Outcome.SUCCEEDED
+
+
+def is_overridable(run: Run) -> bool:
+    """Whether the check that blocked this rotation is one that a person may let pass."""
+    is_blocked = run.kind == Run.Kind.ROTATE and run.outcome == Run.Outcome.BLOCKED
+    return is_blocked and run.code in base.OVERRIDABLE

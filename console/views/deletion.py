@@ -34,7 +34,7 @@ def delete(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         return _ask(request, secret, region, form, status=422)
     try:
         _delete(request, secret, form)
-    except runs.TooLate as error:
+    except (runs.TooLate, managed.IsLogin) as error:
         form.add_error(None, str(error))
         return _ask(request, secret, region, form, status=409)
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))

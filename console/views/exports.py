@@ -96,12 +96,19 @@ def _secret(secret: Secret) -> exports.Cells:
     return dict(zip(SECRET_COLUMNS, contents, strict=True))
 
 
+def _account_of(instance: Instance) -> str:
+    """Return the account that Keyturn works as there."""
+    if instance.own_login:
+        return instance.own_login.managed.username
+    return instance.credential.username if instance.credential else ""
+
+
 def _instance(instance: Instance) -> exports.Cells:
     keys = HostKeys(instance, list(instance.host_keys.all()), instance.scanned_at)  # type: ignore[attr-defined]
     state = instance_badge(instance)
     contents = (
         instance.instance_id, instance.name, instance.region.code, instance.get_os_display(), instance.where,
-        instance.credential.username if instance.credential else "", keys.badge.label,
+        _account_of(instance), keys.badge.label,
         instance.secret_count, exports.utc(instance.last_contact_at), state.label, state.sentence,  # type: ignore[attr-defined]
     )  # fmt: skip
     return dict(zip(INSTANCE_COLUMNS, contents, strict=True))

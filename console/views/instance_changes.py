@@ -40,7 +40,7 @@ def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         except ValueError as error:
             form.add_error("fingerprints", str(error))
         else:
-            _test(request, instance)
+            test_connection(request, instance)
             messages.success(request, f"The host key of {instance.name} is approved.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
     return dialogs.show(
@@ -67,7 +67,7 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         except policies.NotAllowed as error:
             form.add_error("credential", str(error))
         else:
-            _test(request, instance)
+            test_connection(request, instance)
             messages.success(request, "The management credential is attached.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
     return dialogs.show(
@@ -79,9 +79,10 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     )
 
 
-def _test(request: OperatorRequest, instance: Instance) -> None:
+def test_connection(request: OperatorRequest, instance: Instance) -> None:
     """Test the connection as soon as there is all that it takes; nobody has to think of it."""
-    is_ready = instance.credential_id and instance.host_keys.filter(state=HostKey.State.APPROVED).exists()
+    has_login = instance.credential_id or instance.own_login_id
+    is_ready = has_login and instance.host_keys.filter(state=HostKey.State.APPROVED).exists()
     if is_ready and access.may(request, Action.CHECK_INSTANCE, instance):
         tasks.wake(runs.check(instance, actor=request.principal))
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import HttpResponse
@@ -23,6 +24,7 @@ from console.templatetags.runs import is_retryable
 from console.views import dialogs, errors
 from rotation import runs, tasks
 from rotation.models import Instance, Run
+from secrets_app import policies
 from secrets_app.models import Principal, Secret
 from secrets_app.policies import Action
 
@@ -67,16 +69,16 @@ def narrowed(rows: QuerySet[Run], chosen: dict[str, Any]) -> QuerySet[Run]:
     if instance := chosen.get("instance"):
         rows = rows.filter(Q(instance__name__iexact=instance) | Q(instance__instance_id__iexact=instance))
     if since := chosen.get("since"):
-        rows = rows.filter(created_at__gte=_midnight(since))
+        rows = rows.filter(created_at__gte=midnight(since))
     if until := chosen.get("until"):
-        rows = rows.filter(created_at__lt=_midnight(until + timedelta(days=1)))
+        rows = rows.filter(created_at__lt=midnight(until + timedelta(days=1)))
     outcome = chosen.get("outcome")
     if outcome == forms.ACTIVE:
         return rows.filter(state__in=Run.ACTIVE)
     return rows.filter(outcome=outcome) if outcome else rows
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
     """When this day begins in the reader's zone."""
     return timezone.make_aware(datetime.combine(day, time.min))
 
@@ -114,13 +116,18 @@ def _told(run: Run) -> dict[str, str]:
 @require_POST
 def retry(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     run = access.run(request, region, pk)
-    if run.secret is None or not is_retryable(run):
-        return errors.conflict(request, "Only a rotation that ended without success can be retried.")
-    secret = access.secret(request, region, run.secret.pk, Action.ROTATE_SECRET)
+    if not is_retryable(run):
+        return errors.conflict(request, "Only what ended without success can be retried.")
+    if run.secret is None:
+        access.instance(request, region, run.instance.pk, Action.CHECK_INSTANCE)
+    else:
+        access.secret(request, region, run.secret.pk, Action.ROTATE_SECRET)
     try:
         with transaction.atomic():
-            again = runs.start(secret, actor=request.principal)
+            again = runs.retry(run, actor=request.principal)
             tasks.wake(again)
     except (runs.NotRotatable, runs.InProgress) as error:
         return errors.conflict(request, str(error))
+    except policies.NotAllowed as error:
+        raise PermissionDenied(str(error)) from None
     return dialogs.leave(request, reverse("run", args=[region, again.pk]))

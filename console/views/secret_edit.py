@@ -1,4 +1,4 @@
-"""Edit a secret: description, tags, password policy; never its name, instance or user."""
+"""Edit a secret: description, tags, password policy, options; never its name, instance or user."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db import transaction
 from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from console import access
+from console.forms import options
 from console.forms.secret_edit import Edit
 from console.http import OperatorRequest
 from console.views import dialogs
+from rotation import managed
 from secrets_app import lifecycle
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policies import Action
@@ -23,12 +26,22 @@ from secrets_app.policies import Action
 @require_http_methods(["GET", "POST"])
 def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.UPDATE_SECRET)
-    form = Edit(request.POST if request.method == "POST" else None, secret=secret)
+    may_choose = access.may(request, Action.UPDATE_ROTATION, secret)
+    form = Edit(request.POST if request.method == "POST" else None, secret=secret, has_options=may_choose)
     if request.method == "GET":
         return _ask(request, secret, region, form)
     if not form.is_valid():
         return _ask(request, secret, region, form, status=422)
     try:
+        _save(request, secret, form)
+    except lifecycle.Outdated:
+        return _outdated(request, secret, region)
+    messages.success(request, f"{secret.name} is saved.")
+    return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
+
+
+def _save(request: OperatorRequest, secret: Secret, form: Edit) -> None:
+    with transaction.atomic():
         lifecycle.edit(
             secret,
             revision=form.cleaned_data["revision"],
@@ -37,10 +50,8 @@ def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             password_policy=form.policy(),
             actor=request.principal,
         )
-    except lifecycle.Outdated:
-        return _outdated(request, secret, region)
-    messages.success(request, f"{secret.name} is saved.")
-    return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
+        if form.has_options and form.chosen_options() != options.shown(secret.managed):
+            managed.change_options(secret, actor=request.principal, **form.chosen_options())
 
 
 def _outdated(request: OperatorRequest, secret: Secret, region: str) -> HttpResponse:
@@ -50,7 +61,8 @@ def _outdated(request: OperatorRequest, secret: Secret, region: str) -> HttpResp
     typed["revision"] = str(secret.revision)
     changes = AuditEvent.objects.filter(resource_id=secret.pk, action=Action.UPDATE_SECRET)
     changed = changes.filter(outcome=AuditEvent.Outcome.SUCCEEDED).first()
-    return _ask(request, secret, region, Edit(typed, secret=secret), status=409, changed=changed)
+    again = Edit(typed, secret=secret, has_options=access.may(request, Action.UPDATE_ROTATION, secret))
+    return _ask(request, secret, region, again, status=409, changed=changed)
 
 
 def _ask(

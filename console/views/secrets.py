@@ -11,7 +11,8 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from console import access, lists, states
+from console import access, lists, resolving, states
+from console.forms import options
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
 from console.views import keys
@@ -100,6 +101,8 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
         "active": active,
         "facts": states.facts(secret, is_rotating=active is not None),
         "left_out_at": schedules.left_out(secret),
+        "is_drifted": secret.is_enabled and states.is_drifted(secret.managed),
+        "is_unresolved": resolving.unresolved(secret) is not None,
         **_permissions(request, secret),
     }
 
@@ -115,6 +118,7 @@ def _overview(secret: Secret) -> dict[str, object]:
         **keys.described(current.public_key if current else ""),
         "set_names": [SET_NAMES[name] for name in rules.sets],
         "tags": secret.tags.all(),
+        "options": options.labels(options.shown(secret.managed)),
     }
 
 
@@ -141,6 +145,7 @@ def _permissions(request: OperatorRequest, secret: Secret | None = None) -> dict
         "may_put": access.may(request, Action.PUT_SECRET_VALUE, secret),
         "may_edit": access.may(request, Action.UPDATE_SECRET, secret),
         "may_schedule": access.may(request, Action.UPDATE_ROTATION, secret),
+        "may_resolve": access.may(request, Action.RESOLVE_ROTATION, secret),
         "may_delete": access.may(request, Action.DELETE_SECRET, secret),
         "may_restore": access.may(request, Action.RESTORE_SECRET, secret),
         "may_see_instance": access.may(request, Action.DESCRIBE_INSTANCE, secret and secret.managed.instance),
@@ -200,6 +205,12 @@ def narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]
         rows = rows.filter(Q(name__icontains=text) | Q(_is_on(text)))
     if credential == "rotating":
         rows = rows.filter(_is_rotating())
+    elif credential == "drifted":
+        rows = rows.filter(
+            ~_is_rotating(),
+            managed__credential=ManagedAccount.Credential.OUT_OF_SYNC,
+            managed__credential_code__in=states.DRIFTED,
+        )
     elif credential:
         rows = rows.filter(~_is_rotating(), managed__credential=credential)
     if status in {"enabled", "pending_deletion"}:

@@ -19,12 +19,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import access, states_runs
+from console import access
+from console.forms import options
 from console.forms.schedule import CRON_PRESETS, Timing
 from console.forms.wizard import STEPS, CreateSecret
 from console.http import OperatorRequest
-from console.views import dialogs, keys, schedule
-from rotation import managed, schedules, tasks
+from console.views import dialogs, keys, schedule, wizard_check
+from rotation import inventory, managed, schedules, tasks
 from rotation.models import Instance, Run, Schedule
 from secrets_app import keypairs, lifecycle, policies
 from secrets_app.models import ECS_PREFIX, Region, Secret
@@ -141,7 +142,9 @@ def _answer(
     fields = [(name, errors.get(name, [])) for names in STEPS for name in names]
     context = {"fields": fields, "form": form, "general": errors.get("__all__", [])}
     if step == 2 and not errors:
-        context |= _review(form)
+        context |= _review(form) | wizard_check.context(
+            request, form.cleaned_data["instance"], form.cleaned_data["username"], form.cleaned_data["kind"]
+        )
     response = render(request, "secrets/_wizard_answer.html", context, status=status)
     response["HX-Reswap"] = "none"
     return response
@@ -154,7 +157,7 @@ def _review(form: CreateSecret) -> dict[str, object]:
     return {
         "review": found,
         "target": target,
-        "checks": states_runs.findings(target.checks),
+        "option_labels": options.labels(form.chosen_options()),
         "policy": form.policy(),
         "rhythm": form.chosen,
         "after_downtime": Schedule.CatchUp(form.after_downtime).label,
@@ -192,13 +195,18 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
                 jitter=form.chosen.jitter,
                 catch_up=form.after_downtime,
                 rotate_now=found["rotate_now"],
+                as_own_login=found["as_own_login"],
             )
+            if any(form.chosen_options().values()):
+                managed.change_options(secret, actor=request.principal, **form.chosen_options())
             if run:
                 tasks.wake(run)
     except lifecycle.NameTaken:
         form.add_error("name", form.name_taken(found["name"]))
-    except managed.AccountTaken as error:
+    except (managed.AccountTaken, managed.SharedAccount) as error:
         form.add_error("username", str(error))
+    except inventory.NoOwnLogin as error:
+        form.add_error("as_own_login", str(error))
     except managed.RegionMismatch as error:
         form.add_error("instance", str(error))
     except managed.NoKeys as error:

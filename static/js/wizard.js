@@ -22,9 +22,11 @@
     form.querySelector(".dialog-body").scrollTop = 0;
   };
 
-  const focusOn = (form, selector) => {
+  // The first selector that finds something decides: what is wrong comes before what is first.
+  const focusOn = (form, ...selectors) => {
     const step = form.querySelector(`[data-step="${form.dataset.current}"]`);
-    const found = step.querySelector(selector) || form.querySelector(".dialog-foot .button-primary:not([hidden])");
+    const wanted = selectors.map((selector) => step.querySelector(selector)).find((element) => element);
+    const found = wanted || form.querySelector(".dialog-foot .button-primary:not([hidden])");
     found.closest("details")?.setAttribute("open", "");
     found.focus();
   };
@@ -65,7 +67,7 @@
     // The hidden parts refresh themselves while somebody types: only an answer to the form moves the focus.
     if (form && event.detail.requestConfig?.elt === form) {
       markErrors(form);
-      focusOn(form, "[aria-invalid='true'], input:not([type='hidden']):not(:disabled), select, textarea");
+      focusOn(form, "[aria-invalid='true']", "input:not([type='hidden']):not(:disabled), select, textarea");
     }
   });
 

@@ -95,7 +95,7 @@ def test_a_stranger_rotates_a_password_and_logs_on_with_it(site, tmp_path):
         dialog.get_by_label("Secret name").fill("web-01/" + demo.username)
         dialog.get_by_label("Managed instance").fill("web-01")
         dialog.get_by_label("Managed User").fill(demo.username)
-        dialog.get_by_label("Current value").fill(demo.first)
+        dialog.get_by_label("Current value", exact=True).fill(demo.first)
         dialog.get_by_role("button", name="Next").click()
         dialog.get_by_text("Turn on automatic rotation").click()
         dialog.get_by_label("Rotation Period", exact=True).fill("7")

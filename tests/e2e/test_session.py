@@ -68,7 +68,7 @@ def fill_half(page: Page) -> None:
     wizard.get_by_label("Secret name").fill("web-01/app")
     wizard.get_by_label("Managed instance").fill("web-01")
     wizard.get_by_label("Managed User").fill("app")
-    wizard.get_by_label("Current value").fill(TYPED)
+    wizard.get_by_label("Current value", exact=True).fill(TYPED)
 
 
 def sign_in_again(page: Page, username: str, password: str = WORD) -> None:
@@ -92,7 +92,7 @@ def test_the_same_person_goes_on_with_what_was_typed(site, page):
     expect(page.locator("#sign-in input")).to_have_count(0)
     expect(wizard.get_by_label("Secret name")).to_have_value("web-01/app")
     expect(wizard.get_by_label("Managed User")).to_have_value("app")
-    expect(wizard.get_by_label("Current value")).to_have_value(TYPED)
+    expect(wizard.get_by_label("Current value", exact=True)).to_have_value(TYPED)
     wizard.get_by_role("button", name="Next").click()
     expect(wizard.get_by_text("Turn on automatic rotation")).to_be_visible()
 
@@ -104,7 +104,7 @@ def test_a_sign_in_in_another_tab_costs_nothing_that_was_typed(site, page):
     wizard = page.locator("#dialog")
     wizard.get_by_role("button", name="Next").click()
     expect(page.get_by_text("Signed in again. Send the form once more.")).to_be_visible()
-    expect(wizard.get_by_label("Current value")).to_have_value(TYPED)
+    expect(wizard.get_by_label("Current value", exact=True)).to_have_value(TYPED)
     wizard.get_by_role("button", name="Next").click()
     expect(wizard.get_by_text("Turn on automatic rotation")).to_be_visible()
 
@@ -144,4 +144,4 @@ def test_a_minute_before_the_end_one_may_stay(site, page):
     expect(warning).to_be_visible()
     warning.get_by_role("button", name="Stay signed in").click()
     expect(warning).to_be_hidden()
-    expect(page.locator("#dialog").get_by_label("Current value")).to_have_value(TYPED)
+    expect(page.locator("#dialog").get_by_label("Current value", exact=True)).to_have_value(TYPED)

@@ -120,7 +120,7 @@ def test_a_run_past_its_intent_is_named_as_the_reason_to_wait(as_dot, secret):
     for answer in ({"how": "now", "name": secret.name}, PLAN):
         shown = as_dot.post(url("secret_delete", secret), answer, headers=HTMX)
         assert shown.status_code == 409
-        assert "Delete the secret when that run has ended." in text(shown)
+        assert "Delete the secret when that run has ended, or choose Resolve" in text(shown)
     assert fresh(secret).is_enabled
 
 

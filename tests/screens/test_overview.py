@@ -120,6 +120,7 @@ def test_many_of_a_kind_become_a_link_to_their_list(as_dot):
 def test_every_figure_is_the_count_of_the_list_it_links_to(as_dot):
     one, two = secret(), secret("out_of_sync", next_at=timezone.now() - timedelta(days=1))
     ended(one), ended(two, "failed")
+    ManagedAccount.objects.filter(secret=two).update(credential_code="changed_outside")
     Instance.objects.filter(pk=one.managed.instance.pk).update(state="ready")
     for figure in as_dot.get("/main/overview/").context["figures"]:
         listed = as_dot.get(figure.url).context["page"]

@@ -10,9 +10,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from console import advice, states_runs
+from console import states_runs
 from rotation import leases, runs
-from rotation.connectors import words
 from rotation.models import Run
 from secrets_app.models import Secret
 from tests import factories
@@ -189,10 +188,6 @@ def test_a_run_that_did_not_succeed_says_what_to_do_next_and_where(as_dot, secre
     assert "What was found." in page
     assert step in page
     assert not where or f">Open the {'management ' if where == 'credential' else ''}{where}</a>" in page
-
-
-def test_every_reason_that_stops_an_account_has_advice_of_its_own():
-    assert not words.ACCOUNT_PROBLEMS - set(advice.BY_CODE)
 
 
 # ---------------------------------------------------------------- retry

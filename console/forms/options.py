@@ -1,0 +1,49 @@
+"""What a rotation does beside the change itself, and what happens when an instance drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from django import forms
+
+from rotation.models import ManagedAccount
+
+FIELDS: Final = ("ends_sessions", "proves_old_refused", "reconciles")
+
+
+class Options(forms.Form):
+    """Three choices of one secret; a key pair has two, as its old key is always proven refused."""
+
+    ends_sessions = forms.BooleanField(
+        label="End the account's sessions after each rotation",
+        required=False,
+        help_text="Whoever is logged in as this account by SSH is logged off, and what runs in those "
+        "sessions ends. Services and scheduled jobs go on.",
+    )
+    proves_old_refused = forms.BooleanField(
+        label="Prove once that the old password is refused",
+        required=False,
+        help_text="One login is tried with the old password after each rotation. It counts as a failed "
+        "login on the instance.",
+    )
+    reconciles = forms.BooleanField(
+        label="Set the current value again when the instance has drifted",
+        required=False,
+        help_text="Where a drift check finds that somebody changed it on the instance. Off: you are told, "
+        "and decide.",
+    )
+
+    def chosen_options(self) -> dict[str, bool]:
+        """The three as they are kept; one that was not asked is off."""
+        return {name: bool(self.cleaned_data.get(name)) for name in FIELDS}
+
+
+def shown(account: ManagedAccount) -> dict[str, bool]:
+    """The options as a form shows them first."""
+    return {name: bool(getattr(account, name)) for name in FIELDS}
+
+
+def labels(chosen: Mapping[str, bool]) -> list[str]:
+    """What is turned on, in the words of the form."""
+    return [str(Options.base_fields[name].label) for name in FIELDS if chosen[name]]

@@ -1,0 +1,45 @@
+"""Which secrets wait for a person to say what became of a value that their instance was told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from rotation.models import ManagedAccount, Run
+from secrets_app.models import Label, Secret, SecretVersion
+
+Credential = ManagedAccount.Credential
+IN_DOUBT: Final = (Credential.UNVERIFIED, Credential.UNREACHABLE, Credential.BLOCKED)
+
+
+@dataclass(frozen=True)
+class Open:
+    """What of a rotation is unresolved."""
+
+    run: Run | None  # goes on by itself, past the moment from which it cannot be cancelled
+    pending: SecretVersion | None  # the instance may have heard it
+
+
+def unresolved(secret: Secret) -> Open | None:
+    """Return what a person may resolve; None where there is nothing in doubt."""
+    if not secret.is_enabled or secret.managed.credential not in IN_DOUBT:
+        return None
+    pending = secret.labelled(Label.Role.PENDING)
+    offered = pending if pending and pending.offered_at and not pending.dead_at else None
+    run = secret.runs.active().filter(attempts__gt=0).first()
+    return Open(run, offered) if run or offered else None
+
+
+def resolvable(secrets: Iterable[Secret]) -> set[UUID]:
+    """Which of these rows `unresolved` would return something for, in two queries for all of them."""
+    rows = [row.pk for row in secrets if row.managed.credential in IN_DOUBT]
+    offered = Label.objects.filter(
+        secret__in=rows,
+        role=Label.Role.PENDING,
+        version__offered_at__isnull=False,
+        version__dead_at__isnull=True,
+    )
+    waiting = Run.objects.active().filter(secret__in=rows, attempts__gt=0)
+    return {*offered.values_list("secret_id", flat=True), *waiting.values_list("secret_id", flat=True)}

@@ -1,0 +1,106 @@
+"""Rotate all the same: a check that blocked a rotation may not stop the next one, once, for a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from console import access
+from console.forms.resolve import Override
+from console.http import OperatorRequest
+from console.templatetags.runs import is_overridable
+from console.views import dialogs, errors
+from rotation import runs, tasks
+from rotation.models import Run
+from secrets_app import policies
+from secrets_app.models import Secret
+from secrets_app.policies import Action
+
+
+@dataclass(frozen=True)
+class Consequence:
+    """What happens once a check is let pass, and what does not."""
+
+    title: str
+    does: str
+    does_not: str
+
+
+CONSEQUENCES: Final = {
+    "foreign_console": Consequence(
+        "Another console manages this account",
+        "This console sets its own mark beside the other one's and changes the credential. The other console "
+        "does not hear of it: its stored value stops working, and its next rotation changes it again.",
+        "The other console's mark on the server is not removed, and nothing is sent to that console.",
+    ),
+    "must_change": Consequence(
+        "The account must change its password at the next login",
+        "The demand to change the password at next login is cleared: the new value works at once, and "
+        "whoever uses the account is not asked for another one.",
+        "No other setting of the account is changed.",
+    ),
+}
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def override(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    run = access.run(request, region, pk)
+    if run.secret is None or not is_overridable(run):
+        return errors.conflict(
+            request, "Only a rotation that was blocked by a check that may be overridden can go on like this."
+        )
+    secret = access.secret(request, region, run.secret.pk, Action.ROTATE_SECRET)
+    access.require(request, Action.OVERRIDE_CHECK, secret)
+    form = Override(request.POST if request.method == "POST" else None)
+    if request.method == "GET" or not form.is_valid():
+        return _ask(request, region, run, form, status=200 if request.method == "GET" else 422)
+    try:
+        again = _start(request, secret, run, form.cleaned_data["reason"])
+    except runs.NoReason as error:
+        form.add_error("reason", str(error))
+        return _ask(request, region, run, form, status=422)
+    except (runs.NotRotatable, runs.NotOverridable, runs.InProgress) as error:
+        return errors.conflict(request, str(error))
+    except policies.NotAllowed as error:
+        raise PermissionDenied(str(error)) from None
+    messages.success(request, "Rotation triggered.")
+    return dialogs.leave(request, reverse("run", args=[region, again.pk]))
+
+
+def _start(request: OperatorRequest, secret: Secret, run: Run, reason: str) -> Run:
+    # One that was let pass before stays so: the run may have met a second one behind it.
+    overrides = sorted({*run.overrides, run.code})
+    with transaction.atomic():
+        again = runs.start(
+            secret,
+            actor=request.principal,
+            trigger=Run.Trigger.RETRY,
+            is_leak=run.is_leak,
+            overrides=overrides,
+            reason=reason,
+        )
+        tasks.wake(again)
+    return again
+
+
+def _ask(
+    request: OperatorRequest, region: str, run: Run, form: Override, *, status: int = 200
+) -> HttpResponse:
+    context = {
+        "run": run,
+        "secret": run.secret,
+        "region": region,
+        "form": form,
+        "consequences": [CONSEQUENCES[code] for code in sorted({*run.overrides, run.code})],
+    }
+    return dialogs.show(request, "rotations/_override.html", "Rotate all the same", context, status=status)
