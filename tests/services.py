@@ -122,11 +122,14 @@ class Postgres(_Server):
             self._cluster.mkdir(mode=0o700)
         _give(self.folder, self._user)
         if not (self._cluster / "PG_VERSION").exists():
+            command = [str(self._programs / "initdb"), "--no-sync", "--auth=trust", "--encoding=UTF8"]
             made = subprocess.run(
-                [*_as(self._user), str(self._programs / "initdb"), "--no-sync", "--auth=trust", "--encoding=UTF8",
-                 "--locale=C.UTF-8", f"--username={USER}", str(self._cluster)],
-                capture_output=True, cwd="/", timeout=PATIENCE, check=False,
-            )  # fmt: skip
+                [*_as(self._user), *command, "--locale=C.UTF-8", f"--username={USER}", str(self._cluster)],
+                capture_output=True,
+                cwd="/",
+                timeout=PATIENCE,
+                check=False,
+            )
             if made.returncode:
                 raise RuntimeError(f"initdb: {made.stderr.decode(errors='replace')[-2000:]}")
 
@@ -166,16 +169,13 @@ class Postgres(_Server):
         except psycopg.OperationalError:
             return False
 
-    def stop_immediately(self) -> None:
-        """As `pg_ctl stop -m immediate`: nothing is flushed, every client is cut off."""
-        self.signal(signal.SIGQUIT)
-
     def restart_immediately(self) -> None:
         """As `pg_ctl restart -m immediate`: the start is a recovery from the log."""
-        self.stop_immediately()
+        self.stop()
         self.start()
 
     def stop(self) -> None:
+        """As `pg_ctl stop -m immediate`: nothing is flushed, every client is cut off."""
         self.signal(signal.SIGQUIT)
 
 
@@ -188,8 +188,8 @@ class Redis(_Server):
 
     def start(self) -> None:
         self._leashed(
-            [redis_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-             "--dir", str(self.folder), "--daemonize", "no"]
+            [redis_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
+             "--save", "", "--appendonly", "no", "--daemonize", "no"]
         )  # fmt: skip
         self._until(True)
 

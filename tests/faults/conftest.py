@@ -1,6 +1,6 @@
 """What every fault is tried on: PostgreSQL, a fresh host behind a relay, a password and a key pair."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from rotation import failpoints, keys, work
+from rotation import keys, work
 from tests.faults import rig as rigs
-from tests.faults.rig import KINDS, Rig
+from tests.faults.rig import KINDS, NewRig, Rig
 from tests.lab_fixtures import KeyPair, NewHost
 from tests.wires.relay import Relay
-
-NewRig = Callable[..., Rig]
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +34,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _inert() -> Iterator[None]:
     yield
-    failpoints.disarm()
+    rigs.disarm()
 
 
 @pytest.fixture(params=KINDS)

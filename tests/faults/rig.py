@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,9 +22,11 @@ from typing import NoReturn
 
 import psycopg
 from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
 
 from lab import Host
+from lab.hosts import _crypt as crypt
 from rotation import engine, failpoints, inventory, runs, tasks
 from rotation.connectors import base, ssh_shell
 from rotation.connectors.ssh import SshConnector, SshScanner
@@ -31,17 +34,18 @@ from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import keypairs, versions
 from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
 from tests import factories
-from tests.lab_fixtures import KeyPair, connect
+from tests.lab_fixtures import KeyPair
 from tests.wires.relay import Relay
 
 PASSWORD, KEY_PAIR = "password", "key_pair"
 KINDS = (PASSWORD, KEY_PAIR)
 OLD = "the-old-password-1"
-LEASE = timedelta(seconds=2)
+LEASE = timedelta(seconds=1.5)
 PATIENCE = 60.0  # seconds in which a run must settle once the fault is over
 OTHERS = [f"{keypairs.generate('ed25519').public_key} {who}@else" for who in ("somebody", "nobody")]
-#: Instants inside one conversation with the host; the others are failpoints of the engine.
-ON_THE_WIRE = ("half_line", "line_without_commit", "before_reply")
+
+
+NewRig = Callable[..., "Rig"]
 
 
 @dataclass
@@ -93,10 +97,8 @@ class Rig:
             os.dup2(kept, 2)
             work()
             status = 0
-        except BaseException as error:
-            import traceback
-
-            os.write(2, "".join(traceback.format_exception(error)).encode())
+        except BaseException:  # noqa: BLE001 - a fork must not go on as the test
+            os.write(2, traceback.format_exc().encode())
         finally:
             os._exit(status)
 
@@ -157,26 +159,11 @@ class Rig:
         except FileNotFoundError:
             return []
 
-    def count_changes(self) -> None:
-        """From now on the host keeps a count of the changes that it makes; see `changes`."""
-        program = "/usr/sbin/chpasswd" if self.kind == PASSWORD else "/usr/bin/flock"
-        assert self.kind == PASSWORD, "of key files the fence's number is the count"
-        self.host.run(["mv", program, f"{program}.real"])
-        self.host.write(program, f'#!/bin/sh\necho x >> /run/changes\nexec {program}.real "$@"\n', 0o755)
-
-    def changes(self) -> int:
-        try:
-            return self.host.read("/run/changes").count("x")
-        except FileNotFoundError:
-            return 0
-
 
 def opens(seen: str, value: versions.Value) -> bool:
     """Whether this shadow field, or this text of authorized_keys, lets `value` in."""
     if value.password is not None:
-        from lab.hosts import _crypt
-
-        return seen.startswith("$") and _crypt(value.password.reveal(), seen) == seen
+        return seen.startswith("$") and crypt(value.password.reveal(), seen) == seen
     return value.public_key.split()[1] in seen.split()
 
 
@@ -245,10 +232,11 @@ def fail() -> NoReturn:
 
 
 FAULTS: dict[str, Callable[[], object]] = {"kill": die, "exception": fail, "hang": hang}
+_undo: list[Callable[[], object]] = []
 
 
 def at(place: str, fault: Callable[[], object]) -> None:
-    """Have this process meet `fault` once at `place`: a failpoint's name, or one of `ON_THE_WIRE`."""
+    """Have this process meet `fault` once at `place`: a failpoint's name, or an instant listed in `_PLACES`."""
     met: list[str] = []
 
     def once() -> None:
@@ -256,10 +244,24 @@ def at(place: str, fault: Callable[[], object]) -> None:
             met.append(place)
             fault()
 
-    if place in ON_THE_WIRE:
-        _on_the_wire(place, once)
+    if arm := _PLACES.get(place):
+        arm(place, once)
     else:
         failpoints.arm(place, once)
+
+
+def disarm() -> None:
+    """Make this process meet no fault any more."""
+    failpoints.disarm()
+    while _undo:
+        _undo.pop()()
+
+
+def replace(owner: object, name: str, other: object) -> None:
+    """Put `other` in the place of an attribute until `disarm`."""
+    kept = getattr(owner, name)
+    setattr(owner, name, other)
+    _undo.append(lambda: setattr(owner, name, kept))
 
 
 def _on_the_wire(place: str, fault: Callable[[], None]) -> None:
@@ -281,7 +283,94 @@ def _on_the_wire(place: str, fault: Callable[[], None]) -> None:
         fault()
         return tell(self, content[len(sent) :]) if sent != content else None
 
-    ssh_shell.Conversation.tell = torn  # type: ignore[method-assign]
+    replace(ssh_shell.Conversation, "tell", torn)
+
+
+def _before_send(_: str, fault: Callable[[], None]) -> None:
+    """Meet the fault after the last look at the lease and before the connection that tells the host."""
+
+    def late(change: Callable[..., None]) -> Callable[..., None]:
+        def changed(*args: object, **options: object) -> None:
+            fault()
+            try:
+                change(*args, **options)
+            except base.Stale:
+                print("STALE", flush=True)
+                raise
+
+        return changed
+
+    for name in ("set_password", "add_key"):
+        replace(SshConnector, name, late(getattr(SshConnector, name)))
+
+
+#: Where a transaction of the engine commits: what it has written by then, and after which failpoint.
+_COMMITS = {
+    "create_commit": ("after_claim", 'INSERT INTO "secrets_app_secretversion"'),
+    "intent_commit": ("after_preflight", 'UPDATE "secrets_app_secretversion"'),
+    "finish_commit": ("before_finish", 'INSERT INTO "secrets_app_label"'),
+}
+
+
+def _in_commit(place: str, fault: Callable[[], None]) -> None:
+    """Meet the fault when a transaction has written everything, in place of its COMMIT."""
+    after, statement = _COMMITS[place]
+    commit = BaseDatabaseWrapper._commit
+    reached: list[str] = []
+
+    def watch(execute: Callable[..., object], sql: str, *rest: object) -> object:
+        if "come" in reached and sql.startswith(statement):
+            reached.append("written")
+        return execute(sql, *rest)
+
+    def commits(self: BaseDatabaseWrapper) -> object:
+        if reached[-1:] == ["written"]:
+            reached.append("done")
+            fault()
+        return commit(self)
+
+    def come() -> None:
+        if not reached:
+            reached.append("come")
+            connection.execute_wrappers.append(watch)
+            _undo.append(lambda: connection.execute_wrappers.remove(watch))
+
+    failpoints.arm(after, come)
+    replace(BaseDatabaseWrapper, "_commit", commits)
+
+
+_PLACES: dict[str, Callable[[str, Callable[[], None]], None]] = {
+    **dict.fromkeys(("half_line", "line_without_commit", "before_reply"), _on_the_wire),
+    "before_send": _before_send,
+    **dict.fromkeys(_COMMITS, _in_commit),
+}
+
+
+def kill_backend() -> None:
+    """End this connection's own server process, as an administrator or the out-of-memory killer would."""
+    number = connection.connection.info.backend_pid
+    with psycopg.connect(_address(), autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
+
+
+def commit_and_die() -> None:
+    """Send COMMIT, and be gone before its answer."""
+    raw = connection.connection.pgconn
+    raw.send_query(b"COMMIT")
+    while raw.flush():
+        time.sleep(0.001)
+    time.sleep(0.2)
+    die()
+
+
+def commit_and_lose() -> None:
+    """Send COMMIT, and lose the connection before its answer."""
+    raw = connection.connection.pgconn
+    raw.send_query(b"COMMIT")
+    while raw.flush():
+        time.sleep(0.001)
+    time.sleep(0.2)
+    raw.finish()
 
 
 def ended(pid: int, *, patience: float = PATIENCE) -> int:
@@ -298,7 +387,7 @@ def ended(pid: int, *, patience: float = PATIENCE) -> int:
     raise AssertionError("the worker neither ended nor stopped")
 
 
-EXPECTED = {"kill": -signal.SIGKILL, "exception": 1, "hang": -signal.SIGSTOP}
+EXPECTED = {"kill": -signal.SIGKILL, "exception": 1, "hang": -signal.SIGSTOP, "backend": 1}
 
 
 @contextlib.contextmanager
@@ -307,7 +396,7 @@ def struck(rig: Rig, run: Run, place: str, fault: str) -> Iterator[None]:
 
     What a worker that wakes up writes to the database and to the host is compared: it must be nothing.
     """
-    pid = rig.worker(run, place, FAULTS[fault])
+    pid = rig.worker(run, place, kill_backend if fault == "backend" else FAULTS[fault])
     status = ended(pid)
     assert status == EXPECTED[fault], (status, rig.output.read_text()[-3000:])
     try:
@@ -335,6 +424,9 @@ def written(rig: Rig) -> dict[str, object]:
 
 
 # -- A-REC -------------------------------------------------------------------------------------
+
+
+_DURABLE = "SELECT id FROM secrets_app_secretversion WHERE secret_id = %s AND sealed_id IS NOT NULL"
 
 
 class Sampler:
@@ -370,10 +462,7 @@ class Sampler:
         while True:
             try:
                 with psycopg.connect(self._address, autocommit=True, connect_timeout=2) as store:
-                    rows = store.execute(
-                        "SELECT id FROM secrets_app_secretversion WHERE secret_id = %s AND sealed_id IS NOT NULL",
-                        [self._rig.secret.pk],
-                    ).fetchall()
+                    rows = store.execute(_DURABLE, [self._rig.secret.pk]).fetchall()
                 return {str(row[0]) for row in rows}
             except psycopg.OperationalError:
                 if self._enough.wait(0.1):
@@ -510,6 +599,3 @@ def assert_settled(rig: Rig, run: Run) -> None:
 def expire(run: Run) -> None:
     """Let the run's wait and its lease be over, where what a test shows is not the waiting."""
     Run.objects.filter(pk=run.pk).update(due_at=Now() - timedelta(seconds=1))
-
-
-__all__ = ["connect"]
