@@ -236,7 +236,7 @@ _undo: list[Callable[[], object]] = []
 
 
 def at(place: str, fault: Callable[[], object]) -> None:
-    """Have this process meet `fault` once at `place`: a failpoint's name, or an instant listed in `_PLACES`."""
+    """Have this process meet `fault` once at `place`: a failpoint, or an instant of `_PLACES`."""
     met: list[str] = []
 
     def once() -> None:
@@ -455,7 +455,7 @@ class Sampler:
                 self.samples += 1
                 if seen not in self.states:
                     self.states[seen] = self._durable()
-            self._enough.wait(0.005)
+            self._enough.wait(0.02)
 
     def _durable(self) -> set[str]:
         """By a connection of its own: it sees what is committed. A database that is away is asked again."""
