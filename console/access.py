@@ -6,10 +6,11 @@ recorded). A list shows only what its reader may describe.
 
 from __future__ import annotations
 
+from typing import TypeVar
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404, HttpRequest
 
 from console.http import OperatorRequest
@@ -17,7 +18,9 @@ from rotation.models import Instance, ManagementCredential, Run
 from secrets_app import audit, lifecycle, policies
 from secrets_app.models import AuditEvent, Region, Secret, User
 from secrets_app.policies import Action
+from secrets_app.ram_sql import ALL
 
+Row = TypeVar("Row", Secret, Instance)
 ALL_REGIONS = "all"
 WHILE_PENDING_DELETION = frozenset({Action.DESCRIBE_SECRET, Action.RESTORE_SECRET})
 SECTIONS = {
@@ -29,8 +32,13 @@ SECTIONS = {
 
 
 def may(request: HttpRequest, action: Action, resource: object = None) -> bool:
-    """Whether the person who asks may do this; for showing a button, never instead of `require`."""
+    """Whether the person who asks may do this; for showing a button, never instead of `require`.
+
+    Without a resource: whether there could be one.
+    """
     principal = request.user.principal if isinstance(request.user, User) else None
+    if resource is None:
+        return policies.may_somewhere(principal, action)
     return policies.allows(principal, action, resource)
 
 
@@ -40,18 +48,39 @@ def may_open(request: HttpRequest, section: str) -> bool:
 
 
 def require(request: OperatorRequest, action: Action, resource: object = None) -> None:
-    """Return if allowed; else record the refusal. Raises PermissionDenied."""
-    decision = policies.decide(request.principal, action, resource)
+    """Return if allowed; else record the refusal. Without a resource: if there could be one.
+
+    Raises PermissionDenied.
+    """
+    if resource is None:
+        if policies.may_somewhere(request.principal, action):
+            return
+        decision = policies.Decision(False, f"No policy of yours allows {action} anywhere.")
+    else:
+        decision = policies.decide(request.principal, action, resource)
     if not decision.allowed:
-        arn = str(getattr(resource, "arn", "acs:kms:*:*:*"))
-        audit.record(
-            action,
-            arn,
-            actor=request.principal,
-            outcome=AuditEvent.Outcome.DENIED,
-            resource_id=getattr(resource, "pk", None),
-        )
-        raise PermissionDenied(decision.because)
+        _refuse(request, action, resource, decision)
+
+
+def _refuse(request: OperatorRequest, action: Action, resource: object, decision: policies.Decision) -> None:
+    audit.record(
+        action,
+        str(getattr(resource, "arn", f"acs:kms:*:*:{action.kind}")),
+        actor=request.principal,
+        outcome=AuditEvent.Outcome.DENIED,
+        resource_id=getattr(resource, "pk", None),
+        details={"because": decision.because},
+    )
+    raise PermissionDenied(decision.because)
+
+
+def _regions(request: OperatorRequest, action: Action, here: Region | None) -> list[Region]:
+    """The regions whose list may be shown, of the one in the URL or of all. Raises PermissionDenied."""
+    if here is not None:
+        require(request, action, here)
+        return [here]
+    require(request, action)
+    return policies.allowed_regions(request.principal, action)
 
 
 def region(request: OperatorRequest, code: str) -> Region | None:
@@ -66,10 +95,17 @@ def region(request: OperatorRequest, code: str) -> Region | None:
 
 def secrets(request: OperatorRequest, code: str, *, purged: bool = False) -> QuerySet[Secret]:
     """The secrets of a region (or of all) that this person may see; purged ones only where asked for."""
-    require(request, Action.LIST_SECRETS)
-    here = region(request, code)
+    listed = _regions(request, Action.LIST_SECRETS, region(request, code))
     rows = Secret.objects.filter(purged_at__isnull=not purged).select_related("region", "account")
-    return rows.filter(region=here) if here else rows
+    seen = policies.visible(request.principal, Action.DESCRIBE_SECRET, policies.secret_rows())
+    return _within(rows, listed).filter(seen)
+
+
+def _within(rows: QuerySet[Row], listed: list[Region]) -> QuerySet[Row]:
+    """Leave out the comparison where every region is listed: an index on names then serves the page."""
+    if len(listed) == Region.objects.count():
+        return rows
+    return rows.filter(region__in=listed)
 
 
 def secret(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Secret:
@@ -91,10 +127,10 @@ def secret(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Sec
 
 def instances(request: OperatorRequest, code: str) -> QuerySet[Instance]:
     """The instances of a region (or of all) that this person may see."""
-    require(request, Action.LIST_INSTANCES)
-    here = region(request, code)
+    listed = _regions(request, Action.LIST_INSTANCES, region(request, code))
     rows = Instance.objects.select_related("region", "account", "credential")
-    return rows.filter(region=here) if here else rows
+    seen = policies.visible(request.principal, Action.DESCRIBE_INSTANCE, policies.instance_rows())
+    return _within(rows, listed).filter(seen)
 
 
 def instance(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Instance:
@@ -110,7 +146,12 @@ def instance(request: OperatorRequest, code: str, pk: UUID, action: Action) -> I
 def credentials(request: OperatorRequest) -> QuerySet[ManagementCredential]:
     """The management credentials that this person may see."""
     require(request, Action.LIST_CREDENTIALS)
-    return ManagementCredential.objects.select_related("account", "created_by")
+    seen = [
+        row.pk
+        for row in ManagementCredential.objects.select_related("account")
+        if policies.allows(request.principal, Action.DESCRIBE_CREDENTIAL, row)
+    ]
+    return ManagementCredential.objects.filter(pk__in=seen).select_related("account", "created_by")
 
 
 def credential(request: OperatorRequest, pk: UUID, action: Action) -> ManagementCredential:
@@ -125,12 +166,19 @@ def credential(request: OperatorRequest, pk: UUID, action: Action) -> Management
 
 def runs(request: OperatorRequest, code: str) -> QuerySet[Run]:
     """The runs of a region (or of all) that this person may see."""
-    require(request, Action.LIST_RUNS)
-    here = region(request, code)
+    listed = _regions(request, Action.LIST_RUNS, region(request, code))
     rows = Run.objects.select_related("secret", "instance__region", "requested_by", "version")
-    # Not a join: the newest are read in their order, and each is looked up in the region.
-    is_here = Exists(Instance.objects.filter(pk=OuterRef("instance"), region=here))
-    return rows.filter(is_here) if here else rows
+    if len(listed) < Region.objects.count():
+        # Not a join: the newest are read in their order, and each is looked up in the region.
+        rows = rows.filter(Exists(Instance.objects.filter(pk=OuterRef("instance"), region__in=listed)))
+    of_secrets = policies.visible(request.principal, Action.DESCRIBE_RUN, policies.secret_rows())
+    of_instances = policies.visible(request.principal, Action.DESCRIBE_RUN, policies.instance_rows())
+    if ALL is of_secrets is of_instances:
+        return rows
+    return rows.filter(
+        Exists(Secret.objects.filter(of_secrets, pk=OuterRef("secret")))
+        | Q(Exists(Instance.objects.filter(of_instances, pk=OuterRef("instance"))), secret=None)
+    )
 
 
 def run(request: OperatorRequest, code: str, pk: UUID) -> Run:

@@ -20,7 +20,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from console import http, sessions
 from console.views import errors
-from secrets_app import audit, keyring, lifecycle
+from secrets_app import audit, keyring, lifecycle, policies
 from secrets_app.models import Principal, User
 
 Next = Callable[[HttpRequest], HttpResponseBase]
@@ -84,7 +84,12 @@ class RequestContext:
         origin = audit.bind(
             request_id=request_id, address=http.client_address(request), session=_session_mark(request)
         )
-        with origin, timezone.override(_zone(request)):
+        rights = policies.bind(
+            address=http.client_address(request),
+            is_secure=request.is_secure(),
+            is_mfa=_has_second_factor(request),
+        )
+        with origin, rights, timezone.override(_zone(request)):
             response = self.get_response(request)
         if _goes_to_sign_in(request, response):
             response = sessions.sign_in_again()
@@ -100,6 +105,12 @@ class RequestContext:
 
 def _principal(request: HttpRequest) -> Principal | None:
     return request.user.principal if isinstance(request.user, User) else None
+
+
+def _has_second_factor(request: HttpRequest) -> bool:
+    """Whether this session was opened or renewed with a second factor; allauth keeps the record."""
+    methods = request.session.get("account_authentication_methods", [])
+    return any(method.get("method") == "mfa" for method in methods)
 
 
 def _session_mark(request: HttpRequest) -> str:

@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from secrets_app import actions
 from secrets_app.models import Account, Identified, Principal, Region, SealedValue, Secret, SecretVersion
 
 #: useradd(8), with a capital allowed: a portable name that no shell and no option parser mistakes.
@@ -50,6 +51,10 @@ class ManagementCredential(Identified):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def arn(self) -> str:
+        return actions.arn(actions.Kind.CREDENTIAL, self.name, account=self.account.number)
 
 
 class Instance(Identified):
@@ -354,6 +359,11 @@ class Run(Identified):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.pk}"
+
+    @property
+    def arn(self) -> str:
+        """Its secret's, or its instance's: who may see the one may see what happened to it."""
+        return self.secret.arn if self.secret else self.instance.arn
 
     @property
     def is_active(self) -> bool:

@@ -8,10 +8,14 @@ from __future__ import annotations
 import uuid
 from typing import ClassVar
 
-from django.contrib.auth.models import AbstractBaseUser, PermissionsMixin, UserManager
+from django.contrib.auth.models import AbstractBaseUser, Group, PermissionsMixin, UserManager
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower, Now
+from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
+
+from secrets_app import actions
+from secrets_app.actions import OF_A_SECRET
 
 #: KMS CreateSecret (help.aliyun.com): 1 to 192 of these for an ECS secret; the column holds the
 #: largest wire's 512.
@@ -209,6 +213,9 @@ class Secret(Identified):
 
     class Meta:
         ordering = ["name"]
+        default_permissions = ()
+        # For grants on one secret: django-guardian's codename is the action.
+        permissions = [(action.value, action.value) for action in OF_A_SECRET]
         constraints = [
             models.UniqueConstraint(
                 fields=["region", "name"],
@@ -339,6 +346,85 @@ class Tag(Identified):
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}" if self.value else self.key
+
+
+class Policy(Identified):
+    """A RAM policy document, attached to users and groups. Writer: `rulebook`."""
+
+    class Kind(models.TextChoices):
+        SYSTEM = "system", "System policy"  # comes with the product, and is nobody's to edit
+        CUSTOM = "custom", "Custom policy"
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="policies")
+    name = models.CharField(
+        max_length=128, validators=[RegexValidator(r"^[A-Za-z0-9-]+\Z", "Use letters, digits and -")]
+    )
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.CUSTOM)
+    description = models.CharField(max_length=500, blank=True)
+    document = models.TextField()
+    revision = models.PositiveIntegerField(default=1)
+    changed_at = models.DateTimeField(db_default=Now())
+    created_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["kind", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "name"],
+                name="one_policy_per_name",
+                violation_error_message="A policy with this name exists. Choose another name.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def arn(self) -> str:
+        return actions.arn(actions.Kind.POLICY, self.name, account=self.account.number)
+
+
+class Attachment(Identified):
+    """That a policy holds for a user, or for all members of a group. Writer: `rulebook`."""
+
+    policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="attachments")
+    user = models.ForeignKey(
+        User, null=True, blank=True, on_delete=models.CASCADE, related_name="attachments"
+    )
+    group = models.ForeignKey(
+        Group, null=True, blank=True, on_delete=models.CASCADE, related_name="attachments"
+    )
+    attached_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(user=None, group__isnull=False) | models.Q(user__isnull=False, group=None),
+                name="attached_to_one",
+            ),
+            models.UniqueConstraint(fields=["policy", "user"], name="attached_to_a_user_once"),
+            models.UniqueConstraint(fields=["policy", "group"], name="attached_to_a_group_once"),
+        ]
+
+
+class SecretUserGrant(UserObjectPermissionBase):
+    """One action on one secret, for a user. Writer: `grants`."""
+
+    content_object = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="user_grants")
+    granted_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
+    granted_at = models.DateTimeField(db_default=Now())
+
+
+class SecretGroupGrant(GroupObjectPermissionBase):
+    """One action on one secret, for all members of a group. Writer: `grants`."""
+
+    content_object = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="group_grants")
+    granted_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
+    granted_at = models.DateTimeField(db_default=Now())
 
 
 class AuditEvent(models.Model):

@@ -1,54 +1,53 @@
-"""The decision: may this principal do this to that?
+"""The decision: may this principal do this to that? One function decides, `decide`.
 
-One function decides, `decide`. It knows three groups for now: administrators may do everything,
-auditors read everything but values, helpdesk lists, describes and restores secrets.
+Its sources are the policies attached to a user and to the user's groups, and the grants on one secret;
+`ram` says what follows from them. A list asks `visible`, which compiles the same statements. Whatever is
+in doubt is denied.
+
+Rights are read anew for every request: who was refused something a moment ago stays refused, and who lost
+a right has lost it with the next request.
 """
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
 
-from secrets_app import users
-from secrets_app.models import Principal
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
 
+from secrets_app import ram, ram_sql
+from secrets_app.actions import Action, Kind, arn, named
+from secrets_app.models import (
+    Account,
+    Policy,
+    Principal,
+    Region,
+    Secret,
+    SecretGroupGrant,
+    SecretUserGrant,
+    Tag,
+    User,
+)
 
-class Action(enum.StrEnum):
-    """Everything that can be asked for, under KMS's names where KMS has one."""
+__all__ = [
+    "Action",
+    "Decision",
+    "NotAllowed",
+    "allows",
+    "bind",
+    "decide",
+    "may_somewhere",
+    "require",
+    "visible",
+]
 
-    LIST_SECRETS = "kms:ListSecrets"
-    DESCRIBE_SECRET = "kms:DescribeSecret"
-    CREATE_SECRET = "kms:CreateSecret"
-    ROTATE_SECRET = "kms:RotateSecret"
-    PUT_SECRET_VALUE = "kms:PutSecretValue"
-    GET_SECRET_VALUE = "kms:GetSecretValue"
-    UPDATE_SECRET = "kms:UpdateSecret"
-    UPDATE_ROTATION = "kms:UpdateSecretRotationPolicy"
-    DELETE_SECRET = "kms:DeleteSecret"
-    RESTORE_SECRET = "kms:RestoreSecret"
-    RESOLVE_ROTATION = "kms:ResolveRotation"
-    OVERRIDE_CHECK = "kms:OverridePreflightCheck"
-    LIST_INSTANCES = "kms:ListInstances"
-    DESCRIBE_INSTANCE = "kms:DescribeInstance"
-    REGISTER_INSTANCE = "kms:RegisterInstance"
-    UPDATE_INSTANCE = "kms:UpdateInstance"
-    CHECK_INSTANCE = "kms:CheckInstance"
-    APPROVE_HOST_KEY = "kms:ApproveHostKey"
-    LIST_CREDENTIALS = "kms:ListManagementCredentials"
-    DESCRIBE_CREDENTIAL = "kms:DescribeManagementCredential"
-    CREATE_CREDENTIAL = "kms:CreateManagementCredential"
-    USE_CREDENTIAL = "kms:UseManagementCredential"
-    LIST_RUNS = "kms:ListRotations"
-    DESCRIBE_RUN = "kms:DescribeRotation"
-    LIST_EVENTS = "kms:ListAuditEvents"
-
-
-READS = frozenset(action for action in Action if action.value.startswith(("kms:List", "kms:Describe")))
-ROLES: dict[str, frozenset[Action]] = {
-    users.ADMINISTRATORS: frozenset(Action),
-    users.AUDITORS: READS,
-    users.HELPDESK: frozenset({Action.LIST_SECRETS, Action.DESCRIBE_SECRET, Action.RESTORE_SECRET}),
-}
+#: What Keyturn does by itself.
 SCHEDULED = frozenset({Action.ROTATE_SECRET, Action.DESCRIBE_SECRET})
 
 
@@ -62,29 +61,267 @@ class Decision:
 
     allowed: bool
     because: str  # a sentence for those who may see why
+    statement: ram.Statement | None = None
 
 
-def decide(principal: Principal | None, action: Action, resource: object = None) -> Decision:
-    """Decide whether `principal` may do `action` to `resource`; where in doubt, no."""
-    if principal is None:
-        return Decision(False, "Nobody is signed in.")
+@dataclass
+class _Sheet:
+    """What was read for one principal: statements of policies, and grants by secret."""
+
+    statements: tuple[ram.Statement, ...] = ()
+    grants: dict[UUID, tuple[ram.Statement, ...]] = field(default_factory=dict)
+
+
+@dataclass
+class _Request:
+    """The facts of the request that is going on, and what was read for it."""
+
+    facts: dict[str, str]
+    sheets: dict[UUID, _Sheet] = field(default_factory=dict)
+
+
+_request: ContextVar[_Request | None] = ContextVar("request", default=None)
+
+
+@contextmanager
+def bind(*, address: str | None, is_secure: bool, is_mfa: bool) -> Iterator[None]:
+    """Decisions inside the block know where the request came from and how its person signed in."""
+    facts = {"acs:SecureTransport": str(is_secure).lower(), "acs:MFAPresent": str(is_mfa).lower()}
+    if address:
+        facts["acs:SourceIp"] = address
+    token = _request.set(_Request(facts))
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
+def forget() -> None:
+    """Read rights anew within this request: they were just changed."""
+    request = _request.get()
+    if request:
+        request.sheets.clear()
+
+
+# ---------------------------------------------------------------- deciding
+
+
+def decide(principal: Principal | None, action: str, resource: object = None) -> Decision:
+    """Decide whether `principal` may do `action` to `resource`; where in doubt, no.
+
+    `resource` is a row with an ARN; a region stands for the container there (`...:secret`), and None for
+    the container of what belongs to no region.
+    """
+    refused = _refused(principal, action)
+    if refused:
+        return refused
+    assert principal is not None
     if principal.kind == Principal.Kind.SYSTEM:
         return Decision(action in SCHEDULED, "Schedules rotate secrets and do nothing else.")
-    user = principal.user
-    if user is None or not user.is_active:
+    return _decided(principal, action, resource, _context())
+
+
+def simulate(user: User, action: str, resource: object, facts: dict[str, str]) -> Decision:
+    """Decide as `decide` would for `user` in a request with these facts."""
+    return _refused(user.principal, action) or _decided(user.principal, action, resource, facts)
+
+
+def _decided(principal: Principal, action: str, resource: object, context: dict[str, str]) -> Decision:
+    wanted = named(action)
+    target = _target(wanted, resource) if wanted else None
+    if wanted is None or target is None:
+        return Decision(False, "There is no such resource.")
+    return _told(principal, wanted, _verdict(principal, wanted, *target, context))
+
+
+def _refused(principal: Principal | None, action: str) -> Decision | None:
+    if principal is None:
+        return Decision(False, "Nobody is signed in.")
+    if named(action) is None:
+        return Decision(False, f"There is no action {action}.")
+    if principal.kind == Principal.Kind.SYSTEM:
+        return None
+    if principal.user is None or not principal.user.is_active:
         return Decision(False, "This user is disabled.")
-    for group in user.groups.all():
-        if action in ROLES.get(group.name, frozenset()):
-            return Decision(True, f"Members of {group.name} may.")
-    return Decision(False, f"No group of {principal.name} allows {action.value}.")
+    return None
 
 
-def allows(principal: Principal | None, action: Action, resource: object = None) -> bool:
+def _verdict(
+    principal: Principal, action: Action, name: str, secret: Secret | None, context: dict[str, str]
+) -> ram.Verdict:
+    sheet = _sheet(principal)
+    statements = sheet.statements
+    if secret is not None:
+        statements += sheet.grants.get(secret.pk, ())
+        if any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions):
+            context = context | {f"{ram.TAG_PREFIX}{tag.key}": tag.value for tag in secret.tags.all()}
+    return ram.decide(statements, action, name, context)
+
+
+def _told(principal: Principal, action: Action, verdict: ram.Verdict) -> Decision:
+    by = verdict.statement
+    if by is None:
+        sentence = f"No policy of {principal.name} and no grant allows {action} here."
+    elif by.number:
+        sentence = f"{by.effect} by statement {by.number} of {by.source}."
+    else:
+        sentence = f"{by.effect} by {by.source}."
+    return Decision(verdict.allowed, sentence, by)
+
+
+def allows(principal: Principal | None, action: str, resource: object = None) -> bool:
     return decide(principal, action, resource).allowed
 
 
-def require(principal: Principal | None, action: Action, resource: object = None) -> None:
+def require(principal: Principal | None, action: str, resource: object = None) -> None:
     """Return if allowed. Raises `NotAllowed` with the sentence that says why not."""
     decision = decide(principal, action, resource)
     if not decision.allowed:
         raise NotAllowed(decision.because)
+
+
+def may_somewhere(principal: Principal | None, action: Action) -> bool:
+    """Whether there could be a resource on which this is allowed; for showing a way there, never for more."""
+    if _refused(principal, action):
+        return False
+    assert principal is not None
+    if principal.kind == Principal.Kind.SYSTEM:
+        return action in SCHEDULED
+    if action.on_container or not action.kind.is_regional:
+        return any(allows(principal, action, region) for region in _containers(action))
+    sheet = _sheet(principal)
+    if any(action in statement.actions for granted in sheet.grants.values() for statement in granted):
+        return True
+    return any(s.effect == ram.Effect.ALLOW and s.concerns(action) for s in sheet.statements)
+
+
+def allowed_regions(principal: Principal | None, action: Action) -> list[Region]:
+    """The regions whose container allows `action`."""
+    return [region for region in _regions() if allows(principal, action, region)]
+
+
+# ---------------------------------------------------------------- lists
+
+
+def secret_rows() -> ram_sql.Rows:
+    """How secrets are named and tagged, for `visible`."""
+    return ram_sql.Rows(_prefixes(Kind.SECRET), "name", tags=_tags_of_secret)
+
+
+def instance_rows() -> ram_sql.Rows:
+    """How instances are named, for `visible`."""
+    return ram_sql.Rows(_prefixes(Kind.INSTANCE), "instance_id")
+
+
+def visible(principal: Principal | None, action: Action, rows: ram_sql.Rows) -> Q:
+    """The rows on which `action` is allowed: exactly those on which `decide` allows it."""
+    if _refused(principal, action):
+        return ram_sql.NONE
+    assert principal is not None
+    if principal.kind == Principal.Kind.SYSTEM:
+        return ram_sql.ALL if action in SCHEDULED else ram_sql.NONE
+    granted = ram_sql.NONE
+    if action.kind == Kind.SECRET and rows.name == "name" and _sheet(principal).grants:
+        granted = _granted(principal, action)
+    return ram_sql.condition(_sheet(principal).statements, action, _context(), rows, granted=granted)
+
+
+def _granted(principal: Principal, action: Action) -> Q:
+    assert principal.user is not None
+    here = {"content_object": OuterRef("pk"), "permission__codename": action.value}
+    by_group = SecretGroupGrant.objects.filter(group__in=principal.user.groups.all(), **here)
+    return Q(Exists(SecretUserGrant.objects.filter(user=principal.user, **here))) | Q(Exists(by_group))
+
+
+def _tags_of_secret(key: str) -> Any:
+    return Tag.objects.filter(secret=OuterRef("pk"), key=key)
+
+
+def _prefixes(kind: Kind) -> dict[UUID, str]:
+    return {
+        region.pk: arn(kind, "", account=region.account.number, region=region.code) + "/"
+        for region in _regions()
+    }
+
+
+# ---------------------------------------------------------------- what a decision is made from
+
+
+def _regions() -> list[Region]:
+    return list(Region.objects.select_related("account"))
+
+
+def _containers(action: Action) -> list[Region | None]:
+    return [*_regions()] if action.kind.is_regional else [None]
+
+
+def _context() -> dict[str, str]:
+    request = _request.get()
+    return {"acs:CurrentTime": timezone.now().isoformat(), **(request.facts if request else {})}
+
+
+def _target(action: Action, resource: object) -> tuple[str, Secret | None] | None:
+    """The name that a policy sees, and the secret whose tags and grants count; None for nothing of ours."""
+    if action.on_container:
+        region = resource if isinstance(resource, Region) else getattr(resource, "region", None)
+        if action.kind.is_regional:
+            if region is None:
+                return None
+            return arn(action.kind, "", account=region.account.number, region=region.code), None
+        return arn(action.kind, "", account=_account_number()), None
+    name = getattr(resource, "arn", "")
+    if not name:
+        return None
+    secret = resource if isinstance(resource, Secret) else getattr(resource, "secret", None)
+    return name, secret if isinstance(secret, Secret) else None
+
+
+def _account_number() -> str:
+    return Account.objects.get().number
+
+
+def _sheet(principal: Principal) -> _Sheet:
+    request = _request.get()
+    if request is None:
+        return _read(principal)
+    if principal.pk not in request.sheets:
+        request.sheets[principal.pk] = _read(principal)
+    return request.sheets[principal.pk]
+
+
+def _read(principal: Principal) -> _Sheet:
+    user = principal.user
+    assert user is not None
+    groups = user.groups.all()
+    attached = Policy.objects.filter(Q(attachments__user=user) | Q(attachments__group__in=groups)).distinct()
+    statements = tuple(s for policy in attached for s in compiled(policy.document, policy.name))
+    grants: dict[UUID, tuple[ram.Statement, ...]] = {}
+    for rows, whom in (
+        (SecretUserGrant.objects.filter(user=user), "user"),
+        (SecretGroupGrant.objects.filter(group__in=groups), "group"),
+    ):
+        for row in rows.values_list("content_object", "permission__codename", f"{whom}__pk"):
+            grants[row[0]] = (*grants.get(row[0], ()), _grant(row[1], whom))
+    return _Sheet(statements, grants)
+
+
+@functools.lru_cache(maxsize=512)
+def compiled(document: str, source: str) -> tuple[ram.Statement, ...]:
+    """The statements of a stored document. One that cannot be read any more denies everything.
+
+    It was checked when it was saved; a reader that has become stricter must not turn a Deny into nothing.
+    """
+    try:
+        return ram.read(document, actions=tuple(Action), source=f"the policy {source}")
+    except ram.BadDocument:
+        return (
+            ram.Statement(
+                ram.Effect.DENY, ("*",), ("*",), source=f"the policy {source}, which is unreadable"
+            ),
+        )
+
+
+@functools.cache
+def _grant(action: str, whom: str) -> ram.Statement:
+    where = "this user" if whom == "user" else "one of this user's groups"
+    return ram.Statement(ram.Effect.ALLOW, (action,), ("*",), source=f"a grant on this secret to {where}")

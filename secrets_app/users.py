@@ -7,13 +7,18 @@ from collections.abc import Iterable
 from django.contrib.auth.models import Group
 from django.db import transaction
 
-from secrets_app import audit, regions
+from secrets_app import audit, regions, rulebook
 from secrets_app.models import Principal, User
 from secrets_app.passwords import Policy
 from secrets_app.plaintext import Plaintext
 
 ADMINISTRATORS, HELPDESK, AUDITORS = "administrators", "helpdesk", "auditors"
 GROUPS = (ADMINISTRATORS, HELPDESK, AUDITORS)
+_POLICIES = {
+    ADMINISTRATORS: rulebook.FULL_ACCESS,
+    HELPDESK: rulebook.HELPDESK,
+    AUDITORS: rulebook.AUDITOR,
+}
 FIRST_NAME = "admin"
 
 
@@ -68,7 +73,10 @@ def system() -> Principal:
 def _group(name: str) -> Group:
     if name not in GROUPS:
         raise ValueError(f"There is no group {name}.")
-    return Group.objects.get_or_create(name=name)[0]
+    group, is_new = Group.objects.get_or_create(name=name)
+    if is_new:
+        rulebook.give_group(group, _POLICIES[name])
+    return group
 
 
 def _arn(user: User) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable
+from datetime import timedelta
+
+from django.contrib.auth.models import Group
+from django.utils import timezone
 
 from rotation import inventory, managed
 from rotation.connectors import base
 from rotation.models import Instance, ManagementCredential, Run
-from secrets_app import regions, users
+from secrets_app import regions, rulebook, users
 from secrets_app.models import Principal, Region, Secret, User
 from secrets_app.plaintext import Plaintext
 
@@ -25,6 +30,14 @@ def user(username: str, *groups: str, **fields: object) -> User:
         must_change_password=False,
         **fields,  # type: ignore[arg-type]
     )
+
+
+def deny(*actions: str, to: str = users.ADMINISTRATORS) -> None:
+    """From now on nobody in this group may do these, whatever else allows it."""
+    statement = {"Effect": "Deny", "Action": [str(action) for action in actions], "Resource": "*"}
+    text = json.dumps({"Version": "1", "Statement": [statement]})
+    policy = rulebook.create(f"denied-{next(_numbers)}", text, actor=administrator())
+    rulebook.attach(policy, Group.objects.get(name=to), actor=administrator())
 
 
 def administrator() -> Principal:
@@ -68,9 +81,13 @@ def instance(
     credential: ManagementCredential | None = None,
     keys: Iterable[base.HostKey] | None = None,
     approved: bool = True,
+    controlled: bool = False,
     **fields: object,
 ) -> Instance:
-    """A registered instance with an approved host key and a management credential."""
+    """A registered instance with an approved host key and a management credential.
+
+    Unless it is `controlled`, its daily try with a random wrong password is behind it.
+    """
     number = next(_numbers)
     defaults = {"address": f"127.9.{number // 250}.{number % 250 + 1}", "name": f"web-{number:03d}"} | fields
     name = str(defaults.pop("name"))
@@ -85,6 +102,9 @@ def instance(
     inventory.see_host_keys(made, seen)
     if approved and seen:
         inventory.approve_host_keys(made, [key.fingerprint for key in seen], actor=administrator())
+    if not controlled:
+        Instance.objects.filter(pk=made.pk).update(control_at=timezone.now() - timedelta(hours=1))
+        made.refresh_from_db()
     return made
 
 

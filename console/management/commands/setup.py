@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         make_data_folder(settings.DATA_DIR)
         _make_session_key(settings.SECRET_KEY_FILE)
         call_command("migrate", verbosity=0, interactive=False)
+        self.check(databases=["default"], tags=[checks.Tags.database])  # what it may lose
         call_command("createcachetable", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
         self._prepare_keys()

@@ -1,0 +1,115 @@
+"""Everything that can be asked for, and what it is asked of: the one table of actions and resources.
+
+Knows nobody. `docs/actions.md` is the same table for people, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Kind(enum.StrEnum):
+    """A kind of resource, as the last part of an ARN begins."""
+
+    SECRET = "secret"
+    INSTANCE = "instance"
+    ROTATION = "rotation"  # a container only: one run goes by the name of its secret or instance
+    CREDENTIAL = "credential"
+    KEY = "key"
+    USER = "user"
+    GROUP = "group"
+    POLICY = "policy"
+    AUDIT = "audit"  # the trail, which is one
+
+    @property
+    def is_regional(self) -> bool:
+        return self in {Kind.SECRET, Kind.INSTANCE, Kind.ROTATION}
+
+
+class Action(enum.StrEnum):
+    """What may be allowed or denied, under KMS's names where KMS has one."""
+
+    def __new__(cls, name: str, kind: Kind, on_container: bool = False) -> Action:
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.kind = kind
+        member.on_container = on_container
+        return member
+
+    kind: Kind
+    on_container: bool  # asked of `...:secret`, where there is no one secret yet, or there are many
+
+    LIST_SECRETS = "kms:ListSecrets", Kind.SECRET, True
+    CREATE_SECRET = "kms:CreateSecret", Kind.SECRET, True
+    DESCRIBE_SECRET = "kms:DescribeSecret", Kind.SECRET
+    ROTATE_SECRET = "kms:RotateSecret", Kind.SECRET
+    PUT_SECRET_VALUE = "kms:PutSecretValue", Kind.SECRET
+    GET_SECRET_VALUE = "kms:GetSecretValue", Kind.SECRET
+    UPDATE_SECRET = "kms:UpdateSecret", Kind.SECRET
+    UPDATE_ROTATION = "kms:UpdateSecretRotationPolicy", Kind.SECRET
+    DELETE_SECRET = "kms:DeleteSecret", Kind.SECRET
+    RESTORE_SECRET = "kms:RestoreSecret", Kind.SECRET
+    RESOLVE_ROTATION = "kms:ResolveRotation", Kind.SECRET
+    OVERRIDE_CHECK = "kms:OverridePreflightCheck", Kind.SECRET
+    LIST_GRANTS = "kms:ListGrants", Kind.SECRET
+    CREATE_GRANT = "kms:CreateGrant", Kind.SECRET
+    REVOKE_GRANT = "kms:RevokeGrant", Kind.SECRET
+    LIST_INSTANCES = "kms:ListInstances", Kind.INSTANCE, True
+    REGISTER_INSTANCE = "kms:RegisterInstance", Kind.INSTANCE, True
+    DESCRIBE_INSTANCE = "kms:DescribeInstance", Kind.INSTANCE
+    UPDATE_INSTANCE = "kms:UpdateInstance", Kind.INSTANCE
+    CHECK_INSTANCE = "kms:CheckInstance", Kind.INSTANCE
+    APPROVE_HOST_KEY = "kms:ApproveHostKey", Kind.INSTANCE
+    LIST_CREDENTIALS = "kms:ListManagementCredentials", Kind.CREDENTIAL, True
+    CREATE_CREDENTIAL = "kms:CreateManagementCredential", Kind.CREDENTIAL, True
+    DESCRIBE_CREDENTIAL = "kms:DescribeManagementCredential", Kind.CREDENTIAL
+    USE_CREDENTIAL = "kms:UseManagementCredential", Kind.CREDENTIAL
+    LIST_RUNS = "kms:ListRotations", Kind.ROTATION, True
+    DESCRIBE_RUN = "kms:DescribeRotation", Kind.SECRET  # or the instance, for a run that has no secret
+    LIST_KEYS = "kms:ListKeys", Kind.KEY, True
+    CREATE_KEY = "kms:CreateKey", Kind.KEY, True
+    DESCRIBE_KEY = "kms:DescribeKey", Kind.KEY
+    UPDATE_KEY = "kms:UpdateKey", Kind.KEY
+    DISABLE_KEY = "kms:DisableKey", Kind.KEY
+    ENABLE_KEY = "kms:EnableKey", Kind.KEY
+    SCHEDULE_KEY_DELETION = "kms:ScheduleKeyDeletion", Kind.KEY
+    CANCEL_KEY_DELETION = "kms:CancelKeyDeletion", Kind.KEY
+    LIST_USERS = "kms:ListUsers", Kind.USER, True
+    CREATE_USER = "kms:CreateUser", Kind.USER, True
+    DESCRIBE_USER = "kms:DescribeUser", Kind.USER
+    UPDATE_USER = "kms:UpdateUser", Kind.USER
+    DISABLE_USER = "kms:DisableUser", Kind.USER
+    RESET_SECOND_FACTOR = "kms:ResetSecondFactor", Kind.USER
+    LIST_GROUPS = "kms:ListGroups", Kind.GROUP, True
+    CREATE_GROUP = "kms:CreateGroup", Kind.GROUP, True
+    UPDATE_GROUP = "kms:UpdateGroup", Kind.GROUP
+    LIST_POLICIES = "kms:ListPolicies", Kind.POLICY, True
+    CREATE_POLICY = "kms:CreatePolicy", Kind.POLICY, True
+    DESCRIBE_POLICY = "kms:DescribePolicy", Kind.POLICY
+    UPDATE_POLICY = "kms:UpdatePolicy", Kind.POLICY
+    DELETE_POLICY = "kms:DeletePolicy", Kind.POLICY
+    ATTACH_POLICY = "kms:AttachPolicy", Kind.POLICY
+    SIMULATE_POLICY = "kms:SimulatePolicy", Kind.POLICY, True
+    LIST_EVENTS = "kms:ListAuditEvents", Kind.AUDIT, True
+    VERIFY_AUDIT = "kms:VerifyAuditTrail", Kind.AUDIT, True
+    LOOK_UP_VALUE = "kms:LookUpValue", Kind.AUDIT, True
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it only looks, and at no value."""
+        return self.value.startswith(("kms:List", "kms:Describe"))
+
+
+#: What a grant on one secret may hand out.
+OF_A_SECRET = tuple(action for action in Action if action.kind == Kind.SECRET and not action.on_container)
+
+
+def named(name: str) -> Action | None:
+    """The action of this name; None where there is none. Case counts."""
+    found = Action._value2member_map_.get(name)
+    return found if isinstance(found, Action) else None
+
+
+def arn(kind: Kind, name: str, *, account: str, region: str = "") -> str:
+    """`acs:kms:region:account:kind/name`; the container's without a name. Source: KMS, "Resource types"."""
+    return f"acs:kms:{region}:{account}:{kind}" + (f"/{name}" if name else "")

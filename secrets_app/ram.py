@@ -1,0 +1,432 @@
+"""RAM policies: what a document says, whether it is one, and what follows from several together.
+
+The order of evaluation is RAM's: an explicit Deny, then an Allow, then the implicit Deny. What cannot be
+evaluated, since a key is absent or a value malformed, never helps whoever asks: a Deny matches, an Allow
+does not. The order of statements and how often one stands there change nothing.
+
+Knows documents and names, and nobody: no Django, no rows. `ram_sql` says the same as a condition on rows.
+
+Source of the language: Alibaba Cloud RAM, "Policy structure and syntax" and "Policy elements"; of the names
+of resources: Alibaba Cloud KMS, "Authorization information".
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import json_source_map
+
+DOCUMENT_LIMIT_BYTES = 20_480
+STATEMENT_LIMIT = 100
+PATTERN_LIMIT = 700  # characters; an ARN is never longer
+
+Context = Mapping[str, str]
+
+
+class Effect(enum.StrEnum):
+    """What a statement that matches does."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a document, where, and what to do."""
+
+    line: int  # from 1
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"Line {self.line}: {self.sentence}"
+
+
+class BadDocument(ValueError):
+    """This is not a policy document; `problems` says why, line by line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(" ".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One operator on one key; it holds where one of the values fits (none, for an operator with Not)."""
+
+    operator: str
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a document, and where it came from."""
+
+    effect: Effect
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    conditions: tuple[Condition, ...] = ()
+    source: str = ""  # the policy or grant, as a person knows it
+    number: int = 0  # of the statement in its document, from 1
+
+    def concerns(self, action: str) -> bool:
+        return any(matches(pattern, action) for pattern in self.actions)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision, and the statement that made it; none where nothing matched."""
+
+    allowed: bool
+    statement: Statement | None = None
+
+
+# ---------------------------------------------------------------- deciding
+
+
+def decide(statements: Iterable[Statement], action: str, resource: str, context: Context) -> Verdict:
+    """Decide from all the statements of one principal together."""
+    allow = None
+    for statement in statements:
+        if not statement.concerns(action):
+            continue
+        if not any(matches(pattern, resource) for pattern in statement.resources):
+            continue
+        holds = all_hold(evaluate(condition, context) for condition in statement.conditions)
+        if statement.effect == Effect.DENY and holds is not False:
+            return Verdict(False, statement)
+        if statement.effect == Effect.ALLOW and holds and allow is None:
+            allow = statement
+    return Verdict(allow is not None, allow)
+
+
+def all_hold(answers: Iterable[bool | None]) -> bool | None:
+    """AND of three-valued answers: one False decides, else one None leaves it open."""
+    open_ = False
+    for answer in answers:
+        if answer is False:
+            return False
+        open_ = open_ or answer is None
+    return None if open_ else True
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether `text` fits `pattern`: * stands for any characters, ? for one, and case counts.
+
+    Goes back to the last * only, so that no pattern takes more than len(pattern) * len(text) steps.
+    """
+    at = star = -1
+    p = t = 0
+    while t < len(text):
+        if p < len(pattern) and pattern[p] == "*":
+            star, at = p, t
+            p += 1
+        elif p < len(pattern) and pattern[p] in ("?", text[t]):
+            p, t = p + 1, t + 1
+        elif star >= 0:
+            at += 1
+            p, t = star + 1, at
+        else:
+            return False
+    return all(character == "*" for character in pattern[p:])
+
+
+# ---------------------------------------------------------------- conditions
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _number(value: str) -> Decimal:
+    found = Decimal(value)
+    if not found.is_finite():
+        raise InvalidOperation
+    return found
+
+
+def _moment(value: str) -> datetime:
+    found = datetime.fromisoformat(value)
+    if found.tzinfo is None:
+        raise ValueError
+    return found
+
+
+def _truth(value: str) -> bool:
+    return {"true": True, "false": False}[value.lower()]
+
+
+def _network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(value.strip(), strict=False)
+
+
+def _is_within(found: str, wanted: str) -> bool:
+    address = ipaddress.ip_address(found)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    network = _network(wanted)
+    return address.version == network.version and address in network
+
+
+@dataclass(frozen=True)
+class Operator:
+    """How a value of a policy is compared with one of the request."""
+
+    fits: Callable[[str, str], bool]  # (found, wanted); raises where one is malformed
+    check: Callable[[str], object]  # raises where a value in a policy is malformed
+    takes: str  # the kind of key: string, number, date, bool, ip
+    negated: bool = False
+    what: str = "text"
+
+
+def _compare(read: Callable[[str], Any], test: Callable[[Any, Any], bool]) -> Callable[[str, str], bool]:
+    return lambda found, wanted: test(read(found), read(wanted))
+
+
+def _ordered(kind: str, read: Callable[[str], Any], what: str) -> dict[str, Operator]:
+    tests: dict[str, Callable[[Any, Any], bool]] = {
+        "Equals": lambda a, b: a == b,
+        "LessThan": lambda a, b: a < b,
+        "LessThanEquals": lambda a, b: a <= b,
+        "GreaterThan": lambda a, b: a > b,
+        "GreaterThanEquals": lambda a, b: a >= b,
+    }
+    prefix = {"number": "Numeric", "date": "Date"}[kind]
+    made = {
+        f"{prefix}{name}": Operator(_compare(read, test), read, kind, what=what)
+        for name, test in tests.items()
+    }
+    made[f"{prefix}NotEquals"] = Operator(
+        _compare(read, tests["Equals"]), read, kind, negated=True, what=what
+    )
+    return made
+
+
+_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+
+def fold(value: str) -> str:
+    """Without regard to case, for A to Z alone: further on, databases do not agree with each other."""
+    return value.translate(_LOWER)
+
+
+OPERATORS: dict[str, Operator] = {
+    "StringEquals": Operator(_compare(_text, lambda a, b: a == b), _text, "string"),
+    "StringNotEquals": Operator(_compare(_text, lambda a, b: a == b), _text, "string", negated=True),
+    "StringEqualsIgnoreCase": Operator(_compare(fold, lambda a, b: a == b), _text, "string"),
+    "StringNotEqualsIgnoreCase": Operator(_compare(fold, lambda a, b: a == b), _text, "string", negated=True),
+    "StringLike": Operator(lambda found, wanted: matches(wanted, found), _text, "string"),
+    "StringNotLike": Operator(lambda found, wanted: matches(wanted, found), _text, "string", negated=True),
+    **_ordered("number", _number, "a number"),
+    **_ordered("date", _moment, "a time such as 2026-01-31T17:00:00+08:00"),
+    "Bool": Operator(_compare(_truth, lambda a, b: a == b), _truth, "bool", what="true or false"),
+    "IpAddress": Operator(_is_within, _network, "ip", what="an address or a network such as 10.0.0.0/8"),
+    "NotIpAddress": Operator(
+        _is_within, _network, "ip", negated=True, what="an address or a network such as 10.0.0.0/8"
+    ),
+}
+
+TAG_PREFIX = "kms:tag/"
+KEYS = {
+    "acs:SourceIp": "ip",
+    "acs:CurrentTime": "date",
+    "acs:MFAPresent": "bool",
+    "acs:SecureTransport": "bool",
+}
+_MALFORMED = (ValueError, KeyError, InvalidOperation, TypeError)
+
+
+def kind_of(key: str) -> str | None:
+    """The kind of value that a condition's key has; None where there is no such key."""
+    if key.startswith(TAG_PREFIX) and len(key) > len(TAG_PREFIX):
+        return "string"
+    return KEYS.get(key)
+
+
+def evaluate(condition: Condition, context: Context) -> bool | None:
+    """Whether the condition holds; None where it cannot be evaluated."""
+    operator = OPERATORS.get(condition.operator)
+    found = context.get(condition.key)
+    if operator is None or found is None:
+        return None
+    try:
+        # All of them, so that a malformed one counts wherever it stands.
+        fits = any([operator.fits(found, wanted) for wanted in condition.values])  # noqa: C419
+    except _MALFORMED:
+        return None
+    return fits != operator.negated
+
+
+# ---------------------------------------------------------------- reading a document
+
+
+def read(text: str, *, actions: Iterable[str], source: str = "") -> tuple[Statement, ...]:
+    """Return the statements of a document. `actions` are those that exist.
+
+    Raises `BadDocument` with every problem that was found, each with its line.
+    """
+    return _Reader(text, tuple(actions), source).statements()
+
+
+class _Reader:
+    """One reading of one document; collects problems instead of stopping at the first."""
+
+    def __init__(self, text: str, actions: tuple[str, ...], source: str) -> None:
+        self._text, self._actions, self._source = text, actions, source
+        self._problems: list[Problem] = []
+        self._places: Mapping[str, Any] = {}
+
+    def statements(self) -> tuple[Statement, ...]:
+        document = self._parsed()
+        made = self._document(document)
+        if self._problems:
+            raise BadDocument(sorted(self._problems, key=lambda problem: problem.line))
+        return made
+
+    def _parsed(self) -> object:
+        if len(self._text.encode()) > DOCUMENT_LIMIT_BYTES:
+            raise BadDocument([Problem(1, f"A document has at most {DOCUMENT_LIMIT_BYTES:,} bytes.")])
+        try:
+            document = json.loads(self._text, object_pairs_hook=self._once)
+            self._places = json_source_map.calculate(self._text)
+        except json.JSONDecodeError as error:
+            raise BadDocument([Problem(error.lineno, f"This is not JSON: {error.msg}.")]) from None
+        except RecursionError:
+            raise BadDocument([Problem(1, "This is nested too deeply.")]) from None
+        return document
+
+    def _once(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            line = self._text.count("\n", 0, self._text.rfind(json.dumps(twice, ensure_ascii=False))) + 1
+            self._problems.append(Problem(line, f"{_short(twice)} stands here twice; only one would count."))
+        return found
+
+    def _say(self, path: str, sentence: str) -> None:
+        while path and path not in self._places:  # what is missing has the line of what it is missing from
+            path = path.rpartition("/")[0]
+        entry = self._places.get(path)
+        line = (entry.key_start or entry.value_start).line + 1 if entry else 1
+        self._problems.append(Problem(line, sentence))
+
+    def _document(self, document: object) -> tuple[Statement, ...]:
+        if not isinstance(document, dict):
+            self._say("", 'A document is an object with "Version" and "Statement".')
+            return ()
+        for name in document.keys() - {"Version", "Statement"}:
+            self._say(f"/{name}", f"{_short(name)} is not known here. Use Version and Statement.")
+        if document.get("Version") != "1":
+            self._say("/Version", 'The version is "1".')
+        statements = document.get("Statement")
+        if not isinstance(statements, list) or not statements:
+            self._say("/Statement", "Statement is a list of at least one statement.")
+            return ()
+        if len(statements) > STATEMENT_LIMIT:
+            self._say("/Statement", f"A document has at most {STATEMENT_LIMIT} statements.")
+        made = [self._statement(f"/Statement/{n}", found, n + 1) for n, found in enumerate(statements)]
+        return tuple(statement for statement in made if statement)
+
+    def _statement(self, path: str, found: object, number: int) -> Statement | None:
+        if not isinstance(found, dict):
+            self._say(path, "A statement is an object with Effect, Action and Resource.")
+            return None
+        for name in found.keys() - {"Effect", "Action", "Resource", "Condition"}:
+            self._say(
+                f"{path}/{name}",
+                f"{_short(name)} is not known here. Use Effect, Action, Resource and Condition.",
+            )
+        if found.get("Effect") not in set(Effect):
+            self._say(f"{path}/Effect", 'Effect is "Allow" or "Deny".')
+        before = len(self._problems)
+        actions = self._words(f"{path}/Action", found.get("Action"), "Action")
+        resources = self._words(f"{path}/Resource", found.get("Resource"), "Resource")
+        for place, action in actions:
+            if not any(matches(action, known) for known in self._actions):
+                self._say(
+                    place, f"No action fits {_short(action)}. Names are like kms:GetSecretValue; case counts."
+                )
+        for place, resource in resources:
+            if not _is_resource(resource):
+                self._say(place, f"{_short(resource)} is not *, nor acs:kms:region:account:resource.")
+        conditions = self._conditions(f"{path}/Condition", found.get("Condition", {}))
+        if len(self._problems) > before or found.get("Effect") not in set(Effect):
+            return None
+        return Statement(
+            Effect(found["Effect"]),
+            tuple(word for _, word in actions),
+            tuple(word for _, word in resources),
+            conditions,
+            self._source,
+            number,
+        )
+
+    def _words(self, path: str, found: object, name: str) -> list[tuple[str, str]]:
+        if isinstance(found, str) and found:
+            placed = [(path, found)]
+        elif isinstance(found, list) and found and all(isinstance(word, str) and word for word in found):
+            placed = [(f"{path}/{n}", word) for n, word in enumerate(found)]
+        else:
+            self._say(path, f"{name} is a text or a list of texts, and is not empty.")
+            return []
+        for place, word in placed:
+            if len(word) > PATTERN_LIMIT:
+                self._say(place, f"{name} has at most {PATTERN_LIMIT} characters.")
+        return placed
+
+    def _conditions(self, path: str, found: object) -> tuple[Condition, ...]:
+        if not isinstance(found, dict):
+            self._say(path, 'Condition is an object, such as {"Bool": {"acs:MFAPresent": "true"}}.')
+            return ()
+        made = []
+        for name, keys in found.items():
+            here = f"{path}/{name}"
+            if name not in OPERATORS:
+                self._say(here, f"{_short(name)} is no operator. They are {', '.join(OPERATORS)}.")
+            elif not isinstance(keys, dict) or not keys:
+                self._say(here, "An operator has an object of keys and their values.")
+            else:
+                made += [self._condition(f"{here}/{k}", name, k, v) for k, v in keys.items()]
+        return tuple(condition for condition in made if condition)
+
+    def _condition(self, path: str, name: str, key: str, found: object) -> Condition | None:
+        operator, kind = OPERATORS[name], kind_of(key)
+        if kind is None:
+            self._say(path, f"{_short(key)} is no key. They are {', '.join(KEYS)} and {TAG_PREFIX}NAME.")
+            return None
+        if kind != operator.takes:
+            fitting = [known for known, other in OPERATORS.items() if other.takes == kind]
+            self._say(path, f"{name} does not fit {_short(key)}. Use {', '.join(fitting)}.")
+            return None
+        listed = found if isinstance(found, list) else [found]
+        values = [str(v).lower() if isinstance(v, bool) else str(v) for v in listed]
+        if not listed or not all(isinstance(v, str | bool | int) for v in listed):
+            self._say(path, f"{_short(key)} has a text or a list of texts.")
+            return None
+        for n, value in enumerate(values):
+            try:
+                operator.check(value)
+            except _MALFORMED:
+                place = f"{path}/{n}" if isinstance(found, list) else path
+                self._say(place, f"{_short(value)} is not {operator.what}.")
+        return Condition(name, key, tuple(values))
+
+
+def _is_resource(pattern: str) -> bool:
+    """Whether some ARN of ours could fit: `*`, or a pattern that begins as ARNs do."""
+    if pattern == "*":
+        return True
+    return re.fullmatch(r"(acs|\*):(kms|\*):[^:]*:[^:]*:[^:]+|acs:\*|acs:kms:\*", pattern) is not None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."

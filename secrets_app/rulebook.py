@@ -1,0 +1,223 @@
+"""The only writer of policies and of what they are attached to.
+
+Only whoever has *KMS full access* may change either: any lesser right to edit policies would be a right to
+everything. The last administrator cannot take that away from everybody, nor from itself.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from secrets_app import audit, policies, ram, regions
+from secrets_app.actions import Action, Kind
+from secrets_app.models import Attachment, Policy, Principal, User
+
+FULL_ACCESS = "KMSFullAccess"
+SECRET_ADMINISTRATOR = "SecretAdministrator"
+SECRET_USER = "SecretUser"
+ROTATION_OPERATOR = "RotationOperator"
+HELPDESK = "Helpdesk"
+AUDITOR = "Auditor"
+
+_READS = sorted(action.value for action in Action if action.is_read)
+_HANDLE = sorted(
+    action.value
+    for action in Action
+    if action.kind in {Kind.SECRET, Kind.ROTATION}
+    or (action.is_read and action.kind in {Kind.INSTANCE, Kind.KEY})
+)
+
+#: name -> (description, actions); each allows them on everything.
+SYSTEM: dict[str, tuple[str, list[str]]] = {
+    FULL_ACCESS: ("Everything, policies and users included.", ["*"]),
+    SECRET_ADMINISTRATOR: (
+        "Creates, rotates, reads and deletes secrets; changes no server, user, policy or key.",
+        [*_HANDLE, Action.CHECK_INSTANCE.value],
+    ),
+    SECRET_USER: (
+        "Reads values by link; sees no list.",
+        [Action.DESCRIBE_SECRET.value, Action.GET_SECRET_VALUE.value],
+    ),
+    ROTATION_OPERATOR: (
+        "Rotates and watches; reads no value.",
+        [Action.LIST_SECRETS.value, Action.DESCRIBE_SECRET.value, Action.ROTATE_SECRET.value,
+         Action.LIST_INSTANCES.value, Action.DESCRIBE_INSTANCE.value, Action.CHECK_INSTANCE.value,
+         Action.LIST_RUNS.value, Action.DESCRIBE_RUN.value],
+    ),
+    HELPDESK: (
+        "Lists, describes and restores secrets; nothing else.",
+        [Action.LIST_SECRETS.value, Action.DESCRIBE_SECRET.value, Action.RESTORE_SECRET.value],
+    ),
+    AUDITOR: (
+        "Reads everything but values, and verifies the audit trail.",
+        [*_READS, Action.VERIFY_AUDIT.value],
+    ),
+}  # fmt: skip
+
+
+class NameTaken(Exception):
+    """A policy with this name exists. Choose another name."""
+
+
+class Outdated(Exception):
+    """Somebody else changed this meanwhile; nothing was saved."""
+
+
+class NotYours(Exception):
+    """A system policy is nobody's to change. Copy its document into a policy of your own."""
+
+
+class StillAttached(Exception):
+    """This policy is attached; the message says to whom."""
+
+
+class LastAdministrator(Exception):
+    """Nobody would have KMS full access any more. Give it to somebody else first."""
+
+
+# ---------------------------------------------------------------- system policies
+
+
+def ensure() -> None:
+    """Have the system policies as this version of Keyturn knows them."""
+    account = regions.account()
+    for name, (description, actions) in SYSTEM.items():
+        fields = {"kind": Policy.Kind.SYSTEM, "description": description, "document": document(actions)}
+        made, is_new = Policy.objects.get_or_create(account=account, name=name, defaults=fields)
+        if not is_new and made.document != fields["document"]:
+            Policy.objects.filter(pk=made.pk).update(**fields, revision=F("revision") + 1, changed_at=Now())
+
+
+def document(actions: list[str]) -> str:
+    """A document that allows these actions on everything."""
+    statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    return json.dumps({"Version": "1", "Statement": [statement]}, indent=2)
+
+
+def give_group(group: Group, name: str) -> None:
+    """Attach a system policy to a group that comes with the product."""
+    ensure()
+    policy = Policy.objects.get(account=regions.account(), name=name)
+    Attachment.objects.get_or_create(policy=policy, group=group)
+
+
+# ---------------------------------------------------------------- custom policies
+
+
+def create(name: str, text: str, *, actor: Principal, description: str = "") -> Policy:
+    """Store a custom policy. Raises `policies.NotAllowed`, `ram.BadDocument` or `NameTaken`."""
+    policies.require(actor, Action.CREATE_POLICY)
+    require_full_access(actor)
+    ram.read(text, actions=tuple(Action))
+    try:
+        with transaction.atomic():
+            policy = Policy.objects.create(
+                account=regions.account(), name=name, description=description, document=text, created_by=actor
+            )
+            audit.record(Action.CREATE_POLICY, policy, actor=actor)
+    except IntegrityError:
+        raise NameTaken(NameTaken.__doc__) from None
+    return policy
+
+
+def change(policy: Policy, text: str, *, revision: int, actor: Principal, description: str = "") -> Policy:
+    """Save a document that was opened at `revision`; it holds for everybody who has it at once.
+
+    Raises `policies.NotAllowed`, `ram.BadDocument`, `NotYours` or `Outdated`.
+    """
+    policies.require(actor, Action.UPDATE_POLICY, policy)
+    require_full_access(actor)
+    if policy.kind == Policy.Kind.SYSTEM:
+        raise NotYours(NotYours.__doc__)
+    ram.read(text, actions=tuple(Action))
+    with transaction.atomic():
+        saved = Policy.objects.filter(pk=policy.pk, revision=revision).update(
+            document=text, description=description, revision=F("revision") + 1, changed_at=Now()
+        )
+        if not saved:
+            raise Outdated(Outdated.__doc__)
+        policy.refresh_from_db()
+        audit.record(Action.UPDATE_POLICY, policy, actor=actor, details={"revision": policy.revision})
+    policies.forget()
+    return policy
+
+
+def delete(policy: Policy, *, actor: Principal) -> None:
+    """Delete a custom policy that nobody has. Raises as `change`, or `StillAttached`."""
+    policies.require(actor, Action.DELETE_POLICY, policy)
+    require_full_access(actor)
+    if policy.kind == Policy.Kind.SYSTEM:
+        raise NotYours(NotYours.__doc__)
+    with transaction.atomic():
+        held = Policy.objects.select_for_update().get(pk=policy.pk)
+        holders = [str(a.user or a.group) for a in held.attachments.select_related("user", "group")[:5]]
+        if holders:
+            raise StillAttached(f"It is attached to {', '.join(holders)}. Detach it first.")
+        Policy.objects.filter(pk=held.pk).delete()
+        audit.record(Action.DELETE_POLICY, policy, actor=actor)
+
+
+# ---------------------------------------------------------------- attachments
+
+
+def attach(policy: Policy, to: User | Group, *, actor: Principal) -> None:
+    """Have `policy` hold for a user or a group. Raises `policies.NotAllowed`."""
+    policies.require(actor, Action.ATTACH_POLICY, policy)
+    require_full_access(actor)
+    with transaction.atomic():
+        _, is_new = Attachment.objects.get_or_create(policy=policy, attached_by=actor, **_whom(to))
+        if is_new:
+            details = {"attached": True, **_named(to)}
+            audit.record(Action.ATTACH_POLICY, policy, actor=actor, details=details)
+    policies.forget()
+
+
+def detach(policy: Policy, whose: User | Group, *, actor: Principal) -> None:
+    """End that. Raises `policies.NotAllowed` or `LastAdministrator`."""
+    policies.require(actor, Action.ATTACH_POLICY, policy)
+    require_full_access(actor)
+    with transaction.atomic():
+        gone, _ = Attachment.objects.filter(policy=policy, **_whom(whose)).delete()
+        if gone:
+            require_an_administrator()
+            details = {"attached": False, **_named(whose)}
+            audit.record(Action.ATTACH_POLICY, policy, actor=actor, details=details)
+    policies.forget()
+
+
+def has_full_access(user: User | None) -> bool:
+    return user is not None and _administrators().filter(pk=user.pk).exists()
+
+
+def require_full_access(actor: Principal) -> None:
+    """Return for an administrator. Raises `policies.NotAllowed`."""
+    if not has_full_access(actor.user):
+        raise policies.NotAllowed("Only whoever has KMS full access may change who may do what.")
+
+
+def require_an_administrator() -> None:
+    """Return if somebody still has full access. Raises `LastAdministrator`; call it after the change."""
+    if not _administrators().exists():
+        raise LastAdministrator(LastAdministrator.__doc__)
+
+
+def _administrators() -> models.QuerySet[User]:
+    full = Attachment.objects.filter(policy__kind=Policy.Kind.SYSTEM, policy__name=FULL_ACCESS)
+    by_group = Q(groups__in=full.filter(group__isnull=False).values("group"))
+    return User.objects.filter(
+        Q(pk__in=full.filter(user__isnull=False).values("user")) | by_group, is_active=True
+    )
+
+
+def _whom(to: User | Group) -> dict[str, Any]:
+    return {"user": to} if isinstance(to, User) else {"group": to}
+
+
+def _named(to: User | Group) -> dict[str, str]:
+    return {"user" if isinstance(to, User) else "group": str(to)}

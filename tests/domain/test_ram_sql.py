@@ -1,0 +1,76 @@
+"""A list shows exactly what one may see one by one."""
+
+import itertools
+
+import pytest
+from django.db.models import OuterRef
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from secrets_app import ram, ram_sql
+from secrets_app.models import Account, Key, Principal, Region, Secret, Tag
+from tests.unit import policy_strategies as some
+from tests.unit.test_ram import read
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def rows(open_keyring):
+    """Every name in every region, with every choice of tags somewhere."""
+    account = Account.objects.create(number=some.ACCOUNT)
+    regions = [Region.objects.create(account=account, code=code, name=code) for code in some.REGIONS]
+    choices = itertools.cycle(itertools.product([*some.TAGS["env"], None], [*some.TAGS["team"], None]))
+    actor = Principal.objects.create(kind=Principal.Kind.SYSTEM, name="Keyturn")
+    for region, name in itertools.product(regions, some.NAMES):
+        secret = Secret.objects.create(
+            account=account, region=region, name=name, kind="password", created_by=actor,
+            key=Key.objects.first(),
+        )  # fmt: skip
+        for key, value in zip(some.TAGS, next(choices), strict=True):
+            if value is not None:
+                Tag.objects.create(secret=secret, key=key, value=value)
+    return ram_sql.Rows(
+        {region.pk: f"acs:kms:{region.code}:{some.ACCOUNT}:secret/" for region in regions},
+        "name",
+        tags=lambda key: Tag.objects.filter(secret=OuterRef("pk"), key=key),
+    )
+
+
+def one_by_one(statements, action, context):
+    allowed = set()
+    for secret in Secret.objects.select_related("region", "account").prefetch_related("tags"):
+        tags = {f"kms:tag/{tag.key}": tag.value for tag in secret.tags.all()}
+        if ram.decide(statements, action, secret.arn, {**context, **tags}).allowed:
+            allowed.add(secret.arn)
+    return allowed
+
+
+@settings(
+    max_examples=600,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(found=some.policies, action=st.sampled_from(some.ACTIONS), context=some.request_contexts)
+def test_p_07_the_condition_on_rows_allows_what_the_decision_on_each_allows(rows, found, action, context):
+    statements = read(found)
+    listed = Secret.objects.filter(ram_sql.condition(statements, action, context, rows))
+    assert {s.arn for s in listed.select_related("region", "account")} == one_by_one(
+        statements, action, context
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left"),
+    [
+        ("*", {"*"}),
+        ("acs:kms:*", {"*"}),
+        ("acs:kms:cn:1:secret/web*", {"web*"}),
+        ("acs:kms:eu:1:secret/web*", set()),
+        ("acs:kms:*:*:secret/w?b", {"w?b"}),
+        ("acs:kms:cn:1:secret/", {""}),
+        ("acs:kms:cn:1:secret", set()),
+    ],
+)
+def test_what_is_left_of_a_pattern_after_the_prefix(pattern, left):
+    assert ram_sql.residuals(pattern, "acs:kms:cn:1:secret/") == left

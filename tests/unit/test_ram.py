@@ -1,0 +1,191 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secrets_app import ram
+from secrets_app.actions import Action
+from tests.unit import policy_strategies as some
+from tests.unit import ram_reference as reference
+
+contexts = st.builds(lambda a, b: {**a, **b}, some.request_contexts, some.tag_contexts)
+actions, resources = st.sampled_from(some.ACTIONS), st.sampled_from(some.SECRETS)
+MANY = settings(max_examples=1000, deadline=None)
+
+
+def read(found):
+    """The statements as they are read; quicker than reading them."""
+    return tuple(
+        ram.Statement(
+            ram.Effect(statement["Effect"]),
+            tuple(reference.listed(statement["Action"])),
+            tuple(reference.listed(statement["Resource"])),
+            tuple(
+                ram.Condition(operator, key, tuple(reference.listed(values)))
+                for operator, keys in statement.get("Condition", {}).items()
+                for key, values in keys.items()
+            ),
+            number=number,
+        )
+        for number, statement in enumerate(found, start=1)
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(some.policies)
+def test_a_document_says_what_is_decided_from(found):
+    assert ram.read(some.document(found), actions=some.ACTIONS) == read(found)
+
+
+@settings(max_examples=10_000, deadline=None)
+@given(some.policies, actions, resources, contexts)
+def test_p_01_the_engine_decides_as_the_reference_does(found, action, resource, context):
+    expected = reference.decide(found, action, resource, context)
+    assert ram.decide(read(found), action, resource, context).allowed == expected
+
+
+@MANY
+@given(some.policies, some.statements, actions, resources, contexts)
+def test_p_02_one_more_deny_never_allows(found, more, action, resource, context):
+    before = ram.decide(read(found), action, resource, context).allowed
+    after = ram.decide(read([*found, {**more, "Effect": "Deny"}]), action, resource, context).allowed
+    assert before or not after
+
+
+@MANY
+@given(some.policies, st.integers(0, 5), actions, resources, contexts)
+def test_p_03_one_allow_less_never_allows(found, place, action, resource, context):
+    less = [s for n, s in enumerate(found) if n != place or s["Effect"] == "Deny"]
+    before = ram.decide(read(found), action, resource, context).allowed
+    after = ram.decide(read(less), action, resource, context).allowed if less else False
+    assert before or not after
+
+
+@MANY
+@given(some.policies, st.randoms(use_true_random=False), actions, resources, contexts)
+def test_p_04_order_and_duplicates_change_nothing(found, chance, action, resource, context):
+    mixed = [*found, *found]
+    chance.shuffle(mixed)
+    before = ram.decide(read(found), action, resource, context).allowed
+    assert ram.decide(read(mixed), action, resource, context).allowed == before
+
+
+@MANY
+@given(some.policies, contexts)
+def test_p_08_what_is_no_action_or_no_name_of_ours_is_never_allowed_by_a_narrow_policy(found, context):
+    narrow = [{**s, "Action": ["kms:Get*", "kms:RotateSecret"]} for s in found]
+    for action in ("kms:getsecretvalue", "kms:rotatesecret", "Get", "", "kms:Rotate*"):
+        assert not ram.decide(read(narrow), action, some.SECRETS[0], context).allowed
+    exact = [{**s, "Resource": some.SECRETS[0]} for s in found]
+    for name in ("", "acs:kms", some.SECRETS[0] + "\n", some.SECRETS[0].upper(), some.SECRETS[0] + "/"):
+        assert not ram.decide(read(exact), "kms:GetSecretValue", name, context).allowed
+
+
+@pytest.mark.parametrize("effect", ["Allow", "Deny"])
+@pytest.mark.parametrize(
+    ("condition", "context"),
+    [
+        ({"IpAddress": {"acs:SourceIp": "10.0.0.0/8"}}, {}),
+        ({"IpAddress": {"acs:SourceIp": "10.0.0.0/8"}}, {"acs:SourceIp": "not an address"}),
+        ({"NotIpAddress": {"acs:SourceIp": "10.0.0.0/8"}}, {}),
+        ({"DateLessThan": {"acs:CurrentTime": "2026-01-01T00:00:00Z"}}, {"acs:CurrentTime": "2026-01-01"}),
+        ({"StringNotEquals": {"kms:tag/env": "prod"}}, {}),
+        ({"Bool": {"acs:MFAPresent": "true"}}, {"acs:MFAPresent": ""}),
+    ],
+)
+def test_p_08_what_cannot_be_evaluated_denies_and_does_not_allow(effect, condition, context):
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    doubtful = {"Effect": effect, "Action": "*", "Resource": "*", "Condition": condition}
+    statements = read([everything, doubtful] if effect == "Deny" else [doubtful])
+    assert not ram.decide(statements, "kms:GetSecretValue", some.SECRETS[0], context).allowed
+
+
+def test_an_address_written_as_ipv6_is_the_address_that_it_stands_for():
+    condition = {"NotIpAddress": {"acs:SourceIp": "10.0.0.0/8"}}
+    found = [
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition},
+    ]
+    context = {"acs:SourceIp": "::ffff:10.1.2.3"}
+    assert ram.decide(read(found), "kms:GetSecretValue", some.SECRETS[0], context).allowed
+
+
+def test_a_decision_names_the_statement_that_made_it():
+    found = read(
+        [
+            {"Effect": "Allow", "Action": "kms:*", "Resource": "*"},
+            {"Effect": "Deny", "Action": "kms:Get*", "Resource": "*"},
+        ]
+    )
+    assert ram.decide(found, "kms:GetSecretValue", some.SECRETS[0], {}).statement.number == 2
+    assert ram.decide(found, "kms:ListSecrets", some.SECRETS[0], {}).statement.number == 1
+    assert ram.decide([], "kms:ListSecrets", some.SECRETS[0], {}) == ram.Verdict(False, None)
+
+
+def test_a_pattern_full_of_stars_is_decided_at_once():
+    assert not ram.matches("*a" * 300 + "b", "a" * 700)
+
+
+STATEMENT = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+
+
+def document(version="1", **changes):
+    """One statement, a line for each of its fields from line 4 on."""
+    return json.dumps({"Version": version, "Statement": [{**STATEMENT, **changes}]}, indent=1)
+
+
+def conditioned(operator, key, value):
+    return document(Condition={operator: {key: value}})
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("{", 1, "not JSON"),
+        ('{"Version": "1",\n "Statement": [],\n}', 3, "not JSON"),
+        ("[]", 1, "Version"),
+        (document(version="2"), 2, 'The version is "1"'),
+        ('{"Version": "1",\n"Statement": []}', 2, "at least one"),
+        (document(Effect="allow"), 5, "Effect is"),
+        (document(Action=["*", "kms:Foo"]), 8, "No action fits kms:Foo"),
+        (document(Action="kms:getsecretvalue"), 6, "case counts"),
+        (document(Resource="web/*"), 7, "acs:kms:"),
+        (document(Resource=[]), 7, "Resource is a text"),
+        (document(NotAction="*"), 8, "NotAction is not known"),
+        (document().replace('"Action"', '"Effect": "Deny",\n"Action"'), 6, "Effect stands here twice"),
+        (conditioned("Bool", "acs:Mfa", "true"), 10, "acs:Mfa is no key"),
+        (conditioned("IpAddress", "acs:SourceIp", ["10.0.0.0/8", "10.0.0.300"]), 12, "is not an address"),
+        (conditioned("IsIn", "acs:SourceIp", "x"), 9, "IsIn is no operator"),
+        (conditioned("NumericEquals", "kms:tag/x", "1"), 10, "Use StringEquals"),
+        (conditioned("DateLessThan", "acs:CurrentTime", "2026-01-01"), 10, "is not a time"),
+    ],
+)
+def test_a_document_that_is_none_says_what_is_wrong_and_where(text, line, words):
+    with pytest.raises(ram.BadDocument) as caught:
+        ram.read(text, actions=some.ACTIONS)
+    assert any(p.line == line and words in p.sentence for p in caught.value.problems), caught.value.problems
+
+
+def test_every_problem_of_a_document_is_told_at_once():
+    text = '{"Version": "1",\n"Statement": [{"Effect":"x",\n"Action":"kms:Foo",\n"Resource":"y"}]}'
+    with pytest.raises(ram.BadDocument) as caught:
+        ram.read(text, actions=some.ACTIONS)
+    assert [p.line for p in caught.value.problems] == [2, 3, 4]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"Version": "1", "Statement": ' + "[" * 5000])
+def test_a_document_that_is_too_large_or_too_deep_is_refused(text):
+    with pytest.raises(ram.BadDocument):
+        ram.read(text, actions=some.ACTIONS)
+
+
+def test_the_table_of_actions_and_operators_is_the_one_in_the_documentation():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "actions.md").read_text()
+    rows = dict(re.findall(r"^\| `(kms:\w+)` \| `([a-z/A-Z]+)` \|", text, re.M))
+    assert rows == {a.value: a.kind.value if a.on_container else f"{a.kind.value}/NAME" for a in Action}
+    named = set(re.findall(r"`((?:String|Date|Bool|Ip|NotIp)\w*)`", text))
+    assert named == {name for name in ram.OPERATORS if not name.startswith("Numeric")}
+    assert {key for key in ram.KEYS if f"`{key}`" in text} == set(ram.KEYS)
