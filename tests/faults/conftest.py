@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from rotation import keys, work
+from rotation import aftercare, keys, work
+from tests import services
 from tests.faults import rig as rigs
 from tests.faults.rig import KINDS, NewRig, Rig
 from tests.lab_fixtures import KeyPair, NewHost
@@ -27,7 +28,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits are as many as in production, and a tenth as long or less."""
     scaled = tuple(timedelta(seconds=s) for s in (0.3, 0.6, 1, 2, 4, 8))
     assert len(scaled) == len(work.BACK_OFF)
-    for module in (work, keys):
+    for module in (work, keys, aftercare):
         monkeypatch.setattr(module, "BACK_OFF", scaled)
 
 
@@ -60,3 +61,18 @@ def new_rig(new_host: NewHost, management_key: KeyPair, tmp_path: Path) -> Itera
 def rig(kind: str, new_rig: NewRig) -> Rig:
     """Return a rig of this kind."""
     return new_rig(kind)
+
+
+@pytest.fixture
+def own_store(
+    own_postgres: services.Postgres, transactional_db: None, open_keyring: None
+) -> Iterator[services.Postgres]:
+    """Have this test work on a cluster of its own, which it may break."""
+    yield from rigs.moved_to(own_postgres)
+
+
+@pytest.fixture
+def small_store(transactional_db: None, open_keyring: None) -> Iterator[services.Postgres]:
+    """Have this test work on a cluster of its own, with a tablespace that is soon full."""
+    with services.postgres(small_disk=True) as server:
+        yield from rigs.moved_to(server)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -33,7 +34,7 @@ from rotation.connectors.ssh import SshConnector, SshScanner
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import keypairs, versions
 from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
-from tests import factories
+from tests import factories, services
 from tests.lab_fixtures import KeyPair
 from tests.wires.relay import Relay
 
@@ -106,7 +107,7 @@ class Rig:
         """Play the workers that come after the fault, until the run has ended."""
         deadline = time.monotonic() + patience
         while True:
-            run = Run.objects.get(pk=run.pk)
+            run = Run.objects.select_related("version").get(pk=run.pk)
             if not run.is_active:
                 return run
             assert time.monotonic() < deadline, f"not settled: {run.state} {run.code} {run.sentence}"
@@ -421,6 +422,35 @@ def written(rig: Rig) -> dict[str, object]:
         "account": ManagedAccount.objects.filter(secret=secret).values().get(),
         "events": list(AuditEvent.objects.order_by("pk").values_list("pk", flat=True)),
     }
+
+
+def moved_to(server: services.Postgres) -> Iterator[services.Postgres]:
+    """Have Django's default database be a copy on `server` of what it is now, until the generator goes on."""
+    programs = services.postgres_programs()
+    words = [str(programs / "pg_dump"), "--no-owner", _address()]
+    dumped = subprocess.run(words, capture_output=True, check=True, timeout=PATIENCE).stdout
+    loading = [str(programs / "psql"), "-q", "-v", "ON_ERROR_STOP=1", server.url]
+    subprocess.run(loading, input=dumped, capture_output=True, check=True, timeout=PATIENCE)
+    kept = dict(connection.settings_dict)
+    connections.close_all()
+    # In place, since every thread's connection shares this mapping.
+    connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": str(server.port), "NAME": "keyturn"}
+    try:
+        yield server
+    finally:
+        connections.close_all()
+        connection.settings_dict |= kept
+
+
+def through(store: Relay) -> None:
+    """Have this thread reach the database through a relay, on a connection of its own."""
+    connection.close()
+    connection.settings_dict = connection.settings_dict | {"HOST": store.address, "PORT": str(store.port)}
+
+
+def store_relay() -> Relay:
+    """A relay in front of the database."""
+    return Relay(connection.settings_dict["HOST"], int(connection.settings_dict["PORT"]))
 
 
 # -- A-REC -------------------------------------------------------------------------------------
