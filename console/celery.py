@@ -36,10 +36,14 @@ def begin_to_end(**_: Any) -> None:
 
 
 @worker_init.connect
-@worker_process_init.connect
 def watch_for_the_end(**_: Any) -> None:
-    """In the worker, and in each process of a pool: a step that hangs may not keep it."""
-    shutdown.watch(_hand_back)
+    """A step that hangs may not keep the worker."""
+    shutdown.watch(_hand_back, ends_last=True)
+
+
+@worker_process_init.connect
+def watch_in_a_process_of_a_pool(**_: Any) -> None:
+    shutdown.watch(_hand_back, ends_last=False)
 
 
 def _hand_back() -> None:

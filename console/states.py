@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from console.templatetags.console import duration
+from rotation import schedules
 from rotation.models import ManagedAccount, Schedule
 from secrets_app.models import Secret
 
@@ -173,12 +174,26 @@ def automatic(secret: Secret) -> Fact:
         return Fact(
             "muted", "Paused", "Its dates pass without a rotation.", "Rotate by hand where that cannot wait."
         )
-    often = f"every {duration(plan.period)}"
+    rhythm = often(plan)
     if plan.is_overdue and plan.next_at:
         return Fact(
             "warning",
             f"Overdue since {plan.next_at:%Y-%m-%d}",
-            f"It should rotate {often}, and the last date has passed.",
+            f"It should rotate {rhythm}, and the last date has passed.",
             "Look at its last run, or rotate it now.",
         )
-    return Fact("ok", f"On, {often}", f"It rotates by itself {often}.")
+    return Fact("ok", f"On, {rhythm}", f"It rotates by itself {rhythm}.{_details(plan)}")
+
+
+def often(plan: Schedule) -> str:
+    """`every 7 days`, or `at 02:00 on Sunday (Europe/Berlin)`."""
+    if plan.cron:
+        return f"{schedules.rhythm_of(plan).words} ({plan.zone})"
+    return f"every {duration(plan.period)}"
+
+
+def _details(plan: Schedule) -> str:
+    cron = f" Times: {plan.cron}." if plan.cron else ""
+    delay = f" Each date is put off by up to {duration(plan.jitter)}, at random." if plan.jitter else ""
+    missed = " A date that passes in a downtime is left out." if plan.catch_up == plan.CatchUp.SKIP else ""
+    return cron + delay + missed

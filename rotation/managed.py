@@ -76,6 +76,10 @@ def create(
     tags: Mapping[str, str] | None = None,
     is_on: bool = False,
     period: timedelta = timedelta(days=30),
+    cron: str = "",
+    zone: str = "UTC",
+    jitter: timedelta = timedelta(0),
+    catch_up: str = Schedule.CatchUp.ONCE,
     rotate_now: bool = False,
     as_own_login: bool = False,
 ) -> tuple[Secret, Run | None]:
@@ -86,7 +90,7 @@ def create(
     cannot be reached now does not prevent creation. With `as_own_login`, Keyturn works on the instance as
     this account from now on, with this secret's value instead of the shared credential's, so an initial
     value is needed. Raises `RegionMismatch`, `AccountTaken`, `SharedAccount`, `BadUsername`,
-    `NoKeys`, `inventory.NoOwnLogin`, `schedules.BadPeriod`, `policies.NotAllowed` and what `versions.given`
+    `NoKeys`, `inventory.NoOwnLogin`, `rhythm.Unfit`, `policies.NotAllowed` and what `versions.given`
     and `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one of
     `keypairs.ALGORITHMS`; empty stands for the setting's.
     """
@@ -96,7 +100,6 @@ def create(
         _refuse_shared(instance, username)
     elif initial is None:
         raise inventory.NoOwnLogin("Enter the account's present value: Keyturn logs in with it from now on.")
-    schedules.check(period)
     is_key_pair = kind == Secret.Kind.KEY_PAIR
     key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if is_key_pair else ""
     with transaction.atomic():
@@ -111,7 +114,9 @@ def create(
             tags=tags,
         )
         _manage(secret, instance, username, has_value=initial is not None)
-        schedules.create(secret, is_on=is_on, period=period)
+        schedules.create(
+            secret, is_on=is_on, period=period, cron=cron, zone=zone, jitter=jitter, catch_up=catch_up
+        )
         audit.record(
             policies.Action.CREATE_SECRET,
             secret,

@@ -228,7 +228,7 @@ class Schedule(Identified):
 
     secret = models.OneToOneField(Secret, on_delete=models.CASCADE, related_name="schedule")
     is_on = models.BooleanField(default=False)
-    period = models.DurationField(default=timedelta(days=30))  # not used where `cron` is set
+    period = models.DurationField(default=timedelta(days=30))  # with `cron`: its longest pause
     cron = models.CharField(max_length=120, blank=True)  # five fields, crontab(5)
     zone = models.CharField(max_length=64, default="UTC")  # IANA name; the times of `cron` are local there
     jitter = models.DurationField(default=timedelta(0))  # each date is put off by up to so much

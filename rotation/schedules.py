@@ -1,23 +1,26 @@
-"""The only writer of schedules: when a secret rotates by itself."""
+"""The only writer of schedules: when a secret rotates by itself.
+
+A date fires once, however many schedulers look at it, and the database's time alone says whether it has
+come: a clock that is wrong on some host starts nothing early and nothing twice.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
-from django.utils import timezone
+from django.db.models import F, Q
+from django.db.models.functions import Now
 
-from rotation.models import PERIOD_LIMITS, Schedule
-from secrets_app import audit, lifecycle, policies
-from secrets_app.models import Principal, Secret
+from rotation.models import GRACE, PERIOD_LIMITS, Schedule
+from rotation.rhythm import Rhythm
+from secrets_app import audit, lifecycle, policies, users
+from secrets_app.models import AuditEvent, Principal, Region, Secret
 
 PRESETS_DAYS = (7, 30, 60, 90)
-
-
-class BadPeriod(ValueError):
-    """A rotation period is 6 hours to 365 days."""
+LEFT_OUT = "kms:LeaveOutRotation"
 
 
 class BadDate(ValueError):
@@ -28,20 +31,40 @@ class Outdated(Exception):
     """Somebody else changed this meanwhile; nothing was saved."""
 
 
-def create(secret: Secret, *, is_on: bool, period: timedelta) -> Schedule:
-    """Give a secret its schedule; the first rotation is one period from now. Raises `BadPeriod`."""
-    check(period)
+def now() -> datetime:
+    """Return the database's time."""
+    moment: datetime = Region.objects.values_list(Now(), flat=True)[:1].get()  # any row that is there
+    return moment
+
+
+def rhythm_of(schedule: Schedule) -> Rhythm:
+    """Return when `schedule` recurs."""
+    return Rhythm(schedule.period, schedule.cron, schedule.zone, schedule.jitter)
+
+
+def create(
+    secret: Secret,
+    *,
+    is_on: bool,
+    period: timedelta,
+    cron: str = "",
+    zone: str = "UTC",
+    jitter: timedelta = timedelta(0),
+    catch_up: str = Schedule.CatchUp.ONCE,
+) -> Schedule:
+    """Give a secret its schedule; the first rotation is at its first date. Raises `rhythm.Unfit`."""
+    at = now()
+    kept = Rhythm(period, cron, zone, jitter).checked(at)
     return Schedule.objects.create(
-        secret=secret, is_on=is_on, period=period, next_at=timezone.now() + period if is_on else None
+        secret=secret,
+        is_on=is_on,
+        period=kept.period,
+        cron=kept.cron,
+        zone=kept.zone,
+        jitter=kept.jitter,
+        catch_up=catch_up,
+        next_at=kept.drawn_after(at) if is_on else None,
     )
-
-
-def check(period: timedelta) -> timedelta:
-    """Return `period`. Raises `BadPeriod` where it is too short or too long."""
-    least, most = PERIOD_LIMITS
-    if not least <= period <= most:
-        raise BadPeriod(BadPeriod.__doc__)
-    return period
 
 
 def change(
@@ -51,30 +74,38 @@ def change(
     is_on: bool,
     period: timedelta,
     actor: Principal,
+    cron: str = "",
+    zone: str = "UTC",
+    jitter: timedelta = timedelta(0),
+    catch_up: str = Schedule.CatchUp.ONCE,
     is_paused: bool = False,
     next_at: datetime | None = None,
 ) -> Schedule:
     """Save a configuration that was opened at `revision`; turning on begins with no failures.
 
-    Without `next_at` the next date stays where the period does, and is one period from now otherwise.
-    Raises `Outdated`, `BadPeriod`, `BadDate`, `lifecycle.NotEnabled` or `policies.NotAllowed`.
+    Without `next_at` the next date stays where the rhythm does, and is its first one from now otherwise.
+    Raises `Outdated`, `rhythm.Unfit`, `BadDate`, `lifecycle.NotEnabled` or `policies.NotAllowed`.
     """
     policies.require(actor, policies.Action.UPDATE_ROTATION, secret)
-    check(period)
-    now = timezone.now()
-    if is_on and next_at is not None and not now < next_at <= now + PERIOD_LIMITS[1]:
+    at = now()
+    kept = Rhythm(period, cron, zone, jitter).checked(at)
+    if is_on and next_at is not None and not at < next_at <= at + PERIOD_LIMITS[1]:
         raise BadDate(BadDate.__doc__)
     with transaction.atomic():
         lifecycle.require_enabled(lifecycle.held(secret.pk))
         had = Schedule.objects.select_for_update().get(secret=secret)
         if had.revision != revision:
             raise Outdated
-        following = next_at or _following(had, period, now) if is_on else None
+        following = next_at or _following(had, kept, at) if is_on else None
         Schedule.objects.filter(pk=had.pk).update(
             is_on=is_on,
-            period=period,
+            period=kept.period,
+            cron=kept.cron,
+            zone=kept.zone,
+            jitter=kept.jitter,
+            catch_up=catch_up,
             next_at=following,
-            paused_at=(had.paused_at or now) if is_on and is_paused else None,
+            paused_at=(had.paused_at or at) if is_on and is_paused else None,
             failures=0,
             stopped_at=None,
             revision=F("revision") + 1,
@@ -82,48 +113,89 @@ def change(
         details = {
             "is_on": is_on,
             "is_paused": is_on and is_paused,
-            "period_seconds": int(period.total_seconds()),
+            "period_seconds": int(kept.period.total_seconds()),
+            "cron": kept.cron,
+            "zone": kept.zone,
+            "jitter_seconds": int(kept.jitter.total_seconds()),
+            "catch_up": str(catch_up),
             "next_at": following.isoformat() if following else None,
         }
         audit.record(policies.Action.UPDATE_ROTATION, secret, actor=actor, details=details)
     return Schedule.objects.get(pk=had.pk)
 
 
-def _following(had: Schedule, period: timedelta, now: datetime) -> datetime:
-    if not had.is_on or had.period != period or had.next_at is None:
-        return now + period
+def _following(had: Schedule, kept: Rhythm, at: datetime) -> datetime:
+    # Another delay counts from the next date on; the longest pause of a cron may shift with the calendar.
+    same = replace(rhythm_of(had), jitter=kept.jitter, period=kept.period if kept.cron else had.period)
+    if not had.is_on or same != kept or had.next_at is None:
+        return kept.drawn_after(at)
     # What passed during a pause was meant to pass; what is due otherwise stays due.
-    return _next_after(had.next_at, period, now) if had.paused_at else had.next_at
+    return _ahead(had, at) if had.paused_at else had.next_at
 
 
-def preview(start: datetime, period: timedelta, count: int = 5) -> list[datetime]:
-    """Return the next `count` dates after `start`."""
-    return [start + period * n for n in range(1, count + 1)]
+def _ahead(schedule: Schedule, at: datetime) -> datetime:
+    """Return the schedule's date, or the first one after `at` in its rhythm."""
+    assert schedule.next_at is not None
+    return (
+        schedule.next_at if schedule.next_at > at else rhythm_of(schedule).first_ahead(schedule.next_at, at)
+    )
+
+
+# ---------------------------------------------------------------- fired
+
+
+def _is_due() -> Q:
+    return Q(is_on=True, paused_at=None, stopped_at=None, next_at__lte=Now())
 
 
 def due(limit: int) -> list[Schedule]:
     """Return schedules whose time has come, oldest first."""
     return list(
-        Schedule.objects.filter(is_on=True, paused_at__isnull=True, stopped_at__isnull=True)
-        .filter(next_at__lte=timezone.now())
+        Schedule.objects.filter(_is_due())
         .filter(secret__deletion_planned_at__isnull=True, secret__purged_at__isnull=True)
-        .select_related("secret")
-        .order_by("next_at")[:limit]
+        .select_related("secret__managed__instance", "secret__region", "secret__account")
+        .order_by("next_at", "pk")[:limit]
     )
 
 
 def claim(schedule: Schedule) -> bool:
-    """Move a due schedule on by its period; True for the one caller that may start the run.
+    """Move a due schedule on to its next date; True for the one caller that may start the run.
 
-    Two beats may find the same row: the update names the date that was read, so one of them wins. It names
-    the revision too, so that a schedule which somebody paused or turned off meanwhile does not fire.
+    Many schedulers may have read the same row: the update names the date that was read, so one of them wins,
+    and the revision, so that a schedule which somebody paused or turned off meanwhile does not fire. A row
+    that another one is claiming right now is passed over without waiting.
     """
-    now = timezone.now()
-    following = (schedule.next_at or now) + schedule.period
-    if following <= now:  # a long downtime is caught up with once, not once per period missed
-        following = now + schedule.period
-    unchanged = Schedule.objects.filter(pk=schedule.pk, next_at=schedule.next_at, revision=schedule.revision)
-    return bool(unchanged.filter(stopped_at__isnull=True).update(next_at=following))
+    with transaction.atomic():
+        read = Q(pk=schedule.pk, next_at=schedule.next_at, revision=schedule.revision)
+        unchanged = Schedule.objects.filter(read).filter(_is_due())
+        at = unchanged.select_for_update(skip_locked=True).values_list(Now(), flat=True).first()
+        if at is None or schedule.next_at is None:
+            return False
+        following = _after_claim(schedule, schedule.next_at, at)
+        if not unchanged.update(next_at=following):
+            return False
+        if schedule.catch_up == Schedule.CatchUp.SKIP and schedule.next_at < at - GRACE:
+            details = {"date": schedule.next_at.isoformat(), "next_at": following.isoformat()}
+            audit.record(LEFT_OUT, schedule.secret, actor=users.system(), details=details)
+            return False
+    return True
+
+
+def _after_claim(schedule: Schedule, date: datetime, at: datetime) -> datetime:
+    """Return the date after `date`: a long downtime is caught up with once, not once per date missed."""
+    mine = rhythm_of(schedule)
+    following = mine.drawn_after(date)
+    if following > at:
+        return following
+    if schedule.catch_up == Schedule.CatchUp.SKIP:
+        return mine.first_ahead(date, at)
+    return mine.drawn_after(at)
+
+
+def left_out(secret: Secret) -> datetime | None:
+    """Return the last date on which this secret did not rotate because it had passed in a downtime."""
+    event = AuditEvent.objects.filter(resource_id=secret.pk, action=LEFT_OUT).first()
+    return datetime.fromisoformat(str(event.details["date"])) if event else None
 
 
 def catch_up(secret: Secret) -> datetime | None:
@@ -134,14 +206,9 @@ def catch_up(secret: Secret) -> datetime | None:
     schedule = Schedule.objects.select_for_update().filter(secret=secret, is_on=True).first()
     if schedule is None or schedule.paused_at or schedule.next_at is None:
         return None
-    following = _next_after(schedule.next_at, schedule.period, timezone.now())
+    following = _ahead(schedule, now())
     Schedule.objects.filter(pk=schedule.pk).update(next_at=following)
     return following
-
-
-def _next_after(date: datetime, period: timedelta, now: datetime) -> datetime:
-    """Return `date`, or the first date after `now` in its rhythm."""
-    return date if date > now else date + period * ((now - date) // period + 1)
 
 
 def close(secret: Secret) -> None:
@@ -149,10 +216,16 @@ def close(secret: Secret) -> None:
     Schedule.objects.filter(secret=secret).update(is_on=False, next_at=None)
 
 
+# ---------------------------------------------------------------- how it went
+
+
 def rotated(secret: Secret) -> None:
-    """Count the next period from a rotation that has just succeeded."""
-    for schedule in Schedule.objects.filter(secret=secret, is_on=True, stopped_at__isnull=True):
-        Schedule.objects.filter(pk=schedule.pk).update(next_at=timezone.now() + schedule.period, failures=0)
+    """Count the next date from a rotation that has just succeeded."""
+    with transaction.atomic():
+        mine = Schedule.objects.select_for_update().filter(secret=secret, is_on=True, stopped_at=None)
+        for schedule in mine:
+            following = rhythm_of(schedule).drawn_after(now())
+            Schedule.objects.filter(pk=schedule.pk).update(next_at=following, failures=0)
 
 
 def failed(secret: Secret) -> None:
@@ -163,5 +236,5 @@ def failed(secret: Secret) -> None:
     mine = Schedule.objects.filter(secret=secret, is_on=True)
     mine.update(failures=F("failures") + 1)
     mine.filter(failures__gte=settings.SCHEDULE_FAILURES, stopped_at__isnull=True).update(
-        stopped_at=timezone.now(), next_at=None
+        stopped_at=Now(), next_at=None
     )

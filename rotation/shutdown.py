@@ -42,15 +42,16 @@ def forget() -> None:
     _wish[0] = 0
 
 
-def watch(hand_back: Callable[[], object]) -> None:
+def watch(hand_back: Callable[[], object], *, ends_last: bool) -> None:
     """Have a thread wait for the wish to stop, call `hand_back` when time is up, and end the process.
 
-    A process that ends by itself in time is left alone.
+    A process that ends by itself in time is left alone. The one that `ends_last` is the parent of a pool: its
+    end kills its children, so it leaves them the time to hand back what is theirs.
     """
-    threading.Thread(target=_watch, args=(hand_back,), name="shutdown", daemon=True).start()
+    threading.Thread(target=_watch, args=(hand_back, ends_last), name="shutdown", daemon=True).start()
 
 
-def _watch(hand_back: Callable[[], object]) -> None:
+def _watch(hand_back: Callable[[], object], ends_last: bool) -> None:
     while not is_under_way():
         time.sleep(_LOOK_EVERY)
     began = time.monotonic()
@@ -59,6 +60,8 @@ def _watch(hand_back: Callable[[], object]) -> None:
     handing = threading.Thread(target=_logged, args=(hand_back,), daemon=True)
     handing.start()
     handing.join(began + WITHIN - time.monotonic())
+    if ends_last:
+        time.sleep(max(0.0, began + WITHIN - time.monotonic()))
     _end()
 
 

@@ -142,6 +142,9 @@ def _states(made: list[Secret]) -> None:
             period=timedelta(days=(7, 30, 60, 90)[number % 4]),
             next_at=now + timedelta(days=number * 3 - 2),
         )
+    Schedule.objects.filter(secret=made[1]).update(
+        cron="0 2 * * 0", zone="Europe/Berlin", jitter=timedelta(minutes=10), period=timedelta(days=7)
+    )
     Secret.objects.filter(pk=made[-1].pk).update(
         deletion_planned_at=now, deletion_due_at=now + timedelta(days=4), deletion_reason="Server retired"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, Final
 
 from django import forms
@@ -13,16 +12,15 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
 from console.forms.keys import KeyAlgorithmField, PrivateKeyField
+from console.forms.schedule import TIMING, Timing
 from console.forms.secrets import ValueField
 from console.forms.tags import read_tags
-from rotation import managed, schedules
+from rotation import managed
 from rotation.models import Instance
 from secrets_app import lifecycle, passwords
 from secrets_app.models import ECS_PREFIX, NAME_LENGTH, NAME_PATTERN, TAG_LIMIT, Region, Secret
 from secrets_app.plaintext import Plaintext
 
-DEFAULT_PERIOD = timedelta(days=30)
-UNITS = {"hours": timedelta(hours=1), "days": timedelta(days=1)}
 #: The fields of each step of the wizard; a step is right when these and those before it are.
 STEPS: Final = (
     (
@@ -41,7 +39,7 @@ STEPS: Final = (
         "description",
         "tags",
     ),
-    ("rotation", "period", "unit", "rotate_now"),
+    ("rotation", *TIMING, "rotate_now"),
     (),
 )
 SET_LABELS = [
@@ -52,38 +50,7 @@ SET_LABELS = [
 ]
 
 
-class Period(forms.Form):
-    """How long a secret keeps its value."""
-
-    length_of_period = DEFAULT_PERIOD  # as the two fields say, once they are checked
-
-    period = forms.IntegerField(
-        label="Rotation Period",
-        initial=DEFAULT_PERIOD.days,
-        widget=forms.NumberInput(attrs={"class": "input", "aria-describedby": "wizard_period_help"}),
-        error_messages={"required": "Enter a number.", "invalid": "Enter a whole number."},
-    )
-    unit = forms.ChoiceField(
-        label="Unit of the rotation period",
-        choices=[("hours", "hours"), ("days", "days")],
-        initial="days",
-        widget=forms.Select(attrs={"class": "select", "aria-label": "Unit of the rotation period"}),
-    )
-
-    def clean_unit(self) -> str:
-        """Both parts are read by now: check what they say together, and put the error at the number."""
-        unit = str(self.cleaned_data["unit"])
-        number = self.cleaned_data.get("period")
-        if number is not None:
-            try:
-                # A number that no timedelta holds is too long as well.
-                self.length_of_period = schedules.check(UNITS[unit] * number)
-            except (schedules.BadPeriod, OverflowError):
-                self.add_error("period", str(schedules.BadPeriod.__doc__))
-        return unit
-
-
-class CreateSecret(Period):
+class CreateSecret(Timing):
     """The three steps of the wizard, as one form."""
 
     type = forms.ChoiceField(
@@ -288,9 +255,7 @@ class CreateSecret(Period):
 
     def _clean_schedule(self) -> None:
         if not self.is_on:
-            # The period is out of sight then; it is kept for the day when somebody turns rotation on.
-            self.errors.pop("period", None)
-            self.errors.pop("unit", None)
+            self.without_errors_out_of_sight()
 
     def policy(self) -> passwords.Policy:
         """What later rotations make of a password."""

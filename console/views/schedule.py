@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -12,13 +13,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import access
-from console.forms.schedule import Rotation
-from console.forms.wizard import Period
+from console import access, states
+from console.forms.schedule import CRON_PRESETS, DEFAULT_JITTER, DEFAULT_PERIOD, Rotation, Timing
 from console.http import OperatorRequest
 from console.views import dialogs
 from rotation import schedules
 from rotation.models import Schedule
+from rotation.rhythm import Rhythm
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policies import Action
 
@@ -45,11 +46,16 @@ def change(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 
 
 def _save(request: OperatorRequest, secret: Secret, plan: Schedule, form: Rotation) -> Schedule:
+    rhythm = form.chosen if form.is_on else schedules.rhythm_of(plan)
     return schedules.change(
         secret,
         revision=form.cleaned_data["revision"],
         is_on=form.is_on,
-        period=form.length_of_period if form.is_on else plan.period,
+        period=rhythm.period,
+        cron=rhythm.cron,
+        zone=rhythm.zone,
+        jitter=rhythm.jitter,
+        catch_up=form.after_downtime if form.is_on else plan.catch_up,
         is_paused=form.cleaned_data["is_paused"],
         next_at=form.chosen_date,
         actor=request.principal,
@@ -89,7 +95,10 @@ def _ask(
         "form": form,
         "plan": secret.schedule,
         "presets": schedules.PRESETS_DAYS,
-        "dates": schedules.preview(timezone.now(), secret.schedule.period),
+        "cron_presets": CRON_PRESETS,
+        "often": states.often(secret.schedule),
+        "left_out_at": schedules.left_out(secret),
+        **preview(Timing(form.data) if form.is_bound else schedules.rhythm_of(secret.schedule)),
         **more,
     }
     return dialogs.show(request, "secrets/_schedule.html", "Configuration rotation", context, status=status)
@@ -98,12 +107,19 @@ def _ask(
 @login_required
 @require_safe
 def dates(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
-    """The next five dates of a period that is being typed."""
+    """The next five dates of the times that are being typed."""
     access.secret(request, region, pk, Action.UPDATE_ROTATION)
-    form = Period(request.GET)
-    form.is_valid()
-    context = {
-        "dates": schedules.preview(timezone.now(), form.length_of_period) if not form.errors else [],
-        "period_errors": form.errors.get("period", []),
-    }
-    return render(request, "secrets/_wizard_dates.html", context)
+    return render(request, "secrets/_wizard_dates.html", preview(Timing(request.GET)))
+
+
+def preview(wanted: Timing | Rhythm | None) -> dict[str, object]:
+    """What shows the next five dates of a rhythm, or of what a form says; by default of a new schedule."""
+    rhythm = wanted if isinstance(wanted, Rhythm) else Rhythm(DEFAULT_PERIOD, jitter=DEFAULT_JITTER)
+    if isinstance(wanted, Timing):
+        if not wanted.is_valid():
+            return {"dates": [], "wrong": [error for found in wanted.errors.values() for error in found]}
+        rhythm = wanted.chosen
+    # Times of a cron are shown as they were written: where they are local.
+    place = ZoneInfo(rhythm.zone) if rhythm.cron else timezone.get_current_timezone()
+    dates = [date.astimezone(place) for date in rhythm.dates(schedules.now())]
+    return {"dates": [(date, date + rhythm.jitter) for date in dates], "rhythm": rhythm}

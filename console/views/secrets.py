@@ -15,6 +15,7 @@ from console import access, lists, states
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
 from console.views import keys
+from rotation import schedules
 from rotation.models import GRACE, ManagedAccount, Run
 from secrets_app import keypairs
 from secrets_app.models import Label, Secret, SecretVersion
@@ -98,6 +99,7 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
         "region": region,
         "active": active,
         "facts": states.facts(secret, is_rotating=active is not None),
+        "left_out_at": schedules.left_out(secret),
         **_permissions(request, secret),
     }
 

@@ -16,16 +16,16 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
 from console import access, states_runs
-from console.forms.wizard import STEPS, CreateSecret, Period
+from console.forms.schedule import CRON_PRESETS, Timing
+from console.forms.wizard import STEPS, CreateSecret
 from console.http import OperatorRequest
-from console.views import dialogs, keys
+from console.views import dialogs, keys, schedule
 from rotation import managed, schedules, tasks
-from rotation.models import Instance, Run
+from rotation.models import Instance, Run, Schedule
 from secrets_app import keypairs, lifecycle, policies
 from secrets_app.models import ECS_PREFIX, Region, Secret
 from secrets_app.plaintext import Plaintext
@@ -71,19 +71,10 @@ def instance(request: OperatorRequest, region: str) -> HttpResponse:
 @login_required
 @require_safe
 def dates(request: OperatorRequest, region: str) -> HttpResponse:
-    """The next five dates of a period."""
+    """The next five dates of the times that are being typed."""
     access.require(request, Action.CREATE_SECRET)
     access.region(request, region)
-    return render(request, "secrets/_wizard_dates.html", _preview(Period(request.GET)))
-
-
-def _preview(form: Period) -> dict[str, object]:
-    form.is_valid()
-    valid = not form.errors
-    return {
-        "dates": schedules.preview(timezone.now(), form.length_of_period) if valid else [],
-        "period_errors": form.errors.get("period", []),
-    }
+    return render(request, "secrets/_wizard_dates.html", schedule.preview(Timing(request.GET)))
 
 
 def _choose_region(request: OperatorRequest) -> HttpResponse:
@@ -111,7 +102,8 @@ def _context(form: CreateSecret) -> dict[str, object]:
         "prefix": ECS_PREFIX,
         "step_names": STEP_NAMES,
         "presets": schedules.PRESETS_DAYS,
-        **_preview(Period(form.data if form.is_bound else {"period": 30, "unit": "days"})),
+        "cron_presets": CRON_PRESETS,
+        **schedule.preview(Timing(form.data) if form.is_bound else None),
     }
 
 
@@ -164,7 +156,8 @@ def _review(form: CreateSecret) -> dict[str, object]:
         "target": target,
         "checks": states_runs.findings(target.checks),
         "policy": form.policy(),
-        "period": form.length_of_period,
+        "rhythm": form.chosen,
+        "after_downtime": Schedule.CatchUp(form.after_downtime).label,
         "has_value": form.initial_value is not None,
         "is_key_pair": form.is_key_pair,
         "algorithm": keypairs.ALGORITHMS[form.chosen_algorithm],
@@ -193,7 +186,11 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
                 key_algorithm=form.chosen_algorithm,
                 tags=found["tags"],
                 is_on=form.is_on,
-                period=form.length_of_period,
+                period=form.chosen.period,
+                cron=form.chosen.cron,
+                zone=form.chosen.zone,
+                jitter=form.chosen.jitter,
+                catch_up=form.after_downtime,
                 rotate_now=found["rotate_now"],
             )
             if run:

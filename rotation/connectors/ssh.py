@@ -38,7 +38,9 @@ from rotation.connectors.base import (
     Refused,
     Traces,
     Unreachable,
+    Verdict,
 )
+from rotation.connectors.ssh_accounts import Question
 from rotation.connectors.ssh_answers import unclear
 from rotation.connectors.ssh_findings import blocked, passed
 from rotation.connectors.ssh_session import Deadline
@@ -71,7 +73,7 @@ class SshConnector:
             return Facts(checks=(blocked("bad_user", name="account"),))
         ssh_answers.allowed_words(allowed)
         checks: list[Check] = []
-        question = ssh_preflight.Question(
+        question = Question(
             username, kind, _checked_console(console_id) if console_id else "", frozenset(allowed)
         )
         try:
@@ -109,7 +111,7 @@ class SshConnector:
             with self._root_shell(manager, timeout) as (shell, deadline):
                 return ssh_passwords.probe(shell, deadline, username, password)
         except Refused as refusal:
-            return replace(unclear("script"), reason=str(refusal), code=refusal.code)
+            return Proof(Verdict.UNCLEAR, reason=str(refusal), code=refusal.code)
 
     def add_key(
         self,
@@ -144,7 +146,7 @@ class SshConnector:
             with self._root_shell(manager, timeout) as (shell, deadline):
                 return ssh_keys.probe(shell, deadline, username, public_key)
         except Refused as refusal:
-            return replace(unclear("script"), reason=str(refusal), code=refusal.code)
+            return Proof(Verdict.UNCLEAR, reason=str(refusal), code=refusal.code)
 
     def trace(
         self, manager: Manager, username: str, *, kind: Kind, console_id: str, timeout: float

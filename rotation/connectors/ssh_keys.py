@@ -52,7 +52,7 @@ def edit(
 
 
 def probe(shell: RootShell, deadline: Deadline, username: str, key: str) -> Proof:
-    """Ask the host for `key`, as `Connector.probe_key`."""
+    """Ask the host for `key`, as `Connector.probe_key`. Raises `Refused` where no root shell is to be had."""
     said = shell.run("probe_key.sh", arguments(username, shell))
     if said.word == "READY":
         try:
@@ -66,5 +66,7 @@ def probe(shell: RootShell, deadline: Deadline, username: str, key: str) -> Proo
             return Proof(Verdict.REJECTED, Level.LISTED)
         case "UNCLEAR" if said.rest in words.KEY_PROBLEMS:
             return unclear(said.rest)
+        case "REFUSED":
+            raise ssh_answers.refusal(said, _REFUSALS)
         case _:
             return unclear("script")

@@ -47,7 +47,10 @@ def change(
 
 
 def probe(shell: RootShell, deadline: Deadline, username: str, password: Plaintext) -> Proof:
-    """Ask the host's unix_chkpwd(8) for `password`, for a random value, and for all but its last letter."""
+    """Ask the host's unix_chkpwd(8) for `password`, for a random value, and for all but its last letter.
+
+    Raises `Refused` where no root shell is to be had.
+    """
     said = shell.run("probe_password.sh", {"user": username})
     if said.word == "READY":
         # Of a single character nothing would be left, and an empty line asks nothing.
@@ -67,8 +70,10 @@ def _verdict(said: Answer, size_bytes: int) -> Proof:
             return Proof(Verdict.REJECTED, Level.HASH)
         case "REJECTED":
             return unclear("too_long_to_check")
-        case "UNCLEAR" | "REFUSED" if said.rest in _UNCLEAR:
+        case "UNCLEAR" if said.rest in _UNCLEAR:
             return unclear(said.rest)
+        case "REFUSED":
+            raise ssh_answers.refusal(said, _REFUSALS)
         case _:
             return unclear("script")
 

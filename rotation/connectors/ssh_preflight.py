@@ -24,8 +24,6 @@ from rotation.connectors.ssh_accounts import Question
 from rotation.connectors.ssh_findings import Findings, blocked, passed, unknown, warning
 from rotation.connectors.ssh_shell import RootShell
 
-__all__ = ["Question", "failed", "look"]
-
 
 def look(shell: RootShell, manager: Manager, question: Question, before: Iterable[Check]) -> Facts:
     """Run the script that only reads; `before` are the checks that were passed on the way to it."""

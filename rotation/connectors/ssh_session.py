@@ -47,7 +47,7 @@ _MACS = (
 )
 _MAX_RECEIVED_BYTES = 64 * 1024 * 1024
 # Before the handshake is done: paramiko keeps whatever comes before the first line break.
-_MAX_GREETING_BYTES = 1024 * 1024
+_MAX_GREETING_BYTES = 128 * 1024
 # What sshd says in place of its version to one connection too many (MaxStartups), and to an address that has
 # failed too often (PerSourcePenalties, since 9.8); sshd.c, drop_connection().
 _TOO_BUSY = (b"Exceeded MaxStartups", b"Not allowed at this time")

@@ -74,11 +74,10 @@ class Conversation:
             channel.set_combine_stderr(True)
             channel.settimeout(self._deadline.left())
             channel.exec_command(f"sh -c 'n={self.nonce}; {command}'")
-        except paramiko.SSHException:
+        except (paramiko.SSHException, OSError, EOFError):
+            # A connection that breaks closes its channels first, and says a moment later that it is broken.
+            self._transport.join(0.3)
             raise Silence(ended=self._transport.is_active()) from None
-        except (OSError, EOFError):
-            # It could not be sent; that the connection is broken, the transport may learn a moment later.
-            raise Silence(ended=False) from None
         self._channel = channel
 
     def hear(self, *, seconds: float) -> Answer:

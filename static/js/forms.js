@@ -2,6 +2,7 @@
 //
 // data-shown-if="name=value" shows a part while that field has that value ("name=" while it has none); what is
 // hidden is disabled too, so it does not travel. data-with-script marks what would do nothing without script.
+// data-own-zone proposes the browser's time zone to somebody who chose none.
 "use strict";
 
 {
@@ -22,6 +23,12 @@
   const prepare = () => {
     document.querySelectorAll("[data-with-script]").forEach((part) => (part.hidden = false));
     document.querySelectorAll("form:has([data-shown-if])").forEach(depend);
+    for (const zone of document.querySelectorAll("[data-own-zone]")) {
+      if (!document.documentElement.dataset.timeZone) {
+        zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone || zone.value;
+      }
+      zone.removeAttribute("data-own-zone"); // what is typed from now on stays
+    }
   };
 
   document.addEventListener("change", (event) => {

@@ -6,6 +6,7 @@
   const timeZone = document.documentElement.dataset.timeZone || undefined;
   // Sweden writes 2026-11-18 02:00, which reads the same everywhere.
   const absolute = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "short", timeZone });
+  const clock = new Intl.DateTimeFormat("sv-SE", { timeStyle: "short", timeZone }); // data-when="time"
   const units = [["day", 86400, "days"], ["hour", 3600, "hours"], ["minute", 60, "minutes"]];
 
   const relative = (moment) => {
@@ -23,7 +24,7 @@
 
   const localize = (root) => {
     for (const time of root.querySelectorAll("time[data-when]")) {
-      time.textContent = absolute.format(new Date(time.dateTime));
+      time.textContent = (time.dataset.when === "time" ? clock : absolute).format(new Date(time.dateTime));
     }
   };
 

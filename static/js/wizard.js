@@ -77,10 +77,11 @@
     }
     const preset = event.target.closest("[data-preset]");
     if (preset) {
-      const { period, unit } = preset.closest("form").elements;
-      period.value = preset.dataset.preset;
-      unit.value = "days";
-      period.dispatchEvent(new Event("change", { bubbles: true }));
+      const { period, unit, cron } = preset.closest("form").elements;
+      const field = preset.dataset.preset.includes(" ") ? cron : period;
+      field.value = preset.dataset.preset;
+      unit.value = field === period ? "days" : unit.value;
+      field.dispatchEvent(new Event("change", { bubbles: true }));
     }
   });
 

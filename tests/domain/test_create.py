@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotation import inventory, managed, preparation, schedules
+from rotation import inventory, managed, preparation, rhythm
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app import lifecycle, passwords, policies
 from secrets_app.models import AuditEvent, Secret, SecretVersion
@@ -48,8 +48,8 @@ def test_without_a_value_the_first_rotation_makes_one():
         ({"username": "-rf"}, managed.BadUsername),
         ({"username": "a;b"}, managed.BadUsername),
         ({"username": "svc\n"}, managed.BadUsername),
-        ({"period": timedelta(hours=5)}, schedules.BadPeriod),
-        ({"period": timedelta(days=366)}, schedules.BadPeriod),
+        ({"period": timedelta(hours=5)}, rhythm.BadPeriod),
+        ({"period": timedelta(days=366)}, rhythm.BadPeriod),
         ({"initial": Plaintext("two\nlines")}, passwords.Unfit),
         ({"initial": Plaintext("nul\0")}, passwords.Unfit),
         ({"password_policy": passwords.Policy(length=5)}, passwords.Unfit),

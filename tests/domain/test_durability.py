@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.core.management import call_command
+from django.core import checks
 from django.db import connection, connections
 
 from console import durability
@@ -41,8 +41,14 @@ def test_fi_d_05_a_server_that_may_lose_commits_is_reported_with_what_to_do(sett
     assert all(one.is_serious() and "postgresql.conf" in one.hint for one in found)
 
 
-def test_the_check_runs_where_the_database_is_asked_and_passes_here():
-    call_command("check", databases=["default"], tags=["database"])
+def test_the_check_asks_the_server_where_a_database_is_to_be_asked():
+    expected = []
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            expected = durability.shortcomings(cursor)
+    found = checks.run_checks(tags=[checks.Tags.database], databases=["default"])
+    assert [one for one in found if one.id.startswith("console.")] == expected
+    assert durability.server_is_durable(databases=None) == []
 
 
 def test_fi_d_05_every_session_waits_for_the_disk_whatever_is_set_for_others():

@@ -284,6 +284,28 @@ def test_many_workers_at_once_never_pass_the_limit_nor_talk_twice_to_one_host():
     assert len(under_way) == len(waiting)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_another_claimant_has_locked_is_not_waited_for_where_rows_can_be_locked(secret):
+    run = rotate(secret)
+    locks_rows = connection.features.has_select_for_update
+    locked, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            assert leases._locked(run.pk)
+            locked.set()
+            over.wait(20 if locks_rows else 0.5)
+
+    def claim() -> None:
+        locked.wait(20)
+        taken = leases.claim(run.pk, "w")
+        over.set()
+        # SQLite has one writer at a time, so this one came afterwards.
+        assert (taken is None) == locks_rows
+
+    together([hold, claim])
+
+
 def together(work: list[Callable[[], object]]) -> None:
     """Do all of it in threads that begin at the same moment."""
     start = threading.Barrier(len(work))

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from rotation import engine, runs, schedules, tasks
+from rotation import engine, rhythm, runs, schedules, tasks
 from rotation.connectors.memory import MemoryConnector, MemoryHost
 from rotation.models import Run, Schedule
 from secrets_app import lifecycle, policies
@@ -169,7 +169,7 @@ def test_a_date_that_cannot_be_is_refused(secret, ahead):
 
 @pytest.mark.parametrize("period", [timedelta(hours=5), timedelta(days=366)])
 def test_a_period_that_cannot_be_is_refused(secret, period):
-    with pytest.raises(schedules.BadPeriod):
+    with pytest.raises(rhythm.BadPeriod):
         change(secret, period=period)
 
 

@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from rotation import tasks
 from rotation.models import Schedule
 from secrets_app.models import Secret
 from tests import factories
@@ -113,6 +114,105 @@ def test_what_cannot_be_gets_its_sentence_and_changes_nothing(as_dot, secret, wr
     assert answer.status_code == 422
     assert sentence in text(answer)
     assert (plan(secret).revision, plan(secret).next_at) == (before.revision, before.next_at)
+
+
+# ---------------------------------------------------------------- set times
+
+CRON = ON | {
+    "rhythm": "cron", "cron": "0 2 * * 0", "zone": "Europe/Berlin", "jitter": "10", "catch_up": "skip",
+}  # fmt: skip
+
+
+def test_set_times_are_kept_and_said_in_words(as_dot, secret):
+    as_dot.post(url(secret), CRON, headers=HTMX)
+    kept = plan(secret)
+    assert (kept.cron, kept.zone, kept.jitter, kept.catch_up) == (
+        "0 2 * * 0", "Europe/Berlin", timedelta(minutes=10), "skip",
+    )  # fmt: skip
+    assert kept.next_at.weekday() == 6
+    page = shown(as_dot, secret)
+    for words in (
+        "On, at 02:00 on Sunday (Europe/Berlin)", "Times: 0 2 * * 0.", "put off by up to 10 min",
+        "A date that passes in a downtime is left out.", "Rotation times",
+    ):  # fmt: skip
+        assert words in page
+    assert "On, at 02:00 on Sunday (Europe/Berlin)" in text(as_dot.get(reverse("secrets", args=["main"])))
+    dialog = text(as_dot.get(url(secret), headers=HTMX))
+    for words in (
+        'value="0 2 * * 0"',
+        'value="Europe/Berlin"',
+        "in Europe/Berlin",
+        "between 02:00 and 02:10",
+    ):
+        assert words in dialog
+    assert "data-own-zone" not in dialog
+
+
+def test_going_back_to_a_period_forgets_the_times(as_dot, secret):
+    as_dot.post(url(secret), CRON)
+    as_dot.post(url(secret), CRON | {"rhythm": "period", "revision": "2", "cron": "nonsense", "zone": "Mars"})
+    assert (plan(secret).cron, plan(secret).period, plan(secret).zone) == ("", WEEK, "UTC")
+    assert "On, every 7 days" in shown(as_dot, secret)
+
+
+def test_turned_off_it_keeps_its_times_for_another_day(as_dot, secret):
+    as_dot.post(url(secret), CRON)
+    off = {"rotation": "off", "revision": "2", "rhythm": "cron", "cron": "nonsense", "jitter": "x"}
+    assert as_dot.post(url(secret), off).status_code == 302
+    assert (plan(secret).is_on, plan(secret).cron, plan(secret).catch_up) == (False, "0 2 * * 0", "skip")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"cron": ""}, "Write five fields"),
+        ({"cron": "0 2,5 * * *"}, "are 3 hours apart"),
+        ({"cron": "0 2 29 2 *"}, "at most a year apart"),
+        ({"cron": "0 2 30 2 *"}, "never comes"),
+        ({"cron": "<b>"}, "Write five fields"),
+        ({"zone": "Mars/Olympus"}, "No time zone has this name"),
+        ({"jitter": "1441"}, "0 to 1440 minutes"),
+        ({"jitter": "-1"}, "0 to 1440 minutes"),
+        ({"jitter": "9" * 30}, "0 to 1440 minutes"),
+        ({"jitter": "soon"}, "Enter a whole number"),
+        ({"catch_up": "twice"}, "Select a valid choice"),
+        ({"rhythm": "moon"}, "Select a valid choice"),
+    ],
+)
+def test_times_that_cannot_be_are_named_while_they_are_typed_and_when_they_are_sent(
+    as_dot, secret, wrong, sentence
+):
+    before = plan(secret)
+    assert sentence in text(as_dot.get(url(secret, "secret_schedule_dates"), CRON | wrong))
+    answer = as_dot.post(url(secret), CRON | wrong)
+    assert answer.status_code == 422
+    assert sentence in text(answer)
+    assert plan(secret).revision == before.revision
+
+
+def test_the_zone_of_who_asks_is_proposed(client, secret):
+    client.force_login(factories.user("eve", "administrators", time_zone="Asia/Shanghai"))
+    page = text(client.get(url(secret)))
+    assert 'name="zone" value="Asia/Shanghai"' in page
+    assert '<option value="Europe/Berlin">' in page
+
+
+def test_dates_of_a_period_say_until_when_a_delay_may_put_them_off(as_dot, secret):
+    where = url(secret, "secret_schedule_dates")
+    page = text(as_dot.get(where, {"rhythm": "period", "period": "7", "unit": "days", "jitter": "30"}))
+    assert page.count("between <time") == 5
+    assert page.count('data-when="time"') == 5
+    assert "between" not in text(as_dot.get(where, {"period": "7", "unit": "days", "jitter": "0"}))
+
+
+def test_a_date_that_was_left_out_is_named(as_dot, secret):
+    as_dot.post(url(secret), CRON)
+    gone = timezone.now() - timedelta(days=9)
+    Schedule.objects.filter(secret=secret).update(next_at=gone)
+    tasks.start_due()
+    for page in (shown(as_dot, secret), text(as_dot.get(url(secret), headers=HTMX))):
+        assert "Left out" in page
+        assert f"{gone:%Y-%m-%d %H:%M}" in page
 
 
 def test_a_stale_form_changes_nothing_and_says_who_changed_what(as_dot, dot, secret, client):

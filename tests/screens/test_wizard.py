@@ -199,6 +199,35 @@ def test_dates_are_previewed_and_a_period_out_of_bounds_is_named(as_dot):
     assert "Enter a whole number" in text(as_dot.get(where, {"period": "x", "unit": "days"}))
 
 
+def test_set_times_are_reviewed_and_kept(as_dot, filled):
+    times = {
+        "rhythm": "cron",
+        "cron": "0 2 1 * *",
+        "zone": "Asia/Shanghai",
+        "jitter": "15",
+        "catch_up": "skip",
+    }
+    shown = text(send(as_dot, filled | times, "2"))
+    for words in (
+        "On, at 02:00 on the first day of every month", "0 2 1 * *", "in Asia/Shanghai",
+        "put off by up to 15 min", "Wait for the next date",
+    ):  # fmt: skip
+        assert words in shown
+    send(as_dot, filled | times)
+    kept = Schedule.objects.get()
+    assert (kept.cron, kept.zone, kept.jitter.seconds, kept.catch_up) == (
+        "0 2 1 * *", "Asia/Shanghai", 900, "skip",
+    )  # fmt: skip
+    assert f"{kept.next_at:%H}" == "18"
+
+
+def test_new_schedules_are_offered_a_small_random_delay(as_dot):
+    factories.region()
+    page = text(as_dot.get(WHERE))
+    assert 'name="jitter" value="10"' in page
+    assert page.count("between <time") == 5
+
+
 # ---------------------------------------------------------------- OK
 
 
@@ -291,6 +320,9 @@ def test_without_script_a_wrong_form_comes_back_with_all_but_the_value(as_dot, f
         ({"tags": "=1"}, "key=value"),
         ({"tags": "\n".join(f"k{n}=v" for n in range(21))}, "at most 20 tags"),
         ({"period": "5", "unit": "hours"}, "6 hours to 365 days"),
+        ({"rhythm": "cron", "cron": "0 2,5 * * *"}, "are 3 hours apart"),
+        ({"rhythm": "cron", "cron": "0 2 * * *", "zone": "Mars"}, "No time zone has this name"),
+        ({"jitter": "2000"}, "0 to 1440 minutes"),
         ({"type": "rds"}, "Select a valid choice"),
         ({"kind": "sms"}, "Select a valid choice"),
         ({"kind": "key_pair"}, "Paste the private key"),

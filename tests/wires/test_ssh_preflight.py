@@ -1,8 +1,5 @@
 """The checklist before a rotation, on real hosts: every line says what was found there."""
 
-import statistics
-import time
-
 import pytest
 
 from lab import Host
@@ -94,15 +91,9 @@ def test_every_line_is_there_for_a_key_and_nothing_stands_in_the_way(svc: Rig) -
     assert "-rw------- 100" in line(facts, "key_file").sentence
 
 
-def test_a_host_is_looked_at_within_a_third_of_the_time_that_a_login_may_take(svc: Rig) -> None:
-    """Not a speed: a script that waits for something would take seconds, and runs before every rotation."""
-    took = []
-    for _ in range(3):
-        started = time.monotonic()
-        look(svc, Kind.KEY)
-        took.append(time.monotonic() - started)
-    assert statistics.median(took) < 5
-    assert svc.host.sshd_log().count("Accepted publickey for ") == 3
+def test_the_whole_list_takes_one_login(svc: Rig) -> None:
+    look(svc, Kind.KEY)
+    assert svc.host.sshd_log().count("Accepted publickey for ") == 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import paramiko
 import pytest
 
 from lab import Fleet, Host, Management, Spec
-from rotation.connectors import base
+from rotation.connectors import base, ssh_traces
 from rotation.connectors.base import Sudo
 from tests.lab_fixtures import KeyPair, NewHost, command, connect
 from tests.wires.ssh_rig import FIRST, Rig, rig
@@ -53,9 +53,9 @@ def running(host: Host, command: str) -> int:
 
 def lay(host: Host, path: str, text: str, *pids: str) -> None:
     """Lay a double over a file of /proc, for these processes."""
-    host.write("/run/record", text)
+    host.write(f"/run/{path}", text)
     for pid in pids:
-        host.run(["mount", "--bind", "/run/record", f"/proc/{pid}/{path}"])
+        host.run(["mount", "--bind", f"/run/{path}", f"/proc/{pid}/{path}"])
 
 
 def until(condition: Callable[[], object], seconds: float = 10) -> None:
@@ -112,29 +112,45 @@ def test_the_sessions_of_others_stay_open_whatever_their_names_are(svc: Rig) -> 
 def test_what_was_left_in_the_background_of_a_session_ends_too(svc: Rig, line: str) -> None:
     with session(svc.host, line=line):
         until(lambda: running(svc.host, "sleep 6666"))
+        no_records(svc)
         assert end(svc) == 1
         assert running(svc.host, "sleep 6666") == 0
         assert running(svc.host, "sleep 7777") == 0
 
 
-@pytest.mark.parametrize(
-    ("path", "record"),
-    [("sessionid", "17"), ("cgroup", "0::/user.slice/user-1000.slice/session-17.scope\n")],
-)
-def test_what_has_left_its_session_is_known_by_the_hosts_own_records(
-    svc: Rig, path: str, record: str
-) -> None:
-    """This machine keeps no such records, so the files in /proc are doubles, laid over the real ones."""
-    # Its parent has ended, and it is in a kernel session of its own.
-    with session(svc.host, line='setsid sh -c "sleep 6666 & exit" >/dev/null 2>&1 & '):
+def no_records(svc: Rig) -> None:
+    """Have the account's sessions look as on a host whose kernel keeps no audit sessions."""
+    lay(svc.host, "sessionid", "4294967295", *processes(svc.host, "sshd: svc@"))
+
+
+# Its parent has ended, and it is in a kernel session of its own.
+LEFT = 'setsid sh -c "sleep 6666 & exit" >/dev/null 2>&1 & '
+
+
+@pytest.mark.parametrize("source", ["audit", "scope"])
+def test_what_has_left_its_session_is_known_by_the_hosts_own_records(svc: Rig, source: str) -> None:
+    """The audit session is the kernel's; the scope is a double, laid over a file in /proc."""
+    with session(svc.host, line=LEFT):
         until(lambda: running(svc.host, "sleep 6666") == 1)
         service = svc.host.spawn(["setsid", "sleep", "5555"], user="svc")
         until(lambda: running(svc.host, "sleep 5555"))
-        lay(svc.host, path, record, *processes(svc.host, "sleep 6666"), *processes(svc.host, "sshd: svc@"))
+        if source == "scope":
+            no_records(svc)
+            pids = (*processes(svc.host, "sleep 6666"), *processes(svc.host, "sshd: svc@"))
+            lay(svc.host, "cgroup", "0::/user.slice/user-1000.slice/session-17.scope\n", *pids)
         assert end(svc) == 1
         assert running(svc.host, "sleep 6666") == 0
         assert running(svc.host, "sleep 5555") == 1
         service.kill()
+
+
+def test_without_any_record_what_has_left_its_session_stays(svc: Rig) -> None:
+    with session(svc.host, line=LEFT):
+        until(lambda: running(svc.host, "sleep 6666") == 1)
+        no_records(svc)
+        assert end(svc) == 1
+        assert running(svc.host, "sleep 6666") == 1
+        assert running(svc.host, "sleep 7777") == 0
 
 
 def test_a_daemon_of_roots_that_was_started_in_a_session_is_not_ended_with_it(svc: Rig) -> None:
@@ -166,7 +182,8 @@ def test_a_login_manager_is_told_to_end_the_session_too(svc: Rig) -> None:
 
 def test_a_process_that_calls_itself_sshd_is_nobodys_session(svc: Rig) -> None:
     svc.host.add_account("other", password=FIRST)
-    script = 'exec -a "sshd: svc@pts/9" sleep 4444'
+    svc.host.run(["cp", "/usr/bin/sleep", "/usr/bin/sshd-sleep"])
+    script = 'exec -a "sshd: svc@pts/9" sshd-sleep 4444'
     faker = svc.host.spawn(["setsid", "bash", "-c", script], user="other")
     until(lambda: running(svc.host, "sshd: svc@pts/9"))
     assert end(svc) == 0
@@ -192,6 +209,13 @@ def test_roots_sessions_end_and_the_one_that_ends_them_does_not(svc: Rig) -> Non
         until(lambda: not root.get_transport().is_active())
         assert running(svc.host, "sleep 7777") == 0
     assert end(svc, "root") == 0
+
+
+def test_the_session_that_asks_is_left_open_even_where_it_is_the_accounts_own(svc: Rig) -> None:
+    with session(svc.host, "keyturn", key=svc.key) as other:
+        with svc.connector._root_shell(svc.manager, 15) as (shell, _):
+            assert ssh_traces.end_sessions(shell, "keyturn") == 1
+        until(lambda: not other.get_transport().is_active())
 
 
 def test_another_name_for_root_does_not_end_the_session_that_asks(
