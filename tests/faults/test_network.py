@@ -199,7 +199,7 @@ def test_fi_n_06_one_worker_at_a_time_talks_to_one_host(kind: str, new_rig: NewR
 
 def test_fi_n_07_two_hundred_refused_logins_leave_no_open_file_and_no_slot_taken(new_rig: NewRig) -> None:
     rig = new_rig(PASSWORD)
-    pinned = inventory.endpoint(rig.instance).host_pinned
+    pinned = inventory.endpoint(rig.instance).host_keys
     connector = SshConnector(base.Endpoint(rig.host.address, rig.host.port, pinned))
     wrong = base.Login("svc", private_key=Plaintext(KeyPair.generate().private))
 

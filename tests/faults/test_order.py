@@ -1,4 +1,4 @@
-"""Two at once, one after another, and clocks that are wrong: what is newer stays, and nothing happens twice."""
+"""Two at once, one after another, and clocks that are wrong: what is newer stays, nothing happens twice."""
 
 import os
 import signal
@@ -16,8 +16,8 @@ from lab import Host
 from rotation import leases, managed, runs, tasks
 from rotation.connectors import base
 from rotation.connectors.ssh import SshConnector
-from rotation.models import Run, Schedule
-from secrets_app.models import Label
+from rotation.models import ManagedAccount, Run, Schedule
+from secrets_app.models import Label, Secret
 from secrets_app.plaintext import Plaintext
 from tests import factories, services
 from tests.faults import rig as rigs
@@ -253,3 +253,42 @@ def test_fi_t_03_a_host_whose_dates_do_not_fit_names_the_reason_or_rotates(rig: 
     rigs.assert_known(rig, run)
     rigs.assert_undisturbed(rig)
     rigs.assert_nowhere(rig)
+
+
+def test_fi_t_04_ten_thousand_secrets_due_in_one_second_are_started_oldest_first_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tasks, "BATCH", 40)
+    monkeypatch.setattr(tasks, "wake", lambda run: None)  # no worker is to take them up here
+    instance, actor = factories.instance(), factories.administrator()
+    pattern = factories.secret(instance=instance)
+    secrets = [
+        Secret(
+            name=f"acs/ecs/many-{number:05}",
+            account=pattern.account,
+            region=pattern.region,
+            key=pattern.key,
+            kind=pattern.kind,
+            created_by=actor,
+        )
+        for number in range(10_000)
+    ]
+    Secret.objects.bulk_create(secrets, batch_size=1_000)
+    accounts = [
+        ManagedAccount(secret=secret, instance=instance, username=f"u{number}", kind=secret.kind)
+        for number, secret in enumerate(secrets)
+    ]
+    ManagedAccount.objects.bulk_create(accounts, batch_size=1_000)
+    at = timezone.now() - timedelta(seconds=30)
+    # All within one second, the last made the oldest.
+    due = [
+        Schedule(secret=secret, is_on=True, next_at=at - timedelta(microseconds=50 * number))
+        for number, secret in enumerate(secrets)
+    ]
+    Schedule.objects.bulk_create(due, batch_size=1_000)
+    for turn in range(1, 4):
+        tasks.start_due()
+        started = Run.objects.filter(trigger=Run.Trigger.SCHEDULE).values_list("secret__name", flat=True)
+        oldest = {secret.name for secret in secrets[-40 * turn :]}
+        assert set(started) == oldest
+        assert started.count() == 40 * turn
