@@ -17,7 +17,7 @@ NAME = re.compile(r"`(test_\w+)`")
 
 
 @cache
-def tests() -> frozenset[str]:
+def in_the_files() -> frozenset[str]:
     """Every test function's name, as it stands in the files."""
     names: set[str] = set()
     for path in (CHECKOUT / "tests").rglob("test_*.py"):
@@ -45,7 +45,7 @@ def test_a_fault_is_shown_by_a_test_or_named_as_outside(fault: str) -> None:
     broken, named, result = rows()[fault]
     assert broken.strip()
     named_tests = NAME.findall(named)
-    assert set(named_tests) <= tests()
+    assert set(named_tests) <= in_the_files()
     outside = result.startswith("outside")
     assert outside is (fault in LATER)
     assert bool(named_tests) is not outside
@@ -55,6 +55,6 @@ def test_a_fault_is_shown_by_a_test_or_named_as_outside(fault: str) -> None:
 
 def test_every_test_of_a_fault_stands_in_its_row() -> None:
     known = rows()
-    for name in tests():
+    for name in in_the_files():
         if match := re.match(r"test_fi_([a-z])_(\d\d)_", name):
             assert name in known[f"FI-{match[1].upper()}-{match[2]}"][1], name
