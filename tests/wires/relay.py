@@ -39,6 +39,8 @@ class Relay:
 
         self.sent = 0  # bytes to the host, of all connections
         self.received = 0
+        self.connections = 0
+        self.stalls: Callable[[], float] = lambda: 0.0  # seconds, drawn for each chunk
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> "Relay":
@@ -68,6 +70,7 @@ class Relay:
             except OSError:
                 continue
             host.settimeout(None)
+            self.connections += 1
             self._pairs.append((client, host))
             threading.Thread(target=self._carry, args=(client, host, _UPWARD), daemon=True).start()
             threading.Thread(target=self._carry, args=(host, client, _DOWNWARD), daemon=True).start()
@@ -88,8 +91,8 @@ class Relay:
         return None
 
     def _wait(self, size: int) -> None:
-        if self.delay_seconds:
-            time.sleep(self.delay_seconds)
+        if pause := self.delay_seconds + self.stalls():
+            time.sleep(pause)
         if self.bytes_a_second:
             self._ended.wait(size / self.bytes_a_second)
         while self.paused.is_set() and not self._ended.is_set():

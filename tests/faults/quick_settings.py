@@ -1,0 +1,14 @@
+"""The tests' settings with ticks of a second, a lease of three, and messages that come again after one."""
+
+from datetime import timedelta
+
+from tests.settings import *  # noqa: F403
+from tests.settings import CELERY_BEAT_SCHEDULE
+
+CELERY_BEAT_SCHEDULE = {name: entry | {"schedule": 1.0} for name, entry in CELERY_BEAT_SCHEDULE.items()}
+LEASE = timedelta(seconds=3)
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 1,
+    "unacked_restore_limit": 100,
+    "polling_interval": 0.2,
+}

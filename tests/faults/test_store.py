@@ -1,0 +1,116 @@
+"""The database restarts, is full, refuses a commit, or never says that it made one."""
+
+import random
+import time
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection, connections
+
+from rotation.models import Run
+from secrets_app.models import Label
+from tests import services
+from tests.faults import rig as rigs
+from tests.faults.rig import NewRig, Rig
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_fi_d_01_a_database_that_restarts_at_any_moment_loses_nothing(
+    kind: str, own_store: services.Postgres, new_rig: NewRig
+) -> None:
+    rig, draw = new_rig(kind), random.Random(1)
+    with rigs.recoverable(rig):
+        for number in range(1, 4):
+            run = rig.rotate()
+            pid = rig.worker(run)
+            time.sleep(draw.uniform(0.1, 1.6))
+            own_store.restart_immediately()
+            assert rigs.ended(pid) in (0, 1)
+            connections.close_all()
+            run = rig.settle(run)
+            assert run.outcome == "succeeded", run.sentence
+            rigs.assert_known(rig, run)
+            assert rig.secret.versions.count() == 1 + number
+    rigs.assert_one(rig, rotations=3)
+    rigs.assert_probes(rig)
+    rigs.assert_undisturbed(rig)
+
+
+def test_fi_d_02_a_value_that_a_full_disk_does_not_take_is_told_to_nobody(
+    kind: str, small_store: services.Postgres, new_rig: NewRig
+) -> None:
+    rig = new_rig(kind)
+    for table in ("secrets_app_sealedvalue", "secrets_app_secretversion"):
+        with small_store.connect() as store:
+            store.execute(f"ALTER TABLE {table} SET TABLESPACE small")  # type: ignore[arg-type]
+    run, before = rig.rotate(), rig.relay.connections
+    with rigs.recoverable(rig):
+        with small_store.connect() as other, other.transaction(force_rollback=True):
+            fill(other)
+            with pytest.raises(OperationalError, match="No space left on device"):
+                rig.advance(run)
+        assert rig.relay.connections == before
+        assert rig.secret.versions.count() == 1
+        run = rig.settle(run)
+    rigs.assert_settled(rig, run)
+
+
+def fill(store: psycopg.Connection) -> None:
+    """Take all that is left of the small disk, the table's own last page too, until the transaction ends."""
+    clone = """INSERT INTO secrets_app_sealedvalue
+        SELECT (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid()))).*
+        FROM secrets_app_sealedvalue t, generate_series(1, %s) LIMIT %s"""
+    for rows in (20_000, 2_000, 200, 20, 1):
+        while True:
+            try:
+                with store.transaction():
+                    store.execute(clone, [rows, rows])
+            except psycopg.errors.DiskFull:
+                break
+
+
+@pytest.mark.parametrize("state", ["40001", "53100"])
+def test_fi_d_02_a_commit_that_fails_at_the_value_is_followed_by_no_word_to_the_host(
+    kind: str, own_store: services.Postgres, new_rig: NewRig, state: str
+) -> None:
+    rig = new_rig(kind)
+    with own_store.connect() as store:
+        # At COMMIT, as a serialization error comes: everything before it went well.
+        store.execute(
+            f"""CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{state}'; END $$;
+            CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON secrets_app_secretversion
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"""  # type: ignore[arg-type]
+        )
+        run, before = rig.rotate(), rig.relay.connections
+        with rigs.recoverable(rig):
+            with pytest.raises(OperationalError, match="refused"):
+                rig.advance(run)
+            assert rig.relay.connections == before
+            assert rig.secret.versions.count() == 1
+            store.execute("DROP TRIGGER refuse ON secrets_app_secretversion")
+            run = rig.settle(run)
+    rigs.assert_settled(rig, run)
+
+
+@pytest.mark.parametrize("place", ["create_commit", "intent_commit", "finish_commit"])
+@pytest.mark.parametrize("loss", [rigs.commit_and_die, rigs.commit_and_lose])
+def test_fi_d_04_a_commit_whose_answer_is_lost_is_read_again_and_nothing_is_done_twice(
+    rig: Rig, place: str, loss: object
+) -> None:
+    run = rig.rotate()
+    with rigs.recoverable(rig):
+        assert rigs.ended(rig.worker(run, place, loss)) != 0  # type: ignore[arg-type]
+        connection.close()
+        roles = set(Label.objects.filter(secret=rig.secret).values_list("role", flat=True))
+        run.refresh_from_db()
+        # It did commit, though the worker never heard so.
+        if place == "finish_commit":
+            assert roles == {"current", "previous"}
+        else:
+            assert roles == {"current", "pending"}
+            assert run.attempts == (0 if place == "create_commit" else 1)
+        run = rig.settle(run)
+    rigs.assert_settled(rig, run)
+    assert Run.objects.get(pk=run.pk).attempts == (2 if place == "intent_commit" else 1)
