@@ -27,7 +27,7 @@ _random = random.SystemRandom()
 #: Seconds that each conversation may take; every one is well below the lease.
 PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
 BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
-WAITS = frozenset({"unreachable", "late", "busy", "stale", "unknown"})  # passes by itself
+WAITS = frozenset({"unreachable", "late", "busy", "stale", "unknown", "timeout"})  # passes by itself
 
 Connect = Callable[[base.Endpoint], base.Connector]
 Credential = ManagedAccount.Credential

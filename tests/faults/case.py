@@ -261,7 +261,9 @@ class Case:
         elif credential in {"blocked", "unreachable", "unverified"}:
             assert self.account.credential_sentence
         for run in self.secret.runs.exclude(truth=""):
-            self._assert_truth(run, newest=not self.secret.runs.filter(created_at__gt=run.created_at).exists())
+            self._assert_truth(
+                run, newest=not self.secret.runs.filter(created_at__gt=run.created_at).exists()
+            )
 
     def _assert_truth(self, run: Run, *, newest: bool) -> None:
         assert run.state == Run.State.ENDED
@@ -309,7 +311,7 @@ def _crypts(password: str, entry: str) -> bool:
 def make(
     host: Host, instance: Instance, kind: str, *, username: str = "svc", shell: str = "/bin/bash"
 ) -> Case:
-    """An account whose value the console knows and has verified, ageing as accounts do; watched from now on."""
+    """An account that ages, whose value the console knows and has verified; watched from now on."""
     file = f"/home/{username}/.ssh/authorized_keys"
     if kind == Secret.Kind.KEY_PAIR:
         old = keypairs.generate("ed25519")

@@ -21,7 +21,9 @@ def new_case(
     logging.getLogger("paramiko").setLevel(logging.DEBUG)
     cases: list[Case] = []
 
-    def start(kind: str, *, host=None, instance=None, credential=None, username="svc", shell="/bin/bash", **spec):
+    def start(
+        kind: str, *, host=None, instance=None, credential=None, username="svc", shell="/bin/bash", **spec
+    ):
         host = host or new_host(**spec)
         instance = instance or register(host, management_key, **(credential or {}))
         cases.append(make(host, instance, kind, username=username, shell=shell))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import random
 import threading
 import time
 
 import pytest
 
 from lab import Spec
-from rotation import engine, failpoints, inventory, work
-from tests import factories
+from rotation import engine, failpoints, work
+from rotation import keys as keypart
 from tests.faults.case import Case, advance
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,7 +31,9 @@ def test_fi_h_03_a_host_that_was_reinstalled_is_told_nothing_until_its_new_key_i
 ):
     case.shared = False
     fleet.stop(case.host.name)
-    anew = fleet.start(f"{case.host.name}-anew", Spec(public_key=management_key.public), address=case.host.address)
+    anew = fleet.start(
+        f"{case.host.name}-anew", Spec(public_key=management_key.public), address=case.host.address
+    )
     try:
         case.host = anew
         run = case.rotate()
@@ -47,7 +51,9 @@ def test_fi_h_03_a_host_that_was_reinstalled_is_told_nothing_until_its_new_key_i
 def test_fi_h_04_another_machine_at_the_same_address_hears_no_value(case: Case, fleet, management_key):
     case.shared = False
     fleet.stop(case.host.name)
-    other = fleet.start(f"{case.host.name}-other", Spec(public_key=management_key.public), address=case.host.address)
+    other = fleet.start(
+        f"{case.host.name}-other", Spec(public_key=management_key.public), address=case.host.address
+    )
     try:
         case.host = other
         other.add_account("svc", password="of the other machine")
@@ -139,3 +145,200 @@ def test_fi_h_06_a_disk_that_cannot_be_written_leaves_the_old_value(case: Case, 
         assert case.accepts(case.current)
         case.sh(f"mount -o remount,bind,rw {folder}")
         assert case.rotate().outcome == "succeeded"
+
+
+# -- programs that are killed, held up or slow ---------------------------------------------------------
+
+
+@passwords
+@pytest.mark.parametrize("call", ["write", "fchown", "fsync", "rename"])
+def test_fi_h_07_a_password_program_killed_before_the_switch_leaves_the_old_value(case: Case, call: str):
+    case.replace_program(
+        CHPASSWD, f"exec strace -qq -o /dev/null -e inject={call}:signal=KILL:when=1 {CHPASSWD}.real"
+    )
+    with case.nothing_else_changes():
+        run = case.rotate()
+        assert (run.state, run.code) == ("waiting", "timeout")
+        assert case.accepts(case.current)
+        assert case.pending is not None
+        assert not case.accepts(case.pending)
+        assert case.sh("ls /etc/nshadow").strip() == "/etc/nshadow"  # it died where it was told to
+        case.restore_program(CHPASSWD)
+        assert case.finish(run).outcome == "succeeded"
+    assert (run.attempts, case.secret.versions.count()) == (2, 2)
+
+
+@passwords
+def test_fi_h_07_a_password_program_killed_after_the_switch_ends_in_success_at_once(case: Case):
+    case.replace_program(
+        CHPASSWD, f"exec strace -qq -o /dev/null -e inject=exit_group:signal=KILL:when=1 {CHPASSWD}.real"
+    )
+    run = case.rotate()
+    assert (run.outcome, run.truth, run.attempts) == ("succeeded", "new", 1)
+    assert "probe" in case.steps(run)
+
+
+@keys
+@pytest.mark.parametrize("program", ["/usr/bin/dd", "/usr/bin/mv"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_fi_h_07_an_edit_of_the_key_file_killed_anywhere_leaves_a_key_that_works(
+    case: Case, program: str, moment: str
+):
+    done = f'{program}.real "$@";' if moment == "after" else ""
+    case.replace_program(
+        program, f'case "$*" in *authorized_keys*) {done} kill -KILL $$ ;; esac; exec {program}.real "$@"'
+    )
+    with case.nothing_else_changes():
+        run = case.rotate()
+        assert run.outcome == "blocked"
+        assert case.accepts(case.current)
+        case.restore_program(program)
+        assert case.rotate().outcome == "succeeded"
+        assert case.secret.versions.count() == 2
+        assert case.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
+
+
+@both
+def test_fi_h_09_a_password_file_that_somebody_holds_is_waited_for(case: Case):
+    with open(f"/proc/{case.host.pid}/root/etc/.pwd.lock", "w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        run = case.rotate()
+        if case.is_key_pair:
+            assert run.outcome == "succeeded"
+            return
+        assert (run.state, run.code) == ("waiting", "timeout")
+        assert case.accepts(case.current)
+        assert processes(case) & {"chpasswd", "timeout", "sudo"} == set()
+    assert case.finish(run).outcome == "succeeded"
+
+
+def processes(case: Case) -> set[str]:
+    return set(case.sh("cat /proc/[0-9]*/comm 2>/dev/null || true").split())
+
+
+@both
+@pytest.mark.parametrize("place", ["after_preflight", "after_intent", "after_set", "before_finish"])
+def test_fi_h_19_sshd_restarted_between_two_steps_is_not_noticed(case: Case, place: str):
+    def restart() -> None:
+        case.host.cut()
+        case.host.drop_sessions()
+        case.host.restore()
+
+    failpoints.arm(place, restart)
+    assert case.rotate().outcome == "succeeded"
+
+
+@both
+def test_fi_h_19_sshd_killed_in_the_middle_of_the_change_is_followed_to_success(case: Case):
+    program = "/usr/bin/dd" if case.is_key_pair else CHPASSWD
+    case.replace_program(
+        program,
+        "for p in /proc/[0-9]*; do read name <$p/comm; case $name in sshd*) kill -KILL ${p#/proc/} ;; esac; "
+        f'done 2>/dev/null; exec {program}.real "$@"',
+    )
+    run = case.rotate()
+    assert (run.state, run.code) == ("waiting", "unreachable")
+    case.restore_program(program)
+    case.host.cut()
+    case.host.restore()
+    assert case.finish(run).outcome == "succeeded"
+    assert case.secret.versions.count() == 2
+
+
+@both
+def test_fi_h_19_sshd_killed_at_any_moment_of_eight_rotations_loses_none(case: Case):
+    chance = random.Random(19)
+    for number in range(1, 9):
+        timer = threading.Timer(chance.uniform(0, 2), kill_and_restart, [case])
+        run = case.start()
+        timer.start()
+        advance(run)
+        timer.join()
+        assert case.finish(run).outcome == "succeeded", run.sentence
+        assert case.secret.versions.count() == number + 1
+
+
+def kill_and_restart(case: Case) -> None:
+    case.host.cut()
+    case.host.drop_sessions()
+    case.host.restore()
+
+
+@both
+def test_fi_h_22_a_host_that_does_not_answer_is_left_at_the_deadline(case: Case, monkeypatch):
+    for module, name in [(engine, "PREFLIGHT"), (engine, "SET"), (work, "PROBE"), (keypart, "SET")]:
+        monkeypatch.setattr(module, name, 4.0)
+    failpoints.arm("after_intent", case.host.freeze)
+    run = case.rotate()
+    failpoints.disarm()
+    assert (run.state, run.code, run.attempts) == ("waiting", "unreachable", 1)
+    assert advance(run).state == "waiting"
+    case.host.thaw()
+    monkeypatch.undo()
+    assert case.finish(run).outcome == "succeeded"
+    assert case.secret.versions.count() == 2
+
+
+@both
+def test_fi_h_22_an_answer_that_comes_after_the_deadline_is_not_waited_for(case: Case, monkeypatch):
+    monkeypatch.setattr(work, "PROBE", 4.0)
+    program = "/usr/bin/dd" if case.is_key_pair else CHPASSWD
+    case.replace_program(program, f'touch /run/begun 2>/dev/null; sleep 1; exec {program}.real "$@"')
+    watcher = threading.Thread(target=freeze_when, args=(case, "/run/begun"))
+    watcher.start()
+    run = case.rotate()
+    watcher.join()
+    assert (run.state, run.code) == ("waiting", "unreachable")
+    assert case.account.credential == "unverified"
+    case.host.thaw()
+    case.restore_program(program)
+    assert case.finish(run).outcome == "succeeded"
+    assert case.secret.versions.count() == 2
+
+
+def freeze_when(case: Case, path: str) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if os.path.exists(f"/proc/{case.host.pid}/root{path}"):
+            case.host.freeze()
+            return
+        time.sleep(0.01)
+
+
+# -- accounts ---------------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("change", ["userdel svc", "usermod --login other svc"])
+def test_fi_h_23_an_account_that_is_gone_blocks_and_is_not_made_again(case: Case, change: str):
+    case.shared = False
+    case.sh(change)
+    before = case.host.read("/etc/passwd"), case.host.read("/etc/shadow")
+    run = case.rotate()
+    assert (run.outcome, run.code, run.attempts) == ("blocked", "no_such_user", 0)
+    assert (case.host.read("/etc/passwd"), case.host.read("/etc/shadow")) == before
+    assert case.account.credential == "blocked"
+
+
+@both
+def test_fi_h_23_an_account_with_another_number_is_the_same_account(case: Case):
+    case.sh("usermod --uid 4321 svc")
+    with case.nothing_else_changes():
+        assert case.rotate().outcome == "succeeded"
+
+
+@both
+@pytest.mark.parametrize("how", ["without an entry of its own", "known to the directory only"])
+def test_fi_h_24_an_account_of_a_directory_is_left_alone(case: Case, how: str):
+    case.shared = False
+    entry = case.sh("getent passwd svc").strip()
+    case.sh("sed -i /^svc:/d /etc/shadow")
+    if how == "known to the directory only":
+        case.sh("sed -i /^svc:/d /etc/passwd")
+        case.replace_program(
+            "/usr/bin/getent", f'case "$2" in svc) echo {entry};; *) exec getent.real "$@";; esac'
+        )
+    before = case.host.read("/etc/shadow")
+    run = case.rotate()
+    assert (run.outcome, run.code, run.attempts) == ("blocked", "not_local", 0)
+    assert case.host.read("/etc/shadow") == before
