@@ -73,7 +73,8 @@ class Case:
     host: Host
     secret: Secret
     username: str
-    file: str = ""  # where its keys stand
+    file: str  # where its keys stand
+    home: str
     shared: bool = True  # False: what the host accepts was changed by the host's owner, not by us
     failed_logins_allowed: int = 1
     _samples: list[tuple[float, str]] = field(default_factory=list, repr=False)
@@ -209,8 +210,8 @@ class Case:
 
     def _own_paths(self) -> str:
         if not self.is_key_pair:
-            return f"/home/{self.username}"
-        return f"{self.file} {os.path.dirname(self.file)} /home/{self.username}"
+            return self.home
+        return f"{self.file} {os.path.dirname(self.file)} {self.home}"
 
     @contextlib.contextmanager
     def nothing_else_changes(self) -> Iterator[None]:
@@ -310,17 +311,19 @@ def make(
     verified: bool = True,
 ) -> Case:
     """An account that ages, whose value the console knows, and has verified; watched from now on."""
-    file = f"/home/{username}/.ssh/authorized_keys"
+    home = "/root" if username == "root" else f"/home/{username}"
+    if username != "root":
+        host.add_account(username, shell=shell)
+    host.run(["chage", *AGEING, username])
     if kind == Secret.Kind.KEY_PAIR:
         old = keypairs.generate("ed25519")
-        lines = [OTHER, f"no-pty {old.public_key} {username}", OTHER]
-        host.add_account(username, shell=shell, ageing=AGEING, authorized_keys=lines)
+        host.set_authorized_keys(username, f"{OTHER}\nno-pty {old.public_key} {username}\n{OTHER}\n")
         initial = old.private_key.reveal()
     else:
         initial = f"{OLD}-{username}"
-        host.add_account(username, shell=shell, ageing=AGEING, password=initial)
+        host.set_password(username, initial)
     secret = factories.secret(instance=instance, kind=kind, username=username, initial=initial)
-    case = Case(host, secret, username, file)
+    case = Case(host, secret, username, f"{home}/.ssh/authorized_keys", home)
     if verified:
         assert advance(secret.runs.get()).outcome == "succeeded"
     else:

@@ -12,13 +12,13 @@ from lab import Management
 from rotation.connectors.base import Sudo
 from secrets_app.plaintext import Plaintext
 from tests.faults.case import Case
+from tests.lab_fixtures import connect
 
 pytestmark = pytest.mark.django_db(transaction=True)
 both = pytest.mark.parametrize("kind", ["password", "key_pair"])
 passwords = pytest.mark.parametrize("kind", ["password"])
 keys = pytest.mark.parametrize("kind", ["key_pair"])
 CHPASSWD = "/usr/sbin/chpasswd"
-HISTORY = "1i password requisite pam_pwhistory.so remember=5 enforce_for_root"
 SUDO_PASSWORD = "the-Password-of-sudo-3"
 
 

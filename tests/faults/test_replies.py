@@ -1,4 +1,4 @@
-"""FI-H-15, 16, 17, 20, 21: hosts that run something else, print whatever they like, or do not tell the truth."""
+"""FI-H-15, 16, 17, 20, 21: hosts that run something else, print what they like, or tell no truth."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_fi_h_15_a_forced_command_of_the_account_itself_lowers_what_is_claimed(c
 )
 def test_fi_h_16_an_account_may_have_any_shell_and_the_run_says_what_was_proven(
     new_case,
-    shells: Fleet,
+    shells: Fleet,  # noqa: F811
     management_key,
     kind: str,
     shell: str,
