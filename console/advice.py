@@ -53,6 +53,7 @@ BY_CODE: Final[dict[str, Advice]] = {
     "weak_ssh": Advice("Update OpenSSH on the server to 7.2 or newer.", "instance"),
     "late": _PASSES,
     "busy": _PASSES,
+    "busy_sshd": _PASSES,
     "stale": _PASSES,
     "unfenced": _PASSES,
     "unknown": _AGAIN,
@@ -62,6 +63,7 @@ BY_CODE: Final[dict[str, Advice]] = {
     "login_refused": _LOGIN,
     "bad_key": _LOGIN,
     "more_wanted": Advice("Exempt the management account from the second factor on the server.", "instance"),
+    "manager_expired": Advice("Extend the management account on the server with chage -E.", "instance"),
     "manager_must_change": Advice("Change the management account's own password on the server.", "instance"),
     "sudo": _ROOT,
     "forced_command": Advice(

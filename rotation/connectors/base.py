@@ -34,8 +34,8 @@ class ConnectorError(Exception):
 class Unreachable(ConnectorError):
     """The host could not be reached, and nothing on it has changed.
 
-    `code` is `late` where the deadline came first, and `weak_ssh` where the host offers no cipher or
-    key exchange that is still sound.
+    `code` is `late` where the deadline came first, `busy_sshd` where sshd takes no more connections for
+    now, and `weak_ssh` where the host offers no cipher or key exchange that is still sound.
     """
 
     code = "unreachable"
@@ -50,7 +50,8 @@ class HostKeyChanged(ConnectorError):
 class LoginRefused(ConnectorError):
     """The host refused the management credential; nothing on it has changed.
 
-    `code` may be `bad_key`, `no_credential`, `more_wanted` or `manager_must_change` instead.
+    `code` may be `bad_key`, `no_credential`, `more_wanted`, `manager_must_change` or `manager_expired`
+    instead.
     """
 
     code = "login_refused"

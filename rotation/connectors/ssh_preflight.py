@@ -1,172 +1,95 @@
-"""Turn what the preflight script found into a checklist; reads text, talks to nobody.
+"""Ask a host what a rotation has to know, and turn what it says into a checklist.
 
-Everything that comes from the host is capped and stripped of what cannot be printed. None of it decides
-more than a line of the checklist.
+The order of the checklist is the order of a rotation: the way in, the host, the account. None of what comes
+from the host decides more than a line of it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from rotation.connectors import words
-from rotation.connectors.base import Check, Facts, Kind, Mark
+from rotation.connectors import ssh_accounts, ssh_answers, ssh_keys, ssh_rules, words
+from rotation.connectors.base import (
+    Check,
+    ConnectorError,
+    Facts,
+    HostKeyChanged,
+    Kind,
+    LoginRefused,
+    Manager,
+    Refused,
+    Unreachable,
+)
+from rotation.connectors.ssh_accounts import Question
+from rotation.connectors.ssh_findings import Findings, blocked, passed, unknown, warning
+from rotation.connectors.ssh_shell import RootShell
 
-_SHELLS_THAT_RUN_NOTHING = ("nologin", "false", "true", "sync")
-_LOW_KILOBYTES = 1024
-
-
-class Findings:
-    """Facts as key and value, from the host: `put` for each, then `facts()`."""
-
-    def __init__(self, username: str, kind: Kind = Kind.PASSWORD) -> None:
-        self._username = username
-        self._kind = kind
-        self._found: dict[str, list[str]] = {}
-
-    def put(self, line: str) -> None:
-        """Take one `key=value`; a line without a key is dropped."""
-        key, equals, value = line.partition("=")
-        if equals and re.fullmatch(r"[a-z_]{1,40}", key):
-            self._found.setdefault(key, []).append("".join(c for c in value[:256] if c.isprintable()))
-
-    def _one(self, key: str) -> str:
-        return self._found.get(key, [""])[0]
-
-    def _number(self, key: str) -> int | None:
-        text = self._one(key)
-        return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
-
-    def facts(self, before: Iterable[Check]) -> Facts:
-        """Everything together; `before` are the checks that were passed on the way to the script."""
-        checks = [*before, *self._host_checks()]
-        if self._username:
-            checks += self._key_checks() if self._kind == Kind.KEY else self._account_checks()
-        return Facts(
-            checks=tuple(checks),
-            generation=self._number("generation") or 0,
-            machine_id=self._one("machine_id")[:64],
-            os_name=self._one("os_name")[:128],
-            accounts=tuple(a for a in self._found.get("account", [])[:100] if words.is_username(a)),
-            password_login=not self._username or self._password_login(),
-            fenced=self._one("fenced") == "yes",
-        )
-
-    def _host_checks(self) -> Iterable[Check]:
-        if min(self._number("free_etc") or 0, self._number("free_fence") or 0) < _LOW_KILOBYTES:
-            yield blocked("disk")
-        else:
-            yield passed("disk", "There is room on the host for the change.")
-        if self._kind == Kind.PASSWORD and self._one("chpasswd") != "yes":
-            yield blocked("no_chpasswd")
-        if self._one("sudo_log") == "yes":
-            yield Check(
-                "sudo_log",
-                Mark.WARNING,
-                "sudo records what it reads, new passwords included. Exempt the management account: "
-                "Defaults:NAME !log_input",
-            )
-        if self._one("fenced") != "yes":
-            yield Check(
-                "fence",
-                Mark.WARNING,
-                "The host lacks flock or timeout, so a late change cannot be kept out there.",
-            )
-
-    def _account_checks(self) -> Iterable[Check]:
-        problem = self._one("problem")
-        if problem:
-            # A word that we do not know would be the script's mistake, not a reason to go on.
-            yield blocked(problem if problem in words.ACCOUNT_PROBLEMS else "script")
-        else:
-            yield passed("account", "The account exists, is local, and has a password.")
-            yield passed("usable", "The account is neither locked nor expired.")
-        if self._one("foreign") == "yes":
-            yield blocked("foreign_console")
-        if self._one("aged") == "yes":
-            yield Check("aged", Mark.WARNING, words.sentence("aged"))
-        yield self._login_check()
-
-    def _key_checks(self) -> Iterable[Check]:
-        """A locked or empty password is no reason here: it stands in the way of passwords only."""
-        problem = self._one("problem")
-        if problem:
-            yield blocked(problem if problem in words.KEY_PROBLEMS else "script")
-        else:
-            yield passed(
-                "account", "The account exists, is local, and is neither locked for keys nor expired."
-            )
-        if self._one("foreign") == "yes":
-            yield blocked("foreign_console")
-        keys = self._one("keys")
-        if keys == "done":
-            yield passed("key_file", "The account's key file can be edited, and sshd reads it.")
-        elif not problem:
-            yield blocked(keys if keys in words.KEY_PROBLEMS else "script", name="key_file")
-
-    def _login_check(self) -> Check:
-        if not any(key.startswith("sshd_") for key in self._found):
-            return Check("password_login", Mark.UNKNOWN, "The host's sshd did not tell its configuration.")
-        if self._password_login():
-            return passed("password_login", "sshd lets this account in with a password.")
-        return Check(
-            "password_login",
-            Mark.WARNING,
-            "sshd or the account's shell allows no password login, so a new value is proven by the "
-            "host's own check and not by a login.",
-        )
-
-    def _password_login(self) -> bool:
-        """Whether a login with a password gets to run a command, as far as sshd's own words go."""
-        shell = self._one("shell").rpartition("/")[2]
-        methods = self._one("sshd_authenticationmethods") or "any"
-        return (
-            shell not in _SHELLS_THAT_RUN_NOTHING
-            and (self._one("sshd_passwordauthentication") or "yes") == "yes"
-            and (self._username != "root" or (self._one("sshd_permitrootlogin") or "yes") == "yes")
-            and (self._one("sshd_forcecommand") or "none") == "none"
-            and bool({"any", "password"} & set(methods.split()))
-            and self._listed()
-        )
-
-    def _listed(self) -> bool:
-        """sshd_config(5): a user must be in no Deny list, and in each Allow list that there is."""
-        groups = self._one("groups").split()
-        user = [self._username]
-        return (
-            not _matches(self._patterns("sshd_denyusers"), user)
-            and not _matches(self._patterns("sshd_denygroups"), groups)
-            and ("sshd_allowusers" not in self._found or _matches(self._patterns("sshd_allowusers"), user))
-            and (
-                "sshd_allowgroups" not in self._found or _matches(self._patterns("sshd_allowgroups"), groups)
-            )
-        )
-
-    def _patterns(self, key: str) -> list[str]:
-        return [pattern for line in self._found.get(key, []) for pattern in line.split()]
+__all__ = ["Question", "failed", "look"]
 
 
-_CHECK_NAMES = {
-    "no_such_user": "account",
-    "not_local": "local",
-    "empty_password": "locked",
-    "no_chpasswd": "chpasswd",
-}
-
-
-def _matches(patterns: Iterable[str], names: Iterable[str]) -> bool:
-    """Whether a name fits one of sshd's patterns; the host part of USER@HOST is taken to fit."""
-    expressions = [re.escape(p.partition("@")[0]).replace(r"\*", ".*").replace(r"\?", ".") for p in patterns]
-    return any(re.fullmatch(e, name) for e in expressions for name in names)
-
-
-def passed(name: str, sentence: str) -> Check:
-    """A line of the checklist that is in order."""
-    return Check(name, Mark.PASSED, sentence)
-
-
-def blocked(word: str, *, name: str = "", sentence: str = "") -> Check:
-    """A line that forbids a rotation, for the reason that this word names."""
-    return Check(
-        name or _CHECK_NAMES.get(word, word), Mark.BLOCKED, sentence or words.sentence(word), code=word
+def look(shell: RootShell, manager: Manager, question: Question, before: Iterable[Check]) -> Facts:
+    """Run the script that only reads; `before` are the checks that were passed on the way to it."""
+    username = manager.login.username
+    given = ssh_keys.arguments(question.username, shell) | {
+        "console": question.console_id,
+        "manager": username,
+        "kind": question.kind.value,
+    }
+    found = ssh_answers.look(shell, "preflight.sh", given)
+    checks = [*before, *_host_checks(found, question.kind)]
+    if question.username:
+        checks += ssh_accounts.checks(found, question, username)
+    return Facts(
+        checks=tuple(checks),
+        generation=found.number("generation") or 0,
+        machine_id=found.one("machine_id")[:64],
+        os_name=found.one("os_name")[:128],
+        accounts=tuple(a for a in found.every("account")[:100] if words.is_username(a)),
+        password_login=not question.username or ssh_rules.password_login(found, question.username),
+        fenced=found.one("fenced") == "yes",
     )
+
+
+def failed(error: ConnectorError) -> Check:
+    """The line for what kept us from looking."""
+    name = "command"
+    match error:
+        case Unreachable():
+            name = "reachable"
+        case HostKeyChanged():
+            name = "host_key"
+        case LoginRefused():
+            name = "login"
+        case Refused(code="sudo"):
+            name = "sudo"
+    return blocked(error.code, name=name, sentence=str(error))
+
+
+def _host_checks(found: Findings, kind: Kind) -> Iterator[Check]:
+    etc, mark = found.number("free_etc") or 0, found.number("free_fence") or 0
+    if min(etc, mark) < words.LOW_KILOBYTES:
+        yield blocked("disk")
+    else:
+        yield passed("disk", f"There is room: /etc has {words.size(etc)} free, /var/lib {words.size(mark)}.")
+    if kind == Kind.PASSWORD:
+        if found.one("chpasswd") == "yes":
+            yield passed("chpasswd", "The host has chpasswd.")
+        else:
+            yield blocked("no_chpasswd", name="chpasswd")
+    yield _sudo_log(found.one("sudo_log"))
+    if found.one("fenced") == "yes":
+        yield passed("fence", "The host has flock and timeout: one change at a time, and none that is late.")
+    else:
+        yield warning("fence", words.sentence("unfenced"), word="unfenced")
+
+
+def _sudo_log(answer: str) -> Check:
+    match answer:
+        case "yes":
+            return warning("sudo_log", words.sentence("sudo_log"))
+        case "no":
+            return passed("sudo_log", "sudo does not record what it reads.")
+        case "none":
+            return passed("sudo_log", "There is no sudo on the host that could record anything.")
+        case _:
+            return unknown("sudo_log", "sudo did not tell whether it records what it reads.")

@@ -46,6 +46,11 @@ _MACS = (
     "hmac-sha2-256",
 )
 _MAX_RECEIVED_BYTES = 64 * 1024 * 1024
+# Before the handshake is done: paramiko keeps whatever comes before the first line break.
+_MAX_GREETING_BYTES = 1024 * 1024
+# What sshd says in place of its version to one connection too many (MaxStartups), and to an address that has
+# failed too often (PerSourcePenalties, since 9.8); sshd.c, drop_connection().
+_TOO_BUSY = (b"Exceeded MaxStartups", b"Not allowed at this time")
 
 # paramiko logs what the host says: its version, its banner, its farewell, with whatever control characters
 # they hold. A level on this name silences the transport and every channel below it.
@@ -76,15 +81,30 @@ class _Wire(socket.socket):
         super().__init__(plain.family, plain.type, plain.proto, fileno=plain.detach())
         self._deadline = deadline
         self._received_bytes = 0
+        self._most_bytes = _MAX_GREETING_BYTES
+        self._greeting = b""
+
+    def allow(self, deadline: Deadline) -> None:
+        """Begin anew: this deadline from now on, and the whole of what may be received."""
+        self._deadline = deadline
+        self._received_bytes = 0
+        self._most_bytes = _MAX_RECEIVED_BYTES
+
+    @property
+    def was_too_busy(self) -> bool:
+        """Whether the host's first words were that it takes no more connections now."""
+        return any(said in self._greeting for said in _TOO_BUSY)
 
     def _ended(self) -> bool:
-        return not self._deadline.left() or self._received_bytes > _MAX_RECEIVED_BYTES
+        return not self._deadline.left() or self._received_bytes > self._most_bytes
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         if self._ended():
             return b""
         received = super().recv(bufsize, flags)
         self._received_bytes += len(received)
+        if len(self._greeting) < 256:
+            self._greeting += received[:256]
         return received
 
     def send(self, content: Any, flags: int = 0, /) -> int:
@@ -144,7 +164,10 @@ def _negotiated(
         except IncompatiblePeer:
             raise
         except (paramiko.SSHException, OSError, EOFError):
+            if wire.was_too_busy:
+                raise Unreachable(words.sentence("busy_sshd"), code="busy_sshd") from None
             raise Unreachable("The host closed or did not finish the SSH handshake.") from None
+        wire.allow(deadline)
         yield transport
     finally:
         # An open client after a failed login holds one of the host's few start-up slots.
@@ -155,6 +178,13 @@ def _negotiated(
             if transport.is_alive():
                 transport.join(1)
         wire.close()
+
+
+def allow(transport: paramiko.Transport, deadline: Deadline) -> None:
+    """Give a connection that stays open another deadline, and the bytes of a new one."""
+    wire: object = transport.sock
+    assert isinstance(wire, _Wire)
+    wire.allow(deadline)
 
 
 def _resists_truncation(transport: paramiko.Transport) -> bool:

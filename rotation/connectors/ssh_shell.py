@@ -8,6 +8,7 @@ and a secret value only to a script that has answered READY.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import secrets
@@ -74,6 +75,8 @@ class Conversation:
             channel.settimeout(self._deadline.left())
             channel.exec_command(f"sh -c 'n={self.nonce}; {command}'")
         except (paramiko.SSHException, OSError, EOFError):
+            # A connection that breaks closes its channels first, and says a moment later that it is broken.
+            self._transport.join(0.3)
             raise Silence(ended=self._transport.is_active()) from None
         self._channel = channel
 
@@ -130,6 +133,24 @@ class Conversation:
             return silence.ended
         except (paramiko.SSHException, OSError, EOFError):
             return False
+
+    def close(self) -> None:
+        """End the command's input and give the channel back, where possible once the host has ended it.
+
+        A host counts a session as open until then, and may allow few on one connection (MaxSessions).
+        """
+        if self._channel is None:
+            return
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            self._channel.shutdown_write()
+            limit = Deadline(1)
+            try:
+                while True:
+                    self._receive(limit)
+            except Silence:
+                # Its output ends a little before it does.
+                self._channel.status_event.wait(limit.left())
+            self._channel.close()
 
     def said(self, pattern: re.Pattern[bytes]) -> bool:
         """Whether the unmarked text that is still kept matches."""
@@ -223,6 +244,10 @@ class RootShell:
             self._talk.tell(content)
         except Silence:
             raise Unreachable(words.sentence("no_answer")) from None
+
+    def close(self) -> None:
+        """End the shell; a script that waits for a value is told that none will come."""
+        self._talk.close()
 
     def run(
         self, script: str, arguments: Mapping[str, str], *, seconds: int = ssh_scripts.HOST_SECONDS

@@ -329,3 +329,127 @@ def test_a_line_that_is_not_one_key_is_refused(rig: Rig) -> None:
     with pytest.raises(base.Refused) as refusal:
         edit(rig, "add", bad)
     assert refusal.value.code == "bad_key_line"
+
+
+# ---------------------------------------------------------------- traces, sessions, lifelines
+
+
+def trace(rig: Rig, kind: base.Kind = base.Kind.PASSWORD, console: str = CONSOLE) -> base.Traces:
+    return rig.connector.trace(rig.manager, "svc", kind=kind, console_id=console, timeout=15)
+
+
+@pytest.mark.parametrize("kind", list(base.Kind))
+def test_a_trace_is_the_same_until_something_changes(rig: Rig, kind: base.Kind) -> None:
+    first = trace(rig, kind)
+    assert len(first.mark) == 64
+    assert int(first.mark, 16)
+    assert trace(rig, kind) == first
+    assert trace(rig, kind, str(uuid.uuid4())).mark != first.mark
+    if kind == base.Kind.KEY:
+        edit(rig, "add", NEW_KEY, generation=3)
+    else:
+        change(rig, "the-second-1", generation=3)
+    changed = trace(rig, kind)
+    assert changed.mark != first.mark
+    assert (first.generation, changed.generation) == (0, 3)
+    assert first.problem == changed.problem == ""
+
+
+def test_a_password_and_a_key_leave_traces_apart_from_each_other(rig: Rig) -> None:
+    password, key = trace(rig), trace(rig, base.Kind.KEY)
+    assert password.mark != key.mark
+    edit(rig, "add", NEW_KEY, generation=3)
+    assert trace(rig).mark == password.mark
+
+
+@pytest.mark.parametrize("problem", ["no_such_user", "locked", "empty_password", "expired", "must_change"])
+def test_a_trace_names_what_keeps_everybody_out(rig: Rig, problem: str) -> None:
+    rig.spoil(problem)
+    traces = trace(rig)
+    assert traces.problem == problem
+    assert bool(traces.mark) == (problem != "no_such_user")
+
+
+def test_what_is_allowed_is_done_and_only_that(rig: Rig) -> None:
+    change(rig, "the-second-1", console=str(uuid.uuid4()))
+    edit(rig, "add", NEW_KEY, console=str(uuid.uuid4()))
+    fence = Fence(CONSOLE, 1)
+    value = Plaintext("the-third-1")
+    for allowed in ((), ("must_change",)):
+        with pytest.raises(base.Refused) as refusal:
+            rig.connector.set_password(rig.manager, "svc", value, fence=fence, timeout=15, allowed=allowed)
+        assert refusal.value.code == "foreign_console"
+    assert rig.accepts("the-second-1")
+    allowed = ("foreign_console",)
+    facts = rig.connector.preflight(rig.manager, "svc", timeout=15, console_id=CONSOLE, allowed=allowed)
+    assert facts.blocked is None
+    assert "foreign_console" in [c.code for c in facts.checks if c.mark == Mark.WARNING]
+    rig.connector.set_password(rig.manager, "svc", value, fence=fence, timeout=15, allowed=allowed)
+    assert rig.accepts("the-third-1")
+    rig.connector.add_key(
+        rig.manager, "svc", NEW_KEY.public_key, like="", fence=fence, timeout=15, allowed=allowed
+    )
+    assert listed(rig, NEW_KEY) == Verdict.ACCEPTED
+
+
+def test_a_demand_for_a_change_is_met_by_a_change_that_is_allowed(rig: Rig) -> None:
+    rig.spoil("must_change")
+    fence, value = Fence(CONSOLE, 1), Plaintext("the-second-1")
+    allowed = ("must_change",)
+    facts = rig.connector.preflight(rig.manager, "svc", timeout=15, console_id=CONSOLE, allowed=allowed)
+    assert facts.blocked is None
+    assert "must_change" in [c.code for c in facts.checks if c.mark == Mark.WARNING]
+    rig.connector.set_password(rig.manager, "svc", value, fence=fence, timeout=15, allowed=allowed)
+    assert rig.accepts("the-second-1")
+    assert preflight(rig).blocked is None
+    assert prove(rig, "the-second-1").level == Level.COMMAND
+
+
+def test_nothing_but_the_demand_for_a_change_is_let_pass_with_it(rig: Rig) -> None:
+    rig.spoil("locked")
+    with pytest.raises(base.Refused) as refusal:
+        rig.connector.set_password(
+            rig.manager,
+            "svc",
+            Plaintext("the-second-1"),
+            fence=Fence(CONSOLE, 1),
+            timeout=15,
+            allowed=base.OVERRIDABLE,
+        )
+    assert refusal.value.code == "locked"
+
+
+@pytest.mark.parametrize("problem", ["locked", "empty_password", "no_such_user"])
+def test_an_answer_that_is_unclear_says_why_in_a_word(rig: Rig, problem: str) -> None:
+    rig.spoil(problem)
+    proof = probe(rig, FIRST)
+    assert (proof.verdict, proof.code) == (Verdict.UNCLEAR, problem)
+
+
+def test_the_management_account_keeps_its_own_sessions(rig: Rig) -> None:
+    with pytest.raises(base.Refused) as refusal:
+        rig.connector.end_sessions(rig.manager, rig.manager.login.username, timeout=15)
+    assert refusal.value.code == "own_session"
+
+
+def test_an_account_with_nothing_open_has_nothing_that_ends(rig: Rig) -> None:
+    assert rig.connector.end_sessions(rig.manager, "svc", timeout=15) == 0
+
+
+def test_calls_go_through_a_lifeline_and_it_is_not_replaced(rig: Rig) -> None:
+    with rig.connector.lifeline(rig.manager, timeout=15):
+        change(rig, "the-second-1")
+        assert probe(rig, "the-second-1").verdict == Verdict.ACCEPTED
+        assert trace(rig).mark
+        assert preflight(rig).blocked is None
+    assert prove(rig, "the-second-1").level == Level.COMMAND
+
+
+def test_a_host_that_is_away_opens_no_lifeline_and_shows_no_trace(rig: Rig) -> None:
+    rig.go_away()
+    with pytest.raises(base.Unreachable), rig.connector.lifeline(rig.manager, timeout=15):
+        pytest.fail("it was opened")
+    with pytest.raises(base.Unreachable):
+        trace(rig)
+    with pytest.raises(base.Unreachable):
+        rig.connector.end_sessions(rig.manager, "svc", timeout=15)

@@ -54,6 +54,11 @@ def blocked_code(facts: base.Facts) -> str:
     return facts.blocked.code if facts.blocked else ""
 
 
+def mark_of(facts: base.Facts, name: str) -> Mark:
+    (check,) = [c for c in facts.checks if c.name == name]
+    return check.mark
+
+
 # -- values ------------------------------------------------------------------------------------
 
 
@@ -160,12 +165,11 @@ def test_a_sudo_rule_that_stops_us_is_named(svc: Rig, rule: str, words: str) -> 
 
 @pytest.mark.parametrize("rule", ["Defaults log_input", "keyturn ALL=(root) NOPASSWD: LOG_INPUT: ALL"])
 def test_sudo_that_records_what_it_reads_is_warned_of(svc: Rig, rule: str) -> None:
-    assert not [c for c in svc.preflight().checks if c.name == "sudo_log"]
+    assert mark_of(svc.preflight(), "sudo_log") == Mark.PASSED
     svc.configure_sudo(rule)
-    (check,) = [c for c in svc.preflight().checks if c.name == "sudo_log"]
-    assert check.mark == Mark.WARNING
+    assert mark_of(svc.preflight(), "sudo_log") == Mark.WARNING
     svc.configure_sudo("Defaults !log_input", "keyturn ALL=(root) NOPASSWD: NOLOG_INPUT: ALL")
-    assert not [c for c in svc.preflight().checks if c.name == "sudo_log"]
+    assert mark_of(svc.preflight(), "sudo_log") == Mark.PASSED
 
 
 # -- shells ------------------------------------------------------------------------------------

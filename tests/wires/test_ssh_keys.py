@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lab import Fleet, Host, Spec
+from lab import Fleet, Host, Management, Spec
 from rotation.connectors import base
 from rotation.connectors.base import Endpoint, Fence, Kind, Level, Login, Manager, Sudo, Verdict
 from rotation.connectors.ssh import SshConnector
@@ -27,13 +27,15 @@ class Rig:
     host: Host
     key: KeyPair
     username: str = "svc"
+    manager_name: str = "keyturn"
+    sudo: Sudo = Sudo.PASSWORDLESS
     console: str = field(default_factory=lambda: str(uuid.uuid4()))
     old: keypairs.KeyPair = field(default_factory=lambda: keypairs.generate("ed25519"))
     new: keypairs.KeyPair = field(default_factory=lambda: keypairs.generate("ed25519"))
 
     @property
     def manager(self) -> Manager:
-        return Manager(Login("keyturn", private_key=Plaintext(self.key.private)), Sudo.PASSWORDLESS)
+        return Manager(Login(self.manager_name, private_key=Plaintext(self.key.private)), self.sudo)
 
     @property
     def connector(self) -> SshConnector:
@@ -73,9 +75,9 @@ class Rig:
         )
         return facts.blocked.code if facts.blocked else ""
 
-    def refusal(self) -> str:
+    def refusal(self, action: str = "add") -> str:
         with pytest.raises(base.Refused) as refused:
-            self.add()
+            self.add() if action == "add" else self.remove()
         return refused.value.code
 
     def sh(self, script: str) -> str:
@@ -239,6 +241,25 @@ def test_fi_h_10_a_file_that_is_not_the_accounts_own_is_left_alone(svc: Rig) -> 
     assert svc.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
 
 
+def test_fi_h_10_a_read_only_folder_is_named_and_left_as_it_is(svc: Rig) -> None:
+    svc.sh("mount --bind /home/svc/.ssh /home/svc/.ssh; mount -o remount,bind,ro /home/svc/.ssh")
+    before = raw(svc.host)
+    assert svc.refusal() == svc.blocked() == "unwritable"
+    assert raw(svc.host) == before
+    assert svc.probe(svc.old.public_key).verdict == Verdict.ACCEPTED
+    assert svc.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
+
+
+def test_fi_h_10_a_file_that_cannot_be_replaced_keeps_its_lines_and_the_new_one_is_taken_away(
+    svc: Rig,
+) -> None:
+    svc.sh(f"mount --bind {FILE} {FILE}")  # as an immutable one: to be read and written, not to be renamed
+    before = raw(svc.host)
+    assert svc.refusal() == "unwritable"
+    assert raw(svc.host) == before
+    assert svc.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
+
+
 def test_fi_h_11_root_that_may_not_read_the_home_edits_as_the_account(svc: Rig) -> None:
     """As on NFS with root_squash: what is done there is done by the account."""
     svc.add()
@@ -248,6 +269,26 @@ def test_fi_h_11_root_that_may_not_read_the_home_edits_as_the_account(svc: Rig) 
     svc.sh("chmod 0700 /home/svc")
     svc.add(svc.old.public_key, like=svc.new.public_key)
     assert svc.prove(svc.old).verdict == Verdict.ACCEPTED
+
+
+def test_fi_h_11_root_that_permissions_bind_edits_as_the_account_or_says_why_not(
+    new_host: NewHost, management_key: KeyPair
+) -> None:
+    """Root logs in without CAP_DAC_OVERRIDE: what root_squash makes of it, for every file at once."""
+    svc = Rig(new_host(management=Management.ROOT), management_key, manager_name="root", sudo=Sudo.NONE)
+    svc.host.add_account("svc", authorized_keys=[svc.old.public_key])
+    svc.sh("chmod 0700 /home/svc")
+    bound = "exec setpriv --bounding-set=-dac_override --inh-caps=-dac_override"
+    svc.host.write("/usr/bin/bound-sh", f'#!/bin/sh\n{bound} /bin/bash "$@"\n', 0o755)
+    svc.sh("usermod --shell /usr/bin/bound-sh root")
+    svc.add()
+    assert svc.sh(f"stat -c %U {FILE}").strip() == "svc"
+    assert svc.prove(svc.new).verdict == Verdict.ACCEPTED
+    assert svc.probe(svc.old.public_key).verdict == Verdict.ACCEPTED
+    svc.sh("chown root /home/svc/.ssh; chmod 0700 /home/svc/.ssh")
+    assert svc.refusal("remove") == svc.blocked() == "unreadable"
+    svc.sh(f"chmod 0755 /home/svc/.ssh; chown root {FILE}; chmod 0444 {FILE}")
+    assert svc.refusal("remove") == svc.blocked() == "unwritable"
 
 
 def test_fi_h_12_a_home_that_is_not_there_is_not_put_in_its_place(svc: Rig) -> None:
@@ -384,6 +425,15 @@ def test_roots_own_keys_are_edited_by_root(new_host: NewHost, management_key: Ke
     assert svc.prove(svc.new).verdict == Verdict.ACCEPTED
     svc.sh("chmod o+w /root")
     assert svc.blocked() == "path"
+
+
+@pytest.mark.parametrize("action", ["add", "remove"])
+def test_fi_p_15_restorecon_is_told_of_the_file_where_there_is_one(svc: Rig, action: str) -> None:
+    """restorecon is a double that writes down what it is told, and as whom."""
+    svc.host.write("/usr/sbin/restorecon", '#!/bin/sh\necho "$(id -un) $*" >>/tmp/told\n', 0o755)
+    svc.sh("chmod 1777 /tmp")
+    svc.add() if action == "add" else svc.remove()
+    assert svc.host.read("/tmp/told") == f"svc {FILE}\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "busybox"])

@@ -16,7 +16,7 @@ from importlib import resources
 HOST_SECONDS = 8
 
 #: Scripts that know about public keys, which share more than the others do.
-_OF_KEYS = frozenset(("edit_key.sh", "probe_key.sh", "preflight.sh"))
+_OF_KEYS = frozenset(("edit_key.sh", "probe_key.sh", "preflight.sh", "trace.sh"))
 
 # `exec` leaves no shell behind that would read on, and timeout(1) ends the whole process group, so
 # nothing of an abandoned change is left running. A host without timeout(1) gets no such promise.

@@ -3,7 +3,7 @@
 # An inherited SHELLOPTS=xtrace would print the value, allexport would put it into every child's environment,
 # and so would a variable of the same name that is exported already.
 set +x +v +a
-unset value control commit script public like
+unset value control short commit script public like hash before
 umask 077
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
@@ -12,6 +12,7 @@ export PATH LC_ALL
 # The marker is never written out in a text that we send: a host that only echoes what it hears says nothing.
 say() { printf '%s %s\n' "$nonce" "$*"; }
 stop() { say "$@"; exit 0; }
+fact() { say FACT "$1=$2"; }
 
 [ "$(id -u)" = 0 ] || stop REFUSED sudo
 
@@ -38,6 +39,9 @@ look_in_shadow() {
 }
 
 is_number() { case $1 in '' | *[!0-9]*) return 1 ;; esac; }
+
+# Whether $1 is one of the reasons that this run may let pass; $allowed is not given to every script.
+is_allowed() { case " ${allowed-} " in *" $1 "*) ;; *) false ;; esac; }
 
 # The word for what forbids a change of this account's password, or nothing. From the files and not from
 # passwd -S, whose letters differ between systems. Day 0 of `expires` counts: PAM takes it as expired.
@@ -74,6 +78,11 @@ free_kilobytes() {
 # Tried and not looked up: a busybox may be called flock or timeout and be built without it.
 can_lock() { flock -s -n 9 9</dev/null 2>/dev/null; }
 can_limit() { timeout -s KILL 5 true 2>/dev/null; }
+
+# Whether chattr(1) has made this immutable or append-only: then nobody can put another file in its place.
+is_frozen() {
+    lsattr -d -- "$1" 2>/dev/null | { read -r flags x; case $flags in *[ia]*) ;; *) false ;; esac; }
+}
 
 fence_root=/var/lib/keyturn
 

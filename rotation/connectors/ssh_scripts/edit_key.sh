@@ -1,5 +1,5 @@
 # Add or remove the public key that arrives on standard input. Arguments: nonce, user, address, editor, console,
-# generation, kind (key), action (add or remove), limit (the seconds after which timeout(1) ends this script).
+# generation, kind (key), action (add or remove), allowed (reasons to let pass: foreign_console), limit (the seconds after which timeout(1) ends this script).
 #
 # One lock for all the key files of a host: two accounts may share one file.
 
@@ -27,7 +27,7 @@ if can_lock; then
     done
 fi
 
-[ -z "$(foreign_mark)" ] || stop REFUSED foreign_console
+[ -z "$(foreign_mark)" ] || is_allowed foreign_console || stop REFUSED foreign_console
 recorded=$(recorded_generation)
 [ -n "$recorded" ] || stop REFUSED fence
 [ "$generation" -ge "$recorded" ] || stop STALE

@@ -85,6 +85,11 @@ as_account() {
     fi
 }
 
+# Run a command that reads $file: as the account, or as root where root alone decides what the path leads to.
+as_reader() {
+    if is_roots_path "$file"; then "$@"; elif [ "$uid" -eq 0 ]; then return 1; else as_account "$@"; fi
+}
+
 # Have $editor do $1 (look, find, add, remove) with $file; says its one word. It gets no descriptor of the lock.
 with_file() {
     if is_roots_path "$file"; then

@@ -2,8 +2,6 @@
 # Arguments: nonce, user, console, manager, address (of the client, as the host sees it), kind (of the credential:
 # password or key), editor.
 
-fact() { say FACT "$1=$2"; }
-
 fact machine_id "$(head -n 1 /etc/machine-id 2>/dev/null)"
 fact os_name "$(. /etc/os-release 2>/dev/null && echo "$PRETTY_NAME")"
 fact free_etc "$(free_kilobytes /etc)"
@@ -12,9 +10,12 @@ if can_lock && can_limit; then fact fenced yes; else fact fenced no; fi
 if command -v chpasswd >/dev/null; then fact chpasswd yes; else fact chpasswd no; fi
 
 # What sudo keeps of a session's input it keeps of ours.
-if command -v sudo >/dev/null &&
-    sudo -n -l -U "$manager" 2>/dev/null | grep -Eq '(^|[ ,])(log_input|log_stdin)([ ,]|$)|(^|[^A-Z])LOG_INPUT:'
-then fact sudo_log yes; else fact sudo_log no; fi
+if ! command -v sudo >/dev/null; then
+    fact sudo_log none
+elif rules=$(sudo -n -l -U "$manager" 2>/dev/null) && [ -n "$rules" ]; then
+    if printf '%s\n' "$rules" | grep -Eq '(^|[ ,])(log_input|log_stdin)([ ,]|$)|(^|[^A-Z])LOG_INPUT:'
+    then fact sudo_log yes; else fact sudo_log no; fi
+fi
 
 count=0
 while IFS=: read -r name x uid gid gecos home login_shell || [ -n "$name" ]; do
@@ -32,6 +33,22 @@ if [ -n "$user" ]; then
     look_in_passwd
     look_in_shadow
     fact shell "$login_shell"
+    fact uid "$uid"
+    fact expires "$expires"
+    fact changed "$changed"
+    fact least "$least"
+    case $hash in # its kind, and nothing more of it
+        '$y$'*) fact hash yescrypt ;;
+        '$7$'*) fact hash scrypt ;;
+        '$6$'*) fact hash sha512 ;;
+        '$5$'*) fact hash sha256 ;;
+        '$1$'*) fact hash md5 ;;
+        '$2'?'$'*) fact hash bcrypt ;;
+        [./0-9A-Za-z]*) if [ ${#hash} -eq 13 ]; then fact hash des; fi ;;
+    esac
+    if [ "$kind" = password ]; then
+        for path in /etc /etc/shadow; do if is_frozen "$path"; then fact frozen "$path"; fi; done
+    fi
     today=$(($(date +%s) / 86400))
     if is_number "$changed" && is_number "$most" && [ "$today" -gt $((changed + most)) ]
     then fact aged yes; else fact aged no; fi
@@ -54,6 +71,15 @@ if [ -n "$user" ]; then
         if [ -z "$problem" ]; then problem=$(with_file look); fi
         if [ "$problem" = done ] && is_loose "$file"; then problem=strict_modes; fi
         fact keys "$problem"
+        fact key_path "$file"
+        fact key_look "$(as_reader ls -ldn -- "$file" 2>/dev/null | { read -r mode x owner x; echo "$mode${owner:+ }$owner"; })"
+        part=${file%/*}
+        for path in "$part" "$file"; do if is_frozen "$path"; then fact frozen "$path"; fi; done
+        until [ -d "$part" ]; do part=${part%/*}; [ -n "$part" ] || part=/; done
+        fact free_keys "$(as_reader df -Pk "$part" 2>/dev/null | { read -r x; read -r x x x free x; echo "$free"; })"
+        if [ ! -e /sys/fs/selinux/enforce ]; then fact selinux off
+        elif command -v restorecon >/dev/null; then fact selinux on
+        else fact selinux bare; fi
     fi
 fi
 say END

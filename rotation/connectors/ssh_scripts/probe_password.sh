@@ -17,7 +17,7 @@ done
 check() { printf '%s\000' "$1" | "$checker" "$user" nonull >/dev/null 2>&1; }
 
 say READY
-IFS= read -r value && IFS= read -r control && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] ||
+IFS= read -r value && IFS= read -r control && IFS= read -r short && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] ||
     stop ABORTED
 
 check "$value"
@@ -29,7 +29,16 @@ esac
 # A yes is worth something only from a host that can also say no.
 check "$control"
 case $? in
-    7) stop ACCEPTED ;;
+    7) ;;
     0) stop UNCLEAR accepts_anything ;;
+    *) stop UNCLEAR checker_failed ;;
+esac
+# And only if it means the whole value: old hashes read eight characters, or 72 bytes. $short is the value less its
+# last character, or nothing where nothing would be left.
+[ -n "$short" ] || stop ACCEPTED
+check "$short"
+case $? in
+    7) stop ACCEPTED ;;
+    0) stop UNCLEAR truncates ;;
     *) stop UNCLEAR checker_failed ;;
 esac

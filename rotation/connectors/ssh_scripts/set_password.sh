@@ -1,5 +1,6 @@
 # Give $user the password that arrives on standard input, if this is still wanted and still safe.
-# Arguments: nonce, user, console, generation, limit (the seconds after which timeout(1) ends this script).
+# Arguments: nonce, user, console, generation, allowed (reasons to let pass: must_change, foreign_console), limit (the
+# seconds after which timeout(1) ends this script).
 #
 # Everything that can refuse does so before READY, that is, before the value has left the worker. All of it
 # happens under a lock whose descriptor chpasswd inherits: while any process of an older change is alive, a
@@ -10,8 +11,11 @@ kind=password
 mark=$fence_root/$console/$user.$kind
 lock=$fence_root/$user.password.lock
 
-problem=$(account_problem)
-[ -z "$problem" ] || stop REFUSED "$problem"
+refuse_account() {
+    problem=$(account_problem)
+    [ -z "$problem" ] || { [ "$problem" = must_change ] && is_allowed must_change; } || stop REFUSED "$problem"
+}
+refuse_account
 
 mkdir -p "$fence_root/$console" 2>/dev/null && [ ! -L "$fence_root" ] && (: >>"$lock") 2>/dev/null ||
     stop REFUSED disk
@@ -27,9 +31,8 @@ if can_lock; then
 fi
 
 # Once more, now that nobody else is changing it.
-problem=$(account_problem)
-[ -z "$problem" ] || stop REFUSED "$problem"
-[ -z "$(foreign_mark)" ] || stop REFUSED foreign_console
+refuse_account
+[ -z "$(foreign_mark)" ] || is_allowed foreign_console || stop REFUSED foreign_console
 recorded=$(recorded_generation)
 [ -n "$recorded" ] || stop REFUSED fence
 [ "$generation" -ge "$recorded" ] || stop STALE
