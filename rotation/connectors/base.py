@@ -61,9 +61,9 @@ class Refused(ConnectorError):
     """The host will not make this change, and nothing on it has changed.
 
     `code` names the reason a person can act on: `sudo`, `no_such_user`, `not_local`, `locked`,
-    `expired`, `must_change`, `empty_password`, `policy`, `foreign_console`, `bad_value`, `bad_user`, `sudo_log`,
-    `forced_command`, `disk`, `fence`, `shell`, `script`, `timeout`, `failed`, `own_session`; for keys also
-    `bad_key_line` and `words.KEY_PROBLEMS`.
+    `expired`, `must_change`, `empty_password`, `policy`, `foreign_console`, `bad_value`, `bad_user`,
+    `sudo_log`, `forced_command`, `disk`, `fence`, `shell`, `script`, `timeout`, `failed`, `own_session`;
+    for keys also `bad_key_line` and `words.KEY_PROBLEMS`.
     """
 
     code = "refused"

@@ -170,7 +170,7 @@ class Case:
             lines = [line.split() for line in entry.splitlines() if not line.lstrip().startswith("#")]
             return any(version.public_key.split()[1] in words for words in lines)
         password = versions.value(version).credential.reveal()
-        return entry.startswith("$") and _crypt(password, entry) == entry
+        return entry[:1] not in {"", "!", "*"} and _crypt(password, entry) == entry
 
     def stored(self) -> list[SecretVersion]:
         return list(self.secret.versions.filter(destroyed_at=None))
@@ -224,6 +224,10 @@ class Case:
     def watch(self) -> None:
         self._watcher = threading.Thread(target=self._sample, daemon=True)
         self._watcher.start()
+
+    def forget_what_was_seen(self) -> None:
+        """Begin anew: what the host accepted until now was somebody else's doing."""
+        self._samples.clear()
 
     def _sample(self) -> None:
         path = f"/proc/{self.host.pid}/root{self.file}"
