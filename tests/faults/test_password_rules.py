@@ -140,7 +140,7 @@ def test_fi_p_11_an_age_below_which_the_account_may_not_change_it_does_not_stop_
 
 @passwords
 def test_fi_p_12_every_awkward_value_is_set_as_it_was_typed(case: Case):
-    for value in AWKWARD:
+    for value in [value for value in AWKWARD if value.isprintable()]:
         run = case.rotate(value=Plaintext(value))
         assert run.outcome == "succeeded", run.sentence
         assert case.accepts(case.current)
@@ -148,7 +148,7 @@ def test_fi_p_12_every_awkward_value_is_set_as_it_was_typed(case: Case):
 
 
 @passwords
-@pytest.mark.parametrize("value", ["two\nlines", "carriage\rreturn", "nul\0byte", "x\nroot:y", ""])
+@pytest.mark.parametrize("value", ["two\nlines", "\ttab", "carriage\rreturn", "nul\0byte", "x\nroot:y", ""])
 def test_fi_p_12_a_value_that_would_end_the_record_is_refused_where_it_is_typed(case: Case, value: str):
     with pytest.raises(ValueError):  # noqa: PT011 - each says its own reason
         case.start(value=Plaintext(value))
