@@ -188,12 +188,14 @@ class Host:
         while (sessions := self._sessions()) and time.monotonic() < deadline:
             machine.kill(*sessions)
 
-    def restore(self) -> None:
+    def restore(self, *, without: Sequence[str] = ()) -> None:
         """Start sshd after `cut` and return once it listens.
 
-        Raises RuntimeError with sshd's own words when it does not.
+        Root of every session then lacks the capabilities `without`, named as setpriv(1) names them, beside
+        those that it lacks on every host. Raises RuntimeError with sshd's own words when it does not listen.
         """
-        sshd = ["setpriv", f"--bounding-set={machine.BOUNDS}", "/usr/sbin/sshd", "-E", SSHD_LOG]
+        bounds = ",".join([machine.BOUNDS, *(f"-{name}" for name in without)])
+        sshd = ["setpriv", f"--bounding-set={bounds}", "/usr/sbin/sshd", "-E", SSHD_LOG]
         started = self.run(sshd, check=False)
         deadline = time.monotonic() + RUN_SECONDS
         while started.returncode == 0 and time.monotonic() < deadline:

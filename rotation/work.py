@@ -27,9 +27,13 @@ _random = random.SystemRandom()
 #: Seconds that each conversation may take; every one is well below the lease.
 PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
 BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
-WAITS = frozenset({"unreachable", "late", "busy", "stale", "unknown", "busy_sshd"})  # passes by itself
+WAITS = frozenset(
+    {"unreachable", "late", "busy", "stale", "unknown", "busy_sshd", "timeout"}
+)  # passes by itself
 #: Why a question has no answer that could be believed, until a person has done something on the host.
-STOPS = words.ACCOUNT_PROBLEMS | {"accepts_anything", "truncates", "must_change_first", "locked_without_pam"}
+STOPS = words.ACCOUNT_PROBLEMS | {
+    *("accepts_anything", "truncates", "must_change_first", "locked_without_pam", "sudo_log"),
+}
 CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
 COUNTING = timedelta(minutes=5)  # between two failed logins of one account that a host may count
 

@@ -62,8 +62,8 @@ class Refused(ConnectorError):
 
     `code` names the reason a person can act on: `sudo`, `no_such_user`, `not_local`, `locked`,
     `expired`, `must_change`, `empty_password`, `policy`, `foreign_console`, `bad_value`, `bad_user`,
-    `forced_command`, `disk`, `fence`, `shell`, `script`, `timeout`, `failed`, `own_session`; for keys also
-    `bad_key_line` and `words.KEY_PROBLEMS`.
+    `sudo_log`, `forced_command`, `disk`, `fence`, `shell`, `script`, `timeout`, `failed`, `own_session`;
+    for keys also `bad_key_line` and `words.KEY_PROBLEMS`.
     """
 
     code = "refused"

@@ -74,16 +74,18 @@ def _host_checks(found: Findings, kind: Kind) -> Iterator[Check]:
             yield passed("chpasswd", "The host has chpasswd.")
         else:
             yield blocked("no_chpasswd", name="chpasswd")
-    yield _sudo_log(found.one("sudo_log"))
+    yield _sudo_log(found.one("sudo_log"), kind if found.one("shell") else Kind.KEY)
     if found.one("fenced") == "yes":
         yield passed("fence", "The host has flock and timeout: one change at a time, and none that is late.")
     else:
         yield warning("fence", words.sentence("unfenced"), word="unfenced")
 
 
-def _sudo_log(answer: str) -> Check:
+def _sudo_log(answer: str, kind: Kind) -> Check:
     match answer:
-        case "yes":
+        case "yes" if kind == Kind.PASSWORD:
+            return blocked("sudo_log")
+        case "yes":  # a public key may be written down, and so far nothing is sent
             return warning("sudo_log", words.sentence("sudo_log"))
         case "no":
             return passed("sudo_log", "sudo does not record what it reads.")

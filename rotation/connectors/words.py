@@ -81,7 +81,7 @@ _SENTENCES = {
     "sudo": "sudo asks for a password and none is stored. Store it, or allow the account all commands "
     "with NOPASSWD.",
     "sudo_log": "sudo records what it reads, new passwords included. Exempt the management account: "
-    "Defaults:NAME !log_input",
+    "Defaults:NAME !log_input.",
     "sudo_not_allowed": "The sudoers file does not let the management account run a root shell.",
     "sudo_password": "The stored sudo password is wrong, or sudo refused it.",
     "sudo_terminal": "sudo wants a terminal (requiretty). Exempt the management account from it.",

@@ -11,6 +11,7 @@ from django.db import connection
 from rotation import aftercare, keys, work
 from tests import services
 from tests.faults import rig as rigs
+from tests.faults.case_fixtures import case, new_case  # noqa: F401
 from tests.faults.rig import KINDS, NewRig, Rig
 from tests.lab_fixtures import KeyPair, NewHost
 from tests.wires.relay import Relay

@@ -164,10 +164,13 @@ def test_a_sudo_rule_that_stops_us_is_named(svc: Rig, rule: str, words: str) -> 
 
 
 @pytest.mark.parametrize("rule", ["Defaults log_input", "keyturn ALL=(root) NOPASSWD: LOG_INPUT: ALL"])
-def test_sudo_that_records_what_it_reads_is_warned_of(svc: Rig, rule: str) -> None:
+def test_sudo_that_records_what_it_reads_is_given_no_value(svc: Rig, rule: str) -> None:
     assert mark_of(svc.preflight(), "sudo_log") == Mark.PASSED
     svc.configure_sudo(rule)
-    assert mark_of(svc.preflight(), "sudo_log") == Mark.WARNING
+    assert mark_of(svc.preflight(), "sudo_log") == Mark.BLOCKED
+    with pytest.raises(base.Refused) as refusal:
+        svc.set(SECOND)
+    assert refusal.value.code == svc.probe(FIRST).code == "sudo_log"
     svc.configure_sudo("Defaults !log_input", "keyturn ALL=(root) NOPASSWD: NOLOG_INPUT: ALL")
     assert mark_of(svc.preflight(), "sudo_log") == Mark.PASSED
 

@@ -156,10 +156,10 @@ def test_fi_p_05_a_management_account_that_has_expired_is_named_as_that(svc: Rig
 @pytest.mark.parametrize(
     ("rule", "mark"),
     [
-        ("Defaults log_input", Mark.WARNING),
-        ("Defaults log_stdin", Mark.WARNING),
-        ("Defaults:keyturn log_output, log_input", Mark.WARNING),
-        ("keyturn ALL=(root) NOPASSWD: LOG_INPUT: ALL", Mark.WARNING),
+        ("Defaults log_input", Mark.BLOCKED),
+        ("Defaults log_stdin", Mark.BLOCKED),
+        ("Defaults:keyturn log_output, log_input", Mark.BLOCKED),
+        ("keyturn ALL=(root) NOPASSWD: LOG_INPUT: ALL", Mark.BLOCKED),
         ("Defaults log_output", Mark.PASSED),
         ("Defaults:svc log_input", Mark.PASSED),
     ],

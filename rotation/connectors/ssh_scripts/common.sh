@@ -111,3 +111,14 @@ uptime_seconds() {
     echo "${seconds%%.*}"
 }
 
+# Whether sudo writes down what the shells of account $1 read, and so every value that we send: yes, no, none where
+# there is no sudo, or nothing where it does not tell.
+sudo_log() {
+    if ! command -v sudo >/dev/null; then
+        echo none
+    elif rules=$(sudo -n -l -U "$1" 2>/dev/null) && [ -n "$rules" ]; then
+        if printf '%s\n' "$rules" | grep -Eq '(^|[ ,])(log_input|log_stdin)([ ,]|$)|(^|[^A-Z])LOG_INPUT:'
+        then echo yes; else echo no; fi
+    fi
+}
+is_written_down() { [ -n "${SUDO_USER:-}" ] && [ "$(sudo_log "$SUDO_USER")" = yes ]; }

@@ -9,13 +9,7 @@ fact free_fence "$(free_kilobytes /var/lib)"
 if can_lock && can_limit; then fact fenced yes; else fact fenced no; fi
 if command -v chpasswd >/dev/null; then fact chpasswd yes; else fact chpasswd no; fi
 
-# What sudo keeps of a session's input it keeps of ours.
-if ! command -v sudo >/dev/null; then
-    fact sudo_log none
-elif rules=$(sudo -n -l -U "$manager" 2>/dev/null) && [ -n "$rules" ]; then
-    if printf '%s\n' "$rules" | grep -Eq '(^|[ ,])(log_input|log_stdin)([ ,]|$)|(^|[^A-Z])LOG_INPUT:'
-    then fact sudo_log yes; else fact sudo_log no; fi
-fi
+fact sudo_log "$(sudo_log "$manager")"
 
 count=0
 while IFS=: read -r name x uid gid gecos home login_shell || [ -n "$name" ]; do

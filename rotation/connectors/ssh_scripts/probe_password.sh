@@ -8,6 +8,8 @@ case $problem in
     no_such_user | not_local | locked | empty_password) stop UNCLEAR "$problem" ;;
 esac
 
+! is_written_down || stop UNCLEAR sudo_log
+
 checker=
 for path in /usr/sbin/unix_chkpwd /sbin/unix_chkpwd /usr/bin/unix_chkpwd; do
     if [ -x "$path" ]; then checker=$path; break; fi

@@ -16,6 +16,7 @@ refuse_account() {
     [ -z "$problem" ] || { [ "$problem" = must_change ] && is_allowed must_change; } || stop REFUSED "$problem"
 }
 refuse_account
+! is_written_down || stop REFUSED sudo_log
 
 mkdir -p "$fence_root/$console" 2>/dev/null && [ ! -L "$fence_root" ] && (: >>"$lock") 2>/dev/null ||
     stop REFUSED disk
