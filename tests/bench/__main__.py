@@ -29,7 +29,8 @@ from rotation import engine, runs, tasks  # noqa: E402
 from rotation.connectors.ssh import SshConnector, SshScanner  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
-from tests import chaos, factories  # noqa: E402
+from tests import factories  # noqa: E402
+from tests.chaos.hosts import prepare  # noqa: E402
 from tests.lab_fixtures import KeyPair, connect  # noqa: E402
 
 
@@ -66,7 +67,7 @@ def measure_rotation(rounds: int) -> None:
     key = KeyPair.generate()
     with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder)) as fleet:
         host = fleet.start("bench", Spec(public_key=key.public))
-        secret = chaos.prepare(host, key)
+        secret = prepare(host, key)
         ours = timed(lambda: rotation(secret), rounds)
         plain = timed(lambda: plain_script(host, key), rounds)
     print(f"rotation            {ours:6.2f} s   {ours / plain:4.1f} times a plain script's {plain:.2f} s")
