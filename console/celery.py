@@ -8,8 +8,10 @@ from typing import Any
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutting_down
 from kombu.transport import TRANSPORT_ALIASES
+
+from rotation import shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 TRANSPORT_ALIASES["embedded"] = "console.broker:Transport"
@@ -26,3 +28,21 @@ app.steps["consumer"].add("console.pulse:WorkerPulse")
 @setup_logging.connect
 def keep_djangos_logging(**_: Any) -> None:
     """Receive the signal, which is what stops Celery from replacing the handlers and their filter."""
+
+
+@worker_shutting_down.connect
+def begin_to_end(**_: Any) -> None:
+    shutdown.begin()
+
+
+@worker_init.connect
+@worker_process_init.connect
+def watch_for_the_end(**_: Any) -> None:
+    """In the worker, and in each process of a pool: a step that hangs may not keep it."""
+    shutdown.watch(_hand_back)
+
+
+def _hand_back() -> None:
+    from rotation import tasks  # its models are there only once Django is set up
+
+    tasks.hand_back()

@@ -201,6 +201,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge deleted secrets": {"task": "rotation.tasks.purge_due", "schedule": 60.0},
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
+RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
 KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", keypairs.ALGORITHMS)  # preselected
 RUN_PRUNE_VERSIONS = 10  # versions without a label that a secret keeps

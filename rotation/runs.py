@@ -68,7 +68,7 @@ def start(
         if active and active.kind == Run.Kind.ROTATE:
             if value is not None:
                 raise InProgress(InProgress.__doc__)
-            return _hurried(active)
+            return _hurried(active, is_leak=is_leak)
         if active:
             _supersede(active)
         run = _add(
@@ -154,9 +154,12 @@ def _on_instance(kind: str, instance: Instance, actor: Principal) -> Run:
         return _hurried(Run.objects.active().get(instance=instance, kind=kind, secret=None))
 
 
-def _hurried(run: Run) -> Run:
-    """Let a run that waits go on now: somebody asks for it."""
+def _hurried(run: Run, *, is_leak: bool = False) -> Run:
+    """Let a run that waits go on now: somebody asks for it. One that is asked for after a leak goes first."""
     Run.objects.filter(pk=run.pk, state=Run.State.WAITING).update(due_at=Now())
+    if is_leak and not run.is_leak:
+        Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).update(is_leak=True)
+        run.is_leak = True
     return run
 
 

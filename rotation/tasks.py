@@ -14,12 +14,12 @@ from datetime import timedelta
 from uuid import UUID
 
 from celery import shared_task
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
-from rotation import engine, leases, managed, runs, schedules
+from rotation import engine, leases, managed, runs, schedules, shutdown
 from rotation.connectors.ssh import SshConnector, SshScanner
-from rotation.models import Run
+from rotation.models import Run, Schedule
 from secrets_app import keyring, lifecycle, users
 
 log = logging.getLogger(__name__)
@@ -30,19 +30,37 @@ SCRUBBED_FOR = timedelta(minutes=10)  # after a purge: each time once, in case s
 
 def worker_name() -> str:
     """This host, process and thread, as the evidence of a step names them."""
-    return f"{socket.gethostname()}/{os.getpid()}/{threading.get_ident() % 10**6}"
+    return f"{_process_name()}/{threading.get_ident() % 10**6}"
+
+
+def _process_name() -> str:
+    return f"{socket.gethostname()}/{os.getpid()}"
 
 
 @shared_task
 def advance(run_id: str) -> None:
-    """Carry one run as far as it goes now, then wake the next one that waits for its instance."""
+    """Carry a run as far as it goes now, after those whose old value has leaked; wake what waited for it."""
     if keyring.is_sealed():
         return  # the run stays where it is; the sweep finds it when the root key is back
-    engine.advance(UUID(run_id), worker=worker_name(), connect=SshConnector, scanner=SshScanner())
-    instance_id = Run.objects.filter(pk=run_id).values_list("instance_id", flat=True).first()
-    following = leases.next_on(instance_id) if instance_id else None
-    if following and str(following) != run_id:
-        advance.delay(str(following))
+    # A message is a worker that is free, and not this run's turn: the rows say what goes first.
+    while (leaked := leases.urgent()) and str(leaked) != run_id and _carry(leaked):
+        pass
+    _carry(UUID(run_id))
+
+
+def _carry(run_id: UUID) -> bool:
+    """Do what can be done for one run; False where there was nothing to take up."""
+    was_taken = engine.advance(run_id, worker=worker_name(), connect=SshConnector, scanner=SshScanner())
+    if shutdown.is_under_way():
+        advance.delay(str(run_id))  # handed back, or never begun: for another worker
+    if not was_taken:
+        return False
+    instance_id = Run.objects.values_list("instance_id", flat=True).get(pk=run_id)
+    waiting = [leases.next_on(instance_id), *leases.next_beside(instance_id)]
+    for following in dict.fromkeys(waiting):
+        if following and following != run_id:
+            advance.delay(str(following))
+    return True
 
 
 def _is_alive(pid: int) -> bool:
@@ -62,15 +80,23 @@ def wake(run: Run) -> None:
 
 @shared_task
 def start_due() -> None:
-    """Start a rotation for every schedule whose time has come."""
+    """Start a rotation for every schedule whose time has come; what is wrong with one stops no other."""
     for schedule in schedules.due(BATCH):
         try:
-            # Together: a beat that dies between the two would have moved the date and rotated nothing.
-            with transaction.atomic():
-                if schedules.claim(schedule):
-                    wake(runs.start(schedule.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
+            _start(schedule)
         except runs.NotRotatable:
             log.info("secret %s is being deleted; its schedule does not fire", schedule.secret_id)
+        except Exception:
+            log.exception("The schedule of secret %s could not fire; it is tried again.", schedule.secret_id)
+            if not connection.is_usable():
+                raise  # the store is away, for all of them
+
+
+def _start(schedule: Schedule) -> None:
+    # Together: a beat that dies between the two would have moved the date and rotated nothing.
+    with transaction.atomic():
+        if schedules.claim(schedule):
+            wake(runs.start(schedule.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
 
 
 @shared_task
@@ -92,4 +118,10 @@ def sweep() -> None:
     """Wake a worker for every run that is due and that nobody works on."""
     leases.hand_back_orphans(socket.gethostname(), _is_alive)
     for run_id in leases.due(BATCH):
+        advance.delay(str(run_id))
+
+
+def hand_back() -> None:
+    """Have other workers go on with what this process, which is about to end, still has under way."""
+    for run_id in leases.hand_back_own(_process_name()):
         advance.delay(str(run_id))

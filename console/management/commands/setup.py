@@ -23,6 +23,7 @@ class Command(BaseCommand):
         make_data_folder(settings.DATA_DIR)
         _make_session_key(settings.SECRET_KEY_FILE)
         call_command("migrate", verbosity=0, interactive=False)
+        call_command("check", databases=["default"], tags=["database"])
         call_command("createcachetable", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
         self._prepare_keys()

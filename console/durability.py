@@ -1,0 +1,64 @@
+"""Hold PostgreSQL to what a commit promises: that it is on the disk before a host hears of it.
+
+A commit that the server may still lose is worse than one that fails, since the host has the value by then.
+So our own sessions wait for the disk, whatever was set for the server, the database or the role; and what
+only the server's administrator can set is reported by `manage.py check --database default` and at `setup`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core import checks
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
+
+# `remote_apply` waits for the disk too, and for more; the other values wait for less.
+_WAIT_FOR_THE_DISK = """
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
+"""
+_SERVER = {
+    "fsync": (
+        "console.E001",
+        "PostgreSQL does not wait for the disk: a power failure can lose values that hosts have already.",
+    ),
+    "full_page_writes": (
+        "console.E002",
+        "PostgreSQL does not keep whole pages in its log: a power failure can destroy the database.",
+    ),
+}
+
+
+@receiver(connection_created)
+def wait_for_the_disk(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Have the commits of a new session wait for the disk."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(_WAIT_FOR_THE_DISK)
+
+
+@checks.register(checks.Tags.database)
+def server_is_durable(databases: Sequence[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
+    """Report what the server does not promise; nothing where no database is to be asked."""
+    found: list[checks.CheckMessage] = []
+    for alias in databases or ():
+        connection = connections[alias]
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                found += shortcomings(cursor)
+    return found
+
+
+def shortcomings(cursor: Any) -> list[checks.CheckMessage]:
+    """Ask a PostgreSQL server, by a cursor of it, for settings with which it may lose what it committed."""
+    found: list[checks.CheckMessage] = []
+    for name, (number, sentence) in _SERVER.items():
+        cursor.execute("SELECT current_setting(%s)", [name])
+        if cursor.fetchone()[0] != "on":
+            hint = f"Set {name} = on in postgresql.conf and reload the server."
+            found.append(checks.Error(sentence, hint=hint, id=number))
+    return found

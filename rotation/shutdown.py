@@ -1,0 +1,77 @@
+"""Whether this worker has been asked to end, and the end itself, which waits for nobody.
+
+The promise: `WITHIN` after the wish to stop the process is gone. Nothing new is begun from that moment; a
+step that is under way has `FOR_STEPS` to come to its end. What it has not ended by then is handed back, by
+what the caller gives, and goes on elsewhere.
+
+The wish is a byte that forked processes share: a pool's children know of it as soon as their parent does, and
+a signal handler may write it whatever lock the thread that it interrupts holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+FOR_STEPS: Final = 8.0  # seconds from the wish on
+WITHIN: Final = 9.0  # ... to the end of the process, whatever still hangs
+_LOOK_EVERY: Final = 0.2
+
+_wish = mmap.mmap(-1, 1)
+
+
+def begin() -> None:
+    """Say that this process, and what it has forked, is to end. Safe in a signal handler."""
+    _wish[0] = 1
+
+
+def is_under_way() -> bool:
+    return _wish[0] == 1
+
+
+def forget() -> None:
+    """Take the wish back."""
+    _wish[0] = 0
+
+
+def watch(hand_back: Callable[[], object]) -> None:
+    """Have a thread wait for the wish to stop, call `hand_back` when time is up, and end the process.
+
+    A process that ends by itself in time is left alone.
+    """
+    threading.Thread(target=_watch, args=(hand_back,), name="shutdown", daemon=True).start()
+
+
+def _watch(hand_back: Callable[[], object]) -> None:
+    while not is_under_way():
+        time.sleep(_LOOK_EVERY)
+    began = time.monotonic()
+    time.sleep(FOR_STEPS)
+    # In a thread of its own: a store that does not answer may not keep the process either.
+    handing = threading.Thread(target=_logged, args=(hand_back,), daemon=True)
+    handing.start()
+    handing.join(began + WITHIN - time.monotonic())
+    _end()
+
+
+def _logged(hand_back: Callable[[], object]) -> None:
+    try:
+        hand_back()
+    except Exception:  # whatever it is, the leases end by themselves
+        log.exception("What this worker had under way could not be handed back; its leases run out.")
+
+
+def _end() -> None:
+    """End at once: the threads that hang in a step would keep an orderly exit waiting for them."""
+    log.warning("A step did not end within %g s; the worker stops without it.", FOR_STEPS)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)

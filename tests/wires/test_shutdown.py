@@ -1,0 +1,197 @@
+"""Real Celery workers that are asked to end, or die, while they rotate on real hosts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from kombu import Connection, Producer
+
+from console.models import Message
+from lab import Host
+from rotation import leases, runs, tasks
+from rotation.models import Instance, Run
+from secrets_app import keypairs, versions
+from secrets_app.models import Secret
+from tests import factories
+from tests.lab_fixtures import KeyPair
+from tests.wires.relay import Relay
+from tests.wires.test_rotation import OLD, register
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CHECKOUT = Path(__file__).resolve().parents[2]
+PLACES = ["before_create", "after_preflight", "after_intent", "before_test", "before_finish"]
+PROMISED_SECONDS = 10
+PATIENCE_SECONDS = 50  # less than a lease: nobody waited for one
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start workers; whatever runs at the end is killed."""
+    started: list[subprocess.Popen[bytes]] = []
+    database = f"sqlite://{connection.settings_dict['NAME']}"
+    if connection.vendor != "sqlite":
+        server = os.environ["KEYTURN_TEST_DATABASE_URL"].rpartition("/")[0]
+        database = f"{server}/{connection.settings_dict['NAME']}"
+
+    def worker(*words: str, pool: str = "threads") -> subprocess.Popen[bytes]:
+        with (tmp_path / f"worker-{len(started)}.log").open("wb") as log:
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "tests.celery_worker", pool, *words],
+                    cwd=CHECKOUT, env=os.environ | {"KEYTURN_TEST_DATABASE_URL": database},
+                    stdout=log, stderr=log, start_new_session=True,
+                )
+            )  # fmt: skip
+        return started[-1]
+
+    yield worker
+    for one in started:
+        if one.poll() is None:
+            os.killpg(one.pid, signal.SIGKILL)
+        one.wait()
+
+
+@pytest.fixture(params=["password", "key_pair"])
+def secret(request, host: Host, management_key: KeyPair) -> Secret:
+    instance = register(host, management_key)
+    if request.param == "password":
+        host.add_account("svc", password=OLD)
+        made = factories.secret(instance=instance, initial=OLD)
+    else:
+        old = keypairs.generate("ed25519")
+        host.add_account("svc", authorized_keys=[old.public_key])
+        made = factories.secret(instance=instance, kind="key_pair", initial=old.private_key.reveal())
+    factories.settle(made)
+    return made
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+def ask(secret: Secret) -> Run:
+    run = runs.start(secret, actor=factories.administrator())
+    tasks.advance.delay(str(run.pk))
+    return run
+
+
+def ends(run: Run) -> bool:
+    run.refresh_from_db()
+    return run.state == "ended"
+
+
+def assert_rotated(secret: Secret, host: Host, run: Run) -> None:
+    assert run.outcome == "succeeded", run.sentence
+    assert secret.versions.count() == 2
+    now = versions.value(secret.labelled("current"))
+    if secret.kind == "password":
+        assert host.shadow_accepts("svc", now.password.reveal())
+    else:
+        assert now.public_key.split()[1] in host.authorized_keys("svc")
+        assert len(host.authorized_keys("svc").splitlines()) == 1
+    assert "Failed password for svc" not in host.sshd_log()
+
+
+def stop(worker: subprocess.Popen[bytes]) -> int:
+    worker.send_signal(signal.SIGTERM)
+    return worker.wait(timeout=PROMISED_SECONDS)
+
+
+@pytest.mark.parametrize("action", ["slow", "hang"])
+@pytest.mark.parametrize("place", PLACES)
+def test_fi_w_16_a_worker_that_is_stopped_is_gone_in_time_and_another_one_goes_on(
+    secret, host, start, tmp_path, place, action
+):
+    mark = tmp_path / "reached"
+    run = ask(secret)
+    first = start(place, action, str(mark))
+    wait_for(mark.exists, place)
+    assert stop(first) == 0
+    assert leases.due(10) == [run.pk]
+    assert not run.steps.filter(state="running").exists()
+    start()
+    wait_for(lambda: ends(run), "the other worker")
+    assert_rotated(secret, host, run)
+
+
+@pytest.mark.parametrize("secret", ["password"], indirect=True)
+def test_fi_w_16_a_worker_that_waits_for_a_slow_host_is_gone_in_time(secret, host, start, tmp_path):
+    with Relay(host.address, host.port) as relay:
+        mine = Instance.objects.filter(pk=secret.managed.instance_id)
+        mine.update(address=relay.address, port=relay.port)
+        relay.paused.set()
+        run = ask(secret)
+        first = start()
+        wait_for(lambda: run.steps.filter(state="running", name="preflight").exists(), "the check")
+        assert stop(first) == 0
+        assert leases.due(10) == [run.pk]
+        step = run.steps.get(name="preflight")
+        assert (step.state, step.sentence) == ("broken", "The worker was stopped; another one goes on.")
+        relay.paused.clear()
+        start()
+        wait_for(lambda: ends(run), "the other worker")
+        assert_rotated(secret, host, run)
+
+
+@pytest.mark.parametrize("secret", ["password"], indirect=True)
+def test_fi_w_16_a_pool_of_processes_is_gone_in_time_too(secret, host, start, tmp_path):
+    mark = tmp_path / "reached"
+    run = ask(secret)
+    first = start("after_intent", "hang", str(mark), pool="prefork")
+    wait_for(mark.exists, "after_intent")
+    first.send_signal(signal.SIGTERM)
+    first.wait(timeout=PROMISED_SECONDS)
+    wait_for(lambda: leases.due(10) == [run.pk], "the lease", PROMISED_SECONDS)
+    start()
+    wait_for(lambda: ends(run), "the other worker")
+    assert_rotated(secret, host, run)
+
+
+@pytest.mark.parametrize("secret", ["password"], indirect=True)
+def test_fi_w_17_after_a_child_of_a_pool_was_killed_the_sweep_resumes(secret, host, start, tmp_path):
+    mark = tmp_path / "reached"
+    run = ask(secret)
+    start("after_intent", "die", str(mark), pool="prefork")
+    wait_for(mark.exists, "after_intent")
+    # The message is of no use: who gets it again finds the lease of the dead one.
+    wait_for(lambda: not Message.objects.filter(claimed_at=None).exists(), "the message")
+    wait_for(lambda: tasks.sweep() or ends(run), "the sweep")
+    assert_rotated(secret, host, run)
+
+
+@pytest.mark.parametrize("secret", ["password"], indirect=True)
+def test_fi_b_06_a_worker_refuses_garbage_and_pickles_and_works_on(secret, host, start, tmp_path):
+    Message.objects.create(queue="celery", tag="forged", body="garbage")
+    trap = tmp_path / "opened"
+    with Connection("embedded://localhost") as broker:
+        Producer(broker).publish(Trap(str(trap)), routing_key="celery", serializer="pickle")
+        Producer(broker).publish({"no": "task"}, routing_key="celery", serializer="json")
+    run = ask(secret)
+    worker = start()
+    wait_for(lambda: ends(run), "the worker")
+    assert not trap.exists()
+    assert worker.poll() is None
+    assert_rotated(secret, host, run)
+
+
+class Trap:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path(self.path),)
