@@ -82,6 +82,7 @@ def rotate(work: Work) -> None:
     if keys.is_finished(work):
         keys.clean(work)
         return
+    refuse_shared(work)
     version = _create(work)
     failpoints.reach("after_create")
     if version.offered_at and not version.dead_at and _host_has(work, version):
@@ -105,6 +106,17 @@ def rotate(work: Work) -> None:
         "policy",
         "The host refused three generated passwords. Check its password rules and the secret's.",
     )
+
+
+def refuse_shared(work: Work) -> None:
+    """End the run where it would change the account of a credential that other instances share."""
+    credential = work.run.instance.credential
+    if credential is not None and credential.username == work.account.username:
+        work.block(
+            "shared_account",
+            f"Keyturn works on this instance as {credential.username}, with the shared management credential "
+            f"{credential.name}. Let the instance log in with this secret, or attach another credential.",
+        )
 
 
 def _create(work: Work) -> SecretVersion:

@@ -18,9 +18,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from rotation.connectors import base
-from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagementCredential
-from secrets_app import audit, keypairs, keyring, policies, regions
-from secrets_app.models import Principal, Region
+from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, ManagementCredential
+from secrets_app import audit, keypairs, keyring, policies, regions, versions
+from secrets_app.models import Label, Principal, Region, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
 FIELD = "management credential"
@@ -45,6 +45,10 @@ class NotAttached(Exception):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class NoOwnLogin(ValueError):
+    """This instance cannot log in with this secret; the message says why and what to do."""
 
 
 class Outdated(Exception):
@@ -115,10 +119,15 @@ def check_account_name(name: str) -> str:
 
 
 def manager(instance: Instance) -> base.Manager:
-    """Open the instance's management credential, for the engine.
+    """Open what Keyturn logs in to the instance with, for the engine: a secret of its own, or the shared one.
 
     Raises `NotAttached`, `keyring.Sealed` or `envelope.Tampered`.
     """
+    if instance.own_login is not None:
+        current = instance.own_login.labelled(Label.Role.CURRENT)
+        if current is None:
+            raise NotAttached("The secret that this instance logs in with has no value.", "no_credential")
+        return own_manager(instance, current)
     credential = instance.credential
     if credential is None:
         raise NotAttached(
@@ -133,6 +142,18 @@ def manager(instance: Instance) -> base.Manager:
         login=base.Login(credential.username, hidden["Password"], hidden["PrivateKey"]),
         sudo=base.Sudo(credential.sudo),
         sudo_password=hidden["SudoPassword"],
+    )
+
+
+def own_manager(instance: Instance, version: SecretVersion) -> base.Manager:
+    """Open `version` of the secret that the instance logs in with. Raises as `versions.value` does."""
+    held = versions.value(version)
+    sudo = base.Sudo(instance.own_login_sudo)
+    return base.Manager(
+        login=base.Login(held.username, held.password, held.private_key),
+        sudo=sudo,
+        # sudo asks for the password of the account that calls it.
+        sudo_password=held.password if sudo == base.Sudo.PASSWORD else None,
     )
 
 
@@ -192,7 +213,7 @@ def change(
     """
     moved = (address, port) != (instance.address, instance.port)
     _refuse_twins(instance.region, name, address, port, but=instance)
-    detached = {"credential": None, "detached_because": "Its address changed. Attach a credential again."}
+    detached = _detached("Its address changed. Attach a credential again.")
     try:
         with transaction.atomic():
             saved = Instance.objects.filter(pk=instance.pk, revision=revision).update(
@@ -212,14 +233,63 @@ def change(
 
 
 def attach(instance: Instance, credential: ManagementCredential, *, actor: Principal) -> None:
-    """Let `instance` be managed with `credential`. Raises `policies.NotAllowed`."""
+    """Let `instance` be managed with `credential`, and no longer with a secret of its own.
+
+    Raises `policies.NotAllowed`.
+    """
     policies.require(actor, Action.USE_CREDENTIAL, credential)
     with transaction.atomic():
         Instance.objects.filter(pk=instance.pk).update(
-            credential=credential, detached_because="", state=Instance.State.NEW, state_sentence=""
+            credential=credential,
+            own_login=None,
+            own_login_sudo="",
+            detached_because="",
+            state=Instance.State.NEW,
+            state_sentence="",
         )
         instance.refresh_from_db()
         audit.record(Action.USE_CREDENTIAL, instance, actor=actor, details={"credential": str(credential.pk)})
+
+
+def use_own_login(instance: Instance, secret: Secret, *, sudo: str, actor: Principal) -> None:
+    """Let Keyturn log in to `instance` with the current value of a secret of an account on it.
+
+    From then on the secret may rotate, and the instance follows in the same transaction; the shared
+    credential is detached. Raises `NoOwnLogin` where the secret manages no account there or its value was
+    not shown to work, or `policies.NotAllowed`.
+    """
+    account = ManagedAccount.objects.filter(secret=secret, released_at=None).first()
+    if account is None or account.instance_id != instance.pk:
+        raise NoOwnLogin(f"{secret.name} manages no account on {instance.name}. Choose a secret that does.")
+    if account.credential != ManagedAccount.Credential.IN_SYNC:
+        raise NoOwnLogin(
+            f"It is not known that {instance.name} accepts the current value of {secret.name}. Rotate the "
+            "secret first, so that it is."
+        )
+    log_in_with(instance, secret, sudo=sudo, actor=actor)
+
+
+def log_in_with(instance: Instance, secret: Secret, *, sudo: str, actor: Principal) -> None:
+    """As `use_own_login`, for a secret that is made in the caller's transaction and was not tried yet."""
+    policies.require(actor, Action.UPDATE_INSTANCE, instance)
+    if not secret.is_enabled or secret.labelled(Label.Role.CURRENT) is None:
+        raise NoOwnLogin(f"{secret.name} has no value that could be used, or is being deleted.")
+    if sudo not in ManagementCredential.Sudo.values:
+        raise NoOwnLogin("Choose how the account becomes root.")
+    if sudo == ManagementCredential.Sudo.PASSWORD and secret.kind == Secret.Kind.KEY_PAIR:
+        raise NoOwnLogin("A key pair holds no password for sudo. Allow the account sudo without one.")
+    with transaction.atomic():
+        Instance.objects.filter(pk=instance.pk).update(
+            own_login=secret,
+            own_login_sudo=sudo,
+            credential=None,
+            detached_because="",
+            state=Instance.State.NEW,
+            state_sentence="",
+        )
+        instance.refresh_from_db()
+        details = {"secret": secret.name, "sudo": sudo}
+        audit.record(Action.USE_CREDENTIAL, instance, actor=actor, details=details)
 
 
 def see_host_keys(instance: Instance, keys: Iterable[base.HostKey]) -> None:
@@ -253,7 +323,7 @@ def approve_host_keys(instance: Instance, fingerprints: Iterable[str], *, actor:
         )
         if had - wanted:
             Instance.objects.filter(pk=instance.pk).update(
-                credential=None, detached_because="Its host key changed. Attach a credential again."
+                **_detached("Its host key changed. Attach a credential again.")
             )
         instance.refresh_from_db()
         audit.record(Action.APPROVE_HOST_KEY, instance, actor=actor, details={"fingerprints": sorted(wanted)})
@@ -282,6 +352,11 @@ def note_facts(instance: Instance, facts: base.Facts) -> None:
 def as_evidence(checks: Iterable[base.Check]) -> list[dict[str, str]]:
     """Return checks as a step and an instance store them."""
     return [{"name": c.name, "mark": c.mark.value, "sentence": c.sentence} for c in checks]
+
+
+def _detached(because: str) -> dict[str, str | None]:
+    """No login is handed to what may be another machine: neither a shared one nor one of its own."""
+    return {"credential": None, "own_login": None, "own_login_sudo": "", "detached_because": because}
 
 
 def _refuse_twins(region: Region, name: str, address: str, port: int, *, but: Instance | None = None) -> None:

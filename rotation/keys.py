@@ -87,11 +87,6 @@ def _leftovers(work: Work) -> list[SecretVersion]:
 def _clean(work: Work, old: SecretVersion) -> None:
     failpoints.reach("before_clean")
     with work.step(Step.Name.CLEAN) as notes:
-        if _is_managers(work, old):
-            raise base.Refused(
-                "It is the management credential's key too, and stays. Attach another credential first.",
-                code="shared_key",
-            )
         _remove(work, old)
         failpoints.reach("after_remove")
         proof = _log_in(work, old) if old.sealed_id else work.probe(old)
@@ -114,16 +109,6 @@ def _remove(work: Work, version: SecretVersion) -> None:
         version.public_key,
         fence=base.Fence(str(work.secret.account_id), work.account.generation),
         timeout=SET,
-    )
-
-
-def _is_managers(work: Work, old: SecretVersion) -> bool:
-    """Whether removing this key would shut Keyturn itself out."""
-    credential = work.run.instance.credential
-    return (
-        credential is not None
-        and credential.username == work.account.username
-        and credential.public_key == old.public_key
     )
 
 

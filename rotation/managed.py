@@ -6,6 +6,7 @@ transaction, or not at all.
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +17,17 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from rotation import runs, schedules
+from rotation import inventory, runs, schedules
 from rotation.connectors import base
-from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, Run, Schedule
+from rotation.models import (
+    USERNAME_PATTERN,
+    HostKey,
+    Instance,
+    ManagedAccount,
+    ManagementCredential,
+    Run,
+    Schedule,
+)
 from secrets_app import audit, lifecycle, passwords, policies, users, versions
 from secrets_app.models import ECS_PREFIX, Label, Principal, Region, Secret
 from secrets_app.plaintext import Plaintext
@@ -36,6 +45,14 @@ class AccountTaken(Exception):
 
 class NoKeys(Exception):
     """A key pair can be managed on Linux only. Choose Password for a Windows instance."""
+
+
+class SharedAccount(Exception):
+    """Keyturn works on this instance as this account, by a shared credential; the message says which."""
+
+
+class IsLogin(Exception):
+    """An instance logs in with this secret; the message says which, and what to do first."""
 
 
 class BadUsername(ValueError):
@@ -58,18 +75,25 @@ def create(
     is_on: bool = False,
     period: timedelta = timedelta(days=30),
     rotate_now: bool = False,
+    as_own_login: bool = False,
 ) -> tuple[Secret, Run | None]:
     """Make a Managed ECS secret for an OS account that exists on `instance`.
 
     `name` comes without its `acs/ecs/` prefix or with it. An initial value is stored as current and
     *not yet verified*; the host is asked afterwards, by the run that is returned, so an instance that
-    cannot be reached now does not prevent creation. Raises `RegionMismatch`, `AccountTaken`,
-    `BadUsername`, `NoKeys`, `schedules.BadPeriod`, `policies.NotAllowed` and what `versions.given` and
-    `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one of
+    cannot be reached now does not prevent creation. With `as_own_login`, Keyturn works on the instance as
+    this account from now on, with this secret's value instead of the shared credential's, so an initial
+    value is needed. Raises `RegionMismatch`, `AccountTaken`, `SharedAccount`, `BadUsername`,
+    `NoKeys`, `inventory.NoOwnLogin`, `schedules.BadPeriod`, `policies.NotAllowed` and what `versions.given`
+    and `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one of
     `keypairs.ALGORITHMS`; empty stands for the setting's.
     """
     policies.require(actor, policies.Action.CREATE_SECRET, region)
     check_account(region, instance, username, kind)
+    if not as_own_login:
+        _refuse_shared(instance, username)
+    elif initial is None:
+        raise inventory.NoOwnLogin("Enter the account's present value: Keyturn logs in with it from now on.")
     schedules.check(period)
     is_key_pair = kind == Secret.Kind.KEY_PAIR
     key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if is_key_pair else ""
@@ -95,11 +119,29 @@ def create(
         run = None
         if initial is not None:
             versions.enter(secret, versions.given(secret, username, initial), actor=actor)
+        if as_own_login:
+            inventory.log_in_with(instance, secret, sudo=_sudo_of(instance), actor=actor)
         if rotate_now:
             run = runs.start(secret, actor=actor, trigger=Run.Trigger.CREATION)
         elif initial is not None:
             run = runs.verify(secret, actor=actor, trigger=Run.Trigger.CREATION)
     return secret, run
+
+
+def _sudo_of(instance: Instance) -> str:
+    credential = instance.credential
+    return credential.sudo if credential else ManagementCredential.Sudo.PASSWORDLESS
+
+
+def _refuse_shared(instance: Instance, username: str) -> None:
+    """Refuse to manage the account of a credential that other instances share."""
+    credential = instance.credential
+    if credential is not None and credential.username == username:
+        raise SharedAccount(
+            f"Keyturn works on {instance.name} as {username}, with the shared management credential "
+            f"{credential.name}, which a secret would change for this instance alone. Let the instance log "
+            "in with a secret of its own, or choose another account."
+        )
 
 
 def full_name(name: str) -> str:
@@ -237,6 +279,11 @@ def restore(secret: Secret, *, actor: Principal) -> Restored:
 
 def _stop_work(secret: Secret, actor: Principal) -> None:
     lifecycle.held(secret.pk)
+    if instance := Instance.objects.filter(own_login=secret).first():
+        raise IsLogin(
+            f"{instance.name} logs in with this secret. Attach a management credential to it first, "
+            "then delete."
+        )
     runs.stop_all(secret, actor=actor, sentence=f"{actor.name} had the secret deleted.")
 
 
@@ -245,6 +292,78 @@ def _let_go(secret: Secret) -> int:
     schedules.close(secret)
     ManagedAccount.objects.filter(secret=secret).update(released_at=Now())
     return versions.destroy_all(secret)
+
+
+# ---------------------------------------------------------------- what a person decides
+
+
+class Decision(enum.StrEnum):
+    """How things stand, where no host can be asked or believed any more: what a person says of it."""
+
+    GONE = "gone"  # the server is gone for good
+    SET_ASIDE = "set_aside"  # the pending value is not on the host
+
+
+def resolve(secret: Secret, *, actor: Principal, decision: str, reason: str) -> None:
+    """End a rotation whose result nobody can ask for, as a person says it stands.
+
+    No value is destroyed: the pending version loses its label and is kept. `GONE` stops the schedule too;
+    after `SET_ASIDE` the host is asked whether it accepts the current value. The secret can be deleted
+    afterwards. Raises `runs.NoReason`, `runs.InProgress` while a worker talks to the host,
+    `runs.NotRotatable` where there is nothing to set aside, `lifecycle.NotEnabled` or
+    `policies.NotAllowed`; nothing changes then.
+    """
+    policies.require(actor, policies.Action.RESOLVE_ROTATION, secret)
+    decided = Decision(decision)
+    if not reason.strip():
+        raise runs.NoReason(runs.NoReason.__doc__)
+    with transaction.atomic():
+        lifecycle.require_enabled(lifecycle.held(secret.pk))
+        pending = secret.labelled(Label.Role.PENDING)
+        if decided == Decision.SET_ASIDE and pending is None:
+            raise runs.NotRotatable("There is no pending value to set aside.")
+        sentence = {
+            Decision.GONE: f"{actor.name} said that the server is gone for good.",
+            Decision.SET_ASIDE: f"{actor.name} said that the pending value is not on the host.",
+        }[decided]
+        runs.give_up(secret, actor=actor, code=decided.value, sentence=sentence)
+        if pending is not None:
+            versions.set_aside(pending)
+        details = {"decision": decided.value, "version": pending.version_id if pending else ""}
+        audit.record(
+            policies.Action.RESOLVE_ROTATION,
+            secret,
+            actor=actor,
+            reason=reason.strip()[:500],
+            details=details,
+        )
+        if decided == Decision.GONE:
+            schedules.close(secret)
+            note(secret.managed, Credential.GONE, sentence, decided.value)
+        elif secret.labelled(Label.Role.CURRENT):
+            note(secret.managed, Credential.NOT_VERIFIED, sentence)
+            runs.verify(secret, actor=actor)
+        else:
+            note(secret.managed, Credential.NO_VALUE, sentence)
+
+
+def change_options(
+    secret: Secret, *, actor: Principal, ends_sessions: bool, proves_old_refused: bool, reconciles: bool
+) -> None:
+    """Save what a rotation does beside the change itself, and what happens when the host drifts.
+
+    Raises `lifecycle.NotEnabled` or `policies.NotAllowed`.
+    """
+    policies.require(actor, policies.Action.UPDATE_ROTATION, secret)
+    options = {
+        "ends_sessions": ends_sessions,
+        "proves_old_refused": proves_old_refused,
+        "reconciles": reconciles,
+    }
+    with transaction.atomic():
+        lifecycle.require_enabled(lifecycle.held(secret.pk))
+        ManagedAccount.objects.filter(secret=secret).update(**options)
+        audit.record(policies.Action.UPDATE_ROTATION, secret, actor=actor, details=options)
 
 
 # ---------------------------------------------------------------- what is known of the credential
@@ -259,7 +378,8 @@ def note(account: ManagedAccount, credential: str, sentence: str = "", code: str
 
 def note_verified(account: ManagedAccount, level: base.Level | None, *, rotated: bool = False) -> None:
     """Write that the host accepted the current value just now, and how that was shown."""
-    fields = {"rotated_at": Now()} if rotated else {}
+    # What the account looked like before says nothing any more.
+    fields: dict[str, object] = {"rotated_at": Now(), "traces": {}} if rotated else {}
     ManagedAccount.objects.filter(pk=account.pk).update(
         credential=Credential.IN_SYNC,
         credential_code="",

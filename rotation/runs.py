@@ -5,11 +5,15 @@ With `leases`, which is for whoever does the work, the only writer of runs and s
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation.models import Instance, Run, Step
+from rotation.connectors import base
+from rotation.models import USERNAME_PATTERN, Instance, Run, Step
 from secrets_app import audit, lifecycle, policies, versions
 from secrets_app.models import Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
@@ -29,6 +33,14 @@ class NotRotatable(Exception):
     """This secret cannot be rotated now; the message says why and what to do."""
 
 
+class NoReason(ValueError):
+    """This needs a reason: say in a few words why it is right to do it."""
+
+
+class NotOverridable(ValueError):
+    """This check cannot be overridden; the message names it."""
+
+
 # ---------------------------------------------------------------- requests
 
 
@@ -41,17 +53,21 @@ def start(
     is_leak: bool = False,
     token: str = "",
     from_version: SecretVersion | None = None,
+    overrides: Collection[str] = (),
+    reason: str = "",
 ) -> Run:
     """Ask for a rotation; joins the one that is under way. With `value`, that is the new
     password, or the new private key.
 
-    With `from_version`, that is an earlier version's value again, which nobody is shown.
+    With `from_version`, that is an earlier version's value again, which nobody is shown. `overrides` names
+    checks of `base.OVERRIDABLE` that may not stop this one run; that needs a right of its own and a `reason`.
 
     The same `token` twice is one run. A value is sealed here, in the caller's transaction; it is
-    never kept elsewhere. Raises `InProgress` for a value while a run is active, `NotRotatable`,
-    `policies.NotAllowed`, or what `versions.given` raises.
+    never kept elsewhere. Raises `InProgress` for a value or an override while a run is active,
+    `NotRotatable`, `NoReason`, `NotOverridable`, `policies.NotAllowed`, or what `versions.given` raises.
     """
     policies.require(actor, Action.ROTATE_SECRET, secret)
+    let_pass = _checked_overrides(secret, overrides, reason, actor)
     if from_version is not None:
         policies.require(actor, Action.PUT_SECRET_VALUE, secret)
         value = _earlier(secret, from_version)
@@ -66,11 +82,10 @@ def start(
             return same
         active = secret.runs.active().first()
         if active and active.kind == Run.Kind.ROTATE:
-            if value is not None:
+            if value is not None or let_pass:
                 raise InProgress(InProgress.__doc__)
             return _hurried(active, is_leak=is_leak)
-        if active:
-            _supersede(active)
+        _make_way(active)
         run = _add(
             Run.Kind.ROTATE,
             secret.managed.instance,
@@ -79,6 +94,8 @@ def start(
             trigger=trigger,
             is_leak=is_leak,
             request_token=token,
+            overrides=let_pass,
+            reason=reason.strip()[:500],
         )
         if value is not None:
             origin = SecretVersion.Origin.EARLIER if from_version else SecretVersion.Origin.CUSTOM
@@ -86,8 +103,23 @@ def start(
         details = {"run": str(run.pk), "trigger": trigger}
         if from_version is not None:
             details["from_version"] = from_version.version_id
-        audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
+        audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details, reason=run.reason)
+        if let_pass:
+            overridden = {"run": str(run.pk), "checks": let_pass}
+            audit.record(Action.OVERRIDE_CHECK, secret, actor=actor, details=overridden, reason=run.reason)
     return run
+
+
+def _checked_overrides(secret: Secret, codes: Collection[str], reason: str, actor: Principal) -> list[str]:
+    """Return the checks that this actor lets pass, for this reason. Raises as `start` does."""
+    if not codes:
+        return []
+    policies.require(actor, Action.OVERRIDE_CHECK, secret)
+    if hard := sorted(set(codes) - base.OVERRIDABLE):
+        raise NotOverridable(f"The check {hard[0]} cannot be overridden: a credential might be lost.")
+    if not reason.strip():
+        raise NoReason(NoReason.__doc__)
+    return sorted(set(codes))
 
 
 def _earlier(secret: Secret, version: SecretVersion) -> Plaintext:
@@ -129,6 +161,79 @@ def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUA
         return _add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
 
 
+def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
+    """Ask for the current value to be set on the host again; joins a reconciliation that is under way.
+
+    Raises `InProgress` while a rotation is, `NotRotatable` where there is no current value or a newer one
+    must be settled first, or `policies.NotAllowed`.
+    """
+    policies.require(actor, Action.ROTATE_SECRET, secret)
+    with transaction.atomic():
+        _refuse_deleted(lifecycle.held(secret.pk))
+        _require_current(secret)
+        active = secret.runs.active().first()
+        if active and active.kind == Run.Kind.RECONCILE:
+            return _hurried(active)
+        if active and active.kind == Run.Kind.ROTATE:
+            raise InProgress(InProgress.__doc__)
+        pending = secret.labelled(Label.Role.PENDING)
+        if pending and pending.offered_at and not pending.dead_at:
+            raise NotRotatable(
+                "The host may have a newer value that is not verified yet. Rotate to finish that first."
+            )
+        _make_way(active)
+        run = _add(Run.Kind.RECONCILE, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        details = {"run": str(run.pk), "trigger": trigger, "reconciles": True}
+        audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
+    return run
+
+
+def drift(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
+    """Ask whether somebody else has changed the credential; joins any run that is under way.
+
+    Raises `NotRotatable` where there is no current value, or `policies.NotAllowed`.
+    """
+    policies.require(actor, Action.ROTATE_SECRET, secret)
+    with transaction.atomic():
+        _refuse_deleted(lifecycle.held(secret.pk))
+        active = secret.runs.active().first()
+        if active:
+            return active
+        _require_current(secret)
+        return _add(Run.Kind.DRIFT, secret.managed.instance, actor, secret=secret, trigger=trigger)
+
+
+def retry(run: Run, *, actor: Principal) -> Run:
+    """Ask for the same again that `run`, which has ended, was asked for; what it overrode is not overridden.
+
+    A value that a host may have heard, or that waits to be sent, is the one that is sent. Raises
+    `InProgress` where `run` is active, and otherwise as the request of its kind does.
+    """
+    run.refresh_from_db()
+    if run.is_active:
+        raise InProgress("This run has not ended yet.")
+    again = Run.Trigger.RETRY
+    if run.secret is None:
+        if run.username:
+            return check_account(run.instance, run.username, run.account_kind, actor=actor)
+        return (scan if run.kind == Run.Kind.SCAN else check)(run.instance, actor=actor)
+    policies.require(actor, Action.ROTATE_SECRET, run.secret)
+    match run.kind:
+        case Run.Kind.ROTATE:
+            return start(run.secret, actor=actor, trigger=again, is_leak=run.is_leak)
+        case Run.Kind.RECONCILE:
+            return reconcile(run.secret, actor=actor, trigger=again)
+        case Run.Kind.DRIFT:
+            return drift(run.secret, actor=actor, trigger=again)
+        case _:
+            return verify(run.secret, actor=actor, trigger=again)
+
+
+def _require_current(secret: Secret) -> None:
+    if secret.labelled(Label.Role.CURRENT) is None:
+        raise NotRotatable("There is no value yet. Rotate once.")
+
+
 def _refuse_deleted(secret: Secret) -> None:
     if not secret.is_enabled:
         raise NotRotatable(lifecycle.why_not_enabled(secret))
@@ -146,12 +251,29 @@ def scan(instance: Instance, *, actor: Principal) -> Run:
     return _on_instance(Run.Kind.SCAN, instance, actor)
 
 
-def _on_instance(kind: str, instance: Instance, actor: Principal) -> Run:
+def check_account(instance: Instance, username: str, kind: str, *, actor: Principal) -> Run:
+    """Ask whether one account could be managed, a `kind` of secret; joins the check that is under way.
+
+    What is found stands in the run's steps. Raises `NotRotatable` for a name that no account can have, or
+    `policies.NotAllowed`.
+    """
+    policies.require(actor, Action.CHECK_INSTANCE, instance)
+    if not re.match(USERNAME_PATTERN, username) or kind not in Secret.Kind.values:
+        raise NotRotatable(
+            "An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
+        )
+    return _on_instance(Run.Kind.CHECK, instance, actor, username=username, account_kind=kind)
+
+
+def _on_instance(
+    kind: str, instance: Instance, actor: Principal, *, username: str = "", account_kind: str = ""
+) -> Run:
+    about = {"username": username, "account_kind": account_kind}
     try:
         with transaction.atomic():
-            return _add(kind, instance, actor)
+            return _add(kind, instance, actor, **about)
     except IntegrityError:
-        return _hurried(Run.objects.active().get(instance=instance, kind=kind, secret=None))
+        return _hurried(Run.objects.active().get(instance=instance, kind=kind, secret=None, **about))
 
 
 def _hurried(run: Run, *, is_leak: bool = False) -> Run:
@@ -170,16 +292,23 @@ def _add(kind: str, instance: Instance, actor: Principal, **fields: object) -> R
     return run
 
 
-def _supersede(run: Run) -> None:
-    """End a run that only reads, so that a rotation can start; its worker finds itself overtaken."""
-    Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).update(
+def _make_way(run: Run | None) -> None:
+    """End a run that has changed nothing, so that one that changes something can start.
+
+    Its worker finds itself overtaken. Raises `NotRotatable` where the host was told something.
+    """
+    if run is None:
+        return
+    ended = Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE, attempts=0).update(
         state=Run.State.ENDED,
         outcome=Run.Outcome.CANCELLED,
-        sentence="A rotation was started.",
+        sentence="A rotation or a reconciliation was started.",
         ended_at=Now(),
         lease=F("lease") + 1,
         leased_until=None,
     )
+    if not ended and Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).exists():
+        raise NotRotatable("The current value is being set again. Rotate when that run has ended.")
 
 
 # ---------------------------------------------------------------- cancelling
@@ -238,12 +367,45 @@ def stop_all(secret: Secret, *, actor: Principal, sentence: str) -> None:
                 _cancel(run, actor=actor, sentence=sentence)
             except TooLate:
                 raise TooLate(
-                    "A rotation of this secret has told the host a new value and is not finished. "
-                    "Delete the secret when that run has ended."
+                    "A rotation of this secret has told the host a new value and is not finished. Delete "
+                    "the secret when that run has ended, or choose Resolve if the server will not come back."
                 ) from None
         pending = secret.labelled(Label.Role.PENDING)
         if pending and pending.offered_at and not pending.dead_at:
             raise TooLate(
                 "The host may have heard a new value that is not verified yet. Rotate once, so that it is "
-                "known which value works; then delete."
+                "known which value works, or choose Resolve if the server will not come back; then delete."
             )
+
+
+def give_up(secret: Secret, *, actor: Principal, code: str, sentence: str) -> None:
+    """End what is under way because a person says how things stand; which value works is unknown.
+
+    Raises `InProgress` while a worker is at it.
+    """
+    at_work = secret.runs.filter(state=Run.State.RUNNING, leased_until__gt=Now())
+    if at_work.exists():
+        raise InProgress("A worker is talking to the host just now. Try again in a minute.")
+    for run in secret.runs.active():
+        ended = Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE, lease=run.lease).update(
+            state=Run.State.ENDED,
+            outcome=Run.Outcome.FAILED,
+            truth=Run.Truth.UNKNOWN,
+            code=code,
+            sentence=sentence[:500],
+            ended_at=Now(),
+            lease=F("lease") + 1,
+            leased_until=None,
+        )
+        if not ended:
+            raise InProgress("A worker has taken this up just now. Try again in a minute.")
+        Step.objects.filter(run=run, state=Step.State.RUNNING).update(
+            state=Step.State.BROKEN, ended_at=Now(), sentence="Given up."
+        )
+        audit.record(
+            f"kms:{run.get_kind_display().replace(' ', '')}Ended",
+            secret,
+            actor=actor,
+            outcome="failed",
+            details={"run": str(run.pk), "outcome": "failed", "truth": "unknown", "code": code},
+        )

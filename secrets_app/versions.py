@@ -183,6 +183,18 @@ def mark_removed(version: SecretVersion) -> None:
     SecretVersion.objects.filter(pk=version.pk).update(removed_at=Now())
 
 
+def mark_refused(version: SecretVersion) -> None:
+    """Record that a login with this password was just refused."""
+    SecretVersion.objects.filter(pk=version.pk).update(refused_at=Now())
+
+
+def earlier(secret: Secret) -> QuerySet[SecretVersion]:
+    """Return versions whose value is kept and that are neither current nor pending, newest first."""
+    in_use = Label.objects.filter(secret=secret, role__in=[Label.Role.CURRENT, Label.Role.PENDING])
+    kept = secret.versions.filter(sealed__isnull=False).exclude(pk__in=in_use.values("version"))
+    return kept.order_by("-created_at")
+
+
 def promote(version: SecretVersion) -> None:
     """Make the pending version the current one, and the current one the previous, in one transaction.
 
@@ -208,6 +220,11 @@ def drop_pending(version: SecretVersion) -> None:
     with transaction.atomic():
         Label.objects.filter(version=version, role=Label.Role.PENDING).delete()
         SecretVersion.objects.filter(pk=version.pk).update(dead_at=Now())
+
+
+def set_aside(version: SecretVersion) -> None:
+    """Take the pending label from a version because a person says so; that proves nothing, so it is kept."""
+    Label.objects.filter(version=version, role=Label.Role.PENDING).delete()
 
 
 def prune(secret: Secret) -> None:

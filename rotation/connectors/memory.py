@@ -1,123 +1,40 @@
-"""A host that exists in memory only, for tests and for trying the engine without a network.
+"""A connection to a host that exists in memory only, for trying the engine without a network.
 
-It keeps the promises of `Connector` as a real host does, and can be told to break in every way that the
-engine has to survive. Faults are attributes; an armed one stays armed until it is taken back.
+It keeps the promises of `Connector` as a real host does. The host can be told to break in every way that the
+engine has to survive: faults are attributes of `MemoryHost`; an armed one stays armed until it is taken back.
 """
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from rotation.connectors import ssh_session, words
 from rotation.connectors.base import (
     Busy,
     Check,
+    ConnectorError,
     Facts,
     Fence,
     HostKey,
-    HostKeyChanged,
     Kind,
     Level,
     Login,
-    LoginRefused,
     Manager,
     Mark,
     Proof,
     Refused,
     Stale,
-    Sudo,
+    Traces,
     Unknown,
     Unreachable,
     Verdict,
 )
+from rotation.connectors.memory_host import MemoryAccount, MemoryHost
 from secrets_app.plaintext import Plaintext
 
-
-@dataclass
-class MemoryAccount:
-    """An account of a simulated host; `problem` is one of `words.ACCOUNT_PROBLEMS`, or empty."""
-
-    password: str = field(repr=False)
-    problem: str = ""
-    runs_commands: bool = True  # False: its shell is nologin
-    generations: dict[str, int] = field(default_factory=dict)  # by console
-    keys: list[str] = field(default_factory=list)  # each a line of authorized_keys, without options
-    key_generations: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class MemoryHost:
-    """A simulated host: its accounts, the faults that are armed, and a log of what it was asked."""
-
-    accounts: dict[str, MemoryAccount] = field(default_factory=dict)
-    sudo_asks_for: str = field(default="", repr=False)  # the management account's password; empty: NOPASSWD
-
-    # Before anything is sent: nothing changes.
-    unreachable: bool = False
-    host_key_changed: bool = False
-    refuses_login: bool = False  # ... of the management account
-    runs_forced_command: bool = False
-    refuses: str = ""  # a code: every change is refused with it
-    is_busy: bool = False
-    drops_before_set: bool = False  # the connection ends before the value has left
-    # Afterwards: the caller cannot know.
-    half_line: bool = False  # the connection ends within the value: the host drops what it has
-    drops_after_set: bool = False  # the change is applied, its answer is lost
-    lies: bool = False  # reports success and changes nothing
-    # Tests of a value.
-    accepts_anything: bool = False
-    no_checker: bool = False  # no unix_chkpwd
-    ignores_new_keys: bool = False  # sshd does not take a key that is added, for its algorithm
-    keeps_keys: bool = False  # a key that is removed is still accepted, from somewhere else
-    drops_logins: bool = False  # ends every login's connection instead of answering
-
-    # What it was asked.
-    connections: int = 0
-    sets: int = 0  # changes that were applied
-    probes: int = 0
-    removals: int = 0
-    ignored_keys: list[str] = field(default_factory=list)
-    kept_keys: list[str] = field(default_factory=list)
-    failed_logins: int = 0
-    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
-
-    def add_account(self, username: str, password: str) -> MemoryAccount:
-        """Add a local account that works."""
-        self.accounts[username] = MemoryAccount(password)
-        return self.accounts[username]
-
-    def shadow_accepts(self, username: str, password: str) -> bool:
-        """Whether this is the account's password now: what is true on the host, asked by nobody."""
-        with self.lock:
-            account = self.accounts.get(username)
-            return account is not None and account.password == password
-
-    def connect(self) -> None:
-        """Raise what a connection would: `Unreachable` or `HostKeyChanged`."""
-        if self.unreachable:
-            raise Unreachable
-        if self.host_key_changed:
-            raise HostKeyChanged
-        self.connections += 1
-
-    def become_root(self, manager: Manager) -> None:
-        """Raise what a login with the management account would: also `LoginRefused` and `Refused`."""
-        self.connect()
-        if self.refuses_login:
-            raise LoginRefused
-        if self.runs_forced_command:
-            raise Refused(words.sentence("forced_command"), code="forced_command")
-        if not self.sudo_asks_for or manager.sudo == Sudo.NONE:
-            return
-        if manager.sudo == Sudo.PASSWORDLESS or not manager.sudo_password:
-            raise Refused(words.sentence("sudo"), code="sudo")
-        if manager.sudo_password.reveal() != self.sudo_asks_for:
-            raise Refused(words.sentence("sudo_password"), code="sudo")
-
-    def problem(self, username: str) -> str:
-        """The word for what is wrong with an account, or nothing."""
-        return self.accounts[username].problem if username in self.accounts else "no_such_user"
+__all__ = ["MemoryAccount", "MemoryConnector", "MemoryHost", "MemoryScanner"]
 
 
 class MemoryConnector:
@@ -125,6 +42,7 @@ class MemoryConnector:
 
     def __init__(self, host: MemoryHost) -> None:
         self._host = host
+        self._holds_lifeline = False
 
     def preflight(
         self,
@@ -134,12 +52,13 @@ class MemoryConnector:
         timeout: float,
         console_id: str = "",
         kind: Kind = Kind.PASSWORD,
+        allowed: Collection[str] = (),
     ) -> Facts:
         """As `Connector.preflight`, with one check for each thing that can be wrong here."""
         with self._host.lock:
             try:
-                self._host.become_root(manager)
-            except (Unreachable, HostKeyChanged, LoginRefused, Refused) as error:
+                self._become_root(manager)
+            except ConnectorError as error:
                 name = {"unreachable": "reachable", "login_refused": "login"}.get(error.code, error.code)
                 return Facts(checks=(Check(name, Mark.BLOCKED, str(error), error.code),))
             accounts = tuple(self._host.accounts)
@@ -150,7 +69,10 @@ class MemoryConnector:
             generations = account.key_generations if kind == Kind.KEY else account.generations
             problem = self._problem(username, kind)
             for code in filter(None, (problem, self._foreign(generations, console_id))):
-                checks.append(Check(code, Mark.BLOCKED, words.sentence(code), code))
+                if code in allowed:
+                    checks.append(Check(code, Mark.WARNING, f"Overridden: {words.sentence(code)}"))
+                else:
+                    checks.append(Check(code, Mark.BLOCKED, words.sentence(code), code))
             return Facts(
                 checks=tuple(checks),
                 generation=generations.get(console_id, 0),
@@ -159,7 +81,14 @@ class MemoryConnector:
             )
 
     def set_password(
-        self, manager: Manager, username: str, new: Plaintext, *, fence: Fence, timeout: float
+        self,
+        manager: Manager,
+        username: str,
+        new: Plaintext,
+        *,
+        fence: Fence,
+        timeout: float,
+        allowed: Collection[str] = (),
     ) -> None:
         """As `Connector.set_password`."""
         if not words.is_username(username):
@@ -168,17 +97,22 @@ class MemoryConnector:
             raise Refused(words.sentence("bad_value"), code="bad_value")
         host = self._host
         with host.lock:
-            host.become_root(manager)
-            self._refuse(username, fence, Kind.PASSWORD)
+            self._become_root(manager)
+            self._refuse(username, fence, Kind.PASSWORD, allowed)
             if host.drops_before_set:
                 raise Unreachable
             if host.half_line:
                 raise Unknown
             account = host.accounts[username]
-            account.generations[fence.console_id] = fence.generation
+            # One console manages an account: who takes it over wipes the other one's mark.
+            account.generations = {fence.console_id: fence.generation}
             if host.lies:
                 return
             account.password = new.reveal()
+            account.salt += 1
+            host.new_passwords = [new.reveal()]
+            if account.problem == "must_change":
+                account.problem = ""
             host.sets += 1
             if host.drops_after_set:
                 raise Unknown
@@ -192,9 +126,9 @@ class MemoryConnector:
         host = self._host
         with host.lock:
             try:
-                host.become_root(manager)
+                self._become_root(manager)
             except Refused as refusal:
-                return Proof(Verdict.UNCLEAR, reason=str(refusal))
+                return Proof(Verdict.UNCLEAR, reason=str(refusal), code=refusal.code)
             host.probes += 1
             problem = host.problem(username)
             if problem in ("no_such_user", "not_local", "locked", "empty_password"):
@@ -204,6 +138,9 @@ class MemoryConnector:
             if host.accepts_anything:
                 return _unclear("accepts_anything")
             right = host.shadow_accepts(username, password.reveal())
+            if right and host.shadow_accepts(username, password.reveal()[:-1]):
+                sentence = "The host reads only the first characters of a password, so a part of it would do."
+                return Proof(Verdict.UNCLEAR, reason=sentence, code="truncates")
             return Proof(Verdict.ACCEPTED if right else Verdict.REJECTED, Level.HASH)
 
     def prove_login(self, login: Login, *, timeout: float) -> Proof:
@@ -219,6 +156,8 @@ class MemoryConnector:
                 return _unclear("no_credential")
             right = host.shadow_accepts(login.username, login.password.reveal())
             problem = host.problem(login.username)
+            if host.refuses_new_passwords and login.password.reveal() in host.new_passwords:
+                right = False
             if not host.accepts_anything and (not right or problem == "locked"):
                 host.failed_logins += 1
                 return Proof(Verdict.REJECTED, Level.LOGIN)
@@ -229,25 +168,33 @@ class MemoryConnector:
             return Proof(Verdict.ACCEPTED, Level.COMMAND)
 
     def add_key(
-        self, manager: Manager, username: str, public_key: str, *, like: str, fence: Fence, timeout: float
+        self,
+        manager: Manager,
+        username: str,
+        public_key: str,
+        *,
+        like: str,
+        fence: Fence,
+        timeout: float,
+        allowed: Collection[str] = (),
     ) -> None:
         """As `Connector.add_key`."""
-        self._edit(manager, username, public_key, fence, is_added=True)
+        self._edit(manager, username, public_key, fence, allowed, is_added=True)
 
     def remove_key(
         self, manager: Manager, username: str, public_key: str, *, fence: Fence, timeout: float
     ) -> None:
         """As `Connector.remove_key`."""
-        self._edit(manager, username, public_key, fence, is_added=False)
+        self._edit(manager, username, public_key, fence, (), is_added=False)
 
     def probe_key(self, manager: Manager, username: str, public_key: str, *, timeout: float) -> Proof:
         """As `Connector.probe_key`."""
         host = self._host
         with host.lock:
             try:
-                host.become_root(manager)
+                self._become_root(manager)
             except Refused as refusal:
-                return Proof(Verdict.UNCLEAR, reason=str(refusal))
+                return Proof(Verdict.UNCLEAR, reason=str(refusal), code=refusal.code)
             host.probes += 1
             problem = host.problem(username)
             if problem in ("no_such_user", "not_local"):
@@ -255,8 +202,70 @@ class MemoryConnector:
             found = public_key in host.accounts[username].keys
             return Proof(Verdict.ACCEPTED if found else Verdict.REJECTED, Level.LISTED)
 
+    def trace(
+        self, manager: Manager, username: str, *, kind: Kind, console_id: str, timeout: float
+    ) -> Traces:
+        """As `Connector.trace`."""
+        host = self._host
+        with host.lock:
+            self._become_root(manager)
+            account = host.accounts.get(username)
+            if account is None:
+                return Traces(problem="no_such_user")
+            is_key = kind == Kind.KEY
+            marked = "\n".join(account.keys) if is_key else f"{account.salt}${account.password}"
+            generations = account.key_generations if is_key else account.generations
+            return Traces(
+                mark=hashlib.sha256(f"{console_id}\0{marked}".encode()).hexdigest(),
+                changed_on=None if is_key else account.changed_on,
+                generation=generations.get(console_id, 0),
+                problem=self._problem(username, kind),
+            )
+
+    def end_sessions(self, manager: Manager, username: str, *, timeout: float) -> int:
+        """As `Connector.end_sessions`."""
+        if username == manager.login.username:
+            raise Refused("Keyturn works as this account; its sessions are not ended.", code="own_session")
+        host = self._host
+        with host.lock:
+            self._become_root(manager)
+            if host.keeps_sessions:
+                raise Unreachable
+            account = host.accounts.get(username)
+            if account is None:
+                raise Refused(words.sentence("no_such_user"), code="no_such_user")
+            ended, account.sessions = account.sessions, 0
+            host.ended_sessions += ended
+            return ended
+
+    @contextmanager
+    def lifeline(self, manager: Manager, *, timeout: float) -> Iterator[None]:
+        """As `Connector.lifeline`."""
+        with self._host.lock:
+            self._become_root(manager)
+        self._holds_lifeline = True
+        try:
+            yield
+        finally:
+            self._holds_lifeline = False
+
+    def _become_root(self, manager: Manager) -> None:
+        """Raise what a root shell would; where a lifeline is held, without another login."""
+        if not self._holds_lifeline:
+            self._host.log_in(manager)
+        elif self._host.unreachable or self._host.cuts_lifelines:
+            raise Unreachable
+        self._host.become_root(manager)
+
     def _edit(
-        self, manager: Manager, username: str, public_key: str, fence: Fence, *, is_added: bool
+        self,
+        manager: Manager,
+        username: str,
+        public_key: str,
+        fence: Fence,
+        allowed: Collection[str],
+        *,
+        is_added: bool,
     ) -> None:
         if not words.is_username(username):
             raise Refused(words.sentence("bad_user"), code="bad_user")
@@ -264,14 +273,14 @@ class MemoryConnector:
             raise Refused(words.sentence("bad_key_line"), code="bad_key_line")
         host = self._host
         with host.lock:
-            host.become_root(manager)
-            self._refuse(username, fence, Kind.KEY)
+            self._become_root(manager)
+            self._refuse(username, fence, Kind.KEY, allowed)
             if host.drops_before_set:
                 raise Unreachable
             if host.half_line:
                 raise Unknown
             account = host.accounts[username]
-            account.key_generations[fence.console_id] = fence.generation
+            account.key_generations = {fence.console_id: fence.generation}
             if host.lies:
                 return
             self._change_keys(account, public_key, is_added=is_added)
@@ -293,14 +302,11 @@ class MemoryConnector:
 
     def _key_login(self, username: str, private: Plaintext) -> Proof:
         host = self._host
-        key = ssh_session.private_key(private)
-        if key is None:
+        if ssh_session.private_key(private) is None:
             return _unclear("bad_key")
-        public = f"{key.get_name()} {key.get_base64()}"
-        account = host.accounts.get(username, MemoryAccount(""))
-        listed = public in account.keys and public not in host.ignored_keys
-        if not listed and public not in host.kept_keys:
+        if not host.lists(username, private):
             return Proof(Verdict.REJECTED, Level.LOGIN)
+        account = host.accounts.get(username, MemoryAccount(""))
         if problem := self._problem(username, Kind.KEY):
             return _unclear("broken_login" if problem == "expired" else problem)
         if not account.runs_commands:
@@ -316,7 +322,7 @@ class MemoryConnector:
             return "must_change_first" if problem == "must_change" else problem
         return problem
 
-    def _refuse(self, username: str, fence: Fence, kind: Kind) -> None:
+    def _refuse(self, username: str, fence: Fence, kind: Kind, allowed: Collection[str]) -> None:
         host = self._host
         if host.is_busy:
             raise Busy
@@ -325,8 +331,9 @@ class MemoryConnector:
         if username in host.accounts:
             account = host.accounts[username]
             generations = account.key_generations if kind == Kind.KEY else account.generations
-        if code := problem or self._foreign(generations, fence.console_id) or host.refuses:
-            raise Refused(words.sentence(code), code=code)
+        for code in filter(None, (problem, self._foreign(generations, fence.console_id), host.refuses)):
+            if code not in allowed:
+                raise Refused(words.sentence(code), code=code)
         if fence.generation < generations.get(fence.console_id, 0):
             raise Stale
 
@@ -349,4 +356,4 @@ class MemoryScanner:
 
 
 def _unclear(word: str) -> Proof:
-    return Proof(Verdict.UNCLEAR, reason=words.sentence(word))
+    return Proof(Verdict.UNCLEAR, reason=words.sentence(word), code=word)

@@ -214,11 +214,11 @@ def test_a_custom_text_that_is_no_key_starts_nothing(secret):
     assert not secret.runs.exists()
 
 
-def test_the_key_that_keyturn_itself_comes_in_with_is_not_removed(secret, host):
-    ManagementCredential.objects.update(username="svc", public_key=OLD.public_key)
+def test_the_key_of_the_account_that_keyturn_works_as_with_a_shared_credential_is_left_alone(secret, host):
+    ManagementCredential.objects.update(username="svc")
     run = drive(rotate(secret), host)
-    assert (run.outcome, run.truth, run.code) == ("failed", "new", "shared_key")
-    assert OLD.public_key in keys(host)
+    assert (run.outcome, run.code) == ("blocked", "shared_account")
+    assert keys(host) == [OLD.public_key] == [current(secret).public_key]
 
 
 def test_a_secret_without_a_value_gets_a_pair_of_its_algorithm(host):
