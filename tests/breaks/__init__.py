@@ -1,1 +1,1 @@
-"""Safety rules that a program takes out of a copy of the code, to see a test notice: `python -m tests.breaks`."""
+"""Safety rules, each taken out of a copy of the code to see a test notice: `python -m tests.breaks`."""

@@ -29,6 +29,7 @@ from tests.services import Postgres, Redis
 
 TICK = 0.2
 PATIENCE = 60.0  # seconds beyond a lease in which every run ends once nothing is broken any more
+CALM = 15.0  # seconds after which the next fault comes even where nothing has ended since the last one
 HURRY = 5.0  # seconds after which somebody asks again for a run that waits
 T = TypeVar("T")
 
@@ -52,7 +53,8 @@ class Storm:
         ] = {}  # by run: the lease of its dead worker, and when it died
         self._resumes: list[float] = []
         self._later: list[tuple[float, Callable[[], None]]] = []
-        self._started = 0
+        self._started = self._met = 0
+        self._broken_at = 0.0
 
     def run(self) -> int:
         call_command("migrate", verbosity=0)
@@ -82,7 +84,7 @@ class Storm:
         self._naive.start()
         while self._started < self._wanted or self._active:
             self._tick()
-            if time.monotonic() > next_fault:
+            if time.monotonic() > next_fault and self._has_met_the_last_fault():
                 self._break_something()
                 next_fault = time.monotonic() + self._random.uniform(0.5, 5.5)
             if sys.stderr.isatty():
@@ -90,6 +92,10 @@ class Storm:
             # The last few are left in peace, which is when a run that is stuck shows.
             if self._started >= self._wanted and len(self._active) < len(self._hosts) / 2:
                 return
+
+    def _has_met_the_last_fault(self) -> bool:
+        """On a slow machine faults come slower too: workers that only start meet nothing."""
+        return self._tally["ended"] >= self._met or time.monotonic() - self._broken_at > CALM
 
     def _tick(self) -> None:
         time.sleep(TICK)
@@ -174,6 +180,8 @@ class Storm:
         if self._store and self._queue:
             kinds["broker killed"] = (1, self._kill_the_broker)
             kinds["database restarted"] = (1, self._store.restart_immediately)
+        self._met = self._tally["ended"] + self._random.randint(1, 4)
+        self._broken_at = time.monotonic()
         name = self._random.choices(list(kinds), [weight for weight, _ in kinds.values()])[0]
         self._faults[name] += 1
         kinds[name][1]()
