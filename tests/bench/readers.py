@@ -100,15 +100,12 @@ def _rotate(secret: Secret, host: Host) -> float:
 def _tell(secret: Secret, windows: list[float], logons: Counter[str], rounds: int) -> None:
     made = logons["ok"] + logons["refused"]
     if secret.kind == Secret.Kind.KEY_PAIR:
-        print(
-            f"reader of a key pair   {logons['refused']:3d} of {made} logons refused in {rounds} rotations; goal 0"
-        )
+        print(f"reader of a key pair   {logons['refused']} of {made} refused in {rounds} rotations; goal 0")
         return
+    again = logons["again ok"] + logons["again refused"]
+    print(f"reader of a password   {logons['refused']} of {made} refused in {rounds} rotations")
+    print(f"  value fetched again  {logons['again refused']} of {again} refused; goal 0")
     print(
-        f"reader of a password   {logons['refused']:3d} of {made} logons refused in {rounds} rotations; with the "
-        f"value fetched once more {logons['again refused']} of {logons['again ok'] + logons['again refused']}; goal 0"
-    )
-    print(
-        f"window of a password   p50 {statistics.median(windows):.2f} s, p99 {percentile(windows, 99):.2f} s; "
+        f"  window               p50 {statistics.median(windows):.2f} s, p99 {percentile(windows, 99):.2f} s; "
         f"goals {WINDOW_P50} s and {WINDOW_P99} s"
     )

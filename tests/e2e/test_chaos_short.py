@@ -1,4 +1,4 @@
-"""A short storm: the product's processes, the store, the broker and the hosts are killed while they rotate."""
+"""A short storm: processes, store, broker and hosts are killed while the product rotates."""
 
 from __future__ import annotations
 
