@@ -198,6 +198,7 @@ CELERY_BEAT_SCHEDULER = "console.pulse.Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "start due rotations": {"task": "rotation.tasks.start_due", "schedule": 10.0},
     "find runs left behind": {"task": "rotation.tasks.sweep", "schedule": 10.0},
+    "start drift checks": {"task": "rotation.tasks.start_drift_checks", "schedule": 60.0},
     "purge deleted secrets": {"task": "rotation.tasks.purge_due", "schedule": 60.0},
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
@@ -205,6 +206,7 @@ RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000) 
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
 KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", keypairs.ALGORITHMS)  # preselected
 RUN_PRUNE_VERSIONS = 10  # versions without a label that a secret keeps
+DRIFT_EVERY = timedelta(days=1)  # each account is looked at so often, for changes by somebody else
 SCHEDULE_FAILURES = 5  # failed rotations in a row after which a schedule stops and a person decides
 FAILPOINTS_ALLOWED = False  # only the tests' settings say otherwise
 

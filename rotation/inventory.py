@@ -12,18 +12,21 @@ import re
 import secrets
 import uuid
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation.connectors import base
+from rotation.connectors import base, words
 from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app import audit, keypairs, keyring, policies, regions, versions
 from secrets_app.models import Label, Principal, Region, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
 FIELD = "management credential"
+#: Why one account cannot be managed; the instance itself is in order.
+OF_ACCOUNTS = words.ACCOUNT_PROBLEMS | words.KEY_PROBLEMS | {"foreign_console", "bad_user"}
 Action = policies.Action
 
 
@@ -329,24 +332,41 @@ def approve_host_keys(instance: Instance, fingerprints: Iterable[str], *, actor:
         audit.record(Action.APPROVE_HOST_KEY, instance, actor=actor, details={"fingerprints": sorted(wanted)})
 
 
-def note_facts(instance: Instance, facts: base.Facts) -> None:
-    """Keep what a look at the host has shown: its checks, its identity, its accounts."""
-    blocked = facts.blocked
+def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = False) -> None:
+    """Keep what a look at the host has shown: its checks, its identity, its accounts.
+
+    What is wrong with one account is not wrong with the instance. With `keeps_checks` the checklist of the
+    instance stays as it is: the look was at an account that may never be managed.
+    """
+    blocked = next(
+        (c for c in facts.checks if c.mark == base.Mark.BLOCKED and c.code not in OF_ACCOUNTS), None
+    )
     reached = blocked is None or blocked.code != base.Unreachable.code
     state = Instance.State.READY
     if blocked:
         state = Instance.State.BLOCKED if reached else Instance.State.UNREACHABLE
     seen: dict[str, object] = {"last_contact_at": Now()} if reached else {}
+    if not keeps_checks:
+        seen["checks"] = as_evidence(facts.checks)
     if facts.machine_id:
         seen |= {"machine_id": facts.machine_id[:64], "os_name": facts.os_name[:120]}
         seen["accounts"] = list(facts.accounts)
     Instance.objects.filter(pk=instance.pk).update(
-        checks=as_evidence(facts.checks),
         checked_at=Now(),
         state=state,
         state_sentence=blocked.sentence[:500] if blocked else "",
         **seen,
     )
+
+
+def note_control(instance: Instance) -> None:
+    """Keep that the host refused a random wrong password just now."""
+    Instance.objects.filter(pk=instance.pk).update(control_at=Now())
+
+
+def control_at(instance: Instance) -> datetime | None:
+    """Return when the host last refused a random wrong password, as the row has it now."""
+    return Instance.objects.values_list("control_at", flat=True).get(pk=instance.pk)
 
 
 def as_evidence(checks: Iterable[base.Check]) -> list[dict[str, str]]:

@@ -19,12 +19,6 @@ from secrets_app.models import Label, SecretVersion
 MOST_LEFTOVERS = 5  # old keys that one run removes, newest first
 
 
-def is_finished(work: Work) -> bool:
-    """Whether this run's key is current already, so that only the clean-up is left."""
-    current = work.secret.labelled(Label.Role.CURRENT)
-    return work.is_key_pair and current is not None and current.pk == work.run.version_id
-
-
 def add(work: Work, version: SecretVersion, generation: int) -> None:
     """Have the host accept the new key too. Raises as `Connector.add_key` does."""
     current = work.secret.labelled(Label.Role.CURRENT)
@@ -33,8 +27,9 @@ def add(work: Work, version: SecretVersion, generation: int) -> None:
         work.account.username,
         version.public_key,
         like=current.public_key if current else "",
-        fence=base.Fence(str(work.secret.account_id), generation),
+        fence=base.Fence(work.console_id, generation),
         timeout=SET,
+        allowed=work.run.overrides,
     )
 
 
@@ -66,14 +61,12 @@ def take_back(work: Work, version: SecretVersion) -> None:
 
 
 def clean(work: Work) -> None:
-    """Remove every old key, prove each one refused, and end the run."""
+    """Remove every old key and prove each one refused; put the run off or end it where that does not go."""
     try:
         for old in _leftovers(work):
             _clean(work, old)
     except (base.ConnectorError, inventory.NotAttached) as error:
         _put_off(work, error)
-    failpoints.reach("before_end")
-    leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW)
 
 
 def _leftovers(work: Work) -> list[SecretVersion]:
@@ -107,7 +100,7 @@ def _remove(work: Work, version: SecretVersion) -> None:
         work.manager,
         work.account.username,
         version.public_key,
-        fence=base.Fence(str(work.secret.account_id), work.account.generation),
+        fence=base.Fence(work.console_id, work.account.generation),
         timeout=SET,
     )
 

@@ -7,9 +7,9 @@ from django.db import transaction
 from rotation import inventory, leases, managed
 from rotation.connectors import base
 from rotation.models import Run, Step
-from rotation.work import PREFLIGHT, SCAN, Credential, Work
+from rotation.work import PREFLIGHT, SCAN, STOPS, Credential, Work
 from secrets_app import versions
-from secrets_app.models import Label
+from secrets_app.models import Label, Secret
 
 _AFTER_RESTORE = {
     base.Verdict.ACCEPTED: "Still valid: the host accepts the value that was kept.",
@@ -43,6 +43,8 @@ def verify(work: Work) -> None:
             leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)
     elif proof.verdict == base.Verdict.REJECTED:
         work.end(Run.Outcome.FAILED, "refused_value", notes.sentence, Credential.OUT_OF_SYNC)
+    elif proof.code in STOPS:
+        work.block(proof.code, f"Could not check: {proof.reason}")
     else:
         work.end(Run.Outcome.FAILED, "unclear", notes.sentence, Credential.NOT_VERIFIED)
 
@@ -53,17 +55,32 @@ def _pending_works(work: Work) -> bool:
 
 
 def check(work: Work) -> None:
-    """Look at the instance as every rotation does first, and keep what was found."""
+    """Look at the instance, or at one account on it, as every rotation does first; keep what was found."""
+    username = work.run.username
     with work.step(Step.Name.PREFLIGHT) as notes:
-        facts = work.connector.preflight(work.manager, timeout=PREFLIGHT)
-        notes.evidence = inventory.as_evidence(facts.checks)
+        facts = _facts(work)
+        others = managed.others(work.run.instance, username) if username else []
+        lines = [base.Check("other_secret", base.Mark.WARNING, managed.told(other)) for other in others]
+        notes.evidence = inventory.as_evidence([*facts.checks, *lines])
         blocked = facts.blocked
         notes.state = Step.State.FAILED if blocked else Step.State.DONE
         notes.sentence = blocked.sentence if blocked else "Everything that a rotation needs is there."
     with transaction.atomic():
-        inventory.note_facts(work.run.instance, facts)
+        inventory.note_facts(work.run.instance, facts, keeps_checks=bool(username))
         outcome = Run.Outcome.BLOCKED if blocked else Run.Outcome.SUCCEEDED
         leases.end(work.lease, outcome, code=blocked.code if blocked else "", sentence=notes.sentence)
+
+
+def _facts(work: Work) -> base.Facts:
+    if not work.run.username:
+        return work.connector.preflight(work.manager, timeout=PREFLIGHT)
+    return work.connector.preflight(
+        work.manager,
+        work.run.username,
+        timeout=PREFLIGHT,
+        console_id=str(work.run.instance.account_id),
+        kind=base.Kind.KEY if work.run.account_kind == Secret.Kind.KEY_PAIR else base.Kind.PASSWORD,
+    )
 
 
 def scan(work: Work) -> None:

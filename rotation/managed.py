@@ -7,6 +7,7 @@ transaction, or not at all.
 from __future__ import annotations
 
 import enum
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from rotation import inventory, runs, schedules
 from rotation.connectors import base
@@ -170,7 +172,21 @@ def check_account(region: Region, instance: Instance, username: str, kind: str) 
         )
 
 
-def _managers_of(instance: Instance, username: str, kind: str) -> QuerySet[ManagedAccount]:
+def others(
+    instance: Instance, username: str, *, but: ManagedAccount | None = None
+) -> QuerySet[ManagedAccount]:
+    """Find who else manages this account, by a password or a key pair."""
+    found = _managers_of(instance, username)
+    return found.exclude(pk=but.pk) if but else found
+
+
+def told(other: ManagedAccount) -> str:
+    """Say that another secret manages an account, for a checklist."""
+    what = "password" if other.kind == Secret.Kind.PASSWORD else "key pair"
+    return f"{other.secret.name} manages the {what} of {other.username} on {other.instance.name}."
+
+
+def _managers_of(instance: Instance, username: str, kind: str = "") -> QuerySet[ManagedAccount]:
     """Find who manages this account, on this instance or on another row that is the same machine."""
     same = Instance.objects.filter(pk=instance.pk)
     approved = instance.host_keys.filter(state=HostKey.State.APPROVED)
@@ -180,9 +196,10 @@ def _managers_of(instance: Instance, username: str, kind: str) -> QuerySet[Manag
         same = same | Instance.objects.filter(
             machine_id=instance.machine_id, host_keys__fingerprint__in=fingerprints
         )
-    return ManagedAccount.objects.filter(
-        instance__in=same.values("pk"), username=username, kind=kind, released_at=None
+    found = ManagedAccount.objects.filter(
+        instance__in=same.values("pk"), username=username, released_at=None
     ).select_related("secret", "instance")
+    return found.filter(kind=kind) if kind else found
 
 
 def _manage(secret: Secret, instance: Instance, username: str, *, has_value: bool) -> ManagedAccount:
@@ -376,10 +393,16 @@ def note(account: ManagedAccount, credential: str, sentence: str = "", code: str
     )
 
 
-def note_verified(account: ManagedAccount, level: base.Level | None, *, rotated: bool = False) -> None:
-    """Write that the host accepted the current value just now, and how that was shown."""
-    # What the account looked like before says nothing any more.
-    fields: dict[str, object] = {"rotated_at": Now(), "traces": {}} if rotated else {}
+def note_verified(
+    account: ManagedAccount, level: base.Level | None, *, rotated: bool = False, changed: bool = False
+) -> None:
+    """Write that the host accepted the current value just now, and how that was shown.
+
+    `rotated` says that it is a new one, `changed` that it was set on the host again.
+    """
+    fields: dict[str, object] = {"rotated_at": Now()} if rotated else {}
+    if rotated or changed:
+        fields["traces"] = {}  # what the account looked like before says nothing any more
     ManagedAccount.objects.filter(pk=account.pk).update(
         credential=Credential.IN_SYNC,
         credential_code="",
@@ -388,6 +411,39 @@ def note_verified(account: ManagedAccount, level: base.Level | None, *, rotated:
         verified_level=level or "",
         **fields,
     )
+
+
+def note_traces(account: ManagedAccount, traces: dict[str, object]) -> None:
+    """Write what the account looks like while it is in sync, to compare with another day."""
+    ManagedAccount.objects.filter(pk=account.pk).update(
+        credential=Credential.IN_SYNC, credential_code="", credential_sentence="", traces=traces
+    )
+
+
+def due_for_drift_check(share: timedelta) -> list[ManagedAccount]:
+    """Return accounts that were not looked at for a day, longest first: as many as belong into `share` of it.
+
+    So the looks spread over the day by themselves, however many accounts there are.
+    """
+    kept = ManagedAccount.objects.filter(released_at__isnull=True)
+    limit = math.ceil(kept.count() * share / settings.DRIFT_EVERY)
+    can_drift = (
+        kept.exclude(credential__in=[Credential.GONE, Credential.NO_VALUE])
+        .filter(secret__deletion_planned_at__isnull=True, secret__purged_at__isnull=True)
+        .filter(Exists(Label.objects.filter(secret=OuterRef("secret"), role=Label.Role.CURRENT)))
+        .exclude(Exists(Run.objects.active().filter(secret=OuterRef("secret"))))
+    )
+    before = timezone.now() - settings.DRIFT_EVERY
+    due = can_drift.filter(Q(drift_checked_at__isnull=True) | Q(drift_checked_at__lte=before))
+    return list(due.select_related("secret").order_by(F("drift_checked_at").asc(nulls_first=True))[:limit])
+
+
+def claim_drift_check(account: ManagedAccount) -> bool:
+    """Note that the account is looked at now; True for the one caller that may start the run."""
+    same = ManagedAccount.objects.filter(pk=account.pk, drift_checked_at=account.drift_checked_at)
+    if account.drift_checked_at is None:
+        same = ManagedAccount.objects.filter(pk=account.pk, drift_checked_at__isnull=True)
+    return bool(same.update(drift_checked_at=Now()))
 
 
 def raise_generation(account: ManagedAccount, on_host: int) -> int:

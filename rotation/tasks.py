@@ -25,6 +25,7 @@ from secrets_app import keyring, lifecycle, users
 log = logging.getLogger(__name__)
 
 BATCH = 500
+DRIFT_TICK = timedelta(minutes=1)  # between two calls of `start_drift_checks`
 SCRUBBED_FOR = timedelta(minutes=10)  # after a purge: each time once, in case somebody was reading
 
 
@@ -97,6 +98,18 @@ def _start(schedule: Schedule) -> None:
     with transaction.atomic():
         if schedules.claim(schedule):
             wake(runs.start(schedule.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
+
+
+@shared_task
+def start_drift_checks() -> None:
+    """Start the drift checks that belong into this part of the day."""
+    for account in managed.due_for_drift_check(DRIFT_TICK):
+        try:
+            with transaction.atomic():
+                if managed.claim_drift_check(account):
+                    wake(runs.drift(account.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
+        except runs.NotRotatable:
+            log.info("secret %s is being deleted; it is not looked at", account.secret_id)
 
 
 @shared_task

@@ -15,8 +15,8 @@ from datetime import timedelta
 
 from django.db import transaction
 
-from rotation import inventory, leases, managed, schedules
-from rotation.connectors import base
+from rotation import inventory, leases, logins, managed, schedules
+from rotation.connectors import base, words
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app import versions
 from secrets_app.models import Label, Secret, SecretVersion
@@ -28,6 +28,10 @@ _random = random.SystemRandom()
 PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
 BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
 WAITS = frozenset({"unreachable", "late", "busy", "stale", "unknown"})  # passes by itself
+#: Why a question has no answer that could be believed, until a person has done something on the host.
+STOPS = words.ACCOUNT_PROBLEMS | {"accepts_anything", "truncates", "must_change_first", "locked_without_pam"}
+CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
+COUNTING = timedelta(minutes=5)  # between two failed logins of one account that a host may count
 
 Connect = Callable[[base.Endpoint], base.Connector]
 Credential = ManagedAccount.Credential
@@ -54,6 +58,7 @@ class Work:
     lease: leases.Lease
     connect: Connect
     scanner: base.Scanner | None = None
+    refusal: base.Refused | None = None  # the last one of a value
     _connector: base.Connector | None = field(default=None, repr=False)
     _manager: base.Manager | None = field(default=None, repr=False)
 
@@ -71,6 +76,28 @@ class Work:
         return self.secret.kind == Secret.Kind.KEY_PAIR
 
     @property
+    def kind(self) -> base.Kind:
+        return base.Kind.KEY if self.is_key_pair else base.Kind.PASSWORD
+
+    @property
+    def console_id(self) -> str:
+        return str(self.secret.account_id)
+
+    @property
+    def is_own_login(self) -> bool:
+        """Whether Keyturn logs in to the instance with this very secret."""
+        return self.run.secret_id is not None and self.run.instance.own_login_id == self.run.secret_id
+
+    @property
+    def ends_sessions(self) -> bool:
+        return self.account.ends_sessions or self.run.is_leak
+
+    @property
+    def tries_old_password(self) -> bool:
+        """Whether the run ends by a login with the old password, which must be refused."""
+        return not self.is_key_pair and (self.account.proves_old_refused or self.run.is_leak)
+
+    @property
     def connector(self) -> base.Connector:
         if self._connector is None:
             self._connector = self.connect(inventory.endpoint(self.run.instance))
@@ -79,8 +106,13 @@ class Work:
     @property
     def manager(self) -> base.Manager:
         if self._manager is None:
-            self._manager = inventory.manager(self.run.instance)
+            self._manager = logins.choose(self.run.instance, self.connector)
         return self._manager
+
+    def work_as(self, version: SecretVersion | None) -> None:
+        """Use this version of the instance's own login from now on; None: what the labels say."""
+        if self.is_own_login:
+            self._manager = inventory.own_manager(self.run.instance, version) if version else None
 
     @contextmanager
     def step(self, name: str) -> Iterator[StepNotes]:
@@ -96,6 +128,17 @@ class Work:
 
     # ---------------------------------------------------------------- what the host accepts
 
+    def look(self) -> base.Facts:
+        """Ask the host for its facts about the account; reads only."""
+        return self.connector.preflight(
+            self.manager,
+            self.account.username,
+            timeout=PREFLIGHT,
+            console_id=self.console_id,
+            kind=self.kind,
+            allowed=self.run.overrides,
+        )
+
     def probe(self, version: SecretVersion) -> base.Proof:
         """Ask the host's own check whether it accepts `version`; counts as no login."""
         if version.public_key:
@@ -110,6 +153,11 @@ class Work:
         current = self.secret.labelled(Label.Role.CURRENT)
         try:
             # Of two keys both may work; what counts is that the current one still does.
+            if current and current.pk == version.pk:  # set once more: there is no other
+                works = self.probe(current).verdict
+                return {base.Verdict.ACCEPTED: Run.Truth.OLD, base.Verdict.REJECTED: Run.Truth.NEITHER}.get(
+                    works, Run.Truth.UNKNOWN
+                )
             if current and self.is_key_pair and self.probe(current).verdict == base.Verdict.ACCEPTED:
                 return Run.Truth.OLD
             if self.probe(version).verdict == base.Verdict.ACCEPTED:
@@ -129,41 +177,68 @@ class Work:
 
     def settle(self, error: base.ConnectorError | inventory.NotAttached) -> None:
         """Turn what is known of the host into a wait or an end; nothing on it has changed."""
+        sentence = str(error)
+        if error.code == base.LoginRefused.code:
+            sentence = f"{sentence} {self._how_to_get_in()}"
         credential = Credential.UNREACHABLE if error.code == base.Unreachable.code else Credential.BLOCKED
         if error.code in WAITS and self.run.attempts:
             credential = Credential.UNVERIFIED  # the host was told a value, and has not been asked since
         try:
             if error.code in WAITS:
-                self.put_off(error.code, str(error), credential)
-            self.block(error.code, str(error))
+                self.put_off(error.code, sentence, credential)
+            self.block(error.code, sentence)
         except Stop:
             return
         except leases.Overtaken:
             log.info("run %s was overtaken: lease %s", self.run.pk, self.lease.number)
 
-    def put_off(self, code: str, sentence: str, credential: str) -> None:
+    def _how_to_get_in(self) -> str:
+        """What a person does where the host no longer lets Keyturn in, after a restored snapshot perhaps."""
+        instance = self.run.instance
+        if instance.own_login is not None:
+            return (
+                f"It logs in with the secret {instance.own_login.name}. Log in on the server by other means "
+                "and set that secret's current value there, or attach a management credential to the "
+                "instance. Then retry."
+            )
+        name = instance.credential.name if instance.credential else ""
+        return (
+            "Log in on the server by other means and run the command on the page of the management "
+            f"credential {name} there, or attach another credential. Then test the connection and retry."
+        )
+
+    def put_off(self, code: str, sentence: str, credential: str, *, least: timedelta = timedelta(0)) -> None:
         """Give the lease back until later; after the last wait, end the run as failed."""
         if self.run.waits >= len(BACK_OFF):
             self.end(Run.Outcome.FAILED, code, sentence, credential, truth=self._truth_at_the_end())
         with transaction.atomic():
             # A network that comes back meets its hosts' runs one after the other.
-            delay = BACK_OFF[self.run.waits] * _random.uniform(0.8, 1.2)
+            delay = max(BACK_OFF[self.run.waits] * _random.uniform(0.8, 1.2), least)
             leases.wait(self.lease, delay, code=code, sentence=sentence)
             self.note(credential, sentence, code)
         raise Stop
 
     def _truth_at_the_end(self) -> str:
-        version, current = (
-            self.run.version,
-            self.secret.labelled(Label.Role.CURRENT) if self.run.secret else None,
-        )
+        if self.run.secret is None or self.run.kind not in CHANGES:
+            return ""
+        version, current = self.run.version, self.secret.labelled(Label.Role.CURRENT)
         if version and version.offered_at:
             return self.truth(version)
         # No host heard of a new value: what was proven to work before still does.
         return Run.Truth.OLD if current and current.verified_at else ""
 
+    def doubt(self, proof: base.Proof, sentence: str) -> None:
+        """End or put off the run over an unclear answer; either way the pending value is kept."""
+        if proof.code in STOPS:
+            self.block(proof.code, f"{sentence}: {proof.reason}")
+        least = COUNTING if proof.code == "refused_login" else timedelta(0)
+        self.put_off("unverified", f"{sentence}: {proof.reason}", Credential.UNVERIFIED, least=least)
+
     def block(self, code: str, sentence: str) -> None:
-        """End the run: a person must act first, and nothing was changed."""
+        """End the run: a person must act first. What a host may have heard stays pending."""
+        version = self.run.version
+        if self.run.attempts and version is not None and version.offered_at:
+            sentence = f"{sentence} The host may have the new value; it is kept as pending."
         self.end(Run.Outcome.BLOCKED, code, sentence, Credential.BLOCKED)
 
     def fail(self, version: SecretVersion, code: str, sentence: str, *, truth: str = "") -> None:
@@ -178,13 +253,22 @@ class Work:
 
     def end(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> None:
         """Write the end of a run that did not succeed, in one transaction."""
+        self.close(outcome, code, sentence, credential, truth=truth)
+        raise Stop
+
+    def close(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> None:
+        """As `end`, for a caller that has more to write in its transaction."""
         with transaction.atomic():
             self.note(credential, sentence, code)
             if self.run.kind == Run.Kind.ROTATE and self.run.trigger == Run.Trigger.SCHEDULE:
                 schedules.failed(self.secret)
             leases.end(self.lease, outcome, truth=truth, code=code, sentence=sentence)
-        raise Stop
 
     def note(self, credential: str, sentence: str, code: str) -> None:
         if self.run.secret is not None and credential:
             managed.note(self.account, credential, sentence, code)
+
+    @staticmethod
+    def sentence_of(code: str) -> str:
+        """What to show for a reason that a host has given."""
+        return words.sentence(code)

@@ -7,6 +7,7 @@ event is committed.
 
 from __future__ import annotations
 
+import hmac
 import json
 import uuid
 from dataclasses import dataclass
@@ -129,6 +130,12 @@ def value(version: SecretVersion) -> Value:
         public_key=fields.get("PublicKey", ""),
         private_key=Plaintext(fields["PrivateKey"]) if "PrivateKey" in fields else None,
     )
+
+
+def are_same(one: SecretVersion, other: SecretVersion) -> bool:
+    """Whether two versions hold the same password or private key. Raises as `value`."""
+    first, second = value(one).credential, value(other).credential
+    return hmac.compare_digest(first.encode(), second.encode())
 
 
 def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Value:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from datetime import timedelta
+
+from django.utils import timezone
 
 from rotation import inventory, managed
 from rotation.connectors import base
@@ -68,9 +71,13 @@ def instance(
     credential: ManagementCredential | None = None,
     keys: Iterable[base.HostKey] | None = None,
     approved: bool = True,
+    controlled: bool = False,
     **fields: object,
 ) -> Instance:
-    """A registered instance with an approved host key and a management credential."""
+    """A registered instance with an approved host key and a management credential.
+
+    Unless it is `controlled`, its daily try with a random wrong password is behind it.
+    """
     number = next(_numbers)
     defaults = {"address": f"127.9.{number // 250}.{number % 250 + 1}", "name": f"web-{number:03d}"} | fields
     name = str(defaults.pop("name"))
@@ -85,6 +92,9 @@ def instance(
     inventory.see_host_keys(made, seen)
     if approved and seen:
         inventory.approve_host_keys(made, [key.fingerprint for key in seen], actor=administrator())
+    if not controlled:
+        Instance.objects.filter(pk=made.pk).update(control_at=timezone.now() - timedelta(hours=1))
+        made.refresh_from_db()
     return made
 
 

@@ -108,9 +108,9 @@ class MemoryConnector:
             account.generations = {fence.console_id: fence.generation}
             if host.lies:
                 return
+            host.replaced.append(account.password)
             account.password = new.reveal()
             account.salt += 1
-            host.new_passwords = [new.reveal()]
             if account.problem == "must_change":
                 account.problem = ""
             host.sets += 1
@@ -156,7 +156,9 @@ class MemoryConnector:
                 return _unclear("no_credential")
             right = host.shadow_accepts(login.username, login.password.reveal())
             problem = host.problem(login.username)
-            if host.refuses_new_passwords and login.password.reveal() in host.new_passwords:
+            if login.password.reveal() == host.accepts_logins_with:
+                right = True
+            if host.refuses_new_passwords and login.password.reveal() not in host.replaced:
                 right = False
             if not host.accepts_anything and (not right or problem == "locked"):
                 host.failed_logins += 1

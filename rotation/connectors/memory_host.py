@@ -50,7 +50,8 @@ class MemoryHost:
     accepts_anything: bool = False
     reads_only: int = 0  # characters of a password that count; 0: all of them
     no_checker: bool = False  # no unix_chkpwd
-    refuses_new_passwords: bool = False  # sshd refuses the login with a password that was set just now
+    refuses_new_passwords: bool = False  # sshd refuses a login with one that was never replaced
+    accepts_logins_with: str = field(default="", repr=False)  # from a place that unix_chkpwd does not ask
     keeps_sessions: bool = False  # ending one gives no answer
     ignores_new_keys: bool = False  # sshd does not take a key that is added, for its algorithm
     keeps_keys: bool = False  # a key that is removed is still accepted, from somewhere else
@@ -62,7 +63,7 @@ class MemoryHost:
     probes: int = 0
     removals: int = 0
     ended_sessions: int = 0
-    new_passwords: list[str] = field(default_factory=list, repr=False)
+    replaced: list[str] = field(default_factory=list, repr=False)  # passwords that there were before
     ignored_keys: list[str] = field(default_factory=list)
     kept_keys: list[str] = field(default_factory=list)
     failed_logins: int = 0

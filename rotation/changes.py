@@ -1,0 +1,254 @@
+"""Change one credential on a host: look, mark what is about to be said, say it, and try it.
+
+Each part is safe to repeat. A value that leaves this process is stored and marked as offered before; whether
+it works, only a new login shows. Knows nothing of why the change is made, nor of what follows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from rotation import control, failpoints, history, inventory, keys, leases, logins, managed
+from rotation.connectors import base
+from rotation.models import Step
+from rotation.work import SET, STOPS, TEST, Credential, Stop, Work
+from secrets_app import versions
+from secrets_app.models import Label, SecretVersion
+
+#: A change that was sent may still be applied for so long; without a fence on the host we wait it out.
+LATE_APPLY = timedelta(seconds=15)
+MOST_ATTEMPTS = 5  # times that a host is told, per run
+
+
+def refuse_shared(work: Work) -> None:
+    """End the run where it would change the account of a credential that other instances share."""
+    credential = work.run.instance.credential
+    if credential is not None and credential.username == work.account.username:
+        work.block(
+            "shared_account",
+            f"Keyturn works on this instance as {credential.username}, with the shared management credential "
+            f"{credential.name}. Let the instance log in with this secret, or attach another credential.",
+        )
+
+
+def host_has(work: Work, version: SecretVersion) -> bool:
+    """Ask, without a counting login, whether the host took the value that it may have heard."""
+    with work.step(Step.Name.PROBE) as notes:
+        proof = work.probe(version)
+        notes.sentence = {
+            base.Verdict.ACCEPTED: "The host accepts the new value already.",
+            base.Verdict.REJECTED: "The host does not have the new value; it is sent again.",
+            base.Verdict.UNCLEAR: f"Unclear: {proof.reason}",
+        }[proof.verdict]
+        if proof.verdict == base.Verdict.UNCLEAR:
+            notes.state = Step.State.FAILED
+        elif work.is_own_login:
+            is_there = proof.verdict == base.Verdict.ACCEPTED
+            notes.evidence = [logins.seen(Label.Role.PENDING if is_there else Label.Role.CURRENT)]
+    if proof.verdict == base.Verdict.UNCLEAR:
+        work.doubt(proof, "It is not known which value works")
+    return proof.verdict == base.Verdict.ACCEPTED
+
+
+def preflight(work: Work) -> base.Facts:
+    """Look before touching; end or put off the run where a check forbids it."""
+    refuse_shared(work)
+    with work.step(Step.Name.PREFLIGHT) as notes:
+        facts = work.look()
+        blocked = facts.blocked
+        ours = [] if blocked else [*_ours(work, facts), *control.check(work, facts)]
+        blocked = blocked or next((c for c in ours if c.mark == base.Mark.BLOCKED), None)
+        notes.evidence = inventory.as_evidence([*facts.checks, *ours])
+        notes.sentence = blocked.sentence if blocked else "Nothing stands in the way."
+        notes.state = Step.State.FAILED if blocked else Step.State.DONE
+    inventory.note_facts(work.run.instance, facts)
+    if blocked:
+        work.settle(base.ConnectorError(blocked.sentence, code=blocked.code))
+        raise Stop
+    return facts
+
+
+def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
+    """What only we know of the account: who else manages it, what was let pass, what it had before."""
+    account = work.account
+    for other in managed.others(account.instance, account.username, but=account):
+        yield base.Check("other_secret", base.Mark.WARNING, managed.told(other))
+    for code in work.run.overrides:
+        who = work.run.requested_by.name
+        yield base.Check("override", base.Mark.WARNING, f"Overridden by {who} ({code}): {work.run.reason}")
+    if not work.run.attempts and history.went_back(work, facts.generation):
+        current = work.secret.labelled(Label.Role.CURRENT)
+        if current is not None and work.probe(current).verdict == base.Verdict.ACCEPTED:
+            works = "The current value works all the same."
+        else:
+            works = history.told(history.find(work))
+        yield base.Check(
+            "snapshot",
+            base.Mark.WARNING,
+            f"The host was set back to an older state, as from a snapshot. {works} The rotation goes on.",
+        )
+
+
+def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
+    """Commit that the host is about to hear of the value, and with which number."""
+    if work.run.attempts >= MOST_ATTEMPTS:
+        work.fail(version, "attempts", "The host did not take the new value in five attempts.")
+    if not facts.fenced and version.offered_at and version.offered_at + LATE_APPLY > timezone.now():
+        # Without a lock on the host an earlier attempt may still be applied after ours.
+        work.put_off(
+            "unfenced",
+            "Waiting until an earlier attempt can no longer be applied.",
+            Credential.UNVERIFIED,
+        )
+    with transaction.atomic():
+        generation = managed.raise_generation(work.account, facts.generation)
+        leases.hold(work.lease, attempts=work.run.attempts + 1, generation=generation)
+        versions.mark_offered(version)
+    work.run.attempts += 1
+    work.run.generation = generation
+    return generation
+
+
+@contextmanager
+def lifeline(work: Work) -> Iterator[None]:
+    """Keep a session open while the instance's own login changes: it is still logged in, whatever happens."""
+    if not work.is_own_login:
+        yield
+        return
+    with work.connector.lifeline(work.manager, timeout=TEST):
+        try:
+            yield
+        finally:
+            work.work_as(None)
+
+
+def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | None:
+    """Tell the host. Returns the refusal where it will not take this value; nothing has changed then."""
+    try:
+        with work.step(Step.Name.SET) as notes:
+            if work.is_key_pair:
+                keys.add(work, version, generation)
+            else:
+                set_password(work, version, generation)
+            notes.sentence = "The host reports that the new value is set."
+            if "must_change" in work.run.overrides:
+                cleared = "The host no longer demands a change at the next login, as was asked."
+                notes.evidence = [{"name": "must_change", "mark": "warning", "sentence": cleared}]
+    except base.Refused as refused:
+        if refused.code not in {"policy", "failed"}:
+            raise
+        return refused
+    except base.Unknown:
+        # The one place where either value may be valid now: ask, and never send blindly again.
+        if not host_has(work, version):
+            work.put_off(
+                "unknown",
+                "The connection broke and the host kept the old value.",
+                Credential.UNVERIFIED,
+            )
+    if not work.is_key_pair:
+        work.work_as(version)  # sudo may ask for the account's password, which is the new one now
+    return None
+
+
+def set_password(work: Work, version: SecretVersion, generation: int) -> None:
+    """Set this version's password. Raises as `Connector.set_password` does."""
+    work.connector.set_password(
+        work.manager,
+        work.account.username,
+        versions.value(version).credential,
+        fence=base.Fence(work.console_id, generation),
+        timeout=SET,
+        allowed=work.run.overrides,
+    )
+
+
+def try_out(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
+    """Log in on a new connection with this value, and keep what came of it as a step."""
+    with work.step(Step.Name.TEST) as notes:
+        failpoints.reach("before_test")
+        proof = _prove(work, version, facts)
+        notes.sentence = _told(proof)
+        if proof.verdict != base.Verdict.ACCEPTED:
+            notes.state = Step.State.FAILED
+    return proof
+
+
+def _prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
+    """Ask the host's own check first: it counts as no login, so a wrong value never feeds a lock-out."""
+    if work.is_key_pair:
+        return keys.prove(work, version)
+    quiet = work.probe(version)
+    if quiet.verdict == base.Verdict.REJECTED or quiet.code in STOPS or not facts.password_login:
+        return quiet
+    held = versions.value(version)
+    proof = work.connector.prove_login(base.Login(held.username, password=held.password), timeout=TEST)
+    if proof.verdict == base.Verdict.REJECTED and quiet.verdict == base.Verdict.ACCEPTED:
+        return base.Proof(
+            base.Verdict.UNCLEAR,
+            reason="the password is right, but the host refuses the login.",
+            code="refused_login",
+        )
+    return proof
+
+
+def _told(proof: base.Proof) -> str:
+    if proof.verdict == base.Verdict.ACCEPTED:
+        return {
+            base.Level.COMMAND: "A new login with the new value ran a command.",
+            base.Level.LOGIN: "A new login with the new value succeeded.",
+            base.Level.LISTED: "The key stands in a file that the host reads.",
+            base.Level.HASH: "The host's own check accepts the new value; it lets no password log in.",
+        }[proof.level or base.Level.LOGIN]
+    return proof.reason or "The host refuses the new value."
+
+
+def put_back(work: Work, version: SecretVersion, generation: int) -> None:
+    """Give the instance's own login its old password again, by the session that is still open, and prove it.
+
+    Ends the run as failed where the old value works again. Otherwise returns; which value works is then for
+    the next take-up to find out.
+    """
+    current = work.secret.labelled(Label.Role.CURRENT)
+    if current is None or work.is_key_pair:
+        return
+    with work.step(Step.Name.SET) as notes:
+        _set_again(work, current, version, generation)
+        work.work_as(current)
+        held = versions.value(current)
+        proof = work.connector.prove_login(base.Login(held.username, password=held.password), timeout=TEST)
+        works = proof.verdict == base.Verdict.ACCEPTED
+        notes.state = Step.State.DONE if works else Step.State.FAILED
+        notes.sentence = (
+            "A login with the new value failed. The old one was set again over the session that was open, "
+            f"and {'a new login with it succeeded' if works else 'could not be shown to work'}."
+        )
+        notes.evidence = [logins.seen(Label.Role.CURRENT)] if works else []
+    if works:
+        with transaction.atomic():
+            leases.hold(work.lease)
+            versions.drop_pending(version)
+        work.fail(
+            version,
+            "login_failed",
+            "A login with the new value failed, so Keyturn gave its own login the old value again. Look at "
+            "the host's sshd and PAM settings for this account, then rotate.",
+        )
+
+
+def _set_again(work: Work, current: SecretVersion, version: SecretVersion, generation: int) -> None:
+    """Set the old password, whichever of the two sudo asks for; a host that still has it is left alone."""
+    for asked in (version, current):
+        work.work_as(asked)
+        try:
+            if work.probe(current).verdict != base.Verdict.ACCEPTED:
+                set_password(work, current, generation)
+            return
+        except base.Refused as refused:
+            if refused.code != "sudo" or asked is current:
+                raise

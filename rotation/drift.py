@@ -1,0 +1,133 @@
+"""Look whether somebody else has changed a credential, and say what the host has instead.
+
+As long as the account looks as it did when it was last in sync, no value is sent. Only a look that differs
+is followed by a question, and that counts as no login. Knows nothing of who asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from django.db import transaction
+
+from rotation import history, leases, managed, runs
+from rotation.connectors import base
+from rotation.models import Run, Step
+from rotation.work import PREFLIGHT, STOPS, Credential, Stop, Work
+from secrets_app import users, versions
+from secrets_app.models import Label, SecretVersion
+
+#: Why an account cannot be used at all, whatever its value: somebody else did that on the host.
+_PROBLEM = "Somebody has changed the account on the host: {}"
+
+
+def drift(work: Work) -> None:
+    """Compare the account's traces with those of when it was in sync; ask the host where they differ."""
+    current = work.secret.labelled(Label.Role.CURRENT)
+    if current is None:
+        work.end(Run.Outcome.BLOCKED, "no_value", "There is no value yet. Rotate once.", Credential.NO_VALUE)
+        return
+    traces = _trace(work)
+    if traces.problem and traces.problem in STOPS:
+        work.block(traces.problem, _PROBLEM.format(work.sentence_of(traces.problem)))
+    had = work.account.traces
+    if traces.mark and _same(had, traces):
+        _end_in_sync(work, current, traces, "Nothing has changed since the last look.", None)
+    else:
+        _ask(work, current, traces)
+
+
+def _trace(work: Work) -> base.Traces:
+    with work.step(Step.Name.PREFLIGHT) as notes:
+        traces = work.connector.trace(
+            work.manager,
+            work.account.username,
+            kind=work.kind,
+            console_id=work.console_id,
+            timeout=PREFLIGHT,
+        )
+        had = work.account.traces
+        if not had:
+            notes.sentence = "There is nothing to compare with yet."
+        elif _same(had, traces):
+            notes.sentence = "The account's credential looks as it did when it was last in sync."
+        else:
+            notes.sentence = "The account's credential does not look as it did when it was last in sync."
+    return traces
+
+
+def _same(had: dict[str, object], traces: base.Traces) -> bool:
+    return had == _kept(traces)
+
+
+def _kept(traces: base.Traces) -> dict[str, object]:
+    fields = asdict(traces)
+    del fields["problem"]
+    return fields
+
+
+def _ask(work: Work, current: SecretVersion, traces: base.Traces) -> None:
+    with work.step(Step.Name.PROBE) as notes:
+        proof = work.probe(current)
+        notes.sentence = {
+            base.Verdict.ACCEPTED: "The host accepts the current value.",
+            base.Verdict.REJECTED: "The host refuses the current value.",
+            base.Verdict.UNCLEAR: f"Could not check: {proof.reason}",
+        }[proof.verdict]
+        if proof.verdict == base.Verdict.REJECTED:
+            found = history.find(work)
+            notes.sentence += f" {history.told(found)}"
+    if proof.verdict == base.Verdict.ACCEPTED:
+        is_new = not work.account.traces or work.account.traces.get("mark") == traces.mark
+        sentence = "The host accepts the current value."
+        if not is_new:
+            sentence += " It was set again by somebody else, or something beside it has changed."
+        _end_in_sync(work, current, traces, sentence, proof)
+    elif proof.verdict == base.Verdict.REJECTED:
+        _end_out_of_sync(work, traces, found)
+    elif proof.code in STOPS:
+        work.block(proof.code, _PROBLEM.format(proof.reason))
+    else:
+        work.end(Run.Outcome.FAILED, "unclear", f"Could not check: {proof.reason}", Credential.NOT_VERIFIED)
+
+
+def _end_in_sync(
+    work: Work, current: SecretVersion, traces: base.Traces, sentence: str, proof: base.Proof | None
+) -> None:
+    with transaction.atomic():
+        if proof is not None:
+            versions.mark_verified(current)
+            managed.note_verified(work.account, proof.level)
+        managed.note_traces(work.account, _kept(traces))
+        leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=sentence)
+
+
+def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | None) -> None:
+    pending = work.secret.labelled(Label.Role.PENDING)
+    if found is not None and pending is not None and found.pk == pending.pk:
+        work.end(
+            Run.Outcome.FAILED,
+            "unfinished",
+            "The host has the value of a rotation that was not finished. Rotate to finish it.",
+            Credential.OUT_OF_SYNC,
+            truth=Run.Truth.NEW,
+        )
+    if history.went_back(work, traces.generation):
+        code, what = "snapshot", "The host was set back to an older state, as from a snapshot."
+    else:
+        code, what = "changed_outside", "Somebody else has changed the credential on the host."
+    sentence = f"{what} {history.told(found)} Reconcile to set the current value again, or rotate."
+    truth = Run.Truth.OLD if found else Run.Truth.NEITHER
+    with transaction.atomic():
+        work.close(Run.Outcome.FAILED, code, sentence, Credential.OUT_OF_SYNC, truth=truth)
+        if work.account.reconciles:
+            _reconcile(work)
+    raise Stop
+
+
+def _reconcile(work: Work) -> None:
+    """Ask for the current value to be set again; the sweep wakes a worker for it."""
+    try:
+        runs.reconcile(work.secret, actor=users.system(), trigger=Run.Trigger.DRIFT)
+    except runs.NotRotatable:
+        return  # a value that the host may have heard must be settled first, or the secret is going

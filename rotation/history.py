@@ -1,0 +1,52 @@
+"""Find which of the values that were kept a host accepts, and whether it went back to an older state.
+
+Every question is one that counts as no login.
+"""
+
+from __future__ import annotations
+
+from django.db.models import Max, Q
+
+from rotation import leases
+from rotation.connectors import base
+from rotation.models import Run
+from rotation.work import Work
+from secrets_app import versions
+from secrets_app.models import Label, SecretVersion
+
+
+def went_back(work: Work, generation: int) -> bool:
+    """Whether the host's mark is older than what it was seen to have: a snapshot was restored."""
+    return generation < _seen(work)
+
+
+def _seen(work: Work) -> int:
+    """The number that the host is known to have had; an attempt that never arrived counts for nothing."""
+    kinds = [Run.Kind.ROTATE, Run.Kind.RECONCILE]
+    done = Run.objects.filter(secret=work.secret, kind__in=kinds)
+    done = done.filter(Q(outcome=Run.Outcome.SUCCEEDED) | Q(truth=Run.Truth.NEW))
+    newest = done.aggregate(newest=Max("generation"))["newest"] or 0
+    return max(newest, int(work.account.traces.get("generation", 0)))
+
+
+def find(work: Work) -> SecretVersion | None:
+    """Return the version that the host accepts in place of the current one: pending, then newest first.
+
+    Raises what a probe does.
+    """
+    pending = work.secret.labelled(Label.Role.PENDING)
+    kept = list(versions.earlier(work.secret))
+    if pending is not None and pending.offered_at:
+        kept.insert(0, pending)
+    for version in kept:
+        leases.hold(work.lease)
+        if work.probe(version).verdict == base.Verdict.ACCEPTED:
+            return version
+    return None
+
+
+def told(version: SecretVersion | None) -> str:
+    """Say which version works, by its name and date."""
+    if version is None:
+        return "None of the values that were kept works there."
+    return f"Version {version.version_id} of {version.created_at:%Y-%m-%d %H:%M} UTC works there."

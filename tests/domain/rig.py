@@ -1,0 +1,63 @@
+"""What the tests of runs share: a simulated host's worker, one that dies, and short questions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from rotation import engine, failpoints
+from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation.models import ManagedAccount, Run
+from secrets_app import versions
+from secrets_app.models import Secret
+
+
+class Crash(BaseException):
+    """Stands for a worker that is gone: nothing catches it."""
+
+
+def drive(run: Run, host: MemoryHost, turns: int = 1) -> Run:
+    """Let a worker take the run up, `turns` times, whatever time it waits for."""
+    for _ in range(turns):
+        past = Now() - timedelta(seconds=1)
+        Run.objects.filter(pk=run.pk).update(due_at=past, leased_until=past)
+        engine.advance(run.pk, worker="w", connect=lambda endpoint: MemoryConnector(host), scanner=None)
+    run.refresh_from_db()
+    return run
+
+
+def drive_killed_at(place: str, run: Run, host: MemoryHost) -> Run:
+    """Let a worker die at `place`, and another one follow."""
+
+    def die() -> None:
+        failpoints.disarm()
+        raise Crash
+
+    failpoints.arm(place, die)
+    with pytest.raises(Crash):
+        drive(run, host)
+    return drive(run, host)
+
+
+def account(secret: Secret) -> ManagedAccount:
+    return ManagedAccount.objects.get(secret=secret)
+
+
+def current(secret: Secret) -> versions.Value:
+    return versions.value(secret.labelled("current"))
+
+
+def password(secret: Secret) -> str:
+    return current(secret).password.reveal()
+
+
+def steps(run: Run) -> list[str]:
+    return [step.name for step in run.steps.all()]
+
+
+def evidence(run: Run) -> str:
+    """Everything that the run's steps say, in one text."""
+    lines = [line["sentence"] for step in run.steps.all() for line in step.evidence]
+    return "\n".join([*(step.sentence for step in run.steps.all()), *lines])
