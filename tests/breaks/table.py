@@ -5,12 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ENGINE, KEYS, LEASES, WORK = (
-    "rotation/engine.py",
-    "rotation/keys.py",
-    "rotation/leases.py",
-    "rotation/work.py",
-)
+ENGINE, CHANGES = "rotation/engine.py", "rotation/changes.py"
+KEYS, LEASES = "rotation/keys.py", "rotation/leases.py"
 RUNS, MANAGED, INVENTORY = "rotation/runs.py", "rotation/managed.py", "rotation/inventory.py"
 VERSIONS, KEYRING = "secrets_app/versions.py", "secrets_app/keyring.py"
 SET_PASSWORD, EDIT_KEY = (
@@ -41,7 +37,7 @@ class Break:
 
 BREAKS = (
     # ---- stored before, known after
-    Break("a value is marked as offered, durably, before it is sent", ENGINE,
+    Break("a value is marked as offered, durably, before it is sent", CHANGES,
           "        versions.mark_offered(version)\n", "",
           f"{T_ENGINE}::test_the_value_is_stored_and_marked_before_the_host_hears_of_it"),
     Break("both halves of a key are stored before the host hears of either", ENGINE,
@@ -49,37 +45,37 @@ BREAKS = (
           '    version = _create(work)\n    if work.is_key_pair:\n        keys.add(work, version, 10**6)\n',
           f"{T_KEYS}::test_fi_k_05_both_halves_are_stored_before_the_host_hears_of_either"),
     Break("a value is stored before it is set", ENGINE,
-          '        generation = _intend(work, version, facts)\n',
-          '        _set(work, version, 10**6)\n        generation = _intend(work, version, facts)\n',
+          '    generation = changes.intend(work, version, facts)\n',
+          '    changes.tell(work, version, 10**6)\n    generation = changes.intend(work, version, facts)\n',
           f"{T_ENGINE}::test_the_value_is_stored_and_marked_before_the_host_hears_of_it"),
     Break("a resumed run asks the host first", ENGINE,
-          "    if version.offered_at and not version.dead_at and _host_has(work, version):", "    if False:",
+          "    if version.offered_at and not version.dead_at and changes.host_has(work, version):", "    if False:",
           f"{T_ENGINE}::test_a_worker_killed_anywhere_is_followed_by_one_that_ends_in_success"),
     Break("a host that heard nothing is not asked", ENGINE,
-          "    if version.offered_at and not version.dead_at and _host_has(work, version):",
-          "    if _host_has(work, version):",
+          "    if version.offered_at and not version.dead_at and changes.host_has(work, version):",
+          "    if changes.host_has(work, version):",
           f"{T_ENGINE}::test_a_rotation_ends_with_the_new_value_current_and_on_the_host"),
-    Break("after a lost answer the host is asked, not told again", ENGINE,
-          "        if not _host_has(work, version):\n            work.put_off(", "        if True:\n            work.put_off(",
+    Break("after a lost answer the host is asked, not told again", CHANGES,
+          "        if not host_has(work, version):\n            work.put_off(", "        if True:\n            work.put_off(",
           f"{T_ENGINE}::test_a_reply_that_is_lost_after_the_change_ends_in_success"),
     Break("no success without a test of the new value", ENGINE,
-          "            proof = _test(work, version, facts)\n",
-          "            proof = base.Proof(base.Verdict.ACCEPTED, base.Level.COMMAND)\n",
+          "    proof = _test(work, version, facts)\n",
+          "    proof = base.Proof(base.Verdict.ACCEPTED, base.Level.COMMAND)\n",
           f"{T_ENGINE}::test_a_host_that_lies_is_never_a_success"),
-    Break("the host's own check comes before a counting login", ENGINE,
+    Break("the host's own check comes before a counting login", CHANGES,
           "    quiet = work.probe(version)\n", "    quiet = base.Proof(base.Verdict.UNCLEAR)\n",
           f"{T_ENGINE}::test_a_host_that_lies_is_never_a_success"),
     Break("a value is replaced only once it is proven dead", ENGINE,
-          "    if _host_has(work, version):\n        # pam", "    if False:\n        # pam",
+          "    if changes.host_has(work, version):\n        # pam", "    if False:\n        # pam",
           f"{T_ENGINE}::test_a_value_that_is_refused_because_it_is_there_already_is_a_success"),
     Break("a custom value is never replaced by a generated one", ENGINE,
-          "    if version.origin in {SecretVersion.Origin.CUSTOM, SecretVersion.Origin.EARLIER}:", "    if False:",
+          "    if refused and version.origin in {SecretVersion.Origin.CUSTOM, SecretVersion.Origin.EARLIER}:", "    if False:",
           f"{T_ENGINE}::test_a_custom_value_that_the_host_refuses_ends_the_run_and_is_not_replaced"),
     Break("a pending value that a host may have heard is used again", ENGINE,
           "        if pending is not None:\n", "        if pending is not None and versions.drop_pending(pending):\n",
           f"{T_ENGINE}::test_a_run_that_failed_leaves_a_value_that_the_next_one_sends_again"),
-    Break("a blocked check stops the run", ENGINE,
-          "        blocked = facts.blocked\n", "        blocked = None\n",
+    Break("a blocked check stops the run", CHANGES,
+          "    if blocked:\n        work.settle", "    if False:\n        work.settle",
           f"{T_ENGINE}::test_an_unreachable_host_is_tried_again_and_keeps_the_pending_value"),
     Break("the number of an attempt is above the host's", MANAGED,
           "max(account.generation, on_host) + 1", "max(account.generation, 1)",

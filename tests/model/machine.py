@@ -30,6 +30,7 @@ PAIRS = tuple(keypairs.generate("ed25519") for _ in range(2))
 
 WISHES = (
     "rotate", "rotate", "rotate", "leaked", "custom1", "custom2", "previous", "verify", "cancel", "delete",
+    "retry", "reconcile", "drift", "drift",
 )  # fmt: skip
 CHANGES = (
     *(("fault", fault) for fault in FAULTS),
@@ -92,8 +93,11 @@ class RotationMachine(RuleBasedStateMachine):
             elif wish == "previous":
                 if version := secret.labelled("previous"):
                     runs.start(secret, actor=actor, from_version=version)
-            elif wish == "verify":
-                runs.verify(secret, actor=actor)
+            elif wish in {"verify", "reconcile", "drift"}:
+                getattr(runs, wish)(secret, actor=actor)
+            elif wish == "retry":
+                if run := secret.runs.order_by("-created_at").first():
+                    runs.retry(run, actor=actor)
             elif wish == "cancel":
                 if run := self.world.active():
                     runs.cancel(run, actor=actor)
