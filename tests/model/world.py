@@ -306,10 +306,11 @@ class World:
         current = self.accepts_label(Label.Role.CURRENT)
         if run.outcome == Run.Outcome.SUCCEEDED:
             assert current, "a success, and the host refuses the current value"
-            self.is_proven, self.is_disturbed = True, False
         if run.kind == Run.Kind.ROTATE and run.outcome == Run.Outcome.SUCCEEDED:
             assert run.version == self.current_pk(), "a success of another version"
             self._old_keys_are_gone()
+        if run.outcome == Run.Outcome.SUCCEEDED:
+            self.is_proven, self.is_disturbed = True, False
         if self.is_disturbed and not run.attempts:
             return  # nobody has asked the host in this run
         new = self.accepts(self.stored().get(run.version, "\0"))
