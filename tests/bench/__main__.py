@@ -1,7 +1,8 @@
 """Measure, as ratios in one run: `./keyturn bench`.
 
-A rotation against what a plain script does on the same host (log in, chpasswd, log in again), and the
-secrets list at two sizes. Seconds depend on the machine; the ratios are what to compare.
+A rotation against what a plain script does on the same host (log in, chpasswd, log in again), the secrets
+list at two sizes, a client that fetches the current value and logs on with it all the time, and how soon a
+leaked value is refused. Seconds depend on the machine; the ratios, and the goals, are what to compare.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from rotation import engine, runs, tasks  # noqa: E402
 from rotation.connectors.ssh import SshConnector, SshScanner  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
-from tests import chaos, factories  # noqa: E402
+from tests import factories  # noqa: E402
+from tests.bench import leaks, readers  # noqa: E402
+from tests.chaos.hosts import prepare  # noqa: E402
 from tests.lab_fixtures import KeyPair, connect  # noqa: E402
 
 
@@ -66,7 +69,7 @@ def measure_rotation(rounds: int) -> None:
     key = KeyPair.generate()
     with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder)) as fleet:
         host = fleet.start("bench", Spec(public_key=key.public))
-        secret = chaos.prepare(host, key)
+        secret = prepare(host, key)
         ours = timed(lambda: rotation(secret), rounds)
         plain = timed(lambda: plain_script(host, key), rounds)
     print(f"rotation            {ours:6.2f} s   {ours / plain:4.1f} times a plain script's {plain:.2f} s")
@@ -124,15 +127,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="keyturn bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--read", type=int, default=300, help="rotations under a reader, of each kind")
+    parser.add_argument("--leaked", type=int, default=20, help="rotations of a leaked value")
+    parser.add_argument("--queued", type=int, default=500, help="rotations that wait before a leaked value's")
+    parser.add_argument("--only", choices=["rotation", "list", "readers", "leaks"], default="")
     options = parser.parse_args()
     call_command("migrate", verbosity=0)
     call_command("createcachetable", verbosity=0)
     keyring.ensure_root_key()
-    if reason := Fleet.supported():
-        print(f"rotation            not measured: {reason}")
-    else:
-        measure_rotation(options.rounds)
-    measure_list(options.rows // 100, options.rows, options.rounds)
+    reason = Fleet.supported()
+    parts: dict[str, Callable[[], None]] = {
+        "rotation": lambda: measure_rotation(options.rounds),
+        "readers": lambda: readers.measure(options.read),
+        "leaks": lambda: leaks.measure(options.leaked, options.queued),
+        "list": lambda: measure_list(options.rows // 100, options.rows, options.rounds),
+    }
+    for name, measure in parts.items():
+        if options.only not in {"", name}:
+            continue
+        if reason and name != "list":
+            print(f"{name:<20}not measured: {reason}")
+        else:
+            measure()
     return 0
 
 

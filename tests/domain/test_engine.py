@@ -242,6 +242,39 @@ def test_a_run_that_failed_is_followed_by_one_that_settles_its_value(secret, hos
     assert host.accounts["svc"].password == current(secret)
 
 
+def test_a_run_that_failed_leaves_a_value_that_the_next_one_sends_again(secret, host):
+    host.lies = True
+    drive(rotate(secret), host, turns=8)
+    first = versions.value(secret.labelled("pending")).password
+    host.lies = False
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    assert current(secret) == first.reveal()
+
+
+def test_a_value_that_is_refused_because_it_is_there_already_is_a_success(secret, host):
+    """pam_pwhistory refuses the same password again although it is the valid one."""
+
+    def arrives() -> None:
+        host.accounts["svc"].password = versions.value(secret.labelled("pending")).password.reveal()
+        host.refuses = "policy"
+
+    failpoints.arm("after_intent", arrives)
+    run = drive(rotate(secret), host)
+    assert run.outcome == "succeeded", run.sentence
+    assert host.accounts["svc"].password == current(secret)
+
+
+def test_each_attempt_has_a_number_above_all_that_the_host_has_seen(secret, host):
+    host.accounts["svc"].generations[str(secret.account_id)] = 7
+    assert drive(rotate(secret), host).generation == 8
+    assert drive(rotate(secret), host).generation == 9
+
+
+def test_a_run_that_ended_between_two_looks_is_not_taken_up(secret, host):
+    run = drive(rotate(secret), host)
+    assert leases._locked(run.pk) is None
+
+
 def test_a_custom_value_that_the_host_refuses_ends_the_run_and_is_not_replaced(secret, host):
     host.refuses = "policy"
     run = drive(rotate(secret, "custom-value-of-mine"), host)

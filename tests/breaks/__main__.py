@@ -1,0 +1,83 @@
+"""Take each safety rule out of a copy of the code and see its test fail: `python -m tests.breaks [--only N]`.
+
+Every test is first run on the copy as it is, where it must pass. A break that no test notices, or that only
+breaks the program's loading, is a failure of this run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.breaks.table import BREAKS, Break
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+BOUND = 300.0  # seconds that one test may take
+FAILED = 1  # pytest's exit status where tests ran and one failed
+
+
+def run(tree: Path, test: str) -> int:
+    """Run one test in `tree`; return pytest's exit status."""
+    environment = os.environ | {"KEYTURN_TEST_DATA": str(tree / "kept"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+    try:
+        return subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, timeout=BOUND, check=False
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return FAILED  # it hangs where it passed before: noticed
+
+
+def copied(folder: Path) -> Path:
+    tree = folder / "tree"
+    shutil.copytree(
+        CHECKOUT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "kept")
+    )
+    return tree
+
+
+def notices(tree: Path, rule: Break) -> str:
+    """Return what is wrong with a break: nothing where its test notices it."""
+    file = tree / rule.file
+    whole = file.read_text()
+    if whole.count(rule.old) != 1:
+        return f"its text stands {whole.count(rule.old)} times in {rule.file}"
+    if status := run(tree, rule.test):
+        return f"its test does not pass on the code as it is ({status})"
+    file.write_text(whole.replace(rule.old, rule.new))
+    try:
+        status = run(tree, rule.test)
+    finally:
+        file.write_text(whole)
+    if status == 0:
+        return "NOT NOTICED"
+    return "" if status == FAILED else f"the copy does not run ({status})"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.breaks", description=__doc__)
+    parser.add_argument("--only", type=int, default=None, help="the number of one rule")
+    options = parser.parse_args()
+    chosen = list(enumerate(BREAKS, start=1))
+    if options.only:
+        chosen = [chosen[options.only - 1]]
+    bad = 0
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="keyturn-breaks-") as folder:
+        tree = copied(Path(folder))
+        for number, rule in chosen:
+            problem = notices(tree, rule)
+            bad += bool(problem)
+            print(f"{number:3d}  {rule.rule}: {problem or 'noticed by ' + rule.name}", flush=True)
+    print(f"{len(chosen) - bad} of {len(chosen)} noticed, {time.monotonic() - began:.0f} s")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

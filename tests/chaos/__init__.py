@@ -1,0 +1,1 @@
+"""The product as processes, killed at random while it rotates: `./keyturn chaos --on postgresql`."""

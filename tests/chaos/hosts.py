@@ -1,0 +1,79 @@
+"""Hosts with accounts to rotate, registered as an operator would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab import Host
+from lab.hosts import _crypt
+from rotation import inventory
+from rotation.connectors.ssh import SshScanner
+from rotation.models import Instance
+from secrets_app import keypairs, versions
+from secrets_app.models import Secret
+from tests import factories
+from tests.chaos.naive import FIRST
+from tests.lab_fixtures import KeyPair
+
+
+@dataclass
+class Target:
+    """One secret and the host that its account is on."""
+
+    secret: Secret
+    host: Host
+
+    @property
+    def username(self) -> str:
+        return "svc" if self.secret.kind == Secret.Kind.PASSWORD else "app"
+
+    def is_lost(self) -> bool:
+        """Whether nothing that is stored opens the account; the host is read first, as the store is ahead."""
+        if self.username == "app":
+            there = self.host.authorized_keys("app")
+            stored = self.secret.versions.filter(sealed__isnull=False).values_list("public_key", flat=True)
+            return not any(key.split()[1] in there for key in stored)
+        there = self.host.shadow("svc")
+        kept = self.secret.versions.filter(sealed__isnull=False).order_by("-created_at")
+        return not any(there == _crypt(versions.value(v).password.reveal(), there) for v in kept)
+
+    def has(self, version_pk: object) -> bool:
+        """Whether the account is open to this version."""
+        version = self.secret.versions.get(pk=version_pk)
+        if self.username == "app":
+            return version.public_key.split()[1] in self.host.authorized_keys("app")
+        return self.host.shadow_accepts("svc", versions.value(version).password.reveal())
+
+
+def register(host: Host, key: KeyPair) -> Instance:
+    """Scan, compare, approve."""
+    instance = factories.instance(
+        name=host.name, address=host.address, port=host.port, keys=[],
+        credential=factories.credential(private_key=key.private),
+    )  # fmt: skip
+    seen = SshScanner().scan(host.address, host.port, timeout=30)
+    inventory.see_host_keys(instance, seen)
+    inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    return instance
+
+
+def prepare(host: Host, key: KeyPair) -> Secret:
+    """A host with one password secret, of `svc`, and an account for the naive rotator."""
+    host.add_account("svc", password=FIRST)
+    host.add_account("naive", password=FIRST)
+    made = factories.secret(instance=register(host, key), initial=FIRST)
+    factories.settle(made)
+    return made
+
+
+def prepare_both(host: Host, key: KeyPair) -> list[Target]:
+    """The same, and a key pair of `app`."""
+    password = prepare(host, key)
+    pair = keypairs.generate("ed25519")
+    host.add_account("app", authorized_keys=[pair.public_key])
+    app = factories.secret(
+        instance=password.managed.instance, username="app", kind="key_pair", key_algorithm="ed25519",
+        initial=pair.private_key.reveal(),
+    )  # fmt: skip
+    factories.settle(app)
+    return [Target(password, host), Target(app, host)]

@@ -1,0 +1,366 @@
+"""One secret, its simulated host, and what must be true of the two at every instant.
+
+What a rule of the machine does goes through here, so that the truth is looked at between any two steps of
+any worker: what the host accepts is read from the host, never asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection, models, transaction
+from django.db.models.functions import Now
+
+from rotation import failpoints
+from rotation.connectors import base
+from rotation.connectors.memory import MemoryAccount, MemoryHost
+from rotation.models import Instance, ManagedAccount, Run, Schedule, Step
+from secrets_app import versions
+from secrets_app.models import AuditEvent, Label, Principal, Secret, SecretVersion
+from tests.model.workers import Plan, Worker, count_queries, open_savepoints, watch
+
+Credential = ManagedAccount.Credential
+STRANGER = "AAAAC3NzaC1lZDI1NTE5AAAAIF1Uf1uWbJUKZ0aSLz2dmZL7OnpBKq4pfsxNY1AuGfOu"
+FAULTS = (
+    "unreachable", "host_key_changed", "refuses_login", "runs_forced_command", "is_busy", "drops_before_set",
+    "half_line", "drops_after_set", "lies", "accepts_anything", "no_checker", "ignores_new_keys",
+    "keeps_keys", "drops_logins",
+)  # fmt: skip
+PROBLEMS = ("locked", "expired", "must_change")
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as the database has it."""
+
+    pk: Any
+    kind: str
+    state: str
+    outcome: str
+    truth: str
+    version: Any
+    attempts: int
+    generation: int
+    lease: int
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in Run.ACTIVE
+
+
+class Reader:
+    """Asks the same questions thousands of times: each is compiled once, and its rows come as they are."""
+
+    def __init__(self, secret: Secret) -> None:
+        self.secret_pk = secret.pk
+        mine = {"secret_id": secret.pk}
+        columns = ("pk", "kind", "state", "outcome", "truth", "version", "attempts", "generation", "lease")
+        self._labels = self._compiled(Label.objects.filter(**mine).values_list("role", "version_id"))
+        self._stored = self._compiled(
+            SecretVersion.objects.filter(sealed__isnull=False, **mine).values_list("pk")
+        )
+        self._runs = self._compiled(Run.objects.filter(**mine).order_by().values_list(*columns))
+        self._account = self._compiled(
+            ManagedAccount.objects.filter(**mine).values_list("credential", "generation")
+        )
+        self._tables = [
+            self._compiled(rows.order_by("pk").values_list())
+            for rows in (
+                Run.objects.filter(**mine),
+                Step.objects.filter(run__secret_id=secret.pk),
+                Label.objects.filter(**mine),
+                SecretVersion.objects.filter(**mine),
+                ManagedAccount.objects.filter(**mine),
+                Schedule.objects.filter(**mine),
+                Instance.objects.filter(pk=secret.managed.instance_id),
+                AuditEvent.objects.all(),
+            )
+        ]
+
+    def _compiled(self, rows: models.QuerySet[Any]) -> Callable[[], list[tuple[Any, ...]]]:
+        sql, parameters = rows.query.sql_with_params()
+
+        def ask() -> list[tuple[Any, ...]]:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, parameters)
+                return cursor.fetchall()
+
+        return ask
+
+    def labels(self) -> list[tuple[str, Any]]:
+        return self._labels()  # type: ignore[return-value]
+
+    def stored(self) -> list[Any]:
+        return [row[0] for row in self._stored()]
+
+    def runs(self) -> dict[Any, RunRow]:
+        return {row[0]: RunRow(*row) for row in self._runs()}
+
+    def account(self) -> tuple[str, int]:
+        return self._account()[0]  # type: ignore[return-value]
+
+    def everything(self) -> list[Any]:
+        """All that a worker may write."""
+        return [table() for table in self._tables]
+
+
+def raw(pk: Any) -> Any:
+    """A primary key as `Reader` returns it."""
+    return SecretVersion._meta.pk.get_db_prep_value(pk, connection)
+
+
+class World:
+    """A secret and its host, inside a transaction that is rolled back by `close`."""
+
+    def __init__(
+        self, secret: Secret, actor: Principal, first: str, reader: Reader, *, is_known: bool
+    ) -> None:
+        self._savepoint = transaction.atomic()
+        self._savepoint.__enter__()
+        self._counting = connection.execute_wrapper(count_queries)
+        self._counting.__enter__()
+        self._depth = open_savepoints()
+        self.secret, self.reader = secret, reader
+        self.is_key_pair = secret.kind == Secret.Kind.KEY_PAIR
+        self.actor = actor
+        self.host = MemoryHost()
+        self.host.accounts["other"] = MemoryAccount("somebody-else's", keys=["ssh-ed25519 " + STRANGER])
+        account = self.host.accounts["svc"] = MemoryAccount("a-stranger's-password")
+        account.keys = ["ssh-ed25519 " + STRANGER]
+        if is_known and self.is_key_pair:
+            account.keys.append(first)
+        elif is_known:
+            account.password = first
+        self.is_proven = is_known  # from here on nothing may be lost
+        self.is_disturbed = not is_known  # somebody else changed the host, and nobody has looked since
+        self.workers: list[Worker] = []
+        self.late: list[tuple[Worker, Callable[[], None]]] = []
+        self.snapshots: list[tuple[MemoryAccount, bool]] = []
+        self.tests_that_may_fail = 0
+        self._numbers = 0
+        self._opened: dict[Any, str] = {}
+        watch(self)
+
+    def close(self) -> None:
+        failpoints.disarm()
+        for worker in self.workers:
+            worker.end()
+        self._counting.__exit__(None, None, None)
+        transaction.set_rollback(True)
+        self._savepoint.__exit__(None, None, None)
+
+    # ---------------------------------------------------------------- what is stored, what is true
+
+    def stored(self) -> dict[Any, str]:
+        """What each version that still has its value would log in with: a password, or a public key."""
+        alive = self.reader.stored()
+        if any(pk not in self._opened for pk in alive):
+            for version in SecretVersion.objects.filter(secret=self.secret).select_related("sealed"):
+                if version.sealed and raw(version.pk) not in self._opened:
+                    held = versions.value(version)
+                    self._opened[raw(version.pk)] = (
+                        held.password.reveal() if held.password else held.public_key
+                    )
+        return {pk: self._opened[pk] for pk in alive}
+
+    def accepts(self, value: str) -> bool:
+        account = self.host.accounts["svc"]
+        if self.is_key_pair:
+            return (value in account.keys and value not in self.host.ignored_keys) or (
+                value in self.host.kept_keys
+            )
+        return account.password == value
+
+    def labels(self) -> dict[str, Any]:
+        return dict(self.reader.labels())
+
+    def run_row(self, worker: Worker) -> RunRow:
+        return self.reader.runs()[raw(worker.run_id)]
+
+    def current_pk(self) -> Any:
+        return self.labels().get(Label.Role.CURRENT)
+
+    def accepts_label(self, role: str) -> bool:
+        pk = self.labels().get(role)
+        return pk is not None and self.accepts(self.stored()[pk])
+
+    def active(self) -> Run | None:
+        if any(run.is_active for run in self.reader.runs().values()):
+            return Run.objects.active().filter(secret=self.secret).first()
+        return None
+
+    # ---------------------------------------------------------------- what a worker does to the host
+
+    def no_transaction_is_open(self) -> None:
+        """What was written before a host is talked to is committed."""
+        assert open_savepoints() == self._depth, "a host is talked to inside a transaction"
+
+    def is_about_to_hear(self, worker: Worker, value: str) -> None:
+        run = self.run_row(worker)
+        assert run.outcome != Run.Outcome.CANCELLED, "a run that was cancelled sends"
+        if not value:
+            return
+        pending = SecretVersion.objects.filter(labels__role=Label.Role.PENDING, secret=self.secret).first()
+        if not worker.was_overtaken and run.kind == Run.Kind.ROTATE:
+            assert pending is not None, "a value is sent that is not pending"
+            assert pending.offered_at, "a value is sent before that is written down"
+            assert self.stored()[raw(pending.pk)] == value, "another value than the pending one is sent"
+            assert run.generation == self.secret_generation(), "a value is sent under an old number"
+
+    def secret_generation(self) -> int:
+        return self.reader.account()[1]
+
+    def change(self, worker: Worker, apply: Callable[[], None]) -> None:
+        """Let the host hear of a change, perhaps of a worker that nobody waits for any more."""
+        before = self.accepts_label(Label.Role.CURRENT)
+        account = copy.deepcopy(self.host.accounts["svc"])
+        try:
+            apply()
+            self.tests_that_may_fail += 1
+        finally:
+            changed = self.host.accounts["svc"]
+            if (account.password, account.keys) != (changed.password, changed.keys):
+                if worker.was_overtaken:
+                    newer = before and self.current_pk() != worker.began_with
+                    assert not newer or self.accepts_label(Label.Role.CURRENT), "an old attempt won"
+                    self.is_disturbed = True
+                self.is_recoverable()
+            assert (account.problem, account.runs_commands) == (changed.problem, changed.runs_commands)
+
+    def is_recoverable(self) -> None:
+        """I1, and for keys I5: the current one is accepted as long as nobody else meddles."""
+        if not self.is_proven:
+            return
+        assert any(self.accepts(value) for value in self.stored().values()), "the credential is lost"
+        if self.is_key_pair and not self.is_disturbed and self.current_pk():
+            assert self.accepts_label(Label.Role.CURRENT), "the current key went too early"
+
+    def take_snapshot(self) -> None:
+        self.snapshots.append((copy.deepcopy(self.host.accounts["svc"]), self.is_proven))
+
+    def restore_snapshot(self, place: int) -> None:
+        """Have the account as it was once, its problem apart; what was proven since is not true of it."""
+        account, self.is_proven = self.snapshots[place]
+        problem = self.host.accounts["svc"].problem
+        self.host.accounts["svc"] = copy.deepcopy(account)
+        self.host.accounts["svc"].problem = problem
+        self.host.kept_keys.clear()
+        self.is_disturbed = True
+        for worker in self.workers:
+            worker.began_with = self.current_pk()  # the host forgot the newer number
+        for worker, _ in self.late:
+            worker.began_with = self.current_pk()
+
+    # ---------------------------------------------------------------- workers
+
+    def let_time_pass(self) -> None:
+        """Every wait is over and every lease has run out."""
+        past = Now() - timedelta(seconds=1)
+        Run.objects.filter(secret=self.secret, state__in=Run.ACTIVE).update(due_at=past)
+        Run.objects.filter(secret=self.secret, state=Run.State.RUNNING).update(leased_until=past)
+
+    def advance(self, run: Run, plan: Plan) -> None:
+        self._numbers += 1
+        worker = Worker(self, run.pk, self._numbers, plan)
+        self._go_on(worker)
+        if not worker.dead:
+            self.workers.append(worker)
+
+    def resume(self, worker: Worker) -> None:
+        overtaken = worker.was_overtaken
+        before = self.reader.everything() if overtaken else []
+        self._go_on(worker)
+        if worker.dead:
+            self.workers.remove(worker)
+        if overtaken:
+            assert self.reader.everything() == before, "a worker that was overtaken wrote something"
+
+    def apply_late(self, place: int) -> None:
+        worker, apply = self.late.pop(place)
+        worker.lease = -1  # whoever sent it is long gone
+        with contextlib.suppress(base.ConnectorError):  # nobody is there to hear the answer
+            self.change(worker, apply)
+
+    def _go_on(self, worker: Worker) -> None:
+        was_active = self.run_row(worker).is_active
+        before = self.labels()
+        worker.switch()
+        self.is_recoverable()
+        run = self.run_row(worker)
+        after = self.labels()
+        if (old := before.get(Label.Role.CURRENT)) != after.get(Label.Role.CURRENT) and old:
+            assert after.get(Label.Role.PREVIOUS) == old, "the value before is not kept as previous"
+        if was_active and not run.is_active:
+            self._ended(run)
+
+    # ---------------------------------------------------------------- what is claimed, and what is true
+
+    def _ended(self, run: RunRow) -> None:
+        """I2: what the end of a run says, the host does."""
+        current = self.accepts_label(Label.Role.CURRENT)
+        if run.outcome == Run.Outcome.SUCCEEDED:
+            assert current, "a success, and the host refuses the current value"
+        if run.kind == Run.Kind.ROTATE and run.outcome == Run.Outcome.SUCCEEDED:
+            assert run.version == self.current_pk(), "a success of another version"
+            self._old_keys_are_gone()
+        if run.outcome == Run.Outcome.SUCCEEDED:
+            self.is_proven, self.is_disturbed = True, False
+        if self.is_disturbed and not run.attempts:
+            return  # nobody has asked the host in this run
+        new = self.accepts(self.stored().get(run.version, "\0"))
+        if run.truth == Run.Truth.OLD:
+            assert current, "'the old value works', and it does not"
+        elif run.truth == Run.Truth.NEW:
+            assert new, "'the new value works', and it does not"
+        elif run.truth == Run.Truth.NEITHER:
+            assert not new | current, "'neither value works', and one does"
+
+    def _old_keys_are_gone(self) -> None:
+        if not self.is_key_pair:
+            return
+        mine = self.stored()
+        current = mine[self.labels()[Label.Role.CURRENT]]
+        removed = SecretVersion.objects.filter(secret=self.secret, removed_at__isnull=False)
+        for version in removed:
+            assert version.public_key == current or self.is_disturbed or not self.accepts(version.public_key)
+
+    def is_consistent(self) -> None:
+        """What holds between any two rules."""
+        labels = self.reader.labels()
+        assert len(labels) == len({role for role, _ in labels}), "two versions have one label"
+        stored = self.stored()
+        assert all(pk in stored for _, pk in labels), "a version with a label has no value"
+        is_active = sum(run.is_active for run in self.reader.runs().values())
+        assert is_active <= 1
+        assert self.host.accounts["other"].password == "somebody-else's"
+        assert self.host.accounts["other"].keys == ["ssh-ed25519 " + STRANGER]
+        assert "ssh-ed25519 " + STRANGER in self.host.accounts["svc"].keys, "a stranger's key is gone"
+        assert self.host.failed_logins <= self.tests_that_may_fail, "a login failed that no change called for"
+        told = self.reader.account()[0]
+        if not is_active and not self.is_disturbed:
+            if told == Credential.IN_SYNC:
+                assert self.accepts_label(Label.Role.CURRENT), "in sync, and it is not"
+            elif told == Credential.OUT_OF_SYNC:
+                assert not self.accepts_label(Label.Role.CURRENT), "out of sync, and it is in sync"
+
+    def says_no_value(self) -> None:
+        """I8: no row of a run, a step, an instance or the audit log has a value in it."""
+        rows = [
+            *Run.objects.filter(secret=self.secret).values(),
+            *Step.objects.filter(run__secret=self.secret).values(),
+            *Instance.objects.filter(pk=self.secret.managed.instance_id).values(),
+            *ManagedAccount.objects.filter(secret=self.secret).values(),
+            *AuditEvent.objects.values(),
+        ]
+        text = json.dumps(rows, default=str, ensure_ascii=False)
+        for pk in self.stored():
+            held = versions.value(SecretVersion.objects.get(pk=pk))
+            assert held.credential.reveal() not in text
+            if held.private_key:
+                assert held.private_key.reveal().splitlines()[2] not in text
