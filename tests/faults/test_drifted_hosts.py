@@ -33,7 +33,7 @@ def drift(case: Case) -> Run:
     return advance(runs.drift(case.secret, actor=factories.administrator()))
 
 
-# -- set back ----------------------------------------------------------------------------------------------
+# -- set back ----------------
 
 
 @both
@@ -141,7 +141,7 @@ def test_fi_h_08_a_file_lost_with_the_power_is_a_snapshot_of_depth_one(case: Cas
     assert case.accepts(case.current)
 
 
-# -- hosts that say yes to everything, or to half a value --------------------------------------------------------
+# -- hosts that say yes to everything, or to half a value ----------------
 
 
 @both
@@ -182,7 +182,7 @@ def test_fi_p_13_a_host_that_reads_only_the_beginning_of_a_value_is_blocked(case
     rotated(case, 1)
 
 
-# -- what somebody may let pass --------------------------------------------------------------------------------
+# -- what somebody may let pass ----------------
 
 
 @passwords
