@@ -117,6 +117,7 @@ class MemoryHost:
         if manager.sudo == Sudo.PASSWORDLESS or not manager.sudo_password:
             raise Refused(words.sentence("sudo"), code="sudo")
         if manager.sudo_password.reveal() != asked:
+            self.failed_logins += 1  # sudo asks PAM, which counts it like any other
             raise Refused(words.sentence("sudo_password"), code="sudo")
 
     def _lets_in(self, manager: Manager) -> bool:
