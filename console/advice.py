@@ -164,6 +164,18 @@ BY_CODE: Final[dict[str, Advice]] = {
     "unclear": Advice("Test the instance's connection: it says what stands in the way.", "instance"),
     "unverified": _AGAIN,
     "unsure": _AGAIN,
+    "unfinished": _AGAIN,
+    "old_works": Advice(
+        "Find out on the server what else accepts the old password, and change it there.", "instance"
+    ),
+    "login_failed": Advice(
+        "Find out why the server refuses the login although the value is right: sshd's AllowUsers, PAM.",
+        "instance",
+    ),
+    "refused_login": Advice(
+        "Find out why the server refuses the login although the value is right: sshd's AllowUsers, PAM.",
+        "instance",
+    ),
     # What a person decided.
     "gone": Advice("Read what you still need, then delete the secret.", "secret"),
     "set_aside": Advice("Wait for the verification, or rotate.", "secret"),

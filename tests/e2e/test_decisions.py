@@ -15,6 +15,7 @@ from secrets_app.models import Secret
 from tests import gallery
 from tests.e2e.browser import Complaints
 
+VALUE = "canary-9f21-the-value-that-works-now"
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.xdist_group("browser"),
@@ -60,7 +61,9 @@ def test_the_review_shows_what_the_look_finds_without_holding_the_wizard(open_ke
         dialog.get_by_label("Secret name").fill("e2e/app")
         dialog.get_by_label("Managed instance").fill("web-01")
         dialog.get_by_label("Managed User").fill("app")
-        dialog.get_by_label("Generate one for me at the first rotation").check()
+        dialog.get_by_label("Current value", exact=True).fill(VALUE)
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(f"{request.url} {request.post_data or ''}"))
         dialog.get_by_text("Options: after each rotation").click()
         dialog.get_by_label("End the account's sessions after each rotation").check()
         dialog.get_by_role("button", name="Next").click()
@@ -74,6 +77,9 @@ def test_the_review_shows_what_the_look_finds_without_holding_the_wizard(open_ke
         assert is_accessible(page)
         look.get_by_role("button", name="Check again").click()
         expect(look).to_contain_text("Waiting for a worker to look.")
+        looks = [one for one in sent if "/secrets/create/check/" in one]
+        assert any("username=app" in one for one in looks)
+        assert not [one for one in looks if VALUE in one]
         expect(dialog.get_by_text("End the account's sessions after each rotation").last).to_be_visible()
         dialog.get_by_role("button", name="OK").click()
         expect(dialog.get_by_role("heading", name="Secret created")).to_be_visible()
