@@ -106,6 +106,7 @@ def _tell(secret: Secret, windows: list[float], logons: Counter[str], rounds: in
     print(f"reader of a password   {logons['refused']} of {made} refused in {rounds} rotations")
     print(f"  value fetched again  {logons['again refused']} of {again} refused; goal 0")
     print(
-        f"  window               p50 {statistics.median(windows):.2f} s, p99 {percentile(windows, 99):.2f} s; "
+        f"  window               p50 {statistics.median(windows):.2f} s, "
+        f"p99 {percentile(windows, 99):.2f} s; "
         f"goals {WINDOW_P50} s and {WINDOW_P99} s"
     )
