@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from django.db import transaction
-from django.utils import timezone
 
 from rotation import control, failpoints, history, inventory, keys, leases, logins, managed
 from rotation.connectors import base
@@ -98,7 +97,7 @@ def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
     """Commit that the host is about to hear of the value, and with which number."""
     if work.run.attempts >= MOST_ATTEMPTS:
         work.fail(version, "attempts", "The host did not take the new value in five attempts.")
-    if not facts.fenced and version.offered_at and version.offered_at + LATE_APPLY > timezone.now():
+    if not facts.fenced and versions.was_offered_within(version, LATE_APPLY):
         # Without a lock on the host an earlier attempt may still be applied after ours.
         work.put_off(
             "unfenced",

@@ -11,6 +11,7 @@ import hmac
 import json
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -168,6 +169,11 @@ def mark_offered(version: SecretVersion) -> None:
     """Record, before the first byte leaves, that a host may hear this value from now on."""
     SecretVersion.objects.filter(pk=version.pk, offered_at__isnull=True).update(offered_at=Now())
     version.refresh_from_db(fields=["offered_at"])
+
+
+def was_offered_within(version: SecretVersion, length: timedelta) -> bool:
+    """Whether a host may have heard this value for the first time so lately, by the database's clock."""
+    return SecretVersion.objects.filter(pk=version.pk, offered_at__gt=Now() - length).exists()
 
 
 def mark_verified(version: SecretVersion) -> None:
