@@ -35,8 +35,11 @@ def refuse_shared(work: Work) -> None:
         )
 
 
-def host_has(work: Work, version: SecretVersion) -> bool:
-    """Ask, without a counting login, whether the host took the value that it may have heard."""
+def host_has(work: Work, version: SecretVersion, *, sends_again: bool = False) -> bool:
+    """Ask, without a counting login, whether the host took the value that it may have heard.
+
+    With `sends_again` a host that keeps an old hash of it, of its beginning only, counts as one that has not.
+    """
     with work.step(Step.Name.PROBE) as notes:
         proof = work.probe(version)
         notes.sentence = {
@@ -49,7 +52,8 @@ def host_has(work: Work, version: SecretVersion) -> bool:
         elif work.is_own_login:
             is_there = proof.verdict == base.Verdict.ACCEPTED
             notes.evidence = [logins.seen(Label.Role.PENDING if is_there else Label.Role.CURRENT)]
-    if proof.verdict == base.Verdict.UNCLEAR:
+    # A host that was taught a better hash uses it only once the value is set again.
+    if proof.verdict == base.Verdict.UNCLEAR and not (sends_again and proof.code == "truncates"):
         work.doubt(proof, "It is not known which value works")
     return proof.verdict == base.Verdict.ACCEPTED
 

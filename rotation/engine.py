@@ -93,7 +93,8 @@ def rotate(work: Work) -> None:
         return
     version = _create(work)
     failpoints.reach("after_create")
-    if version.offered_at and not version.dead_at and changes.host_has(work, version):
+    is_open = version.offered_at and not version.dead_at
+    if is_open and changes.host_has(work, version, sends_again=True):
         _finish(work, version, _test(work, version))
         return
     for _ in range(MOST_VALUES):

@@ -220,6 +220,7 @@ class Case:
     # -- what must hold --------------------------------------------------------------------------
 
     def watch(self) -> None:
+        self._samples.append((time.time(), self._entry()))
         self._watcher = threading.Thread(target=self._sample, daemon=True)
         self._watcher.start()
 

@@ -139,8 +139,10 @@ def test_fi_p_11_an_age_below_which_the_account_may_not_change_it_does_not_stop_
 
 
 @passwords
-def test_fi_p_12_every_awkward_value_is_set_as_it_was_typed(case: Case):
-    for value in [value for value in AWKWARD if value.isprintable()]:
+@pytest.mark.parametrize("half", [0, 1])
+def test_fi_p_12_every_awkward_value_is_set_as_it_was_typed(case: Case, half: int):
+    # In two parts: a secret keeps so many versions that every one of a part can still be opened.
+    for value in [value for value in AWKWARD if value.isprintable()][half::2]:
         run = case.rotate(value=Plaintext(value))
         assert run.outcome == "succeeded", run.sentence
         assert case.accepts(case.current)
