@@ -162,7 +162,7 @@ def test_fi_c_06_sixty_passwords_changed_at_once_on_one_host_are_all_changed(
         value, fence = Plaintext(f"second-value-of-{name}"), base.Fence("0" * 32, 1)
         SshConnector(endpoint).set_password(manager, name, value, fence=fence, timeout=60)
 
-    with ThreadPoolExecutor(60) as pool:
+    with ThreadPoolExecutor(8) as pool:
         list(pool.map(change, names))
     assert all(host.shadow_accepts(name, f"second-value-of-{name}") for name in names)
 

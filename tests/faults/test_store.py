@@ -61,8 +61,8 @@ def fill(store: psycopg.Connection) -> None:
     # By copies of the smallest row, so that no smaller gap is left for another one.
     clone = """INSERT INTO secrets_app_sealedvalue
         SELECT (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid()))).*
-        FROM (SELECT * FROM secrets_app_sealedvalue s ORDER BY pg_column_size(s) LIMIT 1) t,
-            generate_series(1, %s)"""
+        FROM secrets_app_sealedvalue t, generate_series(1, %s)
+        WHERE t.id = (SELECT id FROM secrets_app_sealedvalue s ORDER BY pg_column_size(s.*) LIMIT 1)"""
     for rows in (20_000, 2_000, 200, 20, 1):
         while True:
             try:
