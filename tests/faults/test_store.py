@@ -52,6 +52,8 @@ def test_fi_d_02_a_value_that_a_full_disk_does_not_take_is_told_to_nobody(
                 rig.advance(run)
         assert rig.relay.connections == before
         assert rig.secret.versions.count() == 1
+        with small_store.connect() as store:
+            store.execute("VACUUM secrets_app_sealedvalue")
         run = rig.settle(run)
     rigs.assert_settled(rig, run)
 
