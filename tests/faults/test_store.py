@@ -52,20 +52,24 @@ def test_fi_d_02_a_value_that_a_full_disk_does_not_take_is_told_to_nobody(
                 rig.advance(run)
         assert rig.relay.connections == before
         assert rig.secret.versions.count() == 1
+        with small_store.connect() as store:
+            store.execute("VACUUM secrets_app_sealedvalue")
         run = rig.settle(run)
     rigs.assert_settled(rig, run)
 
 
 def fill(store: psycopg.Connection) -> None:
     """Take all that is left of the small disk, the table's own last page too, until the transaction ends."""
+    # By copies of the smallest row, so that no smaller gap is left for another one.
     clone = """INSERT INTO secrets_app_sealedvalue
         SELECT (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid()))).*
-        FROM secrets_app_sealedvalue t, generate_series(1, %s) LIMIT %s"""
+        FROM secrets_app_sealedvalue t, generate_series(1, %s)
+        WHERE t.id = (SELECT id FROM secrets_app_sealedvalue s ORDER BY pg_column_size(s.*) LIMIT 1)"""
     for rows in (20_000, 2_000, 200, 20, 1):
         while True:
             try:
                 with store.transaction():
-                    store.execute(clone, [rows, rows])
+                    store.execute(clone, [rows])
             except psycopg.errors.DiskFull:
                 break
 
