@@ -208,4 +208,5 @@ class RotationMachine(RuleBasedStateMachine):
                 return
             self.world.let_time_pass()
             self.world.advance(run, Plan())
-        assert not self.world.active(), "a run does not end"
+        run = self.world.active()
+        assert not run, f"a run does not end: {run.state} {run.code} {run.tries} {run.waits} {run.sentence}"
