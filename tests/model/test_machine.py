@@ -12,7 +12,7 @@ from tests.model.machine import RotationMachine
 from tests.model.world import Reader
 
 pytestmark = pytest.mark.django_db
-SHARDS, EXAMPLES, STEPS = 8, 40, 7
+SHARDS, EXAMPLES, STEPS = 8, 250, 7
 PASSWORD = "the-first-password-1"
 PAIR = keypairs.generate("ed25519")
 
