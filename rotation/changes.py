@@ -161,7 +161,7 @@ def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | 
 
 def set_password(work: Work, version: SecretVersion, generation: int) -> None:
     """Set this version's password. Raises as `Connector.set_password` does."""
-    work.connector.set_password(
+    work.told = work.connector.set_password(
         work.manager,
         work.account.username,
         versions.value(version).credential,
@@ -186,7 +186,7 @@ def _prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     """Ask the host's own check first: it counts as no login, so a wrong value never feeds a lock-out."""
     if work.is_key_pair:
         return keys.prove(work, version)
-    quiet = work.probe(version)
+    quiet = _checked(work, version)
     if quiet.verdict == base.Verdict.REJECTED or quiet.code in STOPS or not facts.password_login:
         return quiet
     held = versions.value(version)
@@ -198,6 +198,18 @@ def _prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
             code="refused_login",
         )
     return proof
+
+
+def _checked(work: Work, version: SecretVersion) -> base.Proof:
+    """What the host's own check says of this value.
+
+    A host that lied about it once, so that a login failed and counted, is asked apart from the change from
+    the second attempt on: it then has to lie twice, and the login is not tried.
+    """
+    told, work.told = work.told, None
+    if told is not None and work.run.attempts <= 1:
+        return told
+    return work.probe(version)
 
 
 def _told(proof: base.Proof) -> str:

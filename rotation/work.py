@@ -63,6 +63,7 @@ class Work:
     connect: Connect
     scanner: base.Scanner | None = None
     refusal: base.Refused | None = None  # the last one of a value
+    told: base.Proof | None = None  # what the host said of the value that it had just set
     _connector: base.Connector | None = field(default=None, repr=False)
     _manager: base.Manager | None = field(default=None, repr=False)
 

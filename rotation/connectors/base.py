@@ -270,7 +270,7 @@ class Connector(Protocol):
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
-    ) -> None:
+    ) -> Proof | None:
         """Give `username` the password `new` on this host.
 
         `new` is not empty, holds no CR, LF or NUL (a newline would end the record in chpasswd(8)
@@ -278,7 +278,9 @@ class Connector(Protocol):
         `Refused(code="bad_value")` before a connection is made. A reason in `allowed`, some of
         `OVERRIDABLE`, does not make the host refuse.
 
-        Returns once the host has reported, with this call's nonce, that the change was applied.
+        Returns once the host has reported, with this call's nonce, that the change was applied: with what
+        `probe_password` would say of the new value, asked by the host itself right after the change, or
+        None where it has no such check. A host that lies about the one may lie about the other.
         Raises `Unreachable`, `HostKeyChanged`, `LoginRefused`, `Refused`, `Stale` or `Busy` when
         nothing on the host has changed, and `Unknown` when the session broke, or the answer could
         not be believed, after the value had left.

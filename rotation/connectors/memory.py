@@ -89,7 +89,7 @@ class MemoryConnector:
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
-    ) -> None:
+    ) -> Proof | None:
         """As `Connector.set_password`."""
         if not words.is_username(username):
             raise Refused(words.sentence("bad_user"), code="bad_user")
@@ -107,7 +107,7 @@ class MemoryConnector:
             # One console manages an account: who takes it over wipes the other one's mark.
             account.generations = {fence.console_id: fence.generation}
             if host.lies:
-                return
+                return Proof(Verdict.ACCEPTED, Level.HASH)
             host.replaced.append(account.password)
             account.password = new.reveal()
             account.salt += 1
@@ -116,6 +116,7 @@ class MemoryConnector:
             host.sets += 1
             if host.drops_after_set:
                 raise Unknown
+            return self._checked(username, new)
 
     def probe_password(
         self, manager: Manager, username: str, password: Plaintext, *, timeout: float
@@ -133,15 +134,20 @@ class MemoryConnector:
             problem = host.problem(username)
             if problem in ("no_such_user", "not_local", "locked", "empty_password"):
                 return _unclear(problem)
-            if host.no_checker:
-                return _unclear("no_checker")
-            if host.accepts_anything:
-                return _unclear("accepts_anything")
-            right = host.shadow_accepts(username, password.reveal())
-            if right and host.shadow_accepts(username, password.reveal()[:-1]):
-                sentence = "The host reads only the first characters of a password, so a part of it would do."
-                return Proof(Verdict.UNCLEAR, reason=sentence, code="truncates")
-            return Proof(Verdict.ACCEPTED if right else Verdict.REJECTED, Level.HASH)
+            return self._checked(username, password) or _unclear("no_checker")
+
+    def _checked(self, username: str, password: Plaintext) -> Proof | None:
+        """What the host's own check says; None where there is none."""
+        host = self._host
+        if host.no_checker:
+            return None
+        if host.accepts_anything:
+            return _unclear("accepts_anything")
+        right = host.shadow_accepts(username, password.reveal())
+        if right and host.shadow_accepts(username, password.reveal()[:-1]):
+            sentence = "The host reads only the first characters of a password, so a part of it would do."
+            return Proof(Verdict.UNCLEAR, reason=sentence, code="truncates")
+        return Proof(Verdict.ACCEPTED if right else Verdict.REJECTED, Level.HASH)
 
     def prove_login(self, login: Login, *, timeout: float) -> Proof:
         """As `Connector.prove_login`."""

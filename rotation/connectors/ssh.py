@@ -91,7 +91,7 @@ class SshConnector:
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
-    ) -> None:
+    ) -> Proof | None:
         """As `Connector.set_password`.
 
         The host's own limit for the change ends before `timeout` does. Where less than some six seconds
@@ -100,7 +100,7 @@ class SshConnector:
         ssh_passwords.check(username, new)
         fence = _checked_fence(fence)
         with self._root_shell(manager, timeout) as (shell, deadline):
-            ssh_passwords.change(shell, deadline, username, new, fence, allowed)
+            return ssh_passwords.change(shell, deadline, username, new, fence, allowed)
 
     def probe_password(
         self, manager: Manager, username: str, password: Plaintext, *, timeout: float

@@ -29,10 +29,11 @@ def change(
     arguments: Mapping[str, str],
     *values: bytes,
     believed: Collection[str],
-) -> None:
+) -> str:
     """Have the host make a change; the values leave only for a script that has said READY.
 
-    Raises as `Connector.set_password` does. `believed` are the words for a refusal that the script may give.
+    Returns what it said beside APPLIED. Raises as `Connector.set_password` does.
+    `believed` are the words for a refusal that the script may give.
     """
     seconds = min(HOST_SECONDS, int(deadline.left()) - 1)
     if seconds < _SHORTEST_CHANGE:
@@ -43,6 +44,7 @@ def change(
     except Silence:
         raise Unknown from None
     _expect_applied(said, believed)
+    return said.rest
 
 
 def look(shell: RootShell, script: str, arguments: Mapping[str, str]) -> Findings:

@@ -37,15 +37,20 @@ def change(
     new: Plaintext,
     fence: Fence,
     allowed: Collection[str],
-) -> None:
-    """Have the host set `new`; raises as `Connector.set_password` does."""
+) -> Proof | None:
+    """Have the host set `new`; returns and raises as `Connector.set_password` does."""
     given = {
         "user": username,
         "console": fence.console_id,
         "generation": str(int(fence.generation)),
         "allowed": ssh_answers.allowed_words(allowed),
     }
-    ssh_answers.change(shell, deadline, "set_password.sh", given, new.encode(), believed=_REFUSALS)
+    said = ssh_answers.change(shell, deadline, "set_password.sh", given, new.encode(), believed=_REFUSALS)
+    if said in {"accepts_anything", "truncates"}:
+        return unclear(said)
+    if said in {"ACCEPTED", "REJECTED"}:
+        return _verdict(Answer(said, ""), len(new.encode()))
+    return None
 
 
 def probe(shell: RootShell, deadline: Deadline, username: str, password: Plaintext) -> Proof:

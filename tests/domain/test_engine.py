@@ -360,3 +360,17 @@ def test_old_versions_are_destroyed_only_beyond_the_history_that_is_kept(secret,
     kept = secret.versions.filter(destroyed_at=None).count()
     assert kept == 12  # ten, the current one and the previous one
     assert current(secret) == host.accounts["svc"].password
+
+
+def test_a_host_that_swears_to_its_own_lie_costs_one_counting_login_and_no_more(secret, host):
+    host.lies = True
+    run = rotate(secret)
+    for _ in range(4):
+        run = drive(run, host)
+    assert run.outcome != "succeeded"
+    assert host.failed_logins == 1
+
+
+def test_what_the_host_says_of_the_value_it_has_just_set_saves_a_question(secret, host):
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    assert (host.sets, host.probes) == (1, 0)

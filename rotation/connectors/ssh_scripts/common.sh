@@ -122,3 +122,13 @@ sudo_log() {
     fi
 }
 is_written_down() { [ -n "${SUDO_USER:-}" ] && [ "$(sudo_log "$SUDO_USER")" = yes ]; }
+
+# The host's own password check. It makes no session and feeds no counter of failed logins.
+find_checker() {
+    checker=
+    for path in /usr/sbin/unix_chkpwd /sbin/unix_chkpwd /usr/bin/unix_chkpwd; do
+        if [ -x "$path" ]; then checker=$path; return; fi
+    done
+}
+# 0: right, 7 (PAM_AUTH_ERR): wrong, anything else: no verdict.
+check() { printf '%s\000' "$1" | "$checker" "$user" nonull >/dev/null 2>&1; }

@@ -10,13 +10,8 @@ esac
 
 ! is_written_down || stop UNCLEAR sudo_log
 
-checker=
-for path in /usr/sbin/unix_chkpwd /sbin/unix_chkpwd /usr/bin/unix_chkpwd; do
-    if [ -x "$path" ]; then checker=$path; break; fi
-done
+find_checker
 [ -n "$checker" ] || stop UNCLEAR no_checker
-
-check() { printf '%s\000' "$1" | "$checker" "$user" nonull >/dev/null 2>&1; }
 
 say READY
 IFS= read -r value && IFS= read -r control && IFS= read -r short && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] ||

@@ -42,6 +42,27 @@ recorded=$(recorded_generation)
 look_in_shadow
 before=$hash
 
+# What the host's own check makes of the new value: asked here, it needs no connection of its own later. A wrong
+# value and a part of the right one must be refused, or its yes means nothing.
+verdict() {
+    find_checker
+    [ -n "$checker" ] || return
+    check "$value"
+    case $? in
+        0) ;;
+        7) echo REJECTED; return ;;
+        *) return ;;
+    esac
+    check "x$value"
+    [ $? = 7 ] || { echo accepts_anything; return; }
+    short=${value%?}
+    if [ -n "$short" ]; then
+        check "$short"
+        [ $? = 7 ] || { echo truncates; return; }
+    fi
+    echo ACCEPTED
+}
+
 say READY
 
 # A connection cut in mid-line leaves read with a status of 1, and no second line follows: nothing is applied.
@@ -68,7 +89,7 @@ status=$?
 look_in_shadow
 if [ "$before" = "$hash" ]; then changed=no; else changed=yes; fi
 case $status:$changed in
-    0:yes) stop APPLIED ;;
+    0:yes) stop APPLIED "$(verdict)" ;;
     0:no | *:yes) stop UNSURE ;;
     124:no | 137:no) stop FAILED timeout ;;
 esac
