@@ -77,7 +77,7 @@ def test_a_value_without_its_commit_line_is_never_applied(svc: Rig, said: str) -
 
 
 def test_the_script_applies_a_value_that_is_committed(svc: Rig) -> None:
-    assert talk_to_script(svc, f"{SECOND}\nnonce COMMIT\n") == "nonce APPLIED"
+    assert talk_to_script(svc, f"{SECOND}\nnonce COMMIT\n") == "nonce APPLIED ACCEPTED"
     assert svc.accepts(SECOND)
 
 
