@@ -16,7 +16,7 @@ from rotation.models import Run
 from secrets_app.models import Secret
 from tests import factories
 from tests.bench.readers import Watch, percentile
-from tests.chaos.hosts import prepare, register
+from tests.chaos.hosts import FIRST, register
 from tests.chaos.programs import Programs
 from tests.lab_fixtures import KeyPair
 
@@ -36,11 +36,11 @@ def measure(rounds: int, queued: int) -> None:
         programs = Programs(Path(folder))
         stack.callback(programs.end)
         host = fleet.start("leaky", Spec(public_key=key.public))
-        secret = prepare(host, key)
+        targets = _accounts(host, key, 2 * rounds)
         programs.look_after()
         while not programs.answers():
             time.sleep(0.2)
-        idle = [_leak(secret, host) for _ in range(rounds)]
+        idle = [_leak(secret, host) for secret in targets[:rounds]]
         print(
             f"leaked, idle           p50 {statistics.median(idle):.2f} s, p99 {percentile(idle, 99):.2f} s "
             f"until the old value is refused; goal p50 {IDLE_P50} s"
@@ -48,12 +48,22 @@ def measure(rounds: int, queued: int) -> None:
         busy = [fleet.start(f"busy-{n}", Spec(public_key=key.public)) for n in range(BUSY_HOSTS)]
         _fill(busy, key, queued)
         before = Run.objects.active().count()
-        under = [_leak(secret, host) for _ in range(rounds)]
+        under = [_leak(secret, host) for secret in targets[rounds:]]
         after = Run.objects.active().count()
         print(
             f"leaked, {before} queued    p50 {statistics.median(under):.2f} s, "
             f"p99 {percentile(under, 99):.2f} s ({after} were left); goal p99 {QUEUED_P99} s"
         )
+
+
+def _accounts(host: Host, key: KeyPair, count: int) -> list[Secret]:
+    """An account for each leak: that an old password is refused is shown once in five minutes."""
+    instance, made = register(host, key), []
+    for number in range(count):
+        host.add_account(f"leaky{number}", password=FIRST)
+        made.append(factories.secret(instance=instance, username=f"leaky{number}", initial=FIRST))
+        factories.settle(made[-1])
+    return made
 
 
 def _fill(hosts: list[Host], key: KeyPair, count: int) -> None:
@@ -77,7 +87,7 @@ def _fill(hosts: list[Host], key: KeyPair, count: int) -> None:
 
 def _leak(secret: Secret, host: Host) -> float:
     """Ask for the rotation of a leaked value; return the seconds until the host refuses the old one."""
-    watch = Watch(host, "svc")
+    watch = Watch(host, secret.managed.username)
     began = time.monotonic()
     run = runs.start(secret, actor=factories.administrator(), is_leak=True)
     tasks.advance.delay(str(run.pk))

@@ -20,6 +20,9 @@ from tests.chaos.hosts import prepare_both
 from tests.lab_fixtures import KeyPair
 
 WINDOW_P50, WINDOW_P99 = 0.5, 2.0  # seconds, what is aimed at
+#: Between two rotations of a password: who was refused, for which PAM takes two seconds, and fetched once
+#: more two seconds later, must not meet the next one.
+PAUSE = 5.0
 
 
 class Watch:
@@ -76,6 +79,7 @@ def _under_readers(secret: Secret, host: Host, folder: Path, rounds: int) -> tup
             time.sleep(0.1)
         for _ in range(rounds):
             windows.append(_rotate(secret, host))
+            time.sleep(PAUSE if secret.kind == Secret.Kind.PASSWORD else 0)
     finally:
         reader.stdin.close()
         reader.wait(60)
