@@ -37,10 +37,11 @@ def require_full_access(request: OperatorRequest, action: Action, resource: obje
 def listed_policies(request: OperatorRequest) -> QuerySet[Policy]:
     """The policies that this person may see. Raises `Refused`."""
     access.require(request, Action.LIST_POLICIES)
-    return _policies(request)
+    return seen_policies(request)
 
 
-def _policies(request: OperatorRequest) -> QuerySet[Policy]:
+def seen_policies(request: OperatorRequest) -> QuerySet[Policy]:
+    """Those which one may describe."""
     rows = Policy.objects.select_related("account")
     seen = [row.pk for row in rows if policies.allows(request.principal, Action.DESCRIBE_POLICY, row)]
     return Policy.objects.filter(pk__in=seen).select_related("account", "created_by")

@@ -280,7 +280,7 @@ def lines_of(text: str, number: int) -> range:
     """The lines, from 1, on which statement `number` of a document stands; none where it has no such one."""
     try:
         entry = json_source_map.calculate(text).get(f"/Statement/{number - 1}")
-    except (json.JSONDecodeError, RecursionError):
+    except (json_source_map.errors.BaseError, RecursionError):
         return range(0)
     return range(entry.value_start.line + 1, entry.value_end.line + 2) if entry else range(0)
 
