@@ -57,6 +57,7 @@ ACCESS_TABS = (
     ("Users", "users", Action.LIST_USERS),
     ("Groups", "groups", Action.LIST_GROUPS),
     ("Policies", "policies", Action.LIST_POLICIES),
+    ("Simulator", "simulator", Action.SIMULATE_POLICY),
 )
 
 

@@ -32,6 +32,7 @@ from console.views import (
     secret_edit,
     secrets,
     session,
+    simulator,
     wizard,
     wizard_check,
 )
@@ -67,6 +68,7 @@ urlpatterns = [
     path("access/policies/<uuid:pk>/delete/", policies.delete, name="policy_delete"),
     path("access/attach/", attachments.attach, name="policy_attach"),
     path("access/attachments/<uuid:pk>/detach/", attachments.detach, name="policy_detach"),
+    path("access/simulator/", simulator.show, name="simulator"),
     path("access/groups/", groups.index, name="groups"),
     path("access/groups/create/", groups.create, name="group_create"),
     path("access/groups/<int:pk>/", groups.show, name="group"),
