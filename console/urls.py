@@ -12,6 +12,7 @@ from console.views import (
     deletion,
     drift,
     exports,
+    grants,
     groups,
     home,
     instance_changes,
@@ -104,6 +105,8 @@ urlpatterns = [
     path("<slug:region>/secrets/<uuid:pk>/reconcile/", drift.reconcile, name="secret_reconcile"),
     path("<slug:region>/secrets/<uuid:pk>/resolve/", resolve.resolve, name="secret_resolve"),
     path("<slug:region>/secrets/<uuid:pk>/delete/", deletion.delete, name="secret_delete"),
+    path("<slug:region>/secrets/<uuid:pk>/grant/", grants.grant, name="secret_grant"),
+    path("<slug:region>/secrets/<uuid:pk>/revoke/", grants.revoke, name="secret_revoke"),
     path("<slug:region>/secrets/<uuid:pk>/restore/", deletion.restore, name="secret_restore"),
     # ---- instances
     path("<slug:region>/instances/", instances.index, name="instances"),
