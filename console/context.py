@@ -54,10 +54,11 @@ class NavEntry:
 
 #: The parts of Access: label, URL name, and what opens it.
 ACCESS_TABS = (
-    ("Users", "users", Action.LIST_USERS),
-    ("Groups", "groups", Action.LIST_GROUPS),
-    ("Policies", "policies", Action.LIST_POLICIES),
-    ("Simulator", "simulator", Action.SIMULATE_POLICY),
+    ("Users", "users", (Action.LIST_USERS,)),
+    ("Groups", "groups", (Action.LIST_GROUPS,)),
+    ("Policies", "policies", (Action.LIST_POLICIES,)),
+    ("Simulator", "simulator", (Action.SIMULATE_POLICY,)),
+    ("Access review", "access_review", (Action.LIST_USERS, Action.LIST_POLICIES, Action.LIST_SECRETS)),
 )
 
 
@@ -100,8 +101,8 @@ class Layout:
         """The parts of Access that this person's permissions open."""
         return [
             NavEntry(label, "", reverse(name), self._is_active(reverse(name)))
-            for label, name, action in ACCESS_TABS
-            if access.may(self.request, action)
+            for label, name, actions in ACCESS_TABS
+            if all(access.may(self.request, action) for action in actions)
         ]
 
     @cached_property

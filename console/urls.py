@@ -7,6 +7,7 @@ from allauth.account import views as account
 from django.urls import path
 
 from console.views import (
+    access_review,
     attachments,
     credentials,
     deletion,
@@ -18,6 +19,7 @@ from console.views import (
     instance_changes,
     instances,
     keys,
+    leaver,
     overview,
     own_login,
     people,
@@ -70,6 +72,7 @@ urlpatterns = [
     path("access/attach/", attachments.attach, name="policy_attach"),
     path("access/attachments/<uuid:pk>/detach/", attachments.detach, name="policy_detach"),
     path("access/simulator/", simulator.show, name="simulator"),
+    path("access/review/", access_review.show, name="access_review"),
     path("access/groups/", groups.index, name="groups"),
     path("access/groups/create/", groups.create, name="group_create"),
     path("access/groups/<int:pk>/", groups.show, name="group"),
@@ -79,6 +82,7 @@ urlpatterns = [
     path("access/users/<uuid:pk>/", people.show, name="user"),
     path("access/users/<uuid:pk>/edit/", people.edit, name="user_edit"),
     path("access/users/<uuid:pk>/disable/", people.disable, name="user_disable"),
+    path("access/users/<uuid:pk>/revealed/", leaver.show, name="user_revealed"),
     path("access/users/<uuid:pk>/enable/", people.enable, name="user_enable"),
     # ---- secrets
     path("<slug:region>/secrets/", secrets.index, name="secrets"),

@@ -31,8 +31,8 @@ from secrets_app.models import (
 )
 
 UNUSED_AFTER = timedelta(days=90)
-#: Looking leaves no event, so nobody can say when such a grant was last used.
-UNSEEN = frozenset(action.value for action in Action if action.is_read)
+#: These leave no event of their own, so nobody can say when such a grant was last used.
+UNSEEN = frozenset(a.value for a in Action if a.is_read or a == Action.PUT_SECRET_VALUE)
 
 
 def at_most(statements: Iterable[ram.Statement]) -> tuple[ram.Statement, ...]:

@@ -59,6 +59,7 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
         "may_enable": may_disable and is_full and not user.is_active,
         "may_attach": is_full and access.may(request, Action.ATTACH_POLICY),
         "may_see_groups": access.may(request, Action.LIST_GROUPS),
+        "may_see_events": access.may(request, Action.LIST_EVENTS),
     }
     return render(request, "access/user.html", context)
 
