@@ -23,12 +23,21 @@ from secrets_app.ram_sql import ALL
 Row = TypeVar("Row", Secret, Instance)
 ALL_REGIONS = "all"
 WHILE_PENDING_DELETION = frozenset({Action.DESCRIBE_SECRET, Action.RESTORE_SECRET})
-SECTIONS = {
+SECTIONS: dict[str, Action | tuple[Action, ...]] = {
     "overview": Action.LIST_RUNS,
     "secrets": Action.LIST_SECRETS,
     "instances": Action.LIST_INSTANCES,
     "rotations": Action.LIST_RUNS,
+    "access": (Action.LIST_USERS, Action.LIST_GROUPS, Action.LIST_POLICIES),
 }
+
+
+class Refused(PermissionDenied):
+    """Who asks may not do this; `decision` says why, in words about nobody else."""
+
+    def __init__(self, decision: policies.Decision, action: Action, resource: str) -> None:
+        super().__init__(decision.because)
+        self.decision, self.action, self.resource = decision, action, resource
 
 
 def may(request: HttpRequest, action: Action, resource: object = None) -> bool:
@@ -44,7 +53,8 @@ def may(request: HttpRequest, action: Action, resource: object = None) -> bool:
 
 def may_open(request: HttpRequest, section: str) -> bool:
     """Whether the navigation shows this section."""
-    return section in SECTIONS and may(request, SECTIONS[section])
+    wanted = SECTIONS.get(section, ())
+    return any(may(request, action) for action in ((wanted,) if isinstance(wanted, Action) else wanted))
 
 
 def require(request: OperatorRequest, action: Action, resource: object = None) -> None:
@@ -59,19 +69,21 @@ def require(request: OperatorRequest, action: Action, resource: object = None) -
     else:
         decision = policies.decide(request.principal, action, resource)
     if not decision.allowed:
-        _refuse(request, action, resource, decision)
+        refuse(request, action, resource, decision)
 
 
-def _refuse(request: OperatorRequest, action: Action, resource: object, decision: policies.Decision) -> None:
+def refuse(request: OperatorRequest, action: Action, resource: object, decision: policies.Decision) -> None:
+    """Record that this was refused. Raises `Refused`."""
+    arn = str(getattr(resource, "arn", ""))
     audit.record(
         action,
-        str(getattr(resource, "arn", f"acs:kms:*:*:{action.kind}")),
+        arn or f"acs:kms:*:*:{action.kind}",
         actor=request.principal,
         outcome=AuditEvent.Outcome.DENIED,
         resource_id=getattr(resource, "pk", None),
         details={"because": decision.because},
     )
-    raise PermissionDenied(decision.because)
+    raise Refused(decision, action, arn)
 
 
 def _regions(request: OperatorRequest, action: Action, here: Region | None) -> list[Region]:

@@ -15,6 +15,7 @@ from django.urls import NoReverseMatch, reverse
 
 from console import access, http, sessions
 from secrets_app.models import Region, User
+from secrets_app.policies import Action
 
 THEME_COOKIE = "keyturn_theme"
 
@@ -51,6 +52,16 @@ class NavEntry:
     is_active: bool
 
 
+#: The parts of Access: label, URL name, and what opens it.
+ACCESS_TABS = (
+    ("Users", "users", (Action.LIST_USERS,)),
+    ("Groups", "groups", (Action.LIST_GROUPS,)),
+    ("Policies", "policies", (Action.LIST_POLICIES,)),
+    ("Simulator", "simulator", (Action.SIMULATE_POLICY,)),
+    ("Access review", "access_review", (Action.LIST_USERS, Action.LIST_POLICIES, Action.LIST_SECRETS)),
+)
+
+
 @dataclass(frozen=True)
 class RegionChoice:
     """One line of the region selector."""
@@ -83,6 +94,15 @@ class Layout:
             NavEntry(section.label, section.icon, url, self._is_active(url))
             for section, url in found
             if url and access.may_open(self.request, section.name)
+        ]
+
+    @cached_property
+    def access_tabs(self) -> list[NavEntry]:
+        """The parts of Access that this person's permissions open."""
+        return [
+            NavEntry(label, "", reverse(name), self._is_active(reverse(name)))
+            for label, name, actions in ACCESS_TABS
+            if all(access.may(self.request, action) for action in actions)
         ]
 
     @cached_property

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.db.models import Model, QuerySet
 from django.http import QueryDict
@@ -69,3 +69,11 @@ def page(rows: QuerySet[Row], query: QueryDict, *, sorts: Mapping[str, str], def
     is_whole = number == 1 and len(found) <= PAGE_ROWS
     total = len(found) if is_whole else rows.order_by().values("pk")[: COUNT_CAP + 1].count()
     return Page(shown, number, len(found) > PAGE_ROWS, total, sort)
+
+
+def of_list(rows: Sequence[Any], query: QueryDict) -> Page[Any]:
+    """The page of rows that are no table: worked out, few, and in order already."""
+    asked = str(query.get("page", ""))
+    number = max(int(asked), 1) if re.fullmatch("[0-9]{1,7}", asked) else 1
+    start = (number - 1) * PAGE_ROWS
+    return Page(list(rows[start : start + PAGE_ROWS]), number, start + PAGE_ROWS < len(rows), len(rows), "")

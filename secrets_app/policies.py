@@ -187,7 +187,7 @@ def may_somewhere(principal: Principal | None, action: Action) -> bool:
     assert principal is not None
     if principal.kind == Principal.Kind.SYSTEM:
         return action in SCHEDULED
-    if action.on_container or not action.kind.is_regional:
+    if action.on_container:
         return any(allows(principal, action, region) for region in _containers(action))
     sheet = _sheet(principal)
     if any(action in statement.actions for granted in sheet.grants.values() for statement in granted):

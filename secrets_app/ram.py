@@ -276,6 +276,15 @@ def read(text: str, *, actions: Iterable[str], source: str = "") -> tuple[Statem
     return _Reader(text, tuple(actions), source).statements()
 
 
+def lines_of(text: str, number: int) -> range:
+    """The lines, from 1, on which statement `number` of a document stands; none where it has no such one."""
+    try:
+        entry = json_source_map.calculate(text).get(f"/Statement/{number - 1}")
+    except (json_source_map.errors.BaseError, RecursionError):
+        return range(0)
+    return range(entry.value_start.line + 1, entry.value_end.line + 2) if entry else range(0)
+
+
 class _Reader:
     """One reading of one document; collects problems instead of stopping at the first."""
 

@@ -171,7 +171,9 @@ def attach(policy: Policy, to: User | Group, *, actor: Principal) -> None:
     policies.require(actor, Action.ATTACH_POLICY, policy)
     require_full_access(actor)
     with transaction.atomic():
-        _, is_new = Attachment.objects.get_or_create(policy=policy, attached_by=actor, **_whom(to))
+        _, is_new = Attachment.objects.get_or_create(
+            policy=policy, **_whom(to), defaults={"attached_by": actor}
+        )
         if is_new:
             details = {"attached": True, **_named(to)}
             audit.record(Action.ATTACH_POLICY, policy, actor=actor, details=details)
@@ -203,6 +205,8 @@ def require_full_access(actor: Principal) -> None:
 
 def require_an_administrator() -> None:
     """Return if somebody still has full access. Raises `LastAdministrator`; call it after the change."""
+    # Of two people who take it from each other at once, the second waits here and sees what the first did.
+    list(Policy.objects.select_for_update().filter(kind=Policy.Kind.SYSTEM, name=FULL_ACCESS))
     if not _administrators().exists():
         raise LastAdministrator(LastAdministrator.__doc__)
 

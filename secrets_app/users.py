@@ -1,13 +1,21 @@
-"""The only writer of users, principals and groups."""
+"""The only writer of users, principals and groups.
+
+Whoever is in a group has its policies, so only whoever has *KMS full access* may change who is in one, or let
+somebody in again. Nothing here can leave the installation without an administrator.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
 
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
-from secrets_app import audit, regions, rulebook
+from secrets_app import audit, policies, regions, rulebook
+from secrets_app.actions import Action, Kind, arn
 from secrets_app.models import Principal, User
 from secrets_app.passwords import Policy
 from secrets_app.plaintext import Plaintext
@@ -20,6 +28,31 @@ _POLICIES = {
     AUDITORS: rulebook.AUDITOR,
 }
 FIRST_NAME = "admin"
+GROUP_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+
+
+class NameTaken(Exception):
+    """A group with this name exists. Choose another name."""
+
+
+class BadName(ValueError):
+    """A name has 1 to 64 letters, digits and . _ @ - characters."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A user or a group as policies and events know it."""
+
+    arn: str
+    pk: UUID | None = None  # of a user; a group's id is a number, and its name never changes
+
+
+def named(who: User | Group, *, account: str = "") -> Named:
+    """What to ask `policies` about. `account` is the installation's number, where the caller has it."""
+    number = account or regions.account().number
+    if isinstance(who, User):
+        return Named(arn(Kind.USER, who.username, account=number), who.pk)
+    return Named(arn(Kind.GROUP, who.name, account=number))
 
 
 def create(
@@ -70,6 +103,104 @@ def system() -> Principal:
     return Principal.objects.get_or_create(kind=Principal.Kind.SYSTEM, defaults={"name": "Keyturn"})[0]
 
 
+# ---------------------------------------------------------------- who may sign in
+
+
+def rename(user: User, display_name: str, *, actor: Principal) -> None:
+    """Change what this person is called; never the name they sign in with. Raises `policies.NotAllowed`."""
+    policies.require(actor, Action.UPDATE_USER, named(user))
+    with transaction.atomic():
+        User.objects.filter(pk=user.pk).update(display_name=display_name)
+        audit.record(Action.UPDATE_USER, named(user).arn, actor=actor, resource_id=user.pk)
+    user.display_name = display_name
+
+
+def disable(user: User, *, actor: Principal, reason: str = "") -> None:
+    """Have every right of this person end, and their sessions with their next request.
+
+    Raises `policies.NotAllowed` or `rulebook.LastAdministrator`.
+    """
+    policies.require(actor, Action.DISABLE_USER, named(user))
+    with transaction.atomic():
+        if User.objects.filter(pk=user.pk, is_active=True).update(is_active=False):
+            rulebook.require_an_administrator()
+            _record_state(user, actor, reason, is_active=False)
+    user.is_active = False
+    policies.forget()
+
+
+def enable(user: User, *, actor: Principal, reason: str = "") -> None:
+    """Let this person in again, with the rights they have now. Raises `policies.NotAllowed`."""
+    policies.require(actor, Action.DISABLE_USER, named(user))
+    rulebook.require_full_access(actor)
+    with transaction.atomic():
+        if User.objects.filter(pk=user.pk, is_active=False).update(is_active=True):
+            _record_state(user, actor, reason, is_active=True)
+    user.is_active = True
+    policies.forget()
+
+
+def _record_state(user: User, actor: Principal, reason: str, *, is_active: bool) -> None:
+    details = {"enabled": is_active}
+    whom = named(user)
+    audit.record(
+        Action.DISABLE_USER, whom.arn, actor=actor, resource_id=whom.pk, reason=reason, details=details
+    )
+
+
+# ---------------------------------------------------------------- groups
+
+
+def create_group(name: str, *, actor: Principal) -> Group:
+    """Make a group without members or policies.
+
+    Raises `policies.NotAllowed`, `BadName` or `NameTaken`.
+    """
+    policies.require(actor, Action.CREATE_GROUP)
+    rulebook.require_full_access(actor)
+    if not GROUP_NAME.fullmatch(name):
+        raise BadName(BadName.__doc__)
+    # Those that come with the product are made when their first member is; they bring a policy.
+    if name.lower() in GROUPS or Group.objects.filter(name__iexact=name).exists():
+        raise NameTaken(NameTaken.__doc__)
+    try:
+        with transaction.atomic():
+            group = Group.objects.create(name=name)
+            audit.record(Action.CREATE_GROUP, named(group).arn, actor=actor)
+    except IntegrityError:
+        raise NameTaken(NameTaken.__doc__) from None
+    return group
+
+
+def join(group: Group, members: Iterable[User], *, actor: Principal) -> None:
+    """Have these people be members, with every policy of the group. Raises `policies.NotAllowed`."""
+    _require_group(group, actor)
+    with transaction.atomic():
+        new = [user for user in members if not user.groups.filter(pk=group.pk).exists()]
+        if new:
+            group.user_set.add(*new)
+            details = {"joined": sorted(user.username for user in new)}
+            audit.record(Action.UPDATE_GROUP, named(group).arn, actor=actor, details=details)
+    policies.forget()
+
+
+def leave(group: Group, member: User, *, actor: Principal) -> None:
+    """End a membership. Raises `policies.NotAllowed` or `rulebook.LastAdministrator`."""
+    _require_group(group, actor)
+    with transaction.atomic():
+        if group.user_set.filter(pk=member.pk).exists():
+            group.user_set.remove(member)
+            rulebook.require_an_administrator()
+            details = {"left": [member.username]}
+            audit.record(Action.UPDATE_GROUP, named(group).arn, actor=actor, details=details)
+    policies.forget()
+
+
+def _require_group(group: Group, actor: Principal) -> None:
+    policies.require(actor, Action.UPDATE_GROUP, named(group))
+    rulebook.require_full_access(actor)
+
+
 def _group(name: str) -> Group:
     if name not in GROUPS:
         raise ValueError(f"There is no group {name}.")
@@ -80,4 +211,4 @@ def _group(name: str) -> Group:
 
 
 def _arn(user: User) -> str:
-    return f"acs:kms::{regions.account().number}:user/{user.username}"
+    return named(user).arn

@@ -27,7 +27,7 @@ from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app import keypairs, versions
 from secrets_app.models import Secret, User
 from secrets_app.plaintext import Plaintext
-from tests import factories
+from tests import factories, gallery_access
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
@@ -82,6 +82,7 @@ def seed() -> User:
     _key_pair(servers[0])
     _purged(servers[1])
     _decisions(servers[0])
+    gallery_access.seed()
     return viewer
 
 
@@ -240,7 +241,7 @@ def screens() -> list[Screen]:
         "secret-gone": vanished, "instance-own-login": f"{web}own-login/",
         "not-found": "/nowhere/",
     }  # fmt: skip
-    return [Screen(name, path) for name, path in paths.items()]
+    return [Screen(name, path) for name, path in (paths | gallery_access.paths()).items()]
 
 
 @contextlib.contextmanager

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import reverse
 
-from console import http, sessions
+from console import access, http, sessions
+from secrets_app.policies import Action
 
 _DIALOGS = {"dialog", "dialog-content"}
 
@@ -29,6 +32,8 @@ class Problem:
     sentence: str
     advice: str = ""
     icon: str = "circle-alert"
+    because: str = ""  # what decided it
+    url: str = ""  # where to look into that
 
 
 FORBIDDEN = Problem(
@@ -88,8 +93,21 @@ SEALED = Problem(
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """403, for Django's handler."""
-    return answer(request, FORBIDDEN)
+    """403, for Django's handler; it says why, where the rules of rights refused it.
+
+    The sentence names a policy or grant of whoever asked, and nobody else's.
+    """
+    if not isinstance(exception, access.Refused):
+        return answer(request, FORBIDDEN)
+    return answer(request, replace(FORBIDDEN, because=str(exception), url=_simulator(request, exception)))
+
+
+def _simulator(request: HttpRequest, refused: access.Refused) -> str:
+    """The same question in the simulator, for those who may ask it there."""
+    if not access.may(request, Action.SIMULATE_POLICY):
+        return ""
+    asked = {"user": request.user.get_username(), "action": refused.action, "resource": refused.resource}
+    return f"{reverse('simulator')}?{urlencode(asked)}"
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -141,7 +159,8 @@ def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
         return render(request, "errors/error.html", context, status=problem.status)
     if htmx.target in _DIALOGS:
         return render(request, "errors/_error_dialog.html", context, status=problem.status)
-    toast = {"toast": {"tone": "danger", "text": f"{problem.title}. {problem.sentence}"}}
+    told = f"{problem.title}. {problem.because or problem.sentence}"
+    toast = {"toast": {"tone": "danger", "text": told}}
     headers = {"HX-Reswap": "none", "HX-Trigger": json.dumps(toast)}
     return HttpResponse(status=problem.status, headers=headers)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, prefetch_related_objects
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -15,7 +15,7 @@ from console import access, lists, resolving, states
 from console.forms import options
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
-from console.views import keys
+from console.views import grants, keys
 from rotation import schedules
 from rotation.models import GRACE, ManagedAccount, Run
 from secrets_app import keypairs
@@ -23,7 +23,13 @@ from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.passwords import policy
 from secrets_app.policies import Action
 
-TABS = (("overview", "Overview"), ("versions", "Versions"), ("history", "Rotation history"), ("tags", "Tags"))
+TABS = (
+    ("overview", "Overview"),
+    ("versions", "Versions"),
+    ("history", "Rotation history"),
+    ("permissions", "Permissions"),
+    ("tags", "Tags"),
+)
 SORTS = {
     "name": "name",
     "type": "type",
@@ -49,8 +55,10 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     seen = access.secrets(request, region, purged=chosen.get("status") == "deleted")
     rows = narrowed(with_runs(seen), chosen)
     page = lists.page(rows, request.GET, sorts=SORTS, default=DEFAULT_SORT)
+    prefetch_related_objects(page.rows, "tags")  # a policy may ask for them, row by row
     for secret in page.rows:
         _tell(secret)
+        secret.rights = _row_permissions(request, secret)  # type: ignore[attr-defined]
     return render(
         request,
         "secrets/list.html",
@@ -61,7 +69,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
             "filters": Filters(request.GET),
             "is_filtered": bool(chosen),
             "is_any_rotating": any(secret.is_rotating for secret in page.rows),  # type: ignore[attr-defined]
-            **_permissions(request),
+            "may_create": access.may(request, Action.CREATE_SECRET),
         },
     )
 
@@ -73,7 +81,7 @@ def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     tab = request.GET.get("tab", "overview")
     if tab not in dict(TABS):
         raise Http404
-    context = _context(request, secret, region) | {"tab": tab, "tabs": TABS}
+    context = _context(request, secret, region) | {"tab": tab, "tabs": _tabs(request, secret)}
     if tab == "overview":
         context |= _overview(secret)
     elif tab == "versions":
@@ -84,12 +92,20 @@ def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             default="-created",
         )
         context["back_to"] = _back_to(secret, context)
+    elif tab == "permissions":
+        context |= grants.tab(request, secret)
     elif tab == "tags":
         context["tags"] = secret.tags.all()
     else:
         rows = secret.runs.select_related("requested_by", "version", "instance")
         context["page"] = lists.page(rows, request.GET, sorts=RUN_SORTS, default="-started")
     return render(request, f"secrets/{tab}.html", context)
+
+
+def _tabs(request: OperatorRequest, secret: Secret) -> list[tuple[str, str]]:
+    """Those that this person may open."""
+    may_list = access.may(request, Action.LIST_GRANTS, secret)
+    return [(name, label) for name, label in TABS if name != "permissions" or may_list]
 
 
 def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str, object]:
@@ -136,10 +152,9 @@ def _back_to(secret: Secret, context: dict[str, object]) -> set[UUID]:
     }
 
 
-def _permissions(request: OperatorRequest, secret: Secret | None = None) -> dict[str, bool]:
-    """Asked once for a page: a question for each row would cost a query for each row."""
+def _row_permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
+    """What a row's actions need. Statements and grants are read once for a request, tags once for a page."""
     return {
-        "may_create": access.may(request, Action.CREATE_SECRET, secret),
         "may_rotate": access.may(request, Action.ROTATE_SECRET, secret),
         "may_reveal": access.may(request, Action.GET_SECRET_VALUE, secret),
         "may_put": access.may(request, Action.PUT_SECRET_VALUE, secret),
@@ -148,7 +163,14 @@ def _permissions(request: OperatorRequest, secret: Secret | None = None) -> dict
         "may_resolve": access.may(request, Action.RESOLVE_ROTATION, secret),
         "may_delete": access.may(request, Action.DELETE_SECRET, secret),
         "may_restore": access.may(request, Action.RESTORE_SECRET, secret),
-        "may_see_instance": access.may(request, Action.DESCRIBE_INSTANCE, secret and secret.managed.instance),
+    }
+
+
+def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
+    """What the page of one secret needs beside."""
+    return _row_permissions(request, secret) | {
+        "may_create": access.may(request, Action.CREATE_SECRET, secret),
+        "may_see_instance": access.may(request, Action.DESCRIBE_INSTANCE, secret.managed.instance),
         "may_see_runs": access.may(request, Action.DESCRIBE_RUN, secret),
     }
 

@@ -1,0 +1,68 @@
+"""The forms of users and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+
+from secrets_app.models import User
+
+
+class CreateGroup(forms.Form):
+    """A group by its name."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=64,
+        help_text="Letters, digits and . _ @ - characters. It cannot be changed later.",
+        error_messages={"required": "Enter a name."},
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+
+class Join(forms.Form):
+    """Who becomes a member."""
+
+    members = forms.MultipleChoiceField(
+        label="Users",
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one user."},
+    )
+
+    def __init__(self, *args: Any, people: Iterable[User], **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": "join_%s"} | kwargs)
+        self._people = {str(user.pk): user for user in people}
+        choices = [
+            (key, f"{user} ({user.display_name})" if user.display_name else str(user))
+            for key, user in self._people.items()
+        ]
+        self.fields["members"].choices = choices  # type: ignore[attr-defined]
+
+    @property
+    def chosen(self) -> list[User]:
+        return [self._people[key] for key in self.cleaned_data["members"]]
+
+
+class EditUser(forms.Form):
+    """What a person is called."""
+
+    display_name = forms.CharField(
+        label="Display name",
+        required=False,
+        max_length=80,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
+class Reason(forms.Form):
+    """Why somebody is disabled or enabled."""
+
+    reason = forms.CharField(
+        label="Reason",
+        required=False,
+        max_length=500,
+        help_text="Kept in the audit trail.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )

@@ -1,0 +1,71 @@
+"""What the access review shows: who reads each value, what reaches everything, grants nobody uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secrets_app import policies, reach
+from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretUserGrant
+from secrets_app.policies import Action
+
+NAMES_SHOWN = 10
+GRANTS_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Those who could read one value."""
+
+    secret: Secret
+    names: list[str]
+
+    @property
+    def shown(self) -> list[str]:
+        return self.names[:NAMES_SHOWN]
+
+    @property
+    def more(self) -> int:
+        return max(len(self.names) - NAMES_SHOWN, 0)
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A grant that nothing was done by for 90 days."""
+
+    secret: Secret
+    whom: str
+    is_group: bool
+    action: str
+    grant: SecretUserGrant | SecretGroupGrant
+
+
+def readers(secrets: list[Secret]) -> list[Readers]:
+    """Who could have each of these values shown. Tags are prefetched by the caller."""
+    everybody = reach.Everybody(secrets)
+    return [
+        Readers(one, [right.user.username for right in everybody.with_rights(one, [Action.GET_SECRET_VALUE])])
+        for one in secrets
+    ]
+
+
+def unused(reader: Principal) -> list[Unused]:
+    """Unused grants on secrets whose grants `reader` may list, the oldest first."""
+    found = [
+        *(Unused(r.content_object, str(r.user), False, r.permission.codename, r) for r in _of_users()),
+        *(Unused(r.content_object, str(r.group), True, r.permission.codename, r) for r in _of_groups()),
+    ]
+    seen = [
+        one
+        for one in found
+        if policies.allows(reader, Action.DESCRIBE_SECRET, one.secret)
+        and policies.allows(reader, Action.LIST_GRANTS, one.secret)
+    ]
+    return sorted(seen, key=lambda one: (one.grant.granted_at, one.action))[:GRANTS_SHOWN]
+
+
+def _of_users() -> list[SecretUserGrant]:
+    return list(reach.unused_of_users().select_related("user", "content_object__account"))
+
+
+def _of_groups() -> list[SecretGroupGrant]:
+    return list(reach.unused_of_groups().select_related("group", "content_object__account"))

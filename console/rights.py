@@ -1,0 +1,110 @@
+"""Fetch with permission what rights are made of: policies, users and groups.
+
+What one may not describe does not exist here either. Whatever hands out a right needs *KMS full access*
+beside its action, and is refused before a form is shown.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import Http404
+
+from console import access
+from console.http import OperatorRequest
+from secrets_app import policies, regions, rulebook, users
+from secrets_app.models import Policy, User
+from secrets_app.policies import Action
+
+
+def has_full_access(request: OperatorRequest) -> bool:
+    return rulebook.has_full_access(request.user)
+
+
+def require_full_access(request: OperatorRequest, action: Action, resource: object = None) -> None:
+    """Return for an administrator who may do `action` too; else record the refusal. Raises `Refused`."""
+    access.require(request, action, resource)
+    if not has_full_access(request):
+        sentence = "Only whoever has KMS full access may change who may do what."
+        access.refuse(request, action, resource, policies.Decision(False, sentence))
+
+
+# ---------------------------------------------------------------- policies
+
+
+def listed_policies(request: OperatorRequest) -> QuerySet[Policy]:
+    """The policies that this person may see. Raises `Refused`."""
+    access.require(request, Action.LIST_POLICIES)
+    return seen_policies(request)
+
+
+def seen_policies(request: OperatorRequest) -> QuerySet[Policy]:
+    """Those which one may describe."""
+    rows = Policy.objects.select_related("account")
+    seen = [row.pk for row in rows if policies.allows(request.principal, Action.DESCRIBE_POLICY, row)]
+    return Policy.objects.filter(pk__in=seen).select_related("account", "created_by")
+
+
+def policy(request: OperatorRequest, pk: UUID, action: Action = Action.DESCRIBE_POLICY) -> Policy:
+    """Return one policy for `action`, which takes full access unless it is to look. Raises Http404."""
+    found = Policy.objects.select_related("account", "created_by").filter(pk=pk).first()
+    if found is None or not policies.allows(request.principal, Action.DESCRIBE_POLICY, found):
+        raise Http404
+    if action != Action.DESCRIBE_POLICY:
+        require_full_access(request, action, found)
+    return found
+
+
+# ---------------------------------------------------------------- users
+
+
+def listed_users(request: OperatorRequest) -> QuerySet[User]:
+    """The people that this person may see. Raises `Refused`."""
+    access.require(request, Action.LIST_USERS)
+    return seen_users(request)
+
+
+def seen_users(request: OperatorRequest) -> QuerySet[User]:
+    """Those whom one may describe."""
+    account = regions.account().number
+    seen = [
+        row.pk
+        for row in User.objects.all()
+        if policies.allows(request.principal, Action.DESCRIBE_USER, users.named(row, account=account))
+    ]
+    return User.objects.filter(pk__in=seen)
+
+
+def user(request: OperatorRequest, pk: UUID, action: Action = Action.DESCRIBE_USER) -> User:
+    """Return one person for `action`. Raises Http404 or `Refused`."""
+    found = User.objects.select_related("principal").filter(pk=pk).first()
+    if found is None or not may_describe(request, found):
+        raise Http404
+    access.require(request, action, users.named(found))
+    return found
+
+
+def may_describe(request: OperatorRequest, who: User) -> bool:
+    return policies.allows(request.principal, Action.DESCRIBE_USER, users.named(who))
+
+
+# ---------------------------------------------------------------- groups
+
+
+def groups(request: OperatorRequest) -> QuerySet[Group]:
+    """All groups: a group is only a name, its members and its policies. Raises `Refused`."""
+    access.require(request, Action.LIST_GROUPS)
+    return Group.objects.all()
+
+
+def group(request: OperatorRequest, pk: int, action: Action = Action.LIST_GROUPS) -> Group:
+    """Return one group; to change it takes full access. Raises Http404 or `Refused`."""
+    access.require(request, Action.LIST_GROUPS)
+    found = Group.objects.filter(pk=pk).first()
+    if found is None:
+        raise Http404
+    if action != Action.LIST_GROUPS:
+        require_full_access(request, action, users.named(found))
+    return found

@@ -1,0 +1,43 @@
+"""The access review, for those who may see the users and the policies that it speaks of."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import prefetch_related_objects
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from console import access, lists, review, rights
+from console.http import OperatorRequest
+from secrets_app import policies, ram, reach
+from secrets_app.policies import Action
+
+
+@login_required
+@require_safe
+def show(request: OperatorRequest) -> HttpResponse:
+    access.require(request, Action.LIST_USERS)
+    access.require(request, Action.LIST_POLICIES)
+    rows = access.secrets(request, access.ALL_REGIONS)
+    listed = policies.visible(request.principal, Action.LIST_GRANTS, policies.secret_rows())
+    rows = rows.filter(listed)
+    text = request.GET.get("q", "")[:200].replace("\0", "")
+    if text:
+        rows = rows.filter(name__icontains=text)
+    page = lists.page(rows, request.GET, sorts={"name": "name"}, default="name")
+    prefetch_related_objects(page.rows, "tags", "region__account")
+    shown = set(rights.seen_policies(request).values_list("pk", flat=True))
+    context = {
+        "page": page,
+        "text": text,
+        "readers": review.readers(page.rows),
+        "wildcards": [(one, _line(one)) for one in reach.wildcards() if one.policy.pk in shown],
+        "unused": review.unused(request.principal),
+        "days": reach.UNUSED_AFTER.days,
+    }
+    return render(request, "access/review.html", context)
+
+
+def _line(wildcard: reach.Wildcard) -> int:
+    return ram.lines_of(wildcard.policy.document, wildcard.number).start

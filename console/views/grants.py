@@ -1,0 +1,116 @@
+"""A secret's permissions: who may do what and why, and Grant and Revoke."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from console import access, lists, rights
+from console.forms import grants as forms
+from console.http import OperatorRequest
+from console.views import dialogs
+from secrets_app import grants, policies, reach
+from secrets_app.actions import OF_A_SECRET, Action
+from secrets_app.models import Secret, SecretGroupGrant, SecretUserGrant, User
+
+
+@dataclass
+class Holding:
+    """What one user or group was granted on a secret."""
+
+    key: str  # as in a form: user:ID
+    whom: User | Group
+    rows: list[SecretUserGrant | SecretGroupGrant] = field(default_factory=list)
+
+    @property
+    def is_group(self) -> bool:
+        return isinstance(self.whom, Group)
+
+    @property
+    def actions(self) -> list[str]:
+        return sorted(row.permission.codename for row in self.rows)
+
+
+def holdings(secret: Secret) -> list[Holding]:
+    """The grants on a secret, by whom they are for."""
+    found: dict[str, Holding] = {}
+    here = {"content_object": secret}
+    for row in SecretUserGrant.objects.filter(**here).select_related("user", "permission", "granted_by"):
+        found.setdefault(f"user:{row.user_id}", Holding(f"user:{row.user_id}", row.user)).rows.append(row)
+    for one in SecretGroupGrant.objects.filter(**here).select_related("group", "permission", "granted_by"):
+        found.setdefault(f"group:{one.group_id}", Holding(f"group:{one.group_id}", one.group)).rows.append(
+            one
+        )
+    return sorted(found.values(), key=lambda holding: (holding.is_group, str(holding.whom)))
+
+
+def tab(request: OperatorRequest, secret: Secret) -> dict[str, object]:
+    """What the Permissions tab shows. Raises `access.Refused`."""
+    access.require(request, Action.LIST_GRANTS, secret)
+    return {
+        "page": lists.of_list(reach.Everybody([secret]).with_rights(secret), request.GET),
+        "holdings": holdings(secret),
+        "action_count": len(OF_A_SECRET),
+        "may_grant": secret.is_enabled and access.may(request, Action.CREATE_GRANT, secret),
+        "may_revoke": secret.is_enabled and access.may(request, Action.REVOKE_GRANT, secret),
+        "may_see_users": access.may(request, Action.LIST_USERS),
+    }
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def grant(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    secret = access.secret(request, region, pk, Action.CREATE_GRANT)
+    form = forms.Grant(
+        request.POST if request.method == "POST" else None,
+        people=rights.seen_users(request).filter(is_active=True).order_by("username"),
+        groups=_groups(request),
+        offered=[a for a in OF_A_SECRET if policies.allows(request.principal, a, secret)],
+    )
+    if request.method == "POST" and form.is_valid():
+        try:
+            grants.grant(secret, form.whom, form.chosen, actor=request.principal)
+        except policies.NotAllowed as error:
+            raise PermissionDenied(str(error)) from None
+        messages.success(request, f"Granted to {form.whom}. It holds from the next request on.")
+        return dialogs.leave(request, _back(region, secret))
+    context = {"form": form, "secret": secret, "back": _back(region, secret)}
+    status = 422 if request.method == "POST" else 200
+    return dialogs.show(request, "access/_grant.html", "Grant", context, status=status)
+
+
+def _groups(request: OperatorRequest) -> QuerySet[Group]:
+    may = access.may(request, Action.LIST_GROUPS)
+    return Group.objects.order_by("name") if may else Group.objects.none()
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def revoke(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    secret = access.secret(request, region, pk, Action.REVOKE_GRANT)
+    sent = request.POST if request.method == "POST" else None
+    key = (sent or request.GET).get("of", "")
+    holding = next((one for one in holdings(secret) if one.key == key), None)
+    if holding is None:
+        raise Http404
+    form = forms.Revoke(sent, offered=holding.actions, initial={"actions": holding.actions})
+    if sent is not None and form.is_valid():
+        grants.revoke(secret, holding.whom, form.chosen, actor=request.principal)
+        messages.success(request, f"Revoked from {holding.whom}. It holds from the next request on.")
+        return dialogs.leave(request, _back(region, secret))
+    context = {"form": form, "secret": secret, "holding": holding, "back": _back(region, secret)}
+    status = 422 if sent is not None else 200
+    return dialogs.show(request, "access/_revoke.html", "Revoke", context, status=status)
+
+
+def _back(region: str, secret: Secret) -> str:
+    return reverse("secret", args=[region, secret.pk]) + "?tab=permissions"

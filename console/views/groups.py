@@ -1,0 +1,122 @@
+"""Groups: the list, the page of one, and who is a member."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import Group
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from console import access, lists, rights
+from console.forms import people as forms
+from console.http import OperatorRequest
+from console.views import dialogs
+from secrets_app import rulebook, users
+from secrets_app.models import Attachment, SecretGroupGrant, User
+from secrets_app.policies import Action
+
+SORTS = {"name": "name", "members": "member_count", "policies": "policy_count"}
+
+
+@login_required
+@require_safe
+def index(request: OperatorRequest) -> HttpResponse:
+    rows = _with_figures(rights.groups(request))
+    text = request.GET.get("q", "")[:200].replace("\0", "")
+    if text:
+        rows = rows.filter(name__icontains=text)
+    context = {
+        "page": lists.page(rows, request.GET, sorts=SORTS, default="name"),
+        "text": text,
+        "may_create": access.may(request, Action.CREATE_GROUP) and rights.has_full_access(request),
+    }
+    return render(request, "access/groups.html", context)
+
+
+def _with_figures(rows: QuerySet[Group]) -> QuerySet[Group]:
+    attached = Attachment.objects.filter(group=OuterRef("pk")).order_by().values("group")
+    counted = Subquery(attached.annotate(count=Count("pk")).values("count"))
+    return rows.annotate(member_count=Count("user"), policy_count=Coalesce(counted, 0))
+
+
+@login_required
+@require_safe
+def show(request: OperatorRequest, pk: int) -> HttpResponse:
+    group = rights.group(request, pk)
+    is_full = rights.has_full_access(request)
+    members = rights.seen_users(request).filter(groups=group)
+    context = {
+        "group": group,
+        "page": lists.page(members, request.GET, sorts={"name": "username"}, default="name"),
+        "attachments": Attachment.objects.filter(group=group)
+        .select_related("policy")
+        .order_by("policy__name"),
+        "grant_count": SecretGroupGrant.objects.filter(group=group).count(),
+        "may_change": is_full and access.may(request, Action.UPDATE_GROUP, users.named(group)),
+        "may_attach": is_full and access.may(request, Action.ATTACH_POLICY),
+    }
+    return render(request, "access/group.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def create(request: OperatorRequest) -> HttpResponse:
+    rights.require_full_access(request, Action.CREATE_GROUP, None)
+    form = forms.CreateGroup(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            made = users.create_group(form.cleaned_data["name"], actor=request.principal)
+        except (users.NameTaken, users.BadName) as error:
+            form.add_error("name", str(error))
+        else:
+            messages.success(request, f"{made.name} is created. It has no members and no policies yet.")
+            return dialogs.leave(request, reverse("group", args=[made.pk]))
+    status = 422 if request.method == "POST" else 200
+    return dialogs.show(request, "access/_group_create.html", "Create group", {"form": form}, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def join(request: OperatorRequest, pk: int) -> HttpResponse:
+    group = rights.group(request, pk, Action.UPDATE_GROUP)
+    others = rights.seen_users(request).exclude(groups=group).order_by("username")
+    form = forms.Join(request.POST if request.method == "POST" else None, people=others)
+    if request.method == "POST" and form.is_valid():
+        users.join(group, form.chosen, actor=request.principal)
+        messages.success(request, f"{len(form.chosen)} added to {group.name}.")
+        return dialogs.leave(request, reverse("group", args=[group.pk]))
+    context = {"form": form, "group": group, "policies": _policy_names(group), "others": bool(others)}
+    status = 422 if request.method == "POST" else 200
+    return dialogs.show(request, "access/_group_join.html", "Add members", context, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def leave(request: OperatorRequest, pk: int, member: UUID) -> HttpResponse:
+    group = rights.group(request, pk, Action.UPDATE_GROUP)
+    user = User.objects.filter(pk=member, groups=group).first()
+    if user is None:
+        raise Http404
+    context: dict[str, object] = {"group": group, "member": user, "policies": _policy_names(group)}
+    if request.method == "POST":
+        try:
+            users.leave(group, user, actor=request.principal)
+        except rulebook.LastAdministrator as error:
+            context["problem"] = str(error)
+        else:
+            messages.success(request, f"{user} is no member of {group.name} any more.")
+            return dialogs.leave(request, reverse("group", args=[group.pk]))
+    status = 409 if "problem" in context else 200
+    return dialogs.show(request, "access/_group_leave.html", "Remove member", context, status=status)
+
+
+def _policy_names(group: Group) -> list[str]:
+    attached = Attachment.objects.filter(group=group).order_by("policy__name")
+    return list(attached.values_list("policy__name", flat=True))

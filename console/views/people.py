@@ -1,0 +1,138 @@
+"""Users: the list, the page of one, and disabling, enabling and renaming one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from console import access, lists, rights
+from console.forms import people as forms
+from console.http import OperatorRequest
+from console.views import dialogs
+from secrets_app import policies, rulebook, users
+from secrets_app.models import Attachment, SecretGroupGrant, SecretUserGrant, User
+from secrets_app.policies import Action
+
+SORTS = {"name": "username", "display": "display_name", "signed_in": "last_login", "state": "is_active"}
+
+
+@login_required
+@require_safe
+def index(request: OperatorRequest) -> HttpResponse:
+    rows = rights.listed_users(request).prefetch_related("groups")
+    text, state = request.GET.get("q", "")[:200].replace("\0", ""), request.GET.get("state", "")
+    if text:
+        rows = rows.filter(Q(username__icontains=text) | Q(display_name__icontains=text))
+    if state in {"enabled", "disabled"}:
+        rows = rows.filter(is_active=state == "enabled")
+    context = {
+        "page": lists.page(rows, request.GET, sorts=SORTS, default="name"),
+        "text": text,
+        "state": state,
+        "may_see_groups": access.may(request, Action.LIST_GROUPS),
+    }
+    return render(request, "access/users.html", context)
+
+
+@login_required
+@require_safe
+def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    user = rights.user(request, pk)
+    is_full = rights.has_full_access(request)
+    name = users.named(user)
+    may_disable = access.may(request, Action.DISABLE_USER, name)
+    context = {
+        "person": user,
+        "arn": name.arn,
+        "groups": user.groups.order_by("name"),
+        "attachments": _attachments(user),
+        "grants": _grants(request, user),
+        "may_edit": access.may(request, Action.UPDATE_USER, name),
+        "may_disable": may_disable and user.is_active,
+        "may_enable": may_disable and is_full and not user.is_active,
+        "may_attach": is_full and access.may(request, Action.ATTACH_POLICY),
+        "may_see_groups": access.may(request, Action.LIST_GROUPS),
+        "may_see_events": access.may(request, Action.LIST_EVENTS),
+    }
+    return render(request, "access/user.html", context)
+
+
+def _attachments(user: User) -> QuerySet[Attachment]:
+    """Every policy that holds for this person, by itself and by a group."""
+    rows = Attachment.objects.filter(Q(user=user) | Q(group__in=user.groups.all()))
+    return rows.select_related("policy", "group").order_by("policy__name", "group__name")
+
+
+def _grants(request: OperatorRequest, user: User) -> list[SecretUserGrant | SecretGroupGrant]:
+    """The grants of this person on secrets whose grants the reader may see."""
+    related = ("content_object__region", "content_object__account", "permission", "granted_by")
+    rows = [
+        *SecretUserGrant.objects.filter(user=user).select_related(*related),
+        *SecretGroupGrant.objects.filter(group__in=user.groups.all()).select_related(*related, "group"),
+    ]
+    seen = [
+        row
+        for row in rows
+        if policies.allows(request.principal, Action.DESCRIBE_SECRET, row.content_object)
+        and policies.allows(request.principal, Action.LIST_GRANTS, row.content_object)
+    ]
+    return sorted(seen, key=lambda row: (row.content_object.name, row.permission.codename))
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    user = rights.user(request, pk, Action.UPDATE_USER)
+    sent = request.POST if request.method == "POST" else None
+    form = forms.EditUser(sent, initial={"display_name": user.display_name}, auto_id="user_%s")
+    if request.method == "POST" and form.is_valid():
+        users.rename(user, form.cleaned_data["display_name"], actor=request.principal)
+        messages.success(request, f"{user} is saved.")
+        return dialogs.leave(request, reverse("user", args=[user.pk]))
+    status = 422 if request.method == "POST" else 200
+    return dialogs.show(
+        request, "access/_user_edit.html", "Edit user", {"form": form, "person": user}, status=status
+    )
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def disable(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    user = rights.user(request, pk, Action.DISABLE_USER)
+    form = forms.Reason(request.POST if request.method == "POST" else None, auto_id="disable_%s")
+    status = 200
+    if request.method == "POST":
+        status = 422
+        if form.is_valid():
+            try:
+                users.disable(user, actor=request.principal, reason=form.cleaned_data["reason"])
+            except rulebook.LastAdministrator as error:
+                form.add_error(None, str(error))
+                status = 409
+            else:
+                messages.success(request, f"{user} is disabled. Open sessions end with their next request.")
+                return dialogs.leave(request, reverse("user", args=[user.pk]))
+    context = {"form": form, "person": user}
+    return dialogs.show(request, "access/_user_disable.html", "Disable user", context, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def enable(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    user = rights.user(request, pk, Action.DISABLE_USER)
+    rights.require_full_access(request, Action.DISABLE_USER, users.named(user))
+    form = forms.Reason(request.POST if request.method == "POST" else None, auto_id="enable_%s")
+    if request.method == "POST" and form.is_valid():
+        users.enable(user, actor=request.principal, reason=form.cleaned_data["reason"])
+        messages.success(request, f"{user} may sign in again.")
+        return dialogs.leave(request, reverse("user", args=[user.pk]))
+    status = 422 if request.method == "POST" else 200
+    context = {"form": form, "person": user}
+    return dialogs.show(request, "access/_user_enable.html", "Enable user", context, status=status)

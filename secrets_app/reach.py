@@ -1,0 +1,261 @@
+"""Who reaches what, in the request that favours them most: of a policy, of a secret, of everything.
+
+A decision is about one request; a review is about all that could come. So an Allow counts here whatever
+address, time or second factor it asks for, and a Deny that asks for one does not: what stands here is never
+less than what `policies.decide` allows somebody. Tags belong to the secret and are always compared.
+
+Reads many people at once, in as many queries as for one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from secrets_app import policies, ram, ram_sql
+from secrets_app.actions import OF_A_SECRET, Action
+from secrets_app.models import (
+    Attachment,
+    AuditEvent,
+    Policy,
+    Secret,
+    SecretGroupGrant,
+    SecretUserGrant,
+    User,
+)
+
+UNUSED_AFTER = timedelta(days=90)
+#: These leave no event of their own, so nobody can say when such a grant was last used.
+UNSEEN = frozenset(a.value for a in Action if a.is_read or a == Action.PUT_SECRET_VALUE)
+
+
+def at_most(statements: Iterable[ram.Statement]) -> tuple[ram.Statement, ...]:
+    """These statements as they are in the request that favours its sender most."""
+    found = []
+    for statement in statements:
+        of_request = [c for c in statement.conditions if not c.key.startswith(ram.TAG_PREFIX)]
+        if not of_request:
+            found.append(statement)
+        elif statement.effect == ram.Effect.ALLOW:
+            left = tuple(c for c in statement.conditions if c not in of_request)
+            found.append(replace(statement, conditions=left))
+    return tuple(found)
+
+
+def is_conditional(statement: ram.Statement) -> bool:
+    """Whether it holds only in some requests."""
+    return any(not condition.key.startswith(ram.TAG_PREFIX) for condition in statement.conditions)
+
+
+# ---------------------------------------------------------------- of a policy
+
+
+def of_policy(policy: Policy, action: Action, rows: ram_sql.Rows) -> Q:
+    """The rows on which this policy alone could allow `action`."""
+    return ram_sql.condition(at_most(policies.compiled(policy.document, policy.name)), action, {}, rows)
+
+
+@dataclass(frozen=True)
+class Wildcard:
+    """A statement that allows something on every secret there is and will be."""
+
+    policy: Policy
+    number: int
+    actions: tuple[str, ...]
+    reads_values: bool
+    holders: int  # users and groups that it is attached to
+
+
+def wildcards() -> list[Wildcard]:
+    """The statements of all policies that reach every secret with more than looking."""
+    prefixes = list(policies.secret_rows().prefixes.values())
+    found = []
+    for policy in Policy.objects.select_related("account").prefetch_related("attachments"):
+        for statement in policies.compiled(policy.document, policy.name):
+            if _reaches_all(statement, prefixes):
+                reads = statement.concerns(Action.GET_SECRET_VALUE)
+                count = len(policy.attachments.all())
+                found.append(Wildcard(policy, statement.number, statement.actions, reads, count))
+    return found
+
+
+def _reaches_all(statement: ram.Statement, prefixes: Sequence[str]) -> bool:
+    if statement.effect != ram.Effect.ALLOW or not prefixes:
+        return False
+    if not any(statement.concerns(action) for action in OF_A_SECRET if not action.is_read):
+        return False
+    return all(
+        any("*" in ram_sql.residuals(pattern, prefix) for pattern in statement.resources)
+        for prefix in prefixes
+    )
+
+
+# ---------------------------------------------------------------- of a secret
+
+
+@dataclass(frozen=True)
+class Source:
+    """What allows somebody something: a policy, by itself or by a group, or a grant."""
+
+    label: str
+    policy: Policy | None = None
+    number: int = 0
+    is_conditional: bool = False
+
+
+@dataclass
+class Right:
+    """What one person could do to a secret, and through what."""
+
+    user: User
+    actions: dict[Action, tuple[Source, ...]] = field(default_factory=dict)
+
+    @property
+    def by_source(self) -> list[tuple[Source, list[Action]]]:
+        found: dict[Source, list[Action]] = {}
+        for action, sources in self.actions.items():
+            for source in sources:
+                found.setdefault(source, []).append(action)
+        return list(found.items())
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A statement in somebody's hands, and where they have it from."""
+
+    statement: ram.Statement
+    source: Source
+
+
+class Everybody:
+    """The rights of all people who may sign in, read once."""
+
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        self._users = list(User.objects.filter(is_active=True).order_by("username"))
+        self._members: dict[UUID, list[tuple[int, str]]] = defaultdict(list)
+        rows = User.groups.through.objects.filter(user__is_active=True)
+        for user, group, name in rows.values_list("user_id", "group_id", "group__name"):
+            self._members[user].append((group, name))
+        self._of_users: dict[UUID, list[Policy]] = defaultdict(list)
+        self._of_groups: dict[int, list[Policy]] = defaultdict(list)
+        for attachment in Attachment.objects.select_related("policy__account"):
+            if attachment.user_id:
+                self._of_users[attachment.user_id].append(attachment.policy)
+            elif attachment.group_id:
+                self._of_groups[attachment.group_id].append(attachment.policy)
+        self._grants = _Grants([secret.pk for secret in secrets])
+
+    def with_rights(self, secret: Secret, actions: Iterable[Action] = OF_A_SECRET) -> list[Right]:
+        """Who could do any of `actions` to this secret. Its tags are read; prefetch them for many."""
+        wanted = tuple(actions)
+        tags = {f"{ram.TAG_PREFIX}{tag.key}": tag.value for tag in secret.tags.all()}
+        kept: dict[tuple[object, ...], dict[Action, tuple[Source, ...]]] = {}
+        found = []
+        for user in self._users:
+            key = self._key(user, secret)
+            if key not in kept:
+                # People who have the same policies and grants have the same rights.
+                kept[key] = _allowed(self._held(user, secret), wanted, secret.arn, tags)
+            if kept[key]:
+                found.append(Right(user, kept[key]))
+        return found
+
+    def _key(self, user: User, secret: Secret) -> tuple[object, ...]:
+        if self._of_users.get(user.pk) or self._grants.of_user(secret.pk, user.pk):
+            return ("alone", user.pk)
+        return tuple(sorted(group for group, _ in self._members.get(user.pk, ())))
+
+    def _held(self, user: User, secret: Secret) -> list[_Held]:
+        held = [h for policy in self._of_users.get(user.pk, ()) for h in _of(policy, policy.name)]
+        held += [_granted(action, "Grant") for action in self._grants.of_user(secret.pk, user.pk)]
+        for group, name in self._members.get(user.pk, ()):
+            for policy in self._of_groups.get(group, ()):
+                held += _of(policy, f"{policy.name}, by the group {name}")
+            given = self._grants.of_group(secret.pk, group)
+            held += [_granted(action, f"Grant to the group {name}") for action in given]
+        return held
+
+
+def _of(policy: Policy, label: str) -> list[_Held]:
+    return [
+        _Held(statement, Source(label, policy, statement.number, is_conditional(statement)))
+        for statement in policies.compiled(policy.document, policy.name)
+    ]
+
+
+def _granted(action: str, label: str) -> _Held:
+    return _Held(ram.Statement(ram.Effect.ALLOW, (action,), ("*",), source=label), Source(label))
+
+
+def _allowed(
+    held: Sequence[_Held], actions: Iterable[Action], name: str, tags: Mapping[str, str]
+) -> dict[Action, tuple[Source, ...]]:
+    """Each action that is allowed, with everything that allows it."""
+    favoured = at_most(one.statement for one in held)
+    found = {}
+    for action in actions:
+        if not ram.decide(favoured, action, name, tags).allowed:
+            continue
+        found[action] = tuple(
+            one.source
+            for one in held
+            if one.statement.effect == ram.Effect.ALLOW
+            and ram.decide(at_most([one.statement]), action, name, tags).allowed
+        )
+    return found
+
+
+class _Grants:
+    """The grants on some secrets, by whom they are for."""
+
+    def __init__(self, secrets: Sequence[UUID]) -> None:
+        self._users: dict[tuple[UUID, UUID], list[str]] = defaultdict(list)
+        self._groups: dict[tuple[UUID, int], list[str]] = defaultdict(list)
+        here = {"content_object__in": secrets}
+        what = "permission__codename"
+        for secret, user, action in SecretUserGrant.objects.filter(**here).values_list(
+            "content_object_id", "user_id", what
+        ):
+            self._users[secret, user].append(action)
+        for secret, group, action in SecretGroupGrant.objects.filter(**here).values_list(
+            "content_object_id", "group_id", what
+        ):
+            self._groups[secret, group].append(action)
+
+    def of_user(self, secret: UUID, user: UUID) -> list[str]:
+        return self._users.get((secret, user), [])
+
+    def of_group(self, secret: UUID, group: int) -> list[str]:
+        return self._groups.get((secret, group), [])
+
+
+# ---------------------------------------------------------------- grants that nobody needs
+
+
+def unused_of_users() -> QuerySet[SecretUserGrant]:
+    """Grants to people, older than 90 days, by which nothing was done since."""
+    return _unused(SecretUserGrant.objects.all(), Q(actor__user=OuterRef("user")))
+
+
+def unused_of_groups() -> QuerySet[SecretGroupGrant]:
+    """Grants to groups, older than 90 days, by which no member did anything since."""
+    return _unused(SecretGroupGrant.objects.all(), Q(actor__user__groups=OuterRef("group")))
+
+
+def _unused(rows: QuerySet, by_whom: Q) -> QuerySet:  # type: ignore[type-arg]
+    since = timezone.now() - UNUSED_AFTER
+    used = AuditEvent.objects.filter(
+        by_whom,
+        action=OuterRef("permission__codename"),
+        resource_id=OuterRef("content_object"),
+        outcome=AuditEvent.Outcome.SUCCEEDED,
+        at__gt=since,
+    )
+    old = rows.filter(granted_at__lt=since).exclude(permission__codename__in=UNSEEN)
+    return old.filter(~Exists(used)).select_related("content_object__region", "permission", "granted_by")
