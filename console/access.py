@@ -15,8 +15,8 @@ from django.http import Http404, HttpRequest
 
 from console.http import OperatorRequest
 from rotation.models import Instance, ManagementCredential, Run
-from secrets_app import audit, lifecycle, policies
-from secrets_app.models import AuditEvent, Region, Secret, User
+from secrets_app import lifecycle, policies, refusals
+from secrets_app.models import Region, Secret, User
 from secrets_app.policies import Action
 from secrets_app.ram_sql import ALL
 
@@ -28,6 +28,7 @@ SECTIONS = {
     "secrets": Action.LIST_SECRETS,
     "instances": Action.LIST_INSTANCES,
     "rotations": Action.LIST_RUNS,
+    "audit": Action.LIST_EVENTS,
 }
 
 
@@ -63,13 +64,12 @@ def require(request: OperatorRequest, action: Action, resource: object = None) -
 
 
 def _refuse(request: OperatorRequest, action: Action, resource: object, decision: policies.Decision) -> None:
-    audit.record(
+    refusals.note(
         action,
         str(getattr(resource, "arn", f"acs:kms:*:*:{action.kind}")),
         actor=request.principal,
-        outcome=AuditEvent.Outcome.DENIED,
+        because=decision.because,
         resource_id=getattr(resource, "pk", None),
-        details={"because": decision.because},
     )
     raise PermissionDenied(decision.because)
 

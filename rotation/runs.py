@@ -361,7 +361,7 @@ def stop_all(secret: Secret, *, actor: Principal, sentence: str) -> None:
     A host that was told a value must be asked first which one it accepts: after that, deleting loses
     nothing that anybody needs to log in.
     """
-    with transaction.atomic():
+    with transaction.atomic(), audit.at_the_end():
         for run in secret.runs.active().select_related("secret__region", "secret__account"):
             try:
                 _cancel(run, actor=actor, sentence=sentence)
