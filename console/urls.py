@@ -7,6 +7,7 @@ from allauth.account import views as account
 from django.urls import path
 
 from console.views import (
+    audit,
     credentials,
     deletion,
     exports,
@@ -49,6 +50,13 @@ urlpatterns = [
     path("credentials/", credentials.index, name="credentials"),
     path("credentials/create/", credentials.create, name="credential_create"),
     path("credentials/<uuid:pk>/", credentials.show, name="credential"),
+    # ---- the audit trail is one, for all regions
+    path("audit/", audit.index, name="audit"),
+    path("audit/verify/", audit.verify, name="audit_verify"),
+    path("audit/look-up/", audit.look_up, name="audit_look_up"),
+    path("audit/export.csv", audit.export, {"form": "csv"}, name="audit_export_csv"),
+    path("audit/export.jsonl", audit.export, {"form": "jsonl"}, name="audit_export_json"),
+    path("audit/<int:sequence>/", audit.show, name="audit_event"),
     # ---- secrets
     path("<slug:region>/secrets/", secrets.index, name="secrets"),
     path("<slug:region>/secrets/export.csv", exports.all_secrets, name="secrets_export"),

@@ -25,7 +25,7 @@ from rotation import inventory, leases, managed, runs
 from rotation.connectors import base
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app import keypairs, versions
-from secrets_app.models import Secret, User
+from secrets_app.models import AuditEvent, Secret, User
 from secrets_app.plaintext import Plaintext
 from tests import factories
 
@@ -163,6 +163,7 @@ def screens() -> list[Screen]:
     earlier = Secret.objects.get(name__endswith="web/nginx").labelled("previous")
     assert earlier
     one, host = f"/main/secrets/{secret.pk}/", f"/main/instances/{instance.pk}/"
+    ended = AuditEvent.objects.filter(action="kms:RotationEnded").latest("sequence")
     paths = {
         "overview": "/all/overview/", "get-started": "/get-started/", "secrets": "/all/secrets/",
         "secrets-none": "/all/secrets/?q=nothing-like-it", "secret": one,
@@ -183,6 +184,9 @@ def screens() -> list[Screen]:
         "run-failed": f"/main/rotations/{failed.pk}/", "run-active": f"/main/rotations/{active.pk}/",
         "credentials": "/credentials/", "credential-create": "/credentials/create/",
         "credential": f"/credentials/{instance.credential_id}/", "change-password": "/change-password/",
+        "audit": "/audit/", "audit-none": "/audit/?actor=nobody-like-it",
+        "audit-event": f"/audit/{ended.pk}/",
+        "audit-look-up": "/audit/look-up/", "secret-audit": f"{full}?tab=audit",
         "sign-out": "/sign-out/", "not-found": "/nowhere/",
     }  # fmt: skip
     return [Screen(name, path) for name, path in paths.items()]

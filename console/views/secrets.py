@@ -14,15 +14,16 @@ from django.views.decorators.http import require_safe
 from console import access, lists, states
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
-from console.views import keys
+from console.views import audit, keys
 from rotation import schedules
 from rotation.models import GRACE, ManagedAccount, Run
 from secrets_app import keypairs
-from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
 from secrets_app.passwords import policy
 from secrets_app.policies import Action
 
 TABS = (("overview", "Overview"), ("versions", "Versions"), ("history", "Rotation history"), ("tags", "Tags"))
+AUDIT_TAB = ("audit", "Audit")  # for whoever may read the trail
 SORTS = {
     "name": "name",
     "type": "type",
@@ -70,9 +71,10 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
 def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.DESCRIBE_SECRET)
     tab = request.GET.get("tab", "overview")
-    if tab not in dict(TABS):
+    tabs = (*TABS, AUDIT_TAB) if access.may(request, Action.LIST_EVENTS) else TABS
+    if tab not in dict(tabs):
         raise Http404
-    context = _context(request, secret, region) | {"tab": tab, "tabs": TABS}
+    context = _context(request, secret, region) | {"tab": tab, "tabs": tabs}
     if tab == "overview":
         context |= _overview(secret)
     elif tab == "versions":
@@ -85,6 +87,8 @@ def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         context["back_to"] = _back_to(secret, context)
     elif tab == "tags":
         context["tags"] = secret.tags.all()
+    elif tab == "audit":
+        context["page"] = audit.page(AuditEvent.objects.filter(resource_id=secret.pk), request.GET)
     else:
         rows = secret.runs.select_related("requested_by", "version", "instance")
         context["page"] = lists.page(rows, request.GET, sorts=RUN_SORTS, default="-started")
