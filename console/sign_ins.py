@@ -1,7 +1,8 @@
 """Who came and went, in the audit trail: signing in, failing to, signing out, a session that is over.
 
-Nobody is signed in without an event. Signing out is never refused: where it cannot be recorded, the log says so.
-A name that somebody typed and that nobody has is not kept, since it may be a password in the wrong field.
+Nobody is signed in without an event. Signing out is never refused: where it cannot be recorded,
+the log says so. A name that somebody typed and that nobody has is not kept: it may be a password in the
+wrong field.
 """
 
 from __future__ import annotations

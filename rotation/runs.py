@@ -271,7 +271,10 @@ def _on_instance(
     about = {"username": username, "account_kind": account_kind}
     try:
         with transaction.atomic():
-            return _add(kind, instance, actor, **about)
+            run = _add(kind, instance, actor, **about)
+            details = {"run": str(run.pk), "kind": kind, **({"username": username} if username else {})}
+            audit.record(Action.CHECK_INSTANCE, instance, actor=actor, details=details)
+            return run
     except IntegrityError:
         return _hurried(Run.objects.active().get(instance=instance, kind=kind, secret=None, **about))
 

@@ -76,4 +76,10 @@ def _told(version: SecretVersion) -> Found:
         version_id=version.version_id,
         outcome=AuditEvent.Outcome.SUCCEEDED,
     )
-    return Found(secret, version, began and began.at, ended and ended.at, list(reads[:100]))
+    return Found(
+        secret,
+        version,
+        began.at if began else None,
+        ended.at if ended else None,
+        list(reads[:100]),
+    )

@@ -41,7 +41,7 @@ class LookUp(forms.Form):
 
     text = TextField(
         label="Value",
-        help_text="A password, or a private key. It is compared and then forgotten; that you asked is recorded.",
+        help_text="A password, or a private key. It is compared and forgotten; that you asked is recorded.",
     )
 
     def clean_text(self) -> Plaintext:

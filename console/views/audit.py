@@ -189,8 +189,8 @@ def _flat(event: AuditEvent) -> exports.Cells:
 def _cells(event: AuditEvent) -> exports.Cells:
     contents = (
         event.sequence, event.at.isoformat(), event.actor_name, event.action, event.resource,
-        event.version_id, event.outcome, event.decision, event.reason, event.details, event.request_id, event.session,
-        event.address, event.value_mark, event.mac,
+        event.version_id, event.outcome, event.decision, event.reason, event.details,
+        event.request_id, event.session, event.address, event.value_mark, event.mac,
     )  # fmt: skip
     return dict(zip(COLUMNS, contents, strict=True))
 
@@ -205,7 +205,7 @@ def look_up(request: OperatorRequest) -> HttpResponse:
     title = "Look up a value"
     if request.method == "GET" or not form.is_valid():
         # A form anew: what was typed does not come back, only what is wrong with it.
-        context = {"form": forms.LookUp(), "errors": form.errors.get("text", [])}
+        context: dict[str, object] = {"form": forms.LookUp(), "errors": form.errors.get("text", [])}
         status = 422 if request.method == "POST" else 200
         return dialogs.show(request, "audit/_look_up.html", title, context, status=status)
     try:

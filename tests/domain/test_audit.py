@@ -101,8 +101,10 @@ def test_every_column_of_an_event_is_chained():
     )
     others = {
         "sequence": 2, "at": timezone.now() + timedelta(microseconds=1),
-        "actor_id": factories.administrator().pk, "actor_name": "x", "action": "x", "resource": "x", "resource_id": factories.administrator().pk,
-        "version_id": "x", "outcome": "x", "decision": "x", "reason": "x", "details": {"x": 1},
+        "actor_id": factories.administrator().pk, "actor_name": "x", "action": "x", "resource": "x",
+        "resource_id": factories.administrator().pk,
+        "version_id": "x",
+        "outcome": "x", "decision": "x", "reason": "x", "details": {"x": 1},
         "request_id": "x", "session": "x", "address": "127.0.0.1", "value_mark": "x",
     }  # fmt: skip
     columns = {field.attname for field in AuditEvent._meta.concrete_fields}
