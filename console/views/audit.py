@@ -66,11 +66,13 @@ def page(rows: QuerySet[AuditEvent], query: QueryDict) -> Page:
         found = list((rows.filter(sequence__lt=before) if before else rows)[: size + 1])
         has_newer, has_older = before is not None, len(found) > size
         shown = found[:size]
+    # A first page that is not full has shown how many there are: a search for a rare word runs once.
+    is_whole = before is None and after is None and not has_older
     return Page(
         shown,
         older=shown[-1].sequence if shown and has_older else None,
         newer=shown[0].sequence if shown and has_newer else None,
-        total=rows.order_by().values("pk")[: lists.COUNT_CAP + 1].count(),
+        total=len(shown) if is_whole else rows.order_by().values("pk")[: lists.COUNT_CAP + 1].count(),
     )
 
 

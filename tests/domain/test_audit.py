@@ -378,6 +378,17 @@ def test_aud_07_newest_rows_cut_with_head_and_checkpoints_are_seen_by_the_file(t
     broken(trail - 1, "cut off")
 
 
+def test_aud_06_a_row_of_another_history_of_ours_is_found_by_the_row_after_it(trail, dot):
+    other = AuditEvent.objects.filter(sequence=trail - 2).values().get()
+    cut(trail - 3)
+    for number in range(3):
+        audit.record("kms:Other", "x", actor=dot.principal, details={"n": number})
+    assert verify().verdict == Verdict.WHOLE
+    append_only.lift()
+    AuditEvent.objects.filter(sequence=trail - 2).update(**other)
+    broken(trail - 1, "is not as it was written")
+
+
 def rewrite(key: bytes, start: int) -> None:
     """Change a row and chain it and all later ones anew with `key`, head included."""
     sql(f"UPDATE {EVENTS} SET reason = 'nothing happened' WHERE sequence = %s", start)
