@@ -15,8 +15,8 @@ from django.http import Http404, HttpRequest
 
 from console.http import OperatorRequest
 from rotation.models import Instance, ManagementCredential, Run
-from secrets_app import audit, lifecycle, policies
-from secrets_app.models import AuditEvent, Region, Secret, User
+from secrets_app import lifecycle, policies, refusals
+from secrets_app.models import Region, Secret, User
 from secrets_app.policies import Action
 from secrets_app.ram_sql import ALL
 
@@ -29,6 +29,7 @@ SECTIONS: dict[str, Action | tuple[Action, ...]] = {
     "instances": Action.LIST_INSTANCES,
     "rotations": Action.LIST_RUNS,
     "access": (Action.LIST_USERS, Action.LIST_GROUPS, Action.LIST_POLICIES),
+    "audit": Action.LIST_EVENTS,
 }
 
 
@@ -75,13 +76,12 @@ def require(request: OperatorRequest, action: Action, resource: object = None) -
 def refuse(request: OperatorRequest, action: Action, resource: object, decision: policies.Decision) -> None:
     """Record that this was refused. Raises `Refused`."""
     arn = str(getattr(resource, "arn", ""))
-    audit.record(
+    refusals.note(
         action,
         arn or f"acs:kms:*:*:{action.kind}",
         actor=request.principal,
-        outcome=AuditEvent.Outcome.DENIED,
+        because=decision.because,
         resource_id=getattr(resource, "pk", None),
-        details={"because": decision.because},
     )
     raise Refused(decision, action, arn)
 

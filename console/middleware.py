@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
 from hashlib import sha256
@@ -22,6 +23,8 @@ from console import http, sessions
 from console.views import errors
 from secrets_app import audit, keyring, lifecycle, policies
 from secrets_app.models import Principal, User
+
+log = logging.getLogger(__name__)
 
 Next = Callable[[HttpRequest], HttpResponseBase]
 
@@ -97,9 +100,12 @@ class RequestContext:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        """Every action on a secret that is being deleted gets one answer, with the date."""
+        """What every view answers where a secret is being deleted, or where nothing can be recorded."""
         if isinstance(exception, lifecycle.NotEnabled):
             return errors.conflict(request, str(exception))
+        if isinstance(exception, audit.NotRecorded):
+            log.critical("Nothing was done, since it could not be recorded.", exc_info=exception)
+            return errors.not_recorded(request)
         return None
 
 

@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
+from console import sign_ins
 from secrets_app.models import User
 
 #: The page puts it on what it asks for by itself (static/js/session.js). By header and not by URL: a list
@@ -41,6 +42,7 @@ class SessionLimits:
         # A request without our cookie, such as a health check, must not make us ask for a session.
         if settings.SESSION_COOKIE_NAME in request.COOKIES and isinstance(request.user, User):
             if seconds_left(request.session) <= 0:
+                sign_ins.ended(request, request.user)
                 request.session.flush()
                 request.user = AnonymousUser()
             elif LIVE_HEADER not in request.headers:

@@ -26,6 +26,10 @@ ROOT_KEY_FILE = env.path(
     "KEYTURN_ROOT_KEY_FILE",
     Path(os.environ.get("XDG_CONFIG_HOME") or HOME / ".config") / "keyturn" / "root.key",
 )
+# These two make and prove the audit trail; whoever may write the database must not have them.
+AUDIT_KEY_FILE = env.path("KEYTURN_AUDIT_KEY_FILE", ROOT_KEY_FILE.with_name("audit.key"))
+CHECKPOINT_KEY_FILE = env.path("KEYTURN_CHECKPOINT_KEY_FILE", ROOT_KEY_FILE.with_name("checkpoint.key"))
+AUDIT_EXPORT_FILE = env.path("KEYTURN_AUDIT_EXPORT_FILE", DATA_DIR / "audit-checkpoints.jsonl")
 SECRET_KEY_FILE = env.path("KEYTURN_SECRET_KEY_FILE", DATA_DIR / "session.key")
 PUBLIC_URL = env.url("KEYTURN_PUBLIC_URL", "https://localhost", schemes=("http", "https"))
 
@@ -204,6 +208,8 @@ CELERY_BEAT_SCHEDULE = {
     "find runs left behind": {"task": "rotation.tasks.sweep", "schedule": 10.0},
     "start drift checks": {"task": "rotation.tasks.start_drift_checks", "schedule": 60.0},
     "purge deleted secrets": {"task": "rotation.tasks.purge_due", "schedule": 60.0},
+    "record repeated refusals": {"task": "rotation.tasks.record_refusals", "schedule": 60.0},
+    "sign the audit trail": {"task": "rotation.tasks.sign_audit_trail", "schedule": 3600.0},
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
 RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once

@@ -9,6 +9,7 @@ from django.urls import path
 from console.views import (
     access_review,
     attachments,
+    audit,
     credentials,
     deletion,
     drift,
@@ -84,6 +85,13 @@ urlpatterns = [
     path("access/users/<uuid:pk>/disable/", people.disable, name="user_disable"),
     path("access/users/<uuid:pk>/revealed/", leaver.show, name="user_revealed"),
     path("access/users/<uuid:pk>/enable/", people.enable, name="user_enable"),
+    # ---- the audit trail is one, for all regions
+    path("audit/", audit.index, name="audit"),
+    path("audit/verify/", audit.verify, name="audit_verify"),
+    path("audit/look-up/", audit.look_up, name="audit_look_up"),
+    path("audit/export.csv", audit.export, {"form": "csv"}, name="audit_export_csv"),
+    path("audit/export.jsonl", audit.export, {"form": "jsonl"}, name="audit_export_json"),
+    path("audit/<int:sequence>/", audit.show, name="audit_event"),
     # ---- secrets
     path("<slug:region>/secrets/", secrets.index, name="secrets"),
     path("<slug:region>/secrets/export.csv", exports.all_secrets, name="secrets_export"),

@@ -14,7 +14,7 @@ from rotation import history, leases, managed, runs
 from rotation.connectors import base
 from rotation.models import Run, Step
 from rotation.work import PREFLIGHT, STOPS, Credential, Stop, Work
-from secrets_app import users, versions
+from secrets_app import audit, users, versions
 from secrets_app.models import Label, SecretVersion
 
 #: Why an account cannot be used at all, whatever its value: somebody else did that on the host.
@@ -118,7 +118,7 @@ def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | Non
         code, what = "changed_outside", "Somebody else has changed the credential on the host."
     sentence = f"{what} {history.told(found)} Reconcile to set the current value again, or rotate."
     truth = Run.Truth.OLD if found else Run.Truth.NEITHER
-    with transaction.atomic():
+    with transaction.atomic(), audit.at_the_end():
         work.close(Run.Outcome.FAILED, code, sentence, Credential.OUT_OF_SYNC, truth=truth)
         if work.account.reconciles:
             _reconcile(work)

@@ -33,7 +33,7 @@ from rotation import (
 from rotation.connectors import base
 from rotation.models import Run, Step
 from rotation.work import Connect, Credential, Stop, Work
-from secrets_app import keypairs, keyring, passwords, versions
+from secrets_app import audit, keypairs, keyring, passwords, versions
 from secrets_app.models import Label, SecretVersion
 
 log = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
     """Move the labels, the account's state, the schedule and the run in one transaction."""
     failpoints.reach("before_finish")
     row = leases.begin(work.lease, Step.Name.FINISH)
-    with transaction.atomic():
+    with transaction.atomic(), audit.at_the_end():
         versions.promote(version)
         managed.note_verified(work.account, proof.level, rotated=True)
         schedules.rotated(work.secret)

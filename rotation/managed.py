@@ -102,7 +102,7 @@ def create(
         raise inventory.NoOwnLogin("Enter the account's present value: Keyturn logs in with it from now on.")
     is_key_pair = kind == Secret.Kind.KEY_PAIR
     key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if is_key_pair else ""
-    with transaction.atomic():
+    with transaction.atomic(), audit.at_the_end():
         secret = lifecycle.create(
             full_name(name),
             region=region,
@@ -117,15 +117,17 @@ def create(
         schedules.create(
             secret, is_on=is_on, period=period, cron=cron, zone=zone, jitter=jitter, catch_up=catch_up
         )
+        run, version = None, None
+        if initial is not None:
+            version = versions.enter(secret, versions.given(secret, username, initial), actor=actor)
         audit.record(
             policies.Action.CREATE_SECRET,
             secret,
             actor=actor,
+            version_id=version.version_id if version else "",
+            value_mark=version.value_mark if version else "",
             details={"instance": instance.instance_id, "username": username},
         )
-        run = None
-        if initial is not None:
-            versions.enter(secret, versions.given(secret, username, initial), actor=actor)
         if as_own_login:
             inventory.log_in_with(instance, secret, sudo=_sudo_of(instance), actor=actor)
         if rotate_now:
@@ -240,7 +242,7 @@ def plan_deletion(secret: Secret, *, actor: Principal, days: int = 30, reason: s
     `lifecycle.BadWindow`, `lifecycle.NotEnabled` or `policies.NotAllowed`; nothing changes then.
     """
     policies.require(actor, policies.Action.DELETE_SECRET, secret)
-    with transaction.atomic():
+    with transaction.atomic(), audit.at_the_end():
         _stop_work(secret, actor)
         lifecycle.plan_deletion(secret, days=days, reason=reason, actor=actor)
         details = {"days": days}
@@ -253,7 +255,7 @@ def purge(secret: Secret, *, actor: Principal, reason: str = "") -> None:
     Raises as `plan_deletion`.
     """
     policies.require(actor, policies.Action.DELETE_SECRET, secret)
-    with transaction.atomic():
+    with transaction.atomic(), audit.at_the_end():
         _stop_work(secret, actor)
         lifecycle.mark_purged(secret, actor=actor, reason=reason)
         destroyed = _let_go(secret)
@@ -263,7 +265,7 @@ def purge(secret: Secret, *, actor: Principal, reason: str = "") -> None:
 
 def purge_if_due(secret: Secret) -> None:
     """Purge a secret whose time to be restored is over. Raises `runs.TooLate` or `lifecycle.NotEnabled`."""
-    with transaction.atomic():
+    with transaction.atomic(), audit.at_the_end():
         _stop_work(secret, users.system())
         lifecycle.mark_purged(secret, actor=users.system(), only_if_due=True)
         destroyed = _let_go(secret)
@@ -340,7 +342,7 @@ def resolve(secret: Secret, *, actor: Principal, decision: str, reason: str) -> 
     decided = Decision(decision)
     if not reason.strip():
         raise runs.NoReason(runs.NoReason.__doc__)
-    with transaction.atomic():
+    with transaction.atomic(), audit.at_the_end():
         lifecycle.require_enabled(lifecycle.held(secret.pk))
         pending = secret.labelled(Label.Role.PENDING)
         if decided == Decision.SET_ASIDE and pending is None:

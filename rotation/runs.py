@@ -271,7 +271,10 @@ def _on_instance(
     about = {"username": username, "account_kind": account_kind}
     try:
         with transaction.atomic():
-            return _add(kind, instance, actor, **about)
+            run = _add(kind, instance, actor, **about)
+            details = {"run": str(run.pk), "kind": kind, **({"username": username} if username else {})}
+            audit.record(Action.CHECK_INSTANCE, instance, actor=actor, details=details)
+            return run
     except IntegrityError:
         return _hurried(Run.objects.active().get(instance=instance, kind=kind, secret=None, **about))
 
@@ -361,7 +364,7 @@ def stop_all(secret: Secret, *, actor: Principal, sentence: str) -> None:
     A host that was told a value must be asked first which one it accepts: after that, deleting loses
     nothing that anybody needs to log in.
     """
-    with transaction.atomic():
+    with transaction.atomic(), audit.at_the_end():
         for run in secret.runs.active().select_related("secret__region", "secret__account"):
             try:
                 _cancel(run, actor=actor, sentence=sentence)

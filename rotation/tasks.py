@@ -20,7 +20,7 @@ from django.utils import timezone
 from rotation import engine, leases, managed, runs, schedules, shutdown
 from rotation.connectors.ssh import SshConnector, SshScanner
 from rotation.models import Run, Schedule
-from secrets_app import keyring, lifecycle, users
+from secrets_app import checkpoints, keyring, lifecycle, refusals, users
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +124,20 @@ def purge_due() -> None:
             log.info("secret %s was restored or purged meanwhile", secret.pk)
     if lifecycle.was_purged_since(timezone.now() - SCRUBBED_FOR):
         transaction.on_commit(keyring.scrub)
+
+
+@shared_task
+def record_refusals() -> None:
+    """Write down how often the same was refused, for the minutes that are over."""
+    if not keyring.is_sealed():
+        refusals.record_counted(BATCH)
+
+
+@shared_task
+def sign_audit_trail() -> None:
+    """Sign how far the audit trail goes, and write that to its file."""
+    if not keyring.is_sealed():
+        checkpoints.sign_and_export()
 
 
 @shared_task

@@ -19,7 +19,7 @@ from typing import Protocol
 from django.conf import settings
 from django.db import connection, transaction
 
-from secrets_app import envelope, regions
+from secrets_app import audit_keys, envelope, regions
 from secrets_app.models import Key, KeyVersion, SealedValue
 
 DEFAULT_ALIAS = "keyturn/default"
@@ -82,7 +82,9 @@ class _Memory:
 
 
 def ensure_root_key() -> bool:
-    """Make the root key and the first key, once, for an empty database; True if a file was made.
+    """Make the root key, the audit's keys and the first key, once, for an empty database.
+
+    True if a root key file was made.
 
     Raises `Sealed` where key versions exist and the file is missing or is another one's.
     """
@@ -92,6 +94,10 @@ def ensure_root_key() -> bool:
         provider.create()
         made = True
     forget()
+    try:
+        audit_keys.ensure()
+    except audit_keys.KeyMissing as error:
+        raise Sealed(str(error)) from None
     with transaction.atomic():
         key, _ = Key.objects.get_or_create(account=regions.account(), alias=DEFAULT_ALIAS)
         if not key.versions.exists():
@@ -115,8 +121,9 @@ def is_sealed() -> bool:
 
 
 def forget() -> None:
-    """Drop the root key from memory; the next use reads and proves it again."""
+    """Drop the keys from memory; the next use reads and proves them again."""
     _Memory.root, _Memory.sealed_until = None, 0.0
+    audit_keys.forget()
 
 
 def default_key() -> Key:
@@ -221,5 +228,9 @@ def _root_key() -> bytes:
             _unwrap(version, root)
         except envelope.Tampered:
             raise Sealed("The root key is not the one that this database was sealed under.") from None
+        try:
+            audit_keys.prove()
+        except audit_keys.KeyMissing as error:
+            raise Sealed(str(error)) from None  # nothing is done that cannot be recorded
         _Memory.root = root
     return _Memory.root

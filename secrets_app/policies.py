@@ -21,7 +21,7 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from secrets_app import ram, ram_sql
+from secrets_app import audit, ram, ram_sql
 from secrets_app.actions import Action, Kind, arn, named
 from secrets_app.models import (
     Account,
@@ -62,6 +62,9 @@ class Decision:
     allowed: bool
     because: str  # a sentence for those who may see why
     statement: ram.Statement | None = None
+
+
+NO_SUCH_RESOURCE = Decision(False, "There is no such resource.")
 
 
 @dataclass
@@ -117,21 +120,28 @@ def decide(principal: Principal | None, action: str, resource: object = None) ->
         return refused
     assert principal is not None
     if principal.kind == Principal.Kind.SYSTEM:
-        return Decision(action in SCHEDULED, "Schedules rotate secrets and do nothing else.")
-    return _decided(principal, action, resource, _context())
+        because = "Schedules rotate secrets and do nothing else."
+        audit.note_decision(principal, action, str(getattr(resource, "arn", "")), because)
+        return Decision(action in SCHEDULED, because)
+    wanted = named(action)
+    target = _target(wanted, resource) if wanted else None
+    if wanted is None or target is None:
+        return NO_SUCH_RESOURCE
+    decision = _told(principal, wanted, _verdict(principal, wanted, *target, _context()))
+    audit.note_decision(principal, action, target[0], decision.because)
+    return decision
 
 
 def simulate(user: User, action: str, resource: object, facts: dict[str, str]) -> Decision:
     """Decide as `decide` would for `user` in a request with these facts."""
-    return _refused(user.principal, action) or _decided(user.principal, action, resource, facts)
-
-
-def _decided(principal: Principal, action: str, resource: object, context: dict[str, str]) -> Decision:
+    refused = _refused(user.principal, action)
+    if refused:
+        return refused
     wanted = named(action)
     target = _target(wanted, resource) if wanted else None
     if wanted is None or target is None:
-        return Decision(False, "There is no such resource.")
-    return _told(principal, wanted, _verdict(principal, wanted, *target, context))
+        return NO_SUCH_RESOURCE
+    return _told(user.principal, wanted, _verdict(user.principal, wanted, *target, facts))
 
 
 def _refused(principal: Principal | None, action: str) -> Decision | None:

@@ -18,11 +18,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from secrets_app import audit, keypairs, keyring, lifecycle, passwords, policies
+from secrets_app import audit, audit_keys, keypairs, keyring, lifecycle, passwords, policies
 from secrets_app.models import VALUE_LIMIT_BYTES, Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
 FIELD = "value"
+#: A version becomes the current one. Nobody asks for it: it follows from a rotation.
+PROMOTED = "kms:UpdateSecretVersionStage"
 
 
 class PendingExists(Exception):
@@ -62,6 +64,13 @@ class Value:
         if self.private_key is not None:
             fields |= {"PublicKey": self.public_key, "PrivateKey": self.private_key.reveal()}
         return Plaintext(json.dumps(fields, ensure_ascii=False))
+
+
+def mark(value: Value) -> str:
+    """What stands for a value in the audit trail. A key goes by its public half."""
+    if value.public_key:
+        return audit_keys.mark(b"key\0" + value.public_key.strip().encode())
+    return audit_keys.mark(b"text\0" + value.credential.encode())
 
 
 def given(secret: Secret, username: str, text: Plaintext) -> Value:
@@ -114,6 +123,7 @@ def _store(
             created_by=actor,
             sealed=sealed,
             public_key=value.public_key,
+            value_mark=mark(value),
         )
         Label.objects.create(secret=secret, version=version, role=role)
     return version
@@ -161,6 +171,7 @@ def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Val
             actor=actor,
             version_id=version.version_id,
             reason=reason,
+            value_mark=version.value_mark,
         )
     return value(version)
 
@@ -211,7 +222,8 @@ def earlier(secret: Secret) -> QuerySet[SecretVersion]:
 def promote(version: SecretVersion) -> None:
     """Make the pending version the current one, and the current one the previous, in one transaction.
 
-    Raises `NotPending` where another worker was first.
+    Recorded, so that it can be told later when a value was the current one. Raises `NotPending` where another
+    worker was first.
     """
     with transaction.atomic():
         labels = Label.objects.select_for_update().filter(secret_id=version.secret_id)
@@ -223,6 +235,13 @@ def promote(version: SecretVersion) -> None:
         Label.objects.create(secret_id=version.secret_id, version=version, role=Label.Role.CURRENT)
         mark_verified(version)
         prune(version.secret)
+        audit.record(
+            PROMOTED,
+            version.secret,
+            actor=version.created_by,
+            version_id=version.version_id,
+            value_mark=version.value_mark,
+        )
 
 
 def drop_pending(version: SecretVersion) -> None:

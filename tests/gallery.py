@@ -25,7 +25,7 @@ from rotation import inventory, leases, managed, runs
 from rotation.connectors import base
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app import keypairs, versions
-from secrets_app.models import Secret, User
+from secrets_app.models import AuditEvent, Secret, User
 from secrets_app.plaintext import Plaintext
 from tests import factories, gallery_access
 
@@ -212,6 +212,7 @@ def screens() -> list[Screen]:
     earlier = Secret.objects.get(name__endswith="web/nginx").labelled("previous")
     assert earlier
     one, host = f"/main/secrets/{secret.pk}/", f"/main/instances/{instance.pk}/"
+    ended = AuditEvent.objects.filter(action="kms:RotationEnded").latest("sequence")
     paths = {
         "overview": "/all/overview/", "get-started": "/get-started/", "secrets": "/all/secrets/",
         "secrets-none": "/all/secrets/?q=nothing-like-it", "secret": one,
@@ -239,6 +240,9 @@ def screens() -> list[Screen]:
         "secret-resolve": f"{doubt}resolve/", "secret-drifted": drifted,
         "secret-reconcile": f"{drifted}reconcile/", "secret-options": f"{root}edit/", "secret-root": root,
         "secret-gone": vanished, "instance-own-login": f"{web}own-login/",
+        "audit": "/audit/", "audit-none": "/audit/?actor=nobody-like-it",
+        "audit-event": f"/audit/{ended.pk}/",
+        "audit-look-up": "/audit/look-up/", "secret-audit": f"{full}?tab=audit",
         "not-found": "/nowhere/",
     }  # fmt: skip
     return [Screen(name, path) for name, path in (paths | gallery_access.paths()).items()]

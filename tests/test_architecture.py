@@ -111,6 +111,8 @@ def test_each_table_is_written_by_the_module_that_says_so():
         "SealedValue": "secrets_app.keyring",
         "SecretVersion": "secrets_app.versions", "Label": "secrets_app.versions",
         "Tag": "secrets_app.lifecycle", "Secret": "secrets_app.lifecycle", "AuditEvent": "secrets_app.audit",
+        "AuditHead": "secrets_app.audit", "AuditCheckpoint": "secrets_app.checkpoints",
+        "Refusals": "secrets_app.refusals",
         "Instance": "rotation.inventory", "HostKey": "rotation.inventory",
         "ManagementCredential": "rotation.inventory", "ManagedAccount": "rotation.managed",
         "Schedule": "rotation.schedules",

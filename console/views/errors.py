@@ -18,6 +18,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from console import access, http, sessions
+from secrets_app import audit
 from secrets_app.policies import Action
 
 _DIALOGS = {"dialog", "dialog-content"}
@@ -81,6 +82,14 @@ DATABASE_AWAY = Problem(
     "then reload this page.",
     "unplug",
 )
+NOT_RECORDED = Problem(
+    503,
+    "This cannot be recorded",
+    "Nobody is shown a value and nothing is changed without an entry in the audit trail, and the trail takes "
+    "none now. Nothing was done.",
+    "An administrator runs `manage.py audit verify` on the server and looks at the server's log.",
+    "scroll-text",
+)
 SEALED = Problem(
     503,
     "Keyturn is sealed",
@@ -139,9 +148,16 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500 or 503, for Django's handler. Asks neither the database nor the session: they may be the cause."""
-    is_database = isinstance(sys.exception(), OperationalError | InterfaceError)
-    problem = DATABASE_AWAY if is_database else BROKEN
+    error = sys.exception()
+    problem = DATABASE_AWAY if isinstance(error, OperationalError | InterfaceError) else BROKEN
+    if isinstance(error, audit.NotRecorded):
+        problem = NOT_RECORDED
     return _static_page(problem, request_id=getattr(request, "request_id", ""))
+
+
+def not_recorded(request: HttpRequest) -> HttpResponse:
+    """503: the audit trail takes no event, so nothing was done."""
+    return _static_page(NOT_RECORDED, request_id=getattr(request, "request_id", ""))
 
 
 def sealed() -> HttpResponse:

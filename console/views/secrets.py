@@ -15,11 +15,11 @@ from console import access, lists, resolving, states
 from console.forms import options
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
-from console.views import grants, keys
+from console.views import audit, grants, keys
 from rotation import schedules
 from rotation.models import GRACE, ManagedAccount, Run
 from secrets_app import keypairs
-from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
 from secrets_app.passwords import policy
 from secrets_app.policies import Action
 
@@ -30,6 +30,7 @@ TABS = (
     ("permissions", "Permissions"),
     ("tags", "Tags"),
 )
+AUDIT_TAB = ("audit", "Audit")  # for whoever may read the trail
 SORTS = {
     "name": "name",
     "type": "type",
@@ -79,9 +80,10 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
 def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.DESCRIBE_SECRET)
     tab = request.GET.get("tab", "overview")
-    if tab not in dict(TABS):
+    tabs = _tabs(request, secret)
+    if tab not in dict([*TABS, *tabs]):
         raise Http404
-    context = _context(request, secret, region) | {"tab": tab, "tabs": _tabs(request, secret)}
+    context = _context(request, secret, region) | {"tab": tab, "tabs": tabs}
     if tab == "overview":
         context |= _overview(secret)
     elif tab == "versions":
@@ -96,6 +98,8 @@ def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         context |= grants.tab(request, secret)
     elif tab == "tags":
         context["tags"] = secret.tags.all()
+    elif tab == "audit":
+        context["page"] = audit.page(AuditEvent.objects.filter(resource_id=secret.pk), request.GET)
     else:
         rows = secret.runs.select_related("requested_by", "version", "instance")
         context["page"] = lists.page(rows, request.GET, sorts=RUN_SORTS, default="-started")
@@ -105,7 +109,8 @@ def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 def _tabs(request: OperatorRequest, secret: Secret) -> list[tuple[str, str]]:
     """Those that this person may open."""
     may_list = access.may(request, Action.LIST_GRANTS, secret)
-    return [(name, label) for name, label in TABS if name != "permissions" or may_list]
+    tabs = [(name, label) for name, label in TABS if name != "permissions" or may_list]
+    return [*tabs, AUDIT_TAB] if access.may(request, Action.LIST_EVENTS) else tabs
 
 
 def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str, object]:

@@ -66,7 +66,7 @@ def test_a_list_needs_no_sideways_scrolling_on_a_desktop(open_keyring):
     with gallery.serve() as address, sync_playwright() as playwright:
         browser = gallery.launch(playwright)
         page = gallery.signed_in(browser, address, cookie, scheme="light", width=1440).new_page()
-        for path in ("/all/secrets/", "/all/instances/", "/all/rotations/", "/all/overview/"):
+        for path in ("/all/secrets/", "/all/instances/", "/all/rotations/", "/all/overview/", "/audit/"):
             page.goto(path)
             hidden = page.evaluate(HIDDEN)
             assert not any(hidden), path

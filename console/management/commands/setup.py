@@ -46,6 +46,12 @@ class Command(BaseCommand):
                 "            Without this file nothing in the database can ever be opened. Back it up now,\n"
                 "            and apart from the database: who has both has every value."
             )
+            self.stdout.write(f"Audit keys  {settings.AUDIT_KEY_FILE}")
+            self.stdout.write(f"            {settings.CHECKPOINT_KEY_FILE}")
+            self.stdout.write(
+                "            They prove that nobody has changed the audit trail. Back them up with the root\n"
+                "            key: without the first of them Keyturn stays sealed."
+            )
 
     def _prepare_people(self) -> None:
         regions.account()

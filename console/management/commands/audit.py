@@ -1,0 +1,63 @@
+"""The audit trail from the server's own command line: verify it, sign it, show the public key."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from secrets_app import audit_check, audit_keys, checkpoints
+from secrets_app.audit_check import Verdict
+
+
+class Command(BaseCommand):
+    help = (
+        "Verify the audit trail (exit code 0 whole, 1 broken, 2 could not be checked), sign it, show its key."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        what = parser.add_subparsers(dest="what", required=True)
+        verify = what.add_parser("verify", help="check every event and every checkpoint")
+        verify.add_argument("--checkpoints", type=Path, help="a file of exported checkpoints, kept elsewhere")
+        what.add_parser("checkpoint", help="sign how far the trail goes, and export it")
+        what.add_parser("key", help="print the public key that checks exported checkpoints")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            getattr(self, f"_{options['what']}")(options)
+        except audit_keys.KeyMissing as error:
+            raise CommandError(str(error), returncode=Verdict.UNKNOWN) from None
+
+    def _verify(self, options: dict[str, Any]) -> None:
+        report = audit_check.verify(file=options["checkpoints"], told=self._tell)
+        for note in report.notes:
+            self.stdout.write(note)
+        if report.verdict == Verdict.WHOLE:
+            self.stdout.write(
+                f"Whole: {report.events:,} events, {report.checkpoints:,} checkpoints compared."
+            )
+            return
+        self.stderr.write(report.sentence)
+        sys.exit(report.verdict)
+
+    def _tell(self, events: int) -> None:
+        if events % 100_000 == 0:
+            self.stderr.write(f"{events:,} events ...")
+
+    def _checkpoint(self, options: dict[str, Any]) -> None:
+        made = checkpoints.take()
+        self.stdout.write(
+            f"Signed up to event {made.sequence:,}." if made else "Nothing new since the last checkpoint."
+        )
+        try:
+            count = checkpoints.export()
+        except (OSError, checkpoints.Malformed) as error:
+            raise CommandError(f"{settings.AUDIT_EXPORT_FILE}: {error}") from None
+        self.stdout.write(f"{count} written to {settings.AUDIT_EXPORT_FILE}.")
+
+    def _key(self, options: dict[str, Any]) -> None:
+        self.stdout.write(audit_keys.public_key())
