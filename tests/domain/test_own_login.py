@@ -182,13 +182,21 @@ def test_no_login_but_the_open_session_could_have_put_it_right(secret, host):
 
 
 def test_a_lifeline_that_breaks_leaves_the_value_pending_and_is_settled_later(secret, host):
+    host.refuses_new_passwords = True
     failpoints.arm("after_set", lambda: setattr(host, "cuts_lifelines", True))
     run = drive(rotate(secret), host)
     assert run.state == "waiting"
     assert secret.labelled("pending")
     failpoints.disarm()
+    host.refuses_new_passwords = False
     assert drive(run, host).outcome == "succeeded"
     assert host.accounts["admin"].password == password(secret)
+
+
+def test_a_lifeline_that_breaks_is_not_missed_where_the_new_value_logs_in(secret, host):
+    failpoints.arm("after_set", lambda: setattr(host, "cuts_lifelines", True))
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    assert host.accounts["admin"].password == password(secret) != OLD
 
 
 def test_a_host_that_lies_about_its_own_login_keeps_the_old_one(secret, host):
@@ -196,7 +204,7 @@ def test_a_host_that_lies_about_its_own_login_keeps_the_old_one(secret, host):
     run = drive(rotate(secret), host)
     assert (run.outcome, run.truth) == ("failed", "old")
     assert (host.accounts["admin"].password, password(secret)) == (OLD, OLD)
-    assert host.failed_logins == 0
+    assert host.failed_logins == 1  # its own check lied too, and is believed once
 
 
 def test_a_host_that_refuses_both_values_is_blocked_with_what_to_do(secret, host):
