@@ -6,6 +6,7 @@ import time
 import pytest
 from django.db import OperationalError, connection, connections
 
+from console import durability
 from rotation.models import Run
 from secrets_app.models import Label
 from tests import services
@@ -90,8 +91,15 @@ def test_fi_d_02_a_commit_that_fails_at_the_value_is_followed_by_no_word_to_the_
     rigs.assert_settled(rig, run)
 
 
-@pytest.mark.parametrize("place", ["create_commit", "intent_commit", "finish_commit"])
-@pytest.mark.parametrize("loss", [rigs.commit_and_die, rigs.commit_and_lose])
+@pytest.mark.parametrize(
+    ("place", "loss"),
+    [
+        ("create_commit", rigs.commit_and_die),
+        ("intent_commit", rigs.commit_and_die),
+        ("finish_commit", rigs.commit_and_die),
+        ("finish_commit", rigs.commit_and_lose),
+    ],
+)
 def test_fi_d_04_a_commit_whose_answer_is_lost_is_read_again_and_nothing_is_done_twice(
     rig: Rig, place: str, loss: object
 ) -> None:
@@ -110,3 +118,15 @@ def test_fi_d_04_a_commit_whose_answer_is_lost_is_read_again_and_nothing_is_done
         run = rig.settle(run)
     rigs.assert_settled(rig, run)
     assert Run.objects.get(pk=run.pk).attempts == (2 if place == "intent_commit" else 1)
+
+
+@pytest.mark.parametrize(("given", "kept"), [("0", "4s"), ("10min", "4s"), ("1s", "1s")])
+def test_fi_w_12_a_transaction_that_nobody_goes_on_with_ends_with_its_lease(
+    short_lease: None, given: str, kept: str
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [given])
+        durability.begin(connection)
+        cursor.execute("SELECT current_setting('idle_in_transaction_session_timeout')")
+        assert cursor.fetchone()[0] == kept
+    connection.close()
