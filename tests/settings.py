@@ -17,11 +17,9 @@ os.environ["KEYTURN_ROOT_KEY_FILE"] = str(_mine / "elsewhere" / "root.key")
 os.environ["KEYTURN_PUBLIC_URL"] = "http://localhost"
 if "KEYTURN_TEST_DATABASE_URL" in os.environ:
     os.environ["KEYTURN_DATABASE_URL"] = os.environ["KEYTURN_TEST_DATABASE_URL"]
-if "KEYTURN_TEST_BROKER_URL" in os.environ:
+if _redis := os.environ.get("KEYTURN_TEST_BROKER_URL"):
     _number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")) + 1
-    _redis = f"{os.environ['KEYTURN_TEST_BROKER_URL'].rpartition('/')[0]}/{_number}"
-    # A process that a test starts may have been told another one.
-    os.environ.setdefault("KEYTURN_BROKER_URL", _redis)
+    os.environ["KEYTURN_BROKER_URL"] = f"{_redis.rpartition('/')[0]}/{_number}"
 
 from console.settings import *  # noqa: E402, F403
 from console.settings import DATABASES  # noqa: E402

@@ -35,6 +35,7 @@ def start(own_redis: services.Redis, tmp_path: Path) -> Iterator[Start]:
         "DJANGO_SETTINGS_MODULE": "tests.faults.quick_settings",
         "KEYTURN_TEST_DATABASE_URL": f"postgresql://{kept['USER']}@127.0.0.1:{kept['PORT']}/{kept['NAME']}",
         "KEYTURN_BROKER_URL": own_redis.url,
+        "KEYTURN_TEST_BROKER_URL": "",  # or it would be this one
     }
 
     def celery(*words: str) -> subprocess.Popen[bytes]:
