@@ -99,6 +99,7 @@ def test_fi_b_02_a_message_that_comes_again_while_it_is_worked_on_changes_nothin
         run = until_ended(run, rig)
     rigs.assert_settled(rig, run)
     assert rig.host.read("/run/changes") == "x\n"
+    assert rig.output.read_text().count("rotation.tasks.advance[") > 1, "the message did not come again"
     assert run.attempts == 1
 
 
