@@ -149,7 +149,7 @@ def test_fi_c_05_a_deletion_during_a_rotation_comes_before_the_host_is_told_or_n
     assert rig.secret.labelled(Label.Role.PENDING) is None
 
 
-def test_fi_c_06_of_sixty_passwords_changed_at_once_each_is_changed_or_said_not_to_be_and_then_changed(
+def test_fi_c_06_of_sixty_passwords_changed_at_once_none_is_falsely_reported_and_all_are_changed_in_the_end(
     new_host: Callable[..., Host], management_key: KeyPair
 ) -> None:
     host = new_host(sshd_config=("MaxStartups 100:1:200", "MaxSessions 100"))
@@ -169,17 +169,18 @@ def test_fi_c_06_of_sixty_passwords_changed_at_once_each_is_changed_or_said_not_
             return error.code
         return "applied"
 
-    deadline, left = time.monotonic() + 120, names
+    deadline, left = time.monotonic() + 240, names
     while left:
         assert time.monotonic() < deadline, left
         with ThreadPoolExecutor(60) as pool:
             said = dict(zip(left, pool.map(change, left), strict=True))
         # They share one lock on the host, for which none waits longer than three seconds.
-        assert set(said.values()) <= {"applied", "timeout", "busy", "late", "unreachable"}
+        assert set(said.values()) <= {"applied", "timeout", "busy", "late", "unreachable", "unknown"}
         for name, answer in said.items():
-            is_changed = answer == "applied"
-            assert host.shadow_accepts(name, f"second-value-of-{name}") is is_changed, (name, answer)
+            is_changed = host.shadow_accepts(name, f"second-value-of-{name}")
             assert host.shadow_accepts(name, f"first-{name}") is not is_changed
+            # Ended after the switch, chpasswd has changed it and says no such thing: that is not known.
+            assert answer == "unknown" or is_changed is (answer == "applied"), (name, answer)
         left = [name for name in left if said[name] != "applied"]
 
 
