@@ -39,7 +39,9 @@ def start(own_redis: services.Redis, tmp_path: Path) -> Iterator[Start]:
     }
 
     def celery(*words: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "celery", "-A", "console.celery", "-q", *words]
+        # Ended with this process too, where that one is killed and cleans nothing up.
+        leash = ["setpriv", "--pdeathsig", "KILL"]
+        command = [*leash, sys.executable, "-m", "celery", "-A", "console.celery", "-q", *words]
         with (tmp_path / "output").open("ab") as log:
             started.append(
                 subprocess.Popen(
