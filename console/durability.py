@@ -3,6 +3,9 @@
 A commit that the server may still lose is worse than one that fails, since the host has the value by then.
 So our own sessions wait for the disk, whatever was set for the server, the database or the role; and what
 only the server's administrator can set is reported by `manage.py check --database default` and at `setup`.
+
+A transaction whose client is suspended, or cut off without a word, would keep its run locked until TCP gives
+up, hours later. The server ends it when a lease would have ended.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.core import checks
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -20,6 +24,11 @@ from django.dispatch import receiver
 _WAIT_FOR_THE_DISK = """
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
+"""
+# Half a transaction does nothing but ask the database, so it is never idle for long.
+_END_WHAT_IS_LEFT = """
+    SELECT set_config('idle_in_transaction_session_timeout', %(most)s::text, false) FROM pg_settings
+    WHERE name = 'idle_in_transaction_session_timeout' AND setting::int NOT BETWEEN 1 AND %(most)s
 """
 _SERVER = {
     "fsync": (
@@ -34,11 +43,12 @@ _SERVER = {
 
 
 @receiver(connection_created)
-def wait_for_the_disk(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """Have the commits of a new session wait for the disk."""
+def begin(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Have the commits of a new session wait for the disk, and its transactions end."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(_WAIT_FOR_THE_DISK)
+            cursor.execute(_END_WHAT_IS_LEFT, {"most": int(settings.LEASE.total_seconds() * 1000)})
 
 
 @checks.register(checks.Tags.database)

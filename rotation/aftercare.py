@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db.models import Max
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from rotation import failpoints, inventory, keys, leases
 from rotation.connectors import base
@@ -149,10 +149,16 @@ def _is_same(work: Work, old: SecretVersion) -> bool:
 def _wait_for_budget(work: Work) -> None:
     """Put the run off while another failed login of this account is too near."""
     last = _last_failed_login(work)
-    left = last + COUNTING - timezone.now() if last else timedelta(0)
+    left = last + COUNTING - _now(work) if last else timedelta(0)
     if left > timedelta(0):
         sentence = "The new value is current. The old password is tried when five minutes have passed."
         _wait(work, left, "budget", sentence)
+
+
+def _now(work: Work) -> datetime:
+    """The database's clock: a worker's may be wrong by a day, and the wait with it."""
+    moment: datetime = Run.objects.filter(pk=work.run.pk).values_list(Now(), flat=True).get()
+    return moment
 
 
 def _last_failed_login(work: Work) -> datetime | None:

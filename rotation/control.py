@@ -10,8 +10,6 @@ import secrets
 from collections.abc import Iterator
 from datetime import timedelta
 
-from django.utils import timezone
-
 from rotation import inventory
 from rotation.connectors import base, words
 from rotation.work import TEST, Work
@@ -43,5 +41,4 @@ def _is_due(work: Work) -> bool:
     # A run that proves the old password refused makes its one failed login then.
     if work.tries_old_password:
         return False
-    last = work.run.instance.control_at
-    return last is None or last < timezone.now() - EVERY
+    return not inventory.was_controlled_within(work.run.instance, EVERY)

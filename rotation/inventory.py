@@ -12,7 +12,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -362,6 +362,11 @@ def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = Fa
 def note_control(instance: Instance) -> None:
     """Keep that the host refused a random wrong password just now."""
     Instance.objects.filter(pk=instance.pk).update(control_at=Now())
+
+
+def was_controlled_within(instance: Instance, length: timedelta) -> bool:
+    """Whether the host refused a random wrong password so lately, by the database's clock."""
+    return Instance.objects.filter(pk=instance.pk, control_at__gte=Now() - length).exists()
 
 
 def control_at(instance: Instance) -> datetime | None:

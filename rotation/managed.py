@@ -17,7 +17,6 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from rotation import inventory, runs, schedules
 from rotation.connectors import base
@@ -441,7 +440,7 @@ def due_for_drift_check(share: timedelta) -> list[ManagedAccount]:
         .filter(Exists(Label.objects.filter(secret=OuterRef("secret"), role=Label.Role.CURRENT)))
         .exclude(Exists(Run.objects.active().filter(secret=OuterRef("secret"))))
     )
-    before = timezone.now() - settings.DRIFT_EVERY
+    before = Now() - settings.DRIFT_EVERY
     due = can_drift.filter(Q(drift_checked_at__isnull=True) | Q(drift_checked_at__lte=before))
     return list(due.select_related("secret").order_by(F("drift_checked_at").asc(nulls_first=True))[:limit])
 

@@ -3,6 +3,8 @@
 import os
 
 import pytest
+from django.conf import settings
+from django.core.cache import cache
 from django.test import TransactionTestCase
 
 from secrets_app import append_only, keyring
@@ -34,6 +36,13 @@ def _keyring(request: pytest.FixtureRequest) -> None:
     """Whatever touches the database has a keyring to seal with."""
     if request.node.get_closest_marker("django_db"):
         request.getfixturevalue("open_keyring")
+
+
+@pytest.fixture(autouse=True)
+def _no_messages() -> None:
+    """A Redis is not rolled back with the database: what the test before sent, or counted, goes."""
+    if not settings.BROKER_URL.startswith("embedded"):
+        cache.clear()
 
 
 @pytest.fixture

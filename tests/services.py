@@ -172,6 +172,20 @@ class Postgres(_Server):
         except psycopg.OperationalError:
             return False
 
+    def fill_small_disk(self) -> None:
+        """Leave not one block on the small disk."""
+        with self._filler().open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+
+    def free_small_disk(self) -> None:
+        self._filler().unlink()
+
+    def _filler(self) -> Path:
+        assert self._process is not None
+        # By way of the server, which alone has it mounted.
+        return Path(f"/proc/{self._process.pid}/root{self._small}/filler")
+
     def restart_immediately(self) -> None:
         """As `pg_ctl restart -m immediate`: the start is a recovery from the log."""
         self.stop()
@@ -183,7 +197,7 @@ class Postgres(_Server):
 
 
 class Redis(_Server):
-    """One Redis that keeps nothing on disk."""
+    """One Redis that keeps nothing on disk, with a database for each test process."""
 
     @property
     def url(self) -> str:
@@ -192,7 +206,7 @@ class Redis(_Server):
     def start(self) -> None:
         self._leashed(
             [redis_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
-             "--save", "", "--appendonly", "no", "--daemonize", "no"]
+             "--save", "", "--appendonly", "no", "--daemonize", "no", "--databases", "128"]
         )  # fmt: skip
         self._until(True)
 

@@ -1,6 +1,7 @@
 """The product's settings, with what a test may not share: data folder, cipher root, password hashing cost.
 
-`KEYTURN_TEST_DATABASE_URL` runs the same tests on another database.
+`KEYTURN_TEST_DATABASE_URL` runs the same tests on another database, `KEYTURN_TEST_BROKER_URL` on a Redis, in
+which each test process has a database of its own.
 """
 
 import os
@@ -16,6 +17,9 @@ os.environ["KEYTURN_ROOT_KEY_FILE"] = str(_mine / "elsewhere" / "root.key")
 os.environ["KEYTURN_PUBLIC_URL"] = "http://localhost"
 if "KEYTURN_TEST_DATABASE_URL" in os.environ:
     os.environ["KEYTURN_DATABASE_URL"] = os.environ["KEYTURN_TEST_DATABASE_URL"]
+if _redis := os.environ.get("KEYTURN_TEST_BROKER_URL"):
+    _number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")) + 1
+    os.environ["KEYTURN_BROKER_URL"] = f"{_redis.rpartition('/')[0]}/{_number}"
 
 from console.settings import *  # noqa: E402, F403
 from console.settings import DATABASES  # noqa: E402

@@ -77,7 +77,7 @@ def test_fi_d_05_a_new_session_of_postgresql_is_told_so_first(vendor, asked):
         def __exit__(self, *_: object) -> None:
             pass
 
-        def execute(self, statement: str) -> None:
+        def execute(self, statement: str, parameters: object = None) -> None:
             told.append(statement)
 
         def cursor(self) -> Session:
@@ -87,3 +87,4 @@ def test_fi_d_05_a_new_session_of_postgresql_is_told_so_first(vendor, asked):
     session.vendor = vendor
     durability.connection_created.send(type(connection), connection=session)
     assert len([one for one in told if "synchronous_commit" in one]) == asked
+    assert len([one for one in told if "idle_in_transaction_session_timeout" in one]) == asked

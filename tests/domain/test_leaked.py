@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from rotation import failpoints, managed, runs
@@ -140,6 +141,15 @@ def test_two_failed_logins_of_one_account_are_five_minutes_apart(secret, host):
     )
     assert drive(run, host).outcome == "succeeded"
     assert host.failed_logins == 2
+
+
+@pytest.mark.parametrize("days", [-365, -1, 1, 365])
+def test_fi_t_01_a_worker_with_a_wrong_clock_waits_as_long_between_two_failed_logins(secret, host, days):
+    with time_machine.travel(timezone.now() + timedelta(days=days)):
+        drive(rotate(secret, is_leak=True), host)
+        run = drive(rotate(secret, is_leak=True), host)
+    assert (run.state, run.code, host.failed_logins) == ("waiting", "budget", 1)
+    assert timedelta(minutes=4) < run.due_at - timezone.now() <= timedelta(minutes=5)
 
 
 def test_the_daily_control_counts_too(host):

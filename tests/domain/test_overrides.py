@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import time_machine
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from rotation import failpoints, runs
@@ -204,6 +206,19 @@ def test_the_control_is_one_failed_login_a_day_for_an_instance(host):
     assert host.failed_logins == 2
     assert "refuses a random wrong password" in evidence(run)
     assert steps(run) == ["create", "preflight", "set", "test", "finish"]
+
+
+@pytest.mark.parametrize("days", [-365, -1, 1, 365])
+def test_fi_t_01_a_worker_with_a_wrong_clock_makes_no_control_that_is_not_due(host, days):
+    made = uncontrolled(host)
+    with time_machine.travel(timezone.now() + timedelta(days=days)):
+        assert drive(rotate(made), host).outcome == "succeeded"
+        assert host.failed_logins == 1
+        drive(rotate(made), host)
+        assert host.failed_logins == 1
+        Instance.objects.update(control_at=Now() - timedelta(hours=25))
+        drive(rotate(made), host)
+        assert host.failed_logins == 2
 
 
 def test_no_control_where_no_password_logs_in(host):

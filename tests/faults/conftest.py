@@ -1,13 +1,16 @@
 """What every fault is tried on: PostgreSQL, a fresh host behind a relay, a password and a key pair."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
+from lab import Fleet, Host, Spec
 from rotation import aftercare, keys, work
 from tests import services
 from tests.faults import rig as rigs
@@ -15,6 +18,8 @@ from tests.faults.case_fixtures import case, new_case  # noqa: F401
 from tests.faults.rig import KINDS, NewRig, Rig
 from tests.lab_fixtures import KeyPair, NewHost
 from tests.wires.relay import Relay
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +51,15 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def new_rig(new_host: NewHost, management_key: KeyPair, tmp_path: Path) -> Iterator[NewRig]:
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have PostgreSQL end what a hung worker has left open after four seconds."""
+    monkeypatch.setattr(settings, "LEASE", timedelta(seconds=4))
+
+
+@pytest.fixture
+def new_rig(
+    new_host: NewHost, management_key: KeyPair, tmp_path: Path, short_lease: None
+) -> Iterator[NewRig]:
     """Return a function that makes a rig on a host of its own, or on `host`."""
     with ExitStack() as stack:
 
@@ -58,10 +71,24 @@ def new_rig(new_host: NewHost, management_key: KeyPair, tmp_path: Path) -> Itera
         yield make
 
 
+@pytest.fixture(scope="module")
+def common_host(fleet: Fleet, management_key: KeyPair) -> Iterator[Host]:
+    """Return a host for the tests of a module that leave it as it is, each with an account of its own."""
+    host = fleet.start(f"common-{next(_numbers)}", Spec(public_key=management_key.public))
+    yield host
+    fleet.stop(host.name)
+
+
 @pytest.fixture
-def rig(kind: str, new_rig: NewRig) -> Rig:
-    """Return a rig of this kind."""
-    return new_rig(kind)
+def common_rig(new_rig: NewRig, common_host: Host) -> NewRig:
+    """Return a function that makes a rig for an account of its own on the host that tests share."""
+    return lambda kind: new_rig(kind, host=common_host, username=f"svc{next(_numbers)}")
+
+
+@pytest.fixture
+def rig(kind: str, common_rig: NewRig) -> Rig:
+    """Return a rig of this kind, on the host that tests share."""
+    return common_rig(kind)
 
 
 @pytest.fixture

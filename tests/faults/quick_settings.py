@@ -1,9 +1,12 @@
-"""The tests' settings with ticks of a second, a lease of three, and messages that come again after one."""
+"""The tests' settings with ticks of a second, a lease of three, and messages that come again after one.
+
+A worker says of each message that it came.
+"""
 
 from datetime import timedelta
 
 from tests.settings import *  # noqa: F403
-from tests.settings import CELERY_BEAT_SCHEDULE
+from tests.settings import CELERY_BEAT_SCHEDULE, LOGGING
 
 CELERY_BEAT_SCHEDULE = {name: entry | {"schedule": 1.0} for name, entry in CELERY_BEAT_SCHEDULE.items()}
 LEASE = timedelta(seconds=3)
@@ -12,3 +15,4 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "unacked_restore_limit": 100,
     "polling_interval": 0.2,
 }
+LOGGING["loggers"]["celery.worker.strategy"] = {"level": "INFO"}

@@ -21,7 +21,7 @@ from secrets_app.models import Label
 from secrets_app.plaintext import Plaintext
 from tests import factories
 from tests.faults import rig as rigs
-from tests.faults.rig import PASSWORD, NewRig, Rig
+from tests.faults.rig import KEY_PAIR, PASSWORD, NewRig, Rig
 from tests.lab_fixtures import KeyPair
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,11 +29,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every conversation has a third of its time, in the same order."""
+    """Every conversation has a quarter of its time or a third, in the same order."""
     for module in (work, changes, keys):
         for name in ("PREFLIGHT", "SET", "TEST", "PROBE"):
             if hasattr(module, name):
-                monkeypatch.setattr(module, name, 7.0)
+                monkeypatch.setattr(module, name, 5.0)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
@@ -47,10 +47,14 @@ def move(rig: Rig, **place: object) -> None:
     Instance.objects.filter(pk=rig.instance.pk).update(**place)
 
 
-@pytest.mark.parametrize("fault", ["refused", "timeout", "name"])
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [(PASSWORD, "refused"), (KEY_PAIR, "refused"), (PASSWORD, "timeout"), (KEY_PAIR, "name")],
+)
 def test_fi_n_01_an_instance_that_is_away_is_waited_for_longer_each_time(
-    rig: Rig, fault: str, short_deadlines: None
+    kind: str, new_rig: NewRig, fault: str, short_deadlines: None
 ) -> None:
+    rig = new_rig(kind)
     run = rig.rotate()
     if fault == "refused":
         rig.host.cut()
@@ -84,8 +88,9 @@ def test_fi_n_01_an_instance_that_is_away_is_waited_for_longer_each_time(
 
 
 def test_fi_n_02_a_connection_cut_during_the_change_is_asked_about_before_anything_is_sent(
-    rig: Rig, short_deadlines: None
+    kind: str, new_rig: NewRig, short_deadlines: None
 ) -> None:
+    rig = new_rig(kind)
     if rig.kind == PASSWORD:
         real = "/usr/sbin/chpasswd"
         rig.host.run(["mv", real, f"{real}.real"])
@@ -141,7 +146,10 @@ def light(rig: Rig) -> None:
     rig.relay.paused.clear()
 
 
-@pytest.mark.parametrize("place", ["before_claim", "before_reply"])
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [(PASSWORD, "before_claim"), (PASSWORD, "before_reply"), (KEY_PAIR, "before_reply")],
+)
 def test_fi_n_05_a_host_that_sends_a_byte_a_second_holds_a_worker_no_longer_than_the_deadlines(
     rig: Rig, place: str, short_deadlines: None
 ) -> None:
@@ -180,10 +188,10 @@ def test_fi_n_06_a_host_that_drops_logins_for_their_number_has_refused_nobody(
         rig.advance(run)
         run.refresh_from_db()
         assert (run.state, run.code) == ("waiting", "busy_sshd"), run.sentence
+        assert "Failed" not in rig.host.sshd_log()
         held.close()
         run = rig.settle(run)
     rigs.assert_settled(rig, run)
-    assert "Failed" not in rig.host.sshd_log()
 
 
 def test_fi_n_06_one_worker_at_a_time_talks_to_one_host(kind: str, new_rig: NewRig) -> None:
@@ -227,14 +235,9 @@ def test_fi_n_08_a_slow_network_that_loses_packets_is_no_reason_to_fail(rig: Rig
     draw = random.Random(8)
     rig.relay.stalls = lambda: 0.4 if draw.random() < 0.05 else 0.0  # sent again after a while
     with rigs.recoverable(rig):
-        for number in range(1, 3):
-            run = rig.settle(rig.rotate())
-            assert run.outcome == "succeeded", run.sentence
-            rigs.assert_known(rig, run)
-            assert run.attempts == 1
-            assert rig.secret.versions.count() == 1 + number
-    rigs.assert_one(rig, rotations=2)
-    rigs.assert_probes(rig)
+        run = rig.settle(rig.rotate())
+    rigs.assert_settled(rig, run)
+    assert run.attempts == 1
 
 
 def test_fi_n_09_a_worker_that_lost_the_database_after_the_change_finishes_nothing(rig: Rig) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -34,17 +35,19 @@ def test_fi_c_01_of_two_workers_one_has_the_lease_each_time_of_a_thousand(new_ri
     taken = rig.output.with_suffix(".taken")
 
     def contend() -> None:
-        for _ in range(TRIES // 2):
+        had = 0
+        while had < TRIES // 2:
             # Due again as soon as the other one has it: a lease that has run out the moment it began.
             if lease := leases.claim(run.pk, tasks.worker_name(), lease=timedelta(microseconds=1)):
+                had += 1
                 with taken.open("a") as file:
                     file.write(f"{lease.number}\n")
 
     for pid in [rig.fork(contend), rig.fork(contend)]:
-        assert rigs.ended(pid) == 0, rig.output.read_text()[-3000:]
+        assert rigs.ended(pid, patience=300) == 0, rig.output.read_text()[-3000:]
     numbers = [int(line) for line in taken.read_text().split()]
-    assert len(numbers) == len(set(numbers)) == Run.objects.get(pk=run.pk).lease
-    assert len(numbers) > TRIES / 2
+    assert sorted(numbers) == list(range(1, TRIES + 1))
+    assert Run.objects.get(pk=run.pk).lease == TRIES
 
 
 def test_fi_c_01_the_host_never_hears_two_at_a_time(new_rig: NewRig) -> None:
@@ -146,7 +149,7 @@ def test_fi_c_05_a_deletion_during_a_rotation_comes_before_the_host_is_told_or_n
     assert rig.secret.labelled(Label.Role.PENDING) is None
 
 
-def test_fi_c_06_sixty_passwords_changed_at_once_on_one_host_are_all_changed(
+def test_fi_c_06_of_sixty_passwords_changed_at_once_none_is_falsely_reported_and_all_are_changed_in_the_end(
     new_host: Callable[..., Host], management_key: KeyPair
 ) -> None:
     host = new_host(sshd_config=("MaxStartups 100:1:200", "MaxSessions 100"))
@@ -158,16 +161,30 @@ def test_fi_c_06_sixty_passwords_changed_at_once_on_one_host_are_all_changed(
     )
     endpoint = base.Endpoint(host.address, host.port, tuple(host.host_keys()))
 
-    def change(name: str) -> None:
+    def change(name: str) -> str:
         value, fence = Plaintext(f"second-value-of-{name}"), base.Fence("0" * 32, 1)
-        SshConnector(endpoint).set_password(manager, name, value, fence=fence, timeout=60)
+        try:
+            SshConnector(endpoint).set_password(manager, name, value, fence=fence, timeout=60)
+        except base.ConnectorError as error:
+            return error.code
+        return "applied"
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(change, names))
-    assert all(host.shadow_accepts(name, f"second-value-of-{name}") for name in names)
+    deadline, left = time.monotonic() + 240, names
+    while left:
+        assert time.monotonic() < deadline, left
+        with ThreadPoolExecutor(60) as pool:
+            said = dict(zip(left, pool.map(change, left), strict=True))
+        # They share one lock on the host, for which none waits longer than three seconds.
+        assert set(said.values()) <= {"applied", "timeout", "busy", "late", "unreachable", "unknown"}
+        for name, answer in said.items():
+            is_changed = host.shadow_accepts(name, f"second-value-of-{name}")
+            assert host.shadow_accepts(name, f"first-{name}") is not is_changed
+            # Ended after the switch, chpasswd has changed it and says no such thing: that is not known.
+            assert answer == "unknown" or is_changed is (answer == "applied"), (name, answer)
+        left = [name for name in left if said[name] != "applied"]
 
 
-@pytest.mark.parametrize("days", [-365, -1, 1, 365])
+@pytest.mark.parametrize("days", [-365, 365])
 def test_fi_t_01_a_worker_whose_clock_is_wrong_rotates_once_and_never_early(rig: Rig, days: int) -> None:
     _soon(rig)
     run = rig.rotate()
@@ -188,7 +205,7 @@ def _soon(rig: Rig) -> None:
     Schedule.objects.filter(secret=rig.secret).update(is_on=True, next_at=Now() + timedelta(hours=20))
 
 
-@pytest.mark.parametrize("days", [-365, -1, 0, 1, 365])
+@pytest.mark.parametrize("days", [-365, -1, 1, 365])
 def test_fi_t_01_a_beat_whose_clock_is_wrong_starts_what_is_due_by_the_databases(
     new_rig: NewRig, days: int
 ) -> None:

@@ -35,10 +35,13 @@ def start(own_redis: services.Redis, tmp_path: Path) -> Iterator[Start]:
         "DJANGO_SETTINGS_MODULE": "tests.faults.quick_settings",
         "KEYTURN_TEST_DATABASE_URL": f"postgresql://{kept['USER']}@127.0.0.1:{kept['PORT']}/{kept['NAME']}",
         "KEYTURN_BROKER_URL": own_redis.url,
+        "KEYTURN_TEST_BROKER_URL": "",  # or it would be this one
     }
 
     def celery(*words: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "celery", "-A", "console.celery", "-q", *words]
+        # Ended with this process too, where that one is killed and cleans nothing up.
+        leash = ["setpriv", "--pdeathsig", "KILL"]
+        command = [*leash, sys.executable, "-m", "celery", "-A", "console.celery", "-q", *words]
         with (tmp_path / "output").open("ab") as log:
             started.append(
                 subprocess.Popen(
@@ -98,6 +101,7 @@ def test_fi_b_02_a_message_that_comes_again_while_it_is_worked_on_changes_nothin
         run = until_ended(run, rig)
     rigs.assert_settled(rig, run)
     assert rig.host.read("/run/changes") == "x\n"
+    assert rig.output.read_text().count("rotation.tasks.advance[") > 1, "the message did not come again"
     assert run.attempts == 1
 
 

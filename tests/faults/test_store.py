@@ -3,10 +3,10 @@
 import random
 import time
 
-import psycopg
 import pytest
 from django.db import OperationalError, connection, connections
 
+from console import durability
 from rotation.models import Run
 from secrets_app.models import Label
 from tests import services
@@ -37,41 +37,34 @@ def test_fi_d_01_a_database_that_restarts_at_any_moment_loses_nothing(
     rigs.assert_undisturbed(rig)
 
 
+#: Sealed values go to the small disk, in rows so long that each one needs another page of it.
+PUT_ON_SMALL_DISK = """
+    ALTER TABLE secrets_app_sealedvalue ADD COLUMN padding text;
+    ALTER TABLE secrets_app_sealedvalue ALTER COLUMN padding SET STORAGE PLAIN;
+    ALTER TABLE secrets_app_sealedvalue ALTER COLUMN padding SET DEFAULT repeat('x', 5000);
+    UPDATE secrets_app_sealedvalue SET padding = DEFAULT;
+    VACUUM FULL secrets_app_sealedvalue;
+    ALTER TABLE secrets_app_sealedvalue SET TABLESPACE small
+"""
+
+
 def test_fi_d_02_a_value_that_a_full_disk_does_not_take_is_told_to_nobody(
     kind: str, small_store: services.Postgres, new_rig: NewRig
 ) -> None:
     rig = new_rig(kind)
-    for table in ("secrets_app_sealedvalue", "secrets_app_secretversion"):
-        with small_store.connect() as store:
-            store.execute(f"ALTER TABLE {table} SET TABLESPACE small")  # type: ignore[arg-type]
+    with small_store.connect() as store:
+        for statement in PUT_ON_SMALL_DISK.split(";"):
+            store.execute(statement)  # type: ignore[arg-type]
     run, before = rig.rotate(), rig.relay.connections
     with rigs.recoverable(rig):
-        with small_store.connect() as other, other.transaction(force_rollback=True):
-            fill(other)
-            with pytest.raises(OperationalError, match="No space left on device"):
-                rig.advance(run)
+        small_store.fill_small_disk()
+        with pytest.raises(OperationalError, match="No space left on device"):
+            rig.advance(run)
         assert rig.relay.connections == before
         assert rig.secret.versions.count() == 1
-        with small_store.connect() as store:
-            store.execute("VACUUM secrets_app_sealedvalue")
+        small_store.free_small_disk()
         run = rig.settle(run)
     rigs.assert_settled(rig, run)
-
-
-def fill(store: psycopg.Connection) -> None:
-    """Take all that is left of the small disk, the table's own last page too, until the transaction ends."""
-    # By copies of the smallest row, so that no smaller gap is left for another one.
-    clone = """INSERT INTO secrets_app_sealedvalue
-        SELECT (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid()))).*
-        FROM secrets_app_sealedvalue t, generate_series(1, %s)
-        WHERE t.id = (SELECT id FROM secrets_app_sealedvalue s ORDER BY pg_column_size(s.*) LIMIT 1)"""
-    for rows in (20_000, 2_000, 200, 20, 1):
-        while True:
-            try:
-                with store.transaction():
-                    store.execute(clone, [rows])
-            except psycopg.errors.DiskFull:
-                break
 
 
 @pytest.mark.parametrize("state", ["40001", "53100"])
@@ -98,8 +91,15 @@ def test_fi_d_02_a_commit_that_fails_at_the_value_is_followed_by_no_word_to_the_
     rigs.assert_settled(rig, run)
 
 
-@pytest.mark.parametrize("place", ["create_commit", "intent_commit", "finish_commit"])
-@pytest.mark.parametrize("loss", [rigs.commit_and_die, rigs.commit_and_lose])
+@pytest.mark.parametrize(
+    ("place", "loss"),
+    [
+        ("create_commit", rigs.commit_and_die),
+        ("intent_commit", rigs.commit_and_die),
+        ("finish_commit", rigs.commit_and_die),
+        ("finish_commit", rigs.commit_and_lose),
+    ],
+)
 def test_fi_d_04_a_commit_whose_answer_is_lost_is_read_again_and_nothing_is_done_twice(
     rig: Rig, place: str, loss: object
 ) -> None:
@@ -118,3 +118,15 @@ def test_fi_d_04_a_commit_whose_answer_is_lost_is_read_again_and_nothing_is_done
         run = rig.settle(run)
     rigs.assert_settled(rig, run)
     assert Run.objects.get(pk=run.pk).attempts == (2 if place == "intent_commit" else 1)
+
+
+@pytest.mark.parametrize(("given", "kept"), [("0", "4s"), ("10min", "4s"), ("1s", "1s")])
+def test_fi_w_12_a_transaction_that_nobody_goes_on_with_ends_with_its_lease(
+    short_lease: None, given: str, kept: str
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [given])
+        durability.begin(connection)
+        cursor.execute("SELECT current_setting('idle_in_transaction_session_timeout')")
+        assert cursor.fetchone()[0] == kept
+    connection.close()
