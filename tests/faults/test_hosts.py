@@ -100,7 +100,7 @@ def fill(folder: str) -> str:
 @both
 def test_fi_h_05_a_full_disk_leaves_the_old_value_whole_and_works_again_when_there_is_room(case: Case):
     folder = "/home/svc/.ssh" if case.is_key_pair else "/etc"
-    on_small_disk(case, folder, "8m" if folder == "/etc" else "32k")
+    on_small_disk(case, folder, "8m" if folder == "/etc" else "4m")
     with case.nothing_else_changes():
         before = case.sh(f"ls -A {folder}")
         failpoints.arm("after_intent", lambda: case.sh(fill(folder)))
