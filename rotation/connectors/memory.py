@@ -106,6 +106,9 @@ class MemoryConnector:
             account = host.accounts[username]
             # One console manages an account: who takes it over wipes the other one's mark.
             account.generations = {fence.console_id: fence.generation}
+            if host.refuses == "policy":
+                # The program of the host says so, which runs once the number is written down.
+                raise Refused(words.sentence("policy"), code="policy")
             if host.lies:
                 return Proof(Verdict.ACCEPTED, Level.HASH)
             host.replaced.append(account.password)
@@ -339,7 +342,8 @@ class MemoryConnector:
         if username in host.accounts:
             account = host.accounts[username]
             generations = account.key_generations if kind == Kind.KEY else account.generations
-        for code in filter(None, (problem, self._foreign(generations, fence.console_id), host.refuses)):
+        refused = "" if host.refuses == "policy" else host.refuses
+        for code in filter(None, (problem, self._foreign(generations, fence.console_id), refused)):
             if code not in allowed:
                 raise Refused(words.sentence(code), code=code)
         if fence.generation < generations.get(fence.console_id, 0):

@@ -12,6 +12,7 @@ import contextlib
 import ipaddress
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from rotation.connectors.base import LoginRefused, Manager, Refused, Sudo, Unrea
 from rotation.connectors.ssh_session import Deadline
 
 _KEPT_BYTES = 64 * 1024
+_FREED_SECONDS = 2.0  # in which a host gives back the place of a session that has ended
 
 # What OpenSSH and sudo say in English when they refuse; used for a better sentence, and never shown.
 _MUST_CHANGE = re.compile(rb"password has expired|password change required", re.IGNORECASE)
@@ -41,7 +43,7 @@ class Silence(Exception):
 
     def __init__(self, *, ended: bool) -> None:
         super().__init__()
-        self.ended = ended  # the host closed the channel, and the connection is still up
+        self.ended = ended  # the host ended the channel and said so, and the connection is still up
 
 
 class Answer(NamedTuple):
@@ -69,39 +71,75 @@ class Conversation:
 
         Raises `Silence` when the host does not take the command.
         """
+        channel: paramiko.Channel | None = None
         try:
-            channel = self._transport.open_session(timeout=self._deadline.left())
+            channel = self._open_session()
             channel.set_combine_stderr(True)
             channel.settimeout(self._deadline.left())
             channel.exec_command(f"sh -c 'n={self.nonce}; {command}'")
-        except (paramiko.SSHException, OSError, EOFError):
-            # A connection that breaks closes its channels first, and says a moment later that it is broken.
-            self._transport.join(0.3)
-            raise Silence(ended=self._transport.is_active()) from None
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            # The host said no: to the channel, or to the command, whose channel we then have closed in turn.
+            said_no = isinstance(error, paramiko.ChannelException) or bool(channel and channel.eof_sent)
+            raise Silence(ended=said_no and self._host_answers()) from None
         self._channel = channel
+
+    def _open_session(self) -> paramiko.Channel:
+        patience = Deadline(min(_FREED_SECONDS, self._deadline.left()))
+        while True:
+            try:
+                return self._transport.open_session(timeout=self._deadline.left())
+            except paramiko.ChannelException:
+                # One that has just ended may still count among the few that the host allows (MaxSessions).
+                if not patience.left():
+                    raise
+                time.sleep(0.1)
+
+    def _host_answers(self) -> bool:
+        """Whether the connection outlived the channel: known from an answer, since it may break later.
+
+        A connection that breaks, and a host that shuts down, end their channels first.
+        """
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            # Any answer will do, and every server has to give one (RFC 4254, section 4).
+            self._transport.global_request("keepalive@openssh.com", wait=True)
+            return self._transport.is_active()
+        return False
 
     def hear(self, *, seconds: float) -> Answer:
         """The next marked answer. Raises `Silence` when that time is over, or the host ends."""
         limit = Deadline(min(seconds, self._deadline.left()))
         while not (match := self._marked.search(self._heard)):
-            self._heard = self._heard[-_KEPT_BYTES:] + self._receive(limit)
+            received = self._receive(limit)
+            if not received:
+                raise Silence(ended=self._host_ended(limit))
+            self._heard = self._heard[-_KEPT_BYTES:] + received
         self._heard = self._heard[match.end() :]
         prompt, word, rest = match.groups()
         return Answer((prompt or word).decode(), (rest or b"").decode("utf-8", "replace"))
 
     def _receive(self, limit: Deadline) -> bytes:
+        """What the host says next; nothing once the channel is at its end."""
         channel = self._channel
         if channel is None or not limit.left():
             raise Silence(ended=False)
         try:
             channel.settimeout(limit.left())
-            received = channel.recv(32768)
+            return channel.recv(32768)
         except (paramiko.SSHException, OSError, EOFError):
             raise Silence(ended=False) from None
-        if not received:
-            # A broken connection ends its channels too, but only a host says that one is at its end.
-            raise Silence(ended=bool(channel.eof_received))
-        return received
+
+    def _host_ended(self, limit: Deadline) -> bool:
+        """Whether the command is at its end by itself, and the connection is not.
+
+        A broken connection ends its channels too, but only a host says that one is at its end; and what a
+        signal killed has no exit status.
+        """
+        channel = self._channel
+        if channel is None or not channel.eof_received:
+            return False
+        channel.status_event.wait(min(1.0, limit.left()))
+        killed = channel.closed and channel.exit_status == -1
+        return not killed and self._host_answers()
 
     def tell(self, content: bytes) -> None:
         """Send to the command's standard input. Raises `Silence` when it is known that it was not taken."""
@@ -144,12 +182,11 @@ class Conversation:
         with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
             self._channel.shutdown_write()
             limit = Deadline(1)
-            try:
-                while True:
-                    self._receive(limit)
-            except Silence:
-                # Its output ends a little before it does.
-                self._channel.status_event.wait(limit.left())
+            with contextlib.suppress(Silence):
+                while self._receive(limit):
+                    continue
+            # Its output ends a little before it does.
+            self._channel.status_event.wait(limit.left())
             self._channel.close()
 
     def said(self, pattern: re.Pattern[bytes]) -> bool:

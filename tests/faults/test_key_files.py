@@ -28,28 +28,27 @@ def rotates_only_passwords(case: Case, *codes: str) -> None:
     assert case.sh("find /home -ls") == before
 
 
+NOT_WRITABLE = {
+    "of root": (f"chown root {FILE}; chmod 0400 {FILE}", f"chown svc {FILE}; chmod 0600 {FILE}"),
+    "immutable": (f"chattr +i {FILE}", f"chattr -i {FILE}"),
+    "in an immutable folder": ("chattr +i /home/svc/.ssh", "chattr -i /home/svc/.ssh"),
+    "on a read-only disk": (
+        "mount --bind /home /home; mount -o remount,bind,ro /home",
+        "mount -o remount,bind,rw /home",
+    ),
+}
+
+
 @keys
-@pytest.mark.parametrize(
-    ("arrange", "mend"),
-    [
-        (f"chown root {FILE}; chmod 0400 {FILE}", f"chown svc {FILE}; chmod 0600 {FILE}"),
-        (f"chattr +i {FILE}", f"chattr -i {FILE}"),
-        ("chattr +i /home/svc/.ssh", "chattr -i /home/svc/.ssh"),
-        (
-            "mount --bind /home /home; mount -o remount,bind,ro /home",
-            "mount -o remount,bind,rw /home",
-        ),
-    ],
-    ids=["of root", "immutable", "in an immutable folder", "on a read-only disk"],
-)
-def test_fi_h_10_a_key_file_that_cannot_be_written_is_left_as_it_is(case: Case, arrange: str, mend: str):
+def test_fi_h_10_a_key_file_that_cannot_be_written_is_left_as_it_is(case: Case):
     with case.nothing_else_changes():
-        case.sh(arrange)
-        try:
-            rotates_only_passwords(case, "unwritable", "unreadable", "disk")
-        finally:
-            case.sh(mend)
-        assert case.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
+        for arrange, mend in NOT_WRITABLE.values():
+            case.sh(arrange)
+            try:
+                rotates_only_passwords(case, "unwritable", "unreadable", "disk")
+            finally:
+                case.sh(mend)
+            assert case.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
         assert case.rotate().outcome == "succeeded"
 
 
@@ -87,16 +86,15 @@ def test_fi_h_12_a_folder_that_the_account_may_not_read_is_not_taken_for_an_empt
 
 
 @both
-@pytest.mark.parametrize("modes", ["0777 /home/svc", "0777 /home/svc/.ssh", f"0666 {FILE}"])
-def test_fi_h_13_a_file_that_sshd_passes_over_is_named_before_anything_is_changed(case: Case, modes: str):
-    mode, path = modes.split()
+def test_fi_h_13_a_file_that_sshd_passes_over_is_named_before_anything_is_changed(case: Case):
     if not case.is_key_pair:
         case.host.set_authorized_keys("svc", "# nobody's\n")
     with case.nothing_else_changes():
-        before = case.sh(f"stat -c %a {path}").strip()
-        case.sh(f"chmod {mode} {path}")
-        rotates_only_passwords(case, "strict_modes")
-        case.sh(f"chmod {before} {path}")
+        for mode, path in (("0777", "/home/svc"), ("0777", "/home/svc/.ssh"), ("0666", FILE)):
+            before = case.sh(f"stat -c %a {path}").strip()
+            case.sh(f"chmod {mode} {path}")
+            rotates_only_passwords(case, "strict_modes")
+            case.sh(f"chmod {before} {path}")
         assert case.rotate().outcome == "succeeded"
 
 
@@ -111,26 +109,27 @@ def test_fi_h_14_the_file_that_is_edited_is_the_one_that_sshd_names(case: Case):
     assert case.host.authorized_keys("svc") == before
 
 
+NO_FILE = [
+    (["AuthorizedKeysFile none"], "keys_elsewhere"),
+    (
+        [
+            "AuthorizedKeysFile none",
+            "AuthorizedKeysCommand /bin/cat /etc/keys/%u",
+            "AuthorizedKeysCommandUser nobody",
+        ],
+        "keys_elsewhere",
+    ),
+    (["PubkeyAuthentication no"], "no_public_keys"),
+]
+
+
 @both
-@pytest.mark.parametrize(
-    ("lines", "code"),
-    [
-        (["AuthorizedKeysFile none"], "keys_elsewhere"),
-        (
-            [
-                "AuthorizedKeysFile none",
-                "AuthorizedKeysCommand /bin/cat /etc/keys/%u",
-                "AuthorizedKeysCommandUser nobody",
-            ],
-            "keys_elsewhere",
-        ),
-        (["PubkeyAuthentication no"], "no_public_keys"),
-    ],
-    ids=["no file", "a command", "no keys"],
-)
-def test_fi_h_14_a_host_that_reads_no_file_is_blocked(case: Case, lines: list[str], code: str):
-    case.configure_sshd(*lines, user="svc")
-    rotates_only_passwords(case, code)
+def test_fi_h_14_a_host_that_reads_no_file_is_blocked(case: Case):
+    before = case.host.read("/etc/ssh/sshd_config")
+    for lines, code in NO_FILE:
+        case.host.write("/etc/ssh/sshd_config", before)
+        case.configure_sshd(*lines, user="svc")
+        rotates_only_passwords(case, code)
 
 
 @keys

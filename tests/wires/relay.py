@@ -76,6 +76,7 @@ class Relay:
             threading.Thread(target=self._carry, args=(host, client, _DOWNWARD), daemon=True).start()
 
     def _carry(self, source: socket.socket, target: socket.socket, direction: str) -> None:
+        ending = socket.SHUT_RDWR  # a reset of the one side is the end of the other
         with contextlib.suppress(OSError):
             while chunk := source.recv(1 if self.bytes_a_second else 16384):
                 self._wait(len(chunk))
@@ -87,7 +88,9 @@ class Relay:
                 target.sendall(chunk[:allowed])
                 if allowed < len(chunk):
                     return self.cut()
-            target.shutdown(socket.SHUT_WR)
+            ending = socket.SHUT_WR
+        with contextlib.suppress(OSError):
+            target.shutdown(ending)
         return None
 
     def _wait(self, size: int) -> None:

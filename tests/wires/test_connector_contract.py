@@ -30,6 +30,8 @@ class Rig(Protocol):
     def accepts(self, password: str) -> bool: ...
     def spoil(self, problem: str) -> None: ...
     def run_nothing(self) -> None: ...
+    def refuse_by_policy(self) -> None: ...
+    def read_only_the_beginning(self) -> None: ...
     def change_host_key(self) -> None: ...
     def go_away(self) -> None: ...
 
@@ -54,6 +56,12 @@ class MemoryRig:
 
     def run_nothing(self) -> None:
         self.host.accounts["svc"].runs_commands = False
+
+    def refuse_by_policy(self) -> None:
+        self.host.refuses = "policy"
+
+    def read_only_the_beginning(self) -> None:
+        self.host.reads_only = 8
 
     def change_host_key(self) -> None:
         self.host.host_key_changed = True
@@ -88,6 +96,14 @@ class SshRig:
 
     def run_nothing(self) -> None:
         self.host.run(["usermod", "--shell", "/usr/sbin/nologin", "svc"])
+
+    def refuse_by_policy(self) -> None:
+        self.host.run(["sed", "-i", "1i password requisite pam_deny.so", "/etc/pam.d/common-password"])
+
+    def read_only_the_beginning(self) -> None:
+        self.host.run(["sed", "-i", "s/^ENCRYPT_METHOD.*/ENCRYPT_METHOD DES/", "/etc/login.defs"])
+        self.host.run(["sed", "-i", "s/obscure yescrypt/obscure/", "/etc/pam.d/common-password"])
+        self.host.set_password("svc", FIRST)
 
     def change_host_key(self) -> None:
         self.host.change_host_key()
@@ -154,6 +170,24 @@ def test_the_same_generation_may_be_sent_again_and_an_older_one_may_not(rig: Rig
         change(rig, "the-older-1", generation=6)
     assert rig.accepts("the-second-1")
     assert preflight(rig).generation == 7
+
+
+def test_a_value_that_the_host_refuses_for_its_rules_leaves_its_number_behind(rig: Rig) -> None:
+    rig.refuse_by_policy()
+    with pytest.raises(base.Refused) as refusal:
+        change(rig, "the-second-1", generation=7)
+    assert refusal.value.code == "policy"
+    assert rig.accepts(FIRST)
+    assert (preflight(rig).generation, trace(rig).generation) == (7, 7)
+    with pytest.raises(base.Stale):
+        change(rig, "the-older-1", generation=6)
+
+
+def test_a_host_that_reads_only_the_beginning_of_a_value_proves_none(rig: Rig) -> None:
+    rig.read_only_the_beginning()
+    proof = probe(rig, FIRST)
+    assert (proof.verdict, proof.code) == (Verdict.UNCLEAR, "truncates")
+    assert probe(rig, "wrong").verdict == Verdict.REJECTED
 
 
 def test_an_account_that_another_console_manages_is_left_alone(rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""Whole rotations on real hosts: workers killed, hosts changed, logs and processes watched."""
+"""Whole rotations of passwords on real hosts; what breaks stands in tests/faults, which shares `worker`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,6 @@ from tests.lab_fixtures import KeyPair
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OLD = "the-old-password-1"
-PLACES = [
-    "before_claim", "after_claim", "before_create", "after_create", "after_preflight", "after_intent",
-    "after_set", "before_test", "after_test", "before_finish", "after_finish",
-]  # fmt: skip
 
 
 def worker(run: Run, *arguments: str) -> subprocess.Popen[bytes]:
@@ -90,12 +86,6 @@ def current(secret: Secret) -> str:
     return versions.value(secret.labelled("current")).password.reveal()
 
 
-def assert_recoverable(secret: Secret, host: Host, user: str = "svc") -> None:
-    """What the host accepts is one of our stored, readable versions."""
-    stored = [versions.value(v).password.reveal() for v in secret.versions.filter(destroyed_at=None)]
-    assert any(host.shadow_accepts(user, value) for value in stored)
-
-
 def failed_logins(host: Host, user: str = "svc") -> int:
     return host.sshd_log().count(f"Failed password for {user} ")
 
@@ -110,73 +100,13 @@ def test_a_rotation_gives_the_host_the_new_value_and_takes_the_old_one(secret, h
     assert (account.credential, account.verified_level, account.generation) == ("in_sync", "command", 1)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_fi_w_a_worker_killed_there_is_followed_by_one_that_ends_in_success(secret, host, place):
+def test_a_worker_killed_after_its_last_commit_leaves_nothing_to_do(secret, host):
     run = rotate(secret)
-    killed = worker(run, place)
-    assert killed.wait(timeout=60) == -signal.SIGKILL
-    assert_recoverable(secret, host)
+    assert worker(run, "after_finish").wait(timeout=60) == -signal.SIGKILL
     run = advance(run)
-    assert run.outcome == "succeeded", run.sentence
-    assert host.shadow_accepts("svc", current(secret))
-    assert secret.versions.count() == 2
-    assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
-    assert failed_logins(host) == 0
-
-
-def test_fi_w_15_a_worker_that_stopped_past_its_lease_writes_nothing_when_it_goes_on(secret, host):
-    run = rotate(secret)
-    stopped = worker(run, "after_intent", "stop")
-    os.waitpid(stopped.pid, os.WUNTRACED)
-    run = advance(run)
-    assert run.outcome == "succeeded"
-    kept, steps = current(secret), run.steps.count()
-    os.kill(stopped.pid, signal.SIGCONT)
-    stopped.wait(timeout=60)
-    assert host.shadow_accepts("svc", kept)
-    assert current(secret) == kept
-    assert run.steps.count() == steps
-    assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
-
-
-def test_fi_b_01_the_same_message_twice_at_once_changes_the_host_once(secret, host):
-    run = rotate(secret)
-    for one in [worker(run), worker(run)]:
-        assert one.wait(timeout=60) == 0
-    run.refresh_from_db()
     assert (run.outcome, run.attempts, secret.versions.count()) == ("succeeded", 1, 2)
-
-
-def test_fi_h_18_a_changed_host_key_blocks_with_no_login_attempt(secret, host):
-    host.change_host_key()
-    host.restart_sshd()
-    before = len([line for line in host.sshd_log().splitlines() if "Accepted" in line or "Failed" in line])
-    run = advance(rotate(secret))
-    assert (run.outcome, run.code) == ("blocked", "host_key_changed")
-    after = len([line for line in host.sshd_log().splitlines() if "Accepted" in line or "Failed" in line])
-    assert after == before
-    assert host.shadow_accepts("svc", OLD)
-
-
-def test_fi_n_01_a_host_that_is_away_is_waited_for(secret, host):
-    host.cut()
-    run = advance(rotate(secret))
-    assert (run.state, run.code) == ("waiting", "unreachable")
-    host.restore()
-    assert advance(run).outcome == "succeeded"
-
-
-def test_fi_h_23_an_account_that_is_gone_blocks_with_its_reason(secret, host):
-    host.run(["userdel", "svc"])
-    run = advance(rotate(secret))
-    assert (run.outcome, run.code) == ("blocked", "no_such_user")
-
-
-def test_fi_p_03_a_locked_account_stays_locked(secret, host):
-    host.run(["passwd", "-l", "svc"])
-    run = advance(rotate(secret))
-    assert (run.outcome, run.code) == ("blocked", "locked")
-    assert host.shadow("svc").startswith("!")
+    assert host.shadow_accepts("svc", current(secret))
+    assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
 
 
 def test_an_initial_value_is_verified_without_a_failed_login(secret, host):

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from paramiko.packet import Packetizer
 
 from lab import Host, Management
 from rotation.connectors import base
@@ -133,6 +134,37 @@ def test_a_lifeline_that_breaks_is_not_replaced(svc: Rig, fault: str) -> None:
             if fault == "dropped":
                 assert connector.prove_login(Login("svc", password=Plaintext(FIRST)), timeout=15).level
     assert svc.accepts(FIRST)
+
+
+@pytest.mark.parametrize("fault", ["dropped", "cut", "silent"])
+def test_a_break_that_is_noticed_late_is_not_taken_for_another_command(
+    svc: Rig, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Packetizer.read_message
+
+    def late(packetizer: Packetizer) -> object:
+        try:
+            return read(packetizer)
+        except (EOFError, OSError):
+            time.sleep(1)  # as when the machine has better things to do than to run this thread
+            raise
+
+    monkeypatch.setattr(Packetizer, "read_message", late)
+    with Relay(svc.host.address, svc.host.port) as relay:
+        svc.relay = relay
+        connector = svc.connector
+        with connector.lifeline(svc.manager, timeout=15):
+            {"dropped": svc.host.drop_sessions, "cut": relay.cut, "silent": relay.paused.set}[fault]()
+            with pytest.raises(base.Unreachable):
+                connector.probe_password(svc.manager, "svc", Plaintext(FIRST), timeout=3)
+
+
+def test_a_command_that_a_signal_ended_says_nothing_about_the_host(svc: Rig) -> None:
+    svc.replace_program("/usr/bin/sudo", "kill -KILL $$")
+    with pytest.raises(base.Unreachable):
+        svc.probe(FIRST)
+    svc.host.run(["mv", "/usr/bin/sudo.real", "/usr/bin/sudo"])
+    assert svc.probe(FIRST).verdict == Verdict.ACCEPTED
 
 
 def test_a_change_whose_answer_is_lost_is_unknown_on_a_lifeline_too(svc: Rig) -> None:
