@@ -260,8 +260,11 @@ class World:
     # ---------------------------------------------------------------- workers
 
     def let_time_pass(self) -> None:
-        """Every wait is over and every lease has run out."""
+        """Every wait is over, every lease has run out, and the last failed login is long ago."""
         past = Now() - timedelta(seconds=1)
+        long_ago = Now() - timedelta(hours=1)
+        SecretVersion.objects.filter(secret=self.secret, refused_at__isnull=False).update(refused_at=long_ago)
+        Instance.objects.filter(pk=self.secret.managed.instance_id).update(control_at=long_ago)
         Run.objects.filter(secret=self.secret, state__in=Run.ACTIVE).update(due_at=past)
         Run.objects.filter(secret=self.secret, state=Run.State.RUNNING).update(leased_until=past)
 
