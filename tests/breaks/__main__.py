@@ -1,4 +1,4 @@
-"""Take each safety rule out of a copy of the code and see its test fail: `python -m tests.breaks [--only 7-12]`.
+"""Take each safety rule out of a copy of the code and see its test fail: `python -m tests.breaks [--only 7]`.
 
 Every test is first run on the copy as it is, where it must pass. A break that no test notices, or that only
 breaks the program's loading, is a failure of this run.
