@@ -78,7 +78,7 @@ class RotationMachine(RuleBasedStateMachine):
     def somebody_asks_and_a_worker_takes_it_up(self, wish: str, plan: Plan) -> None:
         self._ask(wish)
         if run := self.world.active():
-            self.world.let_time_pass()
+            self.world.reader.let_time_pass()
             self.world.advance(run, plan)
 
     def _ask(self, wish: str) -> None:
@@ -100,7 +100,7 @@ class RotationMachine(RuleBasedStateMachine):
                     runs.retry(run, actor=actor)
             elif wish == "cancel":
                 if run := self.world.active():
-                    runs.cancel(run, actor=actor)
+                    runs.cancel(Run.objects.get(pk=run.pk), actor=actor)
             elif wish == "delete":
                 kept = Secret.objects.get(pk=secret.pk)
                 if kept.is_enabled:
@@ -114,13 +114,13 @@ class RotationMachine(RuleBasedStateMachine):
     @rule(plan=plans, has_time_passed=st.sampled_from([True, True, False]))
     def take_up(self, plan: Plan, has_time_passed: bool) -> None:
         if has_time_passed:
-            self.world.let_time_pass()
+            self.world.reader.let_time_pass()
         self.world.advance(self.world.active(), plan)
 
     @precondition(lambda self: self.world.active())
     @rule(plan=plans)
     def take_up_again(self, plan: Plan) -> None:
-        self.world.let_time_pass()
+        self.world.reader.let_time_pass()
         self.world.advance(self.world.active(), plan)
 
     @precondition(lambda self: self.world.workers)
@@ -206,7 +206,8 @@ class RotationMachine(RuleBasedStateMachine):
         for _ in range(MOST_TURNS):
             if not (run := self.world.active()):
                 return
-            self.world.let_time_pass()
+            self.world.reader.let_time_pass()
             self.world.advance(run, Plan())
-        run = self.world.active()
-        assert not run, f"a run does not end: {run.state} {run.code} {run.tries} {run.waits} {run.sentence}"
+        if row := self.world.active():
+            run = Run.objects.get(pk=row.pk)
+            raise AssertionError(f"a run does not end: {run.state} {run.code} {run.tries} {run.sentence}")
