@@ -1,4 +1,4 @@
-"""Take each safety rule out of a copy of the code and see its test fail: `python -m tests.breaks [--only N]`.
+"""Take each safety rule out of a copy of the code and see its test fail: `python -m tests.breaks [--only 7]`.
 
 Every test is first run on the copy as it is, where it must pass. A break that no test notices, or that only
 breaks the program's loading, is a failure of this run.
@@ -23,14 +23,16 @@ FAILED = 1  # pytest's exit status where tests ran and one failed
 
 
 def run(tree: Path, test: str) -> int:
-    """Run one test in `tree`; return pytest's exit status."""
-    environment = os.environ | {"KEYTURN_TEST_DATA": str(tree / "kept"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+    """Run one test in `tree`; return pytest's exit status. The first one makes the database for all."""
+    kept = tree / "kept"
+    environment = os.environ | {"KEYTURN_TEST_DATA": str(kept), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--reuse-db", "-p", "no:cacheprovider", test]
     try:
         return subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, timeout=BOUND, check=False
         ).returncode
     except subprocess.TimeoutExpired:
+        shutil.rmtree(kept, ignore_errors=True)  # who knows what it left there
         return FAILED  # it hangs where it passed before: noticed
 
 
@@ -62,11 +64,11 @@ def notices(tree: Path, rule: Break) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.breaks", description=__doc__)
-    parser.add_argument("--only", type=int, default=None, help="the number of one rule")
-    options = parser.parse_args()
+    parser.add_argument("--only", default="", help="the number of one rule, or of the first and last: 7-12")
+    first, _, last = parser.parse_args().only.partition("-")
     chosen = list(enumerate(BREAKS, start=1))
-    if options.only:
-        chosen = [chosen[options.only - 1]]
+    if first:
+        chosen = chosen[int(first) - 1 : int(last or first)]
     bad = 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="keyturn-breaks-") as folder:

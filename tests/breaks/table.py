@@ -12,7 +12,10 @@ VERSIONS, KEYRING = "secrets_app/versions.py", "secrets_app/keyring.py"
 SET_PASSWORD, EDIT_KEY = (
     "rotation/connectors/ssh_scripts/set_password.sh", "rotation/connectors/ssh_scripts/edit_key.sh",
 )  # fmt: skip
+CONTROL, DRIFT = "rotation/control.py", "rotation/drift.py"
 T_ENGINE, T_KEYS = "tests/domain/test_engine.py", "tests/domain/test_engine_keys.py"
+T_DRIFT, T_OVERRIDES = "tests/domain/test_drift.py", "tests/domain/test_overrides.py"
+T_LEASES, T_OWN_LOGIN = "tests/domain/test_leases.py", "tests/domain/test_own_login.py"
 T_KEYRING, T_REVEAL, T_CREATE = (
     "tests/domain/test_keyring.py", "tests/domain/test_reveal.py", "tests/domain/test_create.py",
 )  # fmt: skip
@@ -49,11 +52,11 @@ BREAKS = (
           '    changes.tell(work, version, 10**6)\n    generation = changes.intend(work, version, facts)\n',
           f"{T_ENGINE}::test_the_value_is_stored_and_marked_before_the_host_hears_of_it"),
     Break("a resumed run asks the host first", ENGINE,
-          "    if version.offered_at and not version.dead_at and changes.host_has(work, version):", "    if False:",
+          "    if is_open and changes.host_has(work, version, sends_again=True):", "    if False:",
           f"{T_ENGINE}::test_a_worker_killed_anywhere_is_followed_by_one_that_ends_in_success"),
     Break("a host that heard nothing is not asked", ENGINE,
-          "    if version.offered_at and not version.dead_at and changes.host_has(work, version):",
-          "    if changes.host_has(work, version):",
+          "    if is_open and changes.host_has(work, version, sends_again=True):",
+          "    if changes.host_has(work, version, sends_again=True):",
           f"{T_ENGINE}::test_a_rotation_ends_with_the_new_value_current_and_on_the_host"),
     Break("after a lost answer the host is asked, not told again", CHANGES,
           "        if not host_has(work, version):\n            work.put_off(", "        if True:\n            work.put_off(",
@@ -93,6 +96,12 @@ BREAKS = (
     Break("a lease grows with every worker", LEASES,
           '            lease=F("lease") + 1,\n            leased_until', '            lease=1,\n            leased_until',
           f"{T_ENGINE}::test_a_worker_that_was_overtaken_writes_nothing"),
+    Break("a lease that is handed back has a new number", LEASES,
+          '        if not held.update(lease=F("lease") + 1, leased_until=Now()):', "        if not held.update(leased_until=Now()):",
+          f"{T_LEASES}::test_a_lease_that_is_handed_back_in_a_step_is_free_and_its_worker_overtaken"),
+    Break("a leaked value is replaced before all others", LEASES,
+          '    return list(runs.order_by("-is_leak", "due_at")', '    return list(runs.order_by("due_at")',
+          f"{T_LEASES}::test_leaked_ones_go_first_whichever_message_comes"),
     # ---- keys
     Break("the old key goes only after the new one is current", ENGINE,
           "    failpoints.reach(\"before_finish\")\n", "    if work.is_key_pair:\n        [keys._remove(work, v) "
@@ -105,6 +114,23 @@ BREAKS = (
     Break("a key that sshd does not take is taken out again", KEYS,
           "        _remove(work, version)\n        notes.sentence = \"The new key", "        notes.sentence = \"The new key",
           f"{T_KEYS}::test_fi_k_06_a_key_that_sshd_does_not_take_is_taken_out_again"),
+    # ---- the instance's own login, and what somebody else changed
+    Break("a session stays open while an own login changes", ENGINE,
+          "        with changes.lifeline(work):\n", "        if True:\n",
+          f"{T_OWN_LOGIN}::test_no_login_but_the_open_session_could_have_put_it_right"),
+    Break("a host is asked only where the account looks different", DRIFT,
+          "    if traces.mark and _same(had, traces):", "    if False:",
+          f"{T_DRIFT}::test_the_first_look_asks_once_and_later_ones_send_no_value"),
+    Break("a value that a host may have heard is not reconciled away", RUNS,
+          "        if pending and pending.offered_at and not pending.dead_at:\n            raise NotRotatable(",
+          "        if False:\n            raise NotRotatable(",
+          f"{T_DRIFT}::test_a_newer_value_that_the_host_may_have_is_finished_first"),
+    Break("a host that lets a random password in is told nothing", CHANGES,
+          " *control.check(work, facts)]", "]",
+          f"{T_OVERRIDES}::test_fi_h_21_a_host_that_lets_a_random_password_in_is_blocked_before_it_is_told_anything"),
+    Break("a random password is tried once a day", CONTROL,
+          "    return last is None or last < timezone.now() - EVERY", "    return True",
+          f"{T_OVERRIDES}::test_the_control_is_one_failed_login_a_day_for_an_instance"),
     # ---- the host
     Break("an older attempt is refused on the host", SET_PASSWORD,
           '[ "$generation" -ge "$recorded" ] || stop STALE\n', "",
@@ -118,10 +144,16 @@ BREAKS = (
     Break("an exit status is no evidence", SET_PASSWORD,
           "    0:yes) stop APPLIED ;;\n    0:no |", "    0:*) stop APPLIED ;;\n   ",
           f"{T_FAULTS}::test_only_a_yes_with_a_change_is_success_and_only_a_no_without_one_is_refusal"),
+    Break("a sudo that keeps what it reads is given no value", SET_PASSWORD,
+          "! is_written_down || stop REFUSED sudo_log\n", "",
+          "tests/wires/test_ssh.py::test_sudo_that_records_what_it_reads_is_given_no_value"),
     # ---- who may, and who sees
     Break("whoever starts a rotation may", RUNS,
           "    policies.require(actor, Action.ROTATE_SECRET, secret)\n    let_pass", "    let_pass",
           f"{T_ENGINE}::test_a_rotation_acts_for_somebody_who_may"),
+    Break("a check is overridden only by who may", RUNS,
+          "    policies.require(actor, Action.OVERRIDE_CHECK, secret)\n", "",
+          f"{T_OVERRIDES}::test_an_override_needs_a_right_of_its_own"),
     Break("no value is revealed without its event", VERSIONS,
           "        audit.record(\n            policies.Action.GET_SECRET_VALUE,", "        str(\n            policies.Action.GET_SECRET_VALUE,",
           f"{T_REVEAL}::test_a_reveal_returns_the_value_and_leaves_one_event"),

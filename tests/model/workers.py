@@ -53,6 +53,7 @@ class Worker(greenlet):
         super().__init__()
         self.world, self.run_id, self.name, self.plan = world, run_id, f"w{number}", plan
         self.lease = 0  # the number of the lease that it took
+        self.host_had = ""  # the pending value that was on the host when it took the run up
         self.began_with: Any = None  # the current version when it took the run up, or meant to send
 
     def run(self) -> None:
@@ -63,6 +64,7 @@ class Worker(greenlet):
         """Come to `place`, and do there what the plan says."""
         if place == "after_claim":
             self.lease = self.world.run_row(self).lease
+            self.host_had = self.world.unsettled()
         if place in {"after_claim", "after_intent"}:
             self.began_with = self.world.current_pk()
         if self.plan.place != place:
