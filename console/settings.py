@@ -204,6 +204,7 @@ CELERY_BEAT_SCHEDULE = {
     "find runs left behind": {"task": "rotation.tasks.sweep", "schedule": 10.0},
     "start drift checks": {"task": "rotation.tasks.start_drift_checks", "schedule": 60.0},
     "purge deleted secrets": {"task": "rotation.tasks.purge_due", "schedule": 60.0},
+    "look after keys": {"task": "rotation.tasks.look_after_keys", "schedule": 60.0},
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
 RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once

@@ -31,7 +31,7 @@ from rotation.models import (
     Schedule,
 )
 from secrets_app import audit, grants, lifecycle, passwords, policies, users, versions
-from secrets_app.models import ECS_PREFIX, Label, Principal, Region, Secret
+from secrets_app.models import ECS_PREFIX, Key, Label, Principal, Region, Secret
 from secrets_app.plaintext import Plaintext
 
 Credential = ManagedAccount.Credential
@@ -82,6 +82,7 @@ def create(
     catch_up: str = Schedule.CatchUp.ONCE,
     rotate_now: bool = False,
     as_own_login: bool = False,
+    key: Key | None = None,
 ) -> tuple[Secret, Run | None]:
     """Make a Managed ECS secret for an OS account that exists on `instance`.
 
@@ -92,7 +93,8 @@ def create(
     value is needed. Raises `RegionMismatch`, `AccountTaken`, `SharedAccount`, `BadUsername`,
     `NoKeys`, `inventory.NoOwnLogin`, `rhythm.Unfit`, `policies.NotAllowed` and what `versions.given`
     and `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one of
-    `keypairs.ALGORITHMS`; empty stands for the setting's.
+    `keypairs.ALGORITHMS`; empty stands for the setting's. `key` seals its values; none stands for the
+    default key.
     """
     policies.require(actor, policies.Action.CREATE_SECRET, region)
     check_account(region, instance, username, kind)
@@ -112,6 +114,7 @@ def create(
             password_policy=password_policy,
             key_algorithm=key_algorithm,
             tags=tags,
+            key=key,
         )
         _manage(secret, instance, username, has_value=initial is not None)
         schedules.create(
@@ -121,7 +124,7 @@ def create(
             policies.Action.CREATE_SECRET,
             secret,
             actor=actor,
-            details={"instance": instance.instance_id, "username": username},
+            details={"instance": instance.instance_id, "username": username, "key": secret.key.alias},
         )
         run = None
         if initial is not None:
