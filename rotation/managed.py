@@ -30,7 +30,7 @@ from rotation.models import (
     Run,
     Schedule,
 )
-from secrets_app import audit, grants, lifecycle, passwords, policies, users, versions
+from secrets_app import audit, grants, keyring, lifecycle, passwords, policies, users, versions
 from secrets_app.models import ECS_PREFIX, Key, Label, Principal, Region, Secret
 from secrets_app.plaintext import Plaintext
 
@@ -97,6 +97,8 @@ def create(
     default key.
     """
     policies.require(actor, policies.Action.CREATE_SECRET, region)
+    if key is not None and key != keyring.default_key():
+        policies.require(actor, policies.Action.DESCRIBE_KEY, key)
     check_account(region, instance, username, kind)
     if not as_own_login:
         refuse_shared(instance, username)

@@ -14,12 +14,12 @@ import uuid
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from secrets_app import audit, keyring, policies, regions, users
-from secrets_app.models import Key, KeyVersion, Principal, SealedValue, Secret
+from secrets_app.models import Key, KeyVersion, Principal, SealedValue, Secret, SecretVersion
 from secrets_app.policies import Action
 
 log = logging.getLogger(__name__)
@@ -216,8 +216,14 @@ def values_under(key: Key, version: KeyVersion | None = None) -> QuerySet[Sealed
 
 
 def secrets_of(key: Key) -> QuerySet[Secret]:
-    """The secrets whose values this key seals."""
-    return Secret.objects.kept().filter(key=key)
+    """The secrets whose next value this key seals, or that have a value under it."""
+    under = SecretVersion.objects.filter(secret=OuterRef("pk"), sealed__key_version__key=key)
+    return Secret.objects.kept().filter(Q(key=key) | Exists(under))
+
+
+def enabled() -> QuerySet[Key]:
+    """The keys that seal new values now."""
+    return Key.objects.filter(versions__state=State.PRIMARY).select_related("account")
 
 
 def _to_destroy(key: Key, version: KeyVersion | None) -> QuerySet[KeyVersion]:
