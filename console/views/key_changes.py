@@ -124,9 +124,7 @@ def destroy(request: OperatorRequest, pk: UUID) -> HttpResponse:
         except keystates.WrongState as error:
             return errors.conflict(request, str(error))
         else:
-            messages.warning(
-                request, f"The material is destroyed in {days} days. Until then, Cancel keeps it."
-            )
+            messages.warning(request, f"It is destroyed in {days} days. Until then, Cancel keeps it.")
             return _back(request, key)
     context = {"key": key, "version": version, "form": form, "in_use": _in_use(key, version)}
     return dialogs.show(request, "keys/_destroy.html", "Schedule destruction", context, status=status)
