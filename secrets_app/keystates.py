@@ -203,7 +203,7 @@ def refuse_in_use(key: Key, version: KeyVersion | None = None) -> None:
             [f"{_count(secrets, 'secret')} that use{'s' if secrets == 1 else ''} it"] if secrets else []
         )
         raise InUse(
-            f"There {'is' if values + secrets == 1 else 'are'} {' and '.join(counted)}. "
+            f"Still in use: {' and '.join(counted)}. "
             f"Choose Rewrap first{'' if version else ', to another key'}; then plan the destruction."
         )
 
