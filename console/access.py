@@ -15,8 +15,8 @@ from django.http import Http404, HttpRequest
 
 from console.http import OperatorRequest
 from rotation.models import Instance, ManagementCredential, Run
-from secrets_app import lifecycle, policies, refusals
-from secrets_app.models import Region, Secret, User
+from secrets_app import keyring, keystates, lifecycle, policies, refusals
+from secrets_app.models import Key, Region, Secret, User
 from secrets_app.policies import Action
 from secrets_app.ram_sql import ALL
 
@@ -30,6 +30,7 @@ SECTIONS: dict[str, Action | tuple[Action, ...]] = {
     "rotations": Action.LIST_RUNS,
     "access": (Action.LIST_USERS, Action.LIST_GROUPS, Action.LIST_POLICIES),
     "audit": Action.LIST_EVENTS,
+    "keys": Action.LIST_KEYS,
 }
 
 
@@ -176,6 +177,37 @@ def credential(request: OperatorRequest, pk: UUID, action: Action) -> Management
     if found is None:
         raise Http404
     _describe_or_404(request, Action.DESCRIBE_CREDENTIAL, found)
+    require(request, action, found)
+    return found
+
+
+def keys(request: OperatorRequest) -> QuerySet[Key]:
+    """The keys that this person may see."""
+    require(request, Action.LIST_KEYS)
+    return _described_keys(request, Key.objects.all())
+
+
+def keys_to_seal_with(request: OperatorRequest) -> QuerySet[Key]:
+    """The keys that may be chosen for a secret: the default one, and those that this person may see."""
+    known = _described_keys(request, Key.objects.all()).values("pk")
+    return keystates.enabled().filter(Q(pk__in=known) | Q(alias=keyring.DEFAULT_ALIAS))
+
+
+def _described_keys(request: OperatorRequest, rows: QuerySet[Key]) -> QuerySet[Key]:
+    seen = [
+        row.pk
+        for row in rows.select_related("account")
+        if policies.allows(request.principal, Action.DESCRIBE_KEY, row)
+    ]
+    return rows.filter(pk__in=seen).select_related("account", "created_by").prefetch_related("versions")
+
+
+def key(request: OperatorRequest, pk: UUID, action: Action) -> Key:
+    """Return one key for `action`. Raises Http404 or PermissionDenied."""
+    found = Key.objects.select_related("account", "created_by").filter(pk=pk).first()
+    if found is None:
+        raise Http404
+    _describe_or_404(request, Action.DESCRIBE_KEY, found)
     require(request, action, found)
     return found
 

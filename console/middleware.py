@@ -152,6 +152,12 @@ class SealedMode:
             return errors.sealed()
         return self.get_response(request)
 
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """Whatever needed a key that is disabled has changed nothing: say which key, and who can help."""
+        if isinstance(exception, keyring.KeyUnusable):
+            return errors.conflict(request, str(exception), title="The key is not to be used now")
+        return None
+
 
 class FirstPassword:
     """Who still has the printed password chooses a new one before anything else."""

@@ -210,6 +210,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge deleted secrets": {"task": "rotation.tasks.purge_due", "schedule": 60.0},
     "record repeated refusals": {"task": "rotation.tasks.record_refusals", "schedule": 60.0},
     "sign the audit trail": {"task": "rotation.tasks.sign_audit_trail", "schedule": 3600.0},
+    "look after keys": {"task": "rotation.tasks.look_after_keys", "schedule": 60.0},
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
 RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once

@@ -16,7 +16,7 @@ from rotation import control, failpoints, history, inventory, keys, leases, logi
 from rotation.connectors import base
 from rotation.models import Step
 from rotation.work import SET, STOPS, TEST, Credential, Stop, Work
-from secrets_app import versions
+from secrets_app import keyring, versions
 from secrets_app.models import Label, SecretVersion
 
 #: A change that was sent may still be applied for so long; without a fence on the host we wait it out.
@@ -97,8 +97,18 @@ def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
         )
 
 
+def require_key(version: SecretVersion) -> None:
+    """Return if this value can be opened now: no host is told a value that may not be read afterwards.
+
+    Raises `keyring.KeyDisabled` or `keyring.KeyUnusable`.
+    """
+    if version.sealed is not None:
+        keyring.usable(version.sealed)
+
+
 def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
     """Commit that the host is about to hear of the value, and with which number."""
+    require_key(version)
     if work.run.attempts >= MOST_ATTEMPTS:
         work.fail(version, "attempts", "The host did not take the new value in five attempts.")
     if not facts.fenced and versions.was_offered_within(version, LATE_APPLY):

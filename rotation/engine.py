@@ -73,7 +73,15 @@ def advance(
         work.settle(error)
     except keyring.Sealed as error:
         _wait_unsealed(work, str(error))
+    except keyring.KeyUnusable as error:
+        _stop_unusable(work, error)
     return True
+
+
+def _stop_unusable(work: Work, error: keyring.KeyUnusable) -> None:
+    """End the run: it needs a value that nobody may open until a person enables the key."""
+    code = "key_disabled" if isinstance(error, keyring.KeyDisabled) else "key_unusable"
+    work.settle(base.ConnectorError(str(error), code=code))
 
 
 def _wait_unsealed(work: Work, sentence: str) -> None:
@@ -93,6 +101,7 @@ def rotate(work: Work) -> None:
         return
     version = _create(work)
     failpoints.reach("after_create")
+    changes.require_key(version)
     is_open = version.offered_at and not version.dead_at
     if is_open and changes.host_has(work, version, sends_again=True):
         _finish(work, version, _test(work, version))

@@ -29,8 +29,8 @@ from rotation.models import (
     Run,
     Schedule,
 )
-from secrets_app import audit, grants, lifecycle, passwords, policies, users, versions
-from secrets_app.models import ECS_PREFIX, Label, Principal, Region, Secret
+from secrets_app import audit, grants, keyring, lifecycle, passwords, policies, users, versions
+from secrets_app.models import ECS_PREFIX, Key, Label, Principal, Region, Secret
 from secrets_app.plaintext import Plaintext
 
 Credential = ManagedAccount.Credential
@@ -81,6 +81,7 @@ def create(
     catch_up: str = Schedule.CatchUp.ONCE,
     rotate_now: bool = False,
     as_own_login: bool = False,
+    key: Key | None = None,
 ) -> tuple[Secret, Run | None]:
     """Make a Managed ECS secret for an OS account that exists on `instance`.
 
@@ -91,9 +92,12 @@ def create(
     value is needed. Raises `RegionMismatch`, `AccountTaken`, `SharedAccount`, `BadUsername`,
     `NoKeys`, `inventory.NoOwnLogin`, `rhythm.Unfit`, `policies.NotAllowed` and what `versions.given`
     and `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one of
-    `keypairs.ALGORITHMS`; empty stands for the setting's.
+    `keypairs.ALGORITHMS`; empty stands for the setting's. `key` seals its values; none stands for the
+    default key.
     """
     policies.require(actor, policies.Action.CREATE_SECRET, region)
+    if key is not None and key != keyring.default_key():
+        policies.require(actor, policies.Action.DESCRIBE_KEY, key)
     check_account(region, instance, username, kind)
     if not as_own_login:
         refuse_shared(instance, username)
@@ -111,6 +115,7 @@ def create(
             password_policy=password_policy,
             key_algorithm=key_algorithm,
             tags=tags,
+            key=key,
         )
         _manage(secret, instance, username, has_value=initial is not None)
         schedules.create(
@@ -125,7 +130,7 @@ def create(
             actor=actor,
             version_id=version.version_id if version else "",
             value_mark=version.value_mark if version else "",
-            details={"instance": instance.instance_id, "username": username},
+            details={"instance": instance.instance_id, "username": username, "key": secret.key.alias},
         )
         if as_own_login:
             inventory.log_in_with(instance, secret, sudo=_sudo_of(instance), actor=actor)

@@ -20,7 +20,7 @@ from django.utils import timezone
 from rotation import engine, leases, managed, runs, schedules, shutdown
 from rotation.connectors.ssh import SshConnector, SshScanner
 from rotation.models import Run, Schedule
-from secrets_app import checkpoints, keyring, lifecycle, refusals, users
+from secrets_app import checkpoints, keyring, keystates, lifecycle, refusals, rewraps, users
 
 log = logging.getLogger(__name__)
 
@@ -140,9 +140,27 @@ def sign_audit_trail() -> None:
         checkpoints.sign_and_export()
 
 
+def look_after_keys() -> None:
+    """Give old keys a new version, and destroy what was planned to be destroyed."""
+    if keyring.is_sealed():
+        return
+    keystates.rotate_due()
+    if keystates.destroy_due():
+        transaction.on_commit(keyring.scrub)
+
+
+@shared_task
+def rewrap(rewrap_id: str) -> None:
+    """Carry a rewrap by one batch, and come back for the next."""
+    if not keyring.is_sealed() and rewraps.carry(UUID(rewrap_id)):
+        rewrap.delay(rewrap_id)
+
+
 @shared_task
 def sweep() -> None:
-    """Wake a worker for every run that is due and that nobody works on."""
+    """Wake a worker for every run, and every rewrap, that is due and that nobody works on."""
+    for found in rewraps.due():
+        rewrap.delay(str(found.pk))
     leases.hand_back_orphans(socket.gethostname(), _is_alive)
     for run_id in leases.due(BATCH):
         advance.delay(str(run_id))

@@ -18,7 +18,7 @@ from django.db import transaction
 from rotation import inventory, leases, logins, managed, schedules
 from rotation.connectors import base, words
 from rotation.models import ManagedAccount, Run, Step
-from secrets_app import versions
+from secrets_app import keyring, versions
 from secrets_app.models import Label, Secret, SecretVersion
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Work:
         notes = StepNotes()
         try:
             yield notes
-        except (base.ConnectorError, inventory.NotAttached) as error:
+        except (base.ConnectorError, inventory.NotAttached, keyring.KeyUnusable) as error:
             leases.finish(self.lease, row, Step.State.FAILED, notes.sentence or str(error), notes.evidence)
             raise
         leases.finish(self.lease, row, notes.state, notes.sentence, notes.evidence)
@@ -170,7 +170,7 @@ class Work:
             if current is None:
                 return Run.Truth.UNKNOWN
             answer = self.probe(current).verdict
-        except (base.ConnectorError, inventory.NotAttached):
+        except (base.ConnectorError, inventory.NotAttached, keyring.KeyUnusable):
             return Run.Truth.UNKNOWN
         return {
             base.Verdict.ACCEPTED: Run.Truth.OLD,

@@ -1,4 +1,4 @@
-"""The only writer of keys and sealed values: root key, key versions, data keys.
+"""The only writer of sealed values, and the one place where keys are used: root key, key versions, data keys.
 
 The root key is never in the database. It wraps key versions; a key version wraps a fresh data key
 for every value; the data key seals the value. Only the root key stays in memory; a key version is
@@ -23,8 +23,10 @@ from secrets_app import audit_keys, envelope, regions
 from secrets_app.models import Key, KeyVersion, SealedValue
 
 DEFAULT_ALIAS = "keyturn/default"
+DEFAULT_DESCRIPTION = "Seals whatever no other key was chosen for, management credentials included."
 FILE_MAGIC = "keyturn-root-key-1:"
 RECHECK_SECONDS = 5.0
+OPENS = frozenset({KeyVersion.State.PRIMARY, KeyVersion.State.ENABLED})
 
 
 class Sealed(Exception):
@@ -32,7 +34,11 @@ class Sealed(Exception):
 
 
 class KeyUnusable(Exception):
-    """This value's key is disabled or destroyed; an administrator can enable a disabled one."""
+    """The key that this needs is destroyed or is about to be: nothing opens or is sealed under it."""
+
+
+class KeyDisabled(KeyUnusable):
+    """The key that this needs is disabled: until it is enabled again, nothing opens under it."""
 
 
 class RootKey(Protocol):
@@ -99,9 +105,11 @@ def ensure_root_key() -> bool:
     except audit_keys.KeyMissing as error:
         raise Sealed(str(error)) from None
     with transaction.atomic():
-        key, _ = Key.objects.get_or_create(account=regions.account(), alias=DEFAULT_ALIAS)
+        key, _ = Key.objects.get_or_create(
+            account=regions.account(), alias=DEFAULT_ALIAS, defaults={"description": DEFAULT_DESCRIPTION}
+        )
         if not key.versions.exists():
-            _add_version(key, provider.read())
+            _first_version(key, provider.read())
     _root_key()
     return made
 
@@ -139,19 +147,15 @@ def seal(
     Raises `Sealed` or `KeyUnusable`.
     """
     key = key or default_key()
-    version = key.versions.filter(state=KeyVersion.State.PRIMARY).first()
-    if version is None:
-        raise KeyUnusable(f"The key {key.alias} has no primary version.")
-    wrapping, data_key = _material(version), envelope.new_key()
+    version, data_key = primary(key), envelope.new_key()
     bound = _bound(key.account_id, owner_id, subject_id, field)
     return SealedValue.objects.create(
         account_id=key.account_id,
         owner_id=owner_id,
+        subject_id=subject_id,
         field=field,
         key_version=version,
-        wrapped_key=envelope.seal(
-            wrapping, data_key, bound + envelope.name(version.pk), key_name=version.pk.bytes
-        ),
+        wrapped_key=_wrap(version, data_key, bound),
         ciphertext=envelope.seal(data_key, plaintext, bound),
     )
 
@@ -162,14 +166,54 @@ def open_(sealed: SealedValue, *, owner_id: uuid.UUID, subject_id: uuid.UUID, fi
     The names come from the caller, not from the row: a row that was moved does not open. Raises
     `envelope.Tampered`, `Sealed` or `KeyUnusable`.
     """
-    version = sealed.key_version
-    if version.state not in {KeyVersion.State.PRIMARY, KeyVersion.State.ENABLED}:
-        raise KeyUnusable(f"The key version {version.pk} is {version.get_state_display().lower()}.")
+    version = usable(sealed)
     bound = _bound(sealed.account_id, owner_id, subject_id, field)
-    data_key = envelope.open_(
-        _material(version), bytes(sealed.wrapped_key), bound + envelope.name(version.pk)
-    )
+    data_key = _unwrap_data_key(version, sealed, bound)
     return envelope.open_(data_key, bytes(sealed.ciphertext), bound)
+
+
+def usable(sealed: SealedValue) -> KeyVersion:
+    """Return the key version that opens `sealed`, as its row says at this moment.
+
+    Raises `KeyDisabled` or `KeyUnusable`, so that work which would need the value can stop before it begins.
+    """
+    # Not `sealed.key_version`: a worker may hold that object for minutes, and the switch must reach it.
+    version = KeyVersion.objects.select_related("key").get(pk=sealed.key_version_id)
+    if version.state not in OPENS:
+        raise _refusal(version.key, version.state)
+    return version
+
+
+def primary(key: Key) -> KeyVersion:
+    """Return the version that `key` seals new values with. Raises `KeyDisabled` or `KeyUnusable`."""
+    version = KeyVersion.objects.select_related("key").filter(key=key, state=KeyVersion.State.PRIMARY).first()
+    if version is None:
+        raise _refusal(key, Key.objects.get(pk=key.pk).state)
+    return version
+
+
+def _refusal(key: Key, state: str) -> KeyUnusable:
+    if state == KeyVersion.State.DISABLED:
+        return KeyDisabled(
+            f"The key {key.alias} is disabled, so nothing that it sealed can be read or rotated. "
+            "Whoever may enable keys can enable it again on its page."
+        )
+    about = "scheduled for destruction" if state == KeyVersion.State.SCHEDULED else "destroyed"
+    return KeyUnusable(f"The key {key.alias} is {about}. Nothing opens under it, and nothing is sealed.")
+
+
+def rewrap(sealed: SealedValue, to: KeyVersion) -> bool:
+    """Wrap the data key of `sealed` under `to`; False where somebody else has changed the row meanwhile.
+
+    The payload stays as it is. What does not open is left as it was. Raises `envelope.Tampered`, `Sealed`
+    or `KeyUnusable`.
+    """
+    bound = _bound(sealed.account_id, sealed.owner_id, sealed.subject_id, sealed.field)
+    data_key = _unwrap_data_key(usable(sealed), sealed, bound)
+    # The payload is the proof that this is its data key: a wrong one would be wrapped as well as the right.
+    envelope.open_(data_key, bytes(sealed.ciphertext), bound)
+    rows = SealedValue.objects.filter(pk=sealed.pk, key_version=sealed.key_version_id)
+    return bool(rows.update(key_version=to, wrapped_key=_wrap(to, data_key, bound)))
 
 
 def destroy(sealed: SealedValue) -> None:
@@ -197,15 +241,29 @@ def _bound(account_id: uuid.UUID, owner_id: uuid.UUID, subject_id: uuid.UUID, fi
     return envelope.name("value", account_id, owner_id, subject_id, field)
 
 
-def _add_version(key: Key, root: bytes) -> KeyVersion:
+def _wrap(version: KeyVersion, data_key: bytes, bound: bytes) -> bytes:
+    name = bound + envelope.name(version.pk)
+    return envelope.seal(_material(version), data_key, name, key_name=version.pk.bytes)
+
+
+def _unwrap_data_key(version: KeyVersion, sealed: SealedValue, bound: bytes) -> bytes:
+    return envelope.open_(_material(version), bytes(sealed.wrapped_key), bound + envelope.name(version.pk))
+
+
+def _first_version(key: Key, root: bytes) -> None:
     made = uuid.uuid4()
-    wrapped = envelope.seal(
-        root,
-        envelope.new_key(),
-        envelope.name("key version", key.account_id, key.pk, made),
-        key_name=envelope.key_id(root),
-    )
-    return KeyVersion.objects.create(id=made, key=key, state=KeyVersion.State.PRIMARY, wrapped=wrapped)
+    wrapped = _wrapped_by(root, key, made)
+    KeyVersion.objects.create(id=made, key=key, state=KeyVersion.State.PRIMARY, wrapped=wrapped)
+
+
+def new_material(key: Key, version_id: uuid.UUID) -> bytes:
+    """Return fresh key material for this version of `key`, wrapped by the root key. Raises `Sealed`."""
+    return _wrapped_by(_root_key(), key, version_id)
+
+
+def _wrapped_by(root: bytes, key: Key, version_id: uuid.UUID) -> bytes:
+    bound = envelope.name("key version", key.account_id, key.pk, version_id)
+    return envelope.seal(root, envelope.new_key(), bound, key_name=envelope.key_id(root))
 
 
 def _material(version: KeyVersion) -> bytes:
@@ -213,6 +271,8 @@ def _material(version: KeyVersion) -> bytes:
 
 
 def _unwrap(version: KeyVersion, root: bytes) -> bytes:
+    if version.wrapped is None:
+        raise _refusal(version.key, version.state)
     bound = envelope.name("key version", version.key.account_id, version.key_id, version.pk)
     return envelope.open_(root, bytes(version.wrapped), bound)
 

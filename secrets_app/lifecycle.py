@@ -18,6 +18,7 @@ from secrets_app.models import (
     NAME_PATTERN,
     RECOVERY_WINDOW_DAYS,
     TAG_LIMIT,
+    Key,
     Principal,
     Region,
     Secret,
@@ -67,10 +68,12 @@ def create(
     password_policy: Policy | None = None,
     key_algorithm: str = "",
     tags: Mapping[str, str] | None = None,
+    key: Key | None = None,
 ) -> Secret:
-    """Make a secret without a value.
+    """Make a secret without a value, which `key` will seal; the default key where none is given.
 
-    Raises `BadName`, `NameTaken`, `BadTag`, `passwords.Unfit` or ValueError.
+    Raises `BadName`, `NameTaken`, `BadTag`, `passwords.Unfit`, ValueError, or `keyring.KeyDisabled` or
+    `keyring.KeyUnusable` for a key that seals nothing now.
 
     The caller records the event, since it knows what the secret is for.
     """
@@ -80,6 +83,8 @@ def create(
     check_tags(tags or {})
     if kind == Secret.Kind.KEY_PAIR and key_algorithm not in keypairs.ALGORITHMS:
         raise ValueError(f"Unknown key algorithm {key_algorithm!r}.")
+    key = key or keyring.default_key()
+    keyring.primary(key)
     try:
         with transaction.atomic():
             secret = Secret.objects.create(
@@ -87,7 +92,7 @@ def create(
                 region=region,
                 name=name,
                 kind=kind,
-                key=keyring.default_key(),
+                key=key,
                 description=description,
                 password_policy=(password_policy or Policy()).check().as_json(),
                 key_algorithm=key_algorithm,
@@ -97,6 +102,11 @@ def create(
     except IntegrityError:
         raise NameTaken(f"{name} is in use in {region.name}.") from None
     return secret
+
+
+def change_key(source: Key, target: Key) -> int:
+    """Have `target` seal the next values of every secret that uses `source`; return how many those are."""
+    return Secret.objects.filter(key=source).update(key=target)
 
 
 def edit(

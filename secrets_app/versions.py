@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from secrets_app import audit, audit_keys, keypairs, keyring, lifecycle, passwords, policies
-from secrets_app.models import VALUE_LIMIT_BYTES, Label, Principal, Secret, SecretVersion
+from secrets_app.models import VALUE_LIMIT_BYTES, AuditEvent, Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
 FIELD = "value"
@@ -160,6 +160,7 @@ def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Val
     policies.require(actor, policies.Action.GET_SECRET_VALUE, secret)
     if not secret.is_enabled:
         raise NoValue
+    _require_key(version, actor, reason)
     with transaction.atomic(durable=True):
         try:
             lifecycle.note_read(secret, actor)
@@ -174,6 +175,24 @@ def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Val
             value_mark=version.value_mark,
         )
     return value(version)
+
+
+def _require_key(version: SecretVersion, actor: Principal, reason: str) -> None:
+    """Return if the key lets this version be read; else record that somebody tried."""
+    try:
+        if version.sealed is not None:
+            keyring.usable(version.sealed)
+    except keyring.KeyUnusable as error:
+        audit.record(
+            policies.Action.GET_SECRET_VALUE,
+            version.secret,
+            actor=actor,
+            outcome=AuditEvent.Outcome.FAILED,
+            version_id=version.version_id,
+            reason=reason,
+            details={"because": str(error)},
+        )
+        raise
 
 
 def mark_offered(version: SecretVersion) -> None:

@@ -24,8 +24,8 @@ from playwright.sync_api import Browser, BrowserContext, Playwright
 from rotation import inventory, leases, managed, runs
 from rotation.connectors import base
 from rotation.models import Instance, ManagedAccount, Run, Schedule
-from secrets_app import keypairs, versions
-from secrets_app.models import AuditEvent, Secret, User
+from secrets_app import keypairs, keystates, rewraps, versions
+from secrets_app.models import AuditEvent, Key, Secret, User
 from secrets_app.plaintext import Plaintext
 from tests import factories, gallery_access
 
@@ -83,7 +83,34 @@ def seed() -> User:
     _purged(servers[1])
     _decisions(servers[0])
     gallery_access.seed()
+    _keys(servers[1])
     return viewer
+
+
+def _keys(server: Instance) -> None:
+    """A key that is disabled, one that is to be destroyed, one whose values are being moved."""
+    actor = factories.administrator()
+    made = {
+        name: keystates.create(f"team/{name}", description="For the team", actor=actor)
+        for name in ("payments", "retired", "moving")
+    }
+    for number, name in enumerate(("payments", "moving")):
+        factories.settle(
+            factories.secret(
+                instance=server,
+                username=f"pay{number}",
+                name=f"pay/{name}",
+                initial="an-initial-value-1",
+                key=made[name],
+            )
+        )
+    keystates.disable(made["payments"], actor=actor)
+    keystates.plan_destruction(made["retired"], days=7, actor=actor)
+    for _ in range(2):
+        keystates.new_version(made["moving"], actor=actor)
+    old = made["moving"].versions.get(number=2)
+    keystates.plan_destruction(made["moving"], days=30, actor=actor, version=old)
+    rewraps.start(made["moving"], made["moving"], actor=actor)
 
 
 def _decisions(server: Instance) -> None:
@@ -207,6 +234,10 @@ def screens() -> list[Screen]:
         f"/main/secrets/{Secret.objects.get(name=f'acs/ecs/ask/{name}').pk}/"
         for name in ("blocked", "doubt", "drifted", "root", "gone")
     )
+    default, disabled, retired, moving = (
+        f"/keys/{Key.objects.get(alias=alias).pk}/"
+        for alias in ("keyturn/default", "team/payments", "team/retired", "team/moving")
+    )
     stopped, looked = Run.objects.get(code="must_change"), Run.objects.get(username="deploy")
     web = f"/main/instances/{Instance.objects.get(name='web-01').pk}/"
     earlier = Secret.objects.get(name__endswith="web/nginx").labelled("previous")
@@ -243,6 +274,10 @@ def screens() -> list[Screen]:
         "audit": "/audit/", "audit-none": "/audit/?actor=nobody-like-it",
         "audit-event": f"/audit/{ended.pk}/",
         "audit-look-up": "/audit/look-up/", "secret-audit": f"{full}?tab=audit",
+        "keys": "/keys/", "key-create": "/keys/create/", "key": default,
+        "key-disable": f"{default}disable/", "key-rewrap": f"{default}rewrap/", "key-disabled": disabled,
+        "key-retired": retired, "key-moving": moving, "key-destroy": f"{moving}destroy/",
+        "secret-key-away": f"/main/secrets/{Secret.objects.get(name__endswith='pay/payments').pk}/",
         "not-found": "/nowhere/",
     }  # fmt: skip
     return [Screen(name, path) for name, path in (paths | gallery_access.paths()).items()]

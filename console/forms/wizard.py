@@ -20,8 +20,8 @@ from console.forms.secrets import ValueField
 from console.forms.tags import read_tags
 from rotation import managed
 from rotation.models import Instance
-from secrets_app import lifecycle, passwords
-from secrets_app.models import ECS_PREFIX, NAME_LENGTH, NAME_PATTERN, TAG_LIMIT, Region, Secret
+from secrets_app import keyring, lifecycle, passwords
+from secrets_app.models import ECS_PREFIX, NAME_LENGTH, NAME_PATTERN, TAG_LIMIT, Key, Region, Secret
 from secrets_app.plaintext import Plaintext
 
 #: The fields of each step of the wizard; a step is right when these and those before it are.
@@ -37,6 +37,7 @@ STEPS: Final = (
         "generate",
         "key_algorithm",
         *password_policy.FIELDS,
+        "key",
         "description",
         "tags",
         *options.FIELDS,
@@ -108,6 +109,16 @@ class CreateSecret(PasswordPolicy, Options, Timing):
         help_text="Instead of the management credential that other instances share. The account must be one "
         "that may become root, and its current value must be entered.",
     )
+    key = forms.ModelChoiceField(
+        label="Encryption key",
+        queryset=Key.objects.none(),
+        to_field_name="alias",
+        required=False,
+        empty_label=None,
+        initial=keyring.DEFAULT_ALIAS,
+        help_text="Seals every value of this secret. A disabled key is not offered.",
+        error_messages={"invalid_choice": "Choose a key of the list: this one is disabled or is gone."},
+    )
     description = forms.CharField(
         label="Secret Description",
         required=False,
@@ -133,9 +144,15 @@ class CreateSecret(PasswordPolicy, Options, Timing):
     )
 
     def __init__(
-        self, data: Mapping[str, Any] | None, *, region: Region, instances: QuerySet[Instance]
+        self,
+        data: Mapping[str, Any] | None,
+        *,
+        region: Region,
+        instances: QuerySet[Instance],
+        keys: QuerySet[Key],
     ) -> None:
         super().__init__(data, auto_id="wizard_%s")
+        self.fields["key"].queryset = keys  # type: ignore[attr-defined]
         self.region = region
         self.instances = instances
 

@@ -123,6 +123,8 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
         "facts": states.facts(secret, is_rotating=active is not None),
         "left_out_at": schedules.left_out(secret),
         "is_drifted": secret.is_enabled and states.is_drifted(secret.managed),
+        "key_state": secret.key.state,
+        "may_see_key": access.may(request, Action.DESCRIBE_KEY, secret.key),
         "is_unresolved": resolving.unresolved(secret) is not None,
         **_permissions(request, secret),
     }

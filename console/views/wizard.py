@@ -27,7 +27,7 @@ from console.http import OperatorRequest
 from console.views import dialogs, keys, schedule, wizard_check
 from rotation import inventory, managed, schedules, tasks
 from rotation.models import Instance, Run, Schedule
-from secrets_app import keypairs, lifecycle, policies
+from secrets_app import keypairs, keyring, lifecycle, policies
 from secrets_app.models import ECS_PREFIX, Region, Secret
 from secrets_app.plaintext import Plaintext
 from secrets_app.policies import Action
@@ -48,6 +48,7 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
         request.POST if request.method == "POST" else None,
         region=here,
         instances=access.instances(request, access.ALL_REGIONS),
+        keys=access.keys_to_seal_with(request),
     )
     if request.method == "GET":
         return _page(request, form)
@@ -165,6 +166,7 @@ def _review(form: CreateSecret) -> dict[str, object]:
         "is_key_pair": form.is_key_pair,
         "algorithm": keypairs.ALGORITHMS[form.chosen_algorithm],
         **keys.described(keypairs.read(pasted).public_key if pasted else ""),
+        "key": found["key"] or keyring.default_key(),
         "type_label": Secret.Type(found["type"]).label,
         "kind_label": Secret.Kind(found["kind"]).label,
         "region": form.region.code,
@@ -196,6 +198,7 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
                 catch_up=form.after_downtime,
                 rotate_now=found["rotate_now"],
                 as_own_login=found["as_own_login"],
+                key=found["key"],
             )
             if any(form.chosen_options().values()):
                 managed.change_options(secret, actor=request.principal, **form.chosen_options())
@@ -209,6 +212,8 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
         form.add_error("as_own_login", str(error))
     except managed.RegionMismatch as error:
         form.add_error("instance", str(error))
+    except keyring.KeyUnusable as error:
+        form.add_error("key", str(error))
     except managed.NoKeys as error:
         form.add_error("kind", str(error))
     except policies.NotAllowed as error:

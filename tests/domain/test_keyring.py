@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import uuid
 
 import pytest
 from django.conf import settings
+from django.db import connection
+from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
-from secrets_app import envelope, keyring, versions
+from secrets_app import envelope, keyring, keystates, versions
 from secrets_app.models import KeyVersion, SealedValue, SecretVersion
 from secrets_app.plaintext import Plaintext
 from tests import factories
@@ -41,34 +45,75 @@ def test_a_value_does_not_open_under_another_name(part):
         keyring.open_(value, **names)
 
 
-def test_cry_03_no_part_of_a_value_can_be_swapped_with_another_version_s():
-    made = [factories.secret(initial=f"the-password-number-{n}") for n in range(7)]
-    rows = list(SecretVersion.objects.filter(secret__in=made).select_related("sealed"))
+def test_cry_03_no_part_of_a_value_can_be_swapped_between_any_two_of_50_versions():
+    for number in range(5):
+        made = factories.secret(initial=f"the-password-number-{number}")
+        factories.settle(made)
+        for turn in range(9):
+            value = versions.Value("svc", password=Plaintext(f"the-password-{number}-{turn}"))
+            versions.promote(versions.stage(made, value, origin="generated", actor=factories.administrator()))
+    rows = list(SecretVersion.objects.filter(sealed__isnull=False).select_related("sealed"))
+    assert len(rows) == 50
+    opened = []
     for one in rows:
         for other in rows:
             if one.pk == other.pk:
                 continue
-            for part in ("ciphertext", "wrapped_key", "both", "row"):
+            for part in ("ciphertext", "wrapped_key", "row"):
                 crossed = SecretVersion(pk=one.pk, secret_id=one.secret_id)
                 crossed.sealed = SealedValue(
                     account_id=one.sealed.account_id,
-                    key_version=one.sealed.key_version,
+                    key_version_id=one.sealed.key_version_id,
                     ciphertext=other.sealed.ciphertext if part != "wrapped_key" else one.sealed.ciphertext,
                     wrapped_key=other.sealed.wrapped_key if part != "ciphertext" else one.sealed.wrapped_key,
                 )
                 if part == "row":
                     crossed.sealed = other.sealed
-                with pytest.raises(envelope.Tampered):
-                    versions.value(crossed)
+                with contextlib.suppress(envelope.Tampered):
+                    opened.append((part, versions.value(crossed)))
+    assert not opened
 
 
-@pytest.mark.parametrize("state", ["disabled", "scheduled", "destroyed"])
-def test_a_key_version_that_is_not_enabled_opens_nothing(state):
+@pytest.mark.parametrize("part", ["wrapped_key", "ciphertext"])
+def test_cry_02_every_flipped_bit_of_a_stored_value_is_noticed(part):
+    value, names = sealed(b"v")
+    stored = bytes(getattr(value, part))
+    for place in range(len(stored) * 8):
+        changed = bytearray(stored)
+        changed[place // 8] ^= 1 << (place % 8)
+        setattr(value, part, bytes(changed))
+        with pytest.raises(envelope.Tampered):
+            keyring.open_(value, **names)
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ("disabled", keyring.KeyDisabled),
+        ("scheduled", keyring.KeyUnusable),
+        ("destroyed", keyring.KeyUnusable),
+    ],
+)
+def test_a_key_version_that_is_not_enabled_opens_nothing_and_seals_nothing(state, error):
     value, names = sealed()
-    KeyVersion.objects.update(state=state)
-    value.refresh_from_db()
-    with pytest.raises(keyring.KeyUnusable):
-        keyring.open_(SealedValue.objects.get(pk=value.pk), **names)
+    changed = {"state": state}
+    if state == "scheduled":
+        changed["destruction_due_at"] = Now()
+    if state == "destroyed":
+        changed["wrapped"] = None
+    KeyVersion.objects.update(**changed)
+    with pytest.raises(error):
+        keyring.open_(value, **names)
+    with pytest.raises(error):
+        sealed()
+
+
+def test_cry_06_disabling_reaches_a_worker_that_holds_the_row_already():
+    value, names = sealed()
+    assert value.key_version.state == "primary"  # read, and remembered with the row
+    keystates.disable(keyring.default_key(), actor=factories.administrator())
+    with pytest.raises(keyring.KeyDisabled):
+        keyring.open_(value, **names)
 
 
 def test_the_root_key_file_is_its_owner_s_alone_and_apart_from_the_data():
@@ -85,12 +130,23 @@ def test_no_root_key_is_ever_made_over_existing_keys(settings, tmp_path):
     assert keyring.is_sealed()
 
 
-def test_key_02_another_root_key_seals_the_keyring(settings, tmp_path):
+def test_key_02_another_root_key_seals_the_keyring_and_nothing_is_written(settings, tmp_path):
+    key = keyring.default_key()
     settings.ROOT_KEY_FILE = tmp_path / "other" / "root.key"
     keyring.FileRootKey(settings.ROOT_KEY_FILE).create()
-    assert keyring.is_sealed()
+    keyring.forget()
+    actor = factories.administrator()
+    with CaptureQueriesContext(connection) as asked:
+        assert keyring.is_sealed()
+        for refused in (sealed, keyring.ensure_root_key, lambda: keyring.new_material(key, uuid.uuid4())):
+            with pytest.raises(keyring.Sealed):
+                refused()
+    wrote = ("INSERT", "UPDATE", "DELETE")
+    assert not [query["sql"] for query in asked if query["sql"].startswith(wrote)]
+    before = list(KeyVersion.objects.values_list("pk", "state"))
     with pytest.raises(keyring.Sealed):
-        sealed()
+        keystates.new_version(key, actor=actor)
+    assert list(KeyVersion.objects.values_list("pk", "state")) == before
 
 
 def test_a_sealed_keyring_opens_again_when_the_file_is_back(settings, tmp_path, monkeypatch):

@@ -1,0 +1,167 @@
+"""What is done to a key: new version, rewrap, disable, enable, destruction and its cancelling."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db import transaction
+from django.http import Http404, HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from console import access
+from console.forms import encryption_keys as forms
+from console.http import OperatorRequest
+from console.views import dialogs, errors
+from rotation import tasks
+from rotation.models import ManagementCredential
+from secrets_app import keyring, keystates, policies, rewraps
+from secrets_app.models import Key, KeyVersion
+from secrets_app.policies import Action
+
+MOST_LISTED = 20
+
+
+@login_required
+@require_POST
+def new_version(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    key = access.key(request, pk, Action.UPDATE_KEY)
+    try:
+        made = keystates.new_version(key, actor=request.principal)
+    except keystates.WrongState as error:
+        return errors.conflict(request, str(error))
+    messages.success(request, f"Version {made.number} of {key.alias} seals new values from now on.")
+    return _back(request, key)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def rewrap(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    key = access.key(request, pk, Action.UPDATE_KEY)
+    form = forms.Rewrap(
+        request.POST if request.method == "POST" else None,
+        source=key,
+        targets=access.keys_to_seal_with(request),
+    )
+    if request.method == "POST" and form.is_valid():
+        target = form.cleaned_data["target"]
+        access.require(request, Action.UPDATE_KEY, target)
+        try:
+            with transaction.atomic():
+                made = rewraps.start(key, target, actor=request.principal)
+                transaction.on_commit(lambda: tasks.rewrap.delay(str(made.pk)))
+        except (rewraps.UnderWay, keyring.KeyUnusable) as error:
+            form.add_error(None, str(error))
+        else:
+            return _back(request, key)
+    context = {"key": key, "form": form, "value_count": keystates.values_under(key).count()}
+    status = 422 if request.method == "POST" else 200
+    return dialogs.show(request, "keys/_rewrap.html", "Rewrap", context, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def disable(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    key = access.key(request, pk, Action.DISABLE_KEY)
+    form = forms.TypedAlias(request.POST if request.method == "POST" else None, key=key)
+    if request.method == "POST" and form.is_valid():
+        try:
+            keystates.disable(key, actor=request.principal)
+        except keystates.WrongState as error:
+            return errors.conflict(request, str(error))
+        messages.warning(request, f"{key.alias} is disabled: nothing that it sealed can be read.")
+        return _back(request, key)
+    context = {"key": key, "form": form, **_needed_by(request, key)}
+    status = 422 if request.method == "POST" else 200
+    return dialogs.show(request, "keys/_disable.html", "Disable key", context, status=status)
+
+
+def _needed_by(request: OperatorRequest, key: Key) -> dict[str, object]:
+    """What stops with the key: counted as it is, named as far as this person may see it."""
+    secrets = keystates.secrets_of(key)
+    seen = policies.visible(request.principal, Action.DESCRIBE_SECRET, policies.secret_rows())
+    listed = list(secrets.filter(seen).select_related("region").order_by("name")[:MOST_LISTED])
+    count = secrets.count()
+    credentials = ManagementCredential.objects.filter(sealed__key_version__key=key)
+    return {
+        "secret_count": count,
+        "secrets": listed,
+        "unlisted_count": count - len(listed),
+        "credential_count": credentials.count(),
+    }
+
+
+@login_required
+@require_POST
+def enable(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    key = access.key(request, pk, Action.ENABLE_KEY)
+    try:
+        keystates.enable(key, actor=request.principal)
+    except keystates.WrongState as error:
+        return errors.conflict(request, str(error))
+    messages.success(request, f"{key.alias} is enabled again.")
+    return _back(request, key)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def destroy(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    key = access.key(request, pk, Action.SCHEDULE_KEY_DELETION)
+    version = _version(request, key)
+    form = forms.Destroy(request.POST if request.method == "POST" else None, key=key)
+    status = 200
+    if request.method == "POST" and not form.is_valid():
+        status = 422
+    elif request.method == "POST":
+        days = form.cleaned_data["days"]
+        try:
+            keystates.plan_destruction(key, days=days, actor=request.principal, version=version)
+        except keystates.InUse as error:
+            form.add_error(None, str(error))
+            status = 409
+        except keystates.WrongState as error:
+            return errors.conflict(request, str(error))
+        else:
+            messages.warning(request, f"It is destroyed in {days} days. Until then, Cancel keeps it.")
+            return _back(request, key)
+    context = {"key": key, "version": version, "form": form, "in_use": _in_use(key, version)}
+    return dialogs.show(request, "keys/_destroy.html", "Schedule destruction", context, status=status)
+
+
+def _in_use(key: Key, version: KeyVersion | None) -> str:
+    try:
+        keystates.refuse_in_use(key, version)
+    except keystates.InUse as error:
+        return str(error)
+    return ""
+
+
+@login_required
+@require_POST
+def cancel(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    key = access.key(request, pk, Action.CANCEL_KEY_DELETION)
+    version = _version(request, key)
+    try:
+        keystates.cancel_destruction(key, actor=request.principal, version=version)
+    except keystates.WrongState as error:
+        return errors.conflict(request, str(error))
+    told = "is kept" if version else "is kept, and disabled until somebody enables it"
+    messages.success(request, f"{f'Version {version.number} of ' if version else ''}{key.alias} {told}.")
+    return _back(request, key)
+
+
+def _version(request: OperatorRequest, key: Key) -> KeyVersion | None:
+    """The version in the URL; None for the whole key. Raises Http404."""
+    number = request.GET.get("version", "")
+    if not number:
+        return None
+    found = key.versions.filter(number=number).first() if number.isascii() and number.isdigit() else None
+    if found is None:
+        raise Http404
+    return found
+
+
+def _back(request: OperatorRequest, key: Key) -> HttpResponse:
+    return dialogs.leave(request, reverse("key", args=[key.pk]))
