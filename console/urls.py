@@ -7,6 +7,7 @@ from allauth.account import views as account
 from django.urls import path
 
 from console.views import (
+    confirm,
     credentials,
     deletion,
     drift,
@@ -25,6 +26,7 @@ from console.views import (
     run_cancel,
     run_override,
     schedule,
+    second_factor,
     secret_edit,
     secrets,
     session,
@@ -44,6 +46,16 @@ urlpatterns = [
     path("sign-out/", account.logout, name="account_logout"),
     path("change-password/", account.password_change, name="account_change_password"),
     path("account-disabled/", account.account_inactive, name="account_inactive"),
+    path("confirm/", confirm.password, name="account_reauthenticate"),
+    path("confirm/code/", confirm.code, name="mfa_reauthenticate"),
+    path("confirm/passkey/", confirm.passkey, name="mfa_reauthenticate_webauthn"),
+    path("sign-in/second-factor/", second_factor.authenticate, name="mfa_authenticate"),
+    path("second-factor/", second_factor.index, name="mfa_index"),
+    path("second-factor/app/", second_factor.activate_totp, name="mfa_activate_totp"),
+    path("second-factor/app/remove/", second_factor.deactivate_totp, name="mfa_deactivate_totp"),
+    path("second-factor/passkey/", second_factor.add_passkey, name="mfa_add_webauthn"),
+    path("second-factor/passkey/<int:pk>/remove/", second_factor.remove_passkey, name="mfa_remove_webauthn"),
+    path("second-factor/recovery-codes/", second_factor.recovery_codes, name="mfa_view_recovery_codes"),
     path("session/", session.show, name="session"),
     path("session/stay/", session.stay, name="session_stay"),
     # ---- start
