@@ -34,7 +34,7 @@ def is_fresh(request: HttpRequest) -> bool:
         for record in get_authentication_records(request, request.user)
         if "reauthenticated" in record
     ]
-    last = max([request.session.get(sessions.BEGAN_AT, 0.0), *confirmed])
+    last: float = max([request.session.get(sessions.BEGAN_AT, 0.0), *confirmed])
     return timezone.now().timestamp() - last < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
 
 

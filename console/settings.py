@@ -156,8 +156,9 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_PRESERVE_USERNAME_CASING = True
 ACCOUNT_SESSION_REMEMBER = False
-# Ten guesses a minute from one address, five in five minutes at one name, counted before a password is hashed.
-ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/300s/key"}
+# Failed ones: ten a minute from one address, five in five minutes at one name; counted before any hashing.
+# And two passwords a second of everybody together: hashing costs more than asking.
+ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/300s/key", "passwords_of_all": "120/m/key"}
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 
 MFA_ADAPTER = "console.adapters.MfaAdapter"
@@ -257,6 +258,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.text("KEYTURN_LOG_LEVEL", "INFO")},
     "loggers": {
         "paramiko": {"level": "WARNING"},
+        "fido2": {"level": "WARNING"},
         # Its own handlers would mail a traceback with the values of variables.
         "django": {"handlers": [], "level": "INFO"},
         "django.request": {"level": "ERROR"},

@@ -41,12 +41,17 @@ def open_(name: str, *, user_id: uuid.UUID) -> str:
 
 def has_one(user: User) -> bool:
     """Whether this person has a second factor."""
-    return Authenticator.objects.filter(user=user, type__in=KINDS).exists()
+    return bool(Authenticator.objects.filter(user=user, type__in=KINDS).exists())
+
+
+def is_advised(user: User) -> bool:
+    """Whether this person should have a second factor and has none."""
+    return user.groups.filter(name__in=REQUIRED_OF).exists() and not has_one(user)
 
 
 def is_required(user: User) -> bool:
     """Whether this installation wants a second factor of this person before anything else."""
-    return settings.REQUIRE_MFA and user.groups.filter(name__in=REQUIRED_OF).exists()
+    return bool(settings.REQUIRE_MFA) and user.groups.filter(name__in=REQUIRED_OF).exists()
 
 
 def is_needed(factor: Authenticator) -> bool:

@@ -73,6 +73,7 @@ def _period(factor: Authenticator, code: str) -> int | None:
 
 def _matching(secret: str, code: str) -> int | None:
     """The period that `code` belongs to, of those that are accepted now."""
+    counter: int
     for counter in totp.yield_hotp_counters_from_time():
         expected = totp.format_hotp_value(totp.hotp_value(secret, counter))
         if totp.compare_user_code(actual=code, expected=expected):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from allauth.mfa.base import views as base
@@ -27,7 +28,7 @@ from secrets_app import factors
 from secrets_app.models import User
 
 #: Changed and recorded together, and only by somebody who has just shown who they are.
-_guarded = [login_required, fresh.required(back="mfa_index"), transaction.atomic]
+_guarded: list[Callable[..., Any]] = [login_required, fresh.required(), transaction.atomic]
 
 
 @login_required
@@ -46,7 +47,7 @@ def index(request: OperatorRequest) -> HttpResponse:
     return render(request, "mfa/index.html", context)
 
 
-@method_decorator([login_required, fresh.required(), transaction.atomic], name="dispatch")
+@method_decorator(_guarded, name="dispatch")
 class ActivateTotp(totp.ActivateTOTPView):  # type: ignore[misc]
     """Set up an app. Its picture stands in the page itself, which asks for nothing from elsewhere."""
 
@@ -69,7 +70,7 @@ class DeactivateTotp(totp.DeactivateTOTPView):  # type: ignore[misc]
     """Remove the app."""
 
 
-@method_decorator([login_required, fresh.required(), transaction.atomic], name="dispatch")
+@method_decorator(_guarded, name="dispatch")
 class AddPasskey(webauthn.AddWebAuthnView):  # type: ignore[misc]
     """Set up a passkey or a security key."""
 
