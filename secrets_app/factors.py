@@ -8,6 +8,7 @@ Adding and removing one is recorded in the transaction that does it.
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from allauth.mfa.models import Authenticator
@@ -15,8 +16,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
-from secrets_app import actions, audit, keyring, regions, users
-from secrets_app.models import SealedValue, User
+from secrets_app import actions, audit, keyring, policies, regions, users
+from secrets_app.actions import Action
+from secrets_app.models import Principal, SealedValue, User
 
 FIELD = "second_factor"
 #: The groups whose members `KEYTURN_REQUIRE_MFA` is about.
@@ -25,6 +27,10 @@ _PREFIX = "sealed:"
 #: What signs somebody in; recovery codes only stand in for one of these.
 KINDS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 _COUNTER = "last_counter"
+
+
+class Own(Exception):
+    """Your own second factor you cannot reset: another administrator does, or remove it yourself."""
 
 
 def seal(text: str, *, user_id: uuid.UUID) -> str:
@@ -60,6 +66,37 @@ def is_needed(factor: Authenticator) -> bool:
     return factor.type in KINDS and is_required(factor.user) and not others.exists()
 
 
+@dataclass(frozen=True)
+class Person:
+    """A user as policies and the audit know one."""
+
+    arn: str
+    pk: uuid.UUID
+
+
+def person(user: User) -> Person:
+    """The name by which this person is asked about and recorded."""
+    return Person(actions.arn(actions.Kind.USER, user.username, account=regions.account().number), user.pk)
+
+
+def reset(user: User, *, actor: Principal, reason: str) -> None:
+    """Take every second factor and recovery code of somebody else away.
+
+    Raises `Own` or `policies.NotAllowed`. Keyturn itself may, on behalf of whoever runs it on the server.
+    """
+    if actor == user.principal:
+        raise Own(Own.__doc__)
+    if actor.kind != Principal.Kind.SYSTEM:
+        policies.require(actor, Action.RESET_SECOND_FACTOR, person(user))
+    with transaction.atomic():
+        rows = list(Authenticator.objects.filter(user=user))
+        for row in rows:
+            row.removed_by = actor  # who it is recorded of
+            row.delete()
+        details = {"kinds": sorted(row.type for row in rows)}
+        audit.record(Action.RESET_SECOND_FACTOR, person(user), actor=actor, reason=reason, details=details)
+
+
 def counts_once(factor: Authenticator, counter: int) -> bool:
     """Note that the code of this period was used; False where it, or a later one, was used before.
 
@@ -87,13 +124,8 @@ def _removed(instance: Authenticator, **_: Any) -> None:
 
 
 def _record(action: str, factor: Authenticator) -> None:
-    audit.record(
-        action,
-        actions.arn(actions.Kind.USER, factor.user.username, account=regions.account().number),
-        actor=factor.user.principal,
-        resource_id=factor.user.pk,
-        details={"kind": factor.type},
-    )
+    actor = getattr(factor, "removed_by", factor.user.principal)
+    audit.record(action, person(factor.user), actor=actor, details={"kind": factor.type})
 
 
 post_save.connect(_added, sender=Authenticator, dispatch_uid="factors.added")

@@ -67,6 +67,12 @@ class ActivateTotp(ActivateTOTPForm):  # type: ignore[misc]
         return counter
 
 
+class Reset(forms.Form):
+    """Why somebody's second factor is taken away."""
+
+    reason = forms.CharField(max_length=500, help_text="Stands in the audit beside your name.")
+
+
 def _period(factor: Authenticator, code: str) -> int | None:
     return _matching(totp.decrypt(factor.data["secret"]), code)
 
