@@ -107,6 +107,7 @@ def test_each_table_is_written_by_the_module_that_says_so():
     writers = {
         "Account": "secrets_app.regions", "Region": "secrets_app.regions",
         "User": "secrets_app.users", "Principal": "secrets_app.users",
+        "Invitation": "secrets_app.invitations",
         "Key": "secrets_app.keyring", "KeyVersion": "secrets_app.keyring",
         "SealedValue": "secrets_app.keyring",
         "SecretVersion": "secrets_app.versions", "Label": "secrets_app.versions",
