@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
+
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context, ratelimit
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
 
-from console import http
-from secrets_app import users
+from console import fresh, http
+from secrets_app import factors, users
 from secrets_app.models import User
 
 
@@ -21,6 +26,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         "username_password_mismatch": "The user name or the password is wrong.",
         "too_many_login_attempts": "Too many failed attempts. Wait five minutes, then try again.",
         "enter_current_password": "This is not your current password.",
+        "incorrect_password": "This is not your current password.",
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -37,14 +43,59 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Count failures by name alone: by default each host name we answer to has a count of its own."""
         return credentials.get("username", "").strip().lower()
 
+    def pre_authenticate(self, request: HttpRequest, **credentials: str) -> None:
+        """Count this try by address, by name, and last with all others: one address cannot use that up."""
+        super().pre_authenticate(request, **credentials)
+        if not ratelimit.consume(request, action="passwords_of_all", key="everybody"):
+            raise self.validation_error("too_many_login_attempts")
+
     def set_password(self, user: User, password: str) -> None:
+        is_first = user.must_change_password
         with transaction.atomic():
             super().set_password(user, password)
             users.password_changed(user)
+        context.request.chose_first_password = is_first
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
-        return reverse("home")
+        """After the first password an administrator is led to a second factor, which may wait."""
+        is_first = getattr(request, "chose_first_password", False)
+        leads = is_first and isinstance(request.user, User) and factors.is_advised(request.user)
+        return reverse("mfa_index" if leads else "home")
+
+    def is_reauthentication_required(self, *, app: str, **_: object) -> bool:
+        return not fresh.is_fresh(context.request)
 
     def logout(self, request: HttpRequest) -> None:
         super().logout(request)
         request.signed_out = True  # type: ignore[attr-defined]  # SecurityHeaders clears the browser's copies
+
+
+class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    """Secrets of second factors are sealed for the person who is signed in or about to be."""
+
+    error_messages = {
+        **DefaultMFAAdapter.error_messages,
+        "incorrect_code": "This code is wrong, too old, or was used before.",
+        "cannot_delete_authenticator": "You must keep a second factor. Add another one first.",
+    }
+
+    def encrypt(self, text: str) -> str:
+        return factors.seal(text, user_id=_whose())
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return factors.open_(encrypted_text, user_id=_whose())
+
+    def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
+        return not factors.is_needed(authenticator)
+
+    def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:
+        return f"Passkey {Authenticator.objects.filter(user=user, type=type).count() + 1}"
+
+
+def _whose() -> uuid.UUID:
+    """Whose factors this request is about, by its session and never by the row that is opened."""
+    request = context.request
+    if isinstance(request.user, User):
+        return request.user.pk
+    pk: uuid.UUID = request._login_stage.login.user.pk  # between password and code
+    return pk

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from allauth.account.authentication import get_authentication_records
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
@@ -21,7 +22,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from console import http, sessions
 from console.views import errors
-from secrets_app import audit, keyring, lifecycle, policies
+from secrets_app import audit, factors, keyring, lifecycle, policies
 from secrets_app.models import Principal, User
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,10 @@ def _principal(request: HttpRequest) -> Principal | None:
 
 def _has_second_factor(request: HttpRequest) -> bool:
     """Whether this session was opened or renewed with a second factor; allauth keeps the record."""
-    methods = request.session.get("account_authentication_methods", [])
-    return any(method.get("method") == "mfa" for method in methods)
+    if not isinstance(request.user, User):
+        return False
+    # By user: what somebody else proved in this session counts for nobody.
+    return any(record["method"] == "mfa" for record in get_authentication_records(request, request.user))
 
 
 def _session_mark(request: HttpRequest) -> str:
@@ -178,6 +181,41 @@ class FirstPassword:
             return None
         if not (isinstance(request.user, User) and request.user.must_change_password):
             return None
-        if request.htmx:  # type: ignore[attr-defined]
-            return HttpResponseClientRedirect(reverse("account_change_password"))
-        return redirect("account_change_password")
+        return _send(request, "account_change_password")
+
+
+class SecondFactor:
+    """Who must have a second factor and has none sets one up before anything else."""
+
+    ALLOWED = FirstPassword.ALLOWED | {
+        "mfa_index",
+        "mfa_activate_totp",
+        "mfa_add_webauthn",
+        "mfa_view_recovery_codes",
+        "account_reauthenticate",
+        "session",
+        "session_stay",
+    }
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        match = request.resolver_match
+        if not settings.REQUIRE_MFA or _is_public(request) or (match and match.view_name in self.ALLOWED):
+            return None
+        if not isinstance(request.user, User) or factors.has_one(request.user):
+            return None
+        return _send(request, "mfa_index") if factors.is_required(request.user) else None
+
+
+def _send(request: HttpRequest, name: str) -> HttpResponseBase:
+    """Lead the whole page there, whatever part of it asked."""
+    if request.htmx:  # type: ignore[attr-defined]
+        return HttpResponseClientRedirect(reverse(name))
+    return redirect(name)

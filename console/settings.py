@@ -61,6 +61,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "guardian",
     "django_htmx",
     "lucide",
@@ -81,6 +83,7 @@ MIDDLEWARE = [
     "console.sessions.SessionLimits",
     "console.middleware.RequestContext",
     "console.middleware.FirstPassword",
+    "console.middleware.SecondFactor",
 ]
 
 ROOT_URLCONF = "console.urls"
@@ -158,6 +161,23 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_PRESERVE_USERNAME_CASING = True
 ACCOUNT_SESSION_REMEMBER = False
+# Failed ones: ten a minute from one address, five in five minutes at one name; counted before any hashing.
+# And two passwords a second of everybody together: hashing costs more than asking.
+ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/300s/key", "passwords_of_all": "120/m/key"}
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+
+MFA_ADAPTER = "console.adapters.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_FORMS = {
+    "activate_totp": "console.forms.second_factor.ActivateTotp",
+    "authenticate": "console.forms.second_factor.Authenticate",
+    "reauthenticate": "console.forms.second_factor.Reauthenticate",
+}
+MFA_TOTP_ISSUER = "Keyturn"
+MFA_TOTP_TOLERANCE = 1  # a phone's clock may be half a minute off
+MFA_RECOVERY_CODE_DIGITS = 12
+# Administrators open nothing before they have a second factor; without it they may postpone one.
+REQUIRE_MFA = env.flag("KEYTURN_REQUIRE_MFA", False)
 
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_NAME = "keyturn_session"
@@ -246,6 +266,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.text("KEYTURN_LOG_LEVEL", "INFO")},
     "loggers": {
         "paramiko": {"level": "WARNING"},
+        "fido2": {"level": "WARNING"},
         # Its own handlers would mail a traceback with the values of variables.
         "django": {"handlers": [], "level": "INFO"},
         "django.request": {"level": "ERROR"},

@@ -8,6 +8,7 @@ class SecretsConfig(AppConfig):
     name = "secrets_app"
 
     def ready(self) -> None:
-        from secrets_app import append_only  # it needs the models
+        # They need the models; the receivers of `factors` register themselves.
+        from secrets_app import append_only, factors  # noqa: F401
 
         post_migrate.connect(append_only.after_migration, sender=self, dispatch_uid="secrets_app.append_only")

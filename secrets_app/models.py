@@ -115,6 +115,19 @@ class Principal(Identified):
         return self.name
 
 
+class Invitation(Identified):
+    """A link by which one person may join, kept as its hash. Writer: `invitations`."""
+
+    username = models.CharField(max_length=64, validators=User._meta.get_field("username").validators)
+    display_name = models.CharField(max_length=80, blank=True)
+    groups = models.JSONField(default=list)  # their names
+    token_hash = models.CharField(max_length=64, unique=True)  # SHA-256; the link has 256 random bits
+    invited_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+
 class Key(Identified):
     """A key that seals values; its versions hold the material. Writer: `keystates`."""
 

@@ -90,6 +90,20 @@ def create_first_administrator() -> tuple[User, Plaintext] | None:
     return create(FIRST_NAME, password, groups=[ADMINISTRATORS]), password
 
 
+def recover(user: User, *, reason: str) -> Plaintext:
+    """Let this person in again with a password that is returned once; their sessions end by it.
+
+    For whoever runs Keyturn's server, so nobody is asked whether they may.
+    """
+    password = Policy(length=24, sets=("lower", "upper", "digits"), excluded="0O1lI").generate()
+    with transaction.atomic():
+        user.set_password(password.reveal())
+        user.must_change_password = user.is_active = True
+        user.save(update_fields=["password", "must_change_password", "is_active"])
+        audit.record("kms:RecoverUser", _arn(user), actor=system(), resource_id=user.pk, reason=reason)
+    return password
+
+
 def password_changed(user: User) -> None:
     """Note that this person has chosen a password of their own."""
     with transaction.atomic():

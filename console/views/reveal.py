@@ -12,7 +12,7 @@ from django.http import Http404, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from console import access
+from console import access, fresh
 from console.forms.secrets import Reveal
 from console.http import OperatorRequest
 from console.views import dialogs, errors, keys
@@ -27,6 +27,7 @@ SHOWN_SECONDS = 30
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@fresh.required()
 @never_cache
 # The audit row must be durable before the value leaves, so no transaction may be around it.
 @transaction.non_atomic_requests
@@ -57,6 +58,7 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
+@fresh.required(back="secret_reveal")
 @never_cache
 @transaction.non_atomic_requests
 def download(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:

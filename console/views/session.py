@@ -11,6 +11,7 @@ from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
@@ -30,7 +31,7 @@ class SignIn(account.LoginView):  # type: ignore[misc]
             return super().dispatch(request, *args, **kwargs)  # type: ignore[no-any-return]
         # Signed in meanwhile, in another tab: the page behind only needs its new token.
         if isinstance(request.user, User):
-            return _signed_in(request, request.user)
+            return signed_in(request, request.user)
         response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
         if response.status_code == 429:
             empty = self.get_form_class()(request=request, auto_id=DIALOG_IDS)
@@ -51,7 +52,9 @@ class SignIn(account.LoginView):  # type: ignore[misc]
         if not self.request.htmx:
             return response
         if isinstance(self.request.user, User):
-            return _signed_in(self.request, self.request.user)
+            return signed_in(self.request, self.request.user)
+        if response["Location"] == reverse("mfa_authenticate"):
+            return response  # the browser follows, and the code is asked for in this dialog
         return HttpResponseClientRedirect(response["Location"])
 
     def form_invalid(self, form: BaseForm) -> HttpResponseBase:
@@ -68,7 +71,7 @@ class SignIn(account.LoginView):  # type: ignore[misc]
 sign_in = SignIn.as_view()
 
 
-def _signed_in(request: HttpRequest, user: User) -> HttpResponse:
+def signed_in(request: HttpRequest, user: User) -> HttpResponse:
     """Carry the new CSRF token to the forms of the page, and who it is: they may belong to another."""
     answer = render(request, "account/_signed_in.html")
     return trigger_client_event(answer, "signedIn", {"user": user.username}, after="swap")

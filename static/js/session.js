@@ -11,6 +11,7 @@ if (document.getElementById("session")) {
   let endsAt = Date.now() + Number(warning.dataset.seconds) * 1000;
   let asksAt = 60; // seconds before the end at which the server is asked next: another tab may have moved it
   let isOver = false;
+  let waiting = null; // what is sent again once it is confirmed who is there
 
   const isLive = (element) => element?.getAttribute?.("hx-trigger")?.startsWith("every") || element === warning;
 
@@ -79,10 +80,26 @@ if (document.getElementById("session")) {
     htmx.trigger(document.body, "toast", { tone: "ok", text: "Signed in again. Send the form once more." });
   });
 
+  document.body.addEventListener("confirmFirst", (event) => {
+    waiting = event.target;
+    htmx.ajax("GET", dialog.dataset.confirm, { source: dialog, target: dialog, swap: "innerHTML" });
+  });
+
+  document.body.addEventListener("confirmed", () => {
+    const again = waiting;
+    waiting = null;
+    dialog.close();
+    if (again?.matches("form")) {
+      again.requestSubmit();
+    } else {
+      again?.click();
+    }
+  });
+
   document.body.addEventListener("htmx:afterSettle", (event) => {
     if (dialog.contains(event.target) && dialog.firstElementChild && !dialog.open) {
       dialog.showModal();
-      dialog.querySelector("input:not([type='hidden'])").focus();
+      dialog.querySelector("input:not([type='hidden']), [data-passkey]").focus();
     }
   });
 

@@ -49,7 +49,7 @@ def sign_in_over_the_page(client, login="dot", password=PASSWORD):
 # ---------------------------------------------------------------- the two ends
 
 
-def test_a_session_in_which_nobody_does_anything_ends_after_fifteen_minutes(inside, clock):
+def test_ses_01_a_session_in_which_nobody_does_anything_ends_after_fifteen_minutes(inside, clock):
     after(clock, 14.9)
     assert is_signed_in(inside)
     after(clock, 0.1)
@@ -70,7 +70,7 @@ def test_an_action_keeps_it_alive(inside, clock):
     assert is_signed_in(inside)
 
 
-def test_what_a_page_asks_for_by_itself_keeps_nothing_alive(inside, clock):
+def test_ses_01_what_a_page_asks_for_by_itself_keeps_nothing_alive(inside, clock):
     for _ in range(14):
         after(clock, 1)
         assert inside.get(PAGE, headers=LIVE).status_code == 200
@@ -80,7 +80,7 @@ def test_what_a_page_asks_for_by_itself_keeps_nothing_alive(inside, clock):
     assert "signedOut" in answer["HX-Trigger"]
 
 
-def test_after_twelve_hours_it_ends_whatever_is_done(inside, clock):
+def test_ses_02_after_twelve_hours_it_ends_whatever_is_done(inside, clock):
     for _ in range(12 * 6 - 1):
         after(clock, 10)
         assert inside.get(PAGE).status_code == 200
@@ -184,7 +184,7 @@ def test_too_many_requests_from_one_address_are_told_in_the_dialog(client, dot, 
     assert "_auth_user_id" not in client.session
 
 
-def test_the_session_and_the_token_are_new_after_it_and_the_answer_says_who(dot):
+def test_ses_03_the_session_and_the_token_are_new_after_it_and_the_answer_says_who(dot):
     client = Client(enforce_csrf_checks=True)
     page = client.get(reverse("account_login"), headers=HTMX).content.decode()
     cookie, token = client.cookies["keyturn_csrf"].value, token_in(page)

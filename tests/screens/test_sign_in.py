@@ -10,6 +10,7 @@ from secrets_app import users
 from secrets_app.models import AuditEvent
 from secrets_app.plaintext import Plaintext
 from tests.factories import PASSWORD
+from tests.hashers import QuickArgon2
 
 pytestmark = pytest.mark.django_db
 
@@ -74,7 +75,7 @@ def test_a_disabled_person_is_refused_and_told_so(client, dot):
     assert answer["Location"] == reverse("account_inactive")
 
 
-def test_the_session_gets_a_new_name_at_sign_in(client, dot):
+def test_ses_03_the_session_gets_a_new_name_at_sign_in(client, dot):
     planted = client.session
     planted["planted"] = True
     planted.save()
@@ -92,7 +93,7 @@ def test_sign_in_leads_to_no_other_host(client, dot):
 # ---------------------------------------------------------------- guessing
 
 
-def test_after_five_failures_even_the_right_password_is_refused(client, dot):
+def test_auth_01_after_five_failures_even_the_right_password_is_refused(client, dot):
     for _ in range(5):
         sign_in(client, password="wrong wrong wrong")
     answer = sign_in(client)
@@ -100,26 +101,103 @@ def test_after_five_failures_even_the_right_password_is_refused(client, dot):
     assert "Too many failed attempts." in answer.content.decode()
 
 
-def test_another_spelling_of_the_name_does_not_lift_the_limit(client, dot):
-    for login in ["dot", "DOT", "Dot ", " dOt", "doT"]:
+def test_auth_03_another_spelling_of_the_name_does_not_lift_the_limit(client, dot):
+    for login in ["dot", "DOT", "Dot ", " dOt", "\tdoT\u3000"]:
         sign_in(client, login=login, password="wrong wrong wrong")
     sign_in(client)
     assert not is_signed_in(client)
 
 
-def test_another_host_name_of_ours_does_not_lift_the_limit(client, dot):
+def test_auth_01_another_host_name_of_ours_does_not_lift_the_limit(client, dot):
     for _ in range(5):
         sign_in(client, password="wrong wrong wrong", headers={"Host": "localhost"})
     sign_in(client, headers={"Host": "127.0.0.1"})
     assert not is_signed_in(client)
 
 
-def test_a_made_up_forwarded_address_does_not_lift_the_limit(client, dot):
+def test_auth_04_a_made_up_forwarded_address_does_not_lift_the_limit(client, dot):
     for number in range(10):
         headers = {"X-Forwarded-For": f"198.51.100.{number}"}
         sign_in(client, login=f"guess{number}", password="wrong wrong wrong", headers=headers)
     sign_in(client, headers={"X-Forwarded-For": "203.0.113.1"})
     assert not is_signed_in(client)
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """Return a list that grows with every Argon2 that is computed."""
+    done = []
+    for name in ("encode", "verify"):
+        real = getattr(QuickArgon2, name)
+
+        def counted(self, *args, real=real, name=name):
+            done.append(name)
+            return real(self, *args)
+
+        monkeypatch.setattr(QuickArgon2, name, counted)
+    return done
+
+
+def test_auth_01_a_locked_name_costs_no_hashing(client, dot, hashed):
+    for _ in range(5):
+        sign_in(client, password="wrong wrong wrong")
+    assert len(hashed) == 5
+    sign_in(client)
+    assert len(hashed) == 5
+
+
+def test_auth_01_a_name_that_does_not_exist_is_locked_like_one_that_does(client, dot):
+    pages = []
+    for login in ("dot", "nobody"):
+        for _ in range(6):
+            answer = sign_in(Client(REMOTE_ADDR=f"198.51.100.{len(login)}"), login, "wrong wrong wrong")
+        pages.append("Too many failed attempts." in answer.content.decode())
+    assert pages == [True, True]
+
+
+def test_auth_02_ten_failures_from_one_address_lock_it_whatever_the_names_and_no_other(dot, hashed):
+    here = Client(REMOTE_ADDR="198.51.100.7")
+    for number in range(10):
+        sign_in(here, f"guess{number}", "wrong wrong wrong")
+    sign_in(here)
+    assert not is_signed_in(here)
+    assert len(hashed) == 10
+    there = Client(REMOTE_ADDR="198.51.100.8")
+    sign_in(there)
+    assert is_signed_in(there)
+
+
+def test_auth_02_all_addresses_together_have_a_limit(dot, hashed, settings):
+    settings.ACCOUNT_RATE_LIMITS = settings.ACCOUNT_RATE_LIMITS | {"passwords_of_all": "3/m/key"}
+    for number in range(3):
+        sign_in(Client(REMOTE_ADDR=f"198.51.100.{number}"), f"guess{number}", "wrong wrong wrong")
+    last = Client(REMOTE_ADDR="198.51.100.9")
+    answer = sign_in(last)
+    assert "Too many failed attempts." in answer.content.decode()
+    assert not is_signed_in(last)
+    assert len(hashed) == 3
+
+
+def test_auth_04_behind_a_proxy_the_address_is_the_one_that_the_proxy_added(dot, settings):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    client = Client()
+    for number in range(10):
+        headers = {"X-Forwarded-For": f"203.0.113.{number}, 198.51.100.1"}
+        sign_in(client, f"guess{number}", "wrong wrong wrong", headers=headers)
+    sign_in(client, headers={"X-Forwarded-For": "203.0.113.99, 198.51.100.1"})
+    assert not is_signed_in(client)
+    sign_in(client, headers={"X-Forwarded-For": "203.0.113.99, 198.51.100.2"})
+    assert is_signed_in(client)
+
+
+def test_auth_06_an_unknown_name_costs_as_much_work_as_a_wrong_password(client, dot, hal, hashed):
+    type(hal).objects.filter(pk=hal.pk).update(is_active=False)
+    costs = []
+    for login in ("dot", "nobody", "hal"):
+        hashed.clear()
+        sign_in(client, login, "wrong wrong wrong")
+        costs.append(len(hashed))
+    assert costs == [1, 1, 1]
 
 
 # ---------------------------------------------------------------- the first password
@@ -155,6 +233,18 @@ def test_a_chosen_password_opens_the_console_and_the_printed_one_stops_working(c
     assert not is_signed_in(other)
     sign_in(other, "nia", NEW_PASSWORD)
     assert is_signed_in(other)
+
+
+def test_after_the_first_password_an_administrator_is_led_to_a_second_factor(client, nia):
+    sign_in(client, "nia")
+    assert change_password(client)["Location"] == reverse("mfa_index")
+    assert change_password(client, NEW_PASSWORD, f"{NEW_PASSWORD} 2")["Location"] == reverse("home")
+
+
+def test_after_the_first_password_others_are_led_to_the_console(client):
+    users.create("hal", Plaintext(PASSWORD), groups=["helpdesk"], must_change_password=True)
+    sign_in(client, "hal")
+    assert change_password(client)["Location"] == reverse("home")
 
 
 def test_a_refused_change_changes_nothing(client, nia):

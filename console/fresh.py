@@ -1,0 +1,73 @@
+"""Fresh authentication: whoever has just shown who they are may do what a borrowed browser must not.
+
+Signing in counts, and so does confirming with the password or a second factor; each for five minutes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, cast
+from urllib.parse import urlencode
+
+from allauth.account.authentication import get_authentication_records
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+
+from console import sessions
+from secrets_app.models import User
+
+Arguments = ParamSpec("Arguments")
+
+
+def is_fresh(request: HttpRequest) -> bool:
+    """Whether this session was opened or confirmed within the last five minutes."""
+    if not isinstance(request.user, User):
+        return False
+    confirmed = [
+        record["at"]
+        for record in get_authentication_records(request, request.user)
+        if "reauthenticated" in record
+    ]
+    last: float = max([request.session.get(sessions.BEGAN_AT, 0.0), *confirmed])
+    return timezone.now().timestamp() - last < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
+
+
+def required(*, back: str = "") -> Callable[[Callable[Arguments, Any]], Callable[Arguments, Any]]:
+    """Ask who it is before the view runs, unless that is fresh.
+
+    Put it under `login_required` and the method decorators:
+
+        @login_required
+        @require_http_methods(["GET", "POST"])
+        @fresh.required()
+        def reveal(request, ...): ...
+
+    A part of a page (htmx) gets a dialog over whatever is open, and the same click or form goes again by
+    itself after it: what was typed stays in the browser. A plain request goes to a page and comes back to
+    its own address. What a plain form held is not kept, so a view that answers no GET names one that does
+    (`back`, with the same arguments).
+    """
+
+    def decorate(view: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
+        @wraps(view)
+        def guarded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Any:
+            request = cast(HttpRequest, args[0])
+            return view(*args, **kwargs) if is_fresh(request) else _ask(request, back)
+
+        return guarded
+
+    return decorate
+
+
+def _ask(request: HttpRequest, back: str) -> HttpResponseBase:
+    if request.htmx:  # type: ignore[attr-defined]
+        return HttpResponse(status=401, headers={"HX-Trigger": json.dumps({"confirmFirst": {}})})
+    match = request.resolver_match
+    url = reverse(back, kwargs=match.kwargs) if back and match else request.get_full_path()
+    return redirect(f"{reverse('account_reauthenticate')}?{urlencode({'next': url})}")

@@ -1,0 +1,34 @@
+"""Let somebody in again who has lost password or second factor, where nobody else can help.
+
+Whoever may run this on the server may read the database and the root key anyway; it is recorded all the same.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from secrets_app import factors, users
+from secrets_app.models import User
+
+
+class Command(BaseCommand):
+    help = "Give somebody a new password, shown once, and take their second factors away. All sessions end."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("username")
+
+    def handle(self, *args: Any, username: str, **options: Any) -> None:
+        user = User.objects.filter(username__iexact=username.strip()).first()
+        if user is None:
+            raise CommandError(f"There is no user {username}.")
+        reason = "manage.py recover, on the server"
+        with transaction.atomic():
+            factors.reset(user, actor=users.system(), reason=reason)
+            password = users.recover(user, reason=reason)
+        self.stdout.write(f"Sign in as  {user.username}")
+        self.stdout.write(f"Password    {password.reveal()}")
+        self.stdout.write("            Shown this once; a new one is chosen at the next sign-in.")

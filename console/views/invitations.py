@@ -1,0 +1,132 @@
+"""Inviting a person by a link that is shown once, and what the invited one sees."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from console import access, fresh
+from console.forms.invitations import ChoosePassword, Invite
+from console.http import OperatorRequest
+from console.views import dialogs, errors
+from secrets_app import invitations, policies
+from secrets_app.actions import Action
+from secrets_app.models import Invitation, User
+from secrets_app.plaintext import Plaintext
+
+#: In the session of whoever opened a link: which invitation, and the hash of the link.
+_OPENED = "invitation"
+
+
+@login_required
+@require_safe
+def index(request: OperatorRequest) -> HttpResponse:
+    """Those that can still be used."""
+    access.require(request, Action.CREATE_USER)
+    return render(request, "access/invitations.html", {"rows": invitations.open_ones()})
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@fresh.required()
+def invite(request: OperatorRequest) -> HttpResponse:
+    """Ask who, then show the link."""
+    access.require(request, Action.CREATE_USER)
+    form = Invite(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        given = form.cleaned_data
+        try:
+            made, token = invitations.invite(actor=request.principal, **given)
+            return _link(request, made, token)
+        except invitations.NameTaken as error:
+            form.add_error("username", str(error))
+        except policies.NotAllowed as error:
+            raise PermissionDenied(str(error)) from None
+    status = 422 if request.method == "POST" else 200
+    return dialogs.show(request, "access/_invite.html", "Invite a person", {"form": form}, status=status)
+
+
+@login_required
+@require_POST
+@fresh.required(back="invitations")
+def renew(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    """A new link for an invitation; the old one is void."""
+    access.require(request, Action.CREATE_USER)
+    found = get_object_or_404(Invitation, pk=pk)
+    try:
+        return _link(request, found, invitations.renew(found, actor=request.principal))
+    except policies.NotAllowed as error:
+        raise PermissionDenied(str(error)) from None
+    except invitations.Void as error:
+        return errors.conflict(request, str(error))
+
+
+@login_required
+@require_POST
+def revoke(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    """Make a link void."""
+    access.require(request, Action.CREATE_USER)
+    found = get_object_or_404(Invitation, pk=pk)
+    try:
+        invitations.revoke(found, actor=request.principal)
+    except invitations.Void as error:
+        return errors.conflict(request, str(error))
+    return redirect("invitations")
+
+
+def _link(request: OperatorRequest, made: Invitation, token: Plaintext) -> HttpResponse:
+    url = request.build_absolute_uri(reverse("invitation_open", kwargs={"token": token.reveal()}))
+    return dialogs.show(request, "access/_invited.html", "Invitation", {"invitation": made, "url": url})
+
+
+# ---------------------------------------------------------------- the invited person
+
+
+@require_safe
+def open_link(request: HttpRequest, token: str) -> HttpResponse:
+    """Go on without the link in the address."""
+    try:
+        found = invitations.find(token)
+    except invitations.Void as error:
+        return errors.answer(request, errors.Problem(410, "This link is not valid", str(error)))
+    request.session[_OPENED] = [str(found.pk), found.token_hash]
+    return redirect("invitation")
+
+
+@sensitive_post_parameters("password1", "password2")
+@require_http_methods(["GET", "POST"])
+def accept(request: HttpRequest) -> HttpResponse:
+    """Choose a password; the person exists after that, and signs in with it."""
+    if isinstance(request.user, User):
+        return errors.conflict(request, "You are signed in already. Sign out, then open the link again.")
+    pk, token_hash = request.session.get(_OPENED, ("", ""))
+    found = Invitation.objects.filter(pk=pk).first() if pk else None
+    if found is None:
+        return _void(request)
+    future = User(username=found.username, display_name=found.display_name)
+    form = ChoosePassword(request.POST if request.method == "POST" else None, user=future)
+    if not form.is_valid():
+        status = 422 if request.method == "POST" else 200
+        context = {"form": form, "invitation": found}
+        return render(request, "account/invitation.html", context, status=status)
+    try:
+        invitations.accept(found, token_hash, Plaintext(form.cleaned_data["password1"]))
+    except invitations.NameTaken as error:
+        return errors.conflict(request, str(error))
+    except invitations.Void:
+        return _void(request)
+    del request.session[_OPENED]
+    return redirect(f"{reverse('account_login')}?{urlencode({'next': reverse('mfa_index')})}")
+
+
+def _void(request: HttpRequest) -> HttpResponse:
+    problem = errors.Problem(410, "This link is not valid", str(invitations.Void.__doc__))
+    return errors.answer(request, problem)

@@ -1,0 +1,144 @@
+"""The only writer of invitations: a link that is valid once and for three days makes one person.
+
+Only the hash of a link is stored. What the inviter might do when they invited, they must still be allowed to
+do when the invited person comes: an invitation of somebody who lost their rights is void.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from datetime import timedelta
+from hashlib import sha256
+
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, models, transaction
+from django.utils import timezone
+
+from secrets_app import audit, factors, policies, regions, rulebook, users
+from secrets_app.actions import Action, Kind, arn
+from secrets_app.models import Invitation, Principal, User
+from secrets_app.plaintext import Plaintext
+
+VALID_FOR = timedelta(hours=72)
+
+
+class NameTaken(Exception):
+    """A user with this name exists, or is invited already. Choose another name."""
+
+
+class Void(Exception):
+    """This link is no longer valid: it was used or revoked, or its three days are over. Ask for a new one."""
+
+
+def invite(
+    username: str, *, actor: Principal, groups: Iterable[str] = (), display_name: str = ""
+) -> tuple[Invitation, Plaintext]:
+    """Invite a person; return what their link ends with, this once.
+
+    Raises `policies.NotAllowed` or `NameTaken`. Whoever hands out groups has full access.
+    """
+    wanted = sorted(groups)
+    _require(actor, wanted)
+    if User.objects.filter(username__iexact=username).exists() or _open().filter(username__iexact=username):
+        raise NameTaken(NameTaken.__doc__)
+    token = Plaintext(secrets.token_urlsafe(32))
+    with transaction.atomic():
+        made = Invitation.objects.create(
+            username=username,
+            display_name=display_name,
+            groups=wanted,
+            token_hash=_hash(token),
+            invited_by=actor,
+            expires_at=timezone.now() + VALID_FOR,
+        )
+        _record("kms:InviteUser", made, actor, {"groups": wanted})
+    return made, token
+
+
+def open_ones() -> models.QuerySet[Invitation]:
+    """Those that can still be used, the newest first."""
+    return _open().select_related("invited_by").order_by("-created_at")
+
+
+def renew(invitation: Invitation, *, actor: Principal) -> Plaintext:
+    """Give an invitation a new link, and three days again; the old link is void.
+
+    Raises `policies.NotAllowed` or `Void`.
+    """
+    _require(actor, invitation.groups)
+    token = Plaintext(secrets.token_urlsafe(32))
+    with transaction.atomic():
+        fields = {
+            "token_hash": _hash(token),
+            "expires_at": timezone.now() + VALID_FOR,
+            "invited_by": actor,
+        }
+        if not _open().filter(pk=invitation.pk).update(**fields):
+            raise Void(Void.__doc__)
+        _record("kms:RenewInvitation", invitation, actor, {})
+    return token
+
+
+def revoke(invitation: Invitation, *, actor: Principal) -> None:
+    """Have a link be void. Raises `policies.NotAllowed` or `Void`."""
+    policies.require(actor, Action.CREATE_USER)
+    with transaction.atomic():
+        if not _open().filter(pk=invitation.pk).update(revoked_at=timezone.now()):
+            raise Void(Void.__doc__)
+        _record("kms:RevokeInvitation", invitation, actor, {})
+
+
+def find(token: str) -> Invitation:
+    """The invitation that this link belongs to. Raises `Void`."""
+    found = _open().filter(token_hash=_hash(Plaintext(token))).first()
+    if found is None:
+        raise Void(Void.__doc__)
+    return found
+
+
+def accept(invitation: Invitation, token_hash: str, password: Plaintext) -> User:
+    """Make the person, once. `token_hash` is of the link that was opened. Raises `Void` or `NameTaken`."""
+    try:
+        with transaction.atomic():
+            rows = _open().filter(pk=invitation.pk, token_hash=token_hash)
+            if not rows.update(used_at=timezone.now()):
+                raise Void(Void.__doc__)
+            inviter = invitation.invited_by
+            _require(inviter, invitation.groups)
+            built_in = [name for name in invitation.groups if name in users.GROUPS]
+            user = users.create(
+                invitation.username,
+                password,
+                groups=built_in,
+                actor=inviter,
+                must_change_password=False,
+                display_name=invitation.display_name,
+            )
+            user.groups.add(*Group.objects.filter(name__in=invitation.groups))
+            person = factors.person(user)
+            audit.record("kms:AcceptInvitation", person, actor=user.principal)
+    except policies.NotAllowed:
+        raise Void(Void.__doc__) from None
+    except IntegrityError:
+        raise NameTaken(NameTaken.__doc__) from None
+    return user
+
+
+def _require(actor: Principal, groups: Iterable[str]) -> None:
+    policies.require(actor, Action.CREATE_USER)
+    if list(groups):
+        rulebook.require_full_access(actor)
+
+
+def _open() -> models.QuerySet[Invitation]:
+    return Invitation.objects.filter(used_at=None, revoked_at=None, expires_at__gt=timezone.now())
+
+
+def _hash(token: Plaintext) -> str:
+    return sha256(token.reveal().encode()).hexdigest()
+
+
+def _record(action: str, invitation: Invitation, actor: Principal, details: dict[str, object]) -> None:
+    name = arn(Kind.USER, invitation.username, account=regions.account().number)
+    audit.record(action, name, actor=actor, resource_id=invitation.pk, details=details)
