@@ -60,6 +60,7 @@ BY_CODE: Final[dict[str, Advice]] = {
     "busy_sshd": _PASSES,
     "stale": _PASSES,
     "unfenced": _PASSES,
+    "lifeline": _AGAIN,
     "unknown": _AGAIN,
     "sealed": Advice("An administrator puts the root key back; nothing has to be started again."),
     # The management account.
@@ -85,6 +86,14 @@ BY_CODE: Final[dict[str, Advice]] = {
     "shell": _SERVER,
     # The server.
     "disk": _SERVER,
+    "key_disk": _SERVER,
+    "immutable": _SERVER,
+    "no_restorecon": _SERVER,
+    "sudo_log": Advice(
+        "Exempt the management account on the server: Defaults:NAME !log_input in its sudoers file.",
+        "credential",
+    ),
+    "sessions_left": Advice("End what is left of the account's sessions on the server.", "instance"),
     "no_chpasswd": _SERVER,
     "no_checker": _SERVER,
     "checker_failed": _SERVER,
@@ -104,6 +113,9 @@ BY_CODE: Final[dict[str, Advice]] = {
     ),
     "no_answer": _PASSES,
     "error": GENERAL,
+    "foreign_console_allowed": Advice(
+        "Take the account out of the other console, so that the two do not change it in turn.", "instance"
+    ),
     # The managed account.
     "no_such_user": _ACCOUNT,
     "not_local": Advice("Rotate this account in the directory that it comes from.", "secret"),
@@ -117,6 +129,8 @@ BY_CODE: Final[dict[str, Advice]] = {
         "instance",
     ),
     "aged": Advice("Rotate: that renews the password.", "secret"),
+    "must_change_allowed": Advice("Nothing has to be done about this."),
+    "own_account": Advice("Nothing has to be done about this."),
     "own_session": Advice("Turn off ending sessions for this secret: Keyturn itself works there.", "secret"),
     "broken_login": _ACCOUNT,
     "not_offered": Advice(
