@@ -185,7 +185,7 @@ class Work:
         sentence = str(error)
         if error.code == base.LoginRefused.code:
             sentence = f"{sentence} {self._how_to_get_in()}"
-        credential = Credential.UNREACHABLE if error.code == base.Unreachable.code else Credential.BLOCKED
+        credential = Credential.UNREACHABLE if isinstance(error, base.Unreachable) else Credential.BLOCKED
         if error.code in WAITS and self.run.attempts:
             credential = Credential.UNVERIFIED  # the host was told a value, and has not been asked since
         try:

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from lab import Spec
-from rotation import engine, failpoints, work
+from rotation import changes, failpoints, work
 from rotation import keys as keypart
 from tests.faults.case import Case, advance
 
@@ -267,8 +267,8 @@ def kill_and_restart(case: Case) -> None:
 
 @keys
 def test_fi_h_22_a_host_that_does_not_answer_is_left_at_the_deadline(case: Case, monkeypatch):
-    for module, name in [(engine, "PREFLIGHT"), (engine, "SET"), (work, "PROBE"), (keypart, "SET")]:
-        monkeypatch.setattr(module, name, 4.0)
+    for module, name in [(work, "PREFLIGHT"), (changes, "SET"), (work, "PROBE"), (keypart, "SET")]:
+        monkeypatch.setattr(module, name, 7.0)
     failpoints.arm("after_intent", case.host.freeze)
     run = case.rotate()
     failpoints.disarm()

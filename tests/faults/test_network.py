@@ -33,7 +33,7 @@ def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (work, changes, keys):
         for name in ("PREFLIGHT", "SET", "TEST", "PROBE"):
             if hasattr(module, name):
-                monkeypatch.setattr(module, name, 5.0)
+                monkeypatch.setattr(module, name, 7.0)
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
