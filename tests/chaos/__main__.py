@@ -1,8 +1,8 @@
 """Kill what runs at random while it rotates, and count what is lost: `./keyturn chaos --rotations 1000`.
 
 Workers, web, beat, broker, database and the hosts' sshd are killed or restarted; a naive rotator (generate,
-chpasswd, then store) works beside them under the same kills as the positive control: a run in which it
-loses nothing has proved nothing, and fails.
+chpasswd, then store) works beside them, killed at random moments of its own, as the positive control: a run
+in which it loses nothing has proved nothing, and fails.
 """
 
 from __future__ import annotations
