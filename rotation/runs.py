@@ -158,7 +158,10 @@ def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUA
         active = secret.runs.active().first()
         if active:
             return active
-        return _add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = _add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        if trigger == Run.Trigger.RETRY:  # else it is part of a change that is recorded
+            _record_asked(secret, run, actor)
+    return run
 
 
 def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
@@ -200,7 +203,10 @@ def drift(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL
         if active:
             return active
         _require_current(secret)
-        return _add(Run.Kind.DRIFT, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = _add(Run.Kind.DRIFT, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        if actor.kind != Principal.Kind.SYSTEM:  # of the daily looks, what they found is enough
+            _record_asked(secret, run, actor)
+    return run
 
 
 def retry(run: Run, *, actor: Principal) -> Run:
@@ -227,6 +233,11 @@ def retry(run: Run, *, actor: Principal) -> Run:
             return drift(run.secret, actor=actor, trigger=again)
         case _:
             return verify(run.secret, actor=actor, trigger=again)
+
+
+def _record_asked(secret: Secret, run: Run, actor: Principal) -> None:
+    details = {"run": str(run.pk), "trigger": run.trigger, "kind": run.kind}
+    audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
 
 
 def _require_current(secret: Secret) -> None:
