@@ -28,9 +28,12 @@ _OPENED = "invitation"
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    """Those that can still be used."""
-    access.require(request, Action.CREATE_USER)
-    return render(request, "access/invitations.html", {"rows": invitations.open_ones()})
+    """Those that can still be used, for whoever may invite or may see who is here."""
+    may_invite = access.may(request, Action.CREATE_USER)
+    if not may_invite:
+        access.require(request, Action.LIST_USERS)
+    context = {"rows": invitations.open_ones(), "may_invite": may_invite}
+    return render(request, "access/invitations.html", context)
 
 
 @login_required
