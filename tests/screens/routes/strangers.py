@@ -28,7 +28,7 @@ def link() -> str:
 
 
 def come(cast: Cast) -> Call:
-    """Two deeds: somebody is there who was not, made by who invited, and they have a password of their own."""
+    """Two deeds: a user was made, in the name of who invited; and the person came and chose a password."""
     token = link()
 
     def open_link(client: Client) -> None:
