@@ -6,7 +6,7 @@ recorded). A list shows only what its reader may describe.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, cast
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -76,6 +76,17 @@ def require(request: OperatorRequest, action: Action, resource: object = None) -
 
 def refuse(request: OperatorRequest, action: Action, resource: object, decision: policies.Decision) -> None:
     """Record that this was refused. Raises `Refused`."""
+    raise _noted(request, action, resource, decision)
+
+
+def refused(request: OperatorRequest, error: policies.NotAllowed) -> Refused:
+    """Record what the domain refused; outside the transaction that ended by it."""
+    return _noted(request, cast(Action, error.action), error.resource, policies.Decision(False, str(error)))
+
+
+def _noted(
+    request: OperatorRequest, action: Action, resource: object, decision: policies.Decision
+) -> Refused:
     arn = str(getattr(resource, "arn", ""))
     refusals.note(
         action,
@@ -84,7 +95,7 @@ def refuse(request: OperatorRequest, action: Action, resource: object, decision:
         because=decision.because,
         resource_id=getattr(resource, "pk", None),
     )
-    raise Refused(decision, action, arn)
+    return Refused(decision, action, arn)
 
 
 def _regions(request: OperatorRequest, action: Action, here: Region | None) -> list[Region]:

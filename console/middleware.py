@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from allauth.account.authentication import get_authentication_records
@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django_htmx.http import HttpResponseClientRedirect
 
-from console import http, sessions
+from console import access, http, sessions
 from console.views import errors
 from secrets_app import audit, factors, keyring, lifecycle, policies
 from secrets_app.models import Principal, User
@@ -101,7 +101,14 @@ class RequestContext:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        """What every view answers where a secret is being deleted, or where nothing can be recorded."""
+        """What every view answers where it is not allowed, or being deleted, or cannot be recorded."""
+        if isinstance(exception, policies.NotAllowed):
+            try:
+                return errors.forbidden(
+                    request, access.refused(cast(http.OperatorRequest, request), exception)
+                )
+            except audit.NotRecorded as error:
+                exception = error
         if isinstance(exception, lifecycle.NotEnabled):
             return errors.conflict(request, str(exception))
         if isinstance(exception, audit.NotRecorded):

@@ -165,13 +165,16 @@ ACCOUNT_SESSION_REMEMBER = False
 # And two passwords a second of everybody together: hashing costs more than asking.
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/300s/key", "passwords_of_all": "120/m/key"}
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+ACCOUNT_FORMS = {"change_password": "console.forms.account.ChangePassword"}
 
 MFA_ADAPTER = "console.adapters.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_FORMS = {
     "activate_totp": "console.forms.second_factor.ActivateTotp",
     "authenticate": "console.forms.second_factor.Authenticate",
+    "authenticate_webauthn": "console.forms.second_factor.AuthenticatePasskey",
     "reauthenticate": "console.forms.second_factor.Reauthenticate",
+    "reauthenticate_webauthn": "console.forms.second_factor.ReauthenticatePasskey",
 }
 MFA_TOTP_ISSUER = "Keyturn"
 MFA_TOTP_TOLERANCE = 1  # a phone's clock may be half a minute off

@@ -1,14 +1,17 @@
-"""Who came and went, in the audit trail: signing in, failing to, signing out, a session that is over.
+"""Who came and went, in the audit trail: signing in, failing to, confirming who it is, signing out.
 
-Nobody is signed in without an event. Signing out is never refused: where it cannot be recorded,
-the log says so. A name that somebody typed and that nobody has is not kept: it may be a password in the
-wrong field.
+Nobody is signed in, and nobody counts as just confirmed, without an event. Signing out is never refused:
+where it cannot be recorded, the log says so. A name that somebody typed and that nobody has is not kept:
+it may be a password in the wrong field.
 """
 
 from __future__ import annotations
 
 import logging
 
+from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY, get_authentication_records
+from allauth.account.signals import authentication_step_completed
+from allauth.mfa.signals import authentication_failed
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.http import HttpRequest
@@ -16,18 +19,23 @@ from django.http import HttpRequest
 from console import http
 from secrets_app import audit, refusals, regions
 from secrets_app.actions import Kind, arn
-from secrets_app.models import User
+from secrets_app.models import Principal, User
 
 log = logging.getLogger(__name__)
 
 SIGN_IN = "kms:SignIn"
 SIGN_OUT = "kms:SignOut"
 END_SESSION = "kms:EndSession"
+USE_SECOND_FACTOR = "kms:UseSecondFactor"
+CONFIRM = "kms:ConfirmIdentity"
+CHANGE_PASSWORD = "kms:ChangePassword"
 
 
 def _signed_in(request: HttpRequest, user: User, **_: object) -> None:
+    proofs = [one for one in get_authentication_records(request, user) if one["method"] == "mfa"]
+    details = {"second_factor": proofs[-1]["type"]} if proofs else {}
     try:
-        audit.record(SIGN_IN, _arn(user), actor=user.principal, resource_id=user.pk)
+        audit.record(SIGN_IN, _arn(user), actor=user.principal, resource_id=user.pk, details=details)
     except audit.NotRecorded:
         request.session.flush()
         request.user = AnonymousUser()
@@ -35,16 +43,46 @@ def _signed_in(request: HttpRequest, user: User, **_: object) -> None:
 
 
 def _failed(credentials: dict[str, object], request: HttpRequest | None = None, **_: object) -> None:
+    if request is not None and isinstance(request.user, User):
+        _refused(CONFIRM, request.user, "The password was wrong.", actor=request.user.principal)
+        return
     name = str(credentials.get("username") or "").strip()
     user = User.objects.filter(username__iexact=name).first() if name else None
     is_disabled = user is not None and not user.is_active
-    refusals.note(
-        SIGN_IN,
-        _arn(user),
-        actor=None,
-        because="This user is disabled." if is_disabled else "The name or the password was wrong.",
-        resource_id=user.pk if user else None,
+    _refused(
+        SIGN_IN, user, "This user is disabled." if is_disabled else "The name or the password was wrong."
     )
+
+
+def factor_failed(user: User, *, is_confirming: bool) -> None:
+    """Record that a second factor was wrong: at sign-in, after the right password, or to confirm."""
+    because = "The second factor was wrong, too old, or used before."
+    if is_confirming:
+        _refused(CONFIRM, user, because, actor=user.principal)
+    else:
+        _refused(USE_SECOND_FACTOR, user, because)
+
+
+def old_password_failed(user: User) -> None:
+    """Record that somebody at an open session did not know its password, when they wanted another one."""
+    _refused(CHANGE_PASSWORD, user, "The current password was wrong.", actor=user.principal)
+
+
+def _code_failed(user: User, reauthentication: bool = False, **_: object) -> None:
+    factor_failed(user, is_confirming=reauthentication)
+
+
+def _confirmed(
+    request: HttpRequest, user: User, method: str, reauthenticated: bool = False, **more: object
+) -> None:
+    if not reauthenticated:
+        return
+    details = {"by": str(more.get("type", method))}
+    try:
+        audit.record(CONFIRM, _arn(user), actor=user.principal, resource_id=user.pk, details=details)
+    except audit.NotRecorded:
+        request.session[AUTHENTICATION_METHODS_SESSION_KEY] = get_authentication_records(request, user)[:-1]
+        raise
 
 
 def _signed_out(request: HttpRequest, user: User | None, **_: object) -> None:
@@ -56,6 +94,11 @@ def ended(request: HttpRequest, user: User) -> None:
     """Record that a session was over when its browser came back."""
     with audit.bind(address=http.client_address(request)):
         _note(END_SESSION, user)
+
+
+def _refused(action: str, user: User | None, because: str, *, actor: Principal | None = None) -> None:
+    whose = user.pk if user else None
+    refusals.note(action, _arn(user), actor=actor, because=because, resource_id=whose)
 
 
 def _arn(user: User | None) -> str:
@@ -71,4 +114,6 @@ def _note(action: str, user: User) -> None:
 
 user_logged_in.connect(_signed_in, dispatch_uid="console.sign_ins in")
 user_login_failed.connect(_failed, dispatch_uid="console.sign_ins failed")
+authentication_failed.connect(_code_failed, dispatch_uid="console.sign_ins code")
+authentication_step_completed.connect(_confirmed, dispatch_uid="console.sign_ins confirmed")
 user_logged_out.connect(_signed_out, dispatch_uid="console.sign_ins out")

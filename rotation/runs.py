@@ -84,7 +84,9 @@ def start(
         if active and active.kind == Run.Kind.ROTATE:
             if value is not None or let_pass:
                 raise InProgress(InProgress.__doc__)
-            return _hurried(active, is_leak=is_leak)
+            if _hurry(active, is_leak=is_leak):
+                _record_asked(secret, active, actor, joins=True)
+            return active
         _make_way(active)
         run = _add(
             Run.Kind.ROTATE,
@@ -100,7 +102,9 @@ def start(
         if value is not None:
             origin = SecretVersion.Origin.EARLIER if from_version else SecretVersion.Origin.CUSTOM
             _stage_chosen(run, value, actor, origin)
-        details = {"run": str(run.pk), "trigger": trigger}
+        details: dict[str, object] = {"run": str(run.pk), "trigger": trigger}
+        if is_leak:
+            details["is_leak"] = True
         if from_version is not None:
             details["from_version"] = from_version.version_id
         audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details, reason=run.reason)
@@ -158,7 +162,10 @@ def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUA
         active = secret.runs.active().first()
         if active:
             return active
-        return _add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = _add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        if trigger == Run.Trigger.RETRY:  # else it is part of a change that is recorded
+            _record_asked(secret, run, actor)
+    return run
 
 
 def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
@@ -173,7 +180,9 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
         _require_current(secret)
         active = secret.runs.active().first()
         if active and active.kind == Run.Kind.RECONCILE:
-            return _hurried(active)
+            if _hurry(active):
+                _record_asked(secret, active, actor, joins=True)
+            return active
         if active and active.kind == Run.Kind.ROTATE:
             raise InProgress(InProgress.__doc__)
         pending = secret.labelled(Label.Role.PENDING)
@@ -200,7 +209,10 @@ def drift(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL
         if active:
             return active
         _require_current(secret)
-        return _add(Run.Kind.DRIFT, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = _add(Run.Kind.DRIFT, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        if actor.kind != Principal.Kind.SYSTEM:  # of the daily looks, what they found is enough
+            _record_asked(secret, run, actor)
+    return run
 
 
 def retry(run: Run, *, actor: Principal) -> Run:
@@ -227,6 +239,13 @@ def retry(run: Run, *, actor: Principal) -> Run:
             return drift(run.secret, actor=actor, trigger=again)
         case _:
             return verify(run.secret, actor=actor, trigger=again)
+
+
+def _record_asked(secret: Secret, run: Run, actor: Principal, *, joins: bool = False) -> None:
+    details: dict[str, object] = {"run": str(run.pk), "trigger": run.trigger, "kind": run.kind}
+    if joins:
+        details |= {"joins": True, "is_leak": run.is_leak}
+    audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
 
 
 def _require_current(secret: Secret) -> None:
@@ -276,16 +295,21 @@ def _on_instance(
             audit.record(Action.CHECK_INSTANCE, instance, actor=actor, details=details)
             return run
     except IntegrityError:
-        return _hurried(Run.objects.active().get(instance=instance, kind=kind, secret=None, **about))
+        active = Run.objects.active().get(instance=instance, kind=kind, secret=None, **about)
+        _hurry(active)
+        return active
 
 
-def _hurried(run: Run, *, is_leak: bool = False) -> Run:
-    """Let a run that waits go on now: somebody asks for it. One that is asked for after a leak goes first."""
-    Run.objects.filter(pk=run.pk, state=Run.State.WAITING).update(due_at=Now())
+def _hurry(run: Run, *, is_leak: bool = False) -> bool:
+    """Let a run that waits go on now: somebody asks for it. One that is asked for after a leak goes first.
+
+    Return whether that changed anything.
+    """
+    changed = Run.objects.filter(pk=run.pk, state=Run.State.WAITING).update(due_at=Now())
     if is_leak and not run.is_leak:
-        Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).update(is_leak=True)
+        changed += Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).update(is_leak=True)
         run.is_leak = True
-    return run
+    return bool(changed)
 
 
 def _add(kind: str, instance: Instance, actor: Principal, **fields: object) -> Run:

@@ -128,7 +128,7 @@ def accept(invitation: Invitation, token_hash: str, password: Plaintext) -> User
 def _require(actor: Principal, groups: Iterable[str]) -> None:
     policies.require(actor, Action.CREATE_USER)
     if list(groups):
-        rulebook.require_full_access(actor)
+        rulebook.require_full_access(actor, Action.CREATE_USER)
 
 
 def _open() -> models.QuerySet[Invitation]:

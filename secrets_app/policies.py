@@ -54,6 +54,10 @@ SCHEDULED = frozenset({Action.ROTATE_SECRET, Action.DESCRIBE_SECRET})
 class NotAllowed(Exception):
     """This principal may not do this."""
 
+    def __init__(self, because: str, action: str, resource: object = None) -> None:
+        super().__init__(because)
+        self.action, self.resource = action, resource
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -187,7 +191,7 @@ def require(principal: Principal | None, action: str, resource: object = None) -
     """Return if allowed. Raises `NotAllowed` with the sentence that says why not."""
     decision = decide(principal, action, resource)
     if not decision.allowed:
-        raise NotAllowed(decision.because)
+        raise NotAllowed(decision.because, action, resource)
 
 
 def may_somewhere(principal: Principal | None, action: Action) -> bool:

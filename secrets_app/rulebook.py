@@ -113,7 +113,7 @@ def give_group(group: Group, name: str) -> None:
 def create(name: str, text: str, *, actor: Principal, description: str = "") -> Policy:
     """Store a custom policy. Raises `policies.NotAllowed`, `ram.BadDocument` or `NameTaken`."""
     policies.require(actor, Action.CREATE_POLICY)
-    require_full_access(actor)
+    require_full_access(actor, Action.CREATE_POLICY)
     ram.read(text, actions=tuple(Action))
     try:
         with transaction.atomic():
@@ -132,7 +132,7 @@ def change(policy: Policy, text: str, *, revision: int, actor: Principal, descri
     Raises `policies.NotAllowed`, `ram.BadDocument`, `NotYours` or `Outdated`.
     """
     policies.require(actor, Action.UPDATE_POLICY, policy)
-    require_full_access(actor)
+    require_full_access(actor, Action.UPDATE_POLICY, policy)
     if policy.kind == Policy.Kind.SYSTEM:
         raise NotYours(NotYours.__doc__)
     ram.read(text, actions=tuple(Action))
@@ -151,7 +151,7 @@ def change(policy: Policy, text: str, *, revision: int, actor: Principal, descri
 def delete(policy: Policy, *, actor: Principal) -> None:
     """Delete a custom policy that nobody has. Raises as `change`, or `StillAttached`."""
     policies.require(actor, Action.DELETE_POLICY, policy)
-    require_full_access(actor)
+    require_full_access(actor, Action.DELETE_POLICY, policy)
     if policy.kind == Policy.Kind.SYSTEM:
         raise NotYours(NotYours.__doc__)
     with transaction.atomic():
@@ -169,7 +169,7 @@ def delete(policy: Policy, *, actor: Principal) -> None:
 def attach(policy: Policy, to: User | Group, *, actor: Principal) -> None:
     """Have `policy` hold for a user or a group. Raises `policies.NotAllowed`."""
     policies.require(actor, Action.ATTACH_POLICY, policy)
-    require_full_access(actor)
+    require_full_access(actor, Action.ATTACH_POLICY, policy)
     with transaction.atomic():
         _, is_new = Attachment.objects.get_or_create(
             policy=policy, **_whom(to), defaults={"attached_by": actor}
@@ -183,7 +183,7 @@ def attach(policy: Policy, to: User | Group, *, actor: Principal) -> None:
 def detach(policy: Policy, whose: User | Group, *, actor: Principal) -> None:
     """End that. Raises `policies.NotAllowed` or `LastAdministrator`."""
     policies.require(actor, Action.ATTACH_POLICY, policy)
-    require_full_access(actor)
+    require_full_access(actor, Action.ATTACH_POLICY, policy)
     with transaction.atomic():
         gone, _ = Attachment.objects.filter(policy=policy, **_whom(whose)).delete()
         if gone:
@@ -197,10 +197,11 @@ def has_full_access(user: User | None) -> bool:
     return user is not None and _administrators().filter(pk=user.pk).exists()
 
 
-def require_full_access(actor: Principal) -> None:
-    """Return for an administrator. Raises `policies.NotAllowed`."""
+def require_full_access(actor: Principal, action: Action, resource: object = None) -> None:
+    """Return for an administrator, who wants to do this. Raises `policies.NotAllowed`."""
     if not has_full_access(actor.user):
-        raise policies.NotAllowed("Only whoever has KMS full access may change who may do what.")
+        sentence = "Only whoever has KMS full access may change who may do what."
+        raise policies.NotAllowed(sentence, action, resource)
 
 
 def require_an_administrator() -> None:

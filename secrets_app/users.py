@@ -146,7 +146,7 @@ def disable(user: User, *, actor: Principal, reason: str = "") -> None:
 def enable(user: User, *, actor: Principal, reason: str = "") -> None:
     """Let this person in again, with the rights they have now. Raises `policies.NotAllowed`."""
     policies.require(actor, Action.DISABLE_USER, named(user))
-    rulebook.require_full_access(actor)
+    rulebook.require_full_access(actor, Action.DISABLE_USER, named(user))
     with transaction.atomic():
         if User.objects.filter(pk=user.pk, is_active=False).update(is_active=True):
             _record_state(user, actor, reason, is_active=True)
@@ -171,7 +171,7 @@ def create_group(name: str, *, actor: Principal) -> Group:
     Raises `policies.NotAllowed`, `BadName` or `NameTaken`.
     """
     policies.require(actor, Action.CREATE_GROUP)
-    rulebook.require_full_access(actor)
+    rulebook.require_full_access(actor, Action.CREATE_GROUP)
     if not GROUP_NAME.fullmatch(name):
         raise BadName(BadName.__doc__)
     # Those that come with the product are made when their first member is; they bring a policy.
@@ -212,7 +212,7 @@ def leave(group: Group, member: User, *, actor: Principal) -> None:
 
 def _require_group(group: Group, actor: Principal) -> None:
     policies.require(actor, Action.UPDATE_GROUP, named(group))
-    rulebook.require_full_access(actor)
+    rulebook.require_full_access(actor, Action.UPDATE_GROUP, named(group))
 
 
 def _group(name: str) -> Group:

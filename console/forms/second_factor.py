@@ -11,9 +11,12 @@ from allauth.mfa.base.forms import AuthenticateForm, BaseAuthenticateForm, Reaut
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.forms import ActivateTOTPForm
 from allauth.mfa.totp.internal import auth as totp
+from allauth.mfa.webauthn.forms import AuthenticateWebAuthnForm, ReauthenticateWebAuthnForm
 from django import forms
+from django.core.exceptions import ValidationError
 from django.utils.crypto import salted_hmac
 
+from console import sign_ins
 from secrets_app import factors
 from secrets_app.models import User
 
@@ -42,6 +45,26 @@ class Authenticate(_Once, AuthenticateForm):  # type: ignore[misc]
 
 class Reauthenticate(_Once, ReauthenticateForm):  # type: ignore[misc]
     """The code that confirms who it is."""
+
+
+class _PasskeyRecorded(AuthenticateWebAuthnForm):  # type: ignore[misc]
+    """A passkey that is not right is recorded, as allauth has it recorded only of codes."""
+
+    def clean_credential(self) -> Authenticator:
+        try:
+            return super().clean_credential()
+        except ValidationError as error:
+            if error.code != "too_many_login_attempts":
+                sign_ins.factor_failed(self.user, is_confirming=self.reauthenticated)
+            raise
+
+
+class AuthenticatePasskey(_PasskeyRecorded):
+    """The passkey at sign-in."""
+
+
+class ReauthenticatePasskey(_PasskeyRecorded, ReauthenticateWebAuthnForm):  # type: ignore[misc]
+    """The passkey that confirms who it is."""
 
 
 class ActivateTotp(ActivateTOTPForm):  # type: ignore[misc]

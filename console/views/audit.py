@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, HttpResponseBase, QueryDict
@@ -210,10 +209,7 @@ def look_up(request: OperatorRequest) -> HttpResponse:
         context: dict[str, object] = {"form": forms.LookUp(), "errors": form.errors.get("text", [])}
         status = 422 if request.method == "POST" else 200
         return dialogs.show(request, "audit/_look_up.html", title, context, status=status)
-    try:
-        found = lookup.look_up(form.cleaned_data["text"], actor=request.principal)
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
+    found = lookup.look_up(form.cleaned_data["text"], actor=request.principal)
     return dialogs.show(request, "audit/_found.html", title, {"found": found})
 
 

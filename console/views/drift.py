@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpResponse
 from django.urls import reverse
@@ -16,7 +15,6 @@ from console import access
 from console.http import OperatorRequest
 from console.views import dialogs, errors
 from rotation import runs, tasks
-from secrets_app import policies
 from secrets_app.models import Label
 from secrets_app.policies import Action
 
@@ -31,8 +29,6 @@ def check(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             tasks.wake(run)
     except runs.NotRotatable as error:
         return errors.conflict(request, str(error))
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
     return dialogs.leave(request, reverse("run", args=[region, run.pk]))
 
 
@@ -49,7 +45,5 @@ def reconcile(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             tasks.wake(run)
     except (runs.NotRotatable, runs.InProgress) as error:
         return errors.conflict(request, str(error))
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
     messages.success(request, "Reconciliation triggered.")
     return dialogs.leave(request, reverse("run", args=[region, run.pk]))

@@ -8,7 +8,6 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import Group
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.urls import reverse
@@ -77,10 +76,7 @@ def grant(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         offered=[a for a in OF_A_SECRET if policies.allows(request.principal, a, secret)],
     )
     if request.method == "POST" and form.is_valid():
-        try:
-            grants.grant(secret, form.whom, form.chosen, actor=request.principal)
-        except policies.NotAllowed as error:
-            raise PermissionDenied(str(error)) from None
+        grants.grant(secret, form.whom, form.chosen, actor=request.principal)
         messages.success(request, f"Granted to {form.whom}. It holds from the next request on.")
         return dialogs.leave(request, _back(region, secret))
     context = {"form": form, "secret": secret, "back": _back(region, secret)}

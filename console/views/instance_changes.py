@@ -65,6 +65,7 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         try:
             inventory.attach(instance, form.cleaned_data["credential"], actor=request.principal)
         except policies.NotAllowed as error:
+            access.refused(request, error)
             form.add_error("credential", str(error))
         else:
             test_connection(request, instance)

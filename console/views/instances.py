@@ -131,6 +131,7 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
     except inventory.AddressTaken as error:
         form.add_error("address", str(error))
     except policies.NotAllowed as error:
+        access.refused(request, error)
         form.add_error("credential", str(error))
     else:
         return made

@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -17,7 +16,7 @@ from console import access, fresh
 from console.forms.invitations import ChoosePassword, Invite
 from console.http import OperatorRequest
 from console.views import dialogs, errors
-from secrets_app import invitations, policies
+from secrets_app import invitations
 from secrets_app.actions import Action
 from secrets_app.models import Invitation, User
 from secrets_app.plaintext import Plaintext
@@ -29,9 +28,12 @@ _OPENED = "invitation"
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    """Those that can still be used."""
-    access.require(request, Action.CREATE_USER)
-    return render(request, "access/invitations.html", {"rows": invitations.open_ones()})
+    """Those that can still be used, for whoever may invite or may see who is here."""
+    may_invite = access.may(request, Action.CREATE_USER)
+    if not may_invite:
+        access.require(request, Action.LIST_USERS)
+    context = {"rows": invitations.open_ones(), "may_invite": may_invite}
+    return render(request, "access/invitations.html", context)
 
 
 @login_required
@@ -48,8 +50,6 @@ def invite(request: OperatorRequest) -> HttpResponse:
             return _link(request, made, token)
         except invitations.NameTaken as error:
             form.add_error("username", str(error))
-        except policies.NotAllowed as error:
-            raise PermissionDenied(str(error)) from None
     status = 422 if request.method == "POST" else 200
     return dialogs.show(request, "access/_invite.html", "Invite a person", {"form": form}, status=status)
 
@@ -63,8 +63,6 @@ def renew(request: OperatorRequest, pk: UUID) -> HttpResponse:
     found = get_object_or_404(Invitation, pk=pk)
     try:
         return _link(request, found, invitations.renew(found, actor=request.principal))
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
     except invitations.Void as error:
         return errors.conflict(request, str(error))
 

@@ -61,6 +61,8 @@ def _rotate(request: OperatorRequest, secrets: list[Secret]) -> None:
             runs.NotRotatable,
             lifecycle.NotEnabled,
         ) as error:
+            if isinstance(error, policies.NotAllowed):
+                access.refused(request, error)
             messages.warning(request, f"{secret.name} is not rotated. {error}")
     if started:
         messages.success(request, f"{started} rotation{'' if started == 1 else 's'} started.")

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
@@ -17,7 +16,6 @@ from console.http import OperatorRequest
 from console.views import dialogs
 from console.views.instance_changes import test_connection
 from rotation import inventory
-from secrets_app import policies
 from secrets_app.policies import Action
 
 
@@ -36,8 +34,6 @@ def use(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             inventory.use_own_login(instance, chosen, sudo=form.cleaned_data["sudo"], actor=request.principal)
         except inventory.NoOwnLogin as error:
             form.add_error("secret", str(error))
-        except policies.NotAllowed as error:
-            raise PermissionDenied(str(error)) from None
         else:
             test_connection(request, instance)
             messages.success(request, f"{instance.name} logs in with {chosen.name} from now on.")

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpResponse
 from django.urls import reverse
@@ -20,7 +19,6 @@ from console.resolving import Open, unresolved
 from console.views import dialogs, errors
 from rotation import managed, runs, tasks
 from rotation.models import Run
-from secrets_app import policies
 from secrets_app.models import Secret
 from secrets_app.policies import Action
 
@@ -53,8 +51,6 @@ def resolve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         return _ask(request, region, secret, found, form, status=422)
     except (runs.NotRotatable, runs.InProgress) as error:
         return errors.conflict(request, str(error))
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
     messages.success(request, TOLD[decision])
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
 

@@ -6,7 +6,6 @@ import shlex
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.views.decorators.cache import never_cache
@@ -17,7 +16,7 @@ from console.forms.secrets import Reveal
 from console.http import OperatorRequest
 from console.views import dialogs, errors, keys
 from rotation.models import ManagedAccount
-from secrets_app import envelope, keyring, policies, versions
+from secrets_app import envelope, keyring, versions
 from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.policies import Action
 
@@ -84,8 +83,6 @@ def _open(
     """The value, with its read recorded; or the page that says why there is none."""
     try:
         return versions.reveal(version, actor=request.principal, reason=reason)
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
     except versions.NoValue:
         return errors.conflict(request, _why_none(secret), title="There is no value to show")
     except (keyring.KeyUnusable, keyring.Sealed, envelope.Tampered) as error:

@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -20,7 +19,7 @@ from console.http import OperatorRequest
 from console.views import dialogs
 from rotation import runs, tasks
 from rotation.models import Run
-from secrets_app import keypairs, passwords, policies
+from secrets_app import keypairs, passwords
 from secrets_app.models import Secret
 from secrets_app.policies import Action
 
@@ -47,8 +46,6 @@ def rotate(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     except (passwords.Unfit, keypairs.Unreadable) as error:
         form.add_error("value", str(error))
         return _ask(request, secret, region, form, status=422)
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
     return _triggered(request, secret, region, run, is_joined=run.request_token != form.cleaned_data["token"])
 
 

@@ -6,7 +6,6 @@ from uuid import UUID, uuid4
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.urls import reverse
@@ -16,7 +15,7 @@ from console import access
 from console.http import OperatorRequest
 from console.views import dialogs, errors
 from rotation import runs, tasks
-from secrets_app import envelope, keyring, passwords, policies
+from secrets_app import envelope, keyring, passwords
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.policies import Action
 
@@ -44,8 +43,6 @@ def rotate_back(request: OperatorRequest, region: str, pk: UUID, version: UUID) 
         envelope.Tampered,
     ) as error:
         return errors.conflict(request, str(error))
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
     messages.success(request, "Rotation triggered.")
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
 

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import HttpResponse
@@ -24,7 +23,6 @@ from console.templatetags.runs import is_retryable
 from console.views import dialogs, errors
 from rotation import runs, tasks
 from rotation.models import Instance, Run
-from secrets_app import policies
 from secrets_app.models import Principal, Secret
 from secrets_app.policies import Action
 
@@ -128,6 +126,4 @@ def retry(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             tasks.wake(again)
     except (runs.NotRotatable, runs.InProgress) as error:
         return errors.conflict(request, str(error))
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
     return dialogs.leave(request, reverse("run", args=[region, again.pk]))

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpResponse
 from django.urls import reverse
@@ -21,7 +20,6 @@ from console.templatetags.runs import is_overridable
 from console.views import dialogs, errors
 from rotation import runs, tasks
 from rotation.models import Run
-from secrets_app import policies
 from secrets_app.models import Secret
 from secrets_app.policies import Action
 
@@ -71,8 +69,6 @@ def override(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         return _ask(request, region, run, form, status=422)
     except (runs.NotRotatable, runs.NotOverridable, runs.InProgress) as error:
         return errors.conflict(request, str(error))
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
     messages.success(request, "Rotation triggered.")
     return dialogs.leave(request, reverse("run", args=[region, again.pk]))
 

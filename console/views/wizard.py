@@ -12,7 +12,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -27,7 +26,7 @@ from console.http import OperatorRequest
 from console.views import dialogs, keys, schedule, wizard_check
 from rotation import inventory, managed, schedules, tasks
 from rotation.models import Instance, Run, Schedule
-from secrets_app import keypairs, keyring, lifecycle, policies
+from secrets_app import keypairs, keyring, lifecycle
 from secrets_app.models import ECS_PREFIX, Region, Secret
 from secrets_app.plaintext import Plaintext
 from secrets_app.policies import Action
@@ -216,8 +215,6 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
         form.add_error("key", str(error))
     except managed.NoKeys as error:
         form.add_error("kind", str(error))
-    except policies.NotAllowed as error:
-        raise PermissionDenied(str(error)) from None
     else:
         return secret, run
     return None

@@ -192,12 +192,24 @@ def test_who_may_not_invite_sees_and_makes_nothing(dot, hal, aud):
     for name in ("hal", "aud"):
         client = Client()
         client.post(reverse("account_login"), {"login": name, "password": PASSWORD})
-        assert client.get(reverse("invitations")).status_code == 403
+        assert client.get(reverse("invitations")).status_code == {"hal": 403, "aud": 200}[name]
         assert invite(client).status_code == 403
     for person in (hal, aud):
         with pytest.raises(policies.NotAllowed):
             invitations.invite("nia", actor=person.principal)
     assert Invitation.objects.count() == 0
+
+
+def test_an_auditor_sees_who_is_invited_and_is_offered_nothing_to_do(here, aud):
+    invite(here)
+    made = Invitation.objects.get()
+    client = Client()
+    client.force_login(aud)
+    shown = text(client.get(reverse("invitations")))
+    assert "nia" in shown
+    for name, args in (("invite", []), ("invitation_renew", [made.pk]), ("invitation_revoke", [made.pk])):
+        assert reverse(name, args=args) not in shown
+        assert reverse(name, args=args) in text(here.get(reverse("invitations")))
 
 
 def test_who_may_invite_but_has_not_full_access_hands_out_no_group(dot, hal):

@@ -1,0 +1,102 @@
+"""What only looks, or only moves the end of one's own session: by GET, and by POST where it takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rotation import runs
+from secrets_app import keystates, rulebook, users
+from tests import factories
+from tests.screens.routes.calls import Cast, queued, secret
+
+
+def nothing(cast: Cast) -> list[Any]:
+    return []
+
+
+def everywhere(cast: Cast) -> list[Any]:
+    return ["all"]
+
+
+def here(cast: Cast) -> list[Any]:
+    factories.region("main")
+    return ["main"]
+
+
+def one_secret(cast: Cast) -> list[Any]:
+    return ["main", secret().pk]
+
+
+def one_instance(cast: Cast) -> list[Any]:
+    return ["main", factories.instance().pk]
+
+
+def one_run(cast: Cast) -> list[Any]:
+    return ["main", queued().pk]
+
+
+def one_look(cast: Cast) -> list[Any]:
+    instance = factories.instance()
+    return ["main", runs.check_account(instance, "svc", "password", actor=factories.administrator()).pk]
+
+
+def one_key(cast: Cast) -> list[Any]:
+    return [keystates.create("team/second", actor=factories.administrator()).pk]
+
+
+def one_person(cast: Cast) -> list[Any]:
+    return [cast.eve.pk]
+
+
+def one_group(cast: Cast) -> list[Any]:
+    return [users.create_group("night", actor=factories.administrator()).pk]
+
+
+def one_policy(cast: Cast) -> list[Any]:
+    text = rulebook.document(["kms:DescribeSecret"])
+    return [rulebook.create("reader", text, actor=factories.administrator()).pk]
+
+
+READS: dict[str, Callable[[Cast], list[Any]]] = {
+    "healthz": nothing,
+    "account_inactive": nothing,
+    "session": nothing,
+    "session_stay": nothing,
+    "sessions": nothing,
+    "mfa_index": nothing,
+    "home": nothing,
+    "get_started": nothing,
+    "overview": everywhere,
+    "credentials": nothing,
+    "credential": lambda cast: [factories.credential().pk],
+    "access": nothing,
+    "policies": nothing,
+    "policy": one_policy,
+    "simulator": nothing,
+    "access_review": nothing,
+    "groups": nothing,
+    "group": one_group,
+    "users": nothing,
+    "user": one_person,
+    "user_sessions": one_person,
+    "invitations": nothing,
+    "keys": nothing,
+    "key": one_key,
+    "key_progress": one_key,
+    "secrets": everywhere,
+    "secret_create_instance": here,
+    "secret_create_dates": here,
+    "secret_create_key": here,
+    "secret_create_checked": one_look,
+    "secret": one_secret,
+    "secret_schedule_dates": one_secret,
+    "instances": everywhere,
+    "instance": one_instance,
+    "instance_live": one_instance,
+    "rotations": everywhere,
+    "run": one_run,
+    "run_steps": one_run,
+    "audit": nothing,
+    "audit_event": lambda cast: [1],
+}

@@ -1,0 +1,198 @@
+"""Deeds on secrets, instances, rotations and management credentials, and exports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rotation import leases, managed
+from rotation.connectors import base
+from rotation.models import ManagedAccount, Run
+from secrets_app import grants, keypairs, versions
+from secrets_app.actions import Action
+from secrets_app.models import Secret
+from secrets_app.plaintext import Plaintext
+from tests import factories
+from tests.screens.routes.calls import NEW_VALUE, VALUE, Call, Cast, Make, queued, secret
+
+CHECK, ROTATE = "kms:CheckInstance", "kms:RotateSecret"
+
+
+def of_secret(*actions: str, **given: Any) -> Make:
+    return lambda cast: Call(["main", secret().pk], given, actions)
+
+
+def stage(made: Secret, value: str = NEW_VALUE) -> Any:
+    held = versions.Value("svc", password=Plaintext(value))
+    return versions.stage(made, held, origin="generated", actor=factories.administrator())
+
+
+def ended(run: Run, outcome: str, **fields: str) -> Run:
+    lease = leases.claim(run.pk, "host/1/2")
+    assert lease
+    leases.end(lease, outcome, **fields)
+    return run
+
+
+def rotate_back(cast: Cast) -> Call:
+    made = secret()
+    old = made.labelled("current")
+    versions.promote(stage(made))
+    return Call(["main", made.pk, old.pk], {"token": "t"}, (ROTATE,))
+
+
+def download(cast: Cast) -> Call:
+    key = keypairs.generate("ed25519").private_key.reveal()
+    made = secret(kind="key_pair", key_algorithm="ed25519", initial=key, username="git")
+    return Call(["main", made.pk], {"reason": "on call"}, ("kms:GetSecretValue",))
+
+
+def create(cast: Cast) -> Call:
+    instance = factories.instance(name="web-main")
+    given = {
+        "type": "ecs", "name": "web/svc", "instance": instance.name, "username": "svc", "kind": "password",
+        "value": VALUE, "length": "32", "sets": ["lower", "upper", "digits"], "excluded": "",
+        "description": "", "tags": "", "rotation": "on", "period": "7", "unit": "days",
+    }  # fmt: skip
+    return Call(["main"], given, ("kms:CreateSecret",))
+
+
+def look_first(cast: Cast) -> Call:
+    given = {"instance": factories.instance().name, "username": "svc", "kind": "password"}
+    return Call(["main"], given, (CHECK,), refused="kms:CreateSecret")
+
+
+def edit(cast: Cast) -> Call:
+    given = {
+        "revision": "1", "description": "new", "tags": "", "length": "32", "excluded": "",
+        "sets": ["lower", "upper", "digits"],
+    }  # fmt: skip
+    return Call(["main", secret().pk], given, ("kms:UpdateSecret",))
+
+
+def schedule(cast: Cast) -> Call:
+    made = secret()
+    given = {"rotation": "on", "period": "7", "unit": "days", "revision": str(made.schedule.revision)}
+    return Call(["main", made.pk], given, ("kms:UpdateSecretRotationPolicy",))
+
+
+def resolve(cast: Cast) -> Call:
+    """Two deeds: what was decided, and the end of the rotation that it was about."""
+    run = queued()
+    lease = leases.claim(run.pk, "host/1/2")
+    assert lease
+    assert run.secret
+    version = stage(run.secret)
+    leases.hold(lease, version=version, attempts=1)
+    versions.mark_offered(version)
+    managed.note(run.secret.managed, ManagedAccount.Credential.UNVERIFIED, "Not known.", "unknown")
+    leases.end(lease, Run.Outcome.FAILED, truth="unknown", code="unknown")
+    given = {"decision": "gone", "reason": "burnt down"}
+    return Call(["main", run.secret.pk], given, ("kms:ResolveRotation",))
+
+
+def restore(cast: Cast) -> Call:
+    made = secret()
+    managed.plan_deletion(made, actor=factories.administrator())
+    return Call(["main", made.pk], {}, ("kms:RestoreSecret",))
+
+
+def grant(cast: Cast) -> Call:
+    given = {"to": f"user:{cast.eve.pk}", "actions": ["kms:DescribeSecret", "kms:RotateSecret"]}
+    return Call(["main", secret().pk], given, ("kms:CreateGrant",))
+
+
+def revoke(cast: Cast) -> Call:
+    made = secret()
+    grants.grant(made, cast.eve, [Action.DESCRIBE_SECRET], actor=factories.administrator())
+    given = {"of": f"user:{cast.eve.pk}", "actions": ["kms:DescribeSecret"]}
+    return Call(["main", made.pk], given, ("kms:RevokeGrant",), query=f"?of={given['of']}")
+
+
+def register(cast: Cast) -> Call:
+    given = {"name": "web-1", "os": "linux", "address": "10.0.0.5", "port": "22"}
+    return Call(["main"], given, ("kms:RegisterInstance", CHECK))
+
+
+def of_instance(cast: Cast) -> Call:
+    return Call(["main", factories.instance().pk], {}, (CHECK,))
+
+
+def change_instance(cast: Cast) -> Call:
+    made = factories.instance()
+    given = {"name": "new-name", "address": made.address, "port": "22", "revision": made.revision}
+    return Call(["main", made.pk], given, ("kms:UpdateInstance",))
+
+
+def approve(cast: Cast) -> Call:
+    key = base.HostKey("ssh-ed25519", "AAAA1", "SHA256:one")
+    made = factories.instance(keys=[key], approved=False)
+    return Call(["main", made.pk], {"fingerprints": [key.fingerprint]}, ("kms:ApproveHostKey", CHECK))
+
+
+def attach(cast: Cast) -> Call:
+    given = {"credential": str(factories.credential().pk)}
+    return Call(["main", factories.instance().pk], given, ("kms:UseManagementCredential", CHECK))
+
+
+def own_login(cast: Cast) -> Call:
+    made = secret(username="root")
+    ManagedAccount.objects.filter(secret=made).update(credential="in_sync")
+    given = {"secret": str(made.pk), "sudo": "none"}
+    return Call(["main", made.managed.instance.pk], given, ("kms:UseManagementCredential", CHECK))
+
+
+def cancel(cast: Cast) -> Call:
+    return Call(["main", queued().pk], {}, ("kms:RotationEnded",), refused=ROTATE)
+
+
+def retry(cast: Cast) -> Call:
+    run = ended(queued(), Run.Outcome.FAILED, truth="old", code="policy", sentence="The host said no.")
+    return Call(["main", run.pk], {}, (ROTATE,))
+
+
+def override(cast: Cast) -> Call:
+    run = ended(queued(), Run.Outcome.BLOCKED, code="must_change", sentence="What was found.")
+    return Call(["main", run.pk], {"reason": "agreed"}, (ROTATE, "kms:OverridePreflightCheck"))
+
+
+def export(*args: str, action: str) -> Make:
+    return lambda cast: Call(list(args), {}, (action,), "get", auditor=200)
+
+
+CREDENTIAL = {"name": "fleet", "username": "keyturn", "login": "own", "sudo": "passwordless"}
+CHANGES: dict[str, Make] = {
+    "secret_create": create,
+    "secret_create_check": look_first,
+    "secret_rotate": of_secret(ROTATE, reason="routine"),
+    "secret_rotate_back": rotate_back,
+    "secret_reveal": of_secret("kms:GetSecretValue", reason="on call"),
+    "secret_download": download,
+    "secret_edit": edit,
+    "secret_schedule": schedule,
+    "secret_drift": of_secret(ROTATE),
+    "secret_reconcile": of_secret(ROTATE),
+    "secret_resolve": resolve,
+    "secret_delete": of_secret("kms:DeleteSecret", how="plan", days="30", reason="gone"),
+    "secret_grant": grant,
+    "secret_revoke": revoke,
+    "secret_restore": restore,
+    "credential_create": lambda cast: Call([], CREDENTIAL, ("kms:CreateManagementCredential",)),
+    "instance_register": register,
+    "instance_edit": change_instance,
+    "instance_scan": of_instance,
+    "instance_check": of_instance,
+    "instance_approve": approve,
+    "instance_attach": attach,
+    "instance_own_login": own_login,
+    "run_cancel": cancel,
+    "run_retry": retry,
+    "run_override": override,
+    "secrets_export": export("main", action="kms:ExportSecrets"),
+    "instances_export": export("main", action="kms:ExportInstances"),
+    "rotations_export_csv": export("main", action="kms:ExportRotations"),
+    "rotations_export_json": export("main", action="kms:ExportRotations"),
+    "audit_export_csv": export(action="kms:ExportAuditEvents"),
+    "audit_export_json": export(action="kms:ExportAuditEvents"),
+    "audit_verify": lambda cast: Call([], {}, ("kms:VerifyAuditTrail",), auditor=200),
+    "audit_look_up": lambda cast: Call([], {"text": VALUE}, ("kms:LookUpValue",)),
+}
