@@ -1,12 +1,14 @@
 """A site with everything twice, its own and a foreign one, and people who may reach the one or both.
 
-What is `own` stands in region main or has a name that begins with `own-`; what is `foreign` in region west, or
-its name begins with `foreign-`. A request is sent through all of the middleware and leaves nothing behind.
+What is `own` stands in region main, or its name begins with `own-`; what is `foreign` stands in region west,
+or its name begins with `foreign-`. A request goes through all of the middleware and leaves nothing behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -40,7 +42,7 @@ from tests.factories import PASSWORD
 REGIONS = {"own": "main", "foreign": "west"}
 NOBODY = UUID(int=0)
 NO_NUMBER = 2**70  # no row has it, and no column could
-HTMX = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "dialog-content"}
+HTMX = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "rows"}
 #: What a policy names that is about all that is `own`, and about the lists of what belongs to no region.
 OWN_RESOURCES = [
     "acs:kms:main:*:*",
@@ -94,7 +96,18 @@ _handler = BaseHandler()
 
 
 class _Undone(Exception):
-    """The answer is there; what it did is taken back."""
+    """What was done in the block is taken back."""
+
+
+@contextlib.contextmanager
+def undone() -> Iterator[None]:
+    """Take back all that is written in the block."""
+    block = transaction.atomic()
+    # To the code inside it is no transaction: some of it refuses to run in one.
+    block._from_testcase = True
+    with contextlib.suppress(_Undone), block:
+        yield
+        raise _Undone
 
 
 def ask(
@@ -103,26 +116,19 @@ def ask(
     """Send one request and take back all that it did. An exception is an answer too: 500."""
     if _handler._middleware_chain is None:
         _handler.load_middleware()
-    headers |= {"HTTP_COOKIE": f"{settings.SESSION_COOKIE_NAME}={cookie}"} if cookie else {}
-    factory = RequestFactory(headers={"host": "localhost"})
-    request = (
-        factory.post(path, given or {}, **headers)
-        if method == "POST"
-        else factory.generic(method, path, **headers)
-    )
+    if cookie:
+        headers["HTTP_COOKIE"] = f"{settings.SESSION_COOKIE_NAME}={cookie}"
+    requests = RequestFactory(HTTP_HOST="localhost")
+    if method == "POST":
+        request = requests.post(path, given or {}, **headers)
+    else:
+        request = requests.generic(method, path, **headers)
     request._dont_enforce_csrf_checks = True
-    block = transaction.atomic()
-    # A savepoint that is undone below is no transaction around the view, which some refuse.
-    block._from_testcase = True
-    try:
-        with block:
-            answer = _handler.get_response(request)
-            if answer.streaming:
-                body = b"".join(answer.streaming_content)
-                answer.streaming_content = [body]
-            raise _Undone
-    except _Undone:
-        return answer
+    with undone():
+        answer = _handler.get_response(request)
+        if answer.streaming:
+            answer.streaming_content = [b"".join(answer.streaming_content)]
+    return answer
 
 
 # ---------------------------------------------------------------- people
