@@ -72,7 +72,8 @@ class World:
             return {"pk": self.personal.get((kind, whose), NO_NUMBER)}
         if kind == "region":
             return {"region": {**REGIONS, "missing": "nowhere"}.get(which, which)}
-        found = self.objects["foreign" if which == "foreign" else "own"][kind]
+        # What is not there is asked for beside what is foreign: the two answers must look the same.
+        found = self.objects["foreign" if which in {"foreign", "missing"} else "own"][kind]
         if which == "missing":
             return {name: _nothing(name, value) for name, value in found.items()}
         if which == "misplaced":
