@@ -58,8 +58,10 @@ def open_of(user: User, *, this: str | None = None) -> list[Open]:
 
 def end(user: User, ids: Iterable[int], *, actor: Principal, reason: str = "") -> int:
     """End these sessions of this person; return how many there were."""
+    wanted = set(ids)
     with transaction.atomic():
-        rows = list(UserSession.objects.filter(user=user, pk__in=list(ids)))
+        # Not `pk__in`: the database fails on a number that no column could hold.
+        rows = [row for row in UserSession.objects.filter(user=user) if row.pk in wanted]
         for row in rows:
             row.end()
         if rows:

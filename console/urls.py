@@ -6,6 +6,7 @@ The region is in the URL and not in the session: two tabs show two regions, and 
 from allauth.account import views as account
 from django.urls import path
 
+from console.http import FORM_METHODS
 from console.views import (
     access_review,
     attachments,
@@ -56,9 +57,17 @@ urlpatterns = [
     path("healthz", healthz, name="healthz"),
     # ---- people
     path("sign-in/", session.sign_in, name="account_login"),
-    path("sign-out/", account.logout, name="account_logout"),
-    path("change-password/", account.password_change, name="account_change_password"),
-    path("account-disabled/", account.account_inactive, name="account_inactive"),
+    path("sign-out/", account.LogoutView.as_view(http_method_names=FORM_METHODS), name="account_logout"),
+    path(
+        "change-password/",
+        account.PasswordChangeView.as_view(http_method_names=FORM_METHODS),
+        name="account_change_password",
+    ),
+    path(
+        "account-disabled/",
+        account.AccountInactiveView.as_view(http_method_names=FORM_METHODS),
+        name="account_inactive",
+    ),
     path("confirm/", confirm.password, name="account_reauthenticate"),
     path("confirm/code/", confirm.code, name="mfa_reauthenticate"),
     path("confirm/passkey/", confirm.passkey, name="mfa_reauthenticate_webauthn"),

@@ -18,6 +18,8 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.decorators import method_decorator
 
+from console import http
+
 #: The page behind the dialog may have a password field of its own.
 DIALOG_IDS = "confirm-%s"
 WORDS = {
@@ -81,6 +83,6 @@ class Passkey(_Confirm, webauthn.ReauthenticateWebAuthnView):  # type: ignore[mi
     """With a passkey."""
 
 
-password = Password.as_view()
-code = Code.as_view()
-passkey = Passkey.as_view()
+password = Password.as_view(http_method_names=http.FORM_METHODS)
+code = Code.as_view(http_method_names=http.FORM_METHODS)
+passkey = Passkey.as_view(http_method_names=http.FORM_METHODS)

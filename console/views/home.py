@@ -95,6 +95,8 @@ def _only_region() -> str:
 
 
 def _newest(request: OperatorRequest) -> Secret | None:
-    """The secret that the later steps are about."""
+    """The secret that the later steps are about; none for who sees no list."""
+    if not access.may(request, Action.LIST_SECRETS):
+        return None
     seen = access.secrets(request, access.ALL_REGIONS).filter(deletion_planned_at__isnull=True)
     return seen.order_by("-created_at").first()

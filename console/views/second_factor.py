@@ -21,7 +21,7 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import fresh
+from console import fresh, http
 from console.http import OperatorRequest
 from console.views import session
 from secrets_app import factors
@@ -142,8 +142,8 @@ class Authenticate(base.AuthenticateView):  # type: ignore[misc]
         return response
 
 
-activate_totp = ActivateTotp.as_view()
-deactivate_totp = DeactivateTotp.as_view()
-add_passkey = AddPasskey.as_view()
-remove_passkey = RemovePasskey.as_view()
-authenticate = Authenticate.as_view()
+activate_totp = ActivateTotp.as_view(http_method_names=http.FORM_METHODS)
+deactivate_totp = DeactivateTotp.as_view(http_method_names=http.FORM_METHODS)
+add_passkey = AddPasskey.as_view(http_method_names=http.FORM_METHODS)
+remove_passkey = RemovePasskey.as_view(http_method_names=http.FORM_METHODS)
+authenticate = Authenticate.as_view(http_method_names=http.FORM_METHODS)

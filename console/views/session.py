@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
-from console import sessions
+from console import http, sessions
 from console.http import OperatorRequest
 from secrets_app.models import User
 
@@ -68,7 +68,7 @@ class SignIn(account.LoginView):  # type: ignore[misc]
         return render(self.request, "account/_sign_in.html", {"form": form, **context}, status=422)
 
 
-sign_in = SignIn.as_view()
+sign_in = SignIn.as_view(http_method_names=http.FORM_METHODS)
 
 
 def signed_in(request: HttpRequest, user: User) -> HttpResponse:

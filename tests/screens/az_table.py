@@ -1,0 +1,228 @@
+"""Who may do what, and what opens each route: written out here, and computed by nothing of the product.
+
+A route that stands in no row of `ROUTES` fails, by its name, whoever added it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Every list and every look, but at no value.
+READS = {
+    "kms:ListSecrets", "kms:DescribeSecret", "kms:ListGrants", "kms:ListInstances", "kms:DescribeInstance",
+    "kms:ListManagementCredentials", "kms:DescribeManagementCredential", "kms:ListRotations",
+    "kms:DescribeRotation", "kms:ListKeys", "kms:DescribeKey", "kms:ListUsers", "kms:DescribeUser",
+    "kms:ListGroups", "kms:ListPolicies", "kms:DescribePolicy", "kms:ListAuditEvents",
+}  # fmt: skip
+ROTATES = {
+    "kms:ListSecrets", "kms:DescribeSecret", "kms:RotateSecret", "kms:ListInstances",
+    "kms:DescribeInstance", "kms:CheckInstance", "kms:ListRotations", "kms:DescribeRotation",
+}  # fmt: skip
+GRANTED = {"kms:DescribeSecret", "kms:GetSecretValue", "kms:RotateSecret", "kms:DescribeRotation"}
+
+#: name -> scope -> actions. `own`: what stands in region main or is called own-...; `granted`: by a grant on
+#: each secret of main, and by no policy.
+PERSONS: dict[str, dict[str, set[str]]] = {
+    "anonymous": {},
+    "disabled": {},  # an administrator until a moment ago, with a session that was open
+    "ann": {},  # nobody gave her anything
+    "bea": {"own": READS},
+    "cal": {"own": ROTATES},
+    "gil": {"granted": GRANTED},
+    "sue": {"own": {"kms:*"}},  # everything there, and no KMS full access
+    "hal": {"everywhere": {"kms:ListSecrets", "kms:DescribeSecret", "kms:RestoreSecret"}},
+    "aud": {"everywhere": READS | {"kms:VerifyAuditTrail"}},
+    "dot": {"everywhere": {"kms:*"}},
+}
+STRANGERS = {"anonymous", "disabled"}
+FULL_ACCESS = {"dot"}
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a route is about, what opens it in this order, and what those get whom it lets in.
+
+    A gate is an action, asked of the object, which else answers 403; or it begins with a word: `sees` (what
+    one may not describe is not there: 404), `here` (asked of the region in the URL), `anywhere` (there could
+    be something), or is one of `region`, `exists`, `mine`, `part` (404 where there is none), `full` (403).
+    `answers` gives a status, or one for a page and one for htmx, to each method; every other method is 405.
+    """
+
+    of: str
+    gates: str
+    answers: str
+    strangers: str = ""  # nothing: they are led to sign-in
+    asks_again: bool = False  # whoever signed in long ago confirms who they are first
+
+    @property
+    def opened_by(self) -> list[str]:
+        return [gate.strip() for gate in self.gates.split(",") if gate.strip()]
+
+
+SECRET = "sees kms:DescribeSecret, "
+INSTANCE = "sees kms:DescribeInstance, "
+RUN = "sees kms:DescribeRotation, "
+KEY, USER, POLICY = "sees kms:DescribeKey, ", "sees kms:DescribeUser, ", "sees kms:DescribePolicy, "
+GROUP = "anywhere kms:ListGroups, exists, "
+LOOK = "GET HEAD 200"
+FORM, EMPTY_FORM = "GET HEAD 200, POST 422", "GET 200, POST 422"
+#: The library answers these before it looks at the method.
+ANY = "GET HEAD POST PUT PATCH DELETE OPTIONS TRACE"
+
+ROUTES: dict[str, Route] = {
+    # ---- for everybody
+    "healthz": Route("", "", "GET HEAD 503", strangers="GET HEAD 503"),  # no worker runs here
+    "account_login": Route(
+        "", "", f"{ANY} 302/200", strangers="GET HEAD 200, POST 200/422"
+    ),
+    "account_logout": Route(
+        "", "", "GET HEAD 200, POST 302", strangers="GET HEAD POST 302"
+    ),
+    "account_inactive": Route("", "", LOOK, strangers=LOOK),
+    "invitation": Route("", "", "GET POST 409", strangers="GET POST 410"),
+    "invitation_open": Route("link", "exists", "GET HEAD 302", strangers="GET HEAD 302"),
+    # ---- one's own
+    "account_change_password": Route("", "", "GET HEAD POST 200"),
+    "account_reauthenticate": Route("", "", FORM),
+    "mfa_reauthenticate": Route("", "", f"{ANY} 302"),  # nobody here has an app
+    "mfa_reauthenticate_webauthn": Route("", "", FORM),
+    "mfa_authenticate": Route("", "", f"{ANY} 302"),
+    "mfa_index": Route("", "", LOOK),
+    "mfa_activate_totp": Route("", "", "GET HEAD POST 200", asks_again=True),
+    "mfa_deactivate_totp": Route("", "", f"{ANY} 404", asks_again=True),
+    "mfa_add_webauthn": Route("", "", "GET HEAD POST 200", asks_again=True),
+    "mfa_remove_webauthn": Route(
+        "passkey", "mine", "GET HEAD 200, POST 302", asks_again=True
+    ),
+    "mfa_view_recovery_codes": Route("", "", "GET POST 200", asks_again=True),
+    "session": Route("", "", "GET HEAD 204"),
+    "session_stay": Route("", "", "POST 204"),
+    "sessions": Route("", "", LOOK),
+    "sessions_end_others": Route("", "", "POST 302"),
+    "session_end": Route("session", "mine", "POST 302"),
+    "home": Route("", "", "GET HEAD 302"),
+    "get_started": Route("", "", LOOK),
+    # ---- people
+    "access": Route("", "anywhere kms:ListUsers", "GET HEAD 302"),
+    "users": Route("", "anywhere kms:ListUsers", LOOK),
+    "user": Route("user", USER, LOOK),
+    "user_edit": Route("user", USER + "kms:UpdateUser", "GET HEAD 200, POST 302/200"),
+    "user_disable": Route("user", USER + "kms:DisableUser", "GET HEAD 200, POST 302/200"),
+    "user_enable": Route("disabled user", USER + "kms:DisableUser, full", "GET HEAD 200, POST 302/200"),
+    "user_revealed": Route("user", USER + "anywhere kms:ListAuditEvents", "GET HEAD 200, POST 302"),
+    "user_sessions": Route("user", USER, LOOK),
+    "user_sessions_end": Route("user", USER + "kms:UpdateUser", "POST 302"),
+    "user_reset_factor": Route("user", USER + "kms:ResetSecondFactor", EMPTY_FORM, asks_again=True),
+    "invitations": Route("", "anywhere kms:CreateUser", LOOK),
+    "invite": Route("", "anywhere kms:CreateUser", EMPTY_FORM, asks_again=True),
+    "invitation_renew": Route(
+        "invitation", "anywhere kms:CreateUser, exists", "POST 200", asks_again=True
+    ),
+    "invitation_revoke": Route("invitation", "anywhere kms:CreateUser, exists", "POST 302"),
+    "groups": Route("", "anywhere kms:ListGroups", LOOK),
+    "group_create": Route("", "anywhere kms:CreateGroup, full", FORM),
+    "group": Route("group", GROUP, LOOK),
+    "group_join": Route("group", GROUP + "kms:UpdateGroup, full", FORM),
+    "group_leave": Route("member", GROUP + "kms:UpdateGroup, full, part", "GET HEAD 200, POST 302/200"),
+    # ---- policies
+    "policies": Route("", "anywhere kms:ListPolicies", LOOK),
+    "policy_create": Route("", "anywhere kms:CreatePolicy, full", FORM),
+    "policy": Route("policy", POLICY, LOOK),
+    "policy_edit": Route("policy", POLICY + "kms:UpdatePolicy, full", FORM),
+    "policy_delete": Route("policy", POLICY + "kms:DeletePolicy, full", "GET HEAD 200, POST 409"),
+    "policy_attach": Route("", "anywhere kms:AttachPolicy, full", FORM),
+    "policy_detach": Route(
+        "attachment", POLICY + "kms:AttachPolicy, full", "GET HEAD 200, POST 302/200"
+    ),
+    "simulator": Route("", "anywhere kms:SimulatePolicy", LOOK),
+    "access_review": Route(
+        "", "anywhere kms:ListUsers, anywhere kms:ListPolicies, anywhere kms:ListSecrets", LOOK
+    ),
+    # ---- the audit trail
+    "audit": Route("", "anywhere kms:ListAuditEvents", LOOK),
+    "audit_event": Route("event", "anywhere kms:ListAuditEvents, exists", LOOK),
+    "audit_export_csv": Route("", "anywhere kms:ListAuditEvents", LOOK),
+    "audit_export_json": Route("", "anywhere kms:ListAuditEvents", LOOK),
+    "audit_verify": Route("", "anywhere kms:VerifyAuditTrail", "POST 200"),
+    "audit_look_up": Route("", "anywhere kms:LookUpValue", EMPTY_FORM),
+    # ---- keys
+    "keys": Route("", "anywhere kms:ListKeys", LOOK),
+    "key_create": Route("", "anywhere kms:CreateKey", EMPTY_FORM),
+    "key": Route("key", KEY, LOOK),
+    "key_progress": Route("key", KEY, LOOK),
+    "key_new_version": Route("key", KEY + "kms:UpdateKey", "POST 302/200"),
+    "key_rewrap": Route("key", KEY + "kms:UpdateKey", EMPTY_FORM),
+    "key_disable": Route("key", KEY + "kms:DisableKey", EMPTY_FORM),
+    "key_enable": Route("disabled key", KEY + "kms:EnableKey", "POST 302/200"),
+    "key_destroy": Route("key", KEY + "kms:ScheduleKeyDeletion", EMPTY_FORM),
+    "key_cancel": Route("doomed key", KEY + "kms:CancelKeyDeletion", "POST 302/200"),
+    # ---- management credentials
+    "credentials": Route("", "anywhere kms:ListManagementCredentials", LOOK),
+    "credential_create": Route("", "anywhere kms:CreateManagementCredential", FORM),
+    "credential": Route("credential", "sees kms:DescribeManagementCredential", LOOK),
+    # ---- secrets
+    "overview": Route("region", "anywhere kms:ListRotations, region, here kms:ListRotations", LOOK),
+    "secrets": Route("region", "region, here kms:ListSecrets", LOOK),
+    "secrets_export": Route("region", "region, here kms:ListSecrets", LOOK),
+    "secret_create": Route(
+        "region", "anywhere kms:CreateSecret, region, anywhere kms:ListInstances", EMPTY_FORM
+    ),
+    "secret_create_instance": Route("region", "region, here kms:ListInstances", LOOK),
+    "secret_create_dates": Route("region", "anywhere kms:CreateSecret, region", LOOK),
+    "secret_create_check": Route(
+        "region",
+        "anywhere kms:CreateSecret, region, here kms:ListInstances, sees kms:DescribeInstance, "
+        "kms:CheckInstance",
+        "POST 202",
+    ),
+    "secret_create_checked": Route("checked run", "anywhere kms:CreateSecret, " + RUN, LOOK),
+    "secret_create_key": Route("region", "anywhere kms:CreateSecret, region", "POST 200"),
+    "secret": Route("secret", SECRET, LOOK),
+    "secret_rotate": Route("secret", SECRET + "kms:RotateSecret", EMPTY_FORM),
+    "secret_rotate_back": Route(
+        "secret version", SECRET + "kms:RotateSecret, kms:PutSecretValue, part", "GET 200, POST 302/200"
+    ),
+    "secret_reveal": Route("secret", SECRET + "kms:GetSecretValue", "GET POST 200", asks_again=True),
+    "secret_download": Route("pair", SECRET + "kms:GetSecretValue", "POST 200", asks_again=True),
+    "secret_edit": Route("secret", SECRET + "kms:UpdateSecret", EMPTY_FORM),
+    "secret_schedule": Route("secret", SECRET + "kms:UpdateSecretRotationPolicy", EMPTY_FORM),
+    "secret_schedule_dates": Route("secret", SECRET + "kms:UpdateSecretRotationPolicy", LOOK),
+    "secret_drift": Route("secret", SECRET + "kms:RotateSecret", "POST 302/200"),
+    "secret_reconcile": Route("secret", SECRET + "kms:RotateSecret", "GET 200, POST 302/200"),
+    "secret_resolve": Route("doubt", SECRET + "kms:ResolveRotation", EMPTY_FORM),
+    "secret_delete": Route("secret", SECRET + "kms:DeleteSecret", EMPTY_FORM),
+    "secret_restore": Route("pending", SECRET + "kms:RestoreSecret", "GET 200, POST 302/200"),
+    "secret_grant": Route("secret", SECRET + "kms:CreateGrant", FORM),
+    "secret_revoke": Route("secret", SECRET + "kms:RevokeGrant", FORM),
+    # ---- instances
+    "instances": Route("region", "region, here kms:ListInstances", LOOK),
+    "instances_export": Route("region", "region, here kms:ListInstances", LOOK),
+    "instance_register": Route(
+        "region", "region, here kms:RegisterInstance, anywhere kms:ListManagementCredentials", FORM
+    ),
+    "instance": Route("instance", INSTANCE, LOOK),
+    "instance_live": Route("instance", INSTANCE, LOOK),
+    "instance_edit": Route("instance", INSTANCE + "kms:UpdateInstance", FORM),
+    "instance_scan": Route("instance", INSTANCE + "kms:CheckInstance", "POST 302/202"),
+    "instance_check": Route("instance", INSTANCE + "kms:CheckInstance", "POST 302/202"),
+    "instance_approve": Route("instance", INSTANCE + "kms:ApproveHostKey", FORM),
+    "instance_attach": Route(
+        "instance",
+        INSTANCE + "kms:UseManagementCredential, anywhere kms:ListManagementCredentials",
+        FORM,
+    ),
+    "instance_own_login": Route(
+        "instance", INSTANCE + "kms:UseManagementCredential, anywhere kms:ListSecrets", FORM
+    ),
+    # ---- rotations
+    "rotations": Route("region", "region, here kms:ListRotations", LOOK),
+    "rotations_export_csv": Route("region", "region, here kms:ListRotations", LOOK),
+    "rotations_export_json": Route("region", "region, here kms:ListRotations", LOOK),
+    "run": Route("failed run", RUN, LOOK),
+    "run_steps": Route("failed run", RUN, LOOK),
+    "run_cancel": Route("queued run", RUN + SECRET + "kms:RotateSecret", "POST 302/200"),
+    "run_retry": Route("failed run", RUN + SECRET + "kms:RotateSecret", "POST 302/200"),
+    "run_override": Route(
+        "blocked run", RUN + SECRET + "kms:RotateSecret, kms:OverridePreflightCheck", EMPTY_FORM
+    ),
+}  # fmt: skip
