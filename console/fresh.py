@@ -16,7 +16,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from console import sessions
@@ -51,7 +51,7 @@ def required(*, back: str = "") -> Callable[[Callable[Arguments, Any]], Callable
     A part of a page (htmx) gets a dialog over whatever is open, and the same click or form goes again by
     itself after it: what was typed stays in the browser. A plain request goes to a page and comes back to
     its own address. What a plain form held is not kept, so a view that answers no GET names one that does
-    (`back`, with the same arguments).
+    (`back`, with the same arguments or with none).
     """
 
     def decorate(view: Callable[Arguments, Any]) -> Callable[Arguments, Any]:
@@ -69,5 +69,16 @@ def _ask(request: HttpRequest, back: str) -> HttpResponseBase:
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponse(status=401, headers={"HX-Trigger": json.dumps({"confirmFirst": {}})})
     match = request.resolver_match
-    url = reverse(back, kwargs=match.kwargs) if back and match else request.get_full_path()
+    url = request.get_full_path()
+    if back and match:
+        query = request.META.get("QUERY_STRING", "")
+        url = _address(back, match.kwargs) + (f"?{query}" if query else "")
     return redirect(f"{reverse('account_reauthenticate')}?{urlencode({'next': url})}")
+
+
+def _address(name: str, of: dict[str, Any]) -> str:
+    """Where to come back to: the page of the same thing, or a list, which is of none."""
+    try:
+        return reverse(name, kwargs=of)
+    except NoReverseMatch:
+        return reverse(name)
