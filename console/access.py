@@ -40,6 +40,7 @@ class Refused(PermissionDenied):
     def __init__(self, decision: policies.Decision, action: Action, resource: str) -> None:
         super().__init__(decision.because)
         self.decision, self.action, self.resource = decision, action, resource
+        self.lacks_factor = False  # with a second factor it would be allowed
 
 
 def may(request: HttpRequest, action: Action, resource: object = None) -> bool:
@@ -84,7 +85,9 @@ def refuse(request: OperatorRequest, action: Action, resource: object, decision:
         because=decision.because,
         resource_id=getattr(resource, "pk", None),
     )
-    raise Refused(decision, action, arn)
+    refused = Refused(decision, action, arn)
+    refused.lacks_factor = policies.lacks_second_factor(request.principal, action, resource)
+    raise refused
 
 
 def _regions(request: OperatorRequest, action: Action, here: Region | None) -> list[Region]:
