@@ -40,6 +40,7 @@ class Refused(PermissionDenied):
     def __init__(self, decision: policies.Decision, action: Action, resource: str) -> None:
         super().__init__(decision.because)
         self.decision, self.action, self.resource = decision, action, resource
+        self.lacks_factor = False  # with a second factor it would be allowed
 
 
 def may(request: HttpRequest, action: Action, resource: object = None) -> bool:
@@ -95,7 +96,9 @@ def _noted(
         because=decision.because,
         resource_id=getattr(resource, "pk", None),
     )
-    return Refused(decision, action, arn)
+    refused = Refused(decision, action, arn)
+    refused.lacks_factor = policies.lacks_second_factor(request.principal, action, resource)
+    return refused
 
 
 def _regions(request: OperatorRequest, action: Action, here: Region | None) -> list[Region]:

@@ -68,14 +68,17 @@ def required(*, back: str = "") -> Callable[[Callable[Arguments, Any]], Callable
 def _ask(request: HttpRequest, back: str) -> HttpResponseBase:
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponse(status=401, headers={"HX-Trigger": json.dumps({"confirmFirst": {}})})
-    url = _page(request, back) if back else request.get_full_path()
+    match = request.resolver_match
+    url = request.get_full_path()
+    if back and match:
+        query = request.META.get("QUERY_STRING", "")
+        url = _address(back, match.kwargs) + (f"?{query}" if query else "")
     return redirect(f"{reverse('account_reauthenticate')}?{urlencode({'next': url})}")
 
 
-def _page(request: HttpRequest, name: str) -> str:
-    """The address of a page: of the same object, or of the list where that page is one."""
-    match = request.resolver_match
+def _address(name: str, of: dict[str, Any]) -> str:
+    """Where to come back to: the page of the same thing, or a list, which is of none."""
     try:
-        return reverse(name, kwargs=match.kwargs if match else {})
+        return reverse(name, kwargs=of)
     except NoReverseMatch:
         return reverse(name)

@@ -239,6 +239,7 @@ WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
 RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
 KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", keypairs.ALGORITHMS)  # preselected
+READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
 RUN_PRUNE_VERSIONS = 10  # versions without a label that a secret keeps
 DRIFT_EVERY = timedelta(days=1)  # each account is looked at so often, for changes by somebody else
 SCHEDULE_FAILURES = 5  # failed rotations in a row after which a schedule stops and a person decides

@@ -14,7 +14,7 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +42,7 @@ __all__ = [
     "allows",
     "bind",
     "decide",
+    "lacks_second_factor",
     "may_somewhere",
     "require",
     "visible",
@@ -68,6 +69,7 @@ class Decision:
     statement: ram.Statement | None = None
 
 
+_MFA = "acs:MFAPresent"
 NO_SUCH_RESOURCE = Decision(False, "There is no such resource.")
 
 
@@ -93,7 +95,7 @@ _request: ContextVar[_Request | None] = ContextVar("request", default=None)
 @contextmanager
 def bind(*, address: str | None, is_secure: bool, is_mfa: bool) -> Iterator[None]:
     """Decisions inside the block know where the request came from and how its person signed in."""
-    facts = {"acs:SecureTransport": str(is_secure).lower(), "acs:MFAPresent": str(is_mfa).lower()}
+    facts = {"acs:SecureTransport": str(is_secure).lower(), _MFA: str(is_mfa).lower()}
     if address:
         facts["acs:SourceIp"] = address
     token = _request.set(_Request(facts))
@@ -113,11 +115,14 @@ def forget() -> None:
 # ---------------------------------------------------------------- deciding
 
 
-def decide(principal: Principal | None, action: str, resource: object = None) -> Decision:
+def decide(
+    principal: Principal | None, action: str, resource: object = None, *, reason: str | None = None
+) -> Decision:
     """Decide whether `principal` may do `action` to `resource`; where in doubt, no.
 
     `resource` is a row with an ARN; a region stands for the container there (`...:secret`), and None for
-    the container of what belongs to no region.
+    the container of what belongs to no region. `reason` is what somebody said who reads a value; None while
+    nobody was asked yet: then it is taken for one that every policy accepts.
     """
     refused = _refused(principal, action)
     if refused:
@@ -131,7 +136,8 @@ def decide(principal: Principal | None, action: str, resource: object = None) ->
     target = _target(wanted, resource) if wanted else None
     if wanted is None or target is None:
         return NO_SUCH_RESOURCE
-    decision = _told(principal, wanted, _verdict(principal, wanted, *target, _context()))
+    context = _context() | ({ram.REASON: reason} if reason is not None else {})
+    decision = _told(principal, wanted, _verdict(principal, wanted, *target, context))
     audit.note_decision(principal, action, target[0], decision.because)
     return decision
 
@@ -165,11 +171,25 @@ def _verdict(
 ) -> ram.Verdict:
     sheet = _sheet(principal)
     statements = sheet.statements
+    if action == Action.GET_SECRET_VALUE and ram.REASON not in context:
+        statements = _with_a_reason(statements)
     if secret is not None:
         statements += sheet.grants.get(secret.pk, ())
         if any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions):
             context = context | {f"{ram.TAG_PREFIX}{tag.key}": tag.value for tag in secret.tags.all()}
     return ram.decide(statements, action, name, context)
+
+
+def _with_a_reason(statements: tuple[ram.Statement, ...]) -> tuple[ram.Statement, ...]:
+    """These statements as they are once a reason is given that each of them accepts."""
+    found = []
+    for statement in statements:
+        left = tuple(c for c in statement.conditions if c.key != ram.REASON)
+        if len(left) == len(statement.conditions):
+            found.append(statement)
+        elif statement.effect == ram.Effect.ALLOW:
+            found.append(replace(statement, conditions=left))
+    return tuple(found)
 
 
 def _told(principal: Principal, action: Action, verdict: ram.Verdict) -> Decision:
@@ -192,6 +212,24 @@ def require(principal: Principal | None, action: str, resource: object = None) -
     decision = decide(principal, action, resource)
     if not decision.allowed:
         raise NotAllowed(decision.because, action, resource)
+
+
+def lacks_second_factor(principal: Principal | None, action: Action, resource: object = None) -> bool:
+    """Whether what is refused now would be allowed in a session with a second factor."""
+    request = _request.get()
+    if request is None or request.facts.get(_MFA) != "false":
+        return False
+    if _may(principal, action, resource):
+        return False
+    token = _request.set(_Request({**request.facts, _MFA: "true"}, request.sheets))
+    try:
+        return _may(principal, action, resource)
+    finally:
+        _request.reset(token)
+
+
+def _may(principal: Principal | None, action: Action, resource: object) -> bool:
+    return may_somewhere(principal, action) if resource is None else allows(principal, action, resource)
 
 
 def may_somewhere(principal: Principal | None, action: Action) -> bool:
@@ -237,7 +275,10 @@ def visible(principal: Principal | None, action: Action, rows: ram_sql.Rows) -> 
     granted = ram_sql.NONE
     if action.kind == Kind.SECRET and rows.name == "name" and _sheet(principal).grants:
         granted = _granted(principal, action)
-    return ram_sql.condition(_sheet(principal).statements, action, _context(), rows, granted=granted)
+    statements = _sheet(principal).statements
+    if action == Action.GET_SECRET_VALUE:
+        statements = _with_a_reason(statements)
+    return ram_sql.condition(statements, action, _context(), rows, granted=granted)
 
 
 def _granted(principal: Principal, action: Action) -> Q:

@@ -235,11 +235,13 @@ OPERATORS: dict[str, Operator] = {
 }
 
 TAG_PREFIX = "kms:tag/"
+REASON = "kms:Reason"  # what somebody says who reads a value; empty where nothing was said
 KEYS = {
     "acs:SourceIp": "ip",
     "acs:CurrentTime": "date",
     "acs:MFAPresent": "bool",
     "acs:SecureTransport": "bool",
+    REASON: "string",
 }
 _MALFORMED = (ValueError, KeyError, InvalidOperation, TypeError)
 

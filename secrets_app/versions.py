@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from secrets_app import audit, audit_keys, keypairs, keyring, lifecycle, passwords, policies
+from secrets_app import audit, audit_keys, keypairs, keyring, lifecycle, passwords, policies, reads
 from secrets_app.models import VALUE_LIMIT_BYTES, AuditEvent, Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
@@ -152,16 +152,28 @@ def are_same(one: SecretVersion, other: SecretVersion) -> bool:
 def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Value:
     """Show a value to a person: check the right, record it durably, and only then open it.
 
-    Raises `policies.NotAllowed`, `NoValue` (also while deletion is planned), and whatever `value` raises.
-    Never call it inside a transaction: the record would not be durable when the value leaves
-    (RuntimeError).
+    Raises `policies.NotAllowed`, `reads.ReasonNeeded`, `reads.TooOften`, `NoValue` (also while deletion is
+    planned), and whatever `value` raises. Never call it inside a transaction: the record would not be durable
+    when the value leaves (RuntimeError).
     """
     secret = version.secret
     policies.require(actor, policies.Action.GET_SECRET_VALUE, secret)
+    reads.require_reason(secret, actor=actor, reason=reason)
     if not secret.is_enabled:
         raise NoValue
     _require_key(version, actor, reason)
+    try:
+        _record_read(version, actor, reason)
+    except reads.TooOften as error:
+        reads.refused(secret, actor=actor, because=str(error))
+        raise
+    return value(version)
+
+
+def _record_read(version: SecretVersion, actor: Principal, reason: str) -> None:
+    secret = version.secret
     with transaction.atomic(durable=True):
+        reads.require_patience(actor)
         try:
             lifecycle.note_read(secret, actor)
         except lifecycle.NotEnabled:  # planned since the secret was fetched
@@ -174,7 +186,6 @@ def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Val
             reason=reason,
             value_mark=version.value_mark,
         )
-    return value(version)
 
 
 def _require_key(version: SecretVersion, actor: Principal, reason: str) -> None:

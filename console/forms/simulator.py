@@ -46,6 +46,13 @@ class Simulate(forms.Form):
     )
     mfa = forms.ChoiceField(label="Second factor", choices=YES_NO, initial="false", required=False)
     https = forms.ChoiceField(label="https", choices=YES_NO, initial="true", required=False)
+    reason = forms.CharField(
+        label="Reason",
+        required=False,
+        max_length=500,
+        help_text="Counts where a value is read.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
     at = forms.DateTimeField(
         label="Time",
         required=False,
@@ -83,4 +90,6 @@ class Simulate(forms.Form):
             "acs:SecureTransport": found["https"] or "false",
             "acs:CurrentTime": (found["at"] or timezone.now()).isoformat(),
         }
+        if found["action"] == Action.GET_SECRET_VALUE:
+            facts["kms:Reason"] = found["reason"]
         return facts | ({"acs:SourceIp": found["address"]} if found["address"] else {})

@@ -12,7 +12,7 @@ from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from console import rights
+from console import fresh, rights
 from console.forms import policies as forms
 from console.http import OperatorRequest
 from console.views import dialogs
@@ -23,6 +23,7 @@ from secrets_app.policies import Action
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def attach(request: OperatorRequest) -> HttpResponse:
     rights.require_full_access(request, Action.ATTACH_POLICY)
     choices: dict[str, Any] = {
@@ -49,6 +50,7 @@ def _ask(request: OperatorRequest, form: forms.Attach, status: int = 200) -> Htt
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def detach(request: OperatorRequest, pk: UUID) -> HttpResponse:
     found = Attachment.objects.select_related("policy", "user", "group").filter(pk=pk).first()
     if found is None:

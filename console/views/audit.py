@@ -16,7 +16,7 @@ from django.http import Http404, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from console import access, exports, lists
+from console import access, exports, fresh, lists
 from console.forms import audit as forms
 from console.http import OperatorRequest
 from console.views import dialogs
@@ -198,6 +198,7 @@ def _cells(event: AuditEvent) -> exports.Cells:
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@fresh.required()
 # That somebody asked must be durable before the answer leaves, so no transaction may be around it.
 @transaction.non_atomic_requests
 def look_up(request: OperatorRequest) -> HttpResponse:

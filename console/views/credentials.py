@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import access, lists
+from console import access, fresh, lists
 from console.forms import credentials as forms
 from console.http import OperatorRequest
 from console.views import dialogs
@@ -52,6 +52,7 @@ def index(request: OperatorRequest) -> HttpResponse:
 @sensitive_post_parameters("password", "private_key", "sudo_password")
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def create(request: OperatorRequest) -> HttpResponse:
     access.require(request, Action.CREATE_CREDENTIAL)
     form = forms.Create(request.POST if request.method == "POST" else None)

@@ -1,8 +1,12 @@
-"""A form in a dialog: inside the <dialog> where htmx asks, the same fragment as a page otherwise."""
+"""A form in a dialog: inside the <dialog> where htmx asks, the same fragment as a page otherwise.
+
+On a page of its own it is sent by htmx too: what was typed then survives whatever is asked before it counts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -15,10 +19,16 @@ def show(
     request: OperatorRequest, fragment: str, title: str, context: Mapping[str, object], *, status: int = 200
 ) -> HttpResponse:
     """Show the form; `status` is 422 or 409 where it comes back with errors."""
-    shown = {**context, "title": title, "fragment": fragment, "is_page": not request.htmx}
+    is_page = not request.htmx or _is_sent_from_itself(request)
+    shown = {**context, "title": title, "fragment": fragment, "is_page": is_page}
     return render(request, fragment if request.htmx else "dialog_page.html", shown, status=status)
 
 
 def leave(request: OperatorRequest, url: str) -> HttpResponse:
     """Go on to `url` after the form did its work."""
     return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
+
+
+def _is_sent_from_itself(request: OperatorRequest) -> bool:
+    """Whether the page that the browser shows is the form's own, and not one with a dialog over it."""
+    return urlsplit(request.htmx.current_url_abs_path or "").path == request.path

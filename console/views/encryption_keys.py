@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import access, lists
+from console import access, fresh, lists
 from console.forms import encryption_keys as forms
 from console.http import OperatorRequest
 from console.views import dialogs
@@ -40,6 +40,7 @@ def index(request: OperatorRequest) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@fresh.required()
 def create(request: OperatorRequest) -> HttpResponse:
     access.require(request, Action.CREATE_KEY)
     form = forms.Create(request.POST if request.method == "POST" else None)

@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, replace
+from datetime import datetime
 from urllib.parse import urlencode
 
+from allauth.mfa.models import Authenticator
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 
 from console import access, http, sessions
-from secrets_app import audit
+from secrets_app import audit, factors
 from secrets_app.policies import Action
 
 _DIALOGS = {"dialog", "dialog-content"}
@@ -35,6 +38,7 @@ class Problem:
     icon: str = "circle-alert"
     because: str = ""  # what decided it
     url: str = ""  # where to look into that
+    way_out: tuple[str, str] = ("", "")  # a link that helps: its address and its words
 
 
 FORBIDDEN = Problem(
@@ -108,7 +112,23 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
     """
     if not isinstance(exception, access.Refused):
         return answer(request, FORBIDDEN)
-    return answer(request, replace(FORBIDDEN, because=str(exception), url=_simulator(request, exception)))
+    problem = replace(FORBIDDEN, because=str(exception), url=_simulator(request, exception))
+    return answer(request, _with_second_factor(request, problem) if exception.lacks_factor else problem)
+
+
+def _with_second_factor(request: HttpRequest, problem: Problem) -> Problem:
+    """What to do for somebody who would be let in with a second factor."""
+    next_ = f"?{urlencode({'next': request.get_full_path()})}" if request.method == "GET" else ""
+    own = Authenticator.objects.filter(user=request.user, type__in=factors.KINDS)
+    ways = set(own.values_list("type", flat=True))
+    if not ways:
+        advice = "Your policies allow it to whoever signs in with a second factor. Set one up."
+        return replace(problem, advice=advice, way_out=(reverse("mfa_index"), "Set up a second factor"))
+    name = "mfa_reauthenticate" if Authenticator.Type.TOTP in ways else "mfa_reauthenticate_webauthn"
+    advice = (
+        "Your policies allow this to whoever confirmed with a second factor, and in this session you did not."
+    )
+    return replace(problem, advice=advice, way_out=(reverse(name) + next_, "Confirm with your second factor"))
 
 
 def _simulator(request: HttpRequest, refused: access.Refused) -> str:
@@ -129,6 +149,16 @@ def conflict(request: HttpRequest, sentence: str, *, title: str = "This cannot b
     return answer(
         request, Problem(409, title, sentence, "Close this, look at what is shown now and decide again.")
     )
+
+
+def too_often(request: HttpRequest, sentence: str, again_at: datetime) -> HttpResponse:
+    """429: enough for now; says when to try again."""
+    local = timezone.localtime(again_at)
+    left = max(int((again_at - timezone.now()).total_seconds()) + 1, 1)
+    advice = f"Try again at {local:%H:%M:%S} ({local.tzname()}), in {(left + 59) // 60} minutes at most."
+    response = answer(request, Problem(429, "That is enough for now", sentence, advice, "hourglass"))
+    response["Retry-After"] = str(left)
+    return response
 
 
 def unprocessable(

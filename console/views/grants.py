@@ -13,7 +13,7 @@ from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from console import access, lists, rights
+from console import access, fresh, lists, rights
 from console.forms import grants as forms
 from console.http import OperatorRequest
 from console.views import dialogs
@@ -67,6 +67,7 @@ def tab(request: OperatorRequest, secret: Secret) -> dict[str, object]:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def grant(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.CREATE_GRANT)
     form = forms.Grant(
@@ -91,6 +92,7 @@ def _groups(request: OperatorRequest) -> QuerySet[Group]:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def revoke(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.REVOKE_GRANT)
     sent = request.POST if request.method == "POST" else None

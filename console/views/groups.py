@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import access, lists, rights
+from console import access, fresh, lists, rights
 from console.forms import people as forms
 from console.http import OperatorRequest
 from console.views import dialogs
@@ -67,6 +67,7 @@ def show(request: OperatorRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def create(request: OperatorRequest) -> HttpResponse:
     rights.require_full_access(request, Action.CREATE_GROUP, None)
     form = forms.CreateGroup(request.POST if request.method == "POST" else None)
@@ -84,6 +85,7 @@ def create(request: OperatorRequest) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def join(request: OperatorRequest, pk: int) -> HttpResponse:
     group = rights.group(request, pk, Action.UPDATE_GROUP)
     others = rights.seen_users(request).exclude(groups=group).order_by("username")
@@ -99,6 +101,7 @@ def join(request: OperatorRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def leave(request: OperatorRequest, pk: int, member: UUID) -> HttpResponse:
     group = rights.group(request, pk, Action.UPDATE_GROUP)
     user = User.objects.filter(pk=member, groups=group).first()

@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from console import access
+from console import access, fresh
 from console.forms import instances as forms
 from console.http import OperatorRequest
 from console.views import dialogs
@@ -54,6 +54,7 @@ def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     instance = access.instance(request, region, pk, Action.USE_CREDENTIAL)
     form = forms.Attach(

@@ -69,6 +69,7 @@ def renew(request: OperatorRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
+@fresh.required(back="invitations")
 def revoke(request: OperatorRequest, pk: UUID) -> HttpResponse:
     """Make a link void."""
     access.require(request, Action.CREATE_USER)

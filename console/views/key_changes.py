@@ -11,7 +11,7 @@ from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from console import access
+from console import access, fresh
 from console.forms import encryption_keys as forms
 from console.http import OperatorRequest
 from console.views import dialogs, errors
@@ -26,6 +26,7 @@ MOST_LISTED = 20
 
 @login_required
 @require_POST
+@fresh.required(back="key")
 def new_version(request: OperatorRequest, pk: UUID) -> HttpResponse:
     key = access.key(request, pk, Action.UPDATE_KEY)
     try:
@@ -38,6 +39,7 @@ def new_version(request: OperatorRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@fresh.required()
 def rewrap(request: OperatorRequest, pk: UUID) -> HttpResponse:
     key = access.key(request, pk, Action.UPDATE_KEY)
     form = forms.Rewrap(
@@ -63,6 +65,7 @@ def rewrap(request: OperatorRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@fresh.required()
 def disable(request: OperatorRequest, pk: UUID) -> HttpResponse:
     key = access.key(request, pk, Action.DISABLE_KEY)
     form = forms.TypedAlias(request.POST if request.method == "POST" else None, key=key)
@@ -95,6 +98,7 @@ def _needed_by(request: OperatorRequest, key: Key) -> dict[str, object]:
 
 @login_required
 @require_POST
+@fresh.required(back="key")
 def enable(request: OperatorRequest, pk: UUID) -> HttpResponse:
     key = access.key(request, pk, Action.ENABLE_KEY)
     try:
@@ -107,6 +111,7 @@ def enable(request: OperatorRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@fresh.required()
 def destroy(request: OperatorRequest, pk: UUID) -> HttpResponse:
     key = access.key(request, pk, Action.SCHEDULE_KEY_DELETION)
     version = _version(request, key)
@@ -140,6 +145,7 @@ def _in_use(key: Key, version: KeyVersion | None) -> str:
 
 @login_required
 @require_POST
+@fresh.required(back="key")
 def cancel(request: OperatorRequest, pk: UUID) -> HttpResponse:
     key = access.key(request, pk, Action.CANCEL_KEY_DELETION)
     version = _version(request, key)

@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import access, lists, rights
+from console import access, fresh, lists, rights
 from console.forms import people as forms
 from console.http import OperatorRequest
 from console.views import dialogs
@@ -88,6 +88,7 @@ def _grants(request: OperatorRequest, user: User) -> list[SecretUserGrant | Secr
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def edit(request: OperatorRequest, pk: UUID) -> HttpResponse:
     user = rights.user(request, pk, Action.UPDATE_USER)
     sent = request.POST if request.method == "POST" else None
@@ -104,6 +105,7 @@ def edit(request: OperatorRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def disable(request: OperatorRequest, pk: UUID) -> HttpResponse:
     user = rights.user(request, pk, Action.DISABLE_USER)
     form = forms.Reason(request.POST if request.method == "POST" else None, auto_id="disable_%s")
@@ -125,6 +127,7 @@ def disable(request: OperatorRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def enable(request: OperatorRequest, pk: UUID) -> HttpResponse:
     user = rights.user(request, pk, Action.DISABLE_USER)
     rights.require_full_access(request, Action.DISABLE_USER, users.named(user))

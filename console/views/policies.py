@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import access, documents, lists, reached, rights
+from console import access, documents, fresh, lists, reached, rights
 from console.forms import policies as forms
 from console.http import OperatorRequest
 from console.views import dialogs
@@ -83,6 +83,7 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def create(request: OperatorRequest) -> HttpResponse:
     rights.require_full_access(request, Action.CREATE_POLICY)
     if request.method != "POST":
@@ -120,6 +121,7 @@ def _copied(request: OperatorRequest) -> dict[str, str]:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def edit(request: OperatorRequest, pk: UUID) -> HttpResponse:
     policy = rights.policy(request, pk, Action.UPDATE_POLICY)
     kept = {
@@ -183,6 +185,7 @@ def _ask(
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def delete(request: OperatorRequest, pk: UUID) -> HttpResponse:
     policy = rights.policy(request, pk, Action.DELETE_POLICY)
     context: dict[str, object] = {"policy": policy}

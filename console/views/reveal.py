@@ -15,8 +15,8 @@ from console import access, fresh
 from console.forms.secrets import Reveal
 from console.http import OperatorRequest
 from console.views import dialogs, errors, keys
-from rotation.models import ManagedAccount
-from secrets_app import envelope, keyring, versions
+from rotation.models import Instance, ManagedAccount
+from secrets_app import envelope, keyring, reads, versions
 from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.policies import Action
 
@@ -36,7 +36,7 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     form = Reveal(request.POST if request.method == "POST" else None)
     if version is None or not form.is_valid():
         return _ask(request, secret, region, version, form)
-    value = _open(request, secret, version, form.cleaned_data["reason"])
+    value = _open(request, secret, region, version, form)
     if isinstance(value, HttpResponse):
         return value
     file = keys.file_name(secret) if value.private_key else ""
@@ -48,7 +48,7 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         "value": value.credential.reveal(),
         "reason": form.cleaned_data["reason"],
         "file": file,
-        "command": _command(secret.managed, file),
+        **_log_on(secret.managed, file),
         "seconds": SHOWN_SECONDS,
         **keys.described(value.public_key),
     }
@@ -69,7 +69,7 @@ def download(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         raise Http404
     if not form.is_valid():
         return _ask(request, secret, region, version, form)
-    value = _open(request, secret, version, form.cleaned_data["reason"])
+    value = _open(request, secret, region, version, form)
     if isinstance(value, HttpResponse):
         return value
     response = HttpResponse(value.credential.encode(), content_type="application/octet-stream")
@@ -78,11 +78,16 @@ def download(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 
 
 def _open(
-    request: OperatorRequest, secret: Secret, version: SecretVersion, reason: str
+    request: OperatorRequest, secret: Secret, region: str, version: SecretVersion, form: Reveal
 ) -> versions.Value | HttpResponse:
     """The value, with its read recorded; or the page that says why there is none."""
     try:
-        return versions.reveal(version, actor=request.principal, reason=reason)
+        return versions.reveal(version, actor=request.principal, reason=form.cleaned_data["reason"])
+    except reads.ReasonNeeded as error:
+        form.add_error("reason", str(error))
+        return _ask(request, secret, region, version, form)
+    except reads.TooOften as error:
+        return errors.too_often(request, str(error), error.again_at)
     except versions.NoValue:
         return errors.conflict(request, _why_none(secret), title="There is no value to show")
     except (keyring.KeyUnusable, keyring.Sealed, envelope.Tampered) as error:
@@ -109,6 +114,7 @@ def _ask(
         "labels": version.labels.all() if version else [],
         "form": form,
         "seconds": SHOWN_SECONDS,
+        "needs_reason": reads.asks_for_reason(secret, actor=request.principal),
         "may_rotate": access.may(request, Action.ROTATE_SECRET, secret),
     }
     status = 200
@@ -121,6 +127,14 @@ def _why_none(secret: Secret) -> str:
     if not secret.is_enabled:
         return "This secret is pending deletion: its values cannot be read until it is restored."
     return "This version's value was destroyed. Choose the current version."
+
+
+def _log_on(account: ManagedAccount, file: str) -> dict[str, str]:
+    """How to log on with it; to Windows by Remote Desktop, whose port is not the one that we manage it by."""
+    if account.instance.os == Instance.OS.WINDOWS:
+        address = account.instance.address
+        return {"command": f"mstsc /v:{address}", "log_on_as": f"{address}\\{account.username}"}
+    return {"command": _command(account, file)}
 
 
 def _command(account: ManagedAccount, file: str) -> str:

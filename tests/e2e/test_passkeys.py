@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.sessions.models import Session
@@ -10,13 +12,15 @@ from playwright.sync_api import expect
 
 from console import sessions
 from secrets_app import factors
-from secrets_app.models import AuditEvent
+from secrets_app.models import AuditEvent, Policy
 from tests import factories, gallery
 from tests.e2e.browser import Complaints, chromium, sign_in
 from tests.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
 VALUE = "canary-of-a-passkey-7"
+READING = {"Effect": "Allow", "Action": "kms:DescribeSecret", "Resource": "*"}
+READERS = json.dumps({"Version": "1", "Statement": [READING]})
 
 
 @pytest.fixture
@@ -89,6 +93,33 @@ def test_a_passkey_is_set_up_signs_in_and_confirms_over_a_dialog(page, base, dot
     over.get_by_role("button", name="Confirm").click()
     expect(page.get_by_text(VALUE)).to_be_visible()
     assert AuditEvent.objects.get(action="kms:GetSecretValue").reason == "incident 7"
+
+
+@pytest.mark.parametrize("way", ["page", "dialog"])
+def test_a_form_that_was_filled_in_survives_the_confirmation(page, base, dot, way):
+    sign_in(page, base, "dot", PASSWORD)
+    page.wait_for_url(f"{base}/**/")
+    if way == "page":
+        page.goto(f"{base}{reverse('policy_create')}")
+    else:
+        page.goto(f"{base}{reverse('policies')}")
+        page.get_by_role("link", name="Create policy").click()
+    page.get_by_label("Name", exact=True).fill("night readers")
+    page.get_by_role("textbox", name="Document").fill("{")
+    page.get_by_role("button", name="OK").click()
+    expect(page.get_by_text("This is not JSON").first).to_be_visible()
+    expect(page.get_by_role("link" if way == "page" else "button", name="Cancel")).to_be_visible()
+    page.get_by_role("textbox", name="Document").fill(READERS)
+    page.get_by_label("Name", exact=True).fill("night-readers")
+    grow_old()
+    page.get_by_role("button", name="OK").click()
+    over = page.locator("#sign-in")
+    expect(over.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
+    assert not Policy.objects.filter(name="night-readers").exists()
+    over.get_by_label("Password").fill(PASSWORD)
+    over.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_role("heading", name="night-readers")).to_be_visible()
+    assert json.loads(Policy.objects.get(name="night-readers").document) == json.loads(READERS)
 
 
 def test_the_pages_of_a_second_factor_are_plain_to_everybody(page, base, dot):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import pytest
 from django.urls import get_resolver, reverse
 
+from console.middleware import CONTENT_SECURITY_POLICY
 from secrets_app import keyring
 from tests.screens import az_world
 from tests.screens.az_table import FULL_ACCESS, PERSONS, ROUTES, STRANGERS, Route
@@ -53,12 +54,10 @@ class Answer:
 @pytest.fixture(scope="module")
 def walk(django_db_setup: None, django_db_blocker) -> dict[Case, Answer]:
     """Every case and its answer, of one site."""
-    answers = {}
     with django_db_blocker.unblock(), az_world.undone(), _no_collector():
         keyring.ensure_root_key()
         world = az_world.build(PERSONS)
-        answers = {case: send(world, case) for case in cases()}
-    return answers
+        return {case: send(world, case) for case in cases()}
 
 
 @contextlib.contextmanager
