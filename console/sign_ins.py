@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY, get_authentication_records
+from allauth.account.authentication import get_authentication_records
 from allauth.account.signals import authentication_step_completed
 from allauth.mfa.signals import authentication_failed
 from django.contrib.auth.models import AnonymousUser
@@ -72,17 +72,12 @@ def _code_failed(user: User, reauthentication: bool = False, **_: object) -> Non
     factor_failed(user, is_confirming=reauthentication)
 
 
-def _confirmed(
-    request: HttpRequest, user: User, method: str, reauthenticated: bool = False, **more: object
-) -> None:
+def _confirmed(user: User, method: str, reauthenticated: bool = False, **more: object) -> None:
     if not reauthenticated:
         return
     details = {"by": str(more.get("type", method))}
-    try:
-        audit.record(CONFIRM, _arn(user), actor=user.principal, resource_id=user.pk, details=details)
-    except audit.NotRecorded:
-        request.session[AUTHENTICATION_METHODS_SESSION_KEY] = get_authentication_records(request, user)[:-1]
-        raise
+    # Where it cannot be recorded the answer is 503, and of such a request Django stores no session.
+    audit.record(CONFIRM, _arn(user), actor=user.principal, resource_id=user.pk, details=details)
 
 
 def _signed_out(request: HttpRequest, user: User | None, **_: object) -> None:

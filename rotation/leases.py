@@ -266,7 +266,7 @@ def end(
         )
         run = Run.objects.select_related("secret", "instance", "requested_by").get(pk=lease.run_id)
         audit.record(
-            f"kms:{run.get_kind_display().replace(' ', '')}Ended",
+            Run.ENDED_EVENTS[Run.Kind(run.kind)],
             run.secret or run.instance,
             actor=actor or run.requested_by,
             outcome="succeeded" if outcome == Run.Outcome.SUCCEEDED else "failed",

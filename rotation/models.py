@@ -7,6 +7,7 @@ its docstring.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import ClassVar
 
 from django.db import models
 from django.db.models.functions import Now
@@ -299,6 +300,15 @@ class Run(Identified):
         UNKNOWN = "unknown", "which value works is unknown"
 
     ACTIVE = (State.QUEUED, State.RUNNING, State.WAITING)
+    #: By kind, the name of the event that tells how a run ended.
+    ENDED_EVENTS: ClassVar = {
+        Kind.ROTATE: "kms:RotationEnded",
+        Kind.VERIFY: "kms:VerificationEnded",
+        Kind.CHECK: "kms:ConnectionTestEnded",
+        Kind.SCAN: "kms:HostKeyScanEnded",
+        Kind.DRIFT: "kms:DriftCheckEnded",
+        Kind.RECONCILE: "kms:ReconciliationEnded",
+    }
 
     kind = models.CharField(max_length=10, choices=Kind)
     trigger = models.CharField(max_length=10, choices=Trigger, default=Trigger.MANUAL)

@@ -375,7 +375,7 @@ def _cancel(run: Run, *, actor: Principal, sentence: str) -> None:
         if pending and not pending.offered_at:
             versions.drop_pending(pending)
         audit.record(
-            f"kms:{run.get_kind_display().replace(' ', '')}Ended",
+            Run.ENDED_EVENTS[Run.Kind(run.kind)],
             run.secret or run.instance,
             actor=actor,
             details={"run": str(run.pk), "outcome": Run.Outcome.CANCELLED.value},
@@ -430,7 +430,7 @@ def give_up(secret: Secret, *, actor: Principal, code: str, sentence: str) -> No
             state=Step.State.BROKEN, ended_at=Now(), sentence="Given up."
         )
         audit.record(
-            f"kms:{run.get_kind_display().replace(' ', '')}Ended",
+            Run.ENDED_EVENTS[Run.Kind(run.kind)],
             secret,
             actor=actor,
             outcome="failed",
