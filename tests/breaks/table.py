@@ -245,7 +245,7 @@ BREAKS = (
     # ---- sealing
     Break("CRY-01: the header stands before the name in what is authenticated", ENVELOPE,
           "decrypt(nonce, body, header + bound_to)", "decrypt(nonce, body, bound_to + header)",
-          f"{T_ENVELOPE}::test_cry_01_the_known_answers_come_out_of_our_wrapper"),
+          f"{T_ENVELOPE}::test_cry_01_a_value_that_an_independent_cipher_sealed_in_our_layout_opens"),
     Break("CRY-02: what does not open is an error and no value", ENVELOPE,
           '        raise Tampered("This value does not open: wrong key, wrong row, or changed bytes.") from None', '        return b""',
           f"{T_ENVELOPE}::test_cry_02_every_flipped_bit_is_noticed"),
