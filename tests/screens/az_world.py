@@ -114,7 +114,15 @@ def undone() -> Iterator[None]:
 def ask(
     path: str, method: str, *, cookie: str = "", given: dict[str, Any] | None = None, **headers: str
 ) -> HttpResponseBase:
-    """Send one request and take back all that it did. An exception is an answer too: 500."""
+    """Send one request and take back all that it did."""
+    with undone():
+        return do(path, method, cookie=cookie, given=given, **headers)
+
+
+def do(
+    path: str, method: str, *, cookie: str = "", given: dict[str, Any] | None = None, **headers: str
+) -> HttpResponseBase:
+    """Send one request, by anybody. An exception is an answer too: 500."""
     if _handler._middleware_chain is None:
         _handler.load_middleware()
     if cookie:
@@ -125,10 +133,9 @@ def ask(
     else:
         request = requests.generic(method, path, **headers)
     request._dont_enforce_csrf_checks = True
-    with undone():
-        answer = _handler.get_response(request)
-        if answer.streaming:
-            answer.streaming_content = [b"".join(answer.streaming_content)]
+    answer = _handler.get_response(request)
+    if answer.streaming:
+        answer.streaming_content = [b"".join(answer.streaming_content)]
     return answer
 
 
