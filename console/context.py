@@ -55,6 +55,7 @@ class NavEntry:
 #: The parts of Access: label, URL name, and what opens it.
 ACCESS_TABS = (
     ("Users", "users", (Action.LIST_USERS,)),
+    ("Invitations", "invitations", (Action.LIST_USERS,)),
     ("Groups", "groups", (Action.LIST_GROUPS,)),
     ("Policies", "policies", (Action.LIST_POLICIES,)),
     ("Simulator", "simulator", (Action.SIMULATE_POLICY,)),

@@ -37,6 +37,7 @@ def index(request: OperatorRequest) -> HttpResponse:
         "text": text,
         "state": state,
         "may_see_groups": access.may(request, Action.LIST_GROUPS),
+        "may_invite": access.may(request, Action.CREATE_USER),
     }
     return render(request, "access/users.html", context)
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import pytest
 from django.urls import get_resolver, reverse
 
-from console.middleware import CONTENT_SECURITY_POLICY
 from secrets_app import keyring
 from tests.screens import az_world
 from tests.screens.az_table import FULL_ACCESS, PERSONS, ROUTES, STRANGERS, Route
