@@ -38,7 +38,7 @@ def written(value: str) -> dict[str, set[bytes]]:
 
 
 def _base64(raw: bytes, offset: int) -> set[bytes]:
-    """The characters that stand in a base64 text wherever `raw` begins `offset` bytes after a multiple of 3."""
+    """What stands in every base64 text in which `raw` begins `offset` bytes after a multiple of 3."""
     text = base64.b64encode(bytes(offset) + raw)
     first = (0, 2, 3)[offset]
     whole = (offset + len(raw)) * 8 // 6  # what follows is mixed with the bytes after the value
