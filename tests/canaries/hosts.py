@@ -32,7 +32,7 @@ def register(host: Host, credential: ManagementCredential) -> Instance:
     made = factories.instance(
         name=host.name, address=host.address, port=host.port, keys=[], credential=credential
     )
-    seen = SshScanner().scan(host.address, host.port, timeout=10)
+    seen = SshScanner().scan(host.address, host.port, timeout=60)
     inventory.see_host_keys(made, seen)
     inventory.approve_host_keys(made, [key.fingerprint for key in seen], actor=factories.administrator())
     return made

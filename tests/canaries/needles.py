@@ -5,9 +5,13 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import secrets
 import string
+import subprocess
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 #: What every escaping writes differently; a host's tools take it in a password.
@@ -61,16 +65,24 @@ def essence(value: str) -> str:
 
 
 class Searcher:
-    """Finds values in bytes, by name and by how they were written."""
+    """Finds values in bytes, by name and by how they were written; one pass finds them all."""
 
     def __init__(self, values: dict[str, str]) -> None:
         assert len(set(values.values())) == len(values)
         self._needles: dict[bytes, str] = {}
         for name, value in values.items():
-            for part in {value, essence(value)}:
-                for form, needles in written(part).items():
-                    self._needles |= dict.fromkeys(needles, f"{name} ({form})")
+            for form, needles in written(essence(value)).items():
+                self._needles = dict.fromkeys(needles, f"{name} ({form})") | self._needles
 
     def hits(self, haystacks: bytes | Iterable[bytes]) -> set[str]:
         texts = [haystacks] if isinstance(haystacks, bytes) else haystacks
-        return {name for text in texts for needle, name in self._needles.items() if needle in text}
+        with tempfile.TemporaryDirectory() as folder:
+            needles, hay = Path(folder, "needles"), Path(folder, "hay")
+            needles.write_bytes(b"\n".join(self._needles) + b"\n")
+            hay.write_bytes(b"\n".join(texts))
+            found = subprocess.run(
+                ["grep", "--text", "--only-matching", "--fixed-strings", f"--file={needles}", str(hay)],
+                capture_output=True, env={"LC_ALL": "C", "PATH": os.environ["PATH"]}, check=False,
+            )  # fmt: skip
+        assert found.returncode in {0, 1}, found.stderr
+        return {self._needles[line] for line in found.stdout.split(b"\n") if line}

@@ -22,9 +22,9 @@ from tests import services
 
 
 def database() -> list[bytes]:
-    """A dump: the file of SQLite, or what pg_dump writes."""
+    """A dump: SQLite's file, and as it is with what was written ahead; or what pg_dump writes."""
     if connection.vendor == "sqlite":
-        return [Path(connection.settings_dict["NAME"]).read_bytes()]
+        return [Path(connection.settings_dict["NAME"]).read_bytes(), connection.connection.serialize()]
     place = connection.settings_dict
     command = [
         str(services.postgres_programs() / "pg_dump"), "--inserts", "-h", place["HOST"], "-p",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from uuid import uuid4
 
 from allauth.mfa.totp.internal import auth as totp
 from django.core.cache import cache
@@ -140,7 +141,7 @@ def custom(value: str, **differences: str) -> dict[str, str]:
         "reason": "routine",
         "use_custom": "on",
         "value": value,
-        "token": value[3:9].encode().hex(),
+        "token": uuid4().hex,
     } | differences
 
 
