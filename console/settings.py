@@ -281,6 +281,9 @@ LOGGING = {
     },
 }
 
+# For whatever reports errors here: it names places in the code, and shows nothing that was sent or held.
+DEFAULT_EXCEPTION_REPORTER_FILTER = "console.reports.NothingHeld"
+
 SILENCED_SYSTEM_CHECKS = [
     "auth.W004",  # the name is unique, whatever its case, by a constraint on Lower(username)
     "security.W002",  # X-Frame-Options comes from console.middleware.SecurityHeaders
