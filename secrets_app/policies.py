@@ -79,6 +79,13 @@ class _Sheet:
 
     statements: tuple[ram.Statement, ...] = ()
     grants: dict[UUID, tuple[ram.Statement, ...]] = field(default_factory=dict)
+    _about: dict[str, tuple[ram.Statement, ...]] = field(default_factory=dict)
+
+    def about(self, action: str) -> tuple[ram.Statement, ...]:
+        """The statements of policies that concern `action`: of fifty, often none."""
+        if action not in self._about:
+            self._about[action] = tuple(s for s in self.statements if s.concerns(action))
+        return self._about[action]
 
 
 @dataclass
@@ -87,6 +94,8 @@ class _Request:
 
     facts: dict[str, str]
     sheets: dict[UUID, _Sheet] = field(default_factory=dict)
+    regions: list[Region] = field(default_factory=list)
+    account: str = ""
 
 
 _request: ContextVar[_Request | None] = ContextVar("request", default=None)
@@ -110,6 +119,7 @@ def forget() -> None:
     request = _request.get()
     if request:
         request.sheets.clear()
+        request.regions.clear()
 
 
 # ---------------------------------------------------------------- deciding
@@ -170,7 +180,7 @@ def _verdict(
     principal: Principal, action: Action, name: str, secret: Secret | None, context: dict[str, str]
 ) -> ram.Verdict:
     sheet = _sheet(principal)
-    statements = sheet.statements
+    statements = sheet.about(action)
     if action == Action.GET_SECRET_VALUE and ram.REASON not in context:
         statements = _with_a_reason(statements)
     if secret is not None:
@@ -221,7 +231,7 @@ def lacks_second_factor(principal: Principal | None, action: Action, resource: o
         return False
     if _may(principal, action, resource):
         return False
-    token = _request.set(_Request({**request.facts, _MFA: "true"}, request.sheets))
+    token = _request.set(_Request({**request.facts, _MFA: "true"}, request.sheets, request.regions))
     try:
         return _may(principal, action, resource)
     finally:
@@ -244,12 +254,16 @@ def may_somewhere(principal: Principal | None, action: Action) -> bool:
     sheet = _sheet(principal)
     if any(action in statement.actions for granted in sheet.grants.values() for statement in granted):
         return True
-    return any(s.effect == ram.Effect.ALLOW and s.concerns(action) for s in sheet.statements)
+    return any(statement.effect == ram.Effect.ALLOW for statement in sheet.about(action))
 
 
 def allowed_regions(principal: Principal | None, action: Action) -> list[Region]:
     """The regions whose container allows `action`."""
     return [region for region in _regions() if allows(principal, action, region)]
+
+
+def are_all_regions(listed: list[Region]) -> bool:
+    return len(listed) == len(_regions())
 
 
 # ---------------------------------------------------------------- lists
@@ -275,7 +289,7 @@ def visible(principal: Principal | None, action: Action, rows: ram_sql.Rows) -> 
     granted = ram_sql.NONE
     if action.kind == Kind.SECRET and rows.name == "name" and _sheet(principal).grants:
         granted = _granted(principal, action)
-    statements = _sheet(principal).statements
+    statements = _sheet(principal).about(action)
     if action == Action.GET_SECRET_VALUE:
         statements = _with_a_reason(statements)
     return ram_sql.condition(statements, action, _context(), rows, granted=granted)
@@ -303,7 +317,13 @@ def _prefixes(kind: Kind) -> dict[UUID, str]:
 
 
 def _regions() -> list[Region]:
-    return list(Region.objects.select_related("account"))
+    """Every region, retired ones too; read once for a request."""
+    request = _request.get()
+    if request is None:
+        return list(Region.objects.select_related("account"))
+    if not request.regions:
+        request.regions.extend(Region.objects.select_related("account"))
+    return request.regions
 
 
 def _containers(action: Action) -> list[Region | None]:
@@ -332,7 +352,11 @@ def _target(action: Action, resource: object) -> tuple[str, Secret | None] | Non
 
 
 def _account_number() -> str:
-    return Account.objects.get().number
+    request = _request.get()
+    if request is None:
+        return Account.objects.get().number
+    request.account = request.account or Account.objects.get().number
+    return request.account
 
 
 def _sheet(principal: Principal) -> _Sheet:

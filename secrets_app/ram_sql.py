@@ -81,15 +81,30 @@ def condition(
 ) -> Q:
     """The rows on which `action` is allowed. `granted` are those that a grant allows, unless denied."""
     allowed, denied = [granted], [NONE]
-    for statement in statements:
-        if statement.concerns(action):
-            fits = _holds(statement, context, rows)
-            if fits is not None:
-                found = _both(_named(statement.resources, rows), fits)
-                (denied if statement.effect == ram.Effect.DENY else allowed).append(found)
+    for statement in _merged(statements, action):
+        fits = _holds(statement, context, rows)
+        if fits is not None:
+            found = _both(_named(statement.resources, rows), fits)
+            (denied if statement.effect == ram.Effect.DENY else allowed).append(found)
     if any(found is ALL for found in allowed) and len(denied) == 1:
         return ALL  # itself, so that a caller may leave it out
     return reduce(or_, allowed) & ~reduce(or_, denied)
+
+
+def _merged(statements: Iterable[ram.Statement], action: str) -> list[ram.Statement]:
+    """The statements about `action`, as few: those that differ in their resources only are one.
+
+    Each condition then stands in the query once, and is asked of a row only whose name fits.
+    """
+    found: dict[tuple[ram.Effect, tuple[ram.Condition, ...]], dict[str, None]] = {}
+    for statement in statements:
+        if statement.concerns(action):
+            resources = found.setdefault((statement.effect, statement.conditions), {})
+            resources |= dict.fromkeys(statement.resources)
+    return [
+        ram.Statement(effect, (action,), tuple(resources), conditions)
+        for (effect, conditions), resources in found.items()
+    ]
 
 
 def _both(a: Q, b: Q) -> Q:

@@ -1,8 +1,9 @@
 """Measure, as ratios in one run: `./keyturn bench`.
 
 A rotation against what a plain script does on the same host (log in, chpasswd, log in again), the secrets
-list at two sizes, a client that fetches the current value and logs on with it all the time, and how soon a
-leaked value is refused. Seconds depend on the machine; the ratios, and the goals, are what to compare.
+list at two sizes and under a long policy, a client that fetches the current value and logs on with it all the
+time, and how soon a leaked value is refused. Seconds depend on the machine; the ratios, and the goals, are
+what to compare.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from rotation.connectors.ssh import SshConnector, SshScanner  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
 from tests import factories  # noqa: E402
-from tests.bench import leaks, readers  # noqa: E402
+from tests.bench import leaks, policies, readers  # noqa: E402
 from tests.chaos.hosts import prepare  # noqa: E402
 from tests.lab_fixtures import KeyPair, connect  # noqa: E402
 
@@ -123,6 +124,12 @@ def measure_list(small: int, large: int, rounds: int) -> None:
     )
 
 
+def measure_policies(rows: int, *, here: bool) -> None:
+    policies.measure(rows, fill)
+    if not here:
+        policies.measure_on_postgres(rows)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="keyturn bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -130,7 +137,8 @@ def main() -> int:
     parser.add_argument("--read", type=int, default=300, help="rotations under a reader, of each kind")
     parser.add_argument("--leaked", type=int, default=20, help="rotations of a leaked value")
     parser.add_argument("--queued", type=int, default=500, help="rotations that wait before a leaked value's")
-    parser.add_argument("--only", choices=["rotation", "list", "readers", "leaks"], default="")
+    parser.add_argument("--only", choices=["rotation", "list", "policies", "readers", "leaks"], default="")
+    parser.add_argument("--here", action="store_true", help="policies on this database only")
     options = parser.parse_args()
     call_command("migrate", verbosity=0)
     call_command("createcachetable", verbosity=0)
@@ -140,12 +148,13 @@ def main() -> int:
         "rotation": lambda: measure_rotation(options.rounds),
         "readers": lambda: readers.measure(options.read),
         "leaks": lambda: leaks.measure(options.leaked, options.queued),
+        "policies": lambda: measure_policies(options.rows, here=options.here),
         "list": lambda: measure_list(options.rows // 100, options.rows, options.rounds),
     }
     for name, measure in parts.items():
         if options.only not in {"", name}:
             continue
-        if reason and name != "list":
+        if reason and name not in {"list", "policies"}:
             print(f"{name:<20}not measured: {reason}")
         else:
             measure()

@@ -1,0 +1,131 @@
+"""The engine of rights against a second, slower one, on random requests: `./keyturn check-policies`.
+
+Says the seed, so that a run can be repeated, and how far it is. Where the two disagree it prints the smallest
+disagreement that was found, and ends with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from secrets_app import ram
+from tests.unit import policy_strategies as some
+from tests.unit import ram_reference as reference
+
+BATCH = 500  # cases that one seed makes; what hypothesis remembers of more would only slow it down
+
+contexts = st.builds(lambda a, b: {**a, **b}, some.request_contexts, some.tag_contexts)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question, and what the two answered."""
+
+    document: str
+    action: str
+    resource: str
+    context: dict[str, str]
+    engine: bool
+    reference: bool
+
+    def __str__(self) -> str:
+        words = {True: "allows", False: "denies"}
+        return (
+            f"{self.document}\n{self.action} on {self.resource}\n"
+            f"in a request with {json.dumps(self.context)}\n"
+            f"The engine {words[self.engine]}, the reference {words[self.reference]}."
+        )
+
+
+def check(number: int, count: int) -> Case | None:
+    """Try `count` cases that follow from this seed; return the smallest on which the two disagree."""
+    worst: list[Case] = []
+
+    @seed(number)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+    )
+    @given(some.policies, st.sampled_from(some.ACTIONS), st.sampled_from(some.SECRETS), contexts)
+    def agrees(found, action, resource, context):
+        text = some.document(found)
+        statements = ram.read(text, actions=some.ACTIONS)
+        ours = ram.decide(statements, action, resource, context).allowed
+        theirs = reference.decide(found, action, resource, context)
+        if ours != theirs:
+            worst.append(Case(text, action, resource, context, ours, theirs))
+            raise AssertionError
+
+    try:
+        agrees()
+    except AssertionError:
+        return worst[-1]  # the last that hypothesis tries is the smallest that it found
+    return None
+
+
+def _checked(batch: tuple[int, int]) -> tuple[int, Case | None]:
+    return batch[1], check(*batch)
+
+
+def batches(start: int, cases: int) -> Iterator[tuple[int, int]]:
+    """The seed and the size of each batch."""
+    for n, done in enumerate(range(0, cases, BATCH)):
+        yield start + n, min(BATCH, cases - done)
+
+
+def run(start: int, cases: int, jobs: int) -> Case | None:
+    """Try them all, and stop soon after a disagreement; return the smallest one of those found."""
+    if jobs == 1:
+        return _tell(map(_checked, batches(start, cases)), cases)
+    with multiprocessing.Pool(jobs) as pool:
+        return _tell(pool.imap_unordered(_checked, batches(start, cases)), cases)
+
+
+def _tell(results: Iterable[tuple[int, Case | None]], cases: int) -> Case | None:
+    began = said = time.monotonic()
+    done = 0
+    for count, case in results:
+        if case is not None:
+            return case
+        done += count
+        if time.monotonic() - said > 5 or done == cases:
+            said = time.monotonic()
+            print(f"{done:,} of {cases:,} agree, {done / max(said - began, 0.001):,.0f} a second", flush=True)
+    return None
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="keyturn check-policies", description=__doc__)
+    parser.add_argument("--cases", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(words)
+    print(
+        f"seed {options.seed}: ./keyturn check-policies --seed {options.seed} tries the same cases",
+        flush=True,
+    )
+    case = run(options.seed, options.cases, options.jobs)
+    if case is None:
+        return 0
+    print(f"The two disagree. The smallest case:\n{case}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
