@@ -63,7 +63,7 @@ def advance(
     work = Work(run, held, connect, scanner)
     try:
         if run.tries > MOST_TRIES:
-            work.end(Run.Outcome.FAILED, "gave_up", "Given up after many tries; see the server's log.", "")
+            _give_up(work)
         KINDS[run.kind](work)
     except leases.Overtaken:
         log.info("run %s was overtaken: lease %s of %s", run_id, held.number, worker)
@@ -82,6 +82,20 @@ def _stop_unusable(work: Work, error: keyring.KeyUnusable) -> None:
     """End the run: it needs a value that nobody may open until a person enables the key."""
     code = "key_disabled" if isinstance(error, keyring.KeyDisabled) else "key_unusable"
     work.settle(base.ConnectorError(str(error), code=code))
+
+
+def _give_up(work: Work) -> None:
+    """End a run that many workers could not end, and say what is known without asking anybody."""
+    sentence, truth = "Given up after many tries; see the server's log.", ""
+    version = work.run.version
+    if work.run.kind == Run.Kind.ROTATE and aftercare.is_finished(work):
+        sentence, truth = (
+            f"The new value is current. What follows a rotation was given up: {sentence}",
+            Run.Truth.NEW,
+        )
+    elif version and version.offered_at:
+        truth = Run.Truth.UNKNOWN
+    work.end(Run.Outcome.FAILED, "gave_up", sentence, "", truth=truth)
 
 
 def _wait_unsealed(work: Work, sentence: str) -> None:

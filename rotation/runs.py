@@ -18,6 +18,9 @@ from secrets_app import audit, lifecycle, policies, versions
 from secrets_app.models import Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
+#: Codes of waits that keep an account's failed logins apart.
+BUDGETS = frozenset({"budget", "refused_login"})
+
 Action = policies.Action
 
 
@@ -303,9 +306,10 @@ def _on_instance(
 def _hurry(run: Run, *, is_leak: bool = False) -> bool:
     """Let a run that waits go on now: somebody asks for it. One that is asked for after a leak goes first.
 
-    Return whether that changed anything.
+    A wait that keeps two failed logins apart is waited out, whoever asks. Return whether anything changed.
     """
-    changed = Run.objects.filter(pk=run.pk, state=Run.State.WAITING).update(due_at=Now())
+    waiting = Run.objects.filter(pk=run.pk, state=Run.State.WAITING).exclude(code__in=BUDGETS)
+    changed = waiting.update(due_at=Now())
     if is_leak and not run.is_leak:
         changed += Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).update(is_leak=True)
         run.is_leak = True

@@ -30,6 +30,7 @@ BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
 WAITS = frozenset(
     {"unreachable", "late", "busy", "stale", "unknown", "busy_sshd", "timeout"}
 )  # passes by itself
+AWAY = frozenset({"unreachable", "late", "busy_sshd"})  # of those, what says that nobody was talked to
 #: Why a question has no answer that could be believed, until a person has done something on the host.
 STOPS = words.ACCOUNT_PROBLEMS | {
     *("accepts_anything", "truncates", "must_change_first", "locked_without_pam", "sudo_log"),
@@ -185,7 +186,7 @@ class Work:
         sentence = str(error)
         if error.code == base.LoginRefused.code:
             sentence = f"{sentence} {self._how_to_get_in()}"
-        credential = Credential.UNREACHABLE if isinstance(error, base.Unreachable) else Credential.BLOCKED
+        credential = Credential.UNREACHABLE if error.code in AWAY else Credential.BLOCKED
         if error.code in WAITS and self.run.attempts:
             credential = Credential.UNVERIFIED  # the host was told a value, and has not been asked since
         try:
@@ -236,8 +237,10 @@ class Work:
         """End or put off the run over an unclear answer; either way the pending value is kept."""
         if proof.code in STOPS:
             self.block(proof.code, f"{sentence}: {proof.reason}")
-        least = COUNTING if proof.code == "refused_login" else timedelta(0)
-        self.put_off("unverified", f"{sentence}: {proof.reason}", Credential.UNVERIFIED, least=least)
+        sentence = f"{sentence}: {proof.reason}"
+        if proof.code == "refused_login":
+            self.put_off(proof.code, sentence, Credential.UNVERIFIED, least=COUNTING)
+        self.put_off("unverified", sentence, Credential.UNVERIFIED)
 
     def block(self, code: str, sentence: str) -> None:
         """End the run: a person must act first. What a host may have heard stays pending."""

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from rotation import failpoints, managed, runs
+from rotation import engine, failpoints, managed, runs
 from rotation.connectors.memory import MemoryHost
 from rotation.models import Instance, Run
 from secrets_app import keypairs, policies
@@ -141,6 +141,23 @@ def test_two_failed_logins_of_one_account_are_five_minutes_apart(secret, host):
     )
     assert drive(run, host).outcome == "succeeded"
     assert host.failed_logins == 2
+
+
+def test_asking_again_does_not_shorten_that_wait(secret, host):
+    drive(rotate(secret, is_leak=True), host)
+    run = drive(rotate(secret, is_leak=True), host)
+    assert rotate(secret).pk == run.pk
+    again = Run.objects.get(pk=run.pk)
+    assert (again.state, again.code, again.due_at) == ("waiting", "budget", run.due_at)
+
+
+def test_a_run_given_up_after_its_change_says_that_the_new_value_works(secret, host):
+    drive(rotate(secret, is_leak=True), host)
+    run = drive(rotate(secret, is_leak=True), host)
+    Run.objects.filter(pk=run.pk).update(due_at=timezone.now(), tries=engine.MOST_TRIES)
+    run = drive(run, host)
+    assert (run.outcome, run.code, run.truth) == ("failed", "gave_up", "new")
+    assert run.sentence.startswith("The new value is current.")
 
 
 @pytest.mark.parametrize("days", [-365, -1, 1, 365])
