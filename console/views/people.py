@@ -36,6 +36,7 @@ def index(request: OperatorRequest) -> HttpResponse:
         "page": lists.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
         "state": state,
+        "may_invite": access.may(request, Action.CREATE_USER),
         "may_see_groups": access.may(request, Action.LIST_GROUPS),
         "may_invite": access.may(request, Action.CREATE_USER),
     }

@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.sessions.models import Session
 from django.urls import reverse
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from console import sessions
 from secrets_app import factors
@@ -29,6 +29,20 @@ def base(dot):
         yield address
 
 
+def add_security_key(page: Page) -> None:
+    """Give a browser a security key that always says yes."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasUserVerification": True,
+        "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+
+
 @pytest.fixture
 def page(base):
     """Return a page of a browser with a security key of its own; at the end nothing was complained of."""
@@ -36,16 +50,7 @@ def page(base):
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         complaints = Complaints(context, base)
         page = context.new_page()
-        devtools = context.new_cdp_session(page)
-        devtools.send("WebAuthn.enable")
-        options = {
-            "protocol": "ctap2",
-            "transport": "internal",
-            "hasUserVerification": True,
-            "isUserVerified": True,
-            "automaticPresenceSimulation": True,
-        }
-        devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+        add_security_key(page)
         yield page
         assert complaints.found == []
 

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from console import lists
 from tests import factories
+from tests.bench import policies
 
 pytestmark = pytest.mark.django_db
 
@@ -62,3 +63,21 @@ def test_rows_keep_the_order_that_was_asked_for_over_pages(as_dot, monkeypatch):
     ]
     assert shown == names[::-1]
     assert as_dot.get("/all/secrets/", {"page": 3}).context["page"].total == 5
+
+
+def test_under_fifty_statements_a_longer_list_takes_as_many_queries(open_keyring):
+    reader, instance = policies.reader(), factories.instance()
+    taken = []
+    for count in (1, 30):
+        for n in range(count):
+            factories.secret(instance=instance, username=f"u{count}-{n}", name=f"bench-{n % 30:02d}-{count}")
+        reader.get("/all/secrets/?page=2")
+        with CaptureQueriesContext(connection) as seen:
+            page = reader.get("/all/secrets/?page=2")
+        taken.append(len(seen))
+    assert taken == [taken[0]] * 2
+    assert taken[0] < 15
+    shown = {secret.name for secret in reader.get("/all/secrets/").context["page"].rows}
+    assert "acs/ecs/bench-00-30" in shown
+    assert "acs/ecs/bench-03-30" not in shown  # only with a tag
+    assert page.context["page"].total == len(shown)
