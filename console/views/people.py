@@ -38,7 +38,6 @@ def index(request: OperatorRequest) -> HttpResponse:
         "state": state,
         "may_invite": access.may(request, Action.CREATE_USER),
         "may_see_groups": access.may(request, Action.LIST_GROUPS),
-        "may_invite": access.may(request, Action.CREATE_USER),
     }
     return render(request, "access/users.html", context)
 
