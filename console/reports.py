@@ -7,6 +7,7 @@ view does not help where a request fails before it, and no list of names knows e
 
 from __future__ import annotations
 
+from collections.abc import ItemsView
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -28,5 +29,6 @@ class NothingHeld(SafeExceptionReporterFilter):
 
     def get_traceback_frame_variables(
         self, request: HttpRequest | None, tb_frame: FrameType | TracebackType
-    ) -> list[tuple[str, Any]]:
-        return []
+    ) -> ItemsView[str, Any]:
+        nothing: dict[str, Any] = {}
+        return nothing.items()
