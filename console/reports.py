@@ -30,4 +30,5 @@ class NothingHeld(SafeExceptionReporterFilter):
     def get_traceback_frame_variables(
         self, request: HttpRequest | None, tb_frame: FrameType | TracebackType
     ) -> ItemsView[str, Any]:
-        return {}.items()
+        nothing: dict[str, Any] = {}
+        return nothing.items()
