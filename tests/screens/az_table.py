@@ -115,7 +115,7 @@ ROUTES: dict[str, Route] = {
     "user_sessions": Route("user", USER, LOOK),
     "user_sessions_end": Route("user", USER + "kms:UpdateUser", "POST 302"),
     "user_reset_factor": Route("user", USER + "kms:ResetSecondFactor", EMPTY_FORM, asks_again=True),
-    "invitations": Route("", "anywhere kms:CreateUser", LOOK),
+    "invitations": Route("", "anywhere kms:ListUsers", LOOK),
     "invite": Route("", "anywhere kms:CreateUser", EMPTY_FORM, asks_again=True),
     "invitation_renew": Route(
         "invitation", "anywhere kms:CreateUser, exists", "POST 200", asks_again=True
