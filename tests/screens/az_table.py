@@ -106,33 +106,39 @@ ROUTES: dict[str, Route] = {
     "access": Route("", "anywhere kms:ListUsers", "GET HEAD 302"),
     "users": Route("", "anywhere kms:ListUsers", LOOK),
     "user": Route("user", USER, LOOK),
-    "user_edit": Route("user", USER + "kms:UpdateUser", "GET HEAD 200, POST 302/200"),
-    "user_disable": Route("user", USER + "kms:DisableUser", "GET HEAD 200, POST 302/200"),
-    "user_enable": Route("disabled user", USER + "kms:DisableUser, full", "GET HEAD 200, POST 302/200"),
+    "user_edit": Route("user", USER + "kms:UpdateUser", "GET HEAD 200, POST 302/200", asks_again=True),
+    "user_disable": Route("user", USER + "kms:DisableUser", "GET HEAD 200, POST 302/200", asks_again=True),
+    "user_enable": Route(
+        "disabled user", USER + "kms:DisableUser, full", "GET HEAD 200, POST 302/200", asks_again=True
+    ),
     "user_revealed": Route("user", USER + "anywhere kms:ListAuditEvents", "GET HEAD 200, POST 302"),
     "user_sessions": Route("user", USER, LOOK),
     "user_sessions_end": Route("user", USER + "kms:UpdateUser", "POST 302"),
     "user_reset_factor": Route("user", USER + "kms:ResetSecondFactor", EMPTY_FORM, asks_again=True),
-    "invitations": Route("", "anywhere kms:CreateUser", LOOK),
+    "invitations": Route("", "anywhere kms:ListUsers", LOOK),
     "invite": Route("", "anywhere kms:CreateUser", EMPTY_FORM, asks_again=True),
     "invitation_renew": Route(
         "invitation", "anywhere kms:CreateUser, exists", "POST 200", asks_again=True
     ),
-    "invitation_revoke": Route("invitation", "anywhere kms:CreateUser, exists", "POST 302"),
+    "invitation_revoke": Route("invitation", "anywhere kms:CreateUser, exists", "POST 302", asks_again=True),
     "groups": Route("", "anywhere kms:ListGroups", LOOK),
-    "group_create": Route("", "anywhere kms:CreateGroup, full", FORM),
+    "group_create": Route("", "anywhere kms:CreateGroup, full", FORM, asks_again=True),
     "group": Route("group", GROUP, LOOK),
-    "group_join": Route("group", GROUP + "kms:UpdateGroup, full", FORM),
-    "group_leave": Route("member", GROUP + "kms:UpdateGroup, full, part", "GET HEAD 200, POST 302/200"),
+    "group_join": Route("group", GROUP + "kms:UpdateGroup, full", FORM, asks_again=True),
+    "group_leave": Route(
+        "member", GROUP + "kms:UpdateGroup, full, part", "GET HEAD 200, POST 302/200", asks_again=True
+    ),
     # ---- policies
     "policies": Route("", "anywhere kms:ListPolicies", LOOK),
-    "policy_create": Route("", "anywhere kms:CreatePolicy, full", FORM),
+    "policy_create": Route("", "anywhere kms:CreatePolicy, full", FORM, asks_again=True),
     "policy": Route("policy", POLICY, LOOK),
-    "policy_edit": Route("policy", POLICY + "kms:UpdatePolicy, full", FORM),
-    "policy_delete": Route("policy", POLICY + "kms:DeletePolicy, full", "GET HEAD 200, POST 409"),
-    "policy_attach": Route("", "anywhere kms:AttachPolicy, full", FORM),
+    "policy_edit": Route("policy", POLICY + "kms:UpdatePolicy, full", FORM, asks_again=True),
+    "policy_delete": Route(
+        "policy", POLICY + "kms:DeletePolicy, full", "GET HEAD 200, POST 409", asks_again=True
+    ),
+    "policy_attach": Route("", "anywhere kms:AttachPolicy, full", FORM, asks_again=True),
     "policy_detach": Route(
-        "attachment", POLICY + "kms:AttachPolicy, full", "GET HEAD 200, POST 302/200"
+        "attachment", POLICY + "kms:AttachPolicy, full", "GET HEAD 200, POST 302/200", asks_again=True
     ),
     "simulator": Route("", "anywhere kms:SimulatePolicy", LOOK),
     "access_review": Route(
@@ -144,21 +150,21 @@ ROUTES: dict[str, Route] = {
     "audit_export_csv": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "audit_export_json": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "audit_verify": Route("", "anywhere kms:VerifyAuditTrail", "POST 200"),
-    "audit_look_up": Route("", "anywhere kms:LookUpValue", EMPTY_FORM),
+    "audit_look_up": Route("", "anywhere kms:LookUpValue", EMPTY_FORM, asks_again=True),
     # ---- keys
     "keys": Route("", "anywhere kms:ListKeys", LOOK),
-    "key_create": Route("", "anywhere kms:CreateKey", EMPTY_FORM),
+    "key_create": Route("", "anywhere kms:CreateKey", EMPTY_FORM, asks_again=True),
     "key": Route("key", KEY, LOOK),
     "key_progress": Route("key", KEY, LOOK),
-    "key_new_version": Route("key", KEY + "kms:UpdateKey", "POST 302/200"),
-    "key_rewrap": Route("key", KEY + "kms:UpdateKey", EMPTY_FORM),
-    "key_disable": Route("key", KEY + "kms:DisableKey", EMPTY_FORM),
-    "key_enable": Route("disabled key", KEY + "kms:EnableKey", "POST 302/200"),
-    "key_destroy": Route("key", KEY + "kms:ScheduleKeyDeletion", EMPTY_FORM),
-    "key_cancel": Route("doomed key", KEY + "kms:CancelKeyDeletion", "POST 302/200"),
+    "key_new_version": Route("key", KEY + "kms:UpdateKey", "POST 302/200", asks_again=True),
+    "key_rewrap": Route("key", KEY + "kms:UpdateKey", EMPTY_FORM, asks_again=True),
+    "key_disable": Route("key", KEY + "kms:DisableKey", EMPTY_FORM, asks_again=True),
+    "key_enable": Route("disabled key", KEY + "kms:EnableKey", "POST 302/200", asks_again=True),
+    "key_destroy": Route("key", KEY + "kms:ScheduleKeyDeletion", EMPTY_FORM, asks_again=True),
+    "key_cancel": Route("doomed key", KEY + "kms:CancelKeyDeletion", "POST 302/200", asks_again=True),
     # ---- management credentials
     "credentials": Route("", "anywhere kms:ListManagementCredentials", LOOK),
-    "credential_create": Route("", "anywhere kms:CreateManagementCredential", FORM),
+    "credential_create": Route("", "anywhere kms:CreateManagementCredential", FORM, asks_again=True),
     "credential": Route("credential", "sees kms:DescribeManagementCredential", LOOK),
     # ---- secrets
     "overview": Route("region", "anywhere kms:ListRotations, region, here kms:ListRotations", LOOK),
@@ -192,8 +198,8 @@ ROUTES: dict[str, Route] = {
     "secret_resolve": Route("doubt", SECRET + "kms:ResolveRotation", EMPTY_FORM),
     "secret_delete": Route("secret", SECRET + "kms:DeleteSecret", EMPTY_FORM),
     "secret_restore": Route("pending", SECRET + "kms:RestoreSecret", "GET 200, POST 302/200"),
-    "secret_grant": Route("secret", SECRET + "kms:CreateGrant", FORM),
-    "secret_revoke": Route("secret", SECRET + "kms:RevokeGrant", FORM),
+    "secret_grant": Route("secret", SECRET + "kms:CreateGrant", FORM, asks_again=True),
+    "secret_revoke": Route("secret", SECRET + "kms:RevokeGrant", FORM, asks_again=True),
     # ---- instances
     "instances": Route("region", "region, here kms:ListInstances", LOOK),
     "instances_export": Route("region", "region, here kms:ListInstances", LOOK),
@@ -210,9 +216,11 @@ ROUTES: dict[str, Route] = {
         "instance",
         INSTANCE + "kms:UseManagementCredential, anywhere kms:ListManagementCredentials",
         FORM,
+        asks_again=True,
     ),
     "instance_own_login": Route(
-        "instance", INSTANCE + "kms:UseManagementCredential, anywhere kms:ListSecrets", FORM
+        "instance", INSTANCE + "kms:UseManagementCredential, anywhere kms:ListSecrets", FORM,
+        asks_again=True,
     ),
     # ---- rotations
     "rotations": Route("region", "region, here kms:ListRotations", LOOK),

@@ -297,7 +297,8 @@ def deeds(world: az_world.World) -> dict[str, dict[str, Any]]:
     """Forms that are right, where an empty one has no effect."""
     host = world.objects["own"]["instance"]["pk"]
     plan = Schedule.objects.get(secret_id=world.objects["own"]["secret"]["pk"])
-    text = json.dumps({"Version": "1", "Statement": []})
+    statement = {"Effect": "Allow", "Action": "kms:ListSecrets", "Resource": "*"}
+    text = json.dumps({"Version": "1", "Statement": [statement]})
     return {
         "secret_rotate": {"reason": "routine"},
         "secret_create": {
