@@ -8,11 +8,16 @@
 {
   const controls = "input, select, textarea, button";
 
+  // Also of what is disabled, which a FormData leaves out: a part that is hidden keeps its choices.
+  const valueOf = (form, name) => {
+    const isChosen = (control) => !["radio", "checkbox"].includes(control.type) || control.checked;
+    return [...form.elements].find((control) => control.name === name && isChosen(control))?.value || "";
+  };
+
   const depend = (form) => {
-    const now = new FormData(form);
     for (const part of form.querySelectorAll("[data-shown-if]")) {
       const [name, wanted] = part.dataset.shownIf.split("=");
-      part.hidden = (now.get(name) || "") !== wanted;
+      part.hidden = valueOf(form, name) !== wanted;
     }
     // A part may lie within another: what is hidden by either does not travel.
     for (const part of form.querySelectorAll("[data-shown-if]")) {

@@ -80,7 +80,7 @@ def test_the_wizard_asks_for_dates_with_nothing_but_the_times(page):
     page.get_by_label("Secret name").fill("web/svc")
     page.get_by_label("Managed instance").fill("web-main")
     page.get_by_label("Managed User").fill("svc")
-    page.get_by_label("Current value").fill("canary-5d2: a value")
+    page.get_by_role("textbox", name="Current value").fill("canary-5d2: a value")
     page.get_by_role("button", name="Next").click()
     choose_sundays(page)
     assert axe(page) == []
