@@ -98,7 +98,7 @@ def sign_out(page: Page) -> None:
 
 def invite(page: Page, username: str, *groups: str) -> str:
     """Invite somebody from the list of users; return the link."""
-    page.get_by_role("link", name="Access", exact=True).click()
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Access").click()
     page.get_by_role("link", name="Users", exact=True).last.click()
     dialog = in_dialog(page, "Invite a person")
     dialog.get_by_label("User name").fill(username)
@@ -120,7 +120,7 @@ def accept(page: Page, link: str, password: str) -> None:
 
 
 def attach(page: Page, policy: str, to: str) -> None:
-    page.get_by_role("link", name="Access", exact=True).click()
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Access").click()
     page.get_by_role("link", name="Users", exact=True).last.click()
     page.get_by_role("link", name=to, exact=True).click()
     dialog = in_dialog(page, "Attach policy")
