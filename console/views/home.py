@@ -67,6 +67,7 @@ def get_started(request: OperatorRequest) -> HttpResponse:
         "may_grant": access.may(request, Action.CREATE_CREDENTIAL),
         "may_register": access.may(request, Action.REGISTER_INSTANCE),
         "may_create": access.may(request, Action.CREATE_SECRET),
+        "may_list": access.may(request, Action.LIST_SECRETS),
         "may_watch": access.may(request, Action.LIST_RUNS),
         "may_rotate": access.may(request, Action.ROTATE_SECRET),
         "may_reveal": access.may(request, Action.GET_SECRET_VALUE),
