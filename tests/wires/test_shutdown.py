@@ -114,7 +114,8 @@ def stop(worker: subprocess.Popen[bytes]) -> int:
     ("place", "action"),
     [
         *((place, "slow") for place in PLACES),
-        *((place, "hang") for place in PLACES if "_create" not in place),
+        # Where the host has heard nothing, something, and everything.
+        *((place, "hang") for place in ("after_preflight", "after_intent", "before_test")),
     ],
 )
 def test_fi_w_16_a_worker_that_is_stopped_is_gone_in_time_and_another_one_goes_on(
