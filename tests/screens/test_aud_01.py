@@ -37,6 +37,12 @@ PARTS_OF_DEEDS = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _no_checkpoints_of_other_tests(settings, tmp_path) -> None:
+    """The trail of an earlier test in this process is not this one's."""
+    settings.AUDIT_EXPORT_FILE = tmp_path / "checkpoints.jsonl"
+
+
 @pytest.fixture
 def cast(dot, aud) -> Cast:
     return Cast(dot, aud, factories.user("eve"))
