@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 from django.conf import settings
 from django.core.cache import cache
 from django.test import TransactionTestCase
@@ -14,6 +15,21 @@ from tests import factories
 pytest_plugins = ["tests.lab_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Name each test's group to xdist, so that one process runs what shares a site or a stack of processes.
+
+    xdist 3.8 does so by an attribute that pytest 9.2 no longer reads; both are told here until they agree.
+    """
+    if not getattr(config.option, "loadgroup", False):
+        return
+    for item in items:
+        groups = sorted({mark.args[0] for mark in item.iter_markers("xdist_group")})
+        suffix = f"@{'_'.join(groups)}"
+        if groups and not item.nodeid.endswith(suffix):
+            item._id = coerce_node_id(f"{item.nodeid}{suffix}")
 
 
 _tear_down = TransactionTestCase._fixture_teardown
