@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from secrets_app import ram
 from secrets_app.actions import Action
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +33,8 @@ def test_every_event_that_is_no_action_is_listed_in_the_documentation_and_no_oth
     text = (ROOT / "docs" / "audit.md").read_text()
     listed = re.findall(r"^\| `(kms:\w+)` \|", text, re.M)
     assert len(listed) == len(set(listed))
-    assert set(listed) == found - {action.value for action in Action}
+    no_events = {action.value for action in Action} | {ram.REASON}  # a key of a condition looks like one
+    assert set(listed) == found - no_events
 
 
 def test_no_event_has_a_name_that_is_put_together():
