@@ -140,6 +140,7 @@ def sign_audit_trail() -> None:
         checkpoints.sign_and_export()
 
 
+@shared_task
 def look_after_keys() -> None:
     """Give old keys a new version, and destroy what was planned to be destroyed."""
     if keyring.is_sealed():
