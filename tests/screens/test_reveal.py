@@ -51,6 +51,13 @@ def test_asking_shows_a_form_and_no_value(as_dot, secret):
     assert reads() == []
 
 
+def test_the_templates_are_given_no_text_of_the_value(as_dot, secret):
+    """A logger of templates prints what they were given, where a variable is missing."""
+    answer = as_dot.post(where(secret), {"reason": "incident 42"}, headers=HTMX)
+    assert "canary-5a2f" in text(answer)
+    assert "canary-5a2f" not in repr(answer.context)
+
+
 def test_the_value_is_shown_once_with_the_command_to_log_on(as_dot, secret):
     answer = as_dot.post(where(secret), {"reason": "incident 42"}, headers=HTMX)
     shown = text(answer)
