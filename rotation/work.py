@@ -30,7 +30,7 @@ BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
 WAITS = frozenset(
     {"unreachable", "late", "busy", "stale", "unknown", "busy_sshd", "timeout"}
 )  # passes by itself
-AWAY = frozenset({"unreachable", "late", "busy_sshd"})  # of those, what says that nobody was talked to
+AWAY = frozenset({"unreachable", "late", "busy_sshd"})  # of those, what a host gives that is away or slow
 #: Why a question has no answer that could be believed, until a person has done something on the host.
 STOPS = words.ACCOUNT_PROBLEMS | {
     *("accepts_anything", "truncates", "must_change_first", "locked_without_pam", "sudo_log"),
