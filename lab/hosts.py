@@ -124,8 +124,8 @@ class Host:
         self.run(["chpasswd"], f"{username}:{password}\n".encode())
 
     def set_authorized_keys(self, username: str, text: str) -> None:
-        """Replace an account's authorized_keys, in a folder and with modes that sshd accepts."""
-        script = "umask 077; cd; mkdir -p .ssh; cat > .ssh/authorized_keys; chmod 600 .ssh/authorized_keys"
+        """Replace an account's authorized_keys at one stroke, with folder and mode as sshd wants them."""
+        script = "umask 077; cd && mkdir -p .ssh && cat > .ssh/new && mv .ssh/new .ssh/authorized_keys"
         self.run(["su", "-s", "/bin/sh", "-l", username, "-c", script], text.encode())
 
     def authorized_keys(self, username: str) -> str:

@@ -194,7 +194,7 @@ class Check:
     name: str  # `reachable`, `host_key`, `login`, `sudo`, `account`, `local`, `locked`, `expired`, ...
     mark: Mark
     sentence: str  # what was found and, where blocked, what to do; safe to show
-    code: str = ""  # for a blocked one: the reason, as `Refused.code`
+    code: str = ""  # for one that is blocked, or would be but for an override: as `Refused.code`
 
 
 @dataclass(frozen=True)

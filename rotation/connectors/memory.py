@@ -70,7 +70,7 @@ class MemoryConnector:
             problem = self._problem(username, kind)
             for code in filter(None, (problem, self._foreign(generations, console_id))):
                 if code in allowed:
-                    checks.append(Check(code, Mark.WARNING, f"Overridden: {words.sentence(code)}"))
+                    checks.append(Check(code, Mark.WARNING, f"Overridden: {words.sentence(code)}", code))
                 else:
                     checks.append(Check(code, Mark.BLOCKED, words.sentence(code), code))
             return Facts(

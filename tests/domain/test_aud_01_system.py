@@ -149,7 +149,9 @@ def test_what_happens_to_keys_by_itself_is_told(secret):
     assert trail.more() == [("kms:DestroyKeyVersion", "succeeded", OURS)]
 
 
-def test_what_is_done_on_the_server_itself_is_told(capsys):
+def test_what_is_done_on_the_server_itself_is_told(capsys, settings):
+    # The tests' own cluster gives up safety for speed, which set-up refuses to build on.
+    settings.SILENCED_SYSTEM_CHECKS = [*settings.SILENCED_SYSTEM_CHECKS, "console.E001", "console.E002"]
     trail = Trail()
     call_command("setup")
     assert ("kms:CreateUser", "succeeded", "admin") in trail.more()
