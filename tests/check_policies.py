@@ -1,13 +1,16 @@
 """The engine of rights against a second, slower one, on random requests: `./keyturn check-policies`.
 
-Says the seed, so that a run can be repeated, and how far it is. Where the two disagree it prints the smallest
-disagreement that was found, and ends with 1.
+A case is one decision. Making a policy costs far more than deciding by it, so each random policy is asked, in
+one random context, about every action on every secret. Says the seed, so that a run can be repeated, and how
+far it is. Where the two disagree it prints the smallest disagreement that was found, and ends with 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import multiprocessing
 import os
 import secrets
@@ -23,7 +26,8 @@ from secrets_app import ram
 from tests.unit import policy_strategies as some
 from tests.unit import ram_reference as reference
 
-BATCH = 500  # cases that one seed makes; what hypothesis remembers of more would only slow it down
+QUESTIONS = list(itertools.product(some.ACTIONS, some.SECRETS))  # that each policy is asked
+BATCH = 500 * len(QUESTIONS)  # cases that one seed makes; what hypothesis remembers of more slows it down
 
 contexts = st.builds(lambda a, b: {**a, **b}, some.request_contexts, some.tag_contexts)
 
@@ -49,12 +53,12 @@ class Case:
 
 
 def check(number: int, count: int) -> Case | None:
-    """Try `count` cases that follow from this seed; return the smallest on which the two disagree."""
+    """Try `count` cases that follow from this seed, in whole policies; return the smallest that differs."""
     worst: list[Case] = []
 
     @seed(number)
     @settings(
-        max_examples=count,
+        max_examples=math.ceil(count / len(QUESTIONS)),
         deadline=None,
         database=None,
         phases=(Phase.generate, Phase.shrink),
@@ -62,15 +66,16 @@ def check(number: int, count: int) -> Case | None:
         report_multiple_bugs=False,
         print_blob=False,
     )
-    @given(some.policies, st.sampled_from(some.ACTIONS), st.sampled_from(some.SECRETS), contexts)
-    def agrees(found, action, resource, context):
+    @given(some.policies, contexts)
+    def agrees(found, context):
         text = some.document(found)
         statements = ram.read(text, actions=some.ACTIONS)
-        ours = ram.decide(statements, action, resource, context).allowed
-        theirs = reference.decide(found, action, resource, context)
-        if ours != theirs:
-            worst.append(Case(text, action, resource, context, ours, theirs))
-            raise AssertionError
+        for action, resource in QUESTIONS:
+            ours = ram.decide(statements, action, resource, context).allowed
+            theirs = reference.decide(found, action, resource, context)
+            if ours != theirs:
+                worst.append(Case(text, action, resource, context, ours, theirs))
+                raise AssertionError
 
     try:
         agrees()
@@ -120,7 +125,8 @@ def main(words: list[str] | None = None) -> int:
         f"seed {options.seed}: ./keyturn check-policies --seed {options.seed} tries the same cases",
         flush=True,
     )
-    case = run(options.seed, options.cases, options.jobs)
+    cases = math.ceil(options.cases / len(QUESTIONS)) * len(QUESTIONS)
+    case = run(options.seed, cases, options.jobs)
     if case is None:
         return 0
     print(f"The two disagree. The smallest case:\n{case}")
