@@ -82,7 +82,8 @@ def revoke(request: OperatorRequest, pk: UUID) -> HttpResponse:
 
 
 def _link(request: OperatorRequest, made: Invitation, token: Plaintext) -> HttpResponse:
-    url = request.build_absolute_uri(reverse("invitation_open", kwargs={"token": token.reveal()}))
+    path = reverse("invitation_open", kwargs={"token": token.reveal()})
+    url = Plaintext(request.build_absolute_uri(path))  # a logger of templates prints what they are given
     return dialogs.show(request, "access/_invited.html", "Invitation", {"invitation": made, "url": url})
 
 

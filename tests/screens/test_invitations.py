@@ -93,6 +93,11 @@ def test_only_the_hash_of_a_link_is_kept_and_it_is_shown_once(here):
     assert token not in text(here.get(reverse("invitations")))
 
 
+def test_the_templates_are_given_no_text_of_the_link(here):
+    answer = invite(here)
+    assert link_on(answer).split("/")[2] not in repr(answer.context)
+
+
 def test_the_link_leaves_the_address_before_anything_is_typed(here):
     link = link_on(invite(here))
     client = Client()
