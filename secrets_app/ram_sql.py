@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from typing import Any
 from uuid import UUID
@@ -160,6 +160,7 @@ def _name_fits(pattern: str, field: str) -> Q:
     return Q(**{f"{field}__glob" if _WILD & set(pattern) else field: pattern})
 
 
+@lru_cache(maxsize=8192)  # each list asks the same of each of its statements, in each region
 def residuals(pattern: str, prefix: str) -> frozenset[str]:
     """What may be left of `pattern` once it has taken in the whole of `prefix`.
 

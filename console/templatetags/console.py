@@ -14,6 +14,7 @@ import lucide
 from django import forms, template
 from django.http import QueryDict
 from django.template import Context
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
@@ -62,12 +63,17 @@ def tone_icon(tone: str, size: int = 16) -> SafeString:
     return _svg(TONE_ICONS[tone], size, "spin" if tone == "busy" else "")
 
 
-@register.inclusion_tag("_badge.html")
-def badge(state: State | str, label: str = "", sentence: str = "") -> dict[str, str]:
+@register.simple_tag
+def badge(state: State | str, label: str = "", sentence: str = "") -> SafeString:
     """A state as icon and word: `{% badge secret.credential %}` or `{% badge "ok" "In sync" %}`."""
     if isinstance(state, str):
-        return {"tone": state, "label": label, "sentence": sentence}
-    return {"tone": state.tone, "label": state.label, "sentence": state.sentence}
+        return _badge(state, str(label), str(sentence))
+    return _badge(state.tone, str(state.label), str(state.sentence))
+
+
+@lru_cache(maxsize=512)  # a list shows the same few, row by row
+def _badge(tone: str, label: str, sentence: str) -> SafeString:
+    return render_to_string("_badge.html", {"tone": tone, "label": label, "sentence": sentence})
 
 
 @register.inclusion_tag("_when.html")
