@@ -1,11 +1,14 @@
 """A wrong setting stops the start with the variable's name; it never becomes a default in silence."""
 
+import re
 from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from console import env
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -90,3 +93,9 @@ def test_a_choice_that_is_not_offered_names_its_variable(given):
     given("dsa")
     with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL"):
         env.choice("KEYTURN_TRIAL", "rsa-2048", ["rsa-2048", "ed25519"])
+
+
+def test_the_readme_names_every_setting_once_and_no_other():
+    read = set(re.findall(r'"(KEYTURN_[A-Z_]+)"', (ROOT / "console/settings.py").read_text()))
+    named = re.findall(r"^\| `(KEYTURN_[A-Z_]+)`", (ROOT / "README.md").read_text(), re.M)
+    assert sorted(named) == sorted(read)
