@@ -33,8 +33,11 @@ def index(request: OperatorRequest) -> HttpResponse:
     if text:
         rows = rows.filter(name__icontains=text)
     context = {
+        "heading": "Groups",
+        "one": "group",
         "page": lists.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
+        "is_filtered": bool(text),
         "may_create": access.may(request, Action.CREATE_GROUP) and rights.has_full_access(request),
     }
     return render(request, "access/groups.html", context)

@@ -33,9 +33,12 @@ def index(request: OperatorRequest) -> HttpResponse:
     if state in {"enabled", "disabled"}:
         rows = rows.filter(is_active=state == "enabled")
     context = {
+        "heading": "Users",
+        "one": "user",
         "page": lists.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
         "state": state,
+        "is_filtered": bool(text or state),
         "may_invite": access.may(request, Action.CREATE_USER),
         "may_see_groups": access.may(request, Action.LIST_GROUPS),
     }

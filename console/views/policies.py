@@ -49,9 +49,12 @@ def index(request: OperatorRequest) -> HttpResponse:
     if kind in Policy.Kind:
         rows = rows.filter(kind=kind)
     context = {
+        "heading": "Policies",
+        "one": "policy",
         "page": lists.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
         "kind": kind,
+        "is_filtered": bool(text or kind),
         "kinds": Policy.Kind.choices,
         "may_create": access.may(request, Action.CREATE_POLICY) and rights.has_full_access(request),
     }
