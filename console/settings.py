@@ -238,6 +238,7 @@ CELERY_BEAT_SCHEDULE = {
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
 RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
+FAILED_LOGINS_APART = timedelta(minutes=5)  # of one account, which a host may count and lock it for
 KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", keypairs.ALGORITHMS)  # preselected
 READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
 RUN_PRUNE_VERSIONS = 10  # versions without a label that a secret keeps

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.models import Max
 from django.db.models.functions import Now
 
 from rotation import failpoints, inventory, keys, leases
 from rotation.connectors import base
 from rotation.models import Run, Step
-from rotation.work import BACK_OFF, COUNTING, TEST, WAITS, Stop, Work
+from rotation.work import BACK_OFF, TEST, WAITS, Stop, Work
 from secrets_app import versions
 from secrets_app.models import Label, SecretVersion
 
@@ -149,7 +150,7 @@ def _is_same(work: Work, old: SecretVersion) -> bool:
 def _wait_for_budget(work: Work) -> None:
     """Put the run off while another failed login of this account is too near."""
     last = _last_failed_login(work)
-    left = last + COUNTING - _now(work) if last else timedelta(0)
+    left = last + settings.FAILED_LOGINS_APART - _now(work) if last else timedelta(0)
     if left > timedelta(0):
         sentence = "The new value is current. The old password is tried when five minutes have passed."
         _wait(work, left, "budget", sentence)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import transaction
 
 from rotation import inventory, leases, logins, managed, schedules
@@ -36,7 +37,6 @@ STOPS = words.ACCOUNT_PROBLEMS | {
     *("accepts_anything", "truncates", "must_change_first", "locked_without_pam", "sudo_log"),
 }
 CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
-COUNTING = timedelta(minutes=5)  # between two failed logins of one account that a host may count
 
 Connect = Callable[[base.Endpoint], base.Connector]
 Credential = ManagedAccount.Credential
@@ -239,7 +239,7 @@ class Work:
             self.block(proof.code, f"{sentence}: {proof.reason}")
         sentence = f"{sentence}: {proof.reason}"
         if proof.code == "refused_login":
-            self.put_off(proof.code, sentence, Credential.UNVERIFIED, least=COUNTING)
+            self.put_off(proof.code, sentence, Credential.UNVERIFIED, least=settings.FAILED_LOGINS_APART)
         self.put_off("unverified", sentence, Credential.UNVERIFIED)
 
     def block(self, code: str, sentence: str) -> None:

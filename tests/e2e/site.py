@@ -8,15 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from lab import Fleet
+from tests.waiting import wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-START_SECONDS = 90
 PROGRAMS = {"web": "gunicorn", "worker": "worker", "beat": "beat"}
 
 
@@ -24,14 +23,6 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def wait_for(condition, what, seconds=START_SECONDS):
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.2)
-    return answer
 
 
 class Site:

@@ -67,6 +67,7 @@ def test_the_review_shows_what_the_look_finds_without_holding_the_wizard(open_ke
         dialog.get_by_text("Options: after each rotation").click()
         dialog.get_by_label("End the account's sessions after each rotation").check()
         dialog.get_by_role("button", name="Next").click()
+        expect(dialog.get_by_role("list", name="Step 2 of 3")).to_be_visible()
         dialog.get_by_role("button", name="Next").click()
         look = dialog.get_by_role("region", name="Preflight checklist")
         expect(look).to_contain_text("Waiting for a worker to look.")

@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import Complaints, choose_password, chromium, sign_in
-from tests.e2e.site import Site, wait_for
+from tests.e2e.site import Site
 from tests.e2e.terminal import log_on
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.xdist_group("up")
 MINE = "a-passphrase-of-my-own-77"

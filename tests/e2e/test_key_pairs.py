@@ -83,6 +83,7 @@ def test_a_key_pair_is_created_rotated_and_downloaded(
     expect(page.get_by_text(keypairs.fingerprint(old.public_key)).first).to_be_visible()
     look(page, "wizard")
     page.get_by_role("button", name="Next").click()
+    expect(page.get_by_role("list", name="Step 2 of 3")).to_be_visible()
     page.get_by_role("button", name="Next").click()
     expect(page.locator("#wizard-review").get_by_text(keypairs.fingerprint(old.public_key))).to_be_visible()
     look(page, "review")

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from tests.e2e.site import PROGRAMS, Site, wait_for
+from tests.e2e.site import PROGRAMS, Site
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.xdist_group("up")
 ROTATIONS = 30

@@ -12,9 +12,10 @@ from playwright.sync_api import Page, expect
 
 from secrets_app import keypairs
 from tests.e2e.browser import Complaints, choose_password, chromium, sign_in
-from tests.e2e.site import Site, wait_for
+from tests.e2e.site import Site
 from tests.e2e.test_passkeys import add_security_key
 from tests.e2e.walk import answers, shows
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.xdist_group("up")
 MINE, HERS, HIS = "a-passphrase-of-my-own-77", "a-phrase-of-the-helpdesk-7", "a-phrase-of-the-auditor-7"

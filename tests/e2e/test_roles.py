@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import Complaints, chromium, sign_in
-from tests.e2e.site import Site, wait_for
+from tests.e2e.site import Site
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.xdist_group("up")
 WORD = "a-passphrase-of-theirs-77"

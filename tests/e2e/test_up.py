@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from lab import Fleet, machine
-from tests.e2e.site import CHECKOUT, PROGRAMS, Site, free_port, wait_for
+from tests.e2e.site import CHECKOUT, PROGRAMS, Site, free_port
+from tests.waiting import wait_for
 
 DEAD = {"status": "unavailable", "missing": ["worker", "beat"], "sealed": False}
 

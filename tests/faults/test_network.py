@@ -6,7 +6,6 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -23,6 +22,7 @@ from tests import factories
 from tests.faults import rig as rigs
 from tests.faults.rig import KEY_PAIR, PASSWORD, NewRig, Rig
 from tests.lab_fixtures import KeyPair
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,13 +34,6 @@ def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("PREFLIGHT", "SET", "TEST", "PROBE"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, 7.0)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def move(rig: Rig, **place: object) -> None:
@@ -65,7 +58,7 @@ def test_fi_n_01_an_instance_that_is_away_is_waited_for_longer_each_time(
     waits = []
     with rigs.recoverable(rig):
         for number in range(2 if fault == "refused" else 1):
-            wait_until(lambda: rig.advance(run))
+            wait_for(lambda: rig.advance(run))
             run.refresh_from_db()
             assert (run.state, run.code, run.attempts, run.waits) == ("waiting", "unreachable", 0, number + 1)
             waits.append((run.due_at - run.steps.last().ended_at).total_seconds())
@@ -109,7 +102,7 @@ def test_fi_n_03_a_reply_lost_after_the_change_is_not_a_failure(rig: Rig) -> Non
 
     def lose() -> None:
         rig.relay.drops_replies = True
-        wait_until(lambda: rig.seen() != before)
+        wait_for(lambda: rig.seen() != before)
         time.sleep(0.3)
         rig.relay.cut()
         rig.relay.drops_replies = False
@@ -131,7 +124,7 @@ def test_fi_n_04_a_network_that_goes_dark_in_the_change_costs_the_lease_and_no_v
     # Dark from within the change: its first bytes are on their way.
     rig.relay.on_sent = lambda _: told.exists() and rig.relay.paused.set()
     with rigs.recoverable(rig):
-        wait_until(rig.relay.paused.is_set)
+        wait_for(rig.relay.paused.is_set)
         threading.Timer(
             rigs.LEASE.total_seconds() + 2, lambda: (light(rig), rig.relay.paused.clear())
         ).start()
@@ -184,7 +177,7 @@ def test_fi_n_06_a_host_that_drops_logins_for_their_number_has_refused_nobody(
     with rigs.recoverable(rig), contextlib.ExitStack() as held:
         for _ in range(60):
             held.enter_context(socket.create_connection((rig.host.address, rig.host.port), timeout=5))
-        wait_until(lambda: "MaxStartups" in rig.host.sshd_log() or "drop connection" in rig.host.sshd_log())
+        wait_for(lambda: "MaxStartups" in rig.host.sshd_log() or "drop connection" in rig.host.sshd_log())
         rig.advance(run)
         run.refresh_from_db()
         assert (run.state, run.code) == ("waiting", "busy_sshd"), run.sentence
@@ -221,12 +214,12 @@ def test_fi_n_07_two_hundred_refused_logins_leave_no_open_file_and_no_slot_taken
         return len(rig.host._sessions())
 
     refused(0)
-    wait_until(lambda: not sessions())
+    wait_for(lambda: not sessions())
     before = open_here()
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(refused, range(200)))
-    wait_until(lambda: not sessions())
-    wait_until(lambda: open_here() <= before)
+    wait_for(lambda: not sessions())
+    wait_for(lambda: open_here() <= before)
     assert rig.host.sshd_log().count("Failed publickey for svc ") >= 201
 
 

@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from rotation import leases, runs, tasks
 from rotation.models import Instance, Run
 from secrets_app import keypairs, versions
 from secrets_app.models import Secret
-from tests import factories
+from tests import factories, waiting
 from tests.lab_fixtures import KeyPair
 from tests.wires.relay import Relay
 from tests.wires.test_rotation import OLD, register
@@ -29,7 +29,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLACES = ["before_create", "after_preflight", "after_intent", "before_test", "before_finish"]
 PROMISED_SECONDS = 10
-PATIENCE_SECONDS = 50  # less than a lease: nobody waited for one
+#: Less than a lease: nobody waited for one.
+wait_for = partial(waiting.wait_for, seconds=50)
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -73,13 +74,6 @@ def secret(request, host: Host, management_key: KeyPair) -> Secret:
         made = factories.secret(instance=instance, kind="key_pair", initial=old.private_key.reveal())
     factories.settle(made)
     return made
-
-
-def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, f"waited in vain for {what}"
-        time.sleep(0.05)
 
 
 def ask(secret: Secret) -> Run:

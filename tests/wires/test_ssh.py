@@ -15,6 +15,7 @@ from rotation.connectors.base import Endpoint, Level, Login, Mark, Sudo, Verdict
 from rotation.connectors.ssh import SshConnector, SshScanner
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
+from tests.waiting import wait_for
 from tests.wires.ssh_rig import FIRST, SECOND, Rig, rig
 
 AWKWARD = [
@@ -113,10 +114,15 @@ def test_a_wrong_sudo_password_is_tried_once_and_the_new_value_is_not_offered_to
     assert refusal.value.code == "sudo"
     assert svc.accepts(FIRST)
     assert blocked_code(svc.preflight()) == "sudo"
-    log = " ".join(svc.host.read("/var/log/sudo.log").split())
-    assert log.count("1 incorrect password attempt") == 2  # one for each of the two calls
+    # One for each of the two calls; sudo writes it when we are gone.
+    wait_for(lambda: sudo_log(svc).count("1 incorrect password attempt") == 2, "both lines of the log")
+    log = sudo_log(svc)
     assert "/bin/sh -c" in log
     assert "2 incorrect" not in log
+
+
+def sudo_log(svc: Rig) -> str:
+    return " ".join(svc.host.read("/var/log/sudo.log").split())
 
 
 def test_sudo_that_asks_where_no_password_is_stored_blocks_and_does_not_wait(

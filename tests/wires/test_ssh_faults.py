@@ -13,6 +13,7 @@ from rotation.connectors.base import Login, Verdict
 from rotation.connectors.ssh import SshConnector, SshScanner
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair
+from tests.waiting import wait_for
 from tests.wires.relay import Relay
 from tests.wires.ssh_rig import FIRST, SECOND, Rig, rig
 
@@ -22,13 +23,6 @@ CHPASSWD = "/usr/sbin/chpasswd"
 @pytest.fixture
 def svc(host: Host, management_key: KeyPair) -> Rig:
     return rig(host, management_key)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 # -- cuts ------------------------------------------------------------------------------------------
@@ -54,7 +48,7 @@ def test_a_connection_cut_at_any_byte_leaves_the_old_value_or_the_new_one_and_th
             except base.ConnectorError as error:
                 outcome = error.code
         # What the host still has in hand is finished or dropped within its own limit; this is at once.
-        wait_until(lambda: not at_work(svc.host))
+        wait_for(lambda: not at_work(svc.host))
         now = "old" if svc.accepts(FIRST) else "new" if svc.accepts(value) else "neither"
         outcomes.add((outcome, now))
     assert outcomes <= {("applied", "new"), ("unknown", "old"), ("unknown", "new"), ("unreachable", "old")}
@@ -136,7 +130,7 @@ def test_a_reply_that_is_lost_after_the_change_is_unknown_and_the_new_value_work
         svc.relay = relay
 
         def break_when_changed() -> None:
-            wait_until(lambda: svc.host.shadow("svc") != before)
+            wait_for(lambda: svc.host.shadow("svc") != before)
             relay.cut() if fault == "cut" else relay.paused.set()
 
         watcher = threading.Thread(target=break_when_changed)
@@ -261,7 +255,7 @@ def test_an_older_attempt_that_still_runs_on_the_host_cannot_overtake_a_newer_on
         svc.relay = relay
 
         def cut_when_begun() -> None:
-            wait_until(lambda: svc.host.run(["test", "-e", "/run/slow"], check=False).returncode == 0)
+            wait_for(lambda: svc.host.run(["test", "-e", "/run/slow"], check=False).returncode == 0)
             relay.cut()
 
         watcher = threading.Thread(target=cut_when_begun)
@@ -302,7 +296,7 @@ def test_two_changes_at_once_come_one_after_the_other(svc: Rig) -> None:
 def test_a_lock_that_somebody_holds_is_busy(svc: Rig) -> None:
     svc.set(SECOND)
     holder = svc.host.spawn(["flock", "/var/lib/keyturn/svc.password.lock", "sleep", "30"])
-    wait_until(
+    wait_for(
         lambda: (
             svc.host.run(
                 ["flock", "-n", "/var/lib/keyturn/svc.password.lock", "true"], check=False
@@ -325,7 +319,7 @@ def test_a_password_program_that_hangs_is_ended_and_nothing_has_changed(svc: Rig
         svc.set(SECOND)
     assert refusal.value.code == "timeout"
     assert svc.accepts(FIRST)
-    wait_until(lambda: not at_work(svc.host))
+    wait_for(lambda: not at_work(svc.host))
     assert (
         "sleep\n"
         not in svc.host.run(["sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null"], check=False).stdout.decode()

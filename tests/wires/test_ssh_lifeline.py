@@ -12,9 +12,10 @@ from rotation.connectors.ssh import SshConnector
 from secrets_app import keypairs
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
+from tests.waiting import wait_for
 from tests.wires.relay import Relay
 from tests.wires.ssh_rig import FIRST, SECOND, Rig, rig
-from tests.wires.test_ssh_sessions import running, until
+from tests.wires.test_ssh_sessions import running
 
 OWN = "the-account's-own-1"
 
@@ -193,6 +194,6 @@ def test_nothing_is_left_open_when_the_block_ends_by_an_error(svc: Rig) -> None:
     with pytest.raises(ZeroDivisionError), connector.lifeline(svc.manager, timeout=15):
         raise ZeroDivisionError
     assert svc.probe(FIRST).verdict == Verdict.ACCEPTED
-    until(lambda: running(svc.host, "sshd: ") == 1)
+    wait_for(lambda: running(svc.host, "sshd: ") == 1)
     with connector.lifeline(svc.manager, timeout=15):
         change(connector, svc.manager, "svc", SECOND, svc.console)

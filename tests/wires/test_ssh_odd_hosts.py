@@ -12,8 +12,9 @@ from rotation.connectors.base import Level, Login, Manager, Mark, Sudo, Verdict
 from rotation.connectors.ssh import SshScanner
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair
+from tests.waiting import wait_for
 from tests.wires.ssh_rig import FIRST, SECOND, Rig, rig
-from tests.wires.test_ssh_sessions import running, until
+from tests.wires.test_ssh_sessions import running
 
 TEN_MEGABYTES = 10 * 1024 * 1024
 
@@ -99,7 +100,7 @@ def test_fi_n_06_one_connection_too_many_is_a_busy_host_and_no_refused_login(svc
         (check,) = svc.preflight().checks
         assert (check.name, check.mark, check.code) == ("reachable", Mark.BLOCKED, "busy_sshd")
     assert "Failed" not in svc.host.sshd_log()
-    until(lambda: running(svc.host, "sshd: [accepted]") == running(svc.host, "sshd: unknown") == 0)
+    wait_for(lambda: running(svc.host, "sshd: [accepted]") == running(svc.host, "sshd: unknown") == 0)
     svc.set(SECOND)
     assert svc.accepts(SECOND)
 

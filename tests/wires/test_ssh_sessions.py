@@ -1,8 +1,7 @@
 """Sessions that are ended on real hosts: the account's by SSH with all that runs there, and nobody else's."""
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import paramiko
 import pytest
@@ -11,6 +10,7 @@ from lab import Fleet, Host, Management, Spec
 from rotation.connectors import base, ssh_traces
 from rotation.connectors.base import Sudo
 from tests.lab_fixtures import KeyPair, NewHost, command, connect
+from tests.waiting import wait_for
 from tests.wires.ssh_rig import FIRST, Rig, rig
 from tests.wires.test_ssh import shells  # noqa: F401
 
@@ -58,13 +58,6 @@ def lay(host: Host, path: str, text: str, *pids: str) -> None:
         host.run(["mount", "--bind", f"/run/{path}", f"/proc/{pid}/{path}"])
 
 
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-
-
 def is_open(client: paramiko.SSHClient) -> bool:
     with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
         return command(client, "echo here")[1] == "here\n"
@@ -74,9 +67,9 @@ def is_open(client: paramiko.SSHClient) -> bool:
 def test_every_session_of_the_account_ends_and_its_service_does_not(svc: Rig) -> None:
     service = svc.host.spawn(["setsid", "sleep", "5555"], user="svc")
     with session(svc.host) as one, session(svc.host) as two:
-        until(lambda: running(svc.host, "sleep 5555"))
+        wait_for(lambda: running(svc.host, "sleep 5555"))
         assert end(svc) == 2
-        until(lambda: not one.get_transport().is_active() and not two.get_transport().is_active())
+        wait_for(lambda: not one.get_transport().is_active() and not two.get_transport().is_active())
         assert running(svc.host, "sleep 7777") == 0
         assert running(svc.host, "sshd: svc") == 0
     assert running(svc.host, "sleep 5555") == 1
@@ -111,7 +104,7 @@ def test_the_sessions_of_others_stay_open_whatever_their_names_are(svc: Rig) -> 
 )
 def test_what_was_left_in_the_background_of_a_session_ends_too(svc: Rig, line: str) -> None:
     with session(svc.host, line=line):
-        until(lambda: running(svc.host, "sleep 6666"))
+        wait_for(lambda: running(svc.host, "sleep 6666"))
         no_records(svc)
         assert end(svc) == 1
         assert running(svc.host, "sleep 6666") == 0
@@ -131,9 +124,9 @@ LEFT = 'setsid sh -c "sleep 6666 & exit" >/dev/null 2>&1 & '
 def test_what_has_left_its_session_is_known_by_the_hosts_own_records(svc: Rig, source: str) -> None:
     """The audit session is the kernel's; the scope is a double, laid over a file in /proc."""
     with session(svc.host, line=LEFT):
-        until(lambda: running(svc.host, "sleep 6666") == 1)
+        wait_for(lambda: running(svc.host, "sleep 6666") == 1)
         service = svc.host.spawn(["setsid", "sleep", "5555"], user="svc")
-        until(lambda: running(svc.host, "sleep 5555"))
+        wait_for(lambda: running(svc.host, "sleep 5555"))
         if source == "scope":
             no_records(svc)
             pids = (*processes(svc.host, "sleep 6666"), *processes(svc.host, "sshd: svc@"))
@@ -146,7 +139,7 @@ def test_what_has_left_its_session_is_known_by_the_hosts_own_records(svc: Rig, s
 
 def test_without_any_record_what_has_left_its_session_stays(svc: Rig) -> None:
     with session(svc.host, line=LEFT):
-        until(lambda: running(svc.host, "sleep 6666") == 1)
+        wait_for(lambda: running(svc.host, "sleep 6666") == 1)
         no_records(svc)
         assert end(svc) == 1
         assert running(svc.host, "sleep 6666") == 1
@@ -157,7 +150,7 @@ def test_a_daemon_of_roots_that_was_started_in_a_session_is_not_ended_with_it(sv
     """A service that somebody restarts by hand carries the session's records for as long as it runs."""
     with session(svc.host):
         daemon = svc.host.spawn(["setsid", "sleep", "5555"])
-        until(lambda: running(svc.host, "sleep 5555"))
+        wait_for(lambda: running(svc.host, "sleep 5555"))
         lay(
             svc.host,
             "sessionid",
@@ -185,7 +178,7 @@ def test_a_process_that_calls_itself_sshd_is_nobodys_session(svc: Rig) -> None:
     svc.host.run(["cp", "/usr/bin/sleep", "/usr/bin/sshd-sleep"])
     script = 'exec -a "sshd: svc@pts/9" sshd-sleep 4444'
     faker = svc.host.spawn(["setsid", "bash", "-c", script], user="other")
-    until(lambda: running(svc.host, "sshd: svc@pts/9"))
+    wait_for(lambda: running(svc.host, "sshd: svc@pts/9"))
     assert end(svc) == 0
     assert faker.poll() is None
     faker.kill()
@@ -206,7 +199,7 @@ def test_roots_sessions_end_and_the_one_that_ends_them_does_not(svc: Rig) -> Non
     svc.host.run(["sh", "-c", "cp -r /home/keyturn/.ssh /root/ && chown -R root:root /root/.ssh"])
     with session(svc.host, "root", key=svc.key) as root:
         assert end(svc, "root") == 1
-        until(lambda: not root.get_transport().is_active())
+        wait_for(lambda: not root.get_transport().is_active())
         assert running(svc.host, "sleep 7777") == 0
     assert end(svc, "root") == 0
 
@@ -215,7 +208,7 @@ def test_the_session_that_asks_is_left_open_even_where_it_is_the_accounts_own(sv
     with session(svc.host, "keyturn", key=svc.key) as other:
         with svc.connector._root_shell(svc.manager, 15) as (shell, _):
             assert ssh_traces.end_sessions(shell, "keyturn") == 1
-        until(lambda: not other.get_transport().is_active())
+        wait_for(lambda: not other.get_transport().is_active())
 
 
 def test_another_name_for_root_does_not_end_the_session_that_asks(
@@ -227,7 +220,7 @@ def test_another_name_for_root_does_not_end_the_session_that_asks(
     )
     with session(svc.host, "toor", key=svc.key) as toor:
         assert end(svc, "toor") == 1
-        until(lambda: not toor.get_transport().is_active())
+        wait_for(lambda: not toor.get_transport().is_active())
 
 
 def test_an_account_that_is_not_there_is_refused(svc: Rig) -> None:
