@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.site import CHECKOUT
 
 pytestmark = pytest.mark.xdist_group("up")
-ROTATIONS = 40
+ROTATIONS = 24
 BOUND = 570
 
 
