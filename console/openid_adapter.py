@@ -17,6 +17,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
+from django.utils import timezone
 from requests import RequestException, Session
 
 from console import openid, openid_settings, proofs, sign_ins
@@ -88,7 +89,7 @@ def _sign_in(request: HttpRequest, login: SocialLogin) -> Answer:
     if not login.user.is_active:
         sign_ins.identity_failed("This user is disabled.", of=login.user)
         return None  # allauth says so, as after a password
-    _came(request, login, login.user)
+    _came(request, login, login.user, asked_at=_asked_at(login))
     return None
 
 
@@ -110,7 +111,9 @@ def _accept(request: HttpRequest, login: SocialLogin) -> Answer:
         return answers.conflict(request, type(error))
     del request.session[answers.OPENED]
     login.lookup()
-    return _sign_in(request, login)
+    # The link was used up just now: whoever had it is there, whatever the provider says of when it asked.
+    _came(request, login, login.user, asked_at=timezone.now().timestamp())
+    return None
 
 
 def _link(request: HttpRequest, login: SocialLogin) -> Answer:
@@ -133,7 +136,7 @@ def _confirm(request: HttpRequest, login: SocialLogin) -> Answer:
     # A provider that was asked for a fresh sign-in and made none says so by an old time, or by no time.
     if _asked_at(login) < login.state["began_at"] - openid.LEEWAY_SECONDS:
         return answers.not_confirmed(request, "The provider did not ask again who it is.")
-    _came(request, login, request.user, is_confirming=True)
+    _came(request, login, request.user, asked_at=_asked_at(login), is_confirming=True)
     return redirect(login.state.get("next") or "home")
 
 
@@ -150,11 +153,13 @@ def _identity(login: SocialLogin) -> Identity:
     return Identity(account.provider, account.uid, account.extra_data["name"])
 
 
-def _came(request: HttpRequest, login: SocialLogin, user: User, *, is_confirming: bool = False) -> None:
+def _came(
+    request: HttpRequest, login: SocialLogin, user: User, *, asked_at: float, is_confirming: bool = False
+) -> None:
     proofs.came_by_provider(
         request,
         user,
-        asked_at=_asked_at(login),
+        asked_at=asked_at,
         has_second_factor=_has_second_factor(login.claims),
         is_confirming=is_confirming,
     )

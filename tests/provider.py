@@ -51,6 +51,7 @@ class ModelProvider:
         self.codes: dict[str, dict[str, str]] = {}
         self.requests: list[dict[str, str]] = []  # what each journey asked for
         self.paths: list[str] = []
+        self.sends_on = False  # the browser, first to another host name, as a company's provider may
         self.moved = ""  # a path that answers with a redirect to elsewhere
         self.broken: dict[str, tuple[int, bytes]] = {}  # path -> what it answers in place of sense
 
@@ -75,6 +76,9 @@ class ModelProvider:
 
     def authorize(self, asked: dict[str, str]) -> str:
         """Where the browser goes on to. It trusts what it is asked; a test looks at `requests`."""
+        if self.sends_on and "from" not in asked:
+            other = self.issuer.replace("127.0.0.1", "localhost")
+            return f"{other}/authorize?{urlencode(asked | {'from': 'here'})}"
         self.requests.append(asked)
         code = secrets.token_urlsafe(16)
         self.codes[code] = asked

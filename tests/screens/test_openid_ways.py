@@ -192,6 +192,16 @@ def test_an_invited_person_comes_by_the_provider_and_needs_no_password(provider,
     assert [event.action for event in AuditEvent.objects.order_by("-sequence")[:4]][::-1] == told
 
 
+def test_coming_by_an_invitation_is_fresh_whatever_the_provider_says(provider, dot):
+    """Else nobody could set up a second factor whose provider never says when it asked."""
+    provider.told = {"auth_time": None}
+    client, _ = open_link("nia")
+    journey(client, "openid_accept")
+    assert not is_asked_first(client)
+    grow_old(client)
+    assert is_asked_first(client)
+
+
 def test_an_invitation_serves_one_identity_once(provider, dot):
     client, _ = open_link("nia")
     back = at_provider(begin(client, "openid_accept"))
