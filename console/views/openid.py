@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 
 from allauth.account.adapter import get_adapter as account_adapter
 from allauth.account.utils import get_next_redirect_url
@@ -105,7 +106,8 @@ def confirm(request: OperatorRequest) -> HttpResponseBase:
         began_at = timezone.now().timestamp()
         return _leave(request, "confirm", next_url=next_url, user=str(request.user.pk), began_at=began_at)
     ways = account_adapter().get_reauthentication_methods(request.user)
-    others = [{"url": way["url"], "label": WORDS[way["id"]]} for way in ways if way["id"] != "openid"]
+    next_ = f"?{urlencode({'next': next_url})}" if next_url else ""
+    others = [{"url": way["url"] + next_, "label": WORDS[way["id"]]} for way in ways if way["id"] != "openid"]
     name = "account/_confirm_provider.html" if request.htmx else "account/confirm_provider.html"
     back = request.htmx.current_url_abs_path if request.htmx else next_url
     return render(request, name, {"others": others, "next": back or ""})

@@ -19,6 +19,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from console import openid
 from secrets_app import audit, identities, users
 from secrets_app.identities import Identity
 from secrets_app.models import AuditEvent, Refusals, User
@@ -288,6 +289,20 @@ def test_discovery_that_is_odd_sends_nobody_anywhere(client, provider, linked):
     refused(client, 403)
 
 
+def test_a_provider_elsewhere_sends_nobody_to_a_port_of_this_machine(provider, settings, tmp_path):
+    settings.OIDC = configuration("https://login.example.com", tmp_path / "client.secret")
+    wire = openid.Wire(None, settings.OIDC.issuer)
+    names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+    honest = {name: f"https://keys.example.com/{name}" for name in names}
+    wire._openid_config = {"issuer": "https://login.example.com"} | honest
+    assert wire.authorize_url == honest["authorization_endpoint"]
+    for name in names:
+        wire = openid.Wire(None, settings.OIDC.issuer)
+        wire._openid_config = {"issuer": "https://login.example.com"} | honest | {name: provider.issuer}
+        with pytest.raises(openid.NotTrusted):
+            _ = wire.openid_config
+
+
 def test_a_redirect_of_the_provider_s_is_not_followed(client, provider, linked):
     for path in ("/.well-known/openid-configuration", "/keys"):
         back = at_provider(begin(client))
@@ -320,6 +335,7 @@ def test_without_its_secret_s_file_nobody_is_asked_and_the_page_says_so(client, 
     settings.OIDC.secret_file.unlink()
     refused(client, 503)
     assert provider.paths == []
+    assert client.get(reverse("account_login")).status_code == 200
 
 
 def test_a_new_secret_in_the_file_counts_at_once(client, provider, linked, settings):

@@ -326,8 +326,8 @@ def test_whoever_has_a_password_too_may_choose(here, provider, dot):
     grow_old(here)
     page = here.get(reverse("account_reauthenticate")).content.decode()
     assert "Use Example" in page
-    page = here.get(reverse("openid_confirm")).content.decode()
-    assert "Use the password" in page
+    page = here.get(f"{reverse('openid_confirm')}?next=/audit/").content.decode()
+    assert f'{reverse("account_reauthenticate")}?next=%2Faudit%2F">Use the password' in page
 
 
 # ---------------------------------------------------------------- the provider's second factor
