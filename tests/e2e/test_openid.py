@@ -13,6 +13,7 @@ from importlib import import_module
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.urls import reverse
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -107,6 +108,14 @@ def test_an_invited_person_comes_by_the_provider_comes_again_and_confirms(page, 
     expect(page.get_by_role("heading", name="Groups")).to_be_visible()
     page.get_by_role("link", name="Create group").click()
     expect(page.locator("#dialog").get_by_label("Name")).to_be_visible()  # and nobody asks again
+
+    page.goto("/access/groups/")
+    Session.objects.all().delete()
+    page.get_by_role("link", name="Create group").click()
+    expect(dialog.get_by_role("heading", name="Sign in again")).to_be_visible()
+    wrong += tell(Axe().run(page).response["violations"])
+    dialog.get_by_role("button", name="Sign in with Example").click()
+    expect(page.get_by_role("heading", name="Groups")).to_be_visible()
 
     settings.OIDC = replace(settings.OIDC, is_only=True)
     page.context.clear_cookies()
