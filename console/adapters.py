@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context, ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
 
-from console import fresh, http
-from secrets_app import factors, users
+from console import fresh, http, openid_only, sign_ins
+from secrets_app import factors, identities, users
 from secrets_app.models import User
 
 
@@ -64,6 +66,25 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def is_reauthentication_required(self, *, app: str, **_: object) -> bool:
         return not fresh.is_fresh(context.request)
+
+    def authenticate(self, request: HttpRequest, **credentials: str) -> User | None:
+        """Whoever has the password, where it counts; where it does not, it is as wrong as any other."""
+        user: User | None = super().authenticate(request, **credentials)
+        if user is None or openid_only.takes_password(user):
+            return user
+        sign_ins.password_refused(request, user)
+        return None
+
+    def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
+        ways: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        if not isinstance(user, User) or settings.OIDC is None:
+            return ways
+        if not openid_only.takes_password(user):
+            ways = [way for way in ways if way["id"] != "reauthenticate"]
+        if identities.of(user, settings.OIDC.issuer):
+            label = f"Use {settings.OIDC.name}"
+            ways.append({"id": "openid", "description": label, "url": reverse("openid_confirm")})
+        return ways
 
     def logout(self, request: HttpRequest) -> None:
         super().logout(request)

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from console import access, http, sessions
+from console.openid_settings import Provider
 from secrets_app.models import Region, User
 from secrets_app.policies import Action
 
@@ -143,6 +144,12 @@ class Layout:
     @property
     def keeps_cookies(self) -> bool:
         return http.keeps_cookies(self.request)
+
+    @property
+    def provider(self) -> Provider | None:
+        """The identity provider; None where there is none."""
+        found: Provider | None = settings.OIDC
+        return found
 
     @property
     def version(self) -> str:

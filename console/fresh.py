@@ -1,6 +1,7 @@
 """Fresh authentication: whoever has just shown who they are may do what a borrowed browser must not.
 
-Signing in counts, and so does confirming with the password or a second factor; each for five minutes.
+Signing in counts, and so does confirming with the password, a second factor or at the identity provider; each
+for five minutes. Coming by an identity provider counts from when it last asked.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from functools import wraps
 from typing import Any, ParamSpec, cast
 from urllib.parse import urlencode
 
-from allauth.account.authentication import get_authentication_records
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -19,7 +19,7 @@ from django.shortcuts import redirect
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from console import sessions
+from console import proofs, sessions
 from secrets_app.models import User
 
 Arguments = ParamSpec("Arguments")
@@ -29,12 +29,7 @@ def is_fresh(request: HttpRequest) -> bool:
     """Whether this session was opened or confirmed within the last five minutes."""
     if not isinstance(request.user, User):
         return False
-    confirmed = [
-        record["at"]
-        for record in get_authentication_records(request, request.user)
-        if "reauthenticated" in record
-    ]
-    last: float = max([request.session.get(sessions.BEGAN_AT, 0.0), *confirmed])
+    last = proofs.last(request, request.user, began_at=request.session.get(sessions.BEGAN_AT, 0.0))
     return timezone.now().timestamp() - last < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
 
 

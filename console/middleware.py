@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django_htmx.http import HttpResponseClientRedirect
 
-from console import access, http, sessions
+from console import access, http, proofs, sessions
 from console.views import errors
 from secrets_app import audit, factors, keyring, lifecycle, policies
 from secrets_app.models import Principal, User
@@ -49,7 +49,7 @@ PERMISSIONS_POLICY = ", ".join(
 HEALTH_PATH = "/healthz"
 
 
-def _is_public(request: HttpRequest) -> bool:
+def is_public(request: HttpRequest) -> bool:
     """Static files and the health check: the same for everybody, and needed while all else is closed."""
     return request.path_info == HEALTH_PATH or request.path_info.startswith(settings.STATIC_URL)
 
@@ -67,7 +67,7 @@ class SecurityHeaders:
         response["Permissions-Policy"] = PERMISSIONS_POLICY
         response["Cross-Origin-Resource-Policy"] = "same-origin"
         # Not only for those signed in: a sign-in page from a cache carries a dead CSRF token.
-        if not _is_public(request):
+        if not is_public(request):
             response["Cache-Control"] = "no-store"
         if getattr(request, "signed_out", False):
             # Not "cookies": that clears every cookie of the registrable domain, our neighbours' too.
@@ -136,7 +136,7 @@ def _session_mark(request: HttpRequest) -> str:
 
 
 def _zone(request: HttpRequest) -> ZoneInfo:
-    if _is_public(request) or isinstance(request.user, AnonymousUser):
+    if is_public(request) or isinstance(request.user, AnonymousUser):
         return ZoneInfo("UTC")
     try:
         return ZoneInfo(request.user.time_zone)
@@ -158,7 +158,7 @@ class SealedMode:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not _is_public(request) and keyring.is_sealed():
+        if not is_public(request) and keyring.is_sealed():
             return errors.sealed()
         return self.get_response(request)
 
@@ -184,11 +184,11 @@ class FirstPassword:
         self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
         match = request.resolver_match
-        if _is_public(request) or (match and match.view_name in self.ALLOWED):
+        if is_public(request) or (match and match.view_name in self.ALLOWED):
             return None
         if not (isinstance(request.user, User) and request.user.must_change_password):
             return None
-        return _send(request, "account_change_password")
+        return send(request, "account_change_password")
 
 
 class SecondFactor:
@@ -200,6 +200,8 @@ class SecondFactor:
         "mfa_add_webauthn",
         "mfa_view_recovery_codes",
         "account_reauthenticate",
+        "openid_confirm",
+        "openid_callback",
         "session",
         "session_stay",
     }
@@ -214,14 +216,16 @@ class SecondFactor:
         self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
         match = request.resolver_match
-        if not settings.REQUIRE_MFA or _is_public(request) or (match and match.view_name in self.ALLOWED):
+        if not settings.REQUIRE_MFA or is_public(request) or (match and match.view_name in self.ALLOWED):
             return None
         if not isinstance(request.user, User) or factors.has_one(request.user):
             return None
-        return _send(request, "mfa_index") if factors.is_required(request.user) else None
+        if proofs.has_provider_factor(request, request.user):
+            return None
+        return send(request, "mfa_index") if factors.is_required(request.user) else None
 
 
-def _send(request: HttpRequest, name: str) -> HttpResponseBase:
+def send(request: HttpRequest, name: str) -> HttpResponseBase:
     """Lead the whole page there, whatever part of it asked."""
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponseClientRedirect(reverse(name))

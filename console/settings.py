@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from console import env
+from console import env, openid_settings
 from secrets_app import keypairs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -62,6 +62,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
     "guardian",
     "django_htmx",
@@ -83,6 +85,7 @@ MIDDLEWARE = [
     "console.sessions.SessionLimits",
     "console.middleware.RequestContext",
     "console.middleware.FirstPassword",
+    "console.openid_only.LinkFirst",
     "console.middleware.SecondFactor",
 ]
 
@@ -163,7 +166,12 @@ ACCOUNT_PRESERVE_USERNAME_CASING = True
 ACCOUNT_SESSION_REMEMBER = False
 # Failed ones: ten a minute from one address, five in five minutes at one name; counted before any hashing.
 # And two passwords a second of everybody together: hashing costs more than asking.
-ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/300s/key", "passwords_of_all": "120/m/key"}
+# And so many journeys to an identity provider: each asks something of somebody else's server.
+ACCOUNT_RATE_LIMITS = {
+    "login_failed": "10/m/ip,5/300s/key",
+    "passwords_of_all": "120/m/key",
+    "openid": "60/m/ip",
+}
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 ACCOUNT_FORMS = {"change_password": "console.forms.account.ChangePassword"}
 
@@ -181,6 +189,18 @@ MFA_TOTP_TOLERANCE = 1  # a phone's clock may be half a minute off
 MFA_RECOVERY_CODE_DIGITS = 12
 # Administrators open nothing before they have a second factor; without it they may postpone one.
 REQUIRE_MFA = env.flag("KEYTURN_REQUIRE_MFA", False)
+
+# None where no identity provider is configured: then nothing of it is there.
+OIDC = openid_settings.read()
+SOCIALACCOUNT_ADAPTER = "console.openid_adapter.IdentityAdapter"
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"provider_class": "console.openid.Provider"}}
+# Only whom an invitation or the person's own signed-in session bound is let in; nobody by an e-mail address.
+SOCIALACCOUNT_AUTO_SIGNUP = False
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = False
+SOCIALACCOUNT_LOGIN_ON_GET = False
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 5  # seconds, for each thing that a provider is asked
 
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_NAME = "keyturn_session"

@@ -16,7 +16,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.http import HttpRequest
 
-from console import http
+from console import http, proofs
 from secrets_app import audit, refusals, regions
 from secrets_app.actions import Kind, arn
 from secrets_app.models import Principal, User
@@ -32,8 +32,10 @@ CHANGE_PASSWORD = "kms:ChangePassword"
 
 
 def _signed_in(request: HttpRequest, user: User, **_: object) -> None:
-    proofs = [one for one in get_authentication_records(request, user) if one["method"] == "mfa"]
-    details = {"second_factor": proofs[-1]["type"]} if proofs else {}
+    factors = [one for one in get_authentication_records(request, user) if one["method"] == "mfa"]
+    details = {"second_factor": factors[-1]["type"]} if factors else {}
+    if proofs.is_by_provider(request, user):
+        details["by"] = "openid"
     try:
         audit.record(SIGN_IN, _arn(user), actor=user.principal, resource_id=user.pk, details=details)
     except audit.NotRecorded:
@@ -66,6 +68,23 @@ def factor_failed(user: User, *, is_confirming: bool) -> None:
 def old_password_failed(user: User) -> None:
     """Record that somebody at an open session did not know its password, when they wanted another one."""
     _refused(CHANGE_PASSWORD, user, "The current password was wrong.", actor=user.principal)
+
+
+def password_refused(request: HttpRequest, user: User) -> None:
+    """Record that a right password let nobody in: this person signs in by the identity provider alone."""
+    because = "This person signs in by the identity provider alone."
+    if isinstance(request.user, User):
+        _refused(CONFIRM, user, because, actor=user.principal)
+    else:
+        _refused(SIGN_IN, user, because)
+
+
+def identity_failed(because: str, *, of: User | None = None, is_confirming: bool = False) -> None:
+    """Record that an identity provider's answer let nobody in, or did not confirm who it is."""
+    if is_confirming and of is not None:
+        _refused(CONFIRM, of, because, actor=of.principal)
+    else:
+        _refused(SIGN_IN, of, because)
 
 
 def _code_failed(user: User, reauthentication: bool = False, **_: object) -> None:

@@ -27,6 +27,7 @@ from console.views import (
     key_changes,
     keys,
     leaver,
+    openid,
     overview,
     own_login,
     people,
@@ -58,11 +59,7 @@ urlpatterns = [
     # ---- people
     path("sign-in/", session.sign_in, name="account_login"),
     path("sign-out/", account.LogoutView.as_view(http_method_names=FORM_METHODS), name="account_logout"),
-    path(
-        "change-password/",
-        account.PasswordChangeView.as_view(http_method_names=FORM_METHODS),
-        name="account_change_password",
-    ),
+    path("change-password/", session.change_password, name="account_change_password"),
     path(
         "account-disabled/",
         account.AccountInactiveView.as_view(http_method_names=FORM_METHODS),
@@ -78,6 +75,11 @@ urlpatterns = [
     path("second-factor/passkey/", second_factor.add_passkey, name="mfa_add_webauthn"),
     path("second-factor/passkey/<int:pk>/remove/", second_factor.remove_passkey, name="mfa_remove_webauthn"),
     path("second-factor/recovery-codes/", second_factor.recovery_codes, name="mfa_view_recovery_codes"),
+    path("sign-in/identity/", openid.sign_in, name="openid_sign_in"),
+    path("sign-in/identity/callback/", openid.callback, name="openid_callback"),
+    path("confirm/identity/", openid.confirm, name="openid_confirm"),
+    path("second-factor/identity/link/", openid.link, name="openid_link"),
+    path("second-factor/identity/unlink/", openid.unlink, name="openid_unlink"),
     path("session/", session.show, name="session"),
     path("session/stay/", session.stay, name="session_stay"),
     path("sessions/", devices.index, name="sessions"),
@@ -91,6 +93,7 @@ urlpatterns = [
     path("access/invitations/<uuid:pk>/renew/", invitations.renew, name="invitation_renew"),
     path("access/invitations/<uuid:pk>/revoke/", invitations.revoke, name="invitation_revoke"),
     path("invitation/", invitations.accept, name="invitation"),
+    path("invitation/identity/", openid.accept, name="openid_accept"),
     path("invitation/<str:token>/", invitations.open_link, name="invitation_open"),
     # ---- start
     path("", home.home, name="home"),

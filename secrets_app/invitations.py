@@ -15,8 +15,9 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
-from secrets_app import audit, factors, policies, regions, rulebook, users
+from secrets_app import audit, factors, identities, policies, regions, rulebook, users
 from secrets_app.actions import Action, Kind, arn
+from secrets_app.identities import Identity
 from secrets_app.models import Invitation, Principal, User
 from secrets_app.plaintext import Plaintext
 
@@ -97,8 +98,15 @@ def find(token: str) -> Invitation:
     return found
 
 
-def accept(invitation: Invitation, token_hash: str, password: Plaintext) -> User:
-    """Make the person, once. `token_hash` is of the link that was opened. Raises `Void` or `NameTaken`."""
+def accept(
+    invitation: Invitation, token_hash: str, password: Plaintext | None, *, identity: Identity | None = None
+) -> User:
+    """Make the person, once, with a password or with an identity of a provider.
+
+    `token_hash` is of the link that was opened. Raises `Void`, `NameTaken` or `identities.Taken`.
+    """
+    if (password is None) == (identity is None):
+        raise ValueError("A person comes with a password or with an identity.")
     try:
         with transaction.atomic():
             rows = _open().filter(pk=invitation.pk, token_hash=token_hash)
@@ -116,6 +124,8 @@ def accept(invitation: Invitation, token_hash: str, password: Plaintext) -> User
                 display_name=invitation.display_name,
             )
             user.groups.add(*Group.objects.filter(name__in=invitation.groups))
+            if identity is not None:
+                identities.link(user, identity)
             person = factors.person(user)
             audit.record("kms:AcceptInvitation", person, actor=user.principal)
     except policies.NotAllowed:

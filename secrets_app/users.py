@@ -57,7 +57,7 @@ def named(who: User | Group, *, account: str = "") -> Named:
 
 def create(
     username: str,
-    password: Plaintext,
+    password: Plaintext | None,
     *,
     groups: Iterable[str] = (),
     actor: Principal | None = None,
@@ -65,7 +65,10 @@ def create(
     display_name: str = "",
     time_zone: str = "UTC",
 ) -> User:
-    """Make a person who can sign in, with its principal. Raises IntegrityError where the name is taken."""
+    """Make a person who can sign in, with its principal. Raises IntegrityError where the name is taken.
+
+    Without a password they sign in with an identity that the caller links to them.
+    """
     with transaction.atomic():
         user = User(
             username=username,
@@ -73,7 +76,7 @@ def create(
             time_zone=time_zone,
             must_change_password=must_change_password,
         )
-        user.set_password(password.reveal())
+        user.set_password(password.reveal() if password else None)
         user.save()
         principal = Principal.objects.create(kind=Principal.Kind.USER, name=username, user=user)
         user.groups.set([_group(name) for name in groups])

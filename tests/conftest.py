@@ -12,7 +12,7 @@ from secrets_app import append_only, keyring
 from secrets_app.models import User
 from tests import factories
 
-pytest_plugins = ["tests.lab_fixtures", "tests.service_fixtures"]
+pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 

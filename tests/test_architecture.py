@@ -111,7 +111,7 @@ def test_each_table_is_written_by_the_module_that_says_so():
         "Key": ("secrets_app.keystates", "secrets_app.keyring"),
         "KeyVersion": ("secrets_app.keystates", "secrets_app.keyring"),
         "SealedValue": "secrets_app.keyring", "Rewrap": "secrets_app.rewraps",
-        "Invitation": "secrets_app.invitations",
+        "Invitation": "secrets_app.invitations", "SocialAccount": "secrets_app.identities",
         "SecretVersion": "secrets_app.versions", "Label": "secrets_app.versions",
         "Tag": "secrets_app.lifecycle", "Secret": "secrets_app.lifecycle", "AuditEvent": "secrets_app.audit",
         "AuditHead": "secrets_app.audit", "AuditCheckpoint": "secrets_app.checkpoints",

@@ -51,7 +51,7 @@ class _Confirm:
         # allauth's passkey view leaves out the form with the errors.
         context: dict[str, Any] = super().get_context_data(**kwargs) | kwargs  # type: ignore[misc]
         others = [
-            {"url": other["url"], "label": WORDS[other["id"]]}
+            {"url": other["url"], "label": WORDS.get(other["id"]) or other["description"]}
             for other in self.get_reauthentication_alternatives()  # type: ignore[attr-defined]
         ]
         options = json.dumps(context["js_data"]["request_options"]) if "js_data" in context else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -15,14 +16,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from console import access, fresh
 from console.forms.invitations import ChoosePassword, Invite
 from console.http import OperatorRequest
-from console.views import dialogs, errors
+from console.views import dialogs, errors, openid_answers
 from secrets_app import invitations
 from secrets_app.actions import Action
 from secrets_app.models import Invitation, User
 from secrets_app.plaintext import Plaintext
-
-#: In the session of whoever opened a link: which invitation, and the hash of the link.
-_OPENED = "invitation"
 
 
 @login_required
@@ -97,7 +95,7 @@ def open_link(request: HttpRequest, token: str) -> HttpResponse:
         found = invitations.find(token)
     except invitations.Void as error:
         return errors.answer(request, errors.Problem(410, "This link is not valid", str(error)))
-    request.session[_OPENED] = [str(found.pk), found.token_hash]
+    request.session[openid_answers.OPENED] = [str(found.pk), found.token_hash]
     return redirect("invitation")
 
 
@@ -107,10 +105,12 @@ def accept(request: HttpRequest) -> HttpResponse:
     """Choose a password; the person exists after that, and signs in with it."""
     if isinstance(request.user, User):
         return errors.conflict(request, "You are signed in already. Sign out, then open the link again.")
-    pk, token_hash = request.session.get(_OPENED, ("", ""))
+    pk, token_hash = request.session.get(openid_answers.OPENED, ("", ""))
     found = Invitation.objects.filter(pk=pk).first() if pk else None
     if found is None:
-        return _void(request)
+        return openid_answers.void(request)
+    if request.method == "POST" and settings.OIDC and settings.OIDC.is_only:
+        return errors.conflict(request, f"Here people sign in with {settings.OIDC.name} alone.")
     future = User(username=found.username, display_name=found.display_name)
     form = ChoosePassword(request.POST if request.method == "POST" else None, user=future)
     if not form.is_valid():
@@ -122,11 +122,6 @@ def accept(request: HttpRequest) -> HttpResponse:
     except invitations.NameTaken as error:
         return errors.conflict(request, str(error))
     except invitations.Void:
-        return _void(request)
-    del request.session[_OPENED]
+        return openid_answers.void(request)
+    del request.session[openid_answers.OPENED]
     return redirect(f"{reverse('account_login')}?{urlencode({'next': reverse('mfa_index')})}")
-
-
-def _void(request: HttpRequest) -> HttpResponse:
-    problem = errors.Problem(410, "This link is not valid", str(invitations.Void.__doc__))
-    return errors.answer(request, problem)

@@ -11,6 +11,7 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal import flows as recovery
 from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as webauthn
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.forms import BaseForm
@@ -21,10 +22,10 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import fresh, http
+from console import fresh, http, proofs
 from console.http import OperatorRequest
 from console.views import session
-from secrets_app import factors
+from secrets_app import factors, identities
 from secrets_app.models import User
 
 #: Changed and recorded together, and only by somebody who has just shown who they are.
@@ -42,7 +43,9 @@ def index(request: OperatorRequest) -> HttpResponse:
         "recovery": next(
             (one for one in kept if one.instance.type == Authenticator.Type.RECOVERY_CODES), None
         ),
-        "is_required": factors.is_required(request.user),
+        "is_required": factors.is_required(request.user)
+        and not proofs.has_provider_factor(request, request.user),
+        "identity": identities.of(request.user, settings.OIDC.issuer) if settings.OIDC else None,
     }
     return render(request, "mfa/index.html", context)
 

@@ -17,6 +17,7 @@ from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
 from console import http, sessions
 from console.http import OperatorRequest
+from console.views import errors
 from secrets_app.models import User
 
 #: The form behind the dialog may have a password field of its own.
@@ -68,6 +69,19 @@ class SignIn(account.LoginView):  # type: ignore[misc]
         return render(self.request, "account/_sign_in.html", {"form": form, **context}, status=422)
 
 
+class ChangePassword(account.PasswordChangeView):  # type: ignore[misc]
+    """allauth's; whoever signs in elsewhere has no password to change."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if isinstance(request.user, User) and not request.user.has_usable_password():
+            return errors.conflict(
+                request, "You sign in with an identity provider and have no password here."
+            )
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+        return response
+
+
+change_password = login_required(ChangePassword.as_view(http_method_names=http.FORM_METHODS))
 sign_in = SignIn.as_view(http_method_names=http.FORM_METHODS)
 
 

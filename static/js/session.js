@@ -99,7 +99,7 @@ if (document.getElementById("session")) {
   document.body.addEventListener("htmx:afterSettle", (event) => {
     if (dialog.contains(event.target) && dialog.firstElementChild && !dialog.open) {
       dialog.showModal();
-      dialog.querySelector("input:not([type='hidden']), [data-passkey]").focus();
+      dialog.querySelector("input:not([type='hidden']), [data-passkey], button[type='submit']").focus();
     }
   });
 

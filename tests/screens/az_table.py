@@ -81,6 +81,13 @@ ROUTES: dict[str, Route] = {
     "account_inactive": Route("", "", LOOK, strangers=LOOK),
     "invitation": Route("", "", "GET POST 409", strangers="GET POST 410"),
     "invitation_open": Route("link", "exists", "GET HEAD 302", strangers="GET HEAD 302"),
+    # An identity provider is configured, and nobody answers there; nobody has an identity of it.
+    "openid_sign_in": Route("", "", "POST 302", strangers="POST 503"),
+    "openid_callback": Route("", "", "GET 409", strangers="GET 409"),
+    "openid_accept": Route("", "", "POST 409", strangers="POST 410"),
+    "openid_confirm": Route("", "", "GET HEAD POST 302"),
+    "openid_link": Route("", "", "POST 503", asks_again=True),
+    "openid_unlink": Route("", "", "POST 404", asks_again=True),
     # ---- one's own
     "account_change_password": Route("", "", "GET HEAD POST 200"),
     "account_reauthenticate": Route("", "", FORM),

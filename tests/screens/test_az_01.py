@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 import pytest
+from django.test import override_settings
 from django.urls import get_resolver, reverse
 
 from secrets_app import keyring
+from tests.provider_fixtures import configuration
 from tests.screens import az_world
 from tests.screens.az_table import FULL_ACCESS, PERSONS, ROUTES, STRANGERS, Route
 
@@ -53,9 +55,15 @@ class Answer:
 
 
 @pytest.fixture(scope="module")
-def walk(django_db_setup: None, django_db_blocker) -> dict[Case, Answer]:
+def walk(django_db_setup: None, django_db_blocker, tmp_path_factory) -> dict[Case, Answer]:
     """Every case and its answer, of one site."""
-    with django_db_blocker.unblock(), az_world.undone(), _no_collector():
+    nobody = configuration("http://127.0.0.1:9", tmp_path_factory.mktemp("provider") / "client.secret")
+    with (
+        django_db_blocker.unblock(),
+        az_world.undone(),
+        _no_collector(),
+        override_settings(OIDC=nobody),
+    ):
         keyring.ensure_root_key()
         world = az_world.build(PERSONS)
         return {case: send(world, case) for case in cases()}

@@ -66,7 +66,7 @@ def stale(client, dot):
     return client
 
 
-def test_ses_06_rights_people_keys_credentials_and_values_ask_who_it_is(stale):
+def test_ses_06_rights_people_keys_credentials_and_values_ask_who_it_is(stale, provider):
     wrong, wanted = [], reverse("account_reauthenticate")
     asked, before = routes(), AuditEvent.objects.count()
     assert {"policy_edit", "key_destroy", "group_join", "user_enable", "audit_look_up"} <= set(asked)

@@ -38,6 +38,8 @@ class Call:
     query: str = ""
     #: The action that an auditor is refused; by default the first of those above.
     refused: str = ""
+    #: What is answered to whoever is nobody yet.
+    answer: int = 302
     #: What an auditor is answered; 200 or 302 where that is no refusal.
     auditor: int = 403
     #: What must have happened in the same browser before; it returns what is sent in place of `given`.

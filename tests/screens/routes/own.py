@@ -10,10 +10,12 @@ from typing import Any
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as totp
 from allauth.usersessions.models import UserSession
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
-from secrets_app import factors
+from secrets_app import factors, identities
+from secrets_app.identities import Identity
 from secrets_app.models import User
 from tests.factories import PASSWORD
 from tests.screens.routes.calls import Call, Cast, Make, signed_in
@@ -113,6 +115,21 @@ def end_others(cast: Cast) -> Call:
     return Call([], {}, ("kms:EndSessions",), auditor=302)
 
 
+def linked(cast: Cast) -> None:
+    for who in (cast.dot, cast.aud):
+        identities.link(who, Identity(settings.OIDC.issuer, f"subject-of-{who.username}"))
+
+
+def unlink(cast: Cast) -> Call:
+    linked(cast)
+    return Call([], {}, ("kms:UnlinkIdentity",), auditor=302)
+
+
+def confirm_at_provider(cast: Cast) -> Call:
+    linked(cast)
+    return Call([], {}, (), auditor=200)
+
+
 CHANGES: dict[str, Make] = {
     "account_logout": lambda cast: Call([], {}, ("kms:SignOut",), auditor=302),
     "account_change_password": lambda cast: Call(
@@ -132,6 +149,10 @@ CHANGES: dict[str, Make] = {
     "mfa_add_webauthn": lambda cast: Call([], {}, (ADD, ADD), auditor=302, before=add_passkey),
     "mfa_remove_webauthn": remove_passkey,
     "mfa_view_recovery_codes": new_codes,
+    # Beginning is no deed yet: the way back is, among those who come.
+    "openid_link": lambda cast: Call([], {}, (), auditor=200),
+    "openid_unlink": unlink,
+    "openid_confirm": confirm_at_provider,
     "session_end": lambda cast: Call([another_session(cast).pk], {}, ("kms:EndSessions",), auditor=404),
     "sessions_end_others": end_others,
 }

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl
 
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
-from secrets_app import invitations
+from secrets_app import identities, invitations
+from secrets_app.identities import Identity
 from tests import factories
 from tests.factories import PASSWORD
+from tests.provider_fixtures import at_provider, begin
 from tests.screens.routes.calls import Call, Cast, Make
 from tests.screens.routes.own import NEW_PASSWORD, add_app, code_of
 
@@ -38,9 +42,30 @@ def come(cast: Cast) -> Call:
     return Call([], given, ("kms:CreateUser", "kms:AcceptInvitation"), before=open_link)
 
 
+def come_back(cast: Cast) -> Call:
+    identities.link(cast.dot, Identity(settings.OIDC.issuer, "subject-1"))
+
+    def there(client: Client) -> dict[str, Any]:
+        return dict(parse_qsl(at_provider(begin(client)).partition("?")[2]))
+
+    return Call([], {}, ("kms:SignIn",), "get", before=there)
+
+
+def leave_with_invitation(cast: Cast) -> Call:
+    token = link()
+
+    def open_link(client: Client) -> None:
+        client.get(reverse("invitation_open", args=[token]))
+
+    return Call([], {}, (), before=open_link, answer=200)
+
+
 SIGN_IN: dict[str, Make] = {
     "account_login": lambda cast: Call([], {"login": "dot", "password": PASSWORD}, ("kms:SignIn",)),
     "mfa_authenticate": second_factor,
     "invitation_open": lambda cast: Call([link()], {}, (), "get"),
     "invitation": come,
+    "openid_sign_in": lambda cast: Call([], {}, (), answer=200),
+    "openid_callback": come_back,
+    "openid_accept": leave_with_invitation,
 }
