@@ -18,13 +18,13 @@ from django.db import connection
 from django.utils.log import AdminEmailHandler
 
 from console.models import Message
-from tests import services
+from tests import outside, services
 
 
 def database() -> list[bytes]:
     """A dump: SQLite's file, and as it is with what was written ahead; or what pg_dump writes."""
     if connection.vendor == "sqlite":
-        return [Path(connection.settings_dict["NAME"]).read_bytes(), connection.connection.serialize()]
+        return [outside.read(Path(connection.settings_dict["NAME"])), connection.connection.serialize()]
     place = connection.settings_dict
     command = [
         str(services.postgres_programs() / "pg_dump"), "--inserts", "-h", place["HOST"], "-p",
@@ -41,7 +41,7 @@ class Journal:
 
     def read(self) -> list[bytes]:
         if connection.vendor == "sqlite":
-            return [Path(f"{connection.settings_dict['NAME']}-wal").read_bytes()]
+            return [outside.read(Path(f"{connection.settings_dict['NAME']}-wal"))]
         last = _ask("pg_walfile_name(pg_current_wal_insert_lsn())")
         folder = Path(_ask("current_setting('data_directory')")) / "pg_wal"
         names = sorted(path.name for path in folder.iterdir() if len(path.name) == len(last))

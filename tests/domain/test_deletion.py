@@ -15,7 +15,7 @@ from rotation.connectors.memory import MemoryConnector, MemoryHost
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app import keyring, lifecycle, policies, versions
 from secrets_app.models import AuditEvent, SealedValue, Secret
-from tests import factories
+from tests import factories, outside
 
 pytestmark = pytest.mark.django_db
 OLD = "the-old-password-1"
@@ -374,7 +374,7 @@ def stored() -> bytes:
     if connection.vendor == "sqlite":
         name = str(connection.settings_dict["NAME"])
         files = [Path(name + end) for end in ("", "-wal", "-shm")]
-        return b"".join(file.read_bytes() for file in files if file.exists())
+        return b"".join(outside.read(file) for file in files)
     with connection.cursor() as cursor:
         cursor.execute("SELECT wrapped_key, ciphertext FROM secrets_app_sealedvalue")
         return b"".join(bytes(column) for row in cursor.fetchall() for column in row)

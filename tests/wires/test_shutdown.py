@@ -154,7 +154,7 @@ def test_fi_w_16_a_pool_of_processes_is_gone_in_time_too(secret, host, start, tm
     wait_for(mark.exists, "after_intent")
     first.send_signal(signal.SIGTERM)
     first.wait(timeout=PROMISED_SECONDS)
-    wait_for(lambda: leases.due(10) == [run.pk], "the lease", PROMISED_SECONDS)
+    wait_for(lambda: leases.due(10) == [run.pk], "the lease", seconds=PROMISED_SECONDS)
     start()
     wait_for(lambda: ends(run), "the other worker")
     assert_rotated(secret, host, run)
