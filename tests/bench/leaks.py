@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import tempfile
 import time
@@ -48,6 +49,8 @@ def measure(rounds: int, queued: int) -> None:
         busy = [fleet.start(f"busy-{n}", Spec(public_key=key.public)) for n in range(BUSY_HOSTS)]
         _fill(busy, key, queued)
         before = Run.objects.active().count()
+        if before < queued:
+            raise SystemExit(f"only {before} of {queued} rotations were queued")
         under = [_leak(secret, host) for secret in targets[rounds:]]
         after = Run.objects.active().count()
         print(
@@ -67,22 +70,20 @@ def _accounts(host: Host, key: KeyPair, count: int) -> list[Secret]:
 
 
 def _fill(hosts: list[Host], key: KeyPair, count: int) -> None:
-    """Queue `count` rotations of as many accounts."""
-    made: list[Run] = []
-    for number, host in enumerate(hosts):
-        names = [f"u{n}" for n in range(number, count, len(hosts))]
-        host.run(
-            ["sh", "-c", 'for u in "$@"; do useradd -M -s /bin/bash "$u"; done', "sh", *names], timeout=120
-        )
-        host.run(
-            ["chpasswd"], "".join(f"{name}:the-first-password-1\n" for name in names).encode(), timeout=300
-        )
-        instance = register(host, key)
-        for name in names:
-            secret = factories.secret(instance=instance, username=name)
-            made.append(runs.start(secret, actor=factories.administrator()))
-    for run in made:
+    """Queue rotations, so many that `count` still wait when the last has been queued."""
+    secrets = [secret for host in hosts for secret in _crowd(host, key, math.ceil(1.3 * count / len(hosts)))]
+    for run in [runs.start(secret, actor=factories.administrator()) for secret in secrets]:
         tasks.advance.delay(str(run.pk))
+
+
+def _crowd(host: Host, key: KeyPair, count: int) -> list[Secret]:
+    """So many accounts on one host."""
+    names = [f"u{number}" for number in range(count)]
+    host.run(["sh", "-c", 'for u in "$@"; do useradd -M -s /bin/bash "$u"; done', "sh", *names], timeout=120)
+    first = "".join(f"{name}:{FIRST}\n" for name in names).encode()
+    host.run(["chpasswd"], first, timeout=300)
+    instance = register(host, key)
+    return [factories.secret(instance=instance, username=name) for name in names]
 
 
 def _leak(secret: Secret, host: Host) -> float:
