@@ -26,7 +26,7 @@ from secrets_app.models import Secret  # noqa: E402
 
 EVERY = 0.1  # seconds from the start of one logon to that of the next
 AT_ONCE = 3
-PATIENCE = 2.0  # seconds after a refusal until the value is fetched once more
+PATIENCE = 2.0  # seconds from one fetch to the next, after a refusal: as long as a window may be
 
 
 def log_on(secret: Secret, host: Host) -> bool:
@@ -54,7 +54,7 @@ def read(secret: Secret, host: Host, ended: threading.Event) -> None:
             print("ok", flush=True)
         else:
             print("refused", flush=True)
-            time.sleep(PATIENCE)
+            time.sleep(max(0, PATIENCE - (time.monotonic() - began)))
             print("again ok" if log_on(secret, host) else "again refused", flush=True)
         time.sleep(max(0, EVERY * AT_ONCE - (time.monotonic() - began)))
 

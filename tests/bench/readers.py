@@ -20,8 +20,8 @@ from tests.chaos.hosts import prepare_both
 from tests.lab_fixtures import KeyPair
 
 WINDOW_P50, WINDOW_P99 = 0.5, 2.0  # seconds, what is aimed at
-#: Between two rotations of a password: who was refused, for which PAM takes two seconds, and fetched once
-#: more two seconds later, must not meet the next one.
+#: Between two rotations of a password: who was refused, for which PAM takes two seconds, and fetches once
+#: more, must not meet the next one.
 PAUSE = 5.0
 
 
