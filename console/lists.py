@@ -63,14 +63,12 @@ def page(rows: QuerySet[Row], query: QueryDict, *, sorts: Mapping[str, str], def
     sign = "-" if sort.startswith("-") else ""
     start = (number - 1) * PAGE_ROWS
     keys = rows.order_by(sign + sorts[sort.lstrip("-")], "pk").values_list("pk", flat=True)
-    if start > COUNT_CAP:
-        found, total = list(keys[start : start + PAGE_ROWS + 1]), COUNT_CAP + 1
-    else:
-        # Counted by the same question: asking with a long policy's condition costs more than these keys.
-        counted = list(keys[: COUNT_CAP + 1])
-        found, total = counted[start : start + PAGE_ROWS + 1], len(counted)
+    found = list(keys[start : start + PAGE_ROWS + 1])
     read = {row.pk: row for row in _unfiltered(rows).filter(pk__in=found[:PAGE_ROWS])}
     shown = [read[key] for key in found[:PAGE_ROWS] if key in read]
+    # A first page that is not full has shown how many there are: a search for a rare word runs once.
+    is_whole = number == 1 and len(found) <= PAGE_ROWS
+    total = len(found) if is_whole else rows.order_by().values("pk")[: COUNT_CAP + 1].count()
     return Page(shown, number, len(found) > PAGE_ROWS, total, sort)
 
 
