@@ -51,12 +51,17 @@ def read(secret: Secret, host: Host, ended: threading.Event) -> None:
     while not ended.is_set():
         began = time.monotonic()
         if log_on(secret, host):
-            print("ok", flush=True)
+            say("ok")
         else:
-            print("refused", flush=True)
+            say("refused")
             time.sleep(max(0, PATIENCE - (time.monotonic() - began)))
-            print("again ok" if log_on(secret, host) else "again refused", flush=True)
+            say("again ok" if log_on(secret, host) else "again refused")
         time.sleep(max(0, EVERY * AT_ONCE - (time.monotonic() - began)))
+
+
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")  # at once, so that no other thread's word comes before the line's end
+    sys.stdout.flush()
 
 
 def main(secret_pk: str, folder: str, name: str) -> None:
