@@ -12,7 +12,7 @@ from django.db.models.sql.where import WhereNode
 from django.http import QueryDict
 
 PAGE_ROWS = 25
-COUNT_CAP = 1_000  # an exact count under a long policy costs more than the page, and nobody reads it
+COUNT_CAP = 1_000  # an exact count under a long policy costs more than the page
 
 Row = TypeVar("Row", bound=Model)
 

@@ -81,7 +81,7 @@ def _badge(tone: str, label: str, sentence: str) -> SafeString:
 def when(moment: datetime | None, relation: bool = True) -> SafeString:
     """A moment in the reader's zone, the exact UTC one on hover, and how long ago or ahead it is.
 
-    No template: a list has three of them in each row, and rendering one takes ten times as long as this.
+    No template: a list has three of them in each row.
     """
     if moment is None:
         return _NEVER
