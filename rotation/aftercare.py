@@ -104,6 +104,9 @@ def _prove_old_refused(work: Work) -> str:
             _wait_for_budget(work)
         with work.step(Step.Name.CLEAN) as notes:
             proof = _try_old(work, old, facts)
+            failpoints.reach("after_old_login")
+            if proof.verdict == base.Verdict.REJECTED:
+                versions.mark_refused(old)
             notes.sentence = {
                 base.Verdict.ACCEPTED: "The host accepts the old password too.",
                 base.Verdict.REJECTED: "The host refuses the old password.",
@@ -129,7 +132,6 @@ def _prove_old_refused(work: Work) -> str:
         raise Stop
     if proof.verdict == base.Verdict.UNCLEAR:
         return f"It could not be shown that the old password is refused: {proof.reason}"
-    versions.mark_refused(old)
     return ""
 
 
@@ -165,7 +167,10 @@ def _now(work: Work) -> datetime:
 def _last_failed_login(work: Work) -> datetime | None:
     refused = work.secret.versions.aggregate(last=Max("refused_at"))["last"]
     control = inventory.control_at(work.run.instance)
-    return max(filter(None, (refused, control)), default=None)
+    # A worker that did not come back may have tried the old password, and told nobody.
+    broken = Step.objects.filter(run__secret=work.secret, name=Step.Name.CLEAN, state=Step.State.BROKEN)
+    untold = broken.aggregate(last=Max("started_at"))["last"]
+    return max(filter(None, (refused, control, untold)), default=None)
 
 
 def _wait(work: Work, delay: timedelta, code: str, sentence: str) -> None:

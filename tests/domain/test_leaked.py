@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from rotation import engine, failpoints, managed, runs
 from rotation.connectors.memory import MemoryHost
-from rotation.models import Instance, Run
+from rotation.models import Instance, Run, Step
 from secrets_app import keypairs, policies
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.plaintext import Plaintext
@@ -139,6 +139,14 @@ def test_two_failed_logins_of_one_account_are_five_minutes_apart(secret, host):
     secret.versions.filter(refused_at__isnull=False).update(
         refused_at=timezone.now() - timedelta(minutes=5, seconds=1)
     )
+    assert drive(run, host).outcome == "succeeded"
+    assert host.failed_logins == 2
+
+
+def test_a_worker_that_dies_after_a_failed_login_does_not_bring_the_next_nearer(secret, host):
+    run = drive_killed_at("after_old_login", rotate(secret, is_leak=True), host)
+    assert (run.state, run.code, host.failed_logins) == ("waiting", "budget", 1)
+    run.steps.filter(state=Step.State.BROKEN).update(started_at=timezone.now() - timedelta(minutes=6))
     assert drive(run, host).outcome == "succeeded"
     assert host.failed_logins == 2
 

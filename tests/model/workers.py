@@ -70,6 +70,7 @@ class Worker(greenlet):
         if self.plan.place != place:
             return
         self.plan.place = ""
+        self.world.is_left(self)
         if self.plan.dies:
             raise Crash
         self.parent.switch()
@@ -146,6 +147,7 @@ def count_queries(execute: Callable[..., Any], *arguments: Any) -> Any:
     if isinstance(worker, Worker) and worker.plan.at_query:
         worker.plan.at_query -= 1
         if not worker.plan.at_query:
+            worker.world.is_left(worker)
             raise Crash
     return execute(*arguments)
 

@@ -92,6 +92,10 @@ class Reader:
                 (Run.objects.filter(state=Run.State.RUNNING, **mine), {"leased_until": past}),
                 (SecretVersion.objects.filter(refused_at__isnull=False, **mine), {"refused_at": long_ago}),
                 (Instance.objects.filter(pk=secret.managed.instance_id), {"control_at": long_ago}),
+                (
+                    Step.objects.filter(state=Step.State.BROKEN, run__secret_id=secret.pk),
+                    {"started_at": long_ago},
+                ),
             )
         ]
 
@@ -118,6 +122,10 @@ class Reader:
 
     def runs(self) -> dict[Any, RunRow]:
         return {row[0]: RunRow(*row) for row in self._runs()}
+
+    def is_cleaning(self, run_id: Any) -> bool:
+        running = Step.objects.filter(run_id=run_id, name=Step.Name.CLEAN, state=Step.State.RUNNING)
+        return running.exists()
 
     def account(self) -> tuple[str, int]:
         return self._account()[0]  # type: ignore[return-value]
@@ -256,18 +264,27 @@ class World:
         """Let the host hear of a change, perhaps of a worker that nobody waits for any more."""
         before = self.accepts_label(Label.Role.CURRENT)
         account = copy.deepcopy(self.host.accounts["svc"])
+        is_answered = False
         try:
             apply()
-            self.tests_that_may_fail += 1
+            is_answered = True
         finally:
             changed = self.host.accounts["svc"]
-            if (account.password, account.keys) != (changed.password, changed.keys):
+            is_changed = (account.password, account.keys) != (changed.password, changed.keys)
+            # The old value may be tried once now, by a run that goes on after a broken session too.
+            self.tests_that_may_fail += is_answered or is_changed
+            if is_changed:
                 if worker.was_overtaken:
                     newer = before and self.current_pk() != worker.began_with
                     assert not newer or self.accepts_label(Label.Role.CURRENT), "an old attempt won"
                     self.is_disturbed = True
                 self.is_recoverable()
             assert (account.problem, account.runs_commands) == (changed.problem, changed.runs_commands)
+
+    def is_left(self, worker: Worker) -> None:
+        """Nobody may hear of this worker again: if it tried the old password, another one tries it too."""
+        if self.reader.is_cleaning(worker.run_id):
+            self.tests_that_may_fail += 1
 
     def is_recoverable(self) -> None:
         """I1, and for keys I5: the current one is accepted as long as nobody else meddles."""
