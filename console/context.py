@@ -15,7 +15,8 @@ from django.urls import NoReverseMatch, reverse
 
 from console import access, http, sessions
 from console.openid_settings import Provider
-from secrets_app.models import Region, User
+from secrets_app import policies
+from secrets_app.models import User
 from secrets_app.policies import Action
 
 THEME_COOKIE = "keyturn_theme"
@@ -109,7 +110,7 @@ class Layout:
 
     @cached_property
     def regions(self) -> list[RegionChoice]:
-        rows = Region.objects.filter(retired_at__isnull=True).values_list("code", "name")
+        rows = [(row.code, row.name) for row in policies.every_region() if row.retired_at is None]
         return [
             RegionChoice(code, name, self._in_region(code), code == self.region)
             for code, name in [(access.ALL_REGIONS, "All regions"), *rows]

@@ -46,7 +46,14 @@ class Page(Generic[Row]):
         return f"{self.total:,} item{'' if self.total == 1 else 's'}"
 
 
-def page(rows: QuerySet[Row], query: QueryDict, *, sorts: Mapping[str, str], default: str) -> Page[Row]:
+def page(
+    rows: QuerySet[Row],
+    query: QueryDict,
+    *,
+    sorts: Mapping[str, str],
+    default: str,
+    shown: QuerySet[Row] | None = None,
+) -> Page[Row]:
     """Return the page of `rows` that `query` asks for by `page` and `sort`.
 
     `sorts` maps a word in the URL to a field; another word, or a page that is not a number, means the
@@ -54,6 +61,7 @@ def page(rows: QuerySet[Row], query: QueryDict, *, sorts: Mapping[str, str], def
 
     The page is found by primary keys alone and its rows are read after that: what a row needs from other
     tables is joined for one page and never for the whole list, as an annotation is that is not sorted by.
+    `shown` has what a row needs, of all rows there are; without it, the columns of `rows` are read.
     """
     sort = str(query.get("sort", default))
     if sort.lstrip("-") not in sorts:
@@ -64,12 +72,13 @@ def page(rows: QuerySet[Row], query: QueryDict, *, sorts: Mapping[str, str], def
     start = (number - 1) * PAGE_ROWS
     keys = rows.order_by(sign + sorts[sort.lstrip("-")], "pk").values_list("pk", flat=True)
     found = list(keys[start : start + PAGE_ROWS + 1])
-    read = {row.pk: row for row in _unfiltered(rows).filter(pk__in=found[:PAGE_ROWS])}
-    shown = [read[key] for key in found[:PAGE_ROWS] if key in read]
+    whole = _unfiltered(rows) if shown is None else shown
+    read = {row.pk: row for row in whole.filter(pk__in=found[:PAGE_ROWS])}
+    here = [read[key] for key in found[:PAGE_ROWS] if key in read]
     # A first page that is not full has shown how many there are: a search for a rare word runs once.
     is_whole = number == 1 and len(found) <= PAGE_ROWS
     total = len(found) if is_whole else rows.order_by().values("pk")[: COUNT_CAP + 1].count()
-    return Page(shown, number, len(found) > PAGE_ROWS, total, sort)
+    return Page(here, number, len(found) > PAGE_ROWS, total, sort)
 
 
 def _unfiltered(rows: QuerySet[Row]) -> QuerySet[Row]:

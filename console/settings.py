@@ -144,7 +144,7 @@ CACHES = {
 # ---------------------------------------------------------------- people
 
 AUTH_USER_MODEL = "secrets_app.User"
-AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTHENTICATION_BACKENDS = ["console.backends.Backend"]
 # Not its backend: `policies.decide` alone says what is allowed, and reads grants as one of its sources.
 ANONYMOUS_USER_NAME = None
 GUARDIAN_MONKEY_PATCH_USER = False

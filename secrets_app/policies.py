@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet, Value
 from django.utils import timezone
 
 from secrets_app import audit, ram, ram_sql
@@ -70,6 +70,7 @@ class Decision:
 
 
 _MFA = "acs:MFAPresent"
+_TIME = "acs:CurrentTime"
 NO_SUCH_RESOURCE = Decision(False, "There is no such resource.")
 
 
@@ -96,6 +97,8 @@ class _Request:
     sheets: dict[UUID, _Sheet] = field(default_factory=dict)
     regions: list[Region] = field(default_factory=list)
     account: str = ""
+    #: The facts and the time, which is one for all decisions: a list and its rows then agree.
+    context: dict[str, str] = field(default_factory=dict)
 
 
 _request: ContextVar[_Request | None] = ContextVar("request", default=None)
@@ -146,7 +149,7 @@ def decide(
     target = _target(wanted, resource) if wanted else None
     if wanted is None or target is None:
         return NO_SUCH_RESOURCE
-    context = _context() | ({ram.REASON: reason} if reason is not None else {})
+    context = _context() if reason is None else _context() | {ram.REASON: reason}
     decision = _told(principal, wanted, _verdict(principal, wanted, *target, context))
     audit.note_decision(principal, action, target[0], decision.because)
     return decision
@@ -259,11 +262,11 @@ def may_somewhere(principal: Principal | None, action: Action) -> bool:
 
 def allowed_regions(principal: Principal | None, action: Action) -> list[Region]:
     """The regions whose container allows `action`."""
-    return [region for region in _regions() if allows(principal, action, region)]
+    return [region for region in every_region() if allows(principal, action, region)]
 
 
 def are_all_regions(listed: list[Region]) -> bool:
-    return len(listed) == len(_regions())
+    return len(listed) == len(every_region())
 
 
 # ---------------------------------------------------------------- lists
@@ -309,15 +312,15 @@ def _tags_of_secret(key: str) -> Any:
 def _prefixes(kind: Kind) -> dict[UUID, str]:
     return {
         region.pk: arn(kind, "", account=region.account.number, region=region.code) + "/"
-        for region in _regions()
+        for region in every_region()
     }
 
 
 # ---------------------------------------------------------------- what a decision is made from
 
 
-def _regions() -> list[Region]:
-    """Every region, retired ones too; read once for a request."""
+def every_region() -> list[Region]:
+    """Every region, retired ones too, by their codes; read once for a request."""
     request = _request.get()
     if request is None:
         return list(Region.objects.select_related("account"))
@@ -327,12 +330,16 @@ def _regions() -> list[Region]:
 
 
 def _containers(action: Action) -> list[Region | None]:
-    return [*_regions()] if action.kind.is_regional else [None]
+    return [*every_region()] if action.kind.is_regional else [None]
 
 
 def _context() -> dict[str, str]:
     request = _request.get()
-    return {"acs:CurrentTime": timezone.now().isoformat(), **(request.facts if request else {})}
+    if request is None:
+        return {_TIME: timezone.now().isoformat()}
+    if not request.context:
+        request.context = {_TIME: timezone.now().isoformat(), **request.facts}
+    return request.context
 
 
 def _target(action: Action, resource: object) -> tuple[str, Secret | None] | None:
@@ -355,7 +362,9 @@ def _account_number() -> str:
     request = _request.get()
     if request is None:
         return Account.objects.get().number
-    request.account = request.account or Account.objects.get().number
+    if not request.account:
+        regions = every_region()
+        request.account = regions[0].account.number if regions else Account.objects.get().number
     return request.account
 
 
@@ -375,13 +384,15 @@ def _read(principal: Principal) -> _Sheet:
     attached = Policy.objects.filter(Q(attachments__user=user) | Q(attachments__group__in=groups)).distinct()
     statements = tuple(s for policy in attached for s in compiled(policy.document, policy.name))
     grants: dict[UUID, tuple[ram.Statement, ...]] = {}
-    for rows, whom in (
-        (SecretUserGrant.objects.filter(user=user), "user"),
-        (SecretGroupGrant.objects.filter(group__in=groups), "group"),
-    ):
-        for row in rows.values_list("content_object", "permission__codename", f"{whom}__pk"):
-            grants[row[0]] = (*grants.get(row[0], ()), _grant(row[1], whom))
+    to_user = _granted_by(SecretUserGrant.objects.filter(user=user), "user")
+    to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=groups), "group")
+    for secret, action, whom in to_user.union(to_groups, all=True):
+        grants[secret] = (*grants.get(secret, ()), _grant(action, whom))
     return _Sheet(statements, grants)
+
+
+def _granted_by(rows: QuerySet[Any], whom: str) -> QuerySet[Any, tuple[UUID, str, str]]:
+    return rows.values_list("content_object", "permission__codename", Value(whom))
 
 
 @functools.lru_cache(maxsize=512)

@@ -17,6 +17,7 @@ from django.template import Context
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
 register = template.Library()
@@ -245,12 +246,9 @@ def query(context: Context, **changes: object) -> str:
 
 
 def _changed(parameters: QueryDict, **changes: object) -> str:
-    changed = parameters.copy()
-    for key, value in changes.items():
-        changed.pop(key, None)
-        if value is not None:
-            changed[key] = str(value)
-    return f"?{changed.urlencode()}"
+    kept = [(key, value) for key, values in parameters.lists() if key not in changes for value in values]
+    added = [(key, str(value)) for key, value in changes.items() if value is not None]
+    return f"?{urlencode(kept + added)}"
 
 
 @register.filter

@@ -43,7 +43,8 @@ def runs(request: OperatorRequest, region: str, form: str) -> HttpResponseBase:
 @require_safe
 def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
     chosen = secret_forms.Filters(request.GET).chosen()
-    rows = secrets.with_runs(access.secrets(request, region, purged=chosen.get("status") == "deleted"))
+    seen = access.secrets(request, region, purged=chosen.get("status") == "deleted")
+    rows = secrets.with_runs(seen.select_related("managed__instance__region", "schedule"))
     found = secrets.narrowed(rows, chosen).order_by("name", "pk")
     _record(request, "kms:ExportSecrets", region, "csv")
     return exports.stream(found, _secret, SECRET_COLUMNS, name="secrets", form="csv")

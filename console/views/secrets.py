@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from functools import cache
+from uuid import UUID, uuid4
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, prefetch_related_objects
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_safe
 
 from console import access, lists, resolving, states
@@ -18,7 +21,7 @@ from console.http import OperatorRequest
 from console.views import audit, grants, keys
 from rotation import schedules
 from rotation.models import GRACE, ManagedAccount, Run
-from secrets_app import keypairs
+from secrets_app import keypairs, policies
 from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
 from secrets_app.passwords import policy
 from secrets_app.policies import Action
@@ -30,6 +33,16 @@ TABS = (
     ("permissions", "Permissions"),
     ("tags", "Tags"),
 )
+ROW_ACTIONS = {
+    "may_rotate": Action.ROTATE_SECRET,
+    "may_reveal": Action.GET_SECRET_VALUE,
+    "may_put": Action.PUT_SECRET_VALUE,
+    "may_edit": Action.UPDATE_SECRET,
+    "may_schedule": Action.UPDATE_ROTATION,
+    "may_resolve": Action.RESOLVE_ROTATION,
+    "may_delete": Action.DELETE_SECRET,
+    "may_restore": Action.RESTORE_SECRET,
+}
 AUDIT_TAB = ("audit", "Audit")  # for whoever may read the trail
 SORTS = {
     "name": "name",
@@ -54,12 +67,14 @@ RUN_SORTS = {"started": "created_at"}
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     chosen = Filters(request.GET).chosen()
     seen = access.secrets(request, region, purged=chosen.get("status") == "deleted")
-    rows = narrowed(with_runs(seen), chosen)
-    page = lists.page(rows, request.GET, sorts=SORTS, default=DEFAULT_SORT)
+    page = lists.page(narrowed(seen, chosen), request.GET, sorts=SORTS, default=DEFAULT_SORT, shown=_rows())
     prefetch_related_objects(page.rows, "tags")  # a policy may ask for them, row by row
+    menus = _Menus(request, region)
+    _place(page.rows)
     for secret in page.rows:
         _tell(secret)
         secret.rights = _row_permissions(request, secret)  # type: ignore[attr-defined]
+        secret.menu = menus.of(secret)  # type: ignore[attr-defined]
     return render(
         request,
         "secrets/list.html",
@@ -161,16 +176,29 @@ def _back_to(secret: Secret, context: dict[str, object]) -> set[UUID]:
 
 def _row_permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
     """What a row's actions need. Statements and grants are read once for a request, tags once for a page."""
-    return {
-        "may_rotate": access.may(request, Action.ROTATE_SECRET, secret),
-        "may_reveal": access.may(request, Action.GET_SECRET_VALUE, secret),
-        "may_put": access.may(request, Action.PUT_SECRET_VALUE, secret),
-        "may_edit": access.may(request, Action.UPDATE_SECRET, secret),
-        "may_schedule": access.may(request, Action.UPDATE_ROTATION, secret),
-        "may_resolve": access.may(request, Action.RESOLVE_ROTATION, secret),
-        "may_delete": access.may(request, Action.DELETE_SECRET, secret),
-        "may_restore": access.may(request, Action.RESTORE_SECRET, secret),
-    }
+    principal = request.user.principal
+    return {name: policies.allows(principal, action, secret) for name, action in ROW_ACTIONS.items()}
+
+
+class _Menus:
+    """The rows' menus. What differs between two rows of the same state and rights is the id in their links:
+    a page has few such menus, and each is put together once."""
+
+    _PLACE = uuid4()  # stands where a row's id goes
+
+    def __init__(self, request: OperatorRequest, region: str) -> None:
+        self._request, self._region = request, region
+        self._made: dict[tuple[object, ...], str] = {}
+
+    def of(self, secret: Secret) -> SafeString:
+        rights: dict[str, bool] = secret.rights  # type: ignore[attr-defined]
+        alike = (secret.status, *rights.values())
+        if alike not in self._made:
+            stand_in = {"pk": self._PLACE, "is_enabled": secret.is_enabled}
+            stand_in["is_pending_deletion"] = secret.is_pending_deletion
+            context = {"secret": stand_in, "region": self._region, **rights}
+            self._made[alike] = render_to_string("secrets/_menu.html", context, self._request)
+        return mark_safe(self._made[alike].replace(str(self._PLACE), str(secret.pk)))  # noqa: S308 an id
 
 
 def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
@@ -194,14 +222,30 @@ def _is_rotating() -> Exists:
 
 
 def with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
-    """Each row with its account and schedule, whether it rotates now, and how its last rotation ended."""
+    """Each row with whether it rotates now, and how its last rotation ended."""
     ended = Run.objects.filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE, state=Run.State.ENDED)
     last = ended.order_by("-created_at")
-    return rows.select_related("managed__instance__region", "schedule").annotate(
+    return rows.annotate(
         is_rotating=_is_rotating(),
         last_outcome=Subquery(last.values("outcome")[:1]),
         last_ended_at=Subquery(last.values("ended_at")[:1]),
     )
+
+
+@cache
+def _rows() -> QuerySet[Secret]:
+    """All secrets, with what a row of the list shows. Put together once: that takes longer than to ask."""
+    return with_runs(Secret.objects.select_related("managed__instance", "schedule"))
+
+
+def _place(rows: list[Secret]) -> None:
+    """Say where each row is from the few regions that were read for this request already."""
+    known = {region.pk: region for region in policies.every_region()}
+    for secret in rows:
+        instance = secret.managed.instance
+        if secret.region_id in known and instance.region_id in known:
+            secret.region, instance.region = known[secret.region_id], known[instance.region_id]
+            secret.account = secret.region.account
 
 
 def _is_on(text: str) -> Exists:

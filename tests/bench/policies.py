@@ -15,6 +15,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from console import web
 from secrets_app import rulebook
 from secrets_app.models import Secret, Tag, User
 from tests import factories, services
@@ -77,6 +78,7 @@ def measure(rows: int, fill: Callable[[int], None]) -> None:
         queries[count] = len(asked)
     if len({*queries.values()}) > 1:
         raise SystemExit(f"a longer list takes more queries: {queries}")
+    web.post_worker_init(None)  # as in a worker of the web server
     seconds = [_page(client, n % 20 + 1) for n in range(PAGES)]
     p95 = statistics.quantiles(seconds, n=20)[18]
     print(
