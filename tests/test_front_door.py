@@ -52,7 +52,7 @@ def used(prepared, tmp_path):
 
 
 def call(door, *words, path=None, **options):
-    environment = os.environ | ({"PATH": path} if path else {})
+    environment = os.environ | ({"PATH": path, "PYTHON": "python3"} if path else {})
     return subprocess.run(
         [door / "keyturn", *words], env=environment, capture_output=True, text=True, timeout=120, **options
     )
