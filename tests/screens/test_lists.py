@@ -22,18 +22,22 @@ def as_dot(client, dot):
 
 
 def plans(client, path: str) -> list[str]:
-    """How the database finds the primary keys of the page that `path` shows."""
+    """How the database finds the primary keys of the page that `path` shows, where it need not sort."""
     with CaptureQueriesContext(connection) as seen:
         assert client.get(path).status_code == 200
     keys = [q["sql"] for q in seen if re.search(rf" LIMIT {lists.PAGE_ROWS + 1}\b", q["sql"])]
     assert keys
     with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # A table with one row is sorted sooner than an index is read.
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+        found = []
         for sql in keys:
-            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
-        return [str(row[3]) for row in cursor.fetchall()]
+            cursor.execute(f"EXPLAIN {'QUERY PLAN ' if connection.vendor == 'sqlite' else ''}{sql}")
+            found += [str(row[-1]) for row in cursor.fetchall()]
+        return found
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's query plan")
 @pytest.mark.parametrize(
     "path",
     [
@@ -49,7 +53,7 @@ def plans(client, path: str) -> list[str]:
 )
 def test_a_page_is_read_from_an_index_and_nothing_is_sorted_for_it(as_dot, path):
     factories.secret()
-    assert not [step for step in plans(as_dot, path) if "TEMP B-TREE" in step]
+    assert not [step for step in plans(as_dot, path) if "TEMP B-TREE" in step or "Sort" in step]
 
 
 def test_rows_keep_the_order_that_was_asked_for_over_pages(as_dot, monkeypatch):

@@ -7,12 +7,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from console.models import Message
 from rotation import runs
 from rotation.models import Run
 from secrets_app import versions
 from secrets_app.models import Secret
-from tests import factories
+from tests import factories, messages
 
 pytestmark = pytest.mark.django_db
 
@@ -75,9 +74,8 @@ def test_a_worker_is_woken_once_the_run_is_stored(client, dot):
     client.force_login(dot)
     secret = factories.secret()
     client.post(where(secret), CUSTOM, headers=HTMX)
-    bodies = [message.body for message in Message.objects.all()]
-    assert len(bodies) == 1
-    assert VALUE not in bodies[0]
+    [message] = messages.waiting()
+    assert VALUE not in message
 
 
 def test_without_script_confirming_leads_back_to_the_secret(as_dot, secret):

@@ -10,11 +10,10 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 
-from console.models import Message
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app import versions
 from secrets_app.models import Secret
-from tests import factories
+from tests import factories, messages
 
 pytestmark = pytest.mark.django_db
 
@@ -250,9 +249,8 @@ def test_ok_makes_a_secret_whose_value_the_host_is_asked_about(as_dot, dot, fill
 def test_ok_wakes_a_worker_once_the_secret_is_stored(client, dot, filled):
     client.force_login(dot)
     send(client, filled)
-    bodies = [message.body for message in Message.objects.all()]
-    assert len(bodies) == 1
-    assert VALUE not in bodies[0]
+    [message] = messages.waiting()
+    assert VALUE not in message
 
 
 def test_without_a_value_the_first_rotation_makes_one(as_dot, filled):

@@ -41,7 +41,7 @@ def test_a_document_says_what_is_decided_from(found):
     assert ram.read(some.document(found), actions=some.ACTIONS) == read(found)
 
 
-@settings(max_examples=2_500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(some.policies, contexts)
 def test_p_01_the_engine_decides_as_the_reference_does(found, context):
     statements = read(found)
