@@ -4,13 +4,11 @@ import os
 
 import pytest
 from _pytest.nodeid import coerce_node_id
-from django.conf import settings
-from django.core.cache import cache
 from django.test import TransactionTestCase
 
 from secrets_app import append_only, keyring
 from secrets_app.models import User
-from tests import factories
+from tests import factories, messages
 
 pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
@@ -56,9 +54,8 @@ def _keyring(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_messages() -> None:
-    """A Redis is not rolled back with the database: what the test before sent, or counted, goes."""
-    if not settings.BROKER_URL.startswith("embedded"):
-        cache.clear()
+    """What the test before sent, or counted, goes."""
+    messages.forget()
 
 
 @pytest.fixture
