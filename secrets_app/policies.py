@@ -11,7 +11,7 @@ a right has lost it with the next request.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -258,6 +258,13 @@ def may_somewhere(principal: Principal | None, action: Action) -> bool:
     if any(action in statement.actions for granted in sheet.grants.values() for statement in granted):
         return True
     return any(statement.effect == ram.Effect.ALLOW for statement in sheet.about(action))
+
+
+def asks_for_tags(principal: Principal, actions: Iterable[Action]) -> bool:
+    """Whether a decision about one of `actions` may look at the tags of its secret."""
+    sheet = _sheet(principal)
+    conditions = (c for action in actions for s in sheet.about(action) for c in s.conditions)
+    return any(condition.key.startswith(ram.TAG_PREFIX) for condition in conditions)
 
 
 def allowed_regions(principal: Principal | None, action: Action) -> list[Region]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from uuid import UUID, uuid4
 
@@ -10,8 +11,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, prefetch_r
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_safe
 
 from console import access, lists, resolving, states
@@ -43,6 +45,7 @@ ROW_ACTIONS = {
     "may_delete": Action.DELETE_SECRET,
     "may_restore": Action.RESTORE_SECRET,
 }
+TYPES, KINDS = dict(Secret.Type.choices), dict(Secret.Kind.choices)
 AUDIT_TAB = ("audit", "Audit")  # for whoever may read the trail
 SORTS = {
     "name": "name",
@@ -68,13 +71,16 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     chosen = Filters(request.GET).chosen()
     seen = access.secrets(request, region, purged=chosen.get("status") == "deleted")
     page = lists.page(narrowed(seen, chosen), request.GET, sorts=SORTS, default=DEFAULT_SORT, shown=_rows())
-    prefetch_related_objects(page.rows, "tags")  # a policy may ask for them, row by row
-    menus = _Menus(request, region)
+    # What is allowed nowhere is not asked of each row.
+    possible = {name: action for name, action in ROW_ACTIONS.items() if access.may(request, action)}
+    if policies.asks_for_tags(request.user.principal, possible.values()):
+        prefetch_related_objects(page.rows, "tags")
+    links = _Links(request, region)
     _place(page.rows)
     for secret in page.rows:
         _tell(secret)
-        secret.rights = _row_permissions(request, secret)  # type: ignore[attr-defined]
-        secret.menu = menus.of(secret)  # type: ignore[attr-defined]
+        secret.rights = _row_permissions(request, secret, possible)  # type: ignore[attr-defined]
+        links.add(secret)
     return render(
         request,
         "secrets/list.html",
@@ -174,31 +180,45 @@ def _back_to(secret: Secret, context: dict[str, object]) -> set[UUID]:
     }
 
 
-def _row_permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
+def _row_permissions(
+    request: OperatorRequest, secret: Secret, possible: Mapping[str, Action] = ROW_ACTIONS
+) -> dict[str, bool]:
     """What a row's actions need. Statements and grants are read once for a request, tags once for a page."""
     principal = request.user.principal
-    return {name: policies.allows(principal, action, secret) for name, action in ROW_ACTIONS.items()}
+    return {
+        name: name in possible and policies.allows(principal, action, secret)
+        for name, action in ROW_ACTIONS.items()
+    }
 
 
-class _Menus:
-    """The rows' menus. What differs between two rows of the same state and rights is the id in their links:
-    a page has few such menus, and each is put together once."""
+class _Links:
+    """Where a row's links lead, and its menu. Of two rows of the same state and rights, these differ in the
+    row's id only: a page has few such menus, and each is put together once."""
 
     _PLACE = uuid4()  # stands where a row's id goes
 
     def __init__(self, request: OperatorRequest, region: str) -> None:
         self._request, self._region = request, region
+        self._here = reverse("secret", args=[region, self._PLACE])
+        self._rotate = reverse("secret_rotate", args=[region, self._PLACE])
         self._made: dict[tuple[object, ...], str] = {}
 
-    def of(self, secret: Secret) -> SafeString:
+    def add(self, secret: Secret) -> None:
+        """Give the row its links and its menu, by the rights that it has been given."""
+        place, pk = str(self._PLACE), str(secret.pk)
+        secret.url = self._here.replace(place, pk)  # type: ignore[attr-defined]
+        secret.rotate_url = self._rotate.replace(place, pk)  # type: ignore[attr-defined]
+        secret.menu = mark_safe(self._menu(secret).replace(place, pk))  # type: ignore[attr-defined]  # noqa: S308
+
+    def _menu(self, secret: Secret) -> str:
         rights: dict[str, bool] = secret.rights  # type: ignore[attr-defined]
         alike = (secret.status, *rights.values())
         if alike not in self._made:
             stand_in = {"pk": self._PLACE, "is_enabled": secret.is_enabled}
             stand_in["is_pending_deletion"] = secret.is_pending_deletion
-            context = {"secret": stand_in, "region": self._region, **rights}
+            context = {"secret": stand_in, "here": self._here, "region": self._region, **rights}
             self._made[alike] = render_to_string("secrets/_menu.html", context, self._request)
-        return mark_safe(self._made[alike].replace(str(self._PLACE), str(secret.pk)))  # noqa: S308 an id
+        return self._made[alike]
 
 
 def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
@@ -213,6 +233,7 @@ def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
 def _tell(secret: Secret) -> None:
     """Give a row of the list what its cells say in words."""
     secret.facts = states.facts(secret, is_rotating=secret.is_rotating)  # type: ignore[attr-defined]
+    secret.type_label, secret.kind_label = TYPES[secret.type], KINDS[secret.kind]  # type: ignore[attr-defined]
     outcome = secret.last_outcome  # type: ignore[attr-defined]
     secret.outcome_label = Run.Outcome(outcome).label if outcome else ""  # type: ignore[attr-defined]
 
