@@ -85,6 +85,7 @@ def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
         who = work.run.requested_by.name
         yield base.Check("override", base.Mark.WARNING, f"Overridden by {who} ({code}): {work.run.reason}")
     if not work.run.attempts and history.went_back(work, facts.generation):
+        history.note_keys_that_are_back(work)
         current = work.secret.labelled(Label.Role.CURRENT)
         if current is not None and work.probe(current).verdict == base.Verdict.ACCEPTED:
             works = "The current value works all the same."

@@ -5,6 +5,7 @@ Every question is one that counts as no login.
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.db.models import Max, Q
 
 from rotation import leases
@@ -14,10 +15,21 @@ from rotation.work import Work
 from secrets_app import versions
 from secrets_app.models import Label, SecretVersion
 
+MOST_KEYS = 10  # that are looked for after a restored snapshot, the last removed first
+
 
 def went_back(work: Work, generation: int) -> bool:
     """Whether the host's mark is older than what it was seen to have: a snapshot was restored."""
     return generation < _seen(work)
+
+
+def note_keys_that_are_back(work: Work) -> None:
+    """Count the removed keys that an older state of the host has again as keys to remove."""
+    for version in versions.removed(work.secret)[:MOST_KEYS]:
+        if work.probe(version).verdict == base.Verdict.ACCEPTED:
+            with transaction.atomic():
+                leases.hold(work.lease)
+                versions.mark_back(version)
 
 
 def _seen(work: Work) -> int:

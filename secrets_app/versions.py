@@ -237,6 +237,16 @@ def mark_removed(version: SecretVersion) -> None:
     SecretVersion.objects.filter(pk=version.pk).update(removed_at=Now())
 
 
+def removed(secret: Secret) -> QuerySet[SecretVersion]:
+    """Return versions whose key a host was shown to refuse, the last one first."""
+    return secret.versions.filter(removed_at__isnull=False).exclude(public_key="").order_by("-removed_at")
+
+
+def mark_back(version: SecretVersion) -> None:
+    """Record that a host accepts this key again, which it had been shown to refuse."""
+    SecretVersion.objects.filter(pk=version.pk).update(removed_at=None)
+
+
 def mark_refused(version: SecretVersion) -> None:
     """Record that a login with this password was just refused."""
     SecretVersion.objects.filter(pk=version.pk).update(refused_at=Now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import timedelta
 
 import pytest
@@ -153,6 +154,21 @@ def test_a_clean_up_that_never_comes_through_is_done_by_the_next_rotation(secret
     host.unreachable = False
     assert drive(rotate(secret), host).outcome == "succeeded"
     assert keys(host) == [current(secret).public_key]
+
+
+def test_an_old_key_that_a_restored_snapshot_brings_back_goes_with_the_next_rotation(secret, host):
+    first = current(secret).public_key
+    drive(rotate(secret), host)
+    then = copy.deepcopy(host.accounts["svc"])  # the second key is in it
+    second = current(secret).public_key
+    drive(rotate(secret), host)
+    assert not {first, second} & set(keys(host))
+    host.accounts["svc"] = then
+    run = drive(rotate(secret), host)
+    assert run.outcome == "succeeded", run.sentence
+    assert current(secret).public_key in keys(host)
+    assert second not in keys(host)
+    assert not versions.not_removed(secret).exists()
 
 
 def test_a_reply_that_is_lost_after_the_change_ends_in_success(secret, host):

@@ -180,6 +180,7 @@ class RotationMachine(RuleBasedStateMachine):
         for fault in FAULTS:
             setattr(host, fault, False)
         host.refuses = host.accounts["svc"].problem = ""
+        host.kept_keys.clear()
 
     def _everything_ends(self) -> None:
         """I9: once nothing is broken, every run ends, and one more rotation puts everything right."""
