@@ -113,7 +113,6 @@ def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | Non
             truth=Run.Truth.NEW,
         )
     if history.went_back(work, traces.generation):
-        history.note_keys_that_are_back(work)
         code, what = "snapshot", "The host was set back to an older state, as from a snapshot."
     else:
         code, what = "changed_outside", "Somebody else has changed the credential on the host."

@@ -156,7 +156,8 @@ def test_a_clean_up_that_never_comes_through_is_done_by_the_next_rotation(secret
     assert keys(host) == [current(secret).public_key]
 
 
-def test_an_old_key_that_a_restored_snapshot_brings_back_goes_with_the_next_rotation(secret, host):
+@pytest.mark.parametrize("answer", ["rotate", "reconcile and rotate", "look, reconcile and rotate"])
+def test_an_old_key_that_a_restored_snapshot_brings_back_goes_with_the_next_rotation(secret, host, answer):
     first = current(secret).public_key
     drive(rotate(secret), host)
     then = copy.deepcopy(host.accounts["svc"])  # the second key is in it
@@ -164,6 +165,10 @@ def test_an_old_key_that_a_restored_snapshot_brings_back_goes_with_the_next_rota
     drive(rotate(secret), host)
     assert not {first, second} & set(keys(host))
     host.accounts["svc"] = then
+    if "look" in answer:
+        drive(runs.drift(secret, actor=factories.administrator()), host)
+    if "reconcile" in answer:
+        assert drive(runs.reconcile(secret, actor=factories.administrator()), host).outcome == "succeeded"
     run = drive(rotate(secret), host)
     assert run.outcome == "succeeded", run.sentence
     assert current(secret).public_key in keys(host)

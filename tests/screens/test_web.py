@@ -150,7 +150,7 @@ def contents() -> dict[str, list[str]]:
 
 def _unnumbered(row: Sequence[object]) -> Sequence[object]:
     """Without the number that a library's table gives a row: PostgreSQL takes none back with the row."""
-    return row[1:] if type(row[0]) is int else row
+    return row[1:] if connection.vendor == "postgresql" and type(row[0]) is int else row
 
 
 def _short(value: object) -> object:
