@@ -71,13 +71,17 @@ def page(
     sign = "-" if sort.startswith("-") else ""
     start = (number - 1) * PAGE_ROWS
     keys = rows.order_by(sign + sorts[sort.lstrip("-")], "pk").values_list("pk", flat=True)
-    found = list(keys[start : start + PAGE_ROWS + 1])
+    end = start + PAGE_ROWS + 1
+    if start <= COUNT_CAP:
+        # One question for the page and the count: to put a long policy twice costs more than these keys.
+        counted = list(keys[: max(end, COUNT_CAP + 1)])
+        found, total = counted[start:end], min(len(counted), COUNT_CAP + 1)
+    else:
+        found = list(keys[start:end])
+        total = COUNT_CAP + 1 if found else rows.order_by().values("pk")[: COUNT_CAP + 1].count()
     whole = _unfiltered(rows) if shown is None else shown
     read = {row.pk: row for row in whole.filter(pk__in=found[:PAGE_ROWS])}
     here = [read[key] for key in found[:PAGE_ROWS] if key in read]
-    # A first page that is not full has shown how many there are: a search for a rare word runs once.
-    is_whole = number == 1 and len(found) <= PAGE_ROWS
-    total = len(found) if is_whole else rows.order_by().values("pk")[: COUNT_CAP + 1].count()
     return Page(here, number, len(found) > PAGE_ROWS, total, sort)
 
 

@@ -68,7 +68,8 @@ RUN_SORTS = {"started": "created_at"}
 @login_required
 @require_safe
 def index(request: OperatorRequest, region: str) -> HttpResponse:
-    chosen = Filters(request.GET).chosen()
+    filters = Filters(request.GET)
+    chosen = filters.chosen()
     seen = access.secrets(request, region, purged=chosen.get("status") == "deleted")
     page = lists.page(narrowed(seen, chosen), request.GET, sorts=SORTS, default=DEFAULT_SORT, shown=_rows())
     # What is allowed nowhere is not asked of each row.
@@ -88,7 +89,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
             "page": page,
             "region": region,
             "default_sort": DEFAULT_SORT,
-            "filters": Filters(request.GET),
+            "filters": filters,
             "is_filtered": bool(chosen),
             "is_any_rotating": any(secret.is_rotating for secret in page.rows),  # type: ignore[attr-defined]
             "may_create": access.may(request, Action.CREATE_SECRET),

@@ -25,7 +25,7 @@ def plans(client, path: str) -> list[str]:
     """How the database finds the primary keys of the page that `path` shows, where it need not sort."""
     with CaptureQueriesContext(connection) as seen:
         assert client.get(path).status_code == 200
-    keys = [q["sql"] for q in seen if re.search(rf" LIMIT {lists.PAGE_ROWS + 1}\b", q["sql"])]
+    keys = [q["sql"] for q in seen if re.search(rf" LIMIT {lists.COUNT_CAP + 1}\b", q["sql"])]
     assert keys
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -67,6 +67,21 @@ def test_rows_keep_the_order_that_was_asked_for_over_pages(as_dot, monkeypatch):
     ]
     assert shown == names[::-1]
     assert as_dot.get("/all/secrets/", {"page": 3}).context["page"].total == 5
+
+
+@pytest.mark.parametrize(
+    "count, said, more",
+    [(9, "5+ items", [True] * 4 + [False] * 3), (5, "5 items", [True] * 2 + [False] * 5)],
+)
+def test_a_list_says_how_many_it_has_as_far_as_they_are_counted(as_dot, monkeypatch, count, said, more):
+    monkeypatch.setattr(lists, "PAGE_ROWS", 2)
+    monkeypatch.setattr(lists, "COUNT_CAP", 5)
+    instance = factories.instance()
+    names = [factories.secret(instance=instance, username=f"user{n}").name for n in range(count)]
+    pages = [as_dot.get("/all/secrets/", {"page": number}).context["page"] for number in range(1, 8)]
+    assert [secret.name for page in pages for secret in page.rows] == sorted(names)
+    assert [page.has_next for page in pages] == more
+    assert {page.count_text for page in pages} == {said}
 
 
 def test_under_fifty_statements_a_longer_list_takes_as_many_queries(open_keyring):
