@@ -6,7 +6,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponseBase
 from django.views.decorators.http import require_safe
 
-from console import access, exports, states, states_runs
+from console import access, exports, secret_rows, states, states_runs
 from console.forms import instances as instance_forms
 from console.forms import rotations as run_forms
 from console.forms import secrets as secret_forms
@@ -44,7 +44,7 @@ def runs(request: OperatorRequest, region: str, form: str) -> HttpResponseBase:
 def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
     chosen = secret_forms.Filters(request.GET).chosen()
     seen = access.secrets(request, region, purged=chosen.get("status") == "deleted")
-    rows = secrets.with_runs(seen.select_related("managed__instance__region", "schedule"))
+    rows = secret_rows.with_runs(seen.select_related("managed__instance__region", "schedule"))
     found = secrets.narrowed(rows, chosen).order_by("name", "pk")
     _record(request, "kms:ExportSecrets", region, "csv")
     return exports.stream(found, _secret, SECRET_COLUMNS, name="secrets", form="csv")

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, prefetch_related_objects
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
-from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_safe
 
-from console import access, lists, resolving, states
+from console import access, lists, resolving, secret_rows, states
 from console.forms import options
 from console.forms.secrets import Filters
 from console.http import OperatorRequest
 from console.views import audit, grants, keys
 from rotation import schedules
 from rotation.models import GRACE, ManagedAccount, Run
-from secrets_app import keypairs, policies
+from secrets_app import keypairs
 from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
 from secrets_app.passwords import policy
 from secrets_app.policies import Action
@@ -35,17 +30,6 @@ TABS = (
     ("permissions", "Permissions"),
     ("tags", "Tags"),
 )
-ROW_ACTIONS = {
-    "may_rotate": Action.ROTATE_SECRET,
-    "may_reveal": Action.GET_SECRET_VALUE,
-    "may_put": Action.PUT_SECRET_VALUE,
-    "may_edit": Action.UPDATE_SECRET,
-    "may_schedule": Action.UPDATE_ROTATION,
-    "may_resolve": Action.RESOLVE_ROTATION,
-    "may_delete": Action.DELETE_SECRET,
-    "may_restore": Action.RESTORE_SECRET,
-}
-TYPES, KINDS = dict(Secret.Type.choices), dict(Secret.Kind.choices)
 AUDIT_TAB = ("audit", "Audit")  # for whoever may read the trail
 SORTS = {
     "name": "name",
@@ -71,22 +55,14 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     filters = Filters(request.GET)
     chosen = filters.chosen()
     seen = access.secrets(request, region, purged=chosen.get("status") == "deleted")
-    page = lists.page(narrowed(seen, chosen), request.GET, sorts=SORTS, default=DEFAULT_SORT, shown=_rows())
-    # What is allowed nowhere is not asked of each row.
-    possible = {name: action for name, action in ROW_ACTIONS.items() if access.may(request, action)}
-    if policies.asks_for_tags(request.user.principal, possible.values()):
-        prefetch_related_objects(page.rows, "tags")
-    links = _Links(request, region)
-    _place(page.rows)
-    for secret in page.rows:
-        _tell(secret)
-        secret.rights = _row_permissions(request, secret, possible)  # type: ignore[attr-defined]
-        links.add(secret)
+    found = narrowed(seen, chosen)
+    page = lists.page(found, request.GET, sorts=SORTS, default=DEFAULT_SORT, shown=secret_rows.shown())
     return render(
         request,
         "secrets/list.html",
         {
             "page": page,
+            "rows": secret_rows.cells(request, region, page.rows),
             "region": region,
             "default_sort": DEFAULT_SORT,
             "filters": filters,
@@ -181,93 +157,13 @@ def _back_to(secret: Secret, context: dict[str, object]) -> set[UUID]:
     }
 
 
-def _row_permissions(
-    request: OperatorRequest, secret: Secret, possible: Mapping[str, Action] = ROW_ACTIONS
-) -> dict[str, bool]:
-    """What a row's actions need. Statements and grants are read once for a request, tags once for a page."""
-    principal = request.user.principal
-    return {
-        name: name in possible and policies.allows(principal, action, secret)
-        for name, action in ROW_ACTIONS.items()
-    }
-
-
-class _Links:
-    """Where a row's links lead, and its menu. Of two rows of the same state and rights, these differ in the
-    row's id only: a page has few such menus, and each is put together once."""
-
-    _PLACE = uuid4()  # stands where a row's id goes
-
-    def __init__(self, request: OperatorRequest, region: str) -> None:
-        self._request, self._region = request, region
-        self._here = reverse("secret", args=[region, self._PLACE])
-        self._rotate = reverse("secret_rotate", args=[region, self._PLACE])
-        self._made: dict[tuple[object, ...], str] = {}
-
-    def add(self, secret: Secret) -> None:
-        """Give the row its links and its menu, by the rights that it has been given."""
-        place, pk = str(self._PLACE), str(secret.pk)
-        secret.url = self._here.replace(place, pk)  # type: ignore[attr-defined]
-        secret.rotate_url = self._rotate.replace(place, pk)  # type: ignore[attr-defined]
-        secret.menu = mark_safe(self._menu(secret).replace(place, pk))  # type: ignore[attr-defined]  # noqa: S308
-
-    def _menu(self, secret: Secret) -> str:
-        rights: dict[str, bool] = secret.rights  # type: ignore[attr-defined]
-        alike = (secret.status, *rights.values())
-        if alike not in self._made:
-            stand_in = {"pk": self._PLACE, "is_enabled": secret.is_enabled}
-            stand_in["is_pending_deletion"] = secret.is_pending_deletion
-            context = {"secret": stand_in, "here": self._here, "region": self._region, **rights}
-            self._made[alike] = render_to_string("secrets/_menu.html", context, self._request)
-        return self._made[alike]
-
-
 def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
     """What the page of one secret needs beside."""
-    return _row_permissions(request, secret) | {
+    return secret_rows.rights(request, secret) | {
         "may_create": access.may(request, Action.CREATE_SECRET, secret),
         "may_see_instance": access.may(request, Action.DESCRIBE_INSTANCE, secret.managed.instance),
         "may_see_runs": access.may(request, Action.DESCRIBE_RUN, secret),
     }
-
-
-def _tell(secret: Secret) -> None:
-    """Give a row of the list what its cells say in words."""
-    secret.facts = states.facts(secret, is_rotating=secret.is_rotating)  # type: ignore[attr-defined]
-    secret.type_label, secret.kind_label = TYPES[secret.type], KINDS[secret.kind]  # type: ignore[attr-defined]
-    outcome = secret.last_outcome  # type: ignore[attr-defined]
-    secret.outcome_label = Run.Outcome(outcome).label if outcome else ""  # type: ignore[attr-defined]
-
-
-def _is_rotating() -> Exists:
-    return Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE))
-
-
-def with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
-    """Each row with whether it rotates now, and how its last rotation ended."""
-    ended = Run.objects.filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE, state=Run.State.ENDED)
-    last = ended.order_by("-created_at")
-    return rows.annotate(
-        is_rotating=_is_rotating(),
-        last_outcome=Subquery(last.values("outcome")[:1]),
-        last_ended_at=Subquery(last.values("ended_at")[:1]),
-    )
-
-
-@cache
-def _rows() -> QuerySet[Secret]:
-    """All secrets, with what a row of the list shows. Put together once: that takes longer than to ask."""
-    return with_runs(Secret.objects.select_related("managed__instance", "schedule"))
-
-
-def _place(rows: list[Secret]) -> None:
-    """Say where each row is from the few regions that were read for this request already."""
-    known = {region.pk: region for region in policies.every_region()}
-    for secret in rows:
-        instance = secret.managed.instance
-        if secret.region_id in known and instance.region_id in known:
-            secret.region, instance.region = known[secret.region_id], known[instance.region_id]
-            secret.account = secret.region.account
 
 
 def _is_on(text: str) -> Exists:
@@ -299,15 +195,15 @@ def narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(_is_on(text)))
     if credential == "rotating":
-        rows = rows.filter(_is_rotating())
+        rows = rows.filter(secret_rows.is_rotating())
     elif credential == "drifted":
         rows = rows.filter(
-            ~_is_rotating(),
+            ~secret_rows.is_rotating(),
             managed__credential=ManagedAccount.Credential.OUT_OF_SYNC,
             managed__credential_code__in=states.DRIFTED,
         )
     elif credential:
-        rows = rows.filter(~_is_rotating(), managed__credential=credential)
+        rows = rows.filter(~secret_rows.is_rotating(), managed__credential=credential)
     if status in {"enabled", "pending_deletion"}:
         rows = rows.filter(deletion_planned_at__isnull=status == "enabled")
     if automatic := chosen.get("automatic"):
