@@ -70,7 +70,7 @@ def test_rows_keep_the_order_that_was_asked_for_over_pages(as_dot, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "count, said, more",
+    ("count", "said", "more"),
     [(9, "5+ items", [True] * 4 + [False] * 3), (5, "5 items", [True] * 2 + [False] * 5)],
 )
 def test_a_list_says_how_many_it_has_as_far_as_they_are_counted(as_dot, monkeypatch, count, said, more):
