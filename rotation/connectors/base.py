@@ -292,7 +292,8 @@ class Connector(Protocol):
     ) -> Proof:
         """Ask the host, through the management account, whether `password` is right; counts as no login.
 
-        Never raises for the host's state: what cannot be asked is `Verdict.UNCLEAR` with a reason. A host
+        Never raises for the host's state: what cannot be asked is `Verdict.UNCLEAR` with a reason, and so is
+        a password that is being changed (`changing`) for longer than the host waits for the end of it. A host
         that accepts a random value too (`accepts_anything`), or this one without its last character
         (`truncates`: an old hash that reads only so much), is not believed: `UNCLEAR` with that code.
         Raises `Unreachable`, `HostKeyChanged` or `LoginRefused` when the host could not be asked at all.

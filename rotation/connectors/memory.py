@@ -137,6 +137,8 @@ class MemoryConnector:
             problem = host.problem(username)
             if problem in ("no_such_user", "not_local", "locked", "empty_password"):
                 return _unclear(problem)
+            if host.is_busy:
+                return _unclear("changing")
             return self._checked(username, password) or _unclear("no_checker")
 
     def _checked(self, username: str, password: Plaintext) -> Proof | None:

@@ -16,7 +16,7 @@ from secrets_app.plaintext import Plaintext
 # Words that a script may give; others are not believed.
 _REFUSALS = ssh_answers.COMMON | words.ACCOUNT_PROBLEMS | {"policy", "sudo_log", "timeout"}
 _UNCLEAR = words.ACCOUNT_PROBLEMS | {
-    *("no_checker", "checker_failed", "accepts_anything", "truncates", "sudo_log"),
+    *("no_checker", "checker_failed", "accepts_anything", "truncates", "sudo_log", "changing"),
 }
 # Before pam 1.4, unix_chkpwd read at most 200 bytes with the final NUL and judged what it had.
 _SURELY_CHECKED_BYTES = 199

@@ -21,6 +21,7 @@ _SENTENCES = {
     "busy_sshd": "The host's sshd takes no more connections just now (MaxStartups, or PerSourcePenalties "
     "after failed logins).",
     "changed": "Somebody else changed the key file at the same moment.",
+    "changing": "Another change of this account is under way on the host.",
     "checker_failed": "The host's own password check failed without a verdict.",
     "disk": "/etc or /var/lib on the host is full or read-only. Free some space there.",
     "empty_password": "The account has an empty password, so that any value would seem right. Set one first.",

@@ -12,6 +12,7 @@ VERSIONS, KEYRING = "secrets_app/versions.py", "secrets_app/keyring.py"
 SET_PASSWORD, EDIT_KEY = (
     "rotation/connectors/ssh_scripts/set_password.sh", "rotation/connectors/ssh_scripts/edit_key.sh",
 )  # fmt: skip
+PROBE_PASSWORD = "rotation/connectors/ssh_scripts/probe_password.sh"
 CONTROL, DRIFT = "rotation/control.py", "rotation/drift.py"
 T_ENGINE, T_KEYS = "tests/domain/test_engine.py", "tests/domain/test_engine_keys.py"
 T_DRIFT, T_OVERRIDES = "tests/domain/test_drift.py", "tests/domain/test_overrides.py"
@@ -157,6 +158,12 @@ BREAKS = (
     Break("an exit status is no evidence", SET_PASSWORD,
           "    0:yes) stop APPLIED \"$(verdict)\" ;;\n    0:no |", "    0:*) stop APPLIED \"$(verdict)\" ;;\n   ",
           f"{T_FAULTS}::test_only_a_yes_with_a_change_is_success_and_only_a_no_without_one_is_refusal"),
+    Break("what outlives a password program that was ended is waited for", SET_PASSWORD,
+          "timeout -s KILL 3 chpasswd 3>&1 >/dev/null", "timeout -s KILL 3 chpasswd >/dev/null",
+          f"{T_FAULTS}::test_what_outlives_a_password_program_that_was_ended_is_waited_for"),
+    Break("a host is asked for a password only once a change of it is over", PROBE_PASSWORD,
+          'if [ -f "$lock" ] && can_lock; then', "if false; then",
+          f"{T_FAULTS}::test_a_host_is_not_asked_for_a_password_while_a_change_of_it_is_under_way"),
     Break("a sudo that keeps what it reads is given no value", SET_PASSWORD,
           "! is_written_down || stop REFUSED sudo_log\n", "",
           "tests/wires/test_ssh.py::test_sudo_that_records_what_it_reads_is_given_no_value"),

@@ -61,6 +61,10 @@ def at_work(host: Host) -> set[str]:
     return {"timeout", "chpasswd", "sudo"} & set(names)
 
 
+def exists(host: Host, path: str) -> bool:
+    return host.run(["test", "-e", path], check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     "said", ["", "half", f"{SECOND}\n", f"{SECOND}\nCOMMIT\n", f"{SECOND}\nother COMMIT\n"]
 )
@@ -295,7 +299,7 @@ def test_two_changes_at_once_come_one_after_the_other(svc: Rig) -> None:
 
 def test_a_lock_that_somebody_holds_is_busy(svc: Rig) -> None:
     svc.set(SECOND)
-    holder = svc.host.spawn(["flock", "/var/lib/keyturn/svc.password.lock", "sleep", "30"])
+    holder = svc.host.spawn(["flock", "-o", "/var/lib/keyturn/svc.password.lock", "sleep", "30"])
     wait_for(
         lambda: (
             svc.host.run(
@@ -305,9 +309,15 @@ def test_a_lock_that_somebody_holds_is_busy(svc: Rig) -> None:
     )
     with pytest.raises(base.Busy):
         svc.set(FIRST, generation=2)
-    holder.kill()
+    # What is right now may not be in a moment: the host's check is asked only once the change is over.
+    for value in (FIRST, SECOND):
+        proof = svc.probe(value)
+        assert (proof.verdict, proof.code) == (Verdict.UNCLEAR, "changing")
+    svc.host.run(["pkill", "-x", "flock"])
     holder.wait(10)
     assert svc.accepts(SECOND)
+    assert svc.probe(SECOND).verdict == Verdict.ACCEPTED
+    assert svc.probe(FIRST).verdict == Verdict.REJECTED
 
 
 # -- the host's password program ----------------------------------------------------------------------
@@ -324,6 +334,28 @@ def test_a_password_program_that_hangs_is_ended_and_nothing_has_changed(svc: Rig
         "sleep\n"
         not in svc.host.run(["sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null"], check=False).stdout.decode()
     )
+
+
+def test_what_outlives_a_password_program_that_was_ended_is_waited_for(svc: Rig) -> None:
+    """Killed in rename(2), chpasswd finishes that, and timeout(1) does not wait for it."""
+    svc.replace_program(
+        CHPASSWD,
+        f"exec 4<&0; setsid sh -c 'sleep 4; touch /run/changed; exec {CHPASSWD}.real' <&4 & sleep 61",
+    )
+    with pytest.raises(base.Unknown):
+        svc.set(SECOND)
+    assert exists(svc.host, "/run/changed")
+    assert svc.accepts(SECOND)
+
+
+def test_a_host_is_not_asked_for_a_password_while_a_change_of_it_is_under_way(svc: Rig) -> None:
+    svc.replace_program(CHPASSWD, f"touch /run/begun; sleep 2; exec {CHPASSWD}.real")
+    change = threading.Thread(target=svc.set, args=(SECOND,))
+    change.start()
+    wait_for(lambda: exists(svc.host, "/run/begun"))
+    proof = svc.probe(SECOND)
+    change.join()
+    assert proof.verdict == Verdict.ACCEPTED
 
 
 @pytest.mark.parametrize(

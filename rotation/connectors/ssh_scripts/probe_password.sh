@@ -13,6 +13,17 @@ esac
 find_checker
 [ -n "$checker" ] || stop UNCLEAR no_checker
 
+# What is true while a change is under way may not be in a moment. It ends, or is ended, by itself.
+lock=$fence_root/$user.password.lock
+if [ -f "$lock" ] && can_lock; then
+    tries=0
+    until flock -s -n 9 9<"$lock"; do
+        tries=$((tries + 1))
+        [ $tries -le 3 ] || stop UNCLEAR changing
+        sleep 1
+    done
+fi
+
 say READY
 IFS= read -r value && IFS= read -r control && IFS= read -r short && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] ||
     stop ABORTED
