@@ -169,7 +169,12 @@ def test_a_message_sent_in_a_transaction_that_is_rolled_back_was_never_sent(conn
 
 
 def test_a_task_delayed_on_commit_is_sent_by_the_commit(transactional_db):
-    app = Celery("trial", broker="embedded://localhost", task_cls="celery.contrib.django.task:DjangoTask")
+    app = Celery(
+        "trial",
+        broker="embedded://localhost",
+        task_cls="celery.contrib.django.task:DjangoTask",
+        set_as_current=False,  # or the product's tasks would be sent by it from now on
+    )
 
     @app.task(name="trial")
     def task():
