@@ -23,6 +23,7 @@ from tests.chaos.hosts import prepare_both
 from tests.lab_fixtures import KeyPair
 
 WINDOW_P50, WINDOW_P99 = 0.5, 2.0  # seconds, what is aimed at
+LONG = 1.0  # seconds from which a window's steps are shown
 #: Between two rotations of a password: who was refused, for which PAM takes two seconds, and fetches once
 #: more, must not meet the next one.
 PAUSE = 5.0
@@ -104,7 +105,21 @@ def _rotate(secret: Secret, host: Host) -> float:
     failpoints.disarm()
     if run.outcome != "succeeded":
         raise SystemExit(f"a rotation ended as {run.outcome}: {run.sentence}")
-    return promoted[0] - watch.end()
+    window = promoted[0] - watch.end()
+    if secret.kind == Secret.Kind.PASSWORD and window > LONG:
+        _tell_steps(run, window)
+    return window
+
+
+def _tell_steps(run: Run, window: float) -> None:
+    """Where the seconds of a rotation went whose window was long: each step, and the pauses between them."""
+    print(f"  a window of {window:.2f} s", flush=True)
+    last = run.created_at
+    for step in run.steps.all():
+        waited, took = step.started_at - last, step.duration
+        seconds = f"{took.total_seconds():6.2f} s" if took else " no end "
+        print(f"    +{waited.total_seconds():5.2f} {step.name:9} {seconds}  {step.sentence}", flush=True)
+        last = step.ended_at or step.started_at
 
 
 def _tell(secret: Secret, windows: list[float], logons: Counter[str], rounds: int) -> None:
