@@ -6,6 +6,7 @@ it works, only a new login shows. Knows nothing of why the change is made, nor o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,13 +16,16 @@ from django.db import transaction
 from rotation import control, failpoints, history, inventory, keys, leases, logins, managed
 from rotation.connectors import base
 from rotation.models import Step
-from rotation.work import SET, STOPS, TEST, Credential, Stop, Work
+from rotation.work import AWAY, SET, STOPS, TEST, Credential, Stop, Work
 from secrets_app import keyring, versions
 from secrets_app.models import Label, SecretVersion
 
 #: A change that was sent may still be applied for so long; without a fence on the host we wait it out.
 LATE_APPLY = timedelta(seconds=15)
 MOST_ATTEMPTS = 5  # times that a host is told, per run
+#: Seconds within which a connection counts as failed at once, and the pauses after which it is tried again:
+#: until the new password is current, everybody who fetches the old one is refused.
+AT_ONCE, SOON = 1.0, (0.2, 0.8)
 
 
 def refuse_shared(work: Work) -> None:
@@ -200,8 +204,7 @@ def _prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     quiet = _checked(work, version)
     if quiet.verdict == base.Verdict.REJECTED or quiet.code in STOPS or not facts.password_login:
         return quiet
-    held = versions.value(version)
-    proof = work.connector.prove_login(base.Login(held.username, password=held.password), timeout=TEST)
+    proof = _log_in(work, version)
     if proof.verdict == base.Verdict.REJECTED and quiet.verdict == base.Verdict.ACCEPTED:
         return base.Proof(
             base.Verdict.UNCLEAR,
@@ -209,6 +212,24 @@ def _prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
             code="refused_login",
         )
     return proof
+
+
+def _log_in(work: Work, version: SecretVersion) -> base.Proof:
+    """Log in with the password, on one of three connections: sshd drops some at random (MaxStartups).
+
+    One that fails before the login counts as none. A host that takes long to say so is left for later.
+    """
+    held = versions.value(version)
+    login = base.Login(held.username, password=held.password)
+    for pause in SOON:
+        began = time.monotonic()
+        try:
+            return work.connector.prove_login(login, timeout=TEST)
+        except base.Unreachable as error:
+            if error.code not in AWAY or time.monotonic() - began > AT_ONCE:
+                raise
+        time.sleep(pause)
+    return work.connector.prove_login(login, timeout=TEST)
 
 
 def _checked(work: Work, version: SecretVersion) -> base.Proof:

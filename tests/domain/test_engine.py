@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from rotation import engine, failpoints, leases, runs
+from rotation import changes, engine, failpoints, leases, runs
+from rotation.connectors import base
 from rotation.connectors.memory import MemoryConnector, MemoryHost
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app import policies, versions
@@ -210,6 +211,39 @@ def test_an_unreachable_host_is_tried_again_and_keeps_the_pending_value(secret, 
     assert current(secret) == OLD
     run = drive(run, host, turns=6)
     assert (run.state, run.outcome, run.truth) == ("ended", "failed", "")
+
+
+@pytest.mark.parametrize(("dropped", "state"), [(2, "ended"), (3, "waiting")])
+def test_a_connection_that_is_dropped_after_the_change_is_tried_again_at_once(
+    secret, host, monkeypatch, dropped, state
+):
+    left = [base.Unreachable(code="busy_sshd")] * dropped
+    prove = MemoryConnector.prove_login
+
+    def drop(self, login, **rest):
+        if left:
+            raise left.pop()
+        return prove(self, login, **rest)
+
+    monkeypatch.setattr(MemoryConnector, "prove_login", drop)
+    monkeypatch.setattr(changes, "SOON", (0, 0))
+    run = drive(rotate(secret), host)
+    assert (run.state, run.waits) == (state, state == "waiting")
+    assert drive(run, host).outcome == "succeeded"
+    assert host.sets == 1
+
+
+def test_a_host_that_takes_long_to_fail_is_left_for_later(secret, host, monkeypatch):
+    asked = []
+
+    def fail(self, login, **rest):
+        asked.append(login)
+        raise base.Unreachable(code="late")
+
+    monkeypatch.setattr(MemoryConnector, "prove_login", fail)
+    monkeypatch.setattr(changes, "AT_ONCE", 0)
+    assert drive(rotate(secret), host).state == "waiting"
+    assert len(asked) == 1
 
 
 def test_a_run_that_never_reached_its_host_says_that_the_proven_value_still_works(secret, host):
