@@ -159,7 +159,7 @@ BREAKS = (
           "    0:yes) stop APPLIED \"$(verdict)\" ;;\n    0:no |", "    0:*) stop APPLIED \"$(verdict)\" ;;\n   ",
           f"{T_FAULTS}::test_only_a_yes_with_a_change_is_success_and_only_a_no_without_one_is_refusal"),
     Break("what outlives a password program that was ended is waited for", SET_PASSWORD,
-          "timeout -s KILL 3 chpasswd 3>&1 >/dev/null", "timeout -s KILL 3 chpasswd >/dev/null",
+          "if [ $status = 124 ] || [ $status = 137 ]; then", "if false; then",
           f"{T_FAULTS}::test_what_outlives_a_password_program_that_was_ended_is_waited_for"),
     Break("a host is asked for a password only once a change of it is over", PROBE_PASSWORD,
           'if [ -f "$lock" ] && can_lock; then', "if false; then",

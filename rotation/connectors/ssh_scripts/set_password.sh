@@ -76,16 +76,21 @@ printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f 
     stop FAILED disk
 }
 
-# chpasswd holds a descriptor of the pipe that is read here, so this waits until it is gone. timeout(1) does not: it
-# ends together with what it kills, and a program killed in the middle of rename(2) still finishes that.
-status=$(
-    if can_limit; then
-        printf '%s:%s\n' "$user" "$value" | timeout -s KILL 3 chpasswd 3>&1 >/dev/null 2>&1
-    else
-        printf '%s:%s\n' "$user" "$value" | chpasswd 3>&1 >/dev/null 2>&1
-    fi
-    echo $?
-)
+if can_limit; then
+    printf '%s:%s\n' "$user" "$value" | timeout -s KILL 3 chpasswd >/dev/null 2>&1
+else
+    printf '%s:%s\n' "$user" "$value" | chpasswd >/dev/null 2>&1
+fi
+status=$?
+
+# timeout(1) ends together with what it kills, and a program killed in the middle of rename(2) still finishes that.
+# It has the lock until it is gone: ours is given up, and to have it again is to know.
+if [ $status = 124 ] || [ $status = 137 ]; then
+    exec 9>&-
+    can_lock || stop UNSURE
+    exec 9>>"$lock"
+    until flock -n 9; do sleep 1; done
+fi
 
 # The status alone is no evidence: a program that is killed after the switch has changed the password, and one
 # that hands it to a directory service has not changed this file. Every setting draws a new salt, so a line
