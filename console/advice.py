@@ -57,6 +57,7 @@ BY_CODE: Final[dict[str, Advice]] = {
     "weak_ssh": Advice("Update OpenSSH on the server to 7.2 or newer.", "instance"),
     "late": _PASSES,
     "busy": _PASSES,
+    "changing": _PASSES,
     "busy_sshd": _PASSES,
     "stale": _PASSES,
     "unfenced": _PASSES,
