@@ -340,7 +340,7 @@ def test_what_outlives_a_password_program_that_was_ended_is_waited_for(svc: Rig)
     """Killed in rename(2), chpasswd finishes that, and timeout(1) does not wait for it."""
     svc.replace_program(
         CHPASSWD,
-        f"exec 4<&0; setsid sh -c 'sleep 4; touch /run/changed; exec {CHPASSWD}.real' <&4 & sleep 61",
+        f"exec 4<&0; setsid sh -c 'sleep 3.5; touch /run/changed; exec {CHPASSWD}.real' <&4 & sleep 61",
     )
     with pytest.raises(base.Unknown):
         svc.set(SECOND)
@@ -348,8 +348,16 @@ def test_what_outlives_a_password_program_that_was_ended_is_waited_for(svc: Rig)
     assert svc.accepts(SECOND)
 
 
+def test_where_there_is_no_lock_to_wait_for_a_program_that_was_ended_leaves_a_doubt(svc: Rig) -> None:
+    svc.replace_program("/usr/bin/flock", "exit 1")
+    svc.replace_program(CHPASSWD, "sleep 61")
+    with pytest.raises(base.Unknown):
+        svc.set(SECOND)
+    assert svc.accepts(FIRST)
+
+
 def test_a_host_is_not_asked_for_a_password_while_a_change_of_it_is_under_way(svc: Rig) -> None:
-    svc.replace_program(CHPASSWD, f"touch /run/begun; sleep 2; exec {CHPASSWD}.real")
+    svc.replace_program(CHPASSWD, f"touch /run/begun; sleep 1; exec {CHPASSWD}.real")
     change = threading.Thread(target=svc.set, args=(SECOND,))
     change.start()
     wait_for(lambda: exists(svc.host, "/run/begun"))
