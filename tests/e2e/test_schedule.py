@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect, sync_playwright
 
 from console.forms.schedule import TIMING
 from rotation.models import Schedule
@@ -72,15 +72,33 @@ def test_times_are_previewed_as_they_are_typed_and_then_kept(page):
     )  # fmt: skip
 
 
-def test_the_wizard_asks_for_dates_with_nothing_but_the_times(page):
-    factories.instance(name="web-main")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "dates" in request.url else None)
+def fill_first_step(page: Page) -> None:
     page.goto("/main/secrets/create/")
     page.get_by_label("Secret name").fill("web/svc")
     page.get_by_label("Managed instance").fill("web-main")
     page.get_by_label("Managed User").fill("svc")
     page.get_by_role("textbox", name="Current value").fill("canary-5d2: a value")
+
+
+def test_next_does_not_wait_for_what_is_known_of_the_instance(page):
+    """A slow answer about the chosen instance must not swallow the press of a button."""
+    factories.instance(name="web-main", address="127.0.9.9")
+    held: list[Route] = []
+    page.route("**/secrets/create/instance/*", lambda route: held.append(route))
+    with page.expect_request("**/secrets/create/instance/*"):
+        fill_first_step(page)
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("Turn on automatic rotation")).to_be_visible()
+    assert len(held) == 1
+    held.pop().continue_()
+    expect(page.locator("#wizard-instance")).to_contain_text("127.0.9.9")
+
+
+def test_the_wizard_asks_for_dates_with_nothing_but_the_times(page):
+    factories.instance(name="web-main")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "dates" in request.url else None)
+    fill_first_step(page)
     page.get_by_role("button", name="Next").click()
     choose_sundays(page)
     assert axe(page) == []
