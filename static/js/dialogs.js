@@ -73,7 +73,8 @@
     // An item of a closed menu cannot take the focus; the button of its menu can.
     const back = opener && (opener.closest("details.menu:not([open])")?.querySelector("summary") || opener);
     opener = null;
-    back?.focus();
+    // A list that refreshed itself meanwhile has another element of that name.
+    (back?.isConnected ? back : document.getElementById(back?.id || ""))?.focus();
   });
 
   document.body.addEventListener("htmx:afterSettle", (event) => {

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests import gallery
+
 ARGUMENTS = [
     "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-gpu",
@@ -41,6 +43,21 @@ class Complaints:
         # Chromium itself writes a line for every answer that is not 2xx; a 422 is how a form answers.
         if message.type == "error" and "status of 4" not in message.text:
             self.found.append(f"console: {message.text}")
+
+
+@contextmanager
+def opened(path: str, width: int = 1280) -> Iterator[Page]:
+    """A page of the seeded site, in front of an administrator; no script fails and no other host is asked."""
+    cookie = gallery.session(gallery.seed())
+    with gallery.serve() as address, sync_playwright() as playwright:
+        browser = gallery.launch(playwright)
+        context = gallery.signed_in(browser, address, cookie, scheme="light", width=width)
+        complaints = Complaints(context, address)
+        page = context.new_page()
+        page.goto(path)
+        yield page
+        browser.close()
+        assert complaints.found == []
 
 
 def sign_in(page: Page, base: str, username: str, password: str) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from rotation import leases
 from rotation.models import ManagedAccount, Run
 from secrets_app.models import Secret
 from tests import gallery
-from tests.e2e.browser import Complaints
+from tests.e2e.browser import opened
 
 VALUE = "canary-9f21-the-value-that-works-now"
 pytestmark = [
@@ -21,21 +18,6 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(gallery.CHROMIUM is None, reason="Chromium is not installed"),
 ]
-
-
-@contextmanager
-def opened(path: str) -> Iterator[Page]:
-    """A page of the seeded site, in front of an administrator; no script fails and no other host is asked."""
-    cookie = gallery.session(gallery.seed())
-    with gallery.serve() as address, sync_playwright() as playwright:
-        browser = gallery.launch(playwright)
-        context = gallery.signed_in(browser, address, cookie, scheme="light", width=1280)
-        complaints = Complaints(context, address)
-        page = context.new_page()
-        page.goto(path)
-        yield page
-        browser.close()
-        assert complaints.found == []
 
 
 def is_accessible(page: Page) -> bool:
