@@ -19,6 +19,7 @@ from rotation.models import Run
 from tests import services
 from tests.faults import rig as rigs
 from tests.faults.rig import PASSWORD, NewRig, Rig
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -67,19 +68,16 @@ def send(redis: services.Redis, run: Run) -> None:
         tasks.advance.apply_async((str(run.pk),), connection=broker)
 
 
-def until_came(rig: Rig, times: int) -> None:
-    deadline = time.monotonic() + 30
-    while rig.output.read_text().count("rotation.tasks.advance[") < times:
-        assert time.monotonic() < deadline, rig.output.read_text()[-3000:]
-        time.sleep(0.05)
+def came(rig: Rig) -> int:
+    return rig.output.read_text().count("rotation.tasks.advance[")
 
 
-def give_back_late_messages(redis: services.Redis) -> None:
+def until_it_comes_again(rig: Rig, redis: services.Redis) -> None:
     """Do what a worker does when it starts: what nobody confirmed in time comes again."""
-    late = 1  # second, in tests.faults.quick_settings
-    time.sleep(late + 0.2)
-    with Connection(redis.url, transport_options={"visibility_timeout": late}) as broker:
-        broker.default_channel.qos.restore_visible()
+    late = {"visibility_timeout": 1}  # second, in tests.faults.quick_settings
+    with Connection(redis.url, transport_options=late) as broker:
+        unconfirmed = broker.default_channel.qos
+        wait_for(lambda: unconfirmed.restore_visible(interval=1) or came(rig) > 1, "the message, again")
 
 
 def until_ended(run: Run, rig: Rig, seconds: float = 60) -> Run:
@@ -113,9 +111,10 @@ def test_fi_b_02_a_message_that_comes_again_while_it_is_worked_on_changes_nothin
         worker(start, 1)
         worker(start, 2)
         send(own_redis, run)
-        until_came(rig, 1)
-        give_back_late_messages(own_redis)
-        until_came(rig, 2)
+        wait_for(lambda: rig.host.run(["test", "-e", "/run/changes"], check=False).returncode == 0)
+        assert came(rig) == 1
+        until_it_comes_again(rig, own_redis)
+        assert Run.objects.get(pk=run.pk).is_active
         assert rig.host.read("/run/changes") == "x\n"
         run = until_ended(run, rig)
     rigs.assert_settled(rig, run)
