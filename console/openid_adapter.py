@@ -94,15 +94,15 @@ def _sign_in(request: HttpRequest, login: SocialLogin) -> Answer:
 
 
 def _accept(request: HttpRequest, login: SocialLogin) -> Answer:
-    """Make the invited person, whose way in is this identity, and sign them in."""
+    """Make the invited person, or let them in again, whose way in is this identity, and sign them in."""
     if isinstance(request.user, User):
         return answers.signed_in_already(request)
-    if login.is_existing:
-        return answers.conflict(request, identities.Taken)
     pk, token_hash = request.session.get(answers.OPENED, ("", ""))
     found = Invitation.objects.filter(pk=pk).first() if pk else None
     if found is None or str(found.pk) != login.state["invitation"]:
         return answers.void(request)
+    if login.is_existing and login.user != found.user:
+        return answers.conflict(request, identities.Taken)
     try:
         invitations.accept(found, token_hash, None, identity=_identity(login))
     except invitations.Void:
@@ -110,7 +110,10 @@ def _accept(request: HttpRequest, login: SocialLogin) -> Answer:
     except (invitations.NameTaken, identities.Taken) as error:
         return answers.conflict(request, type(error))
     del request.session[answers.OPENED]
-    login.lookup()
+    if login.is_existing:
+        login.user.refresh_from_db()  # whose password went
+    else:
+        login.lookup()
     # The link was used up just now: whoever had it is there, whatever the provider says of when it asked.
     _came(request, login, login.user, asked_at=timezone.now().timestamp())
     return None

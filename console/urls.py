@@ -123,6 +123,7 @@ urlpatterns = [
     path("access/users/<uuid:pk>/", people.show, name="user"),
     path("access/users/<uuid:pk>/edit/", people.edit, name="user_edit"),
     path("access/users/<uuid:pk>/disable/", people.disable, name="user_disable"),
+    path("access/users/<uuid:pk>/sign-in/reset/", invitations.back, name="user_reset_sign_in"),
     path("access/users/<uuid:pk>/revealed/", leaver.show, name="user_revealed"),
     path("access/users/<uuid:pk>/enable/", people.enable, name="user_enable"),
     # ---- the audit trail is one, for all regions

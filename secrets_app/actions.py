@@ -79,6 +79,7 @@ class Action(enum.StrEnum):
     DESCRIBE_USER = "kms:DescribeUser", Kind.USER
     UPDATE_USER = "kms:UpdateUser", Kind.USER
     DISABLE_USER = "kms:DisableUser", Kind.USER
+    RESET_SIGN_IN = "kms:ResetSignIn", Kind.USER
     RESET_SECOND_FACTOR = "kms:ResetSecondFactor", Kind.USER
     LIST_GROUPS = "kms:ListGroups", Kind.GROUP, True
     CREATE_GROUP = "kms:CreateGroup", Kind.GROUP, True

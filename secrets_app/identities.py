@@ -61,6 +61,21 @@ def link(user: User, identity: Identity) -> None:
         raise Taken(Taken.__doc__) from None
 
 
+def replace(user: User, identity: Identity | None) -> None:
+    """Have this person sign in with this identity and no other one, or with none. Raises `Taken`.
+
+    The caller gives them another way in where there is to be none.
+    """
+    with transaction.atomic():
+        _locked(user)
+        for row in SocialAccount.objects.filter(user=user):
+            if identity is None or (row.provider, row.uid) != (identity.issuer, identity.subject):
+                row.delete()
+                _record("kms:UnlinkIdentity", user, Identity(row.provider, row.uid))
+        if identity is not None and of(user, identity.issuer) is None:
+            link(user, identity)
+
+
 def unlink(user: User, issuer: str) -> bool:
     """Have this person sign in with it no more; False where there is none. Raises `OnlyWay`."""
     with transaction.atomic():

@@ -1,5 +1,6 @@
 """The only writer of invitations: a link that is valid once and for three days makes one person.
 
+Or it lets one in again who is here and lost password or identity; until it is used nothing changes for them.
 Only the hash of a link is stored. What the inviter might do when they invited, they must still be allowed to
 do when the invited person comes: an invitation of somebody who lost their rights is void.
 """
@@ -57,6 +58,41 @@ def invite(
     return made, token
 
 
+class Own(Exception):
+    """Your own way in you change yourself, under your name; or another administrator resets it."""
+
+
+class Disabled(Exception):
+    """This user is disabled. Enable the user first."""
+
+
+def invite_back(user: User, *, actor: Principal, reason: str) -> tuple[Invitation, Plaintext]:
+    """Let somebody who is here choose a new way in; return what their link ends with, this once.
+
+    What they have works until they use it, and ends then; a second factor stays. An earlier link is void.
+    Raises `policies.NotAllowed`, `Own` or `Disabled`. Whoever hands one out could become that person, so it
+    takes full access.
+    """
+    _require(actor, [], user)
+    if actor == user.principal:
+        raise Own(Own.__doc__)
+    if not user.is_active:
+        raise Disabled(Disabled.__doc__)
+    token = Plaintext(secrets.token_urlsafe(32))
+    with transaction.atomic():
+        _open().filter(user=user).update(revoked_at=timezone.now())
+        made = Invitation.objects.create(
+            user=user,
+            username=user.username,
+            display_name=user.display_name,
+            token_hash=_hash(token),
+            invited_by=actor,
+            expires_at=timezone.now() + VALID_FOR,
+        )
+        audit.record(Action.RESET_SIGN_IN, factors.person(user), actor=actor, reason=reason)
+    return made, token
+
+
 def open_ones() -> models.QuerySet[Invitation]:
     """Those that can still be used, the newest first."""
     return _open().select_related("invited_by").order_by("-created_at")
@@ -67,7 +103,7 @@ def renew(invitation: Invitation, *, actor: Principal) -> Plaintext:
 
     Raises `policies.NotAllowed` or `Void`.
     """
-    _require(actor, invitation.groups)
+    _require(actor, invitation.groups, invitation.user)
     token = Plaintext(secrets.token_urlsafe(32))
     with transaction.atomic():
         fields = {
@@ -101,7 +137,7 @@ def find(token: str) -> Invitation:
 def accept(
     invitation: Invitation, token_hash: str, password: Plaintext | None, *, identity: Identity | None = None
 ) -> User:
-    """Make the person, once, with a password or with an identity of a provider.
+    """Make the person, or let them in again, once: with a password or with an identity of a provider.
 
     `token_hash` is of the link that was opened. Raises `Void`, `NameTaken` or `identities.Taken`.
     """
@@ -113,21 +149,11 @@ def accept(
             if not rows.update(used_at=timezone.now()):
                 raise Void(Void.__doc__)
             inviter = invitation.invited_by
-            _require(inviter, invitation.groups)
-            built_in = [name for name in invitation.groups if name in users.GROUPS]
-            user = users.create(
-                invitation.username,
-                password,
-                groups=built_in,
-                actor=inviter,
-                must_change_password=False,
-                display_name=invitation.display_name,
-            )
-            user.groups.add(*Group.objects.filter(name__in=invitation.groups))
-            if identity is not None:
-                identities.link(user, identity)
-            person = factors.person(user)
-            audit.record("kms:AcceptInvitation", person, actor=user.principal)
+            _require(inviter, invitation.groups, invitation.user)
+            user = _back(invitation.user, password) if invitation.user else _join(invitation, password)
+            identities.replace(user, identity)
+            details = {"again": invitation.user is not None}
+            audit.record("kms:AcceptInvitation", factors.person(user), actor=user.principal, details=details)
     except policies.NotAllowed:
         raise Void(Void.__doc__) from None
     except IntegrityError:
@@ -135,7 +161,33 @@ def accept(
     return user
 
 
-def _require(actor: Principal, groups: Iterable[str]) -> None:
+def _join(invitation: Invitation, password: Plaintext | None) -> User:
+    built_in = [name for name in invitation.groups if name in users.GROUPS]
+    user = users.create(
+        invitation.username,
+        password,
+        groups=built_in,
+        actor=invitation.invited_by,
+        must_change_password=False,
+        display_name=invitation.display_name,
+    )
+    user.groups.add(*Group.objects.filter(name__in=invitation.groups))
+    return user
+
+
+def _back(user: User, password: Plaintext | None) -> User:
+    user = User.objects.select_for_update().get(pk=user.pk)
+    if not user.is_active:
+        raise Void(Void.__doc__)
+    users.come_back(user, password)
+    return user
+
+
+def _require(actor: Principal, groups: Iterable[str], user: User | None = None) -> None:
+    if user is not None:
+        policies.require(actor, Action.RESET_SIGN_IN, factors.person(user))
+        rulebook.require_full_access(actor, Action.RESET_SIGN_IN, factors.person(user))
+        return
     policies.require(actor, Action.CREATE_USER)
     if list(groups):
         rulebook.require_full_access(actor, Action.CREATE_USER)

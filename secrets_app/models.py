@@ -116,8 +116,9 @@ class Principal(Identified):
 
 
 class Invitation(Identified):
-    """A link by which one person may join, kept as its hash. Writer: `invitations`."""
+    """A link by which one person may join, or come in again, kept as its hash. Writer: `invitations`."""
 
+    user = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     username = models.CharField(max_length=64, validators=User._meta.get_field("username").validators)
     display_name = models.CharField(max_length=80, blank=True)
     groups = models.JSONField(default=list)  # their names

@@ -107,6 +107,16 @@ def recover(user: User, *, reason: str) -> Plaintext:
     return password
 
 
+def come_back(user: User, password: Plaintext | None) -> None:
+    """Have this person sign in with this password alone, or with none; their sessions end by it.
+
+    The caller has a link that was handed out for this, and records that it was used.
+    """
+    user.set_password(password.reveal() if password else None)
+    user.must_change_password = False
+    user.save(update_fields=["password", "must_change_password"])
+
+
 def password_changed(user: User) -> None:
     """Note that this person has chosen a password of their own."""
     with transaction.atomic():

@@ -61,6 +61,7 @@ def paths() -> dict[str, str]:
     return {
         "users": "/access/users/", "user": f"/access/users/{bea.pk}/",
         "user-disabled": f"/access/users/{cal.pk}/", "user-edit": f"/access/users/{bea.pk}/edit/",
+        "user-reset": f"/access/users/{bea.pk}/sign-in/reset/",
         "user-disable": f"/access/users/{bea.pk}/disable/", "user-enable": f"/access/users/{cal.pk}/enable/",
         "user-revealed": f"/access/users/{bea.pk}/revealed/",
         "groups": "/access/groups/", "group": f"/access/groups/{operators.pk}/",

@@ -56,6 +56,18 @@ class EditUser(forms.Form):
     )
 
 
+class Reset(forms.Form):
+    """Why somebody gets a new way in."""
+
+    reason = forms.CharField(
+        label="Reason",
+        max_length=500,
+        help_text="Kept in the audit trail: how you know who asks for this.",
+        error_messages={"required": "Say how you know who asks for this."},
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
 class Reason(forms.Form):
     """Why somebody is disabled or enabled."""
 

@@ -1,4 +1,4 @@
-"""Inviting a person by a link that is shown once, and what the invited one sees."""
+"""Inviting a person, or letting one in again, by a link that is shown once; and what its holder sees."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from console import access, fresh
+from console import access, fresh, rights
 from console.forms.invitations import ChoosePassword, Invite
+from console.forms.people import Reset
 from console.http import OperatorRequest
 from console.views import dialogs, errors, openid_answers
-from secrets_app import invitations
+from secrets_app import invitations, users
 from secrets_app.actions import Action
 from secrets_app.models import Invitation, User
 from secrets_app.plaintext import Plaintext
@@ -50,6 +51,28 @@ def invite(request: OperatorRequest) -> HttpResponse:
             form.add_error("username", str(error))
     status = 422 if request.method == "POST" else 200
     return dialogs.show(request, "access/_invite.html", "Invite a person", {"form": form}, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
+def back(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    """Let somebody choose a new way in, who has lost password or identity."""
+    person = rights.user(request, pk, Action.RESET_SIGN_IN)
+    rights.require_full_access(request, Action.RESET_SIGN_IN, users.named(person))
+    form = Reset(request.POST if request.method == "POST" else None)
+    status = 422 if request.method == "POST" else 200
+    if form.is_valid():
+        try:
+            made, token = invitations.invite_back(
+                person, actor=request.principal, reason=form.cleaned_data["reason"]
+            )
+            return _link(request, made, token)
+        except (invitations.Own, invitations.Disabled) as error:
+            form.add_error(None, str(error))
+            status = 409
+    context = {"form": form, "person": person}
+    return dialogs.show(request, "access/_user_reset_sign_in.html", "Reset sign-in", context, status=status)
 
 
 @login_required
@@ -102,7 +125,7 @@ def open_link(request: HttpRequest, token: str) -> HttpResponse:
 @sensitive_post_parameters("password1", "password2")
 @require_http_methods(["GET", "POST"])
 def accept(request: HttpRequest) -> HttpResponse:
-    """Choose a password; the person exists after that, and signs in with it."""
+    """Choose a password; the person exists after that, and signs in with it alone."""
     if isinstance(request.user, User):
         return errors.conflict(request, "You are signed in already. Sign out, then open the link again.")
     pk, token_hash = request.session.get(openid_answers.OPENED, ("", ""))

@@ -59,6 +59,7 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
         "attachments": _attachments(user),
         "grants": _grants(request, user),
         "may_edit": access.may(request, Action.UPDATE_USER, name),
+        "may_reset": _may_reset(request, user) and is_full,
         "may_disable": may_disable and user.is_active,
         "may_enable": may_disable and is_full and not user.is_active,
         "may_attach": is_full and access.may(request, Action.ATTACH_POLICY),
@@ -66,6 +67,11 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
         "may_see_events": access.may(request, Action.LIST_EVENTS),
     }
     return render(request, "access/user.html", context)
+
+
+def _may_reset(request: OperatorRequest, user: User) -> bool:
+    is_another = user.is_active and user != request.user
+    return is_another and access.may(request, Action.RESET_SIGN_IN, users.named(user))
 
 
 def _attachments(user: User) -> QuerySet[Attachment]:

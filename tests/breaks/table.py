@@ -34,6 +34,7 @@ T_SIGN_IN, T_FACTOR, T_AUDIT = (
     "tests/screens/test_sign_in.py", "tests/screens/test_second_factor.py", "tests/domain/test_audit.py",
 )  # fmt: skip
 OPENID, OPENID_ADAPTER, PROOFS = "console/openid.py", "console/openid_adapter.py", "console/proofs.py"
+INVITATIONS, T_INVITATIONS = "secrets_app/invitations.py", "tests/screens/test_invitations.py"
 T_OPENID, T_OPENID_WAYS = "tests/screens/test_openid.py", "tests/screens/test_openid_ways.py"
 
 
@@ -411,6 +412,20 @@ BREAKS = (
     Break("the only way in is not unlinked", "secrets_app/identities.py",
           "        if not _locked(user).has_usable_password():", "        if False:",
           f"{T_OPENID_WAYS}::test_the_only_way_in_stays"),
+    Break("only full access hands out a new way in", INVITATIONS,
+          "        rulebook.require_full_access(actor, Action.RESET_SIGN_IN, factors.person(user))\n", "",
+          f"{T_INVITATIONS}::test_whoever_has_not_full_access_makes_nobody_a_new_way_in"),
+    Break("a new way in ends the old password", "secrets_app/users.py",
+          "    user.set_password(password.reveal() if password else None)\n    user.must_change_password = False\n",
+          "    if password:\n        user.set_password(password.reveal())\n    user.must_change_password = False\n",
+          f"{T_OPENID_WAYS}::test_who_has_a_password_comes_back_with_the_identity_alone"),
+    Break("a new way in ends the old identity", INVITATIONS,
+          "            identities.replace(user, identity)\n",
+          "            if identity is not None:\n                identities.link(user, identity)\n",
+          f"{T_OPENID_WAYS}::test_who_comes_back_with_a_password_has_no_identity_any_more"),
+    Break("a new way in does not enable whom somebody disabled", INVITATIONS,
+          "    if not user.is_active:\n        raise Void(Void.__doc__)\n", "",
+          f"{T_INVITATIONS}::test_ones_own_way_in_and_one_of_a_disabled_person_are_not_reset"),
     Break("SES-06: a silent sign-in at a provider is not fresh", PROOFS,
           "    if not _is_by_provider(opened):\n", "    if True:\n",
           f"{T_OPENID_WAYS}::test_ses_06_a_silent_sign_in_at_the_provider_is_not_fresh"),

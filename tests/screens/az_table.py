@@ -121,6 +121,9 @@ ROUTES: dict[str, Route] = {
     "user_revealed": Route("user", USER + "anywhere kms:ListAuditEvents", "GET HEAD 200, POST 302"),
     "user_sessions": Route("user", USER, LOOK),
     "user_sessions_end": Route("user", USER + "kms:UpdateUser", "POST 302"),
+    "user_reset_sign_in": Route(
+        "user", USER + "kms:ResetSignIn, full", "GET HEAD 200, POST 422", asks_again=True
+    ),
     "user_reset_factor": Route("user", USER + "kms:ResetSecondFactor", EMPTY_FORM, asks_again=True),
     "invitations": Route("", "anywhere kms:ListUsers", LOOK),
     "invite": Route("", "anywhere kms:CreateUser", EMPTY_FORM, asks_again=True),

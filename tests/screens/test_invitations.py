@@ -10,11 +10,12 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
-from secrets_app import audit, invitations, policies, rulebook, users
+from secrets_app import audit, factors, invitations, policies, rulebook, users
 from secrets_app.models import AuditEvent, Invitation, User
 from secrets_app.plaintext import Plaintext
 from tests import factories
 from tests.factories import PASSWORD
+from tests.screens.routes.own import add_app
 
 pytestmark = pytest.mark.django_db
 
@@ -248,6 +249,95 @@ def test_inviting_asks_for_a_fresh_sign_in(dot):
     kept.save()
     assert invite(client)["Location"].startswith(reverse("account_reauthenticate"))
     assert Invitation.objects.count() == 0
+
+
+# ---------------------------------------------------------------- somebody who is here
+
+
+def reset(client, person, reason="forgot it; I know his voice"):
+    return client.post(reverse("user_reset_sign_in", args=[person.pk]), {"reason": reason})
+
+
+def test_who_forgot_a_password_chooses_another_by_a_link(here, dot, hal):
+    open_before = Client()
+    open_before.post(reverse("account_login"), {"login": "hal", "password": PASSWORD})
+    link = link_on(reset(here, hal))
+    assert open_before.get("/all/secrets/").status_code == 200
+    assert may_sign_in("hal", PASSWORD)
+    assert come(link).status_code == 302
+    assert may_sign_in("hal")
+    assert not may_sign_in("hal", PASSWORD)
+    assert open_before.get("/all/secrets/").status_code == 302
+    assert [group.name for group in hal.groups.all()] == ["helpdesk"]
+    assert come(link, "another phrase of his").status_code == 410
+
+
+def test_a_reset_is_told_with_its_reason_and_without_the_link(here, dot, hal):
+    link = link_on(reset(here, hal))
+    come(link)
+    made, used = (
+        AuditEvent.objects.get(action=f"kms:{name}") for name in ("ResetSignIn", "AcceptInvitation")
+    )
+    assert (made.actor, made.reason) == (dot.principal, "forgot it; I know his voice")
+    assert made.resource == used.resource
+    assert (used.actor, used.details) == (hal.principal, {"again": True})
+    assert all(link.split("/")[2] not in str(event.__dict__) for event in AuditEvent.objects.all())
+    assert reset(here, hal, reason="").status_code == 422
+
+
+def test_a_second_factor_outlives_a_reset_of_the_sign_in(here, hal):
+    add_app(hal)
+    come(link_on(reset(here, hal)))
+    assert not may_sign_in("hal")  # it is asked for
+    assert factors.has_one(hal)
+
+
+def test_a_second_link_makes_the_first_one_void_and_both_are_listed_and_revoked(here, hal):
+    first = link_on(reset(here, hal))
+    second = link_on(reset(here, hal))
+    assert come(first).status_code == 410
+    assert "New way in" in text(here.get(reverse("invitations")))
+    made = Invitation.objects.get(revoked_at=None)
+    third = link_on(here.post(reverse("invitation_renew", args=[made.pk])))
+    assert come(second).status_code == 410
+    here.post(reverse("invitation_revoke", args=[made.pk]))
+    assert come(third).status_code == 410
+    assert may_sign_in("hal", PASSWORD)
+
+
+def test_ones_own_way_in_and_one_of_a_disabled_person_are_not_reset(here, dot, hal):
+    assert reset(here, dot).status_code == 409
+    link = link_on(reset(here, hal))
+    users.disable(hal, actor=dot.principal)
+    assert come(link).status_code == 410
+    assert reset(here, hal).status_code == 409
+    assert reverse("user_reset_sign_in", args=[hal.pk]) not in text(here.get(reverse("user", args=[hal.pk])))
+    users.enable(hal, actor=dot.principal)
+    assert may_sign_in("hal", PASSWORD)
+    assert reverse("user_reset_sign_in", args=[hal.pk]) in text(here.get(reverse("user", args=[hal.pk])))
+
+
+def test_a_reset_by_somebody_who_lost_their_rights_is_void(here, dot, hal):
+    link = link_on(reset(here, hal))
+    factories.user("zoe", "administrators")
+    dot.groups.clear()
+    assert come(link).status_code == 410
+    assert may_sign_in("hal", PASSWORD)
+
+
+def test_whoever_has_not_full_access_makes_nobody_a_new_way_in(dot, hal, ann):
+    """Else who may do little could come in as who may do everything."""
+    document = rulebook.document(["kms:ResetSignIn", "kms:DescribeUser", "kms:CreateUser"])
+    policy = rulebook.create("resetter", document, actor=factories.administrator())
+    rulebook.attach(policy, hal, actor=factories.administrator())
+    client = Client()
+    client.post(reverse("account_login"), {"login": "hal", "password": PASSWORD})
+    assert reset(client, dot).status_code == 403
+    made, _ = invitations.invite_back(ann, actor=dot.principal, reason="lost")
+    assert client.post(reverse("invitation_renew", args=[made.pk])).status_code == 403
+    with pytest.raises(policies.NotAllowed):
+        invitations.invite_back(dot, actor=hal.principal, reason="mine")
+    assert Invitation.objects.count() == 1
 
 
 def test_whoever_is_signed_in_does_not_become_somebody_else(here):

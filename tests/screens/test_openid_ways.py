@@ -238,6 +238,60 @@ def test_an_answer_accepts_the_invitation_that_was_open_when_it_was_asked_for(pr
     assert not User.objects.filter(username__in=["nia", "root"]).exists()
 
 
+def way_back(user: User, dot: User) -> Client:
+    _, token = invitations.invite_back(user, actor=dot.principal, reason="lost it")
+    client = Client()
+    client.get(reverse("invitation_open", args=[token.reveal()]))
+    return client
+
+
+def test_who_lost_an_identity_comes_back_with_another_one(provider, dot, nia):
+    client = way_back(nia, dot)
+    provider.subject = "subject-of-nia-now"
+    assert journey(client, "openid_accept")["Location"] == reverse("mfa_index")
+    assert client.session["_auth_user_id"] == str(nia.pk)
+    assert [row.uid for row in SocialAccount.objects.filter(user=nia)] == ["subject-of-nia-now"]
+    told = [UNLINK, LINK, "kms:AcceptInvitation", "kms:SignIn"]
+    assert [event.action for event in AuditEvent.objects.order_by("-sequence")[:4]][::-1] == told
+    provider.subject = "subject-of-nia"
+    assert journey(Client(), "openid_sign_in").status_code == 403
+
+
+def test_who_has_a_password_comes_back_with_the_identity_alone(provider, dot, hal):
+    link(hal, provider)
+    before = with_password(hal)
+    client = way_back(hal, dot)
+    journey(client, "openid_accept")
+    assert client.session["_auth_user_id"] == str(hal.pk)
+    assert client.get(reverse("sessions")).status_code == 200
+    assert not is_signed_in(with_password(hal))
+    assert before.get(reverse("sessions")).status_code == 302
+
+
+def test_who_comes_back_with_a_password_has_no_identity_any_more(provider, dot, nia):
+    words = {"password1": "a phrase that only she knows", "password2": "a phrase that only she knows"}
+    way_back(nia, dot).post(reverse("invitation"), words)
+    assert not SocialAccount.objects.filter(user=nia).exists()
+    assert may_sign_in(nia, "a phrase that only she knows")
+
+
+def test_whoever_comes_back_is_asked_for_the_second_factor(provider, dot, nia):
+    add_app(nia)
+    client = way_back(nia, dot)
+    provider.subject = "subject-of-nia-now"
+    journey(client, "openid_accept")
+    assert not is_signed_in(client)
+
+
+def test_an_identity_of_somebody_else_is_no_way_back(provider, dot, nia, hal):
+    link(hal, provider, "subject-of-hal")
+    client = way_back(nia, dot)
+    provider.subject = "subject-of-hal"
+    assert journey(client, "openid_accept").status_code == 409
+    assert SocialAccount.objects.get(user=nia).uid == "subject-of-nia"
+    assert not is_signed_in(client)
+
+
 # ---------------------------------------------------------------- confirming
 
 

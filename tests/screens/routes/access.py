@@ -77,6 +77,10 @@ def detach(cast: Cast) -> Call:
     return Call([Attachment.objects.get(user=cast.eve).pk], {}, ("kms:AttachPolicy",))
 
 
+def reset_sign_in(cast: Cast) -> Call:
+    return Call([cast.eve.pk], {"reason": "forgot it"}, ("kms:ResetSignIn",))
+
+
 def of_invitation(action: str) -> Make:
     def make(cast: Cast) -> Call:
         made, _ = invitations.invite("nia", actor=factories.administrator())
@@ -91,6 +95,7 @@ CHANGES: dict[str, Make] = {
     "user_enable": enable,
     "user_sessions_end": end_sessions,
     "user_reset_factor": reset_factor,
+    "user_reset_sign_in": reset_sign_in,
     "user_revealed": rotate_what_was_read,
     "group_create": lambda cast: Call([], {"name": "night"}, ("kms:CreateGroup",)),
     "group_join": join,
