@@ -18,7 +18,7 @@ from console.forms.invitations import ChoosePassword, Invite
 from console.forms.people import Reset
 from console.http import OperatorRequest
 from console.views import dialogs, errors, openid_answers
-from secrets_app import invitations, users
+from secrets_app import factors, invitations, users
 from secrets_app.actions import Action
 from secrets_app.models import Invitation, User
 from secrets_app.plaintext import Plaintext
@@ -141,10 +141,11 @@ def accept(request: HttpRequest) -> HttpResponse:
         context = {"form": form, "invitation": found}
         return render(request, "account/invitation.html", context, status=status)
     try:
-        invitations.accept(found, token_hash, Plaintext(form.cleaned_data["password1"]))
+        person = invitations.accept(found, token_hash, Plaintext(form.cleaned_data["password1"]))
     except invitations.NameTaken as error:
         return errors.conflict(request, str(error))
     except invitations.Void:
         return openid_answers.void(request)
     del request.session[openid_answers.OPENED]
-    return redirect(f"{reverse('account_login')}?{urlencode({'next': reverse('mfa_index')})}")
+    first = reverse("home" if factors.has_one(person) else "mfa_index")
+    return redirect(f"{reverse('account_login')}?{urlencode({'next': first})}")

@@ -19,6 +19,7 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.xdist_group("up")
 MINE, HERS, HIS = "a-passphrase-of-my-own-77", "a-phrase-of-the-helpdesk-7", "a-phrase-of-the-auditor-7"
+AGAIN = "what-hal-chose-instead-61"
 NAME = "acs/ecs/web-01/app"
 
 MAKE = """
@@ -109,6 +110,20 @@ def invite(page: Page, username: str, *groups: str) -> str:
     link = dialog.get_by_label("Link", exact=True).text_content()
     dialog.get_by_role("link", name="Close").click()
     expect(page.get_by_role("rowheader", name=username)).to_be_visible()
+    return link
+
+
+def reset_sign_in(page: Page, username: str) -> str:
+    """Make a link by which somebody who forgot their password chooses another; return it."""
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Access").click()
+    page.get_by_role("link", name="Users", exact=True).last.click()
+    page.get_by_role("link", name=username, exact=True).click()
+    dialog = in_dialog(page, "Reset sign-in")
+    dialog.get_by_label("Reason").fill("forgot it, and stands before me")
+    dialog.get_by_role("button", name="Make a link").click()
+    link = dialog.get_by_label("Link", exact=True).text_content()
+    dialog.get_by_role("link", name="Close").click()
+    expect(page.get_by_text("New way in", exact=True)).to_be_visible()
     return link
 
 
@@ -241,6 +256,14 @@ def test_an_invited_helpdesk_member_restores_and_an_auditor_reads_and_neither_se
         expect(hal.get_by_text("Still valid:").first).to_be_visible(timeout=30_000)
         for name in ("Get secret value", "Rotate Immediately", "Plan Deletion Secret", "Edit"):
             expect(hal.get_by_role("link", name=name)).to_have_count(0)
+        link = reset_sign_in(admin, "hal")
+        sign_out(hal)
+        accept(hal, link, AGAIN)
+        sign_in_here(hal, "hal", HERS)
+        expect(hal.get_by_text("The user name or the password is wrong.")).to_be_visible()
+        sign_in_here(hal, "hal", AGAIN)
+        hal.get_by_role("button", name="Use a passkey").click()
+        expect(hal.get_by_role("link", name="Secrets", exact=True).first).to_be_visible()
         ids = site.inside(f"NAME = {NAME!r}\n" + IDS)
         found = walk(hal, base, ids, values)
         wrong = {(n, m): s for (n, m), s in found.items() if n in REFUSED and s not in {403, 405}}

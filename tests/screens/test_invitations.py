@@ -287,7 +287,8 @@ def test_a_reset_is_told_with_its_reason_and_without_the_link(here, dot, hal):
 
 def test_a_second_factor_outlives_a_reset_of_the_sign_in(here, hal):
     add_app(hal)
-    come(link_on(reset(here, hal)))
+    answer = come(link_on(reset(here, hal)))
+    assert answer["Location"] == f"{reverse('account_login')}?next=%2F"
     assert not may_sign_in("hal")  # it is asked for
     assert factors.has_one(hal)
 
