@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import connections
+from django.db import connections, transaction
 
 from lab import Fleet, Host, HostNotStarted, Spec
 from lab.layer import LayerUnavailable
@@ -110,17 +110,18 @@ def _register(host: Host, credential: ManagementCredential, actor: Principal) ->
     """Register a server that nobody has registered, with the host keys that it shows and really has."""
     if Instance.objects.filter(address=host.address, port=host.port).exists():
         return
-    region = regions.account().regions.order_by("created_at").first()
-    assert region is not None
-    instance = inventory.register(
-        host.name, region=region, address=host.address, port=host.port, actor=actor, credential=credential
-    )
     real = set(host.host_keys())
     shown = [
         key for key in SshScanner().scan(host.address, host.port, timeout=SCAN_SECONDS) if key.line in real
     ]
-    inventory.see_host_keys(instance, shown)
-    inventory.approve_host_keys(instance, [key.fingerprint for key in shown], actor=actor)
+    region = regions.account().regions.order_by("created_at").first()
+    assert region is not None
+    with transaction.atomic():  # or a start that is killed here would leave one whose keys nobody approves
+        instance = inventory.register(
+            host.name, region=region, address=host.address, port=host.port, actor=actor, credential=credential
+        )
+        inventory.see_host_keys(instance, shown)
+        inventory.approve_host_keys(instance, [key.fingerprint for key in shown], actor=actor)
     tasks.wake(runs.check(instance, actor=actor))
 
 
