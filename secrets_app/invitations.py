@@ -80,6 +80,7 @@ def invite_back(user: User, *, actor: Principal, reason: str) -> tuple[Invitatio
         raise Disabled(Disabled.__doc__)
     token = Plaintext(secrets.token_urlsafe(32))
     with transaction.atomic():
+        User.objects.select_for_update().get(pk=user.pk)  # of two at once the later link is the valid one
         _open().filter(user=user).update(revoked_at=timezone.now())
         made = Invitation.objects.create(
             user=user,

@@ -20,6 +20,7 @@
     }
     if (target.querySelector("details.menu[open]") || target.contains(pressed)) {
       event.detail.shouldSwap = false;
+      return;
     }
     const places = [...target.querySelectorAll(".table-scroll[aria-label]")];
     kept = new Map(places.map((place) => [place.getAttribute("aria-label"), place.scrollLeft]));
