@@ -35,6 +35,7 @@ T_SIGN_IN, T_FACTOR, T_AUDIT = (
 )  # fmt: skip
 OPENID, OPENID_ADAPTER, PROOFS = "console/openid.py", "console/openid_adapter.py", "console/proofs.py"
 INVITATIONS, T_INVITATIONS = "secrets_app/invitations.py", "tests/screens/test_invitations.py"
+T_FRESH = "tests/screens/test_fresh.py"
 T_OPENID, T_OPENID_WAYS = "tests/screens/test_openid.py", "tests/screens/test_openid_ways.py"
 
 
@@ -463,4 +464,11 @@ BREAKS = (
           '        sent = {name: text for name, text in request.POST.items() if hasattr(user, name)}\n'
           '        User.objects.filter(pk=user.pk).update(**{n: t for n, t in sent.items() if n in {"password", "display_name"}})\n',
           f"{T_WEB}::test_web_05_what_no_form_asks_for_changes_nothing"),
+    # ---- a fresh sign-in
+    Break("SES-06: a rotation to a chosen value asks who chose it", "console/views/rotate.py",
+          "@fresh.required(when=carries_a_value)\n", "",
+          f"{T_FRESH}::test_ses_06_a_custom_value_goes_to_no_host_before_it_is_known_who_chose_it"),
+    Break("SES-06: a new address of an instance asks who it is", "console/views/instance_changes.py",
+          "@fresh.required()\ndef edit(", "def edit(",
+          f"{T_FRESH}::test_ses_06_what_equals_a_reveal_moves_a_value_gives_a_right_or_destroys_asks_who_it_is"),
 )  # fmt: skip
