@@ -230,6 +230,9 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 if env.flag("KEYTURN_BEHIND_PROXY", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+# A request's head and body are here within so many seconds, or it is answered 408.
+REQUEST_SECONDS = env.number("KEYTURN_REQUEST_SECONDS", 20, least=1, most=600)
+
 # ---------------------------------------------------------------- work
 
 CELERY_BROKER_URL = BROKER_URL

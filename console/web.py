@@ -8,16 +8,18 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-from console import supervisor
+from console import connections, supervisor
 from console.settings import LOGGING
 
 wsgi_app = "console.wsgi"
-worker_class = "gthread"
+worker_class = "console.connections.Worker"
+worker_connections = connections.PLACES
 workers = 2
 threads = 8
 timeout = 60
 graceful_timeout = 10
 keepalive = 5
+sendfile = False  # it would send past the answer that is kept for a slow client
 accesslog = None
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm"  # noqa: S108  # on a slow disk the worker's own sign of life would stall

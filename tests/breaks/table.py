@@ -35,7 +35,8 @@ T_SIGN_IN, T_FACTOR, T_AUDIT = (
 )  # fmt: skip
 OPENID, OPENID_ADAPTER, PROOFS = "console/openid.py", "console/openid_adapter.py", "console/proofs.py"
 INVITATIONS, T_INVITATIONS = "secrets_app/invitations.py", "tests/screens/test_invitations.py"
-T_FRESH = "tests/screens/test_fresh.py"
+T_FRESH, T_SLOW = "tests/screens/test_fresh.py", "tests/test_slow_clients.py"
+CONNECTIONS = "console/connections.py"
 T_OPENID, T_OPENID_WAYS = "tests/screens/test_openid.py", "tests/screens/test_openid_ways.py"
 
 
@@ -471,4 +472,23 @@ BREAKS = (
     Break("SES-06: a new address of an instance asks who it is", "console/views/instance_changes.py",
           "@fresh.required()\ndef edit(", "def edit(",
           f"{T_FRESH}::test_ses_06_what_equals_a_reveal_moves_a_value_gives_a_right_or_destroys_asks_who_it_is"),
+    # ---- slow clients
+    Break("a client that drips holds no thread", "console/web.py",
+          'worker_class = "console.connections.Worker"', 'worker_class = "gthread"',
+          f"{T_SLOW}::test_a_hundred_that_drip_hold_no_thread_and_are_answered_408"),
+    Break("empty lines gain no time", CONNECTIONS,
+          "            if not conn.has_begun:\n", "            if not conn.unread:\n",
+          f"{T_SLOW}::test_empty_lines_gain_no_time"),
+    Break("an answer that is not taken is given up", "console/wire.py",
+          "        return bool(self._kept) and now >= self._send_by", "        return False",
+          f"{T_SLOW}::test_who_does_not_take_a_long_answer_is_cut_off_and_its_thread_is_free"),
+    Break("a crowd from one address takes no place of another", CONNECTIONS,
+          "            most = held.most_common(1)[0][0]\n", "            most = min(waiting, key=lambda one: one.since).share\n",
+          f"{T_SLOW}::test_a_crowd_from_one_address_takes_no_place_of_another"),
+    Break("chunks hide no second request", "console/framing.py",
+          '    if any(name == b"transfer-encoding" for name, _ in named):', "    if False:",
+          f"{T_SLOW}::test_a_body_of_chunks_hides_no_second_request"),
+    Break("a body that is too long is not read", "console/framing.py",
+          "    if int(lengths[0]) > BODY_LIMIT_BYTES:", "    if False:",
+          f"{T_SLOW}::test_a_body_that_is_too_long_is_refused_before_it_is_sent"),
 )  # fmt: skip
