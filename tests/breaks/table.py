@@ -35,6 +35,7 @@ T_SIGN_IN, T_FACTOR, T_AUDIT = (
 )  # fmt: skip
 OPENID, OPENID_ADAPTER, PROOFS = "console/openid.py", "console/openid_adapter.py", "console/proofs.py"
 INVITATIONS, T_INVITATIONS = "secrets_app/invitations.py", "tests/screens/test_invitations.py"
+T_FRESH = "tests/screens/test_fresh.py"
 T_OPENID, T_OPENID_WAYS = "tests/screens/test_openid.py", "tests/screens/test_openid_ways.py"
 
 
@@ -481,4 +482,11 @@ BREAKS = (
     Break("what is verified says since when nothing vouches", CHECK,
           "    report.tail = _tail(marks[1 if exported else 0].last, end)", "    report.tail = _tail(marks[0].last, end)",
           f"{T_AUDIT}::test_verify_says_since_when_nothing_vouches_for_the_newest"),
+    # ---- a fresh sign-in
+    Break("SES-06: a rotation to a chosen value asks who chose it", "console/views/rotate.py",
+          "@fresh.required(when=carries_a_value)\n", "",
+          f"{T_FRESH}::test_ses_06_a_custom_value_goes_to_no_host_before_it_is_known_who_chose_it"),
+    Break("SES-06: a new address of an instance asks who it is", "console/views/instance_changes.py",
+          "@fresh.required()\ndef edit(", "def edit(",
+          f"{T_FRESH}::test_ses_06_what_equals_a_reveal_moves_a_value_gives_a_right_or_destroys_asks_who_it_is"),
 )  # fmt: skip
