@@ -83,6 +83,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "console.sessions.SessionLimits",
+    "console.known_devices.Remember",
     "console.middleware.RequestContext",
     "console.middleware.FirstPassword",
     "console.openid_only.LinkFirst",
@@ -160,11 +161,16 @@ ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_PRESERVE_USERNAME_CASING = True
 ACCOUNT_SESSION_REMEMBER = False
 # Failed ones: ten a minute from one address, five in five minutes at one name; counted before any hashing.
-# And two passwords a second of everybody together: hashing costs more than asking.
+# And two passwords a second of everybody together: hashing costs more than asking. One network may use up a
+# third of that, right passwords included. A browser that the person has signed in with before is counted by
+# itself, five failures in five minutes, and by nothing of this; "login" would count it with its neighbours.
 # And so many journeys to an identity provider: each asks something of somebody else's server.
 ACCOUNT_RATE_LIMITS = {
     "login_failed": "10/m/ip,5/300s/key",
+    "login_failed_device": "5/300s/key",
+    "passwords_of_one": "40/m/key",
     "passwords_of_all": "120/m/key",
+    "login": None,
     "openid": "60/m/ip",
 }
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
