@@ -166,7 +166,8 @@ ACCOUNT_SESSION_REMEMBER = False
 # itself, five failures in five minutes, and by nothing of this; "login" would count it with its neighbours.
 # And so many journeys to an identity provider: each asks something of somebody else's server.
 ACCOUNT_RATE_LIMITS = {
-    "login_failed": "10/m/ip,5/300s/key",
+    "login_failed_here": "10/m/ip",
+    "login_failed": "5/300s/key",  # a second factor counts by this too, after the right password
     "login_failed_device": "5/300s/key",
     "passwords_of_one": "40/m/key",
     "passwords_of_all": "120/m/key",
