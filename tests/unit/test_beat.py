@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from celery import beat
+from celery.schedules import schedule
 from django.conf import settings
 
+from console import pulse
 from console.celery import app
 
 
@@ -12,3 +15,21 @@ from console.celery import app
 def test_every_task_that_beat_sends_is_known_to_a_worker(entry):
     app.loader.import_default_modules()
     assert settings.CELERY_BEAT_SCHEDULE[entry]["task"] in app.tasks
+
+
+def test_a_beat_whose_messages_nobody_takes_does_not_look_alive(monkeypatch):
+    shown, is_heard = [], False
+
+    def apply_async(*args: object, **kwargs: object) -> None:
+        if not is_heard:
+            raise beat.SchedulingError("nobody listens")
+
+    monkeypatch.setattr(beat.Scheduler, "apply_async", apply_async)
+    monkeypatch.setattr(pulse, "show", shown.append)
+    scheduler = pulse.Scheduler(app=app, lazy=True)
+    scheduler.add(name="sweep", task="rotation.tasks.sweep", schedule=schedule(0.0, app=app))
+    scheduler.tick()
+    assert shown == []
+    is_heard = True
+    scheduler.tick()
+    assert shown == ["beat"]
