@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import structlog
 from allauth.account.authentication import get_authentication_records
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
@@ -75,6 +76,21 @@ class SecurityHeaders:
         return response
 
 
+class RequestId:
+    """Each request has an id, which every line that it logs carries and the page of an error shows."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request_id = uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            response = self.get_response(request)
+        response["X-Request-ID"] = request_id
+        return response
+
+
 class Probes:
     """A health check is answered before all else: whoever watches may ask by an address that is no host name
 
@@ -90,14 +106,13 @@ class Probes:
 
 
 class RequestContext:
-    """Each request has an id, a principal and a time zone; the audit knows where it came from."""
+    """Each request has a principal and a time zone; the audit knows where it came from."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request_id = uuid.uuid4().hex
-        request.request_id = request_id  # type: ignore[attr-defined]
+        request_id: str = request.request_id  # type: ignore[attr-defined]
         request.principal = SimpleLazyObject(lambda: _principal(request))  # type: ignore[attr-defined]
         origin = audit.bind(
             request_id=request_id, address=http.client_address(request), session=_session_mark(request)
@@ -111,7 +126,6 @@ class RequestContext:
             response = self.get_response(request)
         if _goes_to_sign_in(request, response):
             response = sessions.sign_in_again()
-        response["X-Request-ID"] = request_id
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:

@@ -27,9 +27,7 @@ def show(process: str) -> None:
     try:
         health.beat(process)
     except DatabaseError as error:
-        logger.warning(
-            "No heartbeat of the %s: the database did not take it (%s).", process, type(error).__name__
-        )
+        logger.warning("No heartbeat of the %s: the database did not take it.", process, exc_info=error)
 
 
 class WorkerPulse(bootsteps.StartStopStep):
@@ -55,7 +53,7 @@ class Scheduler(beat.Scheduler):
     sends = True
 
     def apply_entry(self, entry: beat.ScheduleEntry, producer: Any = None) -> None:
-        """Send one entry. A beat that cannot send must not look alive: the next pulse waits for one that went."""
+        """Send one entry. Until one is sent again, beat does not look alive."""
         try:
             self.apply_async(entry, producer=producer, advance=False)
         except beat.SchedulingError as error:

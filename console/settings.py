@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from console import env, openid_settings
 from secrets_app import keypairs
@@ -73,6 +73,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "console.middleware.SecurityHeaders",
+    "console.middleware.RequestId",
     "console.middleware.Probes",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "console.middleware.SealedMode",
@@ -116,7 +117,13 @@ TEMPLATES = [
 
 # ---------------------------------------------------------------- the store
 
-DATABASES = {"default": env.database("KEYTURN_DATABASE_URL", f"sqlite://{DATA_DIR / 'keyturn.sqlite3'}")}
+DATABASES = {
+    "default": env.database(
+        "KEYTURN_DATABASE_URL",
+        f"sqlite://{quote(str(DATA_DIR / 'keyturn.sqlite3'))}",
+        password="KEYTURN_DATABASE_PASSWORD",
+    )
+}
 IS_SQLITE = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
 if IS_SQLITE:
     # Deferred transactions answer "database is locked" as soon as two processes write; immediate ones wait.
@@ -133,7 +140,9 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 ATOMIC_REQUESTS = False
 
-BROKER_URL = env.url("KEYTURN_BROKER_URL", "embedded://localhost", schemes=("embedded", "redis", "rediss"))
+BROKER_URL = env.secret_url(
+    "KEYTURN_BROKER_URL", "embedded://localhost", schemes=("embedded", "redis", "rediss")
+)
 CACHES = {
     "default": (
         {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "console_cache"}
@@ -257,6 +266,7 @@ CELERY_BEAT_SCHEDULE = {
     "look after keys": {"task": "rotation.tasks.look_after_keys", "schedule": 60.0},
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
+CELERY_WORKER_CONCURRENCY = WORKER_THREADS
 ALIVE_FILE = env.text("KEYTURN_ALIVE_FILE", "")  # touched with each heartbeat of a worker or beat
 RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
@@ -282,13 +292,22 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
+LOG_FORMAT = env.choice("KEYTURN_LOG_FORMAT", "plain", ("plain", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"one_line": {"()": "console.logs.OneLine"}},
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "filters": {"once": {"()": "console.logs.OncePerMinute"}, "one_line": {"()": "console.logs.OneLine"}},
+    "formatters": {
+        "plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {"()": "console.logs.as_json"},
+    },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["one_line"]}
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            # JSON escapes what the other filter escapes, and has a field for a traceback.
+            "filters": ["once", "one_line"] if LOG_FORMAT == "plain" else ["once"],
+        }
     },
     "root": {"handlers": ["console"], "level": env.text("KEYTURN_LOG_LEVEL", "INFO")},
     "loggers": {

@@ -10,6 +10,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from console import health
+from console.views import overview
 from secrets_app import keyring
 
 pytestmark = pytest.mark.django_db
@@ -65,7 +66,7 @@ def test_the_log_says_when_it_is_ready_again(client, monkeypatch, caplog):
     caplog.clear()
     with caplog.at_level(logging.INFO, "console.health"):
         client.get("/readyz")
-    assert [record.getMessage() for record in caplog.records] == ["Ready again."]
+    assert [record.getMessage().split(" request_id")[0] for record in caplog.records] == ["Ready again."]
 
 
 def test_without_the_database_it_is_alive_and_not_ready(client, monkeypatch):
@@ -118,3 +119,30 @@ def test_a_heartbeat_that_the_store_did_not_take_touches_nothing(settings, tmp_p
     with pytest.raises(OperationalError):
         health.beat("worker")
     assert not (tmp_path / "alive").exists()
+
+
+def _breaks(monkeypatch, error):
+    def fails(*args):
+        raise error
+
+    monkeypatch.setattr(overview, "Overview", fails)
+
+
+def test_the_id_on_an_error_page_stands_in_the_line_with_the_cause(client, dot, monkeypatch, caplog):
+    client.force_login(dot)
+    client.raise_request_exception = False
+    _breaks(monkeypatch, RuntimeError("a bug"))
+    answer = client.get("/all/overview/")
+    request_id = answer["X-Request-ID"]
+    assert request_id in answer.content.decode()
+    lines = [record.getMessage() for record in caplog.records if record.name == "django.request"]
+    assert lines == [f"Internal Server Error: /all/overview/ request_id={request_id}"]
+
+
+def test_a_page_whose_cause_has_one_line_a_minute_shows_no_id_that_the_log_may_lack(client, dot, monkeypatch):
+    client.force_login(dot)
+    client.raise_request_exception = False
+    _breaks(monkeypatch, OperationalError("the server closed the connection"))
+    answer = client.get("/all/overview/")
+    assert answer.status_code == 503
+    assert answer["X-Request-ID"] not in answer.content.decode()
