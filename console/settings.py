@@ -85,6 +85,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "console.sessions.SessionLimits",
+    "console.known_devices.Remember",
     "console.middleware.RequestContext",
     "console.middleware.FirstPassword",
     "console.openid_only.LinkFirst",
@@ -170,11 +171,16 @@ ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_PRESERVE_USERNAME_CASING = True
 ACCOUNT_SESSION_REMEMBER = False
 # Failed ones: ten a minute from one address, five in five minutes at one name; counted before any hashing.
-# And two passwords a second of everybody together: hashing costs more than asking.
+# And two passwords a second of everybody together: hashing costs more than asking. One network may use up a
+# third of that, right passwords included. A browser that the person has signed in with before is counted by
+# itself, five failures in five minutes, and by nothing of this; "login" would count it with its neighbours.
 # And so many journeys to an identity provider: each asks something of somebody else's server.
 ACCOUNT_RATE_LIMITS = {
     "login_failed": "10/m/ip,5/300s/key",
+    "login_failed_device": "5/300s/key",
+    "passwords_of_one": "40/m/key",
     "passwords_of_all": "120/m/key",
+    "login": None,
     "openid": "60/m/ip",
 }
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
@@ -234,6 +240,9 @@ SECURE_REFERRER_POLICY = "no-referrer"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 if env.flag("KEYTURN_BEHIND_PROXY", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# A request's head and body are here within so many seconds, or it is answered 408.
+REQUEST_SECONDS = env.number("KEYTURN_REQUEST_SECONDS", 20, least=1, most=600)
 
 # ---------------------------------------------------------------- work
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from console import start, supervisor
+from console import connections, start, supervisor
 
 # Gunicorn would print a traceback for each exception of its settings file.
 try:
@@ -21,12 +21,14 @@ except ImproperlyConfigured as error:
     start.give_up(error)
 
 wsgi_app = "console.wsgi"
-worker_class = "gthread"
+worker_class = "console.connections.Worker"
+worker_connections = connections.PLACES
 workers = 2
 threads = 8
 timeout = 60
 graceful_timeout = 10
 keepalive = 5
+sendfile = False  # it would send past the answer that is kept for a slow client
 accesslog = None
 control_socket_disable = True
 # On a slow disk the worker's own sign of life would stall.
