@@ -190,7 +190,7 @@ BREAKS = (
           '"value": value.credential,', '"value": value.credential.reveal(),',
           "tests/screens/test_reveal.py::test_the_templates_are_given_no_text_of_the_value"),
     Break("beat sends what a worker knows", "rotation/tasks.py",
-          "@shared_task\ndef look_after_keys", "def look_after_keys",
+          "@shared_task\ndef tick()", "def tick()",
           "tests/unit/test_beat.py::test_every_task_that_beat_sends_is_known_to_a_worker"),
     Break("whoever starts a rotation may", RUNS,
           "    policies.require(actor, Action.ROTATE_SECRET, secret)\n    let_pass", "    let_pass",
