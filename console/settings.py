@@ -133,13 +133,8 @@ else:
 ATOMIC_REQUESTS = False
 
 BROKER_URL = env.url("KEYTURN_BROKER_URL", "embedded://localhost", schemes=("embedded", "redis", "rediss"))
-CACHES = {
-    "default": (
-        {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "console_cache"}
-        if BROKER_URL.startswith("embedded")
-        else {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": BROKER_URL}
-    )
-}
+# Not Redis, and not Django's table: both unpickle what they read, before anybody has signed in.
+CACHES = {"default": {"BACKEND": "console.cache.Cache"}}
 
 # ---------------------------------------------------------------- people
 

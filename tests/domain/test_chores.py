@@ -71,6 +71,7 @@ def test_what_fails_stops_nothing_else_and_is_tried_again_in_a_minute(settings, 
 def test_what_a_dead_worker_had_begun_is_taken_up_after_a_minute():
     assert chores.due({"count": HOUR}) == ["count"]
     assert chores.claim("count", HOUR)  # and nobody says that it is done
+    assert not chores.claim("count", HOUR)
     tasks.tick()
     assert counted == []
     pass_("count", MINUTE)
