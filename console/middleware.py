@@ -21,7 +21,7 @@ from django.utils.functional import SimpleLazyObject
 from django_htmx.http import HttpResponseClientRedirect
 
 from console import access, http, proofs, sessions
-from console.views import errors
+from console.views import errors, health
 from secrets_app import audit, factors, keyring, lifecycle, policies
 from secrets_app.models import Principal, User
 
@@ -46,12 +46,12 @@ PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
     for feature in ("camera", "display-capture", "geolocation", "microphone", "payment", "serial", "usb")
 )
-HEALTH_PATH = "/healthz"
+PROBES = {"/livez": health.livez, "/readyz": health.readyz, "/healthz": health.healthz}
 
 
 def is_public(request: HttpRequest) -> bool:
-    """Static files and the health check: the same for everybody, and needed while all else is closed."""
-    return request.path_info == HEALTH_PATH or request.path_info.startswith(settings.STATIC_URL)
+    """Static files and the health checks: the same for everybody, and needed while all else is closed."""
+    return request.path_info in PROBES or request.path_info.startswith(settings.STATIC_URL)
 
 
 class SecurityHeaders:
@@ -73,6 +73,20 @@ class SecurityHeaders:
             # Not "cookies": that clears every cookie of the registrable domain, our neighbours' too.
             response["Clear-Site-Data"] = '"cache", "storage"'
         return response
+
+
+class Probes:
+    """A health check is answered before all else: whoever watches may ask by an address that is no host name
+
+    of ours, and a check that read a session or a user would fail with them.
+    """
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        probe = PROBES.get(request.path_info)
+        return probe(request) if probe else self.get_response(request)
 
 
 class RequestContext:
@@ -172,7 +186,7 @@ class SealedMode:
 class FirstPassword:
     """Who still has the printed password chooses a new one before anything else."""
 
-    ALLOWED = frozenset({"account_change_password", "account_logout", "healthz"})
+    ALLOWED = frozenset({"account_change_password", "account_logout"})
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response

@@ -52,10 +52,22 @@ class Scheduler(beat.Scheduler):
     """
 
     shown_at = float("-inf")
+    sends = True
+
+    def apply_entry(self, entry: beat.ScheduleEntry, producer: Any = None) -> None:
+        """Send one entry. A beat that cannot send must not look alive: the next pulse waits for one that went."""
+        try:
+            self.apply_async(entry, producer=producer, advance=False)
+        except beat.SchedulingError as error:
+            # Celery would print the whole stack, twice, for each entry.
+            logger.error("Beat could not send %s (%s).", entry.name, type(error.__context__).__name__)
+            self.sends = False
+        else:
+            self.sends = True
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         wait: float = super().tick(*args, **kwargs)
-        if time.monotonic() - self.shown_at >= EVERY_SECONDS:
+        if self.sends and time.monotonic() - self.shown_at >= EVERY_SECONDS:
             show("beat")
             self.shown_at = time.monotonic()
         return min(wait, EVERY_SECONDS)

@@ -49,13 +49,15 @@ from console.views import (
     wizard,
     wizard_check,
 )
-from console.views.health import healthz
+from console.views.health import healthz, livez, readyz
 
 handler403 = "console.views.errors.forbidden"
 handler404 = "console.views.errors.not_found"
 handler500 = "console.views.errors.server_error"
 
 urlpatterns = [
+    path("livez", livez, name="livez"),
+    path("readyz", readyz, name="readyz"),
     path("healthz", healthz, name="healthz"),
     # ---- people
     path("sign-in/", session.sign_in, name="account_login"),

@@ -71,6 +71,8 @@ ANY = "GET HEAD POST PUT PATCH DELETE OPTIONS TRACE"
 
 ROUTES: dict[str, Route] = {
     # ---- for everybody
+    "livez": Route("", "", "GET HEAD 200", strangers="GET HEAD 200"),
+    "readyz": Route("", "", "GET HEAD 200", strangers="GET HEAD 200"),
     "healthz": Route("", "", "GET HEAD 503", strangers="GET HEAD 503"),  # no worker runs here
     "account_login": Route(
         "", "", f"{ANY} 302/200", strangers="GET HEAD 200, POST 200/422"

@@ -59,6 +59,8 @@ def one_policy(cast: Cast) -> list[Any]:
 
 
 READS: dict[str, Callable[[Cast], list[Any]]] = {
+    "livez": nothing,
+    "readyz": nothing,
     "healthz": nothing,
     "account_inactive": nothing,
     "session": nothing,
