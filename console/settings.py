@@ -270,6 +270,7 @@ CELERY_BEAT_SCHEDULE = {
 PERIODIC_WORK = {
     "start due rotations": ("rotation.tasks.start_due", timedelta(seconds=10)),
     "find runs left behind": ("rotation.tasks.sweep", timedelta(seconds=10)),
+    "look for an older database": ("rotation.tasks.look_for_restore", timedelta(seconds=10)),
     "sign a long tail": ("rotation.tasks.sign_long_tail", timedelta(seconds=10)),
     "start drift checks": ("rotation.tasks.start_drift_checks", timedelta(minutes=1)),
     "purge deleted secrets": ("rotation.tasks.purge_due", timedelta(minutes=1)),

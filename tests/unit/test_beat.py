@@ -25,9 +25,9 @@ def test_every_task_that_beat_sends_is_known_to_a_worker(task):
 
 def test_a_beat_that_is_restarted_again_and_again_sends_everything_each_time():
     for _ in range(3):
-        beat = pulse.Scheduler(app=app, lazy=True)
-        beat.setup_schedule()
-        assert sorted(entry.task for entry in beat.schedule.values() if entry.is_due().is_due) == sorted(SENT)
+        anew = pulse.Scheduler(app=app, lazy=True)
+        anew.setup_schedule()
+        assert sorted(entry.task for entry in anew.schedule.values() if entry.is_due().is_due) == sorted(SENT)
 
 
 def test_a_beat_whose_messages_nobody_takes_does_not_look_alive(monkeypatch):

@@ -100,5 +100,7 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "run": one_run,
     "run_steps": one_run,
     "audit": nothing,
+    "restore": nothing,
+    "restore_progress": nothing,
     "audit_event": lambda cast: [1],
 }
