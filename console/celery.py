@@ -9,7 +9,7 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutting_down
-from kombu.serialization import registry
+from kombu.serialization import registry  # type: ignore[attr-defined]
 from kombu.transport import TRANSPORT_ALIASES
 
 from rotation import shutdown
