@@ -77,7 +77,7 @@ MIDDLEWARE = [
     "console.middleware.Probes",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "console.middleware.SealedMode",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "console.session_store.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -214,7 +214,7 @@ SOCIALACCOUNT_LOGIN_ON_GET = False
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 5  # seconds, for each thing that a provider is asked
 
-SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_ENGINE = "console.session_store"
 SESSION_COOKIE_NAME = "keyturn_session"
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True

@@ -147,6 +147,7 @@ class Migration(migrations.Migration):
                 ('display_name', models.CharField(blank=True, max_length=80)),
                 ('groups', models.JSONField(default=list)),
                 ('token_hash', models.CharField(max_length=64, unique=True)),
+                ('seal', models.CharField(max_length=64)),
                 ('expires_at', models.DateTimeField()),
                 ('used_at', models.DateTimeField(blank=True, null=True)),
                 ('revoked_at', models.DateTimeField(blank=True, null=True)),
