@@ -28,6 +28,7 @@ ROOT_KEY_FILE = env.path(
 )
 # These two make and prove the audit trail; whoever may write the database must not have them.
 AUDIT_KEY_FILE = env.path("KEYTURN_AUDIT_KEY_FILE", ROOT_KEY_FILE.with_name("audit.key"))
+SEAL_KEY_FILE = env.path("KEYTURN_SEAL_KEY_FILE", ROOT_KEY_FILE.with_name("seal.key"))
 CHECKPOINT_KEY_FILE = env.path("KEYTURN_CHECKPOINT_KEY_FILE", ROOT_KEY_FILE.with_name("checkpoint.key"))
 AUDIT_EXPORT_FILE = env.path("KEYTURN_AUDIT_EXPORT_FILE", DATA_DIR / "audit-checkpoints.jsonl")
 SECRET_KEY_FILE = env.path("KEYTURN_SECRET_KEY_FILE", DATA_DIR / "session.key")

@@ -16,7 +16,7 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
-from secrets_app import audit, factors, identities, policies, regions, rulebook, users
+from secrets_app import audit, factors, identities, policies, regions, rulebook, seals, users
 from secrets_app.actions import Action, Kind, arn
 from secrets_app.identities import Identity
 from secrets_app.models import Invitation, Principal, User
@@ -130,7 +130,7 @@ def revoke(invitation: Invitation, *, actor: Principal) -> None:
 def find(token: str) -> Invitation:
     """The invitation that this link belongs to. Raises `Void`."""
     found = _open().filter(token_hash=_hash(Plaintext(token))).first()
-    if found is None:
+    if found is None or not seals.holds(found):
         raise Void(Void.__doc__)
     return found
 
@@ -147,7 +147,7 @@ def accept(
     try:
         with transaction.atomic():
             rows = _open().filter(pk=invitation.pk, token_hash=token_hash)
-            if not rows.update(used_at=timezone.now()):
+            if not seals.holds(invitation) or not rows.update(used_at=timezone.now()):
                 raise Void(Void.__doc__)
             inviter = invitation.invited_by
             _require(inviter, invitation.groups, invitation.user)
