@@ -646,6 +646,30 @@ class AuditCheckpoint(models.Model):
         ordering = ["sequence"]
 
 
+class DatabaseRestore(Identified):
+    """An older database that was put back, and who acknowledged it. Writer: `restores`."""
+
+    exported_to = models.BigIntegerField()  # the event that the newest exported checkpoint signs
+    exported_at = models.DateTimeField()
+    found_to = models.BigIntegerField()  # where the trail of this database ended when it was noticed
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=500, blank=True)
+    verify_asked_at = models.DateTimeField(null=True, blank=True)  # somebody chose Verify all
+    verify_asked_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
+    verified_at = models.DateTimeField(null=True, blank=True)  # every account was asked
+
+    class Meta:
+        ordering = ["created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["exported_to"],
+                condition=models.Q(acknowledged_at__isnull=True),
+                name="one_open_restore",
+            ),
+        ]
+
+
 class Refusals(Identified):
     """How often the same was refused since its last event. Writer: `refusals`."""
 

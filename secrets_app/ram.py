@@ -66,6 +66,9 @@ class Condition:
     key: str
     values: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"{self.key} {self.operator} {' or '.join(value or '(empty)' for value in self.values)}"
+
 
 @dataclass(frozen=True)
 class Statement:

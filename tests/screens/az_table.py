@@ -71,6 +71,8 @@ ANY = "GET HEAD POST PUT PATCH DELETE OPTIONS TRACE"
 
 ROUTES: dict[str, Route] = {
     # ---- for everybody
+    "livez": Route("", "", "GET HEAD 200", strangers="GET HEAD 200"),
+    "readyz": Route("", "", "GET HEAD 200", strangers="GET HEAD 200"),
     "healthz": Route("", "", "GET HEAD 503", strangers="GET HEAD 503"),  # no worker runs here
     "account_login": Route(
         "", "", f"{ANY} 302/200", strangers="GET HEAD 200, POST 200/422"
@@ -161,6 +163,11 @@ ROUTES: dict[str, Route] = {
     "audit_export_json": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "audit_verify": Route("", "anywhere kms:VerifyAuditTrail", "POST 200"),
     "audit_look_up": Route("", "anywhere kms:LookUpValue", EMPTY_FORM, asks_again=True),
+    # No older database was put back here.
+    "restore": Route("", "anywhere kms:ListAuditEvents", LOOK),
+    "restore_progress": Route("", "anywhere kms:ListAuditEvents", LOOK),
+    "restore_acknowledge": Route("", "anywhere kms:AcknowledgeRestore", "GET POST 409", asks_again=True),
+    "restore_verify": Route("", "anywhere kms:AcknowledgeRestore", "POST 409", asks_again=True),
     # ---- keys
     "keys": Route("", "anywhere kms:ListKeys", LOOK),
     "key_create": Route("", "anywhere kms:CreateKey", EMPTY_FORM, asks_again=True),
