@@ -277,6 +277,7 @@ PERIODIC_WORK = {
     "purge deleted secrets": ("rotation.tasks.purge_due", timedelta(minutes=1)),
     "record repeated refusals": ("rotation.tasks.record_refusals", timedelta(minutes=1)),
     "look after keys": ("rotation.tasks.look_after_keys", timedelta(minutes=1)),
+    "check the seals of records": ("rotation.tasks.check_seals", timedelta(minutes=5)),
     "export checkpoints": ("rotation.tasks.sign_audit_trail", timedelta(hours=1)),
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)

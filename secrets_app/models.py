@@ -536,6 +536,17 @@ class GroupSeal(models.Model):
     seal = models.CharField(max_length=64)
 
 
+class ChangedRecord(models.Model):
+    """A record or set whose seal did not hold when all were last checked. Writer: `seal_check`."""
+
+    name = models.CharField(max_length=120, primary_key=True)  # its table and id
+    sentence = models.CharField(max_length=300)
+    noticed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["noticed_at", "name"]
+
+
 class UserGrants(SealedManager[Any], UserObjectPermissionManager):
     """Grants as guardian writes them, sealed as they are written."""
 

@@ -1,22 +1,25 @@
 """Which rows and sets that decide are not as Keyturn wrote them: read row by row, for a person to look at.
 
-It changes nothing but what `accept` is asked to, which is recorded.
+The only writer of changed records, which the Overview shows. It mends nothing but what `accept` is asked to,
+which is recorded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from django.apps import apps
 from django.contrib.auth.models import Group
 from django.db import transaction
 
-from secrets_app import audit, seal_sets, seals
-from secrets_app.models import Principal, Secret, User
+from secrets_app import audit, seal_sets, seals, users
+from secrets_app.models import AuditEvent, ChangedRecord, Principal, Secret, User
 from secrets_app.seals import SealedRow
 
 CHUNK = 1_000
+MOST = 500  # that are noted: when it is more, one is enough to know
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,27 @@ def broken() -> Iterator[Broken]:
     yield from _broken_sets()
 
 
+def check() -> int:
+    """Note everything whose seal does not hold, and record what is new; return how much it is.
+
+    Raises `seals.KeyMissing`.
+    """
+    found = {one.name: one.sentence for one in islice(broken(), MOST)}
+    with transaction.atomic():
+        ChangedRecord.objects.exclude(name__in=list(found)).delete()
+        known = set(ChangedRecord.objects.values_list("name", flat=True))
+        for name in sorted(found.keys() - known):
+            ChangedRecord.objects.create(name=name, sentence=found[name][:300])
+            audit.record(
+                "kms:NoticeChange",
+                name,
+                actor=users.system(),
+                outcome=AuditEvent.Outcome.FAILED,
+                details={"found": found[name][:300]},
+            )
+    return len(found)
+
+
 def accept(name: str, *, actor: Principal, reason: str) -> None:
     """Seal the row or set with this name as it stands now. Raises LookupError where there is none.
 
@@ -49,6 +73,7 @@ def accept(name: str, *, actor: Principal, reason: str) -> None:
         else:
             model = {model.table(): model for model in tables()}[kind]
             seals.accept(model._base_manager.get(pk=pk))
+        ChangedRecord.objects.filter(name=name).delete()
         audit.record("kms:AcceptRecord", name, actor=actor, reason=reason)
 
 

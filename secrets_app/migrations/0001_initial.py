@@ -65,6 +65,17 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='ChangedRecord',
+            fields=[
+                ('name', models.CharField(max_length=120, primary_key=True, serialize=False)),
+                ('sentence', models.CharField(max_length=300)),
+                ('noticed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+            ],
+            options={
+                'ordering': ['noticed_at', 'name'],
+            },
+        ),
+        migrations.CreateModel(
             name='GroupSeal',
             fields=[
                 ('group', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='sealed', serialize=False, to='auth.group')),

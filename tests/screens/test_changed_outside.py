@@ -8,9 +8,11 @@ from allauth.socialaccount.models import SocialAccount
 from django.db import models
 from django.urls import reverse
 
-from secrets_app import identities, seal_check
+from rotation import tasks
+from secrets_app import identities, rulebook, seal_check, users
 from secrets_app.identities import Identity
-from secrets_app.models import User
+from secrets_app.models import AuditEvent, ChangedRecord, Policy, User
+from tests import factories
 from tests.factories import PASSWORD
 from tests.screens.routes.own import add_app
 from tests.screens.test_sign_in import is_signed_in, sign_in
@@ -70,3 +72,35 @@ def test_a_password_that_was_written_signs_nobody_in(client, dot, ann):
     written(User).filter(pk=dot.pk).update(password=taken)
     sign_in(client, password=PASSWORD)
     assert not is_signed_in(client)
+
+
+def test_the_overview_names_what_was_changed_to_those_who_verify_and_the_trail_keeps_it(client, dot, ann):
+    written(User).filter(pk=ann.pk).update(is_superuser=False, must_change_password=True)
+    tasks.check_seals()
+    tasks.check_seals()
+    event = AuditEvent.objects.get(action="kms:NoticeChange")
+    assert (event.outcome, event.resource) == ("failed", f"secrets_app.user:{ann.pk}")
+    client.force_login(dot)
+    page = client.get(reverse("overview", args=["all"])).content.decode()
+    assert "The user ann was changed outside Keyturn." in page
+    seal_check.accept(f"secrets_app.user:{ann.pk}", actor=users.system(), reason="compared")
+    assert "changed outside" not in client.get(reverse("overview", args=["all"])).content.decode()
+
+
+def test_the_overview_names_no_changed_record_to_somebody_who_may_not_verify(client, dot, ann):
+    operator = Policy.objects.get(name=rulebook.SECRET_ADMINISTRATOR)
+    rulebook.attach(operator, ann, actor=factories.administrator())
+    written(User).filter(pk=dot.pk).update(must_change_password=True)
+    tasks.check_seals()
+    client.force_login(ann)
+    page = client.get(reverse("overview", args=["all"]))
+    assert page.status_code == 200
+    assert "changed outside" not in page.content.decode()
+
+
+def test_what_was_put_right_is_no_longer_noted(client, dot):
+    written(User).filter(pk=dot.pk).update(must_change_password=True)
+    assert seal_check.check() == 1
+    written(User).filter(pk=dot.pk).update(must_change_password=False)
+    assert seal_check.check() == 0
+    assert not ChangedRecord.objects.exists()
