@@ -168,7 +168,10 @@ class HostKey(Identified):
 
 
 class ManagedAccount(Identified):
-    """The OS account that a secret manages, and what is known of its credential. Writer: `managed`."""
+    """The OS account that a secret manages, and what is known of its credential.
+
+    Writers: `managed`, `binding`.
+    """
 
     class Credential(models.TextChoices):
         NO_VALUE = "no_value", "No value yet"  # the first rotation makes one
@@ -198,6 +201,13 @@ class ManagedAccount(Identified):
     reconciles = models.BooleanField(default=False)  # a drifted host gets the current value without asking
     traces = models.JSONField(default=dict, blank=True)  # connectors.base.Traces when it was last in sync
     drift_checked_at = models.DateTimeField(null=True, blank=True)
+    # The machine that proved the value. No value of the account is sent to any other: see `binding`.
+    bound_at = models.DateTimeField(null=True, blank=True)
+    bound_address = models.CharField(max_length=253, blank=True)
+    bound_port = models.PositiveIntegerField(null=True, blank=True)
+    bound_keys = models.JSONField(default=dict, blank=True)  # host keys: fingerprint -> `HostKey.line`
+    bound_machine_id = models.CharField(max_length=64, blank=True)
+    bindings = models.PositiveIntegerField(default=0)  # grows with every one: a proof belongs to one of them
 
     class Meta:
         constraints = [
