@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from uuid import UUID
 
 from django.contrib import messages
@@ -19,8 +20,8 @@ from console import access, lists
 from console.forms import instances as forms
 from console.http import OperatorRequest
 from console.states_instances import HostKeys
-from console.views import dialogs
-from rotation import inventory, runs, tasks
+from console.views import dialogs, errors
+from rotation import inventory, patience, runs, tasks
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import policies
 from secrets_app.policies import Action
@@ -128,7 +129,9 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
             _wake(runs.scan(made, actor=request.principal))
     except inventory.NameTaken as error:
         form.add_error("name", str(error))
-    except inventory.AddressTaken as error:
+    except (inventory.AddressTaken, inventory.AddressForbidden) as error:
+        form.add_error("address", str(error))
+    except patience.TooOften as error:
         form.add_error("address", str(error))
     except policies.NotAllowed as error:
         access.refused(request, error)
@@ -241,21 +244,22 @@ def _recent(request: OperatorRequest, instance: Instance) -> object:
 @require_POST
 def scan(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     instance = access.instance(request, region, pk, Action.CHECK_INSTANCE)
-    with transaction.atomic():
-        _wake(runs.scan(instance, actor=request.principal))
-    return _started(request, region, instance)
+    return _look(request, region, instance, runs.scan)
 
 
 @login_required
 @require_POST
 def check(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     instance = access.instance(request, region, pk, Action.CHECK_INSTANCE)
-    with transaction.atomic():
-        _wake(runs.check(instance, actor=request.principal))
-    return _started(request, region, instance)
+    return _look(request, region, instance, runs.check)
 
 
-def _started(request: OperatorRequest, region: str, instance: Instance) -> HttpResponse:
+def _look(request: OperatorRequest, region: str, instance: Instance, ask: Callable[..., Run]) -> HttpResponse:
+    try:
+        with transaction.atomic():
+            _wake(ask(instance, actor=request.principal))
+    except patience.TooOften as error:
+        return errors.too_often(request, str(error), error.again_at)
     if not request.htmx:
         return redirect("instance", region, instance.pk)
     return render(request, "instances/_instance.html", _context(request, region, instance), status=202)
