@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, NoReturn
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context, ratelimit
+from allauth.core.internal import ratelimit as counts
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
 
-from console import fresh, http, openid_only, sign_ins
+from console import fresh, http, known_devices, openid_only, sign_ins
 from secrets_app import factors, identities, users
 from secrets_app.models import User
 
@@ -46,10 +47,30 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return credentials.get("username", "").strip().lower()
 
     def pre_authenticate(self, request: HttpRequest, **credentials: str) -> None:
-        """Count this try by address, by name, and last with all others: one address cannot use that up."""
-        super().pre_authenticate(request, **credentials)
-        if not ratelimit.consume(request, action="passwords_of_all", key="everybody"):
-            raise self.validation_error("too_many_login_attempts")
+        """Count this try by the browser if the person has used it before, and else with others.
+
+        By address, by name, by network, and last with everybody's: no network can use that up.
+        """
+        device = known_devices.name_of(request, credentials.get("username", ""))
+        if device:
+            self._login_failed_rl_usage = counts.consume(
+                request, app="allauth.account", action="login_failed_device", key=device
+            )
+            if not self._login_failed_rl_usage:
+                self._refuse(request, credentials)
+            return
+        try:
+            super().pre_authenticate(request, **credentials)
+        except ValidationError:
+            self._refuse(request, credentials)
+        network = http.network(self.get_client_ip(request))
+        for action, key in (("passwords_of_one", network), ("passwords_of_all", "everybody")):
+            if not ratelimit.consume(request, action=action, key=key):
+                self._refuse(request, credentials)
+
+    def _refuse(self, request: HttpRequest, credentials: dict[str, str]) -> NoReturn:
+        sign_ins.not_tried(request, credentials.get("username", ""))
+        raise self.validation_error("too_many_login_attempts")
 
     def set_password(self, user: User, password: str) -> None:
         is_first = user.must_change_password

@@ -201,6 +201,10 @@ BY_CODE: Final[dict[str, Advice]] = {
     # Drift.
     "changed_outside": _DRIFTED,
     "snapshot": _DRIFTED,
+    "database_older": Advice(
+        "If a newer backup of the database exists, put it back instead. Else reconcile, or rotate.", "secret"
+    ),
+    "restored": Advice("Acknowledge the restore under Audit; the run then goes on by itself."),
     "untrue": Advice(
         "Look on the server for what undoes the change: configuration management, or a directory.", "instance"
     ),

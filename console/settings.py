@@ -9,7 +9,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from console import env, openid_settings
 from secrets_app import keypairs
@@ -74,6 +74,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "console.middleware.SecurityHeaders",
+    "console.middleware.RequestId",
+    "console.middleware.Probes",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "console.middleware.SealedMode",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -84,6 +86,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "console.sessions.SessionLimits",
+    "console.known_devices.Remember",
     "console.middleware.RequestContext",
     "console.middleware.FirstPassword",
     "console.openid_only.LinkFirst",
@@ -116,7 +119,13 @@ TEMPLATES = [
 
 # ---------------------------------------------------------------- the store
 
-DATABASES = {"default": env.database("KEYTURN_DATABASE_URL", f"sqlite://{DATA_DIR / 'keyturn.sqlite3'}")}
+DATABASES = {
+    "default": env.database(
+        "KEYTURN_DATABASE_URL",
+        f"sqlite://{quote(str(DATA_DIR / 'keyturn.sqlite3'))}",
+        password="KEYTURN_DATABASE_PASSWORD",
+    )
+}
 IS_SQLITE = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
 if IS_SQLITE:
     # Deferred transactions answer "database is locked" as soon as two processes write; immediate ones wait.
@@ -133,14 +142,11 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 ATOMIC_REQUESTS = False
 
-BROKER_URL = env.url("KEYTURN_BROKER_URL", "embedded://localhost", schemes=("embedded", "redis", "rediss"))
-CACHES = {
-    "default": (
-        {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "console_cache"}
-        if BROKER_URL.startswith("embedded")
-        else {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": BROKER_URL}
-    )
-}
+BROKER_URL = env.secret_url(
+    "KEYTURN_BROKER_URL", "embedded://localhost", schemes=("embedded", "redis", "rediss")
+)
+# Not Redis, and not Django's table: both unpickle what they read, before anybody has signed in.
+CACHES = {"default": {"BACKEND": "console.cache.Cache"}}
 
 # ---------------------------------------------------------------- where instances may be
 
@@ -177,11 +183,16 @@ ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_PRESERVE_USERNAME_CASING = True
 ACCOUNT_SESSION_REMEMBER = False
 # Failed ones: ten a minute from one address, five in five minutes at one name; counted before any hashing.
-# And two passwords a second of everybody together: hashing costs more than asking.
+# And two passwords a second of everybody together: hashing costs more than asking. One network may use up a
+# third of that, right passwords included. A browser that the person has signed in with before is counted by
+# itself, five failures in five minutes, and by nothing of this; "login" would count it with its neighbours.
 # And so many journeys to an identity provider: each asks something of somebody else's server.
 ACCOUNT_RATE_LIMITS = {
     "login_failed": "10/m/ip,5/300s/key",
+    "login_failed_device": "5/300s/key",
+    "passwords_of_one": "40/m/key",
     "passwords_of_all": "120/m/key",
+    "login": None,
     "openid": "60/m/ip",
 }
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
@@ -233,7 +244,7 @@ CSRF_FAILURE_VIEW = "console.views.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = IS_HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_REDIRECT_EXEMPT = [r"^(livez|readyz|healthz)$"]
 SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if IS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = IS_HTTPS
 SECURE_HSTS_PRELOAD = IS_HTTPS
@@ -241,6 +252,9 @@ SECURE_REFERRER_POLICY = "no-referrer"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 if env.flag("KEYTURN_BEHIND_PROXY", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# A request's head and body are here within so many seconds, or it is answered 408.
+REQUEST_SECONDS = env.number("KEYTURN_REQUEST_SECONDS", 20, least=1, most=600)
 
 # ---------------------------------------------------------------- work
 
@@ -268,6 +282,7 @@ CELERY_BEAT_SCHEDULE = {
 PERIODIC_WORK = {
     "start due rotations": ("rotation.tasks.start_due", timedelta(seconds=10)),
     "find runs left behind": ("rotation.tasks.sweep", timedelta(seconds=10)),
+    "look for an older database": ("rotation.tasks.look_for_restore", timedelta(seconds=10)),
     "sign a long tail": ("rotation.tasks.sign_long_tail", timedelta(seconds=10)),
     "start drift checks": ("rotation.tasks.start_drift_checks", timedelta(minutes=1)),
     "purge deleted secrets": ("rotation.tasks.purge_due", timedelta(minutes=1)),
@@ -276,6 +291,8 @@ PERIODIC_WORK = {
     "export checkpoints": ("rotation.tasks.sign_audit_trail", timedelta(hours=1)),
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
+CELERY_WORKER_CONCURRENCY = WORKER_THREADS
+ALIVE_FILE = env.text("KEYTURN_ALIVE_FILE", "")  # touched with each heartbeat of a worker or beat
 RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
 FAILED_LOGINS_APART = timedelta(minutes=5)  # of one account, which a host may count and lock it for
@@ -303,13 +320,22 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
+LOG_FORMAT = env.choice("KEYTURN_LOG_FORMAT", "plain", ("plain", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"one_line": {"()": "console.logs.OneLine"}},
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "filters": {"once": {"()": "console.logs.OncePerMinute"}, "one_line": {"()": "console.logs.OneLine"}},
+    "formatters": {
+        "plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {"()": "console.logs.as_json"},
+    },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["one_line"]}
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            # JSON escapes what the other filter escapes, and has a field for a traceback.
+            "filters": ["once", "one_line"] if LOG_FORMAT == "plain" else ["once"],
+        }
     },
     "root": {"handlers": ["console"], "level": env.text("KEYTURN_LOG_LEVEL", "INFO")},
     "loggers": {

@@ -34,6 +34,8 @@ from secrets_app.models import ECS_PREFIX, Key, Label, Principal, Region, Secret
 from secrets_app.plaintext import Plaintext
 
 Credential = ManagedAccount.Credential
+#: Codes of a credential: nobody has asked the host since an older database was put back; and it refused.
+RESTORED, DATABASE_OLDER = "restored", "database_older"
 
 
 class RegionMismatch(Exception):
@@ -429,6 +431,32 @@ def note_traces(account: ManagedAccount, traces: dict[str, object]) -> None:
     """Write what the account looks like while it is in sync, to compare with another day."""
     ManagedAccount.objects.filter(pk=account.pk).update(
         credential=Credential.IN_SYNC, credential_code="", credential_sentence="", traces=traces
+    )
+
+
+def doubt_all() -> None:
+    """Take back what is known of every account: it was true when the database that was put back was copied.
+
+    What is in doubt already, or known to be wrong, stays so.
+    """
+    known = [Credential.IN_SYNC, Credential.NOT_VERIFIED, Credential.UNREACHABLE, Credential.BLOCKED]
+    ManagedAccount.objects.filter(released_at__isnull=True, credential__in=known).update(
+        credential=Credential.NOT_VERIFIED,
+        credential_code=RESTORED,
+        credential_sentence="An older database was put back. The instance was not asked since.",
+        traces={},  # the same look as then proves nothing of now
+    )
+
+
+def verifiable() -> QuerySet[ManagedAccount]:
+    """The accounts with a current value that a host can be asked about."""
+    kept = ManagedAccount.objects.filter(released_at__isnull=True).exclude(
+        credential__in=[Credential.GONE, Credential.NO_VALUE]
+    )
+    return kept.filter(
+        Exists(Label.objects.filter(secret=OuterRef("secret"), role=Label.Role.CURRENT)),
+        secret__deletion_planned_at__isnull=True,
+        secret__purged_at__isnull=True,
     )
 
 

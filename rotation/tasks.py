@@ -19,10 +19,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from rotation import chores, engine, leases, managed, runs, schedules, shutdown
+from rotation import chores, engine, leases, managed, restored, runs, schedules, shutdown
 from rotation.connectors.ssh import SshConnector, SshScanner
 from rotation.models import Run, Schedule
-from secrets_app import checkpoints, keyring, keystates, lifecycle, refusals, rewraps, users
+from secrets_app import checkpoints, keyring, keystates, lifecycle, refusals, restores, rewraps, users
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,12 @@ def tick() -> None:
 
 @shared_task
 def start_due() -> None:
-    """Start a rotation for every schedule whose time has come; what is wrong with one stops no other."""
+    """Start a rotation for every schedule whose time has come; what is wrong with one stops no other.
+
+    While a restored database waits to be acknowledged, none: what is due stays due.
+    """
+    if restored.look():
+        return
     for schedule in schedules.due(BATCH):
         try:
             _start(schedule)
@@ -118,6 +123,20 @@ def _start(schedule: Schedule) -> None:
     with transaction.atomic():
         if schedules.claim(schedule):
             wake(runs.start(schedule.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
+
+
+@shared_task
+def look_for_restore() -> None:
+    """Notice an older database that was put back, and go on with asking every account's host after one."""
+    if keyring.is_sealed():
+        return
+    restored.look()
+    restore = restores.unsettled()
+    if restore is None or restore.verify_asked_at is None or restored.settle(restore):
+        return
+    with transaction.atomic():
+        for run in restored.verify_some(restore, BATCH):
+            wake(run)
 
 
 @shared_task

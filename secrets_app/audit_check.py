@@ -2,7 +2,8 @@
 
 Reads row by row in the memory of a few. What a chain shows by itself: a changed field, a missing row, events
 made without the key. What only a checkpoint shows: that the newest rows, with the head, are gone, or that an
-older database stands in the place of this one. It changes nothing.
+older database stands in the place of this one. A restore that was acknowledged is named and no fault. It
+changes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from secrets_app import audit_keys, chain, checkpoints
+from secrets_app import audit_keys, chain, checkpoints, gaps
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead
 
 CHUNK = 1_000
@@ -87,14 +88,19 @@ def _check(
 ) -> None:
     end = head.sequence if head else 0
     report.first = max(1, end - newest + 1) if newest else 1
+    known = gaps.known()
+    for gap in known:
+        report.notes.append(gap.sentence)
+        if gap.after < report.first < gap.at:
+            report.first = gap.at
     here = _chained(AuditCheckpoint.objects.iterator(chunk_size=CHUNK), public, "The database")
     there: Iterator[Signed] = iter(())
     exported = _export_file(file, report)
     if exported:
-        there = _chained(_read(exported), public, f"The file {exported}")
+        there = _standing(_chained(_read(exported), public, f"The file {exported}", known), known)
     marks = [_Marks(here, "The checkpoint of the database"), _Marks(there, f"The checkpoint in {exported}")]
-    _walk(report, key, end, marks, told)
-    _compare_end(head, report.first + report.events - 1)
+    last = _walk(report, key, end, marks, told, {gap.at: gap.after for gap in known})
+    _compare_end(head, last)
     for mark in marks:
         mark.nothing_beyond(end)
     report.checkpoints = sum(mark.compared for mark in marks)
@@ -103,11 +109,22 @@ def _check(
 
 
 def _walk(
-    report: Report, key: bytes, end: int, marks: list[_Marks], told: Callable[[int], None] | None
-) -> None:
-    previous, expected = _digest_before(report.first), report.first
+    report: Report,
+    key: bytes,
+    end: int,
+    marks: list[_Marks],
+    told: Callable[[int], None] | None,
+    acknowledged: dict[int, int],
+) -> int:
+    """Read the events in their order; return the last one's sequence. Raises `_Broken`.
+
+    `acknowledged` says of events with a gap before them after which one they come.
+    """
+    previous, expected = _digest_before(acknowledged.get(report.first, report.first - 1)), report.first
     rows = AuditEvent.objects.filter(sequence__gte=report.first, sequence__lte=end).order_by("sequence")
     for event in rows.iterator(chunk_size=CHUNK):
+        if acknowledged.get(event.sequence) == expected - 1:
+            expected = event.sequence
         if event.sequence != expected:
             raise _Broken(_gone(expected, event.sequence - 1), expected)
         # Through the checkpoints first: what they contradict was changed with the key, or is another history.
@@ -123,6 +140,7 @@ def _walk(
         report.events += 1
         if told and not report.events % CHUNK:
             told(report.events)
+    return expected - 1
 
 
 def _tail(newest: Signed | None, end: int) -> str:
@@ -140,13 +158,14 @@ def _tail(newest: Signed | None, end: int) -> str:
     return f"Nothing vouches for the {newer} yet, which could be cut off without a trace: {made}."
 
 
-def _digest_before(first: int) -> str:
-    if first == 1:
+def _digest_before(before: int) -> str:
+    """The digest of the event with this number, which the first one that is read follows."""
+    if before == 0:
         return chain.GENESIS
-    before = AuditEvent.objects.filter(sequence=first - 1).values_list("mac", flat=True).first()
-    if before is None:
-        raise _Broken(_gone(first - 1, first - 1), first - 1)
-    return before
+    mac = AuditEvent.objects.filter(sequence=before).values_list("mac", flat=True).first()
+    if mac is None:
+        raise _Broken(_gone(before, before), before)
+    return mac
 
 
 def _compare_end(head: AuditHead | None, last: int) -> None:
@@ -204,13 +223,26 @@ class _Marks:
             self._pass()
 
 
-def _chained(rows: Iterable[Signed], public: str, where: str) -> Iterator[Signed]:
-    """Yield checkpoints that are ours and follow one another. Raises `_Broken` at the first that does not."""
+def _standing(rows: Iterable[Signed], known: list[gaps.Gap]) -> Iterator[Signed]:
+    """Leave out the checkpoints of a history that was replaced, as somebody has acknowledged."""
+    return (row for row in rows if not any(gap.replaced(row.sequence) for gap in known))
+
+
+def _chained(
+    rows: Iterable[Signed], public: str, where: str, known: Iterable[gaps.Gap] = ()
+) -> Iterator[Signed]:
+    """Yield checkpoints that are ours and follow one another. Raises `_Broken` at the first that does not.
+
+    Within a history that was replaced, and right after it, they need not follow one another.
+    """
     previous, last = chain.GENESIS, 0
     for row in rows:
         if not checkpoints.is_ours(row, public):
             raise _Broken(f"{where} has a checkpoint of event {row.sequence} that our key did not sign.")
-        if row.previous != previous or row.sequence <= last:
+        begins_anew = any(
+            gap.replaced(row.sequence) or (last <= gap.exported_to < row.sequence) for gap in known
+        )
+        if (row.previous != previous and not begins_anew) or row.sequence <= last:
             raise _Broken(f"{where} lacks a checkpoint before the one of event {row.sequence}.")
         previous, last = chain.checkpoint_hash(row), row.sequence
         yield row

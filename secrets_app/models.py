@@ -497,6 +497,7 @@ class SecretUserGrant(UserObjectPermissionBase):
     content_object = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="user_grants")
     granted_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
     granted_at = models.DateTimeField(db_default=Now())
+    conditions = models.TextField(blank=True, default="")  # ram.written(): its giver's, carried on
 
 
 class SecretGroupGrant(GroupObjectPermissionBase):
@@ -505,6 +506,7 @@ class SecretGroupGrant(GroupObjectPermissionBase):
     content_object = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="group_grants")
     granted_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
     granted_at = models.DateTimeField(db_default=Now())
+    conditions = models.TextField(blank=True, default="")  # ram.written(): its giver's, carried on
 
 
 class AuditEvent(models.Model):
@@ -575,6 +577,30 @@ class AuditCheckpoint(models.Model):
 
     class Meta:
         ordering = ["sequence"]
+
+
+class DatabaseRestore(Identified):
+    """An older database that was put back, and who acknowledged it. Writer: `restores`."""
+
+    exported_to = models.BigIntegerField()  # the event that the newest exported checkpoint signs
+    exported_at = models.DateTimeField()
+    found_to = models.BigIntegerField()  # where the trail of this database ended when it was noticed
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=500, blank=True)
+    verify_asked_at = models.DateTimeField(null=True, blank=True)  # somebody chose Verify all
+    verify_asked_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
+    verified_at = models.DateTimeField(null=True, blank=True)  # every account was asked
+
+    class Meta:
+        ordering = ["created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["exported_to"],
+                condition=models.Q(acknowledged_at__isnull=True),
+                name="one_open_restore",
+            ),
+        ]
 
 
 class Refusals(Identified):

@@ -1,8 +1,9 @@
 """The engine of rights against a second, slower one, on random requests: `./keyturn check-policies`.
 
-A case is one decision. Making a policy costs far more than deciding by it, so each random policy is asked, in
-one random context, about every action on every secret. Says the seed, so that a run can be repeated, and how
-far it is. Where the two disagree it prints the smallest disagreement that was found, and ends with 1.
+A case is one decision. Making a policy costs far more than deciding by it, so each random policy, with some
+grants beside it, is asked, in one random context, about every action on every secret. Says the seed, so that
+a run can be repeated, and how far it is. Where the two disagree it prints the smallest disagreement that was
+found, and ends with 1.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
@@ -52,6 +54,22 @@ class Case:
         )
 
 
+def granted(grants: list[dict[str, Any]]) -> tuple[ram.Statement, ...]:
+    """Grants as they are kept, and read again."""
+    return tuple(
+        ram.Statement(ram.Effect.ALLOW, (grant["Action"],), ("*",), ram.conditions(_kept(grant)))
+        for grant in grants
+    )
+
+
+def _kept(grant: dict[str, Any]) -> str:
+    return ram.written(
+        ram.Condition(operator, key, tuple(reference.listed(values)))
+        for operator, keys in grant.get("Condition", {}).items()
+        for key, values in keys.items()
+    )
+
+
 def check(number: int, count: int) -> Case | None:
     """Try `count` cases that follow from this seed, in whole policies; return the smallest that differs."""
     worst: list[Case] = []
@@ -66,13 +84,13 @@ def check(number: int, count: int) -> Case | None:
         report_multiple_bugs=False,
         print_blob=False,
     )
-    @given(some.policies, contexts)
-    def agrees(found, context):
-        text = some.document(found)
-        statements = ram.read(text, actions=some.ACTIONS)
+    @given(some.policies, some.grants, contexts)
+    def agrees(found, given_too, context):
+        text = some.document([*found, *given_too])
+        statements = ram.read(some.document(found), actions=some.ACTIONS) + granted(given_too)
         for action, resource in QUESTIONS:
             ours = ram.decide(statements, action, resource, context).allowed
-            theirs = reference.decide(found, action, resource, context)
+            theirs = reference.decide([*found, *given_too], action, resource, context)
             if ours != theirs:
                 worst.append(Case(text, action, resource, context, ours, theirs))
                 raise AssertionError

@@ -1,9 +1,11 @@
 """Fixtures for all tests: an open keyring, and the cast."""
 
 import os
+from pathlib import Path
 
 import pytest
 from _pytest.nodeid import coerce_node_id
+from django.conf import settings
 from django.test import TransactionTestCase
 
 from secrets_app import append_only, keyring
@@ -64,6 +66,8 @@ def open_keyring(request: pytest.FixtureRequest) -> None:
     marker = request.node.get_closest_marker("django_db")
     transaction = marker is not None and marker.kwargs.get("transaction")
     request.getfixturevalue("transactional_db" if transaction else "db")
+    # What another test has exported is no checkpoint of this one's trail.
+    Path(settings.AUDIT_EXPORT_FILE).unlink(missing_ok=True)
     keyring.ensure_root_key()
 
 

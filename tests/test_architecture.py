@@ -115,7 +115,7 @@ def test_each_table_is_written_by_the_module_that_says_so():
         "SecretVersion": "secrets_app.versions", "Label": "secrets_app.versions",
         "Tag": "secrets_app.lifecycle", "Secret": "secrets_app.lifecycle", "AuditEvent": "secrets_app.audit",
         "AuditHead": "secrets_app.audit", "AuditCheckpoint": "secrets_app.checkpoints",
-        "Refusals": "secrets_app.refusals",
+        "Refusals": "secrets_app.refusals", "DatabaseRestore": "secrets_app.restores",
         "Instance": "rotation.inventory", "HostKey": "rotation.inventory",
         "ManagementCredential": "rotation.inventory", "ManagedAccount": "rotation.managed",
         "Schedule": "rotation.schedules", "Chore": "rotation.chores",

@@ -17,7 +17,7 @@ from console import access, fresh, lists, rights
 from console.forms import grants as forms
 from console.http import OperatorRequest
 from console.views import dialogs
-from secrets_app import grants, policies, reach
+from secrets_app import grants, policies, ram, reach
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.models import Secret, SecretGroupGrant, SecretUserGrant, User
 
@@ -37,6 +37,14 @@ class Holding:
     @property
     def actions(self) -> list[str]:
         return sorted(row.permission.codename for row in self.rows)
+
+    @property
+    def parts(self) -> list[tuple[list[str], tuple[ram.Condition, ...]]]:
+        """The actions, with the conditions that they have in common."""
+        found: dict[str, list[str]] = {}
+        for row in self.rows:
+            found.setdefault(row.conditions, []).append(row.permission.codename)
+        return [(sorted(actions), ram.conditions(text)) for text, actions in sorted(found.items())]
 
 
 def holdings(secret: Secret) -> list[Holding]:
@@ -72,8 +80,11 @@ def grant(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.CREATE_GRANT)
     form = forms.Grant(
         request.POST if request.method == "POST" else None,
-        people=rights.seen_users(request).filter(is_active=True).order_by("username"),
-        groups=_groups(request),
+        people=rights.seen_users(request)
+        .filter(is_active=True)
+        .exclude(pk=request.user.pk)
+        .order_by("username"),
+        groups=_groups(request).exclude(user=request.user),
         offered=[a for a in OF_A_SECRET if policies.allows(request.principal, a, secret)],
     )
     if request.method == "POST" and form.is_valid():

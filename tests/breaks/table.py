@@ -35,6 +35,8 @@ T_SIGN_IN, T_FACTOR, T_AUDIT = (
 )  # fmt: skip
 OPENID, OPENID_ADAPTER, PROOFS = "console/openid.py", "console/openid_adapter.py", "console/proofs.py"
 INVITATIONS, T_INVITATIONS = "secrets_app/invitations.py", "tests/screens/test_invitations.py"
+T_FRESH, T_SLOW = "tests/screens/test_fresh.py", "tests/test_slow_clients.py"
+CONNECTIONS, T_DEVICES = "console/connections.py", "tests/screens/test_known_devices.py"
 T_OPENID, T_OPENID_WAYS = "tests/screens/test_openid.py", "tests/screens/test_openid_ways.py"
 
 
@@ -323,7 +325,7 @@ BREAKS = (
           "    return timezone.now().timestamp() - last < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT", "    return True",
           f"{T_FACTOR}::test_ses_06_signing_in_counts_as_fresh_for_five_minutes"),
     Break("AUTH-01: five failures lock a name", SETTINGS,
-          "5/300s/key", "500/300s/key",
+          "ip,5/300s/key", "ip,500/300s/key",
           f"{T_SIGN_IN}::test_auth_01_after_five_failures_even_the_right_password_is_refused"),
     Break("AUTH-02: ten failures lock an address", SETTINGS,
           "10/m/ip", "1000/m/ip",
@@ -507,4 +509,49 @@ BREAKS = (
     Break("a closed port and one without SSH are one answer", "rotation/connectors/ssh_session.py",
           '            raise Unreachable(words.sentence("no_ssh")) from None', '            raise Unreachable("The host did not finish the handshake.") from None',
           "tests/wires/test_networks.py::test_a_closed_port_and_one_without_ssh_give_one_answer"),
+    # ---- a fresh sign-in
+    Break("SES-06: a rotation to a chosen value asks who chose it", "console/views/rotate.py",
+          "@fresh.required(when=carries_a_value)\n", "",
+          f"{T_FRESH}::test_ses_06_a_custom_value_goes_to_no_host_before_it_is_known_who_chose_it"),
+    Break("SES-06: a new address of an instance asks who it is", "console/views/instance_changes.py",
+          "@fresh.required()\ndef edit(", "def edit(",
+          f"{T_FRESH}::test_ses_06_what_equals_a_reveal_moves_a_value_gives_a_right_or_destroys_asks_who_it_is"),
+    # ---- slow clients
+    Break("a client that drips holds no thread", "console/web.py",
+          'worker_class = "console.connections.Worker"', 'worker_class = "gthread"',
+          f"{T_SLOW}::test_a_hundred_that_drip_hold_no_thread_and_are_answered_408"),
+    Break("empty lines gain no time", CONNECTIONS,
+          "            if not conn.has_begun:\n", "            if not conn.unread:\n",
+          f"{T_SLOW}::test_empty_lines_gain_no_time"),
+    Break("an answer that is not taken is given up", "console/wire.py",
+          "        return bool(self._kept) and now >= self._send_by", "        return False",
+          f"{T_SLOW}::test_who_does_not_take_a_long_answer_is_cut_off_and_its_thread_is_free"),
+    Break("a crowd from one address takes no place of another", CONNECTIONS,
+          "            most = held.most_common(1)[0][0]\n", "            most = min(waiting, key=lambda one: one.since).share\n",
+          f"{T_SLOW}::test_a_crowd_from_one_address_takes_no_place_of_another"),
+    Break("chunks hide no second request", "console/framing.py",
+          '    if any(name == b"transfer-encoding" for name, _ in named):', "    if False:",
+          f"{T_SLOW}::test_a_body_of_chunks_hides_no_second_request"),
+    Break("a body that is too long is not read", "console/framing.py",
+          "    if int(lengths[0]) > BODY_LIMIT_BYTES:", "    if False:",
+          f"{T_SLOW}::test_a_body_that_is_too_long_is_refused_before_it_is_sent"),
+    # ---- ways in
+    Break("AUTH-01: a name that strangers lock stays open in a browser of its own", "console/adapters.py",
+          "        if device:\n", "        if False:\n",
+          f"{T_DEVICES}::test_a_stranger_who_locks_a_name_locks_no_browser_that_the_person_uses"),
+    Break("AUTH-01: a known browser has five tries", SETTINGS,
+          '"login_failed_device": "5/300s/key"', '"login_failed_device": "500/300s/key"',
+          f"{T_DEVICES}::test_a_known_browser_has_five_tries_of_its_own_and_no_more"),
+    Break("AUTH-01: a browser of one person is no way to another", "console/known_devices.py",
+          "        if _is_recent(day) and keyed.fits(mark, _PURPOSE, *_parts(user, number, day)):", "        if _is_recent(day):",
+          f"{T_DEVICES}::test_a_browser_of_one_person_is_no_way_to_another"),
+    Break("AUTH-01: a change of the password ends the ways of known browsers", "console/known_devices.py",
+          "    return [str(user.pk), user.password, number, day]", "    return [str(user.pk), number, day]",
+          f"{T_DEVICES}::test_a_change_of_the_password_ends_it"),
+    Break("AUTH-02: one network cannot use up the passwords of everybody", "console/adapters.py",
+          '(("passwords_of_one", network), ("passwords_of_all", "everybody"))', '(("passwords_of_all", "everybody"),)',
+          f"{T_DEVICES}::test_one_network_cannot_use_up_the_passwords_of_everybody"),
+    Break("failed sign-ins are told to the person", "console/guesses.py",
+          "    if found:\n        messages.warning", "    if False:\n        messages.warning",
+          f"{T_DEVICES}::test_at_the_next_sign_in_it_is_said_how_often_and_from_where"),
 )  # fmt: skip

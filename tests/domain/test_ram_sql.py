@@ -1,14 +1,29 @@
 """A list shows exactly what one may see one by one."""
 
 import itertools
+from contextlib import contextmanager
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.db.models import OuterRef
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from secrets_app import ram, ram_sql
-from secrets_app.models import Account, Key, Principal, Region, Secret, Tag
+from secrets_app import policies, ram, ram_sql
+from secrets_app.actions import Action
+from secrets_app.models import (
+    Account,
+    Attachment,
+    Key,
+    Policy,
+    Principal,
+    Region,
+    Secret,
+    SecretGroupGrant,
+    SecretUserGrant,
+    Tag,
+    User,
+)
 from tests.unit import policy_strategies as some
 from tests.unit.test_ram import read
 
@@ -58,6 +73,63 @@ def test_p_07_the_condition_on_rows_allows_what_the_decision_on_each_allows(rows
     assert {s.arn for s in listed.select_related("region", "account")} == one_by_one(
         statements, action, context
     )
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    found=some.policies,
+    given_out=st.lists(st.tuples(some.conditions, st.booleans(), st.integers(0, 40)), min_size=1, max_size=6),
+    action=st.sampled_from([Action.GET_SECRET_VALUE, Action.DESCRIBE_SECRET]),
+    context=some.request_contexts,
+)
+def test_p_07_a_list_follows_the_conditions_of_grants_too(rows, holder, found, given_out, action, context):
+    group = holder.user.groups.get()
+    for table in (SecretUserGrant, SecretGroupGrant):
+        table.objects.all().delete()
+    secrets = list(Secret.objects.select_related("region", "account"))
+    permission = Permission.objects.get(codename=action.value)
+    for condition, to_group, place in given_out:
+        table, whom = (
+            (SecretGroupGrant, {"group": group}) if to_group else (SecretUserGrant, {"user": holder.user})
+        )
+        table.objects.update_or_create(
+            content_object=secrets[place % len(secrets)],
+            permission=permission,
+            **whom,
+            defaults={"conditions": ram.written(conditions_of(condition))},
+        )
+    Policy.objects.filter(name="found").update(document=some.document(found))
+    with policies.bind(address=None, is_secure=True, is_mfa=False), saying(context):
+        seen = set(Secret.objects.filter(policies.visible(holder, action, policies.secret_rows())))
+        assert seen == {secret for secret in secrets if policies.allows(holder, action, secret)}
+
+
+@contextmanager
+def saying(context):
+    """Decisions inside the block are about a request with exactly these facts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policies, "_context", lambda: dict(context))
+        yield
+
+
+def conditions_of(condition):
+    return read([{"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition}])[0].conditions
+
+
+@pytest.fixture
+def holder(rows):
+    """Somebody with a policy, in a group."""
+    user = User.objects.create(username="ann")
+    user.groups.add(Group.objects.create(name="some"))
+    policy = Policy.objects.create(
+        account=Account.objects.get(number=some.ACCOUNT), name="found", kind="custom", document="{}"
+    )
+    Attachment.objects.create(policy=policy, user=user)
+    return Principal.objects.create(kind=Principal.Kind.USER, name="ann", user=user)
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,35 @@ def test_p_06_a_form_hands_out_only_what_its_sender_may_do_now(client, secret, a
     assert SecretUserGrant.objects.get().user == hal
 
 
+def test_the_conditions_of_a_grant_stand_beside_it(client, as_dot, secret, ann, hal, dot):
+    give(ann, "see", allow("kms:CreateGrant", "kms:DescribeSecret", "kms:DescribeUser"), actor=dot)
+    local = {"Condition": {"IpAddress": {"acs:SourceIp": "127.0.0.0/8"}}}
+    give(ann, "local", allow("kms:GetSecretValue", **local), actor=dot)
+    sent = {"to": f"user:{hal.pk}", "actions": ["kms:DescribeSecret", "kms:GetSecretValue"]}
+    client.force_login(ann)
+    assert client.post(url("secret_grant", secret), sent).status_code == 302
+    client.force_login(dot)
+    shown = page(client.get(url("secret", secret), {"tab": "permissions"}))
+    assert shown.count("Only if acs:SourceIp IpAddress 127.0.0.0/8") == 1
+    assert "If its conditions hold" in shown
+    assert page(client.get(reverse("user", args=[hal.pk]))).count("On conditions") == 1
+
+
+def test_one_cannot_choose_oneself_nor_a_group_of_ones_own(client, as_dot, secret, dot):
+    choices = [
+        value for value, _ in as_dot.get(url("secret_grant", secret)).context["form"]["to"].field.choices
+    ]
+    ours = f"group:{Group.objects.get(name='administrators').pk}"
+    for to in (f"user:{dot.pk}", ours):
+        assert to not in str(choices)
+        assert (
+            as_dot.post(url("secret_grant", secret), {"to": to, "actions": ["kms:RotateSecret"]}).status_code
+            == 422
+        )
+    assert not SecretUserGrant.objects.exists()
+    assert not SecretGroupGrant.objects.exists()
+
+
 def test_p_06_who_may_not_grant_or_revoke_changes_no_grant(client, secret, ann, hal, aud, dot):
     grants.grant(secret, ann, [Action.DESCRIBE_SECRET, Action.ROTATE_SECRET], actor=dot.principal)
     for user, status in ((ann, 403), (hal, 403), (aud, 403)):

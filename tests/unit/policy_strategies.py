@@ -59,6 +59,19 @@ statements = st.fixed_dictionaries(
     optional={"Condition": st.builds(lambda a, b: {**a, **b}, tag_conditions, request_conditions)},
 )
 policies = st.lists(statements, min_size=1, max_size=6)
+conditions = st.builds(lambda a, b: {**a, **b}, tag_conditions, request_conditions)
+#: One action on one secret, as a statement: what stands on a grant is its giver's conditions.
+grants = st.lists(
+    st.fixed_dictionaries(
+        {
+            "Effect": st.just("Allow"),
+            "Action": st.sampled_from(ACTIONS),
+            "Resource": st.just("*"),
+        },
+        optional={"Condition": conditions},
+    ),
+    max_size=2,
+)
 request_contexts = st.fixed_dictionaries(
     {},
     optional={

@@ -50,6 +50,44 @@ def test_p_01_the_engine_decides_as_the_reference_does(found, context):
         assert ram.decide(statements, action, resource, context).allowed == expected
 
 
+@settings(max_examples=2000, deadline=None)
+@given(some.policies, actions, resources, contexts, st.lists(contexts, min_size=1, max_size=5))
+def test_p_06_what_is_handed_on_never_allows_more_than_its_giver_had(
+    found, action, resource, context, others
+):
+    statements = read(found)
+    carried = ram.carried(statements, action, resource, context)
+    assert (carried is not None) == reference.decide(found, action, resource, context)
+    if carried is None:
+        return
+    kept = ram.conditions(ram.written(carried))
+    assert set(kept) == set(carried)
+    grant = [ram.Statement(ram.Effect.ALLOW, (action,), ("*",), kept)]
+    assert ram.decide(grant, action, resource, context).allowed
+    for other in others:
+        if ram.decide(grant, action, resource, other).allowed:
+            assert reference.decide(found, action, resource, other), other
+
+
+@MANY
+@given(some.conditions, contexts)
+def test_what_is_opposite_holds_where_the_condition_does_not(condition, context):
+    for operator, keys in condition.items():
+        for key, values in keys.items():
+            one = ram.Condition(operator, key, tuple(reference.listed(values)))
+            answer = ram.evaluate(one, context)
+            turned = ram.all_hold(ram.evaluate(c, context) for c in ram.opposites(one))
+            assert turned == (None if answer is None else not answer)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "3", "[3]", '[["StringEquals", "kms:tag/a"]]', '[["Bool", 1, [2]]]', "{}x"]
+)
+def test_p_08_conditions_that_cannot_be_read_allow_nothing(text):
+    grant = ram.Statement(ram.Effect.ALLOW, ("*",), ("*",), ram.conditions(text))
+    assert not ram.decide([grant], "kms:GetSecretValue", "acs:kms:eu:1:secret/x", {}).allowed
+
+
 @MANY
 @given(some.policies, some.statements, actions, resources, contexts)
 def test_p_02_one_more_deny_never_allows(found, more, action, resource, context):

@@ -50,7 +50,10 @@ class Command(BaseCommand):
             self.stderr.write(f"{events:,} events ...")
 
     def _checkpoint(self, options: dict[str, Any]) -> None:
-        made = checkpoints.take()
+        try:
+            made = checkpoints.take()
+        except checkpoints.Contradicted as error:
+            raise CommandError(str(error), returncode=Verdict.BROKEN) from None
         self.stdout.write(
             f"Signed up to event {made.sequence:,}." if made else "Nothing new since the last checkpoint."
         )
