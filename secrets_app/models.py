@@ -122,7 +122,8 @@ class Invitation(Identified):
     username = models.CharField(max_length=64, validators=User._meta.get_field("username").validators)
     display_name = models.CharField(max_length=80, blank=True)
     groups = models.JSONField(default=list)  # their names
-    token_hash = models.CharField(max_length=64, unique=True)  # SHA-256; the link has 256 random bits
+    token_hash = models.CharField(max_length=64, unique=True)  # a keyed hash; the link has 256 random bits
+    seal = models.CharField(max_length=64)  # over what the link gives to whom
     invited_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)

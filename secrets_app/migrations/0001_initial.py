@@ -147,6 +147,7 @@ class Migration(migrations.Migration):
                 ('display_name', models.CharField(blank=True, max_length=80)),
                 ('groups', models.JSONField(default=list)),
                 ('token_hash', models.CharField(max_length=64, unique=True)),
+                ('seal', models.CharField(max_length=64)),
                 ('expires_at', models.DateTimeField()),
                 ('used_at', models.DateTimeField(blank=True, null=True)),
                 ('revoked_at', models.DateTimeField(blank=True, null=True)),
@@ -290,7 +291,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['name'],
-                'permissions': [('kms:DescribeSecret', 'kms:DescribeSecret'), ('kms:RotateSecret', 'kms:RotateSecret'), ('kms:PutSecretValue', 'kms:PutSecretValue'), ('kms:GetSecretValue', 'kms:GetSecretValue'), ('kms:UpdateSecret', 'kms:UpdateSecret'), ('kms:UpdateSecretRotationPolicy', 'kms:UpdateSecretRotationPolicy'), ('kms:DeleteSecret', 'kms:DeleteSecret'), ('kms:RestoreSecret', 'kms:RestoreSecret'), ('kms:ResolveRotation', 'kms:ResolveRotation'), ('kms:OverridePreflightCheck', 'kms:OverridePreflightCheck'), ('kms:ListGrants', 'kms:ListGrants'), ('kms:CreateGrant', 'kms:CreateGrant'), ('kms:RevokeGrant', 'kms:RevokeGrant'), ('kms:DescribeRotation', 'kms:DescribeRotation')],
+                'permissions': [('kms:DescribeSecret', 'kms:DescribeSecret'), ('kms:RotateSecret', 'kms:RotateSecret'), ('kms:PutSecretValue', 'kms:PutSecretValue'), ('kms:GetSecretValue', 'kms:GetSecretValue'), ('kms:UpdateSecret', 'kms:UpdateSecret'), ('kms:TagResource', 'kms:TagResource'), ('kms:UntagResource', 'kms:UntagResource'), ('kms:UpdateSecretRotationPolicy', 'kms:UpdateSecretRotationPolicy'), ('kms:DeleteSecret', 'kms:DeleteSecret'), ('kms:RestoreSecret', 'kms:RestoreSecret'), ('kms:ResolveRotation', 'kms:ResolveRotation'), ('kms:OverridePreflightCheck', 'kms:OverridePreflightCheck'), ('kms:ListGrants', 'kms:ListGrants'), ('kms:CreateGrant', 'kms:CreateGrant'), ('kms:RevokeGrant', 'kms:RevokeGrant'), ('kms:DescribeRotation', 'kms:DescribeRotation')],
                 'default_permissions': (),
             },
         ),
