@@ -77,7 +77,12 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         request,
         "instances/_attach.html",
         "Attach management credential",
-        {"form": form, "region": region, "instance": instance},
+        {
+            "form": form,
+            "region": region,
+            "instance": instance,
+            "sees_own_login": access.sees_own_login(request, instance),
+        },
         status=422 if request.method == "POST" else 200,
     )
 

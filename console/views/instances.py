@@ -24,6 +24,7 @@ from console.views import dialogs, errors
 from rotation import inventory, patience, runs, tasks
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import policies
+from secrets_app.models import Secret
 from secrets_app.policies import Action
 
 SORTS = {
@@ -46,7 +47,7 @@ LOOKS = (Run.Kind.SCAN, Run.Kind.CHECK)
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     rows = access.instances(request, region)
     filters = forms.Filters(request.GET)
-    found = narrowed(with_figures(rows), filters.chosen())
+    found = narrowed(with_figures(rows, access.seen_secrets(request)), filters.chosen())
     page = lists.page(found, request.GET, sorts=SORTS, default="name")
     context = {
         "region": region,
@@ -63,12 +64,16 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     return render(request, "instances/list.html", context)
 
 
-def with_figures(rows: QuerySet[Instance]) -> QuerySet[Instance]:
+def with_figures(rows: QuerySet[Instance], seen: QuerySet[Secret]) -> QuerySet[Instance]:
+    """Instances with what a list shows beside each; of the secrets on it those that its reader has `seen`."""
     # Counted by a subquery: a join and a group would be made for every instance, and not for one page.
     managed = ManagedAccount.objects.filter(instance=OuterRef("pk"), released_at=None).order_by()
+    managed = managed.filter(Exists(seen.filter(pk=OuterRef("secret"))))
     counted = managed.values("instance").annotate(count=Count("pk")).values("count")
     return rows.annotate(
-        secret_count=Coalesce(Subquery(counted), 0), scanned_at=_last_scan()
+        secret_count=Coalesce(Subquery(counted), 0),
+        sees_own_login=Exists(seen.filter(pk=OuterRef("own_login"))),
+        scanned_at=_last_scan(),
     ).prefetch_related("host_keys")
 
 
@@ -206,6 +211,7 @@ def _context(request: OperatorRequest, region: str, instance: Instance) -> dict[
             "approve": access.may(request, Action.APPROVE_HOST_KEY, instance),
             "attach": access.may(request, Action.USE_CREDENTIAL, instance),
             "edit": access.may(request, Action.UPDATE_INSTANCE, instance),
+            "see_own_login": access.sees_own_login(request, instance),
             "see_credential": access.may(request, Action.DESCRIBE_CREDENTIAL, instance.credential),
         },
     }
@@ -229,9 +235,7 @@ def _evidence(instance: Instance, check: Run | None) -> list[dict[str, str]]:
 
 
 def _secrets(request: OperatorRequest, instance: Instance) -> object:
-    if not access.may(request, Action.LIST_SECRETS):
-        return []
-    rows = access.secrets(request, access.ALL_REGIONS).filter(managed__instance=instance)
+    rows = access.seen_secrets(request).filter(managed__instance=instance)
     rotating = Run.objects.active().filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE)
     return rows.select_related("managed").annotate(is_rotating=Exists(rotating)).order_by("name")
 
