@@ -128,6 +128,23 @@ def secrets(request: OperatorRequest, code: str, *, purged: bool = False) -> Que
     return _within(rows, listed).filter(seen)
 
 
+def seen_secrets(request: OperatorRequest) -> QuerySet[Secret]:
+    """As `secrets` of all regions; none for a person who may list none. For whatever is counted or named."""
+    return secrets(request, ALL_REGIONS) if may(request, Action.LIST_SECRETS) else Secret.objects.none()
+
+
+def seen_instances(request: OperatorRequest) -> QuerySet[Instance]:
+    """As `instances` of all regions; none for a person who may list none."""
+    if not may(request, Action.LIST_INSTANCES):
+        return Instance.objects.none()
+    return instances(request, ALL_REGIONS)
+
+
+def sees_own_login(request: OperatorRequest, instance: Instance) -> bool:
+    """Whether the secret that an instance logs in with may be named to this person."""
+    return instance.own_login is not None and may(request, Action.DESCRIBE_SECRET, instance.own_login)
+
+
 def _within(rows: QuerySet[Row], listed: list[Region]) -> QuerySet[Row]:
     """Leave out the comparison where every region is listed: an index on names then serves the page."""
     return rows if policies.are_all_regions(listed) else rows.filter(region__in=listed)

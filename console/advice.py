@@ -52,6 +52,7 @@ BY_CODE: Final[dict[str, Advice]] = {
         "Check that the server runs, that its address and port are right, and that no firewall is between.",
         "instance",
     ),
+    "no_ssh": Advice("Check that the address and port are those of its SSH server.", "instance"),
     "host_key_changed": _KEY,
     "record_changed": Advice(
         "Compare the record with the instance, have it accepted on the server with manage.py audit accept, "
@@ -59,6 +60,9 @@ BY_CODE: Final[dict[str, Advice]] = {
         "instance",
     ),
     "no_host_key": Advice("Scan the host key, compare it and approve it.", "instance"),
+    "forbidden_address": Advice(
+        "Edit the instance's address, or have the address allowed where Keyturn is configured.", "instance"
+    ),
     "weak_ssh": Advice("Update OpenSSH on the server to 7.2 or newer.", "instance"),
     "late": _PASSES,
     "busy": _PASSES,

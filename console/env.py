@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -52,6 +54,17 @@ def words(name: str, default: str) -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
+def networks(name: str, default: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """IP networks separated by commas: `10.0.0.0/8`, `fd00::/8`, `192.0.2.7` for one address."""
+    found = []
+    for word in words(name, default):
+        try:
+            found.append(ip_network(word))
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name}: {error}. Write networks as 10.0.0.0/8.") from None
+    return tuple(found)
+
+
 def path(name: str, default: Path) -> Path:
     """An absolute path; `~` is the home folder."""
     found = Path(text(name, str(default))).expanduser()
@@ -65,6 +78,28 @@ def url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
     found = text(name, default)
     _parts(name, found, schemes)
     return found
+
+
+def services(database: Mapping[str, Any], *urls: str) -> tuple[tuple[str, int], ...]:
+    """The names and ports of a database, in Django's words, and of what stands at these URLs."""
+    found = [place for url in urls for place in _at(urlsplit(url))]
+    if not str(database["ENGINE"]).endswith("sqlite3"):
+        given = database.get("OPTIONS", {})
+        hosts = [database.get("HOST"), given.get("host"), given.get("hostaddr")]
+        ports = [database.get("PORT"), given.get("port"), "5432"]
+        # Of several servers libpq takes the names and ports from lists. A socket's folder is this machine.
+        names = set(",".join(str(words or "") for words in hosts).split(",")) - {""} or {"localhost"}
+        listed = ",".join(str(words or "") for words in ports).split(",")
+        numbers = {int(number) for number in listed if number.isdecimal()}
+        local = {"localhost" if name.startswith("/") else name for name in names}
+        found += [(name, number) for name in sorted(local) for number in sorted(numbers)]
+    return tuple(found)
+
+
+def _at(parts: SplitResult) -> list[tuple[str, int]]:
+    """The name and port that a URL leads to."""
+    port = parts.port or {"https": 443, "http": 80, "redis": 6379, "rediss": 6379}.get(parts.scheme)
+    return [(parts.hostname, port)] if parts.hostname and port else []
 
 
 def secret_url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:

@@ -170,7 +170,9 @@ class Overview:
     def _changed_keys(self) -> list[Need]:
         """Instances that show another key than the approved one, out of those where that is possible."""
         keys = HostKey.objects.filter(instance=OuterRef("pk"))
-        rows = instances.with_figures(access.instances(self.request, self.region)).filter(
+        rows = instances.with_figures(
+            access.instances(self.request, self.region), access.seen_secrets(self.request)
+        ).filter(
             Exists(keys.filter(state=HostKey.State.APPROVED)),
             Exists(keys.filter(state=HostKey.State.SEEN)) | Q(state=Instance.State.BLOCKED),
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -147,6 +148,17 @@ BROKER_URL = env.secret_url(
 )
 # Not Redis, and not Django's table: both unpickle what they read, before anybody has signed in.
 CACHES = {"default": {"BACKEND": "console.cache.Cache"}}
+
+# ---------------------------------------------------------------- where instances may be
+
+# What is near to this machine alone (loopback, link-local) is open only where a network in it is named.
+ALLOWED_NETWORKS = env.networks("KEYTURN_ALLOWED_NETWORKS", "0.0.0.0/0,::/0")
+FORBIDDEN_NETWORKS = env.networks("KEYTURN_FORBIDDEN_NETWORKS", "")  # these win
+DEMO_NETWORKS = ("127.64.0.0/10", "127.128.0.0/10")  # of the demo's servers
+if env.flag("KEYTURN_DEMO", False):  # `up` says so
+    ALLOWED_NETWORKS += tuple(ip_network(text) for text in DEMO_NETWORKS)
+# Never an instance's, whatever is allowed. The last is what docker-compose.yml calls web.
+OWN_SERVICES = (*env.services(DATABASES["default"], BROKER_URL, PUBLIC_URL), ("web", 8000))
 
 # ---------------------------------------------------------------- people
 
@@ -289,6 +301,9 @@ LEASE = timedelta(seconds=60)  # longer than every deadline a step has
 FAILED_LOGINS_APART = timedelta(minutes=5)  # of one account, which a host may count and lock it for
 KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", keypairs.ALGORITHMS)  # preselected
 READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
+CHECKS_AT_MOST = env.number(
+    "KEYTURN_CHECKS_AT_MOST", 60, least=1, most=10_000
+)  # by one person, in 10 minutes
 RUN_PRUNE_VERSIONS = 10  # versions without a label that a secret keeps
 DRIFT_EVERY = timedelta(days=1)  # each account is looked at so often, for changes by somebody else
 SCHEDULE_FAILURES = 5  # failed rotations in a row after which a schedule stops and a person decides

@@ -12,14 +12,17 @@ import re
 import secrets
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
 from rotation import binding
 from rotation.connectors import base, words
+from rotation.connectors.networks import Networks
 from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app import audit, keypairs, keyring, policies, regions, seals
 from secrets_app.models import Label, Principal, Region, Secret, SecretVersion
@@ -37,6 +40,10 @@ class NameTaken(Exception):
 
 class AddressTaken(Exception):
     """An instance with this address and port is registered."""
+
+
+class AddressForbidden(ValueError):
+    """Keyturn does not connect to this address. Choose one in the networks that it may reach."""
 
 
 class BadAccount(ValueError):
@@ -186,7 +193,19 @@ def endpoint(instance: Instance) -> base.Endpoint:
             "No host key of this instance is approved. Scan its host key, compare, and approve it.",
             "no_host_key",
         )
-    return base.Endpoint(instance.address, instance.port, tuple(key.line for key in approved))
+    return replace(place(instance), host_keys=tuple(key.line for key in approved))
+
+
+def place(instance: Instance) -> base.Endpoint:
+    """Return where an instance is, with no key that could be trusted, and where any may be."""
+    return base.Endpoint(instance.address, instance.port, networks=networks())
+
+
+def networks() -> Networks:
+    """Return where instances may be, as this installation is set up."""
+    return Networks(
+        tuple(settings.ALLOWED_NETWORKS), tuple(settings.FORBIDDEN_NETWORKS), tuple(settings.OWN_SERVICES)
+    )
 
 
 def require_whole(*rows: seals.SealedRow | None) -> None:
@@ -209,7 +228,11 @@ def register(
     os: str = Instance.OS.LINUX,
     credential: ManagementCredential | None = None,
 ) -> Instance:
-    """Register a server; nothing is sent to it. Raises `NameTaken`, `AddressTaken`, `policies.NotAllowed`."""
+    """Register a server; nothing is sent to it.
+
+    Raises `NameTaken`, `AddressTaken`, `AddressForbidden` or `policies.NotAllowed`.
+    """
+    _refuse_forbidden(address)
     if credential is not None:
         policies.require(actor, Action.USE_CREDENTIAL, credential)
     _refuse_twins(region, name, address, port)
@@ -237,9 +260,11 @@ def change(
 ) -> Instance:
     """Save a form that was opened at `revision`. A new address or port detaches the credential.
 
-    Raises `Outdated`, `NameTaken` or `AddressTaken`.
+    Raises `Outdated`, `NameTaken`, `AddressTaken`, or `AddressForbidden` for a new address.
     """
     moved = (address, port) != (instance.address, instance.port)
+    if moved:  # what was allowed once, and is not connected to any more, may still get another name
+        _refuse_forbidden(address)
     _refuse_twins(instance.region, name, address, port, but=instance)
     detached = _detached("Its address changed. Attach a credential again.")
     try:
@@ -420,6 +445,12 @@ def _detached(because: str) -> dict[str, str | None]:
     """
     login = {"credential": None, "own_login": None, "own_login_sudo": ""}
     return {**login, "detached_because": because, "machine_id": ""}
+
+
+def _refuse_forbidden(address: str) -> None:
+    """Raise `AddressForbidden` for an address that no host may have; a name is judged when it is resolved."""
+    if not networks().allow_typed(address):
+        raise AddressForbidden(AddressForbidden.__doc__)
 
 
 def _refuse_twins(region: Region, name: str, address: str, port: int, *, but: Instance | None = None) -> None:

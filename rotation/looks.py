@@ -96,7 +96,7 @@ def scan(work: Work) -> None:
     instance = work.run.instance
     with work.step(Step.Name.SCAN) as notes:
         inventory.require_whole(instance)
-        keys = work.scanner.scan(instance.address, instance.port, timeout=SCAN)
+        keys = work.scanner.scan(inventory.place(instance), timeout=SCAN)
         notes.sentence = f"The host shows {len(keys)} key{'s' if len(keys) != 1 else ''}."
     with transaction.atomic():
         inventory.see_host_keys(instance, keys)

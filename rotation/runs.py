@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import accounts, binding
+from rotation import accounts, binding, patience
 from rotation.connectors import base
 from rotation.models import USERNAME_PATTERN, Instance, Run, Step
 from secrets_app import audit, lifecycle, policies, restores, versions
@@ -276,13 +276,13 @@ def _refuse_deleted(secret: Secret) -> None:
 
 
 def check(instance: Instance, *, actor: Principal) -> Run:
-    """Ask for a connection test; joins the one that is under way."""
+    """Ask for a connection test; joins the one that is under way. Raises `patience.TooOften`."""
     policies.require(actor, Action.CHECK_INSTANCE, instance)
     return _on_instance(Run.Kind.CHECK, instance, actor)
 
 
 def scan(instance: Instance, *, actor: Principal) -> Run:
-    """Ask for the host's keys; joins the scan that is under way."""
+    """Ask for the host's keys; joins the scan that is under way. Raises `patience.TooOften`."""
     policies.require(actor, Action.CHECK_INSTANCE, instance)
     return _on_instance(Run.Kind.SCAN, instance, actor)
 
@@ -290,8 +290,8 @@ def scan(instance: Instance, *, actor: Principal) -> Run:
 def check_account(instance: Instance, username: str, kind: str, *, actor: Principal) -> Run:
     """Ask whether one account could be managed, a `kind` of secret; joins the check that is under way.
 
-    What is found stands in the run's steps. Raises `NotRotatable` for a name that no account can have, or
-    `policies.NotAllowed`.
+    What is found stands in the run's steps. Raises `NotRotatable` for a name that no account can have,
+    `patience.TooOften` or `policies.NotAllowed`.
     """
     policies.require(actor, Action.CHECK_INSTANCE, instance)
     if not re.match(USERNAME_PATTERN, username) or kind not in Secret.Kind.values:
@@ -308,14 +308,23 @@ def _on_instance(
     about = {"username": username, "account_kind": account_kind}
     try:
         with transaction.atomic():
+            patience.require(actor)
             run = _add(kind, instance, actor, **about)
-            details = {"run": str(run.pk), "kind": kind, **({"username": username} if username else {})}
-            audit.record(Action.CHECK_INSTANCE, instance, actor=actor, details=details)
+            _record_look(run, instance, actor)
             return run
     except IntegrityError:
-        active = Run.objects.active().get(instance=instance, kind=kind, secret=None, **about)
-        _hurry(active)
+        with transaction.atomic():
+            active = Run.objects.active().get(instance=instance, kind=kind, secret=None, **about)
+            if _hurry(active):
+                _record_look(active, instance, actor, joins=True)
         return active
+
+
+def _record_look(run: Run, instance: Instance, actor: Principal, **more: object) -> None:
+    details: dict[str, object] = {"run": str(run.pk), "kind": run.kind, "address": instance.where, **more}
+    if run.username:
+        details["username"] = run.username
+    audit.record(Action.CHECK_INSTANCE, instance, actor=actor, details=details)
 
 
 def _hurry(run: Run, *, is_leak: bool = False) -> bool:

@@ -15,6 +15,8 @@ _mine.mkdir(parents=True, exist_ok=True)
 os.environ["KEYTURN_DATA"] = str(_mine)
 os.environ["KEYTURN_ROOT_KEY_FILE"] = str(_mine / "elsewhere" / "root.key")
 os.environ["KEYTURN_PUBLIC_URL"] = "http://localhost"
+# The lab's hosts, the simulated ones and the relays before them are all on this machine.
+os.environ["KEYTURN_ALLOWED_NETWORKS"] = "0.0.0.0/0,::/0,127.0.0.0/8"
 if "KEYTURN_TEST_DATABASE_URL" in os.environ:
     os.environ["KEYTURN_DATABASE_URL"] = os.environ["KEYTURN_TEST_DATABASE_URL"]
 if _redis := os.environ.get("KEYTURN_TEST_BROKER_URL"):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -19,7 +19,7 @@ from console.forms import credentials as forms
 from console.http import OperatorRequest
 from console.views import dialogs
 from rotation import inventory, preparation
-from rotation.models import Instance, ManagementCredential
+from rotation.models import ManagementCredential
 from secrets_app import keypairs
 from secrets_app.policies import Action
 
@@ -35,7 +35,7 @@ SORTS = {
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    used = Instance.objects.filter(credential=OuterRef("pk")).order_by().values("credential")
+    used = access.seen_instances(request).filter(credential=OuterRef("pk")).order_by().values("credential")
     counted = Coalesce(Subquery(used.annotate(count=Count("pk")).values("count")), 0)
     rows = access.credentials(request).annotate(instance_count=counted)
     text = request.GET.get("q", "")[:200].replace("\0", "")
@@ -99,13 +99,10 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
         "prepare": preparation.command(credential) if fits else "",
         "undo": preparation.opposite(credential) if fits else "",
         "page": lists.page(
-            _instances(request, credential), request.GET, sorts={"name": "name"}, default="name"
+            access.seen_instances(request).filter(credential=credential),
+            request.GET,
+            sorts={"name": "name"},
+            default="name",
         ),
     }
     return render(request, "credentials/credential.html", context)
-
-
-def _instances(request: OperatorRequest, credential: ManagementCredential) -> QuerySet[Instance]:
-    if not access.may(request, Action.LIST_INSTANCES):
-        return Instance.objects.none()
-    return access.instances(request, access.ALL_REGIONS).filter(credential=credential)

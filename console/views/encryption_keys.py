@@ -18,7 +18,7 @@ from console.forms import encryption_keys as forms
 from console.http import OperatorRequest
 from console.views import dialogs
 from secrets_app import keyring, keystates
-from secrets_app.models import Key, KeyVersion, SealedValue, Secret
+from secrets_app.models import Key, KeyVersion, SealedValue
 from secrets_app.policies import Action
 
 SORTS = {"alias": "alias", "secrets": "secret_count", "created": "created_at"}
@@ -27,7 +27,7 @@ SORTS = {"alias": "alias", "secrets": "secret_count", "created": "created_at"}
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    used = Secret.objects.kept().filter(key=OuterRef("pk")).order_by().values("key")
+    used = access.seen_secrets(request).filter(key=OuterRef("pk")).order_by().values("key")
     counted = Coalesce(Subquery(used.annotate(count=Count("pk")).values("count")), 0)
     context = {
         "page": lists.page(
@@ -66,7 +66,7 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
         "state": state,
         "is_default": key.alias == keyring.DEFAULT_ALIAS,
         "versions": _versions(key),
-        "secret_count": keystates.secrets_of(key).count(),
+        "secret_count": access.seen_secrets(request).filter(pk__in=keystates.secrets_of(key)).count(),
         "work": key.rewraps.select_related("source", "target", "requested_by").first(),
         "may_renew": state == "enabled" and access.may(request, Action.UPDATE_KEY, key),
         "may_disable": state == "enabled" and access.may(request, Action.DISABLE_KEY, key),

@@ -15,7 +15,7 @@ from console.forms import instances as forms
 from console.http import OperatorRequest
 from console.views import dialogs
 from console.views.instances import host_keys
-from rotation import inventory, runs, tasks
+from rotation import inventory, patience, runs, tasks
 from rotation.models import HostKey, Instance
 from secrets_app import policies
 from secrets_app.models import AuditEvent
@@ -77,7 +77,12 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         request,
         "instances/_attach.html",
         "Attach management credential",
-        {"form": form, "region": region, "instance": instance},
+        {
+            "form": form,
+            "region": region,
+            "instance": instance,
+            "sees_own_login": access.sees_own_login(request, instance),
+        },
         status=422 if request.method == "POST" else 200,
     )
 
@@ -87,7 +92,10 @@ def test_connection(request: OperatorRequest, instance: Instance) -> None:
     has_login = instance.credential_id or instance.own_login_id
     is_ready = has_login and instance.host_keys.filter(state=HostKey.State.APPROVED).exists()
     if is_ready and access.may(request, Action.CHECK_INSTANCE, instance):
-        tasks.wake(runs.check(instance, actor=request.principal))
+        try:
+            tasks.wake(runs.check(instance, actor=request.principal))
+        except patience.TooOften as error:
+            messages.warning(request, f"The connection is not tested yet. {error}")
 
 
 @login_required
@@ -103,7 +111,7 @@ def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             inventory.change(instance, **form.cleaned_data, actor=request.principal)
         except inventory.NameTaken as error:
             form.add_error("name", str(error))
-        except inventory.AddressTaken as error:
+        except (inventory.AddressTaken, inventory.AddressForbidden) as error:
             form.add_error("address", str(error))
         except inventory.Outdated:
             return _outdated(request, region, instance)

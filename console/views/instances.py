@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from uuid import UUID
 
 from django.contrib import messages
@@ -19,10 +20,11 @@ from console import access, fresh, lists
 from console.forms import instances as forms
 from console.http import OperatorRequest
 from console.states_instances import HostKeys
-from console.views import dialogs
-from rotation import inventory, runs, tasks
+from console.views import dialogs, errors
+from rotation import inventory, patience, runs, tasks
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import policies
+from secrets_app.models import Secret
 from secrets_app.policies import Action
 
 SORTS = {
@@ -45,7 +47,7 @@ LOOKS = (Run.Kind.SCAN, Run.Kind.CHECK)
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     rows = access.instances(request, region)
     filters = forms.Filters(request.GET)
-    found = narrowed(with_figures(rows), filters.chosen())
+    found = narrowed(with_figures(rows, access.seen_secrets(request)), filters.chosen())
     page = lists.page(found, request.GET, sorts=SORTS, default="name")
     context = {
         "region": region,
@@ -62,12 +64,16 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     return render(request, "instances/list.html", context)
 
 
-def with_figures(rows: QuerySet[Instance]) -> QuerySet[Instance]:
+def with_figures(rows: QuerySet[Instance], seen: QuerySet[Secret]) -> QuerySet[Instance]:
+    """Instances with what a list shows beside each; of the secrets on it those that its reader has `seen`."""
     # Counted by a subquery: a join and a group would be made for every instance, and not for one page.
     managed = ManagedAccount.objects.filter(instance=OuterRef("pk"), released_at=None).order_by()
+    managed = managed.filter(Exists(seen.filter(pk=OuterRef("secret"))))
     counted = managed.values("instance").annotate(count=Count("pk")).values("count")
     return rows.annotate(
-        secret_count=Coalesce(Subquery(counted), 0), scanned_at=_last_scan()
+        secret_count=Coalesce(Subquery(counted), 0),
+        sees_own_login=Exists(seen.filter(pk=OuterRef("own_login"))),
+        scanned_at=_last_scan(),
     ).prefetch_related("host_keys")
 
 
@@ -134,7 +140,9 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
             _wake(runs.scan(made, actor=request.principal))
     except inventory.NameTaken as error:
         form.add_error("name", str(error))
-    except inventory.AddressTaken as error:
+    except (inventory.AddressTaken, inventory.AddressForbidden) as error:
+        form.add_error("address", str(error))
+    except patience.TooOften as error:
         form.add_error("address", str(error))
     except policies.NotAllowed as error:
         access.refused(request, error)
@@ -203,6 +211,7 @@ def _context(request: OperatorRequest, region: str, instance: Instance) -> dict[
             "approve": access.may(request, Action.APPROVE_HOST_KEY, instance),
             "attach": access.may(request, Action.USE_CREDENTIAL, instance),
             "edit": access.may(request, Action.UPDATE_INSTANCE, instance),
+            "see_own_login": access.sees_own_login(request, instance),
             "see_credential": access.may(request, Action.DESCRIBE_CREDENTIAL, instance.credential),
         },
     }
@@ -226,9 +235,7 @@ def _evidence(instance: Instance, check: Run | None) -> list[dict[str, str]]:
 
 
 def _secrets(request: OperatorRequest, instance: Instance) -> object:
-    if not access.may(request, Action.LIST_SECRETS):
-        return []
-    rows = access.secrets(request, access.ALL_REGIONS).filter(managed__instance=instance)
+    rows = access.seen_secrets(request).filter(managed__instance=instance)
     rotating = Run.objects.active().filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE)
     return rows.select_related("managed").annotate(is_rotating=Exists(rotating)).order_by("name")
 
@@ -247,21 +254,22 @@ def _recent(request: OperatorRequest, instance: Instance) -> object:
 @require_POST
 def scan(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     instance = access.instance(request, region, pk, Action.CHECK_INSTANCE)
-    with transaction.atomic():
-        _wake(runs.scan(instance, actor=request.principal))
-    return _started(request, region, instance)
+    return _look(request, region, instance, runs.scan)
 
 
 @login_required
 @require_POST
 def check(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     instance = access.instance(request, region, pk, Action.CHECK_INSTANCE)
-    with transaction.atomic():
-        _wake(runs.check(instance, actor=request.principal))
-    return _started(request, region, instance)
+    return _look(request, region, instance, runs.check)
 
 
-def _started(request: OperatorRequest, region: str, instance: Instance) -> HttpResponse:
+def _look(request: OperatorRequest, region: str, instance: Instance, ask: Callable[..., Run]) -> HttpResponse:
+    try:
+        with transaction.atomic():
+            _wake(ask(instance, actor=request.principal))
+    except patience.TooOften as error:
+        return errors.too_often(request, str(error), error.again_at)
     if not request.htmx:
         return redirect("instance", region, instance.pk)
     return render(request, "instances/_instance.html", _context(request, region, instance), status=202)

@@ -21,7 +21,7 @@ from console.forms import rotations as forms
 from console.http import OperatorRequest
 from console.templatetags.runs import is_retryable
 from console.views import dialogs, errors
-from rotation import runs, tasks
+from rotation import patience, runs, tasks
 from rotation.models import Instance, Run
 from secrets_app.models import Principal, Secret
 from secrets_app.policies import Action
@@ -126,4 +126,6 @@ def retry(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             tasks.wake(again)
     except (runs.NotRotatable, runs.InProgress) as error:
         return errors.conflict(request, str(error))
+    except patience.TooOften as error:
+        return errors.too_often(request, str(error), error.again_at)
     return dialogs.leave(request, reverse("run", args=[region, again.pk]))

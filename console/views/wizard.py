@@ -168,6 +168,7 @@ def _answer(
     fields = [(name, errors.get(name, [])) for names in STEPS for name in names]
     context = {"fields": fields, "form": form, "general": errors.get("__all__", [])}
     if step == 2 and not errors:
+        context["sees_own_login"] = access.sees_own_login(request, form.cleaned_data["instance"])
         context |= _review(form) | wizard_check.context(
             request, form.cleaned_data["instance"], form.cleaned_data["username"], form.cleaned_data["kind"]
         )

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from console import access, states_runs
 from console.http import OperatorRequest
 from console.views import errors
-from rotation import managed, runs, tasks
+from rotation import managed, patience, runs, tasks
 from rotation.connectors import base
 from rotation.models import HostKey, Instance, Run
 from secrets_app.models import Secret
@@ -29,14 +29,22 @@ FRAGMENT = "secrets/_wizard_check.html"
 def context(request: OperatorRequest, instance: Instance, username: str, kind: str) -> dict[str, object]:
     """Have the account looked at, where that can be; say what is missing where not."""
     missing = _missing(request, instance)
-    shown = {"instance": instance, "username": username, "missing": missing}
+    shown: dict[str, object] = {"instance": instance, "username": username, "missing": missing}
     if missing:
-        found = states_runs.findings(instance.checks)
-        return {"check": None, "checked": shown, "is_earlier": True, "found": found}
-    with transaction.atomic():
-        run = runs.check_account(instance, username, kind, actor=request.principal)
-        tasks.wake(run)
+        return _earlier(instance, shown)
+    try:
+        with transaction.atomic():
+            run = runs.check_account(instance, username, kind, actor=request.principal)
+            tasks.wake(run)
+    except patience.TooOften as error:
+        return _earlier(instance, shown | {"missing": str(error)})
     return _of(run)
+
+
+def _earlier(instance: Instance, shown: dict[str, object]) -> dict[str, object]:
+    """What was found on the instance before."""
+    found = states_runs.findings(instance.checks)
+    return {"check": None, "checked": shown, "is_earlier": True, "found": found}
 
 
 def _missing(request: OperatorRequest, instance: Instance) -> str:

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from rotation.connectors.networks import DEFAULT, Networks
 from secrets_app.plaintext import Plaintext
 
 
@@ -35,7 +36,8 @@ class Unreachable(ConnectorError):
     """The host could not be reached, and nothing on it has changed.
 
     `code` is `late` where the deadline came first, `busy_sshd` where sshd takes no more connections for
-    now, and `weak_ssh` where the host offers no cipher or key exchange that is still sound.
+    now, `weak_ssh` where the host offers no cipher or key exchange that is still sound, and
+    `forbidden_address` where its address is not one that a host may have.
     """
 
     code = "unreachable"
@@ -102,6 +104,7 @@ class Endpoint:
     address: str  # a name or an IP address
     port: int
     host_keys: tuple[str, ...] = ()  # pinned, as in known_hosts: "ssh-ed25519 AAAAC3..."
+    networks: Networks = DEFAULT  # where it may be, once its name is resolved
 
 
 @dataclass(frozen=True)
@@ -378,6 +381,6 @@ class Connector(Protocol):
 class Scanner(Protocol):
     """Asks a host for its public keys, before any is trusted; sends no credential."""
 
-    def scan(self, address: str, port: int, *, timeout: float) -> tuple[HostKey, ...]:
-        """Every host key the host shows, strongest first. Raises `Unreachable`."""
+    def scan(self, endpoint: Endpoint, *, timeout: float) -> tuple[HostKey, ...]:
+        """Every host key the host shows, strongest first, pinned or not. Raises `Unreachable`."""
         ...

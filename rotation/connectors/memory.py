@@ -15,6 +15,7 @@ from rotation.connectors.base import (
     Busy,
     Check,
     ConnectorError,
+    Endpoint,
     Facts,
     Fence,
     HostKey,
@@ -362,10 +363,10 @@ class MemoryScanner:
     def __init__(self, keys: dict[str, tuple[HostKey, ...]]) -> None:
         self._keys = keys
 
-    def scan(self, address: str, port: int, *, timeout: float) -> tuple[HostKey, ...]:
+    def scan(self, endpoint: Endpoint, *, timeout: float) -> tuple[HostKey, ...]:
         """As `Scanner.scan`."""
         try:
-            return self._keys[address]
+            return self._keys[endpoint.address]
         except KeyError:
             raise Unreachable from None
 

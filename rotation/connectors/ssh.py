@@ -247,10 +247,10 @@ class SshConnector:
 class SshScanner:
     """Reads host keys, as `Scanner`: one handshake for each type of key, and no login."""
 
-    def scan(self, address: str, port: int, *, timeout: float) -> tuple[HostKey, ...]:
+    def scan(self, endpoint: Endpoint, *, timeout: float) -> tuple[HostKey, ...]:
         """As `Scanner.scan`: types that the host does not have are left out."""
         deadline = Deadline(timeout)
-        found = (ssh_session.shown_key(address, port, kind, deadline) for kind in ssh_session.KEY_TYPES)
+        found = (ssh_session.shown_key(endpoint, kind, deadline) for kind in ssh_session.KEY_TYPES)
         keys = tuple(HostKey(k.get_name(), k.get_base64(), k.fingerprint) for k in found if k)
         if not keys:
             raise Unreachable(words.sentence("weak_ssh"), code="weak_ssh")

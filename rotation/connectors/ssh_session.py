@@ -132,8 +132,16 @@ def _addresses(host: str, port: int, deadline: Deadline) -> Sequence[Any]:
     return tuple(found)
 
 
-def _connect(host: str, port: int, deadline: Deadline) -> _Wire:
-    for family, kind, protocol, _, address in _addresses(host, port, deadline):
+def _connect(endpoint: Endpoint, deadline: Deadline) -> _Wire:
+    """Connect to the first address that answers, of those that a host may have. Raises `Unreachable`.
+
+    A name is resolved once, and the connection goes to the very address that was judged.
+    """
+    found = _addresses(endpoint.address, endpoint.port, deadline)
+    permitted = [place for place in found if _is_permitted(endpoint, place[4][0], deadline)]
+    if not permitted:
+        raise Unreachable(words.sentence("forbidden_address"), code="forbidden_address")
+    for family, kind, protocol, _, address in permitted:
         plain = socket.socket(family, kind, protocol)
         try:
             plain.settimeout(deadline.left() or 0.001)
@@ -142,15 +150,23 @@ def _connect(host: str, port: int, deadline: Deadline) -> _Wire:
             plain.close()
             continue
         return _Wire(plain, deadline)
-    raise Unreachable("No connection could be made to the host's address and port.")
+    raise Unreachable(words.sentence("no_ssh"))
+
+
+def _is_permitted(endpoint: Endpoint, address: str, deadline: Deadline) -> bool:
+    def resolve(name: str, port: int) -> Iterator[str]:
+        with contextlib.suppress(Unreachable, OSError):
+            yield from (place[4][0] for place in _addresses(name, port, deadline))
+
+    return endpoint.networks.permit(address, endpoint.port, resolve=resolve)
 
 
 @contextlib.contextmanager
 def _negotiated(
-    host: str, port: int, deadline: Deadline, key_types: Sequence[str]
+    endpoint: Endpoint, deadline: Deadline, key_types: Sequence[str]
 ) -> Iterator[paramiko.Transport]:
     """An encrypted connection whose host key nobody has looked at yet. Raises `IncompatiblePeer`."""
-    wire = _connect(host, port, deadline)
+    wire = _connect(endpoint, deadline)
     transport: paramiko.Transport | None = None
     try:
         transport = paramiko.Transport(wire)
@@ -166,7 +182,8 @@ def _negotiated(
         except (paramiko.SSHException, OSError, EOFError):
             if wire.was_too_busy:
                 raise Unreachable(words.sentence("busy_sshd"), code="busy_sshd") from None
-            raise Unreachable("The host closed or did not finish the SSH handshake.") from None
+            # The sentence of a closed port: which of the two it is would map what else runs there.
+            raise Unreachable(words.sentence("no_ssh")) from None
         wire.allow(deadline)
         yield transport
     finally:
@@ -211,7 +228,7 @@ def connected(endpoint: Endpoint, deadline: Deadline) -> Iterator[paramiko.Trans
     known = [a for kind, names in KEY_TYPES.items() if (kind in {p[0] for p in pinned}) for a in names]
     others = [a for names in KEY_TYPES.values() for a in names if a not in known]
     try:
-        with _negotiated(endpoint.address, endpoint.port, deadline, [*known, *others]) as transport:
+        with _negotiated(endpoint, deadline, [*known, *others]) as transport:
             shown = transport.get_remote_server_key()
             if (shown.get_name(), shown.get_base64()) not in pinned:
                 raise HostKeyChanged
@@ -222,10 +239,10 @@ def connected(endpoint: Endpoint, deadline: Deadline) -> Iterator[paramiko.Trans
         raise Unreachable(words.sentence("weak_ssh"), code="weak_ssh") from None
 
 
-def shown_key(host: str, port: int, key_type: str, deadline: Deadline) -> paramiko.PKey | None:
+def shown_key(endpoint: Endpoint, key_type: str, deadline: Deadline) -> paramiko.PKey | None:
     """The host's key of one type, or None where it has none, before any login. Raises `Unreachable`."""
     try:
-        with _negotiated(host, port, deadline, KEY_TYPES[key_type]) as transport:
+        with _negotiated(endpoint, deadline, KEY_TYPES[key_type]) as transport:
             return transport.get_remote_server_key()
     except IncompatiblePeer:
         return None

@@ -29,6 +29,8 @@ _SENTENCES = {
     "fence": "The generation mark on the host holds no number. Look at /var/lib/keyturn there.",
     "forced_command": "The host runs another command in place of ours (a forced command, or a shell that "
     "runs none).",
+    "forbidden_address": "Keyturn does not connect to this address and port: only to those in "
+    "KEYTURN_ALLOWED_NETWORKS, and to none of its own services.",
     "foreign_console": "Another console manages this account. Remove its mark in /var/lib/keyturn on "
     "the host once it no longer does.",
     "foreign_console_allowed": "Another console manages this account, and this run takes it over. The mark "
@@ -62,6 +64,8 @@ _SENTENCES = {
     "no_public_keys": "sshd lets nobody in with a key here (PubkeyAuthentication no).",
     "no_restorecon": "SELinux is in use and the host has no restorecon, so the key file may lose its label.",
     "no_sshd_answer": "The host's sshd did not tell where it looks for keys (sshd -T).",
+    "no_ssh": "No SSH server answered at the instance's address and port: nothing listens there, what "
+    "listens is no SSH server, or a firewall is between.",
     "no_such_user": "There is no such account on the host.",
     "no_sudo": "sudo is not installed on the host, and the management account is not root.",
     "not_local": "The account comes from a directory and not from the host's own files.",

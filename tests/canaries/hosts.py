@@ -22,6 +22,7 @@ from rotation.connectors.ssh import SshScanner
 from rotation.models import Instance, ManagementCredential, Run
 from secrets_app.models import Secret
 from tests import factories
+from tests.networks import endpoint
 
 PAM = "/etc/pam.d/common-password"
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -32,7 +33,7 @@ def register(host: Host, credential: ManagementCredential) -> Instance:
     made = factories.instance(
         name=host.name, address=host.address, port=host.port, keys=[], credential=credential
     )
-    seen = SshScanner().scan(host.address, host.port, timeout=60)
+    seen = SshScanner().scan(endpoint(host.address, host.port), timeout=60)
     inventory.see_host_keys(made, seen)
     inventory.approve_host_keys(made, [key.fingerprint for key in seen], actor=factories.administrator())
     return made

@@ -14,6 +14,7 @@ from secrets_app.models import Secret
 from tests import factories
 from tests.chaos.naive import FIRST
 from tests.lab_fixtures import KeyPair
+from tests.networks import endpoint
 
 
 @dataclass
@@ -51,7 +52,7 @@ def register(host: Host, key: KeyPair) -> Instance:
         name=host.name, address=host.address, port=host.port, keys=[],
         credential=factories.credential(private_key=key.private),
     )  # fmt: skip
-    seen = SshScanner().scan(host.address, host.port, timeout=30)
+    seen = SshScanner().scan(endpoint(host.address, host.port), timeout=30)
     inventory.see_host_keys(instance, seen)
     inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
     return instance

@@ -37,7 +37,11 @@ class Site:
         kept = {
             name: text for name, text in os.environ.items() if not name.startswith(("KEYTURN_", "DJANGO_"))
         }
-        return kept | {"KEYTURN_DATA": str(self.folder / "kept"), "KEYTURN_ROOT_KEY_FILE": str(self.root_key)}
+        return kept | {
+            "KEYTURN_DATA": str(self.folder / "kept"),
+            "KEYTURN_ROOT_KEY_FILE": str(self.root_key),
+            "KEYTURN_DEMO": "true",  # for what a test itself does to it, beside `up`
+        }
 
     def up(self, *words, port=None):
         """Start it. What it prints goes to a file, as a pipe that nobody reads would stop it in the end."""

@@ -41,9 +41,10 @@ class Demo:
     def trust(self, page: Page) -> None:
         """Take the host keys from the console's own page: they were compared when they were approved."""
         from rotation.connectors.ssh import SshScanner
+        from tests.networks import endpoint
 
         place = self.address if self.port == 22 else f"[{self.address}]:{self.port}"
-        seen = SshScanner().scan(self.address, self.port, timeout=10)
+        seen = SshScanner().scan(endpoint(self.address, self.port), timeout=10)
         for key in seen:
             expect(page.get_by_text(key.fingerprint).first).to_be_visible()
         self.known_hosts.write_text("".join(f"{place} {key.line}\n" for key in seen))

@@ -31,6 +31,7 @@ from secrets_app import keypairs, versions
 from secrets_app.models import Label, Secret, SecretVersion
 from tests import factories
 from tests.lab_fixtures import KeyPair
+from tests.networks import endpoint
 
 OLD = "the-old-Password-1"
 #: A line of somebody else in the same file, before and after the managed one.
@@ -52,7 +53,7 @@ def register(host: Host, key: KeyPair, **credential: object) -> Instance:
 
 def approve(instance: Instance) -> None:
     """Pin what the host shows now, as somebody who compared it would."""
-    seen = SshScanner().scan(instance.address, instance.port, timeout=10)
+    seen = SshScanner().scan(endpoint(instance.address, instance.port), timeout=10)
     inventory.see_host_keys(instance, seen)
     inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
 

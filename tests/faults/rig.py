@@ -36,6 +36,7 @@ from secrets_app import keypairs, versions
 from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
 from tests import factories, services
 from tests.lab_fixtures import KeyPair
+from tests.networks import endpoint
 from tests.wires.relay import Relay
 
 PASSWORD, KEY_PAIR = "password", "key_pair"
@@ -203,7 +204,7 @@ def register(host: Host, key: KeyPair, place: Relay | Host) -> Instance:
         name=f"{host.name}-{place.port}", address=place.address, port=place.port, keys=[],
         credential=factories.credential(private_key=key.private),
     )  # fmt: skip
-    seen = SshScanner().scan(host.address, host.port, timeout=10)
+    seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
     assert {key.line for key in seen} == {" ".join(line.split()[:2]) for line in host.host_keys()}
     inventory.see_host_keys(instance, seen)
     inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())

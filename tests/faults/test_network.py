@@ -22,6 +22,7 @@ from tests import factories
 from tests.faults import rig as rigs
 from tests.faults.rig import KEY_PAIR, PASSWORD, NewRig, Rig
 from tests.lab_fixtures import KeyPair
+from tests.networks import endpoint
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -201,7 +202,7 @@ def test_fi_n_06_one_worker_at_a_time_talks_to_one_host(kind: str, new_rig: NewR
 def test_fi_n_07_two_hundred_refused_logins_leave_no_open_file_and_no_slot_taken(new_rig: NewRig) -> None:
     rig = new_rig(PASSWORD)
     pinned = inventory.endpoint(rig.instance).host_keys
-    connector = SshConnector(base.Endpoint(rig.host.address, rig.host.port, pinned))
+    connector = SshConnector(endpoint(rig.host.address, rig.host.port, pinned))
     wrong = base.Login("svc", private_key=Plaintext(KeyPair.generate().private))
 
     def refused(_: int) -> None:

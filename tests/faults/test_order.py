@@ -24,6 +24,7 @@ from tests import factories, services
 from tests.faults import rig as rigs
 from tests.faults.rig import PASSWORD, NewRig, Rig
 from tests.lab_fixtures import KeyPair
+from tests.networks import endpoint
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TRIES = 1_000
@@ -159,12 +160,12 @@ def test_fi_c_06_of_sixty_passwords_changed_at_once_none_is_falsely_reported_and
     manager = base.Manager(
         base.Login("keyturn", private_key=Plaintext(management_key.private)), base.Sudo.PASSWORDLESS
     )
-    endpoint = base.Endpoint(host.address, host.port, tuple(host.host_keys()))
+    place = endpoint(host.address, host.port, tuple(host.host_keys()))
 
     def change(name: str) -> str:
         value, fence = Plaintext(f"second-value-of-{name}"), base.Fence("0" * 32, 1)
         try:
-            SshConnector(endpoint).set_password(manager, name, value, fence=fence, timeout=60)
+            SshConnector(place).set_password(manager, name, value, fence=fence, timeout=60)
         except base.ConnectorError as error:
             return error.code
         return "applied"

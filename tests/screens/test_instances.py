@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from rotation import inventory, leases, runs
 from rotation.connectors import base
+from rotation.connectors.networks import EVERYWHERE
 from rotation.models import HostKey, Instance, Run
 from secrets_app.models import AuditEvent
 from tests import factories
@@ -307,6 +308,36 @@ def test_a_connection_test_shows_each_check_with_its_mark_and_sentence(as_dot):
     for shown in ("Reachable", "Passed", "The host answers.", "Root by sudo", "Blocked"):
         assert shown in page
     assert "<b>for</b>" not in page
+
+
+def test_an_address_that_is_not_allowed_is_a_wrong_field(as_dot, settings):
+    instance = factories.instance()
+    settings.ALLOWED_NETWORKS = EVERYWHERE
+    edited = {"name": "x", "address": "127.0.0.1", "port": "22", "revision": str(instance.revision)}
+    for answer in (
+        as_dot.post(url("instance_register"), typed(address="127.0.0.1")),
+        as_dot.post(url("instance_edit", instance), edited),
+    ):
+        assert answer.status_code == 422
+        assert "Keyturn does not connect to this address." in answer.content.decode()
+    assert Instance.objects.get() == instance
+
+
+def test_who_looks_too_often_is_told_when_to_try_again(as_dot, settings):
+    settings.CHECKS_AT_MOST = 1
+    first, second = factories.instance(), factories.instance()
+    assert as_dot.post(url("instance_scan", first)).status_code == 302
+    for name in ("instance_scan", "instance_check"):
+        answer = as_dot.post(url(name, second))
+        assert answer.status_code == 429
+        assert int(answer["Retry-After"]) > 0
+    refused = as_dot.post(url("instance_register"), typed(address="10.0.0.9"))
+    assert refused.status_code == 422
+    assert "may start 1 scans" in refused.content.decode()
+    assert Instance.objects.count() == 2
+    credential = factories.credential()
+    assert as_dot.post(url("instance_attach", second), {"credential": str(credential.pk)}).status_code == 302
+    assert "The connection is not tested yet." in as_dot.get(url("instance", second)).content.decode()
 
 
 # ---------------------------------------------------------------- edit and attach

@@ -4,10 +4,11 @@ import uuid
 from dataclasses import dataclass, field
 
 from lab import Host
-from rotation.connectors.base import Endpoint, Facts, Fence, Login, Manager, Proof, Sudo
+from rotation.connectors.base import Facts, Fence, Login, Manager, Proof, Sudo
 from rotation.connectors.ssh import SshConnector
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair
+from tests.networks import endpoint
 from tests.wires.relay import Relay
 
 FIRST = "the-first-Password-1"
@@ -34,7 +35,7 @@ class Rig:
     @property
     def connector(self) -> SshConnector:
         place = self.relay or self.host
-        return SshConnector(Endpoint(place.address, place.port, tuple(self.host.host_keys())))
+        return SshConnector(endpoint(place.address, place.port, tuple(self.host.host_keys())))
 
     def set(self, value: str, generation: int = 1, *, timeout: float = 15) -> None:
         fence = Fence(self.console, generation)

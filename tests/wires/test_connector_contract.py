@@ -15,6 +15,7 @@ from rotation.connectors.ssh import SshConnector
 from secrets_app import keypairs
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
+from tests.networks import endpoint
 
 CONSOLE = str(uuid.uuid4())
 FIRST = "the-first-Password-1"
@@ -76,8 +77,8 @@ class SshRig:
     def __init__(self, host: Host, key: KeyPair) -> None:
         self.host = host
         host.add_account("svc", password=FIRST, authorized_keys=[OLD_KEY.public_key])
-        endpoint = base.Endpoint(host.address, host.port, tuple(host.host_keys()))
-        self.connector: base.Connector = SshConnector(endpoint)
+        place = endpoint(host.address, host.port, tuple(host.host_keys()))
+        self.connector: base.Connector = SshConnector(place)
         self.manager = Manager(Login("keyturn", private_key=Plaintext(key.private)), Sudo.PASSWORDLESS)
 
     def accepts(self, password: str) -> bool:

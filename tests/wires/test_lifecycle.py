@@ -17,6 +17,7 @@ from secrets_app import versions
 from secrets_app.models import Secret
 from tests import factories
 from tests.lab_fixtures import KeyPair
+from tests.networks import endpoint
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OLD = "the-old-password-1"
@@ -29,7 +30,7 @@ def secret(host: Host, management_key: KeyPair) -> Secret:
         name=host.name, address=host.address, port=host.port, keys=[],
         credential=factories.credential(private_key=management_key.private),
     )  # fmt: skip
-    seen = SshScanner().scan(host.address, host.port, timeout=10)
+    seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
     inventory.see_host_keys(instance, seen)
     inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
     made = factories.secret(instance=instance, initial=OLD)

@@ -22,6 +22,7 @@ from secrets_app import versions
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
 from tests.lab_fixtures import KeyPair
+from tests.networks import endpoint
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OLD = "the-old-password-1"
@@ -56,7 +57,7 @@ def register(host: Host, key: KeyPair):
         name=host.name, address=host.address, port=host.port, keys=[],
         credential=factories.credential(private_key=key.private),
     )  # fmt: skip
-    seen = SshScanner().scan(host.address, host.port, timeout=10)
+    seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
     assert {key.line for key in seen} == {" ".join(line.split()[:2]) for line in host.host_keys()}
     inventory.see_host_keys(instance, seen)
     inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())

@@ -15,6 +15,7 @@ from rotation.connectors.base import Endpoint, Level, Login, Mark, Sudo, Verdict
 from rotation.connectors.ssh import SshConnector, SshScanner
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
+from tests.networks import endpoint
 from tests.waiting import wait_for
 from tests.wires.ssh_rig import FIRST, SECOND, Rig, rig
 
@@ -472,7 +473,7 @@ def test_a_host_without_an_approved_key_is_not_even_connected_to(svc: Rig) -> No
 def test_any_one_pinned_key_of_several_is_enough(new_host: NewHost, management_key: KeyPair) -> None:
     svc = rig(new_host(host_key_types=("ed25519", "ecdsa", "rsa")), management_key)
     for line in svc.host.host_keys():
-        connector = SshConnector(Endpoint(svc.host.address, svc.host.port, (line,)))
+        connector = SshConnector(endpoint(svc.host.address, svc.host.port, (line,)))
         assert connector.prove_login(Login("svc", password=Plaintext(FIRST)), timeout=15).level
 
 
@@ -481,14 +482,14 @@ def test_a_host_that_has_lost_its_pinned_kind_of_key_has_changed(
 ) -> None:
     svc = rig(new_host(host_key_types=("rsa",)), management_key)
     pinned = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOHKU/xWQqrie6M6khcSMBtk8PqhIG0rJ0E4oKDCJuJN"
-    connector = SshConnector(Endpoint(svc.host.address, svc.host.port, (pinned,)))
+    connector = SshConnector(endpoint(svc.host.address, svc.host.port, (pinned,)))
     with pytest.raises(base.HostKeyChanged):
         connector.prove_login(Login("svc", password=Plaintext(FIRST)), timeout=15)
 
 
 def test_a_scan_finds_every_key_as_ssh_keygen_prints_it_and_logs_in_nowhere(new_host: NewHost) -> None:
     host = new_host(host_key_types=("ed25519", "ecdsa", "rsa"))
-    keys = SshScanner().scan(host.address, host.port, timeout=15)
+    keys = SshScanner().scan(endpoint(host.address, host.port), timeout=15)
     assert keys[0].algorithm == "ssh-ed25519"
     assert {key.line for key in keys} == set(host.host_keys())
     printed = host.run(["sh", "-c", "for k in /etc/ssh/*.pub; do ssh-keygen -lf $k; done"]).stdout.decode()
@@ -499,7 +500,7 @@ def test_a_scan_finds_every_key_as_ssh_keygen_prints_it_and_logs_in_nowhere(new_
 def test_a_scan_of_nothing_is_unreachable(host: Host) -> None:
     host.cut()
     with pytest.raises(base.Unreachable):
-        SshScanner().scan(host.address, host.port, timeout=5)
+        SshScanner().scan(endpoint(host.address, host.port), timeout=5)
 
 
 @pytest.mark.parametrize(

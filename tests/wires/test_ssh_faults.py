@@ -13,6 +13,7 @@ from rotation.connectors.base import Login, Verdict
 from rotation.connectors.ssh import SshConnector, SshScanner
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair
+from tests.networks import endpoint
 from tests.waiting import wait_for
 from tests.wires.relay import Relay
 from tests.wires.ssh_rig import FIRST, SECOND, Rig, rig
@@ -159,7 +160,7 @@ def calls(svc: Rig, relay: Relay) -> dict[str, Callable[[], object]]:
         "set": lambda: svc.set(SECOND, timeout=4),
         "probe": lambda: svc.connector.probe_password(svc.manager, "svc", value, timeout=4),
         "prove": lambda: svc.prove(FIRST, timeout=4),
-        "scan": lambda: SshScanner().scan(relay.address, relay.port, timeout=4),
+        "scan": lambda: SshScanner().scan(endpoint(relay.address, relay.port), timeout=4),
     }
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from lab import Fleet, Host, Management, Spec
 from rotation.connectors import base
-from rotation.connectors.base import Endpoint, Fence, Kind, Level, Login, Manager, Sudo, Verdict
+from rotation.connectors.base import Fence, Kind, Level, Login, Manager, Sudo, Verdict
 from rotation.connectors.ssh import SshConnector
 from secrets_app import keypairs
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
+from tests.networks import endpoint
 from tests.wires.test_ssh import shells  # noqa: F401
 
 FILE = "/home/svc/.ssh/authorized_keys"
@@ -39,7 +40,7 @@ class Rig:
 
     @property
     def connector(self) -> SshConnector:
-        return SshConnector(Endpoint(self.host.address, self.host.port, tuple(self.host.host_keys())))
+        return SshConnector(endpoint(self.host.address, self.host.port, tuple(self.host.host_keys())))
 
     def fence(self, generation: int = 1) -> Fence:
         return Fence(self.console, generation)

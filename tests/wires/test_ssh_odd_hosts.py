@@ -12,6 +12,7 @@ from rotation.connectors.base import Level, Login, Manager, Mark, Sudo, Verdict
 from rotation.connectors.ssh import SshScanner
 from secrets_app.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair
+from tests.networks import endpoint
 from tests.waiting import wait_for
 from tests.wires.ssh_rig import FIRST, SECOND, Rig, rig
 from tests.wires.test_ssh_sessions import running
@@ -76,7 +77,7 @@ def test_fi_h_17_a_host_that_never_says_its_version_fills_no_memory(line: bytes)
     talker.start()
     tracemalloc.start()
     with listener, pytest.raises(base.Unreachable):
-        SshScanner().scan("127.0.0.1", listener.getsockname()[1], timeout=10)
+        SshScanner().scan(endpoint("127.0.0.1", listener.getsockname()[1]), timeout=10)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     talker.join(10)
@@ -92,7 +93,7 @@ def test_fi_n_06_one_connection_too_many_is_a_busy_host_and_no_refused_login(svc
             lambda: svc.set(SECOND),
             lambda: svc.probe(FIRST),
             lambda: svc.prove(FIRST),
-            lambda: SshScanner().scan(svc.host.address, svc.host.port, timeout=10),
+            lambda: SshScanner().scan(endpoint(svc.host.address, svc.host.port), timeout=10),
         ):
             with pytest.raises(base.Unreachable) as busy:
                 call()
@@ -116,7 +117,7 @@ def test_fi_n_06_an_address_that_sshd_punishes_is_told_apart_too() -> None:
 
     threading.Thread(target=refuse, daemon=True).start()
     with listener, pytest.raises(base.Unreachable) as busy:
-        SshScanner().scan("127.0.0.1", listener.getsockname()[1], timeout=10)
+        SshScanner().scan(endpoint("127.0.0.1", listener.getsockname()[1]), timeout=10)
     assert busy.value.code == "busy_sshd"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import shutil
@@ -17,7 +18,8 @@ from django.db import connections, transaction
 
 from lab import Fleet, Host, HostNotStarted, Spec
 from lab.layer import LayerUnavailable
-from rotation import inventory, runs, tasks
+from rotation import inventory, patience, runs, tasks
+from rotation.connectors.base import Endpoint
 from rotation.connectors.ssh import SshScanner
 from rotation.models import Instance, ManagementCredential
 from secrets_app import keyring, regions, users
@@ -111,9 +113,8 @@ def _register(host: Host, credential: ManagementCredential, actor: Principal) ->
     if Instance.objects.filter(address=host.address, port=host.port).exists():
         return
     real = set(host.host_keys())
-    shown = [
-        key for key in SshScanner().scan(host.address, host.port, timeout=SCAN_SECONDS) if key.line in real
-    ]
+    place = Endpoint(host.address, host.port, networks=inventory.networks())
+    shown = [key for key in SshScanner().scan(place, timeout=SCAN_SECONDS) if key.line in real]
     region = regions.account().regions.order_by("created_at").first()
     assert region is not None
     with transaction.atomic():  # or a start that is killed here would leave one whose keys nobody approves
@@ -122,7 +123,8 @@ def _register(host: Host, credential: ManagementCredential, actor: Principal) ->
         )
         inventory.see_host_keys(instance, shown)
         inventory.approve_host_keys(instance, [key.fingerprint for key in shown], actor=actor)
-    tasks.wake(runs.check(instance, actor=actor))
+    with contextlib.suppress(patience.TooOften):  # of a hundred servers; the first rotation looks too
+        tasks.wake(runs.check(instance, actor=actor))
 
 
 def _credential(actor: Principal) -> ManagementCredential:

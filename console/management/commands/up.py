@@ -48,7 +48,12 @@ class Command(BaseCommand):
             Supervisor(
                 _programs(listener.fileno(), demo),
                 folder=settings.BASE_DIR,
-                environment=os.environ | {"KEYTURN_PUBLIC_URL": public_url, "PYTHONUNBUFFERED": "1"},
+                environment=os.environ
+                | {
+                    "KEYTURN_PUBLIC_URL": public_url,
+                    "KEYTURN_DEMO": "true" if demo else "false",
+                    "PYTHONUNBUFFERED": "1",
+                },
                 say=self._say,
             ).run()
         self.stdout.write("Stopped.")

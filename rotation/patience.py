@@ -1,0 +1,44 @@
+"""How often one person may have hosts looked at: often enough for work, too seldom to map a network.
+
+Counts what the audit trail tells, so that a look which only hurries another one counts too.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models.functions import Now
+
+from secrets_app.actions import Action
+from secrets_app.models import AuditEvent, Principal
+
+WITHIN = timedelta(minutes=10)
+
+
+class TooOften(Exception):
+    """So many hosts at a time are looked at by nobody who needs them; `again_at` says when to try again."""
+
+    def __init__(self, again_at: datetime) -> None:
+        minutes = int(WITHIN.total_seconds() // 60)
+        super().__init__(
+            f"One user may start {settings.CHECKS_AT_MOST} scans and connection tests in {minutes} minutes."
+        )
+        self.again_at = again_at
+
+
+def require(actor: Principal) -> None:
+    """Return if this person had fewer hosts looked at lately than anybody may. Raises `TooOften`.
+
+    Call it inside the transaction that asks for the look: two at once are counted one after the other.
+    """
+    Principal.objects.select_for_update(no_key=True).get(pk=actor.pk)
+    looked = AuditEvent.objects.filter(
+        actor=actor,
+        action=Action.CHECK_INSTANCE,
+        outcome=AuditEvent.Outcome.SUCCEEDED,
+        at__gt=Now() - WITHIN,
+    )
+    lately = list(looked.order_by("-sequence").values_list("at", flat=True)[: settings.CHECKS_AT_MOST])
+    if len(lately) == settings.CHECKS_AT_MOST:
+        raise TooOften(lately[-1] + WITHIN)
