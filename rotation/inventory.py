@@ -187,7 +187,7 @@ def register(
     """Register a server; nothing is sent to it. Raises `NameTaken`, `AddressTaken`, `policies.NotAllowed`."""
     if credential is not None:
         policies.require(actor, Action.USE_CREDENTIAL, credential)
-    _refuse_twins(region, name, address, port)
+    _refuse_twins(region, name, address, port, actor)
     try:
         with transaction.atomic():
             instance = Instance.objects.create(
@@ -215,7 +215,7 @@ def change(
     Raises `Outdated`, `NameTaken` or `AddressTaken`.
     """
     moved = (address, port) != (instance.address, instance.port)
-    _refuse_twins(instance.region, name, address, port, but=instance)
+    _refuse_twins(instance.region, name, address, port, actor, but=instance)
     detached = _detached("Its address changed. Attach a credential again.")
     try:
         with transaction.atomic():
@@ -384,10 +384,15 @@ def _detached(because: str) -> dict[str, str | None]:
     return {"credential": None, "own_login": None, "own_login_sudo": "", "detached_because": because}
 
 
-def _refuse_twins(region: Region, name: str, address: str, port: int, *, but: Instance | None = None) -> None:
+def _refuse_twins(
+    region: Region, name: str, address: str, port: int, actor: Principal, *, but: Instance | None = None
+) -> None:
     others = Instance.objects.exclude(pk=but.pk) if but else Instance.objects.all()
     if others.filter(region=region, name=name).exists():
         raise NameTaken(f"An instance named {name} is registered in {region.name}. Choose another name.")
-    twin = others.filter(account_id=region.account_id, address=address, port=port).first()
+    same = others.filter(account_id=region.account_id, address=address, port=port)
+    twin = same.select_related("region", "account").first()
     if twin:
-        raise AddressTaken(f"{twin.where} is registered already, as {twin.name}.")
+        is_known = policies.allows(actor, Action.DESCRIBE_INSTANCE, twin)
+        called = f", as {twin.name}" if is_known else ""
+        raise AddressTaken(f"{twin.where} is registered already{called}.")

@@ -72,11 +72,13 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             test_connection(request, instance)
             messages.success(request, "The management credential is attached.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
+    own = instance.own_login
+    sees_own_login = own is not None and access.may(request, Action.DESCRIBE_SECRET, own)
     return dialogs.show(
         request,
         "instances/_attach.html",
         "Attach management credential",
-        {"form": form, "region": region, "instance": instance},
+        {"form": form, "region": region, "instance": instance, "sees_own_login": sees_own_login},
         status=422 if request.method == "POST" else 200,
     )
 

@@ -197,6 +197,8 @@ def _context(request: OperatorRequest, region: str, instance: Instance) -> dict[
             "approve": access.may(request, Action.APPROVE_HOST_KEY, instance),
             "attach": access.may(request, Action.USE_CREDENTIAL, instance),
             "edit": access.may(request, Action.UPDATE_INSTANCE, instance),
+            "see_own_login": bool(instance.own_login)
+            and access.may(request, Action.DESCRIBE_SECRET, instance.own_login),
             "see_credential": access.may(request, Action.DESCRIBE_CREDENTIAL, instance.credential),
         },
     }
