@@ -6,17 +6,18 @@ import uuid
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.core import context, ratelimit
+from allauth.core import context
+from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from console import fresh, http, openid_only, sign_ins
-from secrets_app import factors, identities, users
+from console import fresh, http, known_devices, openid_only, sign_ins
+from secrets_app import factors, identities, seal_sets, seals, users
 from secrets_app.models import User
 
 
@@ -46,10 +47,35 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return credentials.get("username", "").strip().lower()
 
     def pre_authenticate(self, request: HttpRequest, **credentials: str) -> None:
-        """Count this try by address, by name, and last with all others: one address cannot use that up."""
-        super().pre_authenticate(request, **credentials)
-        if not ratelimit.consume(request, action="passwords_of_all", key="everybody"):
+        """Count this try by the browser if the person has used it before, and else with others.
+
+        By address, by name, by network, and last with everybody's: no network can use that up. A right
+        password gives the first two back.
+        """
+        name = credentials.get("username", "")
+        device = known_devices.name_of(request, name)
+        if device:
+            failures: list[tuple[str, str | None]] = [("login_failed_device", device)]
+            tries = []
+        else:
+            by_name = self._get_login_attempts_cache_key(request, **credentials)
+            failures = [("login_failed_here", None), ("login_failed", by_name)]
+            network = http.network(self.get_client_ip(request))
+            tries = [("passwords_of_one", network), ("passwords_of_all", "everybody")]
+        failed = [self._count(request, name, *limit) for limit in failures]
+        for limit in tries:
+            self._count(request, name, *limit)
+        counted = [one for usage in failed for one in usage.usage]
+        self._login_failed_rl_usage = ratelimit.RateLimitUsage(usage=counted)
+
+    def _count(
+        self, request: HttpRequest, name: str, action: str, key: str | None
+    ) -> ratelimit.RateLimitUsage:
+        usage = ratelimit.consume(request, app="allauth.account", action=action, key=key)
+        if usage is None:
+            sign_ins.not_tried(request, name)
             raise self.validation_error("too_many_login_attempts")
+        return usage
 
     def set_password(self, user: User, password: str) -> None:
         is_first = user.must_change_password
@@ -75,8 +101,17 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         sign_ins.password_refused(request, user)
         return None
 
+    def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
+        """Whoever has a way in that Keyturn did not store, or lacks one, signs in by none."""
+        if not (seals.holds(user) and seal_sets.ways_in_hold(user.pk)):
+            user.is_active = False  # here only: allauth answers as it does to somebody who is disabled
+        answer: HttpResponse | None = super().pre_login(request, user, **kwargs)
+        return answer
+
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
         ways: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        if isinstance(user, User) and not seal_sets.ways_in_hold(user.pk):
+            return []
         if not isinstance(user, User) or settings.OIDC is None:
             return ways
         if not openid_only.takes_password(user):

@@ -7,4 +7,4 @@ class ConsoleConfig(AppConfig):
     name = "console"
 
     def ready(self) -> None:
-        from console import durability, sign_ins  # noqa: F401  # receivers and checks register themselves
+        from console import durability, guesses, known_devices, sign_ins  # noqa: F401  # receivers and checks register themselves

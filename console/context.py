@@ -15,8 +15,8 @@ from django.urls import NoReverseMatch, reverse
 
 from console import access, http, sessions
 from console.openid_settings import Provider
-from secrets_app import policies
-from secrets_app.models import User
+from secrets_app import policies, restores
+from secrets_app.models import DatabaseRestore, User
 from secrets_app.policies import Action
 
 THEME_COOKIE = "keyturn_theme"
@@ -125,6 +125,11 @@ class Layout:
         """Search looks in all regions, so that a thing elsewhere is never out of sight."""
         has_list = any(entry.label == "Secrets" for entry in self.nav)
         return section_url("secrets", access.ALL_REGIONS) if has_list else None
+
+    @cached_property
+    def restore(self) -> DatabaseRestore | None:
+        """An older database that was put back and still asks something of a person; for those signed in."""
+        return restores.unsettled() if isinstance(self.request.user, User) else None
 
     @property
     def theme(self) -> str:

@@ -63,22 +63,93 @@ def path(name: str, default: Path) -> Path:
 def url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
     """A URL with one of `schemes`. The message never repeats the URL: it may hold a password."""
     found = text(name, default)
-    if urlsplit(found).scheme not in schemes:
-        raise ImproperlyConfigured(f"{name} must be a URL that begins with {' or '.join(schemes)}://.")
+    _parts(name, found, schemes)
     return found
 
 
-def database(name: str, default: str) -> dict[str, object]:
-    """Django's settings of the database at a URL: `sqlite:///absolute/path` or `postgresql://user:password@host/name`."""
-    parts = urlsplit(url(name, default, schemes=("sqlite", "postgresql")))
+def secret_url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
+    """As `url`; it may stand in a file instead, which `<name>_FILE` names."""
+    found = _from_file(name) or text(name, default)
+    _parts(name, found, schemes)
+    return found
+
+
+def database(name: str, default: str, *, password: str = "") -> dict[str, object]:
+    """Django's settings of the database at a URL: `sqlite:///path` or `postgresql://user:password@host/name`.
+
+    The URL may stand in the file that `<name>_FILE` names, its password in that of `<password>_FILE`.
+    """
+    found = secret_url(name, default, schemes=("sqlite", "postgresql", "postgres"))
+    parts = urlsplit(found)
     if parts.scheme == "sqlite":
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": unquote(parts.path)}
+    apart = _from_file(password) if password else ""
+    if apart and parts.password:
+        raise ImproperlyConfigured(
+            f"{name} holds a password and {password}_FILE names another: keep one of them."
+        )
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),
         "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
+        "PASSWORD": apart or unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
         "OPTIONS": dict(parse_qsl(parts.query)),
     }
+
+
+def _from_file(name: str) -> str:
+    """What the file named by `<name>_FILE` holds; the empty string where none is named."""
+    given = f"{name}_FILE"
+    if not text(given, ""):
+        return ""
+    if text(name, ""):
+        raise ImproperlyConfigured(f"{name} and {given} are both set: keep one of them.")
+    file = path(given, Path("/"))
+    try:
+        found = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{given}: {file} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise ImproperlyConfigured(f"{given}: {file} is not text.") from None
+    if not found:
+        raise ImproperlyConfigured(f"{given}: {file} is empty.")
+    return found
+
+
+def _parts(name: str, found: str, schemes: tuple[str, ...]) -> None:
+    """Return if this is a whole URL with one of `schemes`. Raises ImproperlyConfigured, without the URL."""
+    scheme, mark, rest = found.partition("://")
+    if not mark or scheme not in schemes:
+        raise ImproperlyConfigured(f"{name} must be a URL that begins with {' or '.join(schemes)}://.")
+    try:
+        parts = urlsplit(found)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise _unreadable(name) from None
+    if scheme == "sqlite":
+        if parts.netloc or not parts.path.startswith("/"):
+            raise ImproperlyConfigured(f"{name} must name the file by an absolute path: sqlite:///path.")
+        return
+    # A mark of the password that was not encoded ends the host's part before the @.
+    if parts.fragment or "#" in rest or "@" in parts.path + parts.query or _HALF_ENCODED.search(parts.netloc):
+        raise _unreadable(name)
+    if not host:
+        raise ImproperlyConfigured(f"{name} must name a host: {scheme}://host.")
+    if scheme.startswith("redis") and not re.fullmatch(r"/?[0-9]*", parts.path):
+        raise ImproperlyConfigured(
+            f"{name} must end with the number of a Redis database: {scheme}://host:6379/0."
+        )
+    if scheme.startswith("postgres") and not re.fullmatch(r"/[^/]+", parts.path):
+        raise ImproperlyConfigured(f"{name} must end with the database's name: {scheme}://user@host/name.")
+
+
+_HALF_ENCODED = re.compile("%(?![0-9a-fA-F]{2})")
+
+
+def _unreadable(name: str) -> ImproperlyConfigured:
+    return ImproperlyConfigured(
+        f"{name} is not a readable URL. In its user name and password, write each of # / ? @ : [ ] % "
+        "percent-encoded: # is %23, / is %2F, ? is %3F, @ is %40, : is %3A, [ is %5B, ] is %5D, % is %25."
+    )

@@ -1,21 +1,49 @@
-"""Know whether web, worker and beat all run. The only writer of heartbeats."""
+"""Know what keeps this process from serving, and whether worker and beat run. The only writer of heartbeats.
+
+Three questions, never mixed: that a process answers is its *liveness*; that it can serve is its *readiness*,
+which no other process changes; and that worker and beat show themselves is the state of the *installation*.
+"""
 
 from __future__ import annotations
 
+import functools
+import logging
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
+from django.conf import settings
+from django.contrib.staticfiles.storage import staticfiles_storage
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.models.functions import Now
 
 from console.models import Heartbeat
+from secrets_app import keyring
+
+log = logging.getLogger(__name__)
 
 PROCESSES: Final = ("worker", "beat")  # the web process shows itself by answering
 STALE_AFTER: Final = timedelta(seconds=20)
+
+DATABASE: Final = "database"
+READ_ONLY: Final = "read-only"
+NOT_SET_UP: Final = "setup"
+SEALED: Final = "sealed"
+SENTENCES: Final = {
+    DATABASE: "the database does not answer",
+    READ_ONLY: "the database takes no changes",
+    NOT_SET_UP: "it is not set up: run manage.py setup",
+    SEALED: "it is sealed: a key file is missing, cannot be read or is not the one of this database",
+}
 
 
 def beat(process: str) -> None:
     """Note, by the database's clock, that this kind of process works now."""
     Heartbeat.objects.update_or_create(process=process, defaults={"at": Now()})
+    if settings.ALIVE_FILE:
+        Path(settings.ALIVE_FILE).touch()
 
 
 def missing() -> list[str]:
@@ -27,3 +55,59 @@ def missing() -> list[str]:
 def forget() -> None:
     """Drop what the processes of an earlier start left, so that health waits for those of this one."""
     Heartbeat.objects.all().delete()
+
+
+def obstacles() -> list[str]:
+    """Return what keeps this process from serving, as keys of `SENTENCES`; empty when it is ready.
+
+    Asks the database three small questions. A change of the answer is logged once.
+    """
+    found = _obstacles()
+    if found != _Told.obstacles:
+        if found:
+            log.error("Not ready: %s.", "; ".join(SENTENCES[name] for name in found))
+        elif _Told.obstacles is not None:
+            log.info("Ready again.")
+        _Told.obstacles = found
+    return found
+
+
+class _Told:
+    """What the log of this process says."""
+
+    obstacles: list[str] | None = None
+
+
+def _obstacles() -> list[str]:
+    try:
+        # Beyond this, whatever asks the tables would fail for the same reason and not say it.
+        if not _is_set_up():
+            return [NOT_SET_UP]
+        found = [READ_ONLY] if _is_read_only() else []
+        return [*found, SEALED] if keyring.is_sealed() else found
+    except (DatabaseError, InterfaceError):
+        return [DATABASE]
+
+
+def _is_set_up() -> bool:
+    """Whether this code's migrations are all applied, and its static files collected."""
+    applied = MigrationRecorder(connection).applied_migrations()
+    return applied.keys() >= _last_migrations() and _has_static_files()
+
+
+@functools.cache
+def _last_migrations() -> frozenset[tuple[str, str]]:
+    return frozenset(MigrationLoader(None).graph.leaf_nodes())
+
+
+def _has_static_files() -> bool:
+    name = getattr(staticfiles_storage, "manifest_name", None)
+    return name is None or Path(settings.STATIC_ROOT, name).exists()
+
+
+def _is_read_only() -> bool:
+    if connection.vendor != "postgresql":
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_read_only")  # a standby says "on" too
+        return bool(cursor.fetchone()[0] == "on")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -37,6 +38,20 @@ def client_address(request: HttpRequest) -> str | None:
         if forwarded:
             return forwarded
     return request.META.get("REMOTE_ADDR") or None
+
+
+def network(address: str) -> str:
+    """The network that a few of many addresses come from: what one person can have all of.
+
+    A `/24` of IPv4 and a `/48` of IPv6, the most that a provider gives one customer; else the text itself.
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return str(ipaddress.ip_network((found, 24 if found.version == 4 else 48), strict=False))
 
 
 def keeps_cookies(request: HttpRequest) -> bool:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import structlog
 from allauth.account.authentication import get_authentication_records
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
@@ -21,7 +22,7 @@ from django.utils.functional import SimpleLazyObject
 from django_htmx.http import HttpResponseClientRedirect
 
 from console import access, http, proofs, sessions
-from console.views import errors
+from console.views import errors, health
 from secrets_app import audit, factors, keyring, lifecycle, policies
 from secrets_app.models import Principal, User
 
@@ -46,12 +47,12 @@ PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
     for feature in ("camera", "display-capture", "geolocation", "microphone", "payment", "serial", "usb")
 )
-HEALTH_PATH = "/healthz"
+PROBES = {"/livez": health.livez, "/readyz": health.readyz, "/healthz": health.healthz}
 
 
 def is_public(request: HttpRequest) -> bool:
-    """Static files and the health check: the same for everybody, and needed while all else is closed."""
-    return request.path_info == HEALTH_PATH or request.path_info.startswith(settings.STATIC_URL)
+    """Static files and the health checks: the same for everybody, and needed while all else is closed."""
+    return request.path_info in PROBES or request.path_info.startswith(settings.STATIC_URL)
 
 
 class SecurityHeaders:
@@ -75,8 +76,8 @@ class SecurityHeaders:
         return response
 
 
-class RequestContext:
-    """Each request has an id, a principal and a time zone; the audit knows where it came from."""
+class RequestId:
+    """Each request has an id, which every line that it logs carries and the page of an error shows."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
@@ -84,6 +85,34 @@ class RequestContext:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request_id = uuid.uuid4().hex
         request.request_id = request_id  # type: ignore[attr-defined]
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            response = self.get_response(request)
+        response["X-Request-ID"] = request_id
+        return response
+
+
+class Probes:
+    """A health check is answered before all else: whoever watches may ask by an address that is no host name
+
+    of ours, and a check that read a session or a user would fail with them.
+    """
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        probe = PROBES.get(request.path_info)
+        return probe(request) if probe else self.get_response(request)
+
+
+class RequestContext:
+    """Each request has a principal and a time zone; the audit knows where it came from."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request_id: str = request.request_id  # type: ignore[attr-defined]
         request.principal = SimpleLazyObject(lambda: _principal(request))  # type: ignore[attr-defined]
         origin = audit.bind(
             request_id=request_id, address=http.client_address(request), session=_session_mark(request)
@@ -97,7 +126,6 @@ class RequestContext:
             response = self.get_response(request)
         if _goes_to_sign_in(request, response):
             response = sessions.sign_in_again()
-        response["X-Request-ID"] = request_id
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
@@ -172,7 +200,7 @@ class SealedMode:
 class FirstPassword:
     """Who still has the printed password chooses a new one before anything else."""
 
-    ALLOWED = frozenset({"account_change_password", "account_logout", "healthz"})
+    ALLOWED = frozenset({"account_change_password", "account_logout"})
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response

@@ -27,9 +27,7 @@ def show(process: str) -> None:
     try:
         health.beat(process)
     except DatabaseError as error:
-        logger.warning(
-            "No heartbeat of the %s: the database did not take it (%s).", process, type(error).__name__
-        )
+        logger.warning("No heartbeat of the %s: the database did not take it.", process, exc_info=error)
 
 
 class WorkerPulse(bootsteps.StartStopStep):
@@ -52,10 +50,22 @@ class Scheduler(beat.Scheduler):
     """
 
     shown_at = float("-inf")
+    sends = True
+
+    def apply_entry(self, entry: beat.ScheduleEntry, producer: Any = None) -> None:
+        """Send one entry. Until one is sent again, beat does not look alive."""
+        try:
+            self.apply_async(entry, producer=producer, advance=False)
+        except beat.SchedulingError as error:
+            # Celery would print the whole stack, twice, for each entry.
+            logger.error("Beat could not send %s (%s).", entry.name, type(error.__context__).__name__)
+            self.sends = False
+        else:
+            self.sends = True
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         wait: float = super().tick(*args, **kwargs)
-        if time.monotonic() - self.shown_at >= EVERY_SECONDS:
+        if self.sends and time.monotonic() - self.shown_at >= EVERY_SECONDS:
             show("beat")
             self.shown_at = time.monotonic()
         return min(wait, EVERY_SECONDS)

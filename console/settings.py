@@ -6,9 +6,9 @@ Everything that differs between two installations is read from the environment h
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from console import env, openid_settings
 from secrets_app import keypairs
@@ -28,6 +28,7 @@ ROOT_KEY_FILE = env.path(
 )
 # These two make and prove the audit trail; whoever may write the database must not have them.
 AUDIT_KEY_FILE = env.path("KEYTURN_AUDIT_KEY_FILE", ROOT_KEY_FILE.with_name("audit.key"))
+SEAL_KEY_FILE = env.path("KEYTURN_SEAL_KEY_FILE", ROOT_KEY_FILE.with_name("seal.key"))
 CHECKPOINT_KEY_FILE = env.path("KEYTURN_CHECKPOINT_KEY_FILE", ROOT_KEY_FILE.with_name("checkpoint.key"))
 AUDIT_EXPORT_FILE = env.path("KEYTURN_AUDIT_EXPORT_FILE", DATA_DIR / "audit-checkpoints.jsonl")
 SECRET_KEY_FILE = env.path("KEYTURN_SECRET_KEY_FILE", DATA_DIR / "session.key")
@@ -73,9 +74,11 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "console.middleware.SecurityHeaders",
+    "console.middleware.RequestId",
+    "console.middleware.Probes",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "console.middleware.SealedMode",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "console.session_store.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -83,6 +86,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "console.sessions.SessionLimits",
+    "console.known_devices.Remember",
     "console.middleware.RequestContext",
     "console.middleware.FirstPassword",
     "console.openid_only.LinkFirst",
@@ -115,7 +119,13 @@ TEMPLATES = [
 
 # ---------------------------------------------------------------- the store
 
-DATABASES = {"default": env.database("KEYTURN_DATABASE_URL", f"sqlite://{DATA_DIR / 'keyturn.sqlite3'}")}
+DATABASES = {
+    "default": env.database(
+        "KEYTURN_DATABASE_URL",
+        f"sqlite://{quote(str(DATA_DIR / 'keyturn.sqlite3'))}",
+        password="KEYTURN_DATABASE_PASSWORD",
+    )
+}
 IS_SQLITE = DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3"
 if IS_SQLITE:
     # Deferred transactions answer "database is locked" as soon as two processes write; immediate ones wait.
@@ -132,14 +142,11 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 ATOMIC_REQUESTS = False
 
-BROKER_URL = env.url("KEYTURN_BROKER_URL", "embedded://localhost", schemes=("embedded", "redis", "rediss"))
-CACHES = {
-    "default": (
-        {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "console_cache"}
-        if BROKER_URL.startswith("embedded")
-        else {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": BROKER_URL}
-    )
-}
+BROKER_URL = env.secret_url(
+    "KEYTURN_BROKER_URL", "embedded://localhost", schemes=("embedded", "redis", "rediss")
+)
+# Not Redis, and not Django's table: both unpickle what they read, before anybody has signed in.
+CACHES = {"default": {"BACKEND": "console.cache.Cache"}}
 
 # ---------------------------------------------------------------- people
 
@@ -165,11 +172,17 @@ ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_PRESERVE_USERNAME_CASING = True
 ACCOUNT_SESSION_REMEMBER = False
 # Failed ones: ten a minute from one address, five in five minutes at one name; counted before any hashing.
-# And two passwords a second of everybody together: hashing costs more than asking.
+# And two passwords a second of everybody together: hashing costs more than asking. One network may use up a
+# third of that, right passwords included. A browser that the person has signed in with before is counted by
+# itself, five failures in five minutes, and by nothing of this; "login" would count it with its neighbours.
 # And so many journeys to an identity provider: each asks something of somebody else's server.
 ACCOUNT_RATE_LIMITS = {
-    "login_failed": "10/m/ip,5/300s/key",
+    "login_failed_here": "10/m/ip",
+    "login_failed": "5/300s/key",  # a second factor counts by this too, after the right password
+    "login_failed_device": "5/300s/key",
+    "passwords_of_one": "40/m/key",
     "passwords_of_all": "120/m/key",
+    "login": None,
     "openid": "60/m/ip",
 }
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
@@ -202,7 +215,7 @@ SOCIALACCOUNT_LOGIN_ON_GET = False
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 5  # seconds, for each thing that a provider is asked
 
-SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_ENGINE = "console.session_store"
 SESSION_COOKIE_NAME = "keyturn_session"
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
@@ -221,7 +234,7 @@ CSRF_FAILURE_VIEW = "console.views.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = IS_HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
+SECURE_REDIRECT_EXEMPT = [r"^(livez|readyz|healthz)$"]
 SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if IS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = IS_HTTPS
 SECURE_HSTS_PRELOAD = IS_HTTPS
@@ -229,6 +242,9 @@ SECURE_REFERRER_POLICY = "no-referrer"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 if env.flag("KEYTURN_BEHIND_PROXY", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# A request's head and body are here within so many seconds, or it is answered 408.
+REQUEST_SECONDS = env.number("KEYTURN_REQUEST_SECONDS", 20, least=1, most=600)
 
 # ---------------------------------------------------------------- work
 
@@ -246,16 +262,28 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "console.pulse.Scheduler"
+# Beat only ticks, at once when it starts and then every few seconds: what is due stands in rows.
+_AT_ONCE = {"last_run_at": datetime.fromtimestamp(0, UTC)}
 CELERY_BEAT_SCHEDULE = {
-    "start due rotations": {"task": "rotation.tasks.start_due", "schedule": 10.0},
-    "find runs left behind": {"task": "rotation.tasks.sweep", "schedule": 10.0},
-    "start drift checks": {"task": "rotation.tasks.start_drift_checks", "schedule": 60.0},
-    "purge deleted secrets": {"task": "rotation.tasks.purge_due", "schedule": 60.0},
-    "record repeated refusals": {"task": "rotation.tasks.record_refusals", "schedule": 60.0},
-    "sign the audit trail": {"task": "rotation.tasks.sign_audit_trail", "schedule": 3600.0},
-    "look after keys": {"task": "rotation.tasks.look_after_keys", "schedule": 60.0},
+    "do what is due": {"task": "rotation.tasks.tick", "schedule": 5.0, **_AT_ONCE},
+    # Whatever was signed before: between a stop and a start somebody may cut the trail.
+    "sign the audit trail": {"task": "rotation.tasks.sign_audit_trail", "schedule": 3600.0, **_AT_ONCE},
+}
+PERIODIC_WORK = {
+    "start due rotations": ("rotation.tasks.start_due", timedelta(seconds=10)),
+    "find runs left behind": ("rotation.tasks.sweep", timedelta(seconds=10)),
+    "look for an older database": ("rotation.tasks.look_for_restore", timedelta(seconds=10)),
+    "sign a long tail": ("rotation.tasks.sign_long_tail", timedelta(seconds=10)),
+    "start drift checks": ("rotation.tasks.start_drift_checks", timedelta(minutes=1)),
+    "purge deleted secrets": ("rotation.tasks.purge_due", timedelta(minutes=1)),
+    "record repeated refusals": ("rotation.tasks.record_refusals", timedelta(minutes=1)),
+    "look after keys": ("rotation.tasks.look_after_keys", timedelta(minutes=1)),
+    "check the seals of records": ("rotation.tasks.check_seals", timedelta(minutes=5)),
+    "export checkpoints": ("rotation.tasks.sign_audit_trail", timedelta(hours=1)),
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
+CELERY_WORKER_CONCURRENCY = WORKER_THREADS
+ALIVE_FILE = env.text("KEYTURN_ALIVE_FILE", "")  # touched with each heartbeat of a worker or beat
 RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
 FAILED_LOGINS_APART = timedelta(minutes=5)  # of one account, which a host may count and lock it for
@@ -280,13 +308,22 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
+LOG_FORMAT = env.choice("KEYTURN_LOG_FORMAT", "plain", ("plain", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"one_line": {"()": "console.logs.OneLine"}},
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "filters": {"once": {"()": "console.logs.OncePerMinute"}, "one_line": {"()": "console.logs.OneLine"}},
+    "formatters": {
+        "plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {"()": "console.logs.as_json"},
+    },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["one_line"]}
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            # JSON escapes what the other filter escapes, and has a field for a traceback.
+            "filters": ["once", "one_line"] if LOG_FORMAT == "plain" else ["once"],
+        }
     },
     "root": {"handlers": ["console"], "level": env.text("KEYTURN_LOG_LEVEL", "INFO")},
     "loggers": {

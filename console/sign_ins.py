@@ -48,12 +48,25 @@ def _failed(credentials: dict[str, object], request: HttpRequest | None = None, 
     if request is not None and isinstance(request.user, User):
         _refused(CONFIRM, request.user, "The password was wrong.", actor=request.user.principal)
         return
-    name = str(credentials.get("username") or "").strip()
-    user = User.objects.filter(username__iexact=name).first() if name else None
+    user = _named(str(credentials.get("username") or ""))
     is_disabled = user is not None and not user.is_active
     _refused(
         SIGN_IN, user, "This user is disabled." if is_disabled else "The name or the password was wrong."
     )
+
+
+def not_tried(request: HttpRequest, username: str) -> None:
+    """Record that a password was not looked at, after too many wrong ones."""
+    because = "There were too many failed attempts."
+    if isinstance(request.user, User):
+        _refused(CONFIRM, request.user, because, actor=request.user.principal)
+    else:
+        _refused(SIGN_IN, _named(username), because)
+
+
+def _named(username: str) -> User | None:
+    name = username.strip()
+    return User.objects.filter(username__iexact=name).first() if name else None
 
 
 def factor_failed(user: User, *, is_confirming: bool) -> None:

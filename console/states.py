@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from console.templatetags.console import duration
-from rotation import schedules
+from rotation import managed, schedules
 from rotation.models import ManagedAccount, Schedule
 from secrets_app.models import Secret
 
@@ -116,7 +116,13 @@ STATUS_CHOICES = [
 ]
 
 #: Why a host has another value than the current one, where nothing of ours did it.
-DRIFTED = frozenset({"changed_outside", "snapshot"})
+DRIFTED = frozenset({"changed_outside", "snapshot", managed.DATABASE_OLDER})
+NOT_SINCE_RESTORE = Fact(
+    "warning",
+    "Not verified since the database was restored",
+    "An older database was put back, and the instance was not asked since whether it accepts this value.",
+    "Choose Verify all under Audit, or check for drift.",
+)
 
 #: How a value was shown to work, as a sentence ends.
 LEVELS = {
@@ -154,6 +160,8 @@ def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
     """Whether the host accepts the value, as far as there is proof."""
     if is_rotating:
         return ROTATING
+    if account.credential_code == managed.RESTORED:
+        return NOT_SINCE_RESTORE
     known = CREDENTIALS[Credential(account.credential)]
     if account.credential == Credential.IN_SYNC and account.verified_level in LEVELS:
         return Fact(

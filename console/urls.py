@@ -33,6 +33,7 @@ from console.views import (
     people,
     policies,
     resolve,
+    restore,
     reveal,
     rotate,
     rotate_back,
@@ -48,13 +49,15 @@ from console.views import (
     wizard,
     wizard_check,
 )
-from console.views.health import healthz
+from console.views.health import healthz, livez, readyz
 
 handler403 = "console.views.errors.forbidden"
 handler404 = "console.views.errors.not_found"
 handler500 = "console.views.errors.server_error"
 
 urlpatterns = [
+    path("livez", livez, name="livez"),
+    path("readyz", readyz, name="readyz"),
     path("healthz", healthz, name="healthz"),
     # ---- people
     path("sign-in/", session.sign_in, name="account_login"),
@@ -132,6 +135,10 @@ urlpatterns = [
     path("audit/look-up/", audit.look_up, name="audit_look_up"),
     path("audit/export.csv", audit.export, {"form": "csv"}, name="audit_export_csv"),
     path("audit/export.jsonl", audit.export, {"form": "jsonl"}, name="audit_export_json"),
+    path("audit/restore/", restore.index, name="restore"),
+    path("audit/restore/progress/", restore.progress, name="restore_progress"),
+    path("audit/restore/acknowledge/", restore.acknowledge, name="restore_acknowledge"),
+    path("audit/restore/verify-all/", restore.verify_all, name="restore_verify"),
     path("audit/<int:sequence>/", audit.show, name="audit_event"),
     # ---- keys belong to no region
     path("keys/", encryption_keys.index, name="keys"),

@@ -6,21 +6,33 @@ No access log: it would hold query strings, and what people did is in the audit.
 from __future__ import annotations
 
 import gc
+import tempfile
+from pathlib import Path
 from typing import Any
 
-from console import supervisor
-from console.settings import LOGGING
+from django.core.exceptions import ImproperlyConfigured
+
+from console import connections, start, supervisor
+
+# Gunicorn would print a traceback for each exception of its settings file.
+try:
+    from console.settings import LOGGING
+except ImproperlyConfigured as error:
+    start.give_up(error)
 
 wsgi_app = "console.wsgi"
-worker_class = "gthread"
+worker_class = "console.connections.Worker"
+worker_connections = connections.PLACES
 workers = 2
 threads = 8
 timeout = 60
 graceful_timeout = 10
 keepalive = 5
+sendfile = False  # it would send past the answer that is kept for a slow client
 accesslog = None
 control_socket_disable = True
-worker_tmp_dir = "/dev/shm"  # noqa: S108  # on a slow disk the worker's own sign of life would stall
+# On a slow disk the worker's own sign of life would stall.
+worker_tmp_dir = start.writable_folder(Path("/dev/shm"), Path(tempfile.gettempdir()))  # noqa: S108
 
 # Gunicorn's own lines go the way of all others, through the filter that keeps one record one line.
 logconfig_dict = {

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from django.db import transaction
 
-from rotation import control, failpoints, history, inventory, keys, leases, logins, managed
+from rotation import control, failpoints, history, inventory, keys, leases, logins, managed, restored
 from rotation.connectors import base
 from rotation.models import Step
 from rotation.work import AWAY, SET, STOPS, TEST, Credential, Stop, Work
@@ -114,6 +114,7 @@ def require_key(version: SecretVersion) -> None:
 def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
     """Commit that the host is about to hear of the value, and with which number."""
     require_key(version)
+    restored.refuse()
     if work.run.attempts >= MOST_ATTEMPTS:
         work.fail(version, "attempts", "The host did not take the new value in five attempts.")
     if not facts.fenced and versions.was_offered_within(version, LATE_APPLY):

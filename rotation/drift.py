@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from django.db import transaction
 
-from rotation import history, leases, managed, runs
+from rotation import history, leases, managed, restored, runs
 from rotation.connectors import base
 from rotation.models import Run, Step
 from rotation.work import PREFLIGHT, STOPS, Credential, Stop, Work
@@ -112,6 +112,8 @@ def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | Non
             Credential.OUT_OF_SYNC,
             truth=Run.Truth.NEW,
         )
+    if history.is_newer(work, traces.generation) or restored.is_doubtful(work.account):
+        _end_older(work, traces, found)
     if history.went_back(work, traces.generation):
         code, what = "snapshot", "The host was set back to an older state, as from a snapshot."
     else:
@@ -123,6 +125,24 @@ def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | Non
         if work.account.reconciles:
             _reconcile(work)
     raise Stop
+
+
+def _end_older(work: Work, traces: base.Traces, found: SecretVersion | None) -> None:
+    """End with what a restored database makes of it; nobody has changed the host by that."""
+    if history.is_newer(work, traces.generation):
+        what = "The database is older than the instance, which was given a newer value since."
+    else:
+        what = (
+            "The database is older than the instance: it was restored, and the instance has not accepted the "
+            "current value since."
+        )
+    work.end(
+        Run.Outcome.FAILED,
+        managed.DATABASE_OLDER,
+        f"{what} {history.told(found)} Reconcile to set the current value again, or rotate.",
+        Credential.OUT_OF_SYNC,
+        truth=Run.Truth.OLD if found else Run.Truth.NEITHER,
+    )
 
 
 def _reconcile(work: Work) -> None:

@@ -28,11 +28,12 @@ from rotation import (
     looks,
     managed,
     reconciliation,
+    restored,
     schedules,
 )
 from rotation.connectors import base
 from rotation.models import Run, Step
-from rotation.work import Connect, Credential, Stop, Work
+from rotation.work import CHANGES, Connect, Credential, Stop, Work
 from secrets_app import audit, keypairs, keyring, passwords, versions
 from secrets_app.models import Label, SecretVersion
 
@@ -47,6 +48,8 @@ def advance(
 ) -> bool:
     """Take up a run and carry it as far as it goes now; False where there was nothing to take up."""
     failpoints.reach("before_claim")
+    if restored.look() and Run.objects.filter(pk=run_id, kind__in=CHANGES).exists():
+        return False  # it stays where it is; the sweep finds it when the restore is acknowledged
     held = leases.claim(run_id, worker, lease=lease)
     if held is None:
         return False
@@ -72,7 +75,9 @@ def advance(
     except (base.ConnectorError, inventory.NotAttached) as error:
         work.settle(error)
     except keyring.Sealed as error:
-        _wait_unsealed(work, str(error))
+        _wait_for_a_person(work, "sealed", str(error))
+    except restored.Unacknowledged as error:
+        _wait_for_a_person(work, "restored", str(error))
     except keyring.KeyUnusable as error:
         _stop_unusable(work, error)
     return True
@@ -98,9 +103,9 @@ def _give_up(work: Work) -> None:
     work.end(Run.Outcome.FAILED, "gave_up", sentence, "", truth=truth)
 
 
-def _wait_unsealed(work: Work, sentence: str) -> None:
+def _wait_for_a_person(work: Work, code: str, sentence: str) -> None:
     try:
-        leases.wait(work.lease, timedelta(minutes=1), code="sealed", sentence=sentence)
+        leases.wait(work.lease, timedelta(minutes=1), code=code, sentence=sentence)
     except leases.Overtaken:
         log.info("run %s was overtaken: lease %s", work.run.pk, work.lease.number)
 

@@ -23,6 +23,11 @@ def went_back(work: Work, generation: int) -> bool:
     return generation < _seen(work)
 
 
+def is_newer(work: Work, generation: int) -> bool:
+    """Whether the host was told more by us than this database knows of: it is older than the host."""
+    return generation > work.account.generation
+
+
 def note_keys_that_are_back(work: Work) -> None:
     """Count the removed keys that an older state of the host has again as keys to remove."""
     for version in versions.removed(work.secret)[:MOST_KEYS]:

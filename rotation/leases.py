@@ -20,7 +20,7 @@ from django.db.models.functions import Coalesce, Now
 
 from rotation import shutdown
 from rotation.models import Instance, Run, Step
-from secrets_app import audit
+from secrets_app import audit, restores
 from secrets_app.models import Principal, Region
 
 DIED = "The worker did not come back; another one went on."
@@ -74,7 +74,11 @@ def _under_way() -> QuerySet[Run]:
 
 def _free() -> QuerySet[Run]:
     """Runs that a worker may take up now: due, on an instance where no other one is under way."""
-    return _active().filter(_takeable()).exclude(instance__in=_under_way().values("instance"))
+    free = _active().filter(_takeable()).exclude(instance__in=_under_way().values("instance"))
+    if restores.under_way() is not None:
+        # They stay where they are, and take nobody's place among those that are returned.
+        free = free.exclude(kind__in=[Run.Kind.ROTATE, Run.Kind.RECONCILE])
+    return free
 
 
 def _crowds() -> Counter[UUID]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from rotation import inventory, leases, managed
+from rotation import inventory, leases, managed, restored
 from rotation.connectors import base
 from rotation.models import Run, Step
 from rotation.work import PREFLIGHT, SCAN, STOPS, Credential, Work
@@ -30,6 +30,12 @@ def verify(work: Work) -> None:
             base.Verdict.REJECTED: "The host refuses the current value. Rotate to put it right.",
             base.Verdict.UNCLEAR: f"Could not check: {proof.reason}",
         }[proof.verdict]
+        is_older = proof.verdict == base.Verdict.REJECTED and restored.is_doubtful(work.account)
+        if is_older:
+            notes.sentence = (
+                "The host refuses the current value: the database was restored and is older than the "
+                "instance. Reconcile to set the current value again, or rotate."
+            )
         if work.run.trigger == Run.Trigger.RESTORE and proof.verdict in _AFTER_RESTORE:
             notes.sentence = _AFTER_RESTORE[proof.verdict]
         if proof.verdict == base.Verdict.REJECTED and _pending_works(work):
@@ -42,7 +48,8 @@ def verify(work: Work) -> None:
             managed.note_verified(work.account, proof.level)
             leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)
     elif proof.verdict == base.Verdict.REJECTED:
-        work.end(Run.Outcome.FAILED, "refused_value", notes.sentence, Credential.OUT_OF_SYNC)
+        code = managed.DATABASE_OLDER if is_older else "refused_value"
+        work.end(Run.Outcome.FAILED, code, notes.sentence, Credential.OUT_OF_SYNC)
     elif proof.code in STOPS:
         work.block(proof.code, f"Could not check: {proof.reason}")
     else:
@@ -88,6 +95,7 @@ def scan(work: Work) -> None:
     assert work.scanner is not None
     instance = work.run.instance
     with work.step(Step.Name.SCAN) as notes:
+        inventory.require_whole(instance)
         keys = work.scanner.scan(instance.address, instance.port, timeout=SCAN)
         notes.sentence = f"The host shows {len(keys)} key{'s' if len(keys) != 1 else ''}."
     with transaction.atomic():

@@ -34,6 +34,8 @@ from secrets_app.models import ECS_PREFIX, Key, Label, Principal, Region, Secret
 from secrets_app.plaintext import Plaintext
 
 Credential = ManagedAccount.Credential
+#: Codes of a credential: nobody has asked the host since an older database was put back; and it refused.
+RESTORED, DATABASE_OLDER = "restored", "database_older"
 
 
 class RegionMismatch(Exception):
@@ -463,6 +465,32 @@ def note_traces(account: ManagedAccount, traces: dict[str, object]) -> None:
     )
 
 
+def doubt_all() -> None:
+    """Take back what is known of every account: it was true when the database that was put back was copied.
+
+    What is in doubt already, or known to be wrong, stays so.
+    """
+    known = [Credential.IN_SYNC, Credential.NOT_VERIFIED, Credential.UNREACHABLE, Credential.BLOCKED]
+    ManagedAccount.objects.filter(released_at__isnull=True, credential__in=known).update(
+        credential=Credential.NOT_VERIFIED,
+        credential_code=RESTORED,
+        credential_sentence="An older database was put back. The instance was not asked since.",
+        traces={},  # the same look as then proves nothing of now
+    )
+
+
+def verifiable() -> QuerySet[ManagedAccount]:
+    """The accounts with a current value that a host can be asked about."""
+    kept = ManagedAccount.objects.filter(released_at__isnull=True).exclude(
+        credential__in=[Credential.GONE, Credential.NO_VALUE]
+    )
+    return kept.filter(
+        Exists(Label.objects.filter(secret=OuterRef("secret"), role=Label.Role.CURRENT)),
+        secret__deletion_planned_at__isnull=True,
+        secret__purged_at__isnull=True,
+    )
+
+
 def due_for_drift_check(share: timedelta) -> list[ManagedAccount]:
     """Return accounts that were not looked at for a day, longest first: as many as belong into `share` of it.
 
@@ -476,17 +504,20 @@ def due_for_drift_check(share: timedelta) -> list[ManagedAccount]:
         .filter(Exists(Label.objects.filter(secret=OuterRef("secret"), role=Label.Role.CURRENT)))
         .exclude(Exists(Run.objects.active().filter(secret=OuterRef("secret"))))
     )
-    before = Now() - settings.DRIFT_EVERY
-    due = can_drift.filter(Q(drift_checked_at__isnull=True) | Q(drift_checked_at__lte=before))
+    due = can_drift.filter(_was_not_looked_at())
     return list(due.select_related("secret").order_by(F("drift_checked_at").asc(nulls_first=True))[:limit])
 
 
 def claim_drift_check(account: ManagedAccount) -> bool:
     """Note that the account is looked at now; True for the one caller that may start the run."""
-    same = ManagedAccount.objects.filter(pk=account.pk, drift_checked_at=account.drift_checked_at)
-    if account.drift_checked_at is None:
-        same = ManagedAccount.objects.filter(pk=account.pk, drift_checked_at__isnull=True)
-    return bool(same.update(drift_checked_at=Now()))
+    # By its age and not by the time that was read: SQLite keeps one of Now() with three digits after the
+    # second, and compares it as a text with the six of a parameter.
+    still = ManagedAccount.objects.filter(_was_not_looked_at(), pk=account.pk)
+    return bool(still.update(drift_checked_at=Now()))
+
+
+def _was_not_looked_at() -> Q:
+    return Q(drift_checked_at__isnull=True) | Q(drift_checked_at__lte=Now() - settings.DRIFT_EVERY)
 
 
 def raise_generation(account: ManagedAccount, on_host: int) -> int:

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from rotation import accounts
 from rotation.connectors import base
 from rotation.models import USERNAME_PATTERN, Instance, Run, Step
-from secrets_app import audit, lifecycle, policies, versions
+from secrets_app import audit, lifecycle, policies, restores, versions
 from secrets_app.models import Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
@@ -71,6 +71,8 @@ def start(
     `NotRotatable`, `NoReason`, `NotOverridable`, `policies.NotAllowed`, or what `versions.given` raises.
     """
     policies.require(actor, Action.ROTATE_SECRET, secret)
+    if trigger in {Run.Trigger.MANUAL, Run.Trigger.RETRY}:
+        _refuse_restored()
     let_pass = _checked_overrides(secret, overrides, reason, actor)
     if from_version is not None:
         policies.require(actor, Action.PUT_SECRET_VALUE, secret)
@@ -179,6 +181,7 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
     must be settled first, or `policies.NotAllowed`.
     """
     policies.require(actor, Action.ROTATE_SECRET, secret)
+    _refuse_restored()
     with transaction.atomic():
         _refuse_deleted(lifecycle.held(secret.pk))
         _require_current(secret)
@@ -255,6 +258,15 @@ def _record_asked(secret: Secret, run: Run, actor: Principal, *, joins: bool = F
 def _require_current(secret: Secret) -> None:
     if secret.labelled(Label.Role.CURRENT) is None:
         raise NotRotatable("There is no value yet. Rotate once.")
+
+
+def _refuse_restored() -> None:
+    """Return if hosts may be told values. A new secret's first run, and a due one, wait instead."""
+    if restores.under_way() is not None:
+        raise NotRotatable(
+            "An older database was put back. Nothing is rotated until an administrator has acknowledged the "
+            "restore, under Audit."
+        )
 
 
 def _refuse_deleted(secret: Secret) -> None:

@@ -14,18 +14,30 @@ from datetime import timedelta
 from uuid import UUID
 
 from celery import shared_task
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
-from rotation import engine, leases, managed, runs, schedules, shutdown
+from rotation import chores, engine, leases, managed, restored, runs, schedules, shutdown
 from rotation.connectors.ssh import SshConnector, SshScanner
 from rotation.models import Run, Schedule
-from secrets_app import checkpoints, keyring, keystates, lifecycle, refusals, rewraps, users
+from secrets_app import (
+    checkpoints,
+    keyring,
+    keystates,
+    lifecycle,
+    refusals,
+    restores,
+    rewraps,
+    seal_check,
+    users,
+)
 
 log = logging.getLogger(__name__)
 
 BATCH = 500
-DRIFT_TICK = timedelta(minutes=1)  # between two calls of `start_drift_checks`
+DRIFT_TICK = timedelta(minutes=1)  # at least, between two calls of `start_drift_checks`
 SCRUBBED_FOR = timedelta(minutes=10)  # after a purge: each time once, in case somebody was reading
 
 
@@ -80,8 +92,31 @@ def wake(run: Run) -> None:
 
 
 @shared_task
+def tick() -> None:
+    """Do the periodic work that is due; a piece that fails stops no other, and is tried again in a minute."""
+    work = settings.PERIODIC_WORK
+    for name in chores.due({name: every for name, (_, every) in work.items()}):
+        task, every = work[name]
+        if not chores.claim(name, every):
+            continue
+        try:
+            import_string(task)()
+        except Exception:
+            log.exception("Periodic work failed and is tried again in a minute: %s.", name)
+            if not connection.is_usable():
+                raise  # the store is away, for all of it
+        else:
+            chores.done(name, every)
+
+
+@shared_task
 def start_due() -> None:
-    """Start a rotation for every schedule whose time has come; what is wrong with one stops no other."""
+    """Start a rotation for every schedule whose time has come; what is wrong with one stops no other.
+
+    While a restored database waits to be acknowledged, none: what is due stays due.
+    """
+    if restored.look():
+        return
     for schedule in schedules.due(BATCH):
         try:
             _start(schedule)
@@ -101,6 +136,20 @@ def _start(schedule: Schedule) -> None:
 
 
 @shared_task
+def look_for_restore() -> None:
+    """Notice an older database that was put back, and go on with asking every account's host after one."""
+    if keyring.is_sealed():
+        return
+    restored.look()
+    restore = restores.unsettled()
+    if restore is None or restore.verify_asked_at is None or restored.settle(restore):
+        return
+    with transaction.atomic():
+        for run in restored.verify_some(restore, BATCH):
+            wake(run)
+
+
+@shared_task
 def start_drift_checks() -> None:
     """Start the drift checks that belong into this part of the day."""
     for account in managed.due_for_drift_check(DRIFT_TICK):
@@ -110,6 +159,13 @@ def start_drift_checks() -> None:
                     wake(runs.drift(account.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
         except runs.NotRotatable:
             log.info("secret %s is being deleted; it is not looked at", account.secret_id)
+
+
+@shared_task
+def check_seals() -> None:
+    """Notice records that were changed outside Keyturn."""
+    if not keyring.is_sealed() and (count := seal_check.check()):
+        log.warning("%d records were changed outside Keyturn: manage.py audit verify names them.", count)
 
 
 @shared_task
@@ -137,6 +193,13 @@ def record_refusals() -> None:
 def sign_audit_trail() -> None:
     """Sign how far the audit trail goes, and write that to its file."""
     if not keyring.is_sealed():
+        checkpoints.sign_and_export()
+
+
+@shared_task
+def sign_long_tail() -> None:
+    """Sign the audit trail where much was appended since the last checkpoint, or long ago."""
+    if not keyring.is_sealed() and checkpoints.is_due():
         checkpoints.sign_and_export()
 
 

@@ -97,6 +97,7 @@ class Action(enum.StrEnum):
     LIST_EVENTS = "kms:ListAuditEvents", Kind.AUDIT, True
     VERIFY_AUDIT = "kms:VerifyAuditTrail", Kind.AUDIT, True
     LOOK_UP_VALUE = "kms:LookUpValue", Kind.AUDIT, True
+    ACKNOWLEDGE_RESTORE = "kms:AcknowledgeRestore", Kind.AUDIT, True
 
     @property
     def is_read(self) -> bool:

@@ -111,15 +111,18 @@ def record(
     details: Mapping[str, object] | None = None,
     decision: str = "",
     value_mark: str = "",
+    beyond: int = 0,
 ) -> None:
     """Append one event. `reason` is what the actor said; `details` is small and holds no value.
 
     `decision` says what allowed or denied it; where it is empty, what `policies` decided last for this actor,
-    action and resource. Raises `NotRecorded`: the caller's change must not commit without its event.
+    action and resource. Its number is above `beyond`, which leaves a gap: `restores` alone gives it.
+    Raises `NotRecorded`: the caller's change must not commit without its event.
     """
     where = _origin.get()
     arn = resource if isinstance(resource, str) else resource.arn
     event = AuditEvent(
+        sequence=beyond,
         actor=actor,
         actor_name=(actor.name if actor else NOBODY)[:80],
         action=str(action)[:64],
@@ -180,7 +183,7 @@ def _append_all(events: list[AuditEvent]) -> None:
             audit_keys.require(head)
             key, sequence, mac = audit_keys.chaining(), head.sequence, head.mac
             for event in events:
-                sequence += 1
+                sequence = max(sequence, event.sequence) + 1
                 event.sequence, event.at = sequence, now
                 event.mac = mac = chain.mac(key, event, mac)
                 event.save(force_insert=True)

@@ -2,7 +2,8 @@
 
 Reads row by row in the memory of a few. What a chain shows by itself: a changed field, a missing row, events
 made without the key. What only a checkpoint shows: that the newest rows, with the head, are gone, or that an
-older database stands in the place of this one. It changes nothing.
+older database stands in the place of this one. A restore that was acknowledged is named and no fault. It
+changes nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import enum
 import hmac
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC
 from pathlib import Path
 
 from django.conf import settings
 
-from secrets_app import audit_keys, chain, checkpoints
+from secrets_app import audit_keys, chain, checkpoints, gaps
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead
 
 CHUNK = 1_000
@@ -39,6 +41,7 @@ class Report:
     first: int = 1
     events: int = 0
     checkpoints: int = 0  # that were compared with an event
+    tail: str = ""  # one sentence: since when nothing vouches for the newest events
     notes: list[str] = field(default_factory=list)
 
 
@@ -85,25 +88,43 @@ def _check(
 ) -> None:
     end = head.sequence if head else 0
     report.first = max(1, end - newest + 1) if newest else 1
+    known = gaps.known()
+    for gap in known:
+        report.notes.append(gap.sentence)
+        if gap.after < report.first < gap.at:
+            report.first = gap.at
     here = _chained(AuditCheckpoint.objects.iterator(chunk_size=CHUNK), public, "The database")
     there: Iterator[Signed] = iter(())
     exported = _export_file(file, report)
     if exported:
-        there = _chained(_read(exported), public, f"The file {exported}")
+        there = _standing(_chained(_read(exported), public, f"The file {exported}", known), known)
     marks = [_Marks(here, "The checkpoint of the database"), _Marks(there, f"The checkpoint in {exported}")]
-    _walk(report, key, end, marks, told)
-    _compare_end(head, report.first + report.events - 1)
+    last = _walk(report, key, end, marks, told, {gap.at: gap.after for gap in known})
+    _compare_end(head, last)
     for mark in marks:
         mark.nothing_beyond(end)
     report.checkpoints = sum(mark.compared for mark in marks)
+    # Who cuts the events off can cut the table's checkpoints off with them; the file stands elsewhere.
+    report.tail = _tail(marks[1 if exported else 0].last, end)
 
 
 def _walk(
-    report: Report, key: bytes, end: int, marks: list[_Marks], told: Callable[[int], None] | None
-) -> None:
-    previous, expected = _digest_before(report.first), report.first
+    report: Report,
+    key: bytes,
+    end: int,
+    marks: list[_Marks],
+    told: Callable[[int], None] | None,
+    acknowledged: dict[int, int],
+) -> int:
+    """Read the events in their order; return the last one's sequence. Raises `_Broken`.
+
+    `acknowledged` says of events with a gap before them after which one they come.
+    """
+    previous, expected = _digest_before(acknowledged.get(report.first, report.first - 1)), report.first
     rows = AuditEvent.objects.filter(sequence__gte=report.first, sequence__lte=end).order_by("sequence")
     for event in rows.iterator(chunk_size=CHUNK):
+        if acknowledged.get(event.sequence) == expected - 1:
+            expected = event.sequence
         if event.sequence != expected:
             raise _Broken(_gone(expected, event.sequence - 1), expected)
         # Through the checkpoints first: what they contradict was changed with the key, or is another history.
@@ -119,15 +140,32 @@ def _walk(
         report.events += 1
         if told and not report.events % CHUNK:
             told(report.events)
+    return expected - 1
 
 
-def _digest_before(first: int) -> str:
-    if first == 1:
+def _tail(newest: Signed | None, end: int) -> str:
+    """Say what could be cut off without a trace: the events after the newest checkpoint."""
+    if not end:
+        return ""
+    if newest is None:
+        return f"Nothing vouches for these events yet: no checkpoint was made of the {end:,}."
+    at = newest.at.astimezone(UTC)
+    made = f"the newest checkpoint, of event {newest.sequence:,}, was made at {at:%Y-%m-%d %H:%M:%S} UTC"
+    if newest.sequence == end:
+        return f"A checkpoint vouches for all of them: {made}."
+    later = end - newest.sequence
+    newer = f"{later:,} newest event{'s' if later > 1 else ''}"
+    return f"Nothing vouches for the {newer} yet, which could be cut off without a trace: {made}."
+
+
+def _digest_before(before: int) -> str:
+    """The digest of the event with this number, which the first one that is read follows."""
+    if before == 0:
         return chain.GENESIS
-    before = AuditEvent.objects.filter(sequence=first - 1).values_list("mac", flat=True).first()
-    if before is None:
-        raise _Broken(_gone(first - 1, first - 1), first - 1)
-    return before
+    mac = AuditEvent.objects.filter(sequence=before).values_list("mac", flat=True).first()
+    if mac is None:
+        raise _Broken(_gone(before, before), before)
+    return mac
 
 
 def _compare_end(head: AuditHead | None, last: int) -> None:
@@ -152,12 +190,16 @@ class _Marks:
 
     def __init__(self, rows: Iterator[Signed], name: str) -> None:
         self.rows, self.name, self.compared = rows, name, 0
+        self.last: Signed | None = None
         self.next = next(rows, None)
+
+    def _pass(self) -> None:
+        self.last, self.next = self.next, next(self.rows, None)
 
     def agrees(self, event: AuditEvent) -> None:
         """Compare the event with the checkpoint made at it, if there is one. Raises `_Broken`."""
         while self.next is not None and self.next.sequence < event.sequence:
-            self.next = next(self.rows, None)
+            self._pass()
         if self.next is None or self.next.sequence != event.sequence:
             return
         if self.next.mac != event.mac:
@@ -167,7 +209,7 @@ class _Marks:
                 event.sequence,
             )
         self.compared += 1
-        self.next = next(self.rows, None)
+        self._pass()
 
     def nothing_beyond(self, end: int) -> None:
         """Read what is left. Raises `_Broken` for a checkpoint of an event that is not there."""
@@ -178,16 +220,29 @@ class _Marks:
                     "cut off, or an older database was put back.",
                     end + 1,
                 )
-            self.next = next(self.rows, None)
+            self._pass()
 
 
-def _chained(rows: Iterable[Signed], public: str, where: str) -> Iterator[Signed]:
-    """Yield checkpoints that are ours and follow one another. Raises `_Broken` at the first that does not."""
+def _standing(rows: Iterable[Signed], known: list[gaps.Gap]) -> Iterator[Signed]:
+    """Leave out the checkpoints of a history that was replaced, as somebody has acknowledged."""
+    return (row for row in rows if not any(gap.replaced(row.sequence) for gap in known))
+
+
+def _chained(
+    rows: Iterable[Signed], public: str, where: str, known: Iterable[gaps.Gap] = ()
+) -> Iterator[Signed]:
+    """Yield checkpoints that are ours and follow one another. Raises `_Broken` at the first that does not.
+
+    Within a history that was replaced, and right after it, they need not follow one another.
+    """
     previous, last = chain.GENESIS, 0
     for row in rows:
         if not checkpoints.is_ours(row, public):
             raise _Broken(f"{where} has a checkpoint of event {row.sequence} that our key did not sign.")
-        if row.previous != previous or row.sequence <= last:
+        begins_anew = any(
+            gap.replaced(row.sequence) or (last <= gap.exported_to < row.sequence) for gap in known
+        )
+        if (row.previous != previous and not begins_anew) or row.sequence <= last:
             raise _Broken(f"{where} lacks a checkpoint before the one of event {row.sequence}.")
         previous, last = chain.checkpoint_hash(row), row.sequence
         yield row

@@ -13,8 +13,9 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TextIO
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,16 +23,25 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from secrets_app import audit_keys, chain
-from secrets_app.models import AuditCheckpoint, AuditHead
+from secrets_app import audit_keys, chain, gaps
+from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead
 
 log = logging.getLogger(__name__)
 
 LONGEST_LINE = 2_000
+END_BYTES = 64 * 1024  # of the file, in which its newest line stands
+MOST_UNSIGNED = 1_000  # events, and
+LONGEST_UNSIGNED = timedelta(hours=1)  # since the last checkpoint, after which the next one is due
+LONGEST_AFTER_CHANGE = timedelta(minutes=1)  # the same, where a credential was changed
+CHANGES = ("kms:RotationEnded", "kms:ReconciliationEnded")
 
 
 class Malformed(Exception):
     """A line of an exported file that no checkpoint is on."""
+
+
+class Contradicted(Exception):
+    """The exported checkpoints go further than this trail, or tell another history: nothing is signed."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +55,34 @@ class Exported:
     signature: str
 
 
+def is_due() -> bool:
+    """Whether so much was appended since the last checkpoint, or so long ago was it, that the next is due."""
+    head = AuditHead.objects.annotate(now=Now()).first()
+    last = AuditCheckpoint.objects.last()
+    if head is None or not head.sequence:
+        return False
+    if last is None:
+        return True
+    age = head.now - last.at
+    if not timedelta(0) <= age < LONGEST_UNSIGNED:  # or made under a clock that was wrong
+        return head.sequence > last.sequence
+    if age >= LONGEST_AFTER_CHANGE and _changed_since(last.sequence):
+        return True
+    return head.sequence - last.sequence >= MOST_UNSIGNED
+
+
+def _changed_since(sequence: int) -> bool:
+    """Whether a host may have a credential since that a database of that moment does not know."""
+    return AuditEvent.objects.filter(action__in=CHANGES, sequence__gt=sequence).exists()
+
+
 def take() -> AuditCheckpoint | None:
-    """Sign the head of the chain; None where nothing was appended since. Raises `audit_keys.KeyMissing`."""
+    """Sign the head of the chain; None where nothing was appended since.
+
+    Raises `audit_keys.KeyMissing`, `Contradicted`, or OSError for a file that cannot be read.
+    """
     key = audit_keys.signing()
+    _refuse_contradicted()
     with transaction.atomic():
         head = AuditHead.objects.select_for_update().annotate(now=Now()).first()
         last = AuditCheckpoint.objects.last()
@@ -64,6 +99,50 @@ def take() -> AuditCheckpoint | None:
     return made
 
 
+def newest() -> Exported | None:
+    """Return the newest checkpoint in the file that our key signed; None where there is no such.
+
+    Reads the end of the file alone. A line that was cut short is passed over. Raises OSError or
+    `audit_keys.KeyMissing`.
+    """
+    try:
+        with settings.AUDIT_EXPORT_FILE.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - END_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    public = audit_keys.public_key()
+    for text in reversed(lines):
+        try:
+            found = _parsed(text)
+        except (ValueError, KeyError, TypeError):
+            continue
+        if is_ours(found, public):
+            return found
+    return None
+
+
+def contradicted() -> Exported | None:
+    """Return the newest exported checkpoint if this trail does not have its event, and nobody said why.
+
+    Then an older database was put back. Raises OSError or `audit_keys.KeyMissing`.
+    """
+    point = newest()
+    if point is None:
+        return None
+    here = AuditEvent.objects.filter(sequence=point.sequence).values_list("mac", flat=True).first()
+    if here == point.mac:
+        return None
+    known = any((gap.exported_to, gap.mac) == (point.sequence, point.mac) for gap in gaps.known())
+    return None if known else point
+
+
+def _refuse_contradicted() -> None:
+    if contradicted() is not None:
+        raise Contradicted(Contradicted.__doc__)
+
+
 def is_ours(checkpoint: AuditCheckpoint | Exported, public_key: str) -> bool:
     """Whether this key signed it."""
     try:
@@ -75,21 +154,45 @@ def is_ours(checkpoint: AuditCheckpoint | Exported, public_key: str) -> bool:
 
 
 def export() -> int:
-    """Append to the file what it does not have yet; return how many lines. Raises OSError or `Malformed`."""
+    """Append to the file what it does not have yet; return how many lines.
+
+    Raises OSError, `Malformed` or `Contradicted`.
+    """
+    # Before: a line of this history would hide that the file knew of another one.
+    _refuse_contradicted()
     path = settings.AUDIT_EXPORT_FILE
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        last = 0
-        for known in _lines(file):
-            last = known.sequence
-        count = 0
+        last, count = _end(file), 0
         for row in AuditCheckpoint.objects.filter(sequence__gt=last).iterator(chunk_size=500):
             file.write(line(row) + "\n")
             count += 1
         file.flush()
         os.fsync(file.fileno())
     return count
+
+
+def _end(file: TextIO) -> int:
+    """Go to the end of the file and return the sequence of its last line. Raises `Malformed`.
+
+    A line that a full disk or a crash cut short is taken off: it is written again.
+    """
+    raw = file.buffer
+    size = raw.seek(0, os.SEEK_END)
+    raw.seek(max(0, size - END_BYTES))
+    tail = raw.read()
+    whole = tail[: tail.rfind(b"\n") + 1]
+    if whole != tail:
+        raw.truncate(size - len(tail) + len(whole))
+    raw.seek(0, os.SEEK_END)
+    lines = whole.decode(errors="replace").splitlines()
+    if not lines:
+        return 0
+    try:
+        return _parsed(lines[-1]).sequence
+    except (ValueError, KeyError, TypeError):
+        raise Malformed("The last line is not a checkpoint.") from None
 
 
 def sign_and_export() -> AuditCheckpoint | None:
@@ -99,6 +202,8 @@ def sign_and_export() -> AuditCheckpoint | None:
         made = take()
         export()
     except audit_keys.KeyMissing as error:
+        log.error("The audit trail is not signed: %s", error)
+    except Contradicted as error:
         log.error("The audit trail is not signed: %s", error)
     except (OSError, Malformed) as error:
         log.error("Checkpoints are not exported to %s: %s", settings.AUDIT_EXPORT_FILE, error)
@@ -127,13 +232,17 @@ def read(path: Path) -> Iterator[Exported]:
 def _lines(file: Iterator[str]) -> Iterator[Exported]:
     for number, text in enumerate(file, start=1):
         try:
-            fields = json.loads(text[:LONGEST_LINE])
-            yield Exported(
-                sequence=int(fields["sequence"]),
-                mac=str(fields["mac"]),
-                at=datetime.fromisoformat(fields["at"]),
-                previous=str(fields["previous"]),
-                signature=str(fields["signature"]),
-            )
+            yield _parsed(text)
         except (ValueError, KeyError, TypeError):
             raise Malformed(f"Line {number} is not a checkpoint.") from None
+
+
+def _parsed(text: str) -> Exported:
+    fields = json.loads(text[:LONGEST_LINE])
+    return Exported(
+        sequence=int(fields["sequence"]),
+        mac=str(fields["mac"]),
+        at=datetime.fromisoformat(fields["at"]),
+        previous=str(fields["previous"]),
+        signature=str(fields["signature"]),
+    )

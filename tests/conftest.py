@@ -1,14 +1,16 @@
 """Fixtures for all tests: an open keyring, and the cast."""
 
 import os
+from pathlib import Path
 
 import pytest
 from _pytest.nodeid import coerce_node_id
+from django.conf import settings
 from django.test import TransactionTestCase
 
 from secrets_app import append_only, keyring
 from secrets_app.models import User
-from tests import factories, messages
+from tests import clients, factories, messages  # noqa: F401  # the test client's cookie
 
 pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
@@ -64,6 +66,8 @@ def open_keyring(request: pytest.FixtureRequest) -> None:
     marker = request.node.get_closest_marker("django_db")
     transaction = marker is not None and marker.kwargs.get("transaction")
     request.getfixturevalue("transactional_db" if transaction else "db")
+    # What another test has exported is no checkpoint of this one's trail.
+    Path(settings.AUDIT_EXPORT_FILE).unlink(missing_ok=True)
     keyring.ensure_root_key()
 
 

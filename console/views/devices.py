@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from console import access, devices, fresh
+from console import access, devices, fresh, guesses
 from console.forms.second_factor import Reset
 from console.http import OperatorRequest
 from console.views import dialogs, errors
@@ -19,13 +19,21 @@ from secrets_app import factors, policies
 from secrets_app.actions import Action
 from secrets_app.models import User
 
+FAILED_SHOWN = 50
+
 
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    """Every session of whoever asks."""
-    rows = devices.open_of(request.user, this=request.session.session_key)
-    return render(request, "account/sessions.html", {"rows": rows, "who": request.user, "is_own": True})
+    """Every session of whoever asks, and what failed as them."""
+    context = {
+        "rows": devices.open_of(request.user, this=request.session.session_key),
+        "who": request.user,
+        "is_own": True,
+        "failed": guesses.of(request.user)[:FAILED_SHOWN],
+        "failed_days": guesses.SHOWN_DAYS,
+    }
+    return render(request, "account/sessions.html", context)
 
 
 @login_required

@@ -20,7 +20,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
-from console import access, http, sessions
+from console import access, http, logs, sessions
 from secrets_app import audit, factors
 from secrets_app.policies import Action
 
@@ -182,12 +182,17 @@ def server_error(request: HttpRequest) -> HttpResponse:
     problem = DATABASE_AWAY if isinstance(error, OperationalError | InterfaceError) else BROKEN
     if isinstance(error, audit.NotRecorded):
         problem = NOT_RECORDED
-    return _static_page(problem, request_id=getattr(request, "request_id", ""))
+    return _static_page(problem, request_id=_logged_id(request, error))
 
 
 def not_recorded(request: HttpRequest) -> HttpResponse:
     """503: the audit trail takes no event, so nothing was done."""
-    return _static_page(NOT_RECORDED, request_id=getattr(request, "request_id", ""))
+    return _static_page(NOT_RECORDED, request_id=_logged_id(request, sys.exception()))
+
+
+def _logged_id(request: HttpRequest, error: BaseException | None) -> str:
+    """The id under which the log says more; none where the log has one line for many requests."""
+    return "" if logs.passing_cause(error) else getattr(request, "request_id", "")
 
 
 def sealed() -> HttpResponse:

@@ -1,19 +1,51 @@
-"""Whether this installation works, for whoever watches it. It tells nothing that needs a sign-in."""
+"""Whether this process and this installation work, for whoever watches. Nothing here needs a sign-in.
+
+`console.middleware.Probes` calls these before all else, by whatever name or address they are asked.
+"""
 
 from __future__ import annotations
 
-from django.http import HttpRequest, JsonResponse
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from console import health
 from secrets_app import keyring
 
+_RETRY_SECONDS = "10"
+
 
 @require_safe
 @never_cache
-def healthz(request: HttpRequest) -> JsonResponse:
+def livez(request: HttpRequest) -> HttpResponse:
+    """200 while this process answers; it asks nobody else."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 while this process can serve; 503 with what keeps it from serving."""
+    return _answer(obstacles=health.obstacles())
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> HttpResponse:
     """200 while web, worker and beat all run; 503 with the names of those that do not."""
-    missing = health.missing()
-    answer = {"status": "unavailable" if missing else "ok", "missing": missing, "sealed": keyring.is_sealed()}
-    return JsonResponse(answer, status=503 if missing else 200)
+    try:
+        return _answer(missing=health.missing(), sealed=keyring.is_sealed())
+    except (DatabaseError, InterfaceError):
+        return _answer(missing=["database"], sealed=False)
+
+
+def _answer(**found: list[str] | bool) -> HttpResponse:
+    is_well = not any(isinstance(value, list) and value for value in found.values())
+    shown = {"status": "ok" if is_well else "unavailable", **found}
+    response = JsonResponse(shown, status=200 if is_well else 503)
+    if not is_well:
+        response["Retry-After"] = _RETRY_SECONDS
+        # Django would write a line for each of them; `console.health` writes one for each change.
+        response._has_been_logged = True  # type: ignore[attr-defined]
+    return response

@@ -15,6 +15,7 @@ from console import access, fresh
 from console.forms.secrets import Reveal
 from console.http import OperatorRequest
 from console.views import dialogs, errors, keys
+from rotation import restored
 from rotation.models import Instance, ManagedAccount
 from secrets_app import envelope, keyring, reads, versions
 from secrets_app.models import Label, Secret, SecretVersion
@@ -50,6 +51,7 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         "file": file,
         **_log_on(secret.managed, file),
         "seconds": SHOWN_SECONDS,
+        "may_be_old": restored.is_doubtful(secret.managed),
         **keys.described(value.public_key),
     }
     return dialogs.show(request, "secrets/_value.html", TITLE, context)
@@ -114,6 +116,7 @@ def _ask(
         "labels": version.labels.all() if version else [],
         "form": form,
         "seconds": SHOWN_SECONDS,
+        "may_be_old": restored.is_doubtful(secret.managed),
         "needs_reason": reads.asks_for_reason(secret, actor=request.principal),
         "may_rotate": access.may(request, Action.ROTATE_SECRET, secret),
     }

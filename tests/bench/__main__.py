@@ -31,7 +31,7 @@ from rotation import engine, runs, tasks  # noqa: E402
 from rotation.connectors.ssh import SshConnector, SshScanner  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
-from tests import factories  # noqa: E402
+from tests import clients, factories  # noqa: E402, F401
 from tests.bench import leaks, policies, readers  # noqa: E402
 from tests.chaos.hosts import prepare  # noqa: E402
 from tests.lab_fixtures import KeyPair, connect  # noqa: E402
@@ -141,7 +141,6 @@ def main() -> int:
     parser.add_argument("--here", action="store_true", help="policies on this database only")
     options = parser.parse_args()
     call_command("migrate", verbosity=0)
-    call_command("createcachetable", verbosity=0)
     keyring.ensure_root_key()
     reason = Fleet.supported()
     parts: dict[str, Callable[[], None]] = {

@@ -101,3 +101,59 @@ def test_the_documentation_names_every_setting_once_and_no_other():
     first_cells = re.findall(r"^\| (`KEYTURN_[^|]+)\|", (ROOT / "docs/configuration.md").read_text(), re.M)
     named = [name for cell in first_cells for name in re.findall(r"KEYTURN_[A-Z_]+", cell)]
     assert sorted(named) == sorted(read)
+
+
+DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres")
+
+
+@pytest.mark.parametrize("mark", "#/?%[")
+def test_a_mark_in_a_password_that_is_not_encoded_is_explained_with_its_variable(given, mark):
+    given(f"postgresql://keyturn:hun{mark}ter2@db/keyturn")
+    with pytest.raises(ImproperlyConfigured, match=r"KEYTURN_TRIAL .*percent-encoded.*%23") as caught:
+        env.database("KEYTURN_TRIAL", "")
+    assert "ter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["redis:/x", "redis://", "redis://broker/x", "postgresql:///", "postgresql://db", "postgresql://db/a/b",
+     "postgresql://db:many/keyturn", "sqlite://keyturn.db", "sqlite:keyturn.db", "https://"],
+)  # fmt: skip
+def test_a_url_that_is_not_whole_is_refused(given, text):
+    given(text)
+    with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL"):
+        env.secret_url("KEYTURN_TRIAL", "", schemes=(*DATABASE_SCHEMES, "redis", "https"))
+
+
+def test_postgres_is_postgresql(given):
+    given("postgres://keyturn@db/keys")
+    assert env.database("KEYTURN_TRIAL", "")["ENGINE"] == "django.db.backends.postgresql"
+
+
+def test_a_secret_may_stand_in_a_file(monkeypatch, tmp_path):
+    (tmp_path / "url").write_text("postgresql://keyturn@db/keys\n")
+    (tmp_path / "password").write_text("hun#ter2\n")
+    monkeypatch.setenv("KEYTURN_TRIAL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("KEYTURN_WORD_FILE", str(tmp_path / "password"))
+    found = env.database("KEYTURN_TRIAL", "", password="KEYTURN_WORD")
+    assert (found["NAME"], found["PASSWORD"]) == ("keys", "hun#ter2")
+
+
+def test_a_secret_stands_in_one_place(given, monkeypatch, tmp_path):
+    (tmp_path / "word").write_text("postgresql://keyturn:other@db/keys")
+    monkeypatch.setenv("KEYTURN_WORD_FILE", str(tmp_path / "word"))
+    given("postgresql://keyturn:one@db/keys")
+    with pytest.raises(ImproperlyConfigured, match="KEYTURN_WORD_FILE"):
+        env.database("KEYTURN_TRIAL", "", password="KEYTURN_WORD")
+    monkeypatch.setenv("KEYTURN_TRIAL_FILE", str(tmp_path / "word"))
+    with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL_FILE"):
+        env.database("KEYTURN_TRIAL", "")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
+def test_a_file_without_a_secret_is_named_with_its_variable(monkeypatch, tmp_path, content):
+    if content is not None:
+        (tmp_path / "url").write_bytes(content)
+    monkeypatch.setenv("KEYTURN_TRIAL_FILE", str(tmp_path / "url"))
+    with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL_FILE"):
+        env.database("KEYTURN_TRIAL", "sqlite:////tmp/db")

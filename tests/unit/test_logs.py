@@ -1,11 +1,16 @@
 """What others wrote into a log record cannot look like another record."""
 
+import errno
 import io
+import json
 import logging
 
 import pytest
+import redis
+import structlog
+from django.db import InterfaceError, OperationalError
 
-from console.logs import MARGIN, OneLine, one_line
+from console.logs import MARGIN, OncePerMinute, OneLine, as_json, one_line
 
 
 @pytest.fixture
@@ -79,3 +84,122 @@ def test_arguments_that_do_not_fit_lose_the_arguments_and_not_the_record(log):
     logger, printed = log
     logger.warning("%s and %s", "only one")
     assert "%s and %s" in printed.getvalue()
+
+
+# ---------------------------------------------------------------- once a minute
+
+
+@pytest.fixture
+def once():
+    """A logger that writes what passes by itself once a minute, its filter, and what it printed."""
+    printed, only = io.StringIO(), OncePerMinute()
+    handler = logging.StreamHandler(printed)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    handler.addFilter(only)
+    handler.addFilter(OneLine())
+    logger = logging.Logger("trial")
+    logger.addHandler(handler)
+    return logger, only, printed
+
+
+def _fail(logger, error, count=1, message="Internal Server Error: %s"):
+    for number in range(count):
+        try:
+            raise error
+        except type(error):
+            logger.exception(message, f"/page/{number}")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("connection to server failed\n\tIs the server running?"),
+        InterfaceError("connection already closed"),
+        redis.ConnectionError("Error 111 connecting to broker"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+)
+def test_a_cause_that_passes_is_one_line_and_no_traceback_however_often_it_is_met(once, error):
+    logger, _, printed = once
+    _fail(logger, error, 100)
+    assert len(printed.getvalue().splitlines()) == 1
+    assert type(error).__name__ in printed.getvalue()
+
+
+def test_the_line_after_a_minute_says_how_many_were_left_out(once, monkeypatch):
+    logger, _, printed = once
+    error = OperationalError("connection refused")
+    _fail(logger, error, 100)
+    monkeypatch.setattr("console.logs.ONCE_IN_SECONDS", 0.0)
+    _fail(logger, error)
+    assert printed.getvalue().splitlines()[1].endswith("[and 99 times before this]")
+
+
+def test_an_error_that_followed_from_a_passing_one_is_told_with_its_cause(once):
+    logger, _, printed = once
+    for _ in range(10):
+        try:
+            try:
+                raise OperationalError("database or disk is full")
+            except OperationalError as error:
+                raise RuntimeError("not recorded") from error
+        except RuntimeError:
+            logger.exception("Nothing was done")
+    assert printed.getvalue().splitlines() == [
+        "ERROR Nothing was done (OperationalError: database or disk is full)"
+    ]
+
+
+def test_another_cause_in_the_same_minute_has_a_line_of_its_own(once):
+    logger, _, printed = once
+    _fail(logger, OperationalError("connection refused"), 5)
+    _fail(logger, OperationalError("database or disk is full"), 5)
+    assert len(printed.getvalue().splitlines()) == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OperationalError("no such column: x")])
+def test_a_bug_keeps_its_traceback_each_time(once, error):
+    logger, _, printed = once
+    _fail(logger, error, 3)
+    assert printed.getvalue().count("Traceback") == 3
+
+
+def test_the_causes_that_are_remembered_are_not_without_end(once):
+    logger, only, _ = once
+    for number in range(2000):
+        _fail(logger, OperationalError(f"cause {number}"))
+    assert len(only._seen) <= 200
+
+
+# ---------------------------------------------------------------- of which request
+
+
+def test_every_line_of_a_request_carries_its_id(log):
+    logger, printed = log
+    with structlog.contextvars.bound_contextvars(request_id="abc123"):
+        logger.warning("inside")
+    logger.warning("outside")
+    assert printed.getvalue().splitlines() == ["WARNING inside request_id=abc123", "WARNING outside"]
+
+
+def test_as_json_a_record_is_one_object_on_one_line_with_its_traceback_and_request():
+    printed = io.StringIO()
+    handler = logging.StreamHandler(printed)
+    handler.setFormatter(as_json())
+    handler.addFilter(OncePerMinute())
+    logger = logging.Logger("trial")
+    logger.addHandler(handler)
+    held = "a-value-" + "in-a-variable"
+    with structlog.contextvars.bound_contextvars(request_id="abc123"):
+        try:
+            assert held == 0
+        except AssertionError as error:
+            error.args = ("bad\nline \u2028 \u202e",)
+            logger.exception("failed for %s", "ann\nWARNING")
+    [line] = printed.getvalue().splitlines()
+    found = json.loads(line)
+    assert (found["event"], found["level"], found["logger"]) == ("failed for ann\nWARNING", "error", "trial")
+    assert found["request_id"] == "abc123"
+    assert "Traceback" in found["exception"]
+    assert held not in line
+    assert line.isascii()

@@ -18,6 +18,7 @@ from django.db import transaction
 from kombu import Connection, Consumer, Producer, Queue
 
 from console.models import Message
+from tests.traps import PICKLED, Trap
 from tests.waiting import wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -85,8 +86,8 @@ def connection(transactional_db):
         yield connection
 
 
-def publish(connection, body="hello", serializer="json"):
-    Producer(connection).publish(body, routing_key="work", declare=[QUEUE], serializer=serializer)
+def publish(connection, body="hello", serializer="json", **options):
+    Producer(connection).publish(body, routing_key="work", declare=[QUEUE], serializer=serializer, **options)
 
 
 def received(connection, *, ack=True, **options):
@@ -207,14 +208,10 @@ def test_a_row_that_is_no_message_is_refused_and_logged_and_the_next_one_read(co
     assert not Message.objects.exists()
 
 
-def test_a_pickle_is_not_opened(connection):
+def test_a_pickle_is_not_opened(connection, tmp_path):
+    trap = tmp_path / "opened"
+    publish(connection, Trap(trap).pickled(), serializer=None, **PICKLED)
     opened = []
-
-    class Trap:
-        def __reduce__(self):
-            return opened.append, ("ran",)
-
-    publish(connection, Trap(), serializer="pickle")
     errors = []
     consumer = Consumer(connection.channel(), QUEUE, accept=["json"], on_decode_error=errors.append)
     consumer.on_decode_error = lambda message, error: (errors.append(error), message.ack())
@@ -222,7 +219,18 @@ def test_a_pickle_is_not_opened(connection):
     with consumer:
         connection.drain_events(timeout=2)
     assert not opened
-    assert "pickle" in str(errors[0])
+    assert not trap.exists()
+    assert PICKLED["content_type"] in str(errors[0])
+
+
+def test_a_process_has_no_way_to_open_anything_but_json():
+    """Asked of a new process: this one may have been given more by a test."""
+    ask = (
+        "import console; from kombu.serialization import registry; "
+        "print(*registry._decoders, *registry._encoders)"
+    )
+    found = subprocess.run([sys.executable, "-c", ask], cwd=CHECKOUT, capture_output=True, check=True)
+    assert found.stdout.split() == [b"application/json", b"json"]
 
 
 def test_a_message_that_ends_its_consumer_every_time_is_dropped_after_a_while(connection, caplog):

@@ -23,6 +23,7 @@ from secrets_app import keypairs, versions
 from secrets_app.models import Secret
 from tests import factories, waiting
 from tests.lab_fixtures import KeyPair
+from tests.traps import PICKLED, Trap
 from tests.wires.relay import Relay
 from tests.wires.test_rotation import OLD, register
 
@@ -179,7 +180,7 @@ def test_fi_b_06_a_worker_refuses_garbage_and_pickles_and_works_on(secret, host,
         Message.objects.create(queue="celery", tag="forged", body="garbage")
     trap = tmp_path / "opened"
     with Connection(settings.BROKER_URL) as broker:
-        Producer(broker).publish(Trap(str(trap)), routing_key="celery", serializer="pickle")
+        Producer(broker).publish(Trap(trap).pickled(), routing_key="celery", **PICKLED)
         Producer(broker).publish({"no": "task"}, routing_key="celery", serializer="json")
     run = ask(secret)
     worker = start()
@@ -187,13 +188,3 @@ def test_fi_b_06_a_worker_refuses_garbage_and_pickles_and_works_on(secret, host,
     assert not trap.exists()
     assert worker.poll() is None
     assert_rotated(secret, host, run)
-
-
-class Trap:
-    """Whoever unpickles it makes a file."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (Path(self.path),)

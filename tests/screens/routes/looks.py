@@ -59,6 +59,8 @@ def one_policy(cast: Cast) -> list[Any]:
 
 
 READS: dict[str, Callable[[Cast], list[Any]]] = {
+    "livez": nothing,
+    "readyz": nothing,
     "healthz": nothing,
     "account_inactive": nothing,
     "session": nothing,
@@ -98,5 +100,7 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "run": one_run,
     "run_steps": one_run,
     "audit": nothing,
+    "restore": nothing,
+    "restore_progress": nothing,
     "audit_event": lambda cast: [1],
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
+
 from rotation import leases, managed
 from rotation.connectors import base
 from rotation.models import ManagedAccount, Run
 from secrets_app import grants, keypairs, versions
 from secrets_app.actions import Action
-from secrets_app.models import Secret
+from secrets_app.models import DatabaseRestore, Secret
 from secrets_app.plaintext import Plaintext
 from tests import factories
 from tests.screens.routes.calls import NEW_VALUE, VALUE, Call, Cast, Make, queued, secret
@@ -155,6 +157,16 @@ def override(cast: Cast) -> Call:
     return Call(["main", run.pk], {"reason": "agreed"}, (ROTATE, "kms:OverridePreflightCheck"))
 
 
+def restored_database(action: str, **given: str) -> Make:
+    """Something done to a restored database that nobody has acknowledged."""
+
+    def make(cast: Cast) -> Call:
+        DatabaseRestore.objects.create(exported_to=10**6, exported_at=timezone.now(), found_to=1)
+        return Call([], dict(given), (action,), refused="kms:AcknowledgeRestore")
+
+    return make
+
+
 def export(*args: str, action: str) -> Make:
     return lambda cast: Call(list(args), {}, (action,), "get", auditor=200)
 
@@ -194,5 +206,7 @@ CHANGES: dict[str, Make] = {
     "audit_export_csv": export(action="kms:ExportAuditEvents"),
     "audit_export_json": export(action="kms:ExportAuditEvents"),
     "audit_verify": lambda cast: Call([], {}, ("kms:VerifyAuditTrail",), auditor=200),
+    "restore_acknowledge": restored_database("kms:AcknowledgeRestore", reason="the disk failed"),
+    "restore_verify": restored_database("kms:VerifyAllAccounts"),
     "audit_look_up": lambda cast: Call([], {"text": VALUE}, ("kms:LookUpValue",)),
 }

@@ -1,0 +1,46 @@
+"""End a start that the environment does not allow with one sentence and status 2, not with a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+from django.core.exceptions import ImproperlyConfigured
+
+NOT_CONFIGURED = 2
+
+
+def give_up(error: ImproperlyConfigured) -> NoReturn:
+    """Print the sentence, and end. A supervisor that starts the process again changes nothing about it."""
+    sys.stderr.write(f"keyturn: {error}\n")
+    sys.stderr.flush()
+    raise SystemExit(NOT_CONFIGURED)
+
+
+def watch() -> None:
+    """Have whatever ends this process because of its settings end it so."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, ImproperlyConfigured):
+            give_up(error)
+        before(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def writable_folder(*folders: Path) -> str:
+    """Return the first of `folders` that files can be made in, and name each that cannot; end if none can."""
+    for folder in folders:
+        if os.access(folder, os.W_OK | os.X_OK):
+            return str(folder)
+        sys.stderr.write(f"keyturn: {folder} is not a folder that this process may write in.\n")
+    named = " or ".join(map(str, folders))
+    give_up(
+        ImproperlyConfigured(
+            f"the web server keeps its workers' signs of life in {named}: mount a tmpfs there."
+        )
+    )

@@ -1,0 +1,31 @@
+"""The product's settings of gunicorn, before an application that is only there to be spoken to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from console import connections
+from console.web import *  # noqa: F403
+
+connections.PLACES = int(os.environ.get("ECHO_PLACES", "500"))  # type: ignore[misc]
+wsgi_app = "tests.echo_web:application"
+workers = 1
+threads = 2
+graceful_timeout = 3
+keepalive = int(os.environ.get("ECHO_KEEPALIVE", "5"))
+PIECE = b"x" * 65536
+
+
+def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer `/long/NUMBER` with so many pieces, and all else with how much was read."""
+    path = environ["PATH_INFO"]
+    if path.startswith("/long/"):
+        count = int(path.rpartition("/")[2])
+        start("200 OK", [("Content-Length", str(count * len(PIECE)))])
+        return (PIECE for _ in range(count))
+    body = environ["wsgi.input"].read()
+    text = f"{environ['REQUEST_METHOD']} {path} {len(body)}\n".encode()
+    start("200 OK", [("Content-Length", str(len(text)))])
+    return [text]

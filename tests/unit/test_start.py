@@ -1,0 +1,53 @@
+"""A process that its settings stop says so in one sentence and ends with status 2."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from console import start
+
+ROOT = Path(__file__).resolve().parents[2]
+CELERY = ("-m", "celery", "-A", "console.celery", "-q")
+STARTS = {
+    "web": ("-m", "gunicorn", "-c", "python:console.web", "-b", "127.0.0.1:0"),
+    "worker": (*CELERY, "worker", "-P", "threads"),
+    "beat": (*CELERY, "beat", "--pidfile="),
+    "setup": ("manage.py", "setup"),
+    "up": ("manage.py", "up"),
+    "audit": ("manage.py", "audit", "verify"),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_wrong_setting_is_one_sentence_and_status_2(name, tmp_path):
+    wrong = {
+        "KEYTURN_DATABASE_URL": "postgresql://keyturn:hun#ter2@db/keyturn",
+        "KEYTURN_DATA": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "console.settings",
+    }
+    ended = subprocess.run(
+        [sys.executable, *STARTS[name]],
+        cwd=ROOT, env=os.environ | wrong, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    said = ended.stdout + ended.stderr
+    assert said.count("\n") == 1
+    assert said.startswith("keyturn: KEYTURN_DATABASE_URL ")
+    assert "ter2" not in said
+
+
+def test_a_folder_that_is_not_writable_is_named_and_another_taken(tmp_path, capsys):
+    assert start.writable_folder(tmp_path / "missing", tmp_path) == str(tmp_path)
+    assert str(tmp_path / "missing") in capsys.readouterr().err
+
+
+def test_without_a_writable_folder_the_start_ends_with_status_2(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        start.writable_folder(tmp_path / "one", tmp_path / "other")
+    assert ended.value.code == 2
+    assert "mount a tmpfs" in capsys.readouterr().err
