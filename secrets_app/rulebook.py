@@ -175,7 +175,8 @@ def _holders(policy: Policy, actor: Principal) -> str:
     lists_groups = policies.allows(actor, Action.LIST_GROUPS)
     named = [str(a.user or a.group) for a in attached if (lists_users if a.user else lists_groups)][:5]
     left = len(attached) - len(named)
-    return ", ".join([*named, *([f"{left} {'others' if named else 'users or groups'}"] if left else [])])
+    one, many = ("other", "others") if named else ("user or group", "users or groups")
+    return ", ".join([*named, *([f"{left} {one if left == 1 else many}"] if left else [])])
 
 
 # ---------------------------------------------------------------- attachments

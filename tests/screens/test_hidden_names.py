@@ -174,7 +174,7 @@ def test_a_policy_that_cannot_be_deleted_names_those_whom_its_reader_may_list(gi
     denied = {"Effect": "Deny", "Action": ["kms:ListUsers"], "Resource": "*"}
     document = json.dumps({"Version": "1", "Statement": [denied]})
     rulebook.attach(rulebook.create("blind", document, actor=dot.principal), dot, actor=dot.principal)
-    with pytest.raises(rulebook.StillAttached, match="attached to 1 users or groups"):
+    with pytest.raises(rulebook.StillAttached, match="attached to 1 user or group"):
         rulebook.delete(made, actor=dot.principal)
 
 
