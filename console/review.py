@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from uuid import UUID
 
 from secrets_app import policies, reach
 from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretUserGrant
@@ -17,7 +19,12 @@ class Readers:
     """Those who could read one value."""
 
     secret: Secret
-    names: list[str]
+    names: list[str]  # of those whom the reader of the review may see
+    hidden: int = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.names) + self.hidden
 
     @property
     def shown(self) -> list[str]:
@@ -25,7 +32,7 @@ class Readers:
 
     @property
     def more(self) -> int:
-        return max(len(self.names) - NAMES_SHOWN, 0)
+        return max(len(self.names) - NAMES_SHOWN, 0) + self.hidden
 
 
 @dataclass(frozen=True)
@@ -39,19 +46,33 @@ class Unused:
     grant: SecretUserGrant | SecretGroupGrant
 
 
-def readers(secrets: list[Secret]) -> list[Readers]:
-    """Who could have each of these values shown. Tags are prefetched by the caller."""
+def readers(secrets: list[Secret], people: Collection[UUID]) -> list[Readers]:
+    """Who could have each of these values shown; named are those among `people`.
+
+    Tags are prefetched by the caller.
+    """
     everybody = reach.Everybody(secrets)
-    return [
-        Readers(one, [right.user.username for right in everybody.with_rights(one, [Action.GET_SECRET_VALUE])])
-        for one in secrets
-    ]
+    found = []
+    for one in secrets:
+        who = [right.user for right in everybody.with_rights(one, [Action.GET_SECRET_VALUE])]
+        names = [user.username for user in who if user.pk in people]
+        found.append(Readers(one, names, len(who) - len(names)))
+    return found
 
 
-def unused(reader: Principal) -> list[Unused]:
-    """Unused grants on secrets whose grants `reader` may list, the oldest first."""
+def unused(reader: Principal, people: Collection[UUID]) -> list[Unused]:
+    """Unused grants on secrets whose grants `reader` may list, the oldest first; named are `people`."""
     found = [
-        *(Unused(r.content_object, str(r.user), False, r.permission.codename, r) for r in _of_users()),
+        *(
+            Unused(
+                r.content_object,
+                str(r.user) if r.user_id in people else "A user that you may not see",
+                False,
+                r.permission.codename,
+                r,
+            )
+            for r in _of_users()
+        ),
         *(Unused(r.content_object, str(r.group), True, r.permission.codename, r) for r in _of_groups()),
     ]
     seen = [

@@ -15,7 +15,7 @@ from django.http import Http404
 from console import access
 from console.http import OperatorRequest
 from secrets_app import policies, regions, rulebook, users
-from secrets_app.models import Policy, User
+from secrets_app.models import Attachment, Policy, User
 from secrets_app.policies import Action
 
 
@@ -55,6 +55,19 @@ def policy(request: OperatorRequest, pk: UUID, action: Action = Action.DESCRIBE_
     if action != Action.DESCRIBE_POLICY:
         require_full_access(request, action, found)
     return found
+
+
+def seen_holders(request: OperatorRequest, attached: QuerySet[Attachment]) -> list[Attachment]:
+    """The attachments to users that this person may describe, and to groups where they may list them."""
+    lists_groups = access.may(request, Action.LIST_GROUPS)
+    people = set(seen_users(request).values_list("pk", flat=True))
+    return [one for one in attached if (one.user_id in people if one.user_id else lists_groups)]
+
+
+def seen_attachments(request: OperatorRequest, attached: QuerySet[Attachment]) -> list[Attachment]:
+    """The attachments of policies that this person may describe."""
+    shown = set(seen_policies(request).values_list("pk", flat=True))
+    return [one for one in attached if one.policy_id in shown]
 
 
 # ---------------------------------------------------------------- users

@@ -235,7 +235,7 @@ def register(
     _refuse_forbidden(address)
     if credential is not None:
         policies.require(actor, Action.USE_CREDENTIAL, credential)
-    _refuse_twins(region, name, address, port)
+    _refuse_twins(region, name, address, port, actor)
     try:
         with transaction.atomic():
             instance = Instance.objects.create(
@@ -265,7 +265,7 @@ def change(
     moved = (address, port) != (instance.address, instance.port)
     if moved:  # what was allowed once, and is not connected to any more, may still get another name
         _refuse_forbidden(address)
-    _refuse_twins(instance.region, name, address, port, but=instance)
+    _refuse_twins(instance.region, name, address, port, actor, but=instance)
     detached = _detached("Its address changed. Attach a credential again.")
     try:
         with transaction.atomic():
@@ -453,10 +453,15 @@ def _refuse_forbidden(address: str) -> None:
         raise AddressForbidden(AddressForbidden.__doc__)
 
 
-def _refuse_twins(region: Region, name: str, address: str, port: int, *, but: Instance | None = None) -> None:
+def _refuse_twins(
+    region: Region, name: str, address: str, port: int, actor: Principal, *, but: Instance | None = None
+) -> None:
     others = Instance.objects.exclude(pk=but.pk) if but else Instance.objects.all()
     if others.filter(region=region, name=name).exists():
         raise NameTaken(f"An instance named {name} is registered in {region.name}. Choose another name.")
-    twin = others.filter(account_id=region.account_id, address=address, port=port).first()
+    same = others.filter(account_id=region.account_id, address=address, port=port)
+    twin = same.select_related("region", "account").first()
     if twin:
-        raise AddressTaken(f"{twin.where} is registered already, as {twin.name}.")
+        is_known = policies.allows(actor, Action.DESCRIBE_INSTANCE, twin)
+        called = f", as {twin.name}" if is_known else ""
+        raise AddressTaken(f"{twin.where} is registered already{called}.")

@@ -43,7 +43,7 @@ class RegionMismatch(Exception):
 
 
 class AccountTaken(Exception):
-    """Another secret manages this account on this instance; the message names it."""
+    """Another secret manages this account on this instance; the message names it to who may see it."""
 
 
 class NoKeys(Exception):
@@ -55,7 +55,7 @@ class SharedAccount(Exception):
 
 
 class IsLogin(Exception):
-    """An instance logs in with this secret; the message says which, and what to do first."""
+    """An instance logs in with this secret; the message says what to do first."""
 
 
 class BadUsername(ValueError):
@@ -340,10 +340,12 @@ def restore(secret: Secret, *, actor: Principal) -> Restored:
 
 def _stop_work(secret: Secret, actor: Principal) -> None:
     lifecycle.held(secret.pk)
-    if instance := Instance.objects.filter(own_login=secret).first():
+    instance = Instance.objects.select_related("region", "account").filter(own_login=secret).first()
+    if instance is not None:
+        is_known = policies.allows(actor, policies.Action.DESCRIBE_INSTANCE, instance)
         raise IsLogin(
-            f"{instance.name} logs in with this secret. Attach a management credential to it first, "
-            "then delete."
+            f"{instance.name if is_known else 'An instance'} logs in with this secret. Attach a management "
+            "credential to it first, then delete."
         )
     runs.stop_all(secret, actor=actor, sentence=f"{actor.name} had the secret deleted.")
 

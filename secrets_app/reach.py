@@ -111,6 +111,7 @@ class Source:
     policy: Policy | None = None
     number: int = 0
     is_conditional: bool = False
+    group: str = ""  # by whose membership
 
 
 @dataclass
@@ -176,19 +177,20 @@ class Everybody:
         return tuple(sorted(group for group, _ in self._members.get(user.pk, ())))
 
     def _held(self, user: User, secret: Secret) -> list[_Held]:
-        held = [h for policy in self._of_users.get(user.pk, ()) for h in _of(policy, policy.name)]
+        held = [h for policy in self._of_users.get(user.pk, ()) for h in _of(policy)]
         held += [_granted(*given, "Grant") for given in self._grants.of_user(secret.pk, user.pk)]
         for group, name in self._members.get(user.pk, ()):
             for policy in self._of_groups.get(group, ()):
-                held += _of(policy, f"{policy.name}, by the group {name}")
+                held += _of(policy, name)
             given_here = self._grants.of_group(secret.pk, group)
             held += [_granted(*given, f"Grant to the group {name}") for given in given_here]
         return held
 
 
-def _of(policy: Policy, label: str) -> list[_Held]:
+def _of(policy: Policy, group: str = "") -> list[_Held]:
+    label = f"{policy.name}, by the group {group}" if group else policy.name
     return [
-        _Held(statement, Source(label, policy, statement.number, is_conditional(statement)))
+        _Held(statement, Source(label, policy, statement.number, is_conditional(statement), group))
         for statement in policies.compiled(policy.document, policy.name)
     ]
 

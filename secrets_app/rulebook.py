@@ -79,7 +79,7 @@ class NotYours(Exception):
 
 
 class StillAttached(Exception):
-    """This policy is attached; the message says to whom."""
+    """This policy is attached; the message says to whom, as far as the reader may know."""
 
 
 class LastAdministrator(Exception):
@@ -161,11 +161,22 @@ def delete(policy: Policy, *, actor: Principal) -> None:
         raise NotYours(NotYours.__doc__)
     with transaction.atomic():
         held = Policy.objects.select_for_update().get(pk=policy.pk)
-        holders = [str(a.user or a.group) for a in held.attachments.select_related("user", "group")[:5]]
+        holders = _holders(held, actor)
         if holders:
-            raise StillAttached(f"It is attached to {', '.join(holders)}. Detach it first.")
+            raise StillAttached(f"It is attached to {holders}. Detach it first.")
         Policy.objects.filter(pk=held.pk).delete()
         audit.record(Action.DELETE_POLICY, policy, actor=actor)
+
+
+def _holders(policy: Policy, actor: Principal) -> str:
+    """Whom a policy is attached to: the first few that `actor` may list, and how many else."""
+    attached = list(policy.attachments.select_related("user", "group"))
+    lists_users = policies.allows(actor, Action.LIST_USERS)
+    lists_groups = policies.allows(actor, Action.LIST_GROUPS)
+    named = [str(a.user or a.group) for a in attached if (lists_users if a.user else lists_groups)][:5]
+    left = len(attached) - len(named)
+    one, many = ("other", "others") if named else ("user or group", "users or groups")
+    return ", ".join([*named, *([f"{left} {one if left == 1 else many}"] if left else [])])
 
 
 # ---------------------------------------------------------------- attachments

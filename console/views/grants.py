@@ -70,6 +70,7 @@ def tab(request: OperatorRequest, secret: Secret) -> dict[str, object]:
         "may_grant": secret.is_enabled and access.may(request, Action.CREATE_GRANT, secret),
         "may_revoke": secret.is_enabled and access.may(request, Action.REVOKE_GRANT, secret),
         "may_see_users": access.may(request, Action.LIST_USERS),
+        "seen_policies": set(rights.seen_policies(request).values_list("pk", flat=True)),
     }
 
 

@@ -55,12 +55,13 @@ def show(request: OperatorRequest, pk: int) -> HttpResponse:
     group = rights.group(request, pk)
     is_full = rights.has_full_access(request)
     members = rights.seen_users(request).filter(groups=group)
+    attached = Attachment.objects.filter(group=group).select_related("policy").order_by("policy__name")
+    shown = rights.seen_attachments(request, attached)
     context = {
         "group": group,
         "page": lists.page(members, request.GET, sorts={"name": "username"}, default="name"),
-        "attachments": Attachment.objects.filter(group=group)
-        .select_related("policy")
-        .order_by("policy__name"),
+        "attachments": shown,
+        "unseen": len(attached) - len(shown),
         "grant_count": SecretGroupGrant.objects.filter(group=group).count(),
         "may_change": is_full and access.may(request, Action.UPDATE_GROUP, users.named(group)),
         "may_attach": is_full and access.may(request, Action.ATTACH_POLICY),

@@ -52,11 +52,14 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
     is_full = rights.has_full_access(request)
     name = users.named(user)
     may_disable = access.may(request, Action.DISABLE_USER, name)
+    attached = _attachments(user)
+    shown = rights.seen_attachments(request, attached)
     context = {
         "person": user,
         "arn": name.arn,
         "groups": user.groups.order_by("name"),
-        "attachments": _attachments(user),
+        "attachments": shown,
+        "unseen": len(attached) - len(shown),
         "grants": _grants(request, user),
         "may_edit": access.may(request, Action.UPDATE_USER, name),
         "may_reset": _may_reset(request, user) and is_full,

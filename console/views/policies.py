@@ -67,19 +67,18 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
     policy = rights.policy(request, pk)
     is_full = rights.has_full_access(request)
     is_mine = is_full and policy.kind == Policy.Kind.CUSTOM
+    attached = policy.attachments.select_related("user", "group", "attached_by")
+    holders = rights.seen_holders(request, attached.order_by("user__username", "group__name"))
     context = {
         "policy": policy,
         "lines": documents.lines(policy.document),
-        "attachments": policy.attachments.select_related("user", "group", "attached_by").order_by(
-            "user__username", "group__name"
-        ),
+        "attachments": holders,
+        "unseen": len(attached) - len(holders),
         "reached": reached.counts(policy),
         "may_edit": is_mine and access.may(request, Action.UPDATE_POLICY, policy),
         "may_delete": is_mine and access.may(request, Action.DELETE_POLICY, policy),
         "may_copy": is_full and access.may(request, Action.CREATE_POLICY),
         "may_attach": is_full and access.may(request, Action.ATTACH_POLICY, policy),
-        "may_see_users": access.may(request, Action.LIST_USERS),
-        "may_see_groups": access.may(request, Action.LIST_GROUPS),
     }
     return render(request, "access/policy.html", context)
 

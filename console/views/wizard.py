@@ -168,8 +168,7 @@ def _answer(
     fields = [(name, errors.get(name, [])) for names in STEPS for name in names]
     context = {"fields": fields, "form": form, "general": errors.get("__all__", [])}
     if step == 2 and not errors:
-        context["sees_own_login"] = access.sees_own_login(request, form.cleaned_data["instance"])
-        context |= _review(form) | wizard_check.context(
+        context |= _review(request, form) | wizard_check.context(
             request, form.cleaned_data["instance"], form.cleaned_data["username"], form.cleaned_data["kind"]
         )
     response = render(request, "secrets/_wizard_answer.html", context, status=status)
@@ -177,13 +176,16 @@ def _answer(
     return response
 
 
-def _review(form: CreateSecret) -> dict[str, object]:
+def _review(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
     found = form.cleaned_data
     target: Instance = found["instance"]
+    own, shared = target.own_login, target.credential
     pasted: Plaintext | None = found["private_key"]
     return {
         "review": found,
         "target": target,
+        "sees_own_login": own is not None and access.may(request, Action.DESCRIBE_SECRET, own),
+        "sees_credential": shared is not None and access.may(request, Action.DESCRIBE_CREDENTIAL, shared),
         "option_labels": options.labels(form.chosen_options()),
         "policy": form.policy(),
         "rhythm": form.chosen,

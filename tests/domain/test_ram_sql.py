@@ -9,7 +9,7 @@ from django.db.models import OuterRef
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from secrets_app import policies, ram, ram_sql
+from secrets_app import policies, ram, ram_sql, seal_sets
 from secrets_app.actions import Action
 from secrets_app.models import (
     Account,
@@ -45,6 +45,7 @@ def rows(open_keyring):
         for key, value in zip(some.TAGS, next(choices), strict=True):
             if value is not None:
                 Tag.objects.create(secret=secret, key=key, value=value)
+        seal_sets.accept(secret)
     return ram_sql.Rows(
         {region.pk: f"acs:kms:{region.code}:{some.ACCOUNT}:secret/" for region in regions},
         "name",
@@ -129,6 +130,8 @@ def holder(rows):
         account=Account.objects.get(number=some.ACCOUNT), name="found", kind="custom", document="{}"
     )
     Attachment.objects.create(policy=policy, user=user)
+    for owner in (user, user.groups.get()):
+        seal_sets.accept(owner)
     return Principal.objects.create(kind=Principal.Kind.USER, name="ann", user=user)
 
 

@@ -153,3 +153,25 @@ def test_who_may_not_see_the_policy_is_shown_the_sentence_and_no_document(client
     shown = client.get(URL, asked(factories.secret().name, user="hal", action="kms:RotateSecret")).context
     assert shown["decision"].because == "Allow by statement 1 of the policy sim."
     assert "lines" not in shown
+
+
+def test_an_account_and_a_secret_that_is_not_made_yet_are_asked_about_by_name(as_dot, dot, ann):
+    instance = factories.instance(name="edge-01")
+    statements = [
+        {"Effect": "Allow", "Action": "kms:ManageAccount", "Resource": f"{instance.arn}/user/svc"},
+        {"Effect": "Allow", "Action": "kms:CreateSecret", "Resource": "acs:kms:main:*:secret/acs/ecs/web/*"},
+    ]
+    text = json.dumps({"Version": "1", "Statement": statements})
+    rulebook.attach(rulebook.create("web", text, actor=dot.principal), ann, actor=dot.principal)
+    arn = f"acs:kms:main:{instance.account.number}:secret/acs/ecs/web/new"
+    for action, name, allowed in (
+        ("kms:ManageAccount", "edge-01/user/svc", True),
+        ("kms:ManageAccount", f"{instance.arn}/user/svc", True),
+        ("kms:ManageAccount", "edge-01/user/root", False),
+        ("kms:ManageAccount", "edge-01", False),
+        ("kms:CreateSecret", "acs/ecs/web/new", True),
+        ("kms:CreateSecret", arn, True),
+        ("kms:CreateSecret", "acs/ecs/db/new", False),
+    ):
+        shown = as_dot.get(URL, asked(name, action=action, region="main")).context
+        assert shown["decision"].allowed is allowed, (action, name)
