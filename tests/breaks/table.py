@@ -20,6 +20,7 @@ T_LEASES, T_OWN_LOGIN = "tests/domain/test_leases.py", "tests/domain/test_own_lo
 T_KEYRING, T_REVEAL, T_CREATE = (
     "tests/domain/test_keyring.py", "tests/domain/test_reveal.py", "tests/domain/test_create.py",
 )  # fmt: skip
+SEALS, POLICIES, T_SEALS = "secrets_app/seals.py", "secrets_app/policies.py", "tests/domain/test_seals.py"
 T_CONTRACT = "tests/wires/test_connector_contract.py"
 T_FAULTS = "tests/wires/test_ssh_faults.py"
 RAM, ENVELOPE, SESSIONS = "secrets_app/ram.py", "secrets_app/envelope.py", "console/sessions.py"
@@ -528,4 +529,44 @@ BREAKS = (
     Break("failed sign-ins are told to the person", "console/guesses.py",
           "    if found:\n        messages.warning", "    if False:\n        messages.warning",
           f"{T_DEVICES}::test_at_the_next_sign_in_it_is_said_how_often_and_from_where"),
+    # ---- records that are sealed
+    Break("an unsealed record is not taken for a sealed one", SEALS,
+          "    return hmac.compare_digest(seal.encode(), mac(table, values).encode())", "    return True",
+          f"{T_SEALS}::test_a_column_that_decides_and_was_written_without_the_key_breaks_the_seal"),
+    Break("a later change seals nothing that was changed outside Keyturn", SEALS,
+          "            whole = [row.pk for row in held if agrees(row.seal, row.table(), row.deciding_values())]", "            whole = [row.pk for row in held]",
+          f"{T_SEALS}::test_a_later_change_by_keyturn_seals_nothing_that_was_written"),
+    Break("a membership that was written gives nothing", POLICIES,
+          "    if not seals.agrees(seal, seal_sets.RIGHTS, seal_sets.rights_values(user.pk, groups, mine)):", "    if False:",
+          f"{T_SEALS}::test_a_membership_that_was_written_gives_nothing"),
+    Break("a Deny that was detached in the database still denies", POLICIES,
+          "        if not seals.agrees(of_group, seal_sets.GROUP, seal_sets.group_values(group, name, theirs)):", "        if False:",
+          f"{T_SEALS}::test_a_deny_of_a_group_still_denies_when_the_membership_or_the_attachment_was_deleted"),
+    Break("a grant that was written gives nothing", POLICIES,
+          "        if seals.agrees(seal, table.table(), (holder, secret, action, conditions)):", "        if True:",
+          f"{T_SEALS}::test_a_grant_that_was_written_gives_nothing_and_lists_nothing"),
+    Break("a secret that was moved gives nothing in its new region", POLICIES,
+          "    if not _is_whole(resource, target[1]):", "    if False:",
+          f"{T_SEALS}::test_a_secret_that_was_moved_to_another_region_gives_nothing_there"),
+    Break("tags that were written open nothing", POLICIES,
+          "            if not seal_sets.tags_hold(secret):", "            if False:",
+          f"{T_SEALS}::test_tags_that_were_written_open_nothing"),
+    Break("nothing is sent to an address that was written", INVENTORY,
+          "    require_whole(instance, *approved)\n", "",
+          f"{T_SEALS}::test_nothing_is_sent_to_an_address_that_was_written"),
+    Break("an account that was moved sends its value nowhere", "rotation/work.py",
+          "        inventory.require_whole(self.secret, self.account)\n", "",
+          f"{T_SEALS}::test_an_account_that_was_moved_to_another_instance_sends_nothing_there"),
+    Break("a way in that was written or deleted signs nobody in", "console/adapters.py",
+          "        if not (seals.holds(user) and seal_sets.ways_in_hold(user.pk)):", "        if False:",
+          "tests/screens/test_changed_outside.py::test_nobody_signs_in_without_the_second_factor_that_was_deleted_in_the_database"),
+    Break("a user whose record was written is a disabled one", "console/backends.py",
+          " and seals.holds(user)", "",
+          "tests/screens/test_changed_outside.py::test_a_password_that_was_written_signs_nobody_in"),
+    Break("an invitation that was written is void", INVITATIONS,
+          "    if found is None or not seals.holds(found):", "    if found is None:",
+          f"{T_SEALS}::test_an_invitation_whose_groups_were_written_is_void"),
+    Break("no seal key is made over existing rows", KEYRING,
+          "        seals.ensure(is_empty=not Account.objects.exists())", "        seals.ensure(is_empty=True)",
+          f"{T_SEALS}::test_without_the_seal_key_the_keyring_is_sealed_and_no_other_one_is_made"),
 )  # fmt: skip
