@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, NoReturn
+from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.core import context, ratelimit
-from allauth.core.internal import ratelimit as counts
+from allauth.core import context
+from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -49,28 +49,33 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def pre_authenticate(self, request: HttpRequest, **credentials: str) -> None:
         """Count this try by the browser if the person has used it before, and else with others.
 
-        By address, by name, by network, and last with everybody's: no network can use that up.
+        By address, by name, by network, and last with everybody's: no network can use that up. A right
+        password gives the first two back.
         """
-        device = known_devices.name_of(request, credentials.get("username", ""))
+        name = credentials.get("username", "")
+        device = known_devices.name_of(request, name)
         if device:
-            self._login_failed_rl_usage = counts.consume(
-                request, app="allauth.account", action="login_failed_device", key=device
-            )
-            if not self._login_failed_rl_usage:
-                self._refuse(request, credentials)
-            return
-        try:
-            super().pre_authenticate(request, **credentials)
-        except ValidationError:
-            self._refuse(request, credentials)
-        network = http.network(self.get_client_ip(request))
-        for action, key in (("passwords_of_one", network), ("passwords_of_all", "everybody")):
-            if not ratelimit.consume(request, action=action, key=key):
-                self._refuse(request, credentials)
+            failures: list[tuple[str, str | None]] = [("login_failed_device", device)]
+            tries = []
+        else:
+            by_name = self._get_login_attempts_cache_key(request, **credentials)
+            failures = [("login_failed_here", None), ("login_failed", by_name)]
+            network = http.network(self.get_client_ip(request))
+            tries = [("passwords_of_one", network), ("passwords_of_all", "everybody")]
+        failed = [self._count(request, name, *limit) for limit in failures]
+        for limit in tries:
+            self._count(request, name, *limit)
+        counted = [one for usage in failed for one in usage.usage]
+        self._login_failed_rl_usage = ratelimit.RateLimitUsage(usage=counted)
 
-    def _refuse(self, request: HttpRequest, credentials: dict[str, str]) -> NoReturn:
-        sign_ins.not_tried(request, credentials.get("username", ""))
-        raise self.validation_error("too_many_login_attempts")
+    def _count(
+        self, request: HttpRequest, name: str, action: str, key: str | None
+    ) -> ratelimit.RateLimitUsage:
+        usage = ratelimit.consume(request, app="allauth.account", action=action, key=key)
+        if usage is None:
+            sign_ins.not_tried(request, name)
+            raise self.validation_error("too_many_login_attempts")
+        return usage
 
     def set_password(self, user: User, password: str) -> None:
         is_first = user.must_change_password

@@ -69,6 +69,11 @@ BY_CODE: Final[dict[str, Advice]] = {
     "lifeline": _AGAIN,
     "unknown": _AGAIN,
     "sealed": Advice("An administrator puts the root key back; nothing has to be started again."),
+    "other_machine": Advice(
+        "Compare the machine on the instance's page with the server itself. If it is right, choose Rebind on "
+        "the secret's page, then rotate. If not, put the instance's address and host key right again.",
+        "secret",
+    ),
     # The management account.
     "login_only": Advice("Give the account a login shell that runs commands, then retry.", "instance"),
     "no_credential": Advice("Attach a management credential to the instance.", "instance"),

@@ -18,9 +18,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from rotation import binding
 from rotation.connectors import base, words
 from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, ManagementCredential
-from secrets_app import audit, keypairs, keyring, policies, regions, seals, versions
+from secrets_app import audit, keypairs, keyring, policies, regions, seals
 from secrets_app.models import Label, Principal, Region, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
@@ -132,17 +133,18 @@ def check_account_name(name: str) -> str:
     return name
 
 
-def manager(instance: Instance) -> base.Manager:
+def manager(instance: Instance, *, over: base.Endpoint) -> base.Manager:
     """Open what Keyturn logs in to the instance with, for the engine: a secret of its own, or the shared one.
 
-    Raises `NotAttached`, `ChangedOutside`, `keyring.Sealed` or `envelope.Tampered`.
+    The connection that it is for trusts `over`. Raises `NotAttached`, `ChangedOutside`,
+    `binding.OtherMachine`, `keyring.Sealed` or `envelope.Tampered`.
     """
     require_whole(instance, instance.credential, instance.own_login)
     if instance.own_login is not None:
         current = instance.own_login.labelled(Label.Role.CURRENT)
         if current is None:
             raise NotAttached("The secret that this instance logs in with has no value.", "no_credential")
-        return own_manager(instance, current)
+        return own_manager(instance, current, over=over)
     credential = instance.credential
     if credential is None:
         raise NotAttached(
@@ -160,12 +162,12 @@ def manager(instance: Instance) -> base.Manager:
     )
 
 
-def own_manager(instance: Instance, version: SecretVersion) -> base.Manager:
-    """Open `version` of the secret that the instance logs in with. Raises as `versions.value` does, or
+def own_manager(instance: Instance, version: SecretVersion, *, over: base.Endpoint) -> base.Manager:
+    """Open `version` of the secret that the instance logs in with. Raises as `binding.value` does, or
     `ChangedOutside`.
     """
     require_whole(instance, instance.own_login)
-    held = versions.value(version)
+    held = binding.value(version, over=over)
     sudo = base.Sudo(instance.own_login_sudo)
     return base.Manager(
         login=base.Login(held.username, held.password, held.private_key),
@@ -252,6 +254,7 @@ def change(
             if not saved:
                 raise Outdated
             instance.refresh_from_db()
+            binding.follow(instance)
             audit.record(Action.UPDATE_INSTANCE, instance, actor=actor, details={"address": instance.where})
     except IntegrityError:
         raise NameTaken(f"{name} or its address was registered by somebody else just now.") from None
@@ -281,12 +284,16 @@ def use_own_login(instance: Instance, secret: Secret, *, sudo: str, actor: Princ
     """Let Keyturn log in to `instance` with the current value of a secret of an account on it.
 
     From then on the secret may rotate, and the instance follows in the same transaction; the shared
-    credential is detached. Raises `NoOwnLogin` where the secret manages no account there or its value was
-    not shown to work, or `policies.NotAllowed`.
+    credential is detached. It is sent there unasked from then on, so that takes the right to say where its
+    value may go. Raises `NoOwnLogin` where the secret manages no account there or its value was not shown to
+    work on this very machine, or `policies.NotAllowed`.
     """
+    policies.require(actor, Action.REBIND_ACCOUNT, secret)
     account = ManagedAccount.objects.filter(secret=secret, released_at=None).first()
     if account is None or account.instance_id != instance.pk:
         raise NoOwnLogin(f"{secret.name} manages no account on {instance.name}. Choose a secret that does.")
+    if reason := binding.why_not(account, binding.now_at(instance)):
+        raise NoOwnLogin(reason)
     if account.credential != ManagedAccount.Credential.IN_SYNC:
         raise NoOwnLogin(
             f"It is not known that {instance.name} accepts the current value of {secret.name}. Rotate the "
@@ -352,6 +359,7 @@ def approve_host_keys(instance: Instance, fingerprints: Iterable[str], *, actor:
                 **_detached("Its host key changed. Attach a credential again.")
             )
         instance.refresh_from_db()
+        binding.follow(instance)
         audit.record(Action.APPROVE_HOST_KEY, instance, actor=actor, details={"fingerprints": sorted(wanted)})
 
 
@@ -374,12 +382,15 @@ def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = Fa
     if facts.machine_id:
         seen |= {"machine_id": facts.machine_id[:64], "os_name": facts.os_name[:120]}
         seen["accounts"] = list(facts.accounts)
-    Instance.objects.filter(pk=instance.pk).update(
-        checked_at=Now(),
-        state=state,
-        state_sentence=blocked.sentence[:500] if blocked else "",
-        **seen,
-    )
+    with transaction.atomic():
+        Instance.objects.filter(pk=instance.pk).update(
+            checked_at=Now(),
+            state=state,
+            state_sentence=blocked.sentence[:500] if blocked else "",
+            **seen,
+        )
+        if facts.machine_id and facts.machine_id[:64] != instance.machine_id:
+            binding.follow(instance)
 
 
 def note_control(instance: Instance) -> None:
@@ -403,8 +414,12 @@ def as_evidence(checks: Iterable[base.Check]) -> list[dict[str, str]]:
 
 
 def _detached(because: str) -> dict[str, str | None]:
-    """No login is handed to what may be another machine: neither a shared one nor one of its own."""
-    return {"credential": None, "own_login": None, "own_login_sudo": "", "detached_because": because}
+    """No login is handed to what may be another machine: neither a shared one nor one of its own.
+
+    What the machine before called itself says nothing of this one.
+    """
+    login = {"credential": None, "own_login": None, "own_login_sudo": ""}
+    return {**login, "detached_because": because, "machine_id": ""}
 
 
 def _refuse_twins(region: Region, name: str, address: str, port: int, *, but: Instance | None = None) -> None:

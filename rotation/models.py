@@ -187,9 +187,14 @@ class HostKey(SealedRow, Identified):
 
 
 class ManagedAccount(SealedRow, Identified):
-    """The OS account that a secret manages, and what is known of its credential. Writer: `managed`."""
+    """The OS account that a secret manages, and what is known of its credential.
 
-    SEALED = ("id", "secret_id", "instance_id", "username", "kind")
+    Writers: `managed`, `binding`.
+    """
+
+    #: The machine that its values may go to.
+    BOUND = ("bound_address", "bound_port", "bound_keys", "bound_machine_id", "bound_at")
+    SEALED = ("id", "secret_id", "instance_id", "username", "kind", *BOUND)
 
     class Credential(models.TextChoices):
         NO_VALUE = "no_value", "No value yet"  # the first rotation makes one
@@ -219,6 +224,13 @@ class ManagedAccount(SealedRow, Identified):
     reconciles = models.BooleanField(default=False)  # a drifted host gets the current value without asking
     traces = models.JSONField(default=dict, blank=True)  # connectors.base.Traces when it was last in sync
     drift_checked_at = models.DateTimeField(null=True, blank=True)
+    # The machine that proved the value. No value of the account is sent to any other: see `binding`.
+    bound_at = models.DateTimeField(null=True, blank=True)
+    bound_address = models.CharField(max_length=253, blank=True)
+    bound_port = models.PositiveIntegerField(null=True, blank=True)
+    bound_keys = models.JSONField(default=dict, blank=True)  # host keys: fingerprint -> `HostKey.line`
+    bound_machine_id = models.CharField(max_length=64, blank=True)
+    bindings = models.PositiveIntegerField(default=0)  # grows with every one: a proof belongs to one of them
 
     class Meta:
         constraints = [

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from rotation import accounts, binding
 from rotation.connectors import base
 from rotation.models import USERNAME_PATTERN, Instance, Run, Step
 from secrets_app import audit, lifecycle, policies, restores, versions
@@ -153,6 +154,7 @@ def _stage_chosen(run: Run, value: Plaintext, actor: Principal, origin: str) -> 
             "The host may have heard a value that is not verified yet. "
             "Rotate once without a custom value first."
         ) from None
+    binding.bind(run.secret.managed)
     Run.objects.filter(pk=run.pk).update(version=version)
     run.version = version
 
@@ -296,6 +298,7 @@ def check_account(instance: Instance, username: str, kind: str, *, actor: Princi
         raise NotRotatable(
             "An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
         )
+    accounts.require(instance, username, actor=actor)
     return _on_instance(Run.Kind.CHECK, instance, actor, username=username, account_kind=kind)
 
 

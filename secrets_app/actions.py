@@ -40,17 +40,20 @@ class Action(enum.StrEnum):
     on_container: bool  # asked of `...:secret`, where there is no one secret yet, or there are many
 
     LIST_SECRETS = "kms:ListSecrets", Kind.SECRET, True
-    CREATE_SECRET = "kms:CreateSecret", Kind.SECRET, True
+    CREATE_SECRET = "kms:CreateSecret", Kind.SECRET
     DESCRIBE_SECRET = "kms:DescribeSecret", Kind.SECRET
     ROTATE_SECRET = "kms:RotateSecret", Kind.SECRET
     PUT_SECRET_VALUE = "kms:PutSecretValue", Kind.SECRET
     GET_SECRET_VALUE = "kms:GetSecretValue", Kind.SECRET
     UPDATE_SECRET = "kms:UpdateSecret", Kind.SECRET
+    TAG_RESOURCE = "kms:TagResource", Kind.SECRET
+    UNTAG_RESOURCE = "kms:UntagResource", Kind.SECRET
     UPDATE_ROTATION = "kms:UpdateSecretRotationPolicy", Kind.SECRET
     DELETE_SECRET = "kms:DeleteSecret", Kind.SECRET
     RESTORE_SECRET = "kms:RestoreSecret", Kind.SECRET
     RESOLVE_ROTATION = "kms:ResolveRotation", Kind.SECRET
     OVERRIDE_CHECK = "kms:OverridePreflightCheck", Kind.SECRET
+    REBIND_ACCOUNT = "kms:RebindManagedAccount", Kind.SECRET
     LIST_GRANTS = "kms:ListGrants", Kind.SECRET
     CREATE_GRANT = "kms:CreateGrant", Kind.SECRET
     REVOKE_GRANT = "kms:RevokeGrant", Kind.SECRET
@@ -60,6 +63,7 @@ class Action(enum.StrEnum):
     UPDATE_INSTANCE = "kms:UpdateInstance", Kind.INSTANCE
     CHECK_INSTANCE = "kms:CheckInstance", Kind.INSTANCE
     APPROVE_HOST_KEY = "kms:ApproveHostKey", Kind.INSTANCE
+    MANAGE_ACCOUNT = "kms:ManageAccount", Kind.INSTANCE  # of `...:instance/ID/user/NAME`
     LIST_CREDENTIALS = "kms:ListManagementCredentials", Kind.CREDENTIAL, True
     CREATE_CREDENTIAL = "kms:CreateManagementCredential", Kind.CREDENTIAL, True
     DESCRIBE_CREDENTIAL = "kms:DescribeManagementCredential", Kind.CREDENTIAL
@@ -102,8 +106,17 @@ class Action(enum.StrEnum):
         return self.value.startswith(("kms:List", "kms:Describe"))
 
 
+#: A user with one of these on a secret can come to know its value: it is shown, sent to a machine of their
+#: choice, or chosen by them (with RotateSecret). `docs/actions.md` names them to people, and those of other
+#: kinds.
+EQUAL_REVEAL = (Action.GET_SECRET_VALUE, Action.REBIND_ACCOUNT, Action.PUT_SECRET_VALUE)
+
 #: What a grant on one secret may hand out.
-OF_A_SECRET = tuple(action for action in Action if action.kind == Kind.SECRET and not action.on_container)
+OF_A_SECRET = tuple(
+    action
+    for action in Action
+    if action.kind == Kind.SECRET and not action.on_container and action != Action.CREATE_SECRET
+)
 
 
 def named(name: str) -> Action | None:

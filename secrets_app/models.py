@@ -141,6 +141,7 @@ class Invitation(SealedRow, Identified):
         "id",
         "user_id",
         "username",
+        "display_name",
         "groups",
         "token_hash",
         "invited_by_id",
@@ -153,7 +154,7 @@ class Invitation(SealedRow, Identified):
     username = models.CharField(max_length=64, validators=User._meta.get_field("username").validators)
     display_name = models.CharField(max_length=80, blank=True)
     groups = models.JSONField(default=list)  # their names
-    token_hash = models.CharField(max_length=64, unique=True)  # SHA-256; the link has 256 random bits
+    token_hash = models.CharField(max_length=64, unique=True)  # a keyed hash; the link has 256 random bits
     invited_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)

@@ -11,18 +11,18 @@ a right has lost it with the next request.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
 from django.utils import timezone
 
 from secrets_app import audit, ram, ram_sql, seal_sets, seals
-from secrets_app.actions import Action, Kind, arn, named
+from secrets_app.actions import OF_A_SECRET, Action, Kind, arn, named
 from secrets_app.models import (
     Account,
     Attachment,
@@ -40,13 +40,17 @@ __all__ = [
     "Action",
     "Decision",
     "NotAllowed",
+    "Tagged",
     "allows",
     "bind",
     "decide",
     "lacks_second_factor",
     "may_somewhere",
+    "new_secret",
     "require",
+    "retagged",
     "visible",
+    "widened",
 ]
 
 #: What Keyturn does by itself.
@@ -68,6 +72,44 @@ class Decision:
     allowed: bool
     because: str  # a sentence for those who may see why
     statement: ram.Statement | None = None
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A secret as it would be with these tags: one that is not made yet, or one whose tags would change."""
+
+    arn: str
+    tags: Mapping[str, str]
+    secret: Secret | None = None
+
+    @property
+    def pk(self) -> UUID | None:
+        return self.secret.pk if self.secret else None
+
+
+def new_secret(region: Region, name: str, tags: Mapping[str, str]) -> Tagged:
+    """A secret that is to be made."""
+    return Tagged(arn(Kind.SECRET, name, account=region.account.number, region=region.code), tags)
+
+
+def retagged(secret: Secret, tags: Mapping[str, str]) -> Tagged:
+    """This secret, if it had these tags."""
+    return Tagged(secret.arn, tags, secret)
+
+
+class _Target(NamedTuple):
+    """The name that a policy sees, the secret whose grants count, and the tags in the place of its own."""
+
+    name: str
+    secret: Secret | None = None
+    tags: Mapping[str, str] | None = None
+
+    def tagged(self) -> dict[str, str]:
+        """The tags, as conditions name them."""
+        tags = self.tags
+        if tags is None and self.secret is not None:
+            tags = {tag.key: tag.value for tag in self.secret.tags.all()}
+        return {f"{ram.TAG_PREFIX}{key}": value for key, value in (tags or {}).items()}
 
 
 _MFA = "acs:MFAPresent"
@@ -152,12 +194,12 @@ def decide(
     target = _target(wanted, resource) if wanted else None
     if wanted is None or target is None:
         return NO_SUCH_RESOURCE
-    if not _is_whole(resource, target[1]):
-        audit.note_decision(principal, action, target[0], seals.SENTENCE)
+    if not _is_whole(resource, target.secret):
+        audit.note_decision(principal, action, target.name, seals.SENTENCE)
         return Decision(False, seals.SENTENCE)
     context = _context() if reason is None else _context() | {ram.REASON: reason}
-    decision = _told(principal, wanted, _verdict(principal, wanted, *target, context))
-    audit.note_decision(principal, action, target[0], decision.because)
+    decision = _told(principal, wanted, _verdict(principal, wanted, target, context))
+    audit.note_decision(principal, action, target.name, decision.because)
     return decision
 
 
@@ -170,7 +212,7 @@ def simulate(user: User, action: str, resource: object, facts: dict[str, str]) -
     target = _target(wanted, resource) if wanted else None
     if wanted is None or target is None:
         return NO_SUCH_RESOURCE
-    return _told(user.principal, wanted, _verdict(user.principal, wanted, *target, facts))
+    return _told(user.principal, wanted, _verdict(user.principal, wanted, target, facts))
 
 
 def _refused(principal: Principal | None, action: str) -> Decision | None:
@@ -185,28 +227,39 @@ def _refused(principal: Principal | None, action: str) -> Decision | None:
     return None
 
 
-def _verdict(
-    principal: Principal, action: Action, name: str, secret: Secret | None, context: dict[str, str]
-) -> ram.Verdict:
-    statements, context = _about(principal, action, secret, context)
+def _verdict(principal: Principal, action: Action, target: _Target, context: dict[str, str]) -> ram.Verdict:
+    statements, context = _about(principal, action, target, context)
     if action == Action.GET_SECRET_VALUE and ram.REASON not in context:
         statements = _with_a_reason(statements)
-    return ram.decide(statements, action, name, context)
+    return ram.decide(statements, action, target.name, context)
 
 
 def _about(
-    principal: Principal, action: Action, secret: Secret | None, context: dict[str, str]
+    principal: Principal, action: Action, target: _Target, context: dict[str, str]
 ) -> tuple[tuple[ram.Statement, ...], dict[str, str]]:
     """The statements that bear on `action` here, with the tags in the context where one looks at them."""
     sheet = _sheet(principal)
     statements = sheet.about(action)
-    if secret is not None:
-        statements += sheet.grants.get(secret.pk, ())
-        if any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions):
-            if not seal_sets.tags_hold(secret):
-                statements += _closed("the tags of this secret")
-            context = context | {f"{ram.TAG_PREFIX}{tag.key}": tag.value for tag in secret.tags.all()}
+    if target.secret is not None:
+        statements += sheet.grants.get(target.secret.pk, ())
+    if any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions):
+        if target.secret is not None and not seal_sets.tags_hold(target.secret):
+            statements += _closed("the tags of this secret")
+        context = context | target.tagged()
     return statements, context
+
+
+def widened(principal: Principal, secret: Secret, tags: Mapping[str, str]) -> list[Action]:
+    """What `principal` could do to this secret, in some request, only once it had these tags."""
+    if principal.kind == Principal.Kind.SYSTEM:
+        return []
+    before, after = _Target(secret.arn, secret), _Target(secret.arn, secret, tags)
+    found: list[Action] = []
+    for action in OF_A_SECRET:
+        statements, _ = _about(principal, action, before, {})
+        if ram.may_widen(statements, action, secret.arn, before.tagged(), after.tagged()):
+            found.append(action)
+    return found
 
 
 def conditions_held(principal: Principal, action: Action, secret: Secret) -> tuple[ram.Condition, ...]:
@@ -214,7 +267,7 @@ def conditions_held(principal: Principal, action: Action, secret: Secret) -> tup
     require(principal, action, secret)
     if principal.kind == Principal.Kind.SYSTEM:
         raise NotAllowed("Schedules rotate secrets and do nothing else.", action, secret)
-    statements, context = _about(principal, action, secret, _context())
+    statements, context = _about(principal, action, _Target(secret.arn, secret), _context())
     unasked = (ram.REASON,) if action == Action.GET_SECRET_VALUE else ()
     found = ram.carried(statements, action, secret.arn, context, unasked=unasked)
     if found is None:
@@ -398,20 +451,22 @@ def _context() -> dict[str, str]:
     return request.context
 
 
-def _target(action: Action, resource: object) -> tuple[str, Secret | None] | None:
-    """The name that a policy sees, and the secret whose tags and grants count; None for nothing of ours."""
+def _target(action: Action, resource: object) -> _Target | None:
+    """What `action` is asked of; None for nothing of ours."""
     if action.on_container:
         region = resource if isinstance(resource, Region) else getattr(resource, "region", None)
         if action.kind.is_regional:
             if region is None:
                 return None
-            return arn(action.kind, "", account=region.account.number, region=region.code), None
-        return arn(action.kind, "", account=_account_number()), None
+            return _Target(arn(action.kind, "", account=region.account.number, region=region.code))
+        return _Target(arn(action.kind, "", account=_account_number()))
     name = getattr(resource, "arn", "")
     if not name:
         return None
+    if isinstance(resource, Tagged):
+        return _Target(name, resource.secret, resource.tags)
     secret = resource if isinstance(resource, Secret) else getattr(resource, "secret", None)
-    return name, secret if isinstance(secret, Secret) else None
+    return _Target(name, secret if isinstance(secret, Secret) else None)
 
 
 def _is_whole(resource: object, secret: Secret | None) -> bool:

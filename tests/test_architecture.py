@@ -121,7 +121,8 @@ def test_each_table_is_written_by_the_module_that_says_so():
         "AuditHead": "secrets_app.audit", "AuditCheckpoint": "secrets_app.checkpoints",
         "Refusals": "secrets_app.refusals", "DatabaseRestore": "secrets_app.restores",
         "Instance": "rotation.inventory", "HostKey": "rotation.inventory",
-        "ManagementCredential": "rotation.inventory", "ManagedAccount": "rotation.managed",
+        "ManagementCredential": "rotation.inventory",
+        "ManagedAccount": ("rotation.managed", "rotation.binding"),
         "Schedule": "rotation.schedules", "Chore": "rotation.chores",
         "Run": ("rotation.runs", "rotation.leases"), "Step": ("rotation.runs", "rotation.leases"),
     }  # fmt: skip

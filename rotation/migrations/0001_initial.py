@@ -89,6 +89,12 @@ class Migration(migrations.Migration):
                 ('reconciles', models.BooleanField(default=False)),
                 ('traces', models.JSONField(blank=True, default=dict)),
                 ('drift_checked_at', models.DateTimeField(blank=True, null=True)),
+                ('bound_at', models.DateTimeField(blank=True, null=True)),
+                ('bound_address', models.CharField(blank=True, max_length=253)),
+                ('bound_port', models.PositiveIntegerField(blank=True, null=True)),
+                ('bound_keys', models.JSONField(blank=True, default=dict)),
+                ('bound_machine_id', models.CharField(blank=True, max_length=64)),
+                ('bindings', models.PositiveIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(

@@ -315,7 +315,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['name'],
-                'permissions': [('kms:DescribeSecret', 'kms:DescribeSecret'), ('kms:RotateSecret', 'kms:RotateSecret'), ('kms:PutSecretValue', 'kms:PutSecretValue'), ('kms:GetSecretValue', 'kms:GetSecretValue'), ('kms:UpdateSecret', 'kms:UpdateSecret'), ('kms:UpdateSecretRotationPolicy', 'kms:UpdateSecretRotationPolicy'), ('kms:DeleteSecret', 'kms:DeleteSecret'), ('kms:RestoreSecret', 'kms:RestoreSecret'), ('kms:ResolveRotation', 'kms:ResolveRotation'), ('kms:OverridePreflightCheck', 'kms:OverridePreflightCheck'), ('kms:ListGrants', 'kms:ListGrants'), ('kms:CreateGrant', 'kms:CreateGrant'), ('kms:RevokeGrant', 'kms:RevokeGrant'), ('kms:DescribeRotation', 'kms:DescribeRotation')],
+                'permissions': [('kms:DescribeSecret', 'kms:DescribeSecret'), ('kms:RotateSecret', 'kms:RotateSecret'), ('kms:PutSecretValue', 'kms:PutSecretValue'), ('kms:GetSecretValue', 'kms:GetSecretValue'), ('kms:UpdateSecret', 'kms:UpdateSecret'), ('kms:TagResource', 'kms:TagResource'), ('kms:UntagResource', 'kms:UntagResource'), ('kms:UpdateSecretRotationPolicy', 'kms:UpdateSecretRotationPolicy'), ('kms:DeleteSecret', 'kms:DeleteSecret'), ('kms:RestoreSecret', 'kms:RestoreSecret'), ('kms:ResolveRotation', 'kms:ResolveRotation'), ('kms:OverridePreflightCheck', 'kms:OverridePreflightCheck'), ('kms:RebindManagedAccount', 'kms:RebindManagedAccount'), ('kms:ListGrants', 'kms:ListGrants'), ('kms:CreateGrant', 'kms:CreateGrant'), ('kms:RevokeGrant', 'kms:RevokeGrant'), ('kms:DescribeRotation', 'kms:DescribeRotation')],
                 'default_permissions': (),
             },
         ),

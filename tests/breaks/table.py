@@ -38,6 +38,7 @@ OPENID, OPENID_ADAPTER, PROOFS = "console/openid.py", "console/openid_adapter.py
 INVITATIONS, T_INVITATIONS = "secrets_app/invitations.py", "tests/screens/test_invitations.py"
 T_FRESH, T_SLOW = "tests/screens/test_fresh.py", "tests/test_slow_clients.py"
 CONNECTIONS, T_DEVICES = "console/connections.py", "tests/screens/test_known_devices.py"
+T_STORES = "tests/screens/test_stores.py"
 T_OPENID, T_OPENID_WAYS = "tests/screens/test_openid.py", "tests/screens/test_openid_ways.py"
 
 
@@ -326,7 +327,7 @@ BREAKS = (
           "    return timezone.now().timestamp() - last < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT", "    return True",
           f"{T_FACTOR}::test_ses_06_signing_in_counts_as_fresh_for_five_minutes"),
     Break("AUTH-01: five failures lock a name", SETTINGS,
-          "ip,5/300s/key", "ip,500/300s/key",
+          '"login_failed": "5/300s/key"', '"login_failed": "500/300s/key"',
           f"{T_SIGN_IN}::test_auth_01_after_five_failures_even_the_right_password_is_refused"),
     Break("AUTH-02: ten failures lock an address", SETTINGS,
           "10/m/ip", "1000/m/ip",
@@ -524,8 +525,11 @@ BREAKS = (
           "    return [str(user.pk), user.password, number, day]", "    return [str(user.pk), number, day]",
           f"{T_DEVICES}::test_a_change_of_the_password_ends_it"),
     Break("AUTH-02: one network cannot use up the passwords of everybody", "console/adapters.py",
-          '(("passwords_of_one", network), ("passwords_of_all", "everybody"))', '(("passwords_of_all", "everybody"),)',
+          '[("passwords_of_one", network), ("passwords_of_all", "everybody")]', '[("passwords_of_all", "everybody")]',
           f"{T_DEVICES}::test_one_network_cannot_use_up_the_passwords_of_everybody"),
+    Break("AUTH-02: wrong codes count by the person, and their neighbours have no part in it", SETTINGS,
+          '"login_failed": "5/300s/key"', '"login_failed": "10/m/ip,5/300s/key"',
+          f"{T_DEVICES}::test_neighbours_who_guess_keep_nobody_from_giving_a_second_factor"),
     Break("failed sign-ins are told to the person", "console/guesses.py",
           "    if found:\n        messages.warning", "    if False:\n        messages.warning",
           f"{T_DEVICES}::test_at_the_next_sign_in_it_is_said_how_often_and_from_where"),
@@ -569,4 +573,32 @@ BREAKS = (
     Break("no seal key is made over existing rows", KEYRING,
           "        seals.ensure(is_empty=not Account.objects.exists())", "        seals.ensure(is_empty=True)",
           f"{T_SEALS}::test_without_the_seal_key_the_keyring_is_sealed_and_no_other_one_is_made"),
+    # ---- what a store holds
+    Break("an entry of the cache that is not ours is not there", "console/cache.py",
+          "    if keyed.fits(row.seal, *_content(row)):\n        return True\n", "    return True\n",
+          "tests/screens/test_cache.py::test_an_entry_that_was_changed_is_not_there"),
+    Break("a planted entry of the cache locks nobody out", "console/cache.py",
+          "            CacheEntry.objects.filter(key=there.key, seal=there.seal, expires_at=there.expires_at).delete()\n",
+          "            pass\n",
+          "tests/screens/test_cache.py::test_a_planted_entry_locks_nobody_out"),
+    Break("a process opens no message that is not JSON", "console/celery.py",
+          "    registry.unregister(name)\n", "    pass\n",
+          "tests/wires/test_broker.py::test_a_process_has_no_way_to_open_anything_but_json"),
+    Break("the name of a session does not open it", "console/session_store.py",
+          'name = cls(keyed.digest("session", cookie)[:_NAME_LENGTH])', "name = cls(cookie)",
+          f"{T_STORES}::test_a_reader_of_a_dump_signs_in_as_nobody"),
+    Break("a session cannot be planted", "console/session_store.py",
+          'name = cls(keyed.digest("session", cookie)[:_NAME_LENGTH])',
+          'name = cls(__import__("hashlib").sha256(cookie.encode()).hexdigest()[:_NAME_LENGTH])',
+          f"{T_STORES}::test_the_name_of_a_session_follows_from_the_key_alone"),
+    Break("the contents of a session belong to its row", "console/session_store.py",
+          '        return f"keyturn session of {self.session_key}"', '        return "keyturn session"',
+          f"{T_STORES}::test_the_contents_of_one_session_do_not_open_in_another"),
+    Break("a link cannot be planted", INVITATIONS,
+          '    return keyed.digest("invitation link", token.reveal())',
+          '    return __import__("hashlib").sha256(token.encode()).hexdigest()',
+          f"{T_STORES}::test_the_hash_of_a_link_follows_from_the_key_alone"),
+    Break("an invitation that was changed in the database is void", INVITATIONS,
+          "    if found is None or not seals.holds(found):\n        raise Void(Void.__doc__)\n    return found", "    if found is None:\n        raise Void(Void.__doc__)\n    return found",
+          f"{T_STORES}::test_an_invitation_that_was_changed_in_the_database_is_void"),
 )  # fmt: skip

@@ -12,8 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from console import http, known_devices
-from secrets_app import refusals
+from secrets_app import refusals, users
 from secrets_app.models import AuditEvent, Refusals
+from secrets_app.plaintext import Plaintext
 from tests.factories import PASSWORD
 from tests.hashers import QuickArgon2
 from tests.screens.routes.own import add_app, code_of
@@ -92,11 +93,24 @@ def test_neither_the_neighbours_nor_everybody_together_use_up_that_way(dot, sett
     assert is_signed_in(known)
 
 
-def test_a_known_browser_has_five_tries_of_its_own_and_no_more(dot, monkeypatch):
+@pytest.fixture
+def hashed(monkeypatch):
+    """Return a list that grows with every Argon2 that is computed for a password that is tried."""
+    done = []
+    for name in ("encode", "verify"):
+        real = getattr(QuickArgon2, name)
+
+        def counted(self, *args, real=real, name=name):
+            done.append(name)
+            return real(self, *args)
+
+        monkeypatch.setattr(QuickArgon2, name, counted)
+    return done
+
+
+def test_a_known_browser_has_five_tries_of_its_own_and_no_more(dot, hashed):
     known = device_of()
-    hashed = []
-    real = QuickArgon2.verify
-    monkeypatch.setattr(QuickArgon2, "verify", lambda *args: hashed.append(1) or real(*args))
+    hashed.clear()
     for _ in range(5):
         sign_in(known, password=WRONG)
     assert len(hashed) == 5
@@ -199,6 +213,43 @@ def test_whoever_is_signed_in_can_confirm_while_the_name_is_locked(dot):
         inside.post(reverse("account_reauthenticate"), {"password": WRONG})
     answer = inside.post(reverse("account_reauthenticate"), {"password": PASSWORD})
     assert answer.status_code != 302
+
+
+def test_neighbours_who_guess_keep_nobody_from_giving_a_second_factor(dot):
+    known = device_of(address="198.51.100.1")
+    add_app(dot)
+    neighbour = users.create("eve", Plaintext(PASSWORD), must_change_password=False)
+    add_app(neighbour)
+    for _ in range(2):
+        other = at("198.51.100.1")
+        sign_in(other, "eve")
+        for _ in range(5):
+            other.post(reverse("mfa_authenticate"), {"code": "000000"})
+    sign_in(known)
+    known.post(reverse("mfa_authenticate"), {"code": code_of()})
+    assert is_signed_in(known)
+
+
+def test_a_second_factor_of_ones_own_gives_no_new_guesses_at_others(dot, hashed):
+    eve = users.create("eve", Plaintext(PASSWORD), must_change_password=False)
+    add_app(eve)
+    # All within a minute, however slow the machine is, and no two in the same moment.
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+
+        def guesses(count: int, names: str) -> None:
+            for number in range(count):
+                clock.shift(1)
+                sign_in(at("203.0.113.9"), f"{names}{number}", WRONG)
+
+        guesses(9, "guess")
+        other = at("203.0.113.9")
+        clock.shift(1)
+        sign_in(other, "eve")
+        other.post(reverse("mfa_authenticate"), {"code": code_of()})
+        assert is_signed_in(other)
+        hashed.clear()
+        guesses(5, "again")
+    assert len(hashed) == 1
 
 
 # ---------------------------------------------------------------- everybody together
