@@ -186,13 +186,13 @@ def own_manager(instance: Instance, version: SecretVersion, *, over: base.Endpoi
 
 def endpoint(instance: Instance) -> base.Endpoint:
     """Return the address with the pinned keys. Raises `NotAttached` where no key is approved."""
-    approved = list(instance.host_keys.filter(state=HostKey.State.APPROVED))
-    require_whole(instance, *approved)
+    approved = instance.host_keys.filter(state=HostKey.State.APPROVED)
     if not approved:
         raise NotAttached(
             "No host key of this instance is approved. Scan its host key, compare, and approve it.",
             "no_host_key",
         )
+    require_whole(instance, *approved)
     return replace(place(instance), host_keys=tuple(key.line for key in approved))
 
 

@@ -502,13 +502,13 @@ def _read(principal: Principal) -> _Sheet:
     columns = ("rights_seal", "groups", "groups__name", "groups__sealed__seal")
     rows = list(User.objects.filter(pk=user.pk).values_list(*columns))
     groups = {group: (name, seal or "") for _, group, name, seal in rows if group is not None}
-    attached = Attachment.objects.filter(Q(user=user) | Q(group__in=list(groups))).select_related("policy")
-    by_policy = {row.policy: None for row in attached.order_by("policy__kind", "policy__name")}
+    held = Attachment.objects.filter(Q(user=user) | Q(group__in=list(groups))).select_related("policy")
+    attached = sorted(held, key=lambda row: (row.policy.kind, row.policy.name))
     if not (rows and seals.holds(user) and seals.holds(principal)):
         return _Sheet(_closed("the record of this user"))
     if not _are_whole(user, rows[0][0], groups, attached):
         return _Sheet(_closed("the groups or policies of this user"))
-    statements = tuple(s for policy in by_policy for s in _of(policy))
+    statements = tuple(s for policy in {row.policy: None for row in attached} for s in _of(policy))
     sheet = _Sheet(statements)
     to_user = _granted_by(SecretUserGrant.objects.filter(user=user), "user", Value(0))
     to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=list(groups)), "group", F("group"))

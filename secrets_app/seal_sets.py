@@ -41,7 +41,7 @@ def group_values(group_id: int, name: str, policies: Iterable[UUID]) -> list[obj
 
 def tag_values(secret_id: UUID, tags: Mapping[str, str]) -> list[object]:
     """What the seal of a secret's tags is over."""
-    return [secret_id, dict(tags)]
+    return [secret_id, tuple(sorted(tags.items()))]
 
 
 _WAYS = {"user", "type", "data", "provider", "uid"}

@@ -65,7 +65,7 @@ def prove(row: SealedRow | None) -> None:
 def forget() -> None:
     """Drop the key from memory."""
     _Memory.key, _Memory.path = None, ""
-    _mac.cache_clear()
+    _remembered.cache_clear()
 
 
 def _file() -> KeyFile:
@@ -88,13 +88,20 @@ def _key() -> bytes:
 
 def mac(table: str, values: Iterable[object]) -> str:
     """The seal of these values under the name of their table or set. Raises `KeyMissing`."""
-    return _mac(_key(), table, tuple(_text(value) for value in values))
+    key, found = _key(), tuple(values)
+    try:
+        return _remembered(key, table, found)
+    except TypeError:  # a list or a dict among them
+        return _mac(key, table, found)
 
 
-# A page of a list decides many times over the same few rows.
-@functools.lru_cache(maxsize=4096)
-def _mac(key: bytes, table: str, values: tuple[str, ...]) -> str:
-    return hmac.digest(key, envelope.name(table, *values), hashlib.sha256).hex()
+def _mac(key: bytes, table: str, values: tuple[object, ...]) -> str:
+    texts = [_text(value) for value in values]
+    return hmac.digest(key, envelope.name(table, *texts), hashlib.sha256).hex()
+
+
+# A page of a list decides many times over the same few rows. Values that are equal have one text.
+_remembered = functools.lru_cache(maxsize=4096)(_mac)
 
 
 def agrees(seal: str, table: str, values: Iterable[object]) -> bool:
@@ -110,7 +117,7 @@ def _text(value: object) -> str:
         return "+1" if value else "+0"
     if isinstance(value, datetime):
         return f"+{value.astimezone(UTC).isoformat()}"
-    if isinstance(value, list | dict):
+    if isinstance(value, list | tuple | dict):
         return "+" + json.dumps(value, sort_keys=True)
     return f"+{value}"
 

@@ -16,7 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from console import web
-from secrets_app import rulebook
+from secrets_app import rulebook, seal_sets
 from secrets_app.models import Secret, Tag, User
 from tests import factories, services
 
@@ -59,6 +59,9 @@ def tag(count: int) -> None:
     Tag.objects.filter(key="env").delete()
     wanted = Secret.objects.order_by("name")[:count:5]
     Tag.objects.bulk_create([Tag(secret=s, key="env", value="prod") for s in wanted], batch_size=500)
+    tagged = {secret.pk for secret in wanted}
+    for secret in Secret.objects.order_by("name").iterator():
+        seal_sets.put_tags(secret, {"env": "prod"} if secret.pk in tagged else {})
 
 
 def measure(rows: int, fill: Callable[[int], None]) -> None:
