@@ -54,6 +54,11 @@ BY_CODE: Final[dict[str, Advice]] = {
     ),
     "no_ssh": Advice("Check that the address and port are those of its SSH server.", "instance"),
     "host_key_changed": _KEY,
+    "record_changed": Advice(
+        "Compare the record with the instance, have it accepted on the server with manage.py audit accept, "
+        "and retry.",
+        "instance",
+    ),
     "no_host_key": Advice("Scan the host key, compare it and approve it.", "instance"),
     "forbidden_address": Advice(
         "Edit the instance's address, or have the address allowed where Keyturn is configured.", "instance"
@@ -68,6 +73,11 @@ BY_CODE: Final[dict[str, Advice]] = {
     "lifeline": _AGAIN,
     "unknown": _AGAIN,
     "sealed": Advice("An administrator puts the root key back; nothing has to be started again."),
+    "other_machine": Advice(
+        "Compare the machine on the instance's page with the server itself. If it is right, choose Rebind on "
+        "the secret's page, then rotate. If not, put the instance's address and host key right again.",
+        "secret",
+    ),
     # The management account.
     "login_only": Advice("Give the account a login shell that runs commands, then retry.", "instance"),
     "no_credential": Advice("Attach a management credential to the instance.", "instance"),

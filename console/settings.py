@@ -31,6 +31,7 @@ ROOT_KEY_FILE = env.path(
 )
 # These two make and prove the audit trail; whoever may write the database must not have them.
 AUDIT_KEY_FILE = env.path("KEYTURN_AUDIT_KEY_FILE", ROOT_KEY_FILE.with_name("audit.key"))
+SEAL_KEY_FILE = env.path("KEYTURN_SEAL_KEY_FILE", ROOT_KEY_FILE.with_name("seal.key"))
 CHECKPOINT_KEY_FILE = env.path("KEYTURN_CHECKPOINT_KEY_FILE", ROOT_KEY_FILE.with_name("checkpoint.key"))
 AUDIT_EXPORT_FILE = env.path("KEYTURN_AUDIT_EXPORT_FILE", DATA_DIR / "audit-checkpoints.jsonl")
 SECRET_KEY_FILE = env.path("KEYTURN_SECRET_KEY_FILE", DATA_DIR / "session.key")
@@ -294,6 +295,7 @@ PERIODIC_WORK = {
     "purge deleted secrets": ("rotation.tasks.purge_due", timedelta(minutes=1)),
     "record repeated refusals": ("rotation.tasks.record_refusals", timedelta(minutes=1)),
     "look after keys": ("rotation.tasks.look_after_keys", timedelta(minutes=1)),
+    "check the seals of records": ("rotation.tasks.check_seals", timedelta(minutes=5)),
     "export checkpoints": ("rotation.tasks.sign_audit_trail", timedelta(hours=1)),
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)

@@ -139,7 +139,7 @@ def _try_old(work: Work, old: SecretVersion, facts: base.Facts) -> base.Proof:
     quiet = work.probe(old)
     if quiet.verdict != base.Verdict.REJECTED or not facts.password_login:
         return quiet
-    held = versions.value(old)
+    held = work.value(old)
     return work.connector.prove_login(base.Login(held.username, password=held.password), timeout=TEST)
 
 

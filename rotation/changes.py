@@ -13,7 +13,18 @@ from datetime import timedelta
 
 from django.db import transaction
 
-from rotation import control, failpoints, history, inventory, keys, leases, logins, managed, restored
+from rotation import (
+    binding,
+    control,
+    failpoints,
+    history,
+    inventory,
+    keys,
+    leases,
+    logins,
+    managed,
+    restored,
+)
 from rotation.connectors import base
 from rotation.models import Step
 from rotation.work import AWAY, SET, STOPS, TEST, Credential, Stop, Work
@@ -67,13 +78,15 @@ def preflight(work: Work) -> base.Facts:
     refuse_shared(work)
     with work.step(Step.Name.PREFLIGHT) as notes:
         facts = work.look()
+        inventory.note_facts(work.run.instance, facts)
+        # The machine-id is known only now; what follows may ask which value works.
+        binding.narrowed(work.endpoint, work.run.instance, [work.secret])
         blocked = facts.blocked
         ours = [] if blocked else [*_ours(work, facts), *control.check(work, facts)]
         blocked = blocked or next((c for c in ours if c.mark == base.Mark.BLOCKED), None)
         notes.evidence = inventory.as_evidence([*facts.checks, *ours])
         notes.sentence = blocked.sentence if blocked else "Nothing stands in the way."
         notes.state = Step.State.FAILED if blocked else Step.State.DONE
-    inventory.note_facts(work.run.instance, facts)
     if blocked:
         work.settle(base.ConnectorError(blocked.sentence, code=blocked.code))
         raise Stop
@@ -127,6 +140,7 @@ def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
     with transaction.atomic():
         generation = managed.raise_generation(work.account, facts.generation)
         leases.hold(work.lease, attempts=work.run.attempts + 1, generation=generation)
+        binding.bind_over(work.account, work.endpoint)  # who hears the first value is who it is for
         versions.mark_offered(version)
     work.run.attempts += 1
     work.run.generation = generation
@@ -180,7 +194,7 @@ def set_password(work: Work, version: SecretVersion, generation: int) -> None:
     work.told = work.connector.set_password(
         work.manager,
         work.account.username,
-        versions.value(version).credential,
+        work.value(version).credential,
         fence=base.Fence(work.console_id, generation),
         timeout=SET,
         allowed=work.run.overrides,
@@ -220,7 +234,7 @@ def _log_in(work: Work, version: SecretVersion) -> base.Proof:
 
     One that fails before the login counts as none. A host that takes long to say so is left for later.
     """
-    held = versions.value(version)
+    held = work.value(version)
     login = base.Login(held.username, password=held.password)
     for pause in SOON:
         began = time.monotonic()
@@ -268,7 +282,7 @@ def put_back(work: Work, version: SecretVersion, generation: int) -> None:
     with work.step(Step.Name.SET) as notes:
         _set_again(work, current, version, generation)
         work.work_as(current)
-        held = versions.value(current)
+        held = work.value(current)
         proof = work.connector.prove_login(base.Login(held.username, password=held.password), timeout=TEST)
         works = proof.verdict == base.Verdict.ACCEPTED
         notes.state = Step.State.DONE if works else Step.State.FAILED

@@ -20,10 +20,11 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from rotation import binding
 from rotation.connectors import base, words
 from rotation.connectors.networks import Networks
 from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, ManagementCredential
-from secrets_app import audit, keypairs, keyring, policies, regions, versions
+from secrets_app import audit, keypairs, keyring, policies, regions, seals
 from secrets_app.models import Label, Principal, Region, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
@@ -55,6 +56,17 @@ class NotAttached(Exception):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class ChangedOutside(NotAttached):
+    """A record that says where to connect, or as whom, was changed outside Keyturn."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} was changed outside Keyturn, so nothing is sent. Compare it with the instance, then "
+            "accept it on the server with manage.py audit accept.",
+            "record_changed",
+        )
 
 
 class NoOwnLogin(ValueError):
@@ -128,16 +140,18 @@ def check_account_name(name: str) -> str:
     return name
 
 
-def manager(instance: Instance) -> base.Manager:
+def manager(instance: Instance, *, over: base.Endpoint) -> base.Manager:
     """Open what Keyturn logs in to the instance with, for the engine: a secret of its own, or the shared one.
 
-    Raises `NotAttached`, `keyring.Sealed` or `envelope.Tampered`.
+    The connection that it is for trusts `over`. Raises `NotAttached`, `ChangedOutside`,
+    `binding.OtherMachine`, `keyring.Sealed` or `envelope.Tampered`.
     """
+    require_whole(instance, instance.credential, instance.own_login)
     if instance.own_login is not None:
         current = instance.own_login.labelled(Label.Role.CURRENT)
         if current is None:
             raise NotAttached("The secret that this instance logs in with has no value.", "no_credential")
-        return own_manager(instance, current)
+        return own_manager(instance, current, over=over)
     credential = instance.credential
     if credential is None:
         raise NotAttached(
@@ -155,9 +169,12 @@ def manager(instance: Instance) -> base.Manager:
     )
 
 
-def own_manager(instance: Instance, version: SecretVersion) -> base.Manager:
-    """Open `version` of the secret that the instance logs in with. Raises as `versions.value` does."""
-    held = versions.value(version)
+def own_manager(instance: Instance, version: SecretVersion, *, over: base.Endpoint) -> base.Manager:
+    """Open `version` of the secret that the instance logs in with. Raises as `binding.value` does, or
+    `ChangedOutside`.
+    """
+    require_whole(instance, instance.own_login)
+    held = binding.value(version, over=over)
     sudo = base.Sudo(instance.own_login_sudo)
     return base.Manager(
         login=base.Login(held.username, held.password, held.private_key),
@@ -169,7 +186,8 @@ def own_manager(instance: Instance, version: SecretVersion) -> base.Manager:
 
 def endpoint(instance: Instance) -> base.Endpoint:
     """Return the address with the pinned keys. Raises `NotAttached` where no key is approved."""
-    approved = instance.host_keys.filter(state=HostKey.State.APPROVED)
+    approved = list(instance.host_keys.filter(state=HostKey.State.APPROVED))
+    require_whole(instance, *approved)
     if not approved:
         raise NotAttached(
             "No host key of this instance is approved. Scan its host key, compare, and approve it.",
@@ -188,6 +206,13 @@ def networks() -> Networks:
     return Networks(
         tuple(settings.ALLOWED_NETWORKS), tuple(settings.FORBIDDEN_NETWORKS), tuple(settings.OWN_SERVICES)
     )
+
+
+def require_whole(*rows: seals.SealedRow | None) -> None:
+    """Return if these rows are as Keyturn wrote them. Raises `ChangedOutside`, naming one that is not."""
+    for row in rows:
+        if row is not None and not seals.holds(row):
+            raise ChangedOutside(f"The record of the {row._meta.verbose_name} {row}")
 
 
 # ---------------------------------------------------------------- instances
@@ -254,6 +279,7 @@ def change(
             if not saved:
                 raise Outdated
             instance.refresh_from_db()
+            binding.follow(instance)
             audit.record(Action.UPDATE_INSTANCE, instance, actor=actor, details={"address": instance.where})
     except IntegrityError:
         raise NameTaken(f"{name} or its address was registered by somebody else just now.") from None
@@ -283,12 +309,16 @@ def use_own_login(instance: Instance, secret: Secret, *, sudo: str, actor: Princ
     """Let Keyturn log in to `instance` with the current value of a secret of an account on it.
 
     From then on the secret may rotate, and the instance follows in the same transaction; the shared
-    credential is detached. Raises `NoOwnLogin` where the secret manages no account there or its value was
-    not shown to work, or `policies.NotAllowed`.
+    credential is detached. It is sent there unasked from then on, so that takes the right to say where its
+    value may go. Raises `NoOwnLogin` where the secret manages no account there or its value was not shown to
+    work on this very machine, or `policies.NotAllowed`.
     """
+    policies.require(actor, Action.REBIND_ACCOUNT, secret)
     account = ManagedAccount.objects.filter(secret=secret, released_at=None).first()
     if account is None or account.instance_id != instance.pk:
         raise NoOwnLogin(f"{secret.name} manages no account on {instance.name}. Choose a secret that does.")
+    if reason := binding.why_not(account, binding.now_at(instance)):
+        raise NoOwnLogin(reason)
     if account.credential != ManagedAccount.Credential.IN_SYNC:
         raise NoOwnLogin(
             f"It is not known that {instance.name} accepts the current value of {secret.name}. Rotate the "
@@ -354,6 +384,7 @@ def approve_host_keys(instance: Instance, fingerprints: Iterable[str], *, actor:
                 **_detached("Its host key changed. Attach a credential again.")
             )
         instance.refresh_from_db()
+        binding.follow(instance)
         audit.record(Action.APPROVE_HOST_KEY, instance, actor=actor, details={"fingerprints": sorted(wanted)})
 
 
@@ -376,12 +407,15 @@ def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = Fa
     if facts.machine_id:
         seen |= {"machine_id": facts.machine_id[:64], "os_name": facts.os_name[:120]}
         seen["accounts"] = list(facts.accounts)
-    Instance.objects.filter(pk=instance.pk).update(
-        checked_at=Now(),
-        state=state,
-        state_sentence=blocked.sentence[:500] if blocked else "",
-        **seen,
-    )
+    with transaction.atomic():
+        Instance.objects.filter(pk=instance.pk).update(
+            checked_at=Now(),
+            state=state,
+            state_sentence=blocked.sentence[:500] if blocked else "",
+            **seen,
+        )
+        if facts.machine_id and facts.machine_id[:64] != instance.machine_id:
+            binding.follow(instance)
 
 
 def note_control(instance: Instance) -> None:
@@ -405,8 +439,12 @@ def as_evidence(checks: Iterable[base.Check]) -> list[dict[str, str]]:
 
 
 def _detached(because: str) -> dict[str, str | None]:
-    """No login is handed to what may be another machine: neither a shared one nor one of its own."""
-    return {"credential": None, "own_login": None, "own_login_sudo": "", "detached_because": because}
+    """No login is handed to what may be another machine: neither a shared one nor one of its own.
+
+    What the machine before called itself says nothing of this one.
+    """
+    login = {"credential": None, "own_login": None, "own_login_sudo": ""}
+    return {**login, "detached_because": because, "machine_id": ""}
 
 
 def _refuse_forbidden(address: str) -> None:

@@ -40,7 +40,7 @@ def prove(work: Work, version: SecretVersion) -> base.Proof:
 
 
 def _log_in(work: Work, version: SecretVersion) -> base.Proof:
-    held = versions.value(version)
+    held = work.value(version)
     return work.connector.prove_login(base.Login(held.username, private_key=held.private_key), timeout=TEST)
 
 

@@ -16,8 +16,8 @@ TRY = 15.0  # seconds for one login
 _EVIDENCE = {Label.Role.PENDING: "own_login_pending", Label.Role.CURRENT: "own_login_current"}
 
 
-def choose(instance: Instance, connector: base.Connector) -> base.Manager:
-    """Return what the instance accepts now, trying where that is not known.
+def choose(instance: Instance, connector: base.Connector, *, over: base.Endpoint) -> base.Manager:
+    """Return what the instance accepts now, trying where that is not known; `connector` trusts `over`.
 
     Raises what `inventory.manager` and `Connector.prove_login` raise.
     """
@@ -25,13 +25,13 @@ def choose(instance: Instance, connector: base.Connector) -> base.Manager:
     login = instance.own_login
     current = login.labelled(Label.Role.CURRENT) if login else None
     if pending is None or current is None:
-        return inventory.manager(instance)
+        return inventory.manager(instance, over=over)
     likelier, other = (pending, current) if _is_there(pending) else (current, pending)
-    first = inventory.own_manager(instance, likelier)
+    first = inventory.own_manager(instance, likelier, over=over)
     if connector.prove_login(first.login, timeout=TRY).verdict != base.Verdict.REJECTED:
         return first
     # The host has one of the two; where it has neither, the caller's login is refused and the run blocked.
-    return inventory.own_manager(instance, other)
+    return inventory.own_manager(instance, other, over=over)
 
 
 def seen(role: Label.Role) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The only writer of managed accounts, and the one entry where both domains move together.
+"""With `binding`, the only writer of managed accounts, and the one entry where both domains move together.
 
 A secret, its first value, the account it manages, its schedule and its first run are made in one
 transaction, or not at all.
@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from rotation import accounts, inventory, runs, schedules
+from rotation import accounts, binding, inventory, runs, schedules
 from rotation.connectors import base
 from rotation.models import (
     USERNAME_PATTERN,
@@ -250,13 +250,15 @@ def _managers_of(instance: Instance, username: str, kind: str = "") -> QuerySet[
 def _manage(secret: Secret, instance: Instance, username: str, *, has_value: bool) -> ManagedAccount:
     try:
         with transaction.atomic():
-            return ManagedAccount.objects.create(
+            account = ManagedAccount.objects.create(
                 secret=secret,
                 instance=instance,
                 username=username,
                 kind=secret.kind,
                 credential=Credential.NOT_VERIFIED if has_value else Credential.NO_VALUE,
             )
+            binding.bind(account)
+            return account
     except IntegrityError:
         raise AccountTaken(f"Another secret manages {username} on {instance.name} already.") from None
 
@@ -434,6 +436,7 @@ def note(account: ManagedAccount, credential: str, sentence: str = "", code: str
     ManagedAccount.objects.filter(pk=account.pk).update(
         credential=credential, credential_sentence=sentence[:500], credential_code=code
     )
+    binding.follow_one(account)
 
 
 def note_verified(
@@ -441,12 +444,14 @@ def note_verified(
 ) -> None:
     """Write that the host accepted the current value just now, and how that was shown.
 
-    `rotated` says that it is a new one, `changed` that it was set on the host again.
+    `rotated` says that it is a new one, `changed` that it was set on the host again. What was shown on the
+    machine that the account was bound to when the run began says nothing once it is bound to another one.
     """
     fields: dict[str, object] = {"rotated_at": Now()} if rotated else {}
     if rotated or changed:
         fields["traces"] = {}  # what the account looked like before says nothing any more
-    ManagedAccount.objects.filter(pk=account.pk).update(
+    same = ManagedAccount.objects.filter(pk=account.pk, bindings=account.bindings)
+    is_same = same.update(
         credential=Credential.IN_SYNC,
         credential_code="",
         credential_sentence="",
@@ -454,13 +459,16 @@ def note_verified(
         verified_level=level or "",
         **fields,
     )
+    if is_same:
+        binding.note_machine_id(account)
+    binding.follow_one(account)
 
 
 def note_traces(account: ManagedAccount, traces: dict[str, object]) -> None:
     """Write what the account looks like while it is in sync, to compare with another day."""
-    ManagedAccount.objects.filter(pk=account.pk).update(
-        credential=Credential.IN_SYNC, credential_code="", credential_sentence="", traces=traces
-    )
+    same = ManagedAccount.objects.filter(pk=account.pk, bindings=account.bindings)
+    same.update(credential=Credential.IN_SYNC, credential_code="", credential_sentence="", traces=traces)
+    binding.follow_one(account)
 
 
 def doubt_all() -> None:

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from secrets_app import actions
 from secrets_app.models import Account, Identified, Principal, Region, SealedValue, Secret, SecretVersion
+from secrets_app.seals import SealedRow
 
 #: useradd(8), with a capital allowed: a portable name that no shell and no option parser mistakes.
 USERNAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_$-]?\Z"
@@ -22,8 +23,10 @@ PERIOD_LIMITS = (timedelta(hours=6), timedelta(days=365))
 GRACE = timedelta(minutes=5)  # a rotation that starts so much later is not overdue
 
 
-class ManagementCredential(Identified):
+class ManagementCredential(SealedRow, Identified):
     """An account that Keyturn works as, shared by many instances. Writer: `inventory`."""
+
+    SEALED = ("id", "account_id", "name", "username", "sudo", "sealed_id", "public_key")
 
     class Sudo(models.TextChoices):
         NONE = "none", "None: the account is root"
@@ -58,8 +61,22 @@ class ManagementCredential(Identified):
         return actions.arn(actions.Kind.CREDENTIAL, self.name, account=self.account.number)
 
 
-class Instance(Identified):
+class Instance(SealedRow, Identified):
     """A server whose accounts are managed. Writer: `inventory`."""
+
+    SEALED = (
+        "id",
+        "account_id",
+        "region_id",
+        "instance_id",
+        "os",
+        "address",
+        "port",
+        "credential_id",
+        "own_login_id",
+        "own_login_sudo",
+        "machine_id",
+    )
 
     class OS(models.TextChoices):
         LINUX = "linux", "Linux"
@@ -134,8 +151,10 @@ class Instance(Identified):
         return host if self.port == 22 else f"{host}:{self.port}"
 
 
-class HostKey(Identified):
+class HostKey(SealedRow, Identified):
     """A key that an instance has shown. Only an approved one is trusted. Writer: `inventory`."""
+
+    SEALED = ("id", "instance_id", "algorithm", "blob", "fingerprint", "state")
 
     class State(models.TextChoices):
         SEEN = "seen", "Seen"  # waits for somebody to compare the fingerprint
@@ -167,8 +186,15 @@ class HostKey(Identified):
         return f"{self.algorithm} {self.blob}"
 
 
-class ManagedAccount(Identified):
-    """The OS account that a secret manages, and what is known of its credential. Writer: `managed`."""
+class ManagedAccount(SealedRow, Identified):
+    """The OS account that a secret manages, and what is known of its credential.
+
+    Writers: `managed`, `binding`.
+    """
+
+    #: The machine that its values may go to.
+    BOUND = ("bound_address", "bound_port", "bound_keys", "bound_machine_id", "bound_at")
+    SEALED = ("id", "secret_id", "instance_id", "username", "kind", *BOUND)
 
     class Credential(models.TextChoices):
         NO_VALUE = "no_value", "No value yet"  # the first rotation makes one
@@ -198,6 +224,13 @@ class ManagedAccount(Identified):
     reconciles = models.BooleanField(default=False)  # a drifted host gets the current value without asking
     traces = models.JSONField(default=dict, blank=True)  # connectors.base.Traces when it was last in sync
     drift_checked_at = models.DateTimeField(null=True, blank=True)
+    # The machine that proved the value. No value of the account is sent to any other: see `binding`.
+    bound_at = models.DateTimeField(null=True, blank=True)
+    bound_address = models.CharField(max_length=253, blank=True)
+    bound_port = models.PositiveIntegerField(null=True, blank=True)
+    bound_keys = models.JSONField(default=dict, blank=True)  # host keys: fingerprint -> `HostKey.line`
+    bound_machine_id = models.CharField(max_length=64, blank=True)
+    bindings = models.PositiveIntegerField(default=0)  # grows with every one: a proof belongs to one of them
 
     class Meta:
         constraints = [

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import accounts, patience
+from rotation import accounts, binding, patience
 from rotation.connectors import base
 from rotation.models import USERNAME_PATTERN, Instance, Run, Step
 from secrets_app import audit, lifecycle, policies, restores, versions
@@ -154,6 +154,7 @@ def _stage_chosen(run: Run, value: Plaintext, actor: Principal, origin: str) -> 
             "The host may have heard a value that is not verified yet. "
             "Rotate once without a custom value first."
         ) from None
+    binding.bind(run.secret.managed)
     Run.objects.filter(pk=run.pk).update(version=version)
     run.version = version
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from rotation import inventory, leases, logins, managed, schedules
+from rotation import binding, inventory, leases, logins, managed, schedules
 from rotation.connectors import base, words
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app import keyring, versions
@@ -65,6 +65,7 @@ class Work:
     scanner: base.Scanner | None = None
     refusal: base.Refused | None = None  # the last one of a value
     told: base.Proof | None = None  # what the host said of the value that it had just set
+    _endpoint: base.Endpoint | None = field(default=None, repr=False)
     _connector: base.Connector | None = field(default=None, repr=False)
     _manager: base.Manager | None = field(default=None, repr=False)
 
@@ -104,21 +105,42 @@ class Work:
         return not self.is_key_pair and (self.account.proves_old_refused or self.run.is_leak)
 
     @property
+    def endpoint(self) -> base.Endpoint:
+        """Where the host is, trusting only what everybody is bound to whose value may be sent there."""
+        if self._endpoint is None:
+            instance = self.run.instance
+            needed = [secret for secret in (self.run.secret, instance.own_login) if secret is not None]
+            self._endpoint = binding.narrowed(inventory.endpoint(instance), instance, needed)
+        return self._endpoint
+
+    @property
     def connector(self) -> base.Connector:
         if self._connector is None:
-            self._connector = self.connect(inventory.endpoint(self.run.instance))
+            self._require_whole()
+            self._connector = self.connect(self.endpoint)
         return self._connector
+
+    def _require_whole(self) -> None:
+        """Return if the rows that say whose value goes where are as Keyturn wrote them, and agree."""
+        if self.run.secret is None:
+            return
+        # It may have been bound to another machine since the run was read.
+        self.account.refresh_from_db(fields=["seal", *ManagedAccount.BOUND])
+        inventory.require_whole(self.secret, self.account)
+        if self.account.instance_id != self.run.instance_id:
+            raise inventory.ChangedOutside("The instance of this run")
 
     @property
     def manager(self) -> base.Manager:
         if self._manager is None:
-            self._manager = logins.choose(self.run.instance, self.connector)
+            self._manager = logins.choose(self.run.instance, self.connector, over=self.endpoint)
         return self._manager
 
     def work_as(self, version: SecretVersion | None) -> None:
         """Use this version of the instance's own login from now on; None: what the labels say."""
         if self.is_own_login:
-            self._manager = inventory.own_manager(self.run.instance, version) if version else None
+            instance = self.run.instance
+            self._manager = inventory.own_manager(instance, version, over=self.endpoint) if version else None
 
     @contextmanager
     def step(self, name: str) -> Iterator[StepNotes]:
@@ -131,6 +153,10 @@ class Work:
             leases.finish(self.lease, row, Step.State.FAILED, notes.sentence or str(error), notes.evidence)
             raise
         leases.finish(self.lease, row, notes.state, notes.sentence, notes.evidence)
+
+    def value(self, version: SecretVersion) -> versions.Value:
+        """Open `version` to send it over this work's connection. Raises as `binding.value`."""
+        return binding.value(version, over=self.endpoint)
 
     # ---------------------------------------------------------------- what the host accepts
 
@@ -151,7 +177,7 @@ class Work:
             return self.connector.probe_key(
                 self.manager, self.account.username, version.public_key, timeout=PROBE
             )
-        password = versions.value(version).credential
+        password = self.value(version).credential
         return self.connector.probe_password(self.manager, self.account.username, password, timeout=PROBE)
 
     def truth(self, version: SecretVersion) -> str:

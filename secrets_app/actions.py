@@ -53,6 +53,7 @@ class Action(enum.StrEnum):
     RESTORE_SECRET = "kms:RestoreSecret", Kind.SECRET
     RESOLVE_ROTATION = "kms:ResolveRotation", Kind.SECRET
     OVERRIDE_CHECK = "kms:OverridePreflightCheck", Kind.SECRET
+    REBIND_ACCOUNT = "kms:RebindManagedAccount", Kind.SECRET
     LIST_GRANTS = "kms:ListGrants", Kind.SECRET
     CREATE_GRANT = "kms:CreateGrant", Kind.SECRET
     REVOKE_GRANT = "kms:RevokeGrant", Kind.SECRET
@@ -104,6 +105,11 @@ class Action(enum.StrEnum):
         """Whether it only looks, and at no value."""
         return self.value.startswith(("kms:List", "kms:Describe"))
 
+
+#: A user with one of these on a secret can come to know its value: it is shown, sent to a machine of their
+#: choice, or chosen by them (with RotateSecret). `docs/actions.md` names them to people, and those of other
+#: kinds.
+EQUAL_REVEAL = (Action.GET_SECRET_VALUE, Action.REBIND_ACCOUNT, Action.PUT_SECRET_VALUE)
 
 #: What a grant on one secret may hand out.
 OF_A_SECRET = tuple(

@@ -9,7 +9,6 @@ their rights is void.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterable
 from datetime import timedelta
@@ -18,7 +17,7 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
-from secrets_app import audit, factors, identities, keyed, policies, regions, rulebook, users
+from secrets_app import audit, factors, identities, keyed, policies, regions, rulebook, seals, users
 from secrets_app.actions import Action, Kind, arn
 from secrets_app.identities import Identity
 from secrets_app.models import Invitation, Principal, User
@@ -98,7 +97,7 @@ def renew(invitation: Invitation, *, actor: Principal) -> Plaintext:
     token = Plaintext(secrets.token_urlsafe(32))
     with transaction.atomic():
         found = _open().select_for_update().filter(pk=invitation.pk).first()
-        if found is None or not _is_whole(found):
+        if found is None or not seals.holds(found):
             raise Void(Void.__doc__)
         _renew(found, token, actor)
         _record("kms:RenewInvitation", invitation, actor, {})
@@ -117,7 +116,7 @@ def revoke(invitation: Invitation, *, actor: Principal) -> None:
 def find(token: str) -> Invitation:
     """The invitation that this link belongs to. Raises `Void`."""
     found = _open().filter(token_hash=_hash(Plaintext(token))).first()
-    if found is None or not _is_whole(found):
+    if found is None or not seals.holds(found):
         raise Void(Void.__doc__)
     return found
 
@@ -135,7 +134,7 @@ def accept(
         with transaction.atomic():
             rows = _open().filter(pk=invitation.pk, token_hash=token_hash)
             found = rows.first()
-            if found is None or not _is_whole(found) or not rows.update(used_at=timezone.now()):
+            if found is None or not seals.holds(found) or not rows.update(used_at=timezone.now()):
                 raise Void(Void.__doc__)
             invitation = found  # as it is sealed, and not as it was when the page was opened
             inviter = invitation.invited_by
@@ -195,27 +194,7 @@ def _renew(invitation: Invitation, token: Plaintext, actor: Principal) -> None:
     """Save it with this link, three days and whose word it stands on; sealed."""
     invitation.token_hash, invitation.invited_by = _hash(token), actor
     invitation.expires_at = timezone.now() + VALID_FOR
-    invitation.seal = keyed.digest(*_content(invitation))
     invitation.save()
-
-
-def _is_whole(invitation: Invitation) -> bool:
-    return keyed.fits(invitation.seal, *_content(invitation))
-
-
-def _content(invitation: Invitation) -> tuple[str, ...]:
-    """What a link gives, to whom, until when and on whose word."""
-    return (
-        "invitation",
-        str(invitation.pk),
-        invitation.token_hash,
-        str(invitation.user_id),
-        invitation.username,
-        invitation.display_name,
-        json.dumps(invitation.groups),
-        str(invitation.invited_by_id),
-        invitation.expires_at.isoformat(),
-    )
 
 
 def _record(action: str, invitation: Invitation, actor: Principal, details: dict[str, object]) -> None:

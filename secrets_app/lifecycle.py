@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from secrets_app import audit, keypairs, keyring, policies
+from secrets_app import audit, keypairs, keyring, policies, seal_sets
 from secrets_app.models import (
     NAME_LENGTH,
     NAME_PATTERN,
@@ -302,3 +302,4 @@ def mark_purged(secret: Secret, *, actor: Principal, reason: str = "", only_if_d
 def _set_tags(secret: Secret, tags: Mapping[str, str]) -> None:
     secret.tags.all().delete()
     Tag.objects.bulk_create(Tag(secret=secret, key=key, value=value) for key, value in tags.items())
+    seal_sets.put_tags(secret, tags)

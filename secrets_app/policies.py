@@ -18,13 +18,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Value
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
 from django.utils import timezone
 
-from secrets_app import audit, ram, ram_sql
+from secrets_app import audit, ram, ram_sql, seal_sets, seals
 from secrets_app.actions import OF_A_SECRET, Action, Kind, arn, named
 from secrets_app.models import (
     Account,
+    Attachment,
     Policy,
     Principal,
     Region,
@@ -122,6 +123,8 @@ class _Sheet:
 
     statements: tuple[ram.Statement, ...] = ()
     grants: dict[UUID, tuple[ram.Statement, ...]] = field(default_factory=dict)
+    #: The grants whose seal does not hold, by whom they are to; they count for nothing.
+    void: dict[str, list[int]] = field(default_factory=lambda: {"user": [], "group": []})
     _about: dict[str, tuple[ram.Statement, ...]] = field(default_factory=dict)
 
     def about(self, action: str) -> tuple[ram.Statement, ...]:
@@ -191,6 +194,9 @@ def decide(
     target = _target(wanted, resource) if wanted else None
     if wanted is None or target is None:
         return NO_SUCH_RESOURCE
+    if not _is_whole(resource, target.secret):
+        audit.note_decision(principal, action, target.name, seals.SENTENCE)
+        return Decision(False, seals.SENTENCE)
     context = _context() if reason is None else _context() | {ram.REASON: reason}
     decision = _told(principal, wanted, _verdict(principal, wanted, target, context))
     audit.note_decision(principal, action, target.name, decision.because)
@@ -215,7 +221,7 @@ def _refused(principal: Principal | None, action: str) -> Decision | None:
     if named(action) is None:
         return Decision(False, f"There is no action {action}.")
     if principal.kind == Principal.Kind.SYSTEM:
-        return None
+        return None if seals.holds(principal) else Decision(False, seals.SENTENCE)
     if principal.user is None or not principal.user.is_active:
         return Decision(False, "This user is disabled.")
     return None
@@ -237,6 +243,8 @@ def _about(
     if target.secret is not None:
         statements += sheet.grants.get(target.secret.pk, ())
     if any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions):
+        if target.secret is not None and not seal_sets.tags_hold(target.secret):
+            statements += _closed("the tags of this secret")
         context = context | target.tagged()
     return statements, context
 
@@ -397,8 +405,10 @@ def _granted(principal: Principal, action: Action, rows: ram_sql.Rows) -> Q:
             "permission__codename": action.value,
             "conditions": ram.written(conditions),
         }
+        void = _sheet(principal).void
         by_group = SecretGroupGrant.objects.filter(group__in=principal.user.groups.all(), **here)
-        by_user = SecretUserGrant.objects.filter(user=principal.user, **here)
+        by_group = by_group.exclude(pk__in=void["group"])
+        by_user = SecretUserGrant.objects.filter(user=principal.user, **here).exclude(pk__in=void["user"])
         granted = Q(Exists(by_user)) | Q(Exists(by_group))
         found |= granted if holds is ram_sql.ALL else granted & holds
     return found
@@ -459,6 +469,13 @@ def _target(action: Action, resource: object) -> _Target | None:
     return _Target(name, secret if isinstance(secret, Secret) else None)
 
 
+def _is_whole(resource: object, secret: Secret | None) -> bool:
+    """Whether the rows that name this resource are as Keyturn wrote them."""
+    named_by = secret or getattr(resource, "instance", None) or resource
+    rows = (named_by, getattr(named_by, "region", None))
+    return all(seals.holds(row) for row in rows if isinstance(row, seals.SealedRow))
+
+
 def _account_number() -> str:
     request = _request.get()
     if request is None:
@@ -479,21 +496,59 @@ def _sheet(principal: Principal) -> _Sheet:
 
 
 def _read(principal: Principal) -> _Sheet:
+    """Read what decides for this user; rows that were changed outside Keyturn grant nothing."""
     user = principal.user
     assert user is not None
-    groups = user.groups.all()
-    attached = Policy.objects.filter(Q(attachments__user=user) | Q(attachments__group__in=groups)).distinct()
-    statements = tuple(s for policy in attached for s in compiled(policy.document, policy.name))
-    grants: dict[UUID, tuple[ram.Statement, ...]] = {}
-    to_user = _granted_by(SecretUserGrant.objects.filter(user=user), "user")
-    to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=groups), "group")
-    for secret, action, conditions, whom in to_user.union(to_groups, all=True):
-        grants[secret] = (*grants.get(secret, ()), _grant(action, conditions, whom))
-    return _Sheet(statements, grants)
+    columns = ("rights_seal", "groups", "groups__name", "groups__sealed__seal")
+    rows = list(User.objects.filter(pk=user.pk).values_list(*columns))
+    groups = {group: (name, seal or "") for _, group, name, seal in rows if group is not None}
+    attached = Attachment.objects.filter(Q(user=user) | Q(group__in=list(groups))).select_related("policy")
+    by_policy = {row.policy: None for row in attached.order_by("policy__kind", "policy__name")}
+    if not (rows and seals.holds(user) and seals.holds(principal)):
+        return _Sheet(_closed("the record of this user"))
+    if not _are_whole(user, rows[0][0], groups, attached):
+        return _Sheet(_closed("the groups or policies of this user"))
+    statements = tuple(s for policy in by_policy for s in _of(policy))
+    sheet = _Sheet(statements)
+    to_user = _granted_by(SecretUserGrant.objects.filter(user=user), "user", Value(0))
+    to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=list(groups)), "group", F("group"))
+    for pk, secret, action, conditions, seal, whom, group in to_user.union(to_groups, all=True):
+        table, holder = (SecretUserGrant, user.pk) if whom == "user" else (SecretGroupGrant, group)
+        if seals.agrees(seal, table.table(), (holder, secret, action, conditions)):
+            sheet.grants[secret] = (*sheet.grants.get(secret, ()), _grant(action, conditions, whom))
+        else:
+            sheet.void[whom].append(pk)
+    return sheet
 
 
-def _granted_by(rows: QuerySet[Any], whom: str) -> QuerySet[Any, tuple[UUID, str, str, str]]:
-    return rows.values_list("content_object", "permission__codename", "conditions", Value(whom))
+def _are_whole(
+    user: User, seal: str, groups: dict[int, tuple[str, str]], attached: Iterable[Attachment]
+) -> bool:
+    """Whether the user and each group have what Keyturn gave them: a policy less may be a Deny less."""
+    mine = [row.policy_id for row in attached if row.user_id]
+    if not seals.agrees(seal, seal_sets.RIGHTS, seal_sets.rights_values(user.pk, groups, mine)):
+        return False
+    for group, (name, of_group) in groups.items():
+        theirs = [row.policy_id for row in attached if row.group_id == group]
+        if not seals.agrees(of_group, seal_sets.GROUP, seal_sets.group_values(group, name, theirs)):
+            return False
+    return True
+
+
+def _of(policy: Policy) -> tuple[ram.Statement, ...]:
+    if seals.holds(policy):
+        return compiled(policy.document, policy.name)
+    return _closed(f"the policy {policy.name}")
+
+
+def _closed(what: str) -> tuple[ram.Statement, ...]:
+    """What stands in the place of rights that cannot be trusted: it denies everything."""
+    return (ram.Statement(ram.Effect.DENY, ("*",), ("*",), source=f"{what}, changed outside Keyturn"),)
+
+
+def _granted_by(rows: QuerySet[Any], whom: str, holder: Any) -> QuerySet[Any, tuple[Any, ...]]:
+    columns = ("pk", "content_object", "permission__codename", "conditions", "seal")
+    return rows.values_list(*columns, Value(whom), holder)
 
 
 @functools.lru_cache(maxsize=512)

@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from secrets_app import audit, policies, ram, regions
-from secrets_app.actions import Action, Kind
+from secrets_app.actions import EQUAL_REVEAL, Action, Kind
 from secrets_app.models import Attachment, Policy, Principal, User
 
 FULL_ACCESS = "KMSFullAccess"
@@ -29,7 +29,7 @@ _READS = sorted(action.value for action in Action if action.is_read)
 _HANDLE = sorted(
     action.value
     for action in Action
-    if action.kind in {Kind.SECRET, Kind.ROTATION}
+    if (action.kind in {Kind.SECRET, Kind.ROTATION} and action not in EQUAL_REVEAL)
     or (action.is_read and action.kind in {Kind.INSTANCE, Kind.KEY})
 )
 
@@ -38,7 +38,12 @@ SYSTEM: dict[str, tuple[str, list[str]]] = {
     FULL_ACCESS: ("Everything, policies and users included.", ["*"]),
     SECRET_ADMINISTRATOR: (
         "Creates, rotates, reads and deletes secrets; changes no server, user, policy or key.",
-        [*_HANDLE, Action.CHECK_INSTANCE.value, Action.MANAGE_ACCOUNT.value],
+        [
+            *_HANDLE,
+            *(action.value for action in EQUAL_REVEAL),
+            Action.CHECK_INSTANCE.value,
+            Action.MANAGE_ACCOUNT.value,
+        ],
     ),
     SECRET_USER: (
         "Reads values by link; sees no list.",

@@ -65,7 +65,7 @@ class MemoryConnector:
             accounts = tuple(self._host.accounts)
             checks = [Check("reachable", Mark.PASSED, "The host answers.")]
             if not username:
-                return Facts(checks=tuple(checks), accounts=accounts)
+                return Facts(checks=tuple(checks), accounts=accounts, machine_id=self._host.machine_id)
             account = self._host.accounts.get(username, MemoryAccount(""))
             generations = account.key_generations if kind == Kind.KEY else account.generations
             problem = self._problem(username, kind)
@@ -77,6 +77,7 @@ class MemoryConnector:
             return Facts(
                 checks=tuple(checks),
                 generation=generations.get(console_id, 0),
+                machine_id=self._host.machine_id,
                 accounts=accounts,
                 password_login=account.runs_commands,
             )

@@ -30,6 +30,7 @@ class MemoryHost:
     """A simulated host: its accounts, the faults that are armed, and a log of what it was asked."""
 
     accounts: dict[str, MemoryAccount] = field(default_factory=dict)
+    machine_id: str = ""
     sudo_asks_for: str = field(default="", repr=False)  # the management account's password; empty: NOPASSWD
     sudo_asks_own: bool = False  # ... as it is now, of an account that is in `accounts`
 

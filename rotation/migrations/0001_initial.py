@@ -26,6 +26,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='HostKey',
             fields=[
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('algorithm', models.CharField(max_length=64)),
@@ -42,6 +43,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Instance',
             fields=[
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('instance_id', models.CharField(max_length=64, unique=True)),
@@ -69,6 +71,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ManagedAccount',
             fields=[
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('username', models.CharField(max_length=64)),
@@ -86,11 +89,18 @@ class Migration(migrations.Migration):
                 ('reconciles', models.BooleanField(default=False)),
                 ('traces', models.JSONField(blank=True, default=dict)),
                 ('drift_checked_at', models.DateTimeField(blank=True, null=True)),
+                ('bound_at', models.DateTimeField(blank=True, null=True)),
+                ('bound_address', models.CharField(blank=True, max_length=253)),
+                ('bound_port', models.PositiveIntegerField(blank=True, null=True)),
+                ('bound_keys', models.JSONField(blank=True, default=dict)),
+                ('bound_machine_id', models.CharField(blank=True, max_length=64)),
+                ('bindings', models.PositiveIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
             name='ManagementCredential',
             fields=[
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('name', models.CharField(max_length=80)),

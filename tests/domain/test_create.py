@@ -170,7 +170,7 @@ def test_a_credential_s_values_are_in_no_row_in_the_clear():
     stored = bytes(made.sealed.ciphertext) + bytes(made.sealed.wrapped_key)
     assert b"canary" not in stored
     instance = factories.instance(credential=made)
-    opened = inventory.manager(instance)
+    opened = inventory.manager(instance, over=inventory.endpoint(instance))
     assert opened.login.password.reveal() == "login-canary"
     assert opened.sudo_password.reveal() == "sudo-canary"
 

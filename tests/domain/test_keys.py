@@ -444,7 +444,7 @@ def test_cry_05_a_rewrap_killed_at_100_points_leaves_every_version_readable_and_
         work.refresh_from_db()
         assert work.done == moved
         assert readable() == expected
-        inventory.manager(instance)
+        inventory.manager(instance, over=inventory.endpoint(instance))
         Rewrap.objects.filter(pk=work.pk).update(carried_until=timezone.now() - timedelta(seconds=1))
         assert finish(work).state == "done"
         assert not SealedValue.objects.exclude(key_version=newest).exists()

@@ -307,20 +307,21 @@ def test_an_instances_login_is_not_deleted(secret):
     managed.plan_deletion(secret, actor=factories.administrator())
 
 
-def test_an_instance_that_moves_or_changes_its_host_key_is_handed_no_own_login(secret):
+@pytest.mark.parametrize("address", ["", "127.9.9.9"])
+def test_an_instance_that_moves_or_changes_its_host_key_is_handed_no_own_login(secret, address):
     instance, actor = Instance.objects.get(), factories.administrator()
-    new = factories.host_key()
-    inventory.see_host_keys(instance, [new])
-    inventory.approve_host_keys(instance, [new.fingerprint], actor=actor)
-    with pytest.raises(inventory.NotAttached):
-        inventory.manager(Instance.objects.get())
-    own(instance, secret)
+    if address:
+        given = {"revision": instance.revision, "name": "moved", "address": address, "port": 22}
+        inventory.change(instance, **given, actor=actor)
+    else:
+        new = factories.host_key()
+        inventory.see_host_keys(instance, [new])
+        inventory.approve_host_keys(instance, [new.fingerprint], actor=actor)
     instance = Instance.objects.get()
-    inventory.change(
-        instance, revision=instance.revision, name="moved", address="127.9.9.9", port=22, actor=actor
-    )
     with pytest.raises(inventory.NotAttached):
-        inventory.manager(Instance.objects.get())
+        inventory.manager(instance, over=inventory.endpoint(instance))
+    with pytest.raises(inventory.NoOwnLogin, match="not the machine"):
+        own(instance, secret)
 
 
 def test_an_own_login_is_set_by_who_may_change_the_instance(secret, ann):

@@ -10,6 +10,7 @@ import pytest
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.db.models import QuerySet
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -167,7 +168,7 @@ def test_an_invitation_that_was_changed_in_the_database_is_void(client, dot, cha
     made, token = invitations.invite("nia", actor=dot.principal, groups=["auditors"])
     link = reverse("invitation_open", args=[token.reveal()])
     assert client.get(link).status_code == 302
-    Invitation.objects.filter(pk=made.pk).update(**change(factories.user("ann", "administrators")))
+    QuerySet(Invitation).filter(pk=made.pk).update(**change(factories.user("ann", "administrators")))
     assert Client().get(link).status_code == 410
     words = {"password1": "a long new password", "password2": "a long new password"}
     assert client.post(reverse("invitation"), words).status_code == 410
@@ -180,6 +181,6 @@ def test_two_links_cannot_be_exchanged(client, dot):
     low, token = invitations.invite("nia", actor=dot.principal, groups=["auditors"])
     high, _ = invitations.invite("max", actor=dot.principal, groups=["administrators"])
     mine = low.token_hash
-    Invitation.objects.filter(pk=low.pk).update(token_hash="-")
-    Invitation.objects.filter(pk=high.pk).update(token_hash=mine)
+    QuerySet(Invitation).filter(pk=low.pk).update(token_hash="-")
+    QuerySet(Invitation).filter(pk=high.pk).update(token_hash=mine)
     assert client.get(reverse("invitation_open", args=[token.reveal()])).status_code == 410

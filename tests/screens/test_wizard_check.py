@@ -206,4 +206,4 @@ def test_it_may_become_the_login_of_its_instance_with_its_present_value(as_dot, 
     assert as_dot.post(WHERE, sent, headers=HTMX).status_code == 200
     instance.refresh_from_db()
     assert instance.own_login == Secret.objects.get()
-    assert inventory.manager(instance).login.username == "keyturn"
+    assert inventory.manager(instance, over=inventory.endpoint(instance)).login.username == "keyturn"

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 def facts(instance) -> base.Facts:
     connector = SshConnector(inventory.endpoint(instance))
-    return connector.preflight(inventory.manager(instance), timeout=15)
+    return connector.preflight(inventory.manager(instance, over=inventory.endpoint(instance)), timeout=15)
 
 
 @pytest.fixture

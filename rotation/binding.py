@@ -1,0 +1,256 @@
+"""Bind an account to the machine that proved its value, and open a value only for that machine.
+
+No value that is stored for an account leaves this process but through `value`, which is told over which
+connection it would leave: the address and the host keys that the connection trusts must be those that the
+account is bound to. So nothing that is changed about an instance makes Keyturn offer a value to another
+machine; a user who may do so binds the account to it first (`rebinding`). The machine-id, which a machine
+says of itself, can only narrow that: the pinned key is what counts.
+
+With `managed`, the only writer of managed accounts: their binding, and the state that follows from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from rotation.connectors import base
+from rotation.models import HostKey, Instance, ManagedAccount
+from secrets_app import seals, versions
+from secrets_app.models import Label, Secret, SecretVersion
+
+CODE = "other_machine"
+Credential = ManagedAccount.Credential
+
+
+class OtherMachine(base.ConnectorError):
+    """This is not the machine on which the account's value was proven; no value was sent to it."""
+
+    code = CODE
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a machine is, and what shows that it is this one."""
+
+    address: str
+    port: int
+    keys: Mapping[str, str] = field(default_factory=dict)  # host keys: fingerprint -> `HostKey.line`
+    machine_id: str = ""  # as it said itself; empty where it was not asked yet
+
+    @property
+    def where(self) -> str:
+        """The address as one types it."""
+        return Instance(address=self.address, port=self.port).where
+
+    @property
+    def stamp(self) -> str:
+        """The same for the same machine only: a confirmation says by it what was on the screen."""
+        seen = [self.address, self.port, sorted(self.keys.items()), self.machine_id]
+        return sha256(json.dumps(seen).encode()).hexdigest()
+
+
+def now_at(instance: Instance) -> Machine:
+    """The machine that an instance stands for now, as its rows have it."""
+    row = Instance.objects.only("address", "port", "machine_id").get(pk=instance.pk)
+    approved = HostKey.objects.filter(instance=instance, state=HostKey.State.APPROVED)
+    keys = {key.fingerprint: key.line for key in approved}
+    return Machine(row.address, row.port, keys, row.machine_id)
+
+
+def bound_to(account: ManagedAccount) -> Machine | None:
+    """The machine that an account is bound to; None where it never met one."""
+    if account.bound_at is None:
+        return None
+    return Machine(
+        account.bound_address, account.bound_port or 0, account.bound_keys, account.bound_machine_id
+    )
+
+
+def why_not(account: ManagedAccount, machine: Machine) -> str:
+    """Say why this account's values may not go to `machine`; empty where they may.
+
+    Of several approved keys one that the account is bound to is enough: `narrowed` trusts no other.
+    """
+    bound = bound_to(account)
+    if bound is None:
+        if not _was_entered(account.secret):
+            return ""
+        return (
+            f"The value for {account.username} was entered before a host key of {account.instance.name} was "
+            "approved. Nothing was sent. Check the machine, then rebind the account."
+        )
+    changed = []
+    if (machine.address, machine.port) != (bound.address, bound.port):
+        changed.append(f"its address was {bound.where}")
+    if not set(machine.keys.values()) & set(bound.keys.values()):
+        changed.append("it has another host key")
+    if machine.machine_id and bound.machine_id and machine.machine_id != bound.machine_id:
+        changed.append("it has another machine-id")
+    if not changed:
+        return ""
+    return (
+        f"{account.instance.name} is not the machine on which the value for {account.username} was proven: "
+        f"{', '.join(changed)}. Nothing was sent. Check the machine, then rebind the account."
+    )
+
+
+def _was_entered(secret: Secret) -> bool:
+    """Whether a person chose a value that is kept; one that we made and nobody heard of may go anywhere."""
+    kept = secret.versions.filter(destroyed_at__isnull=True)
+    return kept.exclude(origin=SecretVersion.Origin.GENERATED, offered_at__isnull=True).exists()
+
+
+# ---------------------------------------------------------------- the way out
+
+
+def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secret]) -> base.Endpoint:
+    """Return `reached` trusting only host keys that the accounts of all `secrets` are bound to.
+
+    A key that was approved beside the bound one is thereby no way to a value. Raises `OtherMachine`.
+    """
+    lines = set(reached.host_keys)
+    for account in _accounts(secrets):
+        here = _here(reached, lines, account.instance.machine_id)
+        if reason := why_not(account, here):
+            raise OtherMachine(reason)
+        if account.bound_at is not None:
+            lines &= set(account.bound_keys.values())
+    if not lines:  # two accounts are bound to different keys of the machine
+        raise OtherMachine(
+            f"The accounts that are needed on {instance.name} are bound to different host keys of it. "
+            "Rebind them."
+        )
+    kept = tuple(line for line in reached.host_keys if line in lines)
+    return base.Endpoint(reached.address, reached.port, kept)
+
+
+def value(version: SecretVersion, *, over: base.Endpoint) -> versions.Value:
+    """Open `version` to send it over a connection that trusts `over`, and nothing beside.
+
+    The account is read anew: whatever was changed since the run began counts. Raises `OtherMachine`, and as
+    `versions.value`.
+    """
+    (account,) = _accounts([version.secret])
+    bound = bound_to(account)
+    reason = why_not(account, _here(over, over.host_keys, account.instance.machine_id))
+    if reason or bound is None or not set(over.host_keys) <= set(bound.keys.values()):
+        raise OtherMachine(reason)
+    return versions.value(version)
+
+
+def _here(over: base.Endpoint, lines: Iterable[str], machine_id: str) -> Machine:
+    return Machine(over.address, over.port, {line: line for line in lines}, machine_id)
+
+
+def _accounts(secrets: Iterable[Secret]) -> list[ManagedAccount]:
+    rows = ManagedAccount.objects.filter(secret__in=[secret.pk for secret in secrets])
+    accounts = list(rows.select_related("instance", "secret"))
+    if not all(seals.holds(account) for account in accounts):
+        raise OtherMachine(seals.SENTENCE)
+    return accounts
+
+
+# ---------------------------------------------------------------- the binding
+
+
+def bind(account: ManagedAccount) -> None:
+    """Bind an account that never met a machine to what its instance stands for now, where that is known.
+
+    Call it as a person enters a value: they may know whom they entrust it to; later it might be another one.
+    """
+    machine = now_at(account.instance)
+    if machine.keys:
+        _write_first(account, machine)
+
+
+def bind_over(account: ManagedAccount, over: base.Endpoint) -> None:
+    """Bind an account that never met a machine to the one that is about to hear its first value."""
+    machine = now_at(account.instance)
+    keys = {fingerprint: line for fingerprint, line in machine.keys.items() if line in over.host_keys}
+    _write_first(account, Machine(over.address, over.port, keys, machine.machine_id))
+
+
+def _write_first(account: ManagedAccount, machine: Machine) -> None:
+    free = ManagedAccount.objects.filter(pk=account.pk, bound_at__isnull=True)
+    free.update(**_fields(machine))
+    account.refresh_from_db(fields=[*_fields(machine)])
+
+
+def move(account: ManagedAccount, machine: Machine) -> None:
+    """Bind an account to `machine` from now on, because a person decided so; call it in a transaction.
+
+    What was known of its credential was known of another machine.
+    """
+    known = Credential.NOT_VERIFIED if _has_current(account) else Credential.NO_VALUE
+    sentence = "Bound to another machine; nothing was sent there yet. Verify it, or rotate."
+    ManagedAccount.objects.filter(pk=account.pk).update(
+        **_fields(machine), traces={}, credential=known, credential_code="", credential_sentence=sentence
+    )
+    account.refresh_from_db()
+
+
+def note_machine_id(account: ManagedAccount) -> None:
+    """Complete the binding of an account whose value was just proven by what its machine calls itself."""
+    machine_id = now_at(account.instance).machine_id
+    if machine_id:
+        ManagedAccount.objects.filter(pk=account.pk, bound_machine_id="").update(bound_machine_id=machine_id)
+
+
+def _fields(machine: Machine) -> dict[str, object]:
+    return {
+        "bound_address": machine.address,
+        "bound_port": machine.port,
+        "bound_keys": dict(machine.keys),
+        "bound_machine_id": machine.machine_id,
+        "bound_at": Now(),
+        "bindings": F("bindings") + 1,
+    }
+
+
+# ---------------------------------------------------------------- the state that follows
+
+
+def follow(instance: Instance) -> None:
+    """Write for every account there whether its value still belongs to this machine.
+
+    Call it after whatever may have made the instance another machine, in the same transaction.
+    """
+    with transaction.atomic():
+        # A worker that writes down a proof just now waits, or is seen here; neither may win unseen.
+        rows = ManagedAccount.objects.select_for_update(of=("self",)).select_related("instance", "secret")
+        machine = now_at(instance)
+        for account in rows.filter(instance=instance, released_at__isnull=True):
+            _follow(account, machine)
+
+
+def follow_one(account: ManagedAccount) -> None:
+    """As `follow`, for one account of which something was just written."""
+    row = ManagedAccount.objects.select_related("instance", "secret").get(pk=account.pk)
+    _follow(row, now_at(row.instance))
+
+
+def _follow(account: ManagedAccount, machine: Machine) -> None:
+    # Of an instance that has no approved key yet nothing can be said, but of one that is bound elsewhere.
+    reason = why_not(account, machine) if machine.keys or account.bound_at else ""
+    is_marked = account.credential == Credential.BLOCKED and account.credential_code == CODE
+    if reason and account.credential != Credential.GONE:
+        known, code, sentence = Credential.BLOCKED, CODE, reason
+    elif is_marked and not reason:
+        known, code = (Credential.NOT_VERIFIED if _has_current(account) else Credential.NO_VALUE), ""
+        sentence = "The instance is the machine again on which the value was proven. Verify it."
+    else:
+        return
+    ManagedAccount.objects.filter(pk=account.pk).update(
+        credential=known, credential_code=code, credential_sentence=sentence[:500]
+    )
+
+
+def _has_current(account: ManagedAccount) -> bool:
+    return Label.objects.filter(secret=account.secret_id, role=Label.Role.CURRENT).exists()
