@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from django.db import transaction
@@ -128,7 +128,7 @@ def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secre
             "Rebind them."
         )
     kept = tuple(line for line in reached.host_keys if line in lines)
-    return base.Endpoint(reached.address, reached.port, kept)
+    return replace(reached, host_keys=kept)
 
 
 def value(version: SecretVersion, *, over: base.Endpoint) -> versions.Value:
