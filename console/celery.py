@@ -8,10 +8,18 @@ from typing import Any
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
-from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutting_down
+from celery.signals import (
+    beat_init,
+    celeryd_init,
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_shutting_down,
+)
 from kombu.serialization import registry  # type: ignore[attr-defined]
 from kombu.transport import TRANSPORT_ALIASES
 
+from console import start
 from rotation import shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
@@ -32,6 +40,12 @@ app.steps["consumer"].add("console.pulse:WorkerPulse")
 @setup_logging.connect
 def keep_djangos_logging(**_: Any) -> None:
     """Receive the signal, which is what stops Celery from replacing the handlers and their filter."""
+
+
+@celeryd_init.connect
+@beat_init.connect
+def keep_private(**_: Any) -> None:
+    start.keep_private()
 
 
 @worker_shutting_down.connect

@@ -11,8 +11,10 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
+
 from console import env, openid_settings
-from secrets_app import keypairs
+from secrets_app import keyfiles, keypairs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 HOME = Path.home()
@@ -39,7 +41,10 @@ PUBLIC_URL = env.url("KEYTURN_PUBLIC_URL", "https://localhost", schemes=("http",
 def _secret_key() -> str:
     """Django's key: sessions and CSRF tokens only, never a secret's value. `up` makes the file."""
     if SECRET_KEY_FILE.exists():
-        return SECRET_KEY_FILE.read_text().strip()
+        try:
+            return keyfiles.read_private(SECRET_KEY_FILE)
+        except keyfiles.Unreadable as error:
+            raise ImproperlyConfigured(str(error)) from None
     # Without the file every process has a key of its own: nothing breaks, but nobody stays signed in.
     return os.urandom(48).hex()
 

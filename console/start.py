@@ -1,4 +1,4 @@
-"""End a start that the environment does not allow with one sentence and status 2, not with a traceback."""
+"""How a process begins: its files are private, and a wrong environment ends it with a sentence, status 2."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from typing import NoReturn
 from django.core.exceptions import ImproperlyConfigured
 
 NOT_CONFIGURED = 2
+
+
+def keep_private() -> None:
+    """Have only this process' owner read what it makes, SQLite's journal beside the database included."""
+    os.umask(0o077)
 
 
 def give_up(error: ImproperlyConfigured) -> NoReturn:

@@ -1,11 +1,16 @@
-"""Keys that stand in files of their own: 32 bytes that only the owner of the file may read.
+"""Keys that stand in files of their own: what only the owner of the file may read.
 
-Writes a key once and never over another; keeps none in memory and knows no row.
+Writes a key once and never over another; keeps none in memory and knows no row. A file that others may read
+or change is refused, as ssh(1) refuses such a private key: a key that was open to everybody for a year is
+found on the first day and not after the theft. There is no exception for a group: mount a secret with mode
+0400 and the owner that Keyturn runs as.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
+import stat
 from pathlib import Path
 
 from secrets_app import envelope
@@ -13,6 +18,39 @@ from secrets_app import envelope
 
 class Unreadable(Exception):
     """The file is missing, cannot be read or holds something else; the message says which file."""
+
+
+def read_private(path: Path) -> str:
+    """Return the text of a file that holds a key, stripped. Raises `Unreadable`, with the command that mends.
+
+    A link is followed and the file at its end is judged: the very one that is read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for somebody to write
+    except OSError:
+        raise Unreadable(f"The key file {path} is missing or cannot be read.") from None
+    with os.fdopen(descriptor, encoding="ascii") as file:
+        _refuse_shared(path, os.fstat(descriptor))
+        try:
+            return file.read().strip()
+        except (OSError, ValueError):
+            raise Unreadable(f"The key file {path} is missing or cannot be read.") from None
+
+
+def _refuse_shared(path: Path, found: os.stat_result) -> None:
+    quoted = shlex.quote(str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise Unreadable(f"The key file {path} is no file.")
+    if found.st_uid not in {os.geteuid(), 0}:
+        raise Unreadable(
+            f"The key file {path} belongs to another user, who can read and replace it. Run: "
+            f"chown {os.geteuid()} {quoted} && chmod 600 {quoted}"
+        )
+    if found.st_mode & 0o077:
+        raise Unreadable(
+            f"The key file {path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}). "
+            f"Run: chmod 600 {quoted}"
+        )
 
 
 class KeyFile:
@@ -26,10 +64,10 @@ class KeyFile:
 
     def read(self) -> bytes:
         """Return its 32 bytes. Raises `Unreadable`."""
+        text = read_private(self.path)
         try:
-            text = self.path.read_text(encoding="ascii").strip()
             key = bytes.fromhex(text.removeprefix(self.magic))
-        except (OSError, ValueError):
+        except ValueError:
             raise Unreadable(f"The key file {self.path} is missing or cannot be read.") from None
         if not text.startswith(self.magic) or len(key) != envelope.KEY_BYTES:
             raise Unreadable(f"{self.path} is not the key file that belongs there.")

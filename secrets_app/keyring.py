@@ -19,7 +19,7 @@ from typing import Protocol
 from django.conf import settings
 from django.db import connection, transaction
 
-from secrets_app import audit_keys, envelope, regions, seals
+from secrets_app import audit_keys, envelope, keyfiles, regions, seals
 from secrets_app.models import Account, Key, KeyVersion, SealedValue
 
 DEFAULT_ALIAS = "keyturn/default"
@@ -57,10 +57,13 @@ class FileRootKey:
 
     def read(self) -> bytes:
         try:
-            text = self.path.read_text(encoding="ascii").strip()
+            text = keyfiles.read_private(self.path)
+        except keyfiles.Unreadable as error:
+            raise Sealed(f"The root key cannot be used. {error}") from None
+        try:
             key = bytes.fromhex(text.removeprefix(FILE_MAGIC))
-        except (OSError, ValueError):
-            raise Sealed(f"The root key file {self.path} is missing or cannot be read.") from None
+        except ValueError:
+            raise Sealed(f"{self.path} is not a root key file.") from None
         if not text.startswith(FILE_MAGIC) or len(key) != envelope.KEY_BYTES:
             raise Sealed(f"{self.path} is not a root key file.")
         return key

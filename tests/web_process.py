@@ -39,6 +39,7 @@ class Web:
         self.log = log
         number = self._listener.fileno()
         key = log.with_name("session.key")
+        key.touch(mode=0o600)
         key.write_text(django_settings.SECRET_KEY)  # the sessions that the test makes are for this server
         environment = os.environ | {
             # Both: gunicorn's settings file reads the product's settings before the tests' own are read.

@@ -178,3 +178,15 @@ def test_one_module_alone_opens_connections_to_hosts():
     assert found - {"work.py: self.connect"} - {name for name in found if name.startswith("memory")} == {
         "ssh_session.py: plain.connect"
     }
+
+
+def test_whoever_makes_a_place_says_where_it_may_be():
+    """Every other one is made from it, so that no way to a host forgets the networks of the settings."""
+    root = Path(rotation.__file__).parent.parent
+    bare = []
+    for path in [*(root / "rotation").rglob("*.py"), *(root / "console").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Endpoint":
+                given = {keyword.arg for keyword in node.keywords}
+                bare += [f"{path.name}:{node.lineno}"] if "networks" not in given else []
+    assert bare == []

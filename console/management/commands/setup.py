@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -24,6 +25,7 @@ class Command(BaseCommand):
         make_data_folder(settings.DATA_DIR)
         _make_session_key(settings.SECRET_KEY_FILE)
         call_command("migrate", verbosity=0, interactive=False)
+        _close_database_files()
         self.check(databases=["default"], tags=[checks.Tags.database])  # what it may lose
         call_command("collectstatic", verbosity=0, interactive=False)
         self._prepare_keys()
@@ -76,6 +78,14 @@ def make_data_folder(folder: Path) -> None:
         raise CommandError(
             f"The data folder {folder} cannot be made or is not yours ({error.strerror}). Set KEYTURN_DATA."
         ) from None
+
+
+def _close_database_files() -> None:
+    """Take from others what an earlier version left open to them: only the folder's mode kept them out."""
+    if settings.IS_SQLITE:
+        for ending in ("", "-wal", "-shm", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{settings.DATABASES['default']['NAME']}{ending}").chmod(0o600)
 
 
 def _make_session_key(path: Path) -> None:
