@@ -13,11 +13,11 @@ from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from console import fresh, http, known_devices, openid_only, sign_ins
-from secrets_app import factors, identities, users
+from secrets_app import factors, identities, seal_sets, seals, users
 from secrets_app.models import User
 
 
@@ -101,8 +101,17 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         sign_ins.password_refused(request, user)
         return None
 
+    def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
+        """Whoever has a way in that Keyturn did not store, or lacks one, signs in by none."""
+        if not (seals.holds(user) and seal_sets.ways_in_hold(user.pk)):
+            user.is_active = False  # here only: allauth answers as it does to somebody who is disabled
+        answer: HttpResponse | None = super().pre_login(request, user, **kwargs)
+        return answer
+
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
         ways: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        if isinstance(user, User) and not seal_sets.ways_in_hold(user.pk):
+            return []
         if not isinstance(user, User) or settings.OIDC is None:
             return ways
         if not openid_only.takes_password(user):

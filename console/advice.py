@@ -53,6 +53,11 @@ BY_CODE: Final[dict[str, Advice]] = {
         "instance",
     ),
     "host_key_changed": _KEY,
+    "record_changed": Advice(
+        "Compare the record with the instance, have it accepted on the server with manage.py audit accept, "
+        "and retry.",
+        "instance",
+    ),
     "no_host_key": Advice("Scan the host key, compare it and approve it.", "instance"),
     "weak_ssh": Advice("Update OpenSSH on the server to 7.2 or newer.", "instance"),
     "late": _PASSES,

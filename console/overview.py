@@ -26,7 +26,7 @@ from console.states_instances import HostKeys
 from console.templatetags.charts import Bar, Chart, Series
 from console.views import instances, rotations, secrets
 from rotation.models import HostKey, Instance, ManagedAccount, Run
-from secrets_app.models import Secret
+from secrets_app.models import ChangedRecord, Secret
 from secrets_app.policies import Action
 
 Credential = ManagedAccount.Credential
@@ -78,6 +78,8 @@ class Overview:
         self.may_instances = access.may(request, Action.LIST_INSTANCES)
         self.needs: list[Need] = []
         self.more: list[More] = []
+        if access.may(request, Action.VERIFY_AUDIT):
+            self._add_changed_records()
         if self.may_secrets:
             self._needs_of_secrets()
         if self.may_instances:
@@ -98,6 +100,16 @@ class Overview:
         return reverse(name, args=[self.region], query=chosen or None)
 
     # ---------------------------------------------------------------- what needs a person
+
+    def _add_changed_records(self) -> None:
+        for row in ChangedRecord.objects.all()[:SHOWN]:
+            fact = Fact(
+                "danger",
+                "Changed outside Keyturn",
+                row.sentence,
+                "It counts for nothing until it was compared and accepted (manage.py audit accept).",
+            )
+            self.needs.append(Need(fact, row.name, reverse("audit")))
 
     def _needs_of_secrets(self) -> None:
         troubled = self._secrets(status="enabled").filter(managed__credential__in=TROUBLED)

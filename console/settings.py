@@ -28,6 +28,7 @@ ROOT_KEY_FILE = env.path(
 )
 # These two make and prove the audit trail; whoever may write the database must not have them.
 AUDIT_KEY_FILE = env.path("KEYTURN_AUDIT_KEY_FILE", ROOT_KEY_FILE.with_name("audit.key"))
+SEAL_KEY_FILE = env.path("KEYTURN_SEAL_KEY_FILE", ROOT_KEY_FILE.with_name("seal.key"))
 CHECKPOINT_KEY_FILE = env.path("KEYTURN_CHECKPOINT_KEY_FILE", ROOT_KEY_FILE.with_name("checkpoint.key"))
 AUDIT_EXPORT_FILE = env.path("KEYTURN_AUDIT_EXPORT_FILE", DATA_DIR / "audit-checkpoints.jsonl")
 SECRET_KEY_FILE = env.path("KEYTURN_SECRET_KEY_FILE", DATA_DIR / "session.key")
@@ -77,7 +78,7 @@ MIDDLEWARE = [
     "console.middleware.Probes",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "console.middleware.SealedMode",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "console.session_store.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -214,7 +215,7 @@ SOCIALACCOUNT_LOGIN_ON_GET = False
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 5  # seconds, for each thing that a provider is asked
 
-SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_ENGINE = "console.session_store"
 SESSION_COOKIE_NAME = "keyturn_session"
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
@@ -277,6 +278,7 @@ PERIODIC_WORK = {
     "purge deleted secrets": ("rotation.tasks.purge_due", timedelta(minutes=1)),
     "record repeated refusals": ("rotation.tasks.record_refusals", timedelta(minutes=1)),
     "look after keys": ("rotation.tasks.look_after_keys", timedelta(minutes=1)),
+    "check the seals of records": ("rotation.tasks.check_seals", timedelta(minutes=5)),
     "export checkpoints": ("rotation.tasks.sign_audit_trail", timedelta(hours=1)),
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)

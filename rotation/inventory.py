@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 
 from rotation.connectors import base, words
 from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, ManagementCredential
-from secrets_app import audit, keypairs, keyring, policies, regions, versions
+from secrets_app import audit, keypairs, keyring, policies, regions, seals, versions
 from secrets_app.models import Label, Principal, Region, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
@@ -48,6 +48,17 @@ class NotAttached(Exception):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class ChangedOutside(NotAttached):
+    """A record that says where to connect, or as whom, was changed outside Keyturn."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} was changed outside Keyturn, so nothing is sent. Compare it with the instance, then "
+            "accept it on the server with manage.py audit accept.",
+            "record_changed",
+        )
 
 
 class NoOwnLogin(ValueError):
@@ -124,8 +135,9 @@ def check_account_name(name: str) -> str:
 def manager(instance: Instance) -> base.Manager:
     """Open what Keyturn logs in to the instance with, for the engine: a secret of its own, or the shared one.
 
-    Raises `NotAttached`, `keyring.Sealed` or `envelope.Tampered`.
+    Raises `NotAttached`, `ChangedOutside`, `keyring.Sealed` or `envelope.Tampered`.
     """
+    require_whole(instance, instance.credential, instance.own_login)
     if instance.own_login is not None:
         current = instance.own_login.labelled(Label.Role.CURRENT)
         if current is None:
@@ -149,7 +161,10 @@ def manager(instance: Instance) -> base.Manager:
 
 
 def own_manager(instance: Instance, version: SecretVersion) -> base.Manager:
-    """Open `version` of the secret that the instance logs in with. Raises as `versions.value` does."""
+    """Open `version` of the secret that the instance logs in with. Raises as `versions.value` does, or
+    `ChangedOutside`.
+    """
+    require_whole(instance, instance.own_login)
     held = versions.value(version)
     sudo = base.Sudo(instance.own_login_sudo)
     return base.Manager(
@@ -162,13 +177,21 @@ def own_manager(instance: Instance, version: SecretVersion) -> base.Manager:
 
 def endpoint(instance: Instance) -> base.Endpoint:
     """Return the address with the pinned keys. Raises `NotAttached` where no key is approved."""
-    approved = instance.host_keys.filter(state=HostKey.State.APPROVED)
+    approved = list(instance.host_keys.filter(state=HostKey.State.APPROVED))
+    require_whole(instance, *approved)
     if not approved:
         raise NotAttached(
             "No host key of this instance is approved. Scan its host key, compare, and approve it.",
             "no_host_key",
         )
     return base.Endpoint(instance.address, instance.port, tuple(key.line for key in approved))
+
+
+def require_whole(*rows: seals.SealedRow | None) -> None:
+    """Return if these rows are as Keyturn wrote them. Raises `ChangedOutside`, naming one that is not."""
+    for row in rows:
+        if row is not None and not seals.holds(row):
+            raise ChangedOutside(f"The record of the {row._meta.verbose_name} {row}")
 
 
 # ---------------------------------------------------------------- instances

@@ -95,6 +95,7 @@ def scan(work: Work) -> None:
     assert work.scanner is not None
     instance = work.run.instance
     with work.step(Step.Name.SCAN) as notes:
+        inventory.require_whole(instance)
         keys = work.scanner.scan(instance.address, instance.port, timeout=SCAN)
         notes.sentence = f"The host shows {len(keys)} key{'s' if len(keys) != 1 else ''}."
     with transaction.atomic():

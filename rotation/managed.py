@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from rotation import inventory, runs, schedules
+from rotation import accounts, inventory, runs, schedules
 from rotation.connectors import base
 from rotation.models import (
     USERNAME_PATTERN,
@@ -97,12 +97,12 @@ def create(
     `keypairs.ALGORITHMS`; empty stands for the setting's. `key` seals its values; none stands for the
     default key.
     """
-    policies.require(actor, policies.Action.CREATE_SECRET, region)
+    require_creation(region, full_name(name), tags or {}, actor=actor)
     if key is not None and key != keyring.default_key():
         policies.require(actor, policies.Action.DESCRIBE_KEY, key)
-    check_account(region, instance, username, kind)
+    check_account(region, instance, username, kind, actor=actor)
     if not as_own_login:
-        refuse_shared(instance, username)
+        refuse_shared(instance, username, actor=actor)
     elif initial is None:
         raise inventory.NoOwnLogin("Enter the account's present value: Keyturn logs in with it from now on.")
     is_key_pair = kind == Secret.Kind.KEY_PAIR
@@ -148,13 +148,27 @@ def _sudo_of(instance: Instance) -> str:
     return credential.sudo if credential else ManagementCredential.Sudo.PASSWORDLESS
 
 
-def refuse_shared(instance: Instance, username: str) -> None:
+def require_creation(region: Region, name: str, tags: Mapping[str, str], *, actor: Principal) -> None:
+    """Return if `actor` may make a secret of this full name. Raises `policies.NotAllowed`."""
+    made = policies.new_secret(region, name, tags)
+    policies.require(actor, policies.Action.CREATE_SECRET, made)
+    if tags:
+        policies.require(actor, policies.Action.TAG_RESOURCE, made)
+
+
+def refuse_shared(instance: Instance, username: str, *, actor: Principal) -> None:
     """Refuse to manage the account of a credential that other instances share."""
     credential = instance.credential
     if credential is not None and credential.username == username:
+        is_known = policies.allows(actor, policies.Action.DESCRIBE_CREDENTIAL, credential)
+        called = (
+            f"the shared management credential {credential.name}"
+            if is_known
+            else ("a shared management credential")
+        )
         raise SharedAccount(
-            f"Keyturn works on {instance.name} as {username}, with the shared management credential "
-            f"{credential.name}, which a secret would change for this instance alone. Let the instance log "
+            f"Keyturn works on {instance.name} as {username}, with {called}, "
+            "which a secret would change for this instance alone. Let the instance log "
             "in with a secret of its own, or choose another account."
         )
 
@@ -164,8 +178,8 @@ def full_name(name: str) -> str:
     return name if name.startswith(ECS_PREFIX) else ECS_PREFIX + name
 
 
-def check_account(region: Region, instance: Instance, username: str, kind: str) -> None:
-    """Return if a secret may manage this account. Raises as `create` does."""
+def check_account(region: Region, instance: Instance, username: str, kind: str, *, actor: Principal) -> None:
+    """Return if `actor` may have a secret manage this account. Raises as `create` does."""
     if instance.region_id != region.pk:
         raise RegionMismatch(
             f"{instance.name} is in {instance.region.name}. Choose an instance of {region.name}, "
@@ -175,14 +189,32 @@ def check_account(region: Region, instance: Instance, username: str, kind: str) 
         raise NoKeys(NoKeys.__doc__)
     if not re.match(USERNAME_PATTERN, username):
         raise BadUsername(BadUsername.__doc__)
-    other = _managers_of(instance, username, kind).first()
-    if other:
-        advice = "Use that secret, or delete it first."
-        if other.secret.is_pending_deletion:
-            advice = "It is pending deletion: restore it, or wait until it is purged."
-        raise AccountTaken(
-            f"{other.secret.name} manages {username} on {other.instance.name} already. {advice}"
+    accounts.require(instance, username, actor=actor)
+    for other in _managers_of(instance, username):
+        # Beside a password that one may not even see, a key pair would be a way around it.
+        if other.kind == kind or not _may_be_told(actor, other, instance):
+            raise AccountTaken(_taken(other, instance, "already", actor))
+
+
+def _taken(other: ManagedAccount, asked: Instance, when: str, actor: Principal) -> str:
+    """Say that an account is managed, and by which secret to those who may describe it."""
+    if not _may_be_told(actor, other, asked):
+        return (
+            f"Another secret manages {other.username} on {asked.name} {when}. "
+            "Choose another account, or ask an administrator."
         )
+    advice = "Use that secret, or delete it first."
+    if other.secret.is_pending_deletion:
+        advice = "It is pending deletion: restore it, or wait until it is purged."
+    return f"{other.secret.name} manages {other.username} on {other.instance.name} {when}. {advice}"
+
+
+def _may_be_told(actor: Principal, other: ManagedAccount, asked: Instance) -> bool:
+    """Whether `actor` may know the secret, and the instance where it is another row for the same machine."""
+    if not policies.allows(actor, policies.Action.DESCRIBE_SECRET, other.secret):
+        return False
+    here = other.instance_id == asked.pk
+    return here or policies.allows(actor, policies.Action.DESCRIBE_INSTANCE, other.instance)
 
 
 def others(
@@ -194,9 +226,9 @@ def others(
 
 
 def told(other: ManagedAccount) -> str:
-    """Say that another secret manages an account, for a checklist."""
+    """Say that another secret manages an account, to users who may not see which."""
     what = "password" if other.kind == Secret.Kind.PASSWORD else "key pair"
-    return f"{other.secret.name} manages the {what} of {other.username} on {other.instance.name}."
+    return f"Another secret manages the {what} of {other.username} here."
 
 
 def _managers_of(instance: Instance, username: str, kind: str = "") -> QuerySet[ManagedAccount]:
@@ -211,7 +243,7 @@ def _managers_of(instance: Instance, username: str, kind: str = "") -> QuerySet[
         )
     found = ManagedAccount.objects.filter(
         instance__in=same.values("pk"), username=username, released_at=None
-    ).select_related("secret", "instance")
+    ).select_related("secret__region", "secret__account", "instance__region", "instance__account")
     return found.filter(kind=kind) if kind else found
 
 
@@ -291,10 +323,7 @@ def restore(secret: Secret, *, actor: Principal) -> Restored:
         others = _managers_of(account.instance, account.username, account.kind).exclude(pk=account.pk)
         other = others.filter(secret__deletion_planned_at__isnull=True).first()
         if other:
-            raise AccountTaken(
-                f"{other.secret.name} manages {account.username} on {other.instance.name} now. "
-                "Delete that secret first, or let this one go."
-            )
+            raise AccountTaken(_taken(other, account.instance, "now", actor))
         lifecycle.restore(secret)
         before = Schedule.objects.filter(secret=secret).values_list("next_at", flat=True).first()
         next_at = schedules.catch_up(secret)

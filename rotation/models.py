@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from secrets_app import actions
 from secrets_app.models import Account, Identified, Principal, Region, SealedValue, Secret, SecretVersion
+from secrets_app.seals import SealedRow
 
 #: useradd(8), with a capital allowed: a portable name that no shell and no option parser mistakes.
 USERNAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_$-]?\Z"
@@ -22,8 +23,10 @@ PERIOD_LIMITS = (timedelta(hours=6), timedelta(days=365))
 GRACE = timedelta(minutes=5)  # a rotation that starts so much later is not overdue
 
 
-class ManagementCredential(Identified):
+class ManagementCredential(SealedRow, Identified):
     """An account that Keyturn works as, shared by many instances. Writer: `inventory`."""
+
+    SEALED = ("id", "account_id", "name", "username", "sudo", "sealed_id", "public_key")
 
     class Sudo(models.TextChoices):
         NONE = "none", "None: the account is root"
@@ -58,8 +61,22 @@ class ManagementCredential(Identified):
         return actions.arn(actions.Kind.CREDENTIAL, self.name, account=self.account.number)
 
 
-class Instance(Identified):
+class Instance(SealedRow, Identified):
     """A server whose accounts are managed. Writer: `inventory`."""
+
+    SEALED = (
+        "id",
+        "account_id",
+        "region_id",
+        "instance_id",
+        "os",
+        "address",
+        "port",
+        "credential_id",
+        "own_login_id",
+        "own_login_sudo",
+        "machine_id",
+    )
 
     class OS(models.TextChoices):
         LINUX = "linux", "Linux"
@@ -134,8 +151,10 @@ class Instance(Identified):
         return host if self.port == 22 else f"{host}:{self.port}"
 
 
-class HostKey(Identified):
+class HostKey(SealedRow, Identified):
     """A key that an instance has shown. Only an approved one is trusted. Writer: `inventory`."""
+
+    SEALED = ("id", "instance_id", "algorithm", "blob", "fingerprint", "state")
 
     class State(models.TextChoices):
         SEEN = "seen", "Seen"  # waits for somebody to compare the fingerprint
@@ -167,8 +186,10 @@ class HostKey(Identified):
         return f"{self.algorithm} {self.blob}"
 
 
-class ManagedAccount(Identified):
+class ManagedAccount(SealedRow, Identified):
     """The OS account that a secret manages, and what is known of its credential. Writer: `managed`."""
+
+    SEALED = ("id", "secret_id", "instance_id", "username", "kind")
 
     class Credential(models.TextChoices):
         NO_VALUE = "no_value", "No value yet"  # the first rotation makes one

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from rotation import accounts
 from rotation.connectors import base
 from rotation.models import USERNAME_PATTERN, Instance, Run, Step
 from secrets_app import audit, lifecycle, policies, restores, versions
@@ -296,6 +297,7 @@ def check_account(instance: Instance, username: str, kind: str, *, actor: Princi
         raise NotRotatable(
             "An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
         )
+    accounts.require(instance, username, actor=actor)
     return _on_instance(Run.Kind.CHECK, instance, actor, username=username, account_kind=kind)
 
 

@@ -22,7 +22,17 @@ from django.utils.module_loading import import_string
 from rotation import chores, engine, leases, managed, restored, runs, schedules, shutdown
 from rotation.connectors.ssh import SshConnector, SshScanner
 from rotation.models import Run, Schedule
-from secrets_app import checkpoints, keyring, keystates, lifecycle, refusals, restores, rewraps, users
+from secrets_app import (
+    checkpoints,
+    keyring,
+    keystates,
+    lifecycle,
+    refusals,
+    restores,
+    rewraps,
+    seal_check,
+    users,
+)
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +159,13 @@ def start_drift_checks() -> None:
                     wake(runs.drift(account.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
         except runs.NotRotatable:
             log.info("secret %s is being deleted; it is not looked at", account.secret_id)
+
+
+@shared_task
+def check_seals() -> None:
+    """Notice records that were changed outside Keyturn."""
+    if not keyring.is_sealed() and (count := seal_check.check()):
+        log.warning("%d records were changed outside Keyturn: manage.py audit verify names them.", count)
 
 
 @shared_task

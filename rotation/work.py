@@ -106,8 +106,17 @@ class Work:
     @property
     def connector(self) -> base.Connector:
         if self._connector is None:
+            self._require_whole()
             self._connector = self.connect(inventory.endpoint(self.run.instance))
         return self._connector
+
+    def _require_whole(self) -> None:
+        """Return if the rows that say whose value goes where are as Keyturn wrote them, and agree."""
+        if self.run.secret is None:
+            return
+        inventory.require_whole(self.secret, self.account)
+        if self.account.instance_id != self.run.instance_id:
+            raise inventory.ChangedOutside("The instance of this run")
 
     @property
     def manager(self) -> base.Manager:

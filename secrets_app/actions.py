@@ -40,12 +40,14 @@ class Action(enum.StrEnum):
     on_container: bool  # asked of `...:secret`, where there is no one secret yet, or there are many
 
     LIST_SECRETS = "kms:ListSecrets", Kind.SECRET, True
-    CREATE_SECRET = "kms:CreateSecret", Kind.SECRET, True
+    CREATE_SECRET = "kms:CreateSecret", Kind.SECRET
     DESCRIBE_SECRET = "kms:DescribeSecret", Kind.SECRET
     ROTATE_SECRET = "kms:RotateSecret", Kind.SECRET
     PUT_SECRET_VALUE = "kms:PutSecretValue", Kind.SECRET
     GET_SECRET_VALUE = "kms:GetSecretValue", Kind.SECRET
     UPDATE_SECRET = "kms:UpdateSecret", Kind.SECRET
+    TAG_RESOURCE = "kms:TagResource", Kind.SECRET
+    UNTAG_RESOURCE = "kms:UntagResource", Kind.SECRET
     UPDATE_ROTATION = "kms:UpdateSecretRotationPolicy", Kind.SECRET
     DELETE_SECRET = "kms:DeleteSecret", Kind.SECRET
     RESTORE_SECRET = "kms:RestoreSecret", Kind.SECRET
@@ -60,6 +62,7 @@ class Action(enum.StrEnum):
     UPDATE_INSTANCE = "kms:UpdateInstance", Kind.INSTANCE
     CHECK_INSTANCE = "kms:CheckInstance", Kind.INSTANCE
     APPROVE_HOST_KEY = "kms:ApproveHostKey", Kind.INSTANCE
+    MANAGE_ACCOUNT = "kms:ManageAccount", Kind.INSTANCE  # of `...:instance/ID/user/NAME`
     LIST_CREDENTIALS = "kms:ListManagementCredentials", Kind.CREDENTIAL, True
     CREATE_CREDENTIAL = "kms:CreateManagementCredential", Kind.CREDENTIAL, True
     DESCRIBE_CREDENTIAL = "kms:DescribeManagementCredential", Kind.CREDENTIAL
@@ -103,7 +106,11 @@ class Action(enum.StrEnum):
 
 
 #: What a grant on one secret may hand out.
-OF_A_SECRET = tuple(action for action in Action if action.kind == Kind.SECRET and not action.on_container)
+OF_A_SECRET = tuple(
+    action
+    for action in Action
+    if action.kind == Kind.SECRET and not action.on_container and action != Action.CREATE_SECRET
+)
 
 
 def named(name: str) -> Action | None:

@@ -8,7 +8,7 @@ class SecretsConfig(AppConfig):
     name = "secrets_app"
 
     def ready(self) -> None:
-        # They need the models; the receivers of `factors` register themselves.
-        from secrets_app import append_only, factors  # noqa: F401
+        # They need the models; the receivers of `factors` and `seal_sets` register themselves.
+        from secrets_app import append_only, factors, seal_sets  # noqa: F401
 
         post_migrate.connect(append_only.after_migration, sender=self, dispatch_uid="secrets_app.append_only")

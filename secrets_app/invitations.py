@@ -1,8 +1,10 @@
 """The only writer of invitations: a link that is valid once and for three days makes one person.
 
 Or it lets one in again who is here and lost password or identity; until it is used nothing changes for them.
-Only the hash of a link is stored. What the inviter might do when they invited, they must still be allowed to
-do when the invited person comes: an invitation of somebody who lost their rights is void.
+Only a keyed hash of a link is stored, and a seal over what it gives to whom: no link can be made by writing
+to the database, and an invitation that was changed there is void. What the inviter might do when they
+invited, they must still be allowed to do when the invited person comes: an invitation of somebody who lost
+their rights is void.
 """
 
 from __future__ import annotations
@@ -10,13 +12,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from datetime import timedelta
-from hashlib import sha256
 
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
-from secrets_app import audit, factors, identities, policies, regions, rulebook, users
+from secrets_app import audit, factors, identities, keyed, policies, regions, rulebook, seals, users
 from secrets_app.actions import Action, Kind, arn
 from secrets_app.identities import Identity
 from secrets_app.models import Invitation, Principal, User
@@ -46,14 +47,8 @@ def invite(
         raise NameTaken(NameTaken.__doc__)
     token = Plaintext(secrets.token_urlsafe(32))
     with transaction.atomic():
-        made = Invitation.objects.create(
-            username=username,
-            display_name=display_name,
-            groups=wanted,
-            token_hash=_hash(token),
-            invited_by=actor,
-            expires_at=timezone.now() + VALID_FOR,
-        )
+        made = Invitation(username=username, display_name=display_name, groups=wanted)
+        _renew(made, token, actor)
         _record("kms:InviteUser", made, actor, {"groups": wanted})
     return made, token
 
@@ -82,14 +77,8 @@ def invite_back(user: User, *, actor: Principal, reason: str) -> tuple[Invitatio
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)  # of two at once the later link is the valid one
         _open().filter(user=user).update(revoked_at=timezone.now())
-        made = Invitation.objects.create(
-            user=user,
-            username=user.username,
-            display_name=user.display_name,
-            token_hash=_hash(token),
-            invited_by=actor,
-            expires_at=timezone.now() + VALID_FOR,
-        )
+        made = Invitation(user=user, username=user.username, display_name=user.display_name)
+        _renew(made, token, actor)
         audit.record(Action.RESET_SIGN_IN, factors.person(user), actor=actor, reason=reason)
     return made, token
 
@@ -107,13 +96,10 @@ def renew(invitation: Invitation, *, actor: Principal) -> Plaintext:
     _require(actor, invitation.groups, invitation.user)
     token = Plaintext(secrets.token_urlsafe(32))
     with transaction.atomic():
-        fields = {
-            "token_hash": _hash(token),
-            "expires_at": timezone.now() + VALID_FOR,
-            "invited_by": actor,
-        }
-        if not _open().filter(pk=invitation.pk).update(**fields):
+        found = _open().select_for_update().filter(pk=invitation.pk).first()
+        if found is None or not seals.holds(found):
             raise Void(Void.__doc__)
+        _renew(found, token, actor)
         _record("kms:RenewInvitation", invitation, actor, {})
     return token
 
@@ -130,7 +116,7 @@ def revoke(invitation: Invitation, *, actor: Principal) -> None:
 def find(token: str) -> Invitation:
     """The invitation that this link belongs to. Raises `Void`."""
     found = _open().filter(token_hash=_hash(Plaintext(token))).first()
-    if found is None:
+    if found is None or not seals.holds(found):
         raise Void(Void.__doc__)
     return found
 
@@ -147,8 +133,10 @@ def accept(
     try:
         with transaction.atomic():
             rows = _open().filter(pk=invitation.pk, token_hash=token_hash)
-            if not rows.update(used_at=timezone.now()):
+            found = rows.first()
+            if found is None or not seals.holds(found) or not rows.update(used_at=timezone.now()):
                 raise Void(Void.__doc__)
+            invitation = found  # as it is sealed, and not as it was when the page was opened
             inviter = invitation.invited_by
             _require(inviter, invitation.groups, invitation.user)
             user = _back(invitation.user, password) if invitation.user else _join(invitation, password)
@@ -199,7 +187,14 @@ def _open() -> models.QuerySet[Invitation]:
 
 
 def _hash(token: Plaintext) -> str:
-    return sha256(token.reveal().encode()).hexdigest()
+    return keyed.digest("invitation link", token.reveal())
+
+
+def _renew(invitation: Invitation, token: Plaintext, actor: Principal) -> None:
+    """Save it with this link, three days and whose word it stands on; sealed."""
+    invitation.token_hash, invitation.invited_by = _hash(token), actor
+    invitation.expires_at = timezone.now() + VALID_FOR
+    invitation.save()
 
 
 def _record(action: str, invitation: Invitation, actor: Principal, details: dict[str, object]) -> None:

@@ -19,8 +19,8 @@ from typing import Protocol
 from django.conf import settings
 from django.db import connection, transaction
 
-from secrets_app import audit_keys, envelope, regions
-from secrets_app.models import Key, KeyVersion, SealedValue
+from secrets_app import audit_keys, envelope, regions, seals
+from secrets_app.models import Account, Key, KeyVersion, SealedValue
 
 DEFAULT_ALIAS = "keyturn/default"
 DEFAULT_DESCRIPTION = "Seals whatever no other key was chosen for, management credentials included."
@@ -101,8 +101,10 @@ def ensure_root_key() -> bool:
         made = True
     forget()
     try:
+        seals.ensure(is_empty=not Account.objects.exists())
+        seals.prove(Account.objects.first())
         audit_keys.ensure()
-    except audit_keys.KeyMissing as error:
+    except (audit_keys.KeyMissing, seals.KeyMissing) as error:
         raise Sealed(str(error)) from None
     with transaction.atomic():
         key, _ = Key.objects.get_or_create(
@@ -132,6 +134,7 @@ def forget() -> None:
     """Drop the keys from memory; the next use reads and proves them again."""
     _Memory.root, _Memory.sealed_until = None, 0.0
     audit_keys.forget()
+    seals.forget()
 
 
 def default_key() -> Key:
@@ -181,7 +184,7 @@ def usable(sealed: SealedValue) -> KeyVersion:
     version = KeyVersion.objects.select_related("key").get(pk=sealed.key_version_id)
     if version.state not in OPENS:
         raise _refusal(version.key, version.state)
-    return version
+    return _whole(version)
 
 
 def primary(key: Key) -> KeyVersion:
@@ -189,6 +192,19 @@ def primary(key: Key) -> KeyVersion:
     version = KeyVersion.objects.select_related("key").filter(key=key, state=KeyVersion.State.PRIMARY).first()
     if version is None:
         raise _refusal(key, Key.objects.get(pk=key.pk).state)
+    return _whole(version)
+
+
+def _whole(version: KeyVersion) -> KeyVersion:
+    """Return it if it is as Keyturn wrote it: what was disabled is not enabled in the database."""
+    try:
+        is_whole = seals.holds(version)
+    except seals.KeyMissing as error:
+        raise Sealed(str(error)) from None
+    if not is_whole:
+        raise KeyUnusable(
+            f"A version of the key {version.key.alias} was changed outside Keyturn: nothing opens."
+        )
     return version
 
 
@@ -290,7 +306,8 @@ def _root_key() -> bytes:
             raise Sealed("The root key is not the one that this database was sealed under.") from None
         try:
             audit_keys.prove()
-        except audit_keys.KeyMissing as error:
-            raise Sealed(str(error)) from None  # nothing is done that cannot be recorded
+            seals.prove(Account.objects.first())
+        except (audit_keys.KeyMissing, seals.KeyMissing) as error:
+            raise Sealed(str(error)) from None  # nothing is done that cannot be recorded, or trusted
         _Memory.root = root
     return _Memory.root

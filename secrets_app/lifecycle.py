@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from secrets_app import audit, keypairs, keyring, policies
+from secrets_app import audit, keypairs, keyring, policies, seal_sets
 from secrets_app.models import (
     NAME_LENGTH,
     NAME_PATTERN,
@@ -40,6 +40,10 @@ class BadName(ValueError):
 
 class BadTag(ValueError):
     """A tag that KMS would not take; the message says why."""
+
+
+class Widens(policies.NotAllowed):
+    """These tags would give whoever sets them a right; the message says which."""
 
 
 class Outdated(Exception):
@@ -114,18 +118,19 @@ def edit(
     *,
     revision: int,
     description: str,
-    tags: Mapping[str, str],
+    tags: Mapping[str, str] | None,
     password_policy: Policy,
     actor: Principal,
 ) -> None:
     """Save what may change of a secret, as a form that was opened at `revision` says it.
 
-    Never the name, the instance or the user: they are what the secret is. Raises `Outdated`, `BadTag`,
+    Never the name, the instance or the user: they are what the secret is. None for tags leaves them as they
+    are. Raises `Widens` for tags by which `actor` could do more, `Outdated`, `BadTag`,
     `passwords.Unfit`, ValueError, `NotEnabled` or `policies.NotAllowed`; nothing is saved then.
     """
     policies.require(actor, policies.Action.UPDATE_SECRET, secret)
     _check_description(description)
-    check_tags(tags)
+    check_tags(tags or {})
     rules = password_policy.check().as_json()
     with transaction.atomic():
         had = held(secret.pk)
@@ -135,14 +140,43 @@ def edit(
         )
         if not saved:
             raise Outdated
+        before = {tag.key: tag.value for tag in had.tags.all()}
         changed = {
             "description": description != had.description,
-            "tags": dict(tags) != {tag.key: tag.value for tag in had.tags.all()},
+            "tags": tags is not None and dict(tags) != before,
             "password policy": rules != had.password_policy,
         }
-        _set_tags(had, tags)
+        if tags is not None and changed["tags"]:
+            require_tags(had, before, tags, actor)
+            _set_tags(had, tags)
         details = {"changed": [name for name, is_changed in changed.items() if is_changed]}
         audit.record(policies.Action.UPDATE_SECRET, secret, actor=actor, details=details)
+
+
+def require_tags(
+    secret: Secret, before: Mapping[str, str], tags: Mapping[str, str], actor: Principal
+) -> None:
+    """Return if `actor` may put `tags` in the place of those `before`.
+
+    Conditions hang on tags, so the right is asked with the old ones and with the new ones. Raises
+    `policies.NotAllowed` or `Widens`.
+    """
+    asked = set()
+    if any(before.get(key) != value for key, value in tags.items()):
+        asked.add(policies.Action.TAG_RESOURCE)
+    if before.keys() - tags.keys():
+        asked.add(policies.Action.UNTAG_RESOURCE)
+    for action in sorted(asked):
+        policies.require(actor, action, secret)
+        policies.require(actor, action, policies.retagged(secret, tags))
+    gained = policies.widened(actor, secret, tags)
+    if asked and gained:
+        raise Widens(
+            f"With these tags you could do more to {secret.name} than now: {', '.join(gained)}. "
+            "Ask somebody who may do that already.",
+            min(asked),
+            secret,
+        )
 
 
 def check_tags(tags: Mapping[str, str]) -> None:
@@ -268,3 +302,4 @@ def mark_purged(secret: Secret, *, actor: Principal, reason: str = "", only_if_d
 def _set_tags(secret: Secret, tags: Mapping[str, str]) -> None:
     secret.tags.all().delete()
     Tag.objects.bulk_create(Tag(secret=secret, key=key, value=value) for key, value in tags.items())
+    seal_sets.put_tags(secret, tags)

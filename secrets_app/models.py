@@ -6,16 +6,18 @@ Every table has one writer, named in its docstring. A row here never holds a pla
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, Group, PermissionsMixin, UserManager
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower, Now
+from guardian.managers import GroupObjectPermissionManager, UserObjectPermissionManager
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from secrets_app import actions
 from secrets_app.actions import OF_A_SECRET
+from secrets_app.seals import SealedManager, SealedQuerySet, SealedRow
 
 #: KMS CreateSecret (help.aliyun.com): 1 to 192 of these for an ECS secret; the column holds the
 #: largest wire's 512.
@@ -37,14 +39,18 @@ class Identified(models.Model):
         abstract = True
 
 
-class Account(Identified):
+class Account(SealedRow, Identified):
     """The installation: one row. Its id names this console on every host. Writer: `regions`."""
+
+    SEALED = ("id", "number")
 
     number = models.CharField(max_length=16, unique=True)  # the account part of every ARN
 
 
-class Region(Identified):
+class Region(SealedRow, Identified):
     """A namespace of secrets and instances. Writer: `regions`."""
+
+    SEALED = ("id", "account_id", "code")
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="regions")
     code = models.SlugField(max_length=40)  # never changes: it is part of every ARN
@@ -59,8 +65,16 @@ class Region(Identified):
         return self.name
 
 
-class User(AbstractBaseUser, PermissionsMixin, Identified):
-    """A person who signs in. Writer: `users`."""
+class Users(SealedManager["User"], UserManager["User"]):
+    """People, whose rows are sealed as they are written."""
+
+    use_in_migrations = False
+
+
+class User(SealedRow, AbstractBaseUser, PermissionsMixin, Identified):
+    """A person who signs in. Writer: `users`; of the seals of sets, `seal_sets`."""
+
+    SEALED = ("id", "username", "password", "is_active", "is_superuser", "must_change_password")
 
     username = models.CharField(
         max_length=64, validators=[RegexValidator(r"^[A-Za-z0-9._@-]+\Z", "Use letters, digits and . _ @ -")]
@@ -70,8 +84,11 @@ class User(AbstractBaseUser, PermissionsMixin, Identified):
     time_zone = models.CharField(max_length=64, default="UTC")
     is_active = models.BooleanField(default=True)
     must_change_password = models.BooleanField(default=False)
+    # Of the sets around this row, which a deleted row of another table would make smaller: `seal_sets`.
+    rights_seal = models.CharField(max_length=64, default="", editable=False)
+    ways_in_seal = models.CharField(max_length=64, default="", editable=False)
 
-    objects = UserManager()
+    objects = Users()  # type: ignore[misc]
 
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"
@@ -90,8 +107,10 @@ class User(AbstractBaseUser, PermissionsMixin, Identified):
         return self.username
 
 
-class Principal(Identified):
+class Principal(SealedRow, Identified):
     """Who acts: a person, a machine, or Keyturn itself on a schedule. Writer: `users`."""
+
+    SEALED = ("id", "kind", "name", "user_id")
 
     class Kind(models.TextChoices):
         USER = "user", "User"
@@ -115,14 +134,27 @@ class Principal(Identified):
         return self.name
 
 
-class Invitation(Identified):
+class Invitation(SealedRow, Identified):
     """A link by which one person may join, or come in again, kept as its hash. Writer: `invitations`."""
+
+    SEALED = (
+        "id",
+        "user_id",
+        "username",
+        "display_name",
+        "groups",
+        "token_hash",
+        "invited_by_id",
+        "expires_at",
+        "used_at",
+        "revoked_at",
+    )
 
     user = models.ForeignKey(User, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     username = models.CharField(max_length=64, validators=User._meta.get_field("username").validators)
     display_name = models.CharField(max_length=80, blank=True)
     groups = models.JSONField(default=list)  # their names
-    token_hash = models.CharField(max_length=64, unique=True)  # SHA-256; the link has 256 random bits
+    token_hash = models.CharField(max_length=64, unique=True)  # a keyed hash; the link has 256 random bits
     invited_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)
@@ -160,8 +192,10 @@ class Key(Identified):
         return next((str(s) for s in (State.DISABLED, State.SCHEDULED) if s in found), "destroyed")
 
 
-class KeyVersion(Identified):
+class KeyVersion(SealedRow, Identified):
     """Key material, wrapped by the root key. Writer: `keystates`."""
+
+    SEALED = ("id", "key_id", "number", "state", "destruction_due_at")
 
     class State(models.TextChoices):
         PRIMARY = "primary", "Primary"  # seals and opens; exactly one per key that is enabled
@@ -240,7 +274,7 @@ class Rewrap(Identified):
         return self.state == Rewrap.State.RUNNING
 
 
-class SecretQuerySet(models.QuerySet["Secret"]):
+class SecretQuerySet(SealedQuerySet["Secret"]):
     """Secrets, by what is true of them."""
 
     def kept(self) -> SecretQuerySet:
@@ -252,8 +286,10 @@ class SecretQuerySet(models.QuerySet["Secret"]):
         return self.kept().filter(deletion_planned_at__isnull=True)
 
 
-class Secret(Identified):
-    """A credential by name, with its versions. Writer: `lifecycle`."""
+class Secret(SealedRow, Identified):
+    """A credential by name, with its versions. Writer: `lifecycle`; of the seal of its tags, `seal_sets`."""
+
+    SEALED = ("id", "account_id", "region_id", "name", "type", "kind")
 
     class Type(models.TextChoices):
         ECS = "ecs", "Managed ECS secret"
@@ -273,6 +309,7 @@ class Secret(Identified):
     key_algorithm = models.CharField(max_length=16, blank=True)
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     revision = models.PositiveIntegerField(default=1)  # an edit says which one it was made on
+    tags_seal = models.CharField(max_length=64, default="", editable=False)  # of all of them: `seal_sets`
     last_read_at = models.DateTimeField(null=True, blank=True)
     last_read_by = models.ForeignKey(
         Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
@@ -288,7 +325,7 @@ class Secret(Identified):
         Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
 
-    objects = SecretQuerySet.as_manager()
+    objects = SecretQuerySet.as_manager()  # type: ignore[misc, assignment]
 
     class Meta:
         ordering = ["name"]
@@ -428,8 +465,10 @@ class Tag(Identified):
         return f"{self.key}={self.value}" if self.value else self.key
 
 
-class Policy(Identified):
+class Policy(SealedRow, Identified):
     """A RAM policy document, attached to users and groups. Writer: `rulebook`."""
+
+    SEALED = ("id", "account_id", "name", "kind", "document", "revision")
 
     class Kind(models.TextChoices):
         SYSTEM = "system", "System policy"  # comes with the product, and is nobody's to edit
@@ -491,22 +530,62 @@ class Attachment(Identified):
         ]
 
 
-class SecretUserGrant(UserObjectPermissionBase):
+class GroupSeal(models.Model):
+    """The seal of a group: its name and the policies that are attached to it. Writer: `seal_sets`."""
+
+    group = models.OneToOneField(Group, primary_key=True, on_delete=models.CASCADE, related_name="sealed")
+    seal = models.CharField(max_length=64)
+
+
+class ChangedRecord(models.Model):
+    """A record or set whose seal did not hold when all were last checked. Writer: `seal_check`."""
+
+    name = models.CharField(max_length=120, primary_key=True)  # its table and id
+    sentence = models.CharField(max_length=300)
+    noticed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["noticed_at", "name"]
+
+
+class UserGrants(SealedManager[Any], UserObjectPermissionManager):
+    """Grants as guardian writes them, sealed as they are written."""
+
+
+class SecretUserGrant(SealedRow, UserObjectPermissionBase):
     """One action on one secret, for a user. Writer: `grants`."""
+
+    SEALED = ("user_id", "content_object_id", "permission.codename", "conditions")
 
     content_object = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="user_grants")
     granted_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
     granted_at = models.DateTimeField(db_default=Now())
     conditions = models.TextField(blank=True, default="")  # ram.written(): its giver's, carried on
 
+    objects = UserGrants()  # type: ignore[misc]
 
-class SecretGroupGrant(GroupObjectPermissionBase):
+    class Meta(UserObjectPermissionBase.Meta):
+        abstract = False
+
+
+class GroupGrants(SealedManager[Any], GroupObjectPermissionManager):
+    """Grants as guardian writes them, sealed as they are written."""
+
+
+class SecretGroupGrant(SealedRow, GroupObjectPermissionBase):
     """One action on one secret, for all members of a group. Writer: `grants`."""
+
+    SEALED = ("group_id", "content_object_id", "permission.codename", "conditions")
 
     content_object = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="group_grants")
     granted_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
     granted_at = models.DateTimeField(db_default=Now())
     conditions = models.TextField(blank=True, default="")  # ram.written(): its giver's, carried on
+
+    objects = GroupGrants()  # type: ignore[misc]
+
+    class Meta(GroupObjectPermissionBase.Meta):
+        abstract = False
 
 
 class AuditEvent(models.Model):

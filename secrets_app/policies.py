@@ -11,20 +11,21 @@ a right has lost it with the next request.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Value
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
 from django.utils import timezone
 
-from secrets_app import audit, ram, ram_sql
-from secrets_app.actions import Action, Kind, arn, named
+from secrets_app import audit, ram, ram_sql, seal_sets, seals
+from secrets_app.actions import OF_A_SECRET, Action, Kind, arn, named
 from secrets_app.models import (
     Account,
+    Attachment,
     Policy,
     Principal,
     Region,
@@ -39,13 +40,17 @@ __all__ = [
     "Action",
     "Decision",
     "NotAllowed",
+    "Tagged",
     "allows",
     "bind",
     "decide",
     "lacks_second_factor",
     "may_somewhere",
+    "new_secret",
     "require",
+    "retagged",
     "visible",
+    "widened",
 ]
 
 #: What Keyturn does by itself.
@@ -69,6 +74,44 @@ class Decision:
     statement: ram.Statement | None = None
 
 
+@dataclass(frozen=True)
+class Tagged:
+    """A secret as it would be with these tags: one that is not made yet, or one whose tags would change."""
+
+    arn: str
+    tags: Mapping[str, str]
+    secret: Secret | None = None
+
+    @property
+    def pk(self) -> UUID | None:
+        return self.secret.pk if self.secret else None
+
+
+def new_secret(region: Region, name: str, tags: Mapping[str, str]) -> Tagged:
+    """A secret that is to be made."""
+    return Tagged(arn(Kind.SECRET, name, account=region.account.number, region=region.code), tags)
+
+
+def retagged(secret: Secret, tags: Mapping[str, str]) -> Tagged:
+    """This secret, if it had these tags."""
+    return Tagged(secret.arn, tags, secret)
+
+
+class _Target(NamedTuple):
+    """The name that a policy sees, the secret whose grants count, and the tags in the place of its own."""
+
+    name: str
+    secret: Secret | None = None
+    tags: Mapping[str, str] | None = None
+
+    def tagged(self) -> dict[str, str]:
+        """The tags, as conditions name them."""
+        tags = self.tags
+        if tags is None and self.secret is not None:
+            tags = {tag.key: tag.value for tag in self.secret.tags.all()}
+        return {f"{ram.TAG_PREFIX}{key}": value for key, value in (tags or {}).items()}
+
+
 _MFA = "acs:MFAPresent"
 _TIME = "acs:CurrentTime"
 NO_SUCH_RESOURCE = Decision(False, "There is no such resource.")
@@ -80,6 +123,8 @@ class _Sheet:
 
     statements: tuple[ram.Statement, ...] = ()
     grants: dict[UUID, tuple[ram.Statement, ...]] = field(default_factory=dict)
+    #: The grants whose seal does not hold, by whom they are to; they count for nothing.
+    void: dict[str, list[int]] = field(default_factory=lambda: {"user": [], "group": []})
     _about: dict[str, tuple[ram.Statement, ...]] = field(default_factory=dict)
 
     def about(self, action: str) -> tuple[ram.Statement, ...]:
@@ -149,9 +194,12 @@ def decide(
     target = _target(wanted, resource) if wanted else None
     if wanted is None or target is None:
         return NO_SUCH_RESOURCE
+    if not _is_whole(resource, target.secret):
+        audit.note_decision(principal, action, target.name, seals.SENTENCE)
+        return Decision(False, seals.SENTENCE)
     context = _context() if reason is None else _context() | {ram.REASON: reason}
-    decision = _told(principal, wanted, _verdict(principal, wanted, *target, context))
-    audit.note_decision(principal, action, target[0], decision.because)
+    decision = _told(principal, wanted, _verdict(principal, wanted, target, context))
+    audit.note_decision(principal, action, target.name, decision.because)
     return decision
 
 
@@ -164,7 +212,7 @@ def simulate(user: User, action: str, resource: object, facts: dict[str, str]) -
     target = _target(wanted, resource) if wanted else None
     if wanted is None or target is None:
         return NO_SUCH_RESOURCE
-    return _told(user.principal, wanted, _verdict(user.principal, wanted, *target, facts))
+    return _told(user.principal, wanted, _verdict(user.principal, wanted, target, facts))
 
 
 def _refused(principal: Principal | None, action: str) -> Decision | None:
@@ -173,32 +221,45 @@ def _refused(principal: Principal | None, action: str) -> Decision | None:
     if named(action) is None:
         return Decision(False, f"There is no action {action}.")
     if principal.kind == Principal.Kind.SYSTEM:
-        return None
+        return None if seals.holds(principal) else Decision(False, seals.SENTENCE)
     if principal.user is None or not principal.user.is_active:
         return Decision(False, "This user is disabled.")
     return None
 
 
-def _verdict(
-    principal: Principal, action: Action, name: str, secret: Secret | None, context: dict[str, str]
-) -> ram.Verdict:
-    statements, context = _about(principal, action, secret, context)
+def _verdict(principal: Principal, action: Action, target: _Target, context: dict[str, str]) -> ram.Verdict:
+    statements, context = _about(principal, action, target, context)
     if action == Action.GET_SECRET_VALUE and ram.REASON not in context:
         statements = _with_a_reason(statements)
-    return ram.decide(statements, action, name, context)
+    return ram.decide(statements, action, target.name, context)
 
 
 def _about(
-    principal: Principal, action: Action, secret: Secret | None, context: dict[str, str]
+    principal: Principal, action: Action, target: _Target, context: dict[str, str]
 ) -> tuple[tuple[ram.Statement, ...], dict[str, str]]:
     """The statements that bear on `action` here, with the tags in the context where one looks at them."""
     sheet = _sheet(principal)
     statements = sheet.about(action)
-    if secret is not None:
-        statements += sheet.grants.get(secret.pk, ())
-        if any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions):
-            context = context | {f"{ram.TAG_PREFIX}{tag.key}": tag.value for tag in secret.tags.all()}
+    if target.secret is not None:
+        statements += sheet.grants.get(target.secret.pk, ())
+    if any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions):
+        if target.secret is not None and not seal_sets.tags_hold(target.secret):
+            statements += _closed("the tags of this secret")
+        context = context | target.tagged()
     return statements, context
+
+
+def widened(principal: Principal, secret: Secret, tags: Mapping[str, str]) -> list[Action]:
+    """What `principal` could do to this secret, in some request, only once it had these tags."""
+    if principal.kind == Principal.Kind.SYSTEM:
+        return []
+    before, after = _Target(secret.arn, secret), _Target(secret.arn, secret, tags)
+    found: list[Action] = []
+    for action in OF_A_SECRET:
+        statements, _ = _about(principal, action, before, {})
+        if ram.may_widen(statements, action, secret.arn, before.tagged(), after.tagged()):
+            found.append(action)
+    return found
 
 
 def conditions_held(principal: Principal, action: Action, secret: Secret) -> tuple[ram.Condition, ...]:
@@ -206,7 +267,7 @@ def conditions_held(principal: Principal, action: Action, secret: Secret) -> tup
     require(principal, action, secret)
     if principal.kind == Principal.Kind.SYSTEM:
         raise NotAllowed("Schedules rotate secrets and do nothing else.", action, secret)
-    statements, context = _about(principal, action, secret, _context())
+    statements, context = _about(principal, action, _Target(secret.arn, secret), _context())
     unasked = (ram.REASON,) if action == Action.GET_SECRET_VALUE else ()
     found = ram.carried(statements, action, secret.arn, context, unasked=unasked)
     if found is None:
@@ -344,8 +405,10 @@ def _granted(principal: Principal, action: Action, rows: ram_sql.Rows) -> Q:
             "permission__codename": action.value,
             "conditions": ram.written(conditions),
         }
+        void = _sheet(principal).void
         by_group = SecretGroupGrant.objects.filter(group__in=principal.user.groups.all(), **here)
-        by_user = SecretUserGrant.objects.filter(user=principal.user, **here)
+        by_group = by_group.exclude(pk__in=void["group"])
+        by_user = SecretUserGrant.objects.filter(user=principal.user, **here).exclude(pk__in=void["user"])
         granted = Q(Exists(by_user)) | Q(Exists(by_group))
         found |= granted if holds is ram_sql.ALL else granted & holds
     return found
@@ -388,20 +451,29 @@ def _context() -> dict[str, str]:
     return request.context
 
 
-def _target(action: Action, resource: object) -> tuple[str, Secret | None] | None:
-    """The name that a policy sees, and the secret whose tags and grants count; None for nothing of ours."""
+def _target(action: Action, resource: object) -> _Target | None:
+    """What `action` is asked of; None for nothing of ours."""
     if action.on_container:
         region = resource if isinstance(resource, Region) else getattr(resource, "region", None)
         if action.kind.is_regional:
             if region is None:
                 return None
-            return arn(action.kind, "", account=region.account.number, region=region.code), None
-        return arn(action.kind, "", account=_account_number()), None
+            return _Target(arn(action.kind, "", account=region.account.number, region=region.code))
+        return _Target(arn(action.kind, "", account=_account_number()))
     name = getattr(resource, "arn", "")
     if not name:
         return None
+    if isinstance(resource, Tagged):
+        return _Target(name, resource.secret, resource.tags)
     secret = resource if isinstance(resource, Secret) else getattr(resource, "secret", None)
-    return name, secret if isinstance(secret, Secret) else None
+    return _Target(name, secret if isinstance(secret, Secret) else None)
+
+
+def _is_whole(resource: object, secret: Secret | None) -> bool:
+    """Whether the rows that name this resource are as Keyturn wrote them."""
+    named_by = secret or getattr(resource, "instance", None) or resource
+    rows = (named_by, getattr(named_by, "region", None))
+    return all(seals.holds(row) for row in rows if isinstance(row, seals.SealedRow))
 
 
 def _account_number() -> str:
@@ -424,21 +496,59 @@ def _sheet(principal: Principal) -> _Sheet:
 
 
 def _read(principal: Principal) -> _Sheet:
+    """Read what decides for this user; rows that were changed outside Keyturn grant nothing."""
     user = principal.user
     assert user is not None
-    groups = user.groups.all()
-    attached = Policy.objects.filter(Q(attachments__user=user) | Q(attachments__group__in=groups)).distinct()
-    statements = tuple(s for policy in attached for s in compiled(policy.document, policy.name))
-    grants: dict[UUID, tuple[ram.Statement, ...]] = {}
-    to_user = _granted_by(SecretUserGrant.objects.filter(user=user), "user")
-    to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=groups), "group")
-    for secret, action, conditions, whom in to_user.union(to_groups, all=True):
-        grants[secret] = (*grants.get(secret, ()), _grant(action, conditions, whom))
-    return _Sheet(statements, grants)
+    columns = ("rights_seal", "groups", "groups__name", "groups__sealed__seal")
+    rows = list(User.objects.filter(pk=user.pk).values_list(*columns))
+    groups = {group: (name, seal or "") for _, group, name, seal in rows if group is not None}
+    attached = Attachment.objects.filter(Q(user=user) | Q(group__in=list(groups))).select_related("policy")
+    by_policy = {row.policy: None for row in attached.order_by("policy__kind", "policy__name")}
+    if not (rows and seals.holds(user) and seals.holds(principal)):
+        return _Sheet(_closed("the record of this user"))
+    if not _are_whole(user, rows[0][0], groups, attached):
+        return _Sheet(_closed("the groups or policies of this user"))
+    statements = tuple(s for policy in by_policy for s in _of(policy))
+    sheet = _Sheet(statements)
+    to_user = _granted_by(SecretUserGrant.objects.filter(user=user), "user", Value(0))
+    to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=list(groups)), "group", F("group"))
+    for pk, secret, action, conditions, seal, whom, group in to_user.union(to_groups, all=True):
+        table, holder = (SecretUserGrant, user.pk) if whom == "user" else (SecretGroupGrant, group)
+        if seals.agrees(seal, table.table(), (holder, secret, action, conditions)):
+            sheet.grants[secret] = (*sheet.grants.get(secret, ()), _grant(action, conditions, whom))
+        else:
+            sheet.void[whom].append(pk)
+    return sheet
 
 
-def _granted_by(rows: QuerySet[Any], whom: str) -> QuerySet[Any, tuple[UUID, str, str, str]]:
-    return rows.values_list("content_object", "permission__codename", "conditions", Value(whom))
+def _are_whole(
+    user: User, seal: str, groups: dict[int, tuple[str, str]], attached: Iterable[Attachment]
+) -> bool:
+    """Whether the user and each group have what Keyturn gave them: a policy less may be a Deny less."""
+    mine = [row.policy_id for row in attached if row.user_id]
+    if not seals.agrees(seal, seal_sets.RIGHTS, seal_sets.rights_values(user.pk, groups, mine)):
+        return False
+    for group, (name, of_group) in groups.items():
+        theirs = [row.policy_id for row in attached if row.group_id == group]
+        if not seals.agrees(of_group, seal_sets.GROUP, seal_sets.group_values(group, name, theirs)):
+            return False
+    return True
+
+
+def _of(policy: Policy) -> tuple[ram.Statement, ...]:
+    if seals.holds(policy):
+        return compiled(policy.document, policy.name)
+    return _closed(f"the policy {policy.name}")
+
+
+def _closed(what: str) -> tuple[ram.Statement, ...]:
+    """What stands in the place of rights that cannot be trusted: it denies everything."""
+    return (ram.Statement(ram.Effect.DENY, ("*",), ("*",), source=f"{what}, changed outside Keyturn"),)
+
+
+def _granted_by(rows: QuerySet[Any], whom: str, holder: Any) -> QuerySet[Any, tuple[Any, ...]]:
+    columns = ("pk", "content_object", "permission__codename", "conditions", "seal")
+    return rows.values_list(*columns, Value(whom), holder)
 
 
 @functools.lru_cache(maxsize=512)

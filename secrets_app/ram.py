@@ -153,6 +153,37 @@ def carried(
     return tuple(kept)
 
 
+def may_widen(
+    statements: Iterable[Statement], action: str, resource: str, before: Context, after: Context
+) -> bool:
+    """Whether some request is denied with the tags `before` and could be allowed with the tags `after`.
+
+    The contexts hold tags alone. In doubt yes: what is left of each statement once its tags are compared is
+    taken to be independent of what is left of any other that asks for something else.
+    """
+    about = [s for s in statements if s.concerns(action) and any(matches(p, resource) for p in s.resources)]
+    had, has = _left(about, Effect.ALLOW, before), _left(about, Effect.ALLOW, after)
+    denied, denies = _left(about, Effect.DENY, before), _left(about, Effect.DENY, after)
+    if not has or frozenset() in denies:
+        return False
+    gains = any(not any(old <= new for old in had) for new in has)
+    is_freed = any(not any(new <= old for new in denies) for old in denied)
+    return gains or is_freed
+
+
+def _left(statements: Iterable[Statement], effect: Effect, tags: Context) -> set[frozenset[Condition]]:
+    """What is left to ask of a request by each statement that holds with these tags."""
+    found = set()
+    for statement in statements:
+        if statement.effect != effect:
+            continue
+        of_tags = [c for c in statement.conditions if c.key.startswith(TAG_PREFIX)]
+        holds = all_hold(evaluate(condition, tags) for condition in of_tags)
+        if holds or (holds is None and effect == Effect.DENY):
+            found.add(frozenset(statement.conditions) - frozenset(of_tags))
+    return found
+
+
 def all_hold(answers: Iterable[bool | None]) -> bool | None:
     """AND of three-valued answers: one False decides, else one None leaves it open."""
     open_ = False

@@ -32,7 +32,11 @@ from secrets_app.models import (
 
 UNUSED_AFTER = timedelta(days=90)
 #: These leave no event of their own, so nobody can say when such a grant was last used.
-UNSEEN = frozenset(a.value for a in Action if a.is_read or a == Action.PUT_SECRET_VALUE)
+UNSEEN = frozenset(
+    a.value
+    for a in Action
+    if a.is_read or a in {Action.PUT_SECRET_VALUE, Action.TAG_RESOURCE, Action.UNTAG_RESOURCE}
+)
 
 
 def at_most(statements: Iterable[ram.Statement]) -> tuple[ram.Statement, ...]:

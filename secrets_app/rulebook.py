@@ -38,7 +38,7 @@ SYSTEM: dict[str, tuple[str, list[str]]] = {
     FULL_ACCESS: ("Everything, policies and users included.", ["*"]),
     SECRET_ADMINISTRATOR: (
         "Creates, rotates, reads and deletes secrets; changes no server, user, policy or key.",
-        [*_HANDLE, Action.CHECK_INSTANCE.value],
+        [*_HANDLE, Action.CHECK_INSTANCE.value, Action.MANAGE_ACCOUNT.value],
     ),
     SECRET_USER: (
         "Reads values by link; sees no list.",

@@ -10,7 +10,7 @@ from django.test import TransactionTestCase
 
 from secrets_app import append_only, keyring
 from secrets_app.models import User
-from tests import factories, messages
+from tests import clients, factories, messages  # noqa: F401  # the test client's cookie
 
 pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.

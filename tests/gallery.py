@@ -27,7 +27,7 @@ from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app import keypairs, keystates, rewraps, versions
 from secrets_app.models import AuditEvent, Key, Secret, User
 from secrets_app.plaintext import Plaintext
-from tests import factories, gallery_access
+from tests import clients, factories, gallery_access  # noqa: F401  # the test client's cookie
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]

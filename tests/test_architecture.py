@@ -106,14 +106,18 @@ def test_each_table_is_written_by_the_module_that_says_so():
     """A module that calls a writing method on a model's manager is that model's writer."""
     writers = {
         "Account": "secrets_app.regions", "Region": "secrets_app.regions",
-        "User": "secrets_app.users", "Principal": "secrets_app.users",
+        # The seals of the sets around a user and a secret stand in their rows.
+        "User": ("secrets_app.users", "secrets_app.seal_sets"), "GroupSeal": "secrets_app.seal_sets",
+        "ChangedRecord": "secrets_app.seal_check",
+        "Principal": "secrets_app.users",
         # The set-up makes the first key, before there is anybody who could be asked.
         "Key": ("secrets_app.keystates", "secrets_app.keyring"),
         "KeyVersion": ("secrets_app.keystates", "secrets_app.keyring"),
         "SealedValue": "secrets_app.keyring", "Rewrap": "secrets_app.rewraps",
         "Invitation": "secrets_app.invitations", "SocialAccount": "secrets_app.identities",
         "SecretVersion": "secrets_app.versions", "Label": "secrets_app.versions",
-        "Tag": "secrets_app.lifecycle", "Secret": "secrets_app.lifecycle", "AuditEvent": "secrets_app.audit",
+        "Tag": "secrets_app.lifecycle", "Secret": ("secrets_app.lifecycle", "secrets_app.seal_sets"),
+        "AuditEvent": "secrets_app.audit",
         "AuditHead": "secrets_app.audit", "AuditCheckpoint": "secrets_app.checkpoints",
         "Refusals": "secrets_app.refusals", "DatabaseRestore": "secrets_app.restores",
         "Instance": "rotation.inventory", "HostKey": "rotation.inventory",

@@ -33,7 +33,12 @@ class Edit(PasswordPolicy, Options):
     revision = forms.IntegerField(widget=forms.HiddenInput)
 
     def __init__(
-        self, data: Mapping[str, Any] | None = None, *, secret: Secret, has_options: bool = True
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        secret: Secret,
+        has_options: bool = True,
+        has_tags: bool = True,
     ) -> None:
         super().__init__(data, auto_id="edit_%s", initial=_shown(secret))
         self.kept = passwords.policy(secret.password_policy)
@@ -45,6 +50,9 @@ class Edit(PasswordPolicy, Options):
         if not has_options:  # another permission than the rest of the form
             for name in options.FIELDS:
                 self.fields.pop(name, None)
+        self.has_tags = has_tags
+        if not has_tags:
+            del self.fields["tags"]
 
     def clean_tags(self) -> dict[str, str]:
         return read_tags(self.cleaned_data["tags"])

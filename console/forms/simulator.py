@@ -35,7 +35,8 @@ class Simulate(forms.Form):
         label="Resource",
         required=False,
         max_length=700,
-        help_text="Its name or ARN. Actions on a list, or that create something, have none.",
+        help_text="Its name or ARN; for an account INSTANCE/user/NAME. Actions on a list, or that create "
+        "something other than a secret, have none.",
         widget=forms.TextInput(attrs=_PLAIN),
     )
     region = forms.ChoiceField(

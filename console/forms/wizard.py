@@ -20,9 +20,19 @@ from console.forms.secrets import ValueField
 from console.forms.tags import read_tags
 from rotation import managed
 from rotation.models import Instance
-from secrets_app import keyring, lifecycle, passwords
-from secrets_app.models import ECS_PREFIX, NAME_LENGTH, NAME_PATTERN, TAG_LIMIT, Key, Region, Secret
+from secrets_app import keyring, lifecycle, passwords, policies
+from secrets_app.models import (
+    ECS_PREFIX,
+    NAME_LENGTH,
+    NAME_PATTERN,
+    TAG_LIMIT,
+    Key,
+    Principal,
+    Region,
+    Secret,
+)
 from secrets_app.plaintext import Plaintext
+from secrets_app.policies import Action
 
 #: The fields of each step of the wizard; a step is right when these and those before it are.
 STEPS: Final = (
@@ -150,8 +160,12 @@ class CreateSecret(PasswordPolicy, Options, Timing):
         region: Region,
         instances: QuerySet[Instance],
         keys: QuerySet[Key],
+        actor: Principal,
     ) -> None:
         super().__init__(data, auto_id="wizard_%s")
+        self.actor = actor
+        #: What was refused and not only wrong, for the audit trail.
+        self.refusals: list[policies.NotAllowed] = []
         self.fields["key"].queryset = keys  # type: ignore[attr-defined]
         self.region = region
         self.instances = instances
@@ -175,9 +189,6 @@ class CreateSecret(PasswordPolicy, Options, Timing):
                 f"After {ECS_PREFIX} a name has 1 to {NAME_LENGTH - len(ECS_PREFIX)} "
                 "letters, digits and / _ + = . @ - characters."
             )
-        taken = Secret.objects.kept().filter(region=self.region, name=name).first()
-        if taken:
-            raise ValidationError(self.name_taken(name, is_pending=taken.is_pending_deletion))
         return name
 
     def name_taken(self, name: str, *, is_pending: bool = False) -> str:
@@ -204,24 +215,51 @@ class CreateSecret(PasswordPolicy, Options, Timing):
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or self.cleaned_data
+        self._clean_place()
         self._clean_account()
         self._clean_value()
         self._clean_policy()
         self._clean_schedule()
         return found
 
+    def _clean_place(self) -> None:
+        """The name, once it is known with which tags: who may not create there is not told what is there."""
+        name = self.cleaned_data.get("name")
+        if not name or "tags" not in self.cleaned_data:
+            return
+        try:
+            managed.require_creation(self.region, name, self.cleaned_data["tags"], actor=self.actor)
+        except policies.NotAllowed as error:
+            is_of_tags = error.action == Action.TAG_RESOURCE
+            sentence = "create a secret with these tags" if is_of_tags else "create a secret of this name"
+            self._refuse("tags" if is_of_tags else "name", f"You are not allowed to {sentence}.", error)
+            return
+        taken = Secret.objects.kept().filter(region=self.region, name=name).select_related("account").first()
+        if taken:
+            is_known = policies.allows(self.actor, Action.DESCRIBE_SECRET, taken)
+            is_pending = is_known and taken.is_pending_deletion
+            self.add_error("name", self.name_taken(name, is_pending=is_pending))
+
+    def _refuse(self, field: str, sentence: str, error: policies.NotAllowed) -> None:
+        self.refusals.append(error)
+        self.add_error(field, sentence)
+
     def _clean_account(self) -> None:
         instance, username = self.cleaned_data.get("instance"), self.cleaned_data.get("username")
         if not instance or not username:
             return
         try:
-            managed.check_account(self.region, instance, username, self.cleaned_data.get("kind", ""))
+            kind = self.cleaned_data.get("kind", "")
+            managed.check_account(self.region, instance, username, kind, actor=self.actor)
         except managed.NoKeys as error:
             self.add_error("kind", str(error))
         except managed.RegionMismatch as error:
             self.add_error("instance", str(error))
         except (managed.BadUsername, managed.AccountTaken) as error:
             self.add_error("username", str(error))
+        except policies.NotAllowed as error:
+            sentence = f"You are not allowed to manage {username} on {instance.name}."
+            self._refuse("username", sentence, error)
         else:
             self._clean_login(instance, username)
 
@@ -232,7 +270,7 @@ class CreateSecret(PasswordPolicy, Options, Timing):
                 self.add_error("as_own_login", "Enter the current value: Keyturn logs in with it.")
             return
         try:
-            managed.refuse_shared(instance, username)
+            managed.refuse_shared(instance, username, actor=self.actor)
         except managed.SharedAccount as error:
             way_out = f"For the former, tick “{self.fields['as_own_login'].label}” under Options."
             self.add_error("username", f"{error} {way_out}")

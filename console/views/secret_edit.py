@@ -7,7 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
@@ -27,8 +27,7 @@ from secrets_app.policies import Action
 @fresh.required()
 def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.UPDATE_SECRET)
-    may_choose = access.may(request, Action.UPDATE_ROTATION, secret)
-    form = Edit(request.POST if request.method == "POST" else None, secret=secret, has_options=may_choose)
+    form = _form(request, secret, request.POST if request.method == "POST" else None)
     if request.method == "GET":
         return _ask(request, secret, region, form)
     if not form.is_valid():
@@ -37,8 +36,22 @@ def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         _save(request, secret, form)
     except lifecycle.Outdated:
         return _outdated(request, secret, region)
+    except lifecycle.Widens as error:
+        access.refused(request, error)
+        form.add_error("tags", str(error))
+        return _ask(request, secret, region, form, status=422)
     messages.success(request, f"{secret.name} is saved.")
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
+
+
+def _form(request: OperatorRequest, secret: Secret, sent: QueryDict | None) -> Edit:
+    """The form, with what this person has another right for than for the rest of it."""
+    return Edit(
+        sent,
+        secret=secret,
+        has_options=access.may(request, Action.UPDATE_ROTATION, secret),
+        has_tags=any(access.may(request, a, secret) for a in (Action.TAG_RESOURCE, Action.UNTAG_RESOURCE)),
+    )
 
 
 def _save(request: OperatorRequest, secret: Secret, form: Edit) -> None:
@@ -47,7 +60,7 @@ def _save(request: OperatorRequest, secret: Secret, form: Edit) -> None:
             secret,
             revision=form.cleaned_data["revision"],
             description=form.cleaned_data["description"],
-            tags=form.cleaned_data["tags"],
+            tags=form.cleaned_data.get("tags"),
             password_policy=form.policy(),
             actor=request.principal,
         )
@@ -62,8 +75,7 @@ def _outdated(request: OperatorRequest, secret: Secret, region: str) -> HttpResp
     typed["revision"] = str(secret.revision)
     changes = AuditEvent.objects.filter(resource_id=secret.pk, action=Action.UPDATE_SECRET)
     changed = changes.filter(outcome=AuditEvent.Outcome.SUCCEEDED).first()
-    again = Edit(typed, secret=secret, has_options=access.may(request, Action.UPDATE_ROTATION, secret))
-    return _ask(request, secret, region, again, status=409, changed=changed)
+    return _ask(request, secret, region, _form(request, secret, typed), status=409, changed=changed)
 
 
 def _ask(

@@ -160,7 +160,7 @@ def _back_to(secret: Secret, context: dict[str, object]) -> set[UUID]:
 def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
     """What the page of one secret needs beside."""
     return secret_rows.rights(request, secret) | {
-        "may_create": access.may(request, Action.CREATE_SECRET, secret),
+        "may_create": access.may(request, Action.CREATE_SECRET),
         "may_see_instance": access.may(request, Action.DESCRIBE_INSTANCE, secret.managed.instance),
         "may_see_runs": access.may(request, Action.DESCRIBE_RUN, secret),
     }

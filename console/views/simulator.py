@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from console import access, documents, http, rights
 from console.forms.simulator import Simulate
 from console.http import OperatorRequest
+from rotation import accounts
 from rotation.models import Instance
 from secrets_app import policies, regions, users
 from secrets_app.actions import Action, Kind, arn
@@ -90,12 +91,28 @@ def _resource(request: OperatorRequest, action: Action, name: str, region: str) 
     if not name:
         raise Unseen("Enter the name of what it is done to.")
     last = name.partition(f":{action.kind}/")[2] or name
+    if action == Action.CREATE_SECRET:
+        return _to_be_made(name, last, region)
+    if action == Action.MANAGE_ACCOUNT:
+        where, _, username = last.partition("/user/")
+        found = _one(request, _instances(name.partition("/user/")[0], where), Action.DESCRIBE_INSTANCE)
+        assert isinstance(found, Instance)
+        return accounts.Named(found, username)
     if action.kind == Kind.SECRET:
         return _one(request, _secrets(name, last), Action.DESCRIBE_SECRET)
     if action.kind == Kind.INSTANCE:
         return _one(request, _instances(name, last), Action.DESCRIBE_INSTANCE)
     # By name alone: nothing of it has tags or grants, so there is nothing to look up.
     return users.Named(arn(action.kind, last, account=regions.account().number))
+
+
+def _to_be_made(name: str, last: str, region: str) -> policies.Tagged:
+    """A secret of this name in this region, without tags; an ARN says the region itself."""
+    code = name.split(":")[2] if name != last and name.count(":") >= 2 else region
+    where = Region.objects.select_related("account").filter(code=code).first()
+    if where is None:
+        raise Unseen("There is no such region.")
+    return policies.new_secret(where, last, {})
 
 
 def _secrets(name: str, last: str) -> list[Secret | Instance]:

@@ -24,7 +24,7 @@ from console.forms.schedule import CRON_PRESETS, Timing
 from console.forms.wizard import STEPS, CreateSecret
 from console.http import OperatorRequest
 from console.views import dialogs, keys, schedule, wizard_check
-from rotation import inventory, managed, schedules, tasks
+from rotation import accounts, inventory, managed, schedules, tasks
 from rotation.models import Instance, Run, Schedule
 from secrets_app import keypairs, keyring, lifecycle
 from secrets_app.models import ECS_PREFIX, Region, Secret
@@ -61,6 +61,7 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
         region=here,
         instances=access.instances(request, access.ALL_REGIONS),
         keys=access.keys_to_seal_with(request),
+        actor=request.principal,
     )
     if request.method == "GET":
         return _page(request, form)
@@ -78,7 +79,15 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
 def instance(request: OperatorRequest, region: str) -> HttpResponse:
     """What is known of the instance that was just chosen, and the accounts found there."""
     chosen = access.instances(request, region).filter(name=request.GET.get("instance", "")).first()
-    return render(request, "secrets/_wizard_instance.html", {"chosen": chosen, "region": region})
+    context = {"chosen": chosen, "accounts": _accounts(request, chosen), "region": region}
+    return render(request, "secrets/_wizard_instance.html", context)
+
+
+def _accounts(request: OperatorRequest, chosen: Instance | None) -> list[str]:
+    """The accounts found there that this person may manage."""
+    if chosen is None:
+        return []
+    return [name for name in chosen.accounts if accounts.may_manage(chosen, name, actor=request.principal)]
 
 
 @login_required
@@ -103,7 +112,7 @@ def _choose_region(request: OperatorRequest) -> HttpResponse:
     )
 
 
-def _context(form: CreateSecret) -> dict[str, object]:
+def _context(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
     instances = form.instances.filter(region=form.region)
     chosen = form.cleaned_data.get("instance") if form.is_bound else None
     return {
@@ -112,6 +121,7 @@ def _context(form: CreateSecret) -> dict[str, object]:
         "place": form.region,
         "offered": list(instances.order_by("name")[:MOST_OFFERED]),
         "chosen": chosen,
+        "accounts": _accounts(request, chosen),
         "prefix": ECS_PREFIX,
         "step_names": STEP_NAMES,
         "presets": schedules.PRESETS_DAYS,
@@ -121,7 +131,9 @@ def _context(form: CreateSecret) -> dict[str, object]:
 
 
 def _page(request: OperatorRequest, form: CreateSecret, status: int = 200) -> HttpResponse:
-    return dialogs.show(request, "secrets/_wizard.html", "Create Secret", _context(form), status=status)
+    return dialogs.show(
+        request, "secrets/_wizard.html", "Create Secret", _context(request, form), status=status
+    )
 
 
 def _checked(request: OperatorRequest, form: CreateSecret, step: int) -> HttpResponse:
@@ -140,6 +152,8 @@ def _refused(
     errors: Mapping[str, Any] | None = None,
     step: int = len(STEPS),
 ) -> HttpResponse:
+    for error in form.refusals:
+        access.refused(request, error)
     if not request.htmx:
         return _page(request, form, status=422)
     response = _answer(request, form, form.errors if errors is None else errors, step, status=422)

@@ -78,7 +78,9 @@ def again(request: OperatorRequest, region: str) -> HttpResponse:
     if sent["kind"] not in Secret.Kind.values:
         return errors.unprocessable(request, "Choose Password or Key pair first.")
     try:
-        managed.check_account(instance.region, instance, sent["username"], sent["kind"])
+        managed.check_account(
+            instance.region, instance, sent["username"], sent["kind"], actor=request.principal
+        )
     except (managed.BadUsername, managed.AccountTaken, managed.NoKeys, managed.RegionMismatch) as error:
         return errors.unprocessable(request, str(error))
     shown = context(request, instance, sent["username"], sent["kind"]) | {"region": region}

@@ -26,6 +26,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='HostKey',
             fields=[
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('algorithm', models.CharField(max_length=64)),
@@ -42,6 +43,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Instance',
             fields=[
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('instance_id', models.CharField(max_length=64, unique=True)),
@@ -69,6 +71,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ManagedAccount',
             fields=[
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('username', models.CharField(max_length=64)),
@@ -91,6 +94,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ManagementCredential',
             fields=[
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('name', models.CharField(max_length=80)),

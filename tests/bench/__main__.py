@@ -31,7 +31,7 @@ from rotation import engine, runs, tasks  # noqa: E402
 from rotation.connectors.ssh import SshConnector, SshScanner  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
-from tests import factories  # noqa: E402
+from tests import clients, factories  # noqa: E402, F401
 from tests.bench import leaks, policies, readers  # noqa: E402
 from tests.chaos.hosts import prepare  # noqa: E402
 from tests.lab_fixtures import KeyPair, connect  # noqa: E402

@@ -37,6 +37,7 @@ OPENID, OPENID_ADAPTER, PROOFS = "console/openid.py", "console/openid_adapter.py
 INVITATIONS, T_INVITATIONS = "secrets_app/invitations.py", "tests/screens/test_invitations.py"
 T_FRESH, T_SLOW = "tests/screens/test_fresh.py", "tests/test_slow_clients.py"
 CONNECTIONS, T_DEVICES = "console/connections.py", "tests/screens/test_known_devices.py"
+T_STORES = "tests/screens/test_stores.py"
 T_OPENID, T_OPENID_WAYS = "tests/screens/test_openid.py", "tests/screens/test_openid_ways.py"
 
 
@@ -531,4 +532,32 @@ BREAKS = (
     Break("failed sign-ins are told to the person", "console/guesses.py",
           "    if found:\n        messages.warning", "    if False:\n        messages.warning",
           f"{T_DEVICES}::test_at_the_next_sign_in_it_is_said_how_often_and_from_where"),
+    # ---- what a store holds
+    Break("an entry of the cache that is not ours is not there", "console/cache.py",
+          "    if keyed.fits(row.seal, *_content(row)):\n        return True\n", "    return True\n",
+          "tests/screens/test_cache.py::test_an_entry_that_was_changed_is_not_there"),
+    Break("a planted entry of the cache locks nobody out", "console/cache.py",
+          "            CacheEntry.objects.filter(key=there.key, seal=there.seal, expires_at=there.expires_at).delete()\n",
+          "            pass\n",
+          "tests/screens/test_cache.py::test_a_planted_entry_locks_nobody_out"),
+    Break("a process opens no message that is not JSON", "console/celery.py",
+          "    registry.unregister(name)\n", "    pass\n",
+          "tests/wires/test_broker.py::test_a_process_has_no_way_to_open_anything_but_json"),
+    Break("the name of a session does not open it", "console/session_store.py",
+          'name = cls(keyed.digest("session", cookie)[:_NAME_LENGTH])', "name = cls(cookie)",
+          f"{T_STORES}::test_a_reader_of_a_dump_signs_in_as_nobody"),
+    Break("a session cannot be planted", "console/session_store.py",
+          'name = cls(keyed.digest("session", cookie)[:_NAME_LENGTH])',
+          'name = cls(__import__("hashlib").sha256(cookie.encode()).hexdigest()[:_NAME_LENGTH])',
+          f"{T_STORES}::test_the_name_of_a_session_follows_from_the_key_alone"),
+    Break("the contents of a session belong to its row", "console/session_store.py",
+          '        return f"keyturn session of {self.session_key}"', '        return "keyturn session"',
+          f"{T_STORES}::test_the_contents_of_one_session_do_not_open_in_another"),
+    Break("a link cannot be planted", INVITATIONS,
+          '    return keyed.digest("invitation link", token.reveal())',
+          '    return __import__("hashlib").sha256(token.encode()).hexdigest()',
+          f"{T_STORES}::test_the_hash_of_a_link_follows_from_the_key_alone"),
+    Break("an invitation that was changed in the database is void", INVITATIONS,
+          "    if found is None or not seals.holds(found):\n        raise Void(Void.__doc__)\n    return found", "    if found is None:\n        raise Void(Void.__doc__)\n    return found",
+          f"{T_STORES}::test_an_invitation_that_was_changed_in_the_database_is_void"),
 )  # fmt: skip

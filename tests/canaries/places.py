@@ -7,18 +7,16 @@ import io
 import logging
 import subprocess
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import redis
 from django.conf import settings
-from django.contrib.sessions.models import Session
 from django.core import mail
 from django.db import connection
 from django.utils.log import AdminEmailHandler
 
 from console.models import Message
-from tests import outside, services
+from tests import clients, outside, services
 
 
 def database() -> list[bytes]:
@@ -76,8 +74,7 @@ def broker() -> list[bytes]:
 
 def sessions() -> list[bytes]:
     """What each session holds: in its row it is compressed, so it is read as Django reads it."""
-    store = import_module(settings.SESSION_ENGINE).SessionStore
-    return [repr(dict(store().decode(row.session_data))).encode() for row in Session.objects.all()]
+    return [repr(kept).encode() for kept in clients.kept_sessions()]
 
 
 def mails() -> list[bytes]:

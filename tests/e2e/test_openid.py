@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -18,6 +17,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect, sync_playwright
 
 from console import sessions
+from console.session_store import SessionStore
 from secrets_app import identities, invitations
 from secrets_app.models import User
 from tests import factories, gallery
@@ -62,7 +62,7 @@ def link() -> str:
 def grow_old(page: Page) -> None:
     """It is a while since anybody showed who they are."""
     (cookie,) = [one for one in page.context.cookies() if one["name"] == settings.SESSION_COOKIE_NAME]
-    store = import_module(settings.SESSION_ENGINE).SessionStore(cookie["value"])
+    store = SessionStore.opened_by(cookie["value"])
     for record in store["account_authentication_methods"]:
         record["at"] -= 301
         record["asked_at"] = record.get("asked_at", 0) - 301

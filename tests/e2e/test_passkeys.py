@@ -11,6 +11,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from console import sessions
+from console.session_store import SessionStore
 from secrets_app import factors
 from secrets_app.models import AuditEvent, Policy
 from tests import factories, gallery
@@ -58,7 +59,7 @@ def page(base):
 def grow_old() -> None:
     """Let every session have begun, and have been confirmed, six minutes ago."""
     for row in Session.objects.all():
-        store = row.get_session_store_class()(row.session_key)
+        store = SessionStore(row.session_key)
         store[sessions.BEGAN_AT] -= 360
         for record in store["account_authentication_methods"]:
             record["at"] -= 360

@@ -18,7 +18,6 @@ from allauth.usersessions.models import UserSession
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
 from django.contrib.auth.models import Group
-from django.contrib.sessions.backends.db import SessionStore
 from django.core.handlers.base import BaseHandler
 from django.db import transaction
 from django.http.response import HttpResponseBase
@@ -30,6 +29,7 @@ from fido2.cose import ES256
 from fido2.utils import websafe_encode
 
 from console import sessions
+from console.session_store import Name
 from rotation import inventory, leases, managed, runs
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import grants, invitations, keypairs, keystates, rulebook, users, versions
@@ -183,11 +183,11 @@ def _sign_in(name: str, world: World) -> None:
         client = Client()
         answer = client.post(reverse("account_login"), {"login": name, "password": PASSWORD})
         assert answer.status_code == 302
-        store = SessionStore(client.cookies[settings.SESSION_COOKIE_NAME].value)
+        store = client.session
         store[sessions.BEGAN_AT] = timezone.now().timestamp() - began
         store.save()
-        kept[name] = str(store.session_key)
-    world.personal["session", name] = UserSession.objects.get(session_key=world.stale[name]).pk
+        kept[name] = str(store.cookie)
+    world.personal["session", name] = UserSession.objects.get(session_key=Name.behind(world.stale[name])).pk
     world.personal["passkey", name] = WebAuthn.add(user, "Key", _registration()).instance.pk
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from secrets_app import lifecycle, passwords, policies
+from secrets_app import lifecycle, passwords, policies, rulebook
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
 
@@ -138,3 +140,44 @@ def test_while_deletion_is_planned_nothing_is_edited(as_dot, secret):
     Secret.objects.filter(pk=secret.pk).update(deletion_planned_at=timezone.now())
     assert as_dot.post(url(secret), FORM).status_code == 409
     assert fresh(secret).description == "before"
+
+
+# ---------------------------------------------------------------- tags are a right of their own
+
+
+@pytest.fixture
+def as_ann(client: Client, ann, dot, secret) -> Client:
+    """Ann edits, and may do more to what has the tag team=a."""
+    for n, statement in enumerate(
+        [
+            {"Action": ["kms:UpdateSecret", "kms:DescribeSecret"]},
+            {"Action": "kms:GetSecretValue", "Condition": {"StringEquals": {"kms:tag/team": "a"}}},
+        ]
+    ):
+        document = {"Version": "1", "Statement": [{"Effect": "Allow", "Resource": "*", **statement}]}
+        made = rulebook.create(f"edits-{n}", json.dumps(document), actor=dot.principal)
+        rulebook.attach(made, ann, actor=dot.principal)
+    client.force_login(ann)
+    return client
+
+
+def test_who_may_not_tag_is_not_asked_for_tags_and_changes_none(as_ann, secret):
+    assert 'name="tags"' not in text(as_ann.get(url(secret), headers=HTMX))
+    assert as_ann.post(url(secret), FORM | {"tags": "team=a"}).status_code == 302
+    assert fresh(secret).description == FORM["description"]
+    assert [str(tag) for tag in secret.tags.all()] == ["team=old"]
+
+
+def test_tags_that_would_let_their_sender_read_the_value_are_refused_and_it_is_recorded(
+    as_ann, secret, ann, dot
+):
+    text_of = rulebook.document(["kms:TagResource"])
+    rulebook.attach(rulebook.create("tags", text_of, actor=dot.principal), ann, actor=dot.principal)
+    answer = as_ann.post(url(secret), FORM | {"tags": "team=a"}, headers=HTMX)
+    assert answer.status_code == 422
+    assert "With these tags you could do more" in text(answer)
+    assert "kms:GetSecretValue" in text(answer)
+    assert AuditEvent.objects.get(outcome="denied").action == "kms:TagResource"
+    assert [str(tag) for tag in secret.tags.all()] == ["team=old"]
+    assert as_ann.post(url(secret), FORM | {"tags": "team=c"}).status_code == 302
+    assert [str(tag) for tag in secret.tags.all()] == ["team=c"]

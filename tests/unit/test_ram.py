@@ -69,6 +69,31 @@ def test_p_06_what_is_handed_on_never_allows_more_than_its_giver_had(
             assert reference.decide(found, action, resource, other), other
 
 
+@settings(max_examples=3000, deadline=None)
+@given(
+    some.policies, actions, resources, some.tag_contexts, some.tag_contexts,
+    st.lists(some.request_contexts, min_size=1, max_size=5),
+)  # fmt: skip
+def test_tags_that_widen_nothing_allow_nothing_in_any_request_that_was_denied(
+    found, action, resource, before, after, requests
+):
+    widens = ram.may_widen(read(found), action, resource, before, after)
+    if before == after:
+        assert not widens
+    for request in requests:
+        had = reference.decide(found, action, resource, {**request, **before})
+        has = reference.decide(found, action, resource, {**request, **after})
+        assert widens or had or not has, request
+
+
+def test_a_tag_widens_what_is_allowed_by_it_from_elsewhere_only():
+    inside = {"StringEquals": {"kms:tag/team": "a"}, "IpAddress": {"acs:SourceIp": "10.0.0.0/8"}}
+    statements = read([{"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": inside}])
+    a, b = {"kms:tag/team": "a"}, {"kms:tag/team": "b"}
+    assert ram.may_widen(statements, "kms:GetSecretValue", "x", b, a)
+    assert not ram.may_widen(statements, "kms:GetSecretValue", "x", a, b)
+
+
 @MANY
 @given(some.conditions, contexts)
 def test_what_is_opposite_holds_where_the_condition_does_not(condition, context):

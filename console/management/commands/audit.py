@@ -1,4 +1,4 @@
-"""The audit trail from the server's own command line: verify it, sign it, show the public key."""
+"""The audit trail and the seals of the rows that decide, from the server's own command line."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from secrets_app import audit_check, audit_keys, checkpoints
+from secrets_app import audit_check, audit_keys, checkpoints, seal_check, seals, users
 from secrets_app.audit_check import Verdict
 
 
 class Command(BaseCommand):
     help = (
-        "Verify the audit trail (exit code 0 whole, 1 broken, 2 could not be checked), sign it, show its key."
+        "Verify the audit trail and the seals of the records that decide (exit code 0 whole, 1 broken, 2 "
+        "could not be checked), sign the trail, show its key, accept a record that was changed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,11 +27,14 @@ class Command(BaseCommand):
         verify.add_argument("--checkpoints", type=Path, help="a file of exported checkpoints, kept elsewhere")
         what.add_parser("checkpoint", help="sign how far the trail goes, and export it")
         what.add_parser("key", help="print the public key that checks exported checkpoints")
+        accept = what.add_parser("accept", help="seal a record that verify has named, as it stands now")
+        accept.add_argument("record", help="its name, as verify prints it")
+        accept.add_argument("--reason", required=True, help="why it is right as it stands; kept in the audit")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             getattr(self, f"_{options['what']}")(options)
-        except audit_keys.KeyMissing as error:
+        except (audit_keys.KeyMissing, seals.KeyMissing) as error:
             raise CommandError(str(error), returncode=Verdict.UNKNOWN) from None
 
     def _verify(self, options: dict[str, Any]) -> None:
@@ -41,9 +46,21 @@ class Command(BaseCommand):
                 f"Whole: {report.events:,} events, {report.checkpoints:,} checkpoints compared."
             )
             self.stdout.write(report.tail)
-            return
-        self.stderr.write(report.sentence)
-        sys.exit(report.verdict)
+        else:
+            self.stderr.write(report.sentence)
+        broken = list(seal_check.broken())
+        for one in broken:
+            self.stderr.write(f"{one.sentence} {one.name}")
+        if report.verdict != Verdict.WHOLE or broken:
+            sys.exit(report.verdict or Verdict.BROKEN)
+
+    def _accept(self, options: dict[str, Any]) -> None:
+        name = options["record"]
+        try:
+            seal_check.accept(name, actor=users.system(), reason=options["reason"])
+        except (LookupError, ObjectDoesNotExist, ValueError, ValidationError):
+            raise CommandError(f"There is no record {name}. Use a name that verify prints.") from None
+        self.stdout.write(f"Accepted: {name}.")
 
     def _tell(self, events: int) -> None:
         if events % 100_000 == 0:

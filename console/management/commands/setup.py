@@ -35,9 +35,7 @@ class Command(BaseCommand):
         except keyring.Sealed as sealed:
             # Not an error of the set-up: the console starts and says the same, and no value is touched.
             self.stdout.write(self.style.WARNING(f"SEALED: {sealed}"))
-            self.stdout.write(
-                "Put the right root key file back; nothing can be read or rotated until then.\n"
-            )
+            self.stdout.write("Put the right key file back; nothing can be read or rotated until then.\n")
             return
         if made:
             self.stdout.write(f"Root key    {settings.ROOT_KEY_FILE}")
@@ -50,6 +48,11 @@ class Command(BaseCommand):
             self.stdout.write(
                 "            They prove that nobody has changed the audit trail. Back them up with the root\n"
                 "            key: without the first of them Keyturn stays sealed."
+            )
+            self.stdout.write(f"Seal key    {settings.SEAL_KEY_FILE}")
+            self.stdout.write(
+                "            It shows that rights, users and addresses in the database are as Keyturn wrote\n"
+                "            them. Back it up with the root key: without it Keyturn stays sealed."
             )
 
     def _prepare_people(self) -> None:
