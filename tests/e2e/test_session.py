@@ -36,6 +36,18 @@ for row in Session.objects.all():
 """
 
 
+OLD = """
+from importlib import import_module
+from django.conf import settings
+from django.contrib.sessions.models import Session
+for row in Session.objects.all():
+    store = import_module(settings.SESSION_ENGINE).SessionStore(row.session_key)
+    store["began_at"] = store.get("began_at", 0) - 400
+    store.save()
+"""
+STORED = "() => JSON.stringify([{...localStorage}, {...sessionStorage}])"
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     site = Site(tmp_path_factory.mktemp("session"))
@@ -146,3 +158,22 @@ def test_a_minute_before_the_end_one_may_stay(site, page):
     warning.get_by_role("button", name="Stay signed in").click()
     expect(warning).to_be_hidden()
     expect(page.locator("#dialog").get_by_label("Current value", exact=True)).to_have_value(TYPED)
+
+
+def test_a_typed_value_waits_in_the_form_until_it_is_known_who_typed_it(site, page):
+    fill_half(page)
+    wizard = page.locator("#dialog")
+    wizard.get_by_role("button", name="Next").click()
+    expect(wizard.get_by_text("Turn on automatic rotation")).to_be_visible()
+    wizard.get_by_role("button", name="Next").click()
+    expect(wizard.get_by_role("button", name="OK")).to_be_visible()
+    site.inside(OLD)
+    wizard.get_by_role("button", name="OK").click()
+    over = page.locator("#sign-in")
+    expect(over.get_by_label("Password")).to_be_visible()
+    assert TYPED not in page.url + page.evaluate(STORED)
+    over.get_by_label("Password").fill(WORD)
+    over.get_by_role("button", name="Confirm").click()
+    expect(wizard.get_by_text("web-01/app").first).to_be_visible()
+    expect(wizard.get_by_role("button", name="OK")).to_have_count(0)
+    assert TYPED not in page.content() + page.url + page.evaluate(STORED)
