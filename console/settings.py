@@ -73,6 +73,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "console.middleware.SecurityHeaders",
+    "console.readable.Readable",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "console.middleware.SealedMode",
     "console.session_store.Sessions",
@@ -173,6 +174,7 @@ ACCOUNT_FORMS = {"change_password": "console.forms.account.ChangePassword"}
 MFA_ADAPTER = "console.adapters.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_FORMS = {
+    "add_webauthn": "console.forms.second_factor.AddPasskey",
     "activate_totp": "console.forms.second_factor.ActivateTotp",
     "authenticate": "console.forms.second_factor.Authenticate",
     "authenticate_webauthn": "console.forms.second_factor.AuthenticatePasskey",

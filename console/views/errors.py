@@ -70,6 +70,12 @@ NO_COOKIES = Problem(
     "Open Keyturn by https, or on the server itself by http://localhost.",
     "unplug",
 )
+UNREADABLE = Problem(
+    400,
+    "This request cannot be read",
+    "Its address holds a character that no page has, or its form is not in UTF-8. Nothing was changed.",
+    "Go back and open the page from its list.",
+)
 BROKEN = Problem(
     500,
     "Keyturn could not finish this",
@@ -188,6 +194,11 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def not_recorded(request: HttpRequest) -> HttpResponse:
     """503: the audit trail takes no event, so nothing was done."""
     return _static_page(NOT_RECORDED, request_id=getattr(request, "request_id", ""))
+
+
+def unreadable() -> HttpResponse:
+    """400, before anything else looked at the request: it holds what is no text."""
+    return _static_page(UNREADABLE)
 
 
 def sealed() -> HttpResponse:
