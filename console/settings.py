@@ -82,6 +82,7 @@ MIDDLEWARE = [
     "console.middleware.SecurityHeaders",
     "console.middleware.RequestId",
     "console.middleware.Probes",
+    "console.readable.Readable",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "console.middleware.SealedMode",
     "console.session_store.Sessions",
@@ -208,6 +209,7 @@ ACCOUNT_FORMS = {"change_password": "console.forms.account.ChangePassword"}
 MFA_ADAPTER = "console.adapters.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_FORMS = {
+    "add_webauthn": "console.forms.second_factor.AddPasskey",
     "activate_totp": "console.forms.second_factor.ActivateTotp",
     "authenticate": "console.forms.second_factor.Authenticate",
     "authenticate_webauthn": "console.forms.second_factor.AuthenticatePasskey",

@@ -16,8 +16,9 @@ import enum
 import functools
 import ipaddress
 import json
+import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -28,6 +29,7 @@ import json_source_map
 DOCUMENT_LIMIT_BYTES = 20_480
 STATEMENT_LIMIT = 100
 PATTERN_LIMIT = 700  # characters; an ARN is never longer
+DIGIT_LIMIT = 40  # of a number; Python itself refuses 4,300, with an error of another kind
 
 Context = Mapping[str, str]
 
@@ -336,7 +338,9 @@ KEYS = {
     "acs:SecureTransport": "bool",
     REASON: "string",
 }
-_MALFORMED = (ValueError, KeyError, InvalidOperation, TypeError)
+#: Half a character (a surrogate) has no form in UTF-8; NUL and its like no database takes, or no page shows.
+_UNKEEPABLE = re.compile("[\ud800-\udfff\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_MALFORMED = (ValueError, KeyError, ArithmeticError, TypeError)
 
 
 def kind_of(key: str) -> str | None:
@@ -425,7 +429,7 @@ def lines_of(text: str, number: int) -> range:
     """The lines, from 1, on which statement `number` of a document stands; none where it has no such one."""
     try:
         entry = json_source_map.calculate(text).get(f"/Statement/{number - 1}")
-    except (json_source_map.errors.BaseError, RecursionError):
+    except (json_source_map.errors.BaseError, RecursionError, ValueError):
         return range(0)
     return range(entry.value_start.line + 1, entry.value_end.line + 2) if entry else range(0)
 
@@ -446,16 +450,40 @@ class _Reader:
         return made
 
     def _parsed(self) -> object:
-        if len(self._text.encode()) > DOCUMENT_LIMIT_BYTES:
+        # Counted even if it is no text in UTF-8, of which the next lines speak.
+        if len(self._text.encode(errors="surrogatepass")) > DOCUMENT_LIMIT_BYTES:
             raise BadDocument([Problem(1, f"A document has at most {DOCUMENT_LIMIT_BYTES:,} bytes.")])
         try:
-            document = json.loads(self._text, object_pairs_hook=self._once)
+            document = json.loads(
+                self._text,
+                object_pairs_hook=self._once,
+                parse_int=self._number,
+                parse_float=self._number,
+                parse_constant=self._number,
+            )
             self._places = json_source_map.calculate(self._text)
         except json.JSONDecodeError as error:
             raise BadDocument([Problem(error.lineno, f"This is not JSON: {error.msg}.")]) from None
         except RecursionError:
             raise BadDocument([Problem(1, "This is nested too deeply.")]) from None
+        # By itself, before anything else is said: a sentence that repeats such a text could not be shown.
+        for text in _texts(document):
+            if bad := _UNKEEPABLE.search(text):
+                line = self._line(json.dumps(text)[1:-1])
+                raise BadDocument([Problem(line, f"A text holds U+{ord(bad[0]):04X}, which cannot be kept.")])
         return document
+
+    def _number(self, text: str) -> int | float:
+        if len(text) > DIGIT_LIMIT:
+            raise BadDocument([Problem(self._line(text), f"A number has at most {DIGIT_LIMIT} characters.")])
+        number = int(text) if text.removeprefix("-").isdigit() else float(text)
+        if not math.isfinite(number):
+            raise BadDocument([Problem(self._line(text), f"{text} is not a number that JSON has.")])
+        return number
+
+    def _line(self, text: str) -> int:
+        """The line on which this stands first, whatever case its escapes have; 1 if nowhere."""
+        return self._text.count("\n", 0, max(self._text.lower().find(text.lower()), 0)) + 1
 
     def _once(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
@@ -580,6 +608,19 @@ def _is_resource(pattern: str) -> bool:
     if pattern == "*":
         return True
     return re.fullmatch(r"(acs|\*):(kms|\*):[^:]*:[^:]*:[^:]+|acs:\*|acs:kms:\*", pattern) is not None
+
+
+def _texts(document: object) -> Iterator[str]:
+    """Every text and every name in a document."""
+    left = [document]
+    while left:
+        found = left.pop()
+        if isinstance(found, str):
+            yield found
+        elif isinstance(found, dict):
+            left += [*found, *found.values()]
+        elif isinstance(found, list):
+            left += found
 
 
 def _short(text: str) -> str:

@@ -11,7 +11,11 @@ from allauth.mfa.base.forms import AuthenticateForm, BaseAuthenticateForm, Reaut
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.forms import ActivateTOTPForm
 from allauth.mfa.totp.internal import auth as totp
-from allauth.mfa.webauthn.forms import AuthenticateWebAuthnForm, ReauthenticateWebAuthnForm
+from allauth.mfa.webauthn.forms import (
+    AddWebAuthnForm,
+    AuthenticateWebAuthnForm,
+    ReauthenticateWebAuthnForm,
+)
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.crypto import salted_hmac
@@ -21,6 +25,8 @@ from secrets_app import factors
 from secrets_app.models import User
 
 _NUMBER = "second_factor_number"
+#: What reading something raises that only looks like a browser's answer.
+_NO_ANSWER = (LookupError, TypeError, ValueError, AttributeError)
 
 
 class _Once(BaseAuthenticateForm):  # type: ignore[misc]
@@ -47,12 +53,47 @@ class Reauthenticate(_Once, ReauthenticateForm):  # type: ignore[misc]
     """The code that confirms who it is."""
 
 
+class _Credential(forms.JSONField):
+    """What a browser says of a passkey; numbers without end and deep nests are errors of the form."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            found = super().to_python(value)
+        except (ValueError, RecursionError):
+            found = None
+        # allauth takes 0 for one that was not sent, and adds a passkey that proved nothing.
+        if not isinstance(found, dict) or not found:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
+        return found
+
+    def bound_data(self, data: Any, initial: Any) -> None:
+        """Never shown again: the next one answers another challenge."""
+
+
+class AddPasskey(AddWebAuthnForm):  # type: ignore[misc]
+    """A new passkey."""
+
+    credential = _Credential(widget=forms.HiddenInput)
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            cleaned: dict[str, Any] = super().clean()
+        except _NO_ANSWER:
+            raise ValidationError("This is not the answer of a passkey.") from None
+        return cleaned
+
+
 class _PasskeyRecorded(AuthenticateWebAuthnForm):  # type: ignore[misc]
     """A passkey that is not right is recorded, as allauth has it recorded only of codes."""
 
+    credential = _Credential(widget=forms.HiddenInput)
+
     def clean_credential(self) -> Authenticator:
         try:
-            return super().clean_credential()
+            try:
+                return super().clean_credential()
+            except _NO_ANSWER:
+                raise ValidationError("This is not the answer of a passkey.") from None
         except ValidationError as error:
             if error.code != "too_many_login_attempts":
                 sign_ins.factor_failed(self.user, is_confirming=self.reauthenticated)

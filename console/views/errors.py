@@ -70,6 +70,12 @@ NO_COOKIES = Problem(
     "Open Keyturn by https, or on the server itself by http://localhost.",
     "unplug",
 )
+UNREADABLE = Problem(
+    400,
+    "This request cannot be read",
+    "Its address holds a character that no page has, or its form is not in UTF-8. Nothing was changed.",
+    "Go back and open the page from its list.",
+)
 BROKEN = Problem(
     500,
     "Keyturn could not finish this",
@@ -193,6 +199,11 @@ def not_recorded(request: HttpRequest) -> HttpResponse:
 def _logged_id(request: HttpRequest, error: BaseException | None) -> str:
     """The id under which the log says more; none where the log has one line for many requests."""
     return "" if logs.passing_cause(error) else getattr(request, "request_id", "")
+
+
+def unreadable() -> HttpResponse:
+    """400, before anything else looked at the request: it holds what is no text."""
+    return _static_page(UNREADABLE)
 
 
 def sealed() -> HttpResponse:
