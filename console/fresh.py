@@ -1,5 +1,7 @@
 """Fresh authentication: whoever has just shown who they are may do what a borrowed browser must not.
 
+`docs/fresh.md` lists every form that is sent to Keyturn, whether it asks, and why.
+
 Signing in counts, and so does confirming with the password, a second factor or at the identity provider; each
 for five minutes. Coming by an identity provider counts from when it last asked.
 """
@@ -33,8 +35,10 @@ def is_fresh(request: HttpRequest) -> bool:
     return timezone.now().timestamp() - last < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
 
 
-def required(*, back: str = "") -> Callable[[Callable[Arguments, Any]], Callable[Arguments, Any]]:
-    """Ask who it is before the view runs, unless that is fresh.
+def required(
+    *, back: str = "", when: Callable[[HttpRequest], bool] | None = None
+) -> Callable[[Callable[Arguments, Any]], Callable[Arguments, Any]]:
+    """Ask who it is before the view runs, unless that is fresh; with `when`, only for such requests.
 
     Put it under `login_required` and the method decorators:
 
@@ -53,7 +57,8 @@ def required(*, back: str = "") -> Callable[[Callable[Arguments, Any]], Callable
         @wraps(view)
         def guarded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Any:
             request = cast(HttpRequest, args[0])
-            return view(*args, **kwargs) if is_fresh(request) else _ask(request, back)
+            is_asked = when is None or when(request)
+            return _ask(request, back) if is_asked and not is_fresh(request) else view(*args, **kwargs)
 
         return guarded
 

@@ -23,3 +23,12 @@ class Heartbeat(models.Model):
 
     process = models.CharField(max_length=20, primary_key=True)
     at = models.DateTimeField()
+
+
+class CacheEntry(models.Model):
+    """One entry of the cache; `console.cache` alone writes this table, and believes none without its seal."""
+
+    key = models.CharField(max_length=64, primary_key=True)  # a keyed hash
+    value = models.TextField()  # JSON
+    seal = models.CharField(max_length=64)
+    expires_at = models.DateTimeField(db_index=True)

@@ -6,7 +6,7 @@ Everything that differs between two installations is read from the environment h
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -143,13 +143,8 @@ ATOMIC_REQUESTS = False
 BROKER_URL = env.secret_url(
     "KEYTURN_BROKER_URL", "embedded://localhost", schemes=("embedded", "redis", "rediss")
 )
-CACHES = {
-    "default": (
-        {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "console_cache"}
-        if BROKER_URL.startswith("embedded")
-        else {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": BROKER_URL}
-    )
-}
+# Not Redis, and not Django's table: both unpickle what they read, before anybody has signed in.
+CACHES = {"default": {"BACKEND": "console.cache.Cache"}}
 
 # ---------------------------------------------------------------- people
 
@@ -256,14 +251,22 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "console.pulse.Scheduler"
+# Beat only ticks, at once when it starts and then every few seconds: what is due stands in rows.
+_AT_ONCE = {"last_run_at": datetime.fromtimestamp(0, UTC)}
 CELERY_BEAT_SCHEDULE = {
-    "start due rotations": {"task": "rotation.tasks.start_due", "schedule": 10.0},
-    "find runs left behind": {"task": "rotation.tasks.sweep", "schedule": 10.0},
-    "start drift checks": {"task": "rotation.tasks.start_drift_checks", "schedule": 60.0},
-    "purge deleted secrets": {"task": "rotation.tasks.purge_due", "schedule": 60.0},
-    "record repeated refusals": {"task": "rotation.tasks.record_refusals", "schedule": 60.0},
-    "sign the audit trail": {"task": "rotation.tasks.sign_audit_trail", "schedule": 3600.0},
-    "look after keys": {"task": "rotation.tasks.look_after_keys", "schedule": 60.0},
+    "do what is due": {"task": "rotation.tasks.tick", "schedule": 5.0, **_AT_ONCE},
+    # Whatever was signed before: between a stop and a start somebody may cut the trail.
+    "sign the audit trail": {"task": "rotation.tasks.sign_audit_trail", "schedule": 3600.0, **_AT_ONCE},
+}
+PERIODIC_WORK = {
+    "start due rotations": ("rotation.tasks.start_due", timedelta(seconds=10)),
+    "find runs left behind": ("rotation.tasks.sweep", timedelta(seconds=10)),
+    "sign a long tail": ("rotation.tasks.sign_long_tail", timedelta(seconds=10)),
+    "start drift checks": ("rotation.tasks.start_drift_checks", timedelta(minutes=1)),
+    "purge deleted secrets": ("rotation.tasks.purge_due", timedelta(minutes=1)),
+    "record repeated refusals": ("rotation.tasks.record_refusals", timedelta(minutes=1)),
+    "look after keys": ("rotation.tasks.look_after_keys", timedelta(minutes=1)),
+    "export checkpoints": ("rotation.tasks.sign_audit_trail", timedelta(hours=1)),
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
 CELERY_WORKER_CONCURRENCY = WORKER_THREADS

@@ -445,17 +445,20 @@ def due_for_drift_check(share: timedelta) -> list[ManagedAccount]:
         .filter(Exists(Label.objects.filter(secret=OuterRef("secret"), role=Label.Role.CURRENT)))
         .exclude(Exists(Run.objects.active().filter(secret=OuterRef("secret"))))
     )
-    before = Now() - settings.DRIFT_EVERY
-    due = can_drift.filter(Q(drift_checked_at__isnull=True) | Q(drift_checked_at__lte=before))
+    due = can_drift.filter(_was_not_looked_at())
     return list(due.select_related("secret").order_by(F("drift_checked_at").asc(nulls_first=True))[:limit])
 
 
 def claim_drift_check(account: ManagedAccount) -> bool:
     """Note that the account is looked at now; True for the one caller that may start the run."""
-    same = ManagedAccount.objects.filter(pk=account.pk, drift_checked_at=account.drift_checked_at)
-    if account.drift_checked_at is None:
-        same = ManagedAccount.objects.filter(pk=account.pk, drift_checked_at__isnull=True)
-    return bool(same.update(drift_checked_at=Now()))
+    # By its age and not by the time that was read: SQLite keeps one of Now() with three digits after the
+    # second, and compares it as a text with the six of a parameter.
+    still = ManagedAccount.objects.filter(_was_not_looked_at(), pk=account.pk)
+    return bool(still.update(drift_checked_at=Now()))
+
+
+def _was_not_looked_at() -> Q:
+    return Q(drift_checked_at__isnull=True) | Q(drift_checked_at__lte=Now() - settings.DRIFT_EVERY)
 
 
 def raise_generation(account: ManagedAccount, on_host: int) -> int:

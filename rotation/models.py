@@ -425,3 +425,15 @@ class Step(Identified):
     @property
     def duration(self) -> timedelta | None:
         return self.ended_at - self.started_at if self.ended_at else None
+
+
+class Chore(models.Model):
+    """One piece of periodic work, and when it is due. Writer: `chores`."""
+
+    name = models.CharField(max_length=64, primary_key=True)  # of settings.PERIODIC_WORK
+    due_at = models.DateTimeField(db_default=Now())
+    claimed_at = models.DateTimeField(null=True)  # when somebody last began it
+    last_run_at = models.DateTimeField(null=True)  # when it was last done
+
+    def __str__(self) -> str:
+        return self.name

@@ -14,10 +14,12 @@ from datetime import timedelta
 from uuid import UUID
 
 from celery import shared_task
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
-from rotation import engine, leases, managed, runs, schedules, shutdown
+from rotation import chores, engine, leases, managed, runs, schedules, shutdown
 from rotation.connectors.ssh import SshConnector, SshScanner
 from rotation.models import Run, Schedule
 from secrets_app import checkpoints, keyring, keystates, lifecycle, refusals, rewraps, users
@@ -25,7 +27,7 @@ from secrets_app import checkpoints, keyring, keystates, lifecycle, refusals, re
 log = logging.getLogger(__name__)
 
 BATCH = 500
-DRIFT_TICK = timedelta(minutes=1)  # between two calls of `start_drift_checks`
+DRIFT_TICK = timedelta(minutes=1)  # at least, between two calls of `start_drift_checks`
 SCRUBBED_FOR = timedelta(minutes=10)  # after a purge: each time once, in case somebody was reading
 
 
@@ -77,6 +79,24 @@ def _is_alive(pid: int) -> bool:
 def wake(run: Run) -> None:
     """Have a worker take up `run` once the transaction that made it has committed."""
     transaction.on_commit(lambda: advance.delay(str(run.pk)))
+
+
+@shared_task
+def tick() -> None:
+    """Do the periodic work that is due; a piece that fails stops no other, and is tried again in a minute."""
+    work = settings.PERIODIC_WORK
+    for name in chores.due({name: every for name, (_, every) in work.items()}):
+        task, every = work[name]
+        if not chores.claim(name, every):
+            continue
+        try:
+            import_string(task)()
+        except Exception:
+            log.exception("Periodic work failed and is tried again in a minute: %s.", name)
+            if not connection.is_usable():
+                raise  # the store is away, for all of it
+        else:
+            chores.done(name, every)
 
 
 @shared_task
@@ -137,6 +157,13 @@ def record_refusals() -> None:
 def sign_audit_trail() -> None:
     """Sign how far the audit trail goes, and write that to its file."""
     if not keyring.is_sealed():
+        checkpoints.sign_and_export()
+
+
+@shared_task
+def sign_long_tail() -> None:
+    """Sign the audit trail where much was appended since the last checkpoint, or long ago."""
+    if not keyring.is_sealed() and checkpoints.is_due():
         checkpoints.sign_and_export()
 
 

@@ -11,6 +11,7 @@ import enum
 import hmac
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC
 from pathlib import Path
 
 from django.conf import settings
@@ -39,6 +40,7 @@ class Report:
     first: int = 1
     events: int = 0
     checkpoints: int = 0  # that were compared with an event
+    tail: str = ""  # one sentence: since when nothing vouches for the newest events
     notes: list[str] = field(default_factory=list)
 
 
@@ -96,6 +98,8 @@ def _check(
     for mark in marks:
         mark.nothing_beyond(end)
     report.checkpoints = sum(mark.compared for mark in marks)
+    # Who cuts the events off can cut the table's checkpoints off with them; the file stands elsewhere.
+    report.tail = _tail(marks[1 if exported else 0].last, end)
 
 
 def _walk(
@@ -119,6 +123,21 @@ def _walk(
         report.events += 1
         if told and not report.events % CHUNK:
             told(report.events)
+
+
+def _tail(newest: Signed | None, end: int) -> str:
+    """Say what could be cut off without a trace: the events after the newest checkpoint."""
+    if not end:
+        return ""
+    if newest is None:
+        return f"Nothing vouches for these events yet: no checkpoint was made of the {end:,}."
+    at = newest.at.astimezone(UTC)
+    made = f"the newest checkpoint, of event {newest.sequence:,}, was made at {at:%Y-%m-%d %H:%M:%S} UTC"
+    if newest.sequence == end:
+        return f"A checkpoint vouches for all of them: {made}."
+    later = end - newest.sequence
+    newer = f"{later:,} newest event{'s' if later > 1 else ''}"
+    return f"Nothing vouches for the {newer} yet, which could be cut off without a trace: {made}."
 
 
 def _digest_before(first: int) -> str:
@@ -152,12 +171,16 @@ class _Marks:
 
     def __init__(self, rows: Iterator[Signed], name: str) -> None:
         self.rows, self.name, self.compared = rows, name, 0
+        self.last: Signed | None = None
         self.next = next(rows, None)
+
+    def _pass(self) -> None:
+        self.last, self.next = self.next, next(self.rows, None)
 
     def agrees(self, event: AuditEvent) -> None:
         """Compare the event with the checkpoint made at it, if there is one. Raises `_Broken`."""
         while self.next is not None and self.next.sequence < event.sequence:
-            self.next = next(self.rows, None)
+            self._pass()
         if self.next is None or self.next.sequence != event.sequence:
             return
         if self.next.mac != event.mac:
@@ -167,7 +190,7 @@ class _Marks:
                 event.sequence,
             )
         self.compared += 1
-        self.next = next(self.rows, None)
+        self._pass()
 
     def nothing_beyond(self, end: int) -> None:
         """Read what is left. Raises `_Broken` for a checkpoint of an event that is not there."""
@@ -178,7 +201,7 @@ class _Marks:
                     "cut off, or an older database was put back.",
                     end + 1,
                 )
-            self.next = next(self.rows, None)
+            self._pass()
 
 
 def _chained(rows: Iterable[Signed], public: str, where: str) -> Iterator[Signed]:

@@ -13,7 +13,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -28,6 +28,8 @@ from secrets_app.models import AuditCheckpoint, AuditHead
 log = logging.getLogger(__name__)
 
 LONGEST_LINE = 2_000
+MOST_UNSIGNED = 1_000  # events, and
+LONGEST_UNSIGNED = timedelta(hours=1)  # since the last checkpoint, after which the next one is due
 
 
 class Malformed(Exception):
@@ -43,6 +45,18 @@ class Exported:
     at: datetime
     previous: str
     signature: str
+
+
+def is_due() -> bool:
+    """Whether so much was appended since the last checkpoint, or so long ago was it, that the next is due."""
+    head = AuditHead.objects.annotate(now=Now()).first()
+    last = AuditCheckpoint.objects.last()
+    if head is None or not head.sequence:
+        return False
+    if last is None:
+        return True
+    is_old = not timedelta(0) <= head.now - last.at < LONGEST_UNSIGNED  # or made under a clock that was wrong
+    return head.sequence - last.sequence >= (1 if is_old else MOST_UNSIGNED)
 
 
 def take() -> AuditCheckpoint | None:

@@ -1,7 +1,7 @@
 """The only writer of grants: one action on one secret, for a user or a group.
 
-Who grants hands out only what the decision allows them now. A grant ends with its secret: a new secret of
-the same name has none.
+Who grants hands out only what the decision allows them now, on the conditions on which it does; and not to
+themselves. A grant ends with its secret: a new secret of the same name has none.
 """
 
 from __future__ import annotations
@@ -12,28 +12,58 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from guardian.shortcuts import assign_perm, remove_perm
 
-from secrets_app import audit, policies
+from secrets_app import audit, policies, ram
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretUserGrant, User
 
 
+class ToOneself(policies.NotAllowed):
+    """Nobody grants to themselves, nor to a group that they are in."""
+
+
 def grant(secret: Secret, to: User | Group, actions: Iterable[Action], *, actor: Principal) -> None:
-    """Let `to` do `actions` to this secret. Raises `policies.NotAllowed` for one that `actor` may not do."""
-    wanted = list(actions)
+    """Let `to` do `actions` to this secret, on the conditions on which `actor` may do them.
+
+    Raises `policies.NotAllowed` for one that `actor` may not do, `ToOneself`, or ValueError.
+    """
     policies.require(actor, Action.CREATE_GRANT, secret)
-    for action in wanted:
+    if is_oneself(to, actor):
+        raise ToOneself(ToOneself.__doc__ or "", Action.CREATE_GRANT, secret)
+    wanted = {}
+    for action in actions:
         if action not in OF_A_SECRET:
             raise ValueError(f"{action} is not done to one secret.")
-        policies.require(actor, action, secret)
+        wanted[action] = ram.written(policies.conditions_held(actor, action, secret))
     with transaction.atomic():
-        for action in wanted:
-            assign_perm(action.value, to, secret)
-        table, whom = _table(to)
-        rows = table.objects.filter(content_object=secret, granted_by=None, **whom)
-        rows.update(granted_by=actor)
+        for action, conditions in wanted.items():
+            _give(secret, to, action, conditions, actor)
         details = {"actions": sorted(action.value for action in wanted), **_named(to)}
+        if any(wanted.values()):
+            details["conditions"] = sorted(set(filter(None, wanted.values())))
         audit.record(Action.CREATE_GRANT, secret, actor=actor, details=details)
     policies.forget()
+
+
+def is_oneself(to: User | Group, actor: Principal) -> bool:
+    """Whether a grant to `to` would be one to `actor`."""
+    user = actor.user
+    if user is None:
+        return False
+    return to == user or (isinstance(to, Group) and user.groups.filter(pk=to.pk).exists())
+
+
+def _give(secret: Secret, to: User | Group, action: Action, conditions: str, actor: Principal) -> None:
+    table, whom = _table(to)
+    assign_perm(action.value, to, secret)
+    given = table.objects.select_for_update().get(
+        content_object=secret, permission__codename=action.value, **whom
+    )
+    if given.granted_by_id and given.conditions in {"", conditions}:
+        return  # they have it already, and on no narrower conditions
+    if given.granted_by_id and conditions:
+        # Neither of the two is the wider one: to put this in the place of that also takes that away.
+        policies.require(actor, Action.REVOKE_GRANT, secret)
+    table.objects.filter(pk=given.pk).update(granted_by=actor, conditions=conditions)
 
 
 def revoke(secret: Secret, whose: User | Group, actions: Iterable[Action], *, actor: Principal) -> None:

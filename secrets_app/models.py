@@ -497,6 +497,7 @@ class SecretUserGrant(UserObjectPermissionBase):
     content_object = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="user_grants")
     granted_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
     granted_at = models.DateTimeField(db_default=Now())
+    conditions = models.TextField(blank=True, default="")  # ram.written(): its giver's, carried on
 
 
 class SecretGroupGrant(GroupObjectPermissionBase):
@@ -505,6 +506,7 @@ class SecretGroupGrant(GroupObjectPermissionBase):
     content_object = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="group_grants")
     granted_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
     granted_at = models.DateTimeField(db_default=Now())
+    conditions = models.TextField(blank=True, default="")  # ram.written(): its giver's, carried on
 
 
 class AuditEvent(models.Model):

@@ -182,15 +182,36 @@ def _refused(principal: Principal | None, action: str) -> Decision | None:
 def _verdict(
     principal: Principal, action: Action, name: str, secret: Secret | None, context: dict[str, str]
 ) -> ram.Verdict:
-    sheet = _sheet(principal)
-    statements = sheet.about(action)
+    statements, context = _about(principal, action, secret, context)
     if action == Action.GET_SECRET_VALUE and ram.REASON not in context:
         statements = _with_a_reason(statements)
+    return ram.decide(statements, action, name, context)
+
+
+def _about(
+    principal: Principal, action: Action, secret: Secret | None, context: dict[str, str]
+) -> tuple[tuple[ram.Statement, ...], dict[str, str]]:
+    """The statements that bear on `action` here, with the tags in the context where one looks at them."""
+    sheet = _sheet(principal)
+    statements = sheet.about(action)
     if secret is not None:
         statements += sheet.grants.get(secret.pk, ())
         if any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions):
             context = context | {f"{ram.TAG_PREFIX}{tag.key}": tag.value for tag in secret.tags.all()}
-    return ram.decide(statements, action, name, context)
+    return statements, context
+
+
+def conditions_held(principal: Principal, action: Action, secret: Secret) -> tuple[ram.Condition, ...]:
+    """The conditions on which `principal` may do this now, for a grant of it. Raises `NotAllowed`."""
+    require(principal, action, secret)
+    if principal.kind == Principal.Kind.SYSTEM:
+        raise NotAllowed("Schedules rotate secrets and do nothing else.", action, secret)
+    statements, context = _about(principal, action, secret, _context())
+    unasked = (ram.REASON,) if action == Action.GET_SECRET_VALUE else ()
+    found = ram.carried(statements, action, secret.arn, context, unasked=unasked)
+    if found is None:
+        raise NotAllowed("This is not yours to hand on.", action, secret)
+    return found
 
 
 def _with_a_reason(statements: tuple[ram.Statement, ...]) -> tuple[ram.Statement, ...]:
@@ -263,8 +284,9 @@ def may_somewhere(principal: Principal | None, action: Action) -> bool:
 def asks_for_tags(principal: Principal, actions: Iterable[Action]) -> bool:
     """Whether a decision about one of `actions` may look at the tags of its secret."""
     sheet = _sheet(principal)
-    conditions = (c for action in actions for s in sheet.about(action) for c in s.conditions)
-    return any(condition.key.startswith(ram.TAG_PREFIX) for condition in conditions)
+    statements = [s for action in actions for s in sheet.about(action)]
+    statements += [s for granted in sheet.grants.values() for s in granted]
+    return any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions)
 
 
 def allowed_regions(principal: Principal | None, action: Action) -> list[Region]:
@@ -298,18 +320,35 @@ def visible(principal: Principal | None, action: Action, rows: ram_sql.Rows) -> 
         return ram_sql.ALL if action in SCHEDULED else ram_sql.NONE
     granted = ram_sql.NONE
     if action.kind == Kind.SECRET and rows.name == "name" and _sheet(principal).grants:
-        granted = _granted(principal, action)
+        granted = _granted(principal, action, rows)
     statements = _sheet(principal).about(action)
     if action == Action.GET_SECRET_VALUE:
         statements = _with_a_reason(statements)
     return ram_sql.condition(statements, action, _context(), rows, granted=granted)
 
 
-def _granted(principal: Principal, action: Action) -> Q:
+def _granted(principal: Principal, action: Action, rows: ram_sql.Rows) -> Q:
+    """The rows with a grant of `action` whose conditions hold: one question for each set of conditions."""
     assert principal.user is not None
-    here = {"content_object": OuterRef("pk"), "permission__codename": action.value}
-    by_group = SecretGroupGrant.objects.filter(group__in=principal.user.groups.all(), **here)
-    return Q(Exists(SecretUserGrant.objects.filter(user=principal.user, **here))) | Q(Exists(by_group))
+    found = ram_sql.NONE
+    given = (s for granted in _sheet(principal).grants.values() for s in granted if action in s.actions)
+    for conditions in dict.fromkeys(s.conditions for s in given):
+        asked = conditions
+        if action == Action.GET_SECRET_VALUE:
+            asked = tuple(c for c in conditions if c.key != ram.REASON)
+        holds = ram_sql.allows_under(asked, _context(), rows)
+        if holds is None:
+            continue
+        here = {
+            "content_object": OuterRef("pk"),
+            "permission__codename": action.value,
+            "conditions": ram.written(conditions),
+        }
+        by_group = SecretGroupGrant.objects.filter(group__in=principal.user.groups.all(), **here)
+        by_user = SecretUserGrant.objects.filter(user=principal.user, **here)
+        granted = Q(Exists(by_user)) | Q(Exists(by_group))
+        found |= granted if holds is ram_sql.ALL else granted & holds
+    return found
 
 
 def _tags_of_secret(key: str) -> Any:
@@ -393,13 +432,13 @@ def _read(principal: Principal) -> _Sheet:
     grants: dict[UUID, tuple[ram.Statement, ...]] = {}
     to_user = _granted_by(SecretUserGrant.objects.filter(user=user), "user")
     to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=groups), "group")
-    for secret, action, whom in to_user.union(to_groups, all=True):
-        grants[secret] = (*grants.get(secret, ()), _grant(action, whom))
+    for secret, action, conditions, whom in to_user.union(to_groups, all=True):
+        grants[secret] = (*grants.get(secret, ()), _grant(action, conditions, whom))
     return _Sheet(statements, grants)
 
 
-def _granted_by(rows: QuerySet[Any], whom: str) -> QuerySet[Any, tuple[UUID, str, str]]:
-    return rows.values_list("content_object", "permission__codename", Value(whom))
+def _granted_by(rows: QuerySet[Any], whom: str) -> QuerySet[Any, tuple[UUID, str, str, str]]:
+    return rows.values_list("content_object", "permission__codename", "conditions", Value(whom))
 
 
 @functools.lru_cache(maxsize=512)
@@ -418,7 +457,8 @@ def compiled(document: str, source: str) -> tuple[ram.Statement, ...]:
         )
 
 
-@functools.cache
-def _grant(action: str, whom: str) -> ram.Statement:
+@functools.lru_cache(maxsize=2048)
+def _grant(action: str, conditions: str, whom: str) -> ram.Statement:
     where = "this user" if whom == "user" else "one of this user's groups"
-    return ram.Statement(ram.Effect.ALLOW, (action,), ("*",), source=f"a grant on this secret to {where}")
+    source = f"a grant on this secret to {where}"
+    return ram.Statement(ram.Effect.ALLOW, (action,), ("*",), ram.conditions(conditions), source)

@@ -17,7 +17,7 @@ import functools
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -113,6 +113,41 @@ def decide(statements: Iterable[Statement], action: str, resource: str, context:
         if statement.effect == Effect.ALLOW and holds and allow is None:
             allow = statement
     return Verdict(allow is not None, allow)
+
+
+def carried(
+    statements: Iterable[Statement],
+    action: str,
+    resource: str,
+    context: Context,
+    *,
+    unasked: Collection[str] = (),
+) -> tuple[Condition, ...] | None:
+    """The conditions under which `action` is allowed here, for somebody else who is to have no more of it.
+
+    Where one Allow that holds has no condition, no Allow's count; else those of all that hold. A Deny that
+    does not hold here counts as the opposite of what it lacks. The keys `unasked` have no value yet: an
+    Allow is taken to hold and a Deny not to. None where it is denied.
+    """
+    allowed, kept = [], dict[Condition, None]()
+    for statement in statements:
+        if not statement.concerns(action) or not any(matches(p, resource) for p in statement.resources):
+            continue
+        asked = [c for c in statement.conditions if c.key not in unasked]
+        if statement.effect == Effect.ALLOW:
+            if all_hold(evaluate(condition, context) for condition in asked):
+                allowed.append(statement.conditions)
+            continue
+        lacking = [c for c in asked if evaluate(c, context) is False]
+        lacking = lacking or [c for c in statement.conditions if c.key in unasked]
+        if not lacking:
+            return None
+        kept |= dict.fromkeys(opposite for condition in lacking for opposite in opposites(condition))
+    if not allowed:
+        return None
+    if () not in allowed:
+        kept |= dict.fromkeys(condition for conditions in allowed for condition in conditions)
+    return tuple(kept)
 
 
 def all_hold(answers: Iterable[bool | None]) -> bool | None:
@@ -289,6 +324,56 @@ def evaluate(condition: Condition, context: Context) -> bool | None:
     except _MALFORMED:
         return None
     return fits != operator.negated
+
+
+def opposites(condition: Condition) -> tuple[Condition, ...]:
+    """The conditions that hold together where this one does not, and are open where this one is."""
+    operator, key, values = condition.operator, condition.key, condition.values
+    if operator == "Bool":
+        return tuple(Condition("Bool", key, (str(not _truth(value)).lower(),)) for value in values)
+    if operator in _TURNED:
+        return (Condition(_TURNED[operator], key, values),)
+    # Of several values one is enough to be below; not to be below takes all of them.
+    kind, comparison = re.fullmatch("(Numeric|Date)(.+)", operator).groups()  # type: ignore[union-attr]
+    return tuple(Condition(kind + _REVERSED[comparison], key, (value,)) for value in values)
+
+
+_PAIRS = [
+    ("StringEquals", "StringNotEquals"),
+    ("StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase"),
+    ("StringLike", "StringNotLike"),
+    ("NumericEquals", "NumericNotEquals"),
+    ("DateEquals", "DateNotEquals"),
+    ("IpAddress", "NotIpAddress"),
+]
+_TURNED = dict(_PAIRS) | {b: a for a, b in _PAIRS}
+_REVERSED = {
+    "LessThan": "GreaterThanEquals",
+    "LessThanEquals": "GreaterThan",
+    "GreaterThan": "LessThanEquals",
+    "GreaterThanEquals": "LessThan",
+}
+
+
+def written(conditions: Iterable[Condition]) -> str:
+    """Conditions as text, the same for the same ones in any order; empty for none."""
+    rows = sorted([c.operator, c.key, list(c.values)] for c in set(conditions))
+    return json.dumps(rows) if rows else ""
+
+
+@functools.lru_cache(maxsize=512)
+def conditions(text: str) -> tuple[Condition, ...]:
+    """Return what `written` wrote. What it did not write can never be evaluated, so it allows nothing."""
+    try:
+        rows = json.loads(text) if text else []
+        found = tuple(Condition(operator, key, tuple(values)) for operator, key, values in rows)
+    except (ValueError, TypeError, RecursionError):
+        return _NEVER
+    words = (word for c in found for word in (c.operator, c.key, *c.values))
+    return found if all(isinstance(word, str) for word in words) else _NEVER
+
+
+_NEVER = (Condition("", "", ()),)
 
 
 # ---------------------------------------------------------------- reading a document

@@ -128,6 +128,11 @@ def _both(a: Q, b: Q) -> Q:
     return b if a is ALL else a if b is ALL else a & b
 
 
+def allows_under(conditions: tuple[ram.Condition, ...], context: ram.Context, rows: Rows) -> Q | None:
+    """The rows on which an Allow with these conditions holds; None for none."""
+    return _holds(ram.Statement(ram.Effect.ALLOW, ("*",), ("*",), conditions), context, rows)
+
+
 def _holds(statement: ram.Statement, context: ram.Context, rows: Rows) -> Q | None:
     """The rows on which the statement's conditions hold; None for none."""
     is_deny = statement.effect == ram.Effect.DENY

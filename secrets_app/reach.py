@@ -173,12 +173,12 @@ class Everybody:
 
     def _held(self, user: User, secret: Secret) -> list[_Held]:
         held = [h for policy in self._of_users.get(user.pk, ()) for h in _of(policy, policy.name)]
-        held += [_granted(action, "Grant") for action in self._grants.of_user(secret.pk, user.pk)]
+        held += [_granted(*given, "Grant") for given in self._grants.of_user(secret.pk, user.pk)]
         for group, name in self._members.get(user.pk, ()):
             for policy in self._of_groups.get(group, ()):
                 held += _of(policy, f"{policy.name}, by the group {name}")
-            given = self._grants.of_group(secret.pk, group)
-            held += [_granted(action, f"Grant to the group {name}") for action in given]
+            given_here = self._grants.of_group(secret.pk, group)
+            held += [_granted(*given, f"Grant to the group {name}") for given in given_here]
         return held
 
 
@@ -189,8 +189,9 @@ def _of(policy: Policy, label: str) -> list[_Held]:
     ]
 
 
-def _granted(action: str, label: str) -> _Held:
-    return _Held(ram.Statement(ram.Effect.ALLOW, (action,), ("*",), source=label), Source(label))
+def _granted(action: str, conditions: str, label: str) -> _Held:
+    statement = ram.Statement(ram.Effect.ALLOW, (action,), ("*",), ram.conditions(conditions), source=label)
+    return _Held(statement, Source(label, is_conditional=is_conditional(statement)))
 
 
 def _allowed(
@@ -215,23 +216,24 @@ class _Grants:
     """The grants on some secrets, by whom they are for."""
 
     def __init__(self, secrets: Sequence[UUID]) -> None:
-        self._users: dict[tuple[UUID, UUID], list[str]] = defaultdict(list)
-        self._groups: dict[tuple[UUID, int], list[str]] = defaultdict(list)
+        self._users: dict[tuple[UUID, UUID], list[tuple[str, str]]] = defaultdict(list)
+        self._groups: dict[tuple[UUID, int], list[tuple[str, str]]] = defaultdict(list)
         here = {"content_object__in": secrets}
-        what = "permission__codename"
-        for secret, user, action in SecretUserGrant.objects.filter(**here).values_list(
-            "content_object_id", "user_id", what
+        what = ("permission__codename", "conditions")
+        for secret, user, *given in SecretUserGrant.objects.filter(**here).values_list(
+            "content_object_id", "user_id", *what
         ):
-            self._users[secret, user].append(action)
-        for secret, group, action in SecretGroupGrant.objects.filter(**here).values_list(
-            "content_object_id", "group_id", what
+            self._users[secret, user].append((given[0], given[1]))
+        for secret, group, *given in SecretGroupGrant.objects.filter(**here).values_list(
+            "content_object_id", "group_id", *what
         ):
-            self._groups[secret, group].append(action)
+            self._groups[secret, group].append((given[0], given[1]))
 
-    def of_user(self, secret: UUID, user: UUID) -> list[str]:
+    def of_user(self, secret: UUID, user: UUID) -> list[tuple[str, str]]:
+        """Each action that was granted, and its conditions."""
         return self._users.get((secret, user), [])
 
-    def of_group(self, secret: UUID, group: int) -> list[str]:
+    def of_group(self, secret: UUID, group: int) -> list[tuple[str, str]]:
         return self._groups.get((secret, group), [])
 
 

@@ -32,7 +32,6 @@ def main() -> int:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     call_command("migrate", verbosity=0)
-    call_command("createcachetable", verbosity=0)
     keyring.ensure_root_key()
     cookie = gallery.session(gallery.seed())
     screens = [one for one in gallery.screens() if not options.only or one.name in options.only]

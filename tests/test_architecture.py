@@ -118,7 +118,7 @@ def test_each_table_is_written_by_the_module_that_says_so():
         "Refusals": "secrets_app.refusals",
         "Instance": "rotation.inventory", "HostKey": "rotation.inventory",
         "ManagementCredential": "rotation.inventory", "ManagedAccount": "rotation.managed",
-        "Schedule": "rotation.schedules",
+        "Schedule": "rotation.schedules", "Chore": "rotation.chores",
         "Run": ("rotation.runs", "rotation.leases"), "Step": ("rotation.runs", "rotation.leases"),
     }  # fmt: skip
     writing = {

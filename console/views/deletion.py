@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from console import access
+from console import access, fresh
 from console.forms.deletion import Delete
 from console.http import OperatorRequest
 from console.views import dialogs, errors
@@ -25,6 +25,7 @@ from secrets_app.policies import Action
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@fresh.required()
 def delete(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.DELETE_SECRET)
     form = Delete(request.POST if request.method == "POST" else None, secret_name=secret.name)

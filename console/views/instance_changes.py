@@ -24,6 +24,7 @@ from secrets_app.policies import Action
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     instance = access.instance(request, region, pk, Action.APPROVE_HOST_KEY)
     keys = host_keys(instance)
@@ -91,6 +92,7 @@ def test_connection(request: OperatorRequest, instance: Instance) -> None:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
 def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     instance = access.instance(request, region, pk, Action.UPDATE_INSTANCE)
     shown = {name: getattr(instance, name) for name in ("name", "address", "port", "revision")}

@@ -10,12 +10,12 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from console import access, lists
+from console import access, fresh, lists
 from console.forms import instances as forms
 from console.http import OperatorRequest
 from console.states_instances import HostKeys
@@ -88,8 +88,14 @@ def narrowed(rows: QuerySet[Instance], chosen: dict[str, str]) -> QuerySet[Insta
 # ---------------------------------------------------------------- register
 
 
+def names_a_credential(request: HttpRequest) -> bool:
+    """True when the new instance would get a management credential: that is an attachment."""
+    return bool(request.POST.get("credential"))
+
+
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required(when=names_a_credential)
 def register(request: OperatorRequest, region: str) -> HttpResponse:
     here = access.region(request, region)
     access.require(request, Action.REGISTER_INSTANCE, here)

@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from console import access
+from console import access, fresh
 from console.forms import resolve as forms
 from console.http import OperatorRequest
 from console.resolving import Open, unresolved
@@ -35,6 +35,7 @@ TOLD: Final = {
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@fresh.required()
 def resolve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.RESOLVE_ROTATION)
     found = unresolved(secret)

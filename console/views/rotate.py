@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from console import access
+from console import access, fresh
 from console.forms.secrets import Rotate
 from console.http import OperatorRequest
 from console.views import dialogs
@@ -26,9 +26,15 @@ from secrets_app.policies import Action
 TITLE = "Rotate Immediately"
 
 
+def carries_a_value(request: HttpRequest) -> bool:
+    """True when the user chooses the new value, and so knows it: that equals a reveal."""
+    return bool(request.POST.get("value"))
+
+
 @login_required
 @require_http_methods(["GET", "POST"])
 @sensitive_post_parameters("value")
+@fresh.required(when=carries_a_value)
 def rotate(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.ROTATE_SECRET)
     is_key_pair = secret.kind == Secret.Kind.KEY_PAIR

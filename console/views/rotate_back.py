@@ -11,7 +11,7 @@ from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from console import access
+from console import access, fresh
 from console.http import OperatorRequest
 from console.views import dialogs, errors
 from rotation import runs, tasks
@@ -22,6 +22,7 @@ from secrets_app.policies import Action
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@fresh.required()
 def rotate_back(request: OperatorRequest, region: str, pk: UUID, version: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.ROTATE_SECRET)
     access.require(request, Action.PUT_SECRET_VALUE, secret)

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from console import access
+from console import access, fresh
 from console.forms.resolve import Override
 from console.http import OperatorRequest
 from console.templatetags.runs import is_overridable
@@ -51,6 +51,7 @@ CONSEQUENCES: Final = {
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@fresh.required()
 def override(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     run = access.run(request, region, pk)
     if run.secret is None or not is_overridable(run):

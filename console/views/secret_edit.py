@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from console import access
+from console import access, fresh
 from console.forms import options
 from console.forms.secret_edit import Edit
 from console.http import OperatorRequest
@@ -24,6 +24,7 @@ from secrets_app.policies import Action
 
 @login_required
 @require_http_methods(["GET", "POST"])
+@fresh.required()
 def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.UPDATE_SECRET)
     may_choose = access.may(request, Action.UPDATE_ROTATION, secret)

@@ -13,12 +13,12 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import access
+from console import access, fresh
 from console.forms import options
 from console.forms.schedule import CRON_PRESETS, Timing
 from console.forms.wizard import STEPS, CreateSecret
@@ -35,9 +35,22 @@ STEP_NAMES = ("Create Secret", "Configuration rotation", "Review and confirm")
 MOST_OFFERED = 500  # instances in the list of suggestions; any other can be typed
 
 
+def is_step(request: HttpRequest) -> bool:
+    """True for **Next**, which checks what was typed and does nothing with it."""
+    is_part: bool = request.htmx  # type: ignore[attr-defined]
+    return is_part and request.POST.get("step", "") in {"1", "2"}
+
+
+def decides_a_value(request: HttpRequest) -> bool:
+    """True when the secret is made with a value that the user knows, or becomes the instance's login."""
+    chosen = any(request.POST.get(name) for name in ("value", "private_key", "as_own_login"))
+    return chosen and not is_step(request)
+
+
 @login_required
 @require_http_methods(["GET", "POST"])
 @sensitive_post_parameters("value", "private_key")
+@fresh.required(when=decides_a_value)
 def create(request: OperatorRequest, region: str) -> HttpResponse:
     access.require(request, Action.CREATE_SECRET)
     here = access.region(request, region)
@@ -51,9 +64,8 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
     )
     if request.method == "GET":
         return _page(request, form)
-    step = request.POST.get("step", "")
-    if request.htmx and step in {"1", "2"}:
-        return _checked(request, form, int(step))
+    if is_step(request):
+        return _checked(request, form, int(request.POST["step"]))
     if form.is_valid():
         made = _create(request, form)
         if made:

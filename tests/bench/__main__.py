@@ -141,7 +141,6 @@ def main() -> int:
     parser.add_argument("--here", action="store_true", help="policies on this database only")
     options = parser.parse_args()
     call_command("migrate", verbosity=0)
-    call_command("createcachetable", verbosity=0)
     keyring.ensure_root_key()
     reason = Fleet.supported()
     parts: dict[str, Callable[[], None]] = {

@@ -35,6 +35,7 @@ T_SIGN_IN, T_FACTOR, T_AUDIT = (
 )  # fmt: skip
 OPENID, OPENID_ADAPTER, PROOFS = "console/openid.py", "console/openid_adapter.py", "console/proofs.py"
 INVITATIONS, T_INVITATIONS = "secrets_app/invitations.py", "tests/screens/test_invitations.py"
+T_FRESH = "tests/screens/test_fresh.py"
 T_OPENID, T_OPENID_WAYS = "tests/screens/test_openid.py", "tests/screens/test_openid_ways.py"
 
 
@@ -190,7 +191,7 @@ BREAKS = (
           '"value": value.credential,', '"value": value.credential.reveal(),',
           "tests/screens/test_reveal.py::test_the_templates_are_given_no_text_of_the_value"),
     Break("beat sends what a worker knows", "rotation/tasks.py",
-          "@shared_task\ndef look_after_keys", "def look_after_keys",
+          "@shared_task\ndef tick()", "def tick()",
           "tests/unit/test_beat.py::test_every_task_that_beat_sends_is_known_to_a_worker"),
     Break("whoever starts a rotation may", RUNS,
           "    policies.require(actor, Action.ROTATE_SECRET, secret)\n    let_pass", "    let_pass",
@@ -463,4 +464,29 @@ BREAKS = (
           '        sent = {name: text for name, text in request.POST.items() if hasattr(user, name)}\n'
           '        User.objects.filter(pk=user.pk).update(**{n: t for n, t in sent.items() if n in {"password", "display_name"}})\n',
           f"{T_WEB}::test_web_05_what_no_form_asks_for_changes_nothing"),
+    # ---- periodic work
+    Break("beat sends at once, however often it is restarted", SETTINGS,
+          '"schedule": 5.0, **_AT_ONCE}', '"schedule": 5.0}',
+          "tests/unit/test_beat.py::test_a_beat_that_is_restarted_again_and_again_sends_everything_each_time"),
+    Break("periodic work is done by the one that claimed it", "rotation/chores.py",
+          "    return bool(ready.update(due_at=Now() + AGAIN_AFTER, claimed_at=Now()))",
+          "    ready.update(due_at=Now() + AGAIN_AFTER, claimed_at=Now())\n    return True",
+          "tests/domain/test_chores.py::test_what_a_dead_worker_had_begun_is_taken_up_after_a_minute"),
+    Break("an account is looked at again every day", MANAGED,
+          "ManagedAccount.objects.filter(_was_not_looked_at(), pk=account.pk)",
+          "ManagedAccount.objects.filter(pk=account.pk, drift_checked_at=account.drift_checked_at or None)",
+          "tests/domain/test_chores.py::test_an_account_is_looked_at_every_day_and_not_once"),
+    Break("a checkpoint is made after a thousand events", "secrets_app/checkpoints.py",
+          "    return head.sequence - last.sequence >= (1 if is_old else MOST_UNSIGNED)", "    return is_old",
+          f"{T_AUDIT}::test_a_checkpoint_is_made_of_a_new_trail_at_once_and_then_after_a_thousand_events"),
+    Break("what is verified says since when nothing vouches", CHECK,
+          "    report.tail = _tail(marks[1 if exported else 0].last, end)", "    report.tail = _tail(marks[0].last, end)",
+          f"{T_AUDIT}::test_verify_says_since_when_nothing_vouches_for_the_newest"),
+    # ---- a fresh sign-in
+    Break("SES-06: a rotation to a chosen value asks who chose it", "console/views/rotate.py",
+          "@fresh.required(when=carries_a_value)\n", "",
+          f"{T_FRESH}::test_ses_06_a_custom_value_goes_to_no_host_before_it_is_known_who_chose_it"),
+    Break("SES-06: a new address of an instance asks who it is", "console/views/instance_changes.py",
+          "@fresh.required()\ndef edit(", "def edit(",
+          f"{T_FRESH}::test_ses_06_what_equals_a_reveal_moves_a_value_gives_a_right_or_destroys_asks_who_it_is"),
 )  # fmt: skip

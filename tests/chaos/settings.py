@@ -6,8 +6,9 @@ from tests.settings import *  # noqa: F403
 
 LEASE = timedelta(seconds=10)
 FAILED_LOGINS_APART = timedelta(seconds=15)
-CELERY_BEAT_SCHEDULE = {
-    "start due rotations": {"task": "rotation.tasks.start_due", "schedule": 5.0},
-    "find runs left behind": {"task": "rotation.tasks.sweep", "schedule": 1.0},
+CELERY_BEAT_SCHEDULE = {"do what is due": {"task": "rotation.tasks.tick", "schedule": 1.0}}
+PERIODIC_WORK = {
+    "start due rotations": ("rotation.tasks.start_due", timedelta(seconds=5)),
+    "find runs left behind": ("rotation.tasks.sweep", timedelta(seconds=1)),
 }
 LOGGING_CONFIG = None

@@ -59,7 +59,6 @@ class Storm:
 
     def run(self) -> int:
         call_command("migrate", verbosity=0)
-        call_command("createcachetable", verbosity=0)
         keyring.ensure_root_key()
         key = KeyPair.generate()
         with Fleet(self._folder / "fleet") as fleet:

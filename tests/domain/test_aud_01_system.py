@@ -166,7 +166,7 @@ def test_what_nothing_was_due_for_leaves_no_event(secret):
     trail = Trail()
     for beat in (
         tasks.start_due, tasks.start_drift_checks, tasks.purge_due, tasks.look_after_keys, tasks.sweep,
-        tasks.record_refusals, tasks.sign_audit_trail,
+        tasks.record_refusals, tasks.sign_audit_trail, tasks.sign_long_tail, tasks.tick,
     ):  # fmt: skip
         beat()
     assert trail.more() == []

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from rotation import managed, runs
+from rotation import managed, runs, tasks
 from rotation.connectors.memory import MemoryHost
 from rotation.models import Run
 from secrets_app import (
@@ -485,13 +485,68 @@ def test_a_line_that_is_no_checkpoint_is_named(trail, settings):
     broken(None, "Line 1")
 
 
+def many(count: int, dot) -> None:
+    with transaction.atomic(), audit.at_the_end():
+        for _ in range(count):
+            audit.record("kms:Test", "x", actor=dot.principal)
+
+
+def signed() -> list[int]:
+    return list(AuditCheckpoint.objects.values_list("sequence", flat=True))
+
+
+def test_a_checkpoint_is_made_of_a_new_trail_at_once_and_then_after_a_thousand_events(trail, dot):
+    tasks.sign_long_tail()
+    many(999, dot)
+    tasks.sign_long_tail()
+    assert signed() == [trail]
+    many(1, dot)
+    tasks.sign_long_tail()
+    assert signed() == [trail, trail + 1000]
+
+
+def test_a_checkpoint_is_made_of_one_event_once_the_last_is_an_hour_old(trail, dot):
+    tasks.sign_long_tail()
+    many(1, dot)
+    tasks.sign_long_tail()
+    assert signed() == [trail]
+    sql(f"UPDATE {POINTS} SET at = %s", timezone.now() - timedelta(minutes=61))
+    tasks.sign_long_tail()
+    assert signed() == [trail, trail + 1]
+    tasks.sign_long_tail()
+    assert signed() == [trail, trail + 1]
+
+
+def test_aud_07_what_is_cut_off_in_the_first_minute_is_seen(trail):
+    tasks.tick()
+    cut(trail - 2)
+    broken(trail - 1, "cut off")
+
+
+def test_verify_says_since_when_nothing_vouches_for_the_newest(trail, dot):
+    assert verify().tail == f"Nothing vouches for these events yet: no checkpoint was made of the {trail}."
+    made = checkpoints.sign_and_export()
+    at = f"the newest checkpoint, of event {trail}, was made at {made.at:%Y-%m-%d %H:%M:%S} UTC"
+    assert verify().tail == f"A checkpoint vouches for all of them: {at}."
+    many(3, dot)
+    for newest in (None, 2):
+        assert verify(newest=newest).tail == (
+            f"Nothing vouches for the 3 newest events yet, which could be cut off without a trace: {at}."
+        )
+    # The table's own goes with the events that are cut off: where there is a file, the file counts.
+    checkpoints.take()
+    assert verify().tail.startswith("Nothing vouches for the 3 newest events yet")
+
+
 # ---------------------------------------------------------------- the command
 
 
 def test_the_command_says_whole_broken_and_could_not_be_checked(trail, capsys, tmp_path, settings):
     call_command("audit", "checkpoint")
     call_command("audit", "verify")
-    assert f"Whole: {trail} events, 2 checkpoints" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"Whole: {trail} events, 2 checkpoints" in said
+    assert "A checkpoint vouches for all of them: the newest" in said
     with pytest.raises(SystemExit) as ended:
         call_command("audit", "verify", "--checkpoints", str(tmp_path / "none"))
     assert ended.value.code == 2

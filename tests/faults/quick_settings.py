@@ -6,9 +6,10 @@ A worker says of each message that it came.
 from datetime import timedelta
 
 from tests.settings import *  # noqa: F403
-from tests.settings import CELERY_BEAT_SCHEDULE, LOGGING
+from tests.settings import CELERY_BEAT_SCHEDULE, LOGGING, PERIODIC_WORK
 
 CELERY_BEAT_SCHEDULE = {name: entry | {"schedule": 1.0} for name, entry in CELERY_BEAT_SCHEDULE.items()}
+PERIODIC_WORK = {name: (task, timedelta(seconds=1)) for name, (task, _) in PERIODIC_WORK.items()}
 LEASE = timedelta(seconds=3)
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 1,

@@ -198,17 +198,18 @@ ROUTES: dict[str, Route] = {
     "secret": Route("secret", SECRET, LOOK),
     "secret_rotate": Route("secret", SECRET + "kms:RotateSecret", EMPTY_FORM),
     "secret_rotate_back": Route(
-        "secret version", SECRET + "kms:RotateSecret, kms:PutSecretValue, part", "GET 200, POST 302/200"
+        "secret version", SECRET + "kms:RotateSecret, kms:PutSecretValue, part", "GET 200, POST 302/200",
+        asks_again=True,
     ),
     "secret_reveal": Route("secret", SECRET + "kms:GetSecretValue", "GET POST 200", asks_again=True),
     "secret_download": Route("pair", SECRET + "kms:GetSecretValue", "POST 200", asks_again=True),
-    "secret_edit": Route("secret", SECRET + "kms:UpdateSecret", EMPTY_FORM),
+    "secret_edit": Route("secret", SECRET + "kms:UpdateSecret", EMPTY_FORM, asks_again=True),
     "secret_schedule": Route("secret", SECRET + "kms:UpdateSecretRotationPolicy", EMPTY_FORM),
     "secret_schedule_dates": Route("secret", SECRET + "kms:UpdateSecretRotationPolicy", LOOK),
     "secret_drift": Route("secret", SECRET + "kms:RotateSecret", "POST 302/200"),
     "secret_reconcile": Route("secret", SECRET + "kms:RotateSecret", "GET 200, POST 302/200"),
-    "secret_resolve": Route("doubt", SECRET + "kms:ResolveRotation", EMPTY_FORM),
-    "secret_delete": Route("secret", SECRET + "kms:DeleteSecret", EMPTY_FORM),
+    "secret_resolve": Route("doubt", SECRET + "kms:ResolveRotation", EMPTY_FORM, asks_again=True),
+    "secret_delete": Route("secret", SECRET + "kms:DeleteSecret", EMPTY_FORM, asks_again=True),
     "secret_restore": Route("pending", SECRET + "kms:RestoreSecret", "GET 200, POST 302/200"),
     "secret_grant": Route("secret", SECRET + "kms:CreateGrant", FORM, asks_again=True),
     "secret_revoke": Route("secret", SECRET + "kms:RevokeGrant", FORM, asks_again=True),
@@ -220,10 +221,10 @@ ROUTES: dict[str, Route] = {
     ),
     "instance": Route("instance", INSTANCE, LOOK),
     "instance_live": Route("instance", INSTANCE, LOOK),
-    "instance_edit": Route("instance", INSTANCE + "kms:UpdateInstance", FORM),
+    "instance_edit": Route("instance", INSTANCE + "kms:UpdateInstance", FORM, asks_again=True),
     "instance_scan": Route("instance", INSTANCE + "kms:CheckInstance", "POST 302/202"),
     "instance_check": Route("instance", INSTANCE + "kms:CheckInstance", "POST 302/202"),
-    "instance_approve": Route("instance", INSTANCE + "kms:ApproveHostKey", FORM),
+    "instance_approve": Route("instance", INSTANCE + "kms:ApproveHostKey", FORM, asks_again=True),
     "instance_attach": Route(
         "instance",
         INSTANCE + "kms:UseManagementCredential, anywhere kms:ListManagementCredentials",
@@ -243,6 +244,7 @@ ROUTES: dict[str, Route] = {
     "run_cancel": Route("queued run", RUN + SECRET + "kms:RotateSecret", "POST 302/200"),
     "run_retry": Route("failed run", RUN + SECRET + "kms:RotateSecret", "POST 302/200"),
     "run_override": Route(
-        "blocked run", RUN + SECRET + "kms:RotateSecret, kms:OverridePreflightCheck", EMPTY_FORM
+        "blocked run", RUN + SECRET + "kms:RotateSecret, kms:OverridePreflightCheck", EMPTY_FORM,
+        asks_again=True,
     ),
 }  # fmt: skip

@@ -27,7 +27,7 @@ HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
 #: What a look or a refusal may write: the trail, and that somebody was there.
 TRACES = {
     "secrets_app_auditevent", "secrets_app_audithead", "secrets_app_refusals", "django_session",
-    "usersessions_usersession", "console_cache",
+    "usersessions_usersession", "console_cacheentry",
 }  # fmt: skip
 
 

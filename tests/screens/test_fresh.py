@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
+from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -14,25 +17,51 @@ from console import sessions
 from secrets_app.models import AuditEvent, Key, Policy
 from tests import factories
 from tests.factories import PASSWORD
+from tests.screens.az_table import ROUTES
 
 pytestmark = pytest.mark.django_db
 
 HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
-#: Rights, people, keys, credentials and the trail: whatever takes a POST there asks first.
-ROOMS = ("access/", "keys/", "credentials/", "audit/", "second-factor/")
-ELSEWHERE = {
-    "secret_reveal", "secret_download", "secret_grant", "secret_revoke", "instance_attach",
-    "instance_own_login",
-}  # fmt: skip
-#: They take from a thief and give nothing to one (a rotation, an ended session), or tell no secret.
-NOT_ASKED = {"user_sessions_end", "user_revealed", "audit_verify", "simulator"}
-LOOKS = {
-    "access", "policies", "policy", "access_review", "groups", "group", "users", "user",
-    "user_sessions", "invitations", "keys", "key", "key_progress", "credentials", "credential", "audit",
-    "audit_event", "audit_export_csv", "audit_export_json", "mfa_index",
-}  # fmt: skip
+TABLE = Path(__file__).resolve().parents[2] / "docs/fresh.md"
+#: What decides, for the rows that begin with "if": the first bodies ask, the second ones do not.
+DEPENDS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
+    "secret_rotate": (
+        [{"use_custom": "on", "value": "a value of one's own"}, {"value": "hidden, and typed before"}],
+        [{"reason": "routine"}, {"reason": "leaked", "use_custom": "", "value": ""}],
+    ),
+    "secret_create": (
+        [{"value": "what works now"}, {"private_key": "KEY"}, {"as_own_login": "on", "step": ""}],
+        [{"generate": "on"}, {"value": "", "private_key": ""}],
+    ),
+    "instance_register": ([{"credential": str(uuid.UUID(int=9))}], [{}, {"credential": "", "name": "db"}]),
+}
 READING = {"Effect": "Allow", "Action": "kms:DescribeSecret", "Resource": "*"}
-ARGUMENTS = {"pk": uuid.UUID(int=7), "member": uuid.UUID(int=8), "region": "main", "sequence": 1}
+ARGUMENTS = {
+    "pk": uuid.UUID(int=7), "member": uuid.UUID(int=8), "version": uuid.UUID(int=9), "region": "main",
+    "sequence": 1, "token": "none",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    asks: str  # yes, no, or the condition
+    why: str
+
+
+def table() -> dict[str, Row]:
+    """The table of `docs/fresh.md`, by the names of the routes."""
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", TABLE.read_text(), re.MULTILINE)
+    assert len({name for name, _, _ in rows}) == len(rows)
+    return {name: Row(asks, why) for name, asks, why in rows}
+
+
+def of_those(asks: str) -> dict[str, str]:
+    """The addresses of the routes whose row says so."""
+    return {
+        pattern.name: address(pattern)
+        for pattern in get_resolver().url_patterns
+        if table().get(pattern.name, Row("", "")).asks == asks
+    }
 
 
 def address(pattern) -> str:
@@ -40,16 +69,6 @@ def address(pattern) -> str:
     kinds = pattern.pattern.converters.items()
     given = {key: 7 if type(kind).__name__ == "IntConverter" else ARGUMENTS[key] for key, kind in kinds}
     return reverse(pattern.name, kwargs=given)
-
-
-def routes() -> dict[str, str]:
-    """Every route that must ask, and its address."""
-    return {
-        pattern.name: address(pattern)
-        for pattern in get_resolver().url_patterns
-        if (str(pattern.pattern).startswith(ROOMS) or pattern.name in ELSEWHERE)
-        and pattern.name not in NOT_ASKED | LOOKS
-    }
 
 
 def grow_old(client: Client) -> None:
@@ -66,28 +85,86 @@ def stale(client, dot):
     return client
 
 
-def test_ses_06_rights_people_keys_credentials_and_values_ask_who_it_is(stale, provider):
-    wrong, wanted = [], reverse("account_reauthenticate")
-    asked, before = routes(), AuditEvent.objects.count()
-    assert {"policy_edit", "key_destroy", "group_join", "user_enable", "audit_look_up"} <= set(asked)
-    assert set(asked) >= ELSEWHERE
+def is_asked(answer) -> bool:
+    """True for a page that leads to confirming, and for a part of one that opens it as a dialog."""
+    is_page = answer.headers.get("Location", "").startswith(reverse("account_reauthenticate"))
+    return is_page or "confirmFirst" in answer.headers.get("HX-Trigger", "")
+
+
+def test_every_form_says_whether_it_asks_and_why(stale, provider):
+    taken = set()
+    # Signing out comes last: it ends the session that the others are sent in.
+    for pattern in sorted(get_resolver().url_patterns, key=lambda one: one.name == "account_logout"):
+        if stale.post(address(pattern)).status_code != 405:
+            taken.add(pattern.name)
+    assert taken == set(table())
+    for name, row in table().items():
+        assert row.asks in {"yes", "no"} or row.asks.startswith("if "), name
+        assert bool(re.match(r"[abcd](, [abcd])*: ", row.why)) == (row.asks != "no"), name
+    assert {name for name, row in table().items() if row.asks.startswith("if ")} == set(DEPENDS)
+    assert {name for name, route in ROUTES.items() if route.asks_again} == set(of_those("yes"))
+
+
+def test_ses_06_what_equals_a_reveal_moves_a_value_gives_a_right_or_destroys_asks_who_it_is(stale, provider):
+    wrong, asked, before = [], of_those("yes"), AuditEvent.objects.count()
+    assert {"policy_edit", "secret_delete", "instance_approve", "secret_rotate_back"} <= set(asked)
     for name, where in asked.items():
         for method in (stale.get, stale.post):
-            plain = method(where)
-            is_refused = method == stale.get and plain.status_code == 405
-            if not is_refused and not plain.headers.get("Location", "").startswith(wanted):
-                wrong.append(f"{name}: {method.__name__} answers {plain.status_code}")
-            part = method(where, headers=HTMX)
-            if not is_refused and "confirmFirst" not in part.headers.get("HX-Trigger", ""):
-                wrong.append(f"{name}: a part by {method.__name__} answers {part.status_code}")
+            for headers in ({}, HTMX):
+                answer = method(where, headers=headers)
+                is_refused = method == stale.get and answer.status_code == 405
+                if not is_refused and not is_asked(answer):
+                    wrong.append(f"{name}: {method.__name__} answers {answer.status_code}")
     assert wrong == []
     assert AuditEvent.objects.count() == before
 
 
-def test_what_only_looks_takes_no_form(stale):
-    looks = [pattern for pattern in get_resolver().url_patterns if pattern.name in LOOKS]
-    assert len(looks) == len(LOOKS)
-    assert [one.name for one in looks if stale.post(address(one)).status_code != 405] == []
+def test_ses_06_what_is_typed_decides_whether_rotate_create_and_register_ask(stale):
+    wrong = []
+    for name, (asking, quiet) in DEPENDS.items():
+        where = reverse(
+            name, kwargs={"region": "main"} | ({"pk": uuid.UUID(int=7)} if "rotate" in name else {})
+        )
+        for headers in ({}, HTMX):
+            wrong += [
+                f"{name} {body}" for body in asking if not is_asked(stale.post(where, body, headers=headers))
+            ]
+            wrong += [
+                f"{name} {body}" for body in quiet if is_asked(stale.post(where, body, headers=headers))
+            ]
+            wrong += [f"{name} is not shown"] if is_asked(stale.get(where, headers=headers)) else []
+    assert wrong == []
+
+
+def test_only_a_part_of_the_wizard_is_a_step_and_the_whole_asks_whatever_it_says(stale):
+    where = reverse("secret_create", args=["main"])
+    typed = {"value": "what works now", "step": "1"}
+    assert not is_asked(stale.post(where, typed, headers=HTMX))
+    assert is_asked(stale.post(where, typed))
+
+
+def test_what_asks_nothing_goes_on_in_an_old_session(stale, provider):
+    quiet = of_those("no")
+    last = {"account_logout": quiet.pop("account_logout")}
+    asking = {name for name, where in (quiet | last).items() if is_asked(stale.post(where))}
+    # A way to confirm that does not fit leads to the others.
+    assert {name for name in asking if table()[name].why != "it is the proof"} == set()
+
+
+def test_ses_06_a_custom_value_goes_to_no_host_before_it_is_known_who_chose_it(stale):
+    secret = factories.secret()
+    factories.settle(secret)
+    where = reverse("secret_rotate", args=["main", secret.pk])
+    typed = {"reason": "routine", "use_custom": "on", "value": "a value of one's own", "token": "one-press"}
+    first = stale.post(where, typed, headers=HTMX)
+    assert is_asked(first)
+    assert not secret.runs.active().exists()
+    kept = str(dict(stale.session)) + first.content.decode() + str(first.headers)
+    assert typed["value"] not in kept
+    # The browser has kept the form, and sends it again.
+    stale.post(reverse("account_reauthenticate"), {"password": PASSWORD}, headers=HTMX)
+    assert stale.post(where, typed, headers=HTMX).status_code == 202
+    assert secret.runs.active().exists()
 
 
 def test_ses_06_a_plain_form_that_answers_no_page_comes_back_to_one_that_does(stale):

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("matrix")]
 DOT = {"dot": PERSONS["dot"]}
 #: A request may write these whatever its method: that it was asked, how often, and that somebody is there.
 OF_ASKING = {
-    "console_cache",
+    "console_cacheentry",
     "secrets_app_auditevent", "secrets_app_audithead", "secrets_app_refusals", "django_session",
     "usersessions_usersession",
 }  # fmt: skip

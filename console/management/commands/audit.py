@@ -40,6 +40,7 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"Whole: {report.events:,} events, {report.checkpoints:,} checkpoints compared."
             )
+            self.stdout.write(report.tail)
             return
         self.stderr.write(report.sentence)
         sys.exit(report.verdict)

@@ -25,7 +25,6 @@ class Command(BaseCommand):
         _make_session_key(settings.SECRET_KEY_FILE)
         call_command("migrate", verbosity=0, interactive=False)
         self.check(databases=["default"], tags=[checks.Tags.database])  # what it may lose
-        call_command("createcachetable", verbosity=0)
         call_command("collectstatic", verbosity=0, interactive=False)
         self._prepare_keys()
         self._prepare_people()

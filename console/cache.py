@@ -1,0 +1,125 @@
+"""The only writer of the cache: JSON in a table of Keyturn's own database, each entry with a seal.
+
+What stands here counts tries to sign in, so it is read before anybody has shown who they are. Nothing that is
+read is ever unpickled, and an entry whose seal does not fit its key, its value and its end is one that is not
+there. Whoever can write this table can still delete an entry: that starts a count anew, and opens nothing.
+
+No entry is thrown out before its end to make room: with many addresses somebody could empty a count by that.
+A store that does not answer is an error and never "too many tries".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from console.models import CacheEntry
+from secrets_app import keyed
+
+log = logging.getLogger(__name__)
+
+_NEVER = datetime.max.replace(tzinfo=UTC, microsecond=0)
+#: How often one process removes what is over, and says that an entry was not ours.
+EVERY = timedelta(minutes=1)
+
+
+class _Last:
+    """When this process last did what it does once a minute."""
+
+    swept = told = float("-inf")
+
+
+class Cache(BaseCache):
+    """Django's interface over the table; a value is whatever JSON has a form for."""
+
+    def __init__(self, _location: str, params: dict[str, Any]) -> None:
+        super().__init__(params)
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        row = CacheEntry.objects.filter(key=self._name(key, version)).first()
+        return json.loads(row.value) if row and _counts(row) else default
+
+    def add(
+        self, key: str, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> bool:
+        row = self._row(key, value, timeout, version)
+        there = CacheEntry.objects.filter(key=row.key).first()
+        if there is not None and _counts(there):
+            return False
+        if there is not None:
+            # What is over or not ours goes: as a lock it would never be given back. Only this very row:
+            # another process may have put its own in the place meanwhile.
+            CacheEntry.objects.filter(key=there.key, seal=there.seal, expires_at=there.expires_at).delete()
+        try:
+            with transaction.atomic():
+                row.save(force_insert=True)
+        except IntegrityError:
+            return False
+        _sweep()
+        return True
+
+    def set(
+        self, key: str, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> None:
+        row = self._row(key, value, timeout, version)
+        CacheEntry.objects.bulk_create(
+            [row], update_conflicts=True, unique_fields=["key"], update_fields=["value", "seal", "expires_at"]
+        )
+        _sweep()
+
+    def touch(self, key: str, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        nothing = object()
+        value = self.get(key, nothing, version)
+        if value is nothing:
+            return False
+        self.set(key, value, timeout, version)
+        return True
+
+    def delete(self, key: str, version: int | None = None) -> bool:
+        return CacheEntry.objects.filter(key=self._name(key, version)).delete()[0] > 0
+
+    def clear(self) -> None:
+        CacheEntry.objects.all().delete()
+
+    def _name(self, key: str, version: int | None) -> str:
+        # By its hash, as names and addresses stand in a key; and whatever its length and letters are.
+        return keyed.digest("cache key", self.make_key(key, version))
+
+    def _row(self, key: str, value: Any, timeout: float | None, version: int | None) -> CacheEntry:
+        end = self.get_backend_timeout(timeout)
+        row = CacheEntry(
+            key=self._name(key, version),
+            value=json.dumps(value),
+            expires_at=_NEVER if end is None else datetime.fromtimestamp(end, UTC),
+        )
+        row.seal = keyed.digest(*_content(row))
+        return row
+
+
+def _content(row: CacheEntry) -> tuple[str, ...]:
+    return ("cache entry", row.key, row.value, row.expires_at.isoformat())
+
+
+def _counts(row: CacheEntry) -> bool:
+    """Whether this entry is ours and not over."""
+    if row.expires_at <= timezone.now():
+        return False
+    if keyed.fits(row.seal, *_content(row)):
+        return True
+    if time.monotonic() - _Last.told >= EVERY.total_seconds():
+        _Last.told = time.monotonic()
+        log.warning("An entry of the cache was written by something else, or with another session key.")
+    return False
+
+
+def _sweep() -> None:
+    if time.monotonic() - _Last.swept >= EVERY.total_seconds():
+        _Last.swept = time.monotonic()
+        CacheEntry.objects.filter(expires_at__lte=timezone.now()).delete()

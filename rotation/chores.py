@@ -1,0 +1,48 @@
+"""The only writer of chores: when each piece of periodic work is due.
+
+The rows are the schedule. Beat only ticks, so a beat that is restarted every minute postpones nothing, and of
+many ticks at once one does each piece. A worker that dies over a piece, or fails at it, is followed after a
+minute. Knows names and lengths of time, and nothing of the work itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import reduce
+from operator import or_
+
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from rotation.models import Chore
+
+AGAIN_AFTER = timedelta(minutes=1)  # where nobody said that it is done
+SLACK = timedelta(seconds=2)  # the nearest tick counts: the one after it would be some seconds late each time
+
+
+def due(work: Mapping[str, timedelta]) -> list[str]:
+    """Return which of `work`, by its names, is due by the database's clock; what is new to us is due."""
+    known = set(Chore.objects.values_list("name", flat=True))
+    if missing := [Chore(name=name) for name in work if name not in known]:
+        Chore.objects.bulk_create(missing, ignore_conflicts=True)
+    wanted = reduce(or_, (_is_due(name, every) for name, every in work.items()))
+    ready = set(Chore.objects.filter(wanted).values_list("name", flat=True))
+    return [name for name in work if name in ready]
+
+
+def claim(name: str, every: timedelta) -> bool:
+    """Put a due chore off for as long as it may take; True for the one caller that does it now."""
+    ready = Chore.objects.filter(_is_due(name, every))
+    return bool(ready.update(due_at=Now() + AGAIN_AFTER, claimed_at=Now()))
+
+
+def _is_due(name: str, every: timedelta) -> Q:
+    # A date further ahead than its own period was written under a clock that was wrong.
+    wrong = Q(due_at__gt=Now() + max(every, AGAIN_AFTER) + SLACK)
+    return Q(name=name) & (Q(due_at__lte=Now() + SLACK) | wrong)
+
+
+def done(name: str, every: timedelta) -> None:
+    """Note that a claimed chore was done: it is due again so long after it was begun."""
+    Chore.objects.filter(name=name).update(due_at=F("claimed_at") + every, last_run_at=Now())
