@@ -1,0 +1,91 @@
+"""What the product imports is declared and locked, and what is locked fits together."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.locked import environment
+
+ROOT = environment.CHECKOUT
+OURS = ("console", "secrets_app", "rotation", "lab")
+#: Part of a library that is declared: an import of it is of no library of its own.
+COMES_WITH = {"kombu": "celery"}
+
+
+def _name(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+@cache
+def _imported() -> dict[str, str]:
+    """Each module from outside that product code imports, and a file that does."""
+    found: dict[str, str] = {}
+    files = [ROOT / "manage.py", *(file for package in OURS for file in (ROOT / package).rglob("*.py"))]
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module or ""]
+            for name in names:
+                top = name.partition(".")[0]
+                if top not in sys.stdlib_module_names and top not in OURS:
+                    found[top] = str(file.relative_to(ROOT))
+    return found
+
+
+@cache
+def _declared() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {_name(re.match(r"[A-Za-z0-9._-]+", line)[0]) for line in project["dependencies"]}
+
+
+@cache
+def _locked() -> set[str]:
+    return {_name(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", environment.LOCK.read_text(), re.M)}
+
+
+def _distributions(module: str) -> set[str]:
+    return {_name(name) for name in importlib.metadata.packages_distributions().get(module, [])}
+
+
+def test_every_library_that_the_product_imports_is_declared_and_locked():
+    assert len(_imported()) > 10
+    wrong = {}
+    for module, file in _imported().items():
+        names = _distributions(module)
+        declared = names | {COMES_WITH[name] for name in names if name in COMES_WITH}
+        if not declared & _declared() or not names & _locked():
+            wrong[module] = file
+    assert wrong == {}
+
+
+def test_every_import_of_the_product_works_with_what_is_locked_alone():
+    script = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    done = subprocess.run(
+        [environment.python(), "-c", script, *_imported()],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_what_is_locked_is_whole():
+    done = subprocess.run(
+        [environment.python(), "-m", "pip", "check"], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_names_no_host_and_a_hash_for_everything(lock):
+    text = Path(ROOT, lock).read_text()
+    assert "://" not in text
+    assert [block for block in re.split(r"\n(?=\S)", text) if "--hash=sha256:" not in block] == []
