@@ -132,10 +132,14 @@ class Overview:
     def _add_doubtful(self, found: list[Secret]) -> None:
         may_resolve = access.may(self.request, Action.RESOLVE_ROTATION)
         may_rotate = access.may(self.request, Action.ROTATE_SECRET)
+        may_rebind = access.may(self.request, Action.REBIND_ACCOUNT)
         unresolved = resolving.resolvable(found) if may_resolve else set()
         for row in found:
             action = None
-            if row.pk in unresolved:
+            if states.is_on_other_machine(row.managed):
+                if may_rebind:
+                    action = ("Rebind", reverse("secret_rebind", args=[self.region, row.pk]))
+            elif row.pk in unresolved:
                 action = ("Resolve", reverse("secret_resolve", args=[self.region, row.pk]))
             elif may_rotate and states.is_drifted(row.managed):
                 action = ("Reconcile", reverse("secret_reconcile", args=[self.region, row.pk]))

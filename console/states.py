@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from console.templatetags.console import duration
-from rotation import managed, schedules
+from rotation import binding, managed, schedules
 from rotation.models import ManagedAccount, Schedule
 from secrets_app.models import Secret
 
@@ -169,10 +169,22 @@ def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
             known.label,
             f"The host accepted the current value, shown {LEVELS[account.verified_level]}.",
         )
+    if is_on_other_machine(account):
+        return Fact(
+            "danger",
+            "Not verified on this machine",
+            account.credential_sentence,
+            "Compare the machine with the server, then choose Rebind.",
+        )
     label = known.label
     if account.credential == Credential.BLOCKED and account.credential_code:
         label = f"{label}: {account.credential_code.replace('_', ' ')}"
     return Fact(known.tone, label, account.credential_sentence or known.sentence, known.next_step)
+
+
+def is_on_other_machine(account: ManagedAccount) -> bool:
+    """Whether the instance is another machine than the one that has proven the account's value."""
+    return account.credential == Credential.BLOCKED and account.credential_code == binding.CODE
 
 
 def is_drifted(account: ManagedAccount) -> bool:

@@ -32,6 +32,7 @@ from console.views import (
     own_login,
     people,
     policies,
+    rebind,
     resolve,
     restore,
     reveal,
@@ -175,6 +176,7 @@ urlpatterns = [
     path("<slug:region>/secrets/<uuid:pk>/drift/", drift.check, name="secret_drift"),
     path("<slug:region>/secrets/<uuid:pk>/reconcile/", drift.reconcile, name="secret_reconcile"),
     path("<slug:region>/secrets/<uuid:pk>/resolve/", resolve.resolve, name="secret_resolve"),
+    path("<slug:region>/secrets/<uuid:pk>/rebind/", rebind.of_secret, name="secret_rebind"),
     path("<slug:region>/secrets/<uuid:pk>/delete/", deletion.delete, name="secret_delete"),
     path("<slug:region>/secrets/<uuid:pk>/grant/", grants.grant, name="secret_grant"),
     path("<slug:region>/secrets/<uuid:pk>/revoke/", grants.revoke, name="secret_revoke"),
@@ -191,6 +193,7 @@ urlpatterns = [
     path("<slug:region>/instances/<uuid:pk>/check/", instances.check, name="instance_check"),
     path("<slug:region>/instances/<uuid:pk>/attach/", instance_changes.attach, name="instance_attach"),
     path("<slug:region>/instances/<uuid:pk>/own-login/", own_login.use, name="instance_own_login"),
+    path("<slug:region>/instances/<uuid:pk>/rebind/", rebind.of_instance, name="instance_rebind"),
     # ---- rotations
     path("<slug:region>/rotations/", rotations.index, name="rotations"),
     path("<slug:region>/rotations/export.csv", exports.runs, {"form": "csv"}, name="rotations_export_csv"),

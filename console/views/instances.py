@@ -20,7 +20,7 @@ from console import access, fresh, lists
 from console.forms import instances as forms
 from console.http import OperatorRequest
 from console.states_instances import HostKeys
-from console.views import dialogs, errors
+from console.views import dialogs, errors, rebind
 from rotation import inventory, patience, runs, tasks
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import policies
@@ -205,6 +205,7 @@ def _context(request: OperatorRequest, region: str, instance: Instance) -> dict[
         "is_looking": any(run and run.is_active for run in looks),
         "mark": "-".join([*seen, str(len(keys.keys)), str(len(keys.approved))]),
         "secrets": _secrets(request, instance),
+        "rebindable": rebind.rebindable(request, instance),
         "runs": _recent(request, instance),
         "may": {
             "check": access.may(request, Action.CHECK_INSTANCE, instance),

@@ -121,6 +121,7 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
         "facts": states.facts(secret, is_rotating=active is not None),
         "left_out_at": schedules.left_out(secret),
         "is_drifted": secret.is_enabled and states.is_drifted(secret.managed),
+        "is_on_other_machine": secret.is_enabled and states.is_on_other_machine(secret.managed),
         "key_state": secret.key.state,
         "may_see_key": access.may(request, Action.DESCRIBE_KEY, secret.key),
         "is_unresolved": resolving.unresolved(secret) is not None,
@@ -161,6 +162,7 @@ def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
     """What the page of one secret needs beside."""
     return secret_rows.rights(request, secret) | {
         "may_create": access.may(request, Action.CREATE_SECRET),
+        "may_rebind": access.may(request, Action.REBIND_ACCOUNT, secret),
         "may_see_instance": access.may(request, Action.DESCRIBE_INSTANCE, secret.managed.instance),
         "may_see_runs": access.may(request, Action.DESCRIBE_RUN, secret),
     }

@@ -42,6 +42,8 @@ T_STORES = "tests/screens/test_stores.py"
 T_GRANTS, T_OWN_RIGHTS = "tests/domain/test_grants.py", "tests/domain/test_own_rights.py"
 T_HIDDEN = "tests/screens/test_hidden_names.py"
 T_OPENID, T_OPENID_WAYS = "tests/screens/test_openid.py", "tests/screens/test_openid_ways.py"
+BINDING, REBINDING = "rotation/binding.py", "rotation/rebinding.py"
+T_BINDING, T_REBIND = "tests/domain/test_binding.py", "tests/screens/test_rebind.py"
 
 
 @dataclass(frozen=True)
@@ -682,4 +684,44 @@ BREAKS = (
     Break("a store that takes no changes is no try too many", "console/cache.py",
           "        except IntegrityError:\n            return False", "        except Exception:\n            return False",
           "tests/screens/test_store_away.py::test_a_sign_in_is_no_try_too_many_where_the_store_takes_no_changes"),
+    # ---- the machine that proved the value
+    Break("a value is opened only for the machine that its account is bound to", BINDING,
+          "    if reason or bound is None or not set(over.host_keys) <= set(bound.keys.values()):\n", "    if False:\n",
+          f"{T_BINDING}::test_a_connection_trusts_no_host_key_that_the_account_is_not_bound_to"),
+    Break("nothing is done on a machine that did not prove the value", BINDING,
+          "        if reason := why_not(account, here):\n            raise OtherMachine(reason)\n", "",
+          f"{T_BINDING}::test_a_machine_that_did_not_prove_a_key_pair_is_offered_none"),
+    Break("a host key beside the bound one is no way to a value", BINDING,
+          "            lines &= set(account.bound_keys.values())\n", "            pass\n",
+          f"{T_BINDING}::test_a_connection_trusts_no_host_key_that_the_account_is_not_bound_to"),
+    Break("a machine-id is compared before a value is marked as offered", CHANGES,
+          "        binding.narrowed(work.endpoint, work.run.instance, [work.secret])\n", "",
+          f"{T_BINDING}::test_a_clone_in_the_servers_place_is_found_before_it_is_asked_anything"),
+    Break("an account is bound as its secret is created", MANAGED,
+          "            binding.bind(account)\n", "",
+          f"{T_BINDING}::test_a_first_value_is_not_made_on_another_machine_than_the_one_chosen"),
+    Break("a value that was entered before a key was approved waits for a user", BINDING,
+          '        if not _was_entered(account.secret):\n            return ""\n', '        return ""\n',
+          f"{T_BINDING}::test_a_value_that_was_entered_before_any_key_was_approved_waits_for_a_user"),
+    Break("an instance that moves takes its accounts out of sync", INVENTORY,
+          "            binding.follow(instance)\n            audit.record(Action.UPDATE_INSTANCE", "            audit.record(Action.UPDATE_INSTANCE",
+          f"{T_BINDING}::test_a_credential_is_not_in_sync_on_a_machine_that_did_not_prove_it"),
+    Break("what a run writes of a credential does not hide another machine", MANAGED,
+          "    binding.follow_one(account)\n\n\ndef note_verified(", "\n\ndef note_verified(",
+          f"{T_BINDING}::test_a_pending_value_that_the_server_may_have_is_not_offered_to_another"),
+    Break("a proof counts for the machine that gave it", MANAGED,
+          "    same = ManagedAccount.objects.filter(pk=account.pk, bindings=account.bindings)\n    is_same", "    same = ManagedAccount.objects.filter(pk=account.pk)\n    is_same",
+          f"{T_BINDING}::test_a_proof_of_the_machine_before_does_not_count_for_the_one_after"),
+    Break("rebinding takes a right on the secret", REBINDING,
+          "    policies.require(actor, Action.REBIND_ACCOUNT, secret)\n", "",
+          f"{T_BINDING}::test_nobody_rebinds_without_the_right_a_reason_or_a_look"),
+    Break("rebinding confirms the machine that was shown", REBINDING,
+          "    if known.new.stamp != stamp:\n", "    if False:\n",
+          f"{T_BINDING}::test_nobody_rebinds_without_the_right_a_reason_or_a_look"),
+    Break("an own login takes a right on the secret", INVENTORY,
+          "    policies.require(actor, Action.REBIND_ACCOUNT, secret)\n", "",
+          f"{T_BINDING}::test_an_own_login_takes_a_right_on_the_secret"),
+    Break("rebinding asks again who it is", "console/views/rebind.py",
+          "@fresh.required()\ndef of_secret", "def of_secret",
+          f"{T_REBIND}::test_rebinding_asks_again_who_it_is"),
 )  # fmt: skip

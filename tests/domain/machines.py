@@ -43,6 +43,12 @@ class Network:
             return MemoryConnector(MemoryHost(host_key_changed=True))
         return _Listening(machine)
 
+    def scan(self, address: str, port: int, *, timeout: float) -> tuple[base.HostKey, ...]:
+        """As `Scanner.scan`."""
+        if (address, port) not in self.at:
+            raise base.Unreachable
+        return (self.at[address, port].key,)
+
     def register(self, machine: Machine, **given: Any) -> Instance:
         """An instance that stands for `machine`, its key approved and, then, its connection tested."""
         made = factories.instance(keys=[machine.key], **given)
@@ -57,7 +63,7 @@ class Network:
         for _ in range(turns):
             past = Now() - timedelta(seconds=1)
             Run.objects.filter(pk=run.pk).update(due_at=past, leased_until=past)
-            engine.advance(run.pk, worker="w", connect=self.connect, scanner=None)
+            engine.advance(run.pk, worker="w", connect=self.connect, scanner=self)
         run.refresh_from_db()
         return run
 

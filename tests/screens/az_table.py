@@ -215,6 +215,9 @@ ROUTES: dict[str, Route] = {
     "secret_reconcile": Route("secret", SECRET + "kms:RotateSecret", "GET 200, POST 302/200"),
     "secret_resolve": Route("doubt", SECRET + "kms:ResolveRotation", EMPTY_FORM, asks_again=True),
     "secret_delete": Route("secret", SECRET + "kms:DeleteSecret", EMPTY_FORM, asks_again=True),
+    "secret_resolve": Route("doubt", SECRET + "kms:ResolveRotation", EMPTY_FORM),
+    "secret_rebind": Route("secret", SECRET + "kms:RebindManagedAccount", FORM, asks_again=True),
+    "secret_delete": Route("secret", SECRET + "kms:DeleteSecret", EMPTY_FORM),
     "secret_restore": Route("pending", SECRET + "kms:RestoreSecret", "GET 200, POST 302/200"),
     "secret_grant": Route("secret", SECRET + "kms:CreateGrant", FORM, asks_again=True),
     "secret_revoke": Route("secret", SECRET + "kms:RevokeGrant", FORM, asks_again=True),
@@ -238,6 +241,10 @@ ROUTES: dict[str, Route] = {
     ),
     "instance_own_login": Route(
         "instance", INSTANCE + "kms:UseManagementCredential, anywhere kms:ListSecrets", FORM,
+        asks_again=True,
+    ),
+    "instance_rebind": Route(
+        "instance", INSTANCE + "anywhere kms:RebindManagedAccount", "GET HEAD 200, POST 409",
         asks_again=True,
     ),
     # ---- rotations

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from rotation import leases, managed
+from rotation import inventory, leases, managed, rebinding
 from rotation.connectors import base
 from rotation.models import ManagedAccount, Run
 from secrets_app import grants, keypairs, versions
@@ -90,6 +90,22 @@ def resolve(cast: Cast) -> Call:
     leases.end(lease, Run.Outcome.FAILED, truth="unknown", code="unknown")
     given = {"decision": "gone", "reason": "burnt down"}
     return Call(["main", run.secret.pk], given, ("kms:ResolveRotation",))
+
+
+def moved() -> Secret:
+    """A secret whose instance has another host key than the one that its account is bound to."""
+    made = secret()
+    key = factories.host_key()
+    inventory.see_host_keys(made.managed.instance, [key])
+    inventory.approve_host_keys(made.managed.instance, [key.fingerprint], actor=factories.administrator())
+    return made
+
+
+def rebind(cast: Cast, *, on_instance: bool = False) -> Call:
+    made = moved()
+    given = {"stamp": rebinding.proposal(made).new.stamp, "reason": "reinstalled"}
+    pk = made.managed.instance.pk if on_instance else made.pk
+    return Call(["main", pk], given, ("kms:RebindManagedAccount",))
 
 
 def restore(cast: Cast) -> Call:
@@ -188,6 +204,7 @@ CHANGES: dict[str, Make] = {
     "secret_grant": grant,
     "secret_revoke": revoke,
     "secret_restore": restore,
+    "secret_rebind": rebind,
     "credential_create": lambda cast: Call([], CREDENTIAL, ("kms:CreateManagementCredential",)),
     "instance_register": register,
     "instance_edit": change_instance,
@@ -196,6 +213,7 @@ CHANGES: dict[str, Make] = {
     "instance_approve": approve,
     "instance_attach": attach,
     "instance_own_login": own_login,
+    "instance_rebind": lambda cast: rebind(cast, on_instance=True),
     "run_cancel": cancel,
     "run_retry": retry,
     "run_override": override,
