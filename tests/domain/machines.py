@@ -43,11 +43,11 @@ class Network:
             return MemoryConnector(MemoryHost(host_key_changed=True))
         return _Listening(machine)
 
-    def scan(self, address: str, port: int, *, timeout: float) -> tuple[base.HostKey, ...]:
+    def scan(self, endpoint: base.Endpoint, *, timeout: float) -> tuple[base.HostKey, ...]:
         """As `Scanner.scan`."""
-        if (address, port) not in self.at:
+        if (endpoint.address, endpoint.port) not in self.at:
             raise base.Unreachable
-        return (self.at[address, port].key,)
+        return (self.at[endpoint.address, endpoint.port].key,)
 
     def register(self, machine: Machine, **given: Any) -> Instance:
         """An instance that stands for `machine`, its key approved and, then, its connection tested."""
