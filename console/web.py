@@ -12,10 +12,11 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from console import connections, start, supervisor
+from console import start, supervisor
 
 # Gunicorn would print a traceback for each exception of its settings file.
 try:
+    from console import connections
     from console.settings import LOGGING
 except ImproperlyConfigured as error:
     start.give_up(error)

@@ -16,22 +16,22 @@ from secrets_app import keyring
 _RETRY_SECONDS = "10"
 
 
-@require_safe
 @never_cache
+@require_safe
 def livez(request: HttpRequest) -> HttpResponse:
     """200 while this process answers; it asks nobody else."""
     return JsonResponse({"status": "ok"})
 
 
-@require_safe
 @never_cache
+@require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 while this process can serve; 503 with what keeps it from serving."""
     return _answer(obstacles=health.obstacles())
 
 
-@require_safe
 @never_cache
+@require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """200 while web, worker and beat all run; 503 with the names of those that do not."""
     try:
