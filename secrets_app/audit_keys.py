@@ -63,6 +63,18 @@ def require(head: AuditHead) -> None:
         raise KeyMissing(f"{settings.AUDIT_KEY_FILE} is not the key that this audit trail was made with.")
 
 
+def is_as_remembered() -> bool:
+    """Whether the file still holds the key that this process works with, if it works with one."""
+    if _Memory.key is None:
+        return True
+    try:
+        return _Memory.path == str(_audit_file().path) and hmac.compare_digest(
+            _audit_file().read(), _Memory.key
+        )
+    except Unreadable:
+        return False
+
+
 def forget() -> None:
     """Drop the key from memory."""
     _Memory.key, _Memory.path = None, ""

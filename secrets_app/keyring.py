@@ -10,6 +10,8 @@ Where the root key is missing or is not the one that wrapped the key versions, t
 
 from __future__ import annotations
 
+import hmac
+import logging
 import os
 import time
 import uuid
@@ -21,6 +23,8 @@ from django.db import connection, transaction
 
 from secrets_app import audit_keys, envelope, keyfiles, regions, seals
 from secrets_app.models import Account, Key, KeyVersion, SealedValue
+
+log = logging.getLogger(__name__)
 
 DEFAULT_ALIAS = "keyturn/default"
 DEFAULT_DESCRIPTION = "Seals whatever no other key was chosen for, management credentials included."
@@ -87,7 +91,8 @@ class _Memory:
     """What this process remembers: the root key once it has been proven, and when to ask again."""
 
     root: bytes | None = None
-    sealed_until: float = 0.0
+    checked_until: float = 0.0
+    is_told: bool = False  # the log says that it is sealed
 
 
 def ensure_root_key() -> bool:
@@ -120,22 +125,38 @@ def ensure_root_key() -> bool:
 
 
 def is_sealed() -> bool:
-    """True while no value can be opened. Cheap: a sealed keyring looks again every five seconds."""
-    if _Memory.root is not None:
-        return False
-    if time.monotonic() < _Memory.sealed_until:
-        return True
+    """True while no value can be opened. Cheap: the key files are read again every five seconds.
+
+    An open keyring does so too: a file that is gone or was exchanged is missing at the next start, and must be
+    put back before that. Each change is one line of the log.
+    """
+    if time.monotonic() < _Memory.checked_until:
+        return _Memory.root is None
     try:
+        if _Memory.root is not None and not _is_as_remembered(_Memory.root):
+            forget()  # proven anew below: the file that is there now may be the right one
         _root_key()
-    except Sealed:
-        _Memory.sealed_until = time.monotonic() + RECHECK_SECONDS
-        return True
-    return False
+    except Sealed as error:
+        forget()
+        if not _Memory.is_told:
+            log.critical("Sealed: %s", error)
+    else:
+        if _Memory.is_told:
+            log.warning("Open again: the key files are back.")
+    _Memory.is_told = _Memory.root is None
+    _Memory.checked_until = time.monotonic() + RECHECK_SECONDS
+    return _Memory.is_told
+
+
+def _is_as_remembered(root: bytes) -> bool:
+    """Whether the files still hold the keys that this process works with. Raises `Sealed`."""
+    found = FileRootKey(settings.ROOT_KEY_FILE).read()
+    return hmac.compare_digest(found, root) and audit_keys.is_as_remembered()
 
 
 def forget() -> None:
     """Drop the keys from memory; the next use reads and proves them again."""
-    _Memory.root, _Memory.sealed_until = None, 0.0
+    _Memory.root, _Memory.checked_until = None, 0.0
     audit_keys.forget()
     seals.forget()
 
@@ -306,7 +327,9 @@ def _root_key() -> bytes:
         try:
             _unwrap(version, root)
         except envelope.Tampered:
-            raise Sealed("The root key is not the one that this database was sealed under.") from None
+            raise Sealed(
+                f"{settings.ROOT_KEY_FILE} is not the root key that this database was sealed under."
+            ) from None
         try:
             audit_keys.prove()
             seals.prove(Account.objects.first())

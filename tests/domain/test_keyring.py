@@ -8,11 +8,13 @@ import uuid
 
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from secrets_app import envelope, keyring, keystates, versions
+from secrets_app import audit_keys, envelope, keyring, keystates, versions
+from secrets_app.keyfiles import KeyFile
 from secrets_app.models import KeyVersion, SealedValue, SecretVersion
 from secrets_app.plaintext import Plaintext
 from tests import factories
@@ -156,6 +158,45 @@ def test_a_sealed_keyring_opens_again_when_the_file_is_back(settings, tmp_path, 
     settings.ROOT_KEY_FILE = right
     keyring.forget()
     assert not keyring.is_sealed()
+
+
+@pytest.mark.parametrize("which", ["ROOT_KEY_FILE", "AUDIT_KEY_FILE"])
+@pytest.mark.parametrize("what", ["gone", "another"])
+def test_an_open_keyring_is_sealed_when_a_key_file_goes_and_opens_when_it_is_back(
+    which, what, settings, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(keyring, "RECHECK_SECONDS", 0.0)
+    factories.administrator()  # an event, which no other audit key can follow
+    assert not keyring.is_sealed()
+    right, wrong = getattr(settings, which), tmp_path / "other" / "key"
+    if what == "another":
+        magic = keyring.FILE_MAGIC if which == "ROOT_KEY_FILE" else audit_keys.AUDIT_MAGIC
+        KeyFile(wrong, magic).create()
+    setattr(settings, which, wrong)
+    assert keyring.is_sealed()
+    assert keyring.is_sealed()
+    assert [str(wrong) in line.getMessage() for line in caplog.records] == [True]
+    with pytest.raises(keyring.Sealed, match=str(wrong)):
+        sealed()
+    setattr(settings, which, right)
+    assert not keyring.is_sealed()
+    assert [line.levelname for line in caplog.records] == ["CRITICAL", "WARNING"]
+
+
+def test_the_files_are_not_read_again_with_every_question(monkeypatch):
+    assert not keyring.is_sealed()
+    monkeypatch.setattr(keyring.FileRootKey, "read", lambda self: pytest.fail("it was read again"))
+    assert not keyring.is_sealed()
+
+
+@pytest.mark.parametrize("which", ["ROOT_KEY_FILE", "AUDIT_KEY_FILE"])
+def test_a_set_up_that_stays_sealed_fails_and_names_the_file(which, settings, tmp_path):
+    factories.administrator()
+    setattr(settings, which, tmp_path / "gone.key")
+    with pytest.raises(CommandError, match=str(tmp_path / "gone.key")) as failed:
+        call_command("setup")
+    assert failed.value.returncode != 0
+    keyring.forget()
 
 
 def test_the_database_holds_no_plaintext():
