@@ -10,7 +10,7 @@ import functools
 import logging
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.staticfiles.storage import staticfiles_storage
@@ -89,6 +89,25 @@ def _obstacles() -> list[str]:
         return [DATABASE]
 
 
+def lacks_set_up() -> bool | None:
+    """Whether the set-up of this version has not run; None if the database cannot be asked."""
+    try:
+        return not _is_set_up()
+    except (DatabaseError, InterfaceError):
+        is_missing = settings.IS_SQLITE and not Path(str(settings.DATABASES["default"]["NAME"])).exists()
+        return True if is_missing else None
+    finally:
+        # Asked outside a request, at whose end Django would look after the connection.
+        connection.close()
+
+
+def read_static_files_again() -> None:
+    """Read the list of static files, which was not there when this process began."""
+    storage: Any = staticfiles_storage
+    if hasattr(storage, "load_manifest"):
+        storage.hashed_files, storage.manifest_hash = storage.load_manifest()
+
+
 def _is_set_up() -> bool:
     """Whether this code's migrations are all applied, and its static files collected."""
     applied = MigrationRecorder(connection).applied_migrations()
@@ -110,4 +129,7 @@ def _is_read_only() -> bool:
         return False
     with connection.cursor() as cursor:
         cursor.execute("SHOW transaction_read_only")  # a standby says "on" too
-        return bool(cursor.fetchone()[0] == "on")
+        is_read_only = bool(cursor.fetchone()[0] == "on")
+    if is_read_only:
+        connection.close()  # it keeps what the database was told at its beginning; the next one asks anew
+    return is_read_only

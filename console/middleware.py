@@ -141,7 +141,7 @@ class RequestContext:
             return errors.conflict(request, str(exception))
         if isinstance(exception, audit.NotRecorded):
             log.critical("Nothing was done, since it could not be recorded.", exc_info=exception)
-            return errors.not_recorded(request)
+            return errors.not_recorded(request, exception)
         return None
 
 

@@ -10,7 +10,9 @@ import logging
 import os
 import socket
 import threading
+import time
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from celery import shared_task
@@ -18,6 +20,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from kombu.exceptions import OperationalError as BrokerError
 
 from rotation import chores, engine, leases, managed, restored, runs, schedules, shutdown
 from rotation.connectors.ssh import SshConnector, SshScanner
@@ -37,6 +40,7 @@ from secrets_app import (
 log = logging.getLogger(__name__)
 
 BATCH = 500
+AWAY_SECONDS = 10.0  # without another try, after the broker did not answer
 DRIFT_TICK = timedelta(minutes=1)  # at least, between two calls of `start_drift_checks`
 SCRUBBED_FOR = timedelta(minutes=10)  # after a purge: each time once, in case somebody was reading
 
@@ -65,14 +69,14 @@ def _carry(run_id: UUID) -> bool:
     """Do what can be done for one run; False where there was nothing to take up."""
     was_taken = engine.advance(run_id, worker=worker_name(), connect=SshConnector, scanner=SshScanner())
     if shutdown.is_under_way():
-        advance.delay(str(run_id))  # handed back, or never begun: for another worker
+        send(advance, str(run_id))  # handed back, or never begun: for another worker
     if not was_taken:
         return False
     instance_id = Run.objects.values_list("instance_id", flat=True).get(pk=run_id)
     waiting = [leases.next_on(instance_id), *leases.next_beside(instance_id)]
     for following in dict.fromkeys(waiting):
         if following and following != run_id:
-            advance.delay(str(following))
+            send(advance, str(following))
     return True
 
 
@@ -86,9 +90,33 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
+class _Broker:
+    """What this process knows of the broker."""
+
+    away_until = float("-inf")
+
+
+def send(task: Any, *ids: str) -> None:
+    """Have a worker do `task` soon. A broker that does not answer holds nobody up, and is no error.
+
+    The row is the job: the sweep finds it when the broker is back. For some seconds nothing else is sent by
+    this process, since each try may take its time.
+    """
+    if time.monotonic() < _Broker.away_until:
+        return
+    try:
+        task.apply_async(ids, retry=False)
+    except (BrokerError, OSError) as error:
+        _Broker.away_until = time.monotonic() + AWAY_SECONDS
+        log.warning(
+            "The broker does not answer (%s); the sweep finds what was to be sent.",
+            type(error).__name__,
+        )
+
+
 def wake(run: Run) -> None:
     """Have a worker take up `run` once the transaction that made it has committed."""
-    transaction.on_commit(lambda: advance.delay(str(run.pk)))
+    transaction.on_commit(lambda: send(advance, str(run.pk)))
 
 
 @shared_task
@@ -217,20 +245,20 @@ def look_after_keys() -> None:
 def rewrap(rewrap_id: str) -> None:
     """Carry a rewrap by one batch, and come back for the next."""
     if not keyring.is_sealed() and rewraps.carry(UUID(rewrap_id)):
-        rewrap.delay(rewrap_id)
+        send(rewrap, rewrap_id)
 
 
 @shared_task
 def sweep() -> None:
     """Wake a worker for every run, and every rewrap, that is due and that nobody works on."""
     for found in rewraps.due():
-        rewrap.delay(str(found.pk))
+        send(rewrap, str(found.pk))
     leases.hand_back_orphans(socket.gethostname(), _is_alive)
     for run_id in leases.due(BATCH):
-        advance.delay(str(run_id))
+        send(advance, str(run_id))
 
 
 def hand_back() -> None:
     """Have other workers go on with what this process, which is about to end, still has under way."""
     for run_id in leases.hand_back_own(_process_name()):
-        advance.delay(str(run_id))
+        send(advance, str(run_id))

@@ -127,8 +127,8 @@ def ensure_root_key() -> bool:
 def is_sealed() -> bool:
     """True while no value can be opened. Cheap: the key files are read again every five seconds.
 
-    An open keyring does so too: a file that is gone or was exchanged is missing at the next start, and must be
-    put back before that. Each change is one line of the log.
+    An open keyring does so too: a file that is gone or was exchanged is missing at the next start, and must
+    be put back before that. Each change is one line of the log.
     """
     if time.monotonic() < _Memory.checked_until:
         return _Memory.root is None

@@ -13,17 +13,18 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from allauth.mfa.models import Authenticator
-from django.db import InterfaceError, OperationalError
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 
-from console import access, http, logs, sessions
+from console import access, databases, http, logs, sessions
 from secrets_app import audit, factors
 from secrets_app.policies import Action
 
+RETRY_SECONDS = "15"  # after which a 503 may have passed
 _DIALOGS = {"dialog", "dialog-content"}
 
 
@@ -90,6 +91,29 @@ DATABASE_AWAY = Problem(
     "Nothing can be read or changed until it is back. What hosts accept now stays as it is.",
     "An administrator checks that the database runs and that Keyturn has its right address; "
     "then reload this page.",
+    "unplug",
+)
+DATABASE_READ_ONLY = Problem(
+    503,
+    "The database takes no changes",
+    "It is read-only now, so nobody can sign in and nothing can be started or changed. "
+    "What hosts accept stays as it is.",
+    "An administrator checks whether the database is a standby, or was set to read-only. "
+    "Keyturn continues by itself when changes are possible again.",
+    "unplug",
+)
+DISK_FULL = Problem(
+    503,
+    "The database's disk is full",
+    "Nothing can be stored, so nothing was changed. What hosts accept stays as it is.",
+    "An administrator frees space on the database's disk. Keyturn continues by itself after that.",
+    "unplug",
+)
+DATABASE_BUSY = Problem(
+    503,
+    "The database is busy",
+    "Another process has kept it locked for too long. Nothing was changed.",
+    "Wait a moment, then try again.",
     "unplug",
 )
 NOT_RECORDED = Problem(
@@ -185,15 +209,32 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """500 or 503, for Django's handler. Asks neither the database nor the session: they may be the cause."""
     error = sys.exception()
-    problem = DATABASE_AWAY if isinstance(error, OperationalError | InterfaceError) else BROKEN
-    if isinstance(error, audit.NotRecorded):
+    trouble = databases.trouble(error)
+    if trouble == databases.Trouble.NOT_SET_UP:
+        return not_set_up()
+    if trouble == databases.Trouble.READ_ONLY:
+        connection.close()  # one that began while it was so stays so
+    problem = _OF_DATABASE[trouble] if trouble else BROKEN
+    if isinstance(error, audit.NotRecorded) and trouble == databases.Trouble.AWAY:
         problem = NOT_RECORDED
     return _static_page(problem, request_id=_logged_id(request, error))
 
 
-def not_recorded(request: HttpRequest) -> HttpResponse:
-    """503: the audit trail takes no event, so nothing was done."""
-    return _static_page(NOT_RECORDED, request_id=_logged_id(request, sys.exception()))
+_OF_DATABASE: dict[databases.Trouble | None, Problem] = {
+    databases.Trouble.AWAY: DATABASE_AWAY,
+    databases.Trouble.READ_ONLY: DATABASE_READ_ONLY,
+    databases.Trouble.FULL: DISK_FULL,
+    databases.Trouble.BUSY: DATABASE_BUSY,
+}
+
+
+def not_recorded(request: HttpRequest, error: BaseException | None = None) -> HttpResponse:
+    """503: the audit trail takes no event, so nothing was done; with the database's reason if it has one."""
+    trouble = databases.trouble(error)
+    problem = NOT_RECORDED
+    if trouble in _OF_DATABASE and trouble != databases.Trouble.AWAY:
+        problem = _OF_DATABASE[trouble]
+    return _static_page(problem, request_id=_logged_id(request, error))
 
 
 def _logged_id(request: HttpRequest, error: BaseException | None) -> str:
@@ -208,8 +249,13 @@ def unreadable() -> HttpResponse:
 
 def sealed() -> HttpResponse:
     """The one page of sealed mode."""
-    response = _static_page(SEALED)
-    response["Retry-After"] = "30"
+    return _static_page(SEALED)
+
+
+def not_set_up() -> HttpResponse:
+    """The one page before the set-up has run. It needs no static file, since there are none yet."""
+    response = HttpResponse(render_to_string("errors/not_set_up.html"), status=503)
+    response["Retry-After"] = RETRY_SECONDS
     return response
 
 
@@ -233,4 +279,7 @@ def _is_signed_in(request: HttpRequest) -> bool:
 
 def _static_page(problem: Problem, request_id: str = "") -> HttpResponse:
     context = {"problem": problem, "shell": "single.html", "request_id": request_id}
-    return HttpResponse(render_to_string("errors/error.html", context), status=problem.status)
+    response = HttpResponse(render_to_string("errors/error.html", context), status=problem.status)
+    if problem.status == 503:
+        response["Retry-After"] = RETRY_SECONDS
+    return response

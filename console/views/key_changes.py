@@ -53,7 +53,7 @@ def rewrap(request: OperatorRequest, pk: UUID) -> HttpResponse:
         try:
             with transaction.atomic():
                 made = rewraps.start(key, target, actor=request.principal)
-                transaction.on_commit(lambda: tasks.rewrap.delay(str(made.pk)))
+                transaction.on_commit(lambda: tasks.send(tasks.rewrap, str(made.pk)))
         except (rewraps.UnderWay, keyring.KeyUnusable) as error:
             form.add_error(None, str(error))
         else:

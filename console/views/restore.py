@@ -91,6 +91,6 @@ def verify_all(request: OperatorRequest) -> HttpResponse:
     if restore is None:
         return errors.conflict(request, "No older database was put back.")
     restores.ask_to_verify(restore, actor=request.principal)
-    transaction.on_commit(tasks.look_for_restore.delay)
+    transaction.on_commit(lambda: tasks.send(tasks.look_for_restore))
     messages.success(request, "Every account is being verified.")
     return redirect("restore")

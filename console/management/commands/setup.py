@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,15 @@ from django.conf import settings
 from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
 from secrets_app import keyring, regions, users
+
+SET_UP_LOCK = 5_398_127_044_316_001  # of PostgreSQL's advisory locks; any number that nothing else takes
+
+
+class StaysSealed(CommandError):
+    """A key file is missing or is not the one of this database; the message names it."""
 
 
 class Command(BaseCommand):
@@ -23,6 +32,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         make_data_folder(settings.DATA_DIR)
+        # Of several set-ups at once the others wait, and find nothing left to do.
+        with _alone_here(settings.DATA_DIR), _alone_at_the_database():
+            self._prepare()
+
+    def _prepare(self) -> None:
         _make_session_key(settings.SECRET_KEY_FILE)
         call_command("migrate", verbosity=0, interactive=False)
         _close_database_files()
@@ -35,10 +49,9 @@ class Command(BaseCommand):
         try:
             made = keyring.ensure_root_key()
         except keyring.Sealed as sealed:
-            # Not an error of the set-up: the console starts and says the same, and no value is touched.
-            self.stdout.write(self.style.WARNING(f"SEALED: {sealed}"))
-            self.stdout.write("Put the right key file back; nothing can be read or rotated until then.\n")
-            return
+            raise StaysSealed(
+                f"SEALED: {sealed} Put the right key file back; nothing can be read or rotated until then."
+            ) from None
         if made:
             self.stdout.write(f"Root key    {settings.ROOT_KEY_FILE}")
             self.stdout.write(
@@ -67,6 +80,29 @@ class Command(BaseCommand):
         # The one time that it is shown; it must be changed at the first sign-in.
         self.stdout.write(f"Password    {password.reveal()}")
         self.stdout.write("            Shown this once; you choose your own when you sign in.")
+
+
+@contextlib.contextmanager
+def _alone_here(folder: Path) -> Iterator[None]:
+    """Hold the data folder's set-up until the block ends, or the process does."""
+    with (folder / "setup.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _alone_at_the_database() -> Iterator[None]:
+    """Hold the database's set-up too: another machine has another folder."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [SET_UP_LOCK])
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [SET_UP_LOCK])
 
 
 def make_data_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from console import health
-from console.management.commands.setup import make_data_folder
+from console.management.commands.setup import StaysSealed, make_data_folder
 from console.supervisor import Program, Supervisor
 
 DEMO_HOSTS = 3
@@ -38,7 +38,11 @@ class Command(BaseCommand):
         lock = _lock(settings.DATA_DIR)
         listener = _listener(options["bind"], options["port"])
         with lock, listener:
-            call_command("setup", stdout=self.stdout)
+            try:
+                call_command("setup", stdout=self.stdout)
+            except StaysSealed as sealed:
+                # The console starts and says the same: once the file is back it needs no restart.
+                self.stdout.write(self.style.WARNING(str(sealed)))
             health.forget()
             connections.close_all()
             public_url = os.environ.get("KEYTURN_PUBLIC_URL") or f"http://localhost:{options['port']}"

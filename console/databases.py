@@ -1,0 +1,52 @@
+"""What is wrong with the database, as far as its error says; and how a process gets over it.
+
+The words are the databases' own: SQLSTATE, PostgreSQL 16, Appendix A; SQLite, "Result and Error Codes".
+"""
+
+from __future__ import annotations
+
+import enum
+import sqlite3
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+
+class Trouble(enum.Enum):
+    """Why the database did not do what was asked; each passes without a restart of Keyturn."""
+
+    AWAY = "away"  # it does not answer
+    READ_ONLY = "read-only"  # it answers, and takes no changes
+    FULL = "full"  # its disk is full
+    BUSY = "busy"  # somebody else has kept it locked
+    NOT_SET_UP = "not set up"  # it has none of our tables
+
+
+_SQLSTATES = {
+    "25006": Trouble.READ_ONLY,
+    "53100": Trouble.FULL,
+    "55P03": Trouble.BUSY,
+    "42P01": Trouble.NOT_SET_UP,
+}
+_SQLITE = {
+    sqlite3.SQLITE_READONLY: Trouble.READ_ONLY,
+    sqlite3.SQLITE_FULL: Trouble.FULL,
+    sqlite3.SQLITE_BUSY: Trouble.BUSY,
+    sqlite3.SQLITE_LOCKED: Trouble.BUSY,
+}
+
+
+def trouble(error: BaseException | None) -> Trouble | None:
+    """Return what `error`, or what caused it, says of the database; None for any other error."""
+    is_of_database = False
+    while error is not None:
+        is_of_database = is_of_database or isinstance(error, OperationalError | InterfaceError)
+        if (found := _SQLSTATES.get(getattr(error, "sqlstate", None) or "")) is not None:
+            return found
+        if isinstance(error, sqlite3.Error):
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # of an extended code, the plain one
+            if code in _SQLITE:
+                return _SQLITE[code]
+            if "no such table" in str(error):
+                return Trouble.NOT_SET_UP
+        error = error.__cause__ or (error.__context__ if isinstance(error, DatabaseError) else None)
+    return Trouble.AWAY if is_of_database else None

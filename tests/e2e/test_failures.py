@@ -1,0 +1,258 @@
+"""What else breaks under a running console: what is answered meanwhile, and that it recovers by itself."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import pytest
+
+from tests import services
+from tests.e2e.served import PEOPLE, Browser, Served, is_root, tracebacks
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.xdist_group("failures")
+ACTIVE = """
+import json
+from rotation.models import Run
+print(json.dumps([run.state for run in Run.objects.active()]))
+"""
+DUE = """
+import json
+from rotation import leases
+print(json.dumps([str(run) for run in leases.due(10)]))
+"""
+
+
+@pytest.fixture
+def postgres():
+    with services.postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def redis():
+    with services.redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Make a site in this test's folder; it ends with the test."""
+    sites = []
+
+    def make(**given: str) -> Served:
+        sites.append(Served(tmp_path, **given))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.end()
+
+
+def secret_of(site: Served) -> str:
+    return f"/main/secrets/{site.inside(PEOPLE)}"
+
+
+def rotate(browser: Browser, secret: str):
+    return browser.post(f"{secret}/rotate/", reason="routine", token="one-press")
+
+
+# ---------------------------------------------------------------- the broker
+
+
+@pytest.mark.parametrize("how", ["killed", "hangs"])
+def test_without_redis_people_sign_in_and_rotate_and_the_sweep_finds_the_run(how, made, redis):
+    site = made(KEYTURN_BROKER_URL=redis.url)
+    site.set_up()
+    secret = secret_of(site)
+    site.serve()
+    if how == "killed":
+        redis.kill()
+    else:
+        redis._process.send_signal(signal.SIGSTOP)
+    try:
+        browser = Browser(site.port)
+        assert browser.sign_in().status == 302
+        answer = rotate(browser, secret)
+        assert answer.status == 302, answer.text[-2000:]
+        assert site.inside(ACTIVE) == ["queued"]
+        assert len(site.inside(DUE)) == 1
+        assert browser.get("/readyz").status == 200
+    finally:
+        if how == "hangs":
+            redis._process.send_signal(signal.SIGCONT)
+    log = site.logged()
+    assert log.count("The broker does not answer") == 1
+    assert tracebacks(log) == 0
+
+
+# ---------------------------------------------------------------- the database
+
+
+def test_a_read_only_database_is_said_to_be_and_is_over_by_itself(made, postgres):
+    site = made(KEYTURN_DATABASE_URL=postgres.url)
+    site.set_up()
+    secret = secret_of(site)
+    site.serve()
+    browser = Browser(site.port)
+    assert browser.sign_in().status == 302
+    read_only(postgres, "on")
+    answers = [rotate(browser, secret), Browser(site.port).sign_in()]
+    for answer in answers:
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+        assert "The database takes no changes" in answer.text
+    assert browser.get("/readyz").status == 503
+    read_only(postgres, "off", keeps=True)
+    wait_for(lambda: Browser(site.port).sign_in().status == 302, "a sign-in")
+    wait_for(lambda: browser.get("/readyz").status == 200, "readiness")
+    assert rotate(browser, secret).status == 302
+
+
+def read_only(server: services.Postgres, how: str, *, keeps: bool = False) -> None:
+    """Set the database so; with `keeps` the connections that there are stay as they were."""
+    with server.connect("postgres") as connection:
+        connection.execute(f"ALTER DATABASE keyturn SET default_transaction_read_only = {how}")
+        if not keeps:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'keyturn'"
+            )
+
+
+def test_a_database_that_is_away_is_said_to_be_and_its_return_needs_nobody(made, postgres):
+    site = made(KEYTURN_DATABASE_URL=postgres.url)
+    site.set_up()
+    site.inside(PEOPLE)
+    site.serve()
+    postgres.stop()
+    answer = Browser(site.port).get("/sign-in/")
+    assert answer.status == 503
+    assert answer.headers["Retry-After"]
+    assert "The database does not answer" in answer.text
+    postgres.start()
+    wait_for(lambda: Browser(site.port).sign_in().status == 302, "a sign-in")
+
+
+@pytest.mark.skipif(not is_root(), reason="only root mounts a small disk")
+def test_a_full_disk_under_sqlite_is_said_to_be_and_is_over_by_itself(made, tmp_path):
+    disk = tmp_path / "small"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "small", str(disk)], check=True)
+    try:
+        site = made(KEYTURN_DATABASE_URL=f"sqlite://{disk}/keyturn.sqlite3")
+        site.set_up()
+        site.inside(PEOPLE)
+        site.serve()
+        assert Browser(site.port).sign_in().status == 302
+        fill(disk)
+        answer = wait_for(lambda: unless(302, Browser(site.port).sign_in()), "an answer of a full disk")
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+        assert "disk is full" in answer.text
+        (disk / "filler").unlink()
+        wait_for(lambda: Browser(site.port).sign_in().status == 302, "a sign-in")
+        site.end()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def fill(disk) -> None:
+    with (disk / "filler").open("wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(4096))
+        except OSError:
+            pass
+
+
+def unless(status: int, answer):
+    """The answer, unless it has this status: what is written first may still find room."""
+    return None if answer.status == status else answer
+
+
+# ---------------------------------------------------------------- the set-up
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+def test_before_the_set_up_every_page_says_what_to_run_and_after_it_all_work(where, made, request):
+    given = {}
+    if where == "postgresql":
+        given["KEYTURN_DATABASE_URL"] = request.getfixturevalue("postgres").url
+    site = made(**given)
+    site.serve()
+    for path in ("/", "/sign-in/", "/static/css/base.css", "/no/such/page"):
+        answer = Browser(site.port).get(path)
+        assert answer.status == 503, path
+        assert answer.headers["Retry-After"]
+        assert "manage.py setup" in answer.text
+    assert Browser(site.port).get("/livez").status == 200
+    assert Browser(site.port).get("/readyz").status == 503
+    site.set_up()
+    site.inside(PEOPLE)
+    browser = Browser(site.port)
+    wait_for(lambda: browser.get("/sign-in/").status == 200, "the sign-in page")
+    style = browser.get("/sign-in/").text.partition('rel="stylesheet" href="')[2].partition('"')[0]
+    assert browser.get(style).status == 200
+    assert browser.sign_in().status == 302
+    assert browser.get("/readyz").status == 200
+    assert tracebacks(site.logged()) == 0
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+def test_of_three_set_ups_at_once_one_does_the_work_and_none_fails(where, made, request):
+    given = {}
+    if where == "postgresql":
+        given["KEYTURN_DATABASE_URL"] = request.getfixturevalue("postgres").url
+    site = made(**given)
+    running = [site.manage("setup") for _ in range(3)]
+    printed = [process.communicate(timeout=300) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], printed
+    assert sum(out.count("Password ") for out, _ in printed) == 1
+    assert sum(out.count("Root key ") for out, _ in printed) == 1
+
+
+def test_two_set_ups_with_folders_of_their_own_and_one_database_do_not_meet(tmp_path, postgres):
+    keys = {"KEYTURN_DATABASE_URL": postgres.url}
+    sites = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        site = Served(tmp_path / name, **keys)
+        site.root_key = tmp_path / "keys" / "root.key"
+        sites.append(site)
+    running = [site.manage("setup") for site in sites]
+    printed = [process.communicate(timeout=300) for process in running]
+    assert [process.returncode for process in running] == [0, 0], printed
+    assert sum(out.count("Password ") for out, _ in printed) == 1
+
+
+# ---------------------------------------------------------------- the keys
+
+
+@pytest.mark.parametrize("name", ["audit.key", "root.key"])
+def test_a_key_file_that_goes_seals_a_running_console_until_it_is_back(name, made):
+    site = made()
+    site.set_up()
+    site.inside(PEOPLE)
+    site.serve()
+    browser = Browser(site.port)
+    assert browser.sign_in().status == 302
+    file = site.root_key.with_name(name)
+    aside = file.rename(file.with_suffix(".aside"))
+    wait_for(lambda: browser.get("/readyz").status == 503, "sealed mode")
+    answer = browser.get("/all/overview/")
+    assert answer.status == 503
+    assert answer.headers["Retry-After"]
+    assert "Keyturn is sealed" in answer.text
+    failed = site.manage("setup")
+    _, err = failed.communicate(timeout=300)
+    assert failed.returncode != 0
+    assert str(file) in err
+    assert "Traceback" not in err
+    assert not file.exists()
+    aside.rename(file)
+    wait_for(lambda: browser.get("/all/overview/").status == 200, "the overview")
+    assert browser.get("/readyz").status == 200
+    told = [line for line in site.logged().splitlines() if "Sealed: " in line]
+    assert len(told) == 1
+    assert str(file) in told[0]
