@@ -26,7 +26,10 @@ if (document.getElementById("session")) {
 
   const tick = () => {
     const left = Math.ceil((endsAt - Date.now()) / 1000);
-    warning.querySelector("[data-left]").textContent = String(Math.max(left, 0));
+    const note = warning.querySelector("[data-left]");
+    if (note) { // gone where another person has signed in and the page is about to be loaded anew
+      note.textContent = String(Math.max(left, 0));
+    }
     if (!isOver && left <= asksAt) {
       asksAt = left > 0 ? 0 : left - 10;
       ask();

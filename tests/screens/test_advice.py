@@ -10,7 +10,7 @@ from rotation.connectors import base, words
 
 ROTATION = Path(base.__file__).resolve().parent.parent
 #: Where a call names the reason by its place and not as `code=`.
-PLACES = {"block": 0, "put_off": 0, "fail": 1, "end": 1, "NotAttached": 1}
+PLACES = {"block": 0, "put_off": 0, "fail": 1, "end": 1, "NotAttached": 1, "_wait_for_a_person": 1}
 
 
 def reasons() -> set[str]:

@@ -17,7 +17,7 @@ from kombu import Connection, Producer
 
 from console.models import Message
 from lab import Host
-from rotation import leases, runs, tasks
+from rotation import binding, leases, runs, tasks
 from rotation.models import Instance, Run
 from secrets_app import keypairs, versions
 from secrets_app.models import Secret
@@ -134,6 +134,7 @@ def test_fi_w_16_a_worker_that_waits_for_a_slow_host_is_gone_in_time(secret, hos
     with Relay(host.address, host.port) as relay:
         mine = Instance.objects.filter(pk=secret.managed.instance_id)
         mine.update(address=relay.address, port=relay.port)
+        binding.move(secret.managed, binding.now_at(mine.get()))
         relay.paused.set()
         run = ask(secret)
         first = start()
