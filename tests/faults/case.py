@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 
 from lab import Host
 from lab.hosts import _crypt
-from rotation import engine, inventory, runs, tasks
+from rotation import engine, inventory, rebinding, runs, tasks
 from rotation.connectors.base import Connector, Endpoint
 from rotation.connectors.ssh import SshConnector, SshScanner
 from rotation.models import Instance, ManagedAccount, Run
@@ -151,6 +151,12 @@ class Case:
         assert credential is not None
         approve(instance)
         inventory.attach(instance, credential, actor=factories.administrator())
+
+    def rebind(self) -> None:
+        """Confirm that the account's values may go to the machine that the instance stands for now."""
+        stamp = rebinding.proposal(self.secret).new.stamp
+        actor = factories.administrator()
+        rebinding.rebind([self.secret], actor=actor, reason="it was compared", stamp=stamp)
 
     # -- look ------------------------------------------------------------------------------------
 

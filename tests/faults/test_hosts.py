@@ -27,7 +27,7 @@ CHPASSWD = "/usr/sbin/chpasswd"
 
 
 @both
-def test_fi_h_03_a_host_that_was_reinstalled_is_told_nothing_until_its_new_key_is_approved(
+def test_fi_h_03_a_host_that_was_reinstalled_is_told_nothing_until_its_accounts_are_rebound(
     case: Case, fleet, management_key
 ):
     case.shared = False
@@ -41,6 +41,10 @@ def test_fi_h_03_a_host_that_was_reinstalled_is_told_nothing_until_its_new_key_i
         assert (run.outcome, run.code, run.attempts) == ("blocked", "host_key_changed", 0)
         assert case.log_ins() == []
         case.trust_again()
+        run = case.rotate()
+        assert (run.outcome, run.code, run.attempts) == ("blocked", "other_machine", 0)
+        assert case.log_ins() == []
+        case.rebind()
         run = case.rotate()
         assert (run.outcome, run.code, run.attempts) == ("blocked", "no_such_user", 0)
         assert case.account.credential == "blocked"
@@ -63,6 +67,11 @@ def test_fi_h_04_another_machine_at_the_same_address_hears_no_value(case: Case, 
         assert (run.outcome, run.code, run.attempts) == ("blocked", "host_key_changed", 0)
         assert (other.shadow("svc"), other.authorized_keys("svc")) == before
         assert case.log_ins() == []
+        case.trust_again()  # somebody takes it for the one that was there
+        run = case.rotate()
+        assert (run.outcome, run.code, run.attempts) == ("blocked", "other_machine", 0)
+        assert (other.shadow("svc"), other.authorized_keys("svc")) == before
+        assert case.log_ins() == []
         assert case.pending is not None
         assert case.pending.offered_at is None
     finally:
@@ -70,7 +79,7 @@ def test_fi_h_04_another_machine_at_the_same_address_hears_no_value(case: Case, 
 
 
 @both
-def test_fi_h_18_a_changed_host_key_blocks_with_no_login_attempt_until_it_is_approved(case: Case):
+def test_fi_h_18_a_changed_host_key_blocks_with_no_login_attempt_until_the_account_is_rebound(case: Case):
     case.host.change_host_key()
     before = case.log_ins()
     run = case.rotate()
@@ -78,6 +87,9 @@ def test_fi_h_18_a_changed_host_key_blocks_with_no_login_attempt_until_it_is_app
     assert case.log_ins() == before
     assert case.accepts(case.current)
     case.trust_again()
+    assert case.rotate().code == "other_machine"
+    assert case.log_ins() == before
+    case.rebind()
     with case.nothing_else_changes():
         assert case.rotate().outcome == "succeeded"
 

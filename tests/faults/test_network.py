@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import OperationalError, connection
 
-from rotation import changes, inventory, keys, leases, work
+from rotation import binding, changes, inventory, keys, leases, work
 from rotation.connectors import base
 from rotation.connectors.ssh import SshConnector
-from rotation.models import Instance, Run
+from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import versions
 from secrets_app.models import Label
 from secrets_app.plaintext import Plaintext
@@ -38,7 +38,10 @@ def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def move(rig: Rig, **place: object) -> None:
+    """Have the instance be elsewhere, with the word of somebody that its account's values may go there."""
     Instance.objects.filter(pk=rig.instance.pk).update(**place)
+    account = ManagedAccount.objects.get(secret=rig.secret)
+    binding.move(account, binding.now_at(account.instance))
 
 
 @pytest.mark.parametrize(
