@@ -34,7 +34,7 @@ for name in ("host-a", "host-b"):
         instance = inventory.register(
             name, region=region, address=name, port=22, actor=actor, credential=credential
         )
-        keys = list(SshScanner().scan(name, 22, timeout=10))
+        keys = SshScanner().scan(inventory.place(instance), timeout=10)
         inventory.see_host_keys(instance, keys)
         inventory.approve_host_keys(instance, [key.fingerprint for key in keys], actor=actor)
     for account in ("app", "deploy", "dba"):
