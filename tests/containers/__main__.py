@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from tests.containers import docker, inside
@@ -92,7 +93,7 @@ class Trial:
         printed = self.compose("exec", "-T", "--index=1", "web", "python", "-", given=script.encode())
         return json.loads(printed.strip().splitlines()[-1])
 
-    def runs(self) -> dict[str, object]:
+    def runs(self) -> dict[str, Any]:
         found = self.script(inside.RUNS)
         assert isinstance(found, dict)
         return found
@@ -251,13 +252,32 @@ class Trial:
         self.values = [word for _, _, word in values]
 
     def kill_a_worker(self) -> str:
+        """Kill one that has a rotation under way: all of them stand still while it is chosen."""
         count = self.rotate_all()
-        self.wait(lambda: self.runs()["talking"], "a rotation under way")
-        docker.said("docker", "kill", self.containers("worker")[0])
+        workers = self.containers("worker")
+        held: dict[str, str] = {}
+
+        def is_chosen() -> bool:
+            docker.said("docker", "kill", "--signal", "STOP", *workers)
+            found = self.runs()
+            assert found["active"], "the rotations were over before a worker could be killed"
+            held.update(found["held"])
+            if not held:
+                docker.said("docker", "kill", "--signal", "CONT", *workers)
+            return bool(held)
+
+        self.wait(is_chosen, "a rotation under way")
+        name = next(iter(held.values()))
+        (victim,) = (worker for worker in workers if worker.startswith(name))
+        docker.said("docker", "kill", victim)
+        docker.said("docker", "kill", "--signal", "CONT", *(each for each in workers if each != victim))
         self.all_succeeded(count)
+        last = self.runs()["last"]
+        taken_over = [run for run, worker in held.items() if worker == name]
+        assert name not in {last[run] for run in taken_over}
         self.hosts_accept()
         self.compose("up", "-d", "--no-build", "--scale", "web=2", "--scale", "worker=3")
-        return "6 of 6 succeeded on the others"
+        return f"6 of 6 succeeded, {len(taken_over)} of them taken over from it"
 
     def restart_servers(self) -> str:
         statuses: Counter[int] = Counter()
@@ -271,7 +291,7 @@ class Trial:
         thread.start()
         try:
             count = self.rotate_all()
-            self.wait(lambda: self.runs()["talking"], "a rotation under way")
+            self.wait(lambda: self.runs()["held"], "a rotation under way")
             self.compose("restart", "-t", "0", "database", "broker")
             self.wait(lambda: self._quiet() != -1, "the database")
             self.all_succeeded(count)
