@@ -285,7 +285,7 @@ class Trial:
 
         def load() -> None:
             while not is_over.wait(0.1):
-                statuses[self.browser.status("/sign-in/")] += 1
+                statuses[self.browser.status("/all/overview/")] += 1
 
         thread = threading.Thread(target=load)
         thread.start()
