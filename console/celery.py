@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from typing import Any
 
@@ -16,6 +17,7 @@ from celery.signals import (
     worker_process_init,
     worker_shutting_down,
 )
+from django.conf import settings
 from kombu.serialization import registry  # type: ignore[attr-defined]
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -46,6 +48,13 @@ def keep_djangos_logging(**_: Any) -> None:
 @beat_init.connect
 def keep_private(**_: Any) -> None:
     start.keep_private()
+
+
+@celeryd_init.connect
+def keep_json(**_: Any) -> None:
+    """Celery writes that it shuts down to the original standard output, in plain words outside the log."""
+    if settings.LOG_FORMAT == "json":
+        sys.__stdout__ = None  # type: ignore[misc]  # as Python has it in a process without one
 
 
 @worker_shutting_down.connect

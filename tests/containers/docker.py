@@ -46,8 +46,10 @@ def enter_namespace(module: str) -> None:
         # Docker keeps its network namespaces there; those of this machine stay as they are.
         subprocess.run(["mount", "-t", "tmpfs", "run", "/run"], check=True)
         return
-    words = ["unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc",
-             "--kill-child=KILL", sys.executable, "-m", module, *sys.argv[1:]]  # fmt: skip
+    # All of it ends with this process too, however that ends: unshare itself ignores SIGTERM.
+    words = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--propagation", "private",
+             "--pid", "--fork", "--mount-proc", "--kill-child=KILL",
+             sys.executable, "-m", module, *sys.argv[1:]]  # fmt: skip
     sys.exit(subprocess.run(words, env=os.environ | {INSIDE: "1"}, cwd=CHECKOUT, check=False).returncode)
 
 

@@ -34,7 +34,7 @@ for name in ("host-a", "host-b"):
         instance = inventory.register(
             name, region=region, address=name, port=22, actor=actor, credential=credential
         )
-        keys = list(SshScanner().scan(name, 22, timeout=10))
+        keys = SshScanner().scan(inventory.place(instance), timeout=10)
         inventory.see_host_keys(instance, keys)
         inventory.approve_host_keys(instance, [key.fingerprint for key in keys], actor=actor)
     for account in ("app", "deploy", "dba"):
@@ -57,8 +57,11 @@ RUNS = (
     START
     + """
 rotations = Run.objects.filter(kind=Run.Kind.ROTATE)
-print(json.dumps({"active": rotations.active().count(), "talking": rotations.filter(state="running").count(),
-                  "succeeded": rotations.filter(outcome="succeeded").count(), "all": rotations.count(),
+workers = {str(run.pk): run.worker.partition("/")[0] for run in rotations}
+held = {str(pk) for pk in rotations.filter(state="running").values_list("pk", flat=True)}
+print(json.dumps({"active": rotations.active().count(), "all": rotations.count(),
+                  "succeeded": rotations.filter(outcome="succeeded").count(),
+                  "held": {pk: worker for pk, worker in workers.items() if pk in held}, "last": workers,
                   "said": [run.sentence for run in rotations.exclude(outcome__in=["succeeded", ""])]}))
 """
 )

@@ -189,3 +189,12 @@ def test_fi_b_06_a_worker_refuses_garbage_and_pickles_and_works_on(secret, host,
     assert not trap.exists()
     assert worker.poll() is None
     assert_rotated(secret, host, run)
+
+
+def test_a_worker_whose_log_is_json_writes_nothing_else_up_to_its_end(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("KEYTURN_LOG_FORMAT", "json")
+    log = tmp_path / "worker-0.log"
+    worker = start()
+    wait_for(lambda: " ready." in log.read_text(), "a worker that is ready")
+    assert stop(worker) == 0
+    assert [line for line in log.read_text().splitlines() if not line.startswith("{")] == []
