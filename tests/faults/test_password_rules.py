@@ -171,11 +171,12 @@ def test_fi_p_12_a_thousand_random_values_make_the_round_trip(case: Case):
     assert [n for n, value in enumerate(values) if not case.host.shadow_accepts(f"u{n}", value)] == []
     case.sh("sed -i '/^u[0-9]/d' /etc/passwd /etc/shadow")
     # And through the script that a rotation runs.
-    connector, console = SshConnector(endpoint(case.instance)), str(case.secret.account_id)
+    place, console = endpoint(case.instance), str(case.secret.account_id)
+    connector, keyturn = SshConnector(place), manager(case.instance, over=place)
     missed = []
     for generation, value in enumerate(values[:20], 1):
         fence = Fence(console, generation)
-        connector.set_password(manager(case.instance), "svc", Plaintext(value), fence=fence, timeout=15)
+        connector.set_password(keyturn, "svc", Plaintext(value), fence=fence, timeout=15)
         missed += [generation] * (not case.host.shadow_accepts("svc", value))
     assert missed == []
     case.shared = False  # these were no secret's
