@@ -44,7 +44,7 @@ def secret(host: MemoryHost) -> Secret:
 def sent(monkeypatch) -> list[str]:
     """The ids of the messages that tasks send."""
     ids: list[str] = []
-    monkeypatch.setattr(tasks.advance, "delay", ids.append)
+    monkeypatch.setattr(tasks.advance, "apply_async", lambda given, **_: ids.extend(given))
     return ids
 
 

@@ -237,7 +237,7 @@ def test_a_rewrap_runs_without_the_page_which_shows_how_far_it_is(
     as_dot, monkeypatch, django_capture_on_commit_callbacks
 ):
     sent: list[str] = []
-    monkeypatch.setattr(tasks.rewrap, "delay", sent.append)
+    monkeypatch.setattr(tasks.rewrap, "apply_async", lambda ids, **_: sent.extend(ids))
     monkeypatch.setattr(rewraps, "BATCH", 2)
     for number in range(2):
         factories.secret(initial=f"the-password-{number}-1")
@@ -264,7 +264,7 @@ def test_a_rewrap_runs_without_the_page_which_shows_how_far_it_is(
 
 def test_the_sweep_finds_a_rewrap_that_nobody_carries(key, monkeypatch):
     sent: list[str] = []
-    monkeypatch.setattr(tasks.rewrap, "delay", sent.append)
+    monkeypatch.setattr(tasks.rewrap, "apply_async", lambda ids, **_: sent.extend(ids))
     made = rewraps.start(key, key, actor=factories.administrator())
     tasks.sweep()
     assert sent == [str(made.pk)]
