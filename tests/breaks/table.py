@@ -306,7 +306,8 @@ BREAKS = (
           '    version = KeyVersion.objects.select_related("key").get(pk=sealed.key_version_id)\n', "    version = sealed.key_version\n",
           f"{T_KEYRING}::test_cry_06_disabling_reaches_a_worker_that_holds_the_row_already"),
     Break("KEY-02: a root key is proven before it is used", KEYRING,
-          '            raise Sealed("The root key is not the one that this database was sealed under.") from None', "            pass",
+          "            raise Sealed(\n                f\"{settings.ROOT_KEY_FILE} is not the root key that this database was sealed under.\"\n            ) from None",
+          "            pass",
           f"{T_KEYRING}::test_key_02_another_root_key_seals_the_keyring_and_nothing_is_written"),
     # ---- sessions and signing in
     Break("SES-01: a session in which nobody does anything ends", SESSIONS,
