@@ -35,6 +35,10 @@ class Readers:
         return max(len(self.names) - NAMES_SHOWN, 0) + self.hidden
 
 
+#: By each of these alone, with what else is common, a value becomes known: `docs/actions.md`.
+_READ = (Action.GET_SECRET_VALUE, Action.REBIND_ACCOUNT)
+
+
 @dataclass(frozen=True)
 class Unused:
     """A grant that nothing was done by for 90 days."""
@@ -47,14 +51,14 @@ class Unused:
 
 
 def readers(secrets: list[Secret], people: Collection[UUID]) -> list[Readers]:
-    """Who could have each of these values shown; named are those among `people`.
+    """Who could read each of these values, or send it elsewhere; named are those among `people`.
 
     Tags are prefetched by the caller.
     """
     everybody = reach.Everybody(secrets)
     found = []
     for one in secrets:
-        who = [right.user for right in everybody.with_rights(one, [Action.GET_SECRET_VALUE])]
+        who = [right.user for right in everybody.with_rights(one, _READ)]
         names = [user.username for user in who if user.pk in people]
         found.append(Readers(one, names, len(who) - len(names)))
     return found

@@ -13,7 +13,7 @@ from django.utils import timezone
 from console import revealed, review
 from rotation.models import Run
 from secrets_app import append_only, audit, grants, reach, rulebook, users, versions
-from secrets_app.actions import Action
+from secrets_app.actions import EQUAL_REVEAL, Action
 from secrets_app.models import AuditEvent, SecretGroupGrant, SecretUserGrant, User
 from secrets_app.plaintext import Plaintext
 from tests import factories
@@ -65,6 +65,18 @@ def test_the_review_names_everybody_who_can_read_a_value(as_dot, secret, dot, an
     assert "hal" not in shown[secret.name]
     only = as_dot.get(URL, {"q": "db/"}).context["readers"]
     assert [one.secret.name for one in only] == [other.name]
+
+
+def test_a_user_who_may_send_a_value_to_another_machine_counts_as_its_reader(as_dot, secret, dot, ann):
+    grants.grant(secret, ann, [Action.REBIND_ACCOUNT], actor=dot.principal)
+    (one,) = review.readers([secret], everybody())
+    assert "ann" in one.names
+
+
+def test_no_system_policy_hands_out_what_equals_a_reveal_without_the_reveal():
+    for name, (_, actions) in rulebook.SYSTEM.items():
+        held = {str(action) for action in EQUAL_REVEAL} & set(actions)
+        assert not held or str(Action.GET_SECRET_VALUE) in held, name
 
 
 def test_a_statement_that_reaches_every_secret_is_found_and_a_narrower_one_is_not(as_dot, secret, dot, ann):
