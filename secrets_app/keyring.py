@@ -151,7 +151,8 @@ def is_sealed() -> bool:
 def _is_as_remembered(root: bytes) -> bool:
     """Whether the files still hold the keys that this process works with. Raises `Sealed`."""
     found = FileRootKey(settings.ROOT_KEY_FILE).read()
-    return hmac.compare_digest(found, root) and audit_keys.is_as_remembered()
+    is_root = hmac.compare_digest(found, root)
+    return is_root and audit_keys.is_as_remembered() and seals.is_as_remembered()
 
 
 def forget() -> None:

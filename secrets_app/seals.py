@@ -62,6 +62,17 @@ def prove(row: SealedRow | None) -> None:
         )
 
 
+def is_as_remembered() -> bool:
+    """Whether the file still holds the key that this process works with, if it works with one."""
+    if _Memory.key is None:
+        return True
+    try:
+        is_same_file = _Memory.path == str(settings.SEAL_KEY_FILE)
+        return is_same_file and hmac.compare_digest(_file().read(), _Memory.key)
+    except Unreadable:
+        return False
+
+
 def forget() -> None:
     """Drop the key from memory."""
     _Memory.key, _Memory.path = None, ""
