@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
 
-import lucide
 from django import forms, template
 from django.http import QueryDict
 from django.template import Context
@@ -21,6 +20,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
 from console import durations
+from console.private_apis import render_icon
 
 register = template.Library()
 
@@ -58,7 +58,7 @@ def _svg(name: str, size: int, classes: str) -> SafeString:
     if classes:
         attributes["class"] = classes
     # Parsing the icon's file for each row of a list would cost more than the row.
-    return mark_safe(lucide._render_icon(name, size, **attributes))  # noqa: S308
+    return mark_safe(render_icon(name, size, **attributes))  # noqa: S308
 
 
 @register.simple_tag
