@@ -1,4 +1,4 @@
-"""Rotate all the same: a check that blocked a rotation may not stop the next one, once, for a reason."""
+"""Override and rotate: a check that blocked a rotation may not stop the next one, once, for a reason."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ CONSEQUENCES: Final = {
     "foreign_console": Consequence(
         "Another console manages this account",
         "This console sets its own mark beside the other one's and changes the credential. The other console "
-        "does not hear of it: its stored value stops working, and its next rotation changes it again.",
-        "The other console's mark on the server is not removed, and nothing is sent to that console.",
+        "is not notified: its stored value stops working, and its next rotation changes it again.",
+        "The other console's mark on the instance is not removed, and nothing is sent to that console.",
     ),
     "must_change": Consequence(
         "The account must change its password at the next login",
-        "The demand to change the password at next login is cleared: the new value works at once, and "
-        "whoever uses the account is not asked for another one.",
+        "The requirement to change the password at the next login is cleared: the new value works "
+        "immediately, and users of the account are not asked for another one.",
         "No other setting of the account is changed.",
     ),
 }
@@ -56,7 +56,7 @@ def override(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     run = access.run(request, region, pk)
     if run.secret is None or not is_overridable(run):
         return errors.conflict(
-            request, "Only a rotation that was blocked by a check that may be overridden can go on like this."
+            request, "Only a rotation that was blocked by a check that may be overridden can continue."
         )
     secret = access.secret(request, region, run.secret.pk, Action.ROTATE_SECRET)
     access.require(request, Action.OVERRIDE_CHECK, secret)
@@ -100,4 +100,4 @@ def _ask(
         "form": form,
         "consequences": [CONSEQUENCES[code] for code in sorted({*run.overrides, run.code})],
     }
-    return dialogs.show(request, "rotations/_override.html", "Rotate all the same", context, status=status)
+    return dialogs.show(request, "rotations/_override.html", "Override and rotate", context, status=status)

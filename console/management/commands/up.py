@@ -47,7 +47,7 @@ class Command(BaseCommand):
             connections.close_all()
             public_url = os.environ.get("KEYTURN_PUBLIC_URL") or f"http://localhost:{options['port']}"
             self.stdout.write(f"Console     {public_url}")
-            self.stdout.write("            Ctrl-C ends it; what it keeps stays in " + str(settings.DATA_DIR))
+            self.stdout.write("            Ctrl-C ends it; its data stays in " + str(settings.DATA_DIR))
             demo = 0 if options["no_demo"] else options["demo_hosts"]
             Supervisor(
                 _programs(listener.fileno(), demo),
