@@ -8,9 +8,9 @@ from _pytest.nodeid import coerce_node_id
 from django.conf import settings
 from django.test import TransactionTestCase
 
-from secrets_app import append_only, keyring
+from secrets_app import keyring
 from secrets_app.models import User
-from tests import clients, factories, messages  # noqa: F401  # the test client's cookie
+from tests import clients, factories, messages, tables  # noqa: F401  # the test client's cookie
 
 pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
@@ -32,19 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item._id = coerce_node_id(f"{item.nodeid}{suffix}")
 
 
-_tear_down = TransactionTestCase._fixture_teardown
-
-
-def _empty(self: TransactionTestCase) -> None:
-    """Empty the tables between two tests, as only their owner can: the audit trail refuses it otherwise."""
-    append_only.lift()
-    try:
-        _tear_down(self)
-    finally:
-        append_only.install()
-
-
-TransactionTestCase._fixture_teardown = _empty
+TransactionTestCase._fixture_teardown = tables.empty
 
 
 @pytest.fixture(autouse=True)
