@@ -10,11 +10,19 @@ from django.test import TransactionTestCase
 
 from secrets_app import keyring
 from secrets_app.models import User
-from tests import clients, factories, messages, tables  # noqa: F401  # the test client's cookie
+from tests import amounts, clients, factories, messages, tables  # noqa: F401  # the test client's cookie
 
 pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="try all random cases, not only as many as CI does")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    amounts.begin(long=config.getoption("long"))
 
 
 @pytest.hookimpl(trylast=True)

@@ -24,6 +24,7 @@ from secrets_app.models import (
     Tag,
     User,
 )
+from tests import amounts
 from tests.unit import policy_strategies as some
 from tests.unit.test_ram import read
 
@@ -63,8 +64,7 @@ def one_by_one(statements, action, context):
 
 
 @settings(
-    max_examples=600,
-    deadline=None,
+    max_examples=amounts.cases(120, long=600),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(found=some.policies, action=st.sampled_from(some.ACTIONS), context=some.request_contexts)
@@ -77,8 +77,7 @@ def test_p_07_the_condition_on_rows_allows_what_the_decision_on_each_allows(rows
 
 
 @settings(
-    max_examples=60,
-    deadline=None,
+    max_examples=amounts.cases(30, long=60),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
