@@ -15,6 +15,14 @@ from tests import amounts, clients, factories, messages, tables  # noqa: F401  #
 pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+#: Held by tests/unit/test_stores.py; the engine's writes are tried on both by test_engine and by the faults.
+ONE_STORE = "what is shown here is decided in Python, from rows that any store returns"
+#: What takes longest by itself. The order changes when a run ends, and nothing else.
+LONG = (
+    "tests/canaries/", "tests/model/", "tests/wires/test_broker.py", "tests/test_front_door.py",
+    "tests/unit/test_ram.py", "tests/domain/test_keys.py", "tests/faults/test_order.py",
+    "tests/faults/test_queue.py", "tests/faults/test_store.py",
+)  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"one_store: {ONE_STORE}")
     amounts.begin(long=config.getoption("long"))
 
 
@@ -33,6 +42,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     if not getattr(config.option, "loadgroup", False):
         return
+    # After the groups, which xdist itself takes first: a long test that began last would be waited for alone.
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
     for item in items:
         groups = sorted({mark.args[0] for mark in item.iter_markers("xdist_group")})
         suffix = f"@{'_'.join(groups)}"

@@ -18,7 +18,7 @@ from secrets_app.plaintext import Plaintext
 from tests import factories
 from tests.domain.rig import account, drive, evidence, password, steps
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 OLD = "the-old-password-1"
 
 

@@ -12,7 +12,7 @@ from secrets_app.models import AuditEvent, Secret
 from tests import factories
 from tests.domain.rig import account, drive, password
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 OLD = "the-old-password-1"
 Decision = managed.Decision
 

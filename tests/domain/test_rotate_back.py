@@ -14,7 +14,7 @@ from secrets_app import grants, policies, versions
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 OLD = "the-old-password-1"
 PLACES_BEFORE = ["after_claim", "before_create", "after_create", "after_preflight"]
 
