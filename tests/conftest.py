@@ -1,5 +1,6 @@
 """Fixtures for all tests: an open keyring, and the cast."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -49,6 +50,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         suffix = f"@{'_'.join(groups)}"
         if groups and not item.nodeid.endswith(suffix):
             item._id = coerce_node_id(f"{item.nodeid}{suffix}")
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: it is not looked through for garbage again after every few rows."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 TransactionTestCase._fixture_teardown = tables.empty
