@@ -775,4 +775,7 @@ BREAKS = (
     Break("a token that no row can hold starts nothing", "console/views/rotate_back.py",
           "    if not form.is_valid():\n", "    if not form.is_valid() and False:\n",
           "tests/screens/test_rotate_back.py::test_a_token_that_no_row_can_hold_is_refused_and_starts_nothing"),
+    Break("the session key lies apart from the database", SETTINGS,
+          'ROOT_KEY_FILE.with_name("session.key")', 'DATA_DIR / "session.key"',
+          "tests/unit/test_keyfiles.py::test_no_key_lies_in_the_data_folder"),
 )  # fmt: skip
