@@ -141,6 +141,10 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     def decrypt(self, encrypted_text: str) -> str:
         return factors.open_(encrypted_text, user_id=_whose())
 
+    def get_totp_label(self, user: User) -> str:
+        """What an app lists a person by: no longer than a form takes a name, or no QR code holds it."""
+        return user.username[: User._meta.get_field("username").max_length]
+
     def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
         return not factors.is_needed(authenticator)
 

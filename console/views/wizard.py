@@ -41,16 +41,15 @@ def is_step(request: HttpRequest) -> bool:
     return is_part and request.POST.get("step", "") in {"1", "2"}
 
 
-def decides_a_value(request: HttpRequest) -> bool:
-    """True when the secret is made with a value that the user knows, or becomes the instance's login."""
-    chosen = any(request.POST.get(name) for name in ("value", "private_key", "as_own_login"))
-    return chosen and not is_step(request)
+def takes_an_account(request: HttpRequest) -> bool:
+    """True when the secret is made: whatever its first value is, the account is Keyturn's from then on."""
+    return request.method == "POST" and not is_step(request)
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 @sensitive_post_parameters("value", "private_key")
-@fresh.required(when=decides_a_value)
+@fresh.required(when=takes_an_account)
 def create(request: OperatorRequest, region: str) -> HttpResponse:
     access.require(request, Action.CREATE_SECRET)
     here = access.region(request, region)

@@ -104,6 +104,23 @@ def test_a_session_key_that_others_may_read_stops_the_start_with_one_sentence(tm
     assert f"chmod 600 {key}" in told.stderr
 
 
+def test_no_key_lies_in_the_data_folder(tmp_path):
+    keys, kept = tmp_path / "keys", tmp_path / "kept"
+    made = run("manage.py setup", KEYTURN_DATA=str(kept), KEYTURN_ROOT_KEY_FILE=str(keys / "root.key"))
+    assert made.returncode == 0, made.stderr
+    assert {path.name for path in keys.iterdir()} == {
+        "root.key", "audit.key", "seal.key", "checkpoint.key", "session.key",
+    }  # fmt: skip
+    assert not list(kept.rglob("*.key"))
+
+
+def test_a_session_key_that_cannot_be_made_is_one_sentence(tmp_path):
+    told = run("manage.py setup", KEYTURN_DATA=str(tmp_path), KEYTURN_SECRET_KEY_FILE="/proc/no/session.key")
+    assert told.returncode != 0
+    assert "Set KEYTURN_SECRET_KEY_FILE." in told.stderr
+    assert "Traceback" not in told.stderr
+
+
 def test_set_up_makes_nothing_that_others_may_read_and_closes_what_was_open(tmp_path):
     places = {
         "KEYTURN_DATA": str(tmp_path / "kept"),

@@ -125,8 +125,18 @@ def _close_database_files() -> None:
 
 
 def _make_session_key(path: Path) -> None:
+    """Make it if there is none. Raises `CommandError`, naming what chooses another place."""
     if path.exists():
         return
+    try:
+        _write_session_key(path)
+    except OSError as error:
+        raise CommandError(
+            f"The session key {path} cannot be made ({error.strerror}). Set KEYTURN_SECRET_KEY_FILE."
+        ) from None
+
+
+def _write_session_key(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Written apart and linked into place: a start that is interrupted leaves no half key behind.
     draft = path.with_name(f"{path.name}.{os.getpid()}")
