@@ -810,4 +810,13 @@ BREAKS = (
     Break("a database that ends a command is one sentence", "console/start.py",
           "        if sentence := _of_database(error):\n", '        if sentence := "":\n',
           "tests/locked/test_image.py::test_a_command_that_lacks_something_says_so_without_a_traceback"),
+    Break("an older database is noticed by the noted head too", "secrets_app/checkpoints.py",
+          "    found = [point for point in (_newest_in(settings.AUDIT_EXPORT_FILE), noted()) if point]\n", "    found = [point for point in (_newest_in(settings.AUDIT_EXPORT_FILE),) if point]\n",
+          "tests/domain/test_restored.py::test_a_database_that_is_newer_than_the_last_checkpoint_is_noticed_by_the_noted_head"),
+    Break("a restored database does not take the noted head back", "secrets_app/checkpoints.py",
+          "        if contradicted() is not None:\n            return\n", "",
+          "tests/domain/test_restored.py::test_a_noted_head_is_not_taken_back_by_a_restored_database"),
+    Break("the head is noted after each run", "rotation/tasks.py",
+          "    if was_taken:\n        checkpoints.note_head()", "    if False:\n        checkpoints.note_head()",
+          "tests/domain/test_restored.py::test_the_head_is_noted_after_each_run_and_by_the_periodic_work"),
 )  # fmt: skip
