@@ -118,7 +118,7 @@ def note_head() -> None:
         known = newest()
         if head is None or not head.sequence or (known and known.sequence >= head.sequence):
             return
-        if contradicted() is not None:
+        if contradicted():
             return
         point = AuditCheckpoint(sequence=head.sequence, mac=head.mac, at=head.now, previous=chain.GENESIS)
         point.signature = audit_keys.signing().sign(chain.checkpoint_bytes(point)).hex()
