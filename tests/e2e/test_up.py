@@ -55,6 +55,7 @@ def test_the_first_start_says_where_to_go_who_to_be_and_what_to_back_up(healthy)
     assert f"http://localhost:{healthy.port}" in healthy.printed()
     assert re.search(r"^Sign in as +admin$", healthy.printed(), re.MULTILINE)
     assert len(healthy.password()) >= 20
+    assert healthy.password() not in healthy.printed()
     assert str(healthy.root_key) in healthy.printed()
     assert "Back it up" in healthy.printed()
 
@@ -63,6 +64,7 @@ def test_keys_and_folders_are_for_their_owner_only_and_the_root_key_lies_apart(h
     kept = healthy.folder / "kept"
     assert stat.S_IMODE(healthy.root_key.stat().st_mode) == 0o400
     assert stat.S_IMODE((kept / "session.key").stat().st_mode) == 0o400
+    assert stat.S_IMODE((kept / "first-password").stat().st_mode) == 0o600
     assert stat.S_IMODE(kept.stat().st_mode) == 0o700
     assert kept not in healthy.root_key.parents
 
