@@ -24,7 +24,7 @@ from typing import TextIO
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
 from secrets_app import audit_keys, chain, gaps
@@ -123,7 +123,7 @@ def note_head() -> None:
         point = AuditCheckpoint(sequence=head.sequence, mac=head.mac, at=head.now, previous=chain.GENESIS)
         point.signature = audit_keys.signing().sign(chain.checkpoint_bytes(point)).hex()
         _overwrite(head_file(), line(point) + "\n")
-    except (OSError, audit_keys.KeyMissing) as error:
+    except (OSError, DatabaseError, audit_keys.KeyMissing) as error:
         log.error("The head of the audit trail is not noted in %s: %s", head_file(), error)
 
 
