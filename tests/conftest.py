@@ -9,7 +9,7 @@ from _pytest.nodeid import coerce_node_id
 from django.conf import settings
 from django.test import TransactionTestCase
 
-from secrets_app import keyring
+from secrets_app import checkpoints, keyring
 from secrets_app.models import User
 from tests import amounts, clients, factories, messages, tables  # noqa: F401  # the test client's cookie
 
@@ -82,7 +82,8 @@ def open_keyring(request: pytest.FixtureRequest) -> None:
     transaction = marker is not None and marker.kwargs.get("transaction")
     request.getfixturevalue("transactional_db" if transaction else "db")
     # What another test has exported is no checkpoint of this one's trail.
-    Path(settings.AUDIT_EXPORT_FILE).unlink(missing_ok=True)
+    for file in (Path(settings.AUDIT_EXPORT_FILE), checkpoints.head_file()):
+        file.unlink(missing_ok=True)
     keyring.ensure_root_key()
     # Asked here, so that a test before, which left it sealed, gets its line in the log now.
     assert not keyring.is_sealed()
