@@ -69,9 +69,8 @@ def ways_in_hold(user_id: UUID) -> bool:
     return seal is not None and seals.agrees(seal, WAYS_IN, _ways_in(user_id))
 
 
-def tags_hold(secret: Secret) -> bool:
-    """Whether the secret's tags are those that Keyturn set. Raises `seals.KeyMissing`."""
-    tags = {tag.key: tag.value for tag in secret.tags.all()}
+def tags_hold(secret: Secret, tags: Mapping[str, str]) -> bool:
+    """Whether these tags, which were just read, are those that Keyturn set. Raises `seals.KeyMissing`."""
     if seals.agrees(secret.tags_seal, TAGS, tag_values(secret.pk, tags)):
         return True
     stored = Secret.objects.filter(pk=secret.pk).values_list("tags_seal", flat=True).first()

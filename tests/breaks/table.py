@@ -585,7 +585,7 @@ BREAKS = (
           "    if not _is_whole(resource, target.secret):", "    if False:",
           f"{T_SEALS}::test_a_secret_that_was_moved_to_another_region_gives_nothing_there"),
     Break("tags that were written open nothing", POLICIES,
-          "        if target.secret is not None and not seal_sets.tags_hold(target.secret):", "        if False:",
+          "        if target.secret is not None and not seal_sets.tags_hold(target.secret, own):", "        if False:",
           f"{T_SEALS}::test_tags_that_were_written_open_nothing"),
     Break("nothing is sent to an address that was written", INVENTORY,
           "    require_whole(instance, *approved)\n", "",
