@@ -26,8 +26,8 @@ from tests import factories
 
 SECRETS = 150
 GRANTS = 10
-DECISIONS = 2_000
-PAGES = 150
+DECISIONS = 600
+PAGES = 80
 GOAL = 0.10  # of the time without
 
 
