@@ -27,16 +27,17 @@ _HELD = "_held_before"  # what a signal before a change tells the one after it
 
 
 # ---------------------------------------------------------------- what each set is
+# Tuples, and no lists: `seals` remembers the seal of values that it can look up, and each request asks again.
 
 
 def rights_values(user_id: UUID, groups: Iterable[int], policies: Iterable[UUID]) -> list[object]:
     """What the seal of a user's groups and policies is over."""
-    return [user_id, sorted(groups), sorted(str(policy) for policy in policies)]
+    return [user_id, tuple(sorted(groups)), tuple(sorted(str(policy) for policy in policies))]
 
 
 def group_values(group_id: int, name: str, policies: Iterable[UUID]) -> list[object]:
     """What the seal of a group is over."""
-    return [group_id, name, sorted(str(policy) for policy in policies)]
+    return [group_id, name, tuple(sorted(str(policy) for policy in policies))]
 
 
 def tag_values(secret_id: UUID, tags: Mapping[str, str]) -> list[object]:
