@@ -34,6 +34,14 @@ SECTIONS: dict[str, Action | tuple[Action, ...]] = {
 }
 
 
+_OF_A_REGION = (
+    Action.LIST_SECRETS,
+    Action.LIST_INSTANCES,
+    Action.LIST_RUNS,
+    Action.REGISTER_INSTANCE,
+)
+
+
 class Refused(PermissionDenied):
     """Who asks may not do this; `decision` says why, in words about nobody else."""
 
@@ -143,6 +151,15 @@ def seen_instances(request: OperatorRequest) -> QuerySet[Instance]:
 def sees_own_login(request: OperatorRequest, instance: Instance) -> bool:
     """Whether the secret that an instance logs in with may be named to this person."""
     return instance.own_login is not None and may(request, Action.DESCRIBE_SECRET, instance.own_login)
+
+
+def shown_regions(request: HttpRequest) -> list[Region]:
+    """The regions whose name is shown to this person: those with a list that they may open, or may add to."""
+    return [
+        row
+        for row in policies.every_region()
+        if row.retired_at is None and any(may(request, action, row) for action in _OF_A_REGION)
+    ]
 
 
 def _within(rows: QuerySet[Row], listed: list[Region]) -> QuerySet[Row]:

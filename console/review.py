@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.contrib.auth.models import Group
+
 from secrets_app import policies, reach
-from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretUserGrant
+from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretUserGrant, User
 from secrets_app.policies import Action
 
 NAMES_SHOWN = 10
@@ -64,20 +66,11 @@ def readers(secrets: list[Secret], people: Collection[UUID]) -> list[Readers]:
     return found
 
 
-def unused(reader: Principal, people: Collection[UUID]) -> list[Unused]:
-    """Unused grants on secrets whose grants `reader` may list, the oldest first; named are `people`."""
+def unused(reader: Principal, name: Callable[[User | Group], str]) -> list[Unused]:
+    """Unused grants on secrets whose grants `reader` may list, the oldest first; `name` as the reader may."""
     found = [
-        *(
-            Unused(
-                r.content_object,
-                str(r.user) if r.user_id in people else "A user that you may not see",
-                False,
-                r.permission.codename,
-                r,
-            )
-            for r in _of_users()
-        ),
-        *(Unused(r.content_object, str(r.group), True, r.permission.codename, r) for r in _of_groups()),
+        *(Unused(r.content_object, name(r.user), False, r.permission.codename, r) for r in _of_users()),
+        *(Unused(r.content_object, name(r.group), True, r.permission.codename, r) for r in _of_groups()),
     ]
     seen = [
         one

@@ -15,7 +15,8 @@ from django.http import Http404
 from console import access
 from console.http import OperatorRequest
 from secrets_app import policies, regions, rulebook, users
-from secrets_app.models import Attachment, Policy, User
+from secrets_app.actions import Kind, arn
+from secrets_app.models import Attachment, Invitation, Policy, User
 from secrets_app.policies import Action
 
 
@@ -90,6 +91,20 @@ def seen_users(request: OperatorRequest) -> QuerySet[User]:
     return User.objects.filter(pk__in=seen)
 
 
+class Told:
+    """Whose names this person is told: of users they may describe, their own, and of groups they may list."""
+
+    def __init__(self, request: OperatorRequest) -> None:
+        self.people = {*seen_users(request).values_list("pk", flat=True), request.user.pk}
+        self.groups = access.may(request, Action.LIST_GROUPS)
+
+    def name(self, whom: User | Group) -> str:
+        """What this user or group is called here."""
+        if isinstance(whom, User):
+            return str(whom) if whom.pk in self.people else "A user that you may not see"
+        return str(whom) if self.groups else "A group that you may not see"
+
+
 def user(request: OperatorRequest, pk: UUID, action: Action = Action.DESCRIBE_USER) -> User:
     """Return one person for `action`. Raises Http404 or `Refused`."""
     found = User.objects.select_related("principal").filter(pk=pk).first()
@@ -101,6 +116,22 @@ def user(request: OperatorRequest, pk: UUID, action: Action = Action.DESCRIBE_US
 
 def may_describe(request: OperatorRequest, who: User) -> bool:
     return policies.allows(request.principal, Action.DESCRIBE_USER, users.named(who))
+
+
+def sees_invitation(request: OperatorRequest, row: Invitation) -> bool:
+    """Whether this person may describe the one who is invited, or has sent the invitation."""
+    name = users.Named(arn(Kind.USER, row.username, account=regions.account().number))
+    return row.invited_by == request.principal or policies.allows(
+        request.principal, Action.DESCRIBE_USER, name
+    )
+
+
+def invitation(request: OperatorRequest, pk: UUID) -> Invitation:
+    """Return one invitation. Raises Http404."""
+    found = Invitation.objects.select_related("invited_by").filter(pk=pk).first()
+    if found is None or not sees_invitation(request, found):
+        raise Http404
+    return found
 
 
 # ---------------------------------------------------------------- groups

@@ -208,7 +208,7 @@ def usable(sealed: SealedValue) -> KeyVersion:
     # Not `sealed.key_version`: a worker may hold that object for minutes, and the switch must reach it.
     version = KeyVersion.objects.select_related("key").get(pk=sealed.key_version_id)
     if version.state not in OPENS:
-        raise _refusal(version.key, version.state)
+        raise _refusal(version.state)
     return _whole(version)
 
 
@@ -216,7 +216,7 @@ def primary(key: Key) -> KeyVersion:
     """Return the version that `key` seals new values with. Raises `KeyDisabled` or `KeyUnusable`."""
     version = KeyVersion.objects.select_related("key").filter(key=key, state=KeyVersion.State.PRIMARY).first()
     if version is None:
-        raise _refusal(key, Key.objects.get(pk=key.pk).state)
+        raise _refusal(Key.objects.get(pk=key.pk).state)
     return _whole(version)
 
 
@@ -227,20 +227,19 @@ def _whole(version: KeyVersion) -> KeyVersion:
     except seals.KeyMissing as error:
         raise Sealed(str(error)) from None
     if not is_whole:
-        raise KeyUnusable(
-            f"A version of the key {version.key.alias} was changed outside Keyturn: nothing opens."
-        )
+        raise KeyUnusable("A version of the encryption key was changed outside Keyturn: nothing opens.")
     return version
 
 
-def _refusal(key: Key, state: str) -> KeyUnusable:
+def _refusal(state: str) -> KeyUnusable:
+    """Say it without the key's name: many may see a secret, and fewer its key."""
     if state == KeyVersion.State.DISABLED:
         return KeyDisabled(
-            f"The key {key.alias} is disabled, so nothing that it sealed can be read or rotated. "
+            "The encryption key is disabled, so nothing that it sealed can be read or rotated. "
             "Whoever may enable keys can enable it again on its page."
         )
     about = "scheduled for destruction" if state == KeyVersion.State.SCHEDULED else "destroyed"
-    return KeyUnusable(f"The key {key.alias} is {about}. Nothing opens under it, and nothing is sealed.")
+    return KeyUnusable(f"The encryption key is {about}. Nothing opens under it, and nothing is sealed.")
 
 
 def rewrap(sealed: SealedValue, to: KeyVersion) -> bool:
@@ -313,7 +312,7 @@ def _material(version: KeyVersion) -> bytes:
 
 def _unwrap(version: KeyVersion, root: bytes) -> bytes:
     if version.wrapped is None:
-        raise _refusal(version.key, version.state)
+        raise _refusal(version.state)
     bound = envelope.name("key version", version.key.account_id, version.key_id, version.pk)
     return envelope.open_(root, bytes(version.wrapped), bound)
 

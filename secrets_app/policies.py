@@ -104,12 +104,16 @@ class _Target(NamedTuple):
     secret: Secret | None = None
     tags: Mapping[str, str] | None = None
 
-    def tagged(self) -> dict[str, str]:
-        """The tags, as conditions name them."""
+    def own_tags(self) -> dict[str, str]:
+        """The tags of the secret as they are stored."""
+        return {tag.key: tag.value for tag in self.secret.tags.all()} if self.secret else {}
+
+    def tagged(self, own: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The tags, as conditions name them; `own` are the stored ones, where they were read already."""
         tags = self.tags
-        if tags is None and self.secret is not None:
-            tags = {tag.key: tag.value for tag in self.secret.tags.all()}
-        return {f"{ram.TAG_PREFIX}{key}": value for key, value in (tags or {}).items()}
+        if tags is None:
+            tags = self.own_tags() if own is None else own
+        return {f"{ram.TAG_PREFIX}{key}": value for key, value in tags.items()}
 
 
 _MFA = "acs:MFAPresent"
@@ -243,9 +247,10 @@ def _about(
     if target.secret is not None:
         statements += sheet.grants.get(target.secret.pk, ())
     if any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions):
-        if target.secret is not None and not seal_sets.tags_hold(target.secret):
+        own = target.own_tags()
+        if target.secret is not None and not seal_sets.tags_hold(target.secret, own):
             statements += _closed("the tags of this secret")
-        context = context | target.tagged()
+        context = context | target.tagged(own)
     return statements, context
 
 
@@ -495,6 +500,10 @@ def _sheet(principal: Principal) -> _Sheet:
     return request.sheets[principal.pk]
 
 
+#: Of an attachment and its policy, what decides and its seal: the rest is not read at each request.
+_OF_ATTACHED = ("user", "group", "policy__seal", *(f"policy__{column}" for column in Policy.SEALED))
+
+
 def _read(principal: Principal) -> _Sheet:
     """Read what decides for this user; rows that were changed outside Keyturn grant nothing."""
     user = principal.user
@@ -502,7 +511,8 @@ def _read(principal: Principal) -> _Sheet:
     columns = ("rights_seal", "groups", "groups__name", "groups__sealed__seal")
     rows = list(User.objects.filter(pk=user.pk).values_list(*columns))
     groups = {group: (name, seal or "") for _, group, name, seal in rows if group is not None}
-    held = Attachment.objects.filter(Q(user=user) | Q(group__in=list(groups))).select_related("policy")
+    to_any = Q(user=user) | Q(group__in=list(groups)) if groups else Q(user=user)
+    held = Attachment.objects.filter(to_any).select_related("policy").only(*_OF_ATTACHED)
     attached = sorted(held, key=lambda row: (row.policy.kind, row.policy.name))
     if not (rows and seals.holds(user) and seals.holds(principal)):
         return _Sheet(_closed("the record of this user"))

@@ -111,7 +111,7 @@ class Source:
     policy: Policy | None = None
     number: int = 0
     is_conditional: bool = False
-    group: str = ""  # by whose membership
+    group: str = ""  # by whose membership; not in the label, since not everybody may know it
 
 
 @dataclass
@@ -178,26 +178,25 @@ class Everybody:
 
     def _held(self, user: User, secret: Secret) -> list[_Held]:
         held = [h for policy in self._of_users.get(user.pk, ()) for h in _of(policy)]
-        held += [_granted(*given, "Grant") for given in self._grants.of_user(secret.pk, user.pk)]
+        held += [_granted(*given) for given in self._grants.of_user(secret.pk, user.pk)]
         for group, name in self._members.get(user.pk, ()):
             for policy in self._of_groups.get(group, ()):
                 held += _of(policy, name)
             given_here = self._grants.of_group(secret.pk, group)
-            held += [_granted(*given, f"Grant to the group {name}") for given in given_here]
+            held += [_granted(*given, name) for given in given_here]
         return held
 
 
 def _of(policy: Policy, group: str = "") -> list[_Held]:
-    label = f"{policy.name}, by the group {group}" if group else policy.name
     return [
-        _Held(statement, Source(label, policy, statement.number, is_conditional(statement), group))
+        _Held(statement, Source(policy.name, policy, statement.number, is_conditional(statement), group))
         for statement in policies.compiled(policy.document, policy.name)
     ]
 
 
-def _granted(action: str, conditions: str, label: str) -> _Held:
-    statement = ram.Statement(ram.Effect.ALLOW, (action,), ("*",), ram.conditions(conditions), source=label)
-    return _Held(statement, Source(label, is_conditional=is_conditional(statement)))
+def _granted(action: str, conditions: str, group: str = "") -> _Held:
+    statement = ram.Statement(ram.Effect.ALLOW, (action,), ("*",), ram.conditions(conditions), source="Grant")
+    return _Held(statement, Source("Grant", is_conditional=is_conditional(statement), group=group))
 
 
 def _allowed(

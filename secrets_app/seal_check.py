@@ -107,7 +107,7 @@ def _broken_sets() -> Iterator[Broken]:
                 f"group:{group.pk}", f"The group {group} or its policies were changed outside Keyturn."
             )
     for secret in Secret.objects.prefetch_related("tags").order_by("pk").iterator(chunk_size=CHUNK):
-        if not seal_sets.tags_hold(secret):
+        if not seal_sets.tags_hold(secret, {tag.key: tag.value for tag in secret.tags.all()}):
             yield Broken(f"tags:{secret.pk}", f"The tags of {secret} were changed outside Keyturn.")
 
 

@@ -27,16 +27,17 @@ _HELD = "_held_before"  # what a signal before a change tells the one after it
 
 
 # ---------------------------------------------------------------- what each set is
+# Tuples, and no lists: `seals` remembers the seal of values that it can look up, and each request asks again.
 
 
 def rights_values(user_id: UUID, groups: Iterable[int], policies: Iterable[UUID]) -> list[object]:
     """What the seal of a user's groups and policies is over."""
-    return [user_id, sorted(groups), sorted(str(policy) for policy in policies)]
+    return [user_id, tuple(sorted(groups)), tuple(sorted(str(policy) for policy in policies))]
 
 
 def group_values(group_id: int, name: str, policies: Iterable[UUID]) -> list[object]:
     """What the seal of a group is over."""
-    return [group_id, name, sorted(str(policy) for policy in policies)]
+    return [group_id, name, tuple(sorted(str(policy) for policy in policies))]
 
 
 def tag_values(secret_id: UUID, tags: Mapping[str, str]) -> list[object]:
@@ -69,9 +70,8 @@ def ways_in_hold(user_id: UUID) -> bool:
     return seal is not None and seals.agrees(seal, WAYS_IN, _ways_in(user_id))
 
 
-def tags_hold(secret: Secret) -> bool:
-    """Whether the secret's tags are those that Keyturn set. Raises `seals.KeyMissing`."""
-    tags = {tag.key: tag.value for tag in secret.tags.all()}
+def tags_hold(secret: Secret, tags: Mapping[str, str]) -> bool:
+    """Whether these tags, which were just read, are those that Keyturn set. Raises `seals.KeyMissing`."""
     if seals.agrees(secret.tags_seal, TAGS, tag_values(secret.pk, tags)):
         return True
     stored = Secret.objects.filter(pk=secret.pk).values_list("tags_seal", flat=True).first()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from django import forms
@@ -104,6 +104,7 @@ class Register(Address):
         self,
         *args: Any,
         here: Region | None,
+        regions: Iterable[Region],
         credentials: QuerySet[ManagementCredential],
         **kwargs: Any,
     ) -> None:
@@ -113,8 +114,8 @@ class Register(Address):
         if here:
             del self.fields["region"]  # the URL says it
         else:
-            open_ones = Region.objects.filter(retired_at__isnull=True)
-            self.fields["region"].queryset = open_ones  # type: ignore[attr-defined]
+            listed = Region.objects.filter(pk__in=[region.pk for region in regions])
+            self.fields["region"].queryset = listed  # type: ignore[attr-defined]
         self.fields["credential"].queryset = credentials  # type: ignore[attr-defined]
 
     @property

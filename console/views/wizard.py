@@ -27,7 +27,7 @@ from console.views import dialogs, keys, schedule, wizard_check
 from rotation import accounts, inventory, managed, schedules, tasks
 from rotation.models import Instance, Run, Schedule
 from secrets_app import keypairs, keyring, lifecycle
-from secrets_app.models import ECS_PREFIX, Region, Secret
+from secrets_app.models import ECS_PREFIX, Secret
 from secrets_app.plaintext import Plaintext
 from secrets_app.policies import Action
 
@@ -55,6 +55,7 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
     here = access.region(request, region)
     if here is None:
         return _choose_region(request)
+    access.require(request, Action.LIST_INSTANCES, here)
     form = CreateSecret(
         request.POST if request.method == "POST" else None,
         region=here,
@@ -100,7 +101,7 @@ def dates(request: OperatorRequest, region: str) -> HttpResponse:
 
 def _choose_region(request: OperatorRequest) -> HttpResponse:
     """On All regions nothing says where the secret belongs: ask, unless there is only one answer."""
-    regions = list(Region.objects.filter(retired_at__isnull=True))
+    regions = access.shown_regions(request)
     codes = [region.code for region in regions]
     chosen = codes[0] if len(codes) == 1 else request.GET.get("to", "")
     if chosen in codes and request.method == "GET":

@@ -12,7 +12,8 @@ import pytest
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rotation import inventory, runs
@@ -311,6 +312,23 @@ def test_tags_that_were_written_open_nothing(secret):
     written(Tag).bulk_create([Tag(secret=secret, key="team", value="a")])
     assert not may(ann, GET, secret)
     assert named() == {"tags"}
+
+
+def test_a_first_decision_asks_for_each_set_once(secret):
+    """Four questions: for the user with its groups, the policies, the grants, and the tags."""
+    ann, admin = factories.user("ann"), factories.administrator()
+    only = policy("of-team-a", "Allow", [GET.value], {"StringEquals": {"kms:tag/team": ["a"]}})
+    for number in range(2):
+        group = users.create_group(f"team-{number}", actor=admin)
+        rulebook.attach(only, group, actor=admin)
+        users.join(group, [ann], actor=admin)
+    grants.grant(secret, ann, [DESCRIBE], actor=admin)
+    principal = Principal.objects.select_related("user").get(user=ann)
+    found = Secret.objects.select_related("region__account", "account").get(pk=secret.pk)
+    with policies.bind(address=None, is_secure=True, is_mfa=True), CaptureQueriesContext(connection) as asked:
+        assert not policies.allows(principal, GET, found)
+        assert len(asked) == 4
+        assert policies.allows(principal, DESCRIBE, found)
 
 
 def test_a_tag_that_a_deny_looks_at_still_denies_when_it_was_deleted(secret):

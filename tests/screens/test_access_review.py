@@ -112,7 +112,7 @@ def test_a_grant_is_unused_when_its_action_was_not_done_for_90_days(as_dot, secr
     grants.grant(secret, helpdesk, [Action.GET_SECRET_VALUE], actor=dot.principal)
 
     def unused():
-        return {(one.whom, one.action) for one in review.unused(dot.principal, everybody())}
+        return {(one.whom, one.action) for one in review.unused(dot.principal, str)}
 
     assert unused() == set()
     age(89)
@@ -135,7 +135,7 @@ def test_a_use_of_another_secret_or_a_refused_one_is_no_use(secret, dot, ann):
     age(91)
     versions.reveal(other.labelled("current"), actor=ann.principal, reason="test")
     audit.record(Action.GET_SECRET_VALUE, secret, actor=ann.principal, outcome="denied")
-    assert [one.secret for one in review.unused(dot.principal, everybody())] == [secret]
+    assert [one.secret for one in review.unused(dot.principal, str)] == [secret]
 
 
 def test_the_review_is_for_those_who_may_see_users_and_policies(client, secret, hal, ann, aud):
