@@ -20,7 +20,7 @@ from secrets_app.policies import Action
 
 
 def has_full_access(request: OperatorRequest) -> bool:
-    return rulebook.has_full_access(request.user)
+    return rulebook.has_full_access(request.principal)
 
 
 def require_full_access(request: OperatorRequest, action: Action, resource: object = None) -> None:
@@ -61,7 +61,11 @@ def seen_holders(request: OperatorRequest, attached: QuerySet[Attachment]) -> li
     """The attachments to users that this person may describe, and to groups where they may list them."""
     lists_groups = access.may(request, Action.LIST_GROUPS)
     people = set(seen_users(request).values_list("pk", flat=True))
-    return [one for one in attached if (one.user_id in people if one.user_id else lists_groups)]
+    return [
+        one
+        for one in attached
+        if (one.principal.user_id in people if one.principal is not None else lists_groups)
+    ]
 
 
 def seen_attachments(request: OperatorRequest, attached: QuerySet[Attachment]) -> list[Attachment]:

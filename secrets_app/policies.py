@@ -1,8 +1,8 @@
 """The decision: may this principal do this to that? One function decides, `decide`.
 
-Its sources are the policies attached to a user and to the user's groups, and the grants on one secret;
-`ram` says what follows from them. A list asks `visible`, which compiles the same statements. Whatever is
-in doubt is denied.
+Its sources are the policies attached to a principal and to its groups, and the grants on one secret; `ram`
+says what follows from them. A list asks `visible`, which compiles the same statements. Whatever is in doubt
+is denied.
 
 Rights are read anew for every request: who was refused something a moment ago stays refused, and who lost
 a right has lost it with the next request.
@@ -31,7 +31,7 @@ from secrets_app.models import (
     Region,
     Secret,
     SecretGroupGrant,
-    SecretUserGrant,
+    SecretPrincipalGrant,
     Tag,
     User,
 )
@@ -124,7 +124,7 @@ class _Sheet:
     statements: tuple[ram.Statement, ...] = ()
     grants: dict[UUID, tuple[ram.Statement, ...]] = field(default_factory=dict)
     #: The grants whose seal does not hold, by whom they are to; they count for nothing.
-    void: dict[str, list[int]] = field(default_factory=lambda: {"user": [], "group": []})
+    void: dict[str, list[int]] = field(default_factory=lambda: {"principal": [], "group": []})
     _about: dict[str, tuple[ram.Statement, ...]] = field(default_factory=dict)
 
     def about(self, action: str) -> tuple[ram.Statement, ...]:
@@ -160,6 +160,11 @@ def bind(*, address: str | None, is_secure: bool, is_mfa: bool) -> Iterator[None
         yield
     finally:
         _request.reset(token)
+
+
+def principal_of(who: Principal | User) -> Principal:
+    """Who acts for a person: rights are given to the principal."""
+    return who.principal if isinstance(who, User) else who
 
 
 def forget() -> None:
@@ -222,7 +227,8 @@ def _refused(principal: Principal | None, action: str) -> Decision | None:
         return Decision(False, f"There is no action {action}.")
     if principal.kind == Principal.Kind.SYSTEM:
         return None if seals.holds(principal) else Decision(False, seals.SENTENCE)
-    if principal.user is None or not principal.user.is_active:
+    # A machine signs in by no user; its row says so under a seal, which is looked at where rights are read.
+    if principal.kind != Principal.Kind.MACHINE and (principal.user is None or not principal.user.is_active):
         return Decision(False, "This user is disabled.")
     return None
 
@@ -390,7 +396,6 @@ def visible(principal: Principal | None, action: Action, rows: ram_sql.Rows) -> 
 
 def _granted(principal: Principal, action: Action, rows: ram_sql.Rows) -> Q:
     """The rows with a grant of `action` whose conditions hold: one question for each set of conditions."""
-    assert principal.user is not None
     found = ram_sql.NONE
     given = (s for granted in _sheet(principal).grants.values() for s in granted if action in s.actions)
     for conditions in dict.fromkeys(s.conditions for s in given):
@@ -406,10 +411,11 @@ def _granted(principal: Principal, action: Action, rows: ram_sql.Rows) -> Q:
             "conditions": ram.written(conditions),
         }
         void = _sheet(principal).void
-        by_group = SecretGroupGrant.objects.filter(group__in=principal.user.groups.all(), **here)
+        by_group = SecretGroupGrant.objects.filter(group__in=principal.groups.all(), **here)
         by_group = by_group.exclude(pk__in=void["group"])
-        by_user = SecretUserGrant.objects.filter(user=principal.user, **here).exclude(pk__in=void["user"])
-        granted = Q(Exists(by_user)) | Q(Exists(by_group))
+        directly = SecretPrincipalGrant.objects.filter(principal=principal, **here)
+        directly = directly.exclude(pk__in=void["principal"])
+        granted = Q(Exists(directly)) | Q(Exists(by_group))
         found |= granted if holds is ram_sql.ALL else granted & holds
     return found
 
@@ -496,43 +502,50 @@ def _sheet(principal: Principal) -> _Sheet:
 
 
 def _read(principal: Principal) -> _Sheet:
-    """Read what decides for this user; rows that were changed outside Keyturn grant nothing."""
-    user = principal.user
-    assert user is not None
+    """Read what decides for this principal; rows that were changed outside Keyturn grant nothing."""
+    user, word = principal.user, _word(principal)
     columns = ("rights_seal", "groups", "groups__name", "groups__sealed__seal")
-    rows = list(User.objects.filter(pk=user.pk).values_list(*columns))
+    rows = list(Principal.objects.filter(pk=principal.pk).values_list(*columns))
     groups = {group: (name, seal or "") for _, group, name, seal in rows if group is not None}
-    held = Attachment.objects.filter(Q(user=user) | Q(group__in=list(groups))).select_related("policy")
-    attached = sorted(held, key=lambda row: (row.policy.kind, row.policy.name))
-    if not (rows and seals.holds(user) and seals.holds(principal)):
-        return _Sheet(_closed("the record of this user"))
-    if not _are_whole(user, rows[0][0], groups, attached):
-        return _Sheet(_closed("the groups or policies of this user"))
+    held = Attachment.objects.filter(Q(principal=principal) | Q(group__in=list(groups)))
+    attached = sorted(held.select_related("policy"), key=lambda row: (row.policy.kind, row.policy.name))
+    if not (rows and (user is None or seals.holds(user)) and seals.holds(principal)):
+        return _Sheet(_closed(f"the record of {word}"))
+    if not _are_whole(principal, rows[0][0], groups, attached):
+        return _Sheet(_closed(f"the groups or policies of {word}"))
     statements = tuple(s for policy in {row.policy: None for row in attached} for s in _of(policy))
     sheet = _Sheet(statements)
-    to_user = _granted_by(SecretUserGrant.objects.filter(user=user), "user", Value(0))
+    to_it = _granted_by(SecretPrincipalGrant.objects.filter(principal=principal), "principal", Value(0))
     to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=list(groups)), "group", F("group"))
-    for pk, secret, action, conditions, seal, whom, group in to_user.union(to_groups, all=True):
-        table, holder = (SecretUserGrant, user.pk) if whom == "user" else (SecretGroupGrant, group)
+    for pk, secret, action, conditions, seal, whom, group in to_it.union(to_groups, all=True):
+        is_direct = whom == "principal"
+        table, holder = (SecretPrincipalGrant, principal.pk) if is_direct else (SecretGroupGrant, group)
         if seals.agrees(seal, table.table(), (holder, secret, action, conditions)):
-            sheet.grants[secret] = (*sheet.grants.get(secret, ()), _grant(action, conditions, whom))
+            sheet.grants[secret] = (
+                *sheet.grants.get(secret, ()),
+                _grant(action, conditions, word if is_direct else f"one of {word}'s groups"),
+            )
         else:
             sheet.void[whom].append(pk)
     return sheet
 
 
 def _are_whole(
-    user: User, seal: str, groups: dict[int, tuple[str, str]], attached: Iterable[Attachment]
+    principal: Principal, seal: str, groups: dict[int, tuple[str, str]], attached: Iterable[Attachment]
 ) -> bool:
-    """Whether the user and each group have what Keyturn gave them: a policy less may be a Deny less."""
-    mine = [row.policy_id for row in attached if row.user_id]
-    if not seals.agrees(seal, seal_sets.RIGHTS, seal_sets.rights_values(user.pk, groups, mine)):
+    """Whether the principal and each group have what Keyturn gave them: a policy less may be a Deny less."""
+    mine = [row.policy_id for row in attached if row.principal_id]
+    if not seals.agrees(seal, seal_sets.RIGHTS, seal_sets.rights_values(principal.pk, groups, mine)):
         return False
     for group, (name, of_group) in groups.items():
         theirs = [row.policy_id for row in attached if row.group_id == group]
         if not seals.agrees(of_group, seal_sets.GROUP, seal_sets.group_values(group, name, theirs)):
             return False
     return True
+
+
+def _word(principal: Principal) -> str:
+    return "this machine" if principal.kind == Principal.Kind.MACHINE else "this user"
 
 
 def _of(policy: Policy) -> tuple[ram.Statement, ...]:
@@ -569,6 +582,5 @@ def compiled(document: str, source: str) -> tuple[ram.Statement, ...]:
 
 @functools.lru_cache(maxsize=2048)
 def _grant(action: str, conditions: str, whom: str) -> ram.Statement:
-    where = "this user" if whom == "user" else "one of this user's groups"
-    source = f"a grant on this secret to {where}"
+    source = f"a grant on this secret to {whom}"
     return ram.Statement(ram.Effect.ALLOW, (action,), ("*",), ram.conditions(conditions), source)

@@ -106,10 +106,10 @@ def test_each_table_is_written_by_the_module_that_says_so():
     """A module that calls a writing method on a model's manager is that model's writer."""
     writers = {
         "Account": "secrets_app.regions", "Region": "secrets_app.regions",
-        # The seals of the sets around a user and a secret stand in their rows.
+        # The seals of the sets around a user, a principal and a secret stand in their rows.
         "User": ("secrets_app.users", "secrets_app.seal_sets"), "GroupSeal": "secrets_app.seal_sets",
         "ChangedRecord": "secrets_app.seal_check",
-        "Principal": "secrets_app.users",
+        "Principal": ("secrets_app.users", "secrets_app.seal_sets"),
         # The set-up makes the first key, before there is anybody who could be asked.
         "Key": ("secrets_app.keystates", "secrets_app.keyring"),
         "KeyVersion": ("secrets_app.keystates", "secrets_app.keyring"),

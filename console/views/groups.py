@@ -46,7 +46,7 @@ def index(request: OperatorRequest) -> HttpResponse:
 def _with_figures(rows: QuerySet[Group]) -> QuerySet[Group]:
     attached = Attachment.objects.filter(group=OuterRef("pk")).order_by().values("group")
     counted = Subquery(attached.annotate(count=Count("pk")).values("count"))
-    return rows.annotate(member_count=Count("user"), policy_count=Coalesce(counted, 0))
+    return rows.annotate(member_count=Count("members"), policy_count=Coalesce(counted, 0))
 
 
 @login_required
@@ -54,7 +54,7 @@ def _with_figures(rows: QuerySet[Group]) -> QuerySet[Group]:
 def show(request: OperatorRequest, pk: int) -> HttpResponse:
     group = rights.group(request, pk)
     is_full = rights.has_full_access(request)
-    members = rights.seen_users(request).filter(groups=group)
+    members = rights.seen_users(request).filter(principal__groups=group)
     attached = Attachment.objects.filter(group=group).select_related("policy").order_by("policy__name")
     shown = rights.seen_attachments(request, attached)
     context = {
@@ -92,7 +92,7 @@ def create(request: OperatorRequest) -> HttpResponse:
 @fresh.required()
 def join(request: OperatorRequest, pk: int) -> HttpResponse:
     group = rights.group(request, pk, Action.UPDATE_GROUP)
-    others = rights.seen_users(request).exclude(groups=group).order_by("username")
+    others = rights.seen_users(request).exclude(principal__groups=group).order_by("username")
     form = forms.Join(request.POST if request.method == "POST" else None, people=others)
     if request.method == "POST" and form.is_valid():
         users.join(group, form.chosen, actor=request.principal)
@@ -108,7 +108,7 @@ def join(request: OperatorRequest, pk: int) -> HttpResponse:
 @fresh.required()
 def leave(request: OperatorRequest, pk: int, member: UUID) -> HttpResponse:
     group = rights.group(request, pk, Action.UPDATE_GROUP)
-    user = User.objects.filter(pk=member, groups=group).first()
+    user = User.objects.filter(pk=member, principal__groups=group).first()
     if user is None:
         raise Http404
     context: dict[str, object] = {"group": group, "member": user, "policies": _policy_names(group)}

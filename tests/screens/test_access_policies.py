@@ -168,7 +168,7 @@ def test_the_last_administrator_is_kept_and_a_sentence_says_why(as_dot, dot):
     response = as_dot.post(reverse("policy_detach", args=[full.pk]))
     assert response.status_code == 409
     assert "Nobody would have KMS full access any more" in page(response)
-    assert rulebook.has_full_access(dot)
+    assert rulebook.has_full_access(dot.principal)
 
 
 def test_who_may_not_see_a_policy_does_not_learn_that_it_is_there(client, hal, ann, rotate):
