@@ -19,6 +19,8 @@ from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretPrinci
 class ToOneself(policies.NotAllowed):
     """Nobody grants to themselves, nor to a group that they are in."""
 
+    code = "grant_to_oneself"
+
 
 def grant(
     secret: Secret, to: Principal | User | Group, actions: Iterable[Action], *, actor: Principal

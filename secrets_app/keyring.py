@@ -19,6 +19,7 @@ import uuid
 from django.db import connection, transaction
 
 from secrets_app import audit_keys, envelope, regions, root_keys, seals
+from secrets_app.errors import DomainError
 from secrets_app.models import Account, Key, KeyVersion, SealedValue
 
 log = logging.getLogger(__name__)
@@ -29,16 +30,22 @@ RECHECK_SECONDS = 5.0
 OPENS = frozenset({KeyVersion.State.PRIMARY, KeyVersion.State.ENABLED})
 
 
-class Sealed(Exception):
+class Sealed(DomainError):
     """The root key is missing or is not the one that this database was sealed under."""
 
+    code = "sealed"
 
-class KeyUnusable(Exception):
+
+class KeyUnusable(DomainError):
     """The key that this needs is destroyed or is about to be: nothing opens or is sealed under it."""
+
+    code = "key_unusable"
 
 
 class KeyDisabled(KeyUnusable):
     """The key that this needs is disabled: until it is enabled again, nothing opens under it."""
+
+    code = "key_disabled"
 
 
 class _Memory:

@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from secrets_app import audit, ram, ram_sql, seal_sets, seals
 from secrets_app.actions import OF_A_SECRET, Action, Kind, arn, named
+from secrets_app.errors import DomainError
 from secrets_app.models import (
     Account,
     Attachment,
@@ -57,8 +58,10 @@ __all__ = [
 SCHEDULED = frozenset({Action.ROTATE_SECRET, Action.DESCRIBE_SECRET})
 
 
-class NotAllowed(Exception):
+class NotAllowed(DomainError):
     """This principal may not do this."""
+
+    code = "not_allowed"
 
     def __init__(self, because: str, action: str, resource: object = None) -> None:
         super().__init__(because)

@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 
 from secrets_app import audit, policies, ram, regions
 from secrets_app.actions import EQUAL_REVEAL, Action, Kind
+from secrets_app.errors import DomainError
 from secrets_app.models import Attachment, Policy, Principal, User
 
 FULL_ACCESS = "KMSFullAccess"
@@ -66,24 +67,34 @@ SYSTEM: dict[str, tuple[str, list[str]]] = {
 }  # fmt: skip
 
 
-class NameTaken(Exception):
+class NameTaken(DomainError):
     """A policy with this name exists. Choose another name."""
 
+    code = "policy_name_taken"
 
-class Outdated(Exception):
+
+class Outdated(DomainError):
     """Somebody else changed this meanwhile; nothing was saved."""
 
+    code = "policy_outdated"
 
-class NotYours(Exception):
+
+class NotYours(DomainError):
     """A system policy is nobody's to change. Copy its document into a policy of your own."""
 
+    code = "system_policy"
 
-class StillAttached(Exception):
+
+class StillAttached(DomainError):
     """This policy is attached; the message says to whom, as far as the reader may know."""
 
+    code = "policy_attached"
 
-class LastAdministrator(Exception):
+
+class LastAdministrator(DomainError):
     """Nobody would have KMS full access any more. Give it to somebody else first."""
+
+    code = "last_administrator"
 
 
 # ---------------------------------------------------------------- system policies

@@ -16,6 +16,7 @@ from django.db import IntegrityError, transaction
 
 from secrets_app import audit, policies, regions, rulebook
 from secrets_app.actions import Action, Kind, arn
+from secrets_app.errors import DomainError
 from secrets_app.models import Principal, User
 from secrets_app.passwords import Policy
 from secrets_app.plaintext import Plaintext
@@ -31,12 +32,16 @@ FIRST_NAME = "admin"
 GROUP_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 
-class NameTaken(Exception):
+class NameTaken(DomainError):
     """A group with this name exists. Choose another name."""
 
+    code = "group_name_taken"
 
-class BadName(ValueError):
+
+class BadName(DomainError, ValueError):
     """A name has 1 to 64 letters, digits and . _ @ - characters."""
+
+    code = "group_name_invalid"
 
 
 @dataclass(frozen=True)

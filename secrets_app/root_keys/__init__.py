@@ -13,9 +13,13 @@ from typing import Protocol
 from django.conf import settings
 from django.utils.module_loading import import_string
 
+from secrets_app.errors import DomainError
 
-class Unavailable(Exception):
+
+class Unavailable(DomainError):
     """The root key is missing or cannot be used now; the message says why."""
+
+    code = "root_key_unavailable"
 
 
 class RootKey(Protocol):
