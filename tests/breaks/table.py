@@ -668,7 +668,7 @@ BREAKS = (
           "        is_known = policies.allows(actor, Action.DESCRIBE_INSTANCE, twin)\n", "        is_known = True\n",
           f"{T_HIDDEN}::test_an_address_that_is_taken_is_named_to_who_may_see_the_instance"),
     Break("who has a policy is named to those who may see them", "console/rights.py",
-          "    return [one for one in attached if (one.user_id in people if one.user_id else lists_groups)]", "    return list(attached)",
+          "        if (one.principal.user_id in people if one.principal is not None else lists_groups)\n", "",
           f"{T_HIDDEN}::test_who_has_a_policy_is_named_to_who_may_see_them"),
     # ---- files
     Break("a key that others may read is no key", "secrets_app/keyfiles.py",
