@@ -75,7 +75,7 @@ def test_conditions_of_a_request_count_as_met_and_a_deny_by_them_as_not(secret, 
         allow("kms:*", Condition={"Bool": {"acs:SecureTransport": "false"}}) | {"Effect": "Deny"},
         actor=dot,
     )
-    right = next(r for r in reach.Everybody([secret]).with_rights(secret) if r.user == ann)
+    right = next(r for r in reach.Everybody([secret]).with_rights(secret) if r.principal.user == ann)
     assert list(right.actions) == [Action.GET_SECRET_VALUE]
     (source,) = right.actions[Action.GET_SECRET_VALUE]
     assert (source.label, source.is_conditional) == ("office", True)

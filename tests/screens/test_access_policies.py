@@ -152,7 +152,7 @@ def test_a_policy_is_attached_and_detached_in_a_dialog(as_dot, rotate, ann):
     for to in (f"user:{ann.pk}", f"group:{group.pk}"):
         as_dot.post("/access/attach/", {"policy": rotate.pk, "to": to})
     held = Attachment.objects.filter(policy=rotate)
-    assert {str(one.user or one.group) for one in held} == {"ann", "operators"}
+    assert {str(one.principal or one.group) for one in held} == {"ann", "operators"}
     assert as_dot.post("/access/attach/", {"policy": rotate.pk, "to": "user:nobody"}).status_code == 422
     still = as_dot.post(f"/access/policies/{rotate.pk}/delete/")
     assert still.status_code == 409
