@@ -28,6 +28,7 @@ from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
 from secrets_app import audit_keys, chain, gaps
+from secrets_app.errors import DomainError
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,16 @@ LONGEST_AFTER_CHANGE = timedelta(minutes=1)  # the same, where a credential was 
 CHANGES = ("kms:RotationEnded", "kms:ReconciliationEnded")
 
 
-class Malformed(Exception):
+class Malformed(DomainError):
     """A line of an exported file that no checkpoint is on."""
 
+    code = "checkpoints_malformed"
 
-class Contradicted(Exception):
+
+class Contradicted(DomainError):
     """The exported checkpoints go further than this trail, or tell another history: nothing is signed."""
+
+    code = "checkpoints_contradicted"
 
 
 @dataclass(frozen=True)

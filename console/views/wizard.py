@@ -27,6 +27,7 @@ from console.views import dialogs, keys, schedule, wizard_check
 from rotation import accounts, inventory, managed, schedules, tasks
 from rotation.models import Instance, Run, Schedule
 from secrets_app import keypairs, keyring, lifecycle
+from secrets_app.errors import DomainError
 from secrets_app.models import ECS_PREFIX, Secret
 from secrets_app.plaintext import Plaintext
 from secrets_app.policies import Action
@@ -201,6 +202,18 @@ def _review(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
     }
 
 
+#: Where the wizard says what the domain refuses; any other refusal is no answer to a form.
+FIELD_OF: dict[type[DomainError], str] = {
+    lifecycle.NameTaken: "name",
+    managed.AccountTaken: "username",
+    managed.SharedAccount: "username",
+    inventory.NoOwnLogin: "as_own_login",
+    managed.RegionMismatch: "instance",
+    keyring.KeyUnusable: "key",
+    managed.NoKeys: "kind",
+}
+
+
 def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run | None] | None:
     """Make the secret and wake a worker for its first run; None, with the form's errors, where it cannot."""
     found = form.cleaned_data
@@ -232,21 +245,14 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
                 managed.change_options(secret, actor=request.principal, **form.chosen_options())
             if run:
                 tasks.wake(run)
-    except lifecycle.NameTaken:
-        form.add_error("name", form.name_taken(found["name"]))
-    except (managed.AccountTaken, managed.SharedAccount) as error:
-        form.add_error("username", str(error))
-    except inventory.NoOwnLogin as error:
-        form.add_error("as_own_login", str(error))
-    except managed.RegionMismatch as error:
-        form.add_error("instance", str(error))
-    except keyring.KeyUnusable as error:
-        form.add_error("key", str(error))
-    except managed.NoKeys as error:
-        form.add_error("kind", str(error))
-    else:
-        return secret, run
-    return None
+    except DomainError as error:
+        field = next((name for kind, name in FIELD_OF.items() if isinstance(error, kind)), None)
+        if field is None:
+            raise
+        is_name = isinstance(error, lifecycle.NameTaken)
+        form.add_error(field, form.name_taken(found["name"]) if is_name else error.sentence)
+        return None
+    return secret, run
 
 
 def _created(request: OperatorRequest, secret: Secret, run: Run | None) -> HttpResponse:

@@ -20,7 +20,7 @@ from secrets_app.models import (
     Region,
     Secret,
     SecretGroupGrant,
-    SecretUserGrant,
+    SecretPrincipalGrant,
     Tag,
     User,
 )
@@ -88,13 +88,15 @@ def test_p_07_the_condition_on_rows_allows_what_the_decision_on_each_allows(rows
 )
 def test_p_07_a_list_follows_the_conditions_of_grants_too(rows, holder, found, given_out, action, context):
     group = holder.user.groups.get()
-    for table in (SecretUserGrant, SecretGroupGrant):
+    for table in (SecretPrincipalGrant, SecretGroupGrant):
         table.objects.all().delete()
     secrets = list(Secret.objects.select_related("region", "account"))
     permission = Permission.objects.get(codename=action.value)
     for condition, to_group, place in given_out:
         table, whom = (
-            (SecretGroupGrant, {"group": group}) if to_group else (SecretUserGrant, {"user": holder.user})
+            (SecretGroupGrant, {"group": group})
+            if to_group
+            else (SecretPrincipalGrant, {"principal": holder})
         )
         table.objects.update_or_create(
             content_object=secrets[place % len(secrets)],
@@ -124,14 +126,15 @@ def conditions_of(condition):
 def holder(rows):
     """Somebody with a policy, in a group."""
     user = User.objects.create(username="ann")
-    user.groups.add(Group.objects.create(name="some"))
+    held = Principal.objects.create(kind=Principal.Kind.USER, name="ann", user=user)
+    held.groups.add(Group.objects.create(name="some"))
     policy = Policy.objects.create(
         account=Account.objects.get(number=some.ACCOUNT), name="found", kind="custom", document="{}"
     )
-    Attachment.objects.create(policy=policy, user=user)
-    for owner in (user, user.groups.get()):
+    Attachment.objects.create(policy=policy, principal=held)
+    for owner in (held, held.groups.get()):
         seal_sets.accept(owner)
-    return Principal.objects.create(kind=Principal.Kind.USER, name="ann", user=user)
+    return held
 
 
 @pytest.mark.parametrize(

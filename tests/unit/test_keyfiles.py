@@ -76,7 +76,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
 def test_every_key_file_is_read_by_the_one_that_looks_at_its_rights():
     """Whoever reads a key file in another way has forgotten to ask who else can."""
     readers = []
-    for path in [ROOT / "console/settings.py", *(ROOT / "secrets_app").glob("*.py")]:
+    for path in [ROOT / "console/settings.py", *(ROOT / "secrets_app").rglob("*.py")]:
         if path != Path(keyfiles.__file__) and re.search(r"read_text|read_bytes", path.read_text()):
             readers.append(path.name)
     assert readers == []

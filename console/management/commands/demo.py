@@ -154,7 +154,7 @@ def _servers(count: int) -> dict[str, tuple[str, ...]]:
 
 def _administrator() -> Principal | None:
     return (
-        Principal.objects.filter(user__is_active=True, user__groups__name=users.ADMINISTRATORS)
+        Principal.objects.filter(user__is_active=True, groups__name=users.ADMINISTRATORS)
         .order_by("created_at")
         .first()
     )
