@@ -27,6 +27,7 @@ from rotation import (
     leases,
     looks,
     managed,
+    reasons,
     reconciliation,
     restored,
     schedules,
@@ -91,7 +92,7 @@ def _stop_unusable(work: Work, error: keyring.KeyUnusable) -> None:
 
 def _give_up(work: Work) -> None:
     """End a run that many workers could not end, and say what is known without asking anybody."""
-    sentence, truth = "Given up after many tries; see the server's log.", ""
+    sentence, truth = reasons.sentence("gave_up"), ""
     version = work.run.version
     if work.run.kind == Run.Kind.ROTATE and aftercare.is_finished(work):
         sentence, truth = (
@@ -204,7 +205,7 @@ def _test(work: Work, version: SecretVersion, facts: base.Facts | None = None) -
     if work.is_key_pair and proof.level == base.Level.LOGIN:
         keys.take_back(work, version)
     if work.run.attempts >= changes.MOST_ATTEMPTS:
-        work.fail(version, "untrue", "The host reports a change that it does not make.")
+        work.fail(version, "untrue", reasons.sentence("untrue"))
     work.put_off("untrue", "The host reported a change, but refuses the new value.", Credential.UNVERIFIED)
     return proof
 

@@ -20,8 +20,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import binding
-from rotation.connectors import base, words
+from rotation import binding, reasons
+from rotation.connectors import base
 from rotation.connectors.networks import Networks
 from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app import audit, keypairs, keyring, policies, regions, seals
@@ -29,8 +29,6 @@ from secrets_app.models import Label, Principal, Region, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
 FIELD = "management credential"
-#: Why one account cannot be managed; the instance itself is in order.
-OF_ACCOUNTS = words.ACCOUNT_PROBLEMS | words.KEY_PROBLEMS | {"foreign_console", "bad_user"}
 Action = policies.Action
 
 
@@ -62,11 +60,7 @@ class ChangedOutside(NotAttached):
     """A record that says where to connect, or as whom, was changed outside Keyturn."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(
-            f"{what} was changed outside Keyturn, so nothing is sent. Compare it with the instance, then "
-            "accept it on the server with manage.py audit accept.",
-            "record_changed",
-        )
+        super().__init__(reasons.sentence("record_changed", what), "record_changed")
 
 
 class NoOwnLogin(ValueError):
@@ -188,10 +182,7 @@ def endpoint(instance: Instance) -> base.Endpoint:
     """Return the address with the pinned keys. Raises `NotAttached` where no key is approved."""
     approved = instance.host_keys.filter(state=HostKey.State.APPROVED)
     if not approved:
-        raise NotAttached(
-            "No host key of this instance is approved. Scan its host key, compare, and approve it.",
-            "no_host_key",
-        )
+        raise NotAttached(reasons.sentence("no_host_key"), "no_host_key")
     require_whole(instance, *approved)
     return replace(place(instance), host_keys=tuple(key.line for key in approved))
 
@@ -395,7 +386,7 @@ def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = Fa
     instance stays as it is: the look was at an account that may never be managed.
     """
     blocked = next(
-        (c for c in facts.checks if c.mark == base.Mark.BLOCKED and c.code not in OF_ACCOUNTS), None
+        (c for c in facts.checks if c.mark == base.Mark.BLOCKED and c.code not in reasons.OF_ACCOUNTS), None
     )
     reached = blocked is None or blocked.code != base.Unreachable.code
     state = Instance.State.READY

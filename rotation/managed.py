@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from rotation import accounts, binding, inventory, runs, schedules
+from rotation import accounts, binding, inventory, reasons, runs, schedules
 from rotation.connectors import base
 from rotation.models import (
     USERNAME_PATTERN,
@@ -386,10 +386,7 @@ def resolve(secret: Secret, *, actor: Principal, decision: str, reason: str) -> 
         pending = secret.labelled(Label.Role.PENDING)
         if decided == Decision.SET_ASIDE and pending is None:
             raise runs.NotRotatable("There is no pending value to set aside.")
-        sentence = {
-            Decision.GONE: f"{actor.name} said that the server is gone for good.",
-            Decision.SET_ASIDE: f"{actor.name} said that the pending value is not on the host.",
-        }[decided]
+        sentence = reasons.sentence(decided.value, actor.name)
         runs.give_up(secret, actor=actor, code=decided.value, sentence=sentence)
         if pending is not None:
             versions.set_aside(pending)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from rotation import changes, failpoints, leases, managed
+from rotation import changes, failpoints, leases, managed, reasons
 from rotation.connectors import base
 from rotation.models import Run, Step
 from rotation.work import Credential, Work
@@ -43,7 +43,7 @@ def reconcile(work: Work) -> None:
 def _current(work: Work) -> SecretVersion:
     current = work.secret.labelled(Label.Role.CURRENT)
     if current is None:
-        work.end(Run.Outcome.BLOCKED, "no_value", "There is no value yet. Rotate once.", Credential.NO_VALUE)
+        work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
     assert current is not None
     leases.hold(work.lease, version=current)
     work.run.version = current
@@ -69,7 +69,7 @@ def _not_taken(work: Work, current: SecretVersion, proof: base.Proof) -> None:
     if proof.verdict == base.Verdict.UNCLEAR:
         work.doubt(proof, "The current value could not be tested")
     if work.run.attempts >= changes.MOST_ATTEMPTS:
-        work.fail(current, "untrue", "The host reports a change that it does not make.")
+        work.fail(current, "untrue", reasons.sentence("untrue"))
     work.put_off(
         "untrue", "The host reported a change, but refuses the current value.", Credential.OUT_OF_SYNC
     )

@@ -12,15 +12,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import accounts, binding, patience
+from rotation import accounts, binding, patience, reasons
 from rotation.connectors import base
 from rotation.models import USERNAME_PATTERN, Instance, Run, Step
 from secrets_app import audit, lifecycle, policies, restores, versions
 from secrets_app.models import Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
-
-#: Codes of waits that keep an account's failed logins apart.
-BUDGETS = frozenset({"budget", "refused_login"})
 
 Action = policies.Action
 
@@ -258,7 +255,7 @@ def _record_asked(secret: Secret, run: Run, actor: Principal, *, joins: bool = F
 
 def _require_current(secret: Secret) -> None:
     if secret.labelled(Label.Role.CURRENT) is None:
-        raise NotRotatable("There is no value yet. Rotate once.")
+        raise NotRotatable(reasons.sentence("no_value"))
 
 
 def _refuse_restored() -> None:
@@ -332,7 +329,7 @@ def _hurry(run: Run, *, is_leak: bool = False) -> bool:
 
     A wait that keeps two failed logins apart is waited out, whoever asks. Return whether anything changed.
     """
-    waiting = Run.objects.filter(pk=run.pk, state=Run.State.WAITING).exclude(code__in=BUDGETS)
+    waiting = Run.objects.filter(pk=run.pk, state=Run.State.WAITING).exclude(code__in=reasons.BUDGETS)
     changed = waiting.update(due_at=Now())
     if is_leak and not run.is_leak:
         changed += Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).update(is_leak=True)

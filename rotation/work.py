@@ -16,8 +16,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 
-from rotation import binding, inventory, leases, logins, managed, schedules
-from rotation.connectors import base, words
+from rotation import binding, inventory, leases, logins, managed, reasons, schedules
+from rotation.connectors import base
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app import keyring, versions
 from secrets_app.models import Label, Secret, SecretVersion
@@ -28,14 +28,6 @@ _random = random.SystemRandom()
 #: Seconds that each conversation may take; every one is well below the lease.
 PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
 BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
-WAITS = frozenset(
-    {"unreachable", "late", "busy", "stale", "unknown", "busy_sshd", "timeout"}
-)  # passes by itself
-AWAY = frozenset({"unreachable", "late", "busy_sshd"})  # of those, what a host gives that is away or slow
-#: Why a question has no answer that could be believed, until a person has done something on the host.
-STOPS = words.ACCOUNT_PROBLEMS | {
-    *("accepts_anything", "truncates", "must_change_first", "locked_without_pam", "sudo_log"),
-}
 CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
 
 Connect = Callable[[base.Endpoint], base.Connector]
@@ -212,11 +204,11 @@ class Work:
         sentence = str(error)
         if error.code == base.LoginRefused.code:
             sentence = f"{sentence} {self._how_to_get_in()}"
-        credential = Credential.UNREACHABLE if error.code in AWAY else Credential.BLOCKED
-        if error.code in WAITS and self.run.attempts:
+        credential = Credential.UNREACHABLE if reasons.is_away(error.code) else Credential.BLOCKED
+        if reasons.waits(error.code) and self.run.attempts:
             credential = Credential.UNVERIFIED  # the host was told a value, and has not been asked since
         try:
-            if error.code in WAITS:
+            if reasons.waits(error.code):
                 self.put_off(error.code, sentence, credential)
             self.block(error.code, sentence)
         except Stop:
@@ -261,7 +253,7 @@ class Work:
 
     def doubt(self, proof: base.Proof, sentence: str) -> None:
         """End or put off the run over an unclear answer; either way the pending value is kept."""
-        if proof.code in STOPS:
+        if reasons.stops(proof.code):
             self.block(proof.code, f"{sentence}: {proof.reason}")
         sentence = f"{sentence}: {proof.reason}"
         if proof.code == "refused_login":
@@ -301,8 +293,3 @@ class Work:
     def note(self, credential: str, sentence: str, code: str) -> None:
         if self.run.secret is not None and credential:
             managed.note(self.account, credential, sentence, code)
-
-    @staticmethod
-    def sentence_of(code: str) -> str:
-        """What to show for a reason that a host has given."""
-        return words.sentence(code)

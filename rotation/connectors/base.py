@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rotation.connectors.networks import DEFAULT, Networks
+from rotation.connectors.reasons import OVERRIDABLE as OVERRIDABLE
 from secrets_app.plaintext import Plaintext
 
 
 class ConnectorError(Exception):
     """The host did not do what was asked; the class says what is known of it."""
 
-    #: A word for the state and the screen, e.g. `host_key_changed`; never text from the host.
+    #: The code of a `Reason`, for the state and the screen, e.g. `host_key_changed`.
     code: str = "error"
 
     def __init__(self, message: str = "", *, code: str = "") -> None:
@@ -35,9 +36,7 @@ class ConnectorError(Exception):
 class Unreachable(ConnectorError):
     """The host could not be reached, and nothing on it has changed.
 
-    `code` is `late` where the deadline came first, `busy_sshd` where sshd takes no more connections for
-    now, `weak_ssh` where the host offers no cipher or key exchange that is still sound, and
-    `forbidden_address` where its address is not one that a host may have.
+    `code` may be narrower: `late` where the deadline came first, or what keeps a connection from being made.
     """
 
     code = "unreachable"
@@ -52,8 +51,7 @@ class HostKeyChanged(ConnectorError):
 class LoginRefused(ConnectorError):
     """The host refused the management credential; nothing on it has changed.
 
-    `code` may be `bad_key`, `no_credential`, `more_wanted`, `manager_must_change` or `manager_expired`
-    instead.
+    `code` may be narrower: what is wrong with that credential or its account.
     """
 
     code = "login_refused"
@@ -62,10 +60,7 @@ class LoginRefused(ConnectorError):
 class Refused(ConnectorError):
     """The host will not make this change, and nothing on it has changed.
 
-    `code` names the reason a person can act on: `sudo`, `no_such_user`, `not_local`, `locked`,
-    `expired`, `must_change`, `empty_password`, `policy`, `foreign_console`, `bad_value`, `bad_user`,
-    `sudo_log`, `forced_command`, `disk`, `fence`, `shell`, `script`, `timeout`, `failed`, `own_session`;
-    for keys also `bad_key_line` and `words.KEY_PROBLEMS`.
+    `code` names the reason a person can act on. `policy` alone says that another value may be taken.
     """
 
     code = "refused"
@@ -178,7 +173,7 @@ class Proof:
     verdict: Verdict
     level: Level | None = None
     reason: str = ""  # one sentence, safe to show; no value and no raw host output
-    code: str = ""  # the reason as a word: `accepts_anything`, `truncates`, `locked`, `expired`, ...
+    code: str = ""  # of a `Reason`: `accepts_anything`, `truncates`, `locked`, ...
 
 
 class Mark(enum.StrEnum):
@@ -216,10 +211,6 @@ class Facts:
     def blocked(self) -> Check | None:
         """The first check that forbids a rotation."""
         return next((c for c in self.checks if c.mark == Mark.BLOCKED), None)
-
-
-#: Blocked checks that somebody who may can let pass, for one run: nothing is lost by them.
-OVERRIDABLE = frozenset({"foreign_console", "must_change"})
 
 
 @dataclass(frozen=True)

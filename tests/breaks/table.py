@@ -178,10 +178,10 @@ BREAKS = (
           "tests/wires/test_ssh.py::test_sudo_that_records_what_it_reads_is_given_no_value"),
     # ---- who may, and who sees
     Break("a wait between two failed logins is waited out", RUNS,
-          ".exclude(code__in=BUDGETS)", "",
+          ".exclude(code__in=reasons.BUDGETS)", "",
           "tests/domain/test_leaked.py::test_asking_again_does_not_shorten_that_wait"),
-    Break("and so is the wait after a refused login", RUNS,
-          'BUDGETS = frozenset({"budget", "refused_login"})', 'BUDGETS = frozenset({"budget"})',
+    Break("and so is the wait after a refused login", "rotation/reasons.py",
+          "        keeps_apart=True,\n    ),\n    Reason(\"refused_value\"", "    ),\n    Reason(\"refused_value\"",
           "tests/domain/test_leaked.py::test_asking_again_does_not_shorten_the_wait_after_a_refused_login"),
     Break("a key that a restored snapshot brings back is an old key again", "rotation/changes.py",
           "        history.note_keys_that_are_back(work)\n", "",
@@ -515,7 +515,7 @@ BREAKS = (
           "            patience.require(actor)\n", "",
           "tests/domain/test_places.py::test_who_looks_too_often_is_asked_to_wait_and_others_are_not"),
     Break("a closed port and one without SSH are one answer", "rotation/connectors/ssh_session.py",
-          '            raise Unreachable(words.sentence("no_ssh")) from None', '            raise Unreachable("The host did not finish the handshake.") from None',
+          '            raise Unreachable(ssh_reasons.sentence("no_ssh")) from None', '            raise Unreachable("The host did not finish the handshake.") from None',
           "tests/wires/test_networks.py::test_a_closed_port_and_one_without_ssh_give_one_answer"),
     # ---- a fresh sign-in
     Break("SES-06: a rotation to a chosen value asks who chose it", "console/views/rotate.py",
