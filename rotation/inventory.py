@@ -20,10 +20,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import binding, reasons
+from rotation import binding, reasons, wires
 from rotation.connectors import base
 from rotation.connectors.networks import Networks
-from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, ManagementCredential
+from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app import audit, keypairs, keyring, policies, regions, seals
 from secrets_app.models import Label, Principal, Region, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
@@ -125,7 +125,7 @@ def create_credential(
 def check_account_name(name: str) -> str:
     """Return `name` if it can stand in a shell command and in a sudoers file. Raises `BadAccount`."""
     # A final $ is for machine accounts, and in a shell it begins a variable.
-    if not re.match(USERNAME_PATTERN, name) or name.endswith("$"):
+    if not wires.SSH.is_username(name) or name.endswith("$"):
         raise BadAccount(
             "An account has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
         )
@@ -180,7 +180,7 @@ def own_manager(instance: Instance, version: SecretVersion, *, over: base.Endpoi
 
 def endpoint(instance: Instance) -> base.Endpoint:
     """Return the address with the pinned keys. Raises `NotAttached` where no key is approved."""
-    approved = instance.host_keys.filter(state=HostKey.State.APPROVED)
+    approved = HostKey.objects.trusted(instance)
     if not approved:
         raise NotAttached(reasons.sentence("no_host_key"), "no_host_key")
     require_whole(instance, *approved)
@@ -189,7 +189,7 @@ def endpoint(instance: Instance) -> base.Endpoint:
 
 def place(instance: Instance) -> base.Endpoint:
     """Return where an instance is, with no key that could be trusted, and where any may be."""
-    return base.Endpoint(instance.address, instance.port, networks=networks())
+    return base.Endpoint(instance.address, instance.port, networks=networks(), wire=instance.wire)
 
 
 def networks() -> Networks:
@@ -217,6 +217,7 @@ def register(
     actor: Principal,
     port: int = 22,
     os: str = Instance.OS.LINUX,
+    wire: str = wires.SSH.name,
     credential: ManagementCredential | None = None,
 ) -> Instance:
     """Register a server; nothing is sent to it.
@@ -235,6 +236,7 @@ def register(
                 instance_id=f"i-{secrets.token_hex(10)}",
                 name=name,
                 os=os,
+                wire=wire,
                 address=address,
                 port=port,
                 credential=credential,
@@ -343,11 +345,12 @@ def log_in_with(instance: Instance, secret: Secret, *, sudo: str, actor: Princip
 
 def see_host_keys(instance: Instance, keys: Iterable[base.HostKey]) -> None:
     """Note the keys that a scan was shown; none is trusted by that."""
+    kind = wires.identity(instance.wire)
     for key in keys:
         HostKey.objects.update_or_create(
             instance=instance,
             fingerprint=key.fingerprint,
-            defaults={"algorithm": key.algorithm, "blob": key.blob, "seen_at": Now()},
+            defaults={"kind": kind, "algorithm": key.algorithm, "blob": key.blob, "seen_at": Now()},
         )
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from rotation.connectors import reasons, ssh_reasons
+from rotation import wires
+from rotation.connectors import reasons
 from rotation.connectors.reasons import AGAIN, GENERAL, PASSES, Advice, Override, Reason, Table
 
 DRIFTED: Final = Advice(
@@ -178,14 +179,14 @@ ENGINE: Final = reasons.table(
     Reason("unverified", "It is not known which value works: {}", AGAIN),
 )
 
-_TABLES: Final[tuple[Table, ...]] = (reasons.COMMON, ssh_reasons.SSH, ENGINE)
+_TABLES: Final[tuple[Table, ...]] = (reasons.COMMON, *(wire.reasons for wire in wires.TABLE.values()), ENGINE)
 ALL: Final = reasons.table(*(row for one in _TABLES for row in one.values()))
 
 #: What the lines of a checklist are about, those of the engine included.
 LINES: Final[Mapping[str, str]] = MappingProxyType(
     {
         **reasons.LINES,
-        **ssh_reasons.LINES,
+        **{name: label for wire in wires.TABLE.values() for name, label in wire.lines.items()},
         "control": "Control",
         "other_secret": "Other secret",
         "override": "Override",

@@ -5,16 +5,15 @@ With `leases`, which is for whoever does the work, the only writer of runs and s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import accounts, binding, patience, reasons
+from rotation import accounts, binding, patience, reasons, wires
 from rotation.connectors import base
-from rotation.models import USERNAME_PATTERN, Instance, Run, Step
+from rotation.models import Instance, Run, Step
 from secrets_app import audit, lifecycle, policies, restores, versions
 from secrets_app.models import Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
@@ -291,7 +290,7 @@ def check_account(instance: Instance, username: str, kind: str, *, actor: Princi
     `patience.TooOften` or `policies.NotAllowed`.
     """
     policies.require(actor, Action.CHECK_INSTANCE, instance)
-    if not re.match(USERNAME_PATTERN, username) or kind not in Secret.Kind.values:
+    if not wires.is_username(instance.wire, username) or kind not in Secret.Kind.values:
         raise NotRotatable(
             "An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
         )

@@ -100,6 +100,7 @@ class Endpoint:
     port: int
     host_keys: tuple[str, ...] = ()  # pinned, as in known_hosts: "ssh-ed25519 AAAAC3..."
     networks: Networks = DEFAULT  # where it may be, once its name is resolved
+    wire: str = "ssh"  # what is spoken there, as the table of wires names it
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,13 @@ class HostKey:
     def line(self) -> str:
         """As `Endpoint.host_keys` wants it."""
         return f"{self.algorithm} {self.blob}"
+
+
+class Identity(enum.StrEnum):
+    """By what a host shows that it is the same one."""
+
+    HOST_KEY = "host_key"
+    CERTIFICATE = "certificate"
 
 
 class Kind(enum.StrEnum):

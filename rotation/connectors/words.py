@@ -13,8 +13,9 @@ from rotation.connectors.base import Sudo
 LOW_KILOBYTES = 1024
 
 _PUBLIC_KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]{32,6000}={0,2}")
-# POSIX's portable characters, no leading hyphen or dot, and a final $ as Samba's machine accounts have it.
-_USERNAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,31}|[A-Za-z0-9_.-]{0,30}\$)")
+# useradd(8), with a capital allowed: a portable name that no shell and no option parser mistakes, and with a
+# final $ as Samba's machine accounts have it.
+_USERNAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_$-]?")
 _MAX_VALUE_BYTES = 511  # PAM_MAX_RESP_SIZE less its final NUL
 
 
