@@ -7,7 +7,6 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
-from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
@@ -17,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from console import fresh, http, known_devices, openid_only, sign_ins
+from console.private_apis import ratelimit
 from secrets_app import factors, identities, seal_sets, seals, users
 from secrets_app.models import User
 

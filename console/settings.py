@@ -96,7 +96,7 @@ MIDDLEWARE = [
     "console.known_devices.Remember",
     "console.middleware.RequestContext",
     "console.middleware.FirstPassword",
-    "console.openid_only.LinkFirst",
+    "console.middleware.LinkFirst",
     "console.middleware.SecondFactor",
 ]
 

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rotation import reasons
+from rotation.connectors import base
 from rotation.connectors.reasons import NOTHING, Advice
 from rotation.models import Run, Step
 from secrets_app.models import Secret
+
+RETRYABLE = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE, Run.Kind.VERIFY, Run.Kind.DRIFT, Run.Kind.CHECK})
 
 
 @dataclass(frozen=True)
@@ -163,3 +166,14 @@ def _plan(run: Run) -> tuple[str, ...]:
     if run.secret.kind == Secret.Kind.KEY_PAIR:
         plan = (*plan, Step.Name.CLEAN)
     return (*plan, Step.Name.SESSIONS) if run.secret.managed.ends_sessions else plan
+
+
+def is_retryable(run: Run) -> bool:
+    """Whether this kind of run can be had again, and it ended without success."""
+    return run.kind in RETRYABLE and not run.is_active and run.outcome != Run.Outcome.SUCCEEDED
+
+
+def is_overridable(run: Run) -> bool:
+    """Whether the check that blocked this rotation is one that a person may let pass."""
+    is_blocked = run.kind == Run.Kind.ROTATE and run.outcome == Run.Outcome.BLOCKED
+    return is_blocked and run.code in base.OVERRIDABLE

@@ -69,7 +69,7 @@ def open_keyring(request: pytest.FixtureRequest) -> None:
     # What another test has exported is no checkpoint of this one's trail.
     Path(settings.AUDIT_EXPORT_FILE).unlink(missing_ok=True)
     keyring.ensure_root_key()
-    # Asked here, so that a test before, which left it sealed, gets its line in the log now and not in this one.
+    # Asked here, so that a test before, which left it sealed, gets its line in the log now.
     assert not keyring.is_sealed()
 
 

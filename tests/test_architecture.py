@@ -81,6 +81,15 @@ def test_the_ciphers_know_nobody(name):
         assert not any(within(imported, room) for room in ROOMS) or within(imported, PLAINTEXT), imported
 
 
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_what_a_library_does_not_promise_is_used_in_one_place(name):
+    ours = (*ROOMS, "__future__")
+    for imported in imports(MODULES[name]):
+        if not any(within(imported, package) for package in ours):
+            is_private = ".internal" in imported or any(part.startswith("_") for part in imported.split("."))
+            assert not is_private or name == "console.private_apis", imported
+
+
 def test_a_domain_package_holds_no_screen():
     for room in ("rotation", "secrets_app"):
         names = {path.stem for path in (ROOT / room).rglob("*.py")}
