@@ -28,7 +28,7 @@ def host():
 
 @pytest.fixture
 def toy(host, monkeypatch):
-    """A second wire, as another row: its accounts have a dot in their names, and it changes passwords only."""
+    """A second wire, as another row: its accounts have a dot in their names, and no key pairs."""
     wire = dataclasses.replace(
         wires.SSH,
         name="toy",
@@ -116,4 +116,6 @@ def test_every_row_is_complete():
         assert wire.kinds
         assert wire.ports
         assert set(wire.reasons)
-        assert {method for method in dir(base.Connector) if not method.startswith("_")} <= set(dir(wire.connect))
+        assert {method for method in dir(base.Connector) if not method.startswith("_")} <= set(
+            dir(wire.connect)
+        )
