@@ -239,8 +239,8 @@ class Traces:
     )
 
 
-class Connector(Protocol):
-    """One host. Not shared between threads."""
+class Looks(Protocol):
+    """What a host and its accounts look like; reads only."""
 
     def preflight(
         self,
@@ -262,6 +262,32 @@ class Connector(Protocol):
         `Unreachable`, `HostKeyChanged` and `LoginRefused` become checks with those codes.
         """
         ...
+
+    def trace(
+        self, manager: Manager, username: str, *, kind: Kind, console_id: str, timeout: float
+    ) -> Traces:
+        """Read the account's traces; reads only, sends no value, makes no login.
+
+        Raises `Unreachable`, `HostKeyChanged`, `LoginRefused`, or `Refused` where no root shell is to be had.
+        """
+        ...
+
+
+class Logins(Protocol):
+    """Whether a value lets its account in."""
+
+    def prove_login(self, login: Login, *, timeout: float) -> Proof:
+        """Log in on a new connection with `login` alone and run a command that repeats a nonce.
+
+        One authentication attempt, by one method. `ACCEPTED` carries the level reached.
+        `REJECTED` only when the host said that the credential is wrong; a lock, an expiry or a broken
+        connection is `UNCLEAR` with a reason. Raises `Unreachable` or `HostKeyChanged`.
+        """
+        ...
+
+
+class Passwords(Protocol):
+    """How an account's password is changed, and asked for."""
 
     def set_password(
         self,
@@ -302,6 +328,10 @@ class Connector(Protocol):
         """
         ...
 
+
+class Keys(Protocol):
+    """How an account's public keys are changed, and asked for."""
+
     def add_key(
         self,
         manager: Manager,
@@ -341,14 +371,9 @@ class Connector(Protocol):
         """
         ...
 
-    def trace(
-        self, manager: Manager, username: str, *, kind: Kind, console_id: str, timeout: float
-    ) -> Traces:
-        """Read the account's traces; reads only, sends no value, makes no login.
 
-        Raises `Unreachable`, `HostKeyChanged`, `LoginRefused`, or `Refused` where no root shell is to be had.
-        """
-        ...
+class Sessions(Protocol):
+    """What an account has open."""
 
     def end_sessions(self, manager: Manager, username: str, *, timeout: float) -> int:
         """End what `username` has open by SSH on this host, with everything that runs in it; return how many.
@@ -357,6 +382,10 @@ class Connector(Protocol):
         `Refused(code="own_session")` for the management account itself, and otherwise as `trace`.
         """
         ...
+
+
+class Lifelines(Protocol):
+    """How an account changes the credential that it works with."""
 
     def lifeline(self, manager: Manager, *, timeout: float) -> AbstractContextManager[None]:
         """Keep a session as `manager` open; until the block ends, calls with a `Manager` go through it.
@@ -367,14 +396,9 @@ class Connector(Protocol):
         """
         ...
 
-    def prove_login(self, login: Login, *, timeout: float) -> Proof:
-        """Log in on a new connection with `login` alone and run a command that repeats a nonce.
 
-        One authentication attempt, by one method. `ACCEPTED` carries the level reached.
-        `REJECTED` only when the host said that the credential is wrong; a lock, an expiry or a broken
-        connection is `UNCLEAR` with a reason. Raises `Unreachable` or `HostKeyChanged`.
-        """
-        ...
+class Connector(Looks, Logins, Passwords, Keys, Sessions, Lifelines, Protocol):
+    """One host, with all that the engine may ask of it. Not shared between threads."""
 
 
 class Scanner(Protocol):
