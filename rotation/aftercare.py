@@ -7,6 +7,7 @@ leaves work for the next one, and a run ends only when all of it is done or know
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import NoReturn
 
 from django.conf import settings
 from django.db.models import Max
@@ -171,6 +172,6 @@ def _last_failed_login(work: Work) -> datetime | None:
     return max(filter(None, (refused, control, untold)), default=None)
 
 
-def _wait(work: Work, delay: timedelta, code: str, sentence: str) -> None:
+def _wait(work: Work, delay: timedelta, code: str, sentence: str) -> NoReturn:
     leases.wait(work.lease, delay, code=code, sentence=sentence)
     raise Stop

@@ -28,7 +28,7 @@ from rotation import (
 )
 from rotation.connectors import base
 from rotation.models import Step
-from rotation.work import SET, TEST, Credential, Stop, Work
+from rotation.work import SET, TEST, Credential, Work
 from secrets_app import keyring, versions
 from secrets_app.models import Label, SecretVersion
 
@@ -89,7 +89,6 @@ def preflight(work: Work) -> base.Facts:
         notes.state = Step.State.FAILED if blocked else Step.State.DONE
     if blocked:
         work.settle(base.ConnectorError(blocked.sentence, code=blocked.code))
-        raise Stop
     return facts
 
 

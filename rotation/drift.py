@@ -7,6 +7,7 @@ is followed by a question, and that counts as no login. Knows nothing of who ask
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import NoReturn
 
 from django.db import transaction
 
@@ -26,7 +27,6 @@ def drift(work: Work) -> None:
     current = work.secret.labelled(Label.Role.CURRENT)
     if current is None:
         work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
-        return
     traces = _trace(work)
     if traces.problem and reasons.stops(traces.problem):
         work.block(traces.problem, _PROBLEM.format(reasons.sentence(traces.problem)))
@@ -103,7 +103,7 @@ def _end_in_sync(
         leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=sentence)
 
 
-def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | None) -> None:
+def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | None) -> NoReturn:
     pending = work.secret.labelled(Label.Role.PENDING)
     if found is not None and pending is not None and found.pk == pending.pk:
         work.end(
@@ -127,7 +127,7 @@ def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | Non
     raise Stop
 
 
-def _end_older(work: Work, traces: base.Traces, found: SecretVersion | None) -> None:
+def _end_older(work: Work, traces: base.Traces, found: SecretVersion | None) -> NoReturn:
     """End with what a restored database makes of it; nobody has changed the host by that."""
     if history.is_newer(work, traces.generation):
         what = reasons.sentence(managed.DATABASE_OLDER)

@@ -7,6 +7,8 @@ work for the next one and nothing lost.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from django.db import transaction
 
 from rotation import failpoints, inventory, leases, reasons
@@ -44,7 +46,7 @@ def _log_in(work: Work, version: SecretVersion) -> base.Proof:
     return work.connector.prove_login(base.Login(held.username, private_key=held.private_key), timeout=TEST)
 
 
-def take_back(work: Work, version: SecretVersion) -> None:
+def take_back(work: Work, version: SecretVersion) -> NoReturn:
     """Remove a new key that sshd passes over although it stands in its file, and end the run."""
     with work.step(Step.Name.CLEAN) as notes:
         _remove(work, version)
@@ -98,7 +100,7 @@ def _remove(work: Work, version: SecretVersion) -> None:
     )
 
 
-def _put_off(work: Work, error: base.ConnectorError | inventory.NotAttached) -> None:
+def _put_off(work: Work, error: base.ConnectorError | inventory.NotAttached) -> NoReturn:
     """Wait, or end the run as failed; either way the new key is current and known to work."""
     sentence = f"The new key is current. The old one may still be accepted: {error}"
     if reasons.waits(error.code) and work.run.waits < len(BACK_OFF):

@@ -22,7 +22,6 @@ def verify(work: Work) -> None:
     current = work.secret.labelled(Label.Role.CURRENT)
     if current is None:
         work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
-        return
     with work.step(Step.Name.TEST) as notes:
         proof = work.probe(current)
         notes.sentence = {

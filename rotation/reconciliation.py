@@ -6,6 +6,8 @@ that was proven before. A worker may die between any two lines; a run that goes 
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from django.db import transaction
 
 from rotation import changes, failpoints, leases, managed, reasons
@@ -44,7 +46,6 @@ def _current(work: Work) -> SecretVersion:
     current = work.secret.labelled(Label.Role.CURRENT)
     if current is None:
         work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
-    assert current is not None
     leases.hold(work.lease, version=current)
     work.run.version = current
     return current
@@ -65,7 +66,7 @@ def _has_it(work: Work, current: SecretVersion) -> bool:
     return proof.verdict == base.Verdict.ACCEPTED
 
 
-def _not_taken(work: Work, current: SecretVersion, proof: base.Proof) -> None:
+def _not_taken(work: Work, current: SecretVersion, proof: base.Proof) -> NoReturn:
     if proof.verdict == base.Verdict.UNCLEAR:
         work.doubt(proof, "The current value could not be tested")
     if work.run.attempts >= changes.MOST_ATTEMPTS:

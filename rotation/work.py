@@ -6,12 +6,12 @@ nothing more is done for the run after that.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NoReturn
 
 from django.conf import settings
 from django.db import transaction
@@ -22,7 +22,6 @@ from rotation.models import ManagedAccount, Run, Step
 from secrets_app import keyring, versions
 from secrets_app.models import Label, Secret, SecretVersion
 
-log = logging.getLogger(__name__)
 _random = random.SystemRandom()
 
 #: Seconds that each conversation may take; every one is well below the lease.
@@ -199,7 +198,7 @@ class Work:
 
     # ---------------------------------------------------------------- how a run ends without success
 
-    def settle(self, error: base.ConnectorError | inventory.NotAttached) -> None:
+    def settle(self, error: base.ConnectorError | inventory.NotAttached) -> NoReturn:
         """Turn what is known of the host into a wait or an end; nothing on it has changed."""
         sentence = str(error)
         if error.code == base.LoginRefused.code:
@@ -207,14 +206,9 @@ class Work:
         credential = Credential.UNREACHABLE if reasons.is_away(error.code) else Credential.BLOCKED
         if reasons.waits(error.code) and self.run.attempts:
             credential = Credential.UNVERIFIED  # the host was told a value, and has not been asked since
-        try:
-            if reasons.waits(error.code):
-                self.put_off(error.code, sentence, credential)
-            self.block(error.code, sentence)
-        except Stop:
-            return
-        except leases.Overtaken:
-            log.info("run %s was overtaken: lease %s", self.run.pk, self.lease.number)
+        if reasons.waits(error.code):
+            self.put_off(error.code, sentence, credential)
+        self.block(error.code, sentence)
 
     def _how_to_get_in(self) -> str:
         """What a person does where the host no longer lets Keyturn in, after a restored snapshot perhaps."""
@@ -231,7 +225,9 @@ class Work:
             f"credential {name} there, or attach another credential. Then test the connection and retry."
         )
 
-    def put_off(self, code: str, sentence: str, credential: str, *, least: timedelta = timedelta(0)) -> None:
+    def put_off(
+        self, code: str, sentence: str, credential: str, *, least: timedelta = timedelta(0)
+    ) -> NoReturn:
         """Give the lease back until later; after the last wait, end the run as failed."""
         if self.run.waits >= len(BACK_OFF):
             self.end(Run.Outcome.FAILED, code, sentence, credential, truth=self._truth_at_the_end())
@@ -251,7 +247,7 @@ class Work:
         # No host heard of a new value: what was proven to work before still does.
         return Run.Truth.OLD if current and current.verified_at else ""
 
-    def doubt(self, proof: base.Proof, sentence: str) -> None:
+    def doubt(self, proof: base.Proof, sentence: str) -> NoReturn:
         """End or put off the run over an unclear answer; either way the pending value is kept."""
         if reasons.stops(proof.code):
             self.block(proof.code, f"{sentence}: {proof.reason}")
@@ -260,14 +256,14 @@ class Work:
             self.put_off(proof.code, sentence, Credential.UNVERIFIED, least=settings.FAILED_LOGINS_APART)
         self.put_off("unverified", sentence, Credential.UNVERIFIED)
 
-    def block(self, code: str, sentence: str) -> None:
+    def block(self, code: str, sentence: str) -> NoReturn:
         """End the run: a person must act first. What a host may have heard stays pending."""
         version = self.run.version
         if self.run.attempts and version is not None and version.offered_at:
             sentence = f"{sentence} The host may have the new value; it is kept as pending."
         self.end(Run.Outcome.BLOCKED, code, sentence, Credential.BLOCKED)
 
-    def fail(self, version: SecretVersion, code: str, sentence: str, *, truth: str = "") -> None:
+    def fail(self, version: SecretVersion, code: str, sentence: str, *, truth: str = "") -> NoReturn:
         """End the run and say which value works, asking the host where `truth` is not given."""
         truth = truth or self.truth(version)
         credential = Credential.OUT_OF_SYNC if truth == Run.Truth.NEITHER else Credential.UNVERIFIED
@@ -277,7 +273,7 @@ class Work:
             credential = Credential.NO_VALUE
         self.end(Run.Outcome.FAILED, code, sentence, credential, truth=truth)
 
-    def end(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> None:
+    def end(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> NoReturn:
         """Write the end of a run that did not succeed, in one transaction."""
         self.close(outcome, code, sentence, credential, truth=truth)
         raise Stop
