@@ -27,11 +27,10 @@ from secrets_app import (
 from secrets_app.audit_check import Verdict
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead, DatabaseRestore, Secret
 from tests import factories
-from tests.domain.rig import account, drive, password
+from tests.domain.rig import OLD, account, drive, password, rotate
 
 pytestmark = pytest.mark.django_db
 
-OLD = "the-old-password-1"
 EVENTS, POINTS = AuditEvent._meta.db_table, AuditCheckpoint._meta.db_table
 
 
@@ -44,13 +43,6 @@ def _files(settings, tmp_path):
 
 
 @pytest.fixture
-def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", OLD)
-    return made
-
-
-@pytest.fixture
 def secret(host: MemoryHost) -> Secret:
     """A secret that was rotated once, with a checkpoint after it."""
     made = factories.secret(initial=OLD, is_on=True)
@@ -58,10 +50,6 @@ def secret(host: MemoryHost) -> Secret:
     drive(rotate(made), host)
     checkpoints.sign_and_export()
     return made
-
-
-def rotate(secret: Secret, **given: object) -> Run:
-    return runs.start(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
 
 
 def put_back(*, sequence: int) -> None:
