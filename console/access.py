@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest
 
 from console.http import OperatorRequest
 from rotation.models import Instance, ManagementCredential, Run
-from secrets_app import keyring, keystates, lifecycle, policies, refusals
+from secrets_app import actions, keyring, keystates, lifecycle, policies, refusals
 from secrets_app.models import Key, Region, Secret, User
 from secrets_app.policies import Action
 from secrets_app.ram_sql import ALL
@@ -32,6 +32,14 @@ SECTIONS: dict[str, Action | tuple[Action, ...]] = {
     "audit": Action.LIST_EVENTS,
     "keys": Action.LIST_KEYS,
 }
+
+
+_OF_A_REGION = (
+    Action.LIST_SECRETS,
+    Action.LIST_INSTANCES,
+    Action.LIST_RUNS,
+    Action.REGISTER_INSTANCE,
+)
 
 
 class Refused(PermissionDenied):
@@ -91,7 +99,7 @@ def _noted(
     arn = str(getattr(resource, "arn", ""))
     refusals.note(
         action,
-        arn or f"acs:kms:*:*:{action.kind}",
+        arn or actions.arn(action.kind, "", account="*", region="*"),
         actor=request.principal,
         because=decision.because,
         resource_id=getattr(resource, "pk", None),
@@ -143,6 +151,15 @@ def seen_instances(request: OperatorRequest) -> QuerySet[Instance]:
 def sees_own_login(request: OperatorRequest, instance: Instance) -> bool:
     """Whether the secret that an instance logs in with may be named to this person."""
     return instance.own_login is not None and may(request, Action.DESCRIBE_SECRET, instance.own_login)
+
+
+def shown_regions(request: HttpRequest) -> list[Region]:
+    """The regions whose name is shown to this person: those with a list that they may open, or may add to."""
+    return [
+        row
+        for row in policies.every_region()
+        if row.retired_at is None and any(may(request, action, row) for action in _OF_A_REGION)
+    ]
 
 
 def _within(rows: QuerySet[Row], listed: list[Region]) -> QuerySet[Row]:

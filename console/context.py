@@ -15,7 +15,7 @@ from django.urls import NoReverseMatch, reverse
 
 from console import access, http, sessions
 from console.openid_settings import Provider
-from secrets_app import policies, restores
+from secrets_app import restores
 from secrets_app.models import DatabaseRestore, User
 from secrets_app.policies import Action
 
@@ -110,7 +110,7 @@ class Layout:
 
     @cached_property
     def regions(self) -> list[RegionChoice]:
-        rows = [(row.code, row.name) for row in policies.every_region() if row.retired_at is None]
+        rows = [(row.code, row.name) for row in access.shown_regions(self.request)]
         return [
             RegionChoice(code, name, self._in_region(code), code == self.region)
             for code, name in [(access.ALL_REGIONS, "All regions"), *rows]

@@ -7,10 +7,11 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from console import access
+from console.http import OperatorRequest
 from console.lists import COUNT_CAP
-from rotation.models import Instance
 from secrets_app import policies, reach
-from secrets_app.models import Policy, Secret
+from secrets_app.models import Policy
 from secrets_app.policies import Action
 
 
@@ -29,9 +30,12 @@ class Reached:
         return f"{self.count:,} of {self.total:,}" if self.total <= COUNT_CAP else f"{self.count:,}"
 
 
-def counts(policy: Policy) -> list[Reached]:
-    """What this policy alone could allow; exact up to a cap, which keeps the page quick."""
-    secrets, instances = Secret.objects.kept(), Instance.objects.all()
+def counts(request: OperatorRequest, policy: Policy) -> list[Reached]:
+    """What this policy alone could allow, of what its reader may see.
+
+    Exact up to a cap, which keeps the page quick.
+    """
+    secrets, instances = access.seen_secrets(request), access.seen_instances(request)
     asked = (
         ("Secrets it shows", secrets, Action.DESCRIBE_SECRET, policies.secret_rows()),
         ("Secrets whose value it reads", secrets, Action.GET_SECRET_VALUE, policies.secret_rows()),

@@ -15,12 +15,13 @@ from django.http import Http404
 from console import access
 from console.http import OperatorRequest
 from secrets_app import policies, regions, rulebook, users
-from secrets_app.models import Attachment, Policy, User
+from secrets_app.actions import Kind, arn
+from secrets_app.models import Attachment, Invitation, Policy, Principal, User
 from secrets_app.policies import Action
 
 
 def has_full_access(request: OperatorRequest) -> bool:
-    return rulebook.has_full_access(request.user)
+    return rulebook.has_full_access(request.principal)
 
 
 def require_full_access(request: OperatorRequest, action: Action, resource: object = None) -> None:
@@ -61,7 +62,11 @@ def seen_holders(request: OperatorRequest, attached: QuerySet[Attachment]) -> li
     """The attachments to users that this person may describe, and to groups where they may list them."""
     lists_groups = access.may(request, Action.LIST_GROUPS)
     people = set(seen_users(request).values_list("pk", flat=True))
-    return [one for one in attached if (one.user_id in people if one.user_id else lists_groups)]
+    return [
+        one
+        for one in attached
+        if (one.principal.user_id in people if one.principal is not None else lists_groups)
+    ]
 
 
 def seen_attachments(request: OperatorRequest, attached: QuerySet[Attachment]) -> list[Attachment]:
@@ -90,6 +95,23 @@ def seen_users(request: OperatorRequest) -> QuerySet[User]:
     return User.objects.filter(pk__in=seen)
 
 
+class Told:
+    """Whose names this person is told: of users they may describe, their own, and of groups they may list."""
+
+    def __init__(self, request: OperatorRequest) -> None:
+        self.people = {*seen_users(request).values_list("pk", flat=True), request.user.pk}
+        self.groups = access.may(request, Action.LIST_GROUPS)
+
+    def name(self, whom: User | Principal | Group) -> str:
+        """What this user, application or group is called here."""
+        if isinstance(whom, Group):
+            return str(whom) if self.groups else "A group that you may not see"
+        user_id = whom.pk if isinstance(whom, User) else whom.user_id
+        if user_id is None:
+            return "An application that you may not see"
+        return str(whom) if user_id in self.people else "A user that you may not see"
+
+
 def user(request: OperatorRequest, pk: UUID, action: Action = Action.DESCRIBE_USER) -> User:
     """Return one person for `action`. Raises Http404 or `Refused`."""
     found = User.objects.select_related("principal").filter(pk=pk).first()
@@ -101,6 +123,22 @@ def user(request: OperatorRequest, pk: UUID, action: Action = Action.DESCRIBE_US
 
 def may_describe(request: OperatorRequest, who: User) -> bool:
     return policies.allows(request.principal, Action.DESCRIBE_USER, users.named(who))
+
+
+def sees_invitation(request: OperatorRequest, row: Invitation) -> bool:
+    """Whether this person may describe the one who is invited, or has sent the invitation."""
+    name = users.Named(arn(Kind.USER, row.username, account=regions.account().number))
+    return row.invited_by == request.principal or policies.allows(
+        request.principal, Action.DESCRIBE_USER, name
+    )
+
+
+def invitation(request: OperatorRequest, pk: UUID) -> Invitation:
+    """Return one invitation. Raises Http404."""
+    found = Invitation.objects.select_related("invited_by").filter(pk=pk).first()
+    if found is None or not sees_invitation(request, found):
+        raise Http404
+    return found
 
 
 # ---------------------------------------------------------------- groups

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from django import forms
@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 
+from rotation import wires
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app.models import Region, Secret
 
@@ -57,11 +58,11 @@ class Address(forms.Form):
     )
     port = forms.IntegerField(
         label="Port",
-        initial=22,
+        initial=wires.SSH.ports[0],
         min_value=1,
         max_value=65535,
         error_messages={
-            "required": "Enter the port of its SSH server, usually 22.",
+            "required": f"Enter the port of its {wires.SSH.label} server, usually {wires.SSH.ports[0]}.",
             "invalid": "A port is a number from 1 to 65535.",
             "min_value": "A port is a number from 1 to 65535.",
             "max_value": "A port is a number from 1 to 65535.",
@@ -104,6 +105,7 @@ class Register(Address):
         self,
         *args: Any,
         here: Region | None,
+        regions: Iterable[Region],
         credentials: QuerySet[ManagementCredential],
         **kwargs: Any,
     ) -> None:
@@ -113,8 +115,8 @@ class Register(Address):
         if here:
             del self.fields["region"]  # the URL says it
         else:
-            open_ones = Region.objects.filter(retired_at__isnull=True)
-            self.fields["region"].queryset = open_ones  # type: ignore[attr-defined]
+            listed = Region.objects.filter(pk__in=[region.pk for region in regions])
+            self.fields["region"].queryset = listed  # type: ignore[attr-defined]
         self.fields["credential"].queryset = credentials  # type: ignore[attr-defined]
 
     @property

@@ -31,6 +31,11 @@ class Invite(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("username", "display_name")
         labels = {"username": "User name", "display_name": "Name"}
 
+    def __init__(self, *args: Any, with_groups: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not with_groups:
+            del self.fields["groups"]  # their names are not everybody's to know
+
 
 class ChoosePassword(forms.Form):
     """A password of one's own, twice."""

@@ -64,7 +64,13 @@ class Filters(forms.Form):
         return {name: text for name, text in self.cleaned_data.items() if text}
 
 
-class Rotate(forms.Form):
+class Press(forms.Form):
+    """Pressing a button, which twice is once: the page made the token."""
+
+    token = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+
+class Rotate(Press):
     """Why a secret rotates now, and to which value."""
 
     reason = forms.ChoiceField(
@@ -80,7 +86,6 @@ class Rotate(forms.Form):
     value = ValueField(
         label="New value", required=False, help_text="Exactly this password is set on the instance."
     )
-    token = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     def __init__(
         self, data: Mapping[str, Any] | None = None, *, is_key_pair: bool = False, **kwargs: Any

@@ -28,13 +28,13 @@ def show(request: OperatorRequest) -> HttpResponse:
     page = lists.page(rows, request.GET, sorts={"name": "name"}, default="name")
     prefetch_related_objects(page.rows, "tags", "region__account")
     shown = set(rights.seen_policies(request).values_list("pk", flat=True))
-    people = set(rights.seen_users(request).values_list("pk", flat=True))
+    told = rights.Told(request)
     context = {
         "page": page,
         "text": text,
-        "readers": review.readers(page.rows, people),
+        "readers": review.readers(page.rows, told.people),
         "wildcards": [(one, _line(one)) for one in reach.wildcards() if one.policy.pk in shown],
-        "unused": review.unused(request.principal, people),
+        "unused": review.unused(request.principal, told.name),
         "days": reach.UNUSED_AFTER.days,
     }
     return render(request, "access/review.html", context)

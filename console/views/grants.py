@@ -19,16 +19,17 @@ from console.http import OperatorRequest
 from console.views import dialogs
 from secrets_app import grants, policies, ram, reach
 from secrets_app.actions import OF_A_SECRET, Action
-from secrets_app.models import Secret, SecretGroupGrant, SecretUserGrant, User
+from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretPrincipalGrant
 
 
 @dataclass
 class Holding:
-    """What one user or group was granted on a secret."""
+    """What one principal or group was granted on a secret."""
 
     key: str  # as in a form: user:ID
-    whom: User | Group
-    rows: list[SecretUserGrant | SecretGroupGrant] = field(default_factory=list)
+    whom: Principal | Group
+    name: str  # as the reader may see it
+    rows: list[SecretPrincipalGrant | SecretGroupGrant] = field(default_factory=list)
 
     @property
     def is_group(self) -> bool:
@@ -47,25 +48,29 @@ class Holding:
         return [(sorted(actions), ram.conditions(text)) for text, actions in sorted(found.items())]
 
 
-def holdings(secret: Secret) -> list[Holding]:
+def holdings(secret: Secret, told: rights.Told) -> list[Holding]:
     """The grants on a secret, by whom they are for."""
     found: dict[str, Holding] = {}
     here = {"content_object": secret}
-    for row in SecretUserGrant.objects.filter(**here).select_related("user", "permission", "granted_by"):
-        found.setdefault(f"user:{row.user_id}", Holding(f"user:{row.user_id}", row.user)).rows.append(row)
+    for row in SecretPrincipalGrant.objects.filter(**here).select_related(
+        "principal", "permission", "granted_by"
+    ):
+        key = f"{row.principal.kind}:{row.principal.user_id or row.principal_id}"
+        found.setdefault(key, Holding(key, row.principal, told.name(row.principal))).rows.append(row)
     for one in SecretGroupGrant.objects.filter(**here).select_related("group", "permission", "granted_by"):
-        found.setdefault(f"group:{one.group_id}", Holding(f"group:{one.group_id}", one.group)).rows.append(
-            one
-        )
+        key, name = f"group:{one.group_id}", told.name(one.group)
+        found.setdefault(key, Holding(key, one.group, name)).rows.append(one)
     return sorted(found.values(), key=lambda holding: (holding.is_group, str(holding.whom)))
 
 
 def tab(request: OperatorRequest, secret: Secret) -> dict[str, object]:
     """What the Permissions tab shows. Raises `access.Refused`."""
     access.require(request, Action.LIST_GRANTS, secret)
+    told = rights.Told(request)
     return {
         "page": lists.of_list(reach.Everybody([secret]).with_rights(secret), request.GET),
-        "holdings": holdings(secret),
+        "holdings": holdings(secret, told),
+        "told": told,
         "action_count": len(OF_A_SECRET),
         "may_grant": secret.is_enabled and access.may(request, Action.CREATE_GRANT, secret),
         "may_revoke": secret.is_enabled and access.may(request, Action.REVOKE_GRANT, secret),
@@ -85,7 +90,7 @@ def grant(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         .filter(is_active=True)
         .exclude(pk=request.user.pk)
         .order_by("username"),
-        groups=_groups(request).exclude(user=request.user),
+        groups=_groups(request).exclude(members=request.principal),
         offered=[a for a in OF_A_SECRET if policies.allows(request.principal, a, secret)],
     )
     if request.method == "POST" and form.is_valid():
@@ -109,13 +114,13 @@ def revoke(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.REVOKE_GRANT)
     sent = request.POST if request.method == "POST" else None
     key = (sent or request.GET).get("of", "")
-    holding = next((one for one in holdings(secret) if one.key == key), None)
+    holding = next((one for one in holdings(secret, rights.Told(request)) if one.key == key), None)
     if holding is None:
         raise Http404
     form = forms.Revoke(sent, offered=holding.actions, initial={"actions": holding.actions})
     if sent is not None and form.is_valid():
         grants.revoke(secret, holding.whom, form.chosen, actor=request.principal)
-        messages.success(request, f"Revoked from {holding.whom}. Takes effect on the user's next request.")
+        messages.success(request, f"Revoked from {holding.name}. Takes effect on the user's next request.")
         return dialogs.leave(request, _back(region, secret))
     context = {"form": form, "secret": secret, "holding": holding, "back": _back(region, secret)}
     status = 422 if sent is not None else 200

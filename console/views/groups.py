@@ -7,7 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import Group
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -18,7 +18,7 @@ from console import access, fresh, lists, rights
 from console.forms import people as forms
 from console.http import OperatorRequest
 from console.views import dialogs
-from secrets_app import rulebook, users
+from secrets_app import policies, rulebook, users
 from secrets_app.models import Attachment, SecretGroupGrant, User
 from secrets_app.policies import Action
 
@@ -28,7 +28,7 @@ SORTS = {"name": "name", "members": "member_count", "policies": "policy_count"}
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    rows = _with_figures(rights.groups(request))
+    rows = _with_figures(request, rights.groups(request))
     text = request.GET.get("q", "")[:200].replace("\0", "")
     if text:
         rows = rows.filter(name__icontains=text)
@@ -43,10 +43,12 @@ def index(request: OperatorRequest) -> HttpResponse:
     return render(request, "access/groups.html", context)
 
 
-def _with_figures(rows: QuerySet[Group]) -> QuerySet[Group]:
-    attached = Attachment.objects.filter(group=OuterRef("pk")).order_by().values("group")
-    counted = Subquery(attached.annotate(count=Count("pk")).values("count"))
-    return rows.annotate(member_count=Count("user"), policy_count=Coalesce(counted, 0))
+def _with_figures(request: OperatorRequest, rows: QuerySet[Group]) -> QuerySet[Group]:
+    """Each group with how many of its members and policies this person may see."""
+    attached = Attachment.objects.filter(group=OuterRef("pk"), policy__in=rights.seen_policies(request))
+    counted = Subquery(attached.order_by().values("group").annotate(count=Count("pk")).values("count"))
+    members = Count("members", filter=Q(members__user__in=rights.seen_users(request)))
+    return rows.annotate(member_count=members, policy_count=Coalesce(counted, 0))
 
 
 @login_required
@@ -54,7 +56,7 @@ def _with_figures(rows: QuerySet[Group]) -> QuerySet[Group]:
 def show(request: OperatorRequest, pk: int) -> HttpResponse:
     group = rights.group(request, pk)
     is_full = rights.has_full_access(request)
-    members = rights.seen_users(request).filter(groups=group)
+    members = rights.seen_users(request).filter(principal__groups=group)
     attached = Attachment.objects.filter(group=group).select_related("policy").order_by("policy__name")
     shown = rights.seen_attachments(request, attached)
     context = {
@@ -62,11 +64,18 @@ def show(request: OperatorRequest, pk: int) -> HttpResponse:
         "page": lists.page(members, request.GET, sorts={"name": "username"}, default="name"),
         "attachments": shown,
         "unseen": len(attached) - len(shown),
-        "grant_count": SecretGroupGrant.objects.filter(group=group).count(),
+        "grant_count": _grants_seen(request, group),
         "may_change": is_full and access.may(request, Action.UPDATE_GROUP, users.named(group)),
         "may_attach": is_full and access.may(request, Action.ATTACH_POLICY),
     }
     return render(request, "access/group.html", context)
+
+
+def _grants_seen(request: OperatorRequest, group: Group) -> int:
+    """How many grants the group has on secrets whose grants this person may list."""
+    listed = policies.visible(request.principal, Action.LIST_GRANTS, policies.secret_rows())
+    seen = access.seen_secrets(request).filter(listed)
+    return SecretGroupGrant.objects.filter(group=group, content_object__in=seen).count()
 
 
 @login_required
@@ -92,7 +101,7 @@ def create(request: OperatorRequest) -> HttpResponse:
 @fresh.required()
 def join(request: OperatorRequest, pk: int) -> HttpResponse:
     group = rights.group(request, pk, Action.UPDATE_GROUP)
-    others = rights.seen_users(request).exclude(groups=group).order_by("username")
+    others = rights.seen_users(request).exclude(principal__groups=group).order_by("username")
     form = forms.Join(request.POST if request.method == "POST" else None, people=others)
     if request.method == "POST" and form.is_valid():
         users.join(group, form.chosen, actor=request.principal)
@@ -108,7 +117,7 @@ def join(request: OperatorRequest, pk: int) -> HttpResponse:
 @fresh.required()
 def leave(request: OperatorRequest, pk: int, member: UUID) -> HttpResponse:
     group = rights.group(request, pk, Action.UPDATE_GROUP)
-    user = User.objects.filter(pk=member, groups=group).first()
+    user = User.objects.filter(pk=member, principal__groups=group).first()
     if user is None:
         raise Http404
     context: dict[str, object] = {"group": group, "member": user, "policies": _policy_names(group)}

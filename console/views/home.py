@@ -11,44 +11,58 @@ from django.views.decorators.http import require_safe
 
 from console import access
 from console.http import OperatorRequest
-from rotation.models import HostKey, Instance, ManagementCredential, Run
-from secrets_app.models import Region, Secret
+from rotation.models import HostKey, Run
+from secrets_app.models import Secret
 from secrets_app.policies import Action
+
+#: What the steps need, as their templates call it.
+RIGHTS = {
+    "may_grant": Action.CREATE_CREDENTIAL,
+    "may_register": Action.REGISTER_INSTANCE,
+    "may_create": Action.CREATE_SECRET,
+    "may_manage": Action.MANAGE_ACCOUNT,
+    "may_list": Action.LIST_SECRETS,
+    "may_watch": Action.LIST_RUNS,
+    "may_rotate": Action.ROTATE_SECRET,
+    "may_reveal": Action.GET_SECRET_VALUE,
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of the first steps, and whether it is taken."""
+
+    name: str  # of its template
+    title: str
+    is_done: bool
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Which of the first steps this installation has taken."""
+    """The first steps that this person has a right for, and which of them are taken."""
 
+    steps: tuple[Step, ...]
     has_credential: bool
     has_instance: bool
-    has_secret: bool
-    has_rotated: bool
-    has_read: bool
-
-    @property
-    def is_granted(self) -> bool:
-        return self.has_credential and self.has_instance
 
     @property
     def done(self) -> int:
-        return sum([self.is_granted, self.has_secret, self.has_rotated, self.has_read])
+        return sum(step.is_done for step in self.steps)
 
     @property
     def is_complete(self) -> bool:
-        return self.done == 4
+        return self.done == len(self.steps)
 
     @property
-    def next_step(self) -> int:
-        """The first step that is not taken, counted from 1; 0 where all are."""
-        ticks = [self.is_granted, self.has_secret, self.has_rotated, self.has_read]
-        return ticks.index(False) + 1 if False in ticks else 0
+    def next_step(self) -> str:
+        """The first step that is not taken; nothing where all are."""
+        return next((step.name for step in self.steps if not step.is_done), "")
 
 
 @login_required
 @require_safe
 def home(request: OperatorRequest) -> HttpResponse:
-    begins = access.may(request, Action.CREATE_SECRET) and not progress().has_secret
+    begins = access.may(request, Action.CREATE_SECRET) and not access.seen_secrets(request).exists()
     if not begins and access.may_open(request, "overview"):
         return redirect("overview", region=access.ALL_REGIONS)
     if not begins and access.may_open(request, "secrets"):
@@ -59,39 +73,45 @@ def home(request: OperatorRequest) -> HttpResponse:
 @login_required
 @require_safe
 def get_started(request: OperatorRequest) -> HttpResponse:
-    newest = _newest(request)
+    rights = {name: access.may(request, action) for name, action in RIGHTS.items()}
     context = {
-        "progress": progress(),
-        "region": _only_region(),
-        "newest": newest,
-        "may_grant": access.may(request, Action.CREATE_CREDENTIAL),
-        "may_register": access.may(request, Action.REGISTER_INSTANCE),
-        "may_create": access.may(request, Action.CREATE_SECRET),
-        "may_list": access.may(request, Action.LIST_SECRETS),
-        "may_watch": access.may(request, Action.LIST_RUNS),
-        "may_rotate": access.may(request, Action.ROTATE_SECRET),
-        "may_reveal": access.may(request, Action.GET_SECRET_VALUE),
+        "progress": progress(request, rights),
+        "region": _only_region(request),
+        "newest": _newest(request),
+        **rights,
     }
     return render(request, "home/get_started.html", context)
 
 
-def progress() -> Progress:
-    """Ask the store, so that a step is ticked whoever took it, and however."""
-    ready = Instance.objects.filter(credential__isnull=False, host_keys__state=HostKey.State.APPROVED)
-    kept = Secret.objects.kept()
-    rotated = Run.objects.filter(kind=Run.Kind.ROTATE, outcome=Run.Outcome.SUCCEEDED)
-    return Progress(
-        has_credential=ManagementCredential.objects.exists(),
-        has_instance=ready.exists(),
-        has_secret=kept.exists(),
-        has_rotated=rotated.exists(),
-        has_read=kept.filter(last_read_at__isnull=False).exists(),
+def progress(request: OperatorRequest, rights: dict[str, bool]) -> Progress:
+    """Ask the store, so that a step is ticked whoever took it, and however; of what this person sees."""
+    seen = access.seen_instances(request)
+    has_instance = seen.filter(credential__isnull=False, host_keys__state=HostKey.State.APPROVED).exists()
+    has_credential = has_instance or (
+        access.may(request, Action.LIST_CREDENTIALS) and access.credentials(request).exists()
     )
+    kept = access.seen_secrets(request)
+    rotated = Run.objects.filter(kind=Run.Kind.ROTATE, outcome=Run.Outcome.SUCCEEDED, secret__in=kept)
+    possible = (
+        (("may_grant", "may_register"), "grant", "Grant permissions", has_instance),
+        (("may_create",), "create", "Create Secret", kept.exists()),
+        (("may_rotate", "may_watch"), "monitor", "Monitor its rotation", rotated.exists()),
+        (
+            ("may_reveal",),
+            "log_on",
+            "Log on with the current secret",
+            kept.filter(last_read_at__isnull=False).exists(),
+        ),
+    )
+    steps = [
+        Step(name, title, done) for one_of, name, title, done in possible if any(map(rights.get, one_of))
+    ]
+    return Progress(tuple(steps), has_credential, has_instance)
 
 
-def _only_region() -> str:
-    """The one region there is; All regions where there are more."""
-    codes = list(Region.objects.filter(retired_at__isnull=True).values_list("code", flat=True)[:2])
+def _only_region(request: OperatorRequest) -> str:
+    """The one region that this person sees; All regions where there are more."""
+    codes = [region.code for region in access.shown_regions(request)]
     return codes[0] if len(codes) == 1 else access.ALL_REGIONS
 
 

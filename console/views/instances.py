@@ -105,9 +105,11 @@ def names_a_credential(request: HttpRequest) -> bool:
 def register(request: OperatorRequest, region: str) -> HttpResponse:
     here = access.region(request, region)
     access.require(request, Action.REGISTER_INSTANCE, here)
+    regions = access.shown_regions(request)
     form = forms.Register(
         request.POST if request.method == "POST" else None,
         here=here,
+        regions=[row for row in regions if access.may(request, Action.REGISTER_INSTANCE, row)],
         credentials=access.credentials(request),
     )
     if request.method == "POST" and form.is_valid():

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -31,7 +31,8 @@ def index(request: OperatorRequest) -> HttpResponse:
     may_invite = access.may(request, Action.CREATE_USER)
     if not may_invite:
         access.require(request, Action.LIST_USERS)
-    context = {"rows": invitations.open_ones(), "may_invite": may_invite}
+    rows = [row for row in invitations.open_ones() if rights.sees_invitation(request, row)]
+    context = {"rows": rows, "may_invite": may_invite, "may_see_groups": _lists_groups(request)}
     return render(request, "access/invitations.html", context)
 
 
@@ -41,7 +42,9 @@ def index(request: OperatorRequest) -> HttpResponse:
 def invite(request: OperatorRequest) -> HttpResponse:
     """Ask who, then show the link."""
     access.require(request, Action.CREATE_USER)
-    form = Invite(request.POST if request.method == "POST" else None)
+    if request.POST.getlist("groups"):
+        access.require(request, Action.LIST_GROUPS)
+    form = Invite(request.POST if request.method == "POST" else None, with_groups=_lists_groups(request))
     if form.is_valid():
         given = form.cleaned_data
         try:
@@ -81,7 +84,7 @@ def back(request: OperatorRequest, pk: UUID) -> HttpResponse:
 def renew(request: OperatorRequest, pk: UUID) -> HttpResponse:
     """A new link for an invitation; the old one is void."""
     access.require(request, Action.CREATE_USER)
-    found = get_object_or_404(Invitation, pk=pk)
+    found = rights.invitation(request, pk)
     try:
         return _link(request, found, invitations.renew(found, actor=request.principal))
     except invitations.Void as error:
@@ -94,12 +97,16 @@ def renew(request: OperatorRequest, pk: UUID) -> HttpResponse:
 def revoke(request: OperatorRequest, pk: UUID) -> HttpResponse:
     """Make a link void."""
     access.require(request, Action.CREATE_USER)
-    found = get_object_or_404(Invitation, pk=pk)
+    found = rights.invitation(request, pk)
     try:
         invitations.revoke(found, actor=request.principal)
     except invitations.Void as error:
         return errors.conflict(request, str(error))
     return redirect("invitations")
+
+
+def _lists_groups(request: OperatorRequest) -> bool:
+    return access.may(request, Action.LIST_GROUPS)
 
 
 def _link(request: OperatorRequest, made: Invitation, token: Plaintext) -> HttpResponse:

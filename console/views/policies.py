@@ -42,7 +42,11 @@ def start(request: OperatorRequest) -> HttpResponse:
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    rows = rights.listed_policies(request).annotate(holder_count=Count("attachments"))
+    told = rights.Told(request)
+    shown = Q(attachments__user__in=told.people)
+    if told.groups:
+        shown |= Q(attachments__group__isnull=False)
+    rows = rights.listed_policies(request).annotate(holder_count=Count("attachments", filter=shown))
     text, kind = request.GET.get("q", "")[:200].replace("\0", ""), request.GET.get("kind", "")
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(description__icontains=text))
@@ -67,14 +71,14 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
     policy = rights.policy(request, pk)
     is_full = rights.has_full_access(request)
     is_mine = is_full and policy.kind == Policy.Kind.CUSTOM
-    attached = policy.attachments.select_related("user", "group", "attached_by")
-    holders = rights.seen_holders(request, attached.order_by("user__username", "group__name"))
+    attached = policy.attachments.select_related("principal__user", "group", "attached_by")
+    holders = rights.seen_holders(request, attached.order_by("principal__name", "group__name"))
     context = {
         "policy": policy,
         "lines": documents.lines(policy.document),
         "attachments": holders,
         "unseen": len(attached) - len(holders),
-        "reached": reached.counts(policy),
+        "reached": reached.counts(request, policy),
         "may_edit": is_mine and access.may(request, Action.UPDATE_POLICY, policy),
         "may_delete": is_mine and access.may(request, Action.DELETE_POLICY, policy),
         "may_copy": is_full and access.may(request, Action.CREATE_POLICY),

@@ -31,7 +31,7 @@ class Unseen(ValueError):
 @require_safe
 def show(request: OperatorRequest) -> HttpResponse:
     access.require(request, Action.SIMULATE_POLICY)
-    codes = [(region.code, region.name) for region in Region.objects.filter(retired_at__isnull=True)]
+    codes = [(region.code, region.name) for region in access.shown_regions(request)]
     asked = "action" in request.GET
     form = Simulate(request.GET if asked else None, regions=codes, initial=_initial(request))
     context: dict[str, object] = {"form": form}

@@ -16,7 +16,7 @@ from secrets_app.models import AuditEvent, Secret
 from tests import factories
 from tests.domain.rig import OLD, account, current, drive, drive_killed_at, evidence, password, rotate, steps
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 OLD_KEY, OTHER_KEY = keypairs.generate("ed25519"), keypairs.generate("ed25519")
 
 

@@ -15,7 +15,7 @@ from secrets_app.plaintext import Plaintext
 from tests import factories
 from tests.domain.rig import Crash, drive
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 OLD = keypairs.generate("ed25519")
 MINE = keypairs.generate("ecdsa-p256")
 PLACES = [

@@ -17,7 +17,7 @@ from secrets_app.plaintext import Plaintext
 from tests import factories
 from tests.domain.rig import OLD, account, drive, drive_killed_at, evidence, password, rotate, steps
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 FOLLOWED = ["create", "preflight", "set", "test", "finish", "sessions", "clean"]
 
 

@@ -18,7 +18,7 @@ from secrets_app.plaintext import Plaintext
 from tests import factories
 from tests.domain.rig import OLD, account, drive, evidence, password, rotate, steps
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 
 
 def test_an_account_that_must_change_its_password_is_rotated_only_by_an_override(secret, host):

@@ -12,7 +12,7 @@ from secrets_app.models import AuditEvent, Secret
 from tests import factories
 from tests.domain.rig import OLD, drive, password, rotate
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 PLACES_BEFORE = ["after_claim", "before_create", "after_create", "after_preflight"]
 
 

@@ -130,9 +130,11 @@ ROUTES: dict[str, Route] = {
     "invitations": Route("", "anywhere kms:ListUsers", LOOK),
     "invite": Route("", "anywhere kms:CreateUser", EMPTY_FORM, asks_again=True),
     "invitation_renew": Route(
-        "invitation", "anywhere kms:CreateUser, exists", "POST 200", asks_again=True
+        "invitation", "anywhere kms:CreateUser, sees kms:DescribeUser", "POST 200", asks_again=True
     ),
-    "invitation_revoke": Route("invitation", "anywhere kms:CreateUser, exists", "POST 302", asks_again=True),
+    "invitation_revoke": Route(
+        "invitation", "anywhere kms:CreateUser, sees kms:DescribeUser", "POST 302", asks_again=True
+    ),
     "groups": Route("", "anywhere kms:ListGroups", LOOK),
     "group_create": Route("", "anywhere kms:CreateGroup, full", FORM, asks_again=True),
     "group": Route("group", GROUP, LOOK),
@@ -188,7 +190,7 @@ ROUTES: dict[str, Route] = {
     "secrets": Route("region", "region, here kms:ListSecrets", LOOK),
     "secrets_export": Route("region", "region, here kms:ListSecrets", LOOK),
     "secret_create": Route(
-        "region", "anywhere kms:CreateSecret, region, anywhere kms:ListInstances", EMPTY_FORM
+        "region", "anywhere kms:CreateSecret, region, here kms:ListInstances", EMPTY_FORM
     ),
     "secret_create_instance": Route("region", "region, here kms:ListInstances", LOOK),
     "secret_create_dates": Route("region", "anywhere kms:CreateSecret, region", LOOK),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from rotation import inventory, managed
+from rotation import inventory, managed, runs
 from rotation.models import ManagedAccount
-from secrets_app import grants, rulebook, users
+from secrets_app import grants, invitations, keystates, rulebook, users
 from secrets_app.actions import Action
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
@@ -151,7 +153,184 @@ def test_an_instance_that_logs_in_with_a_secret_is_named_to_who_may_see_it(insta
         assert ("edge-01" in str(refused.value)) is is_told
 
 
+# ---------------------------------------------------------------- keys and regions
+
+
+def test_the_key_of_a_secret_is_named_to_who_may_see_it(as_ann, give, ann, dot):
+    key = keystates.create("their-key", actor=dot.principal)
+    secret = factories.secret(key=key, initial="a-first-password-1")
+    keystates.disable(key, actor=dot.principal)
+    give(ann, "kms:DescribeSecret", "kms:GetSecretValue")
+    where, value = (
+        reverse("secret", args=["main", secret.pk]),
+        reverse("secret_reveal", args=["main", secret.pk]),
+    )
+    shown = text(as_ann.get(where))
+    assert "their-key" not in shown
+    assert "The encryption key is disabled" in shown
+    assert "A key that you may not see" in shown
+    refused = text(as_ann.post(value, {"reason": "to log on"}))
+    assert "The encryption key is disabled" in refused
+    assert "their-key" not in refused
+    give(ann, "kms:DescribeKey")
+    assert text(as_ann.get(where)).count("their-key") > 1
+
+
+def test_a_region_is_named_to_who_may_open_a_list_of_it(as_ann, instance, give, ann):
+    factories.region("north")
+    give(ann, *SEES_INSTANCES, "kms:SimulatePolicy", on="acs:kms:main:*:*")
+    give(ann, "kms:SimulatePolicy", "kms:CreateSecret", "kms:RegisterInstance", on="acs:kms:main:*:*")
+    give(ann, "kms:SimulatePolicy", "kms:ListManagementCredentials", on="acs:kms::*:*")
+    pages = (
+        reverse("instances", args=["all"]),
+        reverse("instance_register", args=["all"]),
+        reverse("simulator"),
+    )
+    for page in pages:
+        assert "North" not in text(as_ann.get(page))
+        assert "Main" in text(as_ann.get(page))
+    assert as_ann.get("/all/secrets/create/")["Location"] == "/main/secrets/create/"
+    assert as_ann.get("/north/secrets/create/").status_code == 403
+    give(ann, "kms:ListInstances", "kms:RegisterInstance", on="acs:kms:north:*:*")
+    for page in pages:
+        assert "North" in text(as_ann.get(page))
+    assert "North" in text(as_ann.get("/all/secrets/create/"))
+
+
+# ---------------------------------------------------------------- counts and first steps
+
+
+def test_a_group_counts_the_members_policies_and_grants_that_one_may_see(as_ann, give, ann, hal, dot):
+    group, secret = hal.groups.get(), factories.secret()
+    grants.grant(secret, group, [Action.DESCRIBE_SECRET], actor=dot.principal)
+    give(ann, "kms:ListGroups")
+    where = reverse("group", args=[group.pk])
+
+    def counted() -> tuple[int, int, int]:
+        row = next(one for one in as_ann.get(reverse("groups")).context["page"].rows if one.pk == group.pk)
+        return row.member_count, row.policy_count, as_ann.get(where).context["grant_count"]
+
+    assert counted() == (0, 0, 0)
+    give(ann, "kms:DescribeUser", "kms:DescribePolicy", "kms:ListSecrets", "kms:DescribeSecret")
+    assert counted() == (1, 1, 0)
+    give(ann, "kms:ListGrants")
+    assert counted() == (1, 1, 1)
+
+
+def test_a_policy_counts_the_holders_secrets_and_instances_that_one_may_see(as_ann, give, ann, hal, dot):
+    made = give(hal, "kms:DescribeSecret", "kms:DescribeInstance", name="describers")
+    rulebook.attach(made, users.create_group("night-shift", actor=dot.principal), actor=dot.principal)
+    factories.secret()
+    give(ann, "kms:ListPolicies", "kms:DescribePolicy")
+
+    def counted() -> tuple[int, set[int]]:
+        rows = as_ann.get(reverse("policies")).context["page"].rows
+        reached = as_ann.get(reverse("policy", args=[made.pk])).context["reached"]
+        return next(row.holder_count for row in rows if row.pk == made.pk), {one.total for one in reached}
+
+    assert counted() == (0, {0})
+    give(ann, "kms:DescribeUser", "kms:ListGroups", "kms:ListSecrets", "kms:DescribeSecret", *SEES_INSTANCES)
+    assert counted() == (2, {1})
+
+
+def test_the_overview_counts_what_one_may_see(as_ann, give, ann):
+    mine, _ = factories.secret(), factories.secret()
+    give(ann, "kms:ListSecrets", "kms:ListRotations", "kms:ListInstances")
+    give(ann, "kms:DescribeSecret", on=mine.arn)
+    give(ann, "kms:DescribeInstance", on=mine.managed.instance.arn)
+    shown = text(as_ann.get("/all/overview/"))
+    counts = dict(re.findall(r'figure-label">([^<]+)</span><span class="figure-value[^"]*">([\d,]+)<', shown))
+    assert counts["Secrets"] == "1"
+    assert counts["Instances ready"] == "0"
+    assert "of 1" in shown
+    assert "of 2" not in shown
+
+
+def test_the_first_steps_are_those_that_one_has_a_right_for_and_ticked_by_what_one_sees(as_ann, give, ann):
+    secret = factories.secret()
+    Secret.objects.filter(pk=secret.pk).update(last_read_at=timezone.now())
+    where = reverse("get_started")
+    titles = ("Grant permissions", "Create Secret", "Monitor its rotation", "Log on with the current secret")
+
+    def steps() -> list[str]:
+        shown = text(as_ann.get(where))
+        return [title for title in titles if f'timeline-label">{title}<' in shown]
+
+    assert steps() == []
+    assert "Your permissions allow none of the first steps." in text(as_ann.get(where))
+    give(ann, "kms:CreateSecret")
+    assert steps() == ["Create Secret"]
+    assert "kms:ManageAccount" in text(as_ann.get(where))
+    give(ann, "kms:ManageAccount", "kms:GetSecretValue")
+    assert steps() == ["Create Secret", "Log on with the current secret"]
+    assert "kms:ManageAccount" not in text(as_ann.get(where))
+    assert "0 of 2 done" in text(as_ann.get(where))
+    give(ann, "kms:ListSecrets", "kms:DescribeSecret")
+    assert "2 of 2 done" in text(as_ann.get(where))
+    give(ann, "kms:RegisterInstance", "kms:ListRotations")
+    assert steps() == list(titles)
+
+
 # ---------------------------------------------------------------- people and policies
+
+
+def test_who_is_invited_is_named_to_who_may_see_them_or_has_invited_them(as_ann, give, ann, dot):
+    users.create_group("night-shift", actor=dot.principal)
+    made, _ = invitations.invite("guest-1", groups=["night-shift"], actor=dot.principal)
+    give(ann, "kms:ListUsers", "kms:CreateUser")
+    invitations.invite("guest-2", actor=ann.principal)
+    listed = text(as_ann.get(reverse("invitations")))
+    assert "guest-1" not in listed
+    assert "guest-2" in listed
+    for way in ("invitation_renew", "invitation_revoke"):
+        assert as_ann.post(reverse(way, args=[made.pk])).status_code == 404
+    give(ann, "kms:DescribeUser")
+    listed = text(as_ann.get(reverse("invitations")))
+    assert "guest-1" in listed
+    assert "night-shift" not in listed + text(as_ann.get(reverse("invite")))
+    give(ann, "kms:ListGroups")
+    for page in ("invitations", "invite"):
+        assert "night-shift" in text(as_ann.get(reverse(page)))
+
+
+def test_the_permissions_of_a_secret_name_the_holders_that_their_reader_may_see(as_ann, give, ann, dot, hal):
+    secret = factories.secret()
+    group = users.create_group("night-shift", actor=dot.principal)
+    cal = factories.user("cal-reads")
+    users.join(group, [cal], actor=dot.principal)
+    for whom in (cal, group):
+        grants.grant(secret, whom, [Action.GET_SECRET_VALUE], actor=dot.principal)
+    rulebook.attach(give(hal, "kms:RotateSecret"), group, actor=dot.principal)
+    give(ann, "kms:DescribeSecret", "kms:ListGrants", "kms:RevokeGrant")
+    tab = reverse("secret", args=["main", secret.pk]) + "?tab=permissions"
+    revoke = reverse("secret_revoke", args=["main", secret.pk])
+    pages = (tab, f"{revoke}?of=user:{cal.pk}", f"{revoke}?of=group:{group.pk}")
+    shown = "".join(text(as_ann.get(page)) for page in pages)
+    assert "cal-reads" not in shown
+    assert "night-shift" not in shown
+    assert "Grant to a group that you may not see" in shown
+    assert "A user that you may not see" in shown
+    assert ">ann<" in shown
+    give(ann, "kms:DescribeUser", "kms:ListGroups")
+    shown = "".join(text(as_ann.get(page)) for page in pages)
+    assert "cal-reads" in shown
+    assert "Grant to the group night-shift" in shown
+    assert "that you may not see, by the group night-shift" in shown
+
+
+def test_who_did_something_to_a_secret_is_told_to_all_who_may_see_the_secret(as_ann, give, ann, dot):
+    secret = factories.secret()
+    run = runs.start(secret, actor=dot.principal)
+    users.rename(dot, "Dorothea", actor=dot.principal)
+    give(ann, "kms:DescribeSecret", "kms:DescribeRotation")
+    for page in (
+        reverse("secret", args=["main", secret.pk]) + "?tab=history",
+        reverse("run", args=["main", run.pk]),
+    ):
+        shown = text(as_ann.get(page))
+        assert "dot" in shown
+        assert "Dorothea" not in shown
+        assert reverse("user", args=[dot.pk]) not in shown
 
 
 def test_who_has_a_policy_is_named_to_who_may_see_them(as_ann, give, ann, hal, dot):

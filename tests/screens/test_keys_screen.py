@@ -299,7 +299,7 @@ def test_cry_06_a_value_of_a_disabled_key_is_refused_and_recorded_and_enabling_s
     where = reverse("secret_reveal", args=["main", made.pk])
     answer = as_dot.post(where, {"reason": "incident 42"}, headers=HTMX)
     assert answer.status_code == 409
-    assert "team/second is disabled" in text(answer)
+    assert "The encryption key is disabled" in text(answer)
     assert "canary-77aa" not in text(answer)
     event = AuditEvent.objects.get(action="kms:GetSecretValue")
     assert (event.outcome, event.reason, event.resource_id) == ("failed", "incident 42", made.pk)
@@ -310,12 +310,12 @@ def test_cry_06_a_value_of_a_disabled_key_is_refused_and_recorded_and_enabling_s
     assert "can be read or rotated" not in text(as_dot.get(page))
 
 
-def test_what_needs_a_disabled_key_answers_which_one_and_changes_nothing(as_dot):
+def test_what_needs_a_disabled_key_answers_so_and_changes_nothing(as_dot):
     keystates.disable(keyring.default_key(), actor=factories.administrator())
     form = {"name": "fleet", "username": "keyturn", "login": "own", "sudo": "passwordless"}
     answer = as_dot.post(reverse("credential_create"), form, headers=HTMX)
     assert answer.status_code == 409
-    assert "keyturn/default is disabled" in text(answer)
+    assert "The encryption key is disabled" in text(answer)
     assert not SealedValue.objects.exists()
 
 
@@ -368,5 +368,5 @@ def test_a_key_that_one_may_not_describe_is_neither_offered_nor_taken(as_dot, ke
 def test_a_disabled_default_key_is_said_beside_the_field(as_dot, filled):
     keystates.disable(keyring.default_key(), actor=factories.administrator())
     answer = as_dot.post(CREATE, filled, headers=HTMX)
-    assert "keyturn/default is disabled" in text(answer)
+    assert "The encryption key is disabled" in text(answer)
     assert not Secret.objects.exists()
