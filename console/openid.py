@@ -117,7 +117,7 @@ class Wire(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         if claims.get("azp", app.client_id) != app.client_id:
             raise NotTrusted("Its token is another client's.")
         if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= SUBJECT_LENGTH:
-            raise NotTrusted("Its token names nobody.")
+            raise NotTrusted("Its token names no user.")
         return claims
 
     def _key(self, name: object) -> jwt.PyJWK:

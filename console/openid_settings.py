@@ -52,7 +52,7 @@ def read() -> Provider | None:
     if lacking := [name for name in NEEDED if name not in given]:
         raise ImproperlyConfigured(
             f"{sorted(given)[0]} is set, so {' and '.join(lacking)} must be set too; "
-            "to sign in without an identity provider, set none of them."
+            "to sign in without an identity provider, leave all of them unset."
         )
     issuer = env.text(ISSUER, "")
     require_safe(issuer)

@@ -44,16 +44,16 @@ DELETED = Fact(
     "Create a new secret for this account.",
 )
 ROTATING = Fact(
-    "busy", "Rotating", "A new value is on its way to the host.", "Wait for the run, or watch its steps."
+    "busy", "Rotating", "A new value is being set on the instance.", "Wait for the run, or watch its steps."
 )
-GONE = Fact("muted", "No value", "Its values are destroyed. What the server accepts was not changed.")
+GONE = Fact("muted", "No value", "Its values are destroyed. The credential on the instance was not changed.")
 PAUSED_BY_DELETION = Fact(
     "muted", "Paused", "It does not rotate while its deletion is planned.", "Restoring it resumes this."
 )
 OFF = Fact(
     "muted",
     "Off",
-    "This secret rotates only when somebody asks for it.",
+    "This secret rotates only when a user starts a rotation.",
     "Rotate it now and then, or after a leak.",
 )
 
@@ -62,44 +62,44 @@ CREDENTIALS = {
     Credential.NO_VALUE: Fact(
         "info",
         "No value yet",
-        "Nothing is stored for this account so far.",
-        "Rotate it once; that makes a value.",
+        "No value is stored for this account yet.",
+        "Rotate it once to create a value.",
     ),
     Credential.NOT_VERIFIED: Fact(
         "info",
         "Not yet verified",
-        "The value was entered by a person, and the host was not asked yet.",
-        "Wait for the verification, or rotate: that puts it right either way.",
+        "The value was entered by a user and not verified on the instance yet.",
+        "Wait for the verification, or rotate: both correct this state.",
     ),
-    Credential.IN_SYNC: Fact("ok", "In sync", "The host accepted the current value."),
+    Credential.IN_SYNC: Fact("ok", "In sync", "The instance accepted the current value."),
     Credential.UNVERIFIED: Fact(
         "warning",
         "Unverified",
         "The instance may have the old or the new value; both are kept.",
-        "Wait for the next try, or rotate again once the host answers.",
+        "Wait for the next attempt, or rotate again when the instance answers.",
     ),
     Credential.OUT_OF_SYNC: Fact(
         "danger",
         "Out of sync",
-        "The host refuses the current value: somebody changed it there.",
+        "The instance refuses the current value: the credential was changed there.",
         "Reconcile to set the current value again, or rotate to a new one.",
     ),
     Credential.UNREACHABLE: Fact(
         "warning",
         "Instance unreachable",
-        "The host did not answer, so the value could not be checked.",
+        "The instance did not answer, so the value could not be checked.",
         "Look at the instance's connection; the value itself is kept.",
     ),
     Credential.BLOCKED: Fact(
         "danger",
         "Blocked",
-        "Something on the instance stands in the way of a rotation.",
-        "Put right what the instance's checks name, then rotate.",
+        "The instance does not meet the requirements of a rotation.",
+        "Correct what the checks of the instance report, then rotate.",
     ),
     Credential.GONE: Fact(
         "warning",
         "Instance gone",
-        "The instance is gone for good, as somebody said; the values are kept, and nothing rotates.",
+        "A user stated that the instance no longer exists; the values are kept, and nothing rotates.",
         "Read what you still need, then delete the secret.",
     ),
 }
@@ -120,14 +120,15 @@ DRIFTED = frozenset({"changed_outside", "snapshot", managed.DATABASE_OLDER})
 NOT_SINCE_RESTORE = Fact(
     "warning",
     "Not verified since the database was restored",
-    "An older database was put back, and the instance was not asked since whether it accepts this value.",
+    "An older database was put back, and it has not been verified since whether the instance accepts "
+    "this value.",
     "Choose Verify all under Audit, or check for drift.",
 )
 
 #: How a value was shown to work, as a sentence ends.
 LEVELS = {
-    "hash": "by the host's own password check",
-    "listed": "by the file in which the host looks for keys",
+    "hash": "by the instance's own password check",
+    "listed": "by the file in which the instance looks for keys",
     "login": "by a new login",
     "command": "by a new login that ran a command",
 }
@@ -167,14 +168,14 @@ def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
         return Fact(
             known.tone,
             known.label,
-            f"The host accepted the current value, shown {LEVELS[account.verified_level]}.",
+            f"The instance accepted the current value, shown {LEVELS[account.verified_level]}.",
         )
     if is_on_other_machine(account):
         return Fact(
             "danger",
             "Not verified on this machine",
             account.credential_sentence,
-            "Compare the machine with the server, then choose Rebind.",
+            "Compare the machine on the instance's page with the instance, then choose Rebind.",
         )
     label = known.label
     if account.credential == Credential.BLOCKED and account.credential_code:
@@ -204,11 +205,14 @@ def automatic(secret: Secret) -> Fact:
             "danger",
             f"Invalid: stopped after {plan.failures} failures",
             f"{plan.failures} rotations in a row that the schedule started have failed; it starts no more.",
-            "Put right what its last run names; then turn automatic rotation on again.",
+            "Correct the problem that its last run shows; then turn automatic rotation on again.",
         )
     if plan.paused_at:
         return Fact(
-            "muted", "Paused", "Its dates pass without a rotation.", "Rotate by hand where that cannot wait."
+            "muted",
+            "Paused",
+            "Its dates pass without a rotation.",
+            "Start a rotation yourself if it cannot wait.",
         )
     rhythm = often(plan)
     if plan.is_overdue and plan.next_at:
@@ -218,7 +222,7 @@ def automatic(secret: Secret) -> Fact:
             f"It should rotate {rhythm}, and the last date has passed.",
             "Look at its last run, or rotate it now.",
         )
-    return Fact("ok", f"On, {rhythm}", f"It rotates by itself {rhythm}.{_details(plan)}")
+    return Fact("ok", f"On, {rhythm}", f"It rotates automatically {rhythm}.{_details(plan)}")
 
 
 def often(plan: Schedule) -> str:
@@ -230,6 +234,10 @@ def often(plan: Schedule) -> str:
 
 def _details(plan: Schedule) -> str:
     cron = f" Times: {plan.cron}." if plan.cron else ""
-    delay = f" Each date is put off by up to {duration(plan.jitter)}, at random." if plan.jitter else ""
-    missed = " A date that passes in a downtime is left out." if plan.catch_up == plan.CatchUp.SKIP else ""
+    delay = f" Each date is delayed by up to {duration(plan.jitter)}, at random." if plan.jitter else ""
+    missed = (
+        " A date that passes while Keyturn is not running is skipped."
+        if plan.catch_up == plan.CatchUp.SKIP
+        else ""
+    )
     return cron + delay + missed

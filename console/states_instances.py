@@ -19,12 +19,12 @@ Approved: Final = HostKey.State.APPROVED
 
 _STATUS: Final = {
     Instance.State.NEW: Fact("muted", "Not yet tested", "Test the connection to see what it needs."),
-    Instance.State.READY: Fact("ok", "Ready", "The last look at it found all that a rotation needs."),
+    Instance.State.READY: Fact("ok", "Ready", "The last check found everything that a rotation needs."),
     Instance.State.UNREACHABLE: Fact("danger", "Unreachable", "It did not answer."),
-    Instance.State.BLOCKED: Fact("warning", "Blocked", "Something must be put right first."),
+    Instance.State.BLOCKED: Fact("warning", "Blocked", "A problem must be corrected first."),
 }
 _KEY_STATES: Final = {
-    HostKey.State.SEEN: Fact("warning", "Not approved", "Shown by a scan; nothing trusts it."),
+    HostKey.State.SEEN: Fact("warning", "Not approved", "Found by a scan; not trusted."),
     HostKey.State.APPROVED: Fact("ok", "Approved", "Trusted: the only keys that Keyturn talks to."),
     HostKey.State.RETIRED: Fact("muted", "Retired", "Approved once; not trusted any more."),
 }

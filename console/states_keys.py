@@ -9,11 +9,11 @@ from secrets_app import keystates
 from secrets_app.models import Key, KeyVersion
 
 KEYS = {
-    "enabled": Fact("ok", "Enabled", "It seals new values and opens what it sealed."),
+    "enabled": Fact("ok", "Enabled", "Encrypts new values and decrypts existing ones."),
     "disabled": Fact(
         "danger",
         "Disabled",
-        "Nothing that it sealed can be read or rotated, and nothing is lost.",
+        "Its values cannot be read or rotated; nothing is lost.",
         "Enable it.",
     ),
     "scheduled": Fact(

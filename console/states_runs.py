@@ -61,12 +61,13 @@ _ENDED_TONES: Final = {
     Run.Outcome.CANCELLED: "muted",
 }
 _SUCCESS: Final = {
-    Run.Kind.ROTATE: "The server accepted the new value. It is current now; the old one is kept as previous.",
-    Run.Kind.VERIFY: "The server accepts the current value.",
+    Run.Kind.ROTATE: "The instance accepted the new value. It is current now; the old one is kept as "
+    "previous.",
+    Run.Kind.VERIFY: "The instance accepts the current value.",
     Run.Kind.CHECK: "Everything that a rotation needs is there.",
-    Run.Kind.SCAN: "The server's keys were read.",
-    Run.Kind.DRIFT: "Nobody else has changed the credential.",
-    Run.Kind.RECONCILE: "The server accepts the current value again.",
+    Run.Kind.SCAN: "The host keys of the instance were read.",
+    Run.Kind.DRIFT: "The credential was not changed outside Keyturn.",
+    Run.Kind.RECONCILE: "The instance accepts the current value again.",
 }
 _STEP_TONES: Final = {
     Step.State.RUNNING: "busy",

@@ -109,8 +109,8 @@ def _prove_old_refused(work: Work) -> str:
             if proof.verdict == base.Verdict.REJECTED:
                 versions.mark_refused(old)
             notes.sentence = {
-                base.Verdict.ACCEPTED: "The host accepts the old password too.",
-                base.Verdict.REJECTED: "The host refuses the old password.",
+                base.Verdict.ACCEPTED: "The instance accepts the old password too.",
+                base.Verdict.REJECTED: "The instance refuses the old password.",
                 base.Verdict.UNCLEAR: f"Unclear: {proof.reason}",
             }[proof.verdict]
             if proof.verdict != base.Verdict.REJECTED:

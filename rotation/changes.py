@@ -58,8 +58,8 @@ def host_has(work: Work, version: SecretVersion, *, sends_again: bool = False) -
     with work.step(Step.Name.PROBE) as notes:
         proof = work.probe(version)
         notes.sentence = {
-            base.Verdict.ACCEPTED: "The host accepts the new value already.",
-            base.Verdict.REJECTED: "The host does not have the new value; it is sent again.",
+            base.Verdict.ACCEPTED: "The instance accepts the new value already.",
+            base.Verdict.REJECTED: "The instance does not have the new value; it is sent again.",
             base.Verdict.UNCLEAR: f"Unclear: {proof.reason}",
         }[proof.verdict]
         if proof.verdict == base.Verdict.UNCLEAR:
@@ -104,7 +104,7 @@ def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
         history.note_keys_that_are_back(work)
         current = work.secret.labelled(Label.Role.CURRENT)
         if current is not None and work.probe(current).verdict == base.Verdict.ACCEPTED:
-            works = "The current value works all the same."
+            works = "The current value works even so."
         else:
             works = history.told(history.find(work))
         yield base.Check(
@@ -167,9 +167,9 @@ def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | 
                 keys.add(work, version, generation)
             else:
                 set_password(work, version, generation)
-            notes.sentence = "The host reports that the new value is set."
+            notes.sentence = "The instance reports that the new value is set."
             if "must_change" in work.run.overrides:
-                cleared = "The host no longer demands a change at the next login, as was asked."
+                cleared = "The instance no longer demands a change at the next login, as was asked."
                 notes.evidence = [{"name": "must_change", "mark": "warning", "sentence": cleared}]
     except base.Refused as refused:
         if refused.code != "policy":
@@ -180,7 +180,7 @@ def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | 
         if not host_has(work, version):
             work.put_off(
                 "unknown",
-                "The connection broke and the host kept the old value.",
+                "The connection broke and the instance kept the old value.",
                 Credential.UNVERIFIED,
             )
     if not work.is_key_pair:
@@ -263,10 +263,11 @@ def _told(proof: base.Proof) -> str:
         return {
             base.Level.COMMAND: "A new login with the new value ran a command.",
             base.Level.LOGIN: "A new login with the new value succeeded.",
-            base.Level.LISTED: "The key stands in a file that the host reads.",
-            base.Level.HASH: "The host's own check accepts the new value; it lets no password log in.",
+            base.Level.LISTED: "The key stands in a file that the instance reads.",
+            base.Level.HASH: "The instance's own check accepts the new value; it accepts no login by "
+            "password.",
         }[proof.level or base.Level.LOGIN]
-    return proof.reason or "The host refuses the new value."
+    return proof.reason or "The instance refuses the new value."
 
 
 def put_back(work: Work, version: SecretVersion, generation: int) -> None:

@@ -32,7 +32,7 @@ def check(work: Work, facts: base.Facts) -> Iterator[base.Check]:
         yield base.Check("control", base.Mark.BLOCKED, sentence, "accepts_anything")
     elif proof.verdict == base.Verdict.REJECTED:
         inventory.note_control(work.run.instance)
-        yield base.Check("control", base.Mark.PASSED, "The host refuses a random wrong password.")
+        yield base.Check("control", base.Mark.PASSED, "The instance refuses a random wrong password.")
     else:
         yield base.Check("control", base.Mark.UNKNOWN, f"A random wrong password: {proof.reason}")
 

@@ -19,7 +19,7 @@ from secrets_app import audit, users, versions
 from secrets_app.models import Label, SecretVersion
 
 #: Why an account cannot be used at all, whatever its value: somebody else did that on the host.
-_PROBLEM = "Somebody has changed the account on the host: {}"
+_PROBLEM = "The account was changed on the instance: {}"
 
 
 def drift(work: Work) -> None:
@@ -70,8 +70,8 @@ def _ask(work: Work, current: SecretVersion, traces: base.Traces) -> None:
     with work.step(Step.Name.PROBE) as notes:
         proof = work.probe(current)
         notes.sentence = {
-            base.Verdict.ACCEPTED: "The host accepts the current value.",
-            base.Verdict.REJECTED: "The host refuses the current value.",
+            base.Verdict.ACCEPTED: "The instance accepts the current value.",
+            base.Verdict.REJECTED: "The instance refuses the current value.",
             base.Verdict.UNCLEAR: f"Could not check: {proof.reason}",
         }[proof.verdict]
         if proof.verdict == base.Verdict.REJECTED:
@@ -79,9 +79,9 @@ def _ask(work: Work, current: SecretVersion, traces: base.Traces) -> None:
             notes.sentence += f" {history.told(found)}"
     if proof.verdict == base.Verdict.ACCEPTED:
         is_new = not work.account.traces or work.account.traces.get("mark") == traces.mark
-        sentence = "The host accepts the current value."
+        sentence = "The instance accepts the current value."
         if not is_new:
-            sentence += " It was set again by somebody else, or something beside it has changed."
+            sentence += " It was set again outside Keyturn, or a related setting has changed."
         _end_in_sync(work, current, traces, sentence, proof)
     elif proof.verdict == base.Verdict.REJECTED:
         _end_out_of_sync(work, traces, found)

@@ -142,7 +142,7 @@ def rotate(work: Work) -> None:
         version = _replace(work, version)
     work.block(
         "policy",
-        "The host refused three generated passwords. Check its password rules and the secret's.",
+        "The instance refused three generated passwords. Check its password rules and the secret's.",
     )
 
 
@@ -168,11 +168,11 @@ def _create(work: Work) -> SecretVersion:
         return pending
     with work.step(Step.Name.CREATE) as notes, transaction.atomic():
         if pending is not None:
-            notes.sentence = "An earlier run's value may be on the host; it is used again."
+            notes.sentence = "An earlier run's value may be on the instance; it is used again."
             version = pending
         else:
             version = _generate(work)
-            notes.sentence = "A new value is stored, encrypted. No host has heard of it."
+            notes.sentence = "A new value is stored, encrypted. It has not been sent to an instance."
         leases.hold(work.lease, version=version)
         work.run.version = version
     return version
@@ -215,7 +215,9 @@ def _not_taken(work: Work, version: SecretVersion, facts: base.Facts | None, pro
         keys.take_back(work, version)
     if work.run.attempts >= changes.MOST_ATTEMPTS:
         work.fail(version, "untrue", reasons.sentence("untrue"))
-    work.put_off("untrue", "The host reported a change, but refuses the new value.", Credential.UNVERIFIED)
+    work.put_off(
+        "untrue", "The instance reported a change, but refuses the new value.", Credential.UNVERIFIED
+    )
 
 
 def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
@@ -251,7 +253,7 @@ def _replace(work: Work, version: SecretVersion) -> SecretVersion:
         work.fail(
             version,
             refused.code,
-            f"The host refused the chosen value; the old one is unchanged. {refused}",
+            f"The instance refused the chosen value; the old one is unchanged. {refused}",
         )
     work.run.version = work.run.version_id = None
     return _create(work)

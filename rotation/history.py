@@ -65,5 +65,5 @@ def find(work: Work) -> SecretVersion | None:
 def told(version: SecretVersion | None) -> str:
     """Say which version works, by its name and date."""
     if version is None:
-        return "None of the values that were kept works there."
+        return "No kept value works there."
     return f"Version {version.version_id} of {version.created_at:%Y-%m-%d %H:%M} UTC works there."

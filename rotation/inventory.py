@@ -83,7 +83,7 @@ class NoOwnLogin(DomainError, ValueError):
 
 
 class Outdated(DomainError):
-    """Somebody else changed this meanwhile; nothing was saved."""
+    """Another user changed this in the meantime; nothing was saved."""
 
     code = "instance_outdated"
 
@@ -261,7 +261,7 @@ def register(
             )
             audit.record(Action.REGISTER_INSTANCE, instance, actor=actor, details={"address": instance.where})
     except IntegrityError:
-        raise NameTaken(f"{name} or its address was registered by somebody else just now.") from None
+        raise NameTaken(f"{name} or its address was registered by another user just now.") from None
     return instance
 
 
@@ -292,7 +292,7 @@ def change(
             binding.follow(instance)
             audit.record(Action.UPDATE_INSTANCE, instance, actor=actor, details={"address": instance.where})
     except IntegrityError:
-        raise NameTaken(f"{name} or its address was registered by somebody else just now.") from None
+        raise NameTaken(f"{name} or its address was registered by another user just now.") from None
     return instance
 
 

@@ -37,8 +37,8 @@ def choose(instance: Instance, connector: base.Connector, *, over: base.Endpoint
 def seen(role: Label.Role) -> dict[str, str]:
     """A line of a step's evidence: which of the two values the host was shown to have."""
     words = {
-        Label.Role.PENDING: "The host has the pending value as Keyturn's own login.",
-        Label.Role.CURRENT: "The host has the current value as Keyturn's own login.",
+        Label.Role.PENDING: "The instance has the pending value as Keyturn's own login.",
+        Label.Role.CURRENT: "The instance has the current value as Keyturn's own login.",
     }
     return {"name": _EVIDENCE[role], "mark": base.Mark.PASSED.value, "sentence": words[role]}
 

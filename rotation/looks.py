@@ -12,8 +12,8 @@ from secrets_app import versions
 from secrets_app.models import Label, Secret
 
 _AFTER_RESTORE = {
-    base.Verdict.ACCEPTED: "Still valid: the host accepts the value that was kept.",
-    base.Verdict.REJECTED: "Stale: the host refuses the value that was kept. Rotate to put it right.",
+    base.Verdict.ACCEPTED: "Still valid: the instance accepts the value that was kept.",
+    base.Verdict.REJECTED: "Stale: the instance refuses the value that was kept. Rotate to put it right.",
 }
 
 
@@ -25,14 +25,14 @@ def verify(work: Work) -> None:
     with work.step(Step.Name.TEST) as notes:
         proof = work.probe(current)
         notes.sentence = {
-            base.Verdict.ACCEPTED: "The host accepts the current value.",
+            base.Verdict.ACCEPTED: "The instance accepts the current value.",
             base.Verdict.REJECTED: reasons.sentence("refused_value"),
             base.Verdict.UNCLEAR: reasons.sentence("unclear", proof.reason),
         }[proof.verdict]
         is_older = proof.verdict == base.Verdict.REJECTED and restored.is_doubtful(work.account)
         if is_older:
             notes.sentence = (
-                "The host refuses the current value: the database was restored and is older than the "
+                "The instance refuses the current value: the database was restored and is older than the "
                 "instance. Reconcile to set the current value again, or rotate."
             )
         if work.run.trigger == Run.Trigger.RESTORE and proof.verdict in _AFTER_RESTORE:

@@ -350,7 +350,11 @@ def restore(secret: Secret, *, actor: Principal) -> Restored:
         run = None
         if secret.labelled(Label.Role.CURRENT):
             if account.credential == Credential.IN_SYNC:
-                note(account, Credential.NOT_VERIFIED, "Restored just now; the host is being asked.")
+                note(
+                    account,
+                    Credential.NOT_VERIFIED,
+                    "Restored just now; the value is being verified on the instance.",
+                )
             run = runs.verify(secret, actor=actor, trigger=Run.Trigger.RESTORE)
         audit.record(policies.Action.RESTORE_SECRET, secret, actor=actor)
     return Restored(next_at, bool(next_at and next_at != before), run)

@@ -18,7 +18,7 @@ WITHIN = timedelta(minutes=10)
 
 
 class TooOften(DomainError):
-    """So many hosts at a time are looked at by nobody who needs them; `again_at` says when to try again."""
+    """This user has started too many checks; `again_at` says when to try again."""
 
     code = "checks_too_often"
 

@@ -20,14 +20,14 @@ DRIFTED: Final = Advice(
 )
 
 ENGINE: Final = reasons.table(
-    Reason("attempts", "The host did not take the new value in five attempts.", AGAIN),
+    Reason("attempts", "The instance did not take the new value in five attempts.", AGAIN),
     Reason(
         "budget",
         "The new value is current. The old password is tried when five minutes have passed.",
         PASSES,
         keeps_apart=True,
     ),
-    Reason("changed_outside", "Somebody else has changed the credential on the host.", DRIFTED),
+    Reason("changed_outside", "The credential was changed outside Keyturn.", DRIFTED),
     Reason(
         "database_older",
         "The database is older than the instance, which was given a newer value since.",
@@ -38,12 +38,12 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "gave_up",
-        "Given up after many tries; see the server's log.",
+        "Stopped after many attempts; see Keyturn's log.",
         Advice("Read the worker's log for this run's id, then retry."),
     ),
     Reason(
         "gone",
-        "{} said that the server is gone for good.",
+        "{} stated that the instance no longer exists.",
         Advice("Read what you still need, then delete the secret.", "secret"),
     ),
     Reason(
@@ -53,10 +53,11 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "key_refused",
-        "The host refuses the new key although it is in its key file: its algorithm or length may not be "
+        "The instance refuses the new key although it is in its key file: its algorithm or length may not be "
         "allowed there (PubkeyAcceptedAlgorithms, RequiredRSASize). Choose another key algorithm.",
         Advice(
-            "Create a secret with another key algorithm, or allow this one in the server's sshd.", "instance"
+            "Create a secret with another key algorithm, or allow this one in the instance's sshd.",
+            "instance",
         ),
     ),
     Reason(
@@ -69,7 +70,8 @@ ENGINE: Final = reasons.table(
         "A login with the new value failed, so Keyturn gave its own login the old value again. Look at the "
         "host's sshd and PAM settings for this account, then rotate.",
         Advice(
-            "Find out why the server refuses the login although the value is right: sshd's AllowUsers, PAM.",
+            "Find out why the instance refuses the login although the value is right: sshd's "
+            "AllowUsers, PAM.",
             "instance",
         ),
     ),
@@ -85,24 +87,27 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "old_key_works",
-        "It is out of its file, and the host accepts it from somewhere else.",
+        "It is out of its file, and the instance accepts it from somewhere else.",
         Advice(
-            "Find out on the server what else accepts the old key (AuthorizedKeysCommand, a certificate), "
+            "Find out on the instance what else accepts the old key (AuthorizedKeysCommand, a certificate), "
             "and remove it there.",
             "instance",
         ),
     ),
     Reason(
         "old_works",
-        "The new value is current, but the host accepts the old password too. Look for another place that "
+        "The new value is current, but the instance accepts the old password too. Look for another "
+        "place that "
         "passwords are checked in (PAM, a directory), and rotate again.",
-        Advice("Find out on the server what else accepts the old password, and change it there.", "instance"),
+        Advice(
+            "Find out on the instance what else accepts the old password, and change it there.", "instance"
+        ),
     ),
     Reason(
         "other_machine",
         "This is not the machine on which the account's value was proven; no value was sent to it.",
         Advice(
-            "Compare the machine on the instance's page with the server itself. If it is right, choose "
+            "Compare the machine on the instance's page with the instance itself. If it is right, choose "
             "Rebind on the secret's page, then rotate. If not, put the instance's address and host key "
             "right again.",
             "secret",
@@ -111,32 +116,33 @@ ENGINE: Final = reasons.table(
     Reason(
         "record_changed",
         "{} was changed outside Keyturn, so nothing is sent. Compare it with the instance, then accept it "
-        "on the server with manage.py audit accept.",
+        "on the instance with manage.py audit accept.",
         Advice(
-            "Compare the record with the instance, have it accepted on the server with manage.py audit "
+            "Compare the record with the instance, have it accepted on the instance with manage.py audit "
             "accept, and retry.",
             "instance",
         ),
     ),
     Reason(
         "refused_login",
-        "the password is right, but the host refuses the login.",
+        "the password is right, but the instance refuses the login.",
         Advice(
-            "Find out why the server refuses the login although the value is right: sshd's AllowUsers, PAM.",
+            "Find out why the instance refuses the login although the value is right: sshd's "
+            "AllowUsers, PAM.",
             "instance",
         ),
         keeps_apart=True,
     ),
-    Reason("refused_value", "The host refuses the current value. Rotate to put it right.", AGAIN),
+    Reason("refused_value", "The instance refuses the current value. Rotate to put it right.", AGAIN),
     Reason(
         "region_full",
-        "Waits for a place: {} runs of this region are under way, as many as it may have.",
+        "Waiting for a free slot: {} runs of this region are in progress, the most allowed.",
         PASSES,
     ),
     Reason(
         "restored",
-        "An older database was put back, and nobody has acknowledged it: no host is told a value.",
-        Advice("Acknowledge the restore under Audit; the run then goes on by itself."),
+        "An older database was put back, and not acknowledged yet: no value is sent to an instance.",
+        Advice("Acknowledge the restore under Audit; the run then continues automatically."),
     ),
     Reason(
         "sealed",
@@ -145,7 +151,7 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "set_aside",
-        "{} said that the pending value is not on the host.",
+        "{} stated that the pending value is not on the instance.",
         Advice("Wait for the verification, or rotate.", "secret"),
     ),
     Reason(
@@ -157,7 +163,7 @@ ENGINE: Final = reasons.table(
             "instance",
         ),
     ),
-    Reason("snapshot", "The host was set back to an older state, as from a snapshot.", DRIFTED),
+    Reason("snapshot", "The instance was set back to an older state, as from a snapshot.", DRIFTED),
     Reason(
         "unclear",
         "Could not check: {}",
@@ -165,14 +171,14 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "unfinished",
-        "The host has the value of a rotation that was not finished. Rotate to finish it.",
+        "The instance has the value of a rotation that was not finished. Rotate to finish it.",
         AGAIN,
     ),
     Reason(
         "untrue",
-        "The host reports a change that it does not make.",
+        "The instance reports a change that it does not make.",
         Advice(
-            "Look on the server for what undoes the change: configuration management, or a directory.",
+            "Look on the instance for what undoes the change: configuration management, or a directory.",
             "instance",
         ),
     ),

@@ -80,7 +80,7 @@ def _rebind(secret: Secret, actor: Principal, reason: str, stamp: str) -> None:
     if known.new.stamp != stamp:
         raise Changed(Changed.__doc__)
     if secret.runs.filter(state=Run.State.RUNNING, leased_until__gt=Now()).exists():
-        raise runs.InProgress("A worker is talking to the host just now. Try again in a minute.")
+        raise runs.InProgress("A worker is connected to the instance. Try again in a minute.")
     binding.move(known.account, known.new)
     details = {"instance": known.account.instance.instance_id, "username": known.account.username}
     details |= {f"old_{name}": text for name, text in _told(known.old).items()}

@@ -32,7 +32,8 @@ def reconcile(work: Work) -> None:
         if refused is not None and not _has_it(work, current):
             work.block(
                 refused.code,
-                f"The host refuses the current value: {refused} It may remember earlier passwords. Rotate, "
+                f"The instance refuses the current value: {refused} It may remember earlier passwords. "
+                f"Rotate, "
                 "so that it gets a new one.",
             )
     proof = changes.try_out(work, current, facts)
@@ -55,8 +56,8 @@ def _has_it(work: Work, current: SecretVersion) -> bool:
     with work.step(Step.Name.PROBE) as notes:
         proof = work.probe(current)
         notes.sentence = {
-            base.Verdict.ACCEPTED: "The host accepts the current value.",
-            base.Verdict.REJECTED: "The host refuses the current value; it is set again.",
+            base.Verdict.ACCEPTED: "The instance accepts the current value.",
+            base.Verdict.REJECTED: "The instance refuses the current value; it is set again.",
             base.Verdict.UNCLEAR: f"Unclear: {proof.reason}",
         }[proof.verdict]
         if proof.verdict == base.Verdict.UNCLEAR:
@@ -72,7 +73,7 @@ def _not_taken(work: Work, current: SecretVersion, proof: base.Proof) -> NoRetur
     if work.run.attempts >= changes.MOST_ATTEMPTS:
         work.fail(current, "untrue", reasons.sentence("untrue"))
     work.put_off(
-        "untrue", "The host reported a change, but refuses the current value.", Credential.OUT_OF_SYNC
+        "untrue", "The instance reported a change, but refuses the current value.", Credential.OUT_OF_SYNC
     )
 
 
@@ -81,5 +82,7 @@ def _finish(work: Work, current: SecretVersion, proof: base.Proof) -> None:
     with transaction.atomic():
         versions.mark_verified(current)
         managed.note_verified(work.account, proof.level, changed=True)
-        leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence="The host accepts the current value again.")
+        leases.end(
+            work.lease, Run.Outcome.SUCCEEDED, sentence="The instance accepts the current value again."
+        )
     failpoints.reach("after_finish")

@@ -17,7 +17,7 @@ from secrets_app.models import DatabaseRestore
 
 
 class Unacknowledged(DomainError):
-    """An older database was put back, and nobody has acknowledged it: no host is told a value."""
+    """An older database was put back, and not acknowledged yet: no value is sent to an instance."""
 
     code = "restore_unacknowledged"
 

@@ -158,7 +158,7 @@ def _stage_chosen(run: Run, value: Plaintext, actor: Principal, origin: str) -> 
         version = versions.stage(run.secret, held, origin=origin, actor=actor)
     except versions.PendingExists:
         raise NotRotatable(
-            "The host may have heard a value that is not verified yet. "
+            "The instance may have a value that is not verified yet. "
             "Rotate once without a custom value first."
         ) from None
     binding.bind(run.secret.managed)
@@ -203,7 +203,7 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
         pending = secret.labelled(Label.Role.PENDING)
         if pending and pending.offered_at and not pending.dead_at:
             raise NotRotatable(
-                "The host may have a newer value that is not verified yet. Rotate to finish that first."
+                "The instance may have a newer value that is not verified yet. Rotate to finish that first."
             )
         _make_way(active)
         run = _add(Run.Kind.RECONCILE, secret.managed.instance, actor, secret=secret, trigger=trigger)
@@ -379,7 +379,7 @@ def _make_way(run: Run | None) -> None:
 def cancel(run: Run, *, actor: Principal) -> None:
     """End a run of a secret on request, until its host is told. Raises `TooLate` or `policies.NotAllowed`."""
     policies.require(actor, Action.ROTATE_SECRET, run.secret)
-    _cancel(run, actor=actor, sentence=f"Cancelled by {actor.name}. The host was told nothing.")
+    _cancel(run, actor=actor, sentence=f"Cancelled by {actor.name}. Nothing was sent to the instance.")
 
 
 def _cancel(run: Run, *, actor: Principal, sentence: str) -> None:
@@ -399,7 +399,7 @@ def _cancel(run: Run, *, actor: Principal, sentence: str) -> None:
         )
         if not ended:
             raise TooLate(
-                "This run has told the host a new value, or has ended. It goes on until it is known "
+                "This run has told the instance a new value, or has ended. It goes on until it is known "
                 "which value works."
             )
         Step.objects.filter(run=run, state=Step.State.RUNNING).update(
@@ -429,14 +429,16 @@ def stop_all(secret: Secret, *, actor: Principal, sentence: str) -> None:
                 _cancel(run, actor=actor, sentence=sentence)
             except TooLate:
                 raise TooLate(
-                    "A rotation of this secret has told the host a new value and is not finished. Delete "
-                    "the secret when that run has ended, or choose Resolve if the server will not come back."
+                    "A rotation of this secret has sent a new value to the instance and is not "
+                    "finished. Delete "
+                    "the secret when that run has ended, or choose Resolve if the instance will not "
+                    "come back."
                 ) from None
         pending = secret.labelled(Label.Role.PENDING)
         if pending and pending.offered_at and not pending.dead_at:
             raise TooLate(
-                "The host may have heard a new value that is not verified yet. Rotate once, so that it is "
-                "known which value works, or choose Resolve if the server will not come back; then delete."
+                "The instance may have a new value that is not verified yet. Rotate once, so that it is "
+                "known which value works, or choose Resolve if the instance will not come back; then delete."
             )
 
 
@@ -447,7 +449,7 @@ def give_up(secret: Secret, *, actor: Principal, code: str, sentence: str) -> No
     """
     at_work = secret.runs.filter(state=Run.State.RUNNING, leased_until__gt=Now())
     if at_work.exists():
-        raise InProgress("A worker is talking to the host just now. Try again in a minute.")
+        raise InProgress("A worker is connected to the instance. Try again in a minute.")
     for run in secret.runs.active():
         ended = Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE, lease=run.lease).update(
             state=Run.State.ENDED,

@@ -31,7 +31,7 @@ class BadDate(DomainError, ValueError):
 
 
 class Outdated(DomainError):
-    """Somebody else changed this meanwhile; nothing was saved."""
+    """Another user changed this in the meantime; nothing was saved."""
 
     code = "schedule_outdated"
 

@@ -215,13 +215,14 @@ class Work:
         instance = self.run.instance
         if instance.own_login is not None:
             return (
-                f"It logs in with the secret {instance.own_login.name}. Log in on the server by other means "
+                f"It logs in with the secret {instance.own_login.name}. Log in on the instance by other "
+                f"means "
                 "and set that secret's current value there, or attach a management credential to the "
                 "instance. Then retry."
             )
         name = instance.credential.name if instance.credential else ""
         return (
-            "Log in on the server by other means and run the command on the page of the management "
+            "Log in on the instance by other means and run the command on the page of the management "
             f"credential {name} there, or attach another credential. Then test the connection and retry."
         )
 
@@ -260,7 +261,7 @@ class Work:
         """End the run: a person must act first. What a host may have heard stays pending."""
         version = self.run.version
         if self.run.attempts and version is not None and version.offered_at:
-            sentence = f"{sentence} The host may have the new value; it is kept as pending."
+            sentence = f"{sentence} The instance may have the new value; it is kept as pending."
         self.end(Run.Outcome.BLOCKED, code, sentence, Credential.BLOCKED)
 
     def fail(self, version: SecretVersion, code: str, sentence: str, *, truth: str = "") -> NoReturn:

@@ -31,7 +31,7 @@ _COUNTER = "last_counter"
 
 
 class Own(DomainError):
-    """Your own second factor you cannot reset: another administrator does, or remove it yourself."""
+    """You cannot reset your own second factor: remove it yourself, or ask another administrator."""
 
     code = "own_second_factor"
 

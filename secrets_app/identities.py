@@ -18,7 +18,7 @@ from secrets_app.models import User
 
 
 class Taken(DomainError):
-    """This identity belongs to somebody here already. Sign in with it, or use another one."""
+    """This identity already belongs to a user. Sign in with it, or use another one."""
 
     code = "identity_taken"
 

@@ -42,7 +42,7 @@ class Void(DomainError):
 def invite(
     username: str, *, actor: Principal, groups: Iterable[str] = (), display_name: str = ""
 ) -> tuple[Invitation, Plaintext]:
-    """Invite a person; return what their link ends with, this once.
+    """Invite a user; return what their link ends with, this once.
 
     Raises `policies.NotAllowed` or `NameTaken`. Whoever hands out groups has full access.
     """
@@ -59,7 +59,7 @@ def invite(
 
 
 class Own(DomainError):
-    """Your own way in you change yourself, under your name; or another administrator resets it."""
+    """Change your own sign-in in your user menu, or ask another administrator to reset it."""
 
     code = "own_sign_in_reset"
 
@@ -138,7 +138,7 @@ def accept(
     `token_hash` is of the link that was opened. Raises `Void`, `NameTaken` or `identities.Taken`.
     """
     if (password is None) == (identity is None):
-        raise ValueError("A person comes with a password or with an identity.")
+        raise ValueError("An invitation is accepted with a password or with an identity.")
     try:
         with transaction.atomic():
             rows = _open().filter(pk=invitation.pk, token_hash=token_hash)

@@ -193,7 +193,7 @@ def _refusal(state: str) -> KeyUnusable:
     if state == KeyVersion.State.DISABLED:
         return KeyDisabled(
             "The encryption key is disabled, so nothing that it sealed can be read or rotated. "
-            "Whoever may enable keys can enable it again on its page."
+            "A user with the permission to enable keys can enable it on its page."
         )
     about = "scheduled for destruction" if state == KeyVersion.State.SCHEDULED else "destroyed"
     return KeyUnusable(f"The encryption key is {about}. Nothing opens under it, and nothing is sealed.")

@@ -56,7 +56,7 @@ class Widens(policies.NotAllowed):
 
 
 class Outdated(DomainError):
-    """Somebody else changed this meanwhile; nothing was saved."""
+    """Another user changed this in the meantime; nothing was saved."""
 
     code = "secret_outdated"
 
@@ -190,7 +190,7 @@ def require_tags(
     if asked and gained:
         raise Widens(
             f"With these tags you could do more to {secret.name} than now: {', '.join(gained)}. "
-            "Ask somebody who may do that already.",
+            "Ask a user who has these permissions.",
             min(asked),
             secret,
         )

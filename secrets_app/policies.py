@@ -229,7 +229,7 @@ def simulate(user: User, action: str, resource: object, facts: dict[str, str]) -
 
 def _refused(principal: Principal | None, action: str) -> Decision | None:
     if principal is None:
-        return Decision(False, "Nobody is signed in.")
+        return Decision(False, "No user is signed in.")
     if named(action) is None:
         return Decision(False, f"There is no action {action}.")
     if principal.kind == Principal.Kind.SYSTEM:
@@ -285,7 +285,7 @@ def conditions_held(principal: Principal, action: Action, secret: Secret) -> tup
     unasked = (ram.REASON,) if action == Action.GET_SECRET_VALUE else ()
     found = ram.carried(statements, action, secret.arn, context, unasked=unasked)
     if found is None:
-        raise NotAllowed("This is not yours to hand on.", action, secret)
+        raise NotAllowed("You cannot grant this permission.", action, secret)
     return found
 
 

@@ -29,14 +29,14 @@ class ReasonNeeded(policies.NotAllowed):
 
 
 class TooOften(DomainError):
-    """So many values at a time are read by nobody who needs them; `again_at` says when to try again."""
+    """This user has read too many values; `again_at` says when to try again."""
 
     code = "reads_too_often"
 
     def __init__(self, again_at: datetime) -> None:
         minutes = int(WITHIN.total_seconds() // 60)
         super().__init__(
-            f"{settings.READS_AT_MOST} values in {minutes} minutes are the most that one may read."
+            f"{settings.READS_AT_MOST} values in {minutes} minutes are the most that a user may read."
         )
         self.again_at = again_at
 

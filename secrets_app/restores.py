@@ -82,7 +82,7 @@ def notice() -> DatabaseRestore | None:
         return None  # somebody else noticed at the same moment
     log.critical(
         "An older database was put back: it goes to event %s, the exported checkpoints to %s of %s. "
-        "Nothing is rotated until somebody acknowledges the restore.",
+        "Nothing is rotated until a user acknowledges the restore.",
         found,
         point.sequence,
         point.at,

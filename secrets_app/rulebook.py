@@ -74,13 +74,13 @@ class NameTaken(DomainError):
 
 
 class Outdated(DomainError):
-    """Somebody else changed this meanwhile; nothing was saved."""
+    """Another user changed this in the meantime; nothing was saved."""
 
     code = "policy_outdated"
 
 
 class NotYours(DomainError):
-    """A system policy is nobody's to change. Copy its document into a policy of your own."""
+    """System policies are read-only. Copy the document into a policy of your own."""
 
     code = "system_policy"
 
@@ -92,7 +92,7 @@ class StillAttached(DomainError):
 
 
 class LastAdministrator(DomainError):
-    """Nobody would have KMS full access any more. Give it to somebody else first."""
+    """No user would have KMS full access. Give it to another user first."""
 
     code = "last_administrator"
 

@@ -28,7 +28,7 @@ _Row = TypeVar("_Row", bound=models.Model)
 
 MAGIC = "keyturn-seal-key-1:"
 SENTENCE = (
-    "This record was changed outside Keyturn, so it counts for nothing until somebody has looked at it."
+    "This record was changed outside Keyturn, so it has no effect until an administrator has checked it."
 )
 
 

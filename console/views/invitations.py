@@ -53,7 +53,7 @@ def invite(request: OperatorRequest) -> HttpResponse:
         except invitations.NameTaken as error:
             form.add_error("username", str(error))
     status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "access/_invite.html", "Invite a person", {"form": form}, status=status)
+    return dialogs.show(request, "access/_invite.html", "Invite a user", {"form": form}, status=status)
 
 
 @login_required

@@ -23,7 +23,7 @@ OPENED = "invitation"
 
 def unknown(request: HttpRequest) -> HttpResponse:
     """403: the provider knows this person, and nobody linked that to a user here."""
-    _note(request, "Nobody has this identity.")
+    _note(request, "No user has this identity.")
     name = _name()
     return _answer(
         request,

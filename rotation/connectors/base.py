@@ -22,7 +22,7 @@ from secrets_app.plaintext import Plaintext
 
 
 class ConnectorError(Exception):
-    """The host did not do what was asked; the class says what is known of it."""
+    """The instance did not complete the request; the steps show what is known."""
 
     #: The code of a `Reason`, for the state and the screen, e.g. `host_key_changed`.
     code: str = "error"
@@ -34,7 +34,7 @@ class ConnectorError(Exception):
 
 
 class Unreachable(ConnectorError):
-    """The host could not be reached, and nothing on it has changed.
+    """The instance could not be reached, and nothing on it has changed.
 
     `code` may be narrower: `late` where the deadline came first, or what keeps a connection from being made.
     """
@@ -43,13 +43,13 @@ class Unreachable(ConnectorError):
 
 
 class HostKeyChanged(ConnectorError):
-    """The host shows a key that is not pinned; nothing was sent to it, no login was attempted."""
+    """The instance shows a key that is not pinned; nothing was sent to it, no login was attempted."""
 
     code = "host_key_changed"
 
 
 class LoginRefused(ConnectorError):
-    """The host refused the management credential; nothing on it has changed.
+    """The instance refused the management credential; nothing on it has changed.
 
     `code` may be narrower: what is wrong with that credential or its account.
     """
@@ -58,7 +58,7 @@ class LoginRefused(ConnectorError):
 
 
 class Refused(ConnectorError):
-    """The host will not make this change, and nothing on it has changed.
+    """The instance will not make this change, and nothing on it has changed.
 
     `code` names the reason a person can act on. `policy` alone says that another value may be taken.
     """
@@ -67,13 +67,13 @@ class Refused(ConnectorError):
 
 
 class Stale(ConnectorError):
-    """The host has already seen a newer generation than this one; nothing has changed now."""
+    """The instance has already seen a newer generation than this one; nothing has changed now."""
 
     code = "stale"
 
 
 class Busy(ConnectorError):
-    """Another change of this account holds the lock on the host; nothing has changed now."""
+    """Another change of this account holds the lock on the instance; nothing has changed now."""
 
     code = "busy"
 

@@ -154,7 +154,7 @@ class MemoryConnector:
             return _unclear("accepts_anything")
         right = host.shadow_accepts(username, password.reveal())
         if right and host.shadow_accepts(username, password.reveal()[:-1]):
-            sentence = "The host reads only the first characters of a password, so a part of it would do."
+            sentence = "The instance reads only the first characters of a password, so a part of it would do."
             return Proof(Verdict.UNCLEAR, reason=sentence, code="truncates")
         return Proof(Verdict.ACCEPTED if right else Verdict.REJECTED, Level.HASH)
 

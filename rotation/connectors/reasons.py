@@ -82,25 +82,23 @@ def heard(rows: Table, of: Heard) -> frozenset[str]:
 
 
 LOGIN: Final = Advice(
-    "Check that the management account exists on the server and accepts this credential, then test the "
+    "Check that the management account exists on the instance and accepts this credential, then test the "
     "connection.",
     "credential",
 )
-ACCOUNT: Final = Advice("Put the account right on the server, then retry.", "instance")
-SERVER: Final = Advice("Put this right on the server, then retry.", "instance")
+ACCOUNT: Final = Advice("Correct the account on the instance, then retry.", "instance")
+SERVER: Final = Advice("Correct this on the instance, then retry.", "instance")
 OTHER_VALUE: Final = Advice("Choose another value, or let Keyturn generate one.", "secret")
-AGAIN: Final = Advice("Rotate again: it begins by asking the server which value works.", "secret")
-PASSES: Final = Advice("This passes by itself; Keyturn goes on when it has.")
+AGAIN: Final = Advice("Rotate again: the rotation first checks which value works on the instance.", "secret")
+PASSES: Final = Advice("This is temporary; Keyturn continues automatically.")
 NOTHING: Final = Advice("")
-GENERAL: Final = Advice("Look at the steps below for what was found, then retry.")
+GENERAL: Final = Advice("Check the result in the steps below, then retry.")
 
 COMMON: Final = table(
     Reason(
         "accepts_anything",
-        "The host accepts a random wrong password too, so its answers prove nothing.",
-        Advice(
-            "Find out why the server lets any password in before you trust one of its answers.", "instance"
-        ),
+        "The instance accepts a random wrong password too, so its answers prove nothing.",
+        Advice("Find out why the instance accepts any password before you trust its answers.", "instance"),
         stops=True,
         heard=Heard.PROBE,
     ),
@@ -122,11 +120,16 @@ COMMON: Final = table(
     ),
     Reason(
         "busy",
-        "Another change of this account holds the lock on the host; nothing has changed now.",
+        "Another change of this account holds the lock on the instance; nothing has changed now.",
         PASSES,
         waits=True,
     ),
-    Reason("changing", "Another change of this account is under way on the host.", PASSES, heard=Heard.PROBE),
+    Reason(
+        "changing",
+        "Another change of this account is in progress on the instance.",
+        PASSES,
+        heard=Heard.PROBE,
+    ),
     Reason(
         "empty_password",
         "The account has an empty password, so that any value would seem right. Set one first.",
@@ -135,30 +138,32 @@ COMMON: Final = table(
         of_account=True,
         heard=Heard.ACCOUNT,
     ),
-    Reason("error", "The host did not do what was asked; the class says what is known of it.", GENERAL),
+    Reason("error", "The instance did not complete the request; the steps show what is known.", GENERAL),
     Reason(
         "forbidden_address",
         "Keyturn does not connect to this address and port: only to those in KEYTURN_ALLOWED_NETWORKS, and "
         "to none of its own services.",
         Advice(
-            "Edit the instance's address, or have the address allowed where Keyturn is configured.",
+            "Edit the instance's address, or have the address allowed in Keyturn's configuration.",
             "instance",
         ),
     ),
     Reason(
         "foreign_console",
-        "Another console manages this account. Remove its mark in /var/lib/keyturn on the host once it no "
+        "Another console manages this account. Remove its mark in /var/lib/keyturn on the instance once "
+        "it no "
         "longer does.",
         Advice(
             "Decide which console manages this account. If it is this one, remove the other one's mark on "
-            "the server, or Override and rotate.",
+            "the instance, or Override and rotate.",
             "instance",
         ),
         of_account=True,
         heard=Heard.ANY,
         override=Override(
             "Another console's mark",
-            "Another console manages this account, and this run takes it over. The mark of the other stays "
+            "Another console manages this account, and this run takes it over. The mark of the other "
+            "one stays "
             "in /var/lib/keyturn: it will be refused from now on, and so will later runs of this console "
             "until that mark is removed.",
             "Another console manages this account",
@@ -170,16 +175,17 @@ COMMON: Final = table(
     ),
     Reason(
         "host_key_changed",
-        "The host shows a key that is not pinned; nothing was sent to it, no login was attempted.",
+        "The instance shows a key that is not pinned; nothing was sent to it, no login was attempted.",
         Advice(
-            "Compare the new key's fingerprint on the server itself, and approve it on the instance's page. "
-            "If nobody has reinstalled or moved the server, find out first who answers at its address.",
+            "Compare the new key's fingerprint on the instance itself, and approve it on the instance's "
+            "page. "
+            "If the instance was not reinstalled or moved, find out first who answers at its address.",
             "instance",
         ),
     ),
     Reason(
         "late",
-        "The host took too long, and dropped the change before it was applied.",
+        "The instance took too long, and dropped the change before it was applied.",
         PASSES,
         waits=True,
         is_away=True,
@@ -189,7 +195,7 @@ COMMON: Final = table(
         "locked",
         "The account has no usable password (locked, or key only). Setting one would unlock it.",
         Advice(
-            "Unlock the account on the server if it is meant to have a password; a rotation does not.",
+            "Unlock the account on the instance if it is meant to have a password; a rotation does not.",
             "instance",
         ),
         stops=True,
@@ -201,12 +207,14 @@ COMMON: Final = table(
         "The login works; the account runs no command there.",
         Advice("Give the account a login shell that runs commands, then retry.", "instance"),
     ),
-    Reason("login_refused", "The host refused the management credential; nothing on it has changed.", LOGIN),
+    Reason(
+        "login_refused", "The instance refused the management credential; nothing on it has changed.", LOGIN
+    ),
     Reason(
         "must_change",
         "The account must change its password at the next login; a rotation would clear that flag.",
         Advice(
-            "Change the password on the server, or let the rotation clear the demand: Override and rotate.",
+            "Change the password on the instance, or let the rotation clear the demand: Override and rotate.",
             "instance",
         ),
         stops=True,
@@ -217,12 +225,12 @@ COMMON: Final = table(
             "The account must change its password at the next login; this run sets a new one, and that "
             "clears the demand.",
             "The account must change its password at the next login",
-            "The demand to change the password at next login is cleared: the new value works at once, and "
-            "whoever uses the account is not asked for another one.",
+            "The requirement to change the password at the next login is cleared: the new value works "
+            "immediately, and users of the account are not asked for another one.",
             "No other setting of the account is changed.",
         ),
     ),
-    Reason("no_answer", "The connection ended, or the host did not answer in time.", PASSES),
+    Reason("no_answer", "The connection ended, or the instance did not answer in time.", PASSES),
     Reason(
         "no_credential",
         "The management credential holds neither a password nor a private key.",
@@ -230,7 +238,7 @@ COMMON: Final = table(
     ),
     Reason(
         "no_such_user",
-        "There is no such account on the host.",
+        "There is no such account on the instance.",
         ACCOUNT,
         stops=True,
         of_account=True,
@@ -238,7 +246,7 @@ COMMON: Final = table(
     ),
     Reason(
         "not_local",
-        "The account comes from a directory and not from the host's own files.",
+        "The account comes from a directory and not from the instance's own files.",
         Advice("Rotate this account in the directory that it comes from.", "secret"),
         stops=True,
         of_account=True,
@@ -246,8 +254,8 @@ COMMON: Final = table(
     ),
     Reason(
         "not_offered",
-        "The host does not accept this kind of credential for this account.",
-        Advice("Allow this kind of login for the account in the server's sshd configuration.", "instance"),
+        "The instance does not accept this kind of credential for this account.",
+        Advice("Allow this kind of login for the account in the instance's sshd configuration.", "instance"),
     ),
     Reason(
         "own_account",
@@ -261,33 +269,33 @@ COMMON: Final = table(
     ),
     Reason(
         "policy",
-        "The host's password rules rejected the value.",
+        "The instance's password rules rejected the value.",
         Advice(
-            "Compare the server's password rules with the secret's password policy, then retry.", "secret"
+            "Compare the instance's password rules with the secret's password policy, then retry.", "secret"
         ),
         heard=Heard.CHANGE,
     ),
     Reason(
         "refused",
-        "The host will not make this change, and nothing on it has changed.",
-        Advice("The sentence above is the server's reason. Put it right, then retry.", "instance"),
+        "The instance will not make this change, and nothing on it has changed.",
+        Advice("The message above is the reason that the instance gave. Correct it, then retry.", "instance"),
     ),
     Reason(
         "stale",
-        "The host has already seen a newer generation than this one; nothing has changed now.",
+        "The instance has already seen a newer generation than this one; nothing has changed now.",
         PASSES,
         waits=True,
     ),
     Reason(
         "timeout",
-        "The host's password program did not end in time; it was stopped and nothing has changed.",
+        "The instance's password program did not end in time; it was stopped and nothing has changed.",
         SERVER,
         waits=True,
         heard=Heard.CHANGE,
     ),
     Reason(
         "too_long_to_check",
-        "The host's own check may not read a value of this length whole.",
+        "The instance's own check may not read a value of this length whole.",
         Advice("Shorten the length in the secret's password policy, then rotate.", "secret"),
     ),
     Reason(
@@ -298,16 +306,16 @@ COMMON: Final = table(
     ),
     Reason(
         "unreachable",
-        "The host could not be reached, and nothing on it has changed.",
+        "The instance could not be reached, and nothing on it has changed.",
         Advice(
-            "Check that the server runs, that its address and port are right, and that no firewall is "
+            "Check that the instance runs, that its address and port are right, and that no firewall is "
             "between.",
             "instance",
         ),
         waits=True,
         is_away=True,
     ),
-    Reason("unsure", "The host is not sure whether the change was applied.", AGAIN),
+    Reason("unsure", "The instance is not sure whether the change was applied.", AGAIN),
 )
 
 #: What the lines of a checklist are about, whichever way they end.

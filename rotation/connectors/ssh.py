@@ -221,8 +221,8 @@ class SshConnector:
         self, manager: Manager, deadline: Deadline, checks: list[Check]
     ) -> Iterator[paramiko.Transport]:
         with ssh_session.connected(self._endpoint, deadline) as transport:
-            checks.append(passed("reachable", "The host answers on its SSH port."))
-            checks.append(passed("host_key", "The host shows the key that was approved."))
+            checks.append(passed("reachable", "The instance answers on its SSH port."))
+            checks.append(passed("host_key", "The instance shows the key that was approved."))
             ssh_login.log_in(transport, manager.login)
             checks.append(passed("login", f"{manager.login.username} can log in."))
             yield transport
@@ -237,7 +237,7 @@ class SshConnector:
             raise Unreachable(ssh_reasons.sentence("lifeline"))
         ssh_session.allow(transport, Deadline(deadline.left() + _GRACE_SECONDS))
         checks.append(passed("reachable", "The session that is kept open still answers."))
-        checks.append(passed("host_key", "The host showed the key that was approved."))
+        checks.append(passed("host_key", "The instance showed the key that was approved."))
         checks.append(passed("login", f"{manager.login.username} is logged in."))
         try:
             yield transport

@@ -60,7 +60,7 @@ def _states(found: Findings, question: Question) -> Iterator[Check]:
         (
             "local",
             {"not_local"},
-            "It is one of the host's own (/etc/passwd, /etc/shadow), not a directory's.",
+            "It is one of the instance's own (/etc/passwd, /etc/shadow), not a directory's.",
         ),
         ("locked", {"locked", "empty_password"}, _locked_sentence(found, question.kind)),
         ("expired", {"expired"}, _expiry_sentence(found)),
@@ -89,7 +89,9 @@ def _expiry_sentence(found: Findings) -> str:
 
 def _change_sentence(found: Findings) -> str:
     day = _day(found.number("changed"))
-    since = f"The password was last changed on {day}" if day else "The host keeps no date of the last change"
+    since = (
+        f"The password was last changed on {day}" if day else "The instance keeps no date of the last change"
+    )
     return f"{since}; nothing has to be changed at the next login."
 
 
@@ -113,9 +115,9 @@ def _marks(found: Findings, question: Question) -> Iterator[Check]:
     if generation is None:
         yield blocked("fence", name="generation")
     elif generation:
-        yield passed("generation", f"The host has seen attempt {generation} of this console.")
+        yield passed("generation", f"The instance has seen attempt {generation} of this console.")
     else:
-        yield passed("generation", "The host has seen no attempt of this console yet.")
+        yield passed("generation", "The instance has seen no attempt of this console yet.")
 
 
 def _password(found: Findings) -> Iterator[Check]:

@@ -71,12 +71,14 @@ def _host_checks(found: Findings, kind: Kind) -> Iterator[Check]:
         yield passed("disk", f"There is room: /etc has {words.size(etc)} free, /var/lib {words.size(mark)}.")
     if kind == Kind.PASSWORD:
         if found.one("chpasswd") == "yes":
-            yield passed("chpasswd", "The host has chpasswd.")
+            yield passed("chpasswd", "The instance has chpasswd.")
         else:
             yield blocked("no_chpasswd", name="chpasswd")
     yield _sudo_log(found.one("sudo_log"), kind if found.one("shell") else Kind.KEY)
     if found.one("fenced") == "yes":
-        yield passed("fence", "The host has flock and timeout: one change at a time, and none that is late.")
+        yield passed(
+            "fence", "The instance has flock and timeout: one change at a time, and none that is late."
+        )
     else:
         yield warning("fence", ssh_reasons.sentence("unfenced"), word="unfenced")
 
@@ -90,6 +92,6 @@ def _sudo_log(answer: str, kind: Kind) -> Check:
         case "no":
             return passed("sudo_log", "sudo does not record what it reads.")
         case "none":
-            return passed("sudo_log", "There is no sudo on the host that could record anything.")
+            return passed("sudo_log", "There is no sudo on the instance that could record anything.")
         case _:
             return unknown("sudo_log", "sudo did not tell whether it records what it reads.")

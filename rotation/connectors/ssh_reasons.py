@@ -23,7 +23,7 @@ from rotation.connectors.reasons import (
 )
 
 ROOT: Final = Advice(
-    "Run the command that prepares a server once more on it, or correct its sudoers file, then test the "
+    "Run the command that prepares an instance on it again, or correct its sudoers file, then test the "
     "connection.",
     "credential",
 )
@@ -31,14 +31,14 @@ ROOT: Final = Advice(
 SSH: Final = reasons.table(
     Reason(
         "aged",
-        "The password is older than the host allows; a rotation renews it.",
+        "The password is older than the instance allows; a rotation renews it.",
         Advice("Rotate: that renews the password.", "secret"),
     ),
     Reason("bad_key", "The private key is not an unencrypted Ed25519, ECDSA or RSA key.", LOGIN),
     Reason("bad_key_line", "The public key is not one line of a type and its base64.", OTHER_VALUE),
     Reason(
         "busy_sshd",
-        "The host's sshd takes no more connections just now (MaxStartups, or PerSourcePenalties after "
+        "The instance's sshd takes no more connections just now (MaxStartups, or PerSourcePenalties after "
         "failed logins).",
         PASSES,
         waits=True,
@@ -46,17 +46,20 @@ SSH: Final = reasons.table(
     ),
     Reason(
         "changed",
-        "Somebody else changed the key file at the same moment.",
+        "The key file was changed by another program at the same moment.",
         PASSES,
         of_account=True,
         heard=Heard.KEYS,
     ),
     Reason(
-        "checker_failed", "The host's own password check failed without a verdict.", SERVER, heard=Heard.PROBE
+        "checker_failed",
+        "The instance's own password check failed without a verdict.",
+        SERVER,
+        heard=Heard.PROBE,
     ),
     Reason(
         "disk",
-        "/etc or /var/lib on the host is full or read-only. Free some space there.",
+        "/etc or /var/lib on the instance is full or read-only. Free some space there.",
         SERVER,
         heard=Heard.ANY,
     ),
@@ -70,20 +73,20 @@ SSH: Final = reasons.table(
     ),
     Reason(
         "fence",
-        "The generation mark on the host holds no number. Look at /var/lib/keyturn there.",
+        "The generation mark on the instance holds no number. Look at /var/lib/keyturn there.",
         SERVER,
         heard=Heard.ANY,
     ),
     Reason(
         "forced_command",
-        "The host runs another command in place of ours (a forced command, or a shell that runs none).",
+        "The instance runs another command in place of ours (a forced command, or a shell that runs none).",
         Advice(
             "Remove the forced command from the management account's key or sshd configuration.", "instance"
         ),
     ),
     Reason(
         "immutable",
-        "{} is marked immutable or append-only on the host. Take the mark away with chattr -ia.",
+        "{} is marked immutable or append-only on the instance. Take the mark away with chattr -ia.",
         SERVER,
     ),
     Reason("key_disk", "The file system that holds the key file is full. Free some space there.", SERVER),
@@ -107,17 +110,17 @@ SSH: Final = reasons.table(
     Reason(
         "manager_expired",
         "The management account has expired. Extend it with chage -E.",
-        Advice("Extend the management account on the server with chage -E.", "instance"),
+        Advice("Extend the management account on the instance with chage -E.", "instance"),
     ),
     Reason(
         "manager_must_change",
         "The management account must change its own password before it may run a command.",
-        Advice("Change the management account's own password on the server.", "instance"),
+        Advice("Change the management account's own password on the instance.", "instance"),
     ),
     Reason(
         "more_wanted",
-        "The host took the credential and asks for a second factor.",
-        Advice("Exempt the management account from the second factor on the server.", "instance"),
+        "The instance took the credential and asks for a second factor.",
+        Advice("Exempt the management account from the second factor on the instance.", "instance"),
     ),
     Reason(
         "must_change_first",
@@ -130,35 +133,35 @@ SSH: Final = reasons.table(
     ),
     Reason(
         "no_awk",
-        "The host has no awk, by which key files are read.",
+        "The instance has no awk, by which key files are read.",
         SERVER,
         of_account=True,
         heard=Heard.KEYS,
     ),
     Reason(
         "no_checker",
-        "The host has no unix_chkpwd, so a password can only be tried by a login.",
+        "The instance has no unix_chkpwd, so a password can only be tried by a login.",
         SERVER,
         heard=Heard.PROBE,
     ),
-    Reason("no_chpasswd", "The host has no chpasswd.", SERVER),
+    Reason("no_chpasswd", "The instance has no chpasswd.", SERVER),
     Reason(
         "no_home",
         "The account's home is not there; it may not be mounted.",
-        Advice("Mount or create the account's home on the server, then retry.", "instance"),
+        Advice("Mount or create the account's home on the instance, then retry.", "instance"),
         of_account=True,
         heard=Heard.KEYS,
     ),
     Reason(
         "no_public_keys",
-        "sshd lets nobody in with a key here (PubkeyAuthentication no).",
+        "sshd accepts no login with a key here (PubkeyAuthentication no).",
         SERVER,
         of_account=True,
         heard=Heard.KEYS,
     ),
     Reason(
         "no_restorecon",
-        "SELinux is in use and the host has no restorecon, so the key file may lose its label.",
+        "SELinux is in use and the instance has no restorecon, so the key file may lose its label.",
         SERVER,
     ),
     Reason(
@@ -169,12 +172,12 @@ SSH: Final = reasons.table(
     ),
     Reason(
         "no_sshd_answer",
-        "The host's sshd did not tell where it looks for keys (sshd -T).",
-        Advice("Run sshd -T on the server as root and put right what it names.", "instance"),
+        "The instance's sshd did not tell where it looks for keys (sshd -T).",
+        Advice("Run sshd -T on the instance as root and correct what it reports.", "instance"),
         of_account=True,
         heard=Heard.KEYS,
     ),
-    Reason("no_sudo", "sudo is not installed on the host, and the management account is not root.", ROOT),
+    Reason("no_sudo", "sudo is not installed on the instance, and the management account is not root.", ROOT),
     Reason("not_root", "The management account is not root, and no sudo is set for it.", ROOT),
     Reason(
         "odd_file",
@@ -191,15 +194,15 @@ SSH: Final = reasons.table(
         of_account=True,
         heard=Heard.KEYS,
     ),
-    Reason("script", "The shell on the host stopped before it answered.", SERVER),
+    Reason("script", "The shell on the instance stopped before it answered.", SERVER),
     Reason(
         "sessions_left",
-        "Some of the account's sessions did not end. Look at them with ps on the host.",
-        Advice("End what is left of the account's sessions on the server.", "instance"),
+        "Some of the account's sessions did not end. Look at them with ps on the instance.",
+        Advice("End what is left of the account's sessions on the instance.", "instance"),
     ),
     Reason(
         "shell",
-        "The host's sh has no printf of its own, so a value could be seen in the list of processes.",
+        "The instance's sh has no printf of its own, so a value could be seen in the list of processes.",
         SERVER,
         heard=Heard.ANY,
     ),
@@ -223,7 +226,7 @@ SSH: Final = reasons.table(
         "sudo records what it reads, new passwords included. Exempt the management account: Defaults:NAME "
         "!log_input.",
         Advice(
-            "Exempt the management account on the server: Defaults:NAME !log_input in its sudoers file.",
+            "Exempt the management account on the instance: Defaults:NAME !log_input in its sudoers file.",
             "credential",
         ),
         stops=True,
@@ -242,17 +245,19 @@ SSH: Final = reasons.table(
     ),
     Reason(
         "truncates",
-        "The host accepts the value without its last character too: its password hash is an old one that "
+        "The instance accepts the value without its last character too: its password hash is an old one that "
         "reads only so much. Set ENCRYPT_METHOD to a newer one there.",
         Advice(
-            "Have the server hash passwords with yescrypt or SHA-512 (ENCRYPT_METHOD, pam_unix), then "
+            "Have the instance hash passwords with yescrypt or SHA-512 (ENCRYPT_METHOD, pam_unix), then "
             "rotate.",
             "instance",
         ),
         stops=True,
         heard=Heard.PROBE,
     ),
-    Reason("unfenced", "The host lacks flock or timeout, so a late change cannot be kept out there.", PASSES),
+    Reason(
+        "unfenced", "The instance lacks flock or timeout, so a late change cannot be kept out there.", PASSES
+    ),
     Reason(
         "unreadable",
         "The account itself may not read its key file or the folder that holds it.",
@@ -262,16 +267,16 @@ SSH: Final = reasons.table(
     ),
     Reason(
         "unwritable",
-        "The account may not change its key file, or it belongs to somebody else. Give it back to the "
-        "account.",
+        "The account may not change its key file, or it belongs to another account. Change its owner "
+        "back to the account.",
         ACCOUNT,
         of_account=True,
         heard=Heard.KEYS,
     ),
     Reason(
         "weak_ssh",
-        "The host offers no SSH algorithms that are still safe (OpenSSH 7.2 or newer has them).",
-        Advice("Update OpenSSH on the server to 7.2 or newer.", "instance"),
+        "The instance offers no SSH algorithms that are still safe (OpenSSH 7.2 or newer has them).",
+        Advice("Update OpenSSH on the instance to 7.2 or newer.", "instance"),
     ),
 )
 

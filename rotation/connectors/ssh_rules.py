@@ -24,11 +24,11 @@ def password_login(found: Findings, username: str) -> bool:
 def password_check(found: Findings, username: str) -> Check:
     """The line `password_login` of the checklist."""
     if not _is_known(found):
-        return unknown("password_login", "The host's sshd did not tell its configuration.")
+        return unknown("password_login", "The instance's sshd did not tell its configuration.")
     if reason := _against_password(found, username):
         return warning(
             "password_login",
-            f"{reason} A new value is therefore proven by the host's own check and not by a login.",
+            f"{reason} A new value is therefore proven by the instance's own check and not by a login.",
         )
     return passed("password_login", "sshd lets this account in with a password.")
 
@@ -36,7 +36,7 @@ def password_check(found: Findings, username: str) -> Check:
 def key_check(found: Findings, username: str) -> Check:
     """The line `key_login` of the checklist."""
     if not _is_known(found):
-        return unknown("key_login", "The host's sshd did not tell its configuration.")
+        return unknown("key_login", "The instance's sshd did not tell its configuration.")
     if reason := _against_anybody(found, username):
         return warning("key_login", f"{reason} A login with the new key may be refused.")
     if reason := _against_commands(found):

@@ -134,7 +134,7 @@ def _addresses(host: str, port: int, deadline: Deadline) -> Sequence[Any]:
     thread.start()
     thread.join(deadline.left())
     if not found:
-        raise Unreachable("The host's name could not be resolved.")
+        raise Unreachable("The instance's name could not be resolved.")
     return tuple(found)
 
 
@@ -230,7 +230,7 @@ def connected(endpoint: Endpoint, deadline: Deadline) -> Iterator[paramiko.Trans
     """
     pinned = {tuple(line.split()[:2]) for line in endpoint.host_keys}
     if not pinned:
-        raise HostKeyChanged("No host key is approved for this host yet.")
+        raise HostKeyChanged("No host key is approved for this instance yet.")
     known = [a for kind, names in KEY_TYPES.items() if (kind in {p[0] for p in pinned}) for a in names]
     others = [a for names in KEY_TYPES.values() for a in names if a not in known]
     try:

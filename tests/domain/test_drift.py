@@ -81,7 +81,7 @@ def test_the_same_password_set_again_by_somebody_else_is_noted_and_in_sync(secre
     change_outside(host, OLD)
     run = look(secret, host)
     assert (run.outcome, account(secret).credential) == ("succeeded", "in_sync")
-    assert "set again by somebody else" in run.sentence
+    assert "set again outside Keyturn" in run.sentence
 
 
 def test_another_line_in_the_key_file_is_noted_and_in_sync(key, host):
@@ -89,7 +89,7 @@ def test_another_line_in_the_key_file_is_noted_and_in_sync(key, host):
     host.accounts["svc"].keys.append(OTHER_KEY.public_key)
     run = look(key, host)
     assert (run.outcome, account(key).credential) == ("succeeded", "in_sync")
-    assert "something beside it has changed" in run.sentence
+    assert "a related setting has changed" in run.sentence
 
 
 def test_a_credential_that_is_as_it_was_is_in_sync_again_after_a_look_that_failed(secret, host):
@@ -176,7 +176,7 @@ def test_an_account_that_somebody_else_made_useless_is_blocked_by_that_name(secr
         host.accounts["svc"].problem = problem
     run = look(secret, host)
     assert (run.outcome, run.code) == ("blocked", problem)
-    assert "Somebody has changed the account" in run.sentence
+    assert "The account was changed" in run.sentence
     assert account(secret).credential_code == problem
 
 

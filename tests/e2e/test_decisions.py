@@ -110,7 +110,7 @@ def test_a_blocked_rotation_goes_on_all_the_same_for_a_reason(open_keyring):
         page.locator("tbody").get_by_role("link").first.click()
         page.get_by_role("link", name="Override and rotate").click()
         dialog = page.get_by_role("dialog")
-        expect(dialog.get_by_text("at next login is cleared")).to_be_visible()
+        expect(dialog.get_by_text("at the next login is cleared")).to_be_visible()
         dialog.get_by_label("Reason").fill("agreed with its owner")
         dialog.get_by_role("button", name="Override and rotate").click()
         expect(page.get_by_text("agreed with its owner")).to_be_visible()

@@ -142,7 +142,7 @@ def test_the_helpdesk_brings_back_what_an_administrator_had_deleted(sign_in, sec
     dialog.get_by_role("button", name="OK").click()
     expect(page.get_by_text("is restored.")).to_be_visible()
     work(secret)
-    expect(page.get_by_text("Still valid: the host accepts the value that was kept.")).to_be_visible()
+    expect(page.get_by_text("Still valid: the instance accepts the value that was kept.")).to_be_visible()
     assert OLD not in page.content()
     assert host.shadow_accepts("svc", OLD)
 

@@ -102,7 +102,7 @@ def invite(page: Page, username: str, *groups: str) -> str:
     """Invite somebody from the list of users; return the link."""
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Access").click()
     page.get_by_role("link", name="Users", exact=True).last.click()
-    dialog = in_dialog(page, "Invite a person")
+    dialog = in_dialog(page, "Invite a user")
     dialog.get_by_label("User name").fill(username)
     for group in groups:
         dialog.get_by_label(group).check()

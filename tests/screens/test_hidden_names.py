@@ -257,7 +257,7 @@ def test_the_first_steps_are_those_that_one_has_a_right_for_and_ticked_by_what_o
         return [title for title in titles if f'timeline-label">{title}<' in shown]
 
     assert steps() == []
-    assert "Your permissions allow none of the first steps." in text(as_ann.get(where))
+    assert "Your permissions do not include any of the first steps." in text(as_ann.get(where))
     give(ann, "kms:CreateSecret")
     assert steps() == ["Create Secret"]
     assert "kms:ManageAccount" in text(as_ann.get(where))

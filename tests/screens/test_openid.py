@@ -73,13 +73,13 @@ def test_an_identity_that_nobody_linked_is_told_whom_to_ask_and_makes_nobody(cli
     assert "Ask an administrator of Keyturn for an invitation" in answer.content.decode()
     assert not is_signed_in(client)
     assert (User.objects.count(), SocialAccount.objects.count()) == (before, 0)
-    assert denied() == ["Nobody has this identity."]
+    assert denied() == ["No user has this identity."]
 
 
 def test_the_same_refusal_again_and_again_is_one_event_and_a_count(client, provider, dot):
     for _ in range(3):
         assert journey(client).status_code == 403
-    assert denied() == ["Nobody has this identity."]
+    assert denied() == ["No user has this identity."]
     assert Refusals.objects.get().count == 2
 
 

@@ -61,9 +61,9 @@ def test_where_all_is_well_it_says_so(as_dot):
 @pytest.mark.parametrize(
     ("credential", "words"),
     [
-        ("out_of_sync", "The host refuses the current value"),
+        ("out_of_sync", "The instance refuses the current value"),
         ("unverified", "The host may have the old or the new value"),
-        ("blocked", "Put right what the instance's checks name"),
+        ("blocked", "Correct what the checks of the instance report"),
         ("unreachable", "Look at the instance's connection"),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_scan_is_not_retried_but_asked_for_on_the_instance(as_dot, secret):
 @pytest.mark.parametrize("headers", [HTMX, None])
 @pytest.mark.parametrize(
     ("code", "words"),
-    [("foreign_console", "next rotation changes it again"), ("must_change", "at next login is cleared")],
+    [("foreign_console", "next rotation changes it again"), ("must_change", "at the next login is cleared")],
 )
 def test_the_dialog_says_what_will_happen_and_asks_a_reason(as_dot, secret, headers, code, words):
     run = rotation(secret, code)
@@ -259,7 +259,7 @@ def test_while_a_worker_talks_to_the_host_nothing_is_resolved(as_dot, secret):
     assert leases.claim(run.pk, "host/3/4")
     answer = as_dot.post(url("secret_resolve", secret), {"decision": "gone", "reason": "x"}, headers=HTMX)
     assert answer.status_code == 409
-    assert "A worker is talking to the host" in text(answer)
+    assert "A worker is connected to the instance" in text(answer)
 
 
 def test_resolving_needs_its_right_and_what_one_may_not_see_is_not_there(client, as_dot, secret, only, ann):

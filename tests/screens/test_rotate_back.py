@@ -125,7 +125,7 @@ def test_once_the_host_is_told_the_page_says_why_not(as_dot, secret):
     assert cancel(run) not in shown
     answer = as_dot.post(cancel(run))
     assert answer.status_code == 409
-    assert "has told the host a new value" in text(answer)
+    assert "has sent a new value to the instance" in text(answer)
     assert Run.objects.get(pk=run.pk).is_active
 
 

@@ -179,7 +179,7 @@ def test_a_page_and_its_fragment_show_the_same_steps(as_dot, secret):
         ("login_refused", "accepts this credential", "credential"),
         ("policy", "password policy", "secret"),
         ("no_credential", "Attach a management credential", "instance"),
-        ("never heard of", "Look at the steps below", ""),
+        ("never heard of", "Check the result in the steps below", ""),
     ],
 )
 def test_a_run_that_did_not_succeed_says_what_to_do_next_and_where(as_dot, secret, code, step, where):

@@ -133,7 +133,7 @@ def test_set_times_are_kept_and_said_in_words(as_dot, secret):
     page = shown(as_dot, secret)
     for words in (
         "On, at 02:00 on Sunday (Europe/Berlin)", "Times: 0 2 * * 0.", "put off by up to 10 min",
-        "A date that passes in a downtime is left out.", "Rotation times",
+        "A date that passes while Keyturn is not running is skipped.", "Rotation times",
     ):  # fmt: skip
         assert words in page
     assert "On, at 02:00 on Sunday (Europe/Berlin)" in text(as_dot.get(reverse("secrets", args=["main"])))

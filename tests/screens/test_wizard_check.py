@@ -107,7 +107,7 @@ def test_a_blocked_account_is_told_and_does_not_prevent_creation(as_dot, instanc
     shown = text(show(as_dot, run))
     for words in ("What was found.", "This does not prevent creation", "The first rotation would stop"):
         assert words in shown
-    assert ("rotate all the same" in shown) == is_overridable
+    assert ("Override and rotate" in shown) == is_overridable
     assert as_dot.post(WHERE, FORM, headers=HTMX).status_code == 200
     assert Secret.objects.filter(name="acs/ecs/web/svc").exists()
 

@@ -56,7 +56,7 @@ def test_a_half_configuration_names_what_is_lacking(given, lacking):
 
 @pytest.mark.parametrize("name", ["NAME", "ONLY", "SECOND_FACTOR"])
 def test_an_option_alone_is_half_a_configuration(given, name):
-    with pytest.raises(ImproperlyConfigured, match="set none of them"):
+    with pytest.raises(ImproperlyConfigured, match="leave all of them unset"):
         given(whole={}, **{name: "true"})
 
 
