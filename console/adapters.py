@@ -7,7 +7,6 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
-from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
@@ -16,7 +15,8 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from console import fresh, http, known_devices, openid_only, sign_ins
+from console import first_password, fresh, http, known_devices, openid_only, sign_ins
+from console.private_apis import ratelimit
 from secrets_app import factors, identities, seal_sets, seals, users
 from secrets_app.models import User
 
@@ -82,6 +82,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         with transaction.atomic():
             super().set_password(user, password)
             users.password_changed(user)
+            if is_first:
+                transaction.on_commit(first_password.remove)
         context.request.chose_first_password = is_first
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
@@ -140,6 +142,10 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
 
     def decrypt(self, encrypted_text: str) -> str:
         return factors.open_(encrypted_text, user_id=_whose())
+
+    def get_totp_label(self, user: User) -> str:
+        """What an app lists a person by: no longer than a form takes a name, or no QR code holds it."""
+        return user.username[: User._meta.get_field("username").max_length]
 
     def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
         return not factors.is_needed(authenticator)

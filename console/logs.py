@@ -50,9 +50,15 @@ def passing_cause(error: BaseException | None) -> str:
     """What is away or full, if this error or what led to it passes by itself; else the empty string."""
     for each in _chain(error):
         if _passes(each):
-            words = str(each).strip().partition("\n")[0][:CAUSE_LENGTH]
-            return f"{type(each).__name__}: {words}" if words else type(each).__name__
+            # What says that nothing was done names its reason too: two reasons are two causes.
+            why = each.__cause__ if type(each).__module__.startswith("secrets_app.") else None
+            return f"{_named(each)} Cause: {_named(why)}" if why else _named(each)
     return ""
+
+
+def _named(error: BaseException) -> str:
+    words = str(error).strip().partition("\n")[0][:CAUSE_LENGTH]
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django_htmx.http import HttpResponseClientRedirect
 
-from console import access, http, proofs, sessions
+from console import access, http, openid_only, openid_settings, proofs, sessions
 from console.views import errors, health
 from secrets_app import audit, factors, keyring, lifecycle, policies
 from secrets_app.models import Principal, User
@@ -251,6 +251,28 @@ class SecondFactor:
         if proofs.has_provider_factor(request, request.user):
             return None
         return send(request, "mfa_index") if factors.is_required(request.user) else None
+
+
+class LinkFirst:
+    """Who must sign in by the provider and has linked no identity does so before anything else."""
+
+    ALLOWED = SecondFactor.ALLOWED | {"openid_link"}
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        if settings.OIDC is None or not openid_settings.provider().is_only or is_public(request):
+            return None
+        match = request.resolver_match
+        if (match and match.view_name in self.ALLOWED) or not isinstance(request.user, User):
+            return None
+        return send(request, "mfa_index") if openid_only.must_link(request.user) else None
 
 
 def send(request: HttpRequest, name: str) -> HttpResponseBase:

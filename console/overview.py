@@ -18,12 +18,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from console import access, resolving, states
+from console.charts import Bar, Chart, Series
 from console.forms.rotations import Filters as RunFilters
 from console.forms.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
 from console.states import Fact
 from console.states_instances import HostKeys
-from console.templatetags.charts import Bar, Chart, Series
 from console.views import instances, rotations, secrets
 from rotation.models import HostKey, Instance, ManagedAccount, Run
 from secrets_app.models import ChangedRecord, Secret

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.authentication import get_authentication_records
-from allauth.account.internal.flows.login import record_authentication
 from django.http import HttpRequest
 from django.utils import timezone
 
+from console.private_apis import record_authentication
 from secrets_app.models import User
 
 #: The type of a record that says: at the identity provider.

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.contrib.auth.models import Group
 
 from secrets_app import policies, reach
-from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretUserGrant, User
+from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretPrincipalGrant
 from secrets_app.policies import Action
 
 NAMES_SHOWN = 10
@@ -49,7 +49,7 @@ class Unused:
     whom: str
     is_group: bool
     action: str
-    grant: SecretUserGrant | SecretGroupGrant
+    grant: SecretPrincipalGrant | SecretGroupGrant
 
 
 def readers(secrets: list[Secret], people: Collection[UUID]) -> list[Readers]:
@@ -60,16 +60,19 @@ def readers(secrets: list[Secret], people: Collection[UUID]) -> list[Readers]:
     everybody = reach.Everybody(secrets)
     found = []
     for one in secrets:
-        who = [right.user for right in everybody.with_rights(one, _READ)]
-        names = [user.username for user in who if user.pk in people]
+        who = [right.principal for right in everybody.with_rights(one, _READ)]
+        names = [principal.name for principal in who if principal.user_id in people]
         found.append(Readers(one, names, len(who) - len(names)))
     return found
 
 
-def unused(reader: Principal, name: Callable[[User | Group], str]) -> list[Unused]:
+def unused(reader: Principal, name: Callable[[Principal | Group], str]) -> list[Unused]:
     """Unused grants on secrets whose grants `reader` may list, the oldest first; `name` as the reader may."""
     found = [
-        *(Unused(r.content_object, name(r.user), False, r.permission.codename, r) for r in _of_users()),
+        *(
+            Unused(r.content_object, name(r.principal), False, r.permission.codename, r)
+            for r in _of_principals()
+        ),
         *(Unused(r.content_object, name(r.group), True, r.permission.codename, r) for r in _of_groups()),
     ]
     seen = [
@@ -81,8 +84,8 @@ def unused(reader: Principal, name: Callable[[User | Group], str]) -> list[Unuse
     return sorted(seen, key=lambda one: (one.grant.granted_at, one.action))[:GRANTS_SHOWN]
 
 
-def _of_users() -> list[SecretUserGrant]:
-    return list(reach.unused_of_users().select_related("user", "content_object__account"))
+def _of_principals() -> list[SecretPrincipalGrant]:
+    return list(reach.unused_of_principals().select_related("principal", "content_object__account"))
 
 
 def _of_groups() -> list[SecretGroupGrant]:

@@ -16,12 +16,12 @@ from console import access
 from console.http import OperatorRequest
 from secrets_app import policies, regions, rulebook, users
 from secrets_app.actions import Kind, arn
-from secrets_app.models import Attachment, Invitation, Policy, User
+from secrets_app.models import Attachment, Invitation, Policy, Principal, User
 from secrets_app.policies import Action
 
 
 def has_full_access(request: OperatorRequest) -> bool:
-    return rulebook.has_full_access(request.user)
+    return rulebook.has_full_access(request.principal)
 
 
 def require_full_access(request: OperatorRequest, action: Action, resource: object = None) -> None:
@@ -62,7 +62,11 @@ def seen_holders(request: OperatorRequest, attached: QuerySet[Attachment]) -> li
     """The attachments to users that this person may describe, and to groups where they may list them."""
     lists_groups = access.may(request, Action.LIST_GROUPS)
     people = set(seen_users(request).values_list("pk", flat=True))
-    return [one for one in attached if (one.user_id in people if one.user_id else lists_groups)]
+    return [
+        one
+        for one in attached
+        if (one.principal.user_id in people if one.principal is not None else lists_groups)
+    ]
 
 
 def seen_attachments(request: OperatorRequest, attached: QuerySet[Attachment]) -> list[Attachment]:
@@ -98,11 +102,14 @@ class Told:
         self.people = {*seen_users(request).values_list("pk", flat=True), request.user.pk}
         self.groups = access.may(request, Action.LIST_GROUPS)
 
-    def name(self, whom: User | Group) -> str:
-        """What this user or group is called here."""
-        if isinstance(whom, User):
-            return str(whom) if whom.pk in self.people else "A user that you may not see"
-        return str(whom) if self.groups else "A group that you may not see"
+    def name(self, whom: User | Principal | Group) -> str:
+        """What this user, application or group is called here."""
+        if isinstance(whom, Group):
+            return str(whom) if self.groups else "A group that you may not see"
+        user_id = whom.pk if isinstance(whom, User) else whom.user_id
+        if user_id is None:
+            return "An application that you may not see"
+        return str(whom) if user_id in self.people else "A user that you may not see"
 
 
 def user(request: OperatorRequest, pk: UUID, action: Action = Action.DESCRIBE_USER) -> User:

@@ -29,12 +29,15 @@ ROOT_KEY_FILE = env.path(
     "KEYTURN_ROOT_KEY_FILE",
     Path(os.environ.get("XDG_CONFIG_HOME") or HOME / ".config") / "keyturn" / "root.key",
 )
+# What wraps keys by it: a class that keeps the contract of `secrets_app.root_keys.RootKey`.
+ROOT_KEY_PROVIDER = "secrets_app.root_keys.file.FileRootKey"
 # These two make and prove the audit trail; whoever may write the database must not have them.
 AUDIT_KEY_FILE = env.path("KEYTURN_AUDIT_KEY_FILE", ROOT_KEY_FILE.with_name("audit.key"))
 SEAL_KEY_FILE = env.path("KEYTURN_SEAL_KEY_FILE", ROOT_KEY_FILE.with_name("seal.key"))
 CHECKPOINT_KEY_FILE = env.path("KEYTURN_CHECKPOINT_KEY_FILE", ROOT_KEY_FILE.with_name("checkpoint.key"))
 AUDIT_EXPORT_FILE = env.path("KEYTURN_AUDIT_EXPORT_FILE", DATA_DIR / "audit-checkpoints.jsonl")
-SECRET_KEY_FILE = env.path("KEYTURN_SECRET_KEY_FILE", DATA_DIR / "session.key")
+# A writer of the database who has this key too can forge a session.
+SECRET_KEY_FILE = env.path("KEYTURN_SECRET_KEY_FILE", ROOT_KEY_FILE.with_name("session.key"))
 PUBLIC_URL = env.url("KEYTURN_PUBLIC_URL", "https://localhost", schemes=("http", "https"))
 
 
@@ -96,7 +99,7 @@ MIDDLEWARE = [
     "console.known_devices.Remember",
     "console.middleware.RequestContext",
     "console.middleware.FirstPassword",
-    "console.openid_only.LinkFirst",
+    "console.middleware.LinkFirst",
     "console.middleware.SecondFactor",
 ]
 

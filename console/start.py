@@ -32,9 +32,30 @@ def watch() -> None:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, ImproperlyConfigured):
             give_up(error)
+        if sentence := _of_database(error):
+            give_up(ImproperlyConfigured(sentence))
         before(kind, error, trace)
 
     sys.excepthook = hook
+
+
+def _of_database(error: BaseException) -> str:
+    """What is wrong with the database, if that is what ends this process; else the empty string."""
+    from console import databases, logs  # loaded only by a process that ends
+
+    trouble = databases.trouble(error)
+    if trouble == databases.Trouble.AWAY and not logs.passing_cause(error):
+        return ""  # SQLite's class for a mistake in a statement, which keeps its traceback
+    return _DATABASE_SENTENCES[trouble.value] if trouble else ""
+
+
+_DATABASE_SENTENCES = {
+    "away": "the database does not answer: check that it runs, and KEYTURN_DATABASE_URL.",
+    "read-only": "the database takes no changes: it is a standby, or was set to read-only.",
+    "full": "the database's disk is full.",
+    "busy": "the database is busy: another process has kept it locked for too long.",
+    "not set up": "the database is not set up: run manage.py setup.",
+}
 
 
 def writable_folder(*folders: Path) -> str:

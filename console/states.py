@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from console.templatetags.console import duration
+from console.durations import duration
 from rotation import binding, managed, schedules
 from rotation.models import ManagedAccount, Schedule
 from secrets_app.models import Secret

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from console import advice
+from rotation.connectors import base
 from rotation.models import Run, Step
 from secrets_app.models import Secret
+
+RETRYABLE = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE, Run.Kind.VERIFY, Run.Kind.DRIFT, Run.Kind.CHECK})
 
 
 @dataclass(frozen=True)
@@ -178,3 +181,14 @@ def _plan(run: Run) -> tuple[str, ...]:
 
 def _check_label(name: str) -> str:
     return _CHECK_LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def is_retryable(run: Run) -> bool:
+    """Whether this kind of run can be had again, and it ended without success."""
+    return run.kind in RETRYABLE and not run.is_active and run.outcome != Run.Outcome.SUCCEEDED
+
+
+def is_overridable(run: Run) -> bool:
+    """Whether the check that blocked this rotation is one that a person may let pass."""
+    is_blocked = run.kind == Run.Kind.ROTATE and run.outcome == Run.Outcome.BLOCKED
+    return is_blocked and run.code in base.OVERRIDABLE

@@ -25,6 +25,7 @@ from rotation.connectors import base, words
 from rotation.connectors.networks import Networks
 from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app import audit, keypairs, keyring, policies, regions, seals
+from secrets_app.errors import DomainError
 from secrets_app.models import Label, Principal, Region, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
@@ -34,24 +35,34 @@ OF_ACCOUNTS = words.ACCOUNT_PROBLEMS | words.KEY_PROBLEMS | {"foreign_console", 
 Action = policies.Action
 
 
-class NameTaken(Exception):
+class NameTaken(DomainError):
     """This name is in use; the message says by what."""
 
+    code = "instance_name_taken"
 
-class AddressTaken(Exception):
+
+class AddressTaken(DomainError):
     """An instance with this address and port is registered."""
 
+    code = "address_taken"
 
-class AddressForbidden(ValueError):
+
+class AddressForbidden(DomainError, ValueError):
     """Keyturn does not connect to this address. Choose one in the networks that it may reach."""
 
+    code = "address_forbidden"
 
-class BadAccount(ValueError):
+
+class BadAccount(DomainError, ValueError):
     """Keyturn cannot work as an account with this name; the message says why."""
 
+    code = "login_name_invalid"
 
-class NotAttached(Exception):
+
+class NotAttached(DomainError):
     """This instance has no management credential, or no approved host key."""
+
+    code = "instance_not_attached"
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
@@ -61,6 +72,8 @@ class NotAttached(Exception):
 class ChangedOutside(NotAttached):
     """A record that says where to connect, or as whom, was changed outside Keyturn."""
 
+    code = "record_changed"
+
     def __init__(self, what: str) -> None:
         super().__init__(
             f"{what} was changed outside Keyturn, so nothing is sent. Compare it with the instance, then "
@@ -69,12 +82,16 @@ class ChangedOutside(NotAttached):
         )
 
 
-class NoOwnLogin(ValueError):
+class NoOwnLogin(DomainError, ValueError):
     """This instance cannot log in with this secret; the message says why and what to do."""
 
+    code = "own_login_impossible"
 
-class Outdated(Exception):
+
+class Outdated(DomainError):
     """Somebody else changed this meanwhile; nothing was saved."""
+
+    code = "instance_outdated"
 
 
 # ---------------------------------------------------------------- management credentials

@@ -21,18 +21,23 @@ from django.db.models.functions import Coalesce, Now
 from rotation import shutdown
 from rotation.models import Instance, Run, Step
 from secrets_app import audit, restores
+from secrets_app.errors import DomainError
 from secrets_app.models import Principal, Region
 
 DIED = "The worker did not come back; another one went on."
 REGION_FULL = "region_full"  # the code of a run that waits for others of its region
 
 
-class Overtaken(Exception):
+class Overtaken(DomainError):
     """Another worker has this run now; what this one knows is worth nothing any more."""
+
+    code = "run_overtaken"
 
 
 class HandedBack(Overtaken):
     """This worker is asked to end, and has given the run up between two steps; another one goes on."""
+
+    code = "run_handed_back"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from rotation.models import (
     Schedule,
 )
 from secrets_app import audit, grants, keyring, lifecycle, passwords, policies, users, versions
+from secrets_app.errors import DomainError
 from secrets_app.models import ECS_PREFIX, Key, Label, Principal, Region, Secret
 from secrets_app.plaintext import Plaintext
 
@@ -38,28 +39,40 @@ Credential = ManagedAccount.Credential
 RESTORED, DATABASE_OLDER = "restored", "database_older"
 
 
-class RegionMismatch(Exception):
+class RegionMismatch(DomainError):
     """A secret manages only instances of its own region."""
 
+    code = "region_mismatch"
 
-class AccountTaken(Exception):
+
+class AccountTaken(DomainError):
     """Another secret manages this account on this instance; the message names it to who may see it."""
 
+    code = "account_taken"
 
-class NoKeys(Exception):
+
+class NoKeys(DomainError):
     """A key pair can be managed on Linux only. Choose Password for a Windows instance."""
 
+    code = "key_pairs_unsupported"
 
-class SharedAccount(Exception):
+
+class SharedAccount(DomainError):
     """Keyturn works on this instance as this account, by a shared credential; the message says which."""
 
+    code = "account_shared"
 
-class IsLogin(Exception):
+
+class IsLogin(DomainError):
     """An instance logs in with this secret; the message says what to do first."""
 
+    code = "secret_is_login"
 
-class BadUsername(ValueError):
+
+class BadUsername(DomainError, ValueError):
     """An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."""
+
+    code = "username_invalid"
 
 
 def create(

@@ -11,13 +11,16 @@ from django.conf import settings
 from django.db.models.functions import Now
 
 from secrets_app.actions import Action
+from secrets_app.errors import DomainError
 from secrets_app.models import AuditEvent, Principal
 
 WITHIN = timedelta(minutes=10)
 
 
-class TooOften(Exception):
+class TooOften(DomainError):
     """So many hosts at a time are looked at by nobody who needs them; `again_at` says when to try again."""
+
+    code = "checks_too_often"
 
     def __init__(self, again_at: datetime) -> None:
         minutes = int(WITHIN.total_seconds() // 60)

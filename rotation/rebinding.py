@@ -15,13 +15,16 @@ from django.db.models.functions import Now
 from rotation import binding, inventory, runs
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import audit, lifecycle, policies
+from secrets_app.errors import DomainError
 from secrets_app.models import Principal, Secret
 
 Action = policies.Action
 
 
-class Changed(Exception):
+class Changed(DomainError):
     """The instance has changed since this was opened. Compare it again."""
+
+    code = "binding_changed"
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,14 @@ from django.db.models import Exists, OuterRef, QuerySet
 from rotation import managed, runs
 from rotation.models import ManagedAccount, Run
 from secrets_app import audit, restores
+from secrets_app.errors import DomainError
 from secrets_app.models import DatabaseRestore
 
 
-class Unacknowledged(Exception):
+class Unacknowledged(DomainError):
     """An older database was put back, and nobody has acknowledged it: no host is told a value."""
+
+    code = "restore_unacknowledged"
 
 
 def look() -> bool:

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from cronsim import CronSim, CronSimError
 
 from rotation.models import PERIOD_LIMITS
+from secrets_app.errors import DomainError
 
 CRON_MOST = timedelta(days=366)  # once a year, in a leap year too
 JITTER_MOST = timedelta(hours=24)
@@ -29,8 +30,10 @@ CRON_LENGTH = 120
 HORIZON = timedelta(days=2 * 366)
 
 
-class Unfit(ValueError):
+class Unfit(DomainError, ValueError):
     """This is no rhythm for a rotation; `field` is what to change."""
+
+    code = "schedule_unfit"
 
     field: ClassVar[str]
 
@@ -38,11 +41,15 @@ class Unfit(ValueError):
 class BadPeriod(Unfit):
     """A rotation period is 6 hours to 365 days."""
 
+    code = "period_invalid"
+
     field = "period"
 
 
 class BadCron(Unfit):
     """These are no times for a rotation; the message says why and what to write."""
+
+    code = "cron_invalid"
 
     field = "cron"
 
@@ -50,11 +57,15 @@ class BadCron(Unfit):
 class BadZone(Unfit):
     """No time zone has this name. Choose one from the list, for example Europe/Berlin."""
 
+    code = "time_zone_invalid"
+
     field = "zone"
 
 
 class BadJitter(Unfit):
     """The random delay is too long; the message says how long it may be."""
+
+    code = "jitter_invalid"
 
     field = "jitter"
 

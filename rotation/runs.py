@@ -16,6 +16,7 @@ from rotation import accounts, binding, patience
 from rotation.connectors import base
 from rotation.models import USERNAME_PATTERN, Instance, Run, Step
 from secrets_app import audit, lifecycle, policies, restores, versions
+from secrets_app.errors import DomainError
 from secrets_app.models import Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
@@ -25,24 +26,34 @@ BUDGETS = frozenset({"budget", "refused_login"})
 Action = policies.Action
 
 
-class InProgress(Exception):
+class InProgress(DomainError):
     """Your secret is being rotated, please try again later."""
 
+    code = "run_in_progress"
 
-class TooLate(Exception):
+
+class TooLate(DomainError):
     """The host was told a new value, so this cannot be stopped any more; the message says what to do."""
 
+    code = "run_past_cancelling"
 
-class NotRotatable(Exception):
+
+class NotRotatable(DomainError):
     """This secret cannot be rotated now; the message says why and what to do."""
 
+    code = "not_rotatable"
 
-class NoReason(ValueError):
+
+class NoReason(DomainError, ValueError):
     """This needs a reason: say in a few words why it is right to do it."""
 
+    code = "override_reason_missing"
 
-class NotOverridable(ValueError):
+
+class NotOverridable(DomainError, ValueError):
     """This check cannot be overridden; the message names it."""
+
+    code = "check_not_overridable"
 
 
 # ---------------------------------------------------------------- requests

@@ -17,18 +17,23 @@ from django.db.models.functions import Now
 from rotation.models import GRACE, PERIOD_LIMITS, Schedule
 from rotation.rhythm import Rhythm
 from secrets_app import audit, lifecycle, policies, users
+from secrets_app.errors import DomainError
 from secrets_app.models import AuditEvent, Principal, Region, Secret
 
 PRESETS_DAYS = (7, 30, 60, 90)
 LEFT_OUT = "kms:LeaveOutRotation"
 
 
-class BadDate(ValueError):
+class BadDate(DomainError, ValueError):
     """The next rotation is a moment ahead, within 365 days."""
 
+    code = "date_invalid"
 
-class Outdated(Exception):
+
+class Outdated(DomainError):
     """Somebody else changed this meanwhile; nothing was saved."""
+
+    code = "schedule_outdated"
 
 
 def now() -> datetime:

@@ -68,6 +68,8 @@ def advance(run_id: str) -> None:
 def _carry(run_id: UUID) -> bool:
     """Do what can be done for one run; False where there was nothing to take up."""
     was_taken = engine.advance(run_id, worker=worker_name(), connect=SshConnector, scanner=SshScanner())
+    if was_taken:
+        checkpoints.note_head()  # a database of before this run is noticed, whatever is signed when
     if shutdown.is_under_way():
         send(advance, str(run_id))  # handed back, or never begun: for another worker
     if not was_taken:
@@ -226,9 +228,12 @@ def sign_audit_trail() -> None:
 
 @shared_task
 def sign_long_tail() -> None:
-    """Sign the audit trail where much was appended since the last checkpoint, or long ago."""
-    if not keyring.is_sealed() and checkpoints.is_due():
+    """Sign the audit trail where much was appended since the last checkpoint, or long ago; note its head."""
+    if keyring.is_sealed():
+        return
+    if checkpoints.is_due():
         checkpoints.sign_and_export()
+    checkpoints.note_head()
 
 
 @shared_task

@@ -65,10 +65,11 @@ def verify(
     report = Report()
     try:
         key, public = audit_keys.chaining(), audit_keys.public_key()
+        noted = checkpoints.noted()  # before the head, which goes on meanwhile
         head = AuditHead.objects.first()
         if head is not None:
             audit_keys.require(head)
-        _check(report, head, key, public, file=file, newest=newest, told=told)
+        _check(report, head, key, public, noted, file=file, newest=newest, told=told)
     except _Broken as error:
         report.verdict, report.sentence, report.first_bad = Verdict.BROKEN, str(error), error.sequence
     except (audit_keys.KeyMissing, OSError) as error:
@@ -81,6 +82,7 @@ def _check(
     head: AuditHead | None,
     key: bytes,
     public: str,
+    noted: checkpoints.Exported | None,
     *,
     file: Path | None,
     newest: int | None,
@@ -99,9 +101,11 @@ def _check(
     if exported:
         there = _standing(_chained(_read(exported), public, f"The file {exported}", known), known)
     marks = [_Marks(here, "The checkpoint of the database"), _Marks(there, f"The checkpoint in {exported}")]
-    last = _walk(report, key, end, marks, told, {gap.at: gap.after for gap in known})
+    own = _standing([noted] if noted else [], known)
+    ends = _Marks(own, f"The head noted in {checkpoints.head_file()}")
+    last = _walk(report, key, end, [*marks, ends], told, {gap.at: gap.after for gap in known})
     _compare_end(head, last)
-    for mark in marks:
+    for mark in (*marks, ends):
         mark.nothing_beyond(end)
     report.checkpoints = sum(mark.compared for mark in marks)
     # Who cuts the events off can cut the table's checkpoints off with them; the file stands elsewhere.

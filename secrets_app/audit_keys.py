@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
 from secrets_app import envelope
+from secrets_app.errors import DomainError
 from secrets_app.keyfiles import KeyFile, Unreadable
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead
 
@@ -22,8 +23,10 @@ AUDIT_MAGIC = "keyturn-audit-key-1:"
 CHECKPOINT_MAGIC = "keyturn-checkpoint-key-1:"
 
 
-class KeyMissing(Exception):
+class KeyMissing(DomainError):
     """A key of the audit trail is missing, or is not the one that the trail was made with."""
+
+    code = "audit_key_missing"
 
 
 class _Memory:

@@ -3,6 +3,9 @@
 A chain alone does not show that its newest events were cut off, nor that yesterday's database was put back.
 So its head is signed from time to time and written to a file, which whoever keeps the machine's backups
 copies elsewhere. A file that cannot be written holds nothing up: what is missing in it is added later.
+
+Each checkpoint stays for ever, so there is none for each event. How far the trail went since stands in a
+second file of one line, which is overwritten: an older database is noticed by it too.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import fcntl
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,10 +24,11 @@ from typing import TextIO
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
 from secrets_app import audit_keys, chain, gaps
+from secrets_app.errors import DomainError
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead
 
 log = logging.getLogger(__name__)
@@ -36,12 +41,16 @@ LONGEST_AFTER_CHANGE = timedelta(minutes=1)  # the same, where a credential was 
 CHANGES = ("kms:RotationEnded", "kms:ReconciliationEnded")
 
 
-class Malformed(Exception):
+class Malformed(DomainError):
     """A line of an exported file that no checkpoint is on."""
 
+    code = "checkpoints_malformed"
 
-class Contradicted(Exception):
+
+class Contradicted(DomainError):
     """The exported checkpoints go further than this trail, or tell another history: nothing is signed."""
+
+    code = "checkpoints_contradicted"
 
 
 @dataclass(frozen=True)
@@ -99,14 +108,58 @@ def take() -> AuditCheckpoint | None:
     return made
 
 
-def newest() -> Exported | None:
-    """Return the newest checkpoint in the file that our key signed; None where there is no such.
+def head_file() -> Path:
+    """The file of one line: the head as it was when it was last noted."""
+    return Path(settings.AUDIT_EXPORT_FILE).with_suffix(".head")
 
-    Reads the end of the file alone. A line that was cut short is passed over. Raises OSError or
-    `audit_keys.KeyMissing`.
+
+def note_head() -> None:
+    """Write down, outside the database, how far the trail goes now; what goes wrong is logged.
+
+    Nothing is written where the files go further, or tell another history.
     """
     try:
-        with settings.AUDIT_EXPORT_FILE.open("rb") as file:
+        head = AuditHead.objects.annotate(now=Now()).first()
+        known = newest()
+        if head is None or not head.sequence or (known and known.sequence >= head.sequence):
+            return
+        if contradicted():
+            return
+        point = AuditCheckpoint(sequence=head.sequence, mac=head.mac, at=head.now, previous=chain.GENESIS)
+        point.signature = audit_keys.signing().sign(chain.checkpoint_bytes(point)).hex()
+        _overwrite(head_file(), line(point) + "\n")
+    except (OSError, DatabaseError, audit_keys.KeyMissing) as error:
+        log.error("The head of the audit trail is not noted in %s: %s", head_file(), error)
+
+
+def _overwrite(path: Path, text: str) -> None:
+    """Exchange the whole file at once: a reader, or a start after a crash, has the one or the other."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def noted() -> Exported | None:
+    """Return the head that was noted last and that our key signed. Raises as `newest` does."""
+    return _newest_in(head_file())
+
+
+def newest() -> Exported | None:
+    """Return what goes furthest of the exported checkpoints and the noted head; None where there is neither.
+
+    Only what our key signed counts. Raises OSError or `audit_keys.KeyMissing`.
+    """
+    found = [point for point in (_newest_in(settings.AUDIT_EXPORT_FILE), noted()) if point]
+    return max(found, key=lambda point: point.sequence, default=None)
+
+
+def _newest_in(path: Path) -> Exported | None:
+    """Read the end of the file alone. A line that was cut short is passed over."""
+    try:
+        with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - END_BYTES))
             lines = file.read().decode(errors="replace").splitlines()

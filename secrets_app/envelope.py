@@ -20,6 +20,8 @@ import uuid
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from secrets_app.errors import DomainError
+
 KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
@@ -28,8 +30,10 @@ HEADER_BYTES = len(HEADER) + 16
 NO_KEY_ID = bytes(16)
 
 
-class Tampered(Exception):
+class Tampered(DomainError):
     """These bytes were not sealed under this key and this name, or were changed since."""
+
+    code = "tampered"
 
 
 def new_key() -> bytes:

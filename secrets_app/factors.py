@@ -18,6 +18,7 @@ from django.db.models.signals import post_delete, post_save
 
 from secrets_app import actions, audit, keyring, policies, regions, users
 from secrets_app.actions import Action
+from secrets_app.errors import DomainError
 from secrets_app.models import Principal, SealedValue, User
 
 FIELD = "second_factor"
@@ -29,8 +30,10 @@ KINDS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 _COUNTER = "last_counter"
 
 
-class Own(Exception):
+class Own(DomainError):
     """Your own second factor you cannot reset: another administrator does, or remove it yourself."""
+
+    code = "own_second_factor"
 
 
 def seal(text: str, *, user_id: uuid.UUID) -> str:

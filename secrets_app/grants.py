@@ -1,4 +1,4 @@
-"""The only writer of grants: one action on one secret, for a user or a group.
+"""The only writer of grants: one action on one secret, for a principal or a group.
 
 Who grants hands out only what the decision allows them now, on the conditions on which it does; and not to
 themselves. A grant ends with its secret: a new secret of the same name has none.
@@ -10,18 +10,21 @@ from collections.abc import Iterable
 
 from django.contrib.auth.models import Group
 from django.db import transaction
-from guardian.shortcuts import assign_perm, remove_perm
 
 from secrets_app import audit, policies, ram
 from secrets_app.actions import OF_A_SECRET, Action
-from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretUserGrant, User
+from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretPrincipalGrant, User
 
 
 class ToOneself(policies.NotAllowed):
     """Nobody grants to themselves, nor to a group that they are in."""
 
+    code = "grant_to_oneself"
 
-def grant(secret: Secret, to: User | Group, actions: Iterable[Action], *, actor: Principal) -> None:
+
+def grant(
+    secret: Secret, to: Principal | User | Group, actions: Iterable[Action], *, actor: Principal
+) -> None:
     """Let `to` do `actions` to this secret, on the conditions on which `actor` may do them.
 
     Raises `policies.NotAllowed` for one that `actor` may not do, `ToOneself`, or ValueError.
@@ -44,17 +47,19 @@ def grant(secret: Secret, to: User | Group, actions: Iterable[Action], *, actor:
     policies.forget()
 
 
-def is_oneself(to: User | Group, actor: Principal) -> bool:
+def is_oneself(to: Principal | User | Group, actor: Principal) -> bool:
     """Whether a grant to `to` would be one to `actor`."""
-    user = actor.user
-    if user is None:
-        return False
-    return to == user or (isinstance(to, Group) and user.groups.filter(pk=to.pk).exists())
+    if isinstance(to, Group):
+        return bool(actor.groups.filter(pk=to.pk).exists())
+    return policies.principal_of(to) == actor
 
 
-def _give(secret: Secret, to: User | Group, action: Action, conditions: str, actor: Principal) -> None:
+def _give(
+    secret: Secret, to: Principal | User | Group, action: Action, conditions: str, actor: Principal
+) -> None:
     table, whom = _table(to)
-    assign_perm(action.value, to, secret)
+    (holder,) = whom.values()
+    table.objects.assign_perm(action.value, holder, secret)
     given = table.objects.select_for_update().get(
         content_object=secret, permission__codename=action.value, **whom
     )
@@ -66,13 +71,17 @@ def _give(secret: Secret, to: User | Group, action: Action, conditions: str, act
     table.objects.filter(pk=given.pk).update(granted_by=actor, conditions=conditions)
 
 
-def revoke(secret: Secret, whose: User | Group, actions: Iterable[Action], *, actor: Principal) -> None:
+def revoke(
+    secret: Secret, whose: Principal | User | Group, actions: Iterable[Action], *, actor: Principal
+) -> None:
     """End that. Raises `policies.NotAllowed`."""
     policies.require(actor, Action.REVOKE_GRANT, secret)
     gone = list(actions)
+    table, whom = _table(whose)
+    (holder,) = whom.values()
     with transaction.atomic():
         for action in gone:
-            remove_perm(action.value, whose, secret)
+            table.objects.remove_perm(action.value, holder, secret)
         details = {"actions": sorted(action.value for action in gone), **_named(whose)}
         audit.record(Action.REVOKE_GRANT, secret, actor=actor, details=details)
     policies.forget()
@@ -80,13 +89,20 @@ def revoke(secret: Secret, whose: User | Group, actions: Iterable[Action], *, ac
 
 def end_all(secret: Secret) -> int:
     """End every grant on a secret that is purged; return how many there were."""
-    rows = [table.objects.filter(content_object=secret) for table in (SecretUserGrant, SecretGroupGrant)]
+    rows = [table.objects.filter(content_object=secret) for table in (SecretPrincipalGrant, SecretGroupGrant)]
     return sum(found.delete()[0] for found in rows)
 
 
-def _table(to: User | Group) -> tuple[type[SecretUserGrant | SecretGroupGrant], dict[str, User | Group]]:
-    return (SecretUserGrant, {"user": to}) if isinstance(to, User) else (SecretGroupGrant, {"group": to})
+def _table(
+    to: Principal | User | Group,
+) -> tuple[type[SecretPrincipalGrant | SecretGroupGrant], dict[str, Principal | Group]]:
+    if isinstance(to, Group):
+        return SecretGroupGrant, {"group": to}
+    return SecretPrincipalGrant, {"principal": policies.principal_of(to)}
 
 
-def _named(to: User | Group) -> dict[str, str]:
-    return {"user" if isinstance(to, User) else "group": str(to)}
+def _named(to: Principal | User | Group) -> dict[str, str]:
+    if isinstance(to, Group):
+        return {"group": to.name}
+    principal = policies.principal_of(to)
+    return {str(principal.kind): principal.name}

@@ -13,19 +13,26 @@ from allauth.socialaccount.models import SocialAccount
 from django.db import IntegrityError, transaction
 
 from secrets_app import audit, factors
+from secrets_app.errors import DomainError
 from secrets_app.models import User
 
 
-class Taken(Exception):
+class Taken(DomainError):
     """This identity belongs to somebody here already. Sign in with it, or use another one."""
 
+    code = "identity_taken"
 
-class HasOne(Exception):
+
+class HasOne(DomainError):
     """You have an identity of this provider already. Unlink it first, then link the other one."""
 
+    code = "identity_linked_already"
 
-class OnlyWay(Exception):
+
+class OnlyWay(DomainError):
     """This is your only way to sign in, so it stays."""
+
+    code = "only_way_to_sign_in"
 
 
 @dataclass(frozen=True)

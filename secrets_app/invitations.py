@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from secrets_app import audit, factors, identities, keyed, policies, regions, rulebook, seals, users
 from secrets_app.actions import Action, Kind, arn
+from secrets_app.errors import DomainError
 from secrets_app.identities import Identity
 from secrets_app.models import Invitation, Principal, User
 from secrets_app.plaintext import Plaintext
@@ -26,12 +27,16 @@ from secrets_app.plaintext import Plaintext
 VALID_FOR = timedelta(hours=72)
 
 
-class NameTaken(Exception):
+class NameTaken(DomainError):
     """A user with this name exists, or is invited already. Choose another name."""
 
+    code = "user_name_taken"
 
-class Void(Exception):
+
+class Void(DomainError):
     """This link is no longer valid: it was used or revoked, or its three days are over. Ask for a new one."""
+
+    code = "link_void"
 
 
 def invite(
@@ -53,12 +58,16 @@ def invite(
     return made, token
 
 
-class Own(Exception):
+class Own(DomainError):
     """Your own way in you change yourself, under your name; or another administrator resets it."""
 
+    code = "own_sign_in_reset"
 
-class Disabled(Exception):
+
+class Disabled(DomainError):
     """This user is disabled. Enable the user first."""
+
+    code = "user_disabled"
 
 
 def invite_back(user: User, *, actor: Principal, reason: str) -> tuple[Invitation, Plaintext]:

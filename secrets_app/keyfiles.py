@@ -14,10 +14,13 @@ import stat
 from pathlib import Path
 
 from secrets_app import envelope
+from secrets_app.errors import DomainError
 
 
-class Unreadable(Exception):
+class Unreadable(DomainError):
     """The file is missing, cannot be read or holds something else; the message says which file."""
+
+    code = "key_file_unreadable"
 
 
 def read_private(path: Path) -> str:

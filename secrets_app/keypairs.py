@@ -10,6 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from secrets_app.errors import DomainError
 from secrets_app.plaintext import Plaintext
 
 ALGORITHMS = {
@@ -21,8 +22,10 @@ ALGORITHMS = {
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
-class Unreadable(ValueError):
+class Unreadable(DomainError, ValueError):
     """This is not a private key that can be used; the message says why and what to do."""
+
+    code = "key_pair_unreadable"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The only writer of sealed values, and the one place where keys are used: root key, key versions, data keys.
 
-The root key is never in the database. It wraps key versions; a key version wraps a fresh data key
-for every value; the data key seals the value. Only the root key stays in memory; a key version is
-read with its state each time, so that disabling one reaches every process.
+The root key is never in the database, nor here: its provider (`root_keys`) wraps key versions; a key
+version wraps a fresh data key for every value; the data key seals the value. A key version is read with its
+state each time, so that disabling one reaches every process.
 
 Where the root key is missing or is not the one that wrapped the key versions, the keyring is
 *sealed*: nothing opens, nothing is sealed, and no key is ever made over existing ones.
@@ -10,87 +10,48 @@ Where the root key is missing or is not the one that wrapped the key versions, t
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import logging
-import os
 import time
 import uuid
-from pathlib import Path
-from typing import Protocol
 
-from django.conf import settings
 from django.db import connection, transaction
 
-from secrets_app import audit_keys, envelope, keyfiles, regions, seals
+from secrets_app import audit_keys, envelope, regions, root_keys, seals
+from secrets_app.errors import DomainError
 from secrets_app.models import Account, Key, KeyVersion, SealedValue
 
 log = logging.getLogger(__name__)
 
 DEFAULT_ALIAS = "keyturn/default"
 DEFAULT_DESCRIPTION = "Seals whatever no other key was chosen for, management credentials included."
-FILE_MAGIC = "keyturn-root-key-1:"
 RECHECK_SECONDS = 5.0
 OPENS = frozenset({KeyVersion.State.PRIMARY, KeyVersion.State.ENABLED})
 
 
-class Sealed(Exception):
+class Sealed(DomainError):
     """The root key is missing or is not the one that this database was sealed under."""
 
+    code = "sealed"
 
-class KeyUnusable(Exception):
+
+class KeyUnusable(DomainError):
     """The key that this needs is destroyed or is about to be: nothing opens or is sealed under it."""
+
+    code = "key_unusable"
 
 
 class KeyDisabled(KeyUnusable):
     """The key that this needs is disabled: until it is enabled again, nothing opens under it."""
 
-
-class RootKey(Protocol):
-    """Where the root key comes from."""
-
-    def read(self) -> bytes:
-        """Return its 32 bytes. Raises `Sealed` where there is none."""
-        ...
-
-
-class FileRootKey:
-    """The root key in a file that only its owner may read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> bytes:
-        try:
-            text = keyfiles.read_private(self.path)
-        except keyfiles.Unreadable as error:
-            raise Sealed(f"The root key cannot be used. {error}") from None
-        try:
-            key = bytes.fromhex(text.removeprefix(FILE_MAGIC))
-        except ValueError:
-            raise Sealed(f"{self.path} is not a root key file.") from None
-        if not text.startswith(FILE_MAGIC) or len(key) != envelope.KEY_BYTES:
-            raise Sealed(f"{self.path} is not a root key file.")
-        return key
-
-    def create(self) -> None:
-        """Write a new root key; never over an existing file (FileExistsError)."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(FILE_MAGIC + envelope.new_key().hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    code = "key_disabled"
 
 
 class _Memory:
-    """What this process remembers: the root key once it has been proven, and when to ask again."""
+    """What this process remembers: which root key has been proven, and when to ask again."""
 
-    root: bytes | None = None
+    root_id: bytes | None = None
     checked_until: float = 0.0
     is_told: bool = False  # the log says that it is sealed
 
@@ -98,16 +59,12 @@ class _Memory:
 def ensure_root_key() -> bool:
     """Make the root key, the audit's keys and the first key, once, for an empty database.
 
-    True if a root key file was made.
+    True if a root key was made.
 
-    Raises `Sealed` where key versions exist and the file is missing or is another one's.
+    Raises `Sealed` where key versions exist and the root key is missing or is another one's.
     """
-    provider = FileRootKey(settings.ROOT_KEY_FILE)
-    made = False
-    if not provider.path.exists() and not KeyVersion.objects.exists():
-        provider.create()
-        made = True
     forget()
+    made = not KeyVersion.objects.exists() and root_keys.provider().make()
     try:
         seals.ensure(is_empty=not Account.objects.exists())
         seals.prove(Account.objects.first())
@@ -119,8 +76,8 @@ def ensure_root_key() -> bool:
             account=regions.account(), alias=DEFAULT_ALIAS, defaults={"description": DEFAULT_DESCRIPTION}
         )
         if not key.versions.exists():
-            _first_version(key, provider.read())
-    _root_key()
+            _first_version(key)
+    _prove()
     return made
 
 
@@ -131,11 +88,11 @@ def is_sealed() -> bool:
     be put back before that. Each change is one line of the log.
     """
     if time.monotonic() < _Memory.checked_until:
-        return _Memory.root is None
+        return _Memory.root_id is None
     try:
-        if _Memory.root is not None and not _is_as_remembered(_Memory.root):
-            forget()  # proven anew below: the file that is there now may be the right one
-        _root_key()
+        if _Memory.root_id is not None and not _is_as_remembered(_Memory.root_id):
+            forget()  # proven anew below: the key that is there now may be the right one
+        _prove()
     except Sealed as error:
         forget()
         if not _Memory.is_told:
@@ -143,21 +100,21 @@ def is_sealed() -> bool:
     else:
         if _Memory.is_told:
             log.warning("Open again: the key files are back.")
-    _Memory.is_told = _Memory.root is None
+    _Memory.is_told = _Memory.root_id is None
     _Memory.checked_until = time.monotonic() + RECHECK_SECONDS
     return _Memory.is_told
 
 
-def _is_as_remembered(root: bytes) -> bool:
-    """Whether the files still hold the keys that this process works with. Raises `Sealed`."""
-    found = FileRootKey(settings.ROOT_KEY_FILE).read()
-    is_root = hmac.compare_digest(found, root)
+def _is_as_remembered(root_id: bytes) -> bool:
+    """Whether the keys in their places are still those that this process works with. Raises `Sealed`."""
+    is_root = hmac.compare_digest(_root_id(), root_id)
     return is_root and audit_keys.is_as_remembered() and seals.is_as_remembered()
 
 
 def forget() -> None:
     """Drop the keys from memory; the next use reads and proves them again."""
-    _Memory.root, _Memory.checked_until = None, 0.0
+    _Memory.root_id, _Memory.checked_until = None, 0.0
+    root_keys.provider().forget()
     audit_keys.forget()
     seals.forget()
 
@@ -290,50 +247,83 @@ def _unwrap_data_key(version: KeyVersion, sealed: SealedValue, bound: bytes) -> 
     return envelope.open_(_material(version), bytes(sealed.wrapped_key), bound + envelope.name(version.pk))
 
 
-def _first_version(key: Key, root: bytes) -> None:
+def _first_version(key: Key) -> None:
     made = uuid.uuid4()
-    wrapped = _wrapped_by(root, key, made)
-    KeyVersion.objects.create(id=made, key=key, state=KeyVersion.State.PRIMARY, wrapped=wrapped)
+    KeyVersion.objects.create(
+        id=made, key=key, state=KeyVersion.State.PRIMARY, wrapped=_fresh_material(key, made)
+    )
 
 
 def new_material(key: Key, version_id: uuid.UUID) -> bytes:
     """Return fresh key material for this version of `key`, wrapped by the root key. Raises `Sealed`."""
-    return _wrapped_by(_root_key(), key, version_id)
+    _prove()
+    return _fresh_material(key, version_id)
 
 
-def _wrapped_by(root: bytes, key: Key, version_id: uuid.UUID) -> bytes:
-    bound = envelope.name("key version", key.account_id, key.pk, version_id)
-    return envelope.seal(root, envelope.new_key(), bound, key_name=envelope.key_id(root))
+def _fresh_material(key: Key, version_id: uuid.UUID) -> bytes:
+    material = _mark(key.account_id, key.pk, version_id) + envelope.new_key()
+    try:
+        return root_keys.provider().wrap(material)
+    except root_keys.Unavailable as error:
+        raise Sealed(str(error)) from None
+
+
+def _mark(account_id: uuid.UUID, key_id: uuid.UUID, version_id: uuid.UUID) -> bytes:
+    """What is wrapped together with the material of this version, so that it opens in no other row.
+
+    Not every root key can bind what it wraps to a name of ours: a hardware module often cannot.
+    """
+    return hashlib.sha256(envelope.name("key version", account_id, key_id, version_id)).digest()
 
 
 def _material(version: KeyVersion) -> bytes:
-    return _unwrap(version, _root_key())
+    _prove()
+    return _unwrap(version)
 
 
-def _unwrap(version: KeyVersion, root: bytes) -> bytes:
+def _unwrap(version: KeyVersion) -> bytes:
+    """Return the material of `version`. Raises `envelope.Tampered`, `KeyUnusable` or `Sealed`."""
     if version.wrapped is None:
         raise _refusal(version.state)
-    bound = envelope.name("key version", version.key.account_id, version.key_id, version.pk)
-    return envelope.open_(root, bytes(version.wrapped), bound)
+    try:
+        found = root_keys.provider().unwrap(bytes(version.wrapped))
+    except root_keys.Unavailable as error:
+        raise Sealed(str(error)) from None
+    mark = _mark(version.key.account_id, version.key_id, version.pk)
+    if not hmac.compare_digest(found[: len(mark)], mark):
+        raise envelope.Tampered("This key version does not open: it was wrapped for another row.")
+    return found[len(mark) :]
 
 
-def _root_key() -> bytes:
-    """Return the root key, proven against a key version of this database the first time."""
-    if _Memory.root is None:
-        root = FileRootKey(settings.ROOT_KEY_FILE).read()
-        version = KeyVersion.objects.exclude(state=KeyVersion.State.DESTROYED).select_related("key").first()
-        if version is None:
-            raise Sealed("This database has no key yet: run the set-up first.")
-        try:
-            _unwrap(version, root)
-        except envelope.Tampered:
-            raise Sealed(
-                f"{settings.ROOT_KEY_FILE} is not the root key that this database was sealed under."
-            ) from None
-        try:
-            audit_keys.prove()
-            seals.prove(Account.objects.first())
-        except (audit_keys.KeyMissing, seals.KeyMissing) as error:
-            raise Sealed(str(error)) from None  # nothing is done that cannot be recorded, or trusted
-        _Memory.root = root
-    return _Memory.root
+def _root_id() -> bytes:
+    try:
+        return root_keys.provider().key_id()
+    except root_keys.Unavailable as error:
+        raise Sealed(str(error)) from None
+
+
+def _prove() -> None:
+    """Return if the root key is the one of this database: asked of a key version the first time.
+
+    Raises `Sealed`.
+    """
+    if _Memory.root_id is not None:
+        return
+    root_keys.provider().forget()  # what failed the last proof may have been replaced
+    # Before the proof: a key that is exchanged between the two has another id at the next look.
+    root_id = _root_id()
+    version = KeyVersion.objects.exclude(state=KeyVersion.State.DESTROYED).select_related("key").first()
+    if version is None:
+        raise Sealed("This database has no key yet: run the set-up first.")
+    try:
+        _unwrap(version)
+    except envelope.Tampered:
+        raise Sealed(
+            f"{root_keys.provider()} is not the root key that this database was sealed under."
+        ) from None
+    try:
+        audit_keys.prove()
+        seals.prove(Account.objects.first())
+    except (audit_keys.KeyMissing, seals.KeyMissing) as error:
+        raise Sealed(str(error)) from None  # nothing is done that cannot be recorded, or trusted
+    _Memory.root_id = root_id

@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from secrets_app import audit, keyring, policies, regions, users
+from secrets_app.errors import DomainError
 from secrets_app.models import Key, KeyVersion, Principal, SealedValue, Secret, SecretVersion
 from secrets_app.policies import Action
 
@@ -30,24 +31,34 @@ WINDOW_DAYS = (7, 30)
 State = KeyVersion.State
 
 
-class BadAlias(ValueError):
+class BadAlias(DomainError, ValueError):
     """An alias has 1 to 80 letters, digits and / _ . - characters and begins with a letter or a digit."""
 
+    code = "key_alias_invalid"
 
-class AliasTaken(Exception):
+
+class AliasTaken(DomainError):
     """A key with this alias exists. Choose another alias."""
 
+    code = "key_alias_taken"
 
-class BadWindow(ValueError):
+
+class BadWindow(DomainError, ValueError):
     """A destruction is planned 7 to 30 days ahead."""
 
+    code = "key_window_invalid"
 
-class WrongState(Exception):
+
+class WrongState(DomainError):
     """This cannot be done with a key in this state; the message says why and what can be."""
 
+    code = "key_state_wrong"
 
-class InUse(Exception):
+
+class InUse(DomainError):
     """Values are sealed under this key, or secrets name it; the message counts them and says what to do."""
+
+    code = "key_in_use"
 
 
 def create(alias: str, *, description: str = "", actor: Principal) -> Key:

@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from secrets_app import audit, keypairs, keyring, policies, seal_sets
+from secrets_app.errors import DomainError
 from secrets_app.models import (
     NAME_LENGTH,
     NAME_PATTERN,
@@ -30,36 +31,52 @@ DESCRIPTION_LENGTH = 4096
 TAG_KEY_LENGTH, TAG_VALUE_LENGTH = 128, 256  # as the columns of Tag hold them
 
 
-class NameTaken(Exception):
+class NameTaken(DomainError):
     """A secret with this name exists in this region, perhaps pending deletion."""
 
+    code = "secret_name_taken"
 
-class BadName(ValueError):
+
+class BadName(DomainError, ValueError):
     """A secret's name has 1 to 192 letters, digits and / _ + = . @ - characters."""
 
+    code = "secret_name_invalid"
 
-class BadTag(ValueError):
+
+class BadTag(DomainError, ValueError):
     """A tag that KMS would not take; the message says why."""
+
+    code = "tag_invalid"
 
 
 class Widens(policies.NotAllowed):
     """These tags would give whoever sets them a right; the message says which."""
 
+    code = "tags_widen_rights"
 
-class Outdated(Exception):
+
+class Outdated(DomainError):
     """Somebody else changed this meanwhile; nothing was saved."""
 
+    code = "secret_outdated"
 
-class NotEnabled(Exception):
+
+class NotEnabled(DomainError):
     """This secret is pending deletion or purged; the message says until when, and what still works."""
 
+    code = "secret_not_enabled"
 
-class NotPending(Exception):
+
+class NotPending(DomainError):
     """This secret is not pending deletion: there is nothing to restore."""
 
+    code = "secret_not_pending_deletion"
 
-class BadWindow(ValueError):
+
+class BadWindow(DomainError, ValueError):
     """A deletion is planned 7 to 30 days ahead."""
+
+    code = "recovery_window_invalid"
 
 
 def create(

@@ -12,8 +12,8 @@ from django.contrib.auth.models import AbstractBaseUser, Group, PermissionsMixin
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower, Now
-from guardian.managers import GroupObjectPermissionManager, UserObjectPermissionManager
-from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
+from guardian.managers import BaseObjectPermissionManager, GroupObjectPermissionManager
+from guardian.models import BaseObjectPermission, GroupObjectPermissionBase
 
 from secrets_app import actions
 from secrets_app.actions import OF_A_SECRET
@@ -84,8 +84,7 @@ class User(SealedRow, AbstractBaseUser, PermissionsMixin, Identified):
     time_zone = models.CharField(max_length=64, default="UTC")
     is_active = models.BooleanField(default=True)
     must_change_password = models.BooleanField(default=False)
-    # Of the sets around this row, which a deleted row of another table would make smaller: `seal_sets`.
-    rights_seal = models.CharField(max_length=64, default="", editable=False)
+    # Of the set around this row, which a deleted row of another table would make smaller: `seal_sets`.
     ways_in_seal = models.CharField(max_length=64, default="", editable=False)
 
     objects = Users()  # type: ignore[misc]
@@ -106,9 +105,17 @@ class User(SealedRow, AbstractBaseUser, PermissionsMixin, Identified):
     def __str__(self) -> str:
         return self.username
 
+    @property
+    def groups(self) -> Any:  # type: ignore[override]  # in the place of Django's: rights belong to the principal
+        """The groups that this person is in, as a principal."""
+        return self.principal.groups
+
 
 class Principal(SealedRow, Identified):
-    """Who acts: a person, a machine, or Keyturn itself on a schedule. Writer: `users`."""
+    """Who acts: a person, a machine, or Keyturn itself on a schedule.
+
+    Writer: `users`; of the seal of its rights, `seal_sets`.
+    """
 
     SEALED = ("id", "kind", "name", "user_id")
 
@@ -122,6 +129,9 @@ class Principal(SealedRow, Identified):
     user = models.OneToOneField(
         User, null=True, blank=True, on_delete=models.PROTECT, related_name="principal"
     )
+    groups = models.ManyToManyField(Group, blank=True, related_name="members")
+    # Of its groups and policies, of which a deleted row of another table would make fewer: `seal_sets`.
+    rights_seal = models.CharField(max_length=64, default="", editable=False)
 
     class Meta:
         constraints = [
@@ -506,11 +516,11 @@ class Policy(SealedRow, Identified):
 
 
 class Attachment(Identified):
-    """That a policy holds for a user, or for all members of a group. Writer: `rulebook`."""
+    """That a policy holds for a principal, or for all members of a group. Writer: `rulebook`."""
 
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="attachments")
-    user = models.ForeignKey(
-        User, null=True, blank=True, on_delete=models.CASCADE, related_name="attachments"
+    principal = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.CASCADE, related_name="attachments"
     )
     group = models.ForeignKey(
         Group, null=True, blank=True, on_delete=models.CASCADE, related_name="attachments"
@@ -522,10 +532,11 @@ class Attachment(Identified):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(user=None, group__isnull=False) | models.Q(user__isnull=False, group=None),
+                condition=models.Q(principal=None, group__isnull=False)
+                | models.Q(principal__isnull=False, group=None),
                 name="attached_to_one",
             ),
-            models.UniqueConstraint(fields=["policy", "user"], name="attached_to_a_user_once"),
+            models.UniqueConstraint(fields=["policy", "principal"], name="attached_to_a_principal_once"),
             models.UniqueConstraint(fields=["policy", "group"], name="attached_to_a_group_once"),
         ]
 
@@ -548,24 +559,32 @@ class ChangedRecord(models.Model):
         ordering = ["noticed_at", "name"]
 
 
-class UserGrants(SealedManager[Any], UserObjectPermissionManager):
-    """Grants as guardian writes them, sealed as they are written."""
+class PrincipalGrants(SealedManager[Any], BaseObjectPermissionManager):
+    """Grants as guardian writes them, sealed as they are written; guardian itself knows no principal."""
+
+    @property
+    def user_or_group_field(self) -> str:
+        return "principal"
 
 
-class SecretUserGrant(SealedRow, UserObjectPermissionBase):
-    """One action on one secret, for a user. Writer: `grants`."""
+class SecretPrincipalGrant(SealedRow, BaseObjectPermission):
+    """One action on one secret, for a principal. Writer: `grants`."""
 
-    SEALED = ("user_id", "content_object_id", "permission.codename", "conditions")
+    SEALED = ("principal_id", "content_object_id", "permission.codename", "conditions")
 
-    content_object = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="user_grants")
+    principal = models.ForeignKey(Principal, on_delete=models.CASCADE, related_name="+")
+    content_object = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="principal_grants")
     granted_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
     granted_at = models.DateTimeField(db_default=Now())
     conditions = models.TextField(blank=True, default="")  # ram.written(): its giver's, carried on
 
-    objects = UserGrants()  # type: ignore[misc]
+    objects = PrincipalGrants()  # type: ignore[misc]
 
-    class Meta(UserObjectPermissionBase.Meta):
-        abstract = False
+    class Meta:
+        unique_together = (("principal", "permission", "content_object"),)
+
+    def __str__(self) -> str:
+        return f"{self.content_object} | {self.principal} | {self.permission.codename}"
 
 
 class GroupGrants(SealedManager[Any], GroupObjectPermissionManager):

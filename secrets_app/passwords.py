@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from secrets_app.errors import DomainError
 from secrets_app.plaintext import Plaintext
 
 SETS = {
@@ -24,8 +25,10 @@ LEAST_BITS = 128
 LIMIT_BYTES = 511  # PAM_MAX_RESP_SIZE is 512 with the final NUL: pam(3) refuses more
 
 
-class Unfit(ValueError):
+class Unfit(DomainError, ValueError):
     """This policy or this password cannot be used; the message says why and what to do."""
+
+    code = "password_unfit"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The decision: may this principal do this to that? One function decides, `decide`.
 
-Its sources are the policies attached to a user and to the user's groups, and the grants on one secret;
-`ram` says what follows from them. A list asks `visible`, which compiles the same statements. Whatever is
-in doubt is denied.
+Its sources are the policies attached to a principal and to its groups, and the grants on one secret; `ram`
+says what follows from them. A list asks `visible`, which compiles the same statements. Whatever is in doubt
+is denied.
 
 Rights are read anew for every request: who was refused something a moment ago stays refused, and who lost
 a right has lost it with the next request.
@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from secrets_app import audit, ram, ram_sql, seal_sets, seals
 from secrets_app.actions import OF_A_SECRET, Action, Kind, arn, named
+from secrets_app.errors import DomainError
 from secrets_app.models import (
     Account,
     Attachment,
@@ -31,7 +32,7 @@ from secrets_app.models import (
     Region,
     Secret,
     SecretGroupGrant,
-    SecretUserGrant,
+    SecretPrincipalGrant,
     Tag,
     User,
 )
@@ -57,8 +58,10 @@ __all__ = [
 SCHEDULED = frozenset({Action.ROTATE_SECRET, Action.DESCRIBE_SECRET})
 
 
-class NotAllowed(Exception):
+class NotAllowed(DomainError):
     """This principal may not do this."""
+
+    code = "not_allowed"
 
     def __init__(self, because: str, action: str, resource: object = None) -> None:
         super().__init__(because)
@@ -128,7 +131,7 @@ class _Sheet:
     statements: tuple[ram.Statement, ...] = ()
     grants: dict[UUID, tuple[ram.Statement, ...]] = field(default_factory=dict)
     #: The grants whose seal does not hold, by whom they are to; they count for nothing.
-    void: dict[str, list[int]] = field(default_factory=lambda: {"user": [], "group": []})
+    void: dict[str, list[int]] = field(default_factory=lambda: {"principal": [], "group": []})
     _about: dict[str, tuple[ram.Statement, ...]] = field(default_factory=dict)
 
     def about(self, action: str) -> tuple[ram.Statement, ...]:
@@ -164,6 +167,11 @@ def bind(*, address: str | None, is_secure: bool, is_mfa: bool) -> Iterator[None
         yield
     finally:
         _request.reset(token)
+
+
+def principal_of(who: Principal | User) -> Principal:
+    """Who acts for a person: rights are given to the principal."""
+    return who.principal if isinstance(who, User) else who
 
 
 def forget() -> None:
@@ -226,7 +234,8 @@ def _refused(principal: Principal | None, action: str) -> Decision | None:
         return Decision(False, f"There is no action {action}.")
     if principal.kind == Principal.Kind.SYSTEM:
         return None if seals.holds(principal) else Decision(False, seals.SENTENCE)
-    if principal.user is None or not principal.user.is_active:
+    # A machine signs in by no user; its row says so under a seal, which is looked at where rights are read.
+    if principal.kind != Principal.Kind.MACHINE and (principal.user is None or not principal.user.is_active):
         return Decision(False, "This user is disabled.")
     return None
 
@@ -395,7 +404,6 @@ def visible(principal: Principal | None, action: Action, rows: ram_sql.Rows) -> 
 
 def _granted(principal: Principal, action: Action, rows: ram_sql.Rows) -> Q:
     """The rows with a grant of `action` whose conditions hold: one question for each set of conditions."""
-    assert principal.user is not None
     found = ram_sql.NONE
     given = (s for granted in _sheet(principal).grants.values() for s in granted if action in s.actions)
     for conditions in dict.fromkeys(s.conditions for s in given):
@@ -411,10 +419,11 @@ def _granted(principal: Principal, action: Action, rows: ram_sql.Rows) -> Q:
             "conditions": ram.written(conditions),
         }
         void = _sheet(principal).void
-        by_group = SecretGroupGrant.objects.filter(group__in=principal.user.groups.all(), **here)
+        by_group = SecretGroupGrant.objects.filter(group__in=principal.groups.all(), **here)
         by_group = by_group.exclude(pk__in=void["group"])
-        by_user = SecretUserGrant.objects.filter(user=principal.user, **here).exclude(pk__in=void["user"])
-        granted = Q(Exists(by_user)) | Q(Exists(by_group))
+        directly = SecretPrincipalGrant.objects.filter(principal=principal, **here)
+        directly = directly.exclude(pk__in=void["principal"])
+        granted = Q(Exists(directly)) | Q(Exists(by_group))
         found |= granted if holds is ram_sql.ALL else granted & holds
     return found
 
@@ -501,48 +510,55 @@ def _sheet(principal: Principal) -> _Sheet:
 
 
 #: Of an attachment and its policy, what decides and its seal: the rest is not read at each request.
-_OF_ATTACHED = ("user", "group", "policy__seal", *(f"policy__{column}" for column in Policy.SEALED))
+_OF_ATTACHED = ("principal", "group", "policy__seal", *(f"policy__{column}" for column in Policy.SEALED))
 
 
 def _read(principal: Principal) -> _Sheet:
-    """Read what decides for this user; rows that were changed outside Keyturn grant nothing."""
-    user = principal.user
-    assert user is not None
+    """Read what decides for this principal; rows that were changed outside Keyturn grant nothing."""
+    user, word = principal.user, _word(principal)
     columns = ("rights_seal", "groups", "groups__name", "groups__sealed__seal")
-    rows = list(User.objects.filter(pk=user.pk).values_list(*columns))
+    rows = list(Principal.objects.filter(pk=principal.pk).values_list(*columns))
     groups = {group: (name, seal or "") for _, group, name, seal in rows if group is not None}
-    to_any = Q(user=user) | Q(group__in=list(groups)) if groups else Q(user=user)
-    held = Attachment.objects.filter(to_any).select_related("policy").only(*_OF_ATTACHED)
+    held = Attachment.objects.filter(Q(principal=principal) | Q(group__in=list(groups)))
+    held = held.select_related("policy").only(*_OF_ATTACHED)
     attached = sorted(held, key=lambda row: (row.policy.kind, row.policy.name))
-    if not (rows and seals.holds(user) and seals.holds(principal)):
-        return _Sheet(_closed("the record of this user"))
-    if not _are_whole(user, rows[0][0], groups, attached):
-        return _Sheet(_closed("the groups or policies of this user"))
+    if not (rows and (user is None or seals.holds(user)) and seals.holds(principal)):
+        return _Sheet(_closed(f"the record of {word}"))
+    if not _are_whole(principal, rows[0][0], groups, attached):
+        return _Sheet(_closed(f"the groups or policies of {word}"))
     statements = tuple(s for policy in {row.policy: None for row in attached} for s in _of(policy))
     sheet = _Sheet(statements)
-    to_user = _granted_by(SecretUserGrant.objects.filter(user=user), "user", Value(0))
+    to_it = _granted_by(SecretPrincipalGrant.objects.filter(principal=principal), "principal", Value(0))
     to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=list(groups)), "group", F("group"))
-    for pk, secret, action, conditions, seal, whom, group in to_user.union(to_groups, all=True):
-        table, holder = (SecretUserGrant, user.pk) if whom == "user" else (SecretGroupGrant, group)
+    for pk, secret, action, conditions, seal, whom, group in to_it.union(to_groups, all=True):
+        is_direct = whom == "principal"
+        table, holder = (SecretPrincipalGrant, principal.pk) if is_direct else (SecretGroupGrant, group)
         if seals.agrees(seal, table.table(), (holder, secret, action, conditions)):
-            sheet.grants[secret] = (*sheet.grants.get(secret, ()), _grant(action, conditions, whom))
+            sheet.grants[secret] = (
+                *sheet.grants.get(secret, ()),
+                _grant(action, conditions, word if is_direct else f"one of {word}'s groups"),
+            )
         else:
             sheet.void[whom].append(pk)
     return sheet
 
 
 def _are_whole(
-    user: User, seal: str, groups: dict[int, tuple[str, str]], attached: Iterable[Attachment]
+    principal: Principal, seal: str, groups: dict[int, tuple[str, str]], attached: Iterable[Attachment]
 ) -> bool:
-    """Whether the user and each group have what Keyturn gave them: a policy less may be a Deny less."""
-    mine = [row.policy_id for row in attached if row.user_id]
-    if not seals.agrees(seal, seal_sets.RIGHTS, seal_sets.rights_values(user.pk, groups, mine)):
+    """Whether the principal and each group have what Keyturn gave them: a policy less may be a Deny less."""
+    mine = [row.policy_id for row in attached if row.principal_id]
+    if not seals.agrees(seal, seal_sets.RIGHTS, seal_sets.rights_values(principal.pk, groups, mine)):
         return False
     for group, (name, of_group) in groups.items():
         theirs = [row.policy_id for row in attached if row.group_id == group]
         if not seals.agrees(of_group, seal_sets.GROUP, seal_sets.group_values(group, name, theirs)):
             return False
     return True
+
+
+def _word(principal: Principal) -> str:
+    return "this machine" if principal.kind == Principal.Kind.MACHINE else "this user"
 
 
 def _of(policy: Policy) -> tuple[ram.Statement, ...]:
@@ -579,6 +595,5 @@ def compiled(document: str, source: str) -> tuple[ram.Statement, ...]:
 
 @functools.lru_cache(maxsize=2048)
 def _grant(action: str, conditions: str, whom: str) -> ram.Statement:
-    where = "this user" if whom == "user" else "one of this user's groups"
-    source = f"a grant on this secret to {where}"
+    source = f"a grant on this secret to {whom}"
     return ram.Statement(ram.Effect.ALLOW, (action,), ("*",), ram.conditions(conditions), source)

@@ -26,6 +26,8 @@ from typing import Any
 
 import json_source_map
 
+from secrets_app.errors import DomainError
+
 DOCUMENT_LIMIT_BYTES = 20_480
 STATEMENT_LIMIT = 100
 PATTERN_LIMIT = 700  # characters; an ARN is never longer
@@ -52,8 +54,10 @@ class Problem:
         return f"Line {self.line}: {self.sentence}"
 
 
-class BadDocument(ValueError):
+class BadDocument(DomainError, ValueError):
     """This is not a policy document; `problems` says why, line by line."""
+
+    code = "policy_document_invalid"
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(" ".join(map(str, problems)))

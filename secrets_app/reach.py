@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -24,10 +25,10 @@ from secrets_app.models import (
     Attachment,
     AuditEvent,
     Policy,
+    Principal,
     Secret,
     SecretGroupGrant,
-    SecretUserGrant,
-    User,
+    SecretPrincipalGrant,
 )
 
 UNUSED_AFTER = timedelta(days=90)
@@ -73,7 +74,7 @@ class Wildcard:
     number: int
     actions: tuple[str, ...]
     reads_values: bool
-    holders: int  # users and groups that it is attached to
+    holders: int  # principals and groups that it is attached to
 
 
 def wildcards() -> list[Wildcard]:
@@ -116,9 +117,9 @@ class Source:
 
 @dataclass
 class Right:
-    """What one person could do to a secret, and through what."""
+    """What one principal could do to a secret, and through what."""
 
-    user: User
+    principal: Principal
     actions: dict[Action, tuple[Source, ...]] = field(default_factory=dict)
 
     @property
@@ -139,19 +140,21 @@ class _Held:
 
 
 class Everybody:
-    """The rights of all people who may sign in, read once."""
+    """The rights of all people who may sign in and of all machines, read once."""
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
-        self._users = list(User.objects.filter(is_active=True).order_by("username"))
+        works = Q(user__is_active=True) | Q(kind=Principal.Kind.MACHINE)
+        self._principals = list(Principal.objects.filter(works).select_related("user").order_by("name"))
         self._members: dict[UUID, list[tuple[int, str]]] = defaultdict(list)
-        rows = User.groups.through.objects.filter(user__is_active=True)
-        for user, group, name in rows.values_list("user_id", "group_id", "group__name"):
-            self._members[user].append((group, name))
-        self._of_users: dict[UUID, list[Policy]] = defaultdict(list)
+        members: Any = Principal.groups.through
+        rows = members.objects.filter(principal__in=self._principals)
+        for principal, group, name in rows.values_list("principal_id", "group_id", "group__name"):
+            self._members[principal].append((group, name))
+        self._of_principals: dict[UUID, list[Policy]] = defaultdict(list)
         self._of_groups: dict[int, list[Policy]] = defaultdict(list)
         for attachment in Attachment.objects.select_related("policy__account"):
-            if attachment.user_id:
-                self._of_users[attachment.user_id].append(attachment.policy)
+            if attachment.principal_id:
+                self._of_principals[attachment.principal_id].append(attachment.policy)
             elif attachment.group_id:
                 self._of_groups[attachment.group_id].append(attachment.policy)
         self._grants = _Grants([secret.pk for secret in secrets])
@@ -162,24 +165,24 @@ class Everybody:
         tags = {f"{ram.TAG_PREFIX}{tag.key}": tag.value for tag in secret.tags.all()}
         kept: dict[tuple[object, ...], dict[Action, tuple[Source, ...]]] = {}
         found = []
-        for user in self._users:
-            key = self._key(user, secret)
+        for principal in self._principals:
+            key = self._key(principal.pk, secret)
             if key not in kept:
-                # People who have the same policies and grants have the same rights.
-                kept[key] = _allowed(self._held(user, secret), wanted, secret.arn, tags)
+                # Principals that have the same policies and grants have the same rights.
+                kept[key] = _allowed(self._held(principal.pk, secret), wanted, secret.arn, tags)
             if kept[key]:
-                found.append(Right(user, kept[key]))
+                found.append(Right(principal, kept[key]))
         return found
 
-    def _key(self, user: User, secret: Secret) -> tuple[object, ...]:
-        if self._of_users.get(user.pk) or self._grants.of_user(secret.pk, user.pk):
-            return ("alone", user.pk)
-        return tuple(sorted(group for group, _ in self._members.get(user.pk, ())))
+    def _key(self, principal: UUID, secret: Secret) -> tuple[object, ...]:
+        if self._of_principals.get(principal) or self._grants.of_principal(secret.pk, principal):
+            return ("alone", principal)
+        return tuple(sorted(group for group, _ in self._members.get(principal, ())))
 
-    def _held(self, user: User, secret: Secret) -> list[_Held]:
-        held = [h for policy in self._of_users.get(user.pk, ()) for h in _of(policy)]
-        held += [_granted(*given) for given in self._grants.of_user(secret.pk, user.pk)]
-        for group, name in self._members.get(user.pk, ()):
+    def _held(self, principal: UUID, secret: Secret) -> list[_Held]:
+        held = [h for policy in self._of_principals.get(principal, ()) for h in _of(policy)]
+        held += [_granted(*given) for given in self._grants.of_principal(secret.pk, principal)]
+        for group, name in self._members.get(principal, ()):
             for policy in self._of_groups.get(group, ()):
                 held += _of(policy, name)
             given_here = self._grants.of_group(secret.pk, group)
@@ -221,22 +224,22 @@ class _Grants:
     """The grants on some secrets, by whom they are for."""
 
     def __init__(self, secrets: Sequence[UUID]) -> None:
-        self._users: dict[tuple[UUID, UUID], list[tuple[str, str]]] = defaultdict(list)
+        self._principals: dict[tuple[UUID, UUID], list[tuple[str, str]]] = defaultdict(list)
         self._groups: dict[tuple[UUID, int], list[tuple[str, str]]] = defaultdict(list)
         here = {"content_object__in": secrets}
         what = ("permission__codename", "conditions")
-        for secret, user, *given in SecretUserGrant.objects.filter(**here).values_list(
-            "content_object_id", "user_id", *what
+        for secret, principal, *given in SecretPrincipalGrant.objects.filter(**here).values_list(
+            "content_object_id", "principal_id", *what
         ):
-            self._users[secret, user].append((given[0], given[1]))
+            self._principals[secret, principal].append((given[0], given[1]))
         for secret, group, *given in SecretGroupGrant.objects.filter(**here).values_list(
             "content_object_id", "group_id", *what
         ):
             self._groups[secret, group].append((given[0], given[1]))
 
-    def of_user(self, secret: UUID, user: UUID) -> list[tuple[str, str]]:
+    def of_principal(self, secret: UUID, principal: UUID) -> list[tuple[str, str]]:
         """Each action that was granted, and its conditions."""
-        return self._users.get((secret, user), [])
+        return self._principals.get((secret, principal), [])
 
     def of_group(self, secret: UUID, group: int) -> list[tuple[str, str]]:
         return self._groups.get((secret, group), [])
@@ -245,14 +248,14 @@ class _Grants:
 # ---------------------------------------------------------------- grants that nobody needs
 
 
-def unused_of_users() -> QuerySet[SecretUserGrant]:
-    """Grants to people, older than 90 days, by which nothing was done since."""
-    return _unused(SecretUserGrant.objects.all(), Q(actor__user=OuterRef("user")))
+def unused_of_principals() -> QuerySet[SecretPrincipalGrant]:
+    """Grants to principals, older than 90 days, by which nothing was done since."""
+    return _unused(SecretPrincipalGrant.objects.all(), Q(actor=OuterRef("principal")))
 
 
 def unused_of_groups() -> QuerySet[SecretGroupGrant]:
     """Grants to groups, older than 90 days, by which no member did anything since."""
-    return _unused(SecretGroupGrant.objects.all(), Q(actor__user__groups=OuterRef("group")))
+    return _unused(SecretGroupGrant.objects.all(), Q(actor__groups=OuterRef("group")))
 
 
 def _unused(rows: QuerySet, by_whom: Q) -> QuerySet:  # type: ignore[type-arg]

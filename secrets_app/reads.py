@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from secrets_app import policies, refusals
 from secrets_app.actions import Action
+from secrets_app.errors import DomainError
 from secrets_app.models import AuditEvent, Principal, Secret
 
 WITHIN = timedelta(minutes=10)
@@ -21,12 +22,16 @@ WITHIN = timedelta(minutes=10)
 class ReasonNeeded(policies.NotAllowed):
     """A policy allows this only to whoever gives a reason that it accepts."""
 
+    code = "reason_needed"
+
     def __init__(self, secret: Secret) -> None:
         super().__init__(str(self.__doc__), Action.GET_SECRET_VALUE, secret)
 
 
-class TooOften(Exception):
+class TooOften(DomainError):
     """So many values at a time are read by nobody who needs them; `again_at` says when to try again."""
+
+    code = "reads_too_often"
 
     def __init__(self, again_at: datetime) -> None:
         minutes = int(WITHIN.total_seconds() // 60)

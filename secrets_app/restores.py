@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 
 from secrets_app import audit, audit_keys, checkpoints, policies, regions, users
 from secrets_app.actions import Kind, arn
+from secrets_app.errors import DomainError
 from secrets_app.models import AuditEvent, AuditHead, DatabaseRestore, Principal
 from secrets_app.policies import Action
 
@@ -27,12 +28,16 @@ NOTICE = "kms:NoticeRestore"
 VERIFY_ALL = "kms:VerifyAllAccounts"
 
 
-class Nothing(Exception):
+class Nothing(DomainError):
     """No restored database waits for this."""
 
+    code = "restore_settled"
 
-class NoReason(ValueError):
+
+class NoReason(DomainError, ValueError):
     """This needs a reason: say in a few words which backup was put back, and why."""
+
+    code = "restore_reason_missing"
 
 
 def under_way() -> DatabaseRestore | None:

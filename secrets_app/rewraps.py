@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from secrets_app import audit, envelope, keyring, keystates, lifecycle, policies
+from secrets_app.errors import DomainError
 from secrets_app.models import Key, Principal, Rewrap, SealedValue
 from secrets_app.policies import Action
 
@@ -28,8 +29,10 @@ BATCH = 100
 HELD_FOR = timedelta(seconds=60)  # a worker that says nothing for so long is gone
 
 
-class UnderWay(Exception):
+class UnderWay(DomainError):
     """A rewrap of this key is running already; its progress stands on the key's page."""
+
+    code = "rewrap_under_way"
 
 
 def start(source: Key, target: Key, *, actor: Principal) -> Rewrap:

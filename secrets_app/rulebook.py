@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 
 from secrets_app import audit, policies, ram, regions
 from secrets_app.actions import EQUAL_REVEAL, Action, Kind
+from secrets_app.errors import DomainError
 from secrets_app.models import Attachment, Policy, Principal, User
 
 FULL_ACCESS = "KMSFullAccess"
@@ -66,24 +67,34 @@ SYSTEM: dict[str, tuple[str, list[str]]] = {
 }  # fmt: skip
 
 
-class NameTaken(Exception):
+class NameTaken(DomainError):
     """A policy with this name exists. Choose another name."""
 
+    code = "policy_name_taken"
 
-class Outdated(Exception):
+
+class Outdated(DomainError):
     """Somebody else changed this meanwhile; nothing was saved."""
 
+    code = "policy_outdated"
 
-class NotYours(Exception):
+
+class NotYours(DomainError):
     """A system policy is nobody's to change. Copy its document into a policy of your own."""
 
+    code = "system_policy"
 
-class StillAttached(Exception):
+
+class StillAttached(DomainError):
     """This policy is attached; the message says to whom, as far as the reader may know."""
 
+    code = "policy_attached"
 
-class LastAdministrator(Exception):
+
+class LastAdministrator(DomainError):
     """Nobody would have KMS full access any more. Give it to somebody else first."""
+
+    code = "last_administrator"
 
 
 # ---------------------------------------------------------------- system policies
@@ -170,10 +181,12 @@ def delete(policy: Policy, *, actor: Principal) -> None:
 
 def _holders(policy: Policy, actor: Principal) -> str:
     """Whom a policy is attached to: the first few that `actor` may list, and how many else."""
-    attached = list(policy.attachments.select_related("user", "group"))
+    attached = list(policy.attachments.select_related("principal", "group"))
     lists_users = policies.allows(actor, Action.LIST_USERS)
     lists_groups = policies.allows(actor, Action.LIST_GROUPS)
-    named = [str(a.user or a.group) for a in attached if (lists_users if a.user else lists_groups)][:5]
+    named = [str(a.principal or a.group) for a in attached if (lists_users if a.principal else lists_groups)][
+        :5
+    ]
     left = len(attached) - len(named)
     one, many = ("other", "others") if named else ("user or group", "users or groups")
     return ", ".join([*named, *([f"{left} {one if left == 1 else many}"] if left else [])])
@@ -182,8 +195,8 @@ def _holders(policy: Policy, actor: Principal) -> str:
 # ---------------------------------------------------------------- attachments
 
 
-def attach(policy: Policy, to: User | Group, *, actor: Principal) -> None:
-    """Have `policy` hold for a user or a group. Raises `policies.NotAllowed`."""
+def attach(policy: Policy, to: Principal | User | Group, *, actor: Principal) -> None:
+    """Have `policy` hold for a principal or a group. Raises `policies.NotAllowed`."""
     policies.require(actor, Action.ATTACH_POLICY, policy)
     require_full_access(actor, Action.ATTACH_POLICY, policy)
     with transaction.atomic():
@@ -196,7 +209,7 @@ def attach(policy: Policy, to: User | Group, *, actor: Principal) -> None:
     policies.forget()
 
 
-def detach(policy: Policy, whose: User | Group, *, actor: Principal) -> None:
+def detach(policy: Policy, whose: Principal | User | Group, *, actor: Principal) -> None:
     """End that. Raises `policies.NotAllowed` or `LastAdministrator`."""
     policies.require(actor, Action.ATTACH_POLICY, policy)
     require_full_access(actor, Action.ATTACH_POLICY, policy)
@@ -209,13 +222,13 @@ def detach(policy: Policy, whose: User | Group, *, actor: Principal) -> None:
     policies.forget()
 
 
-def has_full_access(user: User | None) -> bool:
-    return user is not None and _administrators().filter(pk=user.pk).exists()
+def has_full_access(principal: Principal) -> bool:
+    return _with_full_access().filter(pk=principal.pk).exists()
 
 
 def require_full_access(actor: Principal, action: Action, resource: object = None) -> None:
     """Return for an administrator, who wants to do this. Raises `policies.NotAllowed`."""
-    if not has_full_access(actor.user):
+    if not has_full_access(actor):
         sentence = "Only whoever has KMS full access may change who may do what."
         raise policies.NotAllowed(sentence, action, resource)
 
@@ -224,21 +237,25 @@ def require_an_administrator() -> None:
     """Return if somebody still has full access. Raises `LastAdministrator`; call it after the change."""
     # Of two people who take it from each other at once, the second waits here and sees what the first did.
     list(Policy.objects.select_for_update().filter(kind=Policy.Kind.SYSTEM, name=FULL_ACCESS))
-    if not _administrators().exists():
+    # A machine does not count: nobody could sign in as it and give the right to somebody else.
+    if not _with_full_access().filter(user__is_active=True).exists():
         raise LastAdministrator(LastAdministrator.__doc__)
 
 
-def _administrators() -> models.QuerySet[User]:
+def _with_full_access() -> models.QuerySet[Principal]:
     full = Attachment.objects.filter(policy__kind=Policy.Kind.SYSTEM, policy__name=FULL_ACCESS)
+    directly = Q(pk__in=full.filter(principal__isnull=False).values("principal"))
     by_group = Q(groups__in=full.filter(group__isnull=False).values("group"))
-    return User.objects.filter(
-        Q(pk__in=full.filter(user__isnull=False).values("user")) | by_group, is_active=True
-    )
+    works = Q(user__is_active=True) | Q(kind=Principal.Kind.MACHINE)
+    return Principal.objects.filter(directly | by_group, works)
 
 
-def _whom(to: User | Group) -> dict[str, Any]:
-    return {"user": to} if isinstance(to, User) else {"group": to}
+def _whom(to: Principal | User | Group) -> dict[str, Any]:
+    return {"group": to} if isinstance(to, Group) else {"principal": policies.principal_of(to)}
 
 
-def _named(to: User | Group) -> dict[str, str]:
-    return {"user" if isinstance(to, User) else "group": str(to)}
+def _named(to: Principal | User | Group) -> dict[str, str]:
+    if isinstance(to, Group):
+        return {"group": to.name}
+    principal = policies.principal_of(to)
+    return {str(principal.kind): principal.name}

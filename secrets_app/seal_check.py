@@ -82,8 +82,8 @@ def tables() -> list[type[SealedRow]]:
     return [model for model in apps.get_models() if issubclass(model, SealedRow)]
 
 
-_SETS: dict[str, type[User | Group | Secret]] = {
-    "rights": User,
+_SETS: dict[str, type[Principal | User | Group | Secret]] = {
+    "rights": Principal,
     "ways-in": User,
     "group": Group,
     "tags": Secret,
@@ -91,11 +91,13 @@ _SETS: dict[str, type[User | Group | Secret]] = {
 
 
 def _broken_sets() -> Iterator[Broken]:
-    for user in User.objects.order_by("username"):
-        if not seal_sets.rights_hold(user.pk):
+    for principal in Principal.objects.order_by("name"):
+        if not seal_sets.rights_hold(principal.pk):
             yield Broken(
-                f"rights:{user.pk}", f"The groups or policies of {user} were changed outside Keyturn."
+                f"rights:{principal.pk}",
+                f"The groups or policies of {principal} were changed outside Keyturn.",
             )
+    for user in User.objects.order_by("username"):
         if not seal_sets.ways_in_hold(user.pk):
             yield Broken(
                 f"ways-in:{user.pk}",

@@ -1,6 +1,6 @@
 """The only writer of the seals of sets, by which a row that was deleted, or added, is seen.
 
-Four sets decide: a user's groups and policies, a group's policies, a user's ways in (second factors and
+Four sets decide: a principal's groups and policies, a group's policies, a user's ways in (second factors and
 identities), and a secret's tags. The rows of the first three are written by Django, guardian and allauth too,
 so their seals follow the signals of these. A set that does not agree with its seal before a change is not
 sealed after it either.
@@ -20,9 +20,9 @@ from django.db.models import QuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
 from secrets_app import seals
-from secrets_app.models import Attachment, GroupSeal, Secret, User
+from secrets_app.models import Attachment, GroupSeal, Principal, Secret, User
 
-Members: Any = User.groups.through
+Members: Any = Principal.groups.through
 _HELD = "_held_before"  # what a signal before a change tells the one after it
 
 
@@ -30,9 +30,9 @@ _HELD = "_held_before"  # what a signal before a change tells the one after it
 # Tuples, and no lists: `seals` remembers the seal of values that it can look up, and each request asks again.
 
 
-def rights_values(user_id: UUID, groups: Iterable[int], policies: Iterable[UUID]) -> list[object]:
-    """What the seal of a user's groups and policies is over."""
-    return [user_id, tuple(sorted(groups)), tuple(sorted(str(policy) for policy in policies))]
+def rights_values(principal_id: UUID, groups: Iterable[int], policies: Iterable[UUID]) -> list[object]:
+    """What the seal of a principal's groups and policies is over."""
+    return [principal_id, tuple(sorted(groups)), tuple(sorted(str(policy) for policy in policies))]
 
 
 def group_values(group_id: int, name: str, policies: Iterable[UUID]) -> list[object]:
@@ -46,13 +46,13 @@ def tag_values(secret_id: UUID, tags: Mapping[str, str]) -> list[object]:
 
 
 _WAYS = {"user", "type", "data", "provider", "uid"}
-RIGHTS, GROUP, WAYS_IN, TAGS = "rights of a user", "group", "ways in of a user", "tags of a secret"
+RIGHTS, GROUP, WAYS_IN, TAGS = "rights of a principal", "group", "ways in of a user", "tags of a secret"
 
 
-def rights_hold(user_id: UUID) -> bool:
-    """Whether the user has the groups and policies that Keyturn gave. Raises `seals.KeyMissing`."""
-    seal = User.objects.filter(pk=user_id).values_list("rights_seal", flat=True).first()
-    return seal is not None and seals.agrees(seal, RIGHTS, _rights(user_id))
+def rights_hold(principal_id: UUID) -> bool:
+    """Whether the principal has the groups and policies that Keyturn gave. Raises `seals.KeyMissing`."""
+    seal = Principal.objects.filter(pk=principal_id).values_list("rights_seal", flat=True).first()
+    return seal is not None and seals.agrees(seal, RIGHTS, _rights(principal_id))
 
 
 def group_holds(group_id: int) -> bool:
@@ -84,10 +84,11 @@ def put_tags(secret: Secret, tags: Mapping[str, str]) -> None:
     Secret.objects.filter(pk=secret.pk).update(tags_seal=secret.tags_seal)
 
 
-def accept(owner: User | Group | Secret) -> None:
-    """Seal the sets of this row as they stand in the database: somebody has looked at them."""
-    if isinstance(owner, User):
+def accept(owner: Principal | User | Group | Secret) -> None:
+    """Seal the set of this row as it stands in the database: somebody has looked at it."""
+    if isinstance(owner, Principal):
         _seal_rights(owner.pk)
+    elif isinstance(owner, User):
         _seal_ways_in(owner.pk)
     elif isinstance(owner, Group):
         _seal_group(owner.pk)
@@ -95,10 +96,10 @@ def accept(owner: User | Group | Secret) -> None:
         put_tags(owner, {tag.key: tag.value for tag in owner.tags.all()})
 
 
-def _rights(user_id: UUID) -> list[object]:
-    groups = Members.objects.filter(user_id=user_id).values_list("group_id", flat=True)
-    policies = Attachment.objects.filter(user_id=user_id).values_list("policy_id", flat=True)
-    return rights_values(user_id, groups, policies)
+def _rights(principal_id: UUID) -> list[object]:
+    groups = Members.objects.filter(principal_id=principal_id).values_list("group_id", flat=True)
+    policies = Attachment.objects.filter(principal_id=principal_id).values_list("policy_id", flat=True)
+    return rights_values(principal_id, groups, policies)
 
 
 def _group(group_id: int) -> list[object]:
@@ -117,8 +118,9 @@ def _ways_in(user_id: UUID) -> list[object]:
     ]
 
 
-def _seal_rights(user_id: UUID) -> None:
-    User.objects.filter(pk=user_id).update(rights_seal=seals.mac(RIGHTS, _rights(user_id)))
+def _seal_rights(principal_id: UUID) -> None:
+    seal = seals.mac(RIGHTS, _rights(principal_id))
+    Principal.objects.filter(pk=principal_id).update(rights_seal=seal)
 
 
 def _seal_group(group_id: int) -> None:
@@ -135,11 +137,14 @@ def _seal_ways_in(user_id: UUID) -> None:
 
 def _user_saved(instance: User, created: bool, raw: bool = False, **_: Any) -> None:
     if created and not raw:
-        instance.rights_seal = seals.mac(RIGHTS, rights_values(instance.pk, [], []))
         instance.ways_in_seal = seals.mac(WAYS_IN, [instance.pk, [], []])
-        User.objects.filter(pk=instance.pk).update(
-            rights_seal=instance.rights_seal, ways_in_seal=instance.ways_in_seal
-        )
+        User.objects.filter(pk=instance.pk).update(ways_in_seal=instance.ways_in_seal)
+
+
+def _principal_saved(instance: Principal, created: bool, raw: bool = False, **_: Any) -> None:
+    if created and not raw:
+        instance.rights_seal = seals.mac(RIGHTS, rights_values(instance.pk, [], []))
+        Principal.objects.filter(pk=instance.pk).update(rights_seal=instance.rights_seal)
 
 
 def _secret_saved(instance: Secret, created: bool, raw: bool = False, **_: Any) -> None:
@@ -160,23 +165,23 @@ def _group_saved(instance: Group, raw: bool = False, **_: Any) -> None:
 
 
 def _members_change(
-    instance: User | Group, action: str, reverse: bool, pk_set: set[Any] | None, **_: Any
+    instance: Principal | Group, action: str, reverse: bool, pk_set: set[Any] | None, **_: Any
 ) -> None:
-    """Follow `user.groups` and `group.user_set`; the users whose seal held before get a new one."""
+    """Follow `principal.groups` and `group.members`; the principals whose seal held before get a new one."""
     if action.startswith("pre_"):
         touched = _touched(instance, reverse, pk_set)
-        _lock(User.objects.filter(pk__in=touched))
+        _lock(Principal.objects.filter(pk__in=touched))
         vars(instance)[_HELD] = [pk for pk in touched if rights_hold(pk)]
     else:
-        for user_id in vars(instance).pop(_HELD, ()):
-            _seal_rights(user_id)
+        for principal_id in vars(instance).pop(_HELD, ()):
+            _seal_rights(principal_id)
 
 
-def _touched(instance: User | Group, reverse: bool, pk_set: set[Any] | None) -> Iterable[Any]:
+def _touched(instance: Principal | Group, reverse: bool, pk_set: set[Any] | None) -> Iterable[Any]:
     if not reverse:
         return [instance.pk]
     if pk_set is None:
-        return list(Members.objects.filter(group_id=instance.pk).values_list("user_id", flat=True))
+        return list(Members.objects.filter(group_id=instance.pk).values_list("principal_id", flat=True))
     return pk_set
 
 
@@ -190,9 +195,9 @@ def _lock(rows: QuerySet[Any]) -> None:
 
 
 def _attachment_will_change(instance: Attachment, **_: Any) -> None:
-    if instance.user_id is not None:
-        _lock(User.objects.filter(pk=instance.user_id))
-        vars(instance)[_HELD] = rights_hold(instance.user_id)
+    if instance.principal_id is not None:
+        _lock(Principal.objects.filter(pk=instance.principal_id))
+        vars(instance)[_HELD] = rights_hold(instance.principal_id)
     elif instance.group_id is not None:
         _lock(Group.objects.filter(pk=instance.group_id))
         vars(instance)[_HELD] = group_holds(instance.group_id)
@@ -201,8 +206,8 @@ def _attachment_will_change(instance: Attachment, **_: Any) -> None:
 def _attachment_changed(instance: Attachment, **_: Any) -> None:
     if not vars(instance).pop(_HELD):
         return
-    if instance.user_id is not None:
-        _seal_rights(instance.user_id)
+    if instance.principal_id is not None:
+        _seal_rights(instance.principal_id)
     elif instance.group_id is not None:
         _seal_group(instance.group_id)
 
@@ -224,6 +229,7 @@ def _way_in_changed(instance: Authenticator | SocialAccount, **_: Any) -> None:
 
 def _connect() -> None:
     post_save.connect(_user_saved, sender=User, dispatch_uid="seal_sets.user")
+    post_save.connect(_principal_saved, sender=Principal, dispatch_uid="seal_sets.principal")
     post_save.connect(_secret_saved, sender=Secret, dispatch_uid="seal_sets.secret")
     pre_save.connect(_group_will_be_saved, sender=Group, dispatch_uid="seal_sets.group_before")
     post_save.connect(_group_saved, sender=Group, dispatch_uid="seal_sets.group")

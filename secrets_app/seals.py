@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import models, transaction
 
 from secrets_app import envelope
+from secrets_app.errors import DomainError
 from secrets_app.keyfiles import KeyFile, Unreadable
 
 _Row = TypeVar("_Row", bound=models.Model)
@@ -31,8 +32,10 @@ SENTENCE = (
 )
 
 
-class KeyMissing(Exception):
+class KeyMissing(DomainError):
     """The key that seals the rows that decide is missing, or is not the one that sealed them."""
+
+    code = "seal_key_missing"
 
 
 class _Memory:

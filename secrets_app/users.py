@@ -16,6 +16,7 @@ from django.db import IntegrityError, transaction
 
 from secrets_app import audit, policies, regions, rulebook
 from secrets_app.actions import Action, Kind, arn
+from secrets_app.errors import DomainError
 from secrets_app.models import Principal, User
 from secrets_app.passwords import Policy
 from secrets_app.plaintext import Plaintext
@@ -31,12 +32,16 @@ FIRST_NAME = "admin"
 GROUP_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 
-class NameTaken(Exception):
+class NameTaken(DomainError):
     """A group with this name exists. Choose another name."""
 
+    code = "group_name_taken"
 
-class BadName(ValueError):
+
+class BadName(DomainError, ValueError):
     """A name has 1 to 64 letters, digits and . _ @ - characters."""
+
+    code = "group_name_invalid"
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def create(
         user.set_password(password.reveal() if password else None)
         user.save()
         principal = Principal.objects.create(kind=Principal.Kind.USER, name=username, user=user)
-        user.groups.set([_group(name) for name in groups])
+        principal.groups.set([_group(name) for name in groups])
         audit.record("kms:CreateUser", _arn(user), actor=actor or principal, resource_id=user.pk)
     return user
 
@@ -199,26 +204,28 @@ def create_group(name: str, *, actor: Principal) -> Group:
     return group
 
 
-def join(group: Group, members: Iterable[User], *, actor: Principal) -> None:
-    """Have these people be members, with every policy of the group. Raises `policies.NotAllowed`."""
+def join(group: Group, members: Iterable[Principal | User], *, actor: Principal) -> None:
+    """Have these be members, with every policy of the group. Raises `policies.NotAllowed`."""
     _require_group(group, actor)
     with transaction.atomic():
-        new = [user for user in members if not user.groups.filter(pk=group.pk).exists()]
+        given = [policies.principal_of(member) for member in members]
+        new = [member for member in given if not member.groups.filter(pk=group.pk).exists()]
         if new:
-            group.user_set.add(*new)
-            details = {"joined": sorted(user.username for user in new)}
+            group.members.add(*new)
+            details = {"joined": sorted(member.name for member in new)}
             audit.record(Action.UPDATE_GROUP, named(group).arn, actor=actor, details=details)
     policies.forget()
 
 
-def leave(group: Group, member: User, *, actor: Principal) -> None:
+def leave(group: Group, member: Principal | User, *, actor: Principal) -> None:
     """End a membership. Raises `policies.NotAllowed` or `rulebook.LastAdministrator`."""
     _require_group(group, actor)
     with transaction.atomic():
-        if group.user_set.filter(pk=member.pk).exists():
-            group.user_set.remove(member)
+        leaver = policies.principal_of(member)
+        if leaver.groups.filter(pk=group.pk).exists():
+            group.members.remove(leaver)
             rulebook.require_an_administrator()
-            details = {"left": [member.username]}
+            details = {"left": [leaver.name]}
             audit.record(Action.UPDATE_GROUP, named(group).arn, actor=actor, details=details)
     policies.forget()
 

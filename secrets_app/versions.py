@@ -19,6 +19,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from secrets_app import audit, audit_keys, keypairs, keyring, lifecycle, passwords, policies, reads
+from secrets_app.errors import DomainError
 from secrets_app.models import VALUE_LIMIT_BYTES, AuditEvent, Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
@@ -27,16 +28,22 @@ FIELD = "value"
 PROMOTED = "kms:UpdateSecretVersionStage"
 
 
-class PendingExists(Exception):
+class PendingExists(DomainError):
     """This secret has a pending value that a host may have heard; it must be settled first."""
 
+    code = "pending_value_exists"
 
-class NotPending(Exception):
+
+class NotPending(DomainError):
     """This version is not the pending one any more."""
 
+    code = "version_not_pending"
 
-class NoValue(Exception):
+
+class NoValue(DomainError):
     """This version's value was destroyed."""
+
+    code = "version_without_value"
 
 
 @dataclass(frozen=True)

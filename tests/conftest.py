@@ -1,5 +1,6 @@
 """Fixtures for all tests: an open keyring, and the cast."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -8,13 +9,30 @@ from _pytest.nodeid import coerce_node_id
 from django.conf import settings
 from django.test import TransactionTestCase
 
-from secrets_app import append_only, keyring
+from secrets_app import checkpoints, keyring
 from secrets_app.models import User
-from tests import clients, factories, messages  # noqa: F401  # the test client's cookie
+from tests import amounts, clients, factories, messages, tables  # noqa: F401  # the test client's cookie
 
 pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+#: Held by tests/unit/test_stores.py; the engine's writes are tried on both by test_engine and by the faults.
+ONE_STORE = "what is shown here is decided in Python, from rows that any store returns"
+#: What takes longest by itself. The order changes when a run ends, and nothing else.
+LONG = (
+    "tests/canaries/", "tests/model/", "tests/wires/test_broker.py", "tests/test_front_door.py",
+    "tests/unit/test_ram.py", "tests/domain/test_keys.py", "tests/faults/test_order.py",
+    "tests/faults/test_queue.py", "tests/faults/test_store.py",
+)  # fmt: skip
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="try all random cases, not only as many as CI does")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"one_store: {ONE_STORE}")
+    amounts.begin(long=config.getoption("long"))
 
 
 @pytest.hookimpl(trylast=True)
@@ -25,6 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     if not getattr(config.option, "loadgroup", False):
         return
+    # After the groups, which xdist itself takes first: a long test that began last would be waited for alone.
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
     for item in items:
         groups = sorted({mark.args[0] for mark in item.iter_markers("xdist_group")})
         suffix = f"@{'_'.join(groups)}"
@@ -32,19 +52,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item._id = coerce_node_id(f"{item.nodeid}{suffix}")
 
 
-_tear_down = TransactionTestCase._fixture_teardown
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: it is not looked through for garbage again after every few rows."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
-def _empty(self: TransactionTestCase) -> None:
-    """Empty the tables between two tests, as only their owner can: the audit trail refuses it otherwise."""
-    append_only.lift()
-    try:
-        _tear_down(self)
-    finally:
-        append_only.install()
-
-
-TransactionTestCase._fixture_teardown = _empty
+TransactionTestCase._fixture_teardown = tables.empty
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +82,10 @@ def open_keyring(request: pytest.FixtureRequest) -> None:
     transaction = marker is not None and marker.kwargs.get("transaction")
     request.getfixturevalue("transactional_db" if transaction else "db")
     # What another test has exported is no checkpoint of this one's trail.
-    Path(settings.AUDIT_EXPORT_FILE).unlink(missing_ok=True)
+    for file in (Path(settings.AUDIT_EXPORT_FILE), checkpoints.head_file()):
+        file.unlink(missing_ok=True)
     keyring.ensure_root_key()
-    # Asked here, so that a test before, which left it sealed, gets its line in the log now and not in this one.
+    # Asked here, so that a test before, which left it sealed, gets its line in the log now.
     assert not keyring.is_sealed()
 
 

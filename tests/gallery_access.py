@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from secrets_app import grants, rulebook, users, versions
 from secrets_app.actions import Action
-from secrets_app.models import Attachment, Policy, Secret, SecretUserGrant, User
+from secrets_app.models import Attachment, Policy, Secret, SecretPrincipalGrant, User
 from tests import factories
 
 OFFICE = [
@@ -43,7 +43,7 @@ def seed() -> None:
     secret = Secret.objects.get(name="acs/ecs/web/nginx")
     grants.grant(secret, bea, [Action.DESCRIBE_SECRET, Action.GET_SECRET_VALUE], actor=actor)
     grants.grant(secret, Group.objects.get(name="helpdesk"), [Action.ROTATE_SECRET], actor=actor)
-    SecretUserGrant.objects.update(granted_at=timezone.now() - timedelta(days=200))
+    SecretPrincipalGrant.objects.update(granted_at=timezone.now() - timedelta(days=200))
     current = secret.labelled("current")
     assert current
     versions.reveal(current, actor=bea.principal, reason="A ticket")

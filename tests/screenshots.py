@@ -1,6 +1,7 @@
-"""Picture every screen in light, dark and on a telephone: `python -m tests.screenshots OUT`.
+"""Take screenshots of every screen, in light, dark and narrow: `./keyturn screenshots [OUT]`.
 
-The site is a scratch one, with secrets, instances and runs in many states; nothing of it stays.
+The site is a scratch one, with secrets, instances and runs in many states; nothing of it is kept. `--readme`
+takes only the one in README.md.
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ from playwright.sync_api import sync_playwright  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from tests import gallery  # noqa: E402
 
+README = Path(__file__).resolve().parent.parent / "docs" / "secrets.png"
 LOOKS = {"light": ("light", 1440), "dark": ("dark", 1440), "narrow": ("light", 390)}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description=__doc__)
-    parser.add_argument("out", type=Path)
+    parser = argparse.ArgumentParser(prog="keyturn screenshots", description=__doc__)
+    parser.add_argument("out", type=Path, nargs="?", default=Path("screenshots"))
     parser.add_argument("--only", nargs="*", help="names of screens")
+    parser.add_argument("--readme", action="store_true", help="take the screenshot in README.md again")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    if not options.readme:
+        options.out.mkdir(parents=True, exist_ok=True)
     call_command("migrate", verbosity=0)
     keyring.ensure_root_key()
     cookie = gallery.session(gallery.seed())
@@ -38,14 +42,17 @@ def main() -> int:
     with gallery.serve() as address, sync_playwright() as playwright:
         browser = gallery.launch(playwright)
         for look, (scheme, width) in LOOKS.items():
-            context = gallery.signed_in(browser, address, cookie, scheme=scheme, width=width)
-            page = context.new_page()
+            page = gallery.signed_in(browser, address, cookie, scheme=scheme, width=width).new_page()
+            if options.readme:
+                page.goto("/main/secrets/")
+                page.screenshot(path=README)
+                print(f"{README.name} is new")
+                return 0
             for screen in screens:
                 page.goto(screen.path)
                 page.screenshot(path=options.out / f"{screen.name}-{look}.png", full_page=True)
-            context.close()
-        browser.close()
-    print(f"{len(screens) * len(LOOKS)} pictures in {options.out}")
+            page.context.close()
+    print(f"{len(screens) * len(LOOKS)} screenshots in {options.out}")
     return 0
 
 

@@ -10,7 +10,7 @@ from tests.test_architecture import MODULES, ROOT, within
 
 TABLE = ROOT / "docs" / "plaintext.md"
 #: Calls by these names open something, take its text, or make a login of it.
-OPENING = {"reveal", "open_", "as_json", "own_manager", "Login", "Manager"}
+OPENING = {"reveal", "open_", "unwrap", "as_json", "own_manager", "Login", "Manager"}
 #: ... and `value` of these.
 OPENERS = {"versions", "binding", "work", "self"}
 #: `x.encode()` is the text of a `Plaintext` where x is called so.

@@ -10,7 +10,6 @@ from allauth.core import context
 from allauth.mfa.base.forms import AuthenticateForm, BaseAuthenticateForm, ReauthenticateForm
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.forms import ActivateTOTPForm
-from allauth.mfa.totp.internal import auth as totp
 from allauth.mfa.webauthn.forms import (
     AddWebAuthnForm,
     AuthenticateWebAuthnForm,
@@ -21,6 +20,7 @@ from django.core.exceptions import ValidationError
 from django.utils.crypto import salted_hmac
 
 from console import sign_ins
+from console.private_apis import totp
 from secrets_app import factors
 from secrets_app.models import User
 

@@ -64,7 +64,13 @@ class Filters(forms.Form):
         return {name: text for name, text in self.cleaned_data.items() if text}
 
 
-class Rotate(forms.Form):
+class Press(forms.Form):
+    """Pressing a button, which twice is once: the page made the token."""
+
+    token = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+
+class Rotate(Press):
     """Why a secret rotates now, and to which value."""
 
     reason = forms.ChoiceField(
@@ -78,7 +84,6 @@ class Rotate(forms.Form):
     )
     use_custom = forms.BooleanField(label="Use Custom Secret", required=False)
     value = ValueField(label="New value", required=False, help_text="The host gets exactly this password.")
-    token = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     def __init__(
         self, data: Mapping[str, Any] | None = None, *, is_key_pair: bool = False, **kwargs: Any

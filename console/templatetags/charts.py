@@ -9,61 +9,14 @@ from dataclasses import dataclass
 
 from django import template
 
+from console.charts import Chart
+
 register = template.Library()
 
 HEIGHT = 100.0
 SLOT = 10.0  # of one bar, with the gap beside it
 WIDTH = 7.0
 LEAST = 2.0  # one of a thousand is still to be seen
-
-
-@dataclass(frozen=True)
-class Series:
-    """One kind of what is stacked; its tone is its colour, and its name stands in legend and table."""
-
-    name: str
-    tone: str
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar: a count for each series, from below, and the list that it counts where there is one."""
-
-    label: str
-    parts: tuple[int, ...]
-    url: str = ""
-
-    @property
-    def total(self) -> int:
-        return sum(self.parts)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Bars with what they mean."""
-
-    title: str
-    axis: str  # what a bar stands for
-    series: tuple[Series, ...]
-    bars: tuple[Bar, ...]
-    note: str = ""
-
-    @property
-    def highest(self) -> int:
-        return max((bar.total for bar in self.bars), default=0)
-
-    @property
-    def total(self) -> int:
-        return sum(bar.total for bar in self.bars)
-
-    @property
-    def sentence(self) -> str:
-        """What the picture says, for those who do not see it."""
-        sums = [sum(bar.parts[number] for bar in self.bars) for number in range(len(self.series))]
-        parts = ", ".join(
-            f"{one.name.lower()} {count:,}" for one, count in zip(self.series, sums, strict=True)
-        )
-        return f"{self.title}. {self.note}: {self.total:,} in all; {parts}. At most {self.highest:,} a bar."
 
 
 @dataclass(frozen=True)

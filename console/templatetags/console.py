@@ -1,4 +1,4 @@
-"""The parts that screens are made of: badge, when, field, steps, icon, copy, sort headers, durations.
+"""The parts that screens are made of: badge, when, field, steps, icon, copy, sort headers, times.
 
 Built in: templates use these without loading them. Text is escaped by the templates; only icons
 and what is written here, which are ours, are marked safe.
@@ -6,11 +6,10 @@ and what is written here, which are ours, are marked safe.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
 
-import lucide
 from django import forms, template
 from django.http import QueryDict
 from django.template import Context
@@ -19,6 +18,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
+
+from console import durations
+from console.private_apis import render_icon
 
 register = template.Library()
 
@@ -56,7 +58,7 @@ def _svg(name: str, size: int, classes: str) -> SafeString:
     if classes:
         attributes["class"] = classes
     # Parsing the icon's file for each row of a list would cost more than the row.
-    return mark_safe(lucide._render_icon(name, size, **attributes))  # noqa: S308
+    return mark_safe(render_icon(name, size, **attributes))  # noqa: S308
 
 
 @register.simple_tag
@@ -92,51 +94,16 @@ def when(moment: datetime | None, relation: bool = True) -> SafeString:
     title, words = f"{utc:%Y-%m-%d %H:%M:%S UTC}", f"{local:%Y-%m-%d %H:%M %Z}"
     shown = f'<time datetime="{iso}" title="{title}" data-when>{words}</time>'
     if relation:
-        shown += f' <span class="second" data-relative="{iso}">{relative(moment, timezone.now())}</span>'
+        shown += (
+            f' <span class="second" data-relative="{iso}">{durations.relative(moment, timezone.now())}</span>'
+        )
     return mark_safe(shown)  # noqa: S308
 
 
 _NEVER = mark_safe('<span class="quiet">\N{EM DASH}</span>')
 
 
-def relative(moment: datetime, now: datetime) -> str:
-    """`in 3 days`, `2 hours ago`; static/js/times.js says it in the same words."""
-    seconds = round((moment - now).total_seconds())
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        count = abs(seconds) // length
-        if count:
-            text = _count(count, unit)
-            return f"in {text}" if seconds > 0 else f"{text} ago"
-    return "in less than a minute" if seconds > 0 else "just now"
-
-
-@register.filter
-def duration(length: timedelta | None) -> str:
-    """`820 ms`, `12 s`, `1 min 5 s`, `6 hours`, `7 days`; a dash where nothing was measured."""
-    if length is None:
-        return "\N{EM DASH}"
-    seconds = length.total_seconds()
-    if seconds < 1:
-        return f"{round(seconds * 1000)} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{round(seconds)} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return _two(whole, 60, "min", "s")
-    if whole < 86400:
-        hours, minutes = divmod(whole // 60, 60)
-        return _count(hours, "hour") + (f" {minutes} min" if minutes else "")
-    days, hours = divmod(whole // 3600, 24)
-    return _count(days, "day") + (f" {_count(hours, 'hour')}" if hours else "")
-
-
-def _two(amount: int, step: int, large: str, small: str) -> str:
-    big, rest = divmod(amount, step)
-    return f"{big} {large} {rest} {small}" if rest else f"{big} {large}"
-
-
-def _count(amount: int, unit: str) -> str:
-    return f"{amount} {unit}" if amount == 1 else f"{amount} {unit}s"
+register.filter("duration", durations.duration)
 
 
 @register.inclusion_tag("_field.html")

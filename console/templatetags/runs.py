@@ -7,14 +7,11 @@ from django.template import Context
 
 from console import access, states, states_instances, states_runs
 from console.resolving import unresolved
-from rotation.connectors import base
 from rotation.models import Run
 from secrets_app.models import Secret
 from secrets_app.policies import Action
 
 register = template.Library()
-
-RETRYABLE = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE, Run.Kind.VERIFY, Run.Kind.DRIFT, Run.Kind.CHECK})
 
 register.filter("run_badge", states_runs.run_badge)
 register.filter("run_timeline", states_runs.timeline)
@@ -34,7 +31,7 @@ def credential_badge(secret: Secret) -> states.Fact:
 @register.simple_tag(takes_context=True)
 def may_retry(context: Context, run: Run) -> bool:
     """Whether the reader may have the same work done again that this run did not bring to its end."""
-    if not is_retryable(run):
+    if not states_runs.is_retryable(run):
         return False
     if run.secret is None:
         return access.may(context["request"], Action.CHECK_INSTANCE, run.instance)
@@ -44,7 +41,7 @@ def may_retry(context: Context, run: Run) -> bool:
 @register.simple_tag(takes_context=True)
 def may_override(context: Context, run: Run) -> bool:
     """Whether the reader may let the rotation go on past the check that blocked it."""
-    if run.secret is None or not run.secret.is_enabled or not is_overridable(run):
+    if run.secret is None or not run.secret.is_enabled or not states_runs.is_overridable(run):
         return False
     request = context["request"]
     return access.may(request, Action.ROTATE_SECRET, run.secret) and access.may(
@@ -65,14 +62,3 @@ def may_cancel(context: Context, run: Run) -> bool:
     """Whether the reader may end the run: its host was told nothing so far."""
     is_open = run.secret is not None and run.is_active and not run.attempts
     return is_open and access.may(context["request"], Action.ROTATE_SECRET, run.secret)
-
-
-def is_retryable(run: Run) -> bool:
-    """Whether this kind of run can be had again, and it ended without success."""
-    return run.kind in RETRYABLE and not run.is_active and run.outcome != Run.Outcome.SUCCEEDED
-
-
-def is_overridable(run: Run) -> bool:
-    """Whether the check that blocked this rotation is one that a person may let pass."""
-    is_blocked = run.kind == Run.Kind.ROTATE and run.outcome == Run.Outcome.BLOCKED
-    return is_blocked and run.code in base.OVERRIDABLE

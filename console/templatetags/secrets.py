@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from django import template
 from django.utils import timezone
 
-from console.templatetags.console import relative
+from console.durations import relative
 
 register = template.Library()
 

@@ -17,7 +17,7 @@ from console.forms import policies as forms
 from console.http import OperatorRequest
 from console.views import dialogs
 from secrets_app import rulebook
-from secrets_app.models import Attachment, User
+from secrets_app.models import Attachment, Principal
 from secrets_app.policies import Action
 
 
@@ -52,11 +52,11 @@ def _ask(request: OperatorRequest, form: forms.Attach, status: int = 200) -> Htt
 @require_http_methods(["GET", "HEAD", "POST"])
 @fresh.required()
 def detach(request: OperatorRequest, pk: UUID) -> HttpResponse:
-    found = Attachment.objects.select_related("policy", "user", "group").filter(pk=pk).first()
+    found = Attachment.objects.select_related("policy", "principal__user", "group").filter(pk=pk).first()
     if found is None:
         raise Http404
     policy = rights.policy(request, found.policy_id, Action.ATTACH_POLICY)
-    whose: User | Group | None = found.user or found.group
+    whose: Principal | Group | None = found.principal or found.group
     assert whose is not None
     context: dict[str, object] = {"policy": policy, "whose": whose, "is_group": found.group is not None}
     if request.method == "POST":

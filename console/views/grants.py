@@ -19,17 +19,17 @@ from console.http import OperatorRequest
 from console.views import dialogs
 from secrets_app import grants, policies, ram, reach
 from secrets_app.actions import OF_A_SECRET, Action
-from secrets_app.models import Secret, SecretGroupGrant, SecretUserGrant, User
+from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretPrincipalGrant
 
 
 @dataclass
 class Holding:
-    """What one user or group was granted on a secret."""
+    """What one principal or group was granted on a secret."""
 
     key: str  # as in a form: user:ID
-    whom: User | Group
-    name: str  # for whoever looks at it
-    rows: list[SecretUserGrant | SecretGroupGrant] = field(default_factory=list)
+    whom: Principal | Group
+    name: str  # as the reader may see it
+    rows: list[SecretPrincipalGrant | SecretGroupGrant] = field(default_factory=list)
 
     @property
     def is_group(self) -> bool:
@@ -52,9 +52,11 @@ def holdings(secret: Secret, told: rights.Told) -> list[Holding]:
     """The grants on a secret, by whom they are for."""
     found: dict[str, Holding] = {}
     here = {"content_object": secret}
-    for row in SecretUserGrant.objects.filter(**here).select_related("user", "permission", "granted_by"):
-        key, name = f"user:{row.user_id}", told.name(row.user)
-        found.setdefault(key, Holding(key, row.user, name)).rows.append(row)
+    for row in SecretPrincipalGrant.objects.filter(**here).select_related(
+        "principal", "permission", "granted_by"
+    ):
+        key = f"{row.principal.kind}:{row.principal.user_id or row.principal_id}"
+        found.setdefault(key, Holding(key, row.principal, told.name(row.principal))).rows.append(row)
     for one in SecretGroupGrant.objects.filter(**here).select_related("group", "permission", "granted_by"):
         key, name = f"group:{one.group_id}", told.name(one.group)
         found.setdefault(key, Holding(key, one.group, name)).rows.append(one)
@@ -88,7 +90,7 @@ def grant(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         .filter(is_active=True)
         .exclude(pk=request.user.pk)
         .order_by("username"),
-        groups=_groups(request).exclude(user=request.user),
+        groups=_groups(request).exclude(members=request.principal),
         offered=[a for a in OF_A_SECRET if policies.allows(request.principal, a, secret)],
     )
     if request.method == "POST" and form.is_valid():

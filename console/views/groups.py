@@ -47,7 +47,7 @@ def _with_figures(request: OperatorRequest, rows: QuerySet[Group]) -> QuerySet[G
     """Each group with how many of its members and policies this person may see."""
     attached = Attachment.objects.filter(group=OuterRef("pk"), policy__in=rights.seen_policies(request))
     counted = Subquery(attached.order_by().values("group").annotate(count=Count("pk")).values("count"))
-    members = Count("user", filter=Q(user__in=rights.seen_users(request)))
+    members = Count("members", filter=Q(members__user__in=rights.seen_users(request)))
     return rows.annotate(member_count=members, policy_count=Coalesce(counted, 0))
 
 
@@ -56,7 +56,7 @@ def _with_figures(request: OperatorRequest, rows: QuerySet[Group]) -> QuerySet[G
 def show(request: OperatorRequest, pk: int) -> HttpResponse:
     group = rights.group(request, pk)
     is_full = rights.has_full_access(request)
-    members = rights.seen_users(request).filter(groups=group)
+    members = rights.seen_users(request).filter(principal__groups=group)
     attached = Attachment.objects.filter(group=group).select_related("policy").order_by("policy__name")
     shown = rights.seen_attachments(request, attached)
     context = {
@@ -101,7 +101,7 @@ def create(request: OperatorRequest) -> HttpResponse:
 @fresh.required()
 def join(request: OperatorRequest, pk: int) -> HttpResponse:
     group = rights.group(request, pk, Action.UPDATE_GROUP)
-    others = rights.seen_users(request).exclude(groups=group).order_by("username")
+    others = rights.seen_users(request).exclude(principal__groups=group).order_by("username")
     form = forms.Join(request.POST if request.method == "POST" else None, people=others)
     if request.method == "POST" and form.is_valid():
         users.join(group, form.chosen, actor=request.principal)
@@ -117,7 +117,7 @@ def join(request: OperatorRequest, pk: int) -> HttpResponse:
 @fresh.required()
 def leave(request: OperatorRequest, pk: int, member: UUID) -> HttpResponse:
     group = rights.group(request, pk, Action.UPDATE_GROUP)
-    user = User.objects.filter(pk=member, groups=group).first()
+    user = User.objects.filter(pk=member, principal__groups=group).first()
     if user is None:
         raise Http404
     context: dict[str, object] = {"group": group, "member": user, "policies": _policy_names(group)}

@@ -17,7 +17,7 @@ from console.forms import people as forms
 from console.http import OperatorRequest
 from console.views import dialogs
 from secrets_app import policies, rulebook, users
-from secrets_app.models import Attachment, SecretGroupGrant, SecretUserGrant, User
+from secrets_app.models import Attachment, SecretGroupGrant, SecretPrincipalGrant, User
 from secrets_app.policies import Action
 
 SORTS = {"name": "username", "display": "display_name", "signed_in": "last_login", "state": "is_active"}
@@ -26,7 +26,7 @@ SORTS = {"name": "username", "display": "display_name", "signed_in": "last_login
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    rows = rights.listed_users(request).prefetch_related("groups")
+    rows = rights.listed_users(request).select_related("principal").prefetch_related("principal__groups")
     text, state = request.GET.get("q", "")[:200].replace("\0", ""), request.GET.get("state", "")
     if text:
         rows = rows.filter(Q(username__icontains=text) | Q(display_name__icontains=text))
@@ -79,15 +79,15 @@ def _may_reset(request: OperatorRequest, user: User) -> bool:
 
 def _attachments(user: User) -> QuerySet[Attachment]:
     """Every policy that holds for this person, by itself and by a group."""
-    rows = Attachment.objects.filter(Q(user=user) | Q(group__in=user.groups.all()))
+    rows = Attachment.objects.filter(Q(principal=user.principal) | Q(group__in=user.groups.all()))
     return rows.select_related("policy", "group").order_by("policy__name", "group__name")
 
 
-def _grants(request: OperatorRequest, user: User) -> list[SecretUserGrant | SecretGroupGrant]:
+def _grants(request: OperatorRequest, user: User) -> list[SecretPrincipalGrant | SecretGroupGrant]:
     """The grants of this person on secrets whose grants the reader may see."""
     related = ("content_object__region", "content_object__account", "permission", "granted_by")
     rows = [
-        *SecretUserGrant.objects.filter(user=user).select_related(*related),
+        *SecretPrincipalGrant.objects.filter(principal=user.principal).select_related(*related),
         *SecretGroupGrant.objects.filter(group__in=user.groups.all()).select_related(*related, "group"),
     ]
     seen = [

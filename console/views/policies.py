@@ -71,8 +71,8 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
     policy = rights.policy(request, pk)
     is_full = rights.has_full_access(request)
     is_mine = is_full and policy.kind == Policy.Kind.CUSTOM
-    attached = policy.attachments.select_related("user", "group", "attached_by")
-    holders = rights.seen_holders(request, attached.order_by("user__username", "group__name"))
+    attached = policy.attachments.select_related("principal__user", "group", "attached_by")
+    holders = rights.seen_holders(request, attached.order_by("principal__name", "group__name"))
     context = {
         "policy": policy,
         "lines": documents.lines(policy.document),

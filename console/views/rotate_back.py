@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from console import access, fresh
+from console.forms.secrets import Press
 from console.http import OperatorRequest
 from console.views import dialogs, errors
 from rotation import runs, tasks
@@ -33,8 +34,11 @@ def rotate_back(request: OperatorRequest, region: str, pk: UUID, version: UUID) 
         # The token makes pressing twice one rotation.
         context = {"secret": secret, "region": region, "version": chosen, "token": uuid4().hex}
         return dialogs.show(request, "secrets/_rotate_back.html", "Rotate back to this value", context)
+    form = Press(request.POST)
+    if not form.is_valid():
+        return errors.unreadable()
     try:
-        _start(request, secret, chosen)
+        _start(request, secret, chosen, form.cleaned_data["token"])
     except (
         runs.InProgress,
         runs.NotRotatable,
@@ -48,7 +52,6 @@ def rotate_back(request: OperatorRequest, region: str, pk: UUID, version: UUID) 
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
 
 
-def _start(request: OperatorRequest, secret: Secret, version: SecretVersion) -> None:
+def _start(request: OperatorRequest, secret: Secret, version: SecretVersion, token: str) -> None:
     with transaction.atomic():
-        token = request.POST.get("token", "")[:64]
         tasks.wake(runs.start(secret, actor=request.principal, from_version=version, token=token))

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 from console import access, lists, states_runs
 from console.forms import rotations as forms
 from console.http import OperatorRequest
-from console.templatetags.runs import is_retryable
+from console.states_runs import is_retryable
 from console.views import dialogs, errors
 from rotation import patience, runs, tasks
 from rotation.models import Instance, Run

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 from console import access, fresh
 from console.forms.resolve import Override
 from console.http import OperatorRequest
-from console.templatetags.runs import is_overridable
+from console.states_runs import is_overridable
 from console.views import dialogs, errors
 from rotation import runs, tasks
 from rotation.models import Run

@@ -8,7 +8,6 @@ from typing import Any
 
 from allauth.mfa.base import views as base
 from allauth.mfa.models import Authenticator
-from allauth.mfa.recovery_codes.internal import flows as recovery
 from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as webauthn
 from django.conf import settings
@@ -22,7 +21,7 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console import fresh, http, proofs
+from console import fresh, http, private_apis, proofs
 from console.http import OperatorRequest
 from console.views import session
 from secrets_app import factors, identities
@@ -107,7 +106,7 @@ def recovery_codes(request: OperatorRequest) -> HttpResponse:
         raise Http404
     codes: list[str] = []
     if request.method == "POST":
-        codes = recovery.generate_recovery_codes(request).wrap().generate_codes()
+        codes = private_apis.generate_recovery_codes(request).wrap().generate_codes()
     kept = Authenticator.objects.filter(user=request.user, type=Authenticator.Type.RECOVERY_CODES).first()
     left = len(kept.wrap().get_unused_codes()) if kept else 0
     return render(request, "mfa/recovery_codes/show.html", {"codes": codes, "left": left})

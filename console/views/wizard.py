@@ -27,6 +27,7 @@ from console.views import dialogs, keys, schedule, wizard_check
 from rotation import accounts, inventory, managed, schedules, tasks
 from rotation.models import Instance, Run, Schedule
 from secrets_app import keypairs, keyring, lifecycle
+from secrets_app.errors import DomainError
 from secrets_app.models import ECS_PREFIX, Secret
 from secrets_app.plaintext import Plaintext
 from secrets_app.policies import Action
@@ -41,16 +42,15 @@ def is_step(request: HttpRequest) -> bool:
     return is_part and request.POST.get("step", "") in {"1", "2"}
 
 
-def decides_a_value(request: HttpRequest) -> bool:
-    """True when the secret is made with a value that the user knows, or becomes the instance's login."""
-    chosen = any(request.POST.get(name) for name in ("value", "private_key", "as_own_login"))
-    return chosen and not is_step(request)
+def takes_an_account(request: HttpRequest) -> bool:
+    """True when the secret is made: whatever its first value is, the account is Keyturn's from then on."""
+    return request.method == "POST" and not is_step(request)
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 @sensitive_post_parameters("value", "private_key")
-@fresh.required(when=decides_a_value)
+@fresh.required(when=takes_an_account)
 def create(request: OperatorRequest, region: str) -> HttpResponse:
     access.require(request, Action.CREATE_SECRET)
     here = access.region(request, region)
@@ -202,6 +202,18 @@ def _review(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
     }
 
 
+#: Where the wizard says what the domain refuses; any other refusal is no answer to a form.
+FIELD_OF: dict[type[DomainError], str] = {
+    lifecycle.NameTaken: "name",
+    managed.AccountTaken: "username",
+    managed.SharedAccount: "username",
+    inventory.NoOwnLogin: "as_own_login",
+    managed.RegionMismatch: "instance",
+    keyring.KeyUnusable: "key",
+    managed.NoKeys: "kind",
+}
+
+
 def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run | None] | None:
     """Make the secret and wake a worker for its first run; None, with the form's errors, where it cannot."""
     found = form.cleaned_data
@@ -233,21 +245,14 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
                 managed.change_options(secret, actor=request.principal, **form.chosen_options())
             if run:
                 tasks.wake(run)
-    except lifecycle.NameTaken:
-        form.add_error("name", form.name_taken(found["name"]))
-    except (managed.AccountTaken, managed.SharedAccount) as error:
-        form.add_error("username", str(error))
-    except inventory.NoOwnLogin as error:
-        form.add_error("as_own_login", str(error))
-    except managed.RegionMismatch as error:
-        form.add_error("instance", str(error))
-    except keyring.KeyUnusable as error:
-        form.add_error("key", str(error))
-    except managed.NoKeys as error:
-        form.add_error("kind", str(error))
-    else:
-        return secret, run
-    return None
+    except DomainError as error:
+        field = next((name for kind, name in FIELD_OF.items() if isinstance(error, kind)), None)
+        if field is None:
+            raise
+        is_name = isinstance(error, lifecycle.NameTaken)
+        form.add_error(field, form.name_taken(found["name"]) if is_name else error.sentence)
+        return None
+    return secret, run
 
 
 def _created(request: OperatorRequest, secret: Secret, run: Run | None) -> HttpResponse:

@@ -78,8 +78,11 @@ def again(request: OperatorRequest, region: str) -> HttpResponse:
     """Check again, on the press of the button; the form's value does not travel here."""
     access.require(request, Action.CREATE_SECRET)
     sent = {name: request.POST.get(name, "") for name in ("instance", "username", "kind")}
-    rows = access.instances(request, region)
-    instance = rows.filter(name=sent["instance"]).first() or rows.filter(instance_id=sent["instance"]).first()
+    rows, named = (
+        access.instances(request, region),
+        sent["instance"].replace("\0", ""),
+    )  # PostgreSQL has no NUL
+    instance = rows.filter(name=named).first() or rows.filter(instance_id=named).first()
     if instance is None:
         raise Http404
     access.require(request, Action.CHECK_INSTANCE, instance)

@@ -48,6 +48,7 @@ _MACS = (
 _MAX_RECEIVED_BYTES = 64 * 1024 * 1024
 # Before the handshake is done: paramiko keeps whatever comes before the first line break.
 _MAX_GREETING_BYTES = 128 * 1024
+_QUICKACK = getattr(socket, "TCP_QUICKACK", socket.TCP_NODELAY)  # only Linux has it
 # What sshd says in place of its version to one connection too many (MaxStartups), and to an address that has
 # failed too often (PerSourcePenalties, since 9.8); sshd.c, drop_connection().
 _TOO_BUSY = (b"Exceeded MaxStartups", b"Not allowed at this time")
@@ -83,6 +84,9 @@ class _Wire(socket.socket):
         self._received_bytes = 0
         self._most_bytes = _MAX_GREETING_BYTES
         self._greeting = b""
+        # A command is a few small packets each way. By default each waits until the one before is confirmed
+        # (RFC 896), and the confirmation waits 40 ms for an answer to travel with (RFC 1122, 4.2.3.2).
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def allow(self, deadline: Deadline) -> None:
         """Begin anew: this deadline from now on, and the whole of what may be received."""
@@ -101,6 +105,8 @@ class _Wire(socket.socket):
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         if self._ended():
             return b""
+        # Linux takes this back by itself (tcp(7)), so it is said before each read.
+        self.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         received = super().recv(bufsize, flags)
         self._received_bytes += len(received)
         if len(self._greeting) < 256:

@@ -127,6 +127,7 @@ class Migration(migrations.Migration):
                 ('username', models.CharField(blank=True, max_length=64)),
                 ('account_kind', models.CharField(blank=True, choices=[('password', 'Password'), ('key_pair', 'Key pair')], max_length=16)),
                 ('request_token', models.CharField(blank=True, max_length=64)),
+                ('campaign', models.UUIDField(blank=True, editable=False, null=True)),
                 ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('waiting', 'Waiting'), ('ended', 'Ended')], default='queued', max_length=8)),
                 ('outcome', models.CharField(blank=True, choices=[('succeeded', 'Succeeded'), ('failed', 'Failed'), ('blocked', 'Blocked'), ('cancelled', 'Cancelled')], max_length=10)),
                 ('truth', models.CharField(blank=True, choices=[('old', 'the old value works'), ('new', 'the new value works'), ('neither', 'neither value works'), ('unknown', 'which value works is unknown')], max_length=8)),

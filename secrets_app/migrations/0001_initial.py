@@ -47,7 +47,6 @@ class Migration(migrations.Migration):
             name='User',
             fields=[
                 ('seal', models.CharField(default='', editable=False, max_length=64)),
-                ('rights_seal', models.CharField(default='', editable=False, max_length=64)),
                 ('ways_in_seal', models.CharField(default='', editable=False, max_length=64)),
                 ('password', models.CharField(max_length=128, verbose_name='password')),
                 ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
@@ -60,7 +59,6 @@ class Migration(migrations.Migration):
                 ('time_zone', models.CharField(default='UTC', max_length=64)),
                 ('is_active', models.BooleanField(default=True)),
                 ('must_change_password', models.BooleanField(default=False)),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
             ],
         ),
@@ -133,6 +131,8 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(choices=[('user', 'User'), ('machine', 'Machine'), ('system', 'Keyturn')], max_length=8)),
                 ('name', models.CharField(max_length=80)),
                 ('user', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='principal', to=settings.AUTH_USER_MODEL)),
+                ('groups', models.ManyToManyField(blank=True, related_name='members', to='auth.group')),
+                ('rights_seal', models.CharField(default='', editable=False, max_length=64)),
             ],
         ),
         migrations.CreateModel(
@@ -210,7 +210,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('group', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='attachments', to='auth.group')),
-                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='attachments', to=settings.AUTH_USER_MODEL)),
+                ('principal', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='attachments', to='secrets_app.principal')),
                 ('policy', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='attachments', to='secrets_app.policy')),
                 ('attached_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
             ],
@@ -336,20 +336,17 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='SecretUserGrant',
+            name='SecretPrincipalGrant',
             fields=[
                 ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('granted_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('conditions', models.TextField(blank=True, default='')),
-                ('content_object', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='user_grants', to='secrets_app.secret')),
+                ('content_object', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='principal_grants', to='secrets_app.secret')),
                 ('granted_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
                 ('permission', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='auth.permission')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL)),
+                ('principal', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='secrets_app.principal')),
             ],
-            options={
-                'abstract': False,
-            },
         ),
         migrations.CreateModel(
             name='SecretVersion',
@@ -460,11 +457,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='attachment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('group__isnull', False), ('user', None)), models.Q(('group', None), ('user__isnull', False)), _connector='OR'), name='attached_to_one'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('group__isnull', False), ('principal', None)), models.Q(('group', None), ('principal__isnull', False)), _connector='OR'), name='attached_to_one'),
         ),
         migrations.AddConstraint(
             model_name='attachment',
-            constraint=models.UniqueConstraint(fields=('policy', 'user'), name='attached_to_a_user_once'),
+            constraint=models.UniqueConstraint(fields=('policy', 'principal'), name='attached_to_a_principal_once'),
         ),
         migrations.AddConstraint(
             model_name='attachment',
@@ -507,8 +504,8 @@ class Migration(migrations.Migration):
             unique_together={('group', 'permission', 'content_object')},
         ),
         migrations.AlterUniqueTogether(
-            name='secretusergrant',
-            unique_together={('user', 'permission', 'content_object')},
+            name='secretprincipalgrant',
+            unique_together={('principal', 'permission', 'content_object')},
         ),
         migrations.AddConstraint(
             model_name='secretversion',

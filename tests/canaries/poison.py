@@ -117,7 +117,7 @@ def _seal_again() -> None:
         if issubclass(table, seals.SealedRow):
             for row in table._base_manager.all():
                 seals.accept(row)
-    for table in (User, Group, Secret):
+    for table in (Principal, User, Group, Secret):
         for owner in table._base_manager.all():
             seal_sets.accept(owner)
 

@@ -191,18 +191,22 @@ class Trial:
 
     def sign_in(self) -> None:
         shown = docker.said("docker", "logs", self._setup_container())
-        first = re.search(r"^Password +(\S+)$", shown, re.MULTILINE)
         name = re.search(r"^Sign in as +(\S+)$", shown, re.MULTILINE)
-        assert first, shown
+        file = re.search(r"^Password +in the file (\S+)$", shown, re.MULTILINE)
         assert name, shown
-        status, _, _headers = self.browser.send(f"/sign-in/?{MARK}", login=name[1], password=first[1])
+        assert file, shown
+        first = self.compose("exec", "-T", "web", "cat", file[1]).strip()
+        assert len(first) >= 20
+        assert first not in shown
+        status, _, _headers = self.browser.send(f"/sign-in/?{MARK}", login=name[1], password=first)
         assert status == 302, status
         chosen = secrets.token_urlsafe(18)
         status, page, _ = self.browser.send(
-            "/change-password/", oldpassword=first[1], password1=chosen, password2=chosen
+            "/change-password/", oldpassword=first, password1=chosen, password2=chosen
         )
         assert status == 302, (status, page[-1500:])
         assert self.browser.status("/all/overview/") == 200
+        assert "first-password" not in self.compose("exec", "-T", "web", "ls", "/var/lib/keyturn")
 
     def _setup_container(self) -> str:
         return docker.said(

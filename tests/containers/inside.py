@@ -11,7 +11,7 @@ from rotation.connectors.ssh import SshScanner
 from rotation.models import Instance, ManagedAccount, ManagementCredential, Run
 from secrets_app import regions, users, versions
 from secrets_app.models import Principal, Secret
-actor = Principal.objects.filter(user__groups__name=users.ADMINISTRATORS).order_by("created_at").first()
+actor = Principal.objects.filter(groups__name=users.ADMINISTRATORS).order_by("created_at").first()
 region = regions.account().regions.order_by("created_at").first()
 """
 

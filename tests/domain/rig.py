@@ -7,15 +7,22 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from rotation import engine, failpoints
+from rotation import engine, failpoints, runs
 from rotation.connectors.memory import MemoryConnector, MemoryHost
 from rotation.models import ManagedAccount, Run
 from secrets_app import versions
 from secrets_app.models import Secret
+from tests import factories
+
+OLD = "the-old-password-1"
 
 
 class Crash(BaseException):
     """Stands for a worker that is gone: nothing catches it."""
+
+
+def rotate(secret: Secret, **given: object) -> Run:
+    return runs.start(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
 
 
 def drive(run: Run, host: MemoryHost, turns: int = 1) -> Run:

@@ -13,10 +13,9 @@ from secrets_app.models import AuditEvent, Secret
 from secrets_app.plaintext import Plaintext
 from tests import factories
 from tests.domain.machines import Machine, Network, approve, attach, move
-from tests.domain.rig import account, password
+from tests.domain.rig import OLD, account, password
 
 pytestmark = pytest.mark.django_db
-OLD = "the-old-password-1"
 AWAY = "127.66.6.6"
 
 
@@ -50,12 +49,6 @@ def secret(network, server) -> Secret:
     made = factories.secret(instance=network.register(server), initial=OLD)
     assert network.drive(made.runs.get()).outcome == "succeeded"
     return made
-
-
-@pytest.fixture(autouse=True)
-def _inert():
-    yield
-    failpoints.disarm()
 
 
 def instance_of(secret: Secret) -> Instance:

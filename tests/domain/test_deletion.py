@@ -7,25 +7,17 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
-from django.db.models.functions import Now
 from django.utils import timezone
 
-from rotation import engine, failpoints, managed, runs, schedules, tasks
-from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation import failpoints, managed, runs, schedules, tasks
+from rotation.connectors.memory import MemoryHost
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app import keyring, lifecycle, policies, versions
 from secrets_app.models import AuditEvent, SealedValue, Secret
 from tests import factories, outside
+from tests.domain.rig import OLD, drive, rotate
 
 pytestmark = pytest.mark.django_db
-OLD = "the-old-password-1"
-
-
-@pytest.fixture
-def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", OLD)
-    return made
 
 
 @pytest.fixture
@@ -33,12 +25,6 @@ def secret(host: MemoryHost) -> Secret:
     made = factories.secret(initial=OLD, is_on=True, period=timedelta(days=7), tags={"team": "web"})
     factories.settle(made)
     return made
-
-
-@pytest.fixture(autouse=True)
-def _inert():
-    yield
-    failpoints.disarm()
 
 
 def fresh(secret: Secret) -> Secret:
@@ -55,18 +41,6 @@ def restore(secret: Secret) -> managed.Restored:
 
 def purge(secret: Secret) -> None:
     managed.purge(secret, actor=factories.administrator())
-
-
-def rotate(secret: Secret, **given: object) -> Run:
-    return runs.start(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
-
-
-def drive(run: Run, host: MemoryHost) -> Run:
-    past = Now() - timedelta(seconds=1)
-    Run.objects.filter(pk=run.pk).update(due_at=past, leased_until=past)
-    engine.advance(run.pk, worker="w", connect=lambda endpoint: MemoryConnector(host), scanner=None)
-    run.refresh_from_db()
-    return run
 
 
 def make_due(secret: Secret) -> None:

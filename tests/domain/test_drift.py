@@ -14,25 +14,10 @@ from rotation.models import ManagedAccount, Run
 from secrets_app import keypairs, policies, users, versions
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
-from tests.domain.rig import account, current, drive, drive_killed_at, evidence, password, steps
+from tests.domain.rig import OLD, account, current, drive, drive_killed_at, evidence, password, rotate, steps
 
-pytestmark = pytest.mark.django_db
-OLD = "the-old-password-1"
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 OLD_KEY, OTHER_KEY = keypairs.generate("ed25519"), keypairs.generate("ed25519")
-
-
-@pytest.fixture
-def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", OLD)
-    return made
-
-
-@pytest.fixture
-def secret(host: MemoryHost) -> Secret:
-    made = factories.secret(initial=OLD)
-    factories.settle(made)
-    return made
 
 
 @pytest.fixture
@@ -41,16 +26,6 @@ def key(host: MemoryHost) -> Secret:
     made = factories.secret(kind="key_pair", initial=OLD_KEY.private_key.reveal(), key_algorithm="ed25519")
     factories.settle(made)
     return made
-
-
-@pytest.fixture(autouse=True)
-def _inert():
-    yield
-    failpoints.disarm()
-
-
-def rotate(secret: Secret) -> Run:
-    return runs.start(secret, actor=factories.administrator())
 
 
 def look(secret: Secret, host: MemoryHost) -> Run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
 from django.core import checks
 from django.db import connection, connections
 
@@ -54,6 +55,8 @@ def test_the_check_asks_the_server_where_a_database_is_to_be_asked():
 def test_fi_d_05_every_session_waits_for_the_disk_whatever_is_set_for_others():
     """On SQLite the same promise is a pragma of each connection."""
     other = connections.create_connection("default")
+    if connection.vendor == "sqlite":
+        other.settings_dict = other.settings_dict | {"OPTIONS": settings.PRODUCTION_OPTIONS}
     try:
         with other.cursor() as cursor:
             if connection.vendor == "postgresql":

@@ -5,61 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db.models.functions import Now
 
-from rotation import changes, engine, failpoints, leases, runs
+from rotation import changes, failpoints, leases, runs
 from rotation.connectors import base
-from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation.connectors.memory import MemoryConnector
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app import policies, versions
 from secrets_app.models import AuditEvent, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 from tests import factories
+from tests.domain.rig import OLD, Crash, drive, password
 
 pytestmark = pytest.mark.django_db
-OLD = "the-old-password-1"
-
-
-class Crash(BaseException):
-    """Stands for a worker that is gone: nothing catches it."""
-
-
-@pytest.fixture
-def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", OLD)
-    return made
-
-
-@pytest.fixture
-def secret(host: MemoryHost) -> Secret:
-    made = factories.secret(initial=OLD)
-    factories.settle(made)
-    return made
-
-
-@pytest.fixture(autouse=True)
-def _inert():
-    yield
-    failpoints.disarm()
 
 
 def rotate(secret: Secret, value: str | None = None) -> Run:
     return runs.start(secret, actor=factories.administrator(), value=Plaintext(value) if value else None)
-
-
-def drive(run: Run, host: MemoryHost, turns: int = 1) -> Run:
-    """Let a worker take the run up, `turns` times, whatever time it waits for."""
-    for _ in range(turns):
-        Run.objects.filter(pk=run.pk).update(due_at=Now() - timedelta(seconds=1))
-        Run.objects.filter(pk=run.pk).update(leased_until=Now() - timedelta(seconds=1))
-        engine.advance(run.pk, worker="w", connect=lambda endpoint: MemoryConnector(host), scanner=None)
-    run.refresh_from_db()
-    return run
-
-
-def current(secret: Secret) -> str:
-    return versions.value(secret.labelled("current")).password.reveal()
 
 
 def credential(secret: Secret) -> str:
@@ -69,7 +30,7 @@ def credential(secret: Secret) -> str:
 def test_a_rotation_ends_with_the_new_value_current_and_on_the_host(secret, host):
     run = drive(rotate(secret), host)
     assert (run.state, run.outcome, run.truth) == ("ended", "succeeded", "new")
-    assert host.accounts["svc"].password == current(secret) != OLD
+    assert host.accounts["svc"].password == password(secret) != OLD
     assert versions.value(secret.labelled("previous")).password.reveal() == OLD
     assert secret.labelled("pending") is None
     assert credential(secret) == "in_sync"
@@ -116,7 +77,7 @@ def test_a_worker_killed_anywhere_is_followed_by_one_that_ends_in_success(secret
         drive(run, host)
     run = drive(run, host)
     assert run.outcome == "succeeded"
-    assert host.accounts["svc"].password == current(secret) != OLD
+    assert host.accounts["svc"].password == password(secret) != OLD
     assert secret.versions.count() == 2
     assert (host.sets, host.failed_logins) == (1, 0)
     assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
@@ -128,7 +89,7 @@ def test_a_retry_sends_the_same_value(secret, host):
     first = versions.value(secret.labelled("pending")).password
     host.drops_before_set = False
     drive(run, host)
-    assert current(secret) == first.reveal()
+    assert password(secret) == first.reveal()
 
 
 def test_a_reply_that_is_lost_after_the_change_ends_in_success(secret, host):
@@ -136,7 +97,7 @@ def test_a_reply_that_is_lost_after_the_change_ends_in_success(secret, host):
     run = drive(rotate(secret), host)
     assert run.outcome == "succeeded"
     assert host.sets == 1
-    assert host.accounts["svc"].password == current(secret)
+    assert host.accounts["svc"].password == password(secret)
 
 
 def test_a_connection_cut_within_the_value_leaves_the_old_one_and_is_sent_again(secret, host):
@@ -183,7 +144,7 @@ def test_a_zombie_that_wakes_after_its_lease_does_not_finish(secret, host):
     assert Run.objects.get(pk=run.pk).outcome == "succeeded"
     assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
     assert secret.versions.count() == 2
-    assert current(secret) == host.accounts["svc"].password
+    assert password(secret) == host.accounts["svc"].password
 
 
 def test_the_lease_of_a_worker_whose_process_is_gone_is_handed_back_at_once(secret):
@@ -208,7 +169,7 @@ def test_an_unreachable_host_is_tried_again_and_keeps_the_pending_value(secret, 
     run = drive(rotate(secret), host)
     assert (run.state, run.code, credential(secret)) == ("waiting", "unreachable", "unreachable")
     assert secret.labelled("pending").offered_at is None
-    assert current(secret) == OLD
+    assert password(secret) == OLD
     run = drive(run, host, turns=6)
     assert (run.state, run.outcome, run.truth) == ("ended", "failed", "")
 
@@ -264,7 +225,7 @@ def test_a_host_that_lies_is_never_a_success(secret, host):
     host.lies = True
     run = drive(rotate(secret), host, turns=8)
     assert (run.outcome, run.truth) == ("failed", "old")
-    assert current(secret) == OLD
+    assert password(secret) == OLD
     assert host.failed_logins <= 1
 
 
@@ -273,7 +234,7 @@ def test_a_run_that_failed_is_followed_by_one_that_settles_its_value(secret, hos
     drive(rotate(secret), host, turns=8)
     host.lies = False
     assert drive(rotate(secret), host).outcome == "succeeded"
-    assert host.accounts["svc"].password == current(secret)
+    assert host.accounts["svc"].password == password(secret)
 
 
 def test_a_run_that_failed_leaves_a_value_that_the_next_one_sends_again(secret, host):
@@ -282,7 +243,7 @@ def test_a_run_that_failed_leaves_a_value_that_the_next_one_sends_again(secret, 
     first = versions.value(secret.labelled("pending")).password
     host.lies = False
     assert drive(rotate(secret), host).outcome == "succeeded"
-    assert current(secret) == first.reveal()
+    assert password(secret) == first.reveal()
 
 
 def test_a_value_that_is_refused_because_it_is_there_already_is_a_success(secret, host):
@@ -295,7 +256,7 @@ def test_a_value_that_is_refused_because_it_is_there_already_is_a_success(secret
     failpoints.arm("after_intent", arrives)
     run = drive(rotate(secret), host)
     assert run.outcome == "succeeded", run.sentence
-    assert host.accounts["svc"].password == current(secret)
+    assert host.accounts["svc"].password == password(secret)
 
 
 def test_each_attempt_has_a_number_above_all_that_the_host_has_seen(secret, host):
@@ -314,7 +275,7 @@ def test_a_custom_value_that_the_host_refuses_ends_the_run_and_is_not_replaced(s
     run = drive(rotate(secret, "custom-value-of-mine"), host)
     assert (run.outcome, run.truth) == ("failed", "old")
     assert secret.labelled("pending") is None
-    assert current(secret) == host.accounts["svc"].password == OLD
+    assert password(secret) == host.accounts["svc"].password == OLD
     assert not secret.versions.filter(origin=SecretVersion.Origin.GENERATED).exists()
 
 
@@ -328,14 +289,14 @@ def test_a_generated_value_that_the_host_refuses_is_replaced_three_times_at_most
 def test_a_custom_value_is_set_as_typed(secret, host):
     typed = 'it\'s $HOME "quoted" `x` é %s'
     drive(rotate(secret, typed), host)
-    assert host.accounts["svc"].password == current(secret) == typed
+    assert host.accounts["svc"].password == password(secret) == typed
 
 
 def test_a_secret_without_a_value_gets_one_at_its_first_rotation(host):
     made = factories.secret()
     assert credential(made) == "no_value"
     assert drive(rotate(made), host).outcome == "succeeded"
-    assert current(made) == host.accounts["svc"].password
+    assert password(made) == host.accounts["svc"].password
 
 
 def test_two_people_at_once_join_one_run(secret):
@@ -393,7 +354,7 @@ def test_old_versions_are_destroyed_only_beyond_the_history_that_is_kept(secret,
         drive(rotate(secret), host)
     kept = secret.versions.filter(destroyed_at=None).count()
     assert kept == 12  # ten, the current one and the previous one
-    assert current(secret) == host.accounts["svc"].password
+    assert password(secret) == host.accounts["svc"].password
 
 
 def test_a_host_that_swears_to_its_own_lie_costs_one_counting_login_and_no_more(secret, host):

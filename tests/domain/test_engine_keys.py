@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import copy
-from datetime import timedelta
 
 import pytest
-from django.db.models.functions import Now
 
-from rotation import engine, failpoints, runs
-from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation import failpoints, runs
+from rotation.connectors.memory import MemoryHost
 from rotation.models import ManagedAccount, ManagementCredential, Run
 from secrets_app import keypairs, versions
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.plaintext import Plaintext
 from tests import factories
+from tests.domain.rig import Crash, drive
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 OLD = keypairs.generate("ed25519")
 MINE = keypairs.generate("ecdsa-p256")
 PLACES = [
@@ -24,10 +23,6 @@ PLACES = [
     "after_set", "before_test", "after_test", "before_finish", "after_labels", "before_clean", "after_remove",
     "before_end", "after_finish",
 ]  # fmt: skip
-
-
-class Crash(BaseException):
-    """Stands for a worker that is gone: nothing catches it."""
 
 
 @pytest.fixture
@@ -46,23 +41,8 @@ def secret() -> Secret:
     return made
 
 
-@pytest.fixture(autouse=True)
-def _inert():
-    yield
-    failpoints.disarm()
-
-
 def rotate(secret: Secret, value: Plaintext | None = None) -> Run:
     return runs.start(secret, actor=factories.administrator(), value=value)
-
-
-def drive(run: Run, host: MemoryHost, turns: int = 1) -> Run:
-    for _ in range(turns):
-        past = Now() - timedelta(seconds=1)
-        Run.objects.filter(pk=run.pk).update(due_at=past, leased_until=past)
-        engine.advance(run.pk, worker="w", connect=lambda endpoint: MemoryConnector(host), scanner=None)
-    run.refresh_from_db()
-    return run
 
 
 def current(secret: Secret) -> versions.Value:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from secrets_app import grants, lifecycle, passwords, policies, rulebook, users
 from secrets_app.actions import Action
-from secrets_app.models import Secret, SecretUserGrant
+from secrets_app.models import Secret, SecretPrincipalGrant
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -133,7 +133,7 @@ def test_who_holds_it_without_a_condition_hands_it_on_without_one(secret, give, 
     give(ann, GET, **OFFICE)
     give(ann, GET, on=secret.arn)
     grants.grant(secret, bea, [GET], actor=ann.principal)
-    assert SecretUserGrant.objects.get(user=bea).conditions == ""
+    assert SecretPrincipalGrant.objects.get(principal=bea.principal).conditions == ""
 
 
 def test_of_two_ways_with_conditions_both_are_handed_on(secret, give, ann, bea):
@@ -170,7 +170,7 @@ def test_nobody_grants_to_themselves_nor_to_a_group_that_they_are_in(secret, giv
             grants.grant(secret, to, [Action.ROTATE_SECRET], actor=ann.principal)
     with pytest.raises(grants.ToOneself):
         grants.grant(secret, Group.objects.get(name="administrators"), [GET], actor=dot.principal)
-    assert not SecretUserGrant.objects.exists()
+    assert not SecretPrincipalGrant.objects.exists()
 
 
 def test_a_narrower_grant_takes_nothing_away_and_a_wider_one_gives_more(secret, give, ann, bea, dot):
@@ -182,7 +182,7 @@ def test_a_narrower_grant_takes_nothing_away_and_a_wider_one_gives_more(secret, 
         assert may_read(bea, secret)
         grants.grant(secret, bea, [GET], actor=ann.principal)
     assert may_read(bea, secret)
-    assert SecretUserGrant.objects.get(user=bea).granted_by == dot.principal
+    assert SecretPrincipalGrant.objects.get(principal=bea.principal).granted_by == dot.principal
 
 
 def test_other_conditions_replace_those_of_a_grant_only_for_who_may_revoke_it(secret, give, ann, bea, cal):

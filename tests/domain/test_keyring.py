@@ -13,17 +13,18 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from secrets_app import audit_keys, envelope, keyring, keystates, seals, versions
+from secrets_app import audit_keys, envelope, keyring, keystates, root_keys, seals, versions
 from secrets_app.keyfiles import KeyFile
 from secrets_app.models import KeyVersion, SealedValue, SecretVersion
 from secrets_app.plaintext import Plaintext
+from secrets_app.root_keys import file as root_key_file
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 
 #: The key files without any of which nothing opens, and how each begins.
 MAGICS = {
-    "ROOT_KEY_FILE": keyring.FILE_MAGIC,
+    "ROOT_KEY_FILE": root_key_file.MAGIC,
     "AUDIT_KEY_FILE": audit_keys.AUDIT_MAGIC,
     "SEAL_KEY_FILE": seals.MAGIC,
 }
@@ -142,7 +143,7 @@ def test_no_root_key_is_ever_made_over_existing_keys(settings, tmp_path):
 def test_key_02_another_root_key_seals_the_keyring_and_nothing_is_written(settings, tmp_path):
     key = keyring.default_key()
     settings.ROOT_KEY_FILE = tmp_path / "other" / "root.key"
-    keyring.FileRootKey(settings.ROOT_KEY_FILE).create()
+    KeyFile(settings.ROOT_KEY_FILE, root_key_file.MAGIC).create()
     keyring.forget()
     actor = factories.administrator()
     with CaptureQueriesContext(connection) as asked:
@@ -194,7 +195,7 @@ def test_an_open_keyring_is_sealed_when_a_key_file_goes_and_opens_when_it_is_bac
 
 def test_the_files_are_not_read_again_with_every_question(monkeypatch):
     assert not keyring.is_sealed()
-    monkeypatch.setattr(keyring.FileRootKey, "read", lambda self: pytest.fail("it was read again"))
+    monkeypatch.setattr(KeyFile, "read", lambda self: pytest.fail("it was read again"))
     assert not keyring.is_sealed()
 
 
@@ -208,6 +209,86 @@ def test_a_set_up_that_stays_sealed_fails_and_names_the_file(which, settings, tm
         call_command("setup")
     assert failed.value.returncode != 0
     keyring.forget()
+
+
+def test_the_material_of_a_key_version_opens_in_no_other_row():
+    first = keyring.default_key()
+    other = keystates.create("other", actor=factories.administrator())
+    names = {"owner_id": uuid.uuid4(), "subject_id": uuid.uuid4(), "field": "value"}
+    value = keyring.seal(b"a value", **names, key=other)
+    foreign = KeyVersion.objects.values_list("wrapped", flat=True).get(key=first)
+    KeyVersion.objects.filter(key=other).update(wrapped=foreign)  # whole as far as its seal goes
+    with pytest.raises(envelope.Tampered):
+        keyring.seal(b"a value", **names, key=other)
+    with pytest.raises(envelope.Tampered):
+        keyring.open_(value, **names)
+
+
+class Fenced:
+    """A root key elsewhere, which shows nothing but what it wraps and what it opens."""
+
+    KEY = envelope.new_key()
+    is_reachable = True
+
+    def __str__(self) -> str:
+        return "The module in slot 4"
+
+    def key_id(self) -> bytes:
+        return self._asked() and b"slot 4".ljust(16)
+
+    def wrap(self, material: bytes) -> bytes:
+        return envelope.seal(self._asked(), material, b"")
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        return envelope.open_(self._asked(), wrapped, b"")
+
+    def make(self) -> bool:
+        return False
+
+    def forget(self) -> None: ...
+
+    def _asked(self) -> bytes:
+        if not Fenced.is_reachable:
+            raise root_keys.Unavailable(f"{self} does not answer.")
+        return self.KEY
+
+
+@pytest.fixture
+def fenced(settings, monkeypatch):
+    """A database that has no key yet, and a root key in another provider."""
+    monkeypatch.setattr(keyring, "RECHECK_SECONDS", 0.0)
+    settings.ROOT_KEY_PROVIDER = f"{__name__}.Fenced"
+    KeyVersion.objects.all().delete()
+    assert not keyring.ensure_root_key()
+    return Fenced
+
+
+def test_a_root_key_that_only_wraps_and_unwraps_is_enough(fenced):
+    value, names = sealed()
+    assert keyring.open_(value, **names) == b"a value"
+    assert not keyring.is_sealed()
+    keystates.new_version(keyring.default_key(), actor=factories.administrator())
+    assert keyring.open_(value, **names) == b"a value"
+
+
+def test_a_root_key_that_cannot_be_reached_seals_the_keyring_until_it_can(fenced, monkeypatch, caplog):
+    value, names = sealed()
+    monkeypatch.setattr(fenced, "is_reachable", False)
+    for refused in (sealed, lambda: keyring.open_(value, **names)):  # not only at the next look
+        with pytest.raises(keyring.Sealed, match="slot 4 does not answer"):
+            refused()
+    assert keyring.is_sealed()
+    assert ["slot 4" in line.getMessage() for line in caplog.records] == [True]
+    monkeypatch.setattr(fenced, "is_reachable", True)
+    assert not keyring.is_sealed()
+    assert keyring.open_(value, **names) == b"a value"
+
+
+def test_another_key_of_the_same_provider_is_named_and_seals_the_keyring(fenced, monkeypatch):
+    keyring.forget()
+    monkeypatch.setattr(fenced, "KEY", envelope.new_key())
+    with pytest.raises(keyring.Sealed, match="slot 4 is not the root key"):
+        sealed()
 
 
 def test_the_database_holds_no_plaintext():

@@ -8,17 +8,16 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from rotation import engine, failpoints, managed, runs
+from rotation import engine, failpoints, managed
 from rotation.connectors.memory import MemoryHost
 from rotation.models import Instance, Run, Step
 from secrets_app import keypairs, policies
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.plaintext import Plaintext
 from tests import factories
-from tests.domain.rig import account, drive, drive_killed_at, evidence, password, steps
+from tests.domain.rig import OLD, account, drive, drive_killed_at, evidence, password, rotate, steps
 
-pytestmark = pytest.mark.django_db
-OLD = "the-old-password-1"
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 FOLLOWED = ["create", "preflight", "set", "test", "finish", "sessions", "clean"]
 
 
@@ -27,23 +26,6 @@ def host() -> MemoryHost:
     made = MemoryHost()
     made.add_account("svc", OLD).sessions = 2
     return made
-
-
-@pytest.fixture
-def secret(host: MemoryHost) -> Secret:
-    made = factories.secret(initial=OLD)
-    factories.settle(made)
-    return made
-
-
-@pytest.fixture(autouse=True)
-def _inert():
-    yield
-    failpoints.disarm()
-
-
-def rotate(secret: Secret, **given: object) -> Run:
-    return runs.start(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
 
 
 def choose(secret: Secret, **options: bool) -> None:

@@ -19,20 +19,13 @@ from rotation.models import ManagedAccount, Run, Schedule, Step
 from secrets_app import versions
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
+from tests.domain.rig import OLD
 
 pytestmark = pytest.mark.django_db
-OLD = "the-old-password-1"
 PLACES = [
     "after_claim", "before_create", "after_create", "after_preflight", "after_intent", "after_set",
     "before_test", "after_test", "before_finish",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", OLD)
-    return made
 
 
 @pytest.fixture

@@ -9,41 +9,16 @@ import time_machine
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from rotation import failpoints, runs
+from rotation import runs
 from rotation.connectors.memory import MemoryHost
 from rotation.models import Instance, Run
 from secrets_app import policies
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.plaintext import Plaintext
 from tests import factories
-from tests.domain.rig import account, drive, evidence, password, steps
+from tests.domain.rig import OLD, account, drive, evidence, password, rotate, steps
 
-pytestmark = pytest.mark.django_db
-OLD = "the-old-password-1"
-
-
-@pytest.fixture
-def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", OLD)
-    return made
-
-
-@pytest.fixture
-def secret(host: MemoryHost) -> Secret:
-    made = factories.secret(initial=OLD)
-    factories.settle(made)
-    return made
-
-
-@pytest.fixture(autouse=True)
-def _inert():
-    yield
-    failpoints.disarm()
-
-
-def rotate(secret: Secret, **given: object) -> Run:
-    return runs.start(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 
 
 def test_an_account_that_must_change_its_password_is_rotated_only_by_an_override(secret, host):

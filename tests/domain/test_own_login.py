@@ -11,10 +11,9 @@ from secrets_app import keypairs, policies
 from secrets_app.models import Secret
 from secrets_app.plaintext import Plaintext
 from tests import factories
-from tests.domain.rig import account, current, drive, drive_killed_at, evidence, password, steps
+from tests.domain.rig import OLD, account, current, drive, drive_killed_at, evidence, password, steps
 
 pytestmark = pytest.mark.django_db
-OLD = "the-old-password-1"
 OLD_KEY = keypairs.generate("ed25519")
 PLACES = [
     "after_create", "after_preflight", "after_intent", "after_set", "before_test", "after_test",
@@ -46,12 +45,6 @@ def login(host: MemoryHost, kind: str = "password", sudo: str = "passwordless") 
 @pytest.fixture
 def secret(host: MemoryHost) -> Secret:
     return login(host)
-
-
-@pytest.fixture(autouse=True)
-def _inert():
-    yield
-    failpoints.disarm()
 
 
 def rotate(secret: Secret, **given: object) -> Run:

@@ -13,7 +13,7 @@ from secrets_app.models import AuditEvent, Secret, Tag
 from secrets_app.plaintext import Plaintext
 from tests import factories
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 _numbers = itertools.count()
 GET = Action.GET_SECRET_VALUE
 

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from rotation import managed
 from secrets_app import grants, policies, ram, regions, rulebook, users
 from secrets_app.actions import OF_A_SECRET, Action, Kind
-from secrets_app.models import Attachment, Policy, Secret, SecretUserGrant
+from secrets_app.models import Attachment, Policy, Secret, SecretPrincipalGrant
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -160,7 +160,7 @@ def test_a_grant_is_for_one_secret_and_says_who_gave_it(secret, dot, ann):
     grants.grant(secret, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
     assert policies.allows(ann.principal, Action.GET_SECRET_VALUE, secret)
     assert not policies.allows(ann.principal, Action.GET_SECRET_VALUE, other)
-    assert SecretUserGrant.objects.get().granted_by == dot.principal
+    assert SecretPrincipalGrant.objects.get().granted_by == dot.principal
     grants.revoke(secret, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
     assert not policies.allows(ann.principal, Action.GET_SECRET_VALUE, secret)
 
@@ -184,7 +184,7 @@ def test_p_11_a_purged_secret_leaves_no_grant_to_one_of_its_name(dot, ann):
     grants.grant(secret, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
     managed.purge(secret, actor=dot.principal)
     again = factories.secret(name="web/one", instance=secret.managed.instance)
-    assert not SecretUserGrant.objects.exists()
+    assert not SecretPrincipalGrant.objects.exists()
     assert not policies.allows(ann.principal, Action.GET_SECRET_VALUE, again)
 
 
@@ -193,10 +193,10 @@ def test_the_last_administrator_stays_one(secret, dot):
     everybody = Group.objects.get(name=users.ADMINISTRATORS)
     with pytest.raises(rulebook.LastAdministrator):
         rulebook.detach(full, everybody, actor=dot.principal)
-    assert rulebook.has_full_access(dot)
+    assert rulebook.has_full_access(dot.principal)
     rulebook.attach(full, dot, actor=dot.principal)
     rulebook.detach(full, everybody, actor=dot.principal)
-    assert rulebook.has_full_access(dot)
+    assert rulebook.has_full_access(dot.principal)
 
 
 def test_a_system_policy_is_nobodys_to_change_and_follows_the_product(secret, dot):

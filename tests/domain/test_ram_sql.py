@@ -20,10 +20,11 @@ from secrets_app.models import (
     Region,
     Secret,
     SecretGroupGrant,
-    SecretUserGrant,
+    SecretPrincipalGrant,
     Tag,
     User,
 )
+from tests import amounts
 from tests.unit import policy_strategies as some
 from tests.unit.test_ram import read
 
@@ -63,8 +64,7 @@ def one_by_one(statements, action, context):
 
 
 @settings(
-    max_examples=600,
-    deadline=None,
+    max_examples=amounts.cases(120, long=600),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(found=some.policies, action=st.sampled_from(some.ACTIONS), context=some.request_contexts)
@@ -77,8 +77,7 @@ def test_p_07_the_condition_on_rows_allows_what_the_decision_on_each_allows(rows
 
 
 @settings(
-    max_examples=60,
-    deadline=None,
+    max_examples=amounts.cases(30, long=60),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
@@ -89,13 +88,15 @@ def test_p_07_the_condition_on_rows_allows_what_the_decision_on_each_allows(rows
 )
 def test_p_07_a_list_follows_the_conditions_of_grants_too(rows, holder, found, given_out, action, context):
     group = holder.user.groups.get()
-    for table in (SecretUserGrant, SecretGroupGrant):
+    for table in (SecretPrincipalGrant, SecretGroupGrant):
         table.objects.all().delete()
     secrets = list(Secret.objects.select_related("region", "account"))
     permission = Permission.objects.get(codename=action.value)
     for condition, to_group, place in given_out:
         table, whom = (
-            (SecretGroupGrant, {"group": group}) if to_group else (SecretUserGrant, {"user": holder.user})
+            (SecretGroupGrant, {"group": group})
+            if to_group
+            else (SecretPrincipalGrant, {"principal": holder})
         )
         table.objects.update_or_create(
             content_object=secrets[place % len(secrets)],
@@ -125,14 +126,15 @@ def conditions_of(condition):
 def holder(rows):
     """Somebody with a policy, in a group."""
     user = User.objects.create(username="ann")
-    user.groups.add(Group.objects.create(name="some"))
+    held = Principal.objects.create(kind=Principal.Kind.USER, name="ann", user=user)
+    held.groups.add(Group.objects.create(name="some"))
     policy = Policy.objects.create(
         account=Account.objects.get(number=some.ACCOUNT), name="found", kind="custom", document="{}"
     )
-    Attachment.objects.create(policy=policy, user=user)
-    for owner in (user, user.groups.get()):
+    Attachment.objects.create(policy=policy, principal=held)
+    for owner in (held, held.groups.get()):
         seal_sets.accept(owner)
-    return Principal.objects.create(kind=Principal.Kind.USER, name="ann", user=user)
+    return held
 
 
 @pytest.mark.parametrize(

@@ -10,18 +10,10 @@ from rotation.models import Run, Schedule
 from secrets_app import keypairs, policies, versions
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
-from tests.domain.rig import account, drive, password
+from tests.domain.rig import OLD, account, drive, password, rotate
 
-pytestmark = pytest.mark.django_db
-OLD = "the-old-password-1"
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 Decision = managed.Decision
-
-
-@pytest.fixture
-def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", OLD)
-    return made
 
 
 @pytest.fixture
@@ -29,16 +21,6 @@ def secret(host: MemoryHost) -> Secret:
     made = factories.secret(initial=OLD, is_on=True)
     factories.settle(made)
     return made
-
-
-@pytest.fixture(autouse=True)
-def _inert():
-    yield
-    failpoints.disarm()
-
-
-def rotate(secret: Secret) -> Run:
-    return runs.start(secret, actor=factories.administrator())
 
 
 def resolve(secret: Secret, decision: str, reason: str = "ticket 4711") -> None:

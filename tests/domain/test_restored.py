@@ -27,11 +27,10 @@ from secrets_app import (
 from secrets_app.audit_check import Verdict
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead, DatabaseRestore, Secret
 from tests import factories
-from tests.domain.rig import account, drive, password
+from tests.domain.rig import OLD, account, drive, password, rotate
 
 pytestmark = pytest.mark.django_db
 
-OLD = "the-old-password-1"
 EVENTS, POINTS = AuditEvent._meta.db_table, AuditCheckpoint._meta.db_table
 
 
@@ -44,13 +43,6 @@ def _files(settings, tmp_path):
 
 
 @pytest.fixture
-def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", OLD)
-    return made
-
-
-@pytest.fixture
 def secret(host: MemoryHost) -> Secret:
     """A secret that was rotated once, with a checkpoint after it."""
     made = factories.secret(initial=OLD, is_on=True)
@@ -58,10 +50,6 @@ def secret(host: MemoryHost) -> Secret:
     drive(rotate(made), host)
     checkpoints.sign_and_export()
     return made
-
-
-def rotate(secret: Secret, **given: object) -> Run:
-    return runs.start(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
 
 
 def put_back(*, sequence: int) -> None:
@@ -119,6 +107,59 @@ def test_an_older_database_is_noticed_once_and_no_account_reads_as_in_sync(secre
     assert not ManagedAccount.objects.filter(credential="in_sync").exists()
     assert (account(secret).credential, account(secret).credential_code) == ("not_verified", "restored")
     assert caplog.text.count("An older database was put back") == 1
+
+
+def test_a_database_that_is_newer_than_the_last_checkpoint_is_noticed_by_the_noted_head(secret, host):
+    drive(rotate(secret), host)
+    between = newest()
+    drive(rotate(secret), host)
+    checkpoints.note_head()
+    assert checkpoints.newest().sequence == newest()
+    put_back(sequence=between)
+    assert audit_check.verify().verdict == Verdict.BROKEN
+    assert restored.look()
+    assert not ManagedAccount.objects.filter(credential="in_sync").exists()
+    acknowledge()
+    assert audit_check.verify().verdict == Verdict.WHOLE
+    assert not restored.look()
+    checkpoints.note_head()
+    assert not restored.look()
+    assert audit_check.verify().verdict == Verdict.WHOLE
+
+
+def test_the_head_is_noted_after_each_run_and_by_the_periodic_work(secret, monkeypatch):
+    monkeypatch.setattr(tasks.engine, "advance", lambda *args, **given: True)
+    audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+    tasks.advance(str(rotate(secret).pk))
+    assert checkpoints.noted().sequence == newest()
+    audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+    tasks.sign_long_tail()
+    assert checkpoints.noted().sequence == newest()
+
+
+def test_a_noted_head_is_not_taken_back_by_a_restored_database(secret):
+    at = newest()
+    for _ in range(3):
+        audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+    checkpoints.note_head()
+    was = checkpoints.head_file().read_text()
+    put_back(sequence=at)
+    for _ in range(5):
+        audit.record("kms:Test", "acs:kms:main:1:thing/2", actor=factories.administrator())
+        checkpoints.note_head()
+    assert checkpoints.head_file().read_text() == was
+    assert restored.look()
+
+
+def test_a_head_that_our_key_did_not_sign_stops_nothing(secret):
+    checkpoints.note_head()
+    audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+    checkpoints.note_head()
+    file = checkpoints.head_file()
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sequence": 10**6}))
+    assert not restored.look()
+    file.write_text("nothing of ours")
+    assert not restored.look()
 
 
 def test_another_history_that_goes_further_than_the_file_is_noticed_too(secret, host, dot):

@@ -8,6 +8,7 @@ import pytest
 
 from rotation.rhythm import BadCron, BadJitter, BadPeriod, BadZone, Rhythm
 
+pytestmark = pytest.mark.one_store
 BERLIN = "Europe/Berlin"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)

@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
-from django.db.models.functions import Now
 
-from rotation import engine, failpoints, runs
-from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation import failpoints, runs
+from rotation.connectors.memory import MemoryHost
 from rotation.models import Run
 from secrets_app import grants, policies, versions
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
+from tests.domain.rig import OLD, drive, password, rotate
 
-pytestmark = pytest.mark.django_db
-OLD = "the-old-password-1"
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 PLACES_BEFORE = ["after_claim", "before_create", "after_create", "after_preflight"]
-
-
-@pytest.fixture
-def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", OLD)
-    return made
-
-
-@pytest.fixture
-def secret() -> Secret:
-    made = factories.secret(initial=OLD)
-    factories.settle(made)
-    return made
-
-
-@pytest.fixture(autouse=True)
-def _inert():
-    yield
-    failpoints.disarm()
-
-
-def rotate(secret: Secret, **given: object) -> Run:
-    return runs.start(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
 
 
 def cancel(run: Run) -> None:
     runs.cancel(Run.objects.get(pk=run.pk), actor=factories.administrator())
-
-
-def drive(run: Run, host: MemoryHost) -> Run:
-    past = Now() - timedelta(seconds=1)
-    Run.objects.filter(pk=run.pk).update(due_at=past, leased_until=past)
-    engine.advance(run.pk, worker="w", connect=lambda endpoint: MemoryConnector(host), scanner=None)
-    run.refresh_from_db()
-    return run
-
-
-def current(secret: Secret) -> str:
-    return versions.value(secret.labelled("current")).password.reveal()
 
 
 # ---------------------------------------------------------------- rotate back
@@ -67,7 +28,7 @@ def test_the_host_gets_the_earlier_value_again_as_a_new_version(secret, host):
     drive(rotate(secret), host)
     run = drive(rotate(secret, from_version=first), host)
     assert run.outcome == "succeeded"
-    assert host.accounts["svc"].password == current(secret) == OLD
+    assert host.accounts["svc"].password == password(secret) == OLD
     now = secret.labelled("current")
     assert now.pk != first.pk
     assert now.get_origin_display() == "An earlier value again"
@@ -79,11 +40,11 @@ def test_the_host_gets_the_earlier_value_again_as_a_new_version(secret, host):
 def test_an_earlier_value_that_the_host_refuses_is_not_replaced_by_another(secret, host):
     first = secret.labelled("current")
     drive(rotate(secret), host)
-    before = current(secret)
+    before = password(secret)
     host.refuses = "policy"
     run = drive(rotate(secret, from_version=first), host)
     assert (run.outcome, run.truth) == ("failed", "old")
-    assert host.accounts["svc"].password == current(secret) == before
+    assert host.accounts["svc"].password == password(secret) == before
     assert secret.versions.count() == 3
 
 
@@ -157,13 +118,13 @@ def test_afterwards_it_goes_on_to_its_end(secret, host, place):
     run = drive(run, host)
     assert seen == [place]
     assert run.outcome == "succeeded"
-    assert host.accounts["svc"].password == current(secret) != OLD
+    assert host.accounts["svc"].password == password(secret) != OLD
 
 
 def test_a_cancelled_custom_value_is_not_used_by_the_next_rotation(secret, host):
     cancel(rotate(secret, value=factories.Plaintext("custom-value-of-mine")))
     drive(rotate(secret), host)
-    assert host.accounts["svc"].password == current(secret) != "custom-value-of-mine"
+    assert host.accounts["svc"].password == password(secret) != "custom-value-of-mine"
 
 
 def test_a_value_that_a_host_may_have_heard_is_kept_when_a_later_run_is_cancelled(secret, host):

@@ -17,17 +17,10 @@ from rotation.models import Run, Schedule
 from secrets_app import lifecycle, policies
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
+from tests.domain.rig import OLD
 
 pytestmark = pytest.mark.django_db
-OLD = "the-old-password-1"
 WEEK, DAY = timedelta(days=7), timedelta(days=1)
-
-
-@pytest.fixture
-def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", OLD)
-    return made
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ from secrets_app.models import (
     Region,
     Secret,
     SecretGroupGrant,
-    SecretUserGrant,
+    SecretPrincipalGrant,
     Tag,
     User,
 )
@@ -180,7 +180,7 @@ class _Undone(Exception):
 
 def test_every_table_that_decides_is_sealed():
     tables = {
-        Account, Region, User, Principal, Invitation, KeyVersion, Secret, Policy, SecretUserGrant,
+        Account, Region, User, Principal, Invitation, KeyVersion, Secret, Policy, SecretPrincipalGrant,
         SecretGroupGrant, Instance, HostKey, ManagementCredential, ManagedAccount,
     }  # fmt: skip
     assert set(seal_check.tables()) == tables
@@ -195,7 +195,8 @@ def test_what_keyturn_writes_itself_holds(world):
 
 def test_a_membership_that_was_written_gives_nothing(eve, secret):
     group = Group.objects.get(name="administrators")
-    written(User.groups.through).bulk_create([User.groups.through(user=eve, group=group)])
+    members = Principal.groups.through
+    written(members).bulk_create([members(principal=eve.principal, group=group)])
     assert not may(eve, GET, secret)
     assert not may(eve, DESCRIBE, secret)
     assert named() == {"rights"}
@@ -203,7 +204,7 @@ def test_a_membership_that_was_written_gives_nothing(eve, secret):
 
 def test_an_attachment_that_was_written_gives_nothing(eve, secret):
     full = Policy.objects.get(name=rulebook.FULL_ACCESS)
-    written(Attachment).bulk_create([Attachment(policy=full, user=eve)])
+    written(Attachment).bulk_create([Attachment(policy=full, principal=eve.principal)])
     assert not may(eve, GET, secret)
     assert named() == {"rights"}
 
@@ -245,7 +246,8 @@ def test_a_deny_of_a_group_still_denies_when_the_membership_or_the_attachment_wa
     office = users.create_group("office", actor=admin)
     users.join(office, [eve], actor=admin)
     rulebook.attach(policy("never", "Deny", [GET.value]), office, actor=admin)
-    for rows in (written(User.groups.through).filter(user=eve), written(Attachment).filter(group=office)):
+    memberships = written(Principal.groups.through).filter(principal=eve.principal)
+    for rows in (memberships, written(Attachment).filter(group=office)):
         with transaction.atomic():
             assert erased(rows)
             assert not may(eve, GET, secret)
@@ -263,21 +265,21 @@ def test_a_group_whose_seal_was_deleted_gives_nothing(dot, secret):
 def test_a_grant_that_was_written_gives_nothing_and_lists_nothing(secret):
     ann = factories.user("ann")
     permission = Permission.objects.get(codename=GET.value)
-    written(SecretUserGrant).bulk_create(
-        [SecretUserGrant(user=ann, content_object=secret, permission=permission)]
+    written(SecretPrincipalGrant).bulk_create(
+        [SecretPrincipalGrant(principal=ann.principal, content_object=secret, permission=permission)]
     )
     assert not may(ann, GET, secret)
     shown = policies.visible(ann.principal, GET, policies.secret_rows())
     assert not Secret.objects.filter(shown).exists()
-    assert named() == {"secrets_app.secretusergrant"}
+    assert named() == {"secrets_app.secretprincipalgrant"}
 
 
 def test_a_written_grant_lists_nothing_beside_one_that_was_given(secret):
     ann, other = factories.user("ann"), factories.secret()
     grants.grant(other, ann, [DESCRIBE], actor=factories.administrator())
     permission = Permission.objects.get(codename=DESCRIBE.value)
-    written(SecretUserGrant).bulk_create(
-        [SecretUserGrant(user=ann, content_object=secret, permission=permission)]
+    written(SecretPrincipalGrant).bulk_create(
+        [SecretPrincipalGrant(principal=ann.principal, content_object=secret, permission=permission)]
     )
     shown = policies.visible(ann.principal, DESCRIBE, policies.secret_rows())
     assert list(Secret.objects.filter(shown)) == [other]
@@ -287,7 +289,7 @@ def test_a_grant_whose_conditions_were_taken_out_gives_nothing(secret):
     ann = factories.user("ann")
     grants.grant(secret, ann, [GET], actor=factories.administrator())
     assert may(ann, GET, secret)
-    written(SecretUserGrant).filter(user=ann).update(conditions="{}")
+    written(SecretPrincipalGrant).filter(principal=ann.principal).update(conditions="{}")
     assert not may(ann, GET, secret)
 
 
@@ -447,7 +449,7 @@ def test_a_key_that_was_enabled_in_the_database_opens_nothing(secret):
 def test_a_later_change_by_keyturn_seals_nothing_that_was_written(eve, secret):
     full = Policy.objects.get(name=rulebook.FULL_ACCESS)
     admin = factories.administrator()
-    written(Attachment).bulk_create([Attachment(policy=full, user=eve)])
+    written(Attachment).bulk_create([Attachment(policy=full, principal=eve.principal)])
     rulebook.attach(policy("more", "Allow", [DESCRIBE.value]), eve, actor=admin)
     users.join(users.create_group("office", actor=admin), [eve], actor=admin)
     assert not may(eve, GET, secret)
@@ -499,8 +501,8 @@ def test_a_record_that_is_not_there_is_not_accepted(name):
 
 def test_a_set_is_accepted_as_it_stands(eve, secret):
     full = Policy.objects.get(name=rulebook.FULL_ACCESS)
-    written(Attachment).bulk_create([Attachment(policy=full, user=eve)])
-    call_command("audit", "accept", f"rights:{eve.pk}", reason="meant so", stdout=io.StringIO())
+    written(Attachment).bulk_create([Attachment(policy=full, principal=eve.principal)])
+    call_command("audit", "accept", f"rights:{eve.principal.pk}", reason="meant so", stdout=io.StringIO())
     assert may(eve, GET, secret)
 
 

@@ -138,8 +138,9 @@ class Site:
         return {host.name: host for host in Fleet(self.folder / "kept" / "demo" / "running").hosts()}
 
     def password(self):
-        found = re.search(r"^Password +(\S+)$", self.printed(), re.MULTILINE)
-        return found[1] if found else None
+        """The first password, by the file that this start names; None where it names none."""
+        found = re.search(r"^Password +in the file (\S+)$", self.printed(), re.MULTILINE)
+        return Path(found[1]).read_text().strip() if found else None
 
 
 def _parent(pid):

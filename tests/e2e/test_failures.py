@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -134,27 +135,56 @@ def test_a_database_that_is_away_is_said_to_be_and_its_return_needs_nobody(made,
     wait_for(lambda: Browser(site.port).sign_in().status == 302, "a sign-in")
 
 
-@pytest.mark.skipif(not is_root(), reason="only root mounts a small disk")
-def test_a_full_disk_under_sqlite_is_said_to_be_and_is_over_by_itself(made, tmp_path):
+@pytest.fixture
+def small_disk(tmp_path):
     disk = tmp_path / "small"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "small", str(disk)], check=True)
-    try:
-        site = made(KEYTURN_DATABASE_URL=f"sqlite://{disk}/keyturn.sqlite3")
-        site.set_up()
-        site.inside(PEOPLE)
-        site.serve()
-        assert Browser(site.port).sign_in().status == 302
-        fill(disk)
-        answer = wait_for(lambda: unless(302, Browser(site.port).sign_in()), "an answer of a full disk")
-        assert answer.status == 503
-        assert answer.headers["Retry-After"]
-        assert "disk is full" in answer.text
-        (disk / "filler").unlink()
-        wait_for(lambda: Browser(site.port).sign_in().status == 302, "a sign-in")
-        site.end()
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.skipif(not is_root(), reason="only root mounts a small disk")
+def test_a_full_disk_under_sqlite_is_said_to_be_and_is_over_by_itself(small_disk, made):
+    site = made(KEYTURN_DATABASE_URL=f"sqlite://{small_disk}/keyturn.sqlite3")
+    site.set_up()
+    site.inside(PEOPLE)
+    site.serve()
+    assert Browser(site.port).sign_in().status == 302
+    fill(small_disk)
+    answer = wait_for(lambda: unless(302, Browser(site.port).sign_in()), "an answer of a full disk")
+    assert answer.status == 503
+    assert answer.headers["Retry-After"]
+    assert "disk is full" in answer.text
+    (small_disk / "filler").unlink()
+    wait_for(lambda: Browser(site.port).sign_in().status == 302, "a sign-in")
+
+
+@pytest.mark.skipif(not is_root(), reason="only root mounts a small disk")
+def test_a_full_disk_under_sqlite_is_a_handful_of_lines_however_many_ask(small_disk, made):
+    site = made(KEYTURN_DATABASE_URL=f"sqlite://{small_disk}/keyturn.sqlite3")
+    site.set_up()
+    secret = secret_of(site)
+    site.serve()
+    browser = Browser(site.port)
+    assert browser.sign_in().status == 302
+    fill(small_disk)
+    wait_for(lambda: unless(302, Browser(site.port).sign_in()), "an answer of a full disk")
+    before, began = len(site.logged().splitlines()), time.monotonic()
+    failed = 0
+    for _ in range(20):
+        answers = [
+            Browser(site.port).sign_in(),
+            rotate(browser, secret),
+            browser.post(f"{secret}/value/", reason="routine"),
+        ]
+        failed += sum(answer.status == 503 for answer in answers)
+    assert failed >= 40
+    log = site.logged()
+    assert tracebacks(log) == 0
+    # One for each cause and minute, and a slow machine may take several.
+    minutes = 2 + int((time.monotonic() - began) // 60)
+    assert len(log.splitlines()) - before <= 4 * minutes, log[-4000:]
 
 
 def fill(disk) -> None:

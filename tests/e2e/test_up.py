@@ -18,6 +18,7 @@ from tests.e2e.site import CHECKOUT, PROGRAMS, Site, free_port
 from tests.waiting import wait_for
 
 DEAD = {"status": "unavailable", "missing": ["worker", "beat"], "sealed": False}
+SEALED = {"status": "unavailable", "missing": [], "sealed": True}
 
 
 pytestmark = pytest.mark.xdist_group("up")
@@ -54,6 +55,7 @@ def test_the_first_start_says_where_to_go_who_to_be_and_what_to_back_up(healthy)
     assert f"http://localhost:{healthy.port}" in healthy.printed()
     assert re.search(r"^Sign in as +admin$", healthy.printed(), re.MULTILINE)
     assert len(healthy.password()) >= 20
+    assert healthy.password() not in healthy.printed()
     assert str(healthy.root_key) in healthy.printed()
     assert "Back it up" in healthy.printed()
 
@@ -61,7 +63,9 @@ def test_the_first_start_says_where_to_go_who_to_be_and_what_to_back_up(healthy)
 def test_keys_and_folders_are_for_their_owner_only_and_the_root_key_lies_apart(healthy):
     kept = healthy.folder / "kept"
     assert stat.S_IMODE(healthy.root_key.stat().st_mode) == 0o400
-    assert stat.S_IMODE((kept / "session.key").stat().st_mode) == 0o400
+    assert stat.S_IMODE(healthy.root_key.with_name("session.key").stat().st_mode) == 0o400
+    assert not list(kept.rglob("*.key"))
+    assert stat.S_IMODE((kept / "first-password").stat().st_mode) == 0o600
     assert stat.S_IMODE(kept.stat().st_mode) == 0o700
     assert kept not in healthy.root_key.parents
 
@@ -70,7 +74,7 @@ def test_no_process_carries_a_secret_in_its_command_line_or_environment(healthy)
     secrets = [
         healthy.password(),
         healthy.root_key.read_text().strip().rpartition(":")[2],
-        (healthy.folder / "kept" / "session.key").read_text().strip(),
+        healthy.root_key.with_name("session.key").read_text().strip(),
     ]
     processes = [Path(f"/proc/{pid}") for pid in healthy.running()]
     seen = b"".join((process / name).read_bytes() for process in processes for name in ("cmdline", "environ"))
@@ -160,21 +164,21 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(site):
 
 
 def test_a_second_start_keeps_everything_and_shows_no_password(started):
-    key, session = started.root_key.read_bytes(), (started.folder / "kept" / "session.key").read_bytes()
+    keys = started.root_key.parent
+    before = {path.name: path.read_bytes() for path in keys.iterdir()}
+    assert {"root.key", "session.key"} <= before.keys()
     started.stop()
     started.up()
     started.wait_until_healthy()
     assert started.password() is None
-    assert started.root_key.read_bytes() == key
-    assert (started.folder / "kept" / "session.key").read_bytes() == session
+    assert {path.name: path.read_bytes() for path in keys.iterdir()} == before
 
 
 def test_without_its_root_key_it_starts_sealed_and_makes_no_other_one(started):
     started.stop()
     started.root_key.unlink()
     started.up()
-    started.wait_until_healthy()
-    assert started.health()[1]["sealed"] is True
+    wait_for(lambda: started.health() == (503, SEALED), "health to say that it is sealed")
     assert "SEALED" in started.printed()
     assert not started.root_key.exists()
 

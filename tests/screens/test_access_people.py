@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from secrets_app import grants, policies, rulebook, users
 from secrets_app.actions import Action
-from secrets_app.models import Attachment, AuditEvent, Policy, User
+from secrets_app.models import Attachment, AuditEvent, Policy, Principal, User
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -39,8 +39,8 @@ def nell(dot) -> User:
 
 def rights() -> set[object]:
     """Everything that rights are made of."""
-    held = Attachment.objects.values_list("policy__document", "user", "group")
-    members = User.groups.through.objects.values_list("user", "group")
+    held = Attachment.objects.values_list("policy__document", "principal", "group")
+    members = Principal.groups.through.objects.values_list("principal", "group")
     return {*held, *members, *User.objects.values_list("pk", "is_active")}
 
 
@@ -71,11 +71,11 @@ def test_the_page_of_a_user_says_where_each_policy_and_grant_comes_from(as_dot, 
 
 def test_members_are_added_and_removed(as_dot, ann, hal, operators):
     as_dot.post(reverse("group_join", args=[operators.pk]), {"members": [ann.pk, hal.pk]})
-    assert {user.username for user in operators.user_set.all()} == {"ann", "hal"}
+    assert {member.name for member in operators.members.all()} == {"ann", "hal"}
     shown = as_dot.get(reverse("group", args=[operators.pk])).context["page"].rows
     assert [row.username for row in shown] == ["ann", "hal"]
     as_dot.post(reverse("group_leave", args=[operators.pk, ann.pk]))
-    assert [user.username for user in operators.user_set.all()] == ["hal"]
+    assert [member.name for member in operators.members.all()] == ["hal"]
     assert as_dot.post(reverse("group_leave", args=[operators.pk, ann.pk])).status_code == 404
     assert as_dot.post(reverse("group_join", args=[operators.pk]), {}).status_code == 422
 
@@ -119,7 +119,7 @@ def test_the_last_administrator_can_neither_be_disabled_nor_removed(as_dot, dot)
         assert "Nobody would have KMS full access any more" in page(response)
     dot.refresh_from_db()
     assert dot.is_active
-    assert rulebook.has_full_access(dot)
+    assert rulebook.has_full_access(dot.principal)
 
 
 def every_form(nell, ann, dot) -> list[tuple[str, dict[str, object]]]:

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from secrets_app import grants, policies, reach, rulebook, users
 from secrets_app.actions import OF_A_SECRET, Action
-from secrets_app.models import AuditEvent, SecretGroupGrant, SecretUserGrant
+from secrets_app.models import AuditEvent, SecretGroupGrant, SecretPrincipalGrant
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -60,7 +60,7 @@ def test_what_the_tab_says_is_what_the_decision_says(secret, dot, ann, hal, aud)
     grants.grant(secret, Group.objects.get(name="auditors"), [Action.GET_SECRET_VALUE], actor=dot.principal)
     everybody = reach.Everybody([secret, other])
     for one in (secret, other):
-        said = {right.user.pk: set(right.actions) for right in everybody.with_rights(one)}
+        said = {right.principal.user_id: set(right.actions) for right in everybody.with_rights(one)}
         for user in (dot, ann, hal, aud):
             expected = {a for a in OF_A_SECRET if policies.allows(user.principal, a, one)}
             assert said.get(user.pk, set()) == expected, (user, one)
@@ -75,7 +75,7 @@ def test_conditions_of_a_request_count_as_met_and_a_deny_by_them_as_not(secret, 
         allow("kms:*", Condition={"Bool": {"acs:SecureTransport": "false"}}) | {"Effect": "Deny"},
         actor=dot,
     )
-    right = next(r for r in reach.Everybody([secret]).with_rights(secret) if r.user == ann)
+    right = next(r for r in reach.Everybody([secret]).with_rights(secret) if r.principal.user == ann)
     assert list(right.actions) == [Action.GET_SECRET_VALUE]
     (source,) = right.actions[Action.GET_SECRET_VALUE]
     assert (source.label, source.is_conditional) == ("office", True)
@@ -141,9 +141,9 @@ def test_p_06_a_form_hands_out_only_what_its_sender_may_do_now(client, secret, a
         for action in sorted({a.value for a in Action} - offered):
             sent = {"to": f"user:{user.pk}", "actions": ["kms:RotateSecret", action]}
             assert client.post(url("secret_grant", secret), sent).status_code == 422, action
-    assert not SecretUserGrant.objects.exists()
+    assert not SecretPrincipalGrant.objects.exists()
     client.post(url("secret_grant", secret), {"to": f"user:{hal.pk}", "actions": ["kms:RotateSecret"]})
-    assert SecretUserGrant.objects.get().user == hal
+    assert SecretPrincipalGrant.objects.get().principal == hal.principal
 
 
 def test_the_conditions_of_a_grant_stand_beside_it(client, as_dot, secret, ann, hal, dot):
@@ -171,7 +171,7 @@ def test_one_cannot_choose_oneself_nor_a_group_of_ones_own(client, as_dot, secre
             as_dot.post(url("secret_grant", secret), {"to": to, "actions": ["kms:RotateSecret"]}).status_code
             == 422
         )
-    assert not SecretUserGrant.objects.exists()
+    assert not SecretPrincipalGrant.objects.exists()
     assert not SecretGroupGrant.objects.exists()
 
 
@@ -182,7 +182,7 @@ def test_p_06_who_may_not_grant_or_revoke_changes_no_grant(client, secret, ann, 
         sent = {"to": f"user:{user.pk}", "of": f"user:{ann.pk}", "actions": ["kms:RotateSecret"]}
         for name in ("secret_grant", "secret_revoke"):
             assert client.post(url(name, secret), sent).status_code == status
-    assert SecretUserGrant.objects.count() == 2
+    assert SecretPrincipalGrant.objects.count() == 2
     assert not SecretGroupGrant.objects.exists()
 
 

@@ -152,7 +152,7 @@ def test_a_policy_is_attached_and_detached_in_a_dialog(as_dot, rotate, ann):
     for to in (f"user:{ann.pk}", f"group:{group.pk}"):
         as_dot.post("/access/attach/", {"policy": rotate.pk, "to": to})
     held = Attachment.objects.filter(policy=rotate)
-    assert {str(one.user or one.group) for one in held} == {"ann", "operators"}
+    assert {str(one.principal or one.group) for one in held} == {"ann", "operators"}
     assert as_dot.post("/access/attach/", {"policy": rotate.pk, "to": "user:nobody"}).status_code == 422
     still = as_dot.post(f"/access/policies/{rotate.pk}/delete/")
     assert still.status_code == 409
@@ -168,7 +168,7 @@ def test_the_last_administrator_is_kept_and_a_sentence_says_why(as_dot, dot):
     response = as_dot.post(reverse("policy_detach", args=[full.pk]))
     assert response.status_code == 409
     assert "Nobody would have KMS full access any more" in page(response)
-    assert rulebook.has_full_access(dot)
+    assert rulebook.has_full_access(dot.principal)
 
 
 def test_who_may_not_see_a_policy_does_not_learn_that_it_is_there(client, hal, ann, rotate):

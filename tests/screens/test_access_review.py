@@ -14,7 +14,7 @@ from console import revealed, review
 from rotation.models import Run
 from secrets_app import append_only, audit, grants, reach, rulebook, users, versions
 from secrets_app.actions import EQUAL_REVEAL, Action
-from secrets_app.models import AuditEvent, SecretGroupGrant, SecretUserGrant, User
+from secrets_app.models import AuditEvent, SecretGroupGrant, SecretPrincipalGrant, User
 from secrets_app.plaintext import Plaintext
 from tests import factories
 
@@ -102,7 +102,7 @@ def test_a_statement_that_reaches_every_secret_is_found_and_a_narrower_one_is_no
 
 
 def age(days: int) -> None:
-    for table in (SecretUserGrant, SecretGroupGrant):
+    for table in (SecretPrincipalGrant, SecretGroupGrant):
         table.objects.update(granted_at=timezone.now() - timedelta(days=days))
 
 

@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 
 from console import sessions
-from secrets_app.models import AuditEvent, Key, Policy
+from secrets_app.models import AuditEvent, Key, Policy, Secret
 from tests import factories
 from tests.factories import PASSWORD
 from tests.screens.az_table import ROUTES
@@ -30,8 +30,14 @@ DEPENDS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
         [{"reason": "routine"}, {"reason": "leaked", "use_custom": "", "value": ""}],
     ),
     "secret_create": (
-        [{"value": "what works now"}, {"private_key": "KEY"}, {"as_own_login": "on", "step": ""}],
-        [{"generate": "on"}, {"value": "", "private_key": ""}],
+        [
+            {"value": "what works now"},
+            {"private_key": "KEY"},
+            {"as_own_login": "on", "step": ""},
+            {"generate": "on"},
+            {"value": "", "private_key": ""},
+        ],
+        [],  # a step, which the next test sends
     ),
     "instance_register": ([{"credential": str(uuid.UUID(int=9))}], [{}, {"credential": "", "name": "db"}]),
 }
@@ -141,6 +147,20 @@ def test_only_a_part_of_the_wizard_is_a_step_and_the_whole_asks_whatever_it_says
     typed = {"value": "what works now", "step": "1"}
     assert not is_asked(stale.post(where, typed, headers=HTMX))
     assert is_asked(stale.post(where, typed))
+
+
+def test_ses_06_no_account_is_taken_with_a_generated_value_before_it_is_known_who_takes_it(stale):
+    instance = factories.instance()
+    typed = {
+        "type": "ecs", "name": "web/svc", "instance": instance.name, "username": "svc", "kind": "password",
+        "generate": "on", "length": "32", "sets": ["lower", "upper", "digits"], "rotation": "off",
+    }  # fmt: skip
+    where = reverse("secret_create", args=[instance.region.code])
+    assert is_asked(stale.post(where, typed, headers=HTMX))
+    assert not Secret.objects.exists()
+    stale.post(reverse("account_reauthenticate"), {"password": PASSWORD}, headers=HTMX)
+    stale.post(where, typed, headers=HTMX)
+    assert Secret.objects.filter(name="acs/ecs/web/svc").exists()
 
 
 def test_what_asks_nothing_goes_on_in_an_old_session(stale, provider):

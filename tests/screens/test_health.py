@@ -49,6 +49,14 @@ def test_worker_and_beat_are_there_once_they_have_shown_themselves(client):
     assert client.get("/healthz").json() == {"status": "ok", "missing": [], "sealed": False}
 
 
+def test_an_installation_that_is_sealed_is_not_well(client, sealed):
+    for process in health.PROCESSES:
+        health.beat(process)
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "unavailable", "missing": [], "sealed": True}
+
+
 def test_a_sealed_console_is_alive_and_not_ready_and_its_log_says_so_once(client, sealed, caplog):
     with caplog.at_level(logging.INFO, "console.health"):
         answers = [client.get("/readyz") for _ in range(3)]

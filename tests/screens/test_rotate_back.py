@@ -74,6 +74,12 @@ def test_the_way_back_starts_a_rotation_with_that_value_and_shows_it_to_nobody(a
     assert back(secret) not in shown  # while it is under way
 
 
+@pytest.mark.parametrize("token", ["a\0b", "\0", "a" * 65])
+def test_a_token_that_no_row_can_hold_is_refused_and_starts_nothing(as_dot, secret, token):
+    assert as_dot.post(back(secret), {"token": token}, headers=HTMX).status_code == 400
+    assert not secret.runs.exists()
+
+
 def test_while_a_rotation_is_under_way_it_is_refused(as_dot, secret):
     runs.start(secret, actor=factories.administrator())
     answer = as_dot.post(back(secret), {"token": "x"}, headers=HTMX)

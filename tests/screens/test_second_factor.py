@@ -61,6 +61,11 @@ def set_up(client) -> str:
     return key
 
 
+def test_a_name_that_no_form_takes_gets_its_picture_too(client, clock):
+    client.force_login(factories.user("a" * 4_000, "administrators"))
+    assert set_up(client)
+
+
 def codes_on(page: str) -> list[str]:
     return re.findall(r"\b\d{12}\b", page)
 

@@ -76,7 +76,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
 def test_every_key_file_is_read_by_the_one_that_looks_at_its_rights():
     """Whoever reads a key file in another way has forgotten to ask who else can."""
     readers = []
-    for path in [ROOT / "console/settings.py", *(ROOT / "secrets_app").glob("*.py")]:
+    for path in [ROOT / "console/settings.py", *(ROOT / "secrets_app").rglob("*.py")]:
         if path != Path(keyfiles.__file__) and re.search(r"read_text|read_bytes", path.read_text()):
             readers.append(path.name)
     assert readers == []
@@ -102,6 +102,23 @@ def test_a_session_key_that_others_may_read_stops_the_start_with_one_sentence(tm
     told = run("manage.py check", KEYTURN_DATA=str(tmp_path), KEYTURN_SECRET_KEY_FILE=str(key))
     assert told.returncode != 0
     assert f"chmod 600 {key}" in told.stderr
+
+
+def test_no_key_lies_in_the_data_folder(tmp_path):
+    keys, kept = tmp_path / "keys", tmp_path / "kept"
+    made = run("manage.py setup", KEYTURN_DATA=str(kept), KEYTURN_ROOT_KEY_FILE=str(keys / "root.key"))
+    assert made.returncode == 0, made.stderr
+    assert {path.name for path in keys.iterdir()} == {
+        "root.key", "audit.key", "seal.key", "checkpoint.key", "session.key",
+    }  # fmt: skip
+    assert not list(kept.rglob("*.key"))
+
+
+def test_a_session_key_that_cannot_be_made_is_one_sentence(tmp_path):
+    told = run("manage.py setup", KEYTURN_DATA=str(tmp_path), KEYTURN_SECRET_KEY_FILE="/proc/no/session.key")
+    assert told.returncode != 0
+    assert "Set KEYTURN_SECRET_KEY_FILE." in told.stderr
+    assert "Traceback" not in told.stderr
 
 
 def test_set_up_makes_nothing_that_others_may_read_and_closes_what_was_open(tmp_path):

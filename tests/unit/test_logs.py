@@ -11,6 +11,7 @@ import structlog
 from django.db import InterfaceError, OperationalError
 
 from console.logs import MARGIN, OncePerMinute, OneLine, as_json, one_line
+from secrets_app import audit
 
 
 @pytest.fixture
@@ -148,6 +149,23 @@ def test_an_error_that_followed_from_a_passing_one_is_told_with_its_cause(once):
     assert printed.getvalue().splitlines() == [
         "ERROR Nothing was done (OperationalError: database or disk is full)"
     ]
+
+
+def test_what_could_not_be_recorded_is_one_line_for_each_reason_and_names_it(once):
+    logger, _, printed = once
+    for reason in ("database or disk is full", "database is locked"):
+        for _ in range(10):
+            try:
+                try:
+                    raise OperationalError(reason)
+                except OperationalError as error:
+                    raise audit.NotRecorded("The audit trail takes no event.") from error
+            except audit.NotRecorded as error:
+                logger.critical("Nothing was done.", exc_info=error)
+    lines = printed.getvalue().splitlines()
+    assert len(lines) == 2
+    assert "disk is full" in lines[0]
+    assert "locked" in lines[1]
 
 
 def test_another_cause_in_the_same_minute_has_a_line_of_its_own(once):

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from secrets_app import ram
 from secrets_app.actions import Action
+from tests import amounts
 from tests.unit import policy_strategies as some
 from tests.unit import ram_reference as reference
 
 contexts = st.builds(lambda a, b: {**a, **b}, some.request_contexts, some.tag_contexts)
 actions, resources = st.sampled_from(some.ACTIONS), st.sampled_from(some.SECRETS)
-MANY = settings(max_examples=1000, deadline=None)
+MANY = settings(max_examples=amounts.cases(200, long=1000))
 
 
 def read(found):
@@ -35,13 +36,13 @@ def read(found):
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=amounts.cases(60, long=300))
 @given(some.policies)
 def test_a_document_says_what_is_decided_from(found):
     assert ram.read(some.document(found), actions=some.ACTIONS) == read(found)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=amounts.cases(100, long=500))
 @given(some.policies, contexts)
 def test_p_01_the_engine_decides_as_the_reference_does(found, context):
     statements = read(found)
@@ -50,7 +51,7 @@ def test_p_01_the_engine_decides_as_the_reference_does(found, context):
         assert ram.decide(statements, action, resource, context).allowed == expected
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=amounts.cases(300, long=2000))
 @given(some.policies, actions, resources, contexts, st.lists(contexts, min_size=1, max_size=5))
 def test_p_06_what_is_handed_on_never_allows_more_than_its_giver_had(
     found, action, resource, context, others
@@ -69,7 +70,7 @@ def test_p_06_what_is_handed_on_never_allows_more_than_its_giver_had(
             assert reference.decide(found, action, resource, other), other
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=amounts.cases(500, long=3000))
 @given(
     some.policies, actions, resources, some.tag_contexts, some.tag_contexts,
     st.lists(some.request_contexts, min_size=1, max_size=5),

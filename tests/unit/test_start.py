@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.db import OperationalError
 
 from console import start
 
@@ -39,6 +40,15 @@ def test_a_wrong_setting_is_one_sentence_and_status_2(name, tmp_path):
     assert said.count("\n") == 1
     assert said.startswith("keyturn: KEYTURN_DATABASE_URL ")
     assert "ter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [("disk I/O error", "does not answer"), ("no such column: x", "")]
+)
+def test_a_database_that_ends_a_process_is_one_sentence_and_a_bug_keeps_its_traceback(said, shown):
+    sentence = start._of_database(OperationalError(said))
+    assert shown in sentence
+    assert bool(sentence) is bool(shown)
 
 
 def test_a_folder_that_is_not_writable_is_named_and_another_taken(tmp_path, capsys):

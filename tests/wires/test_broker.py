@@ -18,6 +18,7 @@ from django.db import transaction
 from kombu import Connection, Consumer, Producer, Queue
 
 from console.models import Message
+from tests import amounts
 from tests.traps import PICKLED, Trap
 from tests.waiting import wait_for
 
@@ -109,12 +110,13 @@ def received(connection, *, ack=True, **options):
                     return found
 
 
-def test_3000_messages_reach_4_processes_and_each_comes_exactly_once(site, peers, tmp_path):
+def test_many_messages_reach_4_processes_and_each_comes_exactly_once(site, peers, tmp_path):
+    many = amounts.cases(1000, long=3000)
     for _ in range(4):
         peers()
-    send(site, 3000)
-    wait_for(lambda: len(taken(tmp_path)) == 3000)
-    assert taken(tmp_path) == Counter(range(3000))
+    send(site, many)
+    wait_for(lambda: len(taken(tmp_path)) == many)
+    assert taken(tmp_path) == Counter(range(many))
     assert len([path for path in tmp_path.glob("taken-*") if path.stat().st_size]) > 1
 
 

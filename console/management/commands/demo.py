@@ -13,17 +13,26 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connections, transaction
 
-from lab import Fleet, Host, HostNotStarted, Spec
-from lab.layer import LayerUnavailable
+from console import start
 from rotation import inventory, patience, runs, tasks
 from rotation.connectors.base import Endpoint
 from rotation.connectors.ssh import SshScanner
 from rotation.models import Instance, ManagementCredential
 from secrets_app import keyring, regions, users
 from secrets_app.models import Principal
+
+try:
+    from lab import Fleet, Host, HostNotStarted, Spec
+    from lab.layer import LayerUnavailable
+except ModuleNotFoundError as error:  # the image for production does not hold it
+    if error.name != "lab":
+        raise
+    IS_HERE = False
+else:
+    IS_HERE = True
 
 CREDENTIAL: Final = "Demo servers"
 FOLDER: Final = "demo"
@@ -41,6 +50,11 @@ class Command(BaseCommand):
         parser.add_argument("--hosts", type=int, default=len(SERVERS), help="how many (3)")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if not IS_HERE:
+            raise CommandError(
+                f"This installation does not contain the demo servers. {OWN_SERVER}",
+                returncode=start.NOT_CONFIGURED,
+            )
         # An exception, so that the fleet is stopped wherever the signal finds us.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit())
@@ -140,7 +154,7 @@ def _servers(count: int) -> dict[str, tuple[str, ...]]:
 
 def _administrator() -> Principal | None:
     return (
-        Principal.objects.filter(user__is_active=True, user__groups__name=users.ADMINISTRATORS)
+        Principal.objects.filter(user__is_active=True, groups__name=users.ADMINISTRATORS)
         .order_by("created_at")
         .first()
     )

@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from console import first_password
 from secrets_app import factors, users
 from secrets_app.models import User
 
@@ -29,6 +30,8 @@ class Command(BaseCommand):
         with transaction.atomic():
             factors.reset(user, actor=users.system(), reason=reason)
             password = users.recover(user, reason=reason)
+            if user.username == users.FIRST_NAME:
+                transaction.on_commit(first_password.remove)
         self.stdout.write(f"Sign in as  {user.username}")
         self.stdout.write(f"Password    {password.reveal()}")
         self.stdout.write("            Shown this once; a new one is chosen at the next sign-in.")

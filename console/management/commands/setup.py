@@ -16,7 +16,9 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
+from console import first_password
 from secrets_app import keyring, regions, users
+from secrets_app.models import User
 
 SET_UP_LOCK = 5_398_127_044_316_001  # of PostgreSQL's advisory locks; any number that nothing else takes
 
@@ -74,12 +76,25 @@ class Command(BaseCommand):
         regions.account()
         first = users.create_first_administrator()
         if first is None:
+            if not User.objects.filter(username=users.FIRST_NAME, must_change_password=True).exists():
+                first_password.remove()
             return
         user, password = first
         self.stdout.write(f"Sign in as  {user.username}")
-        # The one time that it is shown; it must be changed at the first sign-in.
-        self.stdout.write(f"Password    {password.reveal()}")
-        self.stdout.write("            Shown this once; you choose your own when you sign in.")
+        if self.stdout.isatty():
+            # The one time that it is shown; it must be changed at the first sign-in.
+            self.stdout.write(f"Password    {password.reveal()}")
+            self.stdout.write("            Shown this once; you choose your own when you sign in.")
+            return
+        try:
+            first_password.keep(password)
+        except OSError as error:
+            raise CommandError(
+                f"{first_password.file()} cannot be written ({error.strerror}). For a password run: "
+                f"manage.py recover {user.username}"
+            ) from None
+        self.stdout.write(f"Password    in the file {first_password.file()}")
+        self.stdout.write("            It is removed when you choose your own, at the first sign-in.")
 
 
 @contextlib.contextmanager
@@ -125,8 +140,18 @@ def _close_database_files() -> None:
 
 
 def _make_session_key(path: Path) -> None:
+    """Make it if there is none. Raises `CommandError`, naming what chooses another place."""
     if path.exists():
         return
+    try:
+        _write_session_key(path)
+    except OSError as error:
+        raise CommandError(
+            f"The session key {path} cannot be made ({error.strerror}). Set KEYTURN_SECRET_KEY_FILE."
+        ) from None
+
+
+def _write_session_key(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Written apart and linked into place: a start that is interrupted leaves no half key behind.
     draft = path.with_name(f"{path.name}.{os.getpid()}")

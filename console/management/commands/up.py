@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from console import health
+from console.management.commands import demo as demo_servers
 from console.management.commands.setup import StaysSealed, make_data_folder
 from console.supervisor import Program, Supervisor
 
@@ -48,7 +49,8 @@ class Command(BaseCommand):
             public_url = os.environ.get("KEYTURN_PUBLIC_URL") or f"http://localhost:{options['port']}"
             self.stdout.write(f"Console     {public_url}")
             self.stdout.write("            Ctrl-C ends it; what it keeps stays in " + str(settings.DATA_DIR))
-            demo = 0 if options["no_demo"] else options["demo_hosts"]
+            has_demo = demo_servers.IS_HERE and not options["no_demo"]
+            demo = options["demo_hosts"] if has_demo else 0
             Supervisor(
                 _programs(listener.fileno(), demo),
                 folder=settings.BASE_DIR,

@@ -74,7 +74,7 @@ def attach(cast: Cast) -> Call:
 
 def detach(cast: Cast) -> Call:
     rulebook.attach(policy(), cast.eve, actor=factories.administrator())
-    return Call([Attachment.objects.get(user=cast.eve).pk], {}, ("kms:AttachPolicy",))
+    return Call([Attachment.objects.get(principal=cast.eve.principal).pk], {}, ("kms:AttachPolicy",))
 
 
 def reset_sign_in(cast: Cast) -> Call:

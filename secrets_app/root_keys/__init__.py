@@ -1,0 +1,75 @@
+"""The root key: something that wraps and unwraps the material of key versions, and never shows itself.
+
+A provider is a module here with a class that keeps the contract of `RootKey`; the setting ROOT_KEY_PROVIDER
+names the class. What wraps may be a file, a hardware module or a service: only the provider knows. It knows
+no row and no state of a key; `keyring` is the only one that asks it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Protocol
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from secrets_app.errors import DomainError
+
+
+class Unavailable(DomainError):
+    """The root key is missing or cannot be used now; the message says why."""
+
+    code = "root_key_unavailable"
+
+
+class RootKey(Protocol):
+    """The contract of a provider. Built once in a process, without arguments; used by several threads.
+
+    Its text, `str(provider)`, is how a sentence names the key: a path, an address, never the key.
+    """
+
+    def key_id(self) -> bytes:
+        """Return 16 bytes that tell the key that is there now from another one and say nothing of either.
+
+        Looks at the key's place each time: a key that went or was exchanged since the last call is
+        noticed. Raises `Unavailable`.
+        """
+        ...
+
+    def wrap(self, material: bytes) -> bytes:
+        """Return `material` (at most 64 bytes) as only `unwrap` opens it, in at most 256 bytes.
+
+        Two calls with the same bytes give different results. Raises `Unavailable`.
+        """
+        ...
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """Return what was wrapped.
+
+        Raises `envelope.Tampered` for what another key wrapped or what was changed by one bit since, and
+        `Unavailable`.
+        """
+        ...
+
+    def make(self) -> bool:
+        """Make the key if there is none, durably; True if one was made. Never replaces a key.
+
+        Called only while the database has no key version. A provider whose keys are made elsewhere
+        returns False.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Drop from memory what was read; the next call looks at the key's place again."""
+        ...
+
+
+def provider() -> RootKey:
+    """Return the provider that the settings name."""
+    return _built(settings.ROOT_KEY_PROVIDER)
+
+
+@cache
+def _built(name: str) -> RootKey:
+    made: RootKey = import_string(name)()
+    return made

@@ -1,0 +1,85 @@
+"""What the image for production holds is enough for every command; what it lacks is said in a sentence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.locked import environment
+
+pytestmark = pytest.mark.xdist_group("locked")
+COMMANDS = sorted(
+    path.stem for path in Path(environment.CHECKOUT, "console/management/commands").glob("[a-z]*.py")
+)
+AWAY = "postgresql://keyturn@127.0.0.1:1/keyturn"
+#: What each command needs to be told; `up` would stay, so it is given a port that nobody can have.
+WORDS = {
+    "audit": ("verify",),
+    "recover": ("ann",),
+    "up": ("--port=70000",),
+}
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory) -> Path:
+    """The checkout without what .dockerignore leaves out."""
+    left_out = Path(environment.CHECKOUT, ".dockerignore").read_text().split()
+    made = tmp_path_factory.mktemp("image") / "keyturn"
+    patterns = [pattern.removeprefix("**/") for pattern in left_out]
+    shutil.copytree(environment.CHECKOUT, made, ignore=shutil.ignore_patterns(*patterns))
+    assert not (made / "lab").exists()
+    assert not (made / "tests").exists()
+    return made
+
+
+def run(image: Path, folder: Path, *words: str, **given: str) -> subprocess.CompletedProcess[str]:
+    kept = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith(("KEYTURN_", "DJANGO_", "PYTHON"))
+    }
+    own = {
+        "KEYTURN_DATA": str(folder / "kept"),
+        "KEYTURN_ROOT_KEY_FILE": str(folder / "keys" / "root.key"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return subprocess.run(
+        [environment.python(), "manage.py", *words],
+        cwd=image, env=kept | own | given, timeout=300, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_image_says_what_it_does(image, tmp_path, command):
+    done = run(image, tmp_path, command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("where", ["nothing set up", "database away"])
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "setup"])
+def test_a_command_that_lacks_something_says_so_without_a_traceback(image, tmp_path, command, where):
+    given = {} if where == "nothing set up" else {"KEYTURN_DATABASE_URL": AWAY}
+    (tmp_path / "kept").mkdir(mode=0o700)
+    done = run(image, tmp_path, command, *WORDS.get(command, ()), **given)
+    said = done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in said + done.stdout
+    assert said.strip().count("\n") <= 1, said
+
+
+def test_set_up_without_its_database_is_one_sentence_and_status_2(image, tmp_path):
+    done = run(image, tmp_path, "setup", KEYTURN_DATABASE_URL=AWAY)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "KEYTURN_DATABASE_URL" in done.stderr
+
+
+def test_the_image_has_no_demo_and_says_what_to_do_with_status_2(image, tmp_path):
+    done = run(image, tmp_path, "demo")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "does not contain the demo servers" in done.stderr
+    assert "Register" in done.stderr
