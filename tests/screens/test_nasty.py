@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 from hypothesis import strategies as st
 
+from console import documents
 from secrets_app import rulebook
 from secrets_app.models import Policy, User
 from tests import factories
@@ -78,6 +79,19 @@ def test_whatever_a_field_of_any_form_or_address_is_sent_is_no_error_and_is_show
         assert one.walked >= {known for known in KNOWN if known[1] in TABLES[part]}
     if set(TABLES[part]) & set(CHANGES):
         assert ended[-1].opened >= SHOWN
+
+
+def test_the_walk_finds_a_page_that_cannot_show_what_was_saved(cast, monkeypatch):  # noqa: F811
+    def lines(text):
+        assert "odd-one" not in text
+        return text.splitlines()
+
+    monkeypatch.setattr(documents, "lines", lines)
+    text = nasty.document('"kms:DescribeSecret"', '"acs:kms:*:*:secret/odd-one"')
+    walk = nasty_walk.Walk(cast, lambda fields: {"document": text} if "document" in fields else {})
+    walk.over({"policy_create": CHANGES["policy_create"]})
+    assert walk.wrong
+    assert all("is not shown: AssertionError" in one and "post policy_create" in one for one in walk.wrong)
 
 
 @pytest.mark.parametrize("number", ["9" * 30, "9" * 5_000, "0" * 300 + "1"])
