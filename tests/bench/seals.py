@@ -22,7 +22,7 @@ from django.test import Client
 
 from secrets_app import grants, policies, ram, rulebook, seal_sets, seals, users
 from secrets_app.actions import Action
-from secrets_app.models import Policy, Principal, Secret, SecretGroupGrant, SecretUserGrant, User
+from secrets_app.models import Policy, Principal, Secret, SecretGroupGrant, SecretPrincipalGrant, User
 from tests import factories
 
 SECRETS = 150
@@ -122,16 +122,14 @@ def _yes(*_: object) -> bool:  # a Mock would take time that the time with seals
 
 def _read(principal: Principal) -> Any:
     """The sheet as it was read before a record had a seal."""
-    user = principal.user
-    assert user is not None
-    groups = user.groups.all()
-    held = Q(attachments__user=user) | Q(attachments__group__in=groups)
+    groups = principal.groups.all()
+    held = Q(attachments__principal=principal) | Q(attachments__group__in=groups)
     attached = Policy.objects.filter(held).distinct()
     statements = tuple(s for policy in attached for s in policies.compiled(policy.document, policy.name))
     granted: dict[UUID, tuple[ram.Statement, ...]] = {}
-    to_user = _granted_by(SecretUserGrant.objects.filter(user=user), "user")
+    to_it = _granted_by(SecretPrincipalGrant.objects.filter(principal=principal), "principal")
     to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=groups), "group")
-    for secret, action, conditions, whom in to_user.union(to_groups, all=True):
+    for secret, action, conditions, whom in to_it.union(to_groups, all=True):
         granted[secret] = (*granted.get(secret, ()), policies._grant(action, conditions, whom))
     return policies._Sheet(statements, granted)
 
