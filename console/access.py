@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest
 
 from console.http import OperatorRequest
 from rotation.models import Instance, ManagementCredential, Run
-from secrets_app import keyring, keystates, lifecycle, policies, refusals
+from secrets_app import actions, keyring, keystates, lifecycle, policies, refusals
 from secrets_app.models import Key, Region, Secret, User
 from secrets_app.policies import Action
 from secrets_app.ram_sql import ALL
@@ -99,7 +99,7 @@ def _noted(
     arn = str(getattr(resource, "arn", ""))
     refusals.note(
         action,
-        arn or f"acs:kms:*:*:{action.kind}",
+        arn or actions.arn(action.kind, "", account="*", region="*"),
         actor=request.principal,
         because=decision.because,
         resource_id=getattr(resource, "pk", None),

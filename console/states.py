@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from console.durations import duration
-from rotation import binding, managed, schedules
+from rotation import binding, managed, reasons, schedules
 from rotation.models import ManagedAccount, Schedule
 from secrets_app.models import Secret
 
@@ -178,7 +178,7 @@ def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
         )
     label = known.label
     if account.credential == Credential.BLOCKED and account.credential_code:
-        label = f"{label}: {account.credential_code.replace('_', ' ')}"
+        label = f"{label}: {reasons.label(account.credential_code)}"
     return Fact(known.tone, label, account.credential_sentence or known.sentence, known.next_step)
 
 

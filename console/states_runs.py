@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from console import advice
+from rotation import reasons
 from rotation.connectors import base
+from rotation.connectors.reasons import NOTHING, Advice
 from rotation.models import Run, Step
 from secrets_app.models import Secret
 
@@ -24,7 +25,7 @@ class RunState:
     tone: str
     label: str
     sentence: str
-    next_step: advice.Advice = advice.NOTHING
+    next_step: Advice = NOTHING
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,6 @@ _MARKS: Final = {
     "blocked": ("danger", "Blocked"),
     "unknown": ("muted", "Unknown"),
 }
-_OVERRIDES: Final = {
-    "foreign_console": "Another console's mark",
-    "must_change": "Password change at the next login",
-}
 _PLANS: Final[dict[str, tuple[str, ...]]] = {
     Run.Kind.ROTATE: (
         Step.Name.CREATE,
@@ -97,30 +94,18 @@ _PLANS: Final[dict[str, tuple[str, ...]]] = {
     Run.Kind.DRIFT: (Step.Name.TEST,),
     Run.Kind.RECONCILE: (Step.Name.PREFLIGHT, Step.Name.SET, Step.Name.TEST, Step.Name.FINISH),
 }
-_CHECK_LABELS: Final = {
-    "account": "Account",
-    "disk": "Free space",
-    "fence": "Guard against late changes",
-    "host_key": "Host key",
-    "key_file": "Key file",
-    "local": "Local account",
-    "login": "Login",
-    "password_login": "Password login",
-    "reachable": "Reachable",
-    "sudo": "Root by sudo",
-    "sudo_log": "sudo log",
-}
 
 
 def override_label(code: str) -> str:
     """Name a check that somebody let pass."""
-    return _OVERRIDES.get(code, code.replace("_", " "))
+    override = reasons.override(code)
+    return override.label if override else reasons.label(code)
 
 
 def run_badge(run: Run) -> RunState:
     """Return how the run stands; of an ended one also which value works and what to do next."""
     if run.state == Run.State.WAITING:
-        return RunState("warning", "Waiting", run.sentence, advice.on(run.code))
+        return RunState("warning", "Waiting", run.sentence, reasons.advice(run.code))
     if run.is_active:
         return _ACTIVE[Run.State(run.state)]
     outcome = Run.Outcome(run.outcome)
@@ -129,7 +114,7 @@ def run_badge(run: Run) -> RunState:
     label = outcome.label
     if outcome == Run.Outcome.FAILED and run.truth:
         label = f"{label}: {run.get_truth_display()}"
-    next_step = advice.NOTHING if outcome == Run.Outcome.CANCELLED else advice.on(run.code)
+    next_step = NOTHING if outcome == Run.Outcome.CANCELLED else reasons.advice(run.code)
     return RunState(_ENDED_TONES[outcome], label, run.sentence, next_step)
 
 
@@ -149,7 +134,11 @@ def mark(run: Run) -> str:
 def findings(evidence: Sequence[dict[str, str]]) -> tuple[Found, ...]:
     """Return the checks that a step or an instance keeps, as lines of a checklist."""
     return tuple(
-        Found(*_MARKS.get(check["mark"], _MARKS["unknown"]), _check_label(check["name"]), check["sentence"])
+        Found(
+            *_MARKS.get(check["mark"], _MARKS["unknown"]),
+            reasons.line_label(check["name"]),
+            check["sentence"],
+        )
         for check in evidence
     )
 
@@ -177,10 +166,6 @@ def _plan(run: Run) -> tuple[str, ...]:
     if run.secret.kind == Secret.Kind.KEY_PAIR:
         plan = (*plan, Step.Name.CLEAN)
     return (*plan, Step.Name.SESSIONS) if run.secret.managed.ends_sessions else plan
-
-
-def _check_label(name: str) -> str:
-    return _CHECK_LABELS.get(name, name.replace("_", " ").capitalize())
 
 
 def is_retryable(run: Run) -> bool:

@@ -6,11 +6,11 @@ sets its password, and so reads it.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from uuid import UUID
 
-from rotation.models import USERNAME_PATTERN, Instance
+from rotation import wires
+from rotation.models import Instance
 from secrets_app import policies
 from secrets_app.models import Principal
 
@@ -25,7 +25,7 @@ class Named:
     @property
     def arn(self) -> str:
         """Empty for a name that no account can have, so that nothing is allowed on it."""
-        if not re.match(USERNAME_PATTERN, self.username):
+        if not wires.is_username(self.instance.wire, self.username):
             return ""
         # Windows does not tell ADMINISTRATOR from administrator.
         name = self.username.lower() if self.instance.os == Instance.OS.WINDOWS else self.username

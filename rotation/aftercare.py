@@ -7,15 +7,16 @@ leaves work for the next one, and a run ends only when all of it is done or know
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import NoReturn
 
 from django.conf import settings
 from django.db.models import Max
 from django.db.models.functions import Now
 
-from rotation import failpoints, inventory, keys, leases
+from rotation import failpoints, inventory, keys, leases, reasons
 from rotation.connectors import base
 from rotation.models import Run, Step
-from rotation.work import BACK_OFF, TEST, WAITS, Stop, Work
+from rotation.work import BACK_OFF, TEST, Stop, Work
 from secrets_app import versions
 from secrets_app.models import Label, SecretVersion
 
@@ -67,7 +68,7 @@ def end_sessions(work: Work) -> str:
             notes.sentence = _end_them(work)
     except base.ConnectorError as error:
         sentence = f"The sessions of {work.account.username} could not be ended: {error}"
-        if error.code in WAITS and failed.count() < MOST_TRIES:
+        if reasons.waits(error.code) and failed.count() < MOST_TRIES:
             _wait(work, BACK_OFF[0], error.code, sentence)
         return sentence
     failpoints.reach("after_sessions")
@@ -116,7 +117,7 @@ def _prove_old_refused(work: Work) -> str:
                 notes.state = Step.State.FAILED
     except base.ConnectorError as error:
         sentence = f"It could not be shown that the old password is refused: {error}"
-        if error.code in WAITS and work.run.waits < len(BACK_OFF):
+        if reasons.waits(error.code) and work.run.waits < len(BACK_OFF):
             _wait(work, BACK_OFF[work.run.waits], error.code, sentence)
         return sentence
     failpoints.reach("after_old")
@@ -126,8 +127,7 @@ def _prove_old_refused(work: Work) -> str:
             Run.Outcome.FAILED,
             truth=Run.Truth.NEW,
             code="old_works",
-            sentence="The new value is current, but the host accepts the old password too. Look for another "
-            "place that passwords are checked in (PAM, a directory), and rotate again.",
+            sentence=reasons.sentence("old_works"),
         )
         raise Stop
     if proof.verdict == base.Verdict.UNCLEAR:
@@ -154,8 +154,7 @@ def _wait_for_budget(work: Work) -> None:
     last = _last_failed_login(work)
     left = last + settings.FAILED_LOGINS_APART - _now(work) if last else timedelta(0)
     if left > timedelta(0):
-        sentence = "The new value is current. The old password is tried when five minutes have passed."
-        _wait(work, left, "budget", sentence)
+        _wait(work, left, "budget", reasons.sentence("budget"))
 
 
 def _now(work: Work) -> datetime:
@@ -173,6 +172,6 @@ def _last_failed_login(work: Work) -> datetime | None:
     return max(filter(None, (refused, control, untold)), default=None)
 
 
-def _wait(work: Work, delay: timedelta, code: str, sentence: str) -> None:
+def _wait(work: Work, delay: timedelta, code: str, sentence: str) -> NoReturn:
     leases.wait(work.lease, delay, code=code, sentence=sentence)
     raise Stop

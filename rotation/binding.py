@@ -43,25 +43,25 @@ class Machine:
     port: int
     keys: Mapping[str, str] = field(default_factory=dict)  # host keys: fingerprint -> `HostKey.line`
     machine_id: str = ""  # as it said itself; empty where it was not asked yet
+    wire: str = ""  # what is spoken there
 
     @property
     def where(self) -> str:
         """The address as one types it."""
-        return Instance(address=self.address, port=self.port).where
+        return Instance(address=self.address, port=self.port, wire=self.wire).where
 
     @property
     def stamp(self) -> str:
         """The same for the same machine only: a confirmation says by it what was on the screen."""
-        seen = [self.address, self.port, sorted(self.keys.items()), self.machine_id]
+        seen = [self.wire, self.address, self.port, sorted(self.keys.items()), self.machine_id]
         return sha256(json.dumps(seen).encode()).hexdigest()
 
 
 def now_at(instance: Instance) -> Machine:
     """The machine that an instance stands for now, as its rows have it."""
-    row = Instance.objects.only("address", "port", "machine_id").get(pk=instance.pk)
-    approved = HostKey.objects.filter(instance=instance, state=HostKey.State.APPROVED)
-    keys = {key.fingerprint: key.line for key in approved}
-    return Machine(row.address, row.port, keys, row.machine_id)
+    row = Instance.objects.only("wire", "address", "port", "machine_id").get(pk=instance.pk)
+    keys = {key.fingerprint: key.line for key in HostKey.objects.trusted(row)}
+    return Machine(row.address, row.port, keys, row.machine_id, row.wire)
 
 
 def bound_to(account: ManagedAccount) -> Machine | None:
@@ -69,7 +69,11 @@ def bound_to(account: ManagedAccount) -> Machine | None:
     if account.bound_at is None:
         return None
     return Machine(
-        account.bound_address, account.bound_port or 0, account.bound_keys, account.bound_machine_id
+        account.bound_address,
+        account.bound_port or 0,
+        account.bound_keys,
+        account.bound_machine_id,
+        account.bound_wire,
     )
 
 
@@ -87,6 +91,8 @@ def why_not(account: ManagedAccount, machine: Machine) -> str:
             "approved. Nothing was sent. Check the machine, then rebind the account."
         )
     changed = []
+    if machine.wire != bound.wire:
+        changed.append("it is reached another way")
     if (machine.address, machine.port) != (bound.address, bound.port):
         changed.append(f"its address was {bound.where}")
     if not set(machine.keys.values()) & set(bound.keys.values()):
@@ -146,7 +152,7 @@ def value(version: SecretVersion, *, over: base.Endpoint) -> versions.Value:
 
 
 def _here(over: base.Endpoint, lines: Iterable[str], machine_id: str) -> Machine:
-    return Machine(over.address, over.port, {line: line for line in lines}, machine_id)
+    return Machine(over.address, over.port, {line: line for line in lines}, machine_id, over.wire)
 
 
 def _accounts(secrets: Iterable[Secret]) -> list[ManagedAccount]:
@@ -174,7 +180,7 @@ def bind_over(account: ManagedAccount, over: base.Endpoint) -> None:
     """Bind an account that never met a machine to the one that is about to hear its first value."""
     machine = now_at(account.instance)
     keys = {fingerprint: line for fingerprint, line in machine.keys.items() if line in over.host_keys}
-    _write_first(account, Machine(over.address, over.port, keys, machine.machine_id))
+    _write_first(account, Machine(over.address, over.port, keys, machine.machine_id, over.wire))
 
 
 def _write_first(account: ManagedAccount, machine: Machine) -> None:
@@ -205,6 +211,7 @@ def note_machine_id(account: ManagedAccount) -> None:
 
 def _fields(machine: Machine) -> dict[str, object]:
     return {
+        "bound_wire": machine.wire,
         "bound_address": machine.address,
         "bound_port": machine.port,
         "bound_keys": dict(machine.keys),

@@ -23,11 +23,12 @@ from rotation import (
     leases,
     logins,
     managed,
+    reasons,
     restored,
 )
 from rotation.connectors import base
 from rotation.models import Step
-from rotation.work import AWAY, SET, STOPS, TEST, Credential, Stop, Work
+from rotation.work import SET, TEST, Credential, Work
 from secrets_app import keyring, versions
 from secrets_app.models import Label, SecretVersion
 
@@ -45,8 +46,7 @@ def refuse_shared(work: Work) -> None:
     if credential is not None and credential.username == work.account.username:
         work.block(
             "shared_account",
-            f"Keyturn works on this instance as {credential.username}, with the shared management credential "
-            f"{credential.name}. Let the instance log in with this secret, or attach another credential.",
+            reasons.sentence("shared_account", credential.username, credential.name),
         )
 
 
@@ -89,7 +89,6 @@ def preflight(work: Work) -> base.Facts:
         notes.state = Step.State.FAILED if blocked else Step.State.DONE
     if blocked:
         work.settle(base.ConnectorError(blocked.sentence, code=blocked.code))
-        raise Stop
     return facts
 
 
@@ -111,7 +110,7 @@ def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
         yield base.Check(
             "snapshot",
             base.Mark.WARNING,
-            f"The host was set back to an older state, as from a snapshot. {works} The rotation goes on.",
+            f"{reasons.sentence('snapshot')} {works} The rotation goes on.",
         )
 
 
@@ -129,7 +128,7 @@ def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
     require_key(version)
     restored.refuse()
     if work.run.attempts >= MOST_ATTEMPTS:
-        work.fail(version, "attempts", "The host did not take the new value in five attempts.")
+        work.fail(version, "attempts", reasons.sentence("attempts"))
     if not facts.fenced and versions.was_offered_within(version, LATE_APPLY):
         # Without a lock on the host an earlier attempt may still be applied after ours.
         work.put_off(
@@ -173,7 +172,7 @@ def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | 
                 cleared = "The host no longer demands a change at the next login, as was asked."
                 notes.evidence = [{"name": "must_change", "mark": "warning", "sentence": cleared}]
     except base.Refused as refused:
-        if refused.code not in {"policy", "failed"}:
+        if refused.code != "policy":
             raise
         return refused
     except base.Unknown:
@@ -217,13 +216,13 @@ def _prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     if work.is_key_pair:
         return keys.prove(work, version)
     quiet = _checked(work, version)
-    if quiet.verdict == base.Verdict.REJECTED or quiet.code in STOPS or not facts.password_login:
+    if quiet.verdict == base.Verdict.REJECTED or reasons.stops(quiet.code) or not facts.password_login:
         return quiet
     proof = _log_in(work, version)
     if proof.verdict == base.Verdict.REJECTED and quiet.verdict == base.Verdict.ACCEPTED:
         return base.Proof(
             base.Verdict.UNCLEAR,
-            reason="the password is right, but the host refuses the login.",
+            reason=reasons.sentence("refused_login"),
             code="refused_login",
         )
     return proof
@@ -241,7 +240,7 @@ def _log_in(work: Work, version: SecretVersion) -> base.Proof:
         try:
             return work.connector.prove_login(login, timeout=TEST)
         except base.Unreachable as error:
-            if error.code not in AWAY or time.monotonic() - began > AT_ONCE:
+            if not reasons.is_away(error.code) or time.monotonic() - began > AT_ONCE:
                 raise
         time.sleep(pause)
     return work.connector.prove_login(login, timeout=TEST)
@@ -295,12 +294,7 @@ def put_back(work: Work, version: SecretVersion, generation: int) -> None:
         with transaction.atomic():
             leases.hold(work.lease)
             versions.drop_pending(version)
-        work.fail(
-            version,
-            "login_failed",
-            "A login with the new value failed, so Keyturn gave its own login the old value again. Look at "
-            "the host's sshd and PAM settings for this account, then rotate.",
-        )
+        work.fail(version, "login_failed", reasons.sentence("login_failed"))
 
 
 def _set_again(work: Work, current: SecretVersion, version: SecretVersion, generation: int) -> None:

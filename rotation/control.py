@@ -10,8 +10,8 @@ import secrets
 from collections.abc import Iterator
 from datetime import timedelta
 
-from rotation import inventory
-from rotation.connectors import base, words
+from rotation import inventory, reasons
+from rotation.connectors import base
 from rotation.work import TEST, Work
 from secrets_app.plaintext import Plaintext
 
@@ -28,7 +28,7 @@ def check(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     wrong = Plaintext(secrets.token_urlsafe(24))
     proof = work.connector.prove_login(base.Login(work.account.username, password=wrong), timeout=TEST)
     if proof.verdict == base.Verdict.ACCEPTED:
-        sentence = words.sentence("accepts_anything")
+        sentence = reasons.sentence("accepts_anything")
         yield base.Check("control", base.Mark.BLOCKED, sentence, "accepts_anything")
     elif proof.verdict == base.Verdict.REJECTED:
         inventory.note_control(work.run.instance)

@@ -7,13 +7,14 @@ is followed by a question, and that counts as no login. Knows nothing of who ask
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import NoReturn
 
 from django.db import transaction
 
-from rotation import history, leases, managed, restored, runs
+from rotation import history, leases, managed, reasons, restored, runs
 from rotation.connectors import base
 from rotation.models import Run, Step
-from rotation.work import PREFLIGHT, STOPS, Credential, Stop, Work
+from rotation.work import PREFLIGHT, Credential, Stop, Work
 from secrets_app import audit, users, versions
 from secrets_app.models import Label, SecretVersion
 
@@ -25,11 +26,10 @@ def drift(work: Work) -> None:
     """Compare the account's traces with those of when it was in sync; ask the host where they differ."""
     current = work.secret.labelled(Label.Role.CURRENT)
     if current is None:
-        work.end(Run.Outcome.BLOCKED, "no_value", "There is no value yet. Rotate once.", Credential.NO_VALUE)
-        return
+        work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
     traces = _trace(work)
-    if traces.problem and traces.problem in STOPS:
-        work.block(traces.problem, _PROBLEM.format(work.sentence_of(traces.problem)))
+    if traces.problem and reasons.stops(traces.problem):
+        work.block(traces.problem, _PROBLEM.format(reasons.sentence(traces.problem)))
     had = work.account.traces
     if traces.mark and _same(had, traces):
         _end_in_sync(work, current, traces, "Nothing has changed since the last look.", None)
@@ -85,10 +85,11 @@ def _ask(work: Work, current: SecretVersion, traces: base.Traces) -> None:
         _end_in_sync(work, current, traces, sentence, proof)
     elif proof.verdict == base.Verdict.REJECTED:
         _end_out_of_sync(work, traces, found)
-    elif proof.code in STOPS:
+    elif reasons.stops(proof.code):
         work.block(proof.code, _PROBLEM.format(proof.reason))
     else:
-        work.end(Run.Outcome.FAILED, "unclear", f"Could not check: {proof.reason}", Credential.NOT_VERIFIED)
+        sentence = reasons.sentence("unclear", proof.reason)
+        work.end(Run.Outcome.FAILED, "unclear", sentence, Credential.NOT_VERIFIED)
 
 
 def _end_in_sync(
@@ -102,23 +103,22 @@ def _end_in_sync(
         leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=sentence)
 
 
-def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | None) -> None:
+def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | None) -> NoReturn:
     pending = work.secret.labelled(Label.Role.PENDING)
     if found is not None and pending is not None and found.pk == pending.pk:
         work.end(
             Run.Outcome.FAILED,
             "unfinished",
-            "The host has the value of a rotation that was not finished. Rotate to finish it.",
+            reasons.sentence("unfinished"),
             Credential.OUT_OF_SYNC,
             truth=Run.Truth.NEW,
         )
     if history.is_newer(work, traces.generation) or restored.is_doubtful(work.account):
         _end_older(work, traces, found)
-    if history.went_back(work, traces.generation):
-        code, what = "snapshot", "The host was set back to an older state, as from a snapshot."
-    else:
-        code, what = "changed_outside", "Somebody else has changed the credential on the host."
-    sentence = f"{what} {history.told(found)} Reconcile to set the current value again, or rotate."
+    code = "snapshot" if history.went_back(work, traces.generation) else "changed_outside"
+    sentence = (
+        f"{reasons.sentence(code)} {history.told(found)} Reconcile to set the current value again, or rotate."
+    )
     truth = Run.Truth.OLD if found else Run.Truth.NEITHER
     with transaction.atomic(), audit.at_the_end():
         work.close(Run.Outcome.FAILED, code, sentence, Credential.OUT_OF_SYNC, truth=truth)
@@ -127,10 +127,10 @@ def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | Non
     raise Stop
 
 
-def _end_older(work: Work, traces: base.Traces, found: SecretVersion | None) -> None:
+def _end_older(work: Work, traces: base.Traces, found: SecretVersion | None) -> NoReturn:
     """End with what a restored database makes of it; nobody has changed the host by that."""
     if history.is_newer(work, traces.generation):
-        what = "The database is older than the instance, which was given a newer value since."
+        what = reasons.sentence(managed.DATABASE_OLDER)
     else:
         what = (
             "The database is older than the instance: it was restored, and the instance has not accepted the "

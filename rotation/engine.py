@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from typing import NoReturn
 from uuid import UUID
 
 from django.db import transaction
@@ -27,6 +28,7 @@ from rotation import (
     leases,
     looks,
     managed,
+    reasons,
     reconciliation,
     restored,
     schedules,
@@ -65,13 +67,20 @@ def advance(
     ).get(pk=run_id)
     work = Work(run, held, connect, scanner)
     try:
-        if run.tries > MOST_TRIES:
-            _give_up(work)
-        KINDS[run.kind](work)
+        _carry(work)
     except leases.Overtaken:
         log.info("run %s was overtaken: lease %s of %s", run_id, held.number, worker)
     except Stop:
         pass
+    return True
+
+
+def _carry(work: Work) -> None:
+    """Do what this kind of run asks for; what keeps it from being done becomes a wait or an end."""
+    try:
+        if work.run.tries > MOST_TRIES:
+            _give_up(work)
+        KINDS[work.run.kind](work)
     except (base.ConnectorError, inventory.NotAttached) as error:
         work.settle(error)
     except keyring.Sealed as error:
@@ -80,18 +89,17 @@ def advance(
         _wait_for_a_person(work, "restored", str(error))
     except keyring.KeyUnusable as error:
         _stop_unusable(work, error)
-    return True
 
 
-def _stop_unusable(work: Work, error: keyring.KeyUnusable) -> None:
+def _stop_unusable(work: Work, error: keyring.KeyUnusable) -> NoReturn:
     """End the run: it needs a value that nobody may open until a person enables the key."""
     code = "key_disabled" if isinstance(error, keyring.KeyDisabled) else "key_unusable"
     work.settle(base.ConnectorError(str(error), code=code))
 
 
-def _give_up(work: Work) -> None:
+def _give_up(work: Work) -> NoReturn:
     """End a run that many workers could not end, and say what is known without asking anybody."""
-    sentence, truth = "Given up after many tries; see the server's log.", ""
+    sentence, truth = reasons.sentence("gave_up"), ""
     version = work.run.version
     if work.run.kind == Run.Kind.ROTATE and aftercare.is_finished(work):
         sentence, truth = (
@@ -104,10 +112,7 @@ def _give_up(work: Work) -> None:
 
 
 def _wait_for_a_person(work: Work, code: str, sentence: str) -> None:
-    try:
-        leases.wait(work.lease, timedelta(minutes=1), code=code, sentence=sentence)
-    except leases.Overtaken:
-        log.info("run %s was overtaken: lease %s", work.run.pk, work.lease.number)
+    leases.wait(work.lease, timedelta(minutes=1), code=code, sentence=sentence)
 
 
 # ---------------------------------------------------------------- rotate
@@ -191,8 +196,13 @@ def _generate(work: Work) -> SecretVersion:
 def _test(work: Work, version: SecretVersion, facts: base.Facts | None = None) -> base.Proof:
     """Try the new value; only a login, or the check in its place, makes a success."""
     proof = changes.try_out(work, version, facts or work.look())
-    if proof.verdict == base.Verdict.ACCEPTED:
-        return proof
+    if proof.verdict != base.Verdict.ACCEPTED:
+        _not_taken(work, version, facts, proof)
+    return proof
+
+
+def _not_taken(work: Work, version: SecretVersion, facts: base.Facts | None, proof: base.Proof) -> NoReturn:
+    """End the run or put it off: the new value was not shown to work."""
     if (
         work.is_own_login
         and facts
@@ -204,9 +214,8 @@ def _test(work: Work, version: SecretVersion, facts: base.Facts | None = None) -
     if work.is_key_pair and proof.level == base.Level.LOGIN:
         keys.take_back(work, version)
     if work.run.attempts >= changes.MOST_ATTEMPTS:
-        work.fail(version, "untrue", "The host reports a change that it does not make.")
+        work.fail(version, "untrue", reasons.sentence("untrue"))
     work.put_off("untrue", "The host reported a change, but refuses the new value.", Credential.UNVERIFIED)
-    return proof
 
 
 def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:

@@ -20,18 +20,16 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import binding
-from rotation.connectors import base, words
+from rotation import binding, reasons, wires
+from rotation.connectors import base
 from rotation.connectors.networks import Networks
-from rotation.models import USERNAME_PATTERN, HostKey, Instance, ManagedAccount, ManagementCredential
+from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app import audit, keypairs, keyring, policies, regions, seals
 from secrets_app.errors import DomainError
 from secrets_app.models import Label, Principal, Region, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
 
 FIELD = "management credential"
-#: Why one account cannot be managed; the instance itself is in order.
-OF_ACCOUNTS = words.ACCOUNT_PROBLEMS | words.KEY_PROBLEMS | {"foreign_console", "bad_user"}
 Action = policies.Action
 
 
@@ -75,11 +73,7 @@ class ChangedOutside(NotAttached):
     code = "record_changed"
 
     def __init__(self, what: str) -> None:
-        super().__init__(
-            f"{what} was changed outside Keyturn, so nothing is sent. Compare it with the instance, then "
-            "accept it on the server with manage.py audit accept.",
-            "record_changed",
-        )
+        super().__init__(reasons.sentence("record_changed", what), "record_changed")
 
 
 class NoOwnLogin(DomainError, ValueError):
@@ -148,7 +142,7 @@ def create_credential(
 def check_account_name(name: str) -> str:
     """Return `name` if it can stand in a shell command and in a sudoers file. Raises `BadAccount`."""
     # A final $ is for machine accounts, and in a shell it begins a variable.
-    if not re.match(USERNAME_PATTERN, name) or name.endswith("$"):
+    if not wires.SSH.is_username(name) or name.endswith("$"):
         raise BadAccount(
             "An account has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
         )
@@ -203,19 +197,16 @@ def own_manager(instance: Instance, version: SecretVersion, *, over: base.Endpoi
 
 def endpoint(instance: Instance) -> base.Endpoint:
     """Return the address with the pinned keys. Raises `NotAttached` where no key is approved."""
-    approved = instance.host_keys.filter(state=HostKey.State.APPROVED)
+    approved = HostKey.objects.trusted(instance)
     if not approved:
-        raise NotAttached(
-            "No host key of this instance is approved. Scan its host key, compare, and approve it.",
-            "no_host_key",
-        )
+        raise NotAttached(reasons.sentence("no_host_key"), "no_host_key")
     require_whole(instance, *approved)
     return replace(place(instance), host_keys=tuple(key.line for key in approved))
 
 
 def place(instance: Instance) -> base.Endpoint:
     """Return where an instance is, with no key that could be trusted, and where any may be."""
-    return base.Endpoint(instance.address, instance.port, networks=networks())
+    return base.Endpoint(instance.address, instance.port, networks=networks(), wire=instance.wire)
 
 
 def networks() -> Networks:
@@ -243,6 +234,7 @@ def register(
     actor: Principal,
     port: int = 22,
     os: str = Instance.OS.LINUX,
+    wire: str = wires.SSH.name,
     credential: ManagementCredential | None = None,
 ) -> Instance:
     """Register a server; nothing is sent to it.
@@ -261,6 +253,7 @@ def register(
                 instance_id=f"i-{secrets.token_hex(10)}",
                 name=name,
                 os=os,
+                wire=wire,
                 address=address,
                 port=port,
                 credential=credential,
@@ -369,11 +362,12 @@ def log_in_with(instance: Instance, secret: Secret, *, sudo: str, actor: Princip
 
 def see_host_keys(instance: Instance, keys: Iterable[base.HostKey]) -> None:
     """Note the keys that a scan was shown; none is trusted by that."""
+    kind = wires.identity(instance.wire)
     for key in keys:
         HostKey.objects.update_or_create(
             instance=instance,
             fingerprint=key.fingerprint,
-            defaults={"algorithm": key.algorithm, "blob": key.blob, "seen_at": Now()},
+            defaults={"kind": kind, "algorithm": key.algorithm, "blob": key.blob, "seen_at": Now()},
         )
 
 
@@ -412,7 +406,7 @@ def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = Fa
     instance stays as it is: the look was at an account that may never be managed.
     """
     blocked = next(
-        (c for c in facts.checks if c.mark == base.Mark.BLOCKED and c.code not in OF_ACCOUNTS), None
+        (c for c in facts.checks if c.mark == base.Mark.BLOCKED and c.code not in reasons.OF_ACCOUNTS), None
     )
     reached = blocked is None or blocked.code != base.Unreachable.code
     state = Instance.State.READY

@@ -7,12 +7,14 @@ work for the next one and nothing lost.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from django.db import transaction
 
-from rotation import failpoints, inventory, leases
+from rotation import failpoints, inventory, leases, reasons
 from rotation.connectors import base
 from rotation.models import Run, Step
-from rotation.work import BACK_OFF, SET, TEST, WAITS, Stop, Work
+from rotation.work import BACK_OFF, SET, TEST, Stop, Work
 from secrets_app import versions
 from secrets_app.models import Label, SecretVersion
 
@@ -44,7 +46,7 @@ def _log_in(work: Work, version: SecretVersion) -> base.Proof:
     return work.connector.prove_login(base.Login(held.username, private_key=held.private_key), timeout=TEST)
 
 
-def take_back(work: Work, version: SecretVersion) -> None:
+def take_back(work: Work, version: SecretVersion) -> NoReturn:
     """Remove a new key that sshd passes over although it stands in its file, and end the run."""
     with work.step(Step.Name.CLEAN) as notes:
         _remove(work, version)
@@ -52,12 +54,7 @@ def take_back(work: Work, version: SecretVersion) -> None:
     with transaction.atomic():
         leases.hold(work.lease)
         versions.drop_pending(version)
-    work.fail(
-        version,
-        "key_refused",
-        "The host refuses the new key although it is in its key file: its algorithm or length may not be "
-        "allowed there (PubkeyAcceptedAlgorithms, RequiredRSASize). Choose another key algorithm.",
-    )
+    work.fail(version, "key_refused", reasons.sentence("key_refused"))
 
 
 def clean(work: Work) -> None:
@@ -86,9 +83,7 @@ def _clean(work: Work, old: SecretVersion) -> None:
         if proof.verdict == base.Verdict.UNCLEAR:
             raise base.Unreachable(proof.reason)
         if proof.verdict == base.Verdict.ACCEPTED:
-            raise base.Refused(
-                "It is out of its file, and the host accepts it from somewhere else.", code="old_key_works"
-            )
+            raise base.Refused(reasons.sentence("old_key_works"), code="old_key_works")
         notes.sentence = "The old key is removed, and a login with it is refused."
     with transaction.atomic():
         leases.hold(work.lease)
@@ -105,10 +100,10 @@ def _remove(work: Work, version: SecretVersion) -> None:
     )
 
 
-def _put_off(work: Work, error: base.ConnectorError | inventory.NotAttached) -> None:
+def _put_off(work: Work, error: base.ConnectorError | inventory.NotAttached) -> NoReturn:
     """Wait, or end the run as failed; either way the new key is current and known to work."""
     sentence = f"The new key is current. The old one may still be accepted: {error}"
-    if error.code in WAITS and work.run.waits < len(BACK_OFF):
+    if reasons.waits(error.code) and work.run.waits < len(BACK_OFF):
         leases.wait(work.lease, BACK_OFF[work.run.waits], code=error.code, sentence=sentence)
     else:
         leases.end(work.lease, Run.Outcome.FAILED, truth=Run.Truth.NEW, code=error.code, sentence=sentence)

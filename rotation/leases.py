@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import BooleanField, F, Func, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
-from rotation import shutdown
+from rotation import reasons, shutdown
 from rotation.models import Instance, Run, Step
 from secrets_app import audit, restores
 from secrets_app.errors import DomainError
@@ -177,8 +177,7 @@ def _has_place(run: Run) -> bool:
         return True
     Run.objects.filter(pk=run.pk).exclude(code=REGION_FULL).update(
         code=REGION_FULL,
-        sentence=f"Waits for a place: {settings.RUNS_PER_REGION} runs of this region are under way, as many "
-        "as it may have.",
+        sentence=reasons.sentence(REGION_FULL, settings.RUNS_PER_REGION),
     )
     return False
 

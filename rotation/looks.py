@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from rotation import inventory, leases, managed, restored
+from rotation import inventory, leases, managed, reasons, restored
 from rotation.connectors import base
 from rotation.models import Run, Step
-from rotation.work import PREFLIGHT, SCAN, STOPS, Credential, Work
+from rotation.work import PREFLIGHT, SCAN, Credential, Work
 from secrets_app import versions
 from secrets_app.models import Label, Secret
 
@@ -21,14 +21,13 @@ def verify(work: Work) -> None:
     """Ask whether the host accepts the current value, by a check that counts as no failed login."""
     current = work.secret.labelled(Label.Role.CURRENT)
     if current is None:
-        work.end(Run.Outcome.BLOCKED, "no_value", "There is no value yet. Rotate once.", Credential.NO_VALUE)
-        return
+        work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
     with work.step(Step.Name.TEST) as notes:
         proof = work.probe(current)
         notes.sentence = {
             base.Verdict.ACCEPTED: "The host accepts the current value.",
-            base.Verdict.REJECTED: "The host refuses the current value. Rotate to put it right.",
-            base.Verdict.UNCLEAR: f"Could not check: {proof.reason}",
+            base.Verdict.REJECTED: reasons.sentence("refused_value"),
+            base.Verdict.UNCLEAR: reasons.sentence("unclear", proof.reason),
         }[proof.verdict]
         is_older = proof.verdict == base.Verdict.REJECTED and restored.is_doubtful(work.account)
         if is_older:
@@ -39,9 +38,7 @@ def verify(work: Work) -> None:
         if work.run.trigger == Run.Trigger.RESTORE and proof.verdict in _AFTER_RESTORE:
             notes.sentence = _AFTER_RESTORE[proof.verdict]
         if proof.verdict == base.Verdict.REJECTED and _pending_works(work):
-            notes.sentence = (
-                "The host has the value of a rotation that was not finished. Rotate to finish it."
-            )
+            notes.sentence = reasons.sentence("unfinished")
     if proof.verdict == base.Verdict.ACCEPTED:
         with transaction.atomic():
             versions.mark_verified(current)
@@ -50,7 +47,7 @@ def verify(work: Work) -> None:
     elif proof.verdict == base.Verdict.REJECTED:
         code = managed.DATABASE_OLDER if is_older else "refused_value"
         work.end(Run.Outcome.FAILED, code, notes.sentence, Credential.OUT_OF_SYNC)
-    elif proof.code in STOPS:
+    elif reasons.stops(proof.code):
         work.block(proof.code, f"Could not check: {proof.reason}")
     else:
         work.end(Run.Outcome.FAILED, "unclear", notes.sentence, Credential.NOT_VERIFIED)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,10 +17,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from rotation import accounts, binding, inventory, runs, schedules
+from rotation import accounts, binding, inventory, reasons, runs, schedules, wires
 from rotation.connectors import base
 from rotation.models import (
-    USERNAME_PATTERN,
     HostKey,
     Instance,
     ManagedAccount,
@@ -198,15 +196,22 @@ def check_account(region: Region, instance: Instance, username: str, kind: str, 
             f"{instance.name} is in {instance.region.name}. Choose an instance of {region.name}, "
             f"or create the secret in {instance.region.name}."
         )
-    if kind == Secret.Kind.KEY_PAIR and instance.os == Instance.OS.WINDOWS:
+    if not _takes(instance, kind):
         raise NoKeys(NoKeys.__doc__)
-    if not re.match(USERNAME_PATTERN, username):
+    if not wires.is_username(instance.wire, username):
         raise BadUsername(BadUsername.__doc__)
     accounts.require(instance, username, actor=actor)
     for other in _managers_of(instance, username):
         # Beside a password that one may not even see, a key pair would be a way around it.
         if other.kind == kind or not _may_be_told(actor, other, instance):
             raise AccountTaken(_taken(other, instance, "already", actor))
+
+
+def _takes(instance: Instance, kind: str) -> bool:
+    """Whether a credential of this kind can be changed there."""
+    if kind != Secret.Kind.KEY_PAIR:
+        return True
+    return base.Kind.KEY in wires.of(instance.wire).kinds and instance.os != Instance.OS.WINDOWS
 
 
 def _taken(other: ManagedAccount, asked: Instance, when: str, actor: Principal) -> str:
@@ -247,7 +252,7 @@ def told(other: ManagedAccount) -> str:
 def _managers_of(instance: Instance, username: str, kind: str = "") -> QuerySet[ManagedAccount]:
     """Find who manages this account, on this instance or on another row that is the same machine."""
     same = Instance.objects.filter(pk=instance.pk)
-    approved = instance.host_keys.filter(state=HostKey.State.APPROVED)
+    approved = HostKey.objects.trusted(instance)
     fingerprints = list(approved.values_list("fingerprint", flat=True))
     if instance.machine_id and fingerprints:
         # The same host key alone may be a cloned image; with the same machine-id it is the same machine.
@@ -399,10 +404,7 @@ def resolve(secret: Secret, *, actor: Principal, decision: str, reason: str) -> 
         pending = secret.labelled(Label.Role.PENDING)
         if decided == Decision.SET_ASIDE and pending is None:
             raise runs.NotRotatable("There is no pending value to set aside.")
-        sentence = {
-            Decision.GONE: f"{actor.name} said that the server is gone for good.",
-            Decision.SET_ASIDE: f"{actor.name} said that the pending value is not on the host.",
-        }[decided]
+        sentence = reasons.sentence(decided.value, actor.name)
         runs.give_up(secret, actor=actor, code=decided.value, sentence=sentence)
         if pending is not None:
             versions.set_aside(pending)

@@ -13,12 +13,12 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from rotation import wires
+from rotation.connectors import base
 from secrets_app import actions
 from secrets_app.models import Account, Identified, Principal, Region, SealedValue, Secret, SecretVersion
-from secrets_app.seals import SealedRow
+from secrets_app.seals import SealedQuerySet, SealedRow
 
-#: useradd(8), with a capital allowed: a portable name that no shell and no option parser mistakes.
-USERNAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_$-]?\Z"
 PERIOD_LIMITS = (timedelta(hours=6), timedelta(days=365))
 GRACE = timedelta(minutes=5)  # a rotation that starts so much later is not overdue
 
@@ -70,6 +70,7 @@ class Instance(SealedRow, Identified):
         "region_id",
         "instance_id",
         "os",
+        "wire",
         "address",
         "port",
         "credential_id",
@@ -93,6 +94,7 @@ class Instance(SealedRow, Identified):
     instance_id = models.CharField(max_length=64, unique=True)  # i-...
     name = models.CharField(max_length=80)
     os = models.CharField(max_length=8, choices=OS, default=OS.LINUX)
+    wire = models.CharField(max_length=16, choices=wires.CHOICES, default=wires.SSH.name)
     address = models.CharField(max_length=253)
     port = models.PositiveIntegerField(default=22)
     credential = models.ForeignKey(
@@ -142,19 +144,34 @@ class Instance(SealedRow, Identified):
 
     @property
     def arn(self) -> str:
-        return f"acs:kms:{self.region.code}:{self.account.number}:instance/{self.instance_id}"
+        return actions.arn(
+            actions.Kind.INSTANCE, self.instance_id, account=self.account.number, region=self.region.code
+        )
 
     @property
     def where(self) -> str:
         """The address as one types it."""
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return host if self.port == 22 else f"{host}:{self.port}"
+        return host if self.port == wires.usual_port(self.wire) else f"{host}:{self.port}"
+
+
+class HostKeyQuerySet(SealedQuerySet["HostKey"]):
+    """What instances have shown."""
+
+    def trusted(self, instance: Instance) -> HostKeyQuerySet:
+        """What is pinned for an instance: approved, and of the kind that its wire shows."""
+        kind = wires.identity(instance.wire)
+        return self.filter(instance=instance, state=HostKey.State.APPROVED, kind=kind)
 
 
 class HostKey(SealedRow, Identified):
-    """A key that an instance has shown. Only an approved one is trusted. Writer: `inventory`."""
+    """By what an instance shows that it is the same one; trusted once approved. Writer: `inventory`."""
 
-    SEALED = ("id", "instance_id", "algorithm", "blob", "fingerprint", "state")
+    SEALED = ("id", "instance_id", "kind", "algorithm", "blob", "fingerprint", "state")
+
+    class Kind(models.TextChoices):
+        HOST_KEY = base.Identity.HOST_KEY.value, "Host key"
+        CERTIFICATE = base.Identity.CERTIFICATE.value, "Certificate"
 
     class State(models.TextChoices):
         SEEN = "seen", "Seen"  # waits for somebody to compare the fingerprint
@@ -162,6 +179,7 @@ class HostKey(SealedRow, Identified):
         RETIRED = "retired", "Retired"  # was approved once
 
     instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="host_keys")
+    kind = models.CharField(max_length=12, choices=Kind, default=Kind.HOST_KEY)
     algorithm = models.CharField(max_length=64)
     blob = models.TextField()
     fingerprint = models.CharField(max_length=64)
@@ -171,6 +189,8 @@ class HostKey(SealedRow, Identified):
     decided_by = models.ForeignKey(
         Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
+
+    objects = HostKeyQuerySet.as_manager()  # type: ignore[misc, assignment]
 
     class Meta:
         ordering = ["algorithm"]
@@ -193,7 +213,7 @@ class ManagedAccount(SealedRow, Identified):
     """
 
     #: The machine that its values may go to.
-    BOUND = ("bound_address", "bound_port", "bound_keys", "bound_machine_id", "bound_at")
+    BOUND = ("bound_wire", "bound_address", "bound_port", "bound_keys", "bound_machine_id", "bound_at")
     SEALED = ("id", "secret_id", "instance_id", "username", "kind", *BOUND)
 
     class Credential(models.TextChoices):
@@ -226,6 +246,7 @@ class ManagedAccount(SealedRow, Identified):
     drift_checked_at = models.DateTimeField(null=True, blank=True)
     # The machine that proved the value. No value of the account is sent to any other: see `binding`.
     bound_at = models.DateTimeField(null=True, blank=True)
+    bound_wire = models.CharField(max_length=16, blank=True)
     bound_address = models.CharField(max_length=253, blank=True)
     bound_port = models.PositiveIntegerField(null=True, blank=True)
     bound_keys = models.JSONField(default=dict, blank=True)  # host keys: fingerprint -> `HostKey.line`

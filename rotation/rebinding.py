@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models.functions import Now
 
-from rotation import binding, inventory, runs
+from rotation import binding, inventory, reasons, runs
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import audit, lifecycle, policies
 from secrets_app.errors import DomainError
@@ -76,10 +76,7 @@ def _rebind(secret: Secret, actor: Principal, reason: str, stamp: str) -> None:
     lifecycle.require_enabled(lifecycle.held(secret.pk))
     known = proposal(secret)
     if not known.new.keys:
-        raise inventory.NotAttached(
-            "No host key of this instance is approved. Scan its host key, compare, and approve it.",
-            "no_host_key",
-        )
+        raise inventory.NotAttached(reasons.sentence("no_host_key"), "no_host_key")
     if known.new.stamp != stamp:
         raise Changed(Changed.__doc__)
     if secret.runs.filter(state=Run.State.RUNNING, leased_until__gt=Now()).exists():

@@ -6,9 +6,11 @@ that was proven before. A worker may die between any two lines; a run that goes 
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from django.db import transaction
 
-from rotation import changes, failpoints, leases, managed
+from rotation import changes, failpoints, leases, managed, reasons
 from rotation.connectors import base
 from rotation.models import Run, Step
 from rotation.work import Credential, Work
@@ -43,8 +45,7 @@ def reconcile(work: Work) -> None:
 def _current(work: Work) -> SecretVersion:
     current = work.secret.labelled(Label.Role.CURRENT)
     if current is None:
-        work.end(Run.Outcome.BLOCKED, "no_value", "There is no value yet. Rotate once.", Credential.NO_VALUE)
-    assert current is not None
+        work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
     leases.hold(work.lease, version=current)
     work.run.version = current
     return current
@@ -65,11 +66,11 @@ def _has_it(work: Work, current: SecretVersion) -> bool:
     return proof.verdict == base.Verdict.ACCEPTED
 
 
-def _not_taken(work: Work, current: SecretVersion, proof: base.Proof) -> None:
+def _not_taken(work: Work, current: SecretVersion, proof: base.Proof) -> NoReturn:
     if proof.verdict == base.Verdict.UNCLEAR:
         work.doubt(proof, "The current value could not be tested")
     if work.run.attempts >= changes.MOST_ATTEMPTS:
-        work.fail(current, "untrue", "The host reports a change that it does not make.")
+        work.fail(current, "untrue", reasons.sentence("untrue"))
     work.put_off(
         "untrue", "The host reported a change, but refuses the current value.", Credential.OUT_OF_SYNC
     )

@@ -5,23 +5,19 @@ With `leases`, which is for whoever does the work, the only writer of runs and s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import accounts, binding, patience
+from rotation import accounts, binding, patience, reasons, wires
 from rotation.connectors import base
-from rotation.models import USERNAME_PATTERN, Instance, Run, Step
+from rotation.models import Instance, Run, Step
 from secrets_app import audit, lifecycle, policies, restores, versions
 from secrets_app.errors import DomainError
 from secrets_app.models import Label, Principal, Secret, SecretVersion
 from secrets_app.plaintext import Plaintext
-
-#: Codes of waits that keep an account's failed logins apart.
-BUDGETS = frozenset({"budget", "refused_login"})
 
 Action = policies.Action
 
@@ -269,7 +265,7 @@ def _record_asked(secret: Secret, run: Run, actor: Principal, *, joins: bool = F
 
 def _require_current(secret: Secret) -> None:
     if secret.labelled(Label.Role.CURRENT) is None:
-        raise NotRotatable("There is no value yet. Rotate once.")
+        raise NotRotatable(reasons.sentence("no_value"))
 
 
 def _refuse_restored() -> None:
@@ -305,7 +301,7 @@ def check_account(instance: Instance, username: str, kind: str, *, actor: Princi
     `patience.TooOften` or `policies.NotAllowed`.
     """
     policies.require(actor, Action.CHECK_INSTANCE, instance)
-    if not re.match(USERNAME_PATTERN, username) or kind not in Secret.Kind.values:
+    if not wires.is_username(instance.wire, username) or kind not in Secret.Kind.values:
         raise NotRotatable(
             "An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
         )
@@ -343,7 +339,7 @@ def _hurry(run: Run, *, is_leak: bool = False) -> bool:
 
     A wait that keeps two failed logins apart is waited out, whoever asks. Return whether anything changed.
     """
-    waiting = Run.objects.filter(pk=run.pk, state=Run.State.WAITING).exclude(code__in=BUDGETS)
+    waiting = Run.objects.filter(pk=run.pk, state=Run.State.WAITING).exclude(code__in=reasons.BUDGETS)
     changed = waiting.update(due_at=Now())
     if is_leak and not run.is_leak:
         changed += Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).update(is_leak=True)

@@ -22,8 +22,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from kombu.exceptions import OperationalError as BrokerError
 
-from rotation import chores, engine, leases, managed, restored, runs, schedules, shutdown
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation import chores, engine, leases, managed, restored, runs, schedules, shutdown, wires
 from rotation.models import Run, Schedule
 from secrets_app import (
     checkpoints,
@@ -67,7 +66,7 @@ def advance(run_id: str) -> None:
 
 def _carry(run_id: UUID) -> bool:
     """Do what can be done for one run; False where there was nothing to take up."""
-    was_taken = engine.advance(run_id, worker=worker_name(), connect=SshConnector, scanner=SshScanner())
+    was_taken = engine.advance(run_id, worker=worker_name(), connect=wires.connect, scanner=wires.Scanner())
     if was_taken:
         checkpoints.note_head()  # a database of before this run is noticed, whatever is signed when
     if shutdown.is_under_way():

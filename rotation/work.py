@@ -6,36 +6,27 @@ nothing more is done for the run after that.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NoReturn
 
 from django.conf import settings
 from django.db import transaction
 
-from rotation import binding, inventory, leases, logins, managed, schedules
-from rotation.connectors import base, words
+from rotation import binding, inventory, leases, logins, managed, reasons, schedules
+from rotation.connectors import base
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app import keyring, versions
 from secrets_app.models import Label, Secret, SecretVersion
 
-log = logging.getLogger(__name__)
 _random = random.SystemRandom()
 
 #: Seconds that each conversation may take; every one is well below the lease.
 PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
 BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
-WAITS = frozenset(
-    {"unreachable", "late", "busy", "stale", "unknown", "busy_sshd", "timeout"}
-)  # passes by itself
-AWAY = frozenset({"unreachable", "late", "busy_sshd"})  # of those, what a host gives that is away or slow
-#: Why a question has no answer that could be believed, until a person has done something on the host.
-STOPS = words.ACCOUNT_PROBLEMS | {
-    *("accepts_anything", "truncates", "must_change_first", "locked_without_pam", "sudo_log"),
-}
 CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
 
 Connect = Callable[[base.Endpoint], base.Connector]
@@ -207,22 +198,17 @@ class Work:
 
     # ---------------------------------------------------------------- how a run ends without success
 
-    def settle(self, error: base.ConnectorError | inventory.NotAttached) -> None:
+    def settle(self, error: base.ConnectorError | inventory.NotAttached) -> NoReturn:
         """Turn what is known of the host into a wait or an end; nothing on it has changed."""
         sentence = str(error)
         if error.code == base.LoginRefused.code:
             sentence = f"{sentence} {self._how_to_get_in()}"
-        credential = Credential.UNREACHABLE if error.code in AWAY else Credential.BLOCKED
-        if error.code in WAITS and self.run.attempts:
+        credential = Credential.UNREACHABLE if reasons.is_away(error.code) else Credential.BLOCKED
+        if reasons.waits(error.code) and self.run.attempts:
             credential = Credential.UNVERIFIED  # the host was told a value, and has not been asked since
-        try:
-            if error.code in WAITS:
-                self.put_off(error.code, sentence, credential)
-            self.block(error.code, sentence)
-        except Stop:
-            return
-        except leases.Overtaken:
-            log.info("run %s was overtaken: lease %s", self.run.pk, self.lease.number)
+        if reasons.waits(error.code):
+            self.put_off(error.code, sentence, credential)
+        self.block(error.code, sentence)
 
     def _how_to_get_in(self) -> str:
         """What a person does where the host no longer lets Keyturn in, after a restored snapshot perhaps."""
@@ -239,7 +225,9 @@ class Work:
             f"credential {name} there, or attach another credential. Then test the connection and retry."
         )
 
-    def put_off(self, code: str, sentence: str, credential: str, *, least: timedelta = timedelta(0)) -> None:
+    def put_off(
+        self, code: str, sentence: str, credential: str, *, least: timedelta = timedelta(0)
+    ) -> NoReturn:
         """Give the lease back until later; after the last wait, end the run as failed."""
         if self.run.waits >= len(BACK_OFF):
             self.end(Run.Outcome.FAILED, code, sentence, credential, truth=self._truth_at_the_end())
@@ -259,23 +247,23 @@ class Work:
         # No host heard of a new value: what was proven to work before still does.
         return Run.Truth.OLD if current and current.verified_at else ""
 
-    def doubt(self, proof: base.Proof, sentence: str) -> None:
+    def doubt(self, proof: base.Proof, sentence: str) -> NoReturn:
         """End or put off the run over an unclear answer; either way the pending value is kept."""
-        if proof.code in STOPS:
+        if reasons.stops(proof.code):
             self.block(proof.code, f"{sentence}: {proof.reason}")
         sentence = f"{sentence}: {proof.reason}"
         if proof.code == "refused_login":
             self.put_off(proof.code, sentence, Credential.UNVERIFIED, least=settings.FAILED_LOGINS_APART)
         self.put_off("unverified", sentence, Credential.UNVERIFIED)
 
-    def block(self, code: str, sentence: str) -> None:
+    def block(self, code: str, sentence: str) -> NoReturn:
         """End the run: a person must act first. What a host may have heard stays pending."""
         version = self.run.version
         if self.run.attempts and version is not None and version.offered_at:
             sentence = f"{sentence} The host may have the new value; it is kept as pending."
         self.end(Run.Outcome.BLOCKED, code, sentence, Credential.BLOCKED)
 
-    def fail(self, version: SecretVersion, code: str, sentence: str, *, truth: str = "") -> None:
+    def fail(self, version: SecretVersion, code: str, sentence: str, *, truth: str = "") -> NoReturn:
         """End the run and say which value works, asking the host where `truth` is not given."""
         truth = truth or self.truth(version)
         credential = Credential.OUT_OF_SYNC if truth == Run.Truth.NEITHER else Credential.UNVERIFIED
@@ -285,7 +273,7 @@ class Work:
             credential = Credential.NO_VALUE
         self.end(Run.Outcome.FAILED, code, sentence, credential, truth=truth)
 
-    def end(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> None:
+    def end(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> NoReturn:
         """Write the end of a run that did not succeed, in one transaction."""
         self.close(outcome, code, sentence, credential, truth=truth)
         raise Stop
@@ -301,8 +289,3 @@ class Work:
     def note(self, credential: str, sentence: str, code: str) -> None:
         if self.run.secret is not None and credential:
             managed.note(self.account, credential, sentence, code)
-
-    @staticmethod
-    def sentence_of(code: str) -> str:
-        """What to show for a reason that a host has given."""
-        return words.sentence(code)

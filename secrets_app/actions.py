@@ -125,6 +125,6 @@ def named(name: str) -> Action | None:
     return found if isinstance(found, Action) else None
 
 
-def arn(kind: Kind, name: str, *, account: str, region: str = "") -> str:
+def arn(kind: str, name: str, *, account: str, region: str = "") -> str:
     """`acs:kms:region:account:kind/name`; the container's without a name. Source: KMS, "Resource types"."""
     return f"acs:kms:{region}:{account}:{kind}" + (f"/{name}" if name else "")

@@ -374,7 +374,9 @@ class Secret(SealedRow, Identified):
 
     @property
     def arn(self) -> str:
-        return f"acs:kms:{self.region.code}:{self.account.number}:secret/{self.name}"
+        return actions.arn(
+            actions.Kind.SECRET, self.name, account=self.account.number, region=self.region.code
+        )
 
     @property
     def is_pending_deletion(self) -> bool:

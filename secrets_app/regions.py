@@ -6,7 +6,7 @@ import secrets
 
 from django.db import IntegrityError, transaction
 
-from secrets_app import audit
+from secrets_app import actions, audit
 from secrets_app.models import Account, Principal, Region
 
 FIRST_REGION = ("main", "Main")
@@ -30,7 +30,7 @@ def create(code: str, name: str, *, actor: Principal) -> Region:
             region = Region.objects.create(account=account(), code=code, name=name)
             audit.record(
                 "kms:CreateRegion",
-                f"acs:kms:{code}:{region.account.number}:region",
+                actions.arn("region", "", account=region.account.number, region=code),
                 actor=actor,
                 resource_id=region.pk,
             )

@@ -169,3 +169,14 @@ def _model_of(node: ast.AST) -> str:
             return node.value.id
         node = node.func if isinstance(node, ast.Call) else node.value
     return ""
+
+
+def test_the_name_of_a_resource_is_composed_in_one_place():
+    """An ARN that a policy is matched against is never put together by hand."""
+    found = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.JoinedStr) and ast.unparse(node)[2:].startswith("acs:")
+    }
+    assert found == {"secrets_app.actions"}

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 
+from rotation import wires
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app.models import Region, Secret
 
@@ -57,11 +58,11 @@ class Address(forms.Form):
     )
     port = forms.IntegerField(
         label="Port",
-        initial=22,
+        initial=wires.SSH.ports[0],
         min_value=1,
         max_value=65535,
         error_messages={
-            "required": "Enter the port of its SSH server, usually 22.",
+            "required": f"Enter the port of its {wires.SSH.label} server, usually {wires.SSH.ports[0]}.",
             "invalid": "A port is a number from 1 to 65535.",
             "min_value": "A port is a number from 1 to 65535.",
             "max_value": "A port is a number from 1 to 65535.",

@@ -14,7 +14,7 @@ from console.http import OperatorRequest
 from console.states_instances import HostKeys, instance_badge
 from console.views import instances, rotations, secrets
 from rotation.models import Instance, Run
-from secrets_app import audit
+from secrets_app import actions, audit
 from secrets_app.models import Secret
 
 RUN_COLUMNS = (
@@ -66,7 +66,7 @@ def _record(request: OperatorRequest, action: str, region: str, form: str) -> No
     filters = {name: text[:200] for name, text in request.GET.items() if name not in {"page", "sort"}}
     audit.record(
         action,
-        f"acs:kms:{'*' if region == access.ALL_REGIONS else region}:*:*",
+        actions.arn("*", "", account="*", region="*" if region == access.ALL_REGIONS else region),
         actor=request.principal,
         details={"format": form, "filters": dict(list(filters.items())[:10])},
     )

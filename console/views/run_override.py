@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
 from uuid import UUID
 
 from django.contrib import messages
@@ -18,35 +16,10 @@ from console.forms.resolve import Override
 from console.http import OperatorRequest
 from console.states_runs import is_overridable
 from console.views import dialogs, errors
-from rotation import runs, tasks
+from rotation import reasons, runs, tasks
 from rotation.models import Run
 from secrets_app.models import Secret
 from secrets_app.policies import Action
-
-
-@dataclass(frozen=True)
-class Consequence:
-    """What happens once a check is let pass, and what does not."""
-
-    title: str
-    does: str
-    does_not: str
-
-
-CONSEQUENCES: Final = {
-    "foreign_console": Consequence(
-        "Another console manages this account",
-        "This console sets its own mark beside the other one's and changes the credential. The other console "
-        "does not hear of it: its stored value stops working, and its next rotation changes it again.",
-        "The other console's mark on the server is not removed, and nothing is sent to that console.",
-    ),
-    "must_change": Consequence(
-        "The account must change its password at the next login",
-        "The demand to change the password at next login is cleared: the new value works at once, and "
-        "whoever uses the account is not asked for another one.",
-        "No other setting of the account is changed.",
-    ),
-}
 
 
 @login_required
@@ -98,6 +71,6 @@ def _ask(
         "secret": run.secret,
         "region": region,
         "form": form,
-        "consequences": [CONSEQUENCES[code] for code in sorted({*run.overrides, run.code})],
+        "consequences": [reasons.override(code) for code in sorted({*run.overrides, run.code})],
     }
     return dialogs.show(request, "rotations/_override.html", "Rotate all the same", context, status=status)

@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rotation.connectors.networks import DEFAULT, Networks
+from rotation.connectors.reasons import OVERRIDABLE as OVERRIDABLE
 from secrets_app.plaintext import Plaintext
 
 
 class ConnectorError(Exception):
     """The host did not do what was asked; the class says what is known of it."""
 
-    #: A word for the state and the screen, e.g. `host_key_changed`; never text from the host.
+    #: The code of a `Reason`, for the state and the screen, e.g. `host_key_changed`.
     code: str = "error"
 
     def __init__(self, message: str = "", *, code: str = "") -> None:
@@ -35,9 +36,7 @@ class ConnectorError(Exception):
 class Unreachable(ConnectorError):
     """The host could not be reached, and nothing on it has changed.
 
-    `code` is `late` where the deadline came first, `busy_sshd` where sshd takes no more connections for
-    now, `weak_ssh` where the host offers no cipher or key exchange that is still sound, and
-    `forbidden_address` where its address is not one that a host may have.
+    `code` may be narrower: `late` where the deadline came first, or what keeps a connection from being made.
     """
 
     code = "unreachable"
@@ -52,8 +51,7 @@ class HostKeyChanged(ConnectorError):
 class LoginRefused(ConnectorError):
     """The host refused the management credential; nothing on it has changed.
 
-    `code` may be `bad_key`, `no_credential`, `more_wanted`, `manager_must_change` or `manager_expired`
-    instead.
+    `code` may be narrower: what is wrong with that credential or its account.
     """
 
     code = "login_refused"
@@ -62,10 +60,7 @@ class LoginRefused(ConnectorError):
 class Refused(ConnectorError):
     """The host will not make this change, and nothing on it has changed.
 
-    `code` names the reason a person can act on: `sudo`, `no_such_user`, `not_local`, `locked`,
-    `expired`, `must_change`, `empty_password`, `policy`, `foreign_console`, `bad_value`, `bad_user`,
-    `sudo_log`, `forced_command`, `disk`, `fence`, `shell`, `script`, `timeout`, `failed`, `own_session`;
-    for keys also `bad_key_line` and `words.KEY_PROBLEMS`.
+    `code` names the reason a person can act on. `policy` alone says that another value may be taken.
     """
 
     code = "refused"
@@ -105,6 +100,7 @@ class Endpoint:
     port: int
     host_keys: tuple[str, ...] = ()  # pinned, as in known_hosts: "ssh-ed25519 AAAAC3..."
     networks: Networks = DEFAULT  # where it may be, once its name is resolved
+    wire: str = "ssh"  # what is spoken there, as the table of wires names it
 
 
 @dataclass(frozen=True)
@@ -137,6 +133,13 @@ class HostKey:
     def line(self) -> str:
         """As `Endpoint.host_keys` wants it."""
         return f"{self.algorithm} {self.blob}"
+
+
+class Identity(enum.StrEnum):
+    """By what a host shows that it is the same one."""
+
+    HOST_KEY = "host_key"
+    CERTIFICATE = "certificate"
 
 
 class Kind(enum.StrEnum):
@@ -178,7 +181,7 @@ class Proof:
     verdict: Verdict
     level: Level | None = None
     reason: str = ""  # one sentence, safe to show; no value and no raw host output
-    code: str = ""  # the reason as a word: `accepts_anything`, `truncates`, `locked`, `expired`, ...
+    code: str = ""  # of a `Reason`: `accepts_anything`, `truncates`, `locked`, ...
 
 
 class Mark(enum.StrEnum):
@@ -218,10 +221,6 @@ class Facts:
         return next((c for c in self.checks if c.mark == Mark.BLOCKED), None)
 
 
-#: Blocked checks that somebody who may can let pass, for one run: nothing is lost by them.
-OVERRIDABLE = frozenset({"foreign_console", "must_change"})
-
-
 @dataclass(frozen=True)
 class Traces:
     """What an account's credential looks like from outside, for comparison from day to day.
@@ -240,8 +239,8 @@ class Traces:
     )
 
 
-class Connector(Protocol):
-    """One host. Not shared between threads."""
+class Looks(Protocol):
+    """What a host and its accounts look like; reads only."""
 
     def preflight(
         self,
@@ -263,6 +262,32 @@ class Connector(Protocol):
         `Unreachable`, `HostKeyChanged` and `LoginRefused` become checks with those codes.
         """
         ...
+
+    def trace(
+        self, manager: Manager, username: str, *, kind: Kind, console_id: str, timeout: float
+    ) -> Traces:
+        """Read the account's traces; reads only, sends no value, makes no login.
+
+        Raises `Unreachable`, `HostKeyChanged`, `LoginRefused`, or `Refused` where no root shell is to be had.
+        """
+        ...
+
+
+class Logins(Protocol):
+    """Whether a value lets its account in."""
+
+    def prove_login(self, login: Login, *, timeout: float) -> Proof:
+        """Log in on a new connection with `login` alone and run a command that repeats a nonce.
+
+        One authentication attempt, by one method. `ACCEPTED` carries the level reached.
+        `REJECTED` only when the host said that the credential is wrong; a lock, an expiry or a broken
+        connection is `UNCLEAR` with a reason. Raises `Unreachable` or `HostKeyChanged`.
+        """
+        ...
+
+
+class Passwords(Protocol):
+    """How an account's password is changed, and asked for."""
 
     def set_password(
         self,
@@ -303,6 +328,10 @@ class Connector(Protocol):
         """
         ...
 
+
+class Keys(Protocol):
+    """How an account's public keys are changed, and asked for."""
+
     def add_key(
         self,
         manager: Manager,
@@ -342,14 +371,9 @@ class Connector(Protocol):
         """
         ...
 
-    def trace(
-        self, manager: Manager, username: str, *, kind: Kind, console_id: str, timeout: float
-    ) -> Traces:
-        """Read the account's traces; reads only, sends no value, makes no login.
 
-        Raises `Unreachable`, `HostKeyChanged`, `LoginRefused`, or `Refused` where no root shell is to be had.
-        """
-        ...
+class Sessions(Protocol):
+    """What an account has open."""
 
     def end_sessions(self, manager: Manager, username: str, *, timeout: float) -> int:
         """End what `username` has open by SSH on this host, with everything that runs in it; return how many.
@@ -358,6 +382,10 @@ class Connector(Protocol):
         `Refused(code="own_session")` for the management account itself, and otherwise as `trace`.
         """
         ...
+
+
+class Lifelines(Protocol):
+    """How an account changes the credential that it works with."""
 
     def lifeline(self, manager: Manager, *, timeout: float) -> AbstractContextManager[None]:
         """Keep a session as `manager` open; until the block ends, calls with a `Manager` go through it.
@@ -368,14 +396,9 @@ class Connector(Protocol):
         """
         ...
 
-    def prove_login(self, login: Login, *, timeout: float) -> Proof:
-        """Log in on a new connection with `login` alone and run a command that repeats a nonce.
 
-        One authentication attempt, by one method. `ACCEPTED` carries the level reached.
-        `REJECTED` only when the host said that the credential is wrong; a lock, an expiry or a broken
-        connection is `UNCLEAR` with a reason. Raises `Unreachable` or `HostKeyChanged`.
-        """
-        ...
+class Connector(Looks, Logins, Passwords, Keys, Sessions, Lifelines, Protocol):
+    """One host, with all that the engine may ask of it. Not shared between threads."""
 
 
 class Scanner(Protocol):

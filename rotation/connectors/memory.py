@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from rotation.connectors import ssh_session, words
+from rotation.connectors import ssh_reasons, ssh_session, words
 from rotation.connectors.base import (
     Busy,
     Check,
@@ -71,9 +71,11 @@ class MemoryConnector:
             problem = self._problem(username, kind)
             for code in filter(None, (problem, self._foreign(generations, console_id))):
                 if code in allowed:
-                    checks.append(Check(code, Mark.WARNING, f"Overridden: {words.sentence(code)}", code))
+                    checks.append(
+                        Check(code, Mark.WARNING, f"Overridden: {ssh_reasons.sentence(code)}", code)
+                    )
                 else:
-                    checks.append(Check(code, Mark.BLOCKED, words.sentence(code), code))
+                    checks.append(Check(code, Mark.BLOCKED, ssh_reasons.sentence(code), code))
             return Facts(
                 checks=tuple(checks),
                 generation=generations.get(console_id, 0),
@@ -94,9 +96,9 @@ class MemoryConnector:
     ) -> Proof | None:
         """As `Connector.set_password`."""
         if not words.is_username(username):
-            raise Refused(words.sentence("bad_user"), code="bad_user")
+            raise Refused(ssh_reasons.sentence("bad_user"), code="bad_user")
         if not words.is_value(new.reveal()):
-            raise Refused(words.sentence("bad_value"), code="bad_value")
+            raise Refused(ssh_reasons.sentence("bad_value"), code="bad_value")
         host = self._host
         with host.lock:
             self._become_root(manager)
@@ -110,7 +112,7 @@ class MemoryConnector:
             account.generations = {fence.console_id: fence.generation}
             if host.refuses == "policy":
                 # The program of the host says so, which runs once the number is written down.
-                raise Refused(words.sentence("policy"), code="policy")
+                raise Refused(ssh_reasons.sentence("policy"), code="policy")
             if host.lies:
                 return Proof(Verdict.ACCEPTED, Level.HASH)
             host.replaced.append(account.password)
@@ -179,7 +181,7 @@ class MemoryConnector:
             if problem in ("expired", "must_change"):
                 return _unclear("broken_login" if problem == "expired" else problem)
             if login.username in host.accounts and not host.accounts[login.username].runs_commands:
-                return Proof(Verdict.ACCEPTED, Level.LOGIN, words.sentence("login_only"))
+                return Proof(Verdict.ACCEPTED, Level.LOGIN, ssh_reasons.sentence("login_only"))
             return Proof(Verdict.ACCEPTED, Level.COMMAND)
 
     def add_key(
@@ -248,7 +250,7 @@ class MemoryConnector:
                 raise Unreachable
             account = host.accounts.get(username)
             if account is None:
-                raise Refused(words.sentence("no_such_user"), code="no_such_user")
+                raise Refused(ssh_reasons.sentence("no_such_user"), code="no_such_user")
             ended, account.sessions = account.sessions, 0
             host.ended_sessions += ended
             return ended
@@ -283,9 +285,9 @@ class MemoryConnector:
         is_added: bool,
     ) -> None:
         if not words.is_username(username):
-            raise Refused(words.sentence("bad_user"), code="bad_user")
+            raise Refused(ssh_reasons.sentence("bad_user"), code="bad_user")
         if not words.is_public_key(public_key):
-            raise Refused(words.sentence("bad_key_line"), code="bad_key_line")
+            raise Refused(ssh_reasons.sentence("bad_key_line"), code="bad_key_line")
         host = self._host
         with host.lock:
             self._become_root(manager)
@@ -325,7 +327,7 @@ class MemoryConnector:
         if problem := self._problem(username, Kind.KEY):
             return _unclear("broken_login" if problem == "expired" else problem)
         if not account.runs_commands:
-            return Proof(Verdict.ACCEPTED, Level.LOGIN, words.sentence("login_only"))
+            return Proof(Verdict.ACCEPTED, Level.LOGIN, ssh_reasons.sentence("login_only"))
         return Proof(Verdict.ACCEPTED, Level.COMMAND)
 
     def _problem(self, username: str, kind: Kind) -> str:
@@ -349,7 +351,7 @@ class MemoryConnector:
         refused = "" if host.refuses == "policy" else host.refuses
         for code in filter(None, (problem, self._foreign(generations, fence.console_id), refused)):
             if code not in allowed:
-                raise Refused(words.sentence(code), code=code)
+                raise Refused(ssh_reasons.sentence(code), code=code)
         if fence.generation < generations.get(fence.console_id, 0):
             raise Stale
 
@@ -372,4 +374,4 @@ class MemoryScanner:
 
 
 def _unclear(word: str) -> Proof:
-    return Proof(Verdict.UNCLEAR, reason=words.sentence(word), code=word)
+    return Proof(Verdict.UNCLEAR, reason=ssh_reasons.sentence(word), code=word)

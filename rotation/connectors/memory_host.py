@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from rotation.connectors import ssh_session, words
+from rotation.connectors import ssh_reasons, ssh_session
 from rotation.connectors.base import HostKeyChanged, LoginRefused, Manager, Refused, Sudo, Unreachable
 from secrets_app.plaintext import Plaintext
 
 
 @dataclass
 class MemoryAccount:
-    """An account of a simulated host; `problem` is one of `words.ACCOUNT_PROBLEMS`, or empty."""
+    """An account of a simulated host; `problem` is one of `ssh_reasons.ACCOUNT_PROBLEMS`, or empty."""
 
     password: str = field(repr=False)
     problem: str = ""
@@ -109,17 +109,17 @@ class MemoryHost:
     def become_root(self, manager: Manager) -> None:
         """Raise what a root shell for an account that is logged in would: `Refused`."""
         if self.runs_forced_command:
-            raise Refused(words.sentence("forced_command"), code="forced_command")
+            raise Refused(ssh_reasons.sentence("forced_command"), code="forced_command")
         asked = self.sudo_asks_for
         if self.sudo_asks_own:
             asked = self.accounts[manager.login.username].password
         if not asked or manager.sudo == Sudo.NONE:
             return
         if manager.sudo == Sudo.PASSWORDLESS or not manager.sudo_password:
-            raise Refused(words.sentence("sudo"), code="sudo")
+            raise Refused(ssh_reasons.sentence("sudo"), code="sudo")
         if manager.sudo_password.reveal() != asked:
             self.failed_logins += 1  # sudo asks PAM, which counts it like any other
-            raise Refused(words.sentence("sudo_password"), code="sudo")
+            raise Refused(ssh_reasons.sentence("sudo_password"), code="sudo")
 
     def _lets_in(self, manager: Manager) -> bool:
         """Accounts that this host does not have are let in: most tests do not care who manages it."""

@@ -20,6 +20,7 @@ from rotation.connectors import (
     ssh_login,
     ssh_passwords,
     ssh_preflight,
+    ssh_reasons,
     ssh_session,
     ssh_traces,
     words,
@@ -161,7 +162,7 @@ class SshConnector:
         """As `Connector.end_sessions`; counts connections, each with however many shells it has."""
         ssh_keys.check(username)
         if username == manager.login.username:
-            raise Refused(words.sentence("own_session"), code="own_session")
+            raise Refused(ssh_reasons.sentence("own_session"), code="own_session")
         with self._root_shell(manager, timeout) as (shell, _):
             return ssh_traces.end_sessions(shell, username)
 
@@ -233,7 +234,7 @@ class SshConnector:
         """The lifeline, for one call: a deadline that passes without an answer ends it for good."""
         transport = self._lifeline
         if transport is None or not transport.is_active():
-            raise Unreachable(words.sentence("lifeline"))
+            raise Unreachable(ssh_reasons.sentence("lifeline"))
         ssh_session.allow(transport, Deadline(deadline.left() + _GRACE_SECONDS))
         checks.append(passed("reachable", "The session that is kept open still answers."))
         checks.append(passed("host_key", "The host showed the key that was approved."))
@@ -253,7 +254,7 @@ class SshScanner:
         found = (ssh_session.shown_key(endpoint, kind, deadline) for kind in ssh_session.KEY_TYPES)
         keys = tuple(HostKey(k.get_name(), k.get_base64(), k.fingerprint) for k in found if k)
         if not keys:
-            raise Unreachable(words.sentence("weak_ssh"), code="weak_ssh")
+            raise Unreachable(ssh_reasons.sentence("weak_ssh"), code="weak_ssh")
         return keys
 
 

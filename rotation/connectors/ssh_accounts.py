@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from rotation.connectors import ssh_rules, words
+from rotation.connectors import ssh_reasons, ssh_rules, words
 from rotation.connectors.base import Check, Kind, Mark
 from rotation.connectors.ssh_findings import Findings, blocked, passed, unknown, warning
 
@@ -37,7 +37,7 @@ def checks(found: Findings, question: Question, manager: str) -> Iterator[Check]
     """Every line about the account, the ones for both kinds of credential around those for one."""
     yield from _states(found, question)
     if question.username == manager:
-        yield warning("own_account", words.sentence("own_account"), word="own_account")
+        yield warning("own_account", ssh_reasons.sentence("own_account"), word="own_account")
     yield from _marks(found, question)
     if question.kind == Kind.KEY:
         yield ssh_rules.key_check(found, question.username)
@@ -49,7 +49,7 @@ def checks(found: Findings, question: Question, manager: str) -> Iterator[Check]
 
 def _states(found: Findings, question: Question) -> Iterator[Check]:
     """What may be wrong with an account, up to the first thing that is."""
-    known = words.KEY_PROBLEMS if question.kind == Kind.KEY else words.ACCOUNT_PROBLEMS
+    known = ssh_reasons.KEY_PROBLEMS if question.kind == Kind.KEY else ssh_reasons.ACCOUNT_PROBLEMS
     problem = found.one("problem")
     if problem and problem not in known:
         # A word that we do not know would be the script's mistake, not a reason to go on.
@@ -70,7 +70,7 @@ def _states(found: Findings, question: Question) -> Iterator[Check]:
         if problem not in problems:
             yield passed(name, sentence)
         elif problem in question.allowed:
-            yield warning(name, words.sentence(f"{problem}_allowed"), word=problem)
+            yield warning(name, ssh_reasons.let_pass(problem), word=problem)
         else:
             yield blocked(problem, name=name)
             return
@@ -104,7 +104,7 @@ def _marks(found: Findings, question: Question) -> Iterator[Check]:
     if found.one("foreign") != "yes":
         yield passed("foreign_console", "No other console has left its mark for this account.")
     elif "foreign_console" in question.allowed:
-        yield warning("foreign_console", words.sentence("foreign_console_allowed"), word="foreign_console")
+        yield warning("foreign_console", ssh_reasons.let_pass("foreign_console"), word="foreign_console")
     else:
         yield blocked("foreign_console")
     if not question.console_id:
@@ -120,7 +120,7 @@ def _marks(found: Findings, question: Question) -> Iterator[Check]:
 
 def _password(found: Findings) -> Iterator[Check]:
     if found.one("frozen"):
-        sentence = words.sentence("immutable").format(found.shown("frozen"))
+        sentence = ssh_reasons.sentence("immutable").format(found.shown("frozen"))
         yield blocked("disk", name="shadow_file", sentence=sentence)
     else:
         yield passed("shadow_file", "/etc/shadow is not marked immutable.")
@@ -132,7 +132,7 @@ def _password(found: Findings) -> Iterator[Check]:
     else:
         yield unknown("hash", "The present password is hashed by a method that is not known here.")
     if found.one("aged") == "yes":
-        yield warning("aged", words.sentence("aged"))
+        yield warning("aged", ssh_reasons.sentence("aged"))
     if least := found.number("least"):
         yield passed(
             "min_age",
@@ -146,12 +146,12 @@ def _key_file(found: Findings) -> Iterator[Check]:
     if found.one("problem") and answer in ("", "done"):
         return
     if answer != "done":
-        word = answer if answer in words.KEY_PROBLEMS else "script"
-        sentence = words.sentence(word)
+        word = answer if answer in ssh_reasons.KEY_PROBLEMS else "script"
+        sentence = ssh_reasons.sentence(word)
         yield blocked(word, name="key_file", sentence=f"{path}: {sentence}" if path else sentence)
         return
     if found.one("frozen"):
-        sentence = words.sentence("immutable").format(found.shown("frozen"))
+        sentence = ssh_reasons.sentence("immutable").format(found.shown("frozen"))
         yield blocked("unwritable", name="key_file", sentence=sentence)
         return
     look = found.shown("key_look")
@@ -166,7 +166,7 @@ def _space(found: Findings) -> Check:
     if free is None:
         return unknown("key_disk", "The free space where the key file lies could not be read.")
     if free < words.LOW_KILOBYTES:
-        return blocked("disk", name="key_disk", sentence=words.sentence("key_disk"))
+        return blocked("disk", name="key_disk", sentence=ssh_reasons.sentence("key_disk"))
     return passed("key_disk", f"There is room for the key file: {words.size(free)} are free.")
 
 
@@ -175,5 +175,5 @@ def _label(found: Findings) -> Check:
     if mode == "off":
         return passed("selinux", "SELinux is not in use.")
     if mode == "bare":
-        return Check("selinux", Mark.WARNING, words.sentence("no_restorecon"))
+        return Check("selinux", Mark.WARNING, ssh_reasons.sentence("no_restorecon"))
     return passed("selinux", "SELinux is in use; restorecon puts the key file's label right.")

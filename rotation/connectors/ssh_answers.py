@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from rotation.connectors import words
+from rotation.connectors import ssh_reasons
 from rotation.connectors.base import OVERRIDABLE, Busy, Proof, Refused, Stale, Unknown, Unreachable, Verdict
+from rotation.connectors.reasons import Heard
 from rotation.connectors.ssh_findings import Findings
 from rotation.connectors.ssh_scripts import HOST_SECONDS
 from rotation.connectors.ssh_session import Deadline
@@ -18,8 +19,7 @@ from rotation.connectors.ssh_shell import Answer, RootShell, Silence
 _ANSWER_SECONDS = 10.0  # for a change that has been committed: longer than the host's own limit
 _SHORTEST_CHANGE = 5  # seconds on the host below which a change is not begun
 
-#: Words that every script may give for having refused.
-COMMON = frozenset({"foreign_console", "fence", "disk", "shell", "sudo"})
+_REFUSALS = ssh_reasons.heard(Heard.ANY)
 
 
 def change(
@@ -37,7 +37,7 @@ def change(
     """
     seconds = min(HOST_SECONDS, int(deadline.left()) - 1)
     if seconds < _SHORTEST_CHANGE:
-        raise Unreachable(words.sentence("no_answer"))
+        raise Unreachable(ssh_reasons.sentence("no_answer"))
     _expect_ready(shell.run(script, arguments, seconds=seconds), believed)
     try:
         said = shell.commit(*values, seconds=_ANSWER_SECONDS)
@@ -55,7 +55,7 @@ def look(shell: RootShell, script: str, arguments: Mapping[str, str]) -> Finding
         found.put(said.rest)
         said = shell.next()
     if said.word != "END":
-        raise refusal(said, COMMON)
+        raise refusal(said, _REFUSALS)
     return found
 
 
@@ -69,12 +69,12 @@ def allowed_words(allowed: Collection[str]) -> str:
 def refusal(said: Answer, believed: Collection[str]) -> Refused:
     """What to raise for a script that stopped before it did anything."""
     code = said.rest if said.rest in believed else "script"
-    return Refused(words.sentence("not_root" if code == "sudo" else code), code=code)
+    return Refused(ssh_reasons.sentence("not_root" if code == "sudo" else code), code=code)
 
 
 def unclear(word: str) -> Proof:
     """No verdict, for the reason that this word names."""
-    return Proof(Verdict.UNCLEAR, reason=words.sentence(word), code=word)
+    return Proof(Verdict.UNCLEAR, reason=ssh_reasons.sentence(word), code=word)
 
 
 def _expect_ready(said: Answer, believed: Collection[str]) -> None:
@@ -94,10 +94,10 @@ def _expect_applied(said: Answer, believed: Collection[str]) -> None:
         case "APPLIED":
             return
         case "ABORTED":
-            raise Unreachable(words.sentence("late"), code="late")
+            raise Unreachable(ssh_reasons.sentence("late"), code="late")
         case "FAILED" if said.rest == "changed" and "changed" in believed:
-            raise Busy(words.sentence("changed"))
+            raise Busy(ssh_reasons.sentence("changed"))
         case "FAILED" if said.rest in believed:
             raise refusal(said, believed)
         case _:
-            raise Unknown(words.sentence("unsure"))
+            raise Unknown(ssh_reasons.sentence("unsure"))

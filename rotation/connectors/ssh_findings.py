@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from rotation.connectors import words
+from rotation.connectors import ssh_reasons
 from rotation.connectors.base import Check, Mark
 
 _SHOWN_CHARACTERS = 100
@@ -63,4 +63,4 @@ def unknown(name: str, sentence: str) -> Check:
 
 def blocked(word: str, *, name: str = "", sentence: str = "") -> Check:
     """A line that forbids a rotation, for the reason that this word names."""
-    return Check(name or word, Mark.BLOCKED, sentence or words.sentence(word), code=word)
+    return Check(name or word, Mark.BLOCKED, sentence or ssh_reasons.sentence(word), code=word)

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from rotation.connectors import ssh_answers, ssh_scripts, words
+from rotation.connectors import ssh_answers, ssh_reasons, ssh_scripts, words
 from rotation.connectors.base import Fence, Level, Proof, Refused, Verdict
+from rotation.connectors.reasons import Heard
 from rotation.connectors.ssh_answers import unclear
 from rotation.connectors.ssh_session import Deadline
 from rotation.connectors.ssh_shell import RootShell, Silence
 
 # Words that a script may give; others are not believed.
-_REFUSALS = ssh_answers.COMMON | words.KEY_PROBLEMS
+_REFUSALS = ssh_reasons.heard(Heard.ANY | Heard.KEYS)
 
 
 def check(username: str, *keys: str) -> None:
     """Return if these may be sent to a host. Raises `Refused`."""
     if not words.is_username(username):
-        raise Refused(words.sentence("bad_user"), code="bad_user")
+        raise Refused(ssh_reasons.sentence("bad_user"), code="bad_user")
     if not all(map(words.is_public_key, keys)):
-        raise Refused(words.sentence("bad_key_line"), code="bad_key_line")
+        raise Refused(ssh_reasons.sentence("bad_key_line"), code="bad_key_line")
 
 
 def arguments(username: str, shell: RootShell) -> dict[str, str]:
@@ -64,7 +65,7 @@ def probe(shell: RootShell, deadline: Deadline, username: str, key: str) -> Proo
             return Proof(Verdict.ACCEPTED, Level.LISTED)
         case "REJECTED":
             return Proof(Verdict.REJECTED, Level.LISTED)
-        case "UNCLEAR" if said.rest in words.KEY_PROBLEMS:
+        case "UNCLEAR" if said.rest in ssh_reasons.KEY_PROBLEMS:
             return unclear(said.rest)
         case "REFUSED":
             raise ssh_answers.refusal(said, _REFUSALS)

@@ -9,7 +9,7 @@ import re
 
 import paramiko
 
-from rotation.connectors import ssh_session, words
+from rotation.connectors import ssh_reasons, ssh_session
 from rotation.connectors.base import Level, Login, LoginRefused, Proof, Unreachable, Verdict
 from rotation.connectors.ssh_answers import unclear
 from rotation.connectors.ssh_session import Answer, Deadline
@@ -29,22 +29,22 @@ def log_in(transport: paramiko.Transport, login: Login) -> None:
     if login.private_key:
         key = ssh_session.private_key(login.private_key)
         if key is None:
-            raise LoginRefused(words.sentence("bad_key"), code="bad_key")
+            raise LoginRefused(ssh_reasons.sentence("bad_key"), code="bad_key")
         credentials.append(key)
     if login.password:
         credentials.append(login.password.reveal())
     if not credentials:
-        raise LoginRefused(words.sentence("no_credential"), code="no_credential")
+        raise LoginRefused(ssh_reasons.sentence("no_credential"), code="no_credential")
     for credential in credentials:
         match ssh_session.authenticate(transport, login.username, credential):
             case Answer.ACCEPTED:
                 return
             case Answer.BROKEN if _says_expired(transport):
-                raise LoginRefused(words.sentence("manager_expired"), code="manager_expired")
+                raise LoginRefused(ssh_reasons.sentence("manager_expired"), code="manager_expired")
             case Answer.BROKEN:
-                raise Unreachable(words.sentence("broken_login"))
+                raise Unreachable(ssh_reasons.sentence("broken_login"))
             case Answer.MORE_WANTED:
-                raise LoginRefused(words.sentence("more_wanted"), code="more_wanted")
+                raise LoginRefused(ssh_reasons.sentence("more_wanted"), code="more_wanted")
     raise LoginRefused
 
 
@@ -89,4 +89,4 @@ def _prove_command(talk: Conversation) -> Proof:
             return unclear("must_change")
         if not silence.ended:
             return unclear("no_answer")
-    return Proof(Verdict.ACCEPTED, Level.LOGIN, words.sentence("login_only"))
+    return Proof(Verdict.ACCEPTED, Level.LOGIN, ssh_reasons.sentence("login_only"))

@@ -6,18 +6,17 @@ import secrets
 import string
 from collections.abc import Collection
 
-from rotation.connectors import ssh_answers, words
+from rotation.connectors import ssh_answers, ssh_reasons, words
 from rotation.connectors.base import Fence, Level, Proof, Refused, Verdict
+from rotation.connectors.reasons import Heard
 from rotation.connectors.ssh_answers import unclear
 from rotation.connectors.ssh_session import Deadline
 from rotation.connectors.ssh_shell import Answer, RootShell, Silence
 from secrets_app.plaintext import Plaintext
 
 # Words that a script may give; others are not believed.
-_REFUSALS = ssh_answers.COMMON | words.ACCOUNT_PROBLEMS | {"policy", "sudo_log", "timeout"}
-_UNCLEAR = words.ACCOUNT_PROBLEMS | {
-    *("no_checker", "checker_failed", "accepts_anything", "truncates", "sudo_log", "changing"),
-}
+_REFUSALS = ssh_reasons.heard(Heard.ANY | Heard.ACCOUNT | Heard.CHANGE)
+_UNCLEAR = ssh_reasons.heard(Heard.ACCOUNT | Heard.PROBE)
 # Before pam 1.4, unix_chkpwd read at most 200 bytes with the final NUL and judged what it had.
 _SURELY_CHECKED_BYTES = 199
 
@@ -25,9 +24,9 @@ _SURELY_CHECKED_BYTES = 199
 def check(username: str, new: Plaintext) -> None:
     """Return if these may be sent to a host. Raises `Refused`."""
     if not words.is_username(username):
-        raise Refused(words.sentence("bad_user"), code="bad_user")
+        raise Refused(ssh_reasons.sentence("bad_user"), code="bad_user")
     if not words.is_value(new.reveal()):
-        raise Refused(words.sentence("bad_value"), code="bad_value")
+        raise Refused(ssh_reasons.sentence("bad_value"), code="bad_value")
 
 
 def change(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rotation.connectors import ssh_accounts, ssh_answers, ssh_keys, ssh_rules, words
+from rotation.connectors import ssh_accounts, ssh_answers, ssh_keys, ssh_reasons, ssh_rules, words
 from rotation.connectors.base import (
     Check,
     ConnectorError,
@@ -78,7 +78,7 @@ def _host_checks(found: Findings, kind: Kind) -> Iterator[Check]:
     if found.one("fenced") == "yes":
         yield passed("fence", "The host has flock and timeout: one change at a time, and none that is late.")
     else:
-        yield warning("fence", words.sentence("unfenced"), word="unfenced")
+        yield warning("fence", ssh_reasons.sentence("unfenced"), word="unfenced")
 
 
 def _sudo_log(answer: str, kind: Kind) -> Check:
@@ -86,7 +86,7 @@ def _sudo_log(answer: str, kind: Kind) -> Check:
         case "yes" if kind == Kind.PASSWORD:
             return blocked("sudo_log")
         case "yes":  # a public key may be written down, and so far nothing is sent
-            return warning("sudo_log", words.sentence("sudo_log"))
+            return warning("sudo_log", ssh_reasons.sentence("sudo_log"))
         case "no":
             return passed("sudo_log", "sudo does not record what it reads.")
         case "none":

@@ -24,7 +24,7 @@ import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.ssh_exception import IncompatiblePeer
 
-from rotation.connectors import words
+from rotation.connectors import ssh_reasons
 from rotation.connectors.base import Endpoint, HostKeyChanged, Unreachable
 from secrets_app.plaintext import Plaintext
 
@@ -146,7 +146,7 @@ def _connect(endpoint: Endpoint, deadline: Deadline) -> _Wire:
     found = _addresses(endpoint.address, endpoint.port, deadline)
     permitted = [place for place in found if _is_permitted(endpoint, place[4][0], deadline)]
     if not permitted:
-        raise Unreachable(words.sentence("forbidden_address"), code="forbidden_address")
+        raise Unreachable(ssh_reasons.sentence("forbidden_address"), code="forbidden_address")
     for family, kind, protocol, _, address in permitted:
         plain = socket.socket(family, kind, protocol)
         try:
@@ -156,7 +156,7 @@ def _connect(endpoint: Endpoint, deadline: Deadline) -> _Wire:
             plain.close()
             continue
         return _Wire(plain, deadline)
-    raise Unreachable(words.sentence("no_ssh"))
+    raise Unreachable(ssh_reasons.sentence("no_ssh"))
 
 
 def _is_permitted(endpoint: Endpoint, address: str, deadline: Deadline) -> bool:
@@ -187,9 +187,9 @@ def _negotiated(
             raise
         except (paramiko.SSHException, OSError, EOFError):
             if wire.was_too_busy:
-                raise Unreachable(words.sentence("busy_sshd"), code="busy_sshd") from None
+                raise Unreachable(ssh_reasons.sentence("busy_sshd"), code="busy_sshd") from None
             # The sentence of a closed port: which of the two it is would map what else runs there.
-            raise Unreachable(words.sentence("no_ssh")) from None
+            raise Unreachable(ssh_reasons.sentence("no_ssh")) from None
         wire.allow(deadline)
         yield transport
     finally:
@@ -239,10 +239,10 @@ def connected(endpoint: Endpoint, deadline: Deadline) -> Iterator[paramiko.Trans
             if (shown.get_name(), shown.get_base64()) not in pinned:
                 raise HostKeyChanged
             if not _resists_truncation(transport):
-                raise Unreachable(words.sentence("weak_ssh"), code="weak_ssh")
+                raise Unreachable(ssh_reasons.sentence("weak_ssh"), code="weak_ssh")
             yield transport
     except IncompatiblePeer:
-        raise Unreachable(words.sentence("weak_ssh"), code="weak_ssh") from None
+        raise Unreachable(ssh_reasons.sentence("weak_ssh"), code="weak_ssh") from None
 
 
 def shown_key(endpoint: Endpoint, key_type: str, deadline: Deadline) -> paramiko.PKey | None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import paramiko
 
-from rotation.connectors import ssh_scripts, words
+from rotation.connectors import ssh_reasons, ssh_scripts
 from rotation.connectors.base import LoginRefused, Manager, Refused, Sudo, Unreachable
 from rotation.connectors.ssh_session import Deadline
 
@@ -230,16 +230,16 @@ class RootShell:
             if answer.word == "UP":
                 return
             if answer.word == "NOSUDO":
-                raise Refused(words.sentence("no_sudo"), code="sudo")
+                raise Refused(ssh_reasons.sentence("no_sudo"), code="sudo")
             if answer.word == "PROMPT":
                 prompts += 1
                 self._answer_prompt(prompts)
 
     def _answer_prompt(self, number: int) -> None:
         if not self._manager.sudo_password:
-            raise Refused(words.sentence("sudo"), code="sudo")
+            raise Refused(ssh_reasons.sentence("sudo"), code="sudo")
         if number > 1:
-            raise Refused(words.sentence("sudo_password"), code="sudo")
+            raise Refused(ssh_reasons.sentence("sudo_password"), code="sudo")
         self._send(self._manager.sudo_password.encode() + b"\n")
 
     def _start(self) -> None:
@@ -252,11 +252,11 @@ class RootShell:
         except Silence as silence:
             if self._talk.password_must_change:
                 raise LoginRefused(
-                    words.sentence("manager_must_change"), code="manager_must_change"
+                    ssh_reasons.sentence("manager_must_change"), code="manager_must_change"
                 ) from None
             if silence.ended:
-                raise Refused(words.sentence("forced_command"), code="forced_command") from None
-            raise Unreachable(words.sentence("no_answer")) from None
+                raise Refused(ssh_reasons.sentence("forced_command"), code="forced_command") from None
+            raise Unreachable(ssh_reasons.sentence("no_answer")) from None
         try:
             self.client_address = str(ipaddress.ip_address(answer.rest))
         except ValueError:
@@ -264,7 +264,7 @@ class RootShell:
 
     def _sudo_failure(self, silence: Silence) -> Refused | Unreachable:
         if not silence.ended:
-            return Unreachable(words.sentence("no_answer"))
+            return Unreachable(ssh_reasons.sentence("no_answer"))
         word = "sudo"
         if self._talk.said(_NEEDS_TERMINAL):
             word = "sudo_terminal"
@@ -274,13 +274,14 @@ class RootShell:
             word = "sudo_password"
         elif self._manager.sudo == Sudo.NONE:
             word = "forced_command"
-        return Refused(words.sentence(word), code="forced_command" if word == "forced_command" else "sudo")
+        code = "forced_command" if word == "forced_command" else "sudo"
+        return Refused(ssh_reasons.sentence(word), code=code)
 
     def _send(self, content: bytes) -> None:
         try:
             self._talk.tell(content)
         except Silence:
-            raise Unreachable(words.sentence("no_answer")) from None
+            raise Unreachable(ssh_reasons.sentence("no_answer")) from None
 
     def close(self) -> None:
         """End the shell; a script that waits for a value is told that none will come."""
@@ -305,8 +306,8 @@ class RootShell:
             return self._talk.hear(seconds=self._deadline.left())
         except Silence as silence:
             if silence.ended:
-                raise Refused(words.sentence("script"), code="script") from None
-            raise Unreachable(words.sentence("no_answer")) from None
+                raise Refused(ssh_reasons.sentence("script"), code="script") from None
+            raise Unreachable(ssh_reasons.sentence("no_answer")) from None
 
     def commit(self, *lines: bytes, seconds: float) -> Answer:
         """Give the waiting script its values and the line that makes it act; return what it says then.

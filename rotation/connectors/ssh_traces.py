@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
-from rotation.connectors import ssh_answers, ssh_keys, words
+from rotation.connectors import ssh_answers, ssh_keys, ssh_reasons
 from rotation.connectors.base import Kind, Refused, Traces
+from rotation.connectors.reasons import Heard
 from rotation.connectors.ssh_shell import RootShell
 
 _MARK = re.compile(r"[0-9a-f]{64}")
-_PROBLEMS = words.ACCOUNT_PROBLEMS | words.KEY_PROBLEMS
+_PROBLEMS = ssh_reasons.heard(Heard.ACCOUNT | Heard.KEYS)
+_REFUSALS = ssh_reasons.heard(Heard.ANY | Heard.ACCOUNT)
 
 
 def read(shell: RootShell, username: str, kind: Kind, console_id: str) -> Traces:
@@ -32,5 +34,5 @@ def end_sessions(shell: RootShell, username: str) -> int:
     if said.word == "ENDED" and re.fullmatch(r"[0-9]{1,6}", said.rest):
         return int(said.rest)
     if said.word == "FAILED":
-        raise Refused(words.sentence("sessions_left"), code="failed")
-    raise ssh_answers.refusal(said, ssh_answers.COMMON | words.ACCOUNT_PROBLEMS)
+        raise Refused(ssh_reasons.sentence("sessions_left"), code="sessions_left")
+    raise ssh_answers.refusal(said, _REFUSALS)

@@ -17,7 +17,7 @@ from django.core import mail
 from django.test import override_settings
 
 from lab import Host
-from rotation import failpoints, inventory, runs, tasks
+from rotation import failpoints, inventory, runs, tasks, wires
 from rotation.connectors.memory import MemoryConnector, MemoryHost
 from rotation.models import Instance, ManagementCredential, Run
 from secrets_app import keypairs, users
@@ -214,7 +214,7 @@ def _at_every_failpoint(cast: Cast) -> None:
 
     reached = set()
     for made, host in simulated.values():
-        with mock.patch.object(tasks, "SshConnector", lambda endpoint, host=host: MemoryConnector(host)):
+        with mock.patch.object(wires, "connect", lambda endpoint, host=host: MemoryConnector(host)):
             for place in PLACES:
                 run, letters = hosts.start(made), len(mail.outbox)
                 failpoints.arm(place, bug)

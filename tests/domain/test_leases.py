@@ -13,7 +13,7 @@ import time_machine
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from rotation import engine, failpoints, leases, runs, schedules, shutdown, tasks
+from rotation import engine, failpoints, leases, runs, schedules, shutdown, tasks, wires
 from rotation.connectors.memory import MemoryConnector, MemoryHost
 from rotation.models import ManagedAccount, Run, Schedule, Step
 from secrets_app import versions
@@ -320,7 +320,7 @@ def together(work: list[Callable[[], object]]) -> None:
 
 def test_fi_b_07_a_message_for_a_run_that_has_ended_does_nothing(secret, host, sent, monkeypatch):
     run = carry(rotate(secret), host)
-    monkeypatch.setattr(tasks, "SshConnector", lambda endpoint: pytest.fail("a host was asked"))
+    monkeypatch.setattr(wires, "connect", lambda endpoint: pytest.fail("a host was asked"))
     before = list(Run.objects.filter(pk=run.pk).values()), run.steps.count(), AuditEvent.objects.count()
     tasks.advance(str(run.pk))
     assert before == (

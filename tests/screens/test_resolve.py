@@ -8,9 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from console.views import run_override
 from rotation import leases, managed, runs
-from rotation.connectors import base
 from rotation.models import ManagedAccount, Run
 from secrets_app import versions
 from secrets_app.models import AuditEvent, Secret
@@ -107,10 +105,6 @@ def test_a_scan_is_not_retried_but_asked_for_on_the_instance(as_dot, secret):
 
 
 # ---------------------------------------------------------------- rotate all the same
-
-
-def test_every_check_that_may_be_overridden_says_what_happens_then():
-    assert set(run_override.CONSEQUENCES) == base.OVERRIDABLE
 
 
 @pytest.mark.parametrize("headers", [HTMX, None])

@@ -1,0 +1,320 @@
+"""What each reason means that only a host with SSH, sudo and the files of Linux can give.
+
+With the reasons of every wire these are all that the modules beside this one report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from rotation.connectors import reasons
+from rotation.connectors.reasons import (
+    ACCOUNT,
+    LOGIN,
+    OTHER_VALUE,
+    PASSES,
+    SERVER,
+    Advice,
+    Heard,
+    Reason,
+    Table,
+)
+
+ROOT: Final = Advice(
+    "Run the command that prepares a server once more on it, or correct its sudoers file, then test the "
+    "connection.",
+    "credential",
+)
+
+SSH: Final = reasons.table(
+    Reason(
+        "aged",
+        "The password is older than the host allows; a rotation renews it.",
+        Advice("Rotate: that renews the password.", "secret"),
+    ),
+    Reason("bad_key", "The private key is not an unencrypted Ed25519, ECDSA or RSA key.", LOGIN),
+    Reason("bad_key_line", "The public key is not one line of a type and its base64.", OTHER_VALUE),
+    Reason(
+        "busy_sshd",
+        "The host's sshd takes no more connections just now (MaxStartups, or PerSourcePenalties after "
+        "failed logins).",
+        PASSES,
+        waits=True,
+        is_away=True,
+    ),
+    Reason(
+        "changed",
+        "Somebody else changed the key file at the same moment.",
+        PASSES,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "checker_failed", "The host's own password check failed without a verdict.", SERVER, heard=Heard.PROBE
+    ),
+    Reason(
+        "disk",
+        "/etc or /var/lib on the host is full or read-only. Free some space there.",
+        SERVER,
+        heard=Heard.ANY,
+    ),
+    Reason(
+        "expired",
+        "The account has expired. Extend it with chage -E; a rotation does not.",
+        ACCOUNT,
+        stops=True,
+        of_account=True,
+        heard=Heard.ACCOUNT | Heard.KEYS,
+    ),
+    Reason(
+        "fence",
+        "The generation mark on the host holds no number. Look at /var/lib/keyturn there.",
+        SERVER,
+        heard=Heard.ANY,
+    ),
+    Reason(
+        "forced_command",
+        "The host runs another command in place of ours (a forced command, or a shell that runs none).",
+        Advice(
+            "Remove the forced command from the management account's key or sshd configuration.", "instance"
+        ),
+    ),
+    Reason(
+        "immutable",
+        "{} is marked immutable or append-only on the host. Take the mark away with chattr -ia.",
+        SERVER,
+    ),
+    Reason("key_disk", "The file system that holds the key file is full. Free some space there.", SERVER),
+    Reason(
+        "keys_elsewhere",
+        "sshd does not take this account's keys from a file (AuthorizedKeysFile), so none can be added "
+        "there.",
+        SERVER,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "locked_without_pam",
+        "The account is locked, and this sshd (UsePAM no) then takes no key either. Put a * in place of the "
+        "! in /etc/shadow.",
+        ACCOUNT,
+        stops=True,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "manager_expired",
+        "The management account has expired. Extend it with chage -E.",
+        Advice("Extend the management account on the server with chage -E.", "instance"),
+    ),
+    Reason(
+        "manager_must_change",
+        "The management account must change its own password before it may run a command.",
+        Advice("Change the management account's own password on the server.", "instance"),
+    ),
+    Reason(
+        "more_wanted",
+        "The host took the credential and asks for a second factor.",
+        Advice("Exempt the management account from the second factor on the server.", "instance"),
+    ),
+    Reason(
+        "must_change_first",
+        "The account's password must be changed before sshd runs a command for it, after a login with a key "
+        "too. Change it, or end the demand with chage.",
+        ACCOUNT,
+        stops=True,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "no_awk",
+        "The host has no awk, by which key files are read.",
+        SERVER,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "no_checker",
+        "The host has no unix_chkpwd, so a password can only be tried by a login.",
+        SERVER,
+        heard=Heard.PROBE,
+    ),
+    Reason("no_chpasswd", "The host has no chpasswd.", SERVER),
+    Reason(
+        "no_home",
+        "The account's home is not there; it may not be mounted.",
+        Advice("Mount or create the account's home on the server, then retry.", "instance"),
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "no_public_keys",
+        "sshd lets nobody in with a key here (PubkeyAuthentication no).",
+        SERVER,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "no_restorecon",
+        "SELinux is in use and the host has no restorecon, so the key file may lose its label.",
+        SERVER,
+    ),
+    Reason(
+        "no_ssh",
+        "No SSH server answered at the instance's address and port: nothing listens there, what listens is "
+        "no SSH server, or a firewall is between.",
+        Advice("Check that the address and port are those of its SSH server.", "instance"),
+    ),
+    Reason(
+        "no_sshd_answer",
+        "The host's sshd did not tell where it looks for keys (sshd -T).",
+        Advice("Run sshd -T on the server as root and put right what it names.", "instance"),
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason("no_sudo", "sudo is not installed on the host, and the management account is not root.", ROOT),
+    Reason("not_root", "The management account is not root, and no sudo is set for it.", ROOT),
+    Reason(
+        "odd_file",
+        "The key file holds something other than lines of text; it was left as it is.",
+        ACCOUNT,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "path",
+        "The key file is reached by a link, or through a folder, that is not the account's own. Put a plain "
+        "file there.",
+        ACCOUNT,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason("script", "The shell on the host stopped before it answered.", SERVER),
+    Reason(
+        "sessions_left",
+        "Some of the account's sessions did not end. Look at them with ps on the host.",
+        Advice("End what is left of the account's sessions on the server.", "instance"),
+    ),
+    Reason(
+        "shell",
+        "The host's sh has no printf of its own, so a value could be seen in the list of processes.",
+        SERVER,
+        heard=Heard.ANY,
+    ),
+    Reason(
+        "strict_modes",
+        "sshd passes over the key file, because others than the account may write to it, to its folder or "
+        "to the home (StrictModes). Run chmod go-w on them.",
+        ACCOUNT,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "sudo",
+        "sudo asks for a password and none is stored. Store it, or allow the account all commands with "
+        "NOPASSWD.",
+        ROOT,
+        heard=Heard.ANY,
+    ),
+    Reason(
+        "sudo_log",
+        "sudo records what it reads, new passwords included. Exempt the management account: Defaults:NAME "
+        "!log_input.",
+        Advice(
+            "Exempt the management account on the server: Defaults:NAME !log_input in its sudoers file.",
+            "credential",
+        ),
+        stops=True,
+        heard=Heard.CHANGE | Heard.PROBE,
+    ),
+    Reason(
+        "sudo_not_allowed", "The sudoers file does not let the management account run a root shell.", ROOT
+    ),
+    Reason(
+        "sudo_password",
+        "The stored sudo password is wrong, or sudo refused it.",
+        Advice("Create a management credential with the right sudo password, and attach it.", "instance"),
+    ),
+    Reason(
+        "sudo_terminal", "sudo wants a terminal (requiretty). Exempt the management account from it.", ROOT
+    ),
+    Reason(
+        "truncates",
+        "The host accepts the value without its last character too: its password hash is an old one that "
+        "reads only so much. Set ENCRYPT_METHOD to a newer one there.",
+        Advice(
+            "Have the server hash passwords with yescrypt or SHA-512 (ENCRYPT_METHOD, pam_unix), then "
+            "rotate.",
+            "instance",
+        ),
+        stops=True,
+        heard=Heard.PROBE,
+    ),
+    Reason("unfenced", "The host lacks flock or timeout, so a late change cannot be kept out there.", PASSES),
+    Reason(
+        "unreadable",
+        "The account itself may not read its key file or the folder that holds it.",
+        ACCOUNT,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "unwritable",
+        "The account may not change its key file, or it belongs to somebody else. Give it back to the "
+        "account.",
+        ACCOUNT,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "weak_ssh",
+        "The host offers no SSH algorithms that are still safe (OpenSSH 7.2 or newer has them).",
+        Advice("Update OpenSSH on the server to 7.2 or newer.", "instance"),
+    ),
+)
+
+#: The lines of a checklist that only such a host has.
+LINES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "aged": "Aged",
+        "chpasswd": "Chpasswd",
+        "disk": "Free space",
+        "hash": "Hash",
+        "key_disk": "Key disk",
+        "key_file": "Key file",
+        "key_login": "Key login",
+        "min_age": "Min age",
+        "selinux": "Selinux",
+        "shadow_file": "Shadow file",
+        "sudo": "Root by sudo",
+        "sudo_log": "sudo log",
+    }
+)
+
+#: Everything that may be reported over SSH.
+ALL: Final[Table] = MappingProxyType({**reasons.COMMON, **SSH})
+
+#: What may be wrong with an account, so that its password is not changed.
+ACCOUNT_PROBLEMS: Final = reasons.heard(ALL, Heard.ACCOUNT)
+#: What may be wrong with an account's keys, or with where sshd looks for them.
+KEY_PROBLEMS: Final = reasons.heard(ALL, Heard.KEYS)
+
+
+def sentence(code: str) -> str:
+    """What to show for a reason. Raises `KeyError` for a code that has none."""
+    return ALL[code].sentence
+
+
+def let_pass(code: str) -> str:
+    """What to show for a reason that is let pass for this run. Raises `KeyError` for any other."""
+    override = ALL[code].override
+    if override is None:
+        raise KeyError(code)
+    return override.sentence
+
+
+def heard(of: Heard) -> frozenset[str]:
+    """Return the codes that are believed from any of these programs on a host."""
+    return reasons.heard(ALL, of)

@@ -1,0 +1,242 @@
+"""What each reason means that the engine itself gives, and every reason there is by its code.
+
+The wires have tables of their own; here they are put together, so that whoever knows a code, the engine or a
+screen, finds everything about it in one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from rotation import wires
+from rotation.connectors import reasons
+from rotation.connectors.reasons import AGAIN, GENERAL, PASSES, Advice, Override, Reason, Table
+
+DRIFTED: Final = Advice(
+    "Reconcile sets the current value again; Rotate makes a new one. Find out first who changed it there.",
+    "secret",
+)
+
+ENGINE: Final = reasons.table(
+    Reason("attempts", "The host did not take the new value in five attempts.", AGAIN),
+    Reason(
+        "budget",
+        "The new value is current. The old password is tried when five minutes have passed.",
+        PASSES,
+        keeps_apart=True,
+    ),
+    Reason("changed_outside", "Somebody else has changed the credential on the host.", DRIFTED),
+    Reason(
+        "database_older",
+        "The database is older than the instance, which was given a newer value since.",
+        Advice(
+            "If a newer backup of the database exists, put it back instead. Else reconcile, or rotate.",
+            "secret",
+        ),
+    ),
+    Reason(
+        "gave_up",
+        "Given up after many tries; see the server's log.",
+        Advice("Read the worker's log for this run's id, then retry."),
+    ),
+    Reason(
+        "gone",
+        "{} said that the server is gone for good.",
+        Advice("Read what you still need, then delete the secret.", "secret"),
+    ),
+    Reason(
+        "key_disabled",
+        "The key that this needs is disabled: until it is enabled again, nothing opens under it.",
+        Advice("Have the key enabled under Keys, then retry."),
+    ),
+    Reason(
+        "key_refused",
+        "The host refuses the new key although it is in its key file: its algorithm or length may not be "
+        "allowed there (PubkeyAcceptedAlgorithms, RequiredRSASize). Choose another key algorithm.",
+        Advice(
+            "Create a secret with another key algorithm, or allow this one in the server's sshd.", "instance"
+        ),
+    ),
+    Reason(
+        "key_unusable",
+        "The key that this needs is destroyed or is about to be: nothing opens or is sealed under it.",
+        Advice("Have the destruction of the key cancelled under Keys if there is still time, then retry."),
+    ),
+    Reason(
+        "login_failed",
+        "A login with the new value failed, so Keyturn gave its own login the old value again. Look at the "
+        "host's sshd and PAM settings for this account, then rotate.",
+        Advice(
+            "Find out why the server refuses the login although the value is right: sshd's AllowUsers, PAM.",
+            "instance",
+        ),
+    ),
+    Reason(
+        "no_host_key",
+        "No host key of this instance is approved. Scan its host key, compare, and approve it.",
+        Advice("Scan the host key, compare it and approve it.", "instance"),
+    ),
+    Reason(
+        "no_value",
+        "There is no value yet. Rotate once.",
+        Advice("Rotate once: that makes the first value.", "secret"),
+    ),
+    Reason(
+        "old_key_works",
+        "It is out of its file, and the host accepts it from somewhere else.",
+        Advice(
+            "Find out on the server what else accepts the old key (AuthorizedKeysCommand, a certificate), "
+            "and remove it there.",
+            "instance",
+        ),
+    ),
+    Reason(
+        "old_works",
+        "The new value is current, but the host accepts the old password too. Look for another place that "
+        "passwords are checked in (PAM, a directory), and rotate again.",
+        Advice("Find out on the server what else accepts the old password, and change it there.", "instance"),
+    ),
+    Reason(
+        "other_machine",
+        "This is not the machine on which the account's value was proven; no value was sent to it.",
+        Advice(
+            "Compare the machine on the instance's page with the server itself. If it is right, choose "
+            "Rebind on the secret's page, then rotate. If not, put the instance's address and host key "
+            "right again.",
+            "secret",
+        ),
+    ),
+    Reason(
+        "record_changed",
+        "{} was changed outside Keyturn, so nothing is sent. Compare it with the instance, then accept it "
+        "on the server with manage.py audit accept.",
+        Advice(
+            "Compare the record with the instance, have it accepted on the server with manage.py audit "
+            "accept, and retry.",
+            "instance",
+        ),
+    ),
+    Reason(
+        "refused_login",
+        "the password is right, but the host refuses the login.",
+        Advice(
+            "Find out why the server refuses the login although the value is right: sshd's AllowUsers, PAM.",
+            "instance",
+        ),
+        keeps_apart=True,
+    ),
+    Reason("refused_value", "The host refuses the current value. Rotate to put it right.", AGAIN),
+    Reason(
+        "region_full",
+        "Waits for a place: {} runs of this region are under way, as many as it may have.",
+        PASSES,
+    ),
+    Reason(
+        "restored",
+        "An older database was put back, and nobody has acknowledged it: no host is told a value.",
+        Advice("Acknowledge the restore under Audit; the run then goes on by itself."),
+    ),
+    Reason(
+        "sealed",
+        "The root key is missing or is not the one that this database was sealed under.",
+        Advice("An administrator puts the root key back; nothing has to be started again."),
+    ),
+    Reason(
+        "set_aside",
+        "{} said that the pending value is not on the host.",
+        Advice("Wait for the verification, or rotate.", "secret"),
+    ),
+    Reason(
+        "shared_account",
+        "Keyturn works on this instance as {}, with the shared management credential {}. Let the instance "
+        "log in with this secret, or attach another credential.",
+        Advice(
+            "Let the instance log in with a secret of its own, or attach another credential; then rotate.",
+            "instance",
+        ),
+    ),
+    Reason("snapshot", "The host was set back to an older state, as from a snapshot.", DRIFTED),
+    Reason(
+        "unclear",
+        "Could not check: {}",
+        Advice("Test the instance's connection: it says what stands in the way.", "instance"),
+    ),
+    Reason(
+        "unfinished",
+        "The host has the value of a rotation that was not finished. Rotate to finish it.",
+        AGAIN,
+    ),
+    Reason(
+        "untrue",
+        "The host reports a change that it does not make.",
+        Advice(
+            "Look on the server for what undoes the change: configuration management, or a directory.",
+            "instance",
+        ),
+    ),
+    Reason("unverified", "It is not known which value works: {}", AGAIN),
+)
+
+_TABLES: Final[tuple[Table, ...]] = (reasons.COMMON, *(wire.reasons for wire in wires.TABLE.values()), ENGINE)
+ALL: Final = reasons.table(*(row for one in _TABLES for row in one.values()))
+
+#: What the lines of a checklist are about, those of the engine included.
+LINES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **reasons.LINES,
+        **{name: label for wire in wires.TABLE.values() for name, label in wire.lines.items()},
+        "control": "Control",
+        "other_secret": "Other secret",
+        "override": "Override",
+        "own_login_current": "Own login current",
+        "own_login_pending": "Own login pending",
+        "snapshot": "Snapshot",
+    }
+)
+
+#: Codes of waits that keep an account's failed logins apart.
+BUDGETS: Final = frozenset(code for code, row in ALL.items() if row.keeps_apart)
+#: Why one account cannot be managed; the instance itself is in order.
+OF_ACCOUNTS: Final = frozenset(code for code, row in ALL.items() if row.of_account)
+
+
+def sentence(code: str, *names: object) -> str:
+    """What to show for a reason, about these `names`. Raises `KeyError` for a code that has none."""
+    return ALL[code].sentence.format(*names) if names else ALL[code].sentence
+
+
+def waits(code: str) -> bool:
+    """Whether this passes by itself."""
+    return code in ALL and ALL[code].waits
+
+
+def is_away(code: str) -> bool:
+    """Whether this is what a host gives that is away or slow."""
+    return code in ALL and ALL[code].is_away
+
+
+def stops(code: str) -> bool:
+    """Whether no answer is to be believed until a person has done something on the host."""
+    return code in ALL and ALL[code].stops
+
+
+def advice(code: str) -> Advice:
+    """Return the next step; a general one for the code of a row that an older version has written."""
+    return ALL[code].advice if code in ALL else GENERAL
+
+
+def override(code: str) -> Override | None:
+    """Return what letting this pass means, where it may be."""
+    return ALL[code].override if code in ALL else None
+
+
+def label(code: str) -> str:
+    """Return the reason in a few words, for a badge."""
+    return ALL[code].label if code in ALL else code.replace("_", " ")
+
+
+def line_label(name: str) -> str:
+    """Return what a line of a checklist is about; one that ends in a reason may be named by its code."""
+    return LINES[name] if name in LINES else label(name).capitalize()

@@ -1,0 +1,121 @@
+"""A wire is a row: what is said in the table decides how an instance is reached, and nothing else does."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import MappingProxyType
+
+import pytest
+
+from rotation import accounts, binding, engine, inventory, managed, runs, wires
+from rotation.connectors import base
+from rotation.connectors.memory import MemoryConnector, MemoryHost, MemoryScanner
+from rotation.models import HostKey, Instance, Run
+from secrets_app.models import Secret
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+KEY = base.HostKey("ssh-ed25519", "AAAAC3Nz" + "A" * 60, "SHA256:toy")
+
+
+@pytest.fixture
+def host():
+    made = MemoryHost()
+    made.add_account("svc.toy", "old-password")
+    return made
+
+
+@pytest.fixture
+def toy(host, monkeypatch):
+    """A second wire, as another row: its accounts have a dot in their names, and no key pairs."""
+    wire = dataclasses.replace(
+        wires.SSH,
+        name="toy",
+        label="Toy",
+        connect=lambda endpoint: MemoryConnector(host),
+        scanner=MemoryScanner({"192.0.2.77": (KEY,)}),
+        kinds=frozenset({base.Kind.PASSWORD}),
+        ports=(5986,),
+        is_username=lambda name: "." in name,
+        identity=base.Identity.CERTIFICATE,
+    )
+    monkeypatch.setattr(wires, "TABLE", MappingProxyType({**wires.TABLE, "toy": wire}))
+    return wire
+
+
+@pytest.fixture
+def instance(toy):
+    return factories.instance(address="192.0.2.77", port=5986, wire="toy", keys=[])
+
+
+def carry(run: Run) -> Run:
+    engine.advance(run.pk, worker="w", connect=wires.connect, scanner=wires.Scanner())
+    run.refresh_from_db()
+    return run
+
+
+def test_a_scan_and_a_check_go_by_the_row_of_the_instance(instance, host):
+    dot = factories.administrator()
+    assert carry(runs.scan(instance, actor=dot)).outcome == Run.Outcome.SUCCEEDED
+    seen = HostKey.objects.get(instance=instance, fingerprint=KEY.fingerprint)
+    assert seen.kind == HostKey.Kind.CERTIFICATE
+    inventory.approve_host_keys(instance, [KEY.fingerprint], actor=dot)
+    assert carry(runs.check(instance, actor=dot)).outcome == Run.Outcome.SUCCEEDED
+    assert host.connections
+
+
+def test_what_another_wire_has_shown_is_not_trusted(instance):
+    inventory.see_host_keys(instance, [KEY])
+    inventory.approve_host_keys(instance, [KEY.fingerprint], actor=factories.administrator())
+    assert inventory.endpoint(instance).wire == "toy"
+    Instance.objects.filter(pk=instance.pk).update(wire="ssh")
+    instance.refresh_from_db()
+    with pytest.raises(inventory.NotAttached) as refused:
+        inventory.endpoint(instance)
+    assert refused.value.code == "no_host_key"
+
+
+def test_a_value_that_was_proven_over_one_wire_is_sent_over_no_other(toy):
+    account = factories.secret(initial="entered by a person").managed
+    machine = binding.now_at(account.instance)
+    assert binding.why_not(account, machine) == ""
+    assert "another way" in binding.why_not(account, dataclasses.replace(machine, wire="toy"))
+
+
+def test_the_names_and_the_kinds_of_accounts_are_the_wires(instance):
+    dot = factories.administrator()
+    password, pair = Secret.Kind.PASSWORD, Secret.Kind.KEY_PAIR
+    managed.check_account(instance.region, instance, "svc.toy", password, actor=dot)
+    assert accounts.Named(instance, "svc.toy").arn.endswith("/user/svc.toy")
+    assert accounts.Named(instance, "svc").arn == ""
+    with pytest.raises(managed.BadUsername):
+        managed.check_account(instance.region, instance, "svc", password, actor=dot)
+    with pytest.raises(managed.NoKeys):
+        managed.check_account(instance.region, instance, "svc.toy", pair, actor=dot)
+
+
+def test_an_instance_is_named_without_the_port_that_is_usual_there(instance):
+    assert instance.where == "192.0.2.77"
+    assert factories.instance(address="192.0.2.78", port=5986).where == "192.0.2.78:5986"
+
+
+def test_a_wire_that_is_not_in_the_table_reaches_nothing():
+    instance = factories.instance()
+    Instance.objects.filter(pk=instance.pk).update(wire="gone")
+    instance.refresh_from_db()
+    with pytest.raises(inventory.NotAttached):
+        inventory.endpoint(instance)
+    assert accounts.Named(instance, "root").arn == ""
+    assert instance.where.endswith(":22")
+
+
+def test_every_row_is_complete():
+    for name, wire in wires.TABLE.items():
+        assert (wire.name, bool(wire.label)) == (name, True)
+        assert wire.kinds
+        assert wire.ports
+        assert set(wire.reasons)
+        assert {method for method in dir(base.Connector) if not method.startswith("_")} <= set(
+            dir(wire.connect)
+        )
