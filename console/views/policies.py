@@ -43,7 +43,7 @@ def start(request: OperatorRequest) -> HttpResponse:
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
     told = rights.Told(request)
-    shown = Q(attachments__user__in=told.people)
+    shown = Q(attachments__principal__user__in=told.people)
     if told.groups:
         shown |= Q(attachments__group__isnull=False)
     rows = rights.listed_policies(request).annotate(holder_count=Count("attachments", filter=shown))
