@@ -76,7 +76,7 @@ def require(request: OperatorRequest, action: Action, resource: object = None) -
     if resource is None:
         if policies.may_somewhere(request.principal, action):
             return
-        decision = policies.Decision(False, f"No policy of yours allows {action} anywhere.")
+        decision = policies.Decision(False, f"None of your policies allows {action}.")
     else:
         decision = policies.decide(request.principal, action, resource)
     if not decision.allowed:

@@ -68,7 +68,7 @@ def sentence(found: list[Failed]) -> str:
     said = f"{count} failed {times} as you{where} since your last one."
     if known:
         said += f" In {known} of them the password was right: if that was not you, change it now."
-    return f"{said} Your sessions lists them."
+    return f"{said} They are listed under Your sessions."
 
 
 def _sum(found: Iterable[Failed]) -> int:

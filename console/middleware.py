@@ -140,7 +140,7 @@ class RequestContext:
         if isinstance(exception, lifecycle.NotEnabled):
             return errors.conflict(request, str(exception))
         if isinstance(exception, audit.NotRecorded):
-            log.critical("Nothing was done, since it could not be recorded.", exc_info=exception)
+            log.critical("Nothing was done, because it could not be recorded.", exc_info=exception)
             return errors.not_recorded(request, exception)
         return None
 
@@ -193,7 +193,7 @@ class SealedMode:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """Whatever needed a key that is disabled has changed nothing: say which key, and who can help."""
         if isinstance(exception, keyring.KeyUnusable):
-            return errors.conflict(request, str(exception), title="The key is not to be used now")
+            return errors.conflict(request, str(exception), title="The key cannot be used now")
         return None
 
 

@@ -28,7 +28,7 @@ def require_full_access(request: OperatorRequest, action: Action, resource: obje
     """Return for an administrator who may do `action` too; else record the refusal. Raises `Refused`."""
     access.require(request, action, resource)
     if not has_full_access(request):
-        sentence = "Only whoever has KMS full access may change who may do what."
+        sentence = "Only users with KMS full access can change permissions."
         access.refuse(request, action, resource, policies.Decision(False, sentence))
 
 

@@ -85,7 +85,7 @@ def old_password_failed(user: User) -> None:
 
 def password_refused(request: HttpRequest, user: User) -> None:
     """Record that a right password let nobody in: this person signs in by the identity provider alone."""
-    because = "This person signs in by the identity provider alone."
+    because = "This user signs in with the identity provider only."
     if isinstance(request.user, User):
         _refused(CONFIRM, user, because, actor=user.principal)
     else:

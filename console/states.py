@@ -75,7 +75,7 @@ CREDENTIALS = {
     Credential.UNVERIFIED: Fact(
         "warning",
         "Unverified",
-        "The host may have the old or the new value; both are kept.",
+        "The instance may have the old or the new value; both are kept.",
         "Wait for the next try, or rotate again once the host answers.",
     ),
     Credential.OUT_OF_SYNC: Fact(

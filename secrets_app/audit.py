@@ -190,7 +190,7 @@ def _append_all(events: list[AuditEvent]) -> None:
             AuditHead.objects.filter(pk=head.pk).update(sequence=sequence, mac=mac)
     except (DatabaseError, audit_keys.KeyMissing) as error:
         # Not as it came: a caller that takes an IntegrityError for a name in use would say so.
-        raise NotRecorded("The audit trail takes no event.") from error
+        raise NotRecorded("The audit trail accepts no event.") from error
 
 
 def _held_head() -> tuple[AuditHead, datetime]:

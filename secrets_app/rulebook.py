@@ -229,7 +229,7 @@ def has_full_access(principal: Principal) -> bool:
 def require_full_access(actor: Principal, action: Action, resource: object = None) -> None:
     """Return for an administrator, who wants to do this. Raises `policies.NotAllowed`."""
     if not has_full_access(actor):
-        sentence = "Only whoever has KMS full access may change who may do what."
+        sentence = "Only users with KMS full access can change permissions."
         raise policies.NotAllowed(sentence, action, resource)
 
 

@@ -41,7 +41,8 @@ class LookUp(forms.Form):
 
     text = TextField(
         label="Value",
-        help_text="A password, or a private key. It is compared and forgotten; that you asked is recorded.",
+        help_text="A password, or a private key. It is compared and not stored; the audit trail records "
+        "the request.",
     )
 
     def clean_text(self) -> Plaintext:

@@ -43,7 +43,7 @@ class PrivateKeyField(forms.Field):
         if value is None:
             raise ValidationError("Paste the private key.")
         if len(value) > KEY_LIMIT_BYTES:
-            raise ValidationError("This is too long for a private key. Paste the one file only.")
+            raise ValidationError("This is too long for a private key. Paste one file only.")
         try:
             keypairs.read(value)
         except keypairs.Unreadable as error:
@@ -67,7 +67,7 @@ class Create(forms.Form):
         label="Account",
         max_length=32,
         initial="keyturn",
-        help_text="The OS account that Keyturn logs in as, on every server that uses this credential.",
+        help_text="The OS account that Keyturn logs in as, on every instance that uses this credential.",
         error_messages={"required": "Enter the account's name."},
         widget=forms.TextInput(
             attrs={
@@ -104,7 +104,7 @@ class Create(forms.Form):
     sudo_password = ValueField(
         label="Sudo password",
         required=False,
-        help_text="Where sudo asks for the login password, leave this empty.",
+        help_text="If sudo asks for the login password, leave this empty.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -141,7 +141,7 @@ class Create(forms.Form):
         if chosen.get("login") == OWN:
             self.add_error(
                 "sudo",
-                "The command that prepares a server lets this account use sudo without a password. "
+                "The command that prepares an instance lets this account use sudo without a password. "
                 "Choose Passwordless, or log in with a key or password of your own.",
             )
         elif chosen.get("sudo_password") is None:

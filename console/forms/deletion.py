@@ -11,7 +11,7 @@ from secrets_app.models import RECOVERY_WINDOW_DAYS
 
 LEAST, MOST = RECOVERY_WINDOW_DAYS
 PLAN, NOW = "plan", "now"
-NOT_THE_NAME = "Type the secret's name exactly as it stands above."
+NOT_THE_NAME = "Type the secret's name exactly as shown above."
 OUT_OF_RANGE = f"Enter {LEAST} to {MOST} days."
 
 
@@ -34,7 +34,7 @@ class Delete(forms.Form):
     name = forms.CharField(
         label="Type the secret's name to confirm",
         max_length=512,
-        help_text="Its values are destroyed at once, and nobody can bring them back.",
+        help_text="Its values are destroyed immediately and cannot be recovered.",
         error_messages={"required": NOT_THE_NAME},
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
@@ -42,7 +42,7 @@ class Delete(forms.Form):
         label="Reason",
         required=False,
         max_length=500,
-        help_text="Shown to whoever may restore it.",
+        help_text="Shown to users who may restore it.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 

@@ -13,7 +13,7 @@ from secrets_app import keystates
 from secrets_app.models import Key
 
 LEAST, MOST = keystates.WINDOW_DAYS
-NOT_THE_ALIAS = "Type the key's alias exactly as it stands above."
+NOT_THE_ALIAS = "Type the key's alias exactly as shown above."
 OUT_OF_RANGE = f"Enter {LEAST} to {MOST} days."
 
 
@@ -24,7 +24,8 @@ class Create(forms.Form):
         keystates.ALIAS_PATTERN,
         label="Alias",
         max_length=80,
-        help_text="For example team/payments. Policies name the key by it, so it never changes.",
+        help_text="For example team/payments. Policies refer to the key by its alias, so the alias "
+        "cannot be changed later.",
         error_messages={"required": "Enter an alias.", "invalid": str(keystates.BadAlias.__doc__)},
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
@@ -47,7 +48,9 @@ class Rewrap(forms.Form):
         queryset=Key.objects.none(),
         to_field_name="alias",
         empty_label=None,
-        error_messages={"invalid_choice": "Choose a key of the list: this one is disabled or is gone."},
+        error_messages={
+            "invalid_choice": "Choose a key from the list: this one is disabled or no longer exists."
+        },
     )
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, source: Key, targets: QuerySet[Key]) -> None:
@@ -83,7 +86,7 @@ class Destroy(TypedAlias):
         initial=MOST,
         min_value=LEAST,
         max_value=MOST,
-        help_text="Until then it opens nothing, and this can be cancelled.",
+        help_text="Until then it cannot decrypt anything, and the destruction can be cancelled.",
         error_messages=dict.fromkeys(("invalid", "required", "min_value", "max_value"), OUT_OF_RANGE),
     )
     field_order = ("days", "alias")

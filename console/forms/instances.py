@@ -91,14 +91,14 @@ class Register(Address):
         label="Region",
         queryset=Region.objects.none(),
         empty_label=None,
-        error_messages={"required": "Choose a region.", "invalid_choice": "Choose a region of the list."},
+        error_messages={"required": "Choose a region.", "invalid_choice": "Choose a region from the list."},
     )
     credential = CredentialField(
         label="Management credential",
         queryset=ManagementCredential.objects.none(),
         required=False,
         empty_label="None for now",
-        error_messages={"invalid_choice": "Choose a management credential of the list."},
+        error_messages={"invalid_choice": "Choose a management credential from the list."},
     )
 
     def __init__(
@@ -144,7 +144,7 @@ class Attach(forms.Form):
         empty_label="Choose one",
         error_messages={
             "required": "Choose a management credential.",
-            "invalid_choice": "Choose a management credential of the list.",
+            "invalid_choice": "Choose a management credential from the list.",
         },
     )
 
@@ -168,17 +168,18 @@ class OwnLogin(forms.Form):
         label="Secret",
         queryset=Secret.objects.none(),
         empty_label="Choose one",
-        help_text="Only secrets that this instance was shown to accept.",
+        help_text="Only secrets that are in sync on this instance.",
         error_messages={
             "required": "Choose a secret.",
-            "invalid_choice": "Choose a secret of the list: it manages an account here and is in sync.",
+            "invalid_choice": "Choose a secret from the list: it must manage an account on this "
+            "instance and be in sync.",
         },
     )
     sudo = forms.ChoiceField(
         label="Sudo",
         choices=ManagementCredential.Sudo.choices,
         initial=ManagementCredential.Sudo.PASSWORDLESS,
-        help_text="How this account becomes root. With password: by the password in the secret.",
+        help_text="How this account becomes root. With password: uses the password in the secret.",
     )
 
     def __init__(self, *args: Any, secrets: QuerySet[Secret], instance: Instance, **kwargs: Any) -> None:
@@ -199,8 +200,8 @@ class Approve(forms.Form):
         label="Trust exactly these keys",
         widget=forms.CheckboxSelectMultiple,
         error_messages={
-            "required": "Tick the keys whose fingerprints you have compared.",
-            "invalid_choice": "The host shows other keys by now. Compare what is shown here.",
+            "required": "Select the keys whose fingerprints you have compared.",
+            "invalid_choice": "The host keys of the instance have changed. Compare the keys shown here.",
         },
     )
 

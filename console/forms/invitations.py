@@ -43,7 +43,7 @@ class ChoosePassword(forms.Form):
     password1 = forms.CharField(
         label="Password",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="At least 12 characters, and nothing that many people use.",
+        help_text="At least 12 characters; not a common password.",
         strip=False,
     )
     password2 = forms.CharField(

@@ -62,7 +62,7 @@ class KeyAlgorithmField(forms.ChoiceField):
             required=False,  # out of sight for a password; then nothing is sent
             choices=list(keypairs.ALGORITHMS.items()),
             initial=lambda: settings.KEY_ALGORITHM,
-            help_text="Of the key pairs that rotations make. The server's sshd has to accept it.",
+            help_text="For key pairs that rotations generate. The instance's sshd must accept it.",
         )
 
 

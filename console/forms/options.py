@@ -18,20 +18,20 @@ class Options(forms.Form):
     ends_sessions = forms.BooleanField(
         label="End the account's sessions after each rotation",
         required=False,
-        help_text="Whoever is logged in as this account by SSH is logged off, and what runs in those "
-        "sessions ends. Services and scheduled jobs go on.",
+        help_text="SSH sessions of this account are ended, with the programs that run in them. "
+        "Services and scheduled jobs continue.",
     )
     proves_old_refused = forms.BooleanField(
         label="Prove once that the old password is refused",
         required=False,
-        help_text="One login is tried with the old password after each rotation. It counts as a failed "
-        "login on the instance.",
+        help_text="After each rotation, one login is attempted with the old password. It counts as a "
+        "failed login on the instance.",
     )
     reconciles = forms.BooleanField(
         label="Set the current value again when the instance has drifted",
         required=False,
-        help_text="Where a drift check finds that somebody changed it on the instance. Off: you are told, "
-        "and decide.",
+        help_text="Applies if a drift check finds that the credential was changed on the instance. Off: the "
+        "secret is listed under Needs attention, and you decide.",
     )
 
     def chosen_options(self) -> dict[str, bool]:

@@ -38,7 +38,7 @@ class PasswordPolicy(forms.Form):
         required=False,
         max_length=64,
         strip=False,
-        help_text="For example 0O1lI, where people read passwords aloud.",
+        help_text="For example 0O1lI, if users read passwords aloud.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
 

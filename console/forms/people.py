@@ -62,8 +62,8 @@ class Reset(forms.Form):
     reason = forms.CharField(
         label="Reason",
         max_length=500,
-        help_text="Kept in the audit trail: how you know who asks for this.",
-        error_messages={"required": "Say how you know who asks for this."},
+        help_text="How you verified the identity of the user. Kept in the audit trail.",
+        error_messages={"required": "Enter how you verified the identity of the user."},
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 

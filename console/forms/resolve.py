@@ -12,13 +12,13 @@ GONE: Final = "gone"
 SET_ASIDE: Final = "set_aside"
 
 
-def reason_field(help_text: str = "Stands in the audit beside your name.") -> forms.CharField:
+def reason_field(help_text: str = "Recorded in the audit trail with your name.") -> forms.CharField:
     """Why somebody decides so."""
     return forms.CharField(
         label="Reason",
         max_length=500,
         help_text=help_text,
-        error_messages={"required": "Say why: it stands in the audit."},
+        error_messages={"required": "Enter a reason. It is recorded in the audit trail."},
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
@@ -39,8 +39,8 @@ class Resolve(forms.Form):
         label="What is true?",
         choices=[
             (AGAIN, "Ask the instance again"),
-            (GONE, "The instance is gone for good"),
-            (SET_ASIDE, "The new value never reached it: set it aside"),
+            (GONE, "The instance no longer exists"),
+            (SET_ASIDE, "The new value never reached the instance: set it aside"),
         ],
         initial=AGAIN,
         widget=forms.RadioSelect,

@@ -70,8 +70,8 @@ class Timing(forms.Form):
         label="Random delay in minutes",
         required=False,
         initial=DEFAULT_JITTER // MINUTE,
-        help_text="Each date is put off by 0 to so many minutes at random, so that secrets that fall due "
-        "together do not all reach their hosts at once. 0 keeps the dates exact.",
+        help_text="Adds a random delay of up to this many minutes, so that secrets that are due "
+        "together do not all rotate at once. 0 keeps the dates exact.",
         error_messages={"invalid": "Enter a whole number."},
     )
     catch_up = forms.ChoiceField(
@@ -79,7 +79,7 @@ class Timing(forms.Form):
         choices=Schedule.CatchUp.choices,
         initial=Schedule.CatchUp.ONCE,
         required=False,
-        help_text="What follows when a date passed while Keyturn was not running.",
+        help_text="The action for dates that passed while Keyturn was not running.",
     )
 
     def __init__(self, *args: Any, **given: Any) -> None:
@@ -147,7 +147,7 @@ class Rotation(Timing):
     is_paused = forms.BooleanField(
         label="Pause",
         required=False,
-        help_text="Its dates pass without a rotation until somebody resumes it here.",
+        help_text="Its dates pass without a rotation until a user resumes it here.",
     )
     next_at = forms.DateTimeField(
         label="Next rotation",
@@ -160,7 +160,7 @@ class Rotation(Timing):
     def __init__(self, data: Mapping[str, Any] | None = None, *, plan: Schedule) -> None:
         super().__init__(data, auto_id="schedule_%s", initial=_shown(plan))
         zone = timezone.get_current_timezone_name()
-        self.fields["next_at"].help_text = f"In {zone}. Left empty, it is the first of the dates above."
+        self.fields["next_at"].help_text = f"In {zone}. If empty, the first of the dates above is used."
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or self.cleaned_data

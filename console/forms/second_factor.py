@@ -79,7 +79,7 @@ class AddPasskey(AddWebAuthnForm):  # type: ignore[misc]
         try:
             cleaned: dict[str, Any] = super().clean()
         except _NO_ANSWER:
-            raise ValidationError("This is not the answer of a passkey.") from None
+            raise ValidationError("This is not a valid passkey response.") from None
         return cleaned
 
 
@@ -93,7 +93,7 @@ class _PasskeyRecorded(AuthenticateWebAuthnForm):  # type: ignore[misc]
             try:
                 return super().clean_credential()
             except _NO_ANSWER:
-                raise ValidationError("This is not the answer of a passkey.") from None
+                raise ValidationError("This is not a valid passkey response.") from None
         except ValidationError as error:
             if error.code != "too_many_login_attempts":
                 sign_ins.factor_failed(self.user, is_confirming=self.reauthenticated)
@@ -134,7 +134,7 @@ class ActivateTotp(ActivateTOTPForm):  # type: ignore[misc]
 class Reset(forms.Form):
     """Why somebody's second factor is taken away."""
 
-    reason = forms.CharField(max_length=500, help_text="Stands in the audit beside your name.")
+    reason = forms.CharField(max_length=500, help_text="Recorded in the audit trail with your name.")
 
 
 def _period(factor: Authenticator, code: str) -> int | None:

@@ -77,13 +77,15 @@ class Rotate(Press):
         label="Reason",
         choices=[
             ("routine", "Routine"),
-            ("leaked", "Leaked: somebody may know the value"),
+            ("leaked", "Leaked: another person may know the value"),
         ],
         initial="routine",
         widget=forms.RadioSelect,
     )
     use_custom = forms.BooleanField(label="Use Custom Secret", required=False)
-    value = ValueField(label="New value", required=False, help_text="The host gets exactly this password.")
+    value = ValueField(
+        label="New value", required=False, help_text="Exactly this password is set on the instance."
+    )
 
     def __init__(
         self, data: Mapping[str, Any] | None = None, *, is_key_pair: bool = False, **kwargs: Any
@@ -94,7 +96,8 @@ class Rotate(Press):
             self.fields["value"] = PrivateKeyField(
                 label="New private key",
                 required=False,
-                help_text="In OpenSSH or PEM form and without a passphrase; the host gets its public half.",
+                help_text="In OpenSSH or PEM form and without a passphrase; the public key is set on "
+                "the instance.",
             )
 
     def clean(self) -> dict[str, Any]:
@@ -115,7 +118,7 @@ class Reveal(forms.Form):
         label="Reason",
         required=False,
         max_length=500,
-        help_text="Stands in the audit beside your name.",
+        help_text="Recorded in the audit trail with your name.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 

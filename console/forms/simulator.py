@@ -40,7 +40,7 @@ class Simulate(forms.Form):
         widget=forms.TextInput(attrs=_PLAIN),
     )
     region = forms.ChoiceField(
-        label="Region", required=False, help_text="Counts for lists and for what is created."
+        label="Region", required=False, help_text="Used for lists and for new resources."
     )
     address = forms.CharField(
         label="Source address", required=False, max_length=45, widget=forms.TextInput(attrs=_PLAIN)
@@ -51,7 +51,7 @@ class Simulate(forms.Form):
         label="Reason",
         required=False,
         max_length=500,
-        help_text="Counts where a value is read.",
+        help_text="Used if a value is read.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     at = forms.DateTimeField(

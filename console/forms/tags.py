@@ -19,7 +19,7 @@ def read_tags(text: str) -> dict[str, str]:
         if not key:
             raise ValidationError("Write each tag as key=value.")
         if key in tags:
-            raise ValidationError(f"The key {key} stands there twice. A secret has each key once.")
+            raise ValidationError(f"The key {key} is listed twice. A secret has each key once.")
         tags[key] = value
     try:
         lifecycle.check_tags(tags)

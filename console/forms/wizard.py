@@ -102,22 +102,22 @@ class CreateSecret(PasswordPolicy, Options, Timing):
     value = ValueField(
         label="Current value",
         required=False,
-        help_text="What the account accepts now. The host is asked after OK; a value that it refuses does "
-        "not prevent creation, and the first rotation puts it right.",
+        help_text="The current credential of the account. It is verified on the instance after OK; a refused "
+        "value does not prevent creation, and the first rotation corrects it.",
     )
     private_key = PrivateKeyField(
         label="Private key",
         required=False,
         help_text="The whole file, in OpenSSH or PEM form and without a passphrase. The public key is "
-        "derived from it, and the host is asked after OK whether it has it.",
+        "derived from it, and verified on the instance after OK.",
     )
     key_algorithm = KeyAlgorithmField()
     generate = forms.BooleanField(label="Generate one for me at the first rotation", required=False)
     as_own_login = forms.BooleanField(
         label="Keyturn logs in to this instance with this secret",
         required=False,
-        help_text="Instead of the management credential that other instances share. The account must be one "
-        "that may become root, and its current value must be entered.",
+        help_text="Instead of the management credential that other instances share. The account must be "
+        "allowed to become root, and its current value must be entered.",
     )
     key = forms.ModelChoiceField(
         label="Encryption key",
@@ -126,8 +126,10 @@ class CreateSecret(PasswordPolicy, Options, Timing):
         required=False,
         empty_label=None,
         initial=keyring.DEFAULT_ALIAS,
-        help_text="Seals every value of this secret. A disabled key is not offered.",
-        error_messages={"invalid_choice": "Choose a key of the list: this one is disabled or is gone."},
+        help_text="Encrypts every value of this secret. Disabled keys are not listed.",
+        error_messages={
+            "invalid_choice": "Choose a key from the list: this one is disabled or no longer exists."
+        },
     )
     description = forms.CharField(
         label="Secret Description",
@@ -272,7 +274,7 @@ class CreateSecret(PasswordPolicy, Options, Timing):
         try:
             managed.refuse_shared(instance, username, actor=self.actor)
         except managed.SharedAccount as error:
-            way_out = f"For the former, tick “{self.fields['as_own_login'].label}” under Options."
+            way_out = f"For the former, select “{self.fields['as_own_login'].label}” under Options."
             self.add_error("username", f"{error} {way_out}")
 
     def _clean_value(self) -> None:

@@ -39,7 +39,7 @@ def attach(request: OperatorRequest) -> HttpResponse:
         return _ask(request, form, status=422)
     policy = rights.policy(request, UUID(form.cleaned_data["policy"]), Action.ATTACH_POLICY)
     rulebook.attach(policy, form.whom, actor=request.principal)
-    messages.success(request, f"{policy.name} holds for {form.whom} from the next request on.")
+    messages.success(request, f"{policy.name} applies to {form.whom} from the next request on.")
     return dialogs.leave(request, reverse("policy", args=[policy.pk]))
 
 
@@ -65,7 +65,7 @@ def detach(request: OperatorRequest, pk: UUID) -> HttpResponse:
         except rulebook.LastAdministrator as error:
             context["problem"] = str(error)
         else:
-            messages.success(request, f"{policy.name} does not hold for {whose} any more.")
+            messages.success(request, f"{policy.name} no longer applies to {whose}.")
             return dialogs.leave(request, reverse("policy", args=[policy.pk]))
     status = 409 if "problem" in context else 200
     return dialogs.show(request, "access/_detach.html", "Detach policy", context, status=status)

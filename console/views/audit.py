@@ -163,7 +163,7 @@ def verify(request: OperatorRequest) -> HttpResponse:
     try:
         audit.record(Action.VERIFY_AUDIT, _trail(), actor=request.principal, outcome=outcome, details=details)
     except audit.NotRecorded:  # a trail that takes no event must still be able to say so
-        log.critical("The audit trail takes no event.", exc_info=True)
+        log.critical("The audit trail accepts no event.", exc_info=True)
         is_recorded = False
     context = {"report": report, "verdict": report.verdict.name.lower(), "is_recorded": is_recorded}
     return render(request, "audit/verify.html", context)

@@ -84,10 +84,10 @@ def restore(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 def _told(secret: Secret, found: managed.Restored) -> str:
     said = [f"{secret.name} is restored."]
     if found.next_at:
-        missed = "The rotation that fell due meanwhile was left out; the" if found.was_due else "The"
+        missed = "The rotation that was due in the meantime was skipped; the" if found.was_due else "The"
         said.append(f"{missed} next one is on {_local(found.next_at)}.")
     if found.run:
-        said.append("The instance is being asked whether the value is still valid.")
+        said.append("Keyturn is checking on the instance whether the value is still valid.")
     return " ".join(said)
 
 

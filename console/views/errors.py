@@ -46,49 +46,49 @@ FORBIDDEN = Problem(
     403,
     "You may not do this",
     "Your permissions do not cover this page or action.",
-    "Ask an administrator for the permission, or go back to what you may see.",
+    "Ask an administrator for the permission, or go back to a page that you may see.",
     "ban",
 )
 NOT_FOUND = Problem(
     404,
-    "There is nothing here",
-    "This address does not exist, or you may not see what stands there.",
-    "Check the address, or look for it in its list.",
+    "Page not found",
+    "This address does not exist, or you do not have permission to see it.",
+    "Check the address, or search for the item in its list.",
     "search",
 )
 FORM_EXPIRED = Problem(
     403,
     "The form is no longer valid",
-    "It was sent from an old page, from another site, or without the cookie that belongs to it. "
-    "Nothing was changed.",
+    "It was sent from an old page, from another site, or without its cookie. Nothing was changed.",
     "Go back, reload the page and send it again.",
     "history",
 )
 NO_COOKIES = Problem(
     403,
     "Your browser keeps no cookie from this address",
-    "Keyturn's cookies travel over https only, and this address is plain http. Nothing was changed.",
-    "Open Keyturn by https, or on the server itself by http://localhost.",
+    "Keyturn's cookies are sent over https only, and this address uses plain http. Nothing was changed.",
+    "Open Keyturn over https, or on the machine that it runs on at http://localhost.",
     "unplug",
 )
 UNREADABLE = Problem(
     400,
     "This request cannot be read",
-    "Its address holds a character that no page has, or its form is not in UTF-8. Nothing was changed.",
+    "The address contains an invalid character, or the form is not in UTF-8. Nothing was changed.",
     "Go back and open the page from its list.",
 )
 BROKEN = Problem(
     500,
-    "Keyturn could not finish this",
-    "Something unexpected happened while this was being answered.",
-    "Look at what is shown in the list before you try again. "
-    "The server's log says more under the request id.",
+    "Keyturn could not complete this request",
+    "An unexpected error occurred.",
+    "Check the current state in the list before you try again. "
+    "Keyturn's log has details under the request ID.",
     "triangle-alert",
 )
 DATABASE_AWAY = Problem(
     503,
     "The database does not answer",
-    "Nothing can be read or changed until it is back. What hosts accept now stays as it is.",
+    "Nothing can be read or changed until it is available again. The credentials on the instances do "
+    "not change.",
     "An administrator checks that the database runs and that Keyturn has its right address; "
     "then reload this page.",
     "unplug",
@@ -96,17 +96,17 @@ DATABASE_AWAY = Problem(
 DATABASE_READ_ONLY = Problem(
     503,
     "The database takes no changes",
-    "It is read-only now, so nobody can sign in and nothing can be started or changed. "
-    "What hosts accept stays as it is.",
+    "It is read-only now, so users cannot sign in and nothing can be started or changed. "
+    "The credentials on the instances do not change.",
     "An administrator checks whether the database is a standby, or was set to read-only. "
-    "Keyturn continues by itself when changes are possible again.",
+    "Keyturn continues automatically when changes are possible again.",
     "unplug",
 )
 DISK_FULL = Problem(
     503,
     "The database's disk is full",
-    "Nothing can be stored, so nothing was changed. What hosts accept stays as it is.",
-    "An administrator frees space on the database's disk. Keyturn continues by itself after that.",
+    "Nothing can be stored, so nothing was changed. The credentials on the instances do not change.",
+    "An administrator frees space on the database's disk. Keyturn then continues automatically.",
     "unplug",
 )
 DATABASE_BUSY = Problem(
@@ -119,18 +119,19 @@ DATABASE_BUSY = Problem(
 NOT_RECORDED = Problem(
     503,
     "This cannot be recorded",
-    "Nobody is shown a value and nothing is changed without an entry in the audit trail, and the trail takes "
-    "none now. Nothing was done.",
-    "An administrator runs `manage.py audit verify` on the server and looks at the server's log.",
+    "Showing a value or changing something requires an entry in the audit trail, and the trail accepts none "
+    "now. Nothing was done.",
+    "An administrator runs `manage.py audit verify` on the machine that Keyturn runs on and checks Keyturn's "
+    "log.",
     "scroll-text",
 )
 SEALED = Problem(
     503,
     "Keyturn is sealed",
     "The root key is missing, or it is not the one that this database was sealed under. "
-    "Nothing is read, rotated or changed, and nobody can sign in.",
+    "Nothing is read, rotated or changed, and users cannot sign in.",
     "An administrator puts the right root key back where Keyturn looks for it. "
-    "It needs no restart: reload this page.",
+    "No restart is needed: reload this page.",
     "lock-keyhole",
 )
 
@@ -152,12 +153,10 @@ def _with_second_factor(request: HttpRequest, problem: Problem) -> Problem:
     own = Authenticator.objects.filter(user=request.user, type__in=factors.KINDS)
     ways = set(own.values_list("type", flat=True))
     if not ways:
-        advice = "Your policies allow it to whoever signs in with a second factor. Set one up."
+        advice = "Your policies allow this only after sign-in with a second factor. Set one up."
         return replace(problem, advice=advice, way_out=(reverse("mfa_index"), "Set up a second factor"))
     name = "mfa_reauthenticate" if Authenticator.Type.TOTP in ways else "mfa_reauthenticate_webauthn"
-    advice = (
-        "Your policies allow this to whoever confirmed with a second factor, and in this session you did not."
-    )
+    advice = "Your policies allow this only after you confirm with a second factor in this session."
     return replace(problem, advice=advice, way_out=(reverse(name) + next_, "Confirm with your second factor"))
 
 
@@ -177,7 +176,10 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def conflict(request: HttpRequest, sentence: str, *, title: str = "This cannot be done now") -> HttpResponse:
     """409: somebody or something else changed the world first."""
     return answer(
-        request, Problem(409, title, sentence, "Close this, look at what is shown now and decide again.")
+        request,
+        Problem(
+            409, title, sentence, "Close this dialog and check the current state before you decide again."
+        ),
     )
 
 
@@ -186,7 +188,7 @@ def too_often(request: HttpRequest, sentence: str, again_at: datetime) -> HttpRe
     local = timezone.localtime(again_at)
     left = max(int((again_at - timezone.now()).total_seconds()) + 1, 1)
     advice = f"Try again at {local:%H:%M:%S} ({local.tzname()}), in {(left + 59) // 60} minutes at most."
-    response = answer(request, Problem(429, "That is enough for now", sentence, advice, "hourglass"))
+    response = answer(request, Problem(429, "Too many requests", sentence, advice, "hourglass"))
     response["Retry-After"] = str(left)
     return response
 

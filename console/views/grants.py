@@ -95,7 +95,7 @@ def grant(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         grants.grant(secret, form.whom, form.chosen, actor=request.principal)
-        messages.success(request, f"Granted to {form.whom}. It holds from the next request on.")
+        messages.success(request, f"Granted to {form.whom}. Takes effect on the user's next request.")
         return dialogs.leave(request, _back(region, secret))
     context = {"form": form, "secret": secret, "back": _back(region, secret)}
     status = 422 if request.method == "POST" else 200
@@ -120,7 +120,7 @@ def revoke(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     form = forms.Revoke(sent, offered=holding.actions, initial={"actions": holding.actions})
     if sent is not None and form.is_valid():
         grants.revoke(secret, holding.whom, form.chosen, actor=request.principal)
-        messages.success(request, f"Revoked from {holding.name}. It holds from the next request on.")
+        messages.success(request, f"Revoked from {holding.name}. Takes effect on the user's next request.")
         return dialogs.leave(request, _back(region, secret))
     context = {"form": form, "secret": secret, "holding": holding, "back": _back(region, secret)}
     status = 422 if sent is not None else 200

@@ -127,7 +127,7 @@ def leave(request: OperatorRequest, pk: int, member: UUID) -> HttpResponse:
         except rulebook.LastAdministrator as error:
             context["problem"] = str(error)
         else:
-            messages.success(request, f"{user} is no member of {group.name} any more.")
+            messages.success(request, f"{user} is no longer a member of {group.name}.")
             return dialogs.leave(request, reverse("group", args=[group.pk]))
     status = 409 if "problem" in context else 200
     return dialogs.show(request, "access/_group_leave.html", "Remove member", context, status=status)

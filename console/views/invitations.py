@@ -140,7 +140,7 @@ def accept(request: HttpRequest) -> HttpResponse:
     if found is None:
         return openid_answers.void(request)
     if request.method == "POST" and settings.OIDC and settings.OIDC.is_only:
-        return errors.conflict(request, f"Here people sign in with {settings.OIDC.name} alone.")
+        return errors.conflict(request, f"Users sign in with {settings.OIDC.name} only.")
     future = User(username=found.username, display_name=found.display_name)
     form = ChoosePassword(request.POST if request.method == "POST" else None, user=future)
     if not form.is_valid():

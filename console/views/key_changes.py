@@ -153,7 +153,7 @@ def cancel(request: OperatorRequest, pk: UUID) -> HttpResponse:
         keystates.cancel_destruction(key, actor=request.principal, version=version)
     except keystates.WrongState as error:
         return errors.conflict(request, str(error))
-    told = "is kept" if version else "is kept, and disabled until somebody enables it"
+    told = "is kept" if version else "is kept, and disabled until a user enables it"
     messages.success(request, f"{f'Version {version.number} of ' if version else ''}{key.alias} {told}.")
     return _back(request, key)
 

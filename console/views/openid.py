@@ -131,7 +131,7 @@ def _leave(request: HttpRequest, process: str, **asked: Any) -> HttpResponse:
     """A page that goes on to the provider by itself; or one that says why it cannot."""
     if not ratelimit.consume(request, action="openid"):
         problem = errors.Problem(
-            429, "That is enough for now", "Too many sign-ins were begun.", "Wait a minute.", "hourglass"
+            429, "Too many requests", "Too many sign-ins were begun.", "Wait a minute.", "hourglass"
         )
         return errors.answer(request, problem)
     try:

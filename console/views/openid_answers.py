@@ -28,7 +28,7 @@ def unknown(request: HttpRequest) -> HttpResponse:
     return _answer(
         request,
         403,
-        "Nobody here has this identity",
+        "No user has this identity",
         f"{name} knows you, but your identity there is linked to no user of Keyturn.",
         "Ask an administrator of Keyturn for an invitation. If you have a password here, sign in with it and "
         f"link {name} under Second factor in your menu.",
@@ -49,7 +49,7 @@ def away(request: HttpRequest, error: Exception) -> HttpResponse:
         503,
         "The identity provider did not answer",
         f"Keyturn asked {_name()} and got no answer that it could use. Nothing was changed.",
-        f"Try again in a moment{other}. An administrator finds the cause in the server's log.",
+        f"Try again in a moment{other}. An administrator can find the cause in Keyturn's log.",
         "unplug",
     )
 
@@ -67,7 +67,7 @@ def not_trusted(request: HttpRequest, error: Exception | None) -> HttpResponse:
         403,
         "The identity provider's answer was not accepted",
         f"What came back from {_name()} does not prove who you are. Nothing was changed.",
-        "Begin again. If it stays so, an administrator finds the cause in the server's log.",
+        "Start again. If the problem persists, an administrator can find the cause in Keyturn's log.",
         "shield-x",
     )
 
@@ -78,7 +78,7 @@ def begun_elsewhere(request: HttpRequest) -> HttpResponse:
     return _answer(
         request,
         409,
-        "This sign-in was not begun here",
+        "This sign-in was not started here",
         "The answer of the identity provider belongs to another browser or session, is more than ten minutes "
         "old, or was used before. Nothing was changed.",
         "Begin again.",
@@ -92,8 +92,8 @@ def cancelled(request: HttpRequest) -> HttpResponse:
         request,
         403,
         "Signing in was cancelled",
-        f"{_name()} says that it was cancelled there. Nothing was changed.",
-        "Begin again, or sign in another way.",
+        f"{_name()} reported that it was cancelled. Nothing was changed.",
+        "Start again, or sign in another way.",
         "ban",
     )
 
@@ -106,7 +106,7 @@ def not_confirmed(request: HttpRequest, because: str) -> HttpResponse:
         403,
         "This did not confirm who you are",
         f"{because} Nothing was changed.",
-        "Confirm as the person who is signed in here, with a sign-in at the provider; or with a second "
+        "Confirm as the user who is signed in here, with a sign-in at the provider; or with a second "
         "factor, which you set up under Second factor in your menu.",
         "shield-x",
     )

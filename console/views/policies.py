@@ -106,7 +106,7 @@ def create(request: OperatorRequest) -> HttpResponse:
         except rulebook.NameTaken as error:
             form.add_error("name", str(error))
         else:
-            messages.success(request, f"{made.name} is created. Nobody has it yet.")
+            messages.success(request, f"{made.name} is created. It is not attached yet.")
             return dialogs.leave(request, reverse("policy", args=[made.pk]))
     return _ask(request, form, "Create policy", status=422)
 
@@ -153,7 +153,7 @@ def edit(request: OperatorRequest, pk: UUID) -> HttpResponse:
     except rulebook.NotYours as error:
         form.add_error(None, str(error))
         return _ask(request, form, f"Edit {policy.name}", policy=policy, status=409)
-    messages.success(request, f"{policy.name} is saved and holds for everybody who has it.")
+    messages.success(request, f"{policy.name} is saved and applies to all users who have it.")
     return dialogs.leave(request, reverse("policy", args=[policy.pk]))
 
 

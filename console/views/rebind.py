@@ -63,7 +63,7 @@ def _rebind(
     form = Rebind(request.POST if request.method == "POST" else None, stamp=new.stamp)
     if not secrets:
         if request.method == "POST":
-            return errors.conflict(request, "No account here waits for this any more.")
+            return errors.conflict(request, "No account of this instance has to be rebound.")
     elif request.method == "POST" and form.is_valid():
         given = form.cleaned_data
         try:

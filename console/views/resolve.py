@@ -27,9 +27,9 @@ DECISIONS: Final = {
     forms.SET_ASIDE: managed.Decision.SET_ASIDE,
 }
 TOLD: Final = {
-    forms.AGAIN: "The instance is being asked again.",
-    forms.GONE: "The instance is noted as gone. Every value is kept; the secret can be deleted now.",
-    forms.SET_ASIDE: "The new value is set aside and kept; the instance is asked about the current one.",
+    forms.AGAIN: "The instance is being checked again.",
+    forms.GONE: "The instance is recorded as gone. Every value is kept; the secret can be deleted now.",
+    forms.SET_ASIDE: "The new value is set aside and kept; Keyturn is verifying the current one.",
 }
 
 
@@ -40,7 +40,7 @@ def resolve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = access.secret(request, region, pk, Action.RESOLVE_ROTATION)
     found = unresolved(secret)
     if found is None:
-        return errors.conflict(request, "Nothing about this secret is in doubt any more.")
+        return errors.conflict(request, "The state of this secret is no longer uncertain.")
     form = forms.Resolve(request.POST or None, has_pending=found.pending is not None)
     if request.method == "GET" or not form.is_valid():
         return _ask(request, region, secret, found, form, status=200 if request.method == "GET" else 422)

@@ -66,11 +66,11 @@ def acknowledge(request: OperatorRequest) -> HttpResponse:
     try:
         restores.acknowledge(restore, actor=request.principal, reason=form.cleaned_data["reason"])
     except restores.Nothing:
-        return errors.conflict(request, "Somebody else has acknowledged this restore.")
+        return errors.conflict(request, "Another user has acknowledged this restore.")
     except OSError as error:
         form.add_error(None, f"{settings.AUDIT_EXPORT_FILE} cannot be read: {error.strerror}.")
         return _ask(request, restore, form, status=409)
-    messages.success(request, "The restore is acknowledged. Rotations go on.")
+    messages.success(request, "The restore is acknowledged. Rotations continue.")
     return dialogs.leave(request, reverse("restore"))
 
 
@@ -89,7 +89,7 @@ def verify_all(request: OperatorRequest) -> HttpResponse:
     access.require(request, Action.ACKNOWLEDGE_RESTORE)
     restore = restores.newest()
     if restore is None:
-        return errors.conflict(request, "No older database was put back.")
+        return errors.conflict(request, "No older database was restored.")
     restores.ask_to_verify(restore, actor=request.principal)
     transaction.on_commit(lambda: tasks.send(tasks.look_for_restore))
     messages.success(request, "Every account is being verified.")

@@ -115,7 +115,7 @@ def _told(run: Run) -> dict[str, str]:
 def retry(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     run = access.run(request, region, pk)
     if not is_retryable(run):
-        return errors.conflict(request, "Only what ended without success can be retried.")
+        return errors.conflict(request, "Only a run that ended without success can be retried.")
     if run.secret is None:
         access.instance(request, region, run.instance.pk, Action.CHECK_INSTANCE)
     else:

@@ -22,11 +22,11 @@ from secrets_app.policies import Action
 def cancel(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     run = access.run(request, region, pk)
     if run.secret is None:
-        return errors.conflict(request, "A look at an instance ends by itself and changes nothing.")
+        return errors.conflict(request, "A check of an instance ends automatically and changes nothing.")
     access.secret(request, region, run.secret.pk, Action.ROTATE_SECRET)
     try:
         runs.cancel(run, actor=request.principal)
     except runs.TooLate as error:
         return errors.conflict(request, str(error), title="This run cannot be cancelled")
-    messages.success(request, "The run is cancelled. The server was told nothing.")
+    messages.success(request, "The run is cancelled. Nothing was sent to the instance.")
     return dialogs.leave(request, reverse("run", args=[region, run.pk]))

@@ -1,4 +1,4 @@
-"""Rotate all the same: a check that blocked a rotation may not stop the next one, once, for a reason."""
+"""Override and rotate: a check that blocked a rotation may not stop the next one, once, for a reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def override(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     run = access.run(request, region, pk)
     if run.secret is None or not is_overridable(run):
         return errors.conflict(
-            request, "Only a rotation that was blocked by a check that may be overridden can go on like this."
+            request, "Only a rotation that was blocked by a check that may be overridden can continue."
         )
     secret = access.secret(request, region, run.secret.pk, Action.ROTATE_SECRET)
     access.require(request, Action.OVERRIDE_CHECK, secret)
@@ -73,4 +73,4 @@ def _ask(
         "form": form,
         "consequences": [reasons.override(code) for code in sorted({*run.overrides, run.code})],
     }
-    return dialogs.show(request, "rotations/_override.html", "Rotate all the same", context, status=status)
+    return dialogs.show(request, "rotations/_override.html", "Override and rotate", context, status=status)

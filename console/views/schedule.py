@@ -67,7 +67,9 @@ def _told(secret: Secret, plan: Schedule) -> str:
         return f"Automatic rotation of {secret.name} is off."
     if plan.paused_at:
         return f"Automatic rotation of {secret.name} is paused."
-    return f"{secret.name} rotates by itself; next on {timezone.localtime(plan.next_at):%Y-%m-%d %H:%M %Z}."
+    return (
+        f"{secret.name} rotates automatically, next on {timezone.localtime(plan.next_at):%Y-%m-%d %H:%M %Z}."
+    )
 
 
 def _outdated(request: OperatorRequest, secret: Secret, region: str) -> HttpResponse:

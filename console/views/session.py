@@ -104,6 +104,6 @@ def stay(request: OperatorRequest) -> HttpResponse:
     """Extend the session, as every action does; say where nothing extends it any more."""
     answer = HttpResponse(status=204)
     if sessions.is_in_its_last_minute(request.session):
-        text = "It is twelve hours since you signed in. Sign in again in a moment: what you typed stays."
+        text = "You signed in twelve hours ago. Sign in again; typed values stay on the page."
         answer["HX-Trigger"] = json.dumps({"toast": {"tone": "warning", "text": text}})
     return answer

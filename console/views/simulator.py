@@ -24,7 +24,7 @@ LISTED_PEOPLE = 500
 
 
 class Unseen(ValueError):
-    """There is nothing of this name that you may see."""
+    """You can see no resource with this name."""
 
 
 @login_required
@@ -54,7 +54,7 @@ def _initial(request: OperatorRequest) -> dict[str, str]:
 def _answer(request: OperatorRequest, form: Simulate) -> dict[str, object]:
     user = _user(request, form.cleaned_data["user"])
     if user is None:
-        form.add_error("user", "There is no user of this name that you may see.")
+        form.add_error("user", "You can see no user with this name.")
         return {}
     action = form.chosen_action
     try:
@@ -89,7 +89,7 @@ def _resource(request: OperatorRequest, action: Action, name: str, region: str) 
     if action.on_container:
         return Region.objects.filter(code=region).first() if action.kind.is_regional else None
     if not name:
-        raise Unseen("Enter the name of what it is done to.")
+        raise Unseen("Enter the name of the resource.")
     last = name.partition(f":{action.kind}/")[2] or name
     if action == Action.CREATE_SECRET:
         return _to_be_made(name, last, region)
@@ -128,7 +128,7 @@ def _instances(name: str, last: str) -> list[Secret | Instance]:
 def _one(request: OperatorRequest, rows: list[Secret | Instance], describe: Action) -> Secret | Instance:
     seen = [row for row in rows if policies.allows(request.principal, describe, row)]
     if not seen:
-        raise Unseen("There is nothing of this name that you may see.")
+        raise Unseen("You can see no resource with this name.")
     if len(seen) > 1:
-        raise Unseen("Several have this name. Enter the ARN of one.")
+        raise Unseen("Several resources have this name. Enter the ARN of one.")
     return seen[0]

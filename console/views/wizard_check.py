@@ -42,7 +42,7 @@ def context(request: OperatorRequest, instance: Instance, username: str, kind: s
 
 
 def _earlier(instance: Instance, shown: dict[str, object]) -> dict[str, object]:
-    """What was found on the instance before."""
+    """Earlier check of the instance."""
     found = states_runs.findings(instance.checks)
     return {"check": None, "checked": shown, "is_earlier": True, "found": found}
 
@@ -50,7 +50,7 @@ def _earlier(instance: Instance, shown: dict[str, object]) -> dict[str, object]:
 def _missing(request: OperatorRequest, instance: Instance) -> str:
     """Why nobody can look now; empty where somebody can."""
     if not access.may(request, Action.CHECK_INSTANCE, instance):
-        return "You may not have this instance looked at."
+        return "You do not have permission to check this instance."
     if not (instance.credential_id or instance.own_login_id):
         return "No management credential is attached to this instance. Attach one."
     if not instance.host_keys.filter(state=HostKey.State.APPROVED).exists():

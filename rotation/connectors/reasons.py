@@ -151,7 +151,7 @@ COMMON: Final = table(
         "longer does.",
         Advice(
             "Decide which console manages this account. If it is this one, remove the other one's mark on "
-            "the server, or Rotate all the same.",
+            "the server, or Override and rotate.",
             "instance",
         ),
         of_account=True,
@@ -165,7 +165,7 @@ COMMON: Final = table(
             "This console sets its own mark beside the other one's and changes the credential. The other "
             "console does not hear of it: its stored value stops working, and its next rotation changes it "
             "again.",
-            "The other console's mark on the server is not removed, and nothing is sent to that console.",
+            "The other console's mark on the instance is not removed, and nothing is sent to that console.",
         ),
     ),
     Reason(
@@ -206,7 +206,7 @@ COMMON: Final = table(
         "must_change",
         "The account must change its password at the next login; a rotation would clear that flag.",
         Advice(
-            "Change the password on the server, or let the rotation clear the demand: Rotate all the same.",
+            "Change the password on the server, or let the rotation clear the demand: Override and rotate.",
             "instance",
         ),
         stops=True,

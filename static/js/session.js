@@ -80,7 +80,7 @@ if (document.getElementById("session")) {
     ended.hidden = true;
     dialog.replaceChildren();
     dialog.close();
-    htmx.trigger(document.body, "toast", { tone: "ok", text: "Signed in again. Send the form once more." });
+    htmx.trigger(document.body, "toast", { tone: "ok", text: "Signed in again. Submit the form again." });
   });
 
   document.body.addEventListener("confirmFirst", (event) => {

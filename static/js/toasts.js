@@ -34,10 +34,10 @@
 
   document.body.addEventListener("toast", (event) => add(event.detail.tone || "ok", event.detail.text));
   document.body.addEventListener("htmx:responseError", () => {
-    add("danger", "Keyturn could not answer. Look at what is shown before you try again.");
+    add("danger", "Keyturn could not answer. Check the current state before you try again.");
   });
   document.body.addEventListener("htmx:sendError", () => {
-    add("danger", "There is no connection to Keyturn. What you typed is still here; try again in a moment.");
+    add("danger", "Keyturn cannot be reached. Typed values are still here; try again in a moment.");
   });
   list.addEventListener("click", (event) => {
     event.target.closest("[data-toast-close]")?.closest(".toast").remove();

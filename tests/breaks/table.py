@@ -358,7 +358,7 @@ BREAKS = (
           '    _record(request, "kms:ExportSecrets", region, "csv")\n', "",
           "tests/screens/test_aud_01.py::test_aud_01_a_deed_leaves_its_events_and_no_other_and_its_form_none"),
     Break("AUD-03: what cannot be recorded is not done", "secrets_app/audit.py",
-          '        raise NotRecorded("The audit trail takes no event.") from error', "        return",
+          '        raise NotRecorded("The audit trail accepts no event.") from error', "        return",
           f"{T_AUDIT}::test_aud_03_what_cannot_be_recorded_is_not_done"),
     Break("AUD-06: each event's digest is compared", CHECK,
           "        if not hmac.compare_digest(chain.mac(key, event, previous), event.mac):", "        if False:",

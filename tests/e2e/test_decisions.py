@@ -1,4 +1,4 @@
-"""What a person decides, in a browser: the wizard's look at the account, Resolve, Rotate all the same."""
+"""What a person decides, in a browser: the wizard's look at the account, Resolve, Override and rotate."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_the_review_shows_what_the_look_finds_without_holding_the_wizard(open_ke
         expect(dialog.get_by_role("list", name="Step 2 of 3")).to_be_visible()
         dialog.get_by_role("button", name="Next").click()
         look = dialog.get_by_role("region", name="Preflight checklist")
-        expect(look).to_contain_text("Waiting for a worker to look.")
+        expect(look).to_contain_text("Waiting for a worker.")
         expect(dialog.get_by_role("button", name="OK")).to_be_enabled()
         assert is_accessible(page)
         looked("app", outcome="blocked", code="locked", sentence="The account is locked there.")
         expect(look).to_contain_text("This does not prevent creation.")
         assert is_accessible(page)
         look.get_by_role("button", name="Check again").click()
-        expect(look).to_contain_text("Waiting for a worker to look.")
+        expect(look).to_contain_text("Waiting for a worker.")
         looks = [one for one in sent if "/secrets/create/check/" in one]
         assert any("username=app" in one for one in looks)
         assert not [one for one in looks if VALUE in one]
@@ -92,13 +92,13 @@ def test_resolving_from_the_overview_says_what_each_answer_does(open_keyring):
         page.get_by_role("link", name="Resolve: acs/ecs/ask/doubt").click()
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_text("It begins by asking the instance")).to_be_visible()
-        dialog.get_by_label("The instance is gone for good").check()
+        dialog.get_by_label("The instance no longer exists").check()
         expect(dialog.get_by_text("Automatic rotation of this secret stops")).to_be_visible()
         expect(dialog.get_by_text("It begins by asking the instance")).to_be_hidden()
         assert is_accessible(page)
         dialog.get_by_role("button", name="Resolve").click()
-        expect(dialog.get_by_text("Say why: it stands in the audit.")).to_be_visible()
-        expect(dialog.get_by_label("The instance is gone for good")).to_be_checked()
+        expect(dialog.get_by_text("Enter a reason. It is recorded in the audit trail.")).to_be_visible()
+        expect(dialog.get_by_label("The instance no longer exists")).to_be_checked()
         dialog.get_by_label("Reason").fill("scrapped last week")
         dialog.get_by_role("button", name="Resolve").click()
         expect(page.get_by_text("Instance gone").first).to_be_visible()
@@ -108,11 +108,11 @@ def test_resolving_from_the_overview_says_what_each_answer_does(open_keyring):
 def test_a_blocked_rotation_goes_on_all_the_same_for_a_reason(open_keyring):
     with opened("/all/rotations/?outcome=blocked&q=ask/blocked") as page:
         page.locator("tbody").get_by_role("link").first.click()
-        page.get_by_role("link", name="Rotate all the same").click()
+        page.get_by_role("link", name="Override and rotate").click()
         dialog = page.get_by_role("dialog")
         expect(dialog.get_by_text("at next login is cleared")).to_be_visible()
         dialog.get_by_label("Reason").fill("agreed with its owner")
-        dialog.get_by_role("button", name="Rotate all the same").click()
+        dialog.get_by_role("button", name="Override and rotate").click()
         expect(page.get_by_text("agreed with its owner")).to_be_visible()
     run = Run.objects.active().get(secret__name__endswith="ask/blocked")
     assert (run.overrides, run.is_leak) == (["must_change"], True)

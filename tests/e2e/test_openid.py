@@ -123,7 +123,7 @@ def test_an_invited_person_comes_by_the_provider_comes_again_and_confirms(page, 
     wrong += looks_right(page)
     provider.subject = "of-nobody"
     page.get_by_role("button", name="Sign in with Example").click()
-    expect(page.get_by_role("heading", name="Nobody here has this identity")).to_be_visible()
+    expect(page.get_by_role("heading", name="No user has this identity")).to_be_visible()
     wrong += looks_right(page)
     assert wrong == []
 
@@ -137,4 +137,4 @@ def test_the_page_in_between_looks_right_and_has_a_link_for_whoever_is_not_sent_
     assert looks_right(page) == []
     page.unroute(f"{provider.issuer}/**")
     going.click()
-    expect(page.get_by_role("heading", name="Nobody here has this identity")).to_be_visible()
+    expect(page.get_by_role("heading", name="No user has this identity")).to_be_visible()

@@ -156,7 +156,7 @@ def test_the_conditions_of_a_grant_stand_beside_it(client, as_dot, secret, ann, 
     client.force_login(dot)
     shown = page(client.get(url("secret", secret), {"tab": "permissions"}))
     assert shown.count("Only if acs:SourceIp IpAddress 127.0.0.0/8") == 1
-    assert "If its conditions hold" in shown
+    assert "If its conditions are met" in shown
     assert page(client.get(reverse("user", args=[hal.pk]))).count("On conditions") == 1
 
 

@@ -146,7 +146,7 @@ def test_filters_stand_in_the_url(as_dot, dot, ann):
         assert mine.sequence in found
         assert set(found) < set(AuditEvent.objects.values_list("sequence", flat=True))
     for query in ("actor=nobody", f"since={later}", f"until={earlier}", "address=10.9.8.8"):
-        assert "No event fits" in text(as_dot.get(f"{reverse('audit')}?{query}"))
+        assert "No matching events" in text(as_dot.get(f"{reverse('audit')}?{query}"))
     assert sequences(as_dot.get(f"{reverse('audit')}?since=never&address=nowhere"))[0] >= mine.sequence
 
 

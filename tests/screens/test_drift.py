@@ -78,7 +78,7 @@ def test_without_a_value_there_is_nothing_to_compare_with(as_dot):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("changed_outside", "Somebody changed it on the instance"),
+        ("changed_outside", "It was changed on the instance"),
         ("snapshot", "put back to an earlier state"),
     ],
 )

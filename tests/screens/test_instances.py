@@ -76,7 +76,7 @@ def test_the_list_finds_by_name_address_and_id_and_says_when_nothing_fits(as_dot
         page = as_dot.get(url("instances"), {"q": text}).content.decode()
         assert found.instance_id in page
         assert other.instance_id not in page
-    assert "No instance fits" in as_dot.get(url("instances"), {"q": "nowhere"}).content.decode()
+    assert "No matching instances" in as_dot.get(url("instances"), {"q": "nowhere"}).content.decode()
 
 
 def test_the_list_of_a_region_leaves_out_the_others_and_all_shows_every_one(as_dot):
@@ -152,10 +152,10 @@ def test_a_dialog_goes_on_to_the_page_of_the_new_instance(as_dot):
         ({"port": "70000"}, "A port is a number from 1 to 65535."),
         ({"port": "ssh"}, "A port is a number from 1 to 65535."),
         ({"region": ""}, "Choose a region."),
-        ({"region": "1d3d0d6e-2d5d-4b5e-9f5e-0d0d0d0d0d0d"}, "Choose a region of the list."),
+        ({"region": "1d3d0d6e-2d5d-4b5e-9f5e-0d0d0d0d0d0d"}, "Choose a region from the list."),
         (
             {"credential": "1d3d0d6e-2d5d-4b5e-9f5e-0d0d0d0d0d0d"},
-            "Choose a management credential of the list.",
+            "Choose a management credential from the list.",
         ),
     ],
 )

@@ -456,7 +456,7 @@ def only(provider, settings) -> None:
 def test_whoever_linked_an_identity_signs_in_with_it_alone(provider, only):
     eve = link(factories.user("eve"), provider)
     assert not may_sign_in(eve)
-    assert last("kms:SignIn").decision == "This person signs in by the identity provider alone."
+    assert last("kms:SignIn").decision == "This user signs in with the identity provider only."
     client = Client()
     journey(client)
     assert is_signed_in(client)

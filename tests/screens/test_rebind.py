@@ -72,7 +72,7 @@ def test_the_dialog_shows_both_machines_and_rebinds_for_a_reason(as_dot, secret)
     (old,) = secret.managed.bound_keys
     new = reinstall(secret)
     shown = text(as_dot.get(url("secret_rebind", secret), headers=HTMX))
-    for words in (old, new, secret.managed.instance.where, "This hands out the values"):
+    for words in (old, new, secret.managed.instance.where, "This sends the values to the machine"):
         assert words in shown
     given = {"stamp": stamp(secret), "reason": ""}
     assert as_dot.post(url("secret_rebind", secret), given, headers=HTMX).status_code == 422

@@ -116,7 +116,7 @@ def test_the_dialog_says_what_will_happen_and_asks_a_reason(as_dot, secret, head
     run = rotation(secret, code)
     assert url("run_override", run) in text(as_dot.get(url("run", run)))
     shown = text(as_dot.get(url("run_override", run), headers=headers))
-    for expected in (words, "Reason", "Rotate all the same", "What was found."):
+    for expected in (words, "Reason", "Override and rotate", "What was found."):
         assert expected in shown
     assert not Run.objects.active().filter(secret=secret).exists()
 
@@ -190,8 +190,8 @@ def test_resolve_is_offered_where_nobody_knows_which_value_works(as_dot, secret,
         assert reverse("secret_resolve", args=["all", secret.pk]) in text(as_dot.get("/all/overview/"))
     shown = text(as_dot.get(where, headers=HTMX))
     for words in (
-        "Ask the instance again", "The instance is gone for good",
-        "The new value never reached it: set it aside", "No value is destroyed",
+        "Ask the instance again", "The instance no longer exists",
+        "The new value never reached the instance: set it aside", "No value is destroyed",
         "Automatic rotation of this secret stops", "Reason",
     ):  # fmt: skip
         assert words in shown

@@ -71,7 +71,7 @@ def of(name: str, secret: Secret) -> str:
 
 def test_without_a_restore_no_page_has_the_banner(as_dot, secret):
     assert BANNER not in text(as_dot.get("/all/overview/"))
-    assert "No older database was put back" in text(as_dot.get("/audit/restore/"))
+    assert "No older database was restored" in text(as_dot.get("/audit/restore/"))
     assert "may be old" not in text(as_dot.get(of("secret_reveal", secret)))
 
 

@@ -69,7 +69,7 @@ def test_a_period_is_changed_and_the_page_says_so(as_dot, secret):
     as_dot.post(url(secret), ON | {"period": "12", "unit": "hours"}, headers=HTMX)
     assert plan(secret).period == timedelta(hours=12)
     page = shown(as_dot, secret)
-    assert "rotates by itself; next on" in page
+    assert "rotates automatically, next on" in page
     assert "On, every 12 hours" in page
 
 

@@ -124,7 +124,7 @@ def test_an_empty_list_points_to_create_secret_and_get_started(as_dot):
 def test_a_search_that_finds_nothing_offers_the_way_back(as_dot):
     factories.secret()
     shown = text(as_dot.get(url("secrets"), {"q": "no such thing"}))
-    assert "No secret matches" in shown
+    assert "No matching secrets" in shown
     assert f'href="{url("secrets")}"' in shown
 
 

@@ -71,7 +71,7 @@ def test_opening_the_review_has_the_account_looked_at(as_dot, dot, instance, kin
     run = Run.objects.get(kind="check")
     assert (run.username, run.account_kind, run.requested_by) == ("svc", kind, dot.principal)
     assert "Preflight checklist of svc on web-main" in shown
-    assert "Waiting for a worker to look." in shown
+    assert "Waiting for a worker." in shown
     assert reverse("secret_create_checked", args=["main", run.pk]) in shown
     assert "OK</strong> creates the secret either way" in shown
     assert VALUE not in shown

@@ -159,7 +159,7 @@ def test_what_could_not_be_recorded_is_one_line_for_each_reason_and_names_it(onc
                 try:
                     raise OperationalError(reason)
                 except OperationalError as error:
-                    raise audit.NotRecorded("The audit trail takes no event.") from error
+                    raise audit.NotRecorded("The audit trail accepts no event.") from error
             except audit.NotRecorded as error:
                 logger.critical("Nothing was done.", exc_info=error)
     lines = printed.getvalue().splitlines()

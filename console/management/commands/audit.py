@@ -27,9 +27,13 @@ class Command(BaseCommand):
         verify.add_argument("--checkpoints", type=Path, help="a file of exported checkpoints, kept elsewhere")
         what.add_parser("checkpoint", help="sign how far the trail goes, and export it")
         what.add_parser("key", help="print the public key that checks exported checkpoints")
-        accept = what.add_parser("accept", help="seal a record that verify has named, as it stands now")
+        accept = what.add_parser(
+            "accept", help="seal a record that verify has named, with its current content"
+        )
         accept.add_argument("record", help="its name, as verify prints it")
-        accept.add_argument("--reason", required=True, help="why it is right as it stands; kept in the audit")
+        accept.add_argument(
+            "--reason", required=True, help="why its current content is right; recorded in the audit trail"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

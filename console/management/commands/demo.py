@@ -40,11 +40,11 @@ READY: Final = "ready.json"
 SCAN_SECONDS: Final = 10.0
 #: The first three servers; further ones are app-04, app-05 ... with one account each.
 SERVERS: Final = {"web-01": ("app", "deploy"), "db-01": ("dba",), "edge-01": ("svc",)}
-OWN_SERVER: Final = "Register a server of your own instead: Instances, then Register instance."
+OWN_SERVER: Final = "Register an instance of your own instead: Instances, then Register instance."
 
 
 class Command(BaseCommand):
-    help = "Run the demo servers until SIGTERM. What is on them stays for the next time."
+    help = "Run the demo servers until SIGTERM. Their contents are kept for the next start."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--hosts", type=int, default=len(SERVERS), help="how many (3)")
@@ -60,7 +60,7 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: sys.exit())
         actor, reason = _administrator(), _why_not()
         if actor is None or reason:
-            self.stdout.write(f"No demo servers: {reason or 'nobody is an administrator.'} {OWN_SERVER}")
+            self.stdout.write(f"No demo servers: {reason or 'there is no administrator.'} {OWN_SERVER}")
             return
         with Fleet(settings.DATA_DIR / FOLDER / "running", hide=[settings.DATA_DIR]) as fleet:
             fleet.stop_all()  # those of a start that was killed a moment ago

@@ -17,7 +17,9 @@ from secrets_app.models import User
 
 
 class Command(BaseCommand):
-    help = "Give somebody a new password, shown once, and take their second factors away. All sessions end."
+    help = (
+        "Set a new password for a user, shown once, and remove the user's second factors. All sessions end."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")
@@ -34,4 +36,4 @@ class Command(BaseCommand):
                 transaction.on_commit(first_password.remove)
         self.stdout.write(f"Sign in as  {user.username}")
         self.stdout.write(f"Password    {password.reveal()}")
-        self.stdout.write("            Shown this once; a new one is chosen at the next sign-in.")
+        self.stdout.write("            Shown only now; a new one must be chosen at the next sign-in.")

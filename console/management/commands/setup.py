@@ -57,13 +57,13 @@ class Command(BaseCommand):
         if made:
             self.stdout.write(f"Root key    {settings.ROOT_KEY_FILE}")
             self.stdout.write(
-                "            Without this file nothing in the database can ever be opened. Back it up now,\n"
-                "            and apart from the database: who has both has every value."
+                "            Without this file nothing in the database can be decrypted. Back it up now,\n"
+                "            separately from the database: both together give access to every value."
             )
             self.stdout.write(f"Audit keys  {settings.AUDIT_KEY_FILE}")
             self.stdout.write(f"            {settings.CHECKPOINT_KEY_FILE}")
             self.stdout.write(
-                "            They prove that nobody has changed the audit trail. Back them up with the root\n"
+                "            They prove that the audit trail is unchanged. Back them up with the root\n"
                 "            key: without the first of them Keyturn stays sealed."
             )
             self.stdout.write(f"Seal key    {settings.SEAL_KEY_FILE}")
@@ -84,7 +84,7 @@ class Command(BaseCommand):
         if self.stdout.isatty():
             # The one time that it is shown; it must be changed at the first sign-in.
             self.stdout.write(f"Password    {password.reveal()}")
-            self.stdout.write("            Shown this once; you choose your own when you sign in.")
+            self.stdout.write("            Shown only now; you choose your own when you sign in.")
             return
         try:
             first_password.keep(password)

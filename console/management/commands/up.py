@@ -48,7 +48,7 @@ class Command(BaseCommand):
             connections.close_all()
             public_url = os.environ.get("KEYTURN_PUBLIC_URL") or f"http://localhost:{options['port']}"
             self.stdout.write(f"Console     {public_url}")
-            self.stdout.write("            Ctrl-C ends it; what it keeps stays in " + str(settings.DATA_DIR))
+            self.stdout.write("            Ctrl-C ends it; its data stays in " + str(settings.DATA_DIR))
             has_demo = demo_servers.IS_HERE and not options["no_demo"]
             demo = options["demo_hosts"] if has_demo else 0
             Supervisor(
