@@ -11,15 +11,18 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import accounts, binding, patience, reasons, wires
+from rotation import accounts, binding, reasons, wires
 from rotation.connectors import base
+from rotation.inventory import patience
 from rotation.models import Instance, Run, Step
-from secrets_app import audit, lifecycle, policies, restores, versions
+from secrets_app.actions import Action
+from secrets_app.audit import trail
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
+from secrets_app.integrity import restores
 from secrets_app.models import Label, Principal, Secret, SecretVersion
-from secrets_app.plaintext import Plaintext
-
-Action = policies.Action
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle, versions
 
 
 class InProgress(DomainError):
@@ -75,17 +78,17 @@ def start(
 
     The same `token` twice is one run. A value is sealed here, in the caller's transaction; it is
     never kept elsewhere. Raises `InProgress` for a value or an override while a run is active,
-    `NotRotatable`, `NoReason`, `NotOverridable`, `policies.NotAllowed`, or what `versions.given` raises.
+    `NotRotatable`, `NoReason`, `NotOverridable`, `decisions.NotAllowed`, or what `versions.given` raises.
     """
-    policies.require(actor, Action.ROTATE_SECRET, secret)
+    decisions.require(actor, Action.ROTATE_SECRET, secret)
     if trigger in {Run.Trigger.MANUAL, Run.Trigger.RETRY}:
         _refuse_restored()
     let_pass = _checked_overrides(secret, overrides, reason, actor)
     if from_version is not None:
-        policies.require(actor, Action.PUT_SECRET_VALUE, secret)
+        decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
         value = _earlier(secret, from_version)
     if value is not None:
-        policies.require(actor, Action.PUT_SECRET_VALUE, secret)
+        decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
         versions.given(secret, secret.managed.username, value)
     with transaction.atomic():
         # Both of two people at once come here; the second sees the first one's run.
@@ -120,10 +123,10 @@ def start(
             details["is_leak"] = True
         if from_version is not None:
             details["from_version"] = from_version.version_id
-        audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details, reason=run.reason)
+        trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details, reason=run.reason)
         if let_pass:
             overridden = {"run": str(run.pk), "checks": let_pass}
-            audit.record(Action.OVERRIDE_CHECK, secret, actor=actor, details=overridden, reason=run.reason)
+            trail.record(Action.OVERRIDE_CHECK, secret, actor=actor, details=overridden, reason=run.reason)
     return run
 
 
@@ -131,7 +134,7 @@ def _checked_overrides(secret: Secret, codes: Collection[str], reason: str, acto
     """Return the checks that this actor lets pass, for this reason. Raises as `start` does."""
     if not codes:
         return []
-    policies.require(actor, Action.OVERRIDE_CHECK, secret)
+    decisions.require(actor, Action.OVERRIDE_CHECK, secret)
     if hard := sorted(set(codes) - base.OVERRIDABLE):
         raise NotOverridable(f"The check {hard[0]} cannot be overridden: a credential might be lost.")
     if not reason.strip():
@@ -186,9 +189,9 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
     """Ask for the current value to be set on the host again; joins a reconciliation that is under way.
 
     Raises `InProgress` while a rotation is, `NotRotatable` where there is no current value or a newer one
-    must be settled first, or `policies.NotAllowed`.
+    must be settled first, or `decisions.NotAllowed`.
     """
-    policies.require(actor, Action.ROTATE_SECRET, secret)
+    decisions.require(actor, Action.ROTATE_SECRET, secret)
     _refuse_restored()
     with transaction.atomic():
         _refuse_deleted(lifecycle.held(secret.pk))
@@ -208,16 +211,16 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
         _make_way(active)
         run = _add(Run.Kind.RECONCILE, secret.managed.instance, actor, secret=secret, trigger=trigger)
         details = {"run": str(run.pk), "trigger": trigger, "reconciles": True}
-        audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
+        trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
     return run
 
 
 def drift(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
     """Ask whether somebody else has changed the credential; joins any run that is under way.
 
-    Raises `NotRotatable` where there is no current value, or `policies.NotAllowed`.
+    Raises `NotRotatable` where there is no current value, or `decisions.NotAllowed`.
     """
-    policies.require(actor, Action.ROTATE_SECRET, secret)
+    decisions.require(actor, Action.ROTATE_SECRET, secret)
     with transaction.atomic():
         _refuse_deleted(lifecycle.held(secret.pk))
         active = secret.runs.active().first()
@@ -244,7 +247,7 @@ def retry(run: Run, *, actor: Principal) -> Run:
         if run.username:
             return check_account(run.instance, run.username, run.account_kind, actor=actor)
         return (scan if run.kind == Run.Kind.SCAN else check)(run.instance, actor=actor)
-    policies.require(actor, Action.ROTATE_SECRET, run.secret)
+    decisions.require(actor, Action.ROTATE_SECRET, run.secret)
     match run.kind:
         case Run.Kind.ROTATE:
             return start(run.secret, actor=actor, trigger=again, is_leak=run.is_leak)
@@ -260,7 +263,7 @@ def _record_asked(secret: Secret, run: Run, actor: Principal, *, joins: bool = F
     details: dict[str, object] = {"run": str(run.pk), "trigger": run.trigger, "kind": run.kind}
     if joins:
         details |= {"joins": True, "is_leak": run.is_leak}
-    audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
+    trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
 
 
 def _require_current(secret: Secret) -> None:
@@ -284,13 +287,13 @@ def _refuse_deleted(secret: Secret) -> None:
 
 def check(instance: Instance, *, actor: Principal) -> Run:
     """Ask for a connection test; joins the one that is under way. Raises `patience.TooOften`."""
-    policies.require(actor, Action.CHECK_INSTANCE, instance)
+    decisions.require(actor, Action.CHECK_INSTANCE, instance)
     return _on_instance(Run.Kind.CHECK, instance, actor)
 
 
 def scan(instance: Instance, *, actor: Principal) -> Run:
     """Ask for the host's keys; joins the scan that is under way. Raises `patience.TooOften`."""
-    policies.require(actor, Action.CHECK_INSTANCE, instance)
+    decisions.require(actor, Action.CHECK_INSTANCE, instance)
     return _on_instance(Run.Kind.SCAN, instance, actor)
 
 
@@ -298,9 +301,9 @@ def check_account(instance: Instance, username: str, kind: str, *, actor: Princi
     """Ask whether one account could be managed, a `kind` of secret; joins the check that is under way.
 
     What is found stands in the run's steps. Raises `NotRotatable` for a name that no account can have,
-    `patience.TooOften` or `policies.NotAllowed`.
+    `patience.TooOften` or `decisions.NotAllowed`.
     """
-    policies.require(actor, Action.CHECK_INSTANCE, instance)
+    decisions.require(actor, Action.CHECK_INSTANCE, instance)
     if not wires.is_username(instance.wire, username) or kind not in Secret.Kind.values:
         raise NotRotatable(
             "An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
@@ -331,7 +334,7 @@ def _record_look(run: Run, instance: Instance, actor: Principal, **more: object)
     details: dict[str, object] = {"run": str(run.pk), "kind": run.kind, "address": instance.where, **more}
     if run.username:
         details["username"] = run.username
-    audit.record(Action.CHECK_INSTANCE, instance, actor=actor, details=details)
+    trail.record(Action.CHECK_INSTANCE, instance, actor=actor, details=details)
 
 
 def _hurry(run: Run, *, is_leak: bool = False) -> bool:
@@ -377,8 +380,8 @@ def _make_way(run: Run | None) -> None:
 
 
 def cancel(run: Run, *, actor: Principal) -> None:
-    """End a run of a secret on request, until its host is told. Raises `TooLate` or `policies.NotAllowed`."""
-    policies.require(actor, Action.ROTATE_SECRET, run.secret)
+    """End a run of a secret, until its host is told. Raises `TooLate` or `decisions.NotAllowed`."""
+    decisions.require(actor, Action.ROTATE_SECRET, run.secret)
     _cancel(run, actor=actor, sentence=f"Cancelled by {actor.name}. The host was told nothing.")
 
 
@@ -409,7 +412,7 @@ def _cancel(run: Run, *, actor: Principal, sentence: str) -> None:
         pending = run.secret.labelled(Label.Role.PENDING) if run.secret else None
         if pending and not pending.offered_at:
             versions.drop_pending(pending)
-        audit.record(
+        trail.record(
             Run.ENDED_EVENTS[Run.Kind(run.kind)],
             run.secret or run.instance,
             actor=actor,
@@ -423,7 +426,7 @@ def stop_all(secret: Secret, *, actor: Principal, sentence: str) -> None:
     A host that was told a value must be asked first which one it accepts: after that, deleting loses
     nothing that anybody needs to log in.
     """
-    with transaction.atomic(), audit.at_the_end():
+    with transaction.atomic(), trail.at_the_end():
         for run in secret.runs.active().select_related("secret__region", "secret__account"):
             try:
                 _cancel(run, actor=actor, sentence=sentence)
@@ -464,7 +467,7 @@ def give_up(secret: Secret, *, actor: Principal, code: str, sentence: str) -> No
         Step.objects.filter(run=run, state=Step.State.RUNNING).update(
             state=Step.State.BROKEN, ended_at=Now(), sentence="Given up."
         )
-        audit.record(
+        trail.record(
             Run.ENDED_EVENTS[Run.Kind(run.kind)],
             secret,
             actor=actor,

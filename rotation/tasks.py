@@ -22,19 +22,16 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from kombu.exceptions import OperationalError as BrokerError
 
-from rotation import chores, engine, leases, managed, restored, runs, schedules, shutdown, wires
+from rotation import chores, leases, runs, schedules, shutdown, wires
+from rotation.engine import engine
+from rotation.managed import managed, restored
 from rotation.models import Run, Schedule
-from secrets_app import (
-    checkpoints,
-    keyring,
-    keystates,
-    lifecycle,
-    refusals,
-    restores,
-    rewraps,
-    seal_check,
-    users,
-)
+from secrets_app import keyring
+from secrets_app.audit import checkpoints, refusals
+from secrets_app.integrity import restores, seal_check
+from secrets_app.keys import key_states, rewraps
+from secrets_app.people import users
+from secrets_app.secrets import lifecycle
 
 log = logging.getLogger(__name__)
 
@@ -240,8 +237,8 @@ def look_after_keys() -> None:
     """Give old keys a new version, and destroy what was planned to be destroyed."""
     if keyring.is_sealed():
         return
-    keystates.rotate_due()
-    if keystates.destroy_due():
+    key_states.rotate_due()
+    if key_states.destroy_due():
         transaction.on_commit(keyring.scrub)
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from secrets_app import ram
+from secrets_app.policy import ram
 from tests.unit import policy_strategies as some
 from tests.unit import ram_reference as reference
 

@@ -10,12 +10,15 @@ from datetime import timedelta
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from rotation import inventory, managed
 from rotation.connectors import base
+from rotation.inventory import inventory
+from rotation.managed import managed
 from rotation.models import Instance, ManagementCredential, Run
-from secrets_app import regions, rulebook, users
+from secrets_app import regions
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Principal, Region, Secret, User
-from secrets_app.plaintext import Plaintext
+from secrets_app.people import users
+from secrets_app.policy import policies
 
 PASSWORD = "correct horse battery staple"
 _numbers = itertools.count(1)
@@ -36,8 +39,8 @@ def deny(*actions: str, to: str = users.ADMINISTRATORS) -> None:
     """From now on nobody in this group may do these, whatever else allows it."""
     statement = {"Effect": "Deny", "Action": [str(action) for action in actions], "Resource": "*"}
     text = json.dumps({"Version": "1", "Statement": [statement]})
-    policy = rulebook.create(f"denied-{next(_numbers)}", text, actor=administrator())
-    rulebook.attach(policy, Group.objects.get(name=to), actor=administrator())
+    policy = policies.create(f"denied-{next(_numbers)}", text, actor=administrator())
+    policies.attach(policy, Group.objects.get(name=to), actor=administrator())
 
 
 def administrator() -> Principal:

@@ -21,12 +21,16 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Playwright
 
-from rotation import inventory, leases, managed, runs
+from rotation import leases, runs
 from rotation.connectors import base
+from rotation.inventory import inventory
+from rotation.managed import managed
 from rotation.models import Instance, ManagedAccount, Run, Schedule
-from secrets_app import keypairs, keystates, rewraps, versions
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, Key, Secret, User
-from secrets_app.plaintext import Plaintext
+from secrets_app.secrets import versions
 from tests import clients, factories, gallery_access  # noqa: F401  # the test client's cookie
 
 CHROMIUM = shutil.which("chromium")
@@ -91,7 +95,7 @@ def _keys(server: Instance) -> None:
     """A key that is disabled, one that is to be destroyed, one whose values are being moved."""
     actor = factories.administrator()
     made = {
-        name: keystates.create(f"team/{name}", description="For the team", actor=actor)
+        name: key_states.create(f"team/{name}", description="For the team", actor=actor)
         for name in ("payments", "retired", "moving")
     }
     for number, name in enumerate(("payments", "moving")):
@@ -104,12 +108,12 @@ def _keys(server: Instance) -> None:
                 key=made[name],
             )
         )
-    keystates.disable(made["payments"], actor=actor)
-    keystates.plan_destruction(made["retired"], days=7, actor=actor)
+    key_states.disable(made["payments"], actor=actor)
+    key_states.plan_destruction(made["retired"], days=7, actor=actor)
     for _ in range(2):
-        keystates.new_version(made["moving"], actor=actor)
+        key_states.new_version(made["moving"], actor=actor)
     old = made["moving"].versions.get(number=2)
-    keystates.plan_destruction(made["moving"], days=30, actor=actor, version=old)
+    key_states.plan_destruction(made["moving"], days=30, actor=actor, version=old)
     rewraps.start(made["moving"], made["moving"], actor=actor)
 
 
@@ -162,7 +166,7 @@ def _earlier_value(secret: Secret) -> None:
 
 
 def _key_pair(server: Instance) -> None:
-    initial = keypairs.generate("ed25519").private_key.reveal()
+    initial = key_pairs.generate("ed25519").private_key.reveal()
     made = factories.secret(
         instance=server,
         username="git",

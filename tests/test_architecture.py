@@ -10,14 +10,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("console", "rotation", "secrets_app", "lab")
 KNOW_NOBODY = (
-    "secrets_app.envelope",
-    "secrets_app.passwords",
-    "secrets_app.keypairs",
-    "secrets_app.plaintext",
+    "secrets_app.crypto.envelope",
+    "secrets_app.crypto.passwords",
+    "secrets_app.crypto.key_pairs",
+    "secrets_app.crypto.plaintext",
     "secrets_app.errors",
 )
 ERRORS = "secrets_app.errors"
-PLAINTEXT = "secrets_app.plaintext"
+PLAINTEXT = "secrets_app.crypto.plaintext"
 
 
 def modules() -> dict[str, Path]:
@@ -119,22 +119,22 @@ def test_each_table_is_written_by_the_module_that_says_so():
     writers = {
         "Account": "secrets_app.regions", "Region": "secrets_app.regions",
         # The seals of the sets around a user, a principal and a secret stand in their rows.
-        "User": ("secrets_app.users", "secrets_app.seal_sets"), "GroupSeal": "secrets_app.seal_sets",
-        "ChangedRecord": "secrets_app.seal_check",
-        "Principal": ("secrets_app.users", "secrets_app.seal_sets"),
+        "User": ("secrets_app.people.users", "secrets_app.seal_sets"), "GroupSeal": "secrets_app.seal_sets",
+        "ChangedRecord": "secrets_app.integrity.seal_check",
+        "Principal": ("secrets_app.people.users", "secrets_app.seal_sets"),
         # The set-up makes the first key, before there is anybody who could be asked.
-        "Key": ("secrets_app.keystates", "secrets_app.keyring"),
-        "KeyVersion": ("secrets_app.keystates", "secrets_app.keyring"),
-        "SealedValue": "secrets_app.keyring", "Rewrap": "secrets_app.rewraps",
-        "Invitation": "secrets_app.invitations", "SocialAccount": "secrets_app.identities",
-        "SecretVersion": "secrets_app.versions", "Label": "secrets_app.versions",
-        "Tag": "secrets_app.lifecycle", "Secret": ("secrets_app.lifecycle", "secrets_app.seal_sets"),
-        "AuditEvent": "secrets_app.audit",
-        "AuditHead": "secrets_app.audit", "AuditCheckpoint": "secrets_app.checkpoints",
-        "Refusals": "secrets_app.refusals", "DatabaseRestore": "secrets_app.restores",
-        "Instance": "rotation.inventory", "HostKey": "rotation.inventory",
-        "ManagementCredential": "rotation.inventory",
-        "ManagedAccount": ("rotation.managed", "rotation.binding"),
+        "Key": ("secrets_app.keys.key_states", "secrets_app.keyring"),
+        "KeyVersion": ("secrets_app.keys.key_states", "secrets_app.keyring"),
+        "SealedValue": "secrets_app.keyring", "Rewrap": "secrets_app.keys.rewraps",
+        "Invitation": "secrets_app.people.invitations", "SocialAccount": "secrets_app.people.identities",
+        "SecretVersion": "secrets_app.secrets.versions", "Label": "secrets_app.secrets.versions",
+        "Tag": "secrets_app.secrets.lifecycle", "Secret": ("secrets_app.secrets.lifecycle", "secrets_app.seal_sets"),
+        "AuditEvent": "secrets_app.audit.trail",
+        "AuditHead": "secrets_app.audit.trail", "AuditCheckpoint": "secrets_app.audit.checkpoints",
+        "Refusals": "secrets_app.audit.refusals", "DatabaseRestore": "secrets_app.integrity.restores",
+        "Instance": "rotation.inventory.inventory", "HostKey": "rotation.inventory.inventory",
+        "ManagementCredential": "rotation.inventory.inventory",
+        "ManagedAccount": ("rotation.managed.managed", "rotation.binding"),
         "Schedule": "rotation.schedules", "Chore": "rotation.chores",
         "Run": ("rotation.runs", "rotation.leases"), "Step": ("rotation.runs", "rotation.leases"),
     }  # fmt: skip

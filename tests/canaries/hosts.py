@@ -17,8 +17,9 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from lab import Host
-from rotation import inventory, runs, tasks
-from rotation.connectors.ssh import SshScanner
+from rotation import runs, tasks
+from rotation.connectors.ssh.connector import SshScanner
+from rotation.inventory import inventory
 from rotation.models import Instance, ManagementCredential, Run
 from secrets_app.models import Secret
 from tests import factories

@@ -17,7 +17,8 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from console.models import Message
-from rotation import managed, runs
+from rotation import runs
+from rotation.managed import managed
 from secrets_app import keyring
 from secrets_app.models import AuditEvent, KeyVersion, Secret
 from tests import factories

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from lab import Host
 from lab.hosts import _crypt
-from rotation import inventory
-from rotation.connectors.ssh import SshScanner
+from rotation.connectors.ssh.connector import SshScanner
+from rotation.inventory import inventory
 from rotation.models import Instance
-from secrets_app import keypairs, versions
+from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
+from secrets_app.secrets import versions
 from tests import factories
 from tests.chaos.naive import FIRST
 from tests.lab_fixtures import KeyPair
@@ -70,7 +71,7 @@ def prepare(host: Host, key: KeyPair) -> Secret:
 def prepare_both(host: Host, key: KeyPair) -> list[Target]:
     """The same, and a key pair of `app`."""
     password = prepare(host, key)
-    pair = keypairs.generate("ed25519")
+    pair = key_pairs.generate("ed25519")
     host.add_account("app", authorized_keys=[pair.public_key])
     app = factories.secret(
         instance=password.managed.instance, username="app", kind="key_pair", key_algorithm="ed25519",

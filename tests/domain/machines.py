@@ -9,11 +9,13 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from rotation import engine, inventory, runs
+from rotation import runs
 from rotation.connectors import base
-from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation.connectors.memory.connector import MemoryConnector, MemoryHost
+from rotation.engine import engine
+from rotation.inventory import inventory
 from rotation.models import Instance, Run
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto.plaintext import Plaintext
 from tests import factories
 
 SHARED = "keyturn"  # the account of `factories.credential`

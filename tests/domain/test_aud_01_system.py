@@ -9,10 +9,12 @@ from django.core.management import call_command
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from rotation import managed, runs, tasks
-from rotation.connectors.memory import MemoryHost
+from rotation import runs, tasks
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.managed import managed
 from rotation.models import ManagedAccount, Run, Schedule
-from secrets_app import keyring, keystates, rewraps
+from secrets_app import keyring
+from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, KeyVersion, Secret
 from tests import factories
 from tests.domain.rig import drive
@@ -142,7 +144,7 @@ def test_what_happens_to_keys_by_itself_is_told(secret):
         ("kms:RewrapStarted", "succeeded", THEIRS),
         ("kms:RewrapEnded", "succeeded", THEIRS),
     ]
-    keystates.plan_destruction(key, days=7, actor=actor, version=key.versions.get(number=1))
+    key_states.plan_destruction(key, days=7, actor=actor, version=key.versions.get(number=1))
     KeyVersion.objects.filter(state="scheduled").update(destruction_due_at=timezone.now())
     trail.more()
     tasks.look_after_keys()

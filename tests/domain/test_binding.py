@@ -5,12 +5,17 @@ from __future__ import annotations
 import pytest
 from django.db.models.functions import Now
 
-from rotation import binding, failpoints, inventory, managed, rebinding, runs, tasks
+from rotation import binding, runs, tasks
 from rotation.connectors import base
+from rotation.engine import failpoints
+from rotation.inventory import inventory
+from rotation.managed import managed, rebinding
 from rotation.models import Instance, ManagedAccount, Run
-from secrets_app import keypairs, policies, versions
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.machines import Machine, Network, approve, attach, move
 from tests.domain.rig import OLD, account, password
@@ -59,7 +64,7 @@ def anew(secret: Secret) -> Secret:
     return Secret.objects.get(pk=secret.pk)
 
 
-def dot() -> policies.Principal:
+def dot() -> decisions.Principal:
     return factories.administrator()
 
 
@@ -192,7 +197,7 @@ def test_a_machine_that_did_not_prove_the_value_is_offered_none(network, secret,
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_machine_that_did_not_prove_a_key_pair_is_offered_none(network, other, way):
-    pair = keypairs.generate("ed25519")
+    pair = key_pairs.generate("ed25519")
     server = Machine()
     server.host.machine_id = "the-server"
     server.host.add_account("svc", OLD).keys.append(pair.public_key)
@@ -413,7 +418,7 @@ def test_the_machine_that_it_left_is_offered_nothing_more(network, secret, serve
 
 def test_nobody_rebinds_without_the_right_a_reason_or_a_look(network, secret, other, ann):
     to_another_address(network, instance_of(secret), other)
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         rebind(secret, actor=ann.principal)
     with pytest.raises(runs.NoReason):
         rebind(secret, reason="  ")
@@ -432,7 +437,7 @@ def test_nothing_is_rebound_where_one_of_them_may_not_be(network, secret, server
     assert rebinding.needed_on(instance_of(secret)) == sorted([secret, second], key=lambda one: one.name)
     stamp = rebinding.proposal(secret).new.stamp
     factories.deny("kms:RebindManagedAccount")
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         rebinding.rebind([secret, second], actor=dot(), reason="moved", stamp=stamp)
     assert {account(one).credential_code for one in (secret, second)} == {"other_machine"}
 
@@ -462,6 +467,6 @@ def test_a_proof_of_the_machine_before_does_not_count_for_the_one_after(network,
 
 def test_an_own_login_takes_a_right_on_the_secret(secret):
     factories.deny("kms:RebindManagedAccount")
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         inventory.use_own_login(instance_of(secret), secret, sudo="none", actor=dot())
     assert instance_of(secret).own_login is None

@@ -6,11 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from rotation import inventory, managed, preparation, rhythm
+from rotation import recurrence
+from rotation.inventory import inventory, preparation
+from rotation.managed import managed
 from rotation.models import Instance, ManagedAccount, Run, Schedule
-from secrets_app import lifecycle, passwords, policies
+from secrets_app.crypto import passwords
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret, SecretVersion
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -48,8 +52,8 @@ def test_without_a_value_the_first_rotation_makes_one():
         ({"username": "-rf"}, managed.BadUsername),
         ({"username": "a;b"}, managed.BadUsername),
         ({"username": "svc\n"}, managed.BadUsername),
-        ({"period": timedelta(hours=5)}, rhythm.BadPeriod),
-        ({"period": timedelta(days=366)}, rhythm.BadPeriod),
+        ({"period": timedelta(hours=5)}, recurrence.BadPeriod),
+        ({"period": timedelta(days=366)}, recurrence.BadPeriod),
         ({"initial": Plaintext("two\nlines")}, passwords.Unfit),
         ({"initial": Plaintext("nul\0")}, passwords.Unfit),
         ({"password_policy": passwords.Policy(length=5)}, passwords.Unfit),
@@ -106,7 +110,7 @@ def test_a_secret_manages_only_instances_of_its_own_region():
 
 def test_who_may_not_create_creates_nothing(ann, hal, aud):
     for somebody in (ann, hal, aud):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             create(actor=somebody.principal)
     assert not Secret.objects.exists()
 
@@ -159,7 +163,7 @@ def test_a_key_that_was_only_seen_is_not_trusted():
 
 def test_a_credential_is_attached_only_by_somebody_who_may_use_it(aud):
     instance = factories.instance()
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         inventory.attach(instance, instance.credential, actor=aud.principal)
 
 

@@ -9,11 +9,15 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from rotation import failpoints, managed, runs, schedules, tasks
-from rotation.connectors.memory import MemoryHost
+from rotation import runs, schedules, tasks
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import failpoints
+from rotation.managed import managed
 from rotation.models import Instance, ManagedAccount, Run, Schedule
-from secrets_app import keyring, lifecycle, policies, versions
+from secrets_app import keyring
 from secrets_app.models import AuditEvent, SealedValue, Secret
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle, versions
 from tests import factories, outside
 from tests.domain.rig import OLD, drive, rotate
 
@@ -173,7 +177,7 @@ def test_the_name_and_the_account_stay_taken(secret):
 def test_a_deletion_is_planned_by_who_may(secret, request, who):
     principal = request.getfixturevalue(who).principal
     for end in (managed.plan_deletion, managed.purge):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             end(secret, actor=principal)
     assert fresh(secret).is_enabled
 
@@ -253,7 +257,7 @@ def test_restore_is_refused_where_another_secret_manages_the_account_now(secret)
 
 def test_the_helpdesk_restores(secret, hal, ann):
     plan(secret)
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         managed.restore(secret, actor=ann.principal)
     managed.restore(secret, actor=hal.principal)
     assert fresh(secret).is_enabled

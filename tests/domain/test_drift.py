@@ -8,16 +8,21 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from rotation import failpoints, managed, runs, tasks
-from rotation.connectors.memory import MemoryAccount, MemoryHost
+from rotation import runs, tasks
+from rotation.connectors.memory.connector import MemoryAccount, MemoryHost
+from rotation.engine import failpoints
+from rotation.managed import managed
 from rotation.models import ManagedAccount, Run
-from secrets_app import keypairs, policies, users, versions
+from secrets_app.crypto import key_pairs
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.people import users
+from secrets_app.policy import decisions
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.rig import OLD, account, current, drive, drive_killed_at, evidence, password, rotate, steps
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
-OLD_KEY, OTHER_KEY = keypairs.generate("ed25519"), keypairs.generate("ed25519")
+OLD_KEY, OTHER_KEY = key_pairs.generate("ed25519"), key_pairs.generate("ed25519")
 
 
 @pytest.fixture
@@ -304,7 +309,7 @@ def test_a_reconciliation_that_has_told_the_host_nothing_makes_way_for_a_rotatio
 
 def test_it_is_asked_for_by_who_may_rotate(secret, ann):
     for ask in (runs.reconcile, runs.drift):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             ask(secret, actor=ann.principal)
 
 

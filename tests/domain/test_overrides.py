@@ -10,11 +10,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from rotation import runs
-from rotation.connectors.memory import MemoryHost
+from rotation.connectors.memory.connector import MemoryHost
 from rotation.models import Instance, Run
-from secrets_app import policies
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions
 from tests import factories
 from tests.domain.rig import OLD, account, drive, evidence, password, rotate, steps
 
@@ -72,8 +72,8 @@ def test_a_check_that_guards_a_credential_is_never_overridden(secret, code):
 
 
 def test_an_override_needs_a_right_of_its_own(secret):
-    factories.deny(policies.Action.OVERRIDE_CHECK)
-    with pytest.raises(policies.NotAllowed):
+    factories.deny(decisions.Action.OVERRIDE_CHECK)
+    with pytest.raises(decisions.NotAllowed):
         rotate(secret, overrides=["must_change"], reason="because")
     assert rotate(secret).overrides == []
 
@@ -129,7 +129,7 @@ def test_each_kind_of_run_is_retried_as_what_it_was(secret, host):
 
 def test_a_run_is_retried_by_who_may_rotate(secret, host, ann):
     ended = drive(runs.verify(secret, actor=factories.administrator()), host)
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         runs.retry(ended, actor=ann.principal)
 
 
@@ -252,5 +252,5 @@ def test_two_looks_at_one_account_are_one_run_and_at_two_accounts_two(secret):
 
 
 def test_an_account_is_looked_at_by_who_may_check_the_instance(secret, ann):
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         runs.check_account(secret.managed.instance, "app", "password", actor=ann.principal)

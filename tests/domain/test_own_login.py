@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from rotation import failpoints, inventory, managed, runs
-from rotation.connectors.memory import MemoryHost
+from rotation import runs
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import failpoints
+from rotation.inventory import inventory
+from rotation.managed import managed
 from rotation.models import Instance, Run
-from secrets_app import keypairs, policies
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions
 from tests import factories
 from tests.domain.rig import OLD, account, current, drive, drive_killed_at, evidence, password, steps
 
 pytestmark = pytest.mark.django_db
-OLD_KEY = keypairs.generate("ed25519")
+OLD_KEY = key_pairs.generate("ed25519")
 PLACES = [
     "after_create", "after_preflight", "after_intent", "after_set", "before_test", "after_test",
     "before_finish", "after_finish",
@@ -318,7 +322,7 @@ def test_an_instance_that_moves_or_changes_its_host_key_is_handed_no_own_login(s
 
 
 def test_an_own_login_is_set_by_who_may_change_the_instance(secret, ann):
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         inventory.use_own_login(Instance.objects.get(), secret, sudo="none", actor=ann.principal)
 
 

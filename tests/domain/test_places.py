@@ -6,12 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from rotation import engine, inventory, patience, runs
+from rotation import runs
 from rotation.connectors.networks import EVERYWHERE
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.engine import engine
+from rotation.inventory import inventory, patience
 from rotation.models import ManagedAccount, Run
 from secrets_app.models import AuditEvent
-from secrets_app.policies import Action
+from secrets_app.policy.decisions import Action
 from tests import factories
 
 pytestmark = pytest.mark.django_db

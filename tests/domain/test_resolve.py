@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from rotation import failpoints, leases, managed, runs
-from rotation.connectors.memory import MemoryHost
+from rotation import leases, runs
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import failpoints
+from rotation.managed import managed
 from rotation.models import Run, Schedule
-from secrets_app import keypairs, policies, versions
+from secrets_app.crypto import key_pairs
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.policy import decisions
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.rig import OLD, account, drive, password, rotate
 
@@ -90,7 +94,7 @@ def test_a_person_who_was_wrong_about_it_loses_nothing(secret, host):
 
 
 def test_a_key_that_was_set_aside_and_is_there_after_all_is_removed_by_the_next_rotation():
-    host, pair = MemoryHost(), keypairs.generate("ed25519")
+    host, pair = MemoryHost(), key_pairs.generate("ed25519")
     host.add_account("svc", OLD).keys.append(pair.public_key)
     made = factories.secret(kind="key_pair", initial=pair.private_key.reveal(), key_algorithm="ed25519")
     factories.settle(made)
@@ -153,7 +157,7 @@ def test_a_decision_needs_a_reason(secret, host, reason):
 def test_a_decision_is_made_by_who_may(secret, host, request, who):
     told_and_gone(secret, host)
     actor = request.getfixturevalue(who).principal
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         managed.resolve(secret, actor=actor, decision=Decision.GONE, reason="because")
     assert secret.runs.active().exists()
 

@@ -7,9 +7,12 @@ from types import MappingProxyType
 
 import pytest
 
-from rotation import accounts, binding, engine, inventory, managed, runs, wires
+from rotation import accounts, binding, runs, wires
 from rotation.connectors import base
-from rotation.connectors.memory import MemoryConnector, MemoryHost, MemoryScanner
+from rotation.connectors.memory.connector import MemoryConnector, MemoryHost, MemoryScanner
+from rotation.engine import engine
+from rotation.inventory import inventory
+from rotation.managed import managed
 from rotation.models import HostKey, Instance, Run
 from secrets_app.models import Secret
 from tests import factories

@@ -12,11 +12,13 @@ from django.db.models.functions import Now
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from lab import Host
-from rotation import engine, inventory, tasks
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation import tasks
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.engine import engine
+from rotation.inventory import inventory
 from rotation.models import Run
-from secrets_app import versions
 from secrets_app.models import Secret, User
+from secrets_app.secrets import versions
 from tests import factories
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint

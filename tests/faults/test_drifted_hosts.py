@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rotation import managed, runs
+from rotation import runs
+from rotation.managed import managed
 from rotation.models import Instance, Run
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto.plaintext import Plaintext
 from tests import factories
 from tests.faults.case import Case, advance
 

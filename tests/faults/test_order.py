@@ -14,12 +14,13 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from lab import Host
-from rotation import leases, managed, runs, tasks
+from rotation import leases, runs, tasks
 from rotation.connectors import base
-from rotation.connectors.ssh import SshConnector
+from rotation.connectors.ssh.connector import SshConnector
+from rotation.managed import managed
 from rotation.models import ManagedAccount, Run, Schedule
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Label, Secret
-from secrets_app.plaintext import Plaintext
 from tests import factories, services
 from tests.faults import rig as rigs
 from tests.faults.rig import PASSWORD, NewRig, Rig

@@ -15,18 +15,19 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rotation import managed, runs
+from rotation import runs
+from rotation.managed import managed
 from rotation.models import Run
-from secrets_app import keypairs
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Principal, Secret
-from secrets_app.plaintext import Plaintext
 from tests.model.workers import MOST_QUERIES, PLACES, Plan
 from tests.model.world import FAULTS, PROBLEMS, Reader, World
 
 MOST_TURNS = 12  # in which a run ends once nothing is broken any more
 REFUSALS = ("policy", "disk", "sudo", "timeout", "sudo_log")
 CUSTOM = ("custom-value-one", "the-first-password-1")
-PAIRS = tuple(keypairs.generate("ed25519") for _ in range(2))
+PAIRS = tuple(key_pairs.generate("ed25519") for _ in range(2))
 
 WISHES = (
     "rotate", "rotate", "rotate", "leaked", "custom1", "custom2", "previous", "verify", "cancel", "delete",

@@ -17,9 +17,9 @@ from uuid import UUID
 from django.db import connection
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from rotation import engine, failpoints
 from rotation.connectors import base
-from rotation.connectors.memory import MemoryConnector
+from rotation.connectors.memory.connector import MemoryConnector
+from rotation.engine import engine, failpoints
 from rotation.models import Run
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import managed, runs
+from rotation import runs
+from rotation.managed import managed
 from rotation.models import Run, Schedule
-from secrets_app import versions
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.secrets import versions
 from tests import factories
 
 pytestmark = pytest.mark.django_db

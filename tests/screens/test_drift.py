@@ -7,10 +7,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import leases, managed, runs
+from rotation import leases, runs
+from rotation.managed import managed
 from rotation.models import ManagedAccount, Run
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.policies import Action
+from secrets_app.policy.decisions import Action
 from tests import factories
 
 pytestmark = pytest.mark.django_db

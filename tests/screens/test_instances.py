@@ -8,9 +8,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from rotation import inventory, leases, runs
+from rotation import leases, runs
 from rotation.connectors import base
 from rotation.connectors.networks import EVERYWHERE
+from rotation.inventory import inventory
 from rotation.models import HostKey, Instance, Run
 from secrets_app.models import AuditEvent
 from tests import factories

@@ -10,9 +10,9 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 from hypothesis import strategies as st
 
-from console import documents
-from secrets_app import rulebook
+from console.presentation import documents
 from secrets_app.models import Policy, User
+from secrets_app.policy import policies
 from tests import factories
 from tests.screens import nasty, nasty_walk
 from tests.screens.routes import CHANGES, READS, SIGN_IN, access, keys, own, secrets
@@ -118,7 +118,7 @@ def test_a_policy_s_document_is_refused_or_can_be_shown(client, dot, text):
     assert answer.status_code == (302 if policy else 422)
     if policy is None:
         return
-    rulebook.attach(policy, factories.user("ann"), actor=dot.principal)
+    policies.attach(policy, factories.user("ann"), actor=dot.principal)
     ann = Client()
     ann.force_login(User.objects.get(username="ann"))
     for path in (
@@ -154,7 +154,7 @@ def test_what_is_wrong_with_a_document_is_said_with_its_line(client, dot, text, 
 
 def test_a_document_that_was_saved_before_this_denies_and_its_page_is_shown(client, dot):
     client.force_login(dot)
-    policy = rulebook.create("odd", nasty.document(), actor=dot.principal)
+    policy = policies.create("odd", nasty.document(), actor=dot.principal)
     for text in nasty.DOCUMENTS:
         Policy.objects.filter(pk=policy.pk).update(document=text.encode(errors="replace").decode())
         assert client.get(reverse("policy", args=[policy.pk])).status_code == 200

@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import inventory, leases, runs
+from rotation import leases, runs
+from rotation.inventory import inventory
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import Secret
 from tests import factories

@@ -6,10 +6,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from rotation import inventory
+from rotation.inventory import inventory
 from rotation.models import Instance, ManagedAccount
 from secrets_app.models import Secret
-from secrets_app.policies import Action
+from secrets_app.policy.decisions import Action
 from tests import factories
 
 pytestmark = pytest.mark.django_db

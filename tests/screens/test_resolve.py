@@ -8,11 +8,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from rotation import leases, managed, runs
+from rotation import leases, runs
+from rotation.managed import managed
 from rotation.models import ManagedAccount, Run
-from secrets_app import versions
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.policies import Action
+from secrets_app.policy.decisions import Action
+from secrets_app.secrets import versions
 from tests import factories
 
 pytestmark = pytest.mark.django_db

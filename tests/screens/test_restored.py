@@ -9,10 +9,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import managed, runs, tasks
-from rotation.connectors.memory import MemoryHost
+from rotation import runs, tasks
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.managed import managed
 from rotation.models import ManagedAccount, Run
-from secrets_app import audit_keys, restores
+from secrets_app.audit import audit_keys
+from secrets_app.integrity import restores
 from secrets_app.models import AuditEvent, DatabaseRestore, Secret
 from tests import factories
 from tests.domain.rig import drive

@@ -8,8 +8,8 @@ from django.urls import reverse
 
 from rotation import runs
 from rotation.models import Run
-from secrets_app import versions
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.secrets import versions
 from tests import factories
 
 pytestmark = pytest.mark.django_db

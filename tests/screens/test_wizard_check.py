@@ -6,11 +6,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from console import states_runs
-from rotation import inventory, leases, runs
+from console.presentation import run_states
+from rotation import leases, runs
+from rotation.inventory import inventory
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.models import Secret
-from secrets_app.policies import Action
+from secrets_app.policy.decisions import Action
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -90,9 +91,9 @@ def test_coming_back_to_the_review_joins_the_look_that_is_under_way(as_dot, inst
 def test_the_list_is_asked_for_while_it_is_made_and_then_no_more(as_dot, instance):
     review(as_dot)
     run = Run.objects.get()
-    assert show(as_dot, run, seen=states_runs.mark(run)).status_code == 204
+    assert show(as_dot, run, seen=run_states.mark(run)).status_code == 204
     ended = look(outcome="succeeded")
-    shown = show(as_dot, run, seen=states_runs.mark(run))
+    shown = show(as_dot, run, seen=run_states.mark(run))
     assert shown.status_code == 200
     assert "every 1s" not in text(shown)
     assert "There is no such &lt;account&gt;." in text(shown)

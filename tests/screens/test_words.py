@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from rotation import managed
+from rotation.managed import managed
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from secrets_app import ram
+from secrets_app.policy import ram
 from tests import check_policies
 
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from secrets_app import ram
 from secrets_app.actions import Action
+from secrets_app.policy import ram
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"kms:[A-Z]\w+")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secrets_app import ram
 from secrets_app.actions import Action
+from secrets_app.policy import ram
 from tests import amounts
 from tests.unit import policy_strategies as some
 from tests.unit import ram_reference as reference

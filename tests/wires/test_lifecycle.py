@@ -10,11 +10,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from lab import Host
-from rotation import engine, failpoints, inventory, managed, runs, tasks
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation import runs, tasks
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.engine import engine, failpoints
+from rotation.inventory import inventory
+from rotation.managed import managed
 from rotation.models import ManagedAccount, Run
-from secrets_app import versions
 from secrets_app.models import Secret
+from secrets_app.secrets import versions
 from tests import factories
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lab import Host
-from rotation import inventory, runs
+from rotation import runs
+from rotation.inventory import inventory
 from secrets_app.models import Secret
 from tests import factories
 from tests.lab_fixtures import KeyPair, NewHost

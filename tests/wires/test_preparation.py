@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lab import Management
-from rotation import inventory, preparation
 from rotation.connectors import base
-from rotation.connectors.ssh import SshConnector
+from rotation.connectors.ssh.connector import SshConnector
+from rotation.inventory import inventory, preparation
 from tests import factories
 
 pytestmark = pytest.mark.django_db

@@ -15,11 +15,13 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from lab import Host
-from rotation import engine, failpoints, inventory, runs, tasks
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation import runs, tasks
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.engine import engine, failpoints
+from rotation.inventory import inventory
 from rotation.models import ManagedAccount, Run
-from secrets_app import versions
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.secrets import versions
 from tests import factories
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint

@@ -16,13 +16,15 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections, transaction
 
-from console import start
-from rotation import inventory, patience, runs, tasks
+from console.process import start
+from rotation import runs, tasks
 from rotation.connectors.base import Endpoint
-from rotation.connectors.ssh import SshScanner
+from rotation.connectors.ssh.connector import SshScanner
+from rotation.inventory import inventory, patience
 from rotation.models import Instance, ManagementCredential
-from secrets_app import keyring, regions, users
+from secrets_app import keyring, regions
 from secrets_app.models import Principal
+from secrets_app.people import users
 
 try:
     from lab import Fleet, Host, HostNotStarted, Spec

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from rotation import runs
-from secrets_app import keystates, rulebook, users
+from secrets_app.keys import key_states
+from secrets_app.people import users
+from secrets_app.policy import policies
 from tests import factories
 from tests.screens.routes.calls import Cast, queued, secret
 
@@ -42,7 +44,7 @@ def one_look(cast: Cast) -> list[Any]:
 
 
 def one_key(cast: Cast) -> list[Any]:
-    return [keystates.create("team/second", actor=factories.administrator()).pk]
+    return [key_states.create("team/second", actor=factories.administrator()).pk]
 
 
 def one_person(cast: Cast) -> list[Any]:
@@ -54,8 +56,8 @@ def one_group(cast: Cast) -> list[Any]:
 
 
 def one_policy(cast: Cast) -> list[Any]:
-    text = rulebook.document(["kms:DescribeSecret"])
-    return [rulebook.create("reader", text, actor=factories.administrator()).pk]
+    text = policies.document(["kms:DescribeSecret"])
+    return [policies.create("reader", text, actor=factories.administrator()).pk]
 
 
 READS: dict[str, Callable[[Cast], list[Any]]] = {

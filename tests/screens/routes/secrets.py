@@ -6,13 +6,17 @@ from typing import Any
 
 from django.utils import timezone
 
-from rotation import inventory, leases, managed, rebinding
+from rotation import leases
 from rotation.connectors import base
+from rotation.inventory import inventory
+from rotation.managed import managed, rebinding
 from rotation.models import ManagedAccount, Run
-from secrets_app import grants, keypairs, versions
 from secrets_app.actions import Action
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import DatabaseRestore, Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import grants
+from secrets_app.secrets import versions
 from tests import factories
 from tests.screens.routes.calls import NEW_VALUE, VALUE, Call, Cast, Make, queued, secret
 
@@ -43,7 +47,7 @@ def rotate_back(cast: Cast) -> Call:
 
 
 def download(cast: Cast) -> Call:
-    key = keypairs.generate("ed25519").private_key.reveal()
+    key = key_pairs.generate("ed25519").private_key.reveal()
     made = secret(kind="key_pair", key_algorithm="ed25519", initial=key, username="git")
     return Call(["main", made.pk], {"reason": "on call"}, ("kms:GetSecretValue",))
 
