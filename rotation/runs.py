@@ -1,20 +1,19 @@
-"""Requests for work on a host, and their cancelling. The row is the job.
+"""Requests for work on a secret's host. The row is the job.
 
-With `leases`, which is for whoever does the work, the only writer of runs and steps.
+With `leases`, which is for whoever does the work, and `cancelling`, the only writer of runs and steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import accounts, binding, reasons, wires
+from rotation import binding, reasons
 from rotation.connectors import base
-from rotation.inventory import patience
-from rotation.models import Instance, Run, Step
+from rotation.models import Instance, Run
 from secrets_app.actions import Action
 from secrets_app.audit import trail
 from secrets_app.crypto.plaintext import Plaintext
@@ -29,12 +28,6 @@ class InProgress(DomainError):
     """Your secret is being rotated, please try again later."""
 
     code = "run_in_progress"
-
-
-class TooLate(DomainError):
-    """The host was told a new value, so this cannot be stopped any more; the message says what to do."""
-
-    code = "run_past_cancelling"
 
 
 class NotRotatable(DomainError):
@@ -53,9 +46,6 @@ class NotOverridable(DomainError, ValueError):
     """This check cannot be overridden; the message names it."""
 
     code = "check_not_overridable"
-
-
-# ---------------------------------------------------------------- requests
 
 
 def start(
@@ -100,11 +90,11 @@ def start(
         if active and active.kind == Run.Kind.ROTATE:
             if value is not None or let_pass:
                 raise InProgress(InProgress.__doc__)
-            if _hurry(active, is_leak=is_leak):
+            if hurry(active, is_leak=is_leak):
                 _record_asked(secret, active, actor, joins=True)
             return active
         _make_way(active)
-        run = _add(
+        run = add(
             Run.Kind.ROTATE,
             secret.managed.instance,
             actor,
@@ -179,7 +169,7 @@ def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUA
         active = secret.runs.active().first()
         if active:
             return active
-        run = _add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
         if trigger == Run.Trigger.RETRY:  # else it is part of a change that is recorded
             _record_asked(secret, run, actor)
     return run
@@ -198,7 +188,7 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
         _require_current(secret)
         active = secret.runs.active().first()
         if active and active.kind == Run.Kind.RECONCILE:
-            if _hurry(active):
+            if hurry(active):
                 _record_asked(secret, active, actor, joins=True)
             return active
         if active and active.kind == Run.Kind.ROTATE:
@@ -209,7 +199,7 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
                 "The host may have a newer value that is not verified yet. Rotate to finish that first."
             )
         _make_way(active)
-        run = _add(Run.Kind.RECONCILE, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = add(Run.Kind.RECONCILE, secret.managed.instance, actor, secret=secret, trigger=trigger)
         details = {"run": str(run.pk), "trigger": trigger, "reconciles": True}
         trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
     return run
@@ -227,36 +217,10 @@ def drift(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL
         if active:
             return active
         _require_current(secret)
-        run = _add(Run.Kind.DRIFT, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = add(Run.Kind.DRIFT, secret.managed.instance, actor, secret=secret, trigger=trigger)
         if actor.kind != Principal.Kind.SYSTEM:  # of the daily looks, what they found is enough
             _record_asked(secret, run, actor)
     return run
-
-
-def retry(run: Run, *, actor: Principal) -> Run:
-    """Ask for the same again that `run`, which has ended, was asked for; what it overrode is not overridden.
-
-    A value that a host may have heard, or that waits to be sent, is the one that is sent. Raises
-    `InProgress` where `run` is active, and otherwise as the request of its kind does.
-    """
-    run.refresh_from_db()
-    if run.is_active:
-        raise InProgress("This run has not ended yet.")
-    again = Run.Trigger.RETRY
-    if run.secret is None:
-        if run.username:
-            return check_account(run.instance, run.username, run.account_kind, actor=actor)
-        return (scan if run.kind == Run.Kind.SCAN else check)(run.instance, actor=actor)
-    decisions.require(actor, Action.ROTATE_SECRET, run.secret)
-    match run.kind:
-        case Run.Kind.ROTATE:
-            return start(run.secret, actor=actor, trigger=again, is_leak=run.is_leak)
-        case Run.Kind.RECONCILE:
-            return reconcile(run.secret, actor=actor, trigger=again)
-        case Run.Kind.DRIFT:
-            return drift(run.secret, actor=actor, trigger=again)
-        case _:
-            return verify(run.secret, actor=actor, trigger=again)
 
 
 def _record_asked(secret: Secret, run: Run, actor: Principal, *, joins: bool = False) -> None:
@@ -285,59 +249,7 @@ def _refuse_deleted(secret: Secret) -> None:
         raise NotRotatable(lifecycle.why_not_enabled(secret))
 
 
-def check(instance: Instance, *, actor: Principal) -> Run:
-    """Ask for a connection test; joins the one that is under way. Raises `patience.TooOften`."""
-    decisions.require(actor, Action.CHECK_INSTANCE, instance)
-    return _on_instance(Run.Kind.CHECK, instance, actor)
-
-
-def scan(instance: Instance, *, actor: Principal) -> Run:
-    """Ask for the host's keys; joins the scan that is under way. Raises `patience.TooOften`."""
-    decisions.require(actor, Action.CHECK_INSTANCE, instance)
-    return _on_instance(Run.Kind.SCAN, instance, actor)
-
-
-def check_account(instance: Instance, username: str, kind: str, *, actor: Principal) -> Run:
-    """Ask whether one account could be managed, a `kind` of secret; joins the check that is under way.
-
-    What is found stands in the run's steps. Raises `NotRotatable` for a name that no account can have,
-    `patience.TooOften` or `decisions.NotAllowed`.
-    """
-    decisions.require(actor, Action.CHECK_INSTANCE, instance)
-    if not wires.is_username(instance.wire, username) or kind not in Secret.Kind.values:
-        raise NotRotatable(
-            "An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
-        )
-    accounts.require(instance, username, actor=actor)
-    return _on_instance(Run.Kind.CHECK, instance, actor, username=username, account_kind=kind)
-
-
-def _on_instance(
-    kind: str, instance: Instance, actor: Principal, *, username: str = "", account_kind: str = ""
-) -> Run:
-    about = {"username": username, "account_kind": account_kind}
-    try:
-        with transaction.atomic():
-            patience.require(actor)
-            run = _add(kind, instance, actor, **about)
-            _record_look(run, instance, actor)
-            return run
-    except IntegrityError:
-        with transaction.atomic():
-            active = Run.objects.active().get(instance=instance, kind=kind, secret=None, **about)
-            if _hurry(active):
-                _record_look(active, instance, actor, joins=True)
-        return active
-
-
-def _record_look(run: Run, instance: Instance, actor: Principal, **more: object) -> None:
-    details: dict[str, object] = {"run": str(run.pk), "kind": run.kind, "address": instance.where, **more}
-    if run.username:
-        details["username"] = run.username
-    trail.record(Action.CHECK_INSTANCE, instance, actor=actor, details=details)
-
-
-def _hurry(run: Run, *, is_leak: bool = False) -> bool:
+def hurry(run: Run, *, is_leak: bool = False) -> bool:
     """Let a run that waits go on now: somebody asks for it. One that is asked for after a leak goes first.
 
     A wait that keeps two failed logins apart is waited out, whoever asks. Return whether anything changed.
@@ -350,7 +262,7 @@ def _hurry(run: Run, *, is_leak: bool = False) -> bool:
     return bool(changed)
 
 
-def _add(kind: str, instance: Instance, actor: Principal, **fields: object) -> Run:
+def add(kind: str, instance: Instance, actor: Principal, **fields: object) -> Run:
     run = Run(kind=kind, instance=instance, requested_by=actor, **fields)
     run.save(force_insert=True)
     run.refresh_from_db()
@@ -374,103 +286,3 @@ def _make_way(run: Run | None) -> None:
     )
     if not ended and Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).exists():
         raise NotRotatable("The current value is being set again. Rotate when that run has ended.")
-
-
-# ---------------------------------------------------------------- cancelling
-
-
-def cancel(run: Run, *, actor: Principal) -> None:
-    """End a run of a secret, until its host is told. Raises `TooLate` or `decisions.NotAllowed`."""
-    decisions.require(actor, Action.ROTATE_SECRET, run.secret)
-    _cancel(run, actor=actor, sentence=f"Cancelled by {actor.name}. The host was told nothing.")
-
-
-def _cancel(run: Run, *, actor: Principal, sentence: str) -> None:
-    """End a run that has told no host anything. Raises `TooLate`.
-
-    A worker that has it finds itself overtaken at its next write, and its next write is the one that
-    comes before the host is told. A value that was stored for it is dropped.
-    """
-    with transaction.atomic():
-        ended = Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE, attempts=0).update(
-            state=Run.State.ENDED,
-            outcome=Run.Outcome.CANCELLED,
-            sentence=sentence[:500],
-            ended_at=Now(),
-            lease=F("lease") + 1,
-            leased_until=None,
-        )
-        if not ended:
-            raise TooLate(
-                "This run has told the host a new value, or has ended. It goes on until it is known "
-                "which value works."
-            )
-        Step.objects.filter(run=run, state=Step.State.RUNNING).update(
-            state=Step.State.BROKEN, ended_at=Now(), sentence="Cancelled."
-        )
-        # Read after the update: a worker may have stored the value just before it.
-        pending = run.secret.labelled(Label.Role.PENDING) if run.secret else None
-        if pending and not pending.offered_at:
-            versions.drop_pending(pending)
-        trail.record(
-            Run.ENDED_EVENTS[Run.Kind(run.kind)],
-            run.secret or run.instance,
-            actor=actor,
-            details={"run": str(run.pk), "outcome": Run.Outcome.CANCELLED.value},
-        )
-
-
-def stop_all(secret: Secret, *, actor: Principal, sentence: str) -> None:
-    """Leave nothing under way for a secret that is about to go. Raises `TooLate`.
-
-    A host that was told a value must be asked first which one it accepts: after that, deleting loses
-    nothing that anybody needs to log in.
-    """
-    with transaction.atomic(), trail.at_the_end():
-        for run in secret.runs.active().select_related("secret__region", "secret__account"):
-            try:
-                _cancel(run, actor=actor, sentence=sentence)
-            except TooLate:
-                raise TooLate(
-                    "A rotation of this secret has told the host a new value and is not finished. Delete "
-                    "the secret when that run has ended, or choose Resolve if the server will not come back."
-                ) from None
-        pending = secret.labelled(Label.Role.PENDING)
-        if pending and pending.offered_at and not pending.dead_at:
-            raise TooLate(
-                "The host may have heard a new value that is not verified yet. Rotate once, so that it is "
-                "known which value works, or choose Resolve if the server will not come back; then delete."
-            )
-
-
-def give_up(secret: Secret, *, actor: Principal, code: str, sentence: str) -> None:
-    """End what is under way because a person says how things stand; which value works is unknown.
-
-    Raises `InProgress` while a worker is at it.
-    """
-    at_work = secret.runs.filter(state=Run.State.RUNNING, leased_until__gt=Now())
-    if at_work.exists():
-        raise InProgress("A worker is talking to the host just now. Try again in a minute.")
-    for run in secret.runs.active():
-        ended = Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE, lease=run.lease).update(
-            state=Run.State.ENDED,
-            outcome=Run.Outcome.FAILED,
-            truth=Run.Truth.UNKNOWN,
-            code=code,
-            sentence=sentence[:500],
-            ended_at=Now(),
-            lease=F("lease") + 1,
-            leased_until=None,
-        )
-        if not ended:
-            raise InProgress("A worker has taken this up just now. Try again in a minute.")
-        Step.objects.filter(run=run, state=Step.State.RUNNING).update(
-            state=Step.State.BROKEN, ended_at=Now(), sentence="Given up."
-        )
-        trail.record(
-            Run.ENDED_EVENTS[Run.Kind(run.kind)],
-            secret,
-            actor=actor,
-            outcome="failed",
-            details={"run": str(run.pk), "outcome": "failed", "truth": "unknown", "code": code},
-        )

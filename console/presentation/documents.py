@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from secrets_app.models import Policy
-from secrets_app.policy import ram
+from secrets_app.policy import ram_documents, ram_statements
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ def lines(text: str, marked: Container[int] = ()) -> list[Line]:
     return [Line(n, line, n in marked) for n, line in enumerate(text.split("\n"), start=1)]
 
 
-def deciding(statement: ram.Statement | None) -> tuple[Policy, range] | None:
+def deciding(statement: ram_statements.Statement | None) -> tuple[Policy, range] | None:
     """The policy that holds a statement, and the lines it stands on; None where a grant made it."""
     if statement is None or not statement.number:
         return None
     policy = Policy.objects.select_related("account").filter(name=policy_name(statement)).first()
-    return (policy, ram.lines_of(policy.document, statement.number)) if policy else None
+    return (policy, ram_documents.lines_of(policy.document, statement.number)) if policy else None
 
 
-def policy_name(statement: ram.Statement) -> str:
+def policy_name(statement: ram_statements.Statement) -> str:
     """The name in `the policy NAME`, as `policies.compiled` says it."""
     return statement.source.removeprefix("the policy ")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from console.presentation.durations import duration
 from rotation import binding, reasons, schedules
-from rotation.managed import managed
+from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Schedule
 from secrets_app.models import Secret
 
@@ -117,7 +117,7 @@ STATUS_CHOICES = [
 ]
 
 #: Why a host has another value than the current one, where nothing of ours did it.
-DRIFTED = frozenset({"changed_outside", "snapshot", managed.DATABASE_OLDER})
+DRIFTED = frozenset({"changed_outside", "snapshot", credential_state.DATABASE_OLDER})
 NOT_SINCE_RESTORE = Fact(
     "warning",
     "Not verified since the database was restored",
@@ -161,7 +161,7 @@ def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
     """Whether the host accepts the value, as far as there is proof."""
     if is_rotating:
         return ROTATING
-    if account.credential_code == managed.RESTORED:
+    if account.credential_code == credential_state.RESTORED:
         return NOT_SINCE_RESTORE
     known = CREDENTIALS[Credential(account.credential)]
     if account.credential == Credential.IN_SYNC and account.verified_level in LEVELS:

@@ -21,14 +21,12 @@ from console.access import resources
 from console.forms.rotations.rotations import Filters as RunFilters
 from console.forms.secrets.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
+from console.lists import instance_filters, run_filters, secret_filters
 from console.presentation import secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
 from console.reports import resolving
 from console.reports.charts import Bar, Chart, Series
-from console.views.instances import instances
-from console.views.rotations import rotations
-from console.views.secrets import secrets
 from rotation.models import HostKey, Instance, ManagedAccount, Run
 from secrets_app.models import ChangedRecord, Secret
 from secrets_app.policy.decisions import Action
@@ -95,10 +93,12 @@ class Overview:
 
     def _secrets(self, **chosen: str) -> QuerySet[Secret]:
         """The rows of the list of secrets under this filter, and nothing beside them."""
-        return secrets.narrowed(resources.secrets(self.request, self.region), SecretFilters(chosen).chosen())
+        return secret_filters.narrowed(
+            resources.secrets(self.request, self.region), SecretFilters(chosen).chosen()
+        )
 
     def _runs(self, **chosen: str) -> QuerySet[Run]:
-        return rotations.narrowed(resources.runs(self.request, self.region), RunFilters(chosen).chosen())
+        return run_filters.narrowed(resources.runs(self.request, self.region), RunFilters(chosen).chosen())
 
     def _link(self, name: str, **chosen: str) -> str:
         return reverse(name, args=[self.region], query=chosen or None)
@@ -180,7 +180,7 @@ class Overview:
     def _changed_keys(self) -> list[Need]:
         """Instances that show another key than the approved one, out of those where that is possible."""
         keys = HostKey.objects.filter(instance=OuterRef("pk"))
-        rows = instances.with_figures(
+        rows = instance_filters.with_figures(
             resources.instances(self.request, self.region), resources.seen_secrets(self.request)
         ).filter(
             Exists(keys.filter(state=HostKey.State.APPROVED)),
@@ -259,7 +259,7 @@ class Overview:
         # Compared and not truncated: SQLite would truncate by a call a row.
         days = [first + timedelta(days=number) for number in range(DAYS)]
         begun = [
-            When(created_at__gte=rotations.midnight(day), then=Value(day.isoformat()))
+            When(created_at__gte=run_filters.midnight(day), then=Value(day.isoformat()))
             for day in reversed(days)
         ]
         by_day = rows.annotate(day=Case(*begun, output_field=CharField())).values_list("day", "outcome")

@@ -11,12 +11,9 @@ from console.forms.instances import instances as instance_forms
 from console.forms.rotations import rotations as run_forms
 from console.forms.secrets import secrets as secret_forms
 from console.http import OperatorRequest
-from console.lists import exports, secret_rows
+from console.lists import exports, instance_filters, run_filters, secret_filters, secret_rows
 from console.presentation import run_states, secret_states
 from console.presentation.instance_states import HostKeys, instance_badge
-from console.views.instances import instances
-from console.views.rotations import rotations
-from console.views.secrets import secrets
 from rotation.models import Instance, Run
 from secrets_app import actions
 from secrets_app.audit import trail
@@ -39,7 +36,7 @@ INSTANCE_COLUMNS = (
 @login_required
 @require_safe
 def runs(request: OperatorRequest, region: str, form: str) -> HttpResponseBase:
-    rows = rotations.narrowed(resources.runs(request, region), run_forms.Filters(request.GET).chosen())
+    rows = run_filters.narrowed(resources.runs(request, region), run_forms.Filters(request.GET).chosen())
     _record(request, "kms:ExportRotations", region, form)
     return exports.stream(rows.order_by("-created_at", "pk"), _run, RUN_COLUMNS, name="rotations", form=form)
 
@@ -50,7 +47,7 @@ def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
     chosen = secret_forms.Filters(request.GET).chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
     rows = secret_rows.with_runs(seen.select_related("managed__instance__region", "schedule"))
-    found = secrets.narrowed(rows, chosen).order_by("name", "pk")
+    found = secret_filters.narrowed(rows, chosen).order_by("name", "pk")
     _record(request, "kms:ExportSecrets", region, "csv")
     return exports.stream(found, _secret, SECRET_COLUMNS, name="secrets", form="csv")
 
@@ -58,8 +55,12 @@ def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
 @login_required
 @require_safe
 def all_instances(request: OperatorRequest, region: str) -> HttpResponseBase:
-    rows = instances.with_figures(resources.instances(request, region), resources.seen_secrets(request))
-    found = instances.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by("name", "pk")
+    rows = instance_filters.with_figures(
+        resources.instances(request, region), resources.seen_secrets(request)
+    )
+    found = instance_filters.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by(
+        "name", "pk"
+    )
     _record(request, "kms:ExportInstances", region, "csv")
     return exports.stream(found, _instance, INSTANCE_COLUMNS, name="instances", form="csv")
 

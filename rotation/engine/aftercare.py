@@ -18,7 +18,7 @@ from rotation.connectors import base
 from rotation.engine import failpoints
 from rotation.engine.methods import key_pair
 from rotation.engine.work import BACK_OFF, TEST, Stop, Work
-from rotation.inventory import inventory
+from rotation.inventory import instances
 from rotation.models import Run, Step
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
@@ -168,7 +168,7 @@ def _now(work: Work) -> datetime:
 
 def _last_failed_login(work: Work) -> datetime | None:
     refused = work.secret.versions.aggregate(last=Max("refused_at"))["last"]
-    control = inventory.control_at(work.run.instance)
+    control = instances.control_at(work.run.instance)
     # A worker that did not come back may have tried the old password, and told nobody.
     broken = Step.objects.filter(run__secret=work.secret, name=Step.Name.CLEAN, state=Step.State.BROKEN)
     untold = broken.aggregate(last=Max("started_at"))["last"]

@@ -18,8 +18,8 @@ from rotation.connectors import base
 from rotation.engine import control, failpoints, history, own_login
 from rotation.engine.methods import key_pair
 from rotation.engine.work import SET, TEST, Credential, Work
-from rotation.inventory import inventory
-from rotation.managed import managed, restored
+from rotation.inventory import instances
+from rotation.managed import creation, credential_state, restored
 from rotation.models import Step
 from secrets_app import keyring
 from secrets_app.models import Label, SecretVersion
@@ -71,13 +71,13 @@ def preflight(work: Work) -> base.Facts:
     refuse_shared(work)
     with work.step(Step.Name.PREFLIGHT) as notes:
         facts = work.look()
-        inventory.note_facts(work.run.instance, facts)
+        instances.note_facts(work.run.instance, facts)
         # The machine-id is known only now; what follows may ask which value works.
         binding.narrowed(work.endpoint, work.run.instance, [work.secret])
         blocked = facts.blocked
         ours = [] if blocked else [*_ours(work, facts), *control.check(work, facts)]
         blocked = blocked or next((c for c in ours if c.mark == base.Mark.BLOCKED), None)
-        notes.evidence = inventory.as_evidence([*facts.checks, *ours])
+        notes.evidence = instances.as_evidence([*facts.checks, *ours])
         notes.sentence = blocked.sentence if blocked else "Nothing stands in the way."
         notes.state = Step.State.FAILED if blocked else Step.State.DONE
     if blocked:
@@ -88,8 +88,8 @@ def preflight(work: Work) -> base.Facts:
 def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     """What only we know of the account: who else manages it, what was let pass, what it had before."""
     account = work.account
-    for other in managed.others(account.instance, account.username, but=account):
-        yield base.Check("other_secret", base.Mark.WARNING, managed.told(other))
+    for other in creation.others(account.instance, account.username, but=account):
+        yield base.Check("other_secret", base.Mark.WARNING, creation.told(other))
     for code in work.run.overrides:
         who = work.run.requested_by.name
         yield base.Check("override", base.Mark.WARNING, f"Overridden by {who} ({code}): {work.run.reason}")
@@ -130,7 +130,7 @@ def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
             Credential.UNVERIFIED,
         )
     with transaction.atomic():
-        generation = managed.raise_generation(work.account, facts.generation)
+        generation = credential_state.raise_generation(work.account, facts.generation)
         leases.hold(work.lease, attempts=work.run.attempts + 1, generation=generation)
         binding.bind_over(work.account, work.endpoint)  # who hears the first value is who it is for
         versions.mark_offered(version)

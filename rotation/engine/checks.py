@@ -7,8 +7,8 @@ from django.db import transaction
 from rotation import leases, reasons
 from rotation.connectors import base
 from rotation.engine.work import PREFLIGHT, SCAN, Credential, Work
-from rotation.inventory import inventory
-from rotation.managed import managed, restored
+from rotation.inventory import identities, instances, management
+from rotation.managed import creation, credential_state, restored
 from rotation.models import Run, Step
 from secrets_app.models import Label, Secret
 from secrets_app.secrets import versions
@@ -44,10 +44,10 @@ def verify(work: Work) -> None:
     if proof.verdict == base.Verdict.ACCEPTED:
         with transaction.atomic():
             versions.mark_verified(current)
-            managed.note_verified(work.account, proof.level)
+            credential_state.note_verified(work.account, proof.level)
             leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)
     elif proof.verdict == base.Verdict.REJECTED:
-        code = managed.DATABASE_OLDER if is_older else "refused_value"
+        code = credential_state.DATABASE_OLDER if is_older else "refused_value"
         work.end(Run.Outcome.FAILED, code, notes.sentence, Credential.OUT_OF_SYNC)
     elif reasons.stops(proof.code):
         work.block(proof.code, f"Could not check: {proof.reason}")
@@ -65,14 +65,14 @@ def check(work: Work) -> None:
     username = work.run.username
     with work.step(Step.Name.PREFLIGHT) as notes:
         facts = _facts(work)
-        others = managed.others(work.run.instance, username) if username else []
-        lines = [base.Check("other_secret", base.Mark.WARNING, managed.told(other)) for other in others]
-        notes.evidence = inventory.as_evidence([*facts.checks, *lines])
+        others = creation.others(work.run.instance, username) if username else []
+        lines = [base.Check("other_secret", base.Mark.WARNING, creation.told(other)) for other in others]
+        notes.evidence = instances.as_evidence([*facts.checks, *lines])
         blocked = facts.blocked
         notes.state = Step.State.FAILED if blocked else Step.State.DONE
         notes.sentence = blocked.sentence if blocked else "Everything that a rotation needs is there."
     with transaction.atomic():
-        inventory.note_facts(work.run.instance, facts, keeps_checks=bool(username))
+        instances.note_facts(work.run.instance, facts, keeps_checks=bool(username))
         outcome = Run.Outcome.BLOCKED if blocked else Run.Outcome.SUCCEEDED
         leases.end(work.lease, outcome, code=blocked.code if blocked else "", sentence=notes.sentence)
 
@@ -94,9 +94,9 @@ def scan(work: Work) -> None:
     assert work.scanner is not None
     instance = work.run.instance
     with work.step(Step.Name.SCAN) as notes:
-        inventory.require_whole(instance)
-        keys = work.scanner.scan(inventory.place(instance), timeout=SCAN)
+        management.require_whole(instance)
+        keys = work.scanner.scan(instances.place(instance), timeout=SCAN)
         notes.sentence = f"The host shows {len(keys)} key{'s' if len(keys) != 1 else ''}."
     with transaction.atomic():
-        inventory.see_host_keys(instance, keys)
+        identities.see_host_keys(instance, keys)
         leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from rotation import reasons
 from rotation.connectors import base
 from rotation.engine.work import TEST, Work
-from rotation.inventory import inventory
+from rotation.inventory import instances
 from secrets_app.crypto.plaintext import Plaintext
 
 EVERY = timedelta(days=1)
@@ -32,7 +32,7 @@ def check(work: Work, facts: base.Facts) -> Iterator[base.Check]:
         sentence = reasons.sentence("accepts_anything")
         yield base.Check("control", base.Mark.BLOCKED, sentence, "accepts_anything")
     elif proof.verdict == base.Verdict.REJECTED:
-        inventory.note_control(work.run.instance)
+        instances.note_control(work.run.instance)
         yield base.Check("control", base.Mark.PASSED, "The host refuses a random wrong password.")
     else:
         yield base.Check("control", base.Mark.UNKNOWN, f"A random wrong password: {proof.reason}")
@@ -42,4 +42,4 @@ def _is_due(work: Work) -> bool:
     # A run that proves the old password refused makes its one failed login then.
     if work.tries_old_password:
         return False
-    return not inventory.was_controlled_within(work.run.instance, EVERY)
+    return not instances.was_controlled_within(work.run.instance, EVERY)

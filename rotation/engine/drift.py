@@ -15,7 +15,7 @@ from rotation import leases, reasons, runs
 from rotation.connectors import base
 from rotation.engine import history
 from rotation.engine.work import PREFLIGHT, Credential, Stop, Work
-from rotation.managed import managed, restored
+from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
 from secrets_app.audit import trail
 from secrets_app.models import Label, SecretVersion
@@ -102,8 +102,8 @@ def _end_in_sync(
     with transaction.atomic():
         if proof is not None:
             versions.mark_verified(current)
-            managed.note_verified(work.account, proof.level)
-        managed.note_traces(work.account, _kept(traces))
+            credential_state.note_verified(work.account, proof.level)
+        credential_state.note_traces(work.account, _kept(traces))
         leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=sentence)
 
 
@@ -134,7 +134,7 @@ def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | Non
 def _end_older(work: Work, traces: base.Traces, found: SecretVersion | None) -> NoReturn:
     """End with what a restored database makes of it; nobody has changed the host by that."""
     if history.is_newer(work, traces.generation):
-        what = reasons.sentence(managed.DATABASE_OLDER)
+        what = reasons.sentence(credential_state.DATABASE_OLDER)
     else:
         what = (
             "The database is older than the instance: it was restored, and the instance has not accepted the "
@@ -142,7 +142,7 @@ def _end_older(work: Work, traces: base.Traces, found: SecretVersion | None) -> 
         )
     work.end(
         Run.Outcome.FAILED,
-        managed.DATABASE_OLDER,
+        credential_state.DATABASE_OLDER,
         f"{what} {history.told(found)} Reconcile to set the current value again, or rotate.",
         Credential.OUT_OF_SYNC,
         truth=Run.Truth.OLD if found else Run.Truth.NEITHER,

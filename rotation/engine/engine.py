@@ -23,8 +23,8 @@ from rotation.connectors import base
 from rotation.engine import aftercare, changes, checks, drift, failpoints, reconciliation
 from rotation.engine.methods import key_pair
 from rotation.engine.work import CHANGES, Connect, Credential, Stop, Work
-from rotation.inventory import inventory
-from rotation.managed import managed, restored
+from rotation.inventory import management
+from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
 from secrets_app import keyring
 from secrets_app.audit import trail
@@ -74,7 +74,7 @@ def _carry(work: Work) -> None:
         if work.run.tries > MOST_TRIES:
             _give_up(work)
         KINDS[work.run.kind](work)
-    except (base.ConnectorError, inventory.NotAttached) as error:
+    except (base.ConnectorError, management.NotAttached) as error:
         work.settle(error)
     except keyring.Sealed as error:
         _wait_for_a_person(work, "sealed", str(error))
@@ -217,7 +217,7 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
     row = leases.begin(work.lease, Step.Name.FINISH)
     with transaction.atomic(), trail.at_the_end():
         versions.promote(version)
-        managed.note_verified(work.account, proof.level, rotated=True)
+        credential_state.note_verified(work.account, proof.level, rotated=True)
         schedules.rotated(work.secret)
         leases.finish(
             work.lease, row, Step.State.DONE, "The new value is current; the old one is kept as previous."

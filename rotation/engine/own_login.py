@@ -8,7 +8,7 @@ first.
 from __future__ import annotations
 
 from rotation.connectors import base
-from rotation.inventory import inventory
+from rotation.inventory import management
 from rotation.models import Instance, Step
 from secrets_app.models import Label, SecretVersion
 
@@ -19,19 +19,19 @@ _EVIDENCE = {Label.Role.PENDING: "own_login_pending", Label.Role.CURRENT: "own_l
 def choose(instance: Instance, connector: base.Connector, *, over: base.Endpoint) -> base.Manager:
     """Return what the instance accepts now, trying where that is not known; `connector` trusts `over`.
 
-    Raises what `inventory.manager` and `Connector.prove_login` raise.
+    Raises what `management.manager` and `Connector.prove_login` raise.
     """
     pending = _unsettled(instance)
     login = instance.own_login
     current = login.labelled(Label.Role.CURRENT) if login else None
     if pending is None or current is None:
-        return inventory.manager(instance, over=over)
+        return management.manager(instance, over=over)
     likelier, other = (pending, current) if _is_there(pending) else (current, pending)
-    first = inventory.own_manager(instance, likelier, over=over)
+    first = management.own_manager(instance, likelier, over=over)
     if connector.prove_login(first.login, timeout=TRY).verdict != base.Verdict.REJECTED:
         return first
     # The host has one of the two; where it has neither, the caller's login is refused and the run blocked.
-    return inventory.own_manager(instance, other, over=over)
+    return management.own_manager(instance, other, over=over)
 
 
 def seen(role: Label.Role) -> dict[str, str]:

@@ -14,7 +14,7 @@ from rotation import leases, reasons
 from rotation.connectors import base
 from rotation.engine import changes, failpoints
 from rotation.engine.work import Credential, Work
-from rotation.managed import managed
+from rotation.managed import credential_state
 from rotation.models import Run, Step
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
@@ -82,6 +82,6 @@ def _finish(work: Work, current: SecretVersion, proof: base.Proof) -> None:
     failpoints.reach("before_finish")
     with transaction.atomic():
         versions.mark_verified(current)
-        managed.note_verified(work.account, proof.level, changed=True)
+        credential_state.note_verified(work.account, proof.level, changed=True)
         leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence="The host accepts the current value again.")
     failpoints.reach("after_finish")

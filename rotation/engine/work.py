@@ -19,8 +19,8 @@ from django.db import transaction
 from rotation import binding, leases, reasons, schedules
 from rotation.connectors import base
 from rotation.engine import own_login
-from rotation.inventory import inventory
-from rotation.managed import managed
+from rotation.inventory import management
+from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app import keyring
 from secrets_app.models import Label, Secret, SecretVersion
@@ -105,7 +105,7 @@ class Work:
         if self._endpoint is None:
             instance = self.run.instance
             needed = [secret for secret in (self.run.secret, instance.own_login) if secret is not None]
-            self._endpoint = binding.narrowed(inventory.endpoint(instance), instance, needed)
+            self._endpoint = binding.narrowed(management.endpoint(instance), instance, needed)
         return self._endpoint
 
     @property
@@ -121,9 +121,9 @@ class Work:
             return
         # It may have been bound to another machine since the run was read.
         self.account.refresh_from_db(fields=["seal", *ManagedAccount.BOUND])
-        inventory.require_whole(self.secret, self.account)
+        management.require_whole(self.secret, self.account)
         if self.account.instance_id != self.run.instance_id:
-            raise inventory.ChangedOutside("The instance of this run")
+            raise management.ChangedOutside("The instance of this run")
 
     @property
     def manager(self) -> base.Manager:
@@ -135,7 +135,7 @@ class Work:
         """Use this version of the instance's own login from now on; None: what the labels say."""
         if self.is_own_login:
             instance = self.run.instance
-            self._manager = inventory.own_manager(instance, version, over=self.endpoint) if version else None
+            self._manager = management.own_manager(instance, version, over=self.endpoint) if version else None
 
     @contextmanager
     def step(self, name: str) -> Iterator[StepNotes]:
@@ -144,7 +144,7 @@ class Work:
         notes = StepNotes()
         try:
             yield notes
-        except (base.ConnectorError, inventory.NotAttached, keyring.KeyUnusable) as error:
+        except (base.ConnectorError, management.NotAttached, keyring.KeyUnusable) as error:
             leases.finish(self.lease, row, Step.State.FAILED, notes.sentence or str(error), notes.evidence)
             raise
         leases.finish(self.lease, row, notes.state, notes.sentence, notes.evidence)
@@ -192,7 +192,7 @@ class Work:
             if current is None:
                 return Run.Truth.UNKNOWN
             answer = self.probe(current).verdict
-        except (base.ConnectorError, inventory.NotAttached, keyring.KeyUnusable):
+        except (base.ConnectorError, management.NotAttached, keyring.KeyUnusable):
             return Run.Truth.UNKNOWN
         return {
             base.Verdict.ACCEPTED: Run.Truth.OLD,
@@ -202,7 +202,7 @@ class Work:
 
     # ---------------------------------------------------------------- how a run ends without success
 
-    def settle(self, error: base.ConnectorError | inventory.NotAttached) -> NoReturn:
+    def settle(self, error: base.ConnectorError | management.NotAttached) -> NoReturn:
         """Turn what is known of the host into a wait or an end; nothing on it has changed."""
         sentence = str(error)
         if error.code == base.LoginRefused.code:
@@ -292,4 +292,4 @@ class Work:
 
     def note(self, credential: str, sentence: str, code: str) -> None:
         if self.run.secret is not None and credential:
-            managed.note(self.account, credential, sentence, code)
+            credential_state.note(self.account, credential, sentence, code)

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from rotation import binding, reasons, runs
-from rotation.inventory import inventory
+from rotation.inventory import management
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.actions import Action
 from secrets_app.audit import trail
@@ -63,7 +63,7 @@ def rebind(secrets: Iterable[Secret], *, actor: Principal, reason: str, stamp: s
     """Bind the accounts of these secrets to what their instance stands for now: all of them, or none.
 
     `stamp` is the `Machine.stamp` that the actor was shown. Raises `runs.NoReason`, `Changed` where the
-    instance is another one by now, `inventory.NotAttached` where no host key of it is approved,
+    instance is another one by now, `management.NotAttached` where no host key of it is approved,
     `runs.InProgress` while a worker talks to the host, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
     """
     if not reason.strip():
@@ -78,7 +78,7 @@ def _rebind(secret: Secret, actor: Principal, reason: str, stamp: str) -> None:
     lifecycle.require_enabled(lifecycle.held(secret.pk))
     known = proposal(secret)
     if not known.new.keys:
-        raise inventory.NotAttached(reasons.sentence("no_host_key"), "no_host_key")
+        raise management.NotAttached(reasons.sentence("no_host_key"), "no_host_key")
     if known.new.stamp != stamp:
         raise Changed(Changed.__doc__)
     if secret.runs.filter(state=Run.State.RUNNING, leased_until__gt=Now()).exists():

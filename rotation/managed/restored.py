@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from rotation import runs
-from rotation.managed import managed
+from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Run
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
@@ -34,7 +34,7 @@ def look() -> bool:
     with transaction.atomic(), trail.at_the_end():
         found = restores.notice()
         if found is not None:
-            managed.doubt_all()
+            credential_state.doubt_all()
     return found is not None
 
 
@@ -57,7 +57,7 @@ def is_doubtful(account: ManagedAccount) -> bool:
 
 def _to_ask() -> QuerySet[ManagedAccount]:
     """The accounts that have a value to ask about, and a host to ask."""
-    return managed.verifiable()
+    return credential_state.verifiable()
 
 
 def _asked(restore: DatabaseRestore) -> Exists:

@@ -37,7 +37,7 @@ from secrets_app.models import (
     Tag,
     User,
 )
-from secrets_app.policy import ram, sql
+from secrets_app.policy import ram_conditions, ram_documents, ram_statements, sql
 
 __all__ = [
     "Action",
@@ -76,7 +76,7 @@ class Decision:
 
     allowed: bool
     because: str  # a sentence for those who may see why
-    statement: ram.Statement | None = None
+    statement: ram_statements.Statement | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class _Target(NamedTuple):
         tags = self.tags
         if tags is None:
             tags = self.own_tags() if own is None else own
-        return {f"{ram.TAG_PREFIX}{key}": value for key, value in tags.items()}
+        return {f"{ram_conditions.TAG_PREFIX}{key}": value for key, value in tags.items()}
 
 
 _MFA = "acs:MFAPresent"
@@ -130,13 +130,13 @@ NO_SUCH_RESOURCE = Decision(False, "There is no such resource.")
 class _Sheet:
     """What was read for one principal: statements of policies, and grants by secret."""
 
-    statements: tuple[ram.Statement, ...] = ()
-    grants: dict[UUID, tuple[ram.Statement, ...]] = field(default_factory=dict)
+    statements: tuple[ram_statements.Statement, ...] = ()
+    grants: dict[UUID, tuple[ram_statements.Statement, ...]] = field(default_factory=dict)
     #: The grants whose seal does not hold, by whom they are to; they count for nothing.
     void: dict[str, list[int]] = field(default_factory=lambda: {"principal": [], "group": []})
-    _about: dict[str, tuple[ram.Statement, ...]] = field(default_factory=dict)
+    _about: dict[str, tuple[ram_statements.Statement, ...]] = field(default_factory=dict)
 
-    def about(self, action: str) -> tuple[ram.Statement, ...]:
+    def about(self, action: str) -> tuple[ram_statements.Statement, ...]:
         """The statements of policies that concern `action`: of fifty, often none."""
         if action not in self._about:
             self._about[action] = tuple(s for s in self.statements if s.concerns(action))
@@ -211,7 +211,7 @@ def decide(
     if not _is_whole(resource, target.secret):
         trail.note_decision(principal, action, target.name, seals.SENTENCE)
         return Decision(False, seals.SENTENCE)
-    context = _context() if reason is None else _context() | {ram.REASON: reason}
+    context = _context() if reason is None else _context() | {ram_conditions.REASON: reason}
     decision = _told(principal, wanted, _verdict(principal, wanted, target, context))
     trail.note_decision(principal, action, target.name, decision.because)
     return decision
@@ -242,22 +242,24 @@ def _refused(principal: Principal | None, action: str) -> Decision | None:
     return None
 
 
-def _verdict(principal: Principal, action: Action, target: _Target, context: dict[str, str]) -> ram.Verdict:
+def _verdict(
+    principal: Principal, action: Action, target: _Target, context: dict[str, str]
+) -> ram_statements.Verdict:
     statements, context = _about(principal, action, target, context)
-    if action == Action.GET_SECRET_VALUE and ram.REASON not in context:
+    if action == Action.GET_SECRET_VALUE and ram_conditions.REASON not in context:
         statements = _with_a_reason(statements)
-    return ram.decide(statements, action, target.name, context)
+    return ram_statements.decide(statements, action, target.name, context)
 
 
 def _about(
     principal: Principal, action: Action, target: _Target, context: dict[str, str]
-) -> tuple[tuple[ram.Statement, ...], dict[str, str]]:
+) -> tuple[tuple[ram_statements.Statement, ...], dict[str, str]]:
     """The statements that bear on `action` here, with the tags in the context where one looks at them."""
     sheet = _sheet(principal)
     statements = sheet.about(action)
     if target.secret is not None:
         statements += sheet.grants.get(target.secret.pk, ())
-    if any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions):
+    if any(c.key.startswith(ram_conditions.TAG_PREFIX) for s in statements for c in s.conditions):
         own = target.own_tags()
         if target.secret is not None and not seal_sets.tags_hold(target.secret, own):
             statements += _closed("the tags of this secret")
@@ -273,37 +275,39 @@ def widened(principal: Principal, secret: Secret, tags: Mapping[str, str]) -> li
     found: list[Action] = []
     for action in OF_A_SECRET:
         statements, _ = _about(principal, action, before, {})
-        if ram.may_widen(statements, action, secret.arn, before.tagged(), after.tagged()):
+        if ram_statements.may_widen(statements, action, secret.arn, before.tagged(), after.tagged()):
             found.append(action)
     return found
 
 
-def conditions_held(principal: Principal, action: Action, secret: Secret) -> tuple[ram.Condition, ...]:
+def conditions_held(
+    principal: Principal, action: Action, secret: Secret
+) -> tuple[ram_conditions.Condition, ...]:
     """The conditions on which `principal` may do this now, for a grant of it. Raises `NotAllowed`."""
     require(principal, action, secret)
     if principal.kind == Principal.Kind.SYSTEM:
         raise NotAllowed("Schedules rotate secrets and do nothing else.", action, secret)
     statements, context = _about(principal, action, _Target(secret.arn, secret), _context())
-    unasked = (ram.REASON,) if action == Action.GET_SECRET_VALUE else ()
-    found = ram.carried(statements, action, secret.arn, context, unasked=unasked)
+    unasked = (ram_conditions.REASON,) if action == Action.GET_SECRET_VALUE else ()
+    found = ram_statements.carried(statements, action, secret.arn, context, unasked=unasked)
     if found is None:
         raise NotAllowed("This is not yours to hand on.", action, secret)
     return found
 
 
-def _with_a_reason(statements: tuple[ram.Statement, ...]) -> tuple[ram.Statement, ...]:
+def _with_a_reason(statements: tuple[ram_statements.Statement, ...]) -> tuple[ram_statements.Statement, ...]:
     """These statements as they are once a reason is given that each of them accepts."""
     found = []
     for statement in statements:
-        left = tuple(c for c in statement.conditions if c.key != ram.REASON)
+        left = tuple(c for c in statement.conditions if c.key != ram_conditions.REASON)
         if len(left) == len(statement.conditions):
             found.append(statement)
-        elif statement.effect == ram.Effect.ALLOW:
+        elif statement.effect == ram_statements.Effect.ALLOW:
             found.append(replace(statement, conditions=left))
     return tuple(found)
 
 
-def _told(principal: Principal, action: Action, verdict: ram.Verdict) -> Decision:
+def _told(principal: Principal, action: Action, verdict: ram_statements.Verdict) -> Decision:
     by = verdict.statement
     if by is None:
         sentence = f"No policy of {principal.name} and no grant allows {action} here."
@@ -355,7 +359,7 @@ def may_somewhere(principal: Principal | None, action: Action) -> bool:
     sheet = _sheet(principal)
     if any(action in statement.actions for granted in sheet.grants.values() for statement in granted):
         return True
-    return any(statement.effect == ram.Effect.ALLOW for statement in sheet.about(action))
+    return any(statement.effect == ram_statements.Effect.ALLOW for statement in sheet.about(action))
 
 
 def asks_for_tags(principal: Principal, actions: Iterable[Action]) -> bool:
@@ -363,7 +367,7 @@ def asks_for_tags(principal: Principal, actions: Iterable[Action]) -> bool:
     sheet = _sheet(principal)
     statements = [s for action in actions for s in sheet.about(action)]
     statements += [s for granted in sheet.grants.values() for s in granted]
-    return any(c.key.startswith(ram.TAG_PREFIX) for s in statements for c in s.conditions)
+    return any(c.key.startswith(ram_conditions.TAG_PREFIX) for s in statements for c in s.conditions)
 
 
 def allowed_regions(principal: Principal | None, action: Action) -> list[Region]:
@@ -411,14 +415,14 @@ def _granted(principal: Principal, action: Action, rows: sql.Rows) -> Q:
     for conditions in dict.fromkeys(s.conditions for s in given):
         asked = conditions
         if action == Action.GET_SECRET_VALUE:
-            asked = tuple(c for c in conditions if c.key != ram.REASON)
+            asked = tuple(c for c in conditions if c.key != ram_conditions.REASON)
         holds = sql.allows_under(asked, _context(), rows)
         if holds is None:
             continue
         here = {
             "content_object": OuterRef("pk"),
             "permission__codename": action.value,
-            "conditions": ram.written(conditions),
+            "conditions": ram_conditions.written(conditions),
         }
         void = _sheet(principal).void
         by_group = SecretGroupGrant.objects.filter(group__in=principal.groups.all(), **here)
@@ -563,15 +567,19 @@ def _word(principal: Principal) -> str:
     return "this machine" if principal.kind == Principal.Kind.MACHINE else "this user"
 
 
-def _of(policy: Policy) -> tuple[ram.Statement, ...]:
+def _of(policy: Policy) -> tuple[ram_statements.Statement, ...]:
     if seals.holds(policy):
         return compiled(policy.document, policy.name)
     return _closed(f"the policy {policy.name}")
 
 
-def _closed(what: str) -> tuple[ram.Statement, ...]:
+def _closed(what: str) -> tuple[ram_statements.Statement, ...]:
     """What stands in the place of rights that cannot be trusted: it denies everything."""
-    return (ram.Statement(ram.Effect.DENY, ("*",), ("*",), source=f"{what}, changed outside Keyturn"),)
+    return (
+        ram_statements.Statement(
+            ram_statements.Effect.DENY, ("*",), ("*",), source=f"{what}, changed outside Keyturn"
+        ),
+    )
 
 
 def _granted_by(rows: QuerySet[Any], whom: str, holder: Any) -> QuerySet[Any, tuple[Any, ...]]:
@@ -580,22 +588,24 @@ def _granted_by(rows: QuerySet[Any], whom: str, holder: Any) -> QuerySet[Any, tu
 
 
 @functools.lru_cache(maxsize=512)
-def compiled(document: str, source: str) -> tuple[ram.Statement, ...]:
+def compiled(document: str, source: str) -> tuple[ram_statements.Statement, ...]:
     """The statements of a stored document. One that cannot be read any more denies everything.
 
     It was checked when it was saved; a reader that has become stricter must not turn a Deny into nothing.
     """
     try:
-        return ram.read(document, actions=tuple(Action), source=f"the policy {source}")
-    except ram.BadDocument:
+        return ram_documents.read(document, actions=tuple(Action), source=f"the policy {source}")
+    except ram_documents.BadDocument:
         return (
-            ram.Statement(
-                ram.Effect.DENY, ("*",), ("*",), source=f"the policy {source}, which is unreadable"
+            ram_statements.Statement(
+                ram_statements.Effect.DENY, ("*",), ("*",), source=f"the policy {source}, which is unreadable"
             ),
         )
 
 
 @functools.lru_cache(maxsize=2048)
-def _grant(action: str, conditions: str, whom: str) -> ram.Statement:
+def _grant(action: str, conditions: str, whom: str) -> ram_statements.Statement:
     source = f"a grant on this secret to {whom}"
-    return ram.Statement(ram.Effect.ALLOW, (action,), ("*",), ram.conditions(conditions), source)
+    return ram_statements.Statement(
+        ram_statements.Effect.ALLOW, (action,), ("*",), ram_conditions.conditions(conditions), source
+    )

@@ -14,7 +14,7 @@ from django.db import transaction
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.audit import trail
 from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretPrincipalGrant, User
-from secrets_app.policy import decisions, ram
+from secrets_app.policy import decisions, ram_conditions
 
 
 class ToOneself(decisions.NotAllowed):
@@ -37,7 +37,7 @@ def grant(
     for action in actions:
         if action not in OF_A_SECRET:
             raise ValueError(f"{action} is not done to one secret.")
-        wanted[action] = ram.written(decisions.conditions_held(actor, action, secret))
+        wanted[action] = ram_conditions.written(decisions.conditions_held(actor, action, secret))
     with transaction.atomic():
         for action, conditions in wanted.items():
             _give(secret, to, action, conditions, actor)

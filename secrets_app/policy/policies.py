@@ -19,7 +19,7 @@ from secrets_app.actions import EQUAL_REVEAL, Action, Kind
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.models import Attachment, Policy, Principal, User
-from secrets_app.policy import decisions, ram
+from secrets_app.policy import decisions, ram_documents
 
 FULL_ACCESS = "KMSFullAccess"
 SECRET_ADMINISTRATOR = "SecretAdministrator"
@@ -129,10 +129,10 @@ def give_group(group: Group, name: str) -> None:
 
 
 def create(name: str, text: str, *, actor: Principal, description: str = "") -> Policy:
-    """Store a custom policy. Raises `decisions.NotAllowed`, `ram.BadDocument` or `NameTaken`."""
+    """Store a custom policy. Raises `decisions.NotAllowed`, `ram_documents.BadDocument` or `NameTaken`."""
     decisions.require(actor, Action.CREATE_POLICY)
     require_full_access(actor, Action.CREATE_POLICY)
-    ram.read(text, actions=tuple(Action))
+    ram_documents.read(text, actions=tuple(Action))
     try:
         with transaction.atomic():
             policy = Policy.objects.create(
@@ -147,13 +147,13 @@ def create(name: str, text: str, *, actor: Principal, description: str = "") -> 
 def change(policy: Policy, text: str, *, revision: int, actor: Principal, description: str = "") -> Policy:
     """Save a document that was opened at `revision`; it holds for everybody who has it at once.
 
-    Raises `decisions.NotAllowed`, `ram.BadDocument`, `NotYours` or `Outdated`.
+    Raises `decisions.NotAllowed`, `ram_documents.BadDocument`, `NotYours` or `Outdated`.
     """
     decisions.require(actor, Action.UPDATE_POLICY, policy)
     require_full_access(actor, Action.UPDATE_POLICY, policy)
     if policy.kind == Policy.Kind.SYSTEM:
         raise NotYours(NotYours.__doc__)
-    ram.read(text, actions=tuple(Action))
+    ram_documents.read(text, actions=tuple(Action))
     with transaction.atomic():
         saved = Policy.objects.filter(pk=policy.pk, revision=revision).update(
             document=text, description=description, revision=F("revision") + 1, changed_at=Now()

@@ -29,7 +29,7 @@ from secrets_app.models import (
     SecretGroupGrant,
     SecretPrincipalGrant,
 )
-from secrets_app.policy import decisions, ram, sql
+from secrets_app.policy import decisions, ram_conditions, ram_statements, sql
 
 UNUSED_AFTER = timedelta(days=90)
 #: These leave no event of their own, so nobody can say when such a grant was last used.
@@ -40,22 +40,22 @@ UNSEEN = frozenset(
 )
 
 
-def at_most(statements: Iterable[ram.Statement]) -> tuple[ram.Statement, ...]:
+def at_most(statements: Iterable[ram_statements.Statement]) -> tuple[ram_statements.Statement, ...]:
     """These statements as they are in the request that favours its sender most."""
     found = []
     for statement in statements:
-        of_request = [c for c in statement.conditions if not c.key.startswith(ram.TAG_PREFIX)]
+        of_request = [c for c in statement.conditions if not c.key.startswith(ram_conditions.TAG_PREFIX)]
         if not of_request:
             found.append(statement)
-        elif statement.effect == ram.Effect.ALLOW:
+        elif statement.effect == ram_statements.Effect.ALLOW:
             left = tuple(c for c in statement.conditions if c not in of_request)
             found.append(replace(statement, conditions=left))
     return tuple(found)
 
 
-def is_conditional(statement: ram.Statement) -> bool:
+def is_conditional(statement: ram_statements.Statement) -> bool:
     """Whether it holds only in some requests."""
-    return any(not condition.key.startswith(ram.TAG_PREFIX) for condition in statement.conditions)
+    return any(not condition.key.startswith(ram_conditions.TAG_PREFIX) for condition in statement.conditions)
 
 
 # ---------------------------------------------------------------- of a policy
@@ -90,8 +90,8 @@ def wildcards() -> list[Wildcard]:
     return found
 
 
-def _reaches_all(statement: ram.Statement, prefixes: Sequence[str]) -> bool:
-    if statement.effect != ram.Effect.ALLOW or not prefixes:
+def _reaches_all(statement: ram_statements.Statement, prefixes: Sequence[str]) -> bool:
+    if statement.effect != ram_statements.Effect.ALLOW or not prefixes:
         return False
     if not any(statement.concerns(action) for action in OF_A_SECRET if not action.is_read):
         return False
@@ -134,7 +134,7 @@ class Right:
 class _Held:
     """A statement in somebody's hands, and where they have it from."""
 
-    statement: ram.Statement
+    statement: ram_statements.Statement
     source: Source
 
 
@@ -161,7 +161,7 @@ class Everybody:
     def with_rights(self, secret: Secret, actions: Iterable[Action] = OF_A_SECRET) -> list[Right]:
         """Who could do any of `actions` to this secret. Its tags are read; prefetch them for many."""
         wanted = tuple(actions)
-        tags = {f"{ram.TAG_PREFIX}{tag.key}": tag.value for tag in secret.tags.all()}
+        tags = {f"{ram_conditions.TAG_PREFIX}{tag.key}": tag.value for tag in secret.tags.all()}
         kept: dict[tuple[object, ...], dict[Action, tuple[Source, ...]]] = {}
         found = []
         for principal in self._principals:
@@ -197,7 +197,9 @@ def _of(policy: Policy, group: str = "") -> list[_Held]:
 
 
 def _granted(action: str, conditions: str, group: str = "") -> _Held:
-    statement = ram.Statement(ram.Effect.ALLOW, (action,), ("*",), ram.conditions(conditions), source="Grant")
+    statement = ram_statements.Statement(
+        ram_statements.Effect.ALLOW, (action,), ("*",), ram_conditions.conditions(conditions), source="Grant"
+    )
     return _Held(statement, Source("Grant", is_conditional=is_conditional(statement), group=group))
 
 
@@ -208,13 +210,13 @@ def _allowed(
     favoured = at_most(one.statement for one in held)
     found = {}
     for action in actions:
-        if not ram.decide(favoured, action, name, tags).allowed:
+        if not ram_statements.decide(favoured, action, name, tags).allowed:
             continue
         found[action] = tuple(
             one.source
             for one in held
-            if one.statement.effect == ram.Effect.ALLOW
-            and ram.decide(at_most([one.statement]), action, name, tags).allowed
+            if one.statement.effect == ram_statements.Effect.ALLOW
+            and ram_statements.decide(at_most([one.statement]), action, name, tags).allowed
         )
     return found
 

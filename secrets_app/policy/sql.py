@@ -1,7 +1,7 @@
 """The same policies as a condition on rows, so that a list shows exactly what one may see one by one.
 
-`condition` answers for every row at once what `ram.decide` answers for one. What depends on the request
-alone is decided here; names and tags are left to the database.
+`condition` answers for every row at once what `ram_statements.decide` answers for one. What depends on the
+request alone is decided here; names and tags are left to the database.
 
 An ARN is a prefix that a region gives and a name that the row has. A pattern is followed through the prefix
 in Python, and what is left of it is compared with the name.
@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.db.models import CharField, Exists, Lookup, Q, QuerySet
 
-from secrets_app.policy import ram
+from secrets_app.policy import ram_conditions, ram_statements
 
 NONE = Q(pk__in=[])
 ALL = Q(pk__isnull=False)
@@ -27,7 +27,7 @@ _WILD = frozenset("*?")
 
 @CharField.register_lookup
 class Fits(Lookup):
-    """`name__fits=("web/*", "db-1")`: any of these, * and ? as `ram.matches` has them; case counts.
+    """`name__fits=("web/*", "db-1")`: any of these, * and ? as `ram_patterns.matches` has them; case counts.
 
     One lookup: a long policy has fifty patterns, and to put fifty lookups together takes Django longer than
     the database takes to answer.
@@ -63,7 +63,7 @@ def _like(pattern: str) -> str:
 
 @CharField.register_lookup
 class Folded(Lookup):
-    """`value__folded="prod"`: equal as `ram.fold` has it; the right side is folded already."""
+    """`value__folded="prod"`: equal as `ram_conditions.fold` has it; the right side is folded already."""
 
     lookup_name = "folded"
     prepare_rhs = False
@@ -89,9 +89,9 @@ class Rows:
 
 
 def condition(
-    statements: Iterable[ram.Statement],
+    statements: Iterable[ram_statements.Statement],
     action: str,
-    context: ram.Context,
+    context: ram_conditions.Context,
     rows: Rows,
     *,
     granted: Q = NONE,
@@ -102,24 +102,24 @@ def condition(
         fits = _holds(statement, context, rows)
         if fits is not None:
             found = _both(_named(statement.resources, rows), fits)
-            (denied if statement.effect == ram.Effect.DENY else allowed).append(found)
+            (denied if statement.effect == ram_statements.Effect.DENY else allowed).append(found)
     if any(found is ALL for found in allowed) and len(denied) == 1:
         return ALL  # itself, so that a caller may leave it out
     return reduce(or_, allowed) & ~reduce(or_, denied)
 
 
-def _merged(statements: Iterable[ram.Statement], action: str) -> list[ram.Statement]:
+def _merged(statements: Iterable[ram_statements.Statement], action: str) -> list[ram_statements.Statement]:
     """The statements about `action`, as few: those that differ in their resources only are one.
 
     Each condition then stands in the query once, and is asked of a row only whose name fits.
     """
-    found: dict[tuple[ram.Effect, tuple[ram.Condition, ...]], dict[str, None]] = {}
+    found: dict[tuple[ram_statements.Effect, tuple[ram_conditions.Condition, ...]], dict[str, None]] = {}
     for statement in statements:
         if statement.concerns(action):
             resources = found.setdefault((statement.effect, statement.conditions), {})
             resources |= dict.fromkeys(statement.resources)
     return [
-        ram.Statement(effect, (action,), tuple(resources), conditions)
+        ram_statements.Statement(effect, (action,), tuple(resources), conditions)
         for (effect, conditions), resources in found.items()
     ]
 
@@ -128,29 +128,33 @@ def _both(a: Q, b: Q) -> Q:
     return b if a is ALL else a if b is ALL else a & b
 
 
-def allows_under(conditions: tuple[ram.Condition, ...], context: ram.Context, rows: Rows) -> Q | None:
+def allows_under(
+    conditions: tuple[ram_conditions.Condition, ...], context: ram_conditions.Context, rows: Rows
+) -> Q | None:
     """The rows on which an Allow with these conditions holds; None for none."""
-    return _holds(ram.Statement(ram.Effect.ALLOW, ("*",), ("*",), conditions), context, rows)
+    return _holds(
+        ram_statements.Statement(ram_statements.Effect.ALLOW, ("*",), ("*",), conditions), context, rows
+    )
 
 
-def _holds(statement: ram.Statement, context: ram.Context, rows: Rows) -> Q | None:
+def _holds(statement: ram_statements.Statement, context: ram_conditions.Context, rows: Rows) -> Q | None:
     """The rows on which the statement's conditions hold; None for none."""
-    is_deny = statement.effect == ram.Effect.DENY
+    is_deny = statement.effect == ram_statements.Effect.DENY
     left = ALL
     for wanted in statement.conditions:
-        if wanted.key.startswith(ram.TAG_PREFIX) and rows.tags is not None:
+        if wanted.key.startswith(ram_conditions.TAG_PREFIX) and rows.tags is not None:
             left = _both(left, _tagged(wanted, rows.tags, is_deny=is_deny))
             continue
-        answer = ram.evaluate(wanted, context)
+        answer = ram_conditions.evaluate(wanted, context)
         if answer is False or (answer is None and not is_deny):
             return None
     return left
 
 
-def _tagged(wanted: ram.Condition, tags: Callable[[str], QuerySet[Any]], *, is_deny: bool) -> Q:
+def _tagged(wanted: ram_conditions.Condition, tags: Callable[[str], QuerySet[Any]], *, is_deny: bool) -> Q:
     """A tag that is not there cannot be compared: a Deny holds then, an Allow does not."""
-    operator = ram.OPERATORS[wanted.operator]
-    here = tags(wanted.key.removeprefix(ram.TAG_PREFIX))
+    operator = ram_conditions.OPERATORS[wanted.operator]
+    here = tags(wanted.key.removeprefix(ram_conditions.TAG_PREFIX))
     test = reduce(or_, (_compared(wanted.operator, value) for value in wanted.values))
     holds = Q(Exists(here.exclude(test) if operator.negated else here.filter(test)))
     return holds | ~Q(Exists(here)) if is_deny else holds
@@ -159,7 +163,7 @@ def _tagged(wanted: ram.Condition, tags: Callable[[str], QuerySet[Any]], *, is_d
 def _compared(operator: str, value: str) -> Q:
     if "Like" in operator:
         return Q(value__fits=(value,))
-    return Q(value__folded=ram.fold(value)) if "IgnoreCase" in operator else Q(value=value)
+    return Q(value__folded=ram_conditions.fold(value)) if "IgnoreCase" in operator else Q(value=value)
 
 
 def _named(patterns: Iterable[str], rows: Rows) -> Q:

@@ -164,8 +164,8 @@ def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Val
     """Show a value to a person: check the right, record it durably, and only then open it.
 
     Raises `decisions.NotAllowed`, `read_limits.ReasonNeeded`, `read_limits.TooOften`, `NoValue` (also while
-    deletion is planned), and whatever `value` raises. Never call it inside a transaction: the record would not be durable
-    when the value leaves (RuntimeError).
+    deletion is planned), and whatever `value` raises. Never call it inside a transaction: the record would
+    not be durable when the value leaves (RuntimeError).
     """
     secret = version.secret
     decisions.require(actor, decisions.Action.GET_SECRET_VALUE, secret)

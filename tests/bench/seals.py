@@ -24,7 +24,7 @@ from secrets_app import seal_sets, seals
 from secrets_app.actions import Action
 from secrets_app.models import Policy, Principal, Secret, SecretGroupGrant, SecretPrincipalGrant, User
 from secrets_app.people import users
-from secrets_app.policy import decisions, grants, policies, ram
+from secrets_app.policy import decisions, grants, policies, ram_statements
 from tests import factories
 
 SECRETS = 150
@@ -128,7 +128,7 @@ def _read(principal: Principal) -> Any:
     held = Q(attachments__principal=principal) | Q(attachments__group__in=groups)
     attached = Policy.objects.filter(held).distinct()
     statements = tuple(s for policy in attached for s in decisions.compiled(policy.document, policy.name))
-    granted: dict[UUID, tuple[ram.Statement, ...]] = {}
+    granted: dict[UUID, tuple[ram_statements.Statement, ...]] = {}
     to_it = _granted_by(SecretPrincipalGrant.objects.filter(principal=principal), "principal")
     to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=groups), "group")
     for secret, action, conditions, whom in to_it.union(to_groups, all=True):

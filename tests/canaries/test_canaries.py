@@ -20,7 +20,7 @@ from lab import Host
 from rotation import runs, tasks, wires
 from rotation.connectors.memory.connector import MemoryConnector, MemoryHost
 from rotation.engine import failpoints
-from rotation.inventory import inventory
+from rotation.inventory import management
 from rotation.models import Instance, ManagementCredential, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
@@ -170,7 +170,7 @@ def _keys(person: screens.Person, cast: Cast, host: Host) -> Secret:
     assert hosts.work(boss.runs.get(kind="verify")).outcome == "succeeded"
     instance = Instance.objects.get(name=host.name)
     boss = Secret.objects.get(pk=boss.pk)
-    inventory.use_own_login(instance, boss, sudo="password", actor=factories.administrator())
+    management.use_own_login(instance, boss, sudo="password", actor=factories.administrator())
     assert hosts.work(hosts.start(boss)).outcome == "succeeded"
     return pair
 

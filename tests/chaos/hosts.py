@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lab import Host
 from lab.hosts import _crypt
 from rotation.connectors.ssh.connector import SshScanner
-from rotation.inventory import inventory
+from rotation.inventory import identities
 from rotation.models import Instance
 from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
@@ -54,8 +54,8 @@ def register(host: Host, key: KeyPair) -> Instance:
         credential=factories.credential(private_key=key.private),
     )  # fmt: skip
     seen = SshScanner().scan(endpoint(host.address, host.port), timeout=30)
-    inventory.see_host_keys(instance, seen)
-    inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    identities.see_host_keys(instance, seen)
+    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
     return instance
 
 

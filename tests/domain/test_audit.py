@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from rotation import runs, tasks
 from rotation.connectors.memory.connector import MemoryHost
-from rotation.managed import managed
+from rotation.managed import deletion
 from rotation.models import Run
 from secrets_app import keyring
 from secrets_app.audit import append_only, audit_keys, chain, checkpoints, refusals, verification
@@ -164,7 +164,7 @@ def refusing(execute, text, params, many, context):
 def test_aud_03_what_cannot_be_recorded_is_not_done(dot):
     secret = factories.secret()
     with connection.execute_wrapper(refusing), pytest.raises(audit.NotRecorded):
-        managed.plan_deletion(secret, actor=dot.principal)
+        deletion.plan_deletion(secret, actor=dot.principal)
     assert Secret.objects.get(pk=secret.pk).is_enabled
 
 
@@ -211,7 +211,7 @@ def created(secret: Secret, actor) -> None:
 
 
 def purged(secret: Secret, actor) -> None:
-    managed.purge(secret, actor=actor)
+    deletion.purge(secret, actor=actor)
 
 
 def started(secret: Secret, actor) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from rotation import runs, tasks
 from rotation.connectors.memory.connector import MemoryHost
-from rotation.inventory import inventory
+from rotation.inventory import management
 from rotation.models import ManagementCredential, Run
 from secrets_app import keyring
 from secrets_app.crypto import envelope
@@ -326,7 +326,7 @@ def test_a_rewrap_moves_every_value_to_the_newest_version_and_touches_no_payload
     assert [password(one) for one in made] == [f"the-password-{n}-1" for n in range(3)]
     for credential in ManagementCredential.objects.select_related("sealed"):
         keyring.open_(
-            credential.sealed, owner_id=credential.pk, subject_id=credential.pk, field=inventory.FIELD
+            credential.sealed, owner_id=credential.pk, subject_id=credential.pk, field=management.FIELD
         )
     assert [event.details["done"] for event in events("kms:RewrapEnded")] == [len(payloads)]
 
@@ -450,7 +450,7 @@ def test_cry_05_a_rewrap_killed_at_100_points_leaves_every_version_readable_and_
         work.refresh_from_db()
         assert work.done == moved
         assert readable() == expected
-        inventory.manager(instance, over=inventory.endpoint(instance))
+        management.manager(instance, over=management.endpoint(instance))
         Rewrap.objects.filter(pk=work.pk).update(carried_until=timezone.now() - timedelta(seconds=1))
         assert finish(work).state == "done"
         assert not SealedValue.objects.exclude(key_version=newest).exists()

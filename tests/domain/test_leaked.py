@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from rotation.connectors.memory.connector import MemoryHost
 from rotation.engine import engine, failpoints
-from rotation.managed import managed
+from rotation.managed import rotation_options
 from rotation.models import Instance, Run, Step
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
@@ -32,7 +32,7 @@ def host() -> MemoryHost:
 
 def choose(secret: Secret, **options: bool) -> None:
     given = {"ends_sessions": False, "proves_old_refused": False, "reconciles": False} | options
-    managed.change_options(secret, actor=factories.administrator(), **given)
+    rotation_options.change_options(secret, actor=factories.administrator(), **given)
     secret.refresh_from_db()
 
 
@@ -204,7 +204,7 @@ def test_a_leaked_key_ends_the_sessions_after_it_is_removed(host):
 
 def test_options_are_changed_by_who_may_and_recorded(secret, ann):
     with pytest.raises(decisions.NotAllowed):
-        managed.change_options(
+        rotation_options.change_options(
             secret, actor=ann.principal, ends_sessions=True, proves_old_refused=True, reconciles=True
         )
     choose(secret, reconciles=True)

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from rotation import accounts, runs
-from rotation.managed import managed
+from rotation import accounts, instance_checks
+from rotation.managed import creation
 from rotation.models import Instance, ManagedAccount
 from secrets_app.actions import Action
 from secrets_app.crypto import passwords
@@ -42,7 +42,7 @@ def give(dot):
 
 
 def create(instance, actor, name="mine", username="svc", **fields):
-    return managed.create(
+    return creation.create(
         name,
         region=instance.region,
         instance=instance,
@@ -63,7 +63,7 @@ def test_a_secret_beside_somebody_elses_is_not_made_without_the_right_to_the_acc
             create(instance, ann, kind=kind)
         assert refused.value.action == Action.MANAGE_ACCOUNT
         with pytest.raises(decisions.NotAllowed):
-            runs.check_account(instance, "svc", kind, actor=ann.principal)
+            instance_checks.check_account(instance, "svc", kind, actor=ann.principal)
     assert ManagedAccount.objects.count() == 1
 
 
@@ -106,14 +106,14 @@ def test_beside_a_secret_that_one_may_not_see_neither_kind_is_made_and_both_hear
     give(ann, "kms:CreateSecret", "kms:ManageAccount", "kms:DescribeInstance")
     heard = set()
     for kind in ("password", "key_pair"):
-        with pytest.raises(managed.AccountTaken) as taken:
+        with pytest.raises(creation.AccountTaken) as taken:
             create(instance, ann, kind=kind)
         heard.add(str(taken.value))
     (sentence,) = heard
     assert "hidden" not in sentence
     assert "Another secret manages svc on edge-01 already." in sentence
     give(ann, "kms:DescribeSecret", on=hidden.arn)
-    with pytest.raises(managed.AccountTaken, match=hidden.name):
+    with pytest.raises(creation.AccountTaken, match=hidden.name):
         create(instance, ann)
     assert create(instance, ann, kind="key_pair").managed.username == "svc"
 
@@ -125,7 +125,7 @@ def test_another_row_of_the_machine_is_not_named_to_who_may_not_see_it(instance,
     two.refresh_from_db()
     factories.secret(instance=one, name="hidden")
     give(ann, "kms:CreateSecret", "kms:ManageAccount", "kms:DescribeSecret")
-    with pytest.raises(managed.AccountTaken) as taken:
+    with pytest.raises(creation.AccountTaken) as taken:
         create(two, ann)
     assert "one" not in str(taken.value).replace("Choose another", "")
     assert "hidden" not in str(taken.value)
@@ -134,7 +134,7 @@ def test_another_row_of_the_machine_is_not_named_to_who_may_not_see_it(instance,
 def test_the_name_of_a_shared_credential_is_told_to_who_may_see_it(instance, give, ann, dot):
     give(ann, "kms:CreateSecret", "kms:ManageAccount")
     for user, is_told in ((ann, False), (dot, True)):
-        with pytest.raises(managed.SharedAccount) as shared:
+        with pytest.raises(creation.SharedAccount) as shared:
             create(instance, user, username="keyturn")
         assert (instance.credential.name in str(shared.value)) is is_told
 

@@ -5,12 +5,12 @@ import json
 import pytest
 from django.contrib.auth.models import Group
 
-from rotation.managed import managed
+from rotation.managed import deletion
 from secrets_app import regions
 from secrets_app.actions import OF_A_SECRET, Action, Kind
 from secrets_app.models import Attachment, Policy, Secret, SecretPrincipalGrant
 from secrets_app.people import users
-from secrets_app.policy import decisions, grants, policies, ram
+from secrets_app.policy import decisions, grants, policies, ram_documents
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -184,7 +184,7 @@ def test_p_10_a_right_that_was_taken_is_gone_with_the_next_request(secret, dot, 
 def test_p_11_a_purged_secret_leaves_no_grant_to_one_of_its_name(dot, ann):
     secret = factories.secret(name="web/one", initial="a-first-password-1")
     grants.grant(secret, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
-    managed.purge(secret, actor=dot.principal)
+    deletion.purge(secret, actor=dot.principal)
     again = factories.secret(name="web/one", instance=secret.managed.instance)
     assert not SecretPrincipalGrant.objects.exists()
     assert not decisions.allows(ann.principal, Action.GET_SECRET_VALUE, again)
@@ -208,7 +208,7 @@ def test_a_system_policy_is_nobodys_to_change_and_follows_the_product(secret, do
     Policy.objects.filter(name=policies.HELPDESK).delete()
     Attachment.objects.filter(policy__name=policies.HELPDESK).delete()
     policies.ensure()
-    assert ram.read(Policy.objects.get(name=policies.HELPDESK).document, actions=tuple(Action))
+    assert ram_documents.read(Policy.objects.get(name=policies.HELPDESK).document, actions=tuple(Action))
 
 
 def test_an_edit_on_an_old_revision_changes_nothing(secret, dot):

@@ -24,7 +24,7 @@ from secrets_app.models import (
     Tag,
     User,
 )
-from secrets_app.policy import decisions, ram, sql
+from secrets_app.policy import decisions, ram_conditions, ram_statements, sql
 from tests import amounts
 from tests.unit import policy_strategies as some
 from tests.unit.test_ram import read
@@ -59,7 +59,7 @@ def one_by_one(statements, action, context):
     allowed = set()
     for secret in Secret.objects.select_related("region", "account").prefetch_related("tags"):
         tags = {f"kms:tag/{tag.key}": tag.value for tag in secret.tags.all()}
-        if ram.decide(statements, action, secret.arn, {**context, **tags}).allowed:
+        if ram_statements.decide(statements, action, secret.arn, {**context, **tags}).allowed:
             allowed.add(secret.arn)
     return allowed
 
@@ -103,7 +103,7 @@ def test_p_07_a_list_follows_the_conditions_of_grants_too(rows, holder, found, g
             content_object=secrets[place % len(secrets)],
             permission=permission,
             **whom,
-            defaults={"conditions": ram.written(conditions_of(condition))},
+            defaults={"conditions": ram_conditions.written(conditions_of(condition))},
         )
     Policy.objects.filter(name="found").update(document=some.document(found))
     with decisions.bind(address=None, is_secure=True, is_mfa=False), saying(context):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rotation import leases, runs
+from rotation import cancelling, leases, runs
 from rotation.connectors.memory.connector import MemoryHost
 from rotation.engine import failpoints
-from rotation.managed import managed
+from rotation.managed import deletion, resolution
 from rotation.models import Run, Schedule
 from secrets_app.crypto import key_pairs
 from secrets_app.models import AuditEvent, Secret
@@ -17,7 +17,7 @@ from tests import factories
 from tests.domain.rig import OLD, account, drive, password, rotate
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
-Decision = managed.Decision
+Decision = resolution.Decision
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def secret(host: MemoryHost) -> Secret:
 
 
 def resolve(secret: Secret, decision: str, reason: str = "ticket 4711") -> None:
-    managed.resolve(secret, actor=factories.administrator(), decision=decision, reason=reason)
+    resolution.resolve(secret, actor=factories.administrator(), decision=decision, reason=reason)
 
 
 def told_and_gone(secret: Secret, host: MemoryHost) -> Run:
@@ -42,11 +42,11 @@ def told_and_gone(secret: Secret, host: MemoryHost) -> Run:
 
 def test_a_secret_in_the_middle_of_a_rotation_cannot_be_deleted_and_is_told_the_way_out(secret, host):
     told_and_gone(secret, host)
-    with pytest.raises(runs.TooLate, match="Resolve"):
-        managed.plan_deletion(secret, actor=factories.administrator())
+    with pytest.raises(cancelling.TooLate, match="Resolve"):
+        deletion.plan_deletion(secret, actor=factories.administrator())
     Run.objects.update(state=Run.State.ENDED)
-    with pytest.raises(runs.TooLate, match="Resolve"):
-        managed.plan_deletion(secret, actor=factories.administrator())
+    with pytest.raises(cancelling.TooLate, match="Resolve"):
+        deletion.plan_deletion(secret, actor=factories.administrator())
 
 
 def test_a_server_that_is_gone_for_good_ends_the_run_and_keeps_both_values(secret, host):
@@ -63,7 +63,7 @@ def test_a_server_that_is_gone_for_good_ends_the_run_and_keeps_both_values(secre
     assert (account(secret).credential, account(secret).credential_code) == ("gone", "gone")
     assert Schedule.objects.get(secret=secret).next_at is None
     assert not secret.runs.active().exists()
-    managed.plan_deletion(secret, actor=factories.administrator())
+    deletion.plan_deletion(secret, actor=factories.administrator())
 
 
 def test_a_pending_value_that_is_not_on_the_host_is_set_aside_and_the_host_is_asked(secret, host):
@@ -77,7 +77,7 @@ def test_a_pending_value_that_is_not_on_the_host_is_set_aside_and_the_host_is_as
     assert (run.kind, drive(run, host).outcome) == ("verify", "succeeded")
     assert account(secret).credential == "in_sync"
     assert versions.value(pending).password
-    managed.plan_deletion(secret, actor=factories.administrator())
+    deletion.plan_deletion(secret, actor=factories.administrator())
 
 
 def test_a_person_who_was_wrong_about_it_loses_nothing(secret, host):
@@ -158,7 +158,7 @@ def test_a_decision_is_made_by_who_may(secret, host, request, who):
     told_and_gone(secret, host)
     actor = request.getfixturevalue(who).principal
     with pytest.raises(decisions.NotAllowed):
-        managed.resolve(secret, actor=actor, decision=Decision.GONE, reason="because")
+        resolution.resolve(secret, actor=actor, decision=Decision.GONE, reason="because")
     assert secret.runs.active().exists()
 
 

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from rotation import leases, runs, schedules, tasks
 from rotation.connectors.memory.connector import MemoryHost
 from rotation.engine import failpoints
-from rotation.managed import managed, restored
+from rotation.managed import credential_state, restored
 from rotation.models import ManagedAccount, Run, Schedule
 from secrets_app import keyring
 from secrets_app.audit import append_only, audit_keys, checkpoints, gaps, trail, verification
@@ -292,7 +292,7 @@ def test_a_host_with_a_newer_value_is_not_said_to_be_changed_by_somebody(secret,
     assert (run.outcome, run.code) == ("failed", "database_older")
     assert run.sentence.startswith("The database is older than the instance")
     assert account(secret).credential == "out_of_sync"
-    assert account(secret).credential_code == managed.DATABASE_OLDER
+    assert account(secret).credential_code == credential_state.DATABASE_OLDER
     again = drive(runs.drift(secret, actor=factories.administrator()), host)
     assert again.code == "database_older"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rotation import runs
+from rotation import cancelling, runs
 from rotation.connectors.memory.connector import MemoryHost
 from rotation.engine import failpoints
 from rotation.models import Run
@@ -19,7 +19,7 @@ PLACES_BEFORE = ["after_claim", "before_create", "after_create", "after_prefligh
 
 
 def cancel(run: Run) -> None:
-    runs.cancel(Run.objects.get(pk=run.pk), actor=factories.administrator())
+    cancelling.cancel(Run.objects.get(pk=run.pk), actor=factories.administrator())
 
 
 # ---------------------------------------------------------------- rotate back
@@ -111,7 +111,7 @@ def test_afterwards_it_goes_on_to_its_end(secret, host, place):
 
     def attempt() -> None:
         failpoints.disarm()
-        with pytest.raises(runs.TooLate, match="told the host"):
+        with pytest.raises(cancelling.TooLate, match="told the host"):
             cancel(run)
         seen.append(place)
 
@@ -140,7 +140,7 @@ def test_a_value_that_a_host_may_have_heard_is_kept_when_a_later_run_is_cancelle
 
 def test_a_run_that_has_ended_is_not_cancelled(secret, host):
     run = drive(rotate(secret), host)
-    with pytest.raises(runs.TooLate):
+    with pytest.raises(cancelling.TooLate):
         cancel(run)
     assert Run.objects.get(pk=run.pk).outcome == "succeeded"
 
@@ -149,7 +149,7 @@ def test_a_run_that_has_ended_is_not_cancelled(secret, host):
 def test_a_run_is_cancelled_by_who_may_rotate(secret, request, who):
     run = rotate(secret)
     with pytest.raises(decisions.NotAllowed):
-        runs.cancel(run, actor=request.getfixturevalue(who).principal)
+        cancelling.cancel(run, actor=request.getfixturevalue(who).principal)
     assert Run.objects.get(pk=run.pk).is_active
 
 

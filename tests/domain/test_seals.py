@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from rotation import runs
 from rotation.connectors.memory.connector import MemoryHost
-from rotation.inventory import inventory
+from rotation.inventory import identities, management
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app import keyring, seals
 from secrets_app.actions import Action
@@ -399,7 +399,7 @@ def test_nothing_is_sent_to_an_address_that_was_written(column, secret, host):
 
 def test_a_host_key_that_was_approved_in_the_database_is_not_trusted(secret, host):
     instance = secret.managed.instance
-    inventory.see_host_keys(instance, [factories.host_key()])
+    identities.see_host_keys(instance, [factories.host_key()])
     written(HostKey).filter(state="seen").update(state="approved")
     run = drive(runs.start(secret, actor=factories.administrator()), host)
     assert (run.outcome, run.code) == ("blocked", "record_changed")
@@ -453,9 +453,9 @@ def test_a_later_change_by_keyturn_seals_nothing_that_was_written(eve, secret):
     instance = secret.managed.instance
     written(Instance).filter(pk=instance.pk).update(address="127.66.6.6")
     found = Instance.objects.get(pk=instance.pk)
-    inventory.attach(found, factories.credential(), actor=admin)
-    with pytest.raises(inventory.ChangedOutside):
-        inventory.endpoint(Instance.objects.get(pk=instance.pk))
+    management.attach(found, factories.credential(), actor=admin)
+    with pytest.raises(management.ChangedOutside):
+        management.endpoint(Instance.objects.get(pk=instance.pk))
     written(User).filter(pk=eve.pk).update(must_change_password=True)
     changed = User.objects.get(pk=eve.pk)
     changed.set_password("a long enough phrase")

@@ -27,7 +27,7 @@ from rotation import runs, tasks
 from rotation.connectors.base import Connector, Endpoint
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from rotation.engine import engine
-from rotation.inventory import inventory
+from rotation.inventory import identities, management
 from rotation.managed import rebinding
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.crypto import key_pairs
@@ -58,8 +58,8 @@ def register(host: Host, key: KeyPair, **credential: object) -> Instance:
 def approve(instance: Instance) -> None:
     """Pin what the host shows now, as somebody who compared it would."""
     seen = SshScanner().scan(endpoint(instance.address, instance.port), timeout=10)
-    inventory.see_host_keys(instance, seen)
-    inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    identities.see_host_keys(instance, seen)
+    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
 
 
 def advance(run: Run, connect: Callable[[Endpoint], Connector] = SshConnector) -> Run:
@@ -154,7 +154,7 @@ class Case:
         credential = instance.credential
         assert credential is not None
         approve(instance)
-        inventory.attach(instance, credential, actor=factories.administrator())
+        management.attach(instance, credential, actor=factories.administrator())
 
     def rebind(self) -> None:
         """Confirm that the account's values may go to the machine that the instance stands for now."""

@@ -33,7 +33,7 @@ from rotation.connectors import base
 from rotation.connectors.ssh import shell
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from rotation.engine import engine, failpoints
-from rotation.inventory import inventory
+from rotation.inventory import identities, management
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
@@ -148,7 +148,7 @@ class Rig:
 
     def logs_in(self, value: versions.Value) -> bool:
         """Log in for real; a refusal stands in the host's log."""
-        connector = SshConnector(inventory.endpoint(self.instance))
+        connector = SshConnector(management.endpoint(self.instance))
         login = base.Login(self.username, password=value.password, private_key=value.private_key)
         return connector.prove_login(login, timeout=15).verdict == base.Verdict.ACCEPTED
 
@@ -210,8 +210,8 @@ def register(host: Host, key: KeyPair, place: Relay | Host) -> Instance:
     )  # fmt: skip
     seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
     assert {key.line for key in seen} == {" ".join(line.split()[:2]) for line in host.host_keys()}
-    inventory.see_host_keys(instance, seen)
-    inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    identities.see_host_keys(instance, seen)
+    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
     return instance
 
 

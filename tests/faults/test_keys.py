@@ -10,7 +10,7 @@ import pytest
 from rotation.connectors.base import Login, Verdict
 from rotation.connectors.ssh.connector import SshConnector
 from rotation.engine import failpoints
-from rotation.inventory.inventory import endpoint
+from rotation.inventory.management import endpoint
 from secrets_app.crypto import key_pairs
 from secrets_app.models import SecretVersion
 from secrets_app.secrets import versions

@@ -16,7 +16,7 @@ from rotation.connectors import base
 from rotation.connectors.ssh.connector import SshConnector
 from rotation.engine import changes, work
 from rotation.engine.methods import key_pair
-from rotation.inventory import inventory
+from rotation.inventory import management
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Label
@@ -207,7 +207,7 @@ def test_fi_n_06_one_worker_at_a_time_talks_to_one_host(kind: str, new_rig: NewR
 
 def test_fi_n_07_two_hundred_refused_logins_leave_no_open_file_and_no_slot_taken(new_rig: NewRig) -> None:
     rig = new_rig(PASSWORD)
-    pinned = inventory.endpoint(rig.instance).host_keys
+    pinned = management.endpoint(rig.instance).host_keys
     connector = SshConnector(endpoint(rig.host.address, rig.host.port, pinned))
     wrong = base.Login("svc", private_key=Plaintext(KeyPair.generate().private))
 

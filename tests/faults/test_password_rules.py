@@ -9,7 +9,7 @@ import pytest
 
 from rotation.connectors.base import Fence
 from rotation.connectors.ssh.connector import SshConnector
-from rotation.inventory.inventory import endpoint, manager
+from rotation.inventory.management import endpoint, manager
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.secrets import versions
 from tests.faults.case import OLD, Case, advance

@@ -15,8 +15,8 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rotation import runs
-from rotation.managed import managed
+from rotation import cancelling, retrying, runs
+from rotation.managed import deletion
 from rotation.models import Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
@@ -84,7 +84,7 @@ class RotationMachine(RuleBasedStateMachine):
 
     def _ask(self, wish: str) -> None:
         secret, actor, is_key_pair = self.world.secret, self.actor, self.world.is_key_pair
-        with contextlib.suppress(runs.NotRotatable, runs.InProgress, runs.TooLate):
+        with contextlib.suppress(runs.NotRotatable, runs.InProgress, cancelling.TooLate):
             if wish in {"rotate", "leaked"}:
                 runs.start(secret, actor=actor, is_leak=wish == "leaked")
             elif wish.startswith("custom"):
@@ -98,16 +98,16 @@ class RotationMachine(RuleBasedStateMachine):
                 getattr(runs, wish)(secret, actor=actor)
             elif wish == "retry":
                 if run := secret.runs.order_by("-created_at").first():
-                    runs.retry(run, actor=actor)
+                    retrying.retry(run, actor=actor)
             elif wish == "cancel":
                 if run := self.world.active():
-                    runs.cancel(Run.objects.get(pk=run.pk), actor=actor)
+                    cancelling.cancel(Run.objects.get(pk=run.pk), actor=actor)
             elif wish == "delete":
                 kept = Secret.objects.get(pk=secret.pk)
                 if kept.is_enabled:
-                    managed.plan_deletion(kept, actor=actor)
+                    deletion.plan_deletion(kept, actor=actor)
                 else:
-                    managed.restore(kept, actor=actor)
+                    deletion.restore(kept, actor=actor)
 
     # ---------------------------------------------------------------- workers
 
@@ -191,7 +191,7 @@ class RotationMachine(RuleBasedStateMachine):
         self.world.late.clear()
         secret = Secret.objects.get(pk=self.world.secret.pk)
         if not secret.is_enabled:
-            managed.restore(secret, actor=self.actor)
+            deletion.restore(secret, actor=self.actor)
         self._drain()
         self.world.says_no_value()
         if not self.is_followed_by_one_more:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROTATION = Path(engine.__file__).parent
 #: Every failpoint that the code has, and the two ends of every change of a host.
-_CODE = "".join(path.read_text() for path in sorted(ROTATION.glob("*.py")))
+_CODE = "".join(path.read_text() for path in sorted(ROTATION.rglob("*.py")))
 PLACES = sorted({*re.findall(r'failpoints.reach\("(\w+)"', _CODE), "before_sending", "after_sending"})
 MOST_QUERIES = 90  # about as many as a whole rotation makes
 

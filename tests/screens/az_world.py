@@ -30,9 +30,9 @@ from fido2.utils import websafe_encode
 
 from console.sessions import limits
 from console.sessions.store import Name
-from rotation import leases, runs
-from rotation.inventory import inventory
-from rotation.managed import managed
+from rotation import instance_checks, leases, runs
+from rotation.inventory import management
+from rotation.managed import credential_state, deletion
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.crypto import key_pairs
@@ -235,7 +235,7 @@ def _bodies(which: str, world: World) -> dict[str, dict[str, str]]:
 def _things(which: str) -> dict[str, Args]:
     actor = factories.administrator()
     region = factories.region(REGIONS[which])
-    credential = inventory.create_credential(f"{which}-fleet", "keyturn", sudo="passwordless", actor=actor)
+    credential = management.create_credential(f"{which}-fleet", "keyturn", sudo="passwordless", actor=actor)
     host = factories.instance(region=region, credential=credential, name=f"{which}-host")
     found = _people(which) | _keys(which) | {"credential": {"pk": credential.pk}}
     found |= {name: {"region": region.code, "pk": pk} for name, pk in _regional(host).items()}
@@ -260,13 +260,13 @@ def _regional(host: Instance) -> dict[str, UUID]:
         factories.settle(made[name])
     new = versions.Value("secret", password=Plaintext("a-second-value-1"))
     versions.promote(versions.stage(made["secret"], new, origin="generated", actor=actor))
-    managed.plan_deletion(made["pending"], actor=actor)
+    deletion.plan_deletion(made["pending"], actor=actor)
     _doubt(made["doubt"])
     ended = {
         "blocked run": _ended(runs.start(made["stopped"], actor=actor), "blocked", code="must_change"),
         "failed run": _ended(runs.start(made["failed"], actor=actor), "failed", truth="old", code="policy"),
         "checked run": _ended(
-            runs.check_account(host, "deploy", "password", actor=actor), "blocked", code="locked"
+            instance_checks.check_account(host, "deploy", "password", actor=actor), "blocked", code="locked"
         ),
     }
     return {
@@ -295,7 +295,9 @@ def _doubt(secret: Secret) -> None:
     leases.hold(lease, version=version, attempts=1)
     versions.mark_offered(version)
     leases.end(lease, "failed", truth="unknown", code="unknown", sentence="The connection broke.")
-    managed.note(secret.managed, ManagedAccount.Credential.UNVERIFIED, "The connection broke.", "unknown")
+    credential_state.note(
+        secret.managed, ManagedAccount.Credential.UNVERIFIED, "The connection broke.", "unknown"
+    )
 
 
 def _keys(which: str) -> dict[str, Args]:

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from secrets_app.models import Attachment, AuditEvent, Policy
 from secrets_app.people import users
-from secrets_app.policy import policies, ram
+from secrets_app.policy import policies, ram_documents
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -192,7 +192,7 @@ def test_an_auditor_reads_policies_and_is_offered_no_change(client, aud, rotate)
 def test_the_lines_of_a_statement_are_those_it_stands_on():
     text = text_of(allow("kms:ListSecrets"), allow("*"))
     lines = text.split("\n")
-    found = ram.lines_of(text, 2)
+    found = ram_documents.lines_of(text, 2)
     assert json.loads("\n".join(lines[n - 1] for n in found)) == allow("*")
-    assert list(ram.lines_of(text, 3)) == []
-    assert list(ram.lines_of("{", 1)) == []
+    assert list(ram_documents.lines_of(text, 3)) == []
+    assert list(ram_documents.lines_of("{", 1)) == []

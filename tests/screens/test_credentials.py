@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from rotation.inventory import inventory, preparation
+from rotation.inventory import management, preparation
 from rotation.models import ManagementCredential
 from secrets_app import keyring
 from secrets_app.crypto import key_pairs
@@ -37,7 +37,7 @@ def sealed(credential: ManagementCredential) -> dict[str, str | None]:
     """What is kept of a credential."""
     return json.loads(
         keyring.open_(
-            credential.sealed, owner_id=credential.pk, subject_id=credential.pk, field=inventory.FIELD
+            credential.sealed, owner_id=credential.pk, subject_id=credential.pk, field=management.FIELD
         )
     )
 

@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from rotation import runs
-from rotation.inventory import inventory
-from rotation.managed import managed
+from rotation.inventory import instances, management
+from rotation.managed import credential_state, deletion
 from rotation.models import ManagedAccount
 from secrets_app.actions import Action
 from secrets_app.keys import key_states
@@ -127,8 +127,8 @@ def test_an_address_that_is_taken_is_named_to_who_may_see_the_instance(instance,
     north = factories.region("north")
     give(ann, "kms:RegisterInstance", on="acs:kms:north:*:instance")
     for actor, is_told in ((ann, False), (dot, True)):
-        with pytest.raises(inventory.AddressTaken) as taken:
-            inventory.register("x", region=north, address=instance.address, actor=actor.principal)
+        with pytest.raises(instances.AddressTaken) as taken:
+            instances.register("x", region=north, address=instance.address, actor=actor.principal)
         assert ("edge-01" in str(taken.value)) is is_told
 
 
@@ -138,8 +138,8 @@ def test_what_an_instance_logs_in_with_is_named_to_who_may_see_it(as_ann, instan
     credential = instance.credential.name
     assert credential not in text(as_ann.get(where))
     secret = factories.secret(instance=instance, name="hidden-login", initial="a-first-password-1")
-    managed.note(secret.managed, ManagedAccount.Credential.IN_SYNC)
-    inventory.use_own_login(instance, secret, sudo="passwordless", actor=dot.principal)
+    credential_state.note(secret.managed, ManagedAccount.Credential.IN_SYNC)
+    management.use_own_login(instance, secret, sudo="passwordless", actor=dot.principal)
     for page in (where, reverse("instance_attach", args=["main", instance.pk])):
         assert "hidden-login" not in text(as_ann.get(page))
     give(ann, "kms:DescribeSecret")
@@ -148,12 +148,12 @@ def test_what_an_instance_logs_in_with_is_named_to_who_may_see_it(as_ann, instan
 
 def test_an_instance_that_logs_in_with_a_secret_is_named_to_who_may_see_it(instance, give, ann, dot):
     secret = factories.secret(instance=instance, initial="a-first-password-1")
-    managed.note(secret.managed, ManagedAccount.Credential.IN_SYNC)
-    inventory.use_own_login(instance, secret, sudo="passwordless", actor=dot.principal)
+    credential_state.note(secret.managed, ManagedAccount.Credential.IN_SYNC)
+    management.use_own_login(instance, secret, sudo="passwordless", actor=dot.principal)
     give(ann, "kms:DeleteSecret")
     for actor, is_told in ((ann, False), (dot, True)):
-        with pytest.raises(managed.IsLogin) as refused:
-            managed.plan_deletion(secret, actor=actor.principal)
+        with pytest.raises(deletion.IsLogin) as refused:
+            deletion.plan_deletion(secret, actor=actor.principal)
         assert ("edge-01" in str(refused.value)) is is_told
 
 

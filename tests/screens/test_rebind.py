@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from rotation.inventory import inventory
+from rotation.inventory import identities
 from rotation.managed import rebinding
 from rotation.models import Instance, ManagedAccount
 from secrets_app.actions import Action
@@ -44,8 +44,8 @@ def text(response) -> str:
 def reinstall(secret: Secret) -> str:
     """Approve another host key of the instance; returns its fingerprint."""
     instance, key = secret.managed.instance, factories.host_key()
-    inventory.see_host_keys(instance, [key])
-    inventory.approve_host_keys(instance, [key.fingerprint], actor=factories.administrator())
+    identities.see_host_keys(instance, [key])
+    identities.approve_host_keys(instance, [key.fingerprint], actor=factories.administrator())
     return key.fingerprint
 
 

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from console.presentation import run_states
-from rotation import leases, runs
+from rotation import instance_checks, leases, runs
 from rotation.models import Run
 from secrets_app.models import Secret
 from tests import factories
@@ -71,7 +71,7 @@ def test_an_empty_list_says_what_to_do_next(as_dot):
 
 def test_the_list_narrows_by_outcome_kind_and_text_in_the_url(as_dot, secret):
     failed = ended(secret, truth="old", code="policy")
-    queued = runs.check(secret.managed.instance, actor=factories.administrator())
+    queued = instance_checks.check(secret.managed.instance, actor=factories.administrator())
 
     def shown(**query: str) -> set[object]:
         return {run.pk for run in as_dot.get(url("rotations"), query).context["page"].rows}

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from console.presentation import secret_states
 from rotation import runs
-from rotation.managed import managed
+from rotation.managed import credential_state
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
@@ -386,7 +386,7 @@ def test_a_secret_without_a_schedule_still_has_a_page(as_dot):
 
 def test_a_blocked_credential_names_its_reason(client, dot):
     secret = factories.secret()
-    managed.note(secret.managed, "blocked", "Compare the key, then approve it.", "host_key_changed")
+    credential_state.note(secret.managed, "blocked", "Compare the key, then approve it.", "host_key_changed")
     client.force_login(dot)
     for page in (reverse("secrets", args=["main"]), reverse("secret", args=["main", secret.pk])):
         assert "Blocked: host key changed" in client.get(page).content.decode()

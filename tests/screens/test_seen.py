@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from rotation.inventory import inventory
+from rotation.inventory import management
 from rotation.models import Instance, ManagedAccount
 from secrets_app import keyring
 from secrets_app.models import User
@@ -30,7 +30,7 @@ def instance() -> Instance:
     factories.secret(instance=made, name="shown-1", username="app")
     hidden = factories.secret(instance=made, name="hidden-1", username="covert", initial="an-old-value-1")
     ManagedAccount.objects.filter(secret=hidden).update(credential=ManagedAccount.Credential.IN_SYNC)
-    inventory.use_own_login(made, hidden, sudo="none", actor=factories.administrator())
+    management.use_own_login(made, hidden, sudo="none", actor=factories.administrator())
     return made
 
 

@@ -7,8 +7,8 @@ from django.test import Client
 from django.urls import reverse
 
 from console.presentation import run_states
-from rotation import leases, runs
-from rotation.inventory import inventory
+from rotation import instance_checks, leases
+from rotation.inventory import management
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.models import Secret
 from secrets_app.policy.decisions import Action
@@ -159,7 +159,7 @@ def test_check_again_of_what_cannot_be_starts_nothing(as_dot, instance, wrong, s
 
 
 def test_who_may_not_create_sees_and_starts_no_look(client, aud, dot, instance):
-    run = runs.check_account(instance, "svc", "password", actor=dot.principal)
+    run = instance_checks.check_account(instance, "svc", "password", actor=dot.principal)
     client.force_login(aud)
     assert show(client, run).status_code == 403
     assert (
@@ -168,7 +168,7 @@ def test_who_may_not_create_sees_and_starts_no_look(client, aud, dot, instance):
 
 
 def test_only_a_look_at_an_account_is_shown_here(as_dot, instance):
-    run = runs.check(instance, actor=factories.administrator())
+    run = instance_checks.check(instance, actor=factories.administrator())
     assert show(as_dot, run).status_code == 404
 
 
@@ -207,4 +207,4 @@ def test_it_may_become_the_login_of_its_instance_with_its_present_value(as_dot, 
     assert as_dot.post(WHERE, sent, headers=HTMX).status_code == 200
     instance.refresh_from_db()
     assert instance.own_login == Secret.objects.get()
-    assert inventory.manager(instance, over=inventory.endpoint(instance)).login.username == "keyturn"
+    assert management.manager(instance, over=management.endpoint(instance)).login.username == "keyturn"

@@ -8,7 +8,7 @@ from lab import Host
 from rotation import runs
 from rotation.connectors.base import Login, Verdict
 from rotation.connectors.ssh.connector import SshConnector
-from rotation.inventory.inventory import endpoint
+from rotation.inventory.management import endpoint
 from rotation.models import ManagedAccount, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret

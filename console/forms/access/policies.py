@@ -12,7 +12,7 @@ from django.core.validators import RegexValidator
 
 from secrets_app.actions import Action
 from secrets_app.models import Policy, User
-from secrets_app.policy import ram
+from secrets_app.policy import ram_documents
 
 EXAMPLE = """{
   "Version": "1",
@@ -46,13 +46,13 @@ class Write(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"auto_id": "policy_%s"} | kwargs)
-        self.problems: tuple[ram.Problem, ...] = ()
+        self.problems: tuple[ram_documents.Problem, ...] = ()
 
     def clean_document(self) -> str:
         text = str(self.cleaned_data["document"]).replace("\r\n", "\n").replace("\r", "\n")
         try:
-            ram.read(text, actions=tuple(Action))
-        except ram.BadDocument as error:
+            ram_documents.read(text, actions=tuple(Action))
+        except ram_documents.BadDocument as error:
             self.problems = error.problems
             raise ValidationError([str(problem) for problem in error.problems]) from None
         return text

@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
 from console.forms.secrets.secrets import ValueField
-from rotation.inventory import inventory
+from rotation.inventory import management
 from rotation.models import ManagementCredential
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
@@ -113,8 +113,8 @@ class Create(forms.Form):
 
     def clean_username(self) -> str:
         try:
-            return inventory.check_account_name(str(self.cleaned_data["username"]))
-        except inventory.BadAccount as error:
+            return management.check_account_name(str(self.cleaned_data["username"]))
+        except management.BadAccount as error:
             raise ValidationError(str(error)) from None
 
     def clean(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from console.forms.secrets.password_policy import PasswordPolicy
 from console.forms.secrets.schedule import TIMING, Timing
 from console.forms.secrets.secrets import ValueField
 from console.forms.secrets.tags import read_tags
-from rotation.managed import managed
+from rotation.managed import creation
 from rotation.models import Instance
 from secrets_app import keyring
 from secrets_app.crypto import passwords
@@ -188,7 +188,7 @@ class CreateSecret(PasswordPolicy, Options, Timing):
         return len(STEPS)
 
     def clean_name(self) -> str:
-        name = managed.full_name(self.cleaned_data["name"])
+        name = creation.full_name(self.cleaned_data["name"])
         if len(name) > NAME_LENGTH or not re.match(NAME_PATTERN, name) or name == ECS_PREFIX:
             raise ValidationError(
                 f"After {ECS_PREFIX} a name has 1 to {NAME_LENGTH - len(ECS_PREFIX)} "
@@ -233,7 +233,7 @@ class CreateSecret(PasswordPolicy, Options, Timing):
         if not name or "tags" not in self.cleaned_data:
             return
         try:
-            managed.require_creation(self.region, name, self.cleaned_data["tags"], actor=self.actor)
+            creation.require_creation(self.region, name, self.cleaned_data["tags"], actor=self.actor)
         except decisions.NotAllowed as error:
             is_of_tags = error.action == Action.TAG_RESOURCE
             sentence = "create a secret with these tags" if is_of_tags else "create a secret of this name"
@@ -255,12 +255,12 @@ class CreateSecret(PasswordPolicy, Options, Timing):
             return
         try:
             kind = self.cleaned_data.get("kind", "")
-            managed.check_account(self.region, instance, username, kind, actor=self.actor)
-        except managed.NoKeys as error:
+            creation.check_account(self.region, instance, username, kind, actor=self.actor)
+        except creation.NoKeys as error:
             self.add_error("kind", str(error))
-        except managed.RegionMismatch as error:
+        except creation.RegionMismatch as error:
             self.add_error("instance", str(error))
-        except (managed.BadUsername, managed.AccountTaken) as error:
+        except (creation.BadUsername, creation.AccountTaken) as error:
             self.add_error("username", str(error))
         except decisions.NotAllowed as error:
             sentence = f"You are not allowed to manage {username} on {instance.name}."
@@ -275,8 +275,8 @@ class CreateSecret(PasswordPolicy, Options, Timing):
                 self.add_error("as_own_login", "Enter the current value: Keyturn logs in with it.")
             return
         try:
-            managed.refuse_shared(instance, username, actor=self.actor)
-        except managed.SharedAccount as error:
+            creation.refuse_shared(instance, username, actor=self.actor)
+        except creation.SharedAccount as error:
             way_out = f"For the former, select “{self.fields['as_own_login'].label}” under Options."
             self.add_error("username", f"{error} {way_out}")
 

@@ -12,7 +12,7 @@ from console.access import resources, rights
 from console.http import OperatorRequest
 from console.lists import paging
 from console.reports import access_review
-from secrets_app.policy import decisions, ram, reach
+from secrets_app.policy import decisions, ram_documents, reach
 from secrets_app.policy.decisions import Action
 
 
@@ -43,4 +43,4 @@ def show(request: OperatorRequest) -> HttpResponse:
 
 
 def _line(wildcard: reach.Wildcard) -> int:
-    return ram.lines_of(wildcard.policy.document, wildcard.number).start
+    return ram_documents.lines_of(wildcard.policy.document, wildcard.number).start

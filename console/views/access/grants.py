@@ -21,7 +21,7 @@ from console.sessions import fresh
 from console.views import dialogs
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretPrincipalGrant
-from secrets_app.policy import decisions, grants, ram, reach
+from secrets_app.policy import decisions, grants, ram_conditions, reach
 
 
 @dataclass
@@ -42,12 +42,12 @@ class Holding:
         return sorted(row.permission.codename for row in self.rows)
 
     @property
-    def parts(self) -> list[tuple[list[str], tuple[ram.Condition, ...]]]:
+    def parts(self) -> list[tuple[list[str], tuple[ram_conditions.Condition, ...]]]:
         """The actions, with the conditions that they have in common."""
         found: dict[str, list[str]] = {}
         for row in self.rows:
             found.setdefault(row.conditions, []).append(row.permission.codename)
-        return [(sorted(actions), ram.conditions(text)) for text, actions in sorted(found.items())]
+        return [(sorted(actions), ram_conditions.conditions(text)) for text, actions in sorted(found.items())]
 
 
 def holdings(secret: Secret, told: rights.Told) -> list[Holding]:

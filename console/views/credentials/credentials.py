@@ -20,7 +20,7 @@ from console.http import OperatorRequest
 from console.lists import paging
 from console.sessions import fresh
 from console.views import dialogs
-from rotation.inventory import inventory, preparation
+from rotation.inventory import instances, management, preparation
 from rotation.models import ManagementCredential
 from secrets_app.crypto import key_pairs
 from secrets_app.policy.decisions import Action
@@ -75,7 +75,7 @@ def create(request: OperatorRequest) -> HttpResponse:
 def _create(request: OperatorRequest, form: forms.Create) -> ManagementCredential | None:
     cleaned = form.cleaned_data
     try:
-        return inventory.create_credential(
+        return management.create_credential(
             cleaned["name"],
             cleaned["username"],
             sudo=cleaned["sudo"],
@@ -84,7 +84,7 @@ def _create(request: OperatorRequest, form: forms.Create) -> ManagementCredentia
             private_key=cleaned["private_key"],
             sudo_password=cleaned["sudo_password"],
         )
-    except inventory.NameTaken as error:
+    except instances.NameTaken as error:
         form.add_error("name", str(error))
     return None
 

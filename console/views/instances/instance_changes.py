@@ -16,8 +16,8 @@ from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
 from console.views.instances.instances import host_keys
-from rotation import runs, tasks
-from rotation.inventory import inventory, patience
+from rotation import instance_checks, tasks
+from rotation.inventory import identities, instances, management, patience
 from rotation.models import HostKey, Instance
 from secrets_app.models import AuditEvent
 from secrets_app.policy import decisions
@@ -39,7 +39,7 @@ def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         try:
-            inventory.approve_host_keys(instance, form.cleaned_data["fingerprints"], actor=request.principal)
+            identities.approve_host_keys(instance, form.cleaned_data["fingerprints"], actor=request.principal)
         except ValueError as error:
             form.add_error("fingerprints", str(error))
         else:
@@ -67,7 +67,7 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         try:
-            inventory.attach(instance, form.cleaned_data["credential"], actor=request.principal)
+            management.attach(instance, form.cleaned_data["credential"], actor=request.principal)
         except decisions.NotAllowed as error:
             resources.refused(request, error)
             form.add_error("credential", str(error))
@@ -95,7 +95,7 @@ def test_connection(request: OperatorRequest, instance: Instance) -> None:
     is_ready = has_login and instance.host_keys.filter(state=HostKey.State.APPROVED).exists()
     if is_ready and resources.may(request, Action.CHECK_INSTANCE, instance):
         try:
-            tasks.wake(runs.check(instance, actor=request.principal))
+            tasks.wake(instance_checks.check(instance, actor=request.principal))
         except patience.TooOften as error:
             messages.warning(request, f"The connection is not tested yet. {error}")
 
@@ -110,12 +110,12 @@ def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     status = 422 if request.method == "POST" else 200
     if request.method == "POST" and form.is_valid():
         try:
-            inventory.change(instance, **form.cleaned_data, actor=request.principal)
-        except inventory.NameTaken as error:
+            instances.change(instance, **form.cleaned_data, actor=request.principal)
+        except instances.NameTaken as error:
             form.add_error("name", str(error))
-        except (inventory.AddressTaken, inventory.AddressForbidden) as error:
+        except (instances.AddressTaken, instances.AddressForbidden) as error:
             form.add_error("address", str(error))
-        except inventory.Outdated:
+        except instances.Outdated:
             return _outdated(request, region, instance)
         else:
             messages.success(request, f"{instance.name} is saved.")

@@ -9,8 +9,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -20,29 +19,20 @@ from console import errors
 from console.access import resources
 from console.forms.instances import instances as forms
 from console.http import OperatorRequest
-from console.lists import paging
+from console.lists import instance_filters, paging
 from console.presentation.instance_states import HostKeys
 from console.sessions import fresh
 from console.views import dialogs
 from console.views.secrets import rebind
-from rotation import runs, tasks
-from rotation.inventory import inventory, patience
-from rotation.models import Instance, ManagedAccount, Run
-from secrets_app.models import Secret
+from rotation import instance_checks, tasks
+from rotation.inventory import instances, patience
+from rotation.models import Instance, Run
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
 
-SORTS = {
-    "id": "instance_id",
-    "name": "name",
-    "region": "region__code",
-    "os": "os",
-    "address": "address",
-    "secrets": "secret_count",
-    "contact": "last_contact_at",
-    "status": "state",
-}
 RECENT_RUNS = 10
+
+
 #: Looking at a host, as against changing an account on it; the live part of the page follows these.
 LOOKS = (Run.Kind.SCAN, Run.Kind.CHECK)
 
@@ -52,8 +42,10 @@ LOOKS = (Run.Kind.SCAN, Run.Kind.CHECK)
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     rows = resources.instances(request, region)
     filters = forms.Filters(request.GET)
-    found = narrowed(with_figures(rows, resources.seen_secrets(request)), filters.chosen())
-    page = paging.page(found, request.GET, sorts=SORTS, default="name")
+    found = instance_filters.narrowed(
+        instance_filters.with_figures(rows, resources.seen_secrets(request)), filters.chosen()
+    )
+    page = paging.page(found, request.GET, sorts=instance_filters.SORTS, default="name")
     context = {
         "region": region,
         "page": page,
@@ -67,36 +59,6 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
         "may_see_credentials": resources.may(request, Action.LIST_CREDENTIALS),
     }
     return render(request, "instances/list.html", context)
-
-
-def with_figures(rows: QuerySet[Instance], seen: QuerySet[Secret]) -> QuerySet[Instance]:
-    """Instances with what a list shows beside each; of the secrets on it those that its reader has `seen`."""
-    # Counted by a subquery: a join and a group would be made for every instance, and not for one page.
-    managed = ManagedAccount.objects.filter(instance=OuterRef("pk"), released_at=None).order_by()
-    managed = managed.filter(Exists(seen.filter(pk=OuterRef("secret"))))
-    counted = managed.values("instance").annotate(count=Count("pk")).values("count")
-    return rows.annotate(
-        secret_count=Coalesce(Subquery(counted), 0),
-        sees_own_login=Exists(seen.filter(pk=OuterRef("own_login"))),
-        scanned_at=_last_scan(),
-    ).prefetch_related("host_keys")
-
-
-def _last_scan() -> Subquery:
-    """When the newest scan that read keys began."""
-    scans = Run.objects.filter(instance=OuterRef("pk"), kind=Run.Kind.SCAN, outcome=Run.Outcome.SUCCEEDED)
-    return Subquery(scans.order_by("-created_at").values("started_at")[:1])
-
-
-def narrowed(rows: QuerySet[Instance], chosen: dict[str, str]) -> QuerySet[Instance]:
-    if text := chosen.get("q"):
-        rows = rows.filter(
-            Q(name__icontains=text) | Q(address__icontains=text) | Q(instance_id__icontains=text)
-        )
-    return rows.filter(state=chosen["status"]) if "status" in chosen else rows
-
-
-# ---------------------------------------------------------------- register
 
 
 def names_a_credential(request: HttpRequest) -> bool:
@@ -136,7 +98,7 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
     cleaned = form.cleaned_data
     try:
         with transaction.atomic():
-            made = inventory.register(
+            made = instances.register(
                 cleaned["name"],
                 region=form.chosen_region,
                 address=cleaned["address"],
@@ -144,10 +106,10 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
                 credential=cleaned["credential"],
                 actor=request.principal,
             )
-            _wake(runs.scan(made, actor=request.principal))
-    except inventory.NameTaken as error:
+            _wake(instance_checks.scan(made, actor=request.principal))
+    except instances.NameTaken as error:
         form.add_error("name", str(error))
-    except (inventory.AddressTaken, inventory.AddressForbidden) as error:
+    except (instances.AddressTaken, instances.AddressForbidden) as error:
         form.add_error("address", str(error))
     except patience.TooOften as error:
         form.add_error("address", str(error))
@@ -162,9 +124,6 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
 def _wake(run: Run) -> Run:
     tasks.wake(run)
     return run
-
-
-# ---------------------------------------------------------------- the page and its live part
 
 
 @login_required
@@ -255,21 +214,18 @@ def _recent(request: OperatorRequest, instance: Instance) -> object:
     return rows.order_by("-created_at")[:RECENT_RUNS]
 
 
-# ---------------------------------------------------------------- looking at the host
-
-
 @login_required
 @require_POST
 def scan(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     instance = resources.instance(request, region, pk, Action.CHECK_INSTANCE)
-    return _look(request, region, instance, runs.scan)
+    return _look(request, region, instance, instance_checks.scan)
 
 
 @login_required
 @require_POST
 def check(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     instance = resources.instance(request, region, pk, Action.CHECK_INSTANCE)
-    return _look(request, region, instance, runs.check)
+    return _look(request, region, instance, instance_checks.check)
 
 
 def _look(request: OperatorRequest, region: str, instance: Instance, ask: Callable[..., Run]) -> HttpResponse:

@@ -16,7 +16,7 @@ from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
 from console.views.instances.instance_changes import test_connection
-from rotation.inventory import inventory
+from rotation.inventory import management
 from secrets_app.policy.decisions import Action
 
 
@@ -33,8 +33,10 @@ def use(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         chosen = form.cleaned_data["secret"]
         try:
-            inventory.use_own_login(instance, chosen, sudo=form.cleaned_data["sudo"], actor=request.principal)
-        except inventory.NoOwnLogin as error:
+            management.use_own_login(
+                instance, chosen, sudo=form.cleaned_data["sudo"], actor=request.principal
+            )
+        except management.NoOwnLogin as error:
             form.add_error("secret", str(error))
         else:
             test_connection(request, instance)

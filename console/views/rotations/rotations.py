@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, time, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.db.models import Q, QuerySet, prefetch_related_objects
+from django.db.models import prefetch_related_objects
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from console import errors
 from console.access import resources
 from console.forms.rotations import rotations as forms
 from console.http import OperatorRequest
-from console.lists import paging
+from console.lists import paging, run_filters
 from console.presentation import run_states
 from console.presentation.run_states import is_retryable
 from console.views import dialogs
-from rotation import runs, tasks
+from rotation import retrying, runs, tasks
 from rotation.inventory import patience
-from rotation.models import Instance, Run
-from secrets_app.models import Principal, Secret
+from rotation.models import Run
 from secrets_app.policy.decisions import Action
-
-SORTS = {
-    "started": "created_at",
-    "secret": "secret__name",
-    "instance": "instance__name",
-    "kind": "kind",
-    "trigger": "trigger",
-    "by": "requested_by__name",
-    "outcome": "outcome",
-    "attempts": "attempts",
-}
 
 
 @login_required
@@ -47,42 +32,14 @@ SORTS = {
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     rows = resources.runs(request, region)
     filters = forms.Filters(request.GET)
-    found = narrowed(rows, filters.chosen())
+    found = run_filters.narrowed(rows, filters.chosen())
     context = {
         "region": region,
-        "page": paging.page(found, request.GET, sorts=SORTS, default="-started"),
+        "page": paging.page(found, request.GET, sorts=run_filters.SORTS, default="-started"),
         "filters": filters,
         "is_narrowed": bool(filters.chosen()),
     }
     return render(request, "rotations/list.html", context)
-
-
-def narrowed(rows: QuerySet[Run], chosen: dict[str, Any]) -> QuerySet[Run]:
-    if text := chosen.get("q"):
-        rows = rows.filter(
-            Q(secret__in=Secret.objects.filter(name__icontains=text).order_by().values("pk"))
-            | Q(instance__in=Instance.objects.filter(name__icontains=text).order_by().values("pk"))
-            | Q(requested_by__in=Principal.objects.filter(name__icontains=text).values("pk"))
-        )
-    if kind := chosen.get("kind"):
-        rows = rows.filter(kind=kind)
-    if trigger := chosen.get("trigger"):
-        rows = rows.filter(trigger=trigger)
-    if instance := chosen.get("instance"):
-        rows = rows.filter(Q(instance__name__iexact=instance) | Q(instance__instance_id__iexact=instance))
-    if since := chosen.get("since"):
-        rows = rows.filter(created_at__gte=midnight(since))
-    if until := chosen.get("until"):
-        rows = rows.filter(created_at__lt=midnight(until + timedelta(days=1)))
-    outcome = chosen.get("outcome")
-    if outcome == forms.ACTIVE:
-        return rows.filter(state__in=Run.ACTIVE)
-    return rows.filter(outcome=outcome) if outcome else rows
-
-
-def midnight(day: date) -> datetime:
-    """When this day begins in the reader's zone."""
-    return timezone.make_aware(datetime.combine(day, time.min))
 
 
 @login_required
@@ -126,7 +83,7 @@ def retry(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         resources.secret(request, region, run.secret.pk, Action.ROTATE_SECRET)
     try:
         with transaction.atomic():
-            again = runs.retry(run, actor=request.principal)
+            again = retrying.retry(run, actor=request.principal)
             tasks.wake(again)
     except (runs.NotRotatable, runs.InProgress) as error:
         return errors.conflict(request, str(error))

@@ -14,7 +14,7 @@ from console import errors
 from console.access import resources
 from console.http import OperatorRequest
 from console.views import dialogs
-from rotation import runs
+from rotation import cancelling
 from secrets_app.policy.decisions import Action
 
 
@@ -26,8 +26,8 @@ def cancel(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         return errors.conflict(request, "A check of an instance ends automatically and changes nothing.")
     resources.secret(request, region, run.secret.pk, Action.ROTATE_SECRET)
     try:
-        runs.cancel(run, actor=request.principal)
-    except runs.TooLate as error:
+        cancelling.cancel(run, actor=request.principal)
+    except cancelling.TooLate as error:
         return errors.conflict(request, str(error), title="This run cannot be cancelled")
     messages.success(request, "The run is cancelled. Nothing was sent to the instance.")
     return dialogs.leave(request, reverse("run", args=[region, run.pk]))

@@ -19,8 +19,8 @@ from console.forms.secrets.deletion import Delete
 from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
-from rotation import runs, tasks
-from rotation.managed import managed
+from rotation import cancelling, tasks
+from rotation.managed import creation, deletion
 from secrets_app.models import Secret
 from secrets_app.policy.decisions import Action
 from secrets_app.secrets import lifecycle
@@ -38,7 +38,7 @@ def delete(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         return _ask(request, secret, region, form, status=422)
     try:
         _delete(request, secret, form)
-    except (runs.TooLate, managed.IsLogin) as error:
+    except (cancelling.TooLate, deletion.IsLogin) as error:
         form.add_error(None, str(error))
         return _ask(request, secret, region, form, status=409)
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
@@ -47,11 +47,11 @@ def delete(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 def _delete(request: OperatorRequest, secret: Secret, form: Delete) -> None:
     reason = form.cleaned_data["reason"]
     if form.is_immediate:
-        managed.purge(secret, actor=request.principal, reason=reason)
+        deletion.purge(secret, actor=request.principal, reason=reason)
         messages.success(request, f"{secret.name} is deleted. Nothing was changed on the instance.")
         return
     days = form.cleaned_data["days"]
-    managed.plan_deletion(secret, actor=request.principal, days=days, reason=reason)
+    deletion.plan_deletion(secret, actor=request.principal, days=days, reason=reason)
     messages.success(request, f"{secret.name} is pending deletion. It can be restored for {days} days.")
 
 
@@ -75,16 +75,16 @@ def restore(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         return dialogs.show(request, "secrets/_restore.html", "Restore Secret", context)
     try:
         with transaction.atomic():
-            found = managed.restore(secret, actor=request.principal)
+            found = deletion.restore(secret, actor=request.principal)
             if found.run:
                 tasks.wake(found.run)
-    except (managed.AccountTaken, lifecycle.NotPending) as error:
+    except (creation.AccountTaken, lifecycle.NotPending) as error:
         return errors.conflict(request, str(error), title="This secret cannot be restored now")
     messages.success(request, _told(secret, found))
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
 
 
-def _told(secret: Secret, found: managed.Restored) -> str:
+def _told(secret: Secret, found: deletion.Restored) -> str:
     said = [f"{secret.name} is restored."]
     if found.next_at:
         missed = "The rotation that was due in the meantime was skipped; the" if found.was_due else "The"

@@ -18,7 +18,7 @@ from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
 from rotation import binding, runs
-from rotation.inventory import inventory
+from rotation.inventory import management
 from rotation.managed import rebinding
 from rotation.models import Instance
 from secrets_app.models import Secret
@@ -27,7 +27,7 @@ from secrets_app.secrets import lifecycle
 
 TITLE: Final = "Rebind"
 #: Nothing was rebound, and why is a sentence for the user.
-CONFLICTS: Final = (inventory.NotAttached, runs.InProgress, lifecycle.NotEnabled)
+CONFLICTS: Final = (management.NotAttached, runs.InProgress, lifecycle.NotEnabled)
 
 
 @login_required

@@ -20,14 +20,14 @@ from console.reports.resolving import Open, unresolved
 from console.sessions import fresh
 from console.views import dialogs
 from rotation import runs, tasks
-from rotation.managed import managed
+from rotation.managed import resolution
 from rotation.models import Run
 from secrets_app.models import Secret
 from secrets_app.policy.decisions import Action
 
 DECISIONS: Final = {
-    forms.GONE: managed.Decision.GONE,
-    forms.SET_ASIDE: managed.Decision.SET_ASIDE,
+    forms.GONE: resolution.Decision.GONE,
+    forms.SET_ASIDE: resolution.Decision.SET_ASIDE,
 }
 TOLD: Final = {
     forms.AGAIN: "The instance is being checked again.",
@@ -62,7 +62,7 @@ def resolve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 def _carry_out(request: OperatorRequest, secret: Secret, found: Open, decision: str, reason: str) -> None:
     if decision in DECISIONS:
         with transaction.atomic():
-            managed.resolve(secret, actor=request.principal, decision=DECISIONS[decision], reason=reason)
+            resolution.resolve(secret, actor=request.principal, decision=DECISIONS[decision], reason=reason)
             for run in secret.runs.active():
                 tasks.wake(run)
         return

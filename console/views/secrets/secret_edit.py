@@ -17,7 +17,7 @@ from console.forms.secrets.secret_edit import Edit
 from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
-from rotation.managed import managed
+from rotation.managed import rotation_options
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policy.decisions import Action
 from secrets_app.secrets import lifecycle
@@ -66,7 +66,7 @@ def _save(request: OperatorRequest, secret: Secret, form: Edit) -> None:
             actor=request.principal,
         )
         if form.has_options and form.chosen_options() != options.shown(secret.managed):
-            managed.change_options(secret, actor=request.principal, **form.chosen_options())
+            rotation_options.change_options(secret, actor=request.principal, **form.chosen_options())
 
 
 def _outdated(request: OperatorRequest, secret: Secret, region: str) -> HttpResponse:

@@ -5,24 +5,22 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from console.access import resources
 from console.forms.secrets import options
 from console.forms.secrets.secrets import Filters
 from console.http import OperatorRequest
-from console.lists import paging, secret_rows
+from console.lists import paging, secret_filters, secret_rows
 from console.presentation import secret_states
 from console.reports import resolving
 from console.views.access import grants
 from console.views.audit import events
 from console.views.secrets import key_pair
 from rotation import schedules
-from rotation.models import GRACE, ManagedAccount, Run
+from rotation.models import Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.passwords import policy
 from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
@@ -35,22 +33,14 @@ TABS = (
     ("permissions", "Permissions"),
     ("tags", "Tags"),
 )
+
+
 AUDIT_TAB = ("audit", "Audit")  # for whoever may read the trail
-SORTS = {
-    "name": "name",
-    "type": "type",
-    "instance": "managed__instance__name",
-    "user": "managed__username",
-    "kind": "kind",
-    "credential": "managed__credential",
-    "automatic": "schedule__period",
-    "next": "schedule__next_at",
-    "last": "managed__rotated_at",
-    "status": "deletion_planned_at",
-    "created": "created_at",
-}
+
+
 SET_NAMES = {"lower": "lower case", "upper": "upper case", "digits": "digits", "symbols": "symbols"}
-DEFAULT_SORT = "name"
+
+
 RUN_SORTS = {"started": "created_at"}
 
 
@@ -60,8 +50,14 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     filters = Filters(request.GET)
     chosen = filters.chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
-    found = narrowed(seen, chosen)
-    page = paging.page(found, request.GET, sorts=SORTS, default=DEFAULT_SORT, shown=secret_rows.shown())
+    found = secret_filters.narrowed(seen, chosen)
+    page = paging.page(
+        found,
+        request.GET,
+        sorts=secret_filters.SORTS,
+        default=secret_filters.DEFAULT_SORT,
+        shown=secret_rows.shown(),
+    )
     return render(
         request,
         "secrets/list.html",
@@ -69,7 +65,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
             "page": page,
             "rows": secret_rows.cells(request, region, page.rows),
             "region": region,
-            "default_sort": DEFAULT_SORT,
+            "default_sort": secret_filters.DEFAULT_SORT,
             "filters": filters,
             "is_filtered": bool(chosen),
             "is_any_rotating": any(secret.is_rotating for secret in page.rows),  # type: ignore[attr-defined]
@@ -171,48 +167,3 @@ def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
         "may_see_instance": resources.may(request, Action.DESCRIBE_INSTANCE, secret.managed.instance),
         "may_see_runs": resources.may(request, Action.DESCRIBE_RUN, secret),
     }
-
-
-def _is_on(text: str) -> Exists:
-    """Whether the user or the instance is called like this; asked only of rows whose name is not."""
-    named = Q(
-        Q(username__icontains=text)
-        | Q(instance__name__icontains=text)
-        | Q(instance__instance_id__iexact=text)
-        | Q(instance__address__icontains=text)
-    )
-    return Exists(ManagedAccount.objects.filter(named, secret=OuterRef("pk")))
-
-
-def _turned(automatic: str) -> Q:
-    """The rows that rotate by themselves (`on`), that should have (`overdue`), or that do not (`off`)."""
-    if automatic == "off":
-        return Q(schedule__is_on=False)
-    on = Q(
-        schedule__is_on=True,
-        schedule__paused_at__isnull=True,
-        schedule__stopped_at__isnull=True,
-        deletion_planned_at__isnull=True,
-    )
-    return on & Q(schedule__next_at__lt=timezone.now() - GRACE) if automatic == "overdue" else on
-
-
-def narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]:
-    text, credential, status = (chosen.get(name, "") for name in ("q", "credential", "status"))
-    if text:
-        rows = rows.filter(Q(name__icontains=text) | Q(_is_on(text)))
-    if credential == "rotating":
-        rows = rows.filter(secret_rows.is_rotating())
-    elif credential == "drifted":
-        rows = rows.filter(
-            ~secret_rows.is_rotating(),
-            managed__credential=ManagedAccount.Credential.OUT_OF_SYNC,
-            managed__credential_code__in=secret_states.DRIFTED,
-        )
-    elif credential:
-        rows = rows.filter(~secret_rows.is_rotating(), managed__credential=credential)
-    if status in {"enabled", "pending_deletion"}:
-        rows = rows.filter(deletion_planned_at__isnull=status == "enabled")
-    if automatic := chosen.get("automatic"):
-        rows = rows.filter(_turned(automatic))
-    return rows

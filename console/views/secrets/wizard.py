@@ -27,8 +27,8 @@ from console.sessions import fresh
 from console.views import dialogs
 from console.views.secrets import key_pair, schedule, wizard_check
 from rotation import accounts, schedules, tasks
-from rotation.inventory import inventory
-from rotation.managed import managed
+from rotation.inventory import management
+from rotation.managed import creation, rotation_options
 from rotation.models import Instance, Run, Schedule
 from secrets_app import keyring
 from secrets_app.crypto import key_pairs
@@ -211,12 +211,12 @@ def _review(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
 #: Where the wizard says what the domain refuses; any other refusal is no answer to a form.
 FIELD_OF: dict[type[DomainError], str] = {
     lifecycle.NameTaken: "name",
-    managed.AccountTaken: "username",
-    managed.SharedAccount: "username",
-    inventory.NoOwnLogin: "as_own_login",
-    managed.RegionMismatch: "instance",
+    creation.AccountTaken: "username",
+    creation.SharedAccount: "username",
+    management.NoOwnLogin: "as_own_login",
+    creation.RegionMismatch: "instance",
     keyring.KeyUnusable: "key",
-    managed.NoKeys: "kind",
+    creation.NoKeys: "kind",
 }
 
 
@@ -225,7 +225,7 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
     found = form.cleaned_data
     try:
         with transaction.atomic():
-            secret, run = managed.create(
+            secret, run = creation.create(
                 found["name"],
                 region=form.region,
                 instance=found["instance"],
@@ -248,7 +248,7 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
                 key=found["key"],
             )
             if any(form.chosen_options().values()):
-                managed.change_options(secret, actor=request.principal, **form.chosen_options())
+                rotation_options.change_options(secret, actor=request.principal, **form.chosen_options())
             if run:
                 tasks.wake(run)
     except DomainError as error:

@@ -18,10 +18,10 @@ from console import errors
 from console.access import resources
 from console.http import OperatorRequest
 from console.presentation import run_states
-from rotation import runs, tasks
+from rotation import instance_checks, tasks
 from rotation.connectors import base
 from rotation.inventory import patience
-from rotation.managed import managed
+from rotation.managed import creation
 from rotation.models import HostKey, Instance, Run
 from secrets_app.models import Secret
 from secrets_app.policy.decisions import Action
@@ -37,7 +37,7 @@ def context(request: OperatorRequest, instance: Instance, username: str, kind: s
         return _earlier(instance, shown)
     try:
         with transaction.atomic():
-            run = runs.check_account(instance, username, kind, actor=request.principal)
+            run = instance_checks.check_account(instance, username, kind, actor=request.principal)
             tasks.wake(run)
     except patience.TooOften as error:
         return _earlier(instance, shown | {"missing": str(error)})
@@ -92,10 +92,10 @@ def again(request: OperatorRequest, region: str) -> HttpResponse:
     if sent["kind"] not in Secret.Kind.values:
         return errors.unprocessable(request, "Choose Password or Key pair first.")
     try:
-        managed.check_account(
+        creation.check_account(
             instance.region, instance, sent["username"], sent["kind"], actor=request.principal
         )
-    except (managed.BadUsername, managed.AccountTaken, managed.NoKeys, managed.RegionMismatch) as error:
+    except (creation.BadUsername, creation.AccountTaken, creation.NoKeys, creation.RegionMismatch) as error:
         return errors.unprocessable(request, str(error))
     shown = context(request, instance, sent["username"], sent["kind"]) | {"region": region}
     return render(request, FRAGMENT, shown, status=202)

@@ -15,7 +15,7 @@ from rotation import leases, reasons
 from rotation.connectors import base
 from rotation.engine import failpoints
 from rotation.engine.work import BACK_OFF, SET, TEST, Stop, Work
-from rotation.inventory import inventory
+from rotation.inventory import management
 from rotation.models import Run, Step
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
@@ -64,7 +64,7 @@ def clean(work: Work) -> None:
     try:
         for old in _leftovers(work):
             _clean(work, old)
-    except (base.ConnectorError, inventory.NotAttached) as error:
+    except (base.ConnectorError, management.NotAttached) as error:
         _put_off(work, error)
 
 
@@ -102,7 +102,7 @@ def _remove(work: Work, version: SecretVersion) -> None:
     )
 
 
-def _put_off(work: Work, error: base.ConnectorError | inventory.NotAttached) -> NoReturn:
+def _put_off(work: Work, error: base.ConnectorError | management.NotAttached) -> NoReturn:
     """Wait, or end the run as failed; either way the new key is current and known to work."""
     sentence = f"The new key is current. The old one may still be accepted: {error}"
     if reasons.waits(error.code) and work.run.waits < len(BACK_OFF):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rotation import runs
+from rotation import instance_checks
 from secrets_app.keys import key_states
 from secrets_app.people import users
 from secrets_app.policy import policies
@@ -40,7 +40,10 @@ def one_run(cast: Cast) -> list[Any]:
 
 def one_look(cast: Cast) -> list[Any]:
     instance = factories.instance()
-    return ["main", runs.check_account(instance, "svc", "password", actor=factories.administrator()).pk]
+    return [
+        "main",
+        instance_checks.check_account(instance, "svc", "password", actor=factories.administrator()).pk,
+    ]
 
 
 def one_key(cast: Cast) -> list[Any]:

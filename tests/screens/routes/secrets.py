@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from rotation import leases
 from rotation.connectors import base
-from rotation.inventory import inventory
-from rotation.managed import managed, rebinding
+from rotation.inventory import identities
+from rotation.managed import credential_state, deletion, rebinding
 from rotation.models import ManagedAccount, Run
 from secrets_app.actions import Action
 from secrets_app.crypto import key_pairs
@@ -90,7 +90,7 @@ def resolve(cast: Cast) -> Call:
     version = stage(run.secret)
     leases.hold(lease, version=version, attempts=1)
     versions.mark_offered(version)
-    managed.note(run.secret.managed, ManagedAccount.Credential.UNVERIFIED, "Not known.", "unknown")
+    credential_state.note(run.secret.managed, ManagedAccount.Credential.UNVERIFIED, "Not known.", "unknown")
     leases.end(lease, Run.Outcome.FAILED, truth="unknown", code="unknown")
     given = {"decision": "gone", "reason": "burnt down"}
     return Call(["main", run.secret.pk], given, ("kms:ResolveRotation",))
@@ -100,8 +100,8 @@ def moved() -> Secret:
     """A secret whose instance has another host key than the one that its account is bound to."""
     made = secret()
     key = factories.host_key()
-    inventory.see_host_keys(made.managed.instance, [key])
-    inventory.approve_host_keys(made.managed.instance, [key.fingerprint], actor=factories.administrator())
+    identities.see_host_keys(made.managed.instance, [key])
+    identities.approve_host_keys(made.managed.instance, [key.fingerprint], actor=factories.administrator())
     return made
 
 
@@ -114,7 +114,7 @@ def rebind(cast: Cast, *, on_instance: bool = False) -> Call:
 
 def restore(cast: Cast) -> Call:
     made = secret()
-    managed.plan_deletion(made, actor=factories.administrator())
+    deletion.plan_deletion(made, actor=factories.administrator())
     return Call(["main", made.pk], {}, ("kms:RestoreSecret",))
 
 
