@@ -70,7 +70,7 @@ def purge(secret: Secret, *, actor: Principal, reason: str = "") -> None:
 
 
 def purge_if_due(secret: Secret) -> None:
-    """Purge a secret that cannot be restored any more. Raises `cancelling.TooLate`, `lifecycle.NotEnabled`."""
+    """Purge a secret that can be restored no more. Raises `cancelling.TooLate`, `lifecycle.NotEnabled`."""
     with transaction.atomic(), trail.at_the_end():
         _stop_work(secret, users.system())
         lifecycle.mark_purged(secret, actor=users.system(), only_if_due=True)

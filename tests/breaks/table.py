@@ -945,7 +945,7 @@ BREAKS = (
           "    if not _with_full_access().filter(user__is_active=True).exists():",
           "    if not _with_full_access().exists():",
           "tests/domain/test_machines.py::test_a_machine_with_full_access_is_not_the_last_administrator"),
-    Break("what another wire has shown is not trusted", "rotation/models.py",
+    Break("what another wire has shown is not trusted", "rotation/models/instances.py",
           "        return self.filter(instance=instance, state=HostKey.State.APPROVED, kind=kind)\n",
           "        return self.filter(instance=instance, state=HostKey.State.APPROVED)\n",
           "tests/domain/test_wires.py::test_what_another_wire_has_shown_is_not_trusted"),
