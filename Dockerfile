@@ -27,4 +27,4 @@ COPY --from=build /srv/keyturn/.venv .venv
 COPY . .
 USER keyturn
 EXPOSE 8000
-CMD ["python", "-m", "gunicorn", "-c", "python:console.web", "-b", "0.0.0.0:8000"]
+CMD ["python", "-m", "gunicorn", "-c", "python:console.process.web", "-b", "0.0.0.0:8000"]

@@ -8,7 +8,7 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
     from django.core.management import execute_from_command_line
 
-    from console import start
+    from console.process import start
 
     start.keep_private()
     execute_from_command_line(sys.argv)

@@ -1,6 +1,6 @@
 """What the operator sees, and the project package."""
 
-from console import start
+from console.process import start
 
 # Whatever starts a process of Keyturn imports this package first, and reads the settings later.
 start.watch()

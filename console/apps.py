@@ -7,4 +7,6 @@ class ConsoleConfig(AppConfig):
     name = "console"
 
     def ready(self) -> None:
-        from console import durability, guesses, known_devices, sign_ins  # noqa: F401  # receivers and checks register themselves
+        from console.process import durability  # noqa: F401  # receivers and checks register themselves
+        from console.sessions import records  # noqa: F401  # receivers and checks register themselves
+        from console.sign_in import failed_sign_ins, known_devices  # noqa: F401  # receivers and checks register themselves

@@ -21,11 +21,11 @@ from django.conf import settings
 from kombu.serialization import registry  # type: ignore[attr-defined]
 from kombu.transport import TRANSPORT_ALIASES
 
-from console import start
+from console.process import start
 from rotation import shutdown
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
-TRANSPORT_ALIASES["embedded"] = "console.broker:Transport"
+TRANSPORT_ALIASES["embedded"] = "console.process.broker:Transport"
 
 # Not only refused by the consumer: nothing in this process can open a pickle, or anything else, as a message.
 for name in sorted(registry.name_to_type.keys() - {"json"}):
@@ -36,7 +36,7 @@ warnings.filterwarnings("ignore", "You're running the worker with superuser", Se
 app = Celery("keyturn")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["rotation"])
-app.steps["consumer"].add("console.pulse:WorkerPulse")
+app.steps["consumer"].add("console.process.heartbeats:WorkerPulse")
 
 
 @setup_logging.connect

@@ -13,11 +13,13 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
-from console import access, http, sessions
+from console import http
+from console.access import resources
 from console.openid_settings import Provider
-from secrets_app import restores
+from console.sessions import limits
+from secrets_app.integrity import restores
 from secrets_app.models import DatabaseRestore, User
-from secrets_app.policies import Action
+from secrets_app.policy.decisions import Action
 
 THEME_COOKIE = "keyturn_theme"
 
@@ -85,7 +87,7 @@ class Layout:
     def region(self) -> str:
         """The code in the URL; `all` where the URL names none."""
         match = self.request.resolver_match
-        return str(match.kwargs.get("region", access.ALL_REGIONS)) if match else access.ALL_REGIONS
+        return str(match.kwargs.get("region", resources.ALL_REGIONS)) if match else resources.ALL_REGIONS
 
     @cached_property
     def nav(self) -> list[NavEntry]:
@@ -96,7 +98,7 @@ class Layout:
         return [
             NavEntry(section.label, section.icon, url, self._is_active(url))
             for section, url in found
-            if url and access.may_open(self.request, section.name)
+            if url and resources.may_open(self.request, section.name)
         ]
 
     @cached_property
@@ -105,15 +107,15 @@ class Layout:
         return [
             NavEntry(label, "", reverse(name), self._is_active(reverse(name)))
             for label, name, actions in ACCESS_TABS
-            if all(access.may(self.request, action) for action in actions)
+            if all(resources.may(self.request, action) for action in actions)
         ]
 
     @cached_property
     def regions(self) -> list[RegionChoice]:
-        rows = [(row.code, row.name) for row in access.shown_regions(self.request)]
+        rows = [(row.code, row.name) for row in resources.shown_regions(self.request)]
         return [
             RegionChoice(code, name, self._in_region(code), code == self.region)
-            for code, name in [(access.ALL_REGIONS, "All regions"), *rows]
+            for code, name in [(resources.ALL_REGIONS, "All regions"), *rows]
         ]
 
     @property
@@ -124,7 +126,7 @@ class Layout:
     def search_url(self) -> str | None:
         """Search looks in all regions, so that a thing elsewhere is never out of sight."""
         has_list = any(entry.label == "Secrets" for entry in self.nav)
-        return section_url("secrets", access.ALL_REGIONS) if has_list else None
+        return section_url("secrets", resources.ALL_REGIONS) if has_list else None
 
     @cached_property
     def restore(self) -> DatabaseRestore | None:
@@ -145,7 +147,7 @@ class Layout:
 
     @property
     def session_seconds(self) -> int:
-        return sessions.seconds_left(self.request.session)
+        return limits.seconds_left(self.request.session)
 
     @property
     def keeps_cookies(self) -> bool:

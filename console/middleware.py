@@ -21,10 +21,16 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django_htmx.http import HttpResponseClientRedirect
 
-from console import access, http, openid_only, openid_settings, proofs, sessions
-from console.views import errors, health
-from secrets_app import audit, factors, keyring, lifecycle, policies
+from console import errors, http, openid_settings, probes
+from console.access import resources
+from console.sessions import limits, proofs
+from console.sign_in import openid_only
+from secrets_app import keyring
+from secrets_app.audit import trail
 from secrets_app.models import Principal, User
+from secrets_app.people import second_factors
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +53,7 @@ PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
     for feature in ("camera", "display-capture", "geolocation", "microphone", "payment", "serial", "usb")
 )
-PROBES = {"/livez": health.livez, "/readyz": health.readyz, "/healthz": health.healthz}
+PROBES = {"/livez": probes.livez, "/readyz": probes.readyz, "/healthz": probes.healthz}
 
 
 def is_public(request: HttpRequest) -> bool:
@@ -114,10 +120,10 @@ class RequestContext:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request_id: str = request.request_id  # type: ignore[attr-defined]
         request.principal = SimpleLazyObject(lambda: _principal(request))  # type: ignore[attr-defined]
-        origin = audit.bind(
+        origin = trail.bind(
             request_id=request_id, address=http.client_address(request), session=_session_mark(request)
         )
-        rights = policies.bind(
+        rights = decisions.bind(
             address=http.client_address(request),
             is_secure=request.is_secure(),
             is_mfa=_has_second_factor(request),
@@ -125,21 +131,21 @@ class RequestContext:
         with origin, rights, timezone.override(_zone(request)):
             response = self.get_response(request)
         if _goes_to_sign_in(request, response):
-            response = sessions.sign_in_again()
+            response = limits.sign_in_again()
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """What every view answers where it is not allowed, or being deleted, or cannot be recorded."""
-        if isinstance(exception, policies.NotAllowed):
+        if isinstance(exception, decisions.NotAllowed):
             try:
                 return errors.forbidden(
-                    request, access.refused(cast(http.OperatorRequest, request), exception)
+                    request, resources.refused(cast(http.OperatorRequest, request), exception)
                 )
-            except audit.NotRecorded as error:
+            except trail.NotRecorded as error:
                 exception = error
         if isinstance(exception, lifecycle.NotEnabled):
             return errors.conflict(request, str(exception))
-        if isinstance(exception, audit.NotRecorded):
+        if isinstance(exception, trail.NotRecorded):
             log.critical("Nothing was done, because it could not be recorded.", exc_info=exception)
             return errors.not_recorded(request, exception)
         return None
@@ -246,11 +252,11 @@ class SecondFactor:
         match = request.resolver_match
         if not settings.REQUIRE_MFA or is_public(request) or (match and match.view_name in self.ALLOWED):
             return None
-        if not isinstance(request.user, User) or factors.has_one(request.user):
+        if not isinstance(request.user, User) or second_factors.has_one(request.user):
             return None
         if proofs.has_provider_factor(request, request.user):
             return None
-        return send(request, "mfa_index") if factors.is_required(request.user) else None
+        return send(request, "mfa_index") if second_factors.is_required(request.user) else None
 
 
 class LinkFirst:

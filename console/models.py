@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Message(models.Model):
-    """One message of the embedded broker; `console.broker` alone writes this table."""
+    """One message of the embedded broker; `console.process.broker` alone writes this table."""
 
     queue = models.CharField(max_length=200)
     tag = models.CharField(max_length=64, unique=True)  # Celery's delivery tag: what an acknowledgement names
@@ -19,7 +19,7 @@ class Message(models.Model):
 
 
 class Heartbeat(models.Model):
-    """When a kind of process last showed that it works; `console.health` alone writes this table."""
+    """When a kind of process last showed that it works; `console.process.health` alone writes this table."""
 
     process = models.CharField(max_length=20, primary_key=True)
     at = models.DateTimeField()

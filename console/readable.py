@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from console.views import errors
+from console import errors
 
 
 class Readable:

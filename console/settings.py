@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from console import env, openid_settings
-from secrets_app import keyfiles, keypairs
+from secrets_app.crypto import key_files, key_pairs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 HOME = Path.home()
@@ -45,8 +45,8 @@ def _secret_key() -> str:
     """Django's key: sessions and CSRF tokens only, never a secret's value. `up` makes the file."""
     if SECRET_KEY_FILE.exists():
         try:
-            return keyfiles.read_private(SECRET_KEY_FILE)
-        except keyfiles.Unreadable as error:
+            return key_files.read_private(SECRET_KEY_FILE)
+        except key_files.Unreadable as error:
             raise ImproperlyConfigured(str(error)) from None
     # Without the file every process has a key of its own: nothing breaks, but nobody stays signed in.
     return os.urandom(48).hex()
@@ -88,15 +88,15 @@ MIDDLEWARE = [
     "console.readable.Readable",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "console.middleware.SealedMode",
-    "console.session_store.Sessions",
+    "console.sessions.store.Sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "console.sessions.SessionLimits",
-    "console.known_devices.Remember",
+    "console.sessions.limits.SessionLimits",
+    "console.sign_in.known_devices.Remember",
     "console.middleware.RequestContext",
     "console.middleware.FirstPassword",
     "console.middleware.LinkFirst",
@@ -172,7 +172,7 @@ OWN_SERVICES = (*env.services(DATABASES["default"], BROKER_URL, PUBLIC_URL), ("w
 # ---------------------------------------------------------------- people
 
 AUTH_USER_MODEL = "secrets_app.User"
-AUTHENTICATION_BACKENDS = ["console.backends.Backend"]
+AUTHENTICATION_BACKENDS = ["console.sign_in.backends.Backend"]
 # Not its backend: `policies.decide` alone says what is allowed, and reads grants as one of its sources.
 ANONYMOUS_USER_NAME = None
 GUARDIAN_MONKEY_PATCH_USER = False
@@ -184,7 +184,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
-ACCOUNT_ADAPTER = "console.adapters.AccountAdapter"
+ACCOUNT_ADAPTER = "console.sign_in.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
@@ -207,17 +207,17 @@ ACCOUNT_RATE_LIMITS = {
     "openid": "60/m/ip",
 }
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
-ACCOUNT_FORMS = {"change_password": "console.forms.account.ChangePassword"}
+ACCOUNT_FORMS = {"change_password": "console.forms.account.password.ChangePassword"}
 
-MFA_ADAPTER = "console.adapters.MfaAdapter"
+MFA_ADAPTER = "console.sign_in.adapters.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_FORMS = {
-    "add_webauthn": "console.forms.second_factor.AddPasskey",
-    "activate_totp": "console.forms.second_factor.ActivateTotp",
-    "authenticate": "console.forms.second_factor.Authenticate",
-    "authenticate_webauthn": "console.forms.second_factor.AuthenticatePasskey",
-    "reauthenticate": "console.forms.second_factor.Reauthenticate",
-    "reauthenticate_webauthn": "console.forms.second_factor.ReauthenticatePasskey",
+    "add_webauthn": "console.forms.account.second_factor.AddPasskey",
+    "activate_totp": "console.forms.account.second_factor.ActivateTotp",
+    "authenticate": "console.forms.account.second_factor.Authenticate",
+    "authenticate_webauthn": "console.forms.account.second_factor.AuthenticatePasskey",
+    "reauthenticate": "console.forms.account.second_factor.Reauthenticate",
+    "reauthenticate_webauthn": "console.forms.account.second_factor.ReauthenticatePasskey",
 }
 MFA_TOTP_ISSUER = "Keyturn"
 MFA_TOTP_TOLERANCE = 1  # a phone's clock may be half a minute off
@@ -227,8 +227,8 @@ REQUIRE_MFA = env.flag("KEYTURN_REQUIRE_MFA", False)
 
 # None where no identity provider is configured: then nothing of it is there.
 OIDC = openid_settings.read()
-SOCIALACCOUNT_ADAPTER = "console.openid_adapter.IdentityAdapter"
-SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"provider_class": "console.openid.Provider"}}
+SOCIALACCOUNT_ADAPTER = "console.sign_in.openid_adapter.IdentityAdapter"
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"provider_class": "console.sign_in.openid.Provider"}}
 # Only whom an invitation or the person's own signed-in session bound is let in; nobody by an e-mail address.
 SOCIALACCOUNT_AUTO_SIGNUP = False
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
@@ -237,7 +237,7 @@ SOCIALACCOUNT_LOGIN_ON_GET = False
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_REQUESTS_TIMEOUT = 5  # seconds, for each thing that a provider is asked
 
-SESSION_ENGINE = "console.session_store"
+SESSION_ENGINE = "console.sessions.store"
 SESSION_COOKIE_NAME = "keyturn_session"
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
@@ -252,7 +252,7 @@ SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_NAME = "keyturn_csrf"
-CSRF_FAILURE_VIEW = "console.views.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "console.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = IS_HTTPS
@@ -288,7 +288,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULER = "console.pulse.Scheduler"
+CELERY_BEAT_SCHEDULER = "console.process.heartbeats.Scheduler"
 # Beat only ticks, at once when it starts and then every few seconds: what is due stands in rows.
 _AT_ONCE = {"last_run_at": datetime.fromtimestamp(0, UTC)}
 CELERY_BEAT_SCHEDULE = {
@@ -314,7 +314,7 @@ ALIVE_FILE = env.text("KEYTURN_ALIVE_FILE", "")  # touched with each heartbeat o
 RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
 FAILED_LOGINS_APART = timedelta(minutes=5)  # of one account, which a host may count and lock it for
-KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", keypairs.ALGORITHMS)  # preselected
+KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", key_pairs.ALGORITHMS)  # preselected
 READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
 CHECKS_AT_MOST = env.number(
     "KEYTURN_CHECKS_AT_MOST", 60, least=1, most=10_000
@@ -342,10 +342,13 @@ LOG_FORMAT = env.choice("KEYTURN_LOG_FORMAT", "plain", ("plain", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"once": {"()": "console.logs.OncePerMinute"}, "one_line": {"()": "console.logs.OneLine"}},
+    "filters": {
+        "once": {"()": "console.process.logs.OncePerMinute"},
+        "one_line": {"()": "console.process.logs.OneLine"},
+    },
     "formatters": {
         "plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
-        "json": {"()": "console.logs.as_json"},
+        "json": {"()": "console.process.logs.as_json"},
     },
     "handlers": {
         "console": {
@@ -370,10 +373,10 @@ LOGGING = {
 }
 
 # For whatever reports errors here: it names places in the code, and shows nothing that was sent or held.
-DEFAULT_EXCEPTION_REPORTER_FILTER = "console.reports.NothingHeld"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "console.process.error_reports.NothingHeld"
 
 SILENCED_SYSTEM_CHECKS = [
     "auth.W004",  # the name is unique, whatever its case, by a constraint on Lower(username)
-    "guardian.W001",  # grants are read by secrets_app.policies alone, which denies too; no backend adds to it
+    "guardian.W001",  # secrets_app.policy.decisions alone reads grants, and denies too; no backend adds to it
     "security.W002",  # X-Frame-Options comes from console.middleware.SecurityHeaders
 ]

@@ -7,54 +7,45 @@ from allauth.account import views as account
 from django.urls import path
 
 from console.http import FORM_METHODS
-from console.views import (
+from console.probes import healthz, livez, readyz
+from console.views import exports
+from console.views.access import (
     access_review,
     attachments,
-    audit,
-    confirm,
-    credentials,
-    deletion,
-    devices,
-    drift,
-    encryption_keys,
-    exports,
     grants,
     groups,
-    home,
-    instance_changes,
-    instances,
     invitations,
-    key_changes,
-    keys,
     leaver,
-    openid,
-    overview,
-    own_login,
     people,
     policies,
+    simulator,
+)
+from console.views.account import confirm, devices, openid, second_factor, session
+from console.views.audit import events, restored_database
+from console.views.credentials import credentials
+from console.views.instances import instance_changes, instances, own_login
+from console.views.keys import key_changes, keys
+from console.views.overview import get_started, overview
+from console.views.rotations import rotations, run_cancel, run_override
+from console.views.secrets import (
+    deletion,
+    drift,
+    key_pair,
     rebind,
     resolve,
-    restore,
     reveal,
     rotate,
     rotate_back,
-    rotations,
-    run_cancel,
-    run_override,
     schedule,
-    second_factor,
     secret_edit,
     secrets,
-    session,
-    simulator,
     wizard,
     wizard_check,
 )
-from console.views.health import healthz, livez, readyz
 
-handler403 = "console.views.errors.forbidden"
-handler404 = "console.views.errors.not_found"
-handler500 = "console.views.errors.server_error"
+handler403 = "console.errors.forbidden"
+handler404 = "console.errors.not_found"
+handler500 = "console.errors.server_error"
 
 urlpatterns = [
     path("livez", livez, name="livez"),
@@ -100,8 +91,8 @@ urlpatterns = [
     path("invitation/identity/", openid.accept, name="openid_accept"),
     path("invitation/<str:token>/", invitations.open_link, name="invitation_open"),
     # ---- start
-    path("", home.home, name="home"),
-    path("get-started/", home.get_started, name="get_started"),
+    path("", get_started.home, name="home"),
+    path("get-started/", get_started.get_started, name="get_started"),
     path("<slug:region>/overview/", overview.index, name="overview"),
     # ---- management credentials belong to no region
     path("credentials/", credentials.index, name="credentials"),
@@ -131,23 +122,23 @@ urlpatterns = [
     path("access/users/<uuid:pk>/revealed/", leaver.show, name="user_revealed"),
     path("access/users/<uuid:pk>/enable/", people.enable, name="user_enable"),
     # ---- the audit trail is one, for all regions
-    path("audit/", audit.index, name="audit"),
-    path("audit/verify/", audit.verify, name="audit_verify"),
-    path("audit/look-up/", audit.look_up, name="audit_look_up"),
-    path("audit/export.csv", audit.export, {"form": "csv"}, name="audit_export_csv"),
-    path("audit/export.jsonl", audit.export, {"form": "jsonl"}, name="audit_export_json"),
-    path("audit/restore/", restore.index, name="restore"),
-    path("audit/restore/progress/", restore.progress, name="restore_progress"),
-    path("audit/restore/acknowledge/", restore.acknowledge, name="restore_acknowledge"),
-    path("audit/restore/verify-all/", restore.verify_all, name="restore_verify"),
-    path("audit/<int:sequence>/", audit.show, name="audit_event"),
+    path("audit/", events.index, name="audit"),
+    path("audit/verify/", events.verify, name="audit_verify"),
+    path("audit/look-up/", events.look_up, name="audit_look_up"),
+    path("audit/export.csv", events.export, {"form": "csv"}, name="audit_export_csv"),
+    path("audit/export.jsonl", events.export, {"form": "jsonl"}, name="audit_export_json"),
+    path("audit/restore/", restored_database.index, name="restore"),
+    path("audit/restore/progress/", restored_database.progress, name="restore_progress"),
+    path("audit/restore/acknowledge/", restored_database.acknowledge, name="restore_acknowledge"),
+    path("audit/restore/verify-all/", restored_database.verify_all, name="restore_verify"),
+    path("audit/<int:sequence>/", events.show, name="audit_event"),
     # ---- keys belong to no region
-    path("keys/", encryption_keys.index, name="keys"),
-    path("keys/create/", encryption_keys.create, name="key_create"),
-    path("keys/<uuid:pk>/", encryption_keys.show, name="key"),
+    path("keys/", keys.index, name="keys"),
+    path("keys/create/", keys.create, name="key_create"),
+    path("keys/<uuid:pk>/", keys.show, name="key"),
     path("keys/<uuid:pk>/new-version/", key_changes.new_version, name="key_new_version"),
     path("keys/<uuid:pk>/rewrap/", key_changes.rewrap, name="key_rewrap"),
-    path("keys/<uuid:pk>/rewrap/progress/", encryption_keys.progress, name="key_progress"),
+    path("keys/<uuid:pk>/rewrap/progress/", keys.progress, name="key_progress"),
     path("keys/<uuid:pk>/disable/", key_changes.disable, name="key_disable"),
     path("keys/<uuid:pk>/enable/", key_changes.enable, name="key_enable"),
     path("keys/<uuid:pk>/destroy/", key_changes.destroy, name="key_destroy"),
@@ -160,7 +151,7 @@ urlpatterns = [
     path("<slug:region>/secrets/create/dates/", wizard.dates, name="secret_create_dates"),
     path("<slug:region>/secrets/create/check/", wizard_check.again, name="secret_create_check"),
     path("<slug:region>/secrets/create/check/<uuid:pk>/", wizard_check.show, name="secret_create_checked"),
-    path("<slug:region>/secrets/create/key/", keys.public_half, name="secret_create_key"),
+    path("<slug:region>/secrets/create/key/", key_pair.public_half, name="secret_create_key"),
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
     path(

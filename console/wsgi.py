@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
-from console import start
+from console.process import start
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 start.keep_private()
@@ -24,7 +24,7 @@ def _look_for_restore() -> None:
     """Notice an older database at the start already: the banner is there before the first page."""
     from django.db import DatabaseError, connection
 
-    from rotation import restored
+    from rotation.managed import restored
     from secrets_app import keyring
 
     try:
@@ -48,7 +48,7 @@ class Gate:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if self.is_open or self._is_probe(environ) or not self._lacks_set_up():
             return self.application(environ, start_response)
-        from console.views import errors
+        from console import errors
 
         answer = errors.not_set_up()
         answer["Cache-Control"], answer["Content-Security-Policy"] = "no-store", "default-src 'none'"
@@ -64,7 +64,7 @@ class Gate:
 
     def _lacks_set_up(self) -> bool:
         """Whether the set-up has not run; where the database does not answer, the application says that."""
-        from console import health
+        from console.process import health
 
         with self.lock:
             if self.is_open or time.monotonic() - self.looked_at < LOOK_EVERY_SECONDS:

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from rotation import wires
 from rotation.models import Instance
-from secrets_app import policies
 from secrets_app.models import Principal
+from secrets_app.policy import decisions
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Named:
 
 
 def require(instance: Instance, username: str, *, actor: Principal) -> None:
-    """Return if `actor` may manage this account. Raises `policies.NotAllowed`."""
-    policies.require(actor, policies.Action.MANAGE_ACCOUNT, Named(instance, username))
+    """Return if `actor` may manage this account. Raises `decisions.NotAllowed`."""
+    decisions.require(actor, decisions.Action.MANAGE_ACCOUNT, Named(instance, username))
 
 
 def may_manage(instance: Instance, username: str, *, actor: Principal) -> bool:
-    return policies.allows(actor, policies.Action.MANAGE_ACCOUNT, Named(instance, username))
+    return decisions.allows(actor, decisions.Action.MANAGE_ACCOUNT, Named(instance, username))

@@ -22,8 +22,9 @@ from django.db.models.functions import Now
 
 from rotation.connectors import base
 from rotation.models import HostKey, Instance, ManagedAccount
-from secrets_app import seals, versions
+from secrets_app import seals
 from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.secrets import versions
 
 CODE = "other_machine"
 Credential = ManagedAccount.Credential

@@ -20,8 +20,9 @@ from django.db.models.functions import Coalesce, Now
 
 from rotation import reasons, shutdown
 from rotation.models import Instance, Run, Step
-from secrets_app import audit, restores
+from secrets_app.audit import trail
 from secrets_app.errors import DomainError
+from secrets_app.integrity import restores
 from secrets_app.models import Principal, Region
 
 DIED = "The worker did not come back; another one went on."
@@ -273,7 +274,7 @@ def end(
             ended_at=Now(),
         )
         run = Run.objects.select_related("secret", "instance", "requested_by").get(pk=lease.run_id)
-        audit.record(
+        trail.record(
             Run.ENDED_EVENTS[Run.Kind(run.kind)],
             run.secret or run.instance,
             actor=actor or run.requested_by,

@@ -1,37 +1,33 @@
-"""Requests for work on a host, and their cancelling. The row is the job.
+"""Requests for work on a secret's host. The row is the job.
 
-With `leases`, which is for whoever does the work, the only writer of runs and steps.
+With `leases`, which is for whoever does the work, and `cancelling`, the only writer of runs and steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import accounts, binding, patience, reasons, wires
+from rotation import binding, reasons
 from rotation.connectors import base
-from rotation.models import Instance, Run, Step
-from secrets_app import audit, lifecycle, policies, restores, versions
+from rotation.models import Instance, Run
+from secrets_app.actions import Action
+from secrets_app.audit import trail
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
+from secrets_app.integrity import restores
 from secrets_app.models import Label, Principal, Secret, SecretVersion
-from secrets_app.plaintext import Plaintext
-
-Action = policies.Action
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle, versions
 
 
 class InProgress(DomainError):
     """Your secret is being rotated, please try again later."""
 
     code = "run_in_progress"
-
-
-class TooLate(DomainError):
-    """The host was told a new value, so this cannot be stopped any more; the message says what to do."""
-
-    code = "run_past_cancelling"
 
 
 class NotRotatable(DomainError):
@@ -50,9 +46,6 @@ class NotOverridable(DomainError, ValueError):
     """This check cannot be overridden; the message names it."""
 
     code = "check_not_overridable"
-
-
-# ---------------------------------------------------------------- requests
 
 
 def start(
@@ -75,17 +68,17 @@ def start(
 
     The same `token` twice is one run. A value is sealed here, in the caller's transaction; it is
     never kept elsewhere. Raises `InProgress` for a value or an override while a run is active,
-    `NotRotatable`, `NoReason`, `NotOverridable`, `policies.NotAllowed`, or what `versions.given` raises.
+    `NotRotatable`, `NoReason`, `NotOverridable`, `decisions.NotAllowed`, or what `versions.given` raises.
     """
-    policies.require(actor, Action.ROTATE_SECRET, secret)
+    decisions.require(actor, Action.ROTATE_SECRET, secret)
     if trigger in {Run.Trigger.MANUAL, Run.Trigger.RETRY}:
         _refuse_restored()
     let_pass = _checked_overrides(secret, overrides, reason, actor)
     if from_version is not None:
-        policies.require(actor, Action.PUT_SECRET_VALUE, secret)
+        decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
         value = _earlier(secret, from_version)
     if value is not None:
-        policies.require(actor, Action.PUT_SECRET_VALUE, secret)
+        decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
         versions.given(secret, secret.managed.username, value)
     with transaction.atomic():
         # Both of two people at once come here; the second sees the first one's run.
@@ -97,11 +90,11 @@ def start(
         if active and active.kind == Run.Kind.ROTATE:
             if value is not None or let_pass:
                 raise InProgress(InProgress.__doc__)
-            if _hurry(active, is_leak=is_leak):
+            if hurry(active, is_leak=is_leak):
                 _record_asked(secret, active, actor, joins=True)
             return active
         _make_way(active)
-        run = _add(
+        run = add(
             Run.Kind.ROTATE,
             secret.managed.instance,
             actor,
@@ -120,10 +113,10 @@ def start(
             details["is_leak"] = True
         if from_version is not None:
             details["from_version"] = from_version.version_id
-        audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details, reason=run.reason)
+        trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details, reason=run.reason)
         if let_pass:
             overridden = {"run": str(run.pk), "checks": let_pass}
-            audit.record(Action.OVERRIDE_CHECK, secret, actor=actor, details=overridden, reason=run.reason)
+            trail.record(Action.OVERRIDE_CHECK, secret, actor=actor, details=overridden, reason=run.reason)
     return run
 
 
@@ -131,7 +124,7 @@ def _checked_overrides(secret: Secret, codes: Collection[str], reason: str, acto
     """Return the checks that this actor lets pass, for this reason. Raises as `start` does."""
     if not codes:
         return []
-    policies.require(actor, Action.OVERRIDE_CHECK, secret)
+    decisions.require(actor, Action.OVERRIDE_CHECK, secret)
     if hard := sorted(set(codes) - base.OVERRIDABLE):
         raise NotOverridable(f"The check {hard[0]} cannot be overridden: a credential might be lost.")
     if not reason.strip():
@@ -176,7 +169,7 @@ def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUA
         active = secret.runs.active().first()
         if active:
             return active
-        run = _add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
         if trigger == Run.Trigger.RETRY:  # else it is part of a change that is recorded
             _record_asked(secret, run, actor)
     return run
@@ -186,16 +179,16 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
     """Ask for the current value to be set on the host again; joins a reconciliation that is under way.
 
     Raises `InProgress` while a rotation is, `NotRotatable` where there is no current value or a newer one
-    must be settled first, or `policies.NotAllowed`.
+    must be settled first, or `decisions.NotAllowed`.
     """
-    policies.require(actor, Action.ROTATE_SECRET, secret)
+    decisions.require(actor, Action.ROTATE_SECRET, secret)
     _refuse_restored()
     with transaction.atomic():
         _refuse_deleted(lifecycle.held(secret.pk))
         _require_current(secret)
         active = secret.runs.active().first()
         if active and active.kind == Run.Kind.RECONCILE:
-            if _hurry(active):
+            if hurry(active):
                 _record_asked(secret, active, actor, joins=True)
             return active
         if active and active.kind == Run.Kind.ROTATE:
@@ -206,61 +199,35 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
                 "The instance may have a newer value that is not verified yet. Rotate to finish that first."
             )
         _make_way(active)
-        run = _add(Run.Kind.RECONCILE, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = add(Run.Kind.RECONCILE, secret.managed.instance, actor, secret=secret, trigger=trigger)
         details = {"run": str(run.pk), "trigger": trigger, "reconciles": True}
-        audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
+        trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
     return run
 
 
 def drift(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
     """Ask whether somebody else has changed the credential; joins any run that is under way.
 
-    Raises `NotRotatable` where there is no current value, or `policies.NotAllowed`.
+    Raises `NotRotatable` where there is no current value, or `decisions.NotAllowed`.
     """
-    policies.require(actor, Action.ROTATE_SECRET, secret)
+    decisions.require(actor, Action.ROTATE_SECRET, secret)
     with transaction.atomic():
         _refuse_deleted(lifecycle.held(secret.pk))
         active = secret.runs.active().first()
         if active:
             return active
         _require_current(secret)
-        run = _add(Run.Kind.DRIFT, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = add(Run.Kind.DRIFT, secret.managed.instance, actor, secret=secret, trigger=trigger)
         if actor.kind != Principal.Kind.SYSTEM:  # of the daily looks, what they found is enough
             _record_asked(secret, run, actor)
     return run
-
-
-def retry(run: Run, *, actor: Principal) -> Run:
-    """Ask for the same again that `run`, which has ended, was asked for; what it overrode is not overridden.
-
-    A value that a host may have heard, or that waits to be sent, is the one that is sent. Raises
-    `InProgress` where `run` is active, and otherwise as the request of its kind does.
-    """
-    run.refresh_from_db()
-    if run.is_active:
-        raise InProgress("This run has not ended yet.")
-    again = Run.Trigger.RETRY
-    if run.secret is None:
-        if run.username:
-            return check_account(run.instance, run.username, run.account_kind, actor=actor)
-        return (scan if run.kind == Run.Kind.SCAN else check)(run.instance, actor=actor)
-    policies.require(actor, Action.ROTATE_SECRET, run.secret)
-    match run.kind:
-        case Run.Kind.ROTATE:
-            return start(run.secret, actor=actor, trigger=again, is_leak=run.is_leak)
-        case Run.Kind.RECONCILE:
-            return reconcile(run.secret, actor=actor, trigger=again)
-        case Run.Kind.DRIFT:
-            return drift(run.secret, actor=actor, trigger=again)
-        case _:
-            return verify(run.secret, actor=actor, trigger=again)
 
 
 def _record_asked(secret: Secret, run: Run, actor: Principal, *, joins: bool = False) -> None:
     details: dict[str, object] = {"run": str(run.pk), "trigger": run.trigger, "kind": run.kind}
     if joins:
         details |= {"joins": True, "is_leak": run.is_leak}
-    audit.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
+    trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
 
 
 def _require_current(secret: Secret) -> None:
@@ -282,59 +249,7 @@ def _refuse_deleted(secret: Secret) -> None:
         raise NotRotatable(lifecycle.why_not_enabled(secret))
 
 
-def check(instance: Instance, *, actor: Principal) -> Run:
-    """Ask for a connection test; joins the one that is under way. Raises `patience.TooOften`."""
-    policies.require(actor, Action.CHECK_INSTANCE, instance)
-    return _on_instance(Run.Kind.CHECK, instance, actor)
-
-
-def scan(instance: Instance, *, actor: Principal) -> Run:
-    """Ask for the host's keys; joins the scan that is under way. Raises `patience.TooOften`."""
-    policies.require(actor, Action.CHECK_INSTANCE, instance)
-    return _on_instance(Run.Kind.SCAN, instance, actor)
-
-
-def check_account(instance: Instance, username: str, kind: str, *, actor: Principal) -> Run:
-    """Ask whether one account could be managed, a `kind` of secret; joins the check that is under way.
-
-    What is found stands in the run's steps. Raises `NotRotatable` for a name that no account can have,
-    `patience.TooOften` or `policies.NotAllowed`.
-    """
-    policies.require(actor, Action.CHECK_INSTANCE, instance)
-    if not wires.is_username(instance.wire, username) or kind not in Secret.Kind.values:
-        raise NotRotatable(
-            "An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
-        )
-    accounts.require(instance, username, actor=actor)
-    return _on_instance(Run.Kind.CHECK, instance, actor, username=username, account_kind=kind)
-
-
-def _on_instance(
-    kind: str, instance: Instance, actor: Principal, *, username: str = "", account_kind: str = ""
-) -> Run:
-    about = {"username": username, "account_kind": account_kind}
-    try:
-        with transaction.atomic():
-            patience.require(actor)
-            run = _add(kind, instance, actor, **about)
-            _record_look(run, instance, actor)
-            return run
-    except IntegrityError:
-        with transaction.atomic():
-            active = Run.objects.active().get(instance=instance, kind=kind, secret=None, **about)
-            if _hurry(active):
-                _record_look(active, instance, actor, joins=True)
-        return active
-
-
-def _record_look(run: Run, instance: Instance, actor: Principal, **more: object) -> None:
-    details: dict[str, object] = {"run": str(run.pk), "kind": run.kind, "address": instance.where, **more}
-    if run.username:
-        details["username"] = run.username
-    audit.record(Action.CHECK_INSTANCE, instance, actor=actor, details=details)
-
-
-def _hurry(run: Run, *, is_leak: bool = False) -> bool:
+def hurry(run: Run, *, is_leak: bool = False) -> bool:
     """Let a run that waits go on now: somebody asks for it. One that is asked for after a leak goes first.
 
     A wait that keeps two failed logins apart is waited out, whoever asks. Return whether anything changed.
@@ -347,7 +262,7 @@ def _hurry(run: Run, *, is_leak: bool = False) -> bool:
     return bool(changed)
 
 
-def _add(kind: str, instance: Instance, actor: Principal, **fields: object) -> Run:
+def add(kind: str, instance: Instance, actor: Principal, **fields: object) -> Run:
     run = Run(kind=kind, instance=instance, requested_by=actor, **fields)
     run.save(force_insert=True)
     run.refresh_from_db()
@@ -371,105 +286,3 @@ def _make_way(run: Run | None) -> None:
     )
     if not ended and Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE).exists():
         raise NotRotatable("The current value is being set again. Rotate when that run has ended.")
-
-
-# ---------------------------------------------------------------- cancelling
-
-
-def cancel(run: Run, *, actor: Principal) -> None:
-    """End a run of a secret on request, until its host is told. Raises `TooLate` or `policies.NotAllowed`."""
-    policies.require(actor, Action.ROTATE_SECRET, run.secret)
-    _cancel(run, actor=actor, sentence=f"Cancelled by {actor.name}. Nothing was sent to the instance.")
-
-
-def _cancel(run: Run, *, actor: Principal, sentence: str) -> None:
-    """End a run that has told no host anything. Raises `TooLate`.
-
-    A worker that has it finds itself overtaken at its next write, and its next write is the one that
-    comes before the host is told. A value that was stored for it is dropped.
-    """
-    with transaction.atomic():
-        ended = Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE, attempts=0).update(
-            state=Run.State.ENDED,
-            outcome=Run.Outcome.CANCELLED,
-            sentence=sentence[:500],
-            ended_at=Now(),
-            lease=F("lease") + 1,
-            leased_until=None,
-        )
-        if not ended:
-            raise TooLate(
-                "This run has told the instance a new value, or has ended. It goes on until it is known "
-                "which value works."
-            )
-        Step.objects.filter(run=run, state=Step.State.RUNNING).update(
-            state=Step.State.BROKEN, ended_at=Now(), sentence="Cancelled."
-        )
-        # Read after the update: a worker may have stored the value just before it.
-        pending = run.secret.labelled(Label.Role.PENDING) if run.secret else None
-        if pending and not pending.offered_at:
-            versions.drop_pending(pending)
-        audit.record(
-            Run.ENDED_EVENTS[Run.Kind(run.kind)],
-            run.secret or run.instance,
-            actor=actor,
-            details={"run": str(run.pk), "outcome": Run.Outcome.CANCELLED.value},
-        )
-
-
-def stop_all(secret: Secret, *, actor: Principal, sentence: str) -> None:
-    """Leave nothing under way for a secret that is about to go. Raises `TooLate`.
-
-    A host that was told a value must be asked first which one it accepts: after that, deleting loses
-    nothing that anybody needs to log in.
-    """
-    with transaction.atomic(), audit.at_the_end():
-        for run in secret.runs.active().select_related("secret__region", "secret__account"):
-            try:
-                _cancel(run, actor=actor, sentence=sentence)
-            except TooLate:
-                raise TooLate(
-                    "A rotation of this secret has sent a new value to the instance and is not "
-                    "finished. Delete "
-                    "the secret when that run has ended, or choose Resolve if the instance will not "
-                    "come back."
-                ) from None
-        pending = secret.labelled(Label.Role.PENDING)
-        if pending and pending.offered_at and not pending.dead_at:
-            raise TooLate(
-                "The instance may have a new value that is not verified yet. Rotate once, so that it is "
-                "known which value works, or choose Resolve if the instance will not come back; then delete."
-            )
-
-
-def give_up(secret: Secret, *, actor: Principal, code: str, sentence: str) -> None:
-    """End what is under way because a person says how things stand; which value works is unknown.
-
-    Raises `InProgress` while a worker is at it.
-    """
-    at_work = secret.runs.filter(state=Run.State.RUNNING, leased_until__gt=Now())
-    if at_work.exists():
-        raise InProgress("A worker is connected to the instance. Try again in a minute.")
-    for run in secret.runs.active():
-        ended = Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE, lease=run.lease).update(
-            state=Run.State.ENDED,
-            outcome=Run.Outcome.FAILED,
-            truth=Run.Truth.UNKNOWN,
-            code=code,
-            sentence=sentence[:500],
-            ended_at=Now(),
-            lease=F("lease") + 1,
-            leased_until=None,
-        )
-        if not ended:
-            raise InProgress("A worker has taken this up just now. Try again in a minute.")
-        Step.objects.filter(run=run, state=Step.State.RUNNING).update(
-            state=Step.State.BROKEN, ended_at=Now(), sentence="Given up."
-        )
-        audit.record(
-            Run.ENDED_EVENTS[Run.Kind(run.kind)],
-            secret,
-            actor=actor,
-            outcome="failed",
-            details={"run": str(run.pk), "outcome": "failed", "truth": "unknown", "code": code},
-        )

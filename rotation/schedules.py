@@ -15,10 +15,13 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from rotation.models import GRACE, PERIOD_LIMITS, Schedule
-from rotation.rhythm import Rhythm
-from secrets_app import audit, lifecycle, policies, users
+from rotation.recurrence import Rhythm
+from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.models import AuditEvent, Principal, Region, Secret
+from secrets_app.people import users
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle
 
 PRESETS_DAYS = (7, 30, 60, 90)
 LEFT_OUT = "kms:LeaveOutRotation"
@@ -89,9 +92,9 @@ def change(
     """Save a configuration that was opened at `revision`; turning on begins with no failures.
 
     Without `next_at` the next date stays where the rhythm does, and is its first one from now otherwise.
-    Raises `Outdated`, `rhythm.Unfit`, `BadDate`, `lifecycle.NotEnabled` or `policies.NotAllowed`.
+    Raises `Outdated`, `rhythm.Unfit`, `BadDate`, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
     """
-    policies.require(actor, policies.Action.UPDATE_ROTATION, secret)
+    decisions.require(actor, decisions.Action.UPDATE_ROTATION, secret)
     at = now()
     kept = Rhythm(period, cron, zone, jitter).checked(at)
     if is_on and next_at is not None and not at < next_at <= at + PERIOD_LIMITS[1]:
@@ -125,7 +128,7 @@ def change(
             "catch_up": str(catch_up),
             "next_at": following.isoformat() if following else None,
         }
-        audit.record(policies.Action.UPDATE_ROTATION, secret, actor=actor, details=details)
+        trail.record(decisions.Action.UPDATE_ROTATION, secret, actor=actor, details=details)
     return Schedule.objects.get(pk=had.pk)
 
 
@@ -181,7 +184,7 @@ def claim(schedule: Schedule) -> bool:
             return False
         if schedule.catch_up == Schedule.CatchUp.SKIP and schedule.next_at < at - GRACE:
             details = {"date": schedule.next_at.isoformat(), "next_at": following.isoformat()}
-            audit.record(LEFT_OUT, schedule.secret, actor=users.system(), details=details)
+            trail.record(LEFT_OUT, schedule.secret, actor=users.system(), details=details)
             return False
     return True
 

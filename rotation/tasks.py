@@ -22,19 +22,16 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from kombu.exceptions import OperationalError as BrokerError
 
-from rotation import chores, engine, leases, managed, restored, runs, schedules, shutdown, wires
+from rotation import cancelling, chores, leases, runs, schedules, shutdown, wires
+from rotation.engine import engine
+from rotation.managed import credential_state, deletion, restored
 from rotation.models import Run, Schedule
-from secrets_app import (
-    checkpoints,
-    keyring,
-    keystates,
-    lifecycle,
-    refusals,
-    restores,
-    rewraps,
-    seal_check,
-    users,
-)
+from secrets_app import keyring
+from secrets_app.audit import checkpoints, refusals
+from secrets_app.integrity import restores, seal_check
+from secrets_app.keys import key_states, rewraps
+from secrets_app.people import users
+from secrets_app.secrets import lifecycle
 
 log = logging.getLogger(__name__)
 
@@ -181,10 +178,10 @@ def look_for_restore() -> None:
 @shared_task
 def start_drift_checks() -> None:
     """Start the drift checks that belong into this part of the day."""
-    for account in managed.due_for_drift_check(DRIFT_TICK):
+    for account in credential_state.due_for_drift_check(DRIFT_TICK):
         try:
             with transaction.atomic():
-                if managed.claim_drift_check(account):
+                if credential_state.claim_drift_check(account):
                     wake(runs.drift(account.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
         except runs.NotRotatable:
             log.info("secret %s is being deleted; it is not looked at", account.secret_id)
@@ -202,8 +199,8 @@ def purge_due() -> None:
     """Destroy the values of secrets whose time to be restored is over."""
     for secret in lifecycle.due_for_purge(BATCH):
         try:
-            managed.purge_if_due(secret)
-        except runs.TooLate as error:
+            deletion.purge_if_due(secret)
+        except cancelling.TooLate as error:
             log.warning("secret %s is not purged yet: %s", secret.pk, error)
         except lifecycle.NotEnabled:
             log.info("secret %s was restored or purged meanwhile", secret.pk)
@@ -240,8 +237,8 @@ def look_after_keys() -> None:
     """Give old keys a new version, and destroy what was planned to be destroyed."""
     if keyring.is_sealed():
         return
-    keystates.rotate_due()
-    if keystates.destroy_due():
+    key_states.rotate_due()
+    if key_states.destroy_due():
         transaction.on_commit(keyring.scrub)
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from rotation.connectors import base, ssh_reasons, words
+from rotation.connectors import base, words
 from rotation.connectors.reasons import Table
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation.connectors.ssh import reasons as ssh_reasons
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ import uuid
 
 from django.db import connection, transaction
 
-from secrets_app import audit_keys, envelope, regions, root_keys, seals
+from secrets_app import regions, root_keys, seals
+from secrets_app.audit import audit_keys
+from secrets_app.crypto import envelope
 from secrets_app.errors import DomainError
 from secrets_app.models import Account, Key, KeyVersion, SealedValue
 

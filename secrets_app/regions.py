@@ -6,7 +6,8 @@ import secrets
 
 from django.db import IntegrityError, transaction
 
-from secrets_app import actions, audit
+from secrets_app import actions
+from secrets_app.audit import trail
 from secrets_app.models import Account, Principal, Region
 
 FIRST_REGION = ("main", "Main")
@@ -28,7 +29,7 @@ def create(code: str, name: str, *, actor: Principal) -> Region:
     try:
         with transaction.atomic():
             region = Region.objects.create(account=account(), code=code, name=name)
-            audit.record(
+            trail.record(
                 "kms:CreateRegion",
                 actions.arn("region", "", account=region.account.number, region=code),
                 actor=actor,

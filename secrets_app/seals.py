@@ -20,9 +20,9 @@ from typing import Any, ClassVar, TypeVar
 from django.conf import settings
 from django.db import models, transaction
 
-from secrets_app import envelope
+from secrets_app.crypto import envelope
+from secrets_app.crypto.key_files import KeyFile, Unreadable
 from secrets_app.errors import DomainError
-from secrets_app.keyfiles import KeyFile, Unreadable
 
 _Row = TypeVar("_Row", bound=models.Model)
 

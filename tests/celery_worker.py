@@ -23,7 +23,7 @@ ACTIONS = {
 def main(pool: str, place: str = "", action: str = "", mark: str = "") -> None:
     django.setup()
     from console.celery import app
-    from rotation import failpoints
+    from rotation.engine import failpoints
 
     def once() -> None:
         try:

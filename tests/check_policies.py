@@ -24,7 +24,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from secrets_app import ram
+from secrets_app.policy import ram_conditions, ram_documents, ram_statements
 from tests.unit import policy_strategies as some
 from tests.unit import ram_reference as reference
 
@@ -54,17 +54,19 @@ class Case:
         )
 
 
-def granted(grants: list[dict[str, Any]]) -> tuple[ram.Statement, ...]:
+def granted(grants: list[dict[str, Any]]) -> tuple[ram_statements.Statement, ...]:
     """Grants as they are kept, and read again."""
     return tuple(
-        ram.Statement(ram.Effect.ALLOW, (grant["Action"],), ("*",), ram.conditions(_kept(grant)))
+        ram_statements.Statement(
+            ram_statements.Effect.ALLOW, (grant["Action"],), ("*",), ram_conditions.conditions(_kept(grant))
+        )
         for grant in grants
     )
 
 
 def _kept(grant: dict[str, Any]) -> str:
-    return ram.written(
-        ram.Condition(operator, key, tuple(reference.listed(values)))
+    return ram_conditions.written(
+        ram_conditions.Condition(operator, key, tuple(reference.listed(values)))
         for operator, keys in grant.get("Condition", {}).items()
         for key, values in keys.items()
     )
@@ -87,9 +89,9 @@ def check(number: int, count: int) -> Case | None:
     @given(some.policies, some.grants, contexts)
     def agrees(found, given_too, context):
         text = some.document([*found, *given_too])
-        statements = ram.read(some.document(found), actions=some.ACTIONS) + granted(given_too)
+        statements = ram_documents.read(some.document(found), actions=some.ACTIONS) + granted(given_too)
         for action, resource in QUESTIONS:
-            ours = ram.decide(statements, action, resource, context).allowed
+            ours = ram_statements.decide(statements, action, resource, context).allowed
             theirs = reference.decide([*found, *given_too], action, resource, context)
             if ours != theirs:
                 worst.append(Case(text, action, resource, context, ours, theirs))

@@ -14,7 +14,7 @@ from django.core.signing import JSONSerializer
 from django.http import HttpRequest
 from django.test.client import ClientMixin
 
-from console.session_store import SessionStore
+from console.sessions.store import SessionStore
 
 
 def _session(client: Any) -> SessionStore:

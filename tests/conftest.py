@@ -9,7 +9,8 @@ from _pytest.nodeid import coerce_node_id
 from django.conf import settings
 from django.test import TransactionTestCase
 
-from secrets_app import checkpoints, keyring
+from secrets_app import keyring
+from secrets_app.audit import checkpoints
 from secrets_app.models import User
 from tests import amounts, clients, factories, messages, tables  # noqa: F401  # the test client's cookie
 

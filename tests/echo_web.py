@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from console import connections
-from console.web import *  # noqa: F403
+from console.process import connections
+from console.process.web import *  # noqa: F403
 
 connections.PLACES = int(os.environ.get("ECHO_PLACES", "500"))  # type: ignore[misc]
 wsgi_app = "tests.echo_web:application"

@@ -10,12 +10,15 @@ from datetime import timedelta
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from rotation import inventory, managed
 from rotation.connectors import base
+from rotation.inventory import identities, instances, management
+from rotation.managed import creation
 from rotation.models import Instance, ManagementCredential, Run
-from secrets_app import regions, rulebook, users
+from secrets_app import regions
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Principal, Region, Secret, User
-from secrets_app.plaintext import Plaintext
+from secrets_app.people import users
+from secrets_app.policy import policies
 
 PASSWORD = "correct horse battery staple"
 _numbers = itertools.count(1)
@@ -36,8 +39,8 @@ def deny(*actions: str, to: str = users.ADMINISTRATORS) -> None:
     """From now on nobody in this group may do these, whatever else allows it."""
     statement = {"Effect": "Deny", "Action": [str(action) for action in actions], "Resource": "*"}
     text = json.dumps({"Version": "1", "Statement": [statement]})
-    policy = rulebook.create(f"denied-{next(_numbers)}", text, actor=administrator())
-    rulebook.attach(policy, Group.objects.get(name=to), actor=administrator())
+    policy = policies.create(f"denied-{next(_numbers)}", text, actor=administrator())
+    policies.attach(policy, Group.objects.get(name=to), actor=administrator())
 
 
 def administrator() -> Principal:
@@ -59,7 +62,7 @@ def credential(
 ) -> ManagementCredential:
     """A management credential with Keyturn's own key, or with this one."""
     given = {"private_key": Plaintext(private_key)} if private_key else {}
-    return inventory.create_credential(
+    return management.create_credential(
         f"fleet-{next(_numbers)}",
         "keyturn",
         sudo=sudo,
@@ -91,7 +94,7 @@ def instance(
     number = next(_numbers)
     defaults = {"address": f"127.9.{number // 250}.{number % 250 + 1}", "name": f"web-{number:03d}"} | fields
     name = str(defaults.pop("name"))
-    made = inventory.register(
+    made = instances.register(
         name,
         region=region or globals()["region"](),
         credential=credential or globals()["credential"](),
@@ -99,9 +102,9 @@ def instance(
         **defaults,  # type: ignore[arg-type]
     )
     seen = list(keys) if keys is not None else [host_key(number)]
-    inventory.see_host_keys(made, seen)
+    identities.see_host_keys(made, seen)
     if approved and seen:
-        inventory.approve_host_keys(made, [key.fingerprint for key in seen], actor=administrator())
+        identities.approve_host_keys(made, [key.fingerprint for key in seen], actor=administrator())
     if not controlled:
         Instance.objects.filter(pk=made.pk).update(control_at=timezone.now() - timedelta(hours=1))
         made.refresh_from_db()
@@ -121,7 +124,7 @@ def secret(
     Its first run is left queued.
     """
     on = instance or globals()["instance"]()
-    made, _ = managed.create(
+    made, _ = creation.create(
         name or f"svc-{next(_numbers)}",
         region=on.region,
         instance=on,

@@ -21,12 +21,16 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Playwright
 
-from rotation import inventory, leases, managed, runs
+from rotation import instance_checks, leases, runs
 from rotation.connectors import base
+from rotation.inventory import identities
+from rotation.managed import credential_state, deletion
 from rotation.models import Instance, ManagedAccount, Run, Schedule
-from secrets_app import keypairs, keystates, rewraps, versions
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, Key, Secret, User
-from secrets_app.plaintext import Plaintext
+from secrets_app.secrets import versions
 from tests import clients, factories, gallery_access  # noqa: F401  # the test client's cookie
 
 CHROMIUM = shutil.which("chromium")
@@ -91,7 +95,7 @@ def _keys(server: Instance) -> None:
     """A key that is disabled, one that is to be destroyed, one whose values are being moved."""
     actor = factories.administrator()
     made = {
-        name: keystates.create(f"team/{name}", description="For the team", actor=actor)
+        name: key_states.create(f"team/{name}", description="For the team", actor=actor)
         for name in ("payments", "retired", "moving")
     }
     for number, name in enumerate(("payments", "moving")):
@@ -104,12 +108,12 @@ def _keys(server: Instance) -> None:
                 key=made[name],
             )
         )
-    keystates.disable(made["payments"], actor=actor)
-    keystates.plan_destruction(made["retired"], days=7, actor=actor)
+    key_states.disable(made["payments"], actor=actor)
+    key_states.plan_destruction(made["retired"], days=7, actor=actor)
     for _ in range(2):
-        keystates.new_version(made["moving"], actor=actor)
+        key_states.new_version(made["moving"], actor=actor)
     old = made["moving"].versions.get(number=2)
-    keystates.plan_destruction(made["moving"], days=30, actor=actor, version=old)
+    key_states.plan_destruction(made["moving"], days=30, actor=actor, version=old)
     rewraps.start(made["moving"], made["moving"], actor=actor)
 
 
@@ -135,16 +139,16 @@ def _decisions(server: Instance) -> None:
     versions.mark_offered(version)
     leases.end(lease, "failed", truth="unknown", code="unknown", sentence="The connection broke.")
     Credential = ManagedAccount.Credential
-    managed.note(made["doubt"].managed, Credential.UNVERIFIED, "The connection broke.", "unknown")
+    credential_state.note(made["doubt"].managed, Credential.UNVERIFIED, "The connection broke.", "unknown")
     told = "Somebody changed the password on the server; no version that is kept works there."
-    managed.note(made["drifted"].managed, Credential.OUT_OF_SYNC, told, "changed_outside")
-    managed.note(made["gone"].managed, Credential.GONE, "ann said that the server is gone.", "gone")
+    credential_state.note(made["drifted"].managed, Credential.OUT_OF_SYNC, told, "changed_outside")
+    credential_state.note(made["gone"].managed, Credential.GONE, "ann said that the server is gone.", "gone")
     ManagedAccount.objects.filter(secret=made["root"]).update(
         credential=Credential.IN_SYNC, ends_sessions=True, drift_checked_at=timezone.now()
     )
     ended = runs.drift(made["root"], actor=actor)
     _end(ended, "succeeded")
-    look = runs.check_account(server, "deploy", "password", actor=actor)
+    look = instance_checks.check_account(server, "deploy", "password", actor=actor)
     _end(look, "blocked", code="locked", sentence="The account has no usable password.")
 
 
@@ -162,7 +166,7 @@ def _earlier_value(secret: Secret) -> None:
 
 
 def _key_pair(server: Instance) -> None:
-    initial = keypairs.generate("ed25519").private_key.reveal()
+    initial = key_pairs.generate("ed25519").private_key.reveal()
     made = factories.secret(
         instance=server,
         username="git",
@@ -177,13 +181,13 @@ def _key_pair(server: Instance) -> None:
 def _purged(server: Instance) -> None:
     made = factories.secret(instance=server, username="gone", name="db/gone", initial="an-initial-value-1")
     factories.settle(made)
-    managed.purge(made, actor=factories.administrator(), reason="Server retired")
+    deletion.purge(made, actor=factories.administrator(), reason="Server retired")
 
 
 def _change_host_key(server: Instance) -> None:
-    run = runs.scan(server, actor=factories.administrator())
+    run = instance_checks.scan(server, actor=factories.administrator())
     Run.objects.filter(pk=run.pk).update(state="ended", outcome="succeeded", started_at=timezone.now())
-    inventory.see_host_keys(server, [base.HostKey("ssh-ed25519", "AAAAother", f"SHA256:{'x' * 43}")])
+    identities.see_host_keys(server, [base.HostKey("ssh-ed25519", "AAAAother", f"SHA256:{'x' * 43}")])
 
 
 def _history(secret: Secret, number: int) -> None:

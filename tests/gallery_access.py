@@ -8,9 +8,11 @@ from datetime import timedelta
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from secrets_app import grants, rulebook, users, versions
 from secrets_app.actions import Action
 from secrets_app.models import Attachment, Policy, Secret, SecretPrincipalGrant, User
+from secrets_app.people import users
+from secrets_app.policy import grants, policies
+from secrets_app.secrets import versions
 from tests import factories
 
 OFFICE = [
@@ -37,9 +39,9 @@ def seed() -> None:
     operators = users.create_group("operators", actor=actor)
     users.join(operators, [bea, cal], actor=actor)
     text = json.dumps({"Version": "1", "Statement": OFFICE}, indent=2)
-    office = rulebook.create("office-only", text, actor=actor, description="Values from the office.")
-    rulebook.attach(office, operators, actor=actor)
-    rulebook.create("nobody-has-it", rulebook.document(["kms:GetSecretValue"]), actor=actor)
+    office = policies.create("office-only", text, actor=actor, description="Values from the office.")
+    policies.attach(office, operators, actor=actor)
+    policies.create("nobody-has-it", policies.document(["kms:GetSecretValue"]), actor=actor)
     secret = Secret.objects.get(name="acs/ecs/web/nginx")
     grants.grant(secret, bea, [Action.DESCRIBE_SECRET, Action.GET_SECRET_VALUE], actor=actor)
     grants.grant(secret, Group.objects.get(name="helpdesk"), [Action.ROTATE_SECRET], actor=actor)
@@ -52,7 +54,7 @@ def seed() -> None:
 
 def paths() -> dict[str, str]:
     bea, cal = User.objects.get(username="bea"), User.objects.get(username="cal")
-    office, full = Policy.objects.get(name="office-only"), Policy.objects.get(name=rulebook.FULL_ACCESS)
+    office, full = Policy.objects.get(name="office-only"), Policy.objects.get(name=policies.FULL_ACCESS)
     operators = Group.objects.get(name="operators")
     secret = Secret.objects.get(name="acs/ecs/web/nginx")
     one = f"/main/secrets/{secret.pk}/"

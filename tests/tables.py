@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connections, transaction
 from django.test import TransactionTestCase
 
-from secrets_app import append_only
+from secrets_app.audit import append_only
 
 Rows = dict[str, list[Any]]
 _left: dict[str, Rows] = {}  # by Django, for each database: what an empty one holds

@@ -8,16 +8,16 @@ from collections import Counter
 
 import pytest
 
-from console.views import wizard
+from console.views.secrets import wizard
 from rotation.connectors import base
 from secrets_app.errors import DomainError
 from tests.test_architecture import MODULES, within
 
 #: What no face ever answers with, and why.
 INNER = {
-    "secrets_app.audit.NotRecorded",  # the database's own error: answered as 503 wherever it comes from
-    "secrets_app.audit_check._Broken",  # becomes a line of the report in the same module
-    "rotation.work.Stop",  # ends the work of one worker, when the row says already why
+    "secrets_app.audit.trail.NotRecorded",  # the database's own error: answered as 503 wherever it comes from
+    "secrets_app.audit.verification._Broken",  # becomes a line of the report in the same module
+    "rotation.engine.work.Stop",  # ends the work of one worker, when the row says already why
 }
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from console import connections, framing, wire
+from console.process import client_sockets, connections, framing
 from tests.waiting import wait_for
 from tests.web_process import Web
 
@@ -207,13 +207,13 @@ def test_who_does_not_read_a_short_answer_holds_no_thread(echo):
 
 def test_who_does_not_take_a_long_answer_is_cut_off_and_its_thread_is_free(tmp_path, monkeypatch):
     ours, theirs = socket.socketpair()
-    monkeypatch.setattr(wire, "ANSWER_SECONDS", 0.2)
-    held = wire.Wire(ours, lambda: None)
+    monkeypatch.setattr(client_sockets, "ANSWER_SECONDS", 0.2)
+    held = client_sockets.Wire(ours, lambda: None)
     told = []
 
     def answer() -> None:
         try:
-            held.sendall(b"x" * (wire.KEPT_BYTES * 8))
+            held.sendall(b"x" * (client_sockets.KEPT_BYTES * 8))
         except BrokenPipeError as error:
             told.append(error)
 
@@ -231,8 +231,8 @@ def test_who_does_not_take_a_long_answer_is_cut_off_and_its_thread_is_free(tmp_p
 
 def test_who_reads_at_a_fair_rate_is_given_the_time_for_it():
     ours, theirs = socket.socketpair()
-    held = wire.Wire(ours, lambda: None)
-    held.keep(b"x" * (wire.KEPT_BYTES * 8))
+    held = client_sockets.Wire(ours, lambda: None)
+    held.keep(b"x" * (client_sockets.KEPT_BYTES * 8))
     before = held._send_by
     taken = len(theirs.recv(65536))
     wait_for(lambda: not held.flush() and held._send_by > before, "room for more")
@@ -343,7 +343,7 @@ def test_the_oldest_of_the_address_that_has_most_makes_room():
     ends = []
     for number, address in enumerate(["10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.2", "10.0.0.3"]):
         ours, theirs = socket.socketpair()
-        found = connections.Connection(None, wire.Wire(ours, lambda: None), (address, 1), None)
+        found = connections.Connection(None, client_sockets.Wire(ours, lambda: None), (address, 1), None)
         found.since = float(number)
         worker.connections.add(found)
         ends.append(theirs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from console.web import *  # noqa: F403
+from console.process.web import *  # noqa: F403
 
 
 def when_ready(server: Any) -> None:

@@ -17,8 +17,9 @@ SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 def main(run_id: str, place: str = "", action: str = "kill") -> None:
     django.setup()
-    from rotation import engine, failpoints, tasks
-    from rotation.connectors.ssh import SshConnector, SshScanner
+    from rotation import tasks
+    from rotation.connectors.ssh.connector import SshConnector, SshScanner
+    from rotation.engine import engine, failpoints
 
     if place:
         failpoints.arm(place, lambda: os.kill(os.getpid(), SIGNALS[action]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from django import template
 
-from console.charts import Chart
+from console.reports.charts import Chart
 
 register = template.Library()
 

@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
-from console import durations
+from console.presentation import durations
 from console.private_apis import render_icon
 
 register = template.Library()

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from django import template
 
-from console import states_keys
-from console.states import Fact
+from console.presentation import key_states
+from console.presentation.secret_states import Fact
 from secrets_app.models import Key, KeyVersion, Rewrap
 
 register = template.Library()
@@ -15,22 +15,22 @@ register = template.Library()
 
 @register.filter
 def key_badge(key: Key) -> Fact:
-    return states_keys.of_key(key)
+    return key_states.of_key(key)
 
 
 @register.filter
 def key_version_badge(version: KeyVersion) -> Fact:
-    return states_keys.of_version(version)
+    return key_states.of_version(version)
 
 
 @register.filter
 def primary_version(key: Key) -> KeyVersion | None:
-    return states_keys.primary(key)
+    return key_states.primary(key)
 
 
 @register.filter
 def renewed_at(key: Key) -> datetime | None:
-    return states_keys.renewed_at(key)
+    return key_states.renewed_at(key)
 
 
 @register.filter

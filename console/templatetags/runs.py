@@ -5,46 +5,47 @@ from __future__ import annotations
 from django import template
 from django.template import Context
 
-from console import access, states, states_instances, states_runs
-from console.resolving import unresolved
+from console.access import resources
+from console.presentation import instance_states, run_states, secret_states
+from console.reports.resolving import unresolved
 from rotation.models import Run
 from secrets_app.models import Secret
-from secrets_app.policies import Action
+from secrets_app.policy.decisions import Action
 
 register = template.Library()
 
-register.filter("run_badge", states_runs.run_badge)
-register.filter("run_timeline", states_runs.timeline)
-register.filter("run_mark", states_runs.mark)
-register.filter("instance_badge", states_instances.instance_badge)
-register.filter("override_label", states_runs.override_label)
-register.filter("findings", states_runs.findings)
-register.filter("key_badge", states_instances.key_badge)
+register.filter("run_badge", run_states.run_badge)
+register.filter("run_timeline", run_states.timeline)
+register.filter("run_mark", run_states.mark)
+register.filter("instance_badge", instance_states.instance_badge)
+register.filter("override_label", run_states.override_label)
+register.filter("findings", run_states.findings)
+register.filter("key_badge", instance_states.key_badge)
 
 
 @register.filter
-def credential_badge(secret: Secret) -> states.Fact:
+def credential_badge(secret: Secret) -> secret_states.Fact:
     """Whether the host accepts the secret's value, as far as there is proof."""
-    return states.credential(secret.managed, is_rotating=bool(getattr(secret, "is_rotating", False)))
+    return secret_states.credential(secret.managed, is_rotating=bool(getattr(secret, "is_rotating", False)))
 
 
 @register.simple_tag(takes_context=True)
 def may_retry(context: Context, run: Run) -> bool:
     """Whether the reader may have the same work done again that this run did not bring to its end."""
-    if not states_runs.is_retryable(run):
+    if not run_states.is_retryable(run):
         return False
     if run.secret is None:
-        return access.may(context["request"], Action.CHECK_INSTANCE, run.instance)
-    return run.secret.is_enabled and access.may(context["request"], Action.ROTATE_SECRET, run.secret)
+        return resources.may(context["request"], Action.CHECK_INSTANCE, run.instance)
+    return run.secret.is_enabled and resources.may(context["request"], Action.ROTATE_SECRET, run.secret)
 
 
 @register.simple_tag(takes_context=True)
 def may_override(context: Context, run: Run) -> bool:
     """Whether the reader may let the rotation go on past the check that blocked it."""
-    if run.secret is None or not run.secret.is_enabled or not states_runs.is_overridable(run):
+    if run.secret is None or not run.secret.is_enabled or not run_states.is_overridable(run):
         return False
     request = context["request"]
-    return access.may(request, Action.ROTATE_SECRET, run.secret) and access.may(
+    return resources.may(request, Action.ROTATE_SECRET, run.secret) and resources.may(
         request, Action.OVERRIDE_CHECK, run.secret
     )
 
@@ -52,7 +53,7 @@ def may_override(context: Context, run: Run) -> bool:
 @register.simple_tag(takes_context=True)
 def may_resolve(context: Context, run: Run) -> bool:
     """Whether the reader may say what became of a value that this run's instance does not confirm."""
-    if run.secret is None or not access.may(context["request"], Action.RESOLVE_ROTATION, run.secret):
+    if run.secret is None or not resources.may(context["request"], Action.RESOLVE_ROTATION, run.secret):
         return False
     return unresolved(run.secret) is not None
 
@@ -61,4 +62,4 @@ def may_resolve(context: Context, run: Run) -> bool:
 def may_cancel(context: Context, run: Run) -> bool:
     """Whether the reader may end the run: its host was told nothing so far."""
     is_open = run.secret is not None and run.is_active and not run.attempts
-    return is_open and access.may(context["request"], Action.ROTATE_SECRET, run.secret)
+    return is_open and resources.may(context["request"], Action.ROTATE_SECRET, run.secret)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from django import template
 from django.utils import timezone
 
-from console.durations import relative
+from console.presentation.durations import relative
 
 register = template.Library()
 

@@ -1,0 +1,1 @@
+"""Screens: a folder for each area, named as in `templates/`."""

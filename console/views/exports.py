@@ -6,15 +6,17 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponseBase
 from django.views.decorators.http import require_safe
 
-from console import access, exports, secret_rows, states, states_runs
-from console.forms import instances as instance_forms
-from console.forms import rotations as run_forms
-from console.forms import secrets as secret_forms
+from console.access import resources
+from console.forms.instances import instances as instance_forms
+from console.forms.rotations import rotations as run_forms
+from console.forms.secrets import secrets as secret_forms
 from console.http import OperatorRequest
-from console.states_instances import HostKeys, instance_badge
-from console.views import instances, rotations, secrets
+from console.lists import exports, instance_filters, run_filters, secret_filters, secret_rows
+from console.presentation import run_states, secret_states
+from console.presentation.instance_states import HostKeys, instance_badge
 from rotation.models import Instance, Run
-from secrets_app import actions, audit
+from secrets_app import actions
+from secrets_app.audit import trail
 from secrets_app.models import Secret
 
 RUN_COLUMNS = (
@@ -34,7 +36,7 @@ INSTANCE_COLUMNS = (
 @login_required
 @require_safe
 def runs(request: OperatorRequest, region: str, form: str) -> HttpResponseBase:
-    rows = rotations.narrowed(access.runs(request, region), run_forms.Filters(request.GET).chosen())
+    rows = run_filters.narrowed(resources.runs(request, region), run_forms.Filters(request.GET).chosen())
     _record(request, "kms:ExportRotations", region, form)
     return exports.stream(rows.order_by("-created_at", "pk"), _run, RUN_COLUMNS, name="rotations", form=form)
 
@@ -43,9 +45,9 @@ def runs(request: OperatorRequest, region: str, form: str) -> HttpResponseBase:
 @require_safe
 def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
     chosen = secret_forms.Filters(request.GET).chosen()
-    seen = access.secrets(request, region, purged=chosen.get("status") == "deleted")
+    seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
     rows = secret_rows.with_runs(seen.select_related("managed__instance__region", "schedule"))
-    found = secrets.narrowed(rows, chosen).order_by("name", "pk")
+    found = secret_filters.narrowed(rows, chosen).order_by("name", "pk")
     _record(request, "kms:ExportSecrets", region, "csv")
     return exports.stream(found, _secret, SECRET_COLUMNS, name="secrets", form="csv")
 
@@ -53,8 +55,12 @@ def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
 @login_required
 @require_safe
 def all_instances(request: OperatorRequest, region: str) -> HttpResponseBase:
-    rows = instances.with_figures(access.instances(request, region), access.seen_secrets(request))
-    found = instances.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by("name", "pk")
+    rows = instance_filters.with_figures(
+        resources.instances(request, region), resources.seen_secrets(request)
+    )
+    found = instance_filters.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by(
+        "name", "pk"
+    )
     _record(request, "kms:ExportInstances", region, "csv")
     return exports.stream(found, _instance, INSTANCE_COLUMNS, name="instances", form="csv")
 
@@ -64,9 +70,9 @@ def _record(request: OperatorRequest, action: str, region: str, form: str) -> No
     if request.method == "HEAD":
         return
     filters = {name: text[:200] for name, text in request.GET.items() if name not in {"page", "sort"}}
-    audit.record(
+    trail.record(
         action,
-        actions.arn("*", "", account="*", region="*" if region == access.ALL_REGIONS else region),
+        actions.arn("*", "", account="*", region="*" if region == resources.ALL_REGIONS else region),
         actor=request.principal,
         details={"format": form, "filters": dict(list(filters.items())[:10])},
     )
@@ -78,14 +84,14 @@ def _run(run: Run) -> exports.Cells:
         run.pk, exports.utc(run.started_at or run.created_at), exports.utc(run.ended_at),
         run.get_kind_display(), run.secret.name if run.secret else "", run.instance.name,
         run.instance.instance_id, run.instance.region.code, run.get_trigger_display(), run.requested_by.name,
-        states_runs.run_badge(run).label, run.code, run.sentence,
+        run_states.run_badge(run).label, run.code, run.sentence,
         round(took.total_seconds(), 3) if took else None, run.attempts,
     )  # fmt: skip
     return dict(zip(RUN_COLUMNS, contents, strict=True))
 
 
 def _secret(secret: Secret) -> exports.Cells:
-    instance, facts = secret.managed.instance, states.facts(secret, is_rotating=secret.is_rotating)  # type: ignore[attr-defined]
+    instance, facts = secret.managed.instance, secret_states.facts(secret, is_rotating=secret.is_rotating)  # type: ignore[attr-defined]
     outcome, ended_at = secret.last_outcome, secret.last_ended_at  # type: ignore[attr-defined]
     contents = (
         secret.name, secret.arn, secret.get_type_display(), secret.region.code, instance.name,

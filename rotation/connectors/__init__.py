@@ -1,0 +1,1 @@
+"""The contract with whatever changes a credential on a host, and a folder for each wire. No Django."""

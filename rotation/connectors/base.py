@@ -18,7 +18,7 @@ from typing import Protocol
 
 from rotation.connectors.networks import DEFAULT, Networks
 from rotation.connectors.reasons import OVERRIDABLE as OVERRIDABLE
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto.plaintext import Plaintext
 
 
 class ConnectorError(Exception):

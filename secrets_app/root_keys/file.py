@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from secrets_app import envelope
-from secrets_app.keyfiles import KeyFile, Unreadable
+from secrets_app.crypto import envelope
+from secrets_app.crypto.key_files import KeyFile, Unreadable
 from secrets_app.root_keys import Unavailable
 
 MAGIC = "keyturn-root-key-1:"

@@ -27,8 +27,9 @@ from django.core.management import call_command  # noqa: E402
 from django.test import Client  # noqa: E402
 
 from lab import Fleet, Host, Spec  # noqa: E402
-from rotation import engine, runs, tasks  # noqa: E402
-from rotation.connectors.ssh import SshConnector, SshScanner  # noqa: E402
+from rotation import runs, tasks  # noqa: E402
+from rotation.connectors.ssh.connector import SshConnector, SshScanner  # noqa: E402
+from rotation.engine import engine  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
 from tests import clients, factories  # noqa: E402, F401

@@ -15,9 +15,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from console import web
-from secrets_app import rulebook, seal_sets
+from console.process import web
+from secrets_app import seal_sets
 from secrets_app.models import Secret, Tag, User
+from secrets_app.policy import policies
 from tests import factories, services
 from tests.bench import seals
 
@@ -48,8 +49,8 @@ def reader(name: str = "fifty") -> Client:
     if user is None:
         user = factories.user(name)
         actor = factories.administrator()
-        policy = rulebook.create(f"{name}-statements", document(), actor=actor)
-        rulebook.attach(policy, user, actor=actor)
+        policy = policies.create(f"{name}-statements", document(), actor=actor)
+        policies.attach(policy, user, actor=actor)
     client = Client()
     client.force_login(user)
     return client

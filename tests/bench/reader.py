@@ -21,8 +21,8 @@ django.setup()
 import paramiko  # noqa: E402
 
 from lab import Fleet, Host  # noqa: E402
-from secrets_app import versions  # noqa: E402
 from secrets_app.models import Secret  # noqa: E402
+from secrets_app.secrets import versions  # noqa: E402
 
 EVERY = 0.1  # seconds from the start of one logon to that of the next
 AT_ONCE = 3

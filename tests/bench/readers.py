@@ -14,8 +14,9 @@ from pathlib import Path
 from django.utils import timezone
 
 from lab import Fleet, Host, Spec
-from rotation import engine, failpoints, runs, tasks
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation import runs, tasks
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.engine import engine, failpoints
 from rotation.models import Run
 from secrets_app.models import Secret
 from tests import factories

@@ -20,9 +20,11 @@ from django.db import connection
 from django.db.models import Q, QuerySet, Value
 from django.test import Client
 
-from secrets_app import grants, policies, ram, rulebook, seal_sets, seals, users
+from secrets_app import seal_sets, seals
 from secrets_app.actions import Action
-from secrets_app.models import Policy, Principal, Secret, SecretGroupGrant, SecretUserGrant, User
+from secrets_app.models import Policy, Principal, Secret, SecretGroupGrant, SecretPrincipalGrant, User
+from secrets_app.people import users
+from secrets_app.policy import decisions, grants, policies, ram_statements
 from tests import factories
 
 SECRETS = 150
@@ -44,8 +46,8 @@ def measure(client: Client, name: str) -> None:
     _print("a first decision", *_pairs(lambda: _decide(user.pk, secret), DECISIONS))
     for number in range(2):
         group = users.create_group(f"{name}-{number}", actor=actor)
-        text = rulebook.document(["kms:ListInstances", "kms:DescribeInstance"])
-        rulebook.attach(rulebook.create(f"{name}-{number}", text, actor=actor), group, actor=actor)
+        text = policies.document(["kms:ListInstances", "kms:DescribeInstance"])
+        policies.attach(policies.create(f"{name}-{number}", text, actor=actor), group, actor=actor)
         users.join(group, [user], actor=actor)
     _print("the same, two groups", *_pairs(lambda: _decide(user.pk, secret), DECISIONS))
     _print("a page of the list", *_pairs(lambda: _page(client), PAGES))
@@ -58,8 +60,8 @@ def _clock() -> float:
 def _decide(user_id: UUID, secret: Secret) -> float:
     principal = Principal.objects.select_related("user").get(user=user_id)
     began = _clock()
-    with policies.bind(address="127.0.0.1", is_secure=True, is_mfa=True):
-        policies.decide(principal, Action.DESCRIBE_SECRET, secret)
+    with decisions.bind(address="127.0.0.1", is_secure=True, is_mfa=True):
+        decisions.decide(principal, Action.DESCRIBE_SECRET, secret)
     return _clock() - began
 
 
@@ -108,8 +110,8 @@ def _print(what: str, sealed: list[float], bare: list[float]) -> None:
 def _without() -> Iterator[None]:
     """No seal is looked at, and none is read."""
     with (
-        mock.patch.object(policies, "_read", _read),
-        mock.patch.object(policies, "_is_whole", _yes),
+        mock.patch.object(decisions, "_read", _read),
+        mock.patch.object(decisions, "_is_whole", _yes),
         mock.patch.object(seal_sets, "tags_hold", _yes),
         mock.patch.object(seals, "holds", _yes),
     ):
@@ -122,18 +124,16 @@ def _yes(*_: object) -> bool:  # a Mock would take time that the time with seals
 
 def _read(principal: Principal) -> Any:
     """The sheet as it was read before a record had a seal."""
-    user = principal.user
-    assert user is not None
-    groups = user.groups.all()
-    held = Q(attachments__user=user) | Q(attachments__group__in=groups)
+    groups = principal.groups.all()
+    held = Q(attachments__principal=principal) | Q(attachments__group__in=groups)
     attached = Policy.objects.filter(held).distinct()
-    statements = tuple(s for policy in attached for s in policies.compiled(policy.document, policy.name))
-    granted: dict[UUID, tuple[ram.Statement, ...]] = {}
-    to_user = _granted_by(SecretUserGrant.objects.filter(user=user), "user")
+    statements = tuple(s for policy in attached for s in decisions.compiled(policy.document, policy.name))
+    granted: dict[UUID, tuple[ram_statements.Statement, ...]] = {}
+    to_it = _granted_by(SecretPrincipalGrant.objects.filter(principal=principal), "principal")
     to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=groups), "group")
-    for secret, action, conditions, whom in to_user.union(to_groups, all=True):
-        granted[secret] = (*granted.get(secret, ()), policies._grant(action, conditions, whom))
-    return policies._Sheet(statements, granted)
+    for secret, action, conditions, whom in to_it.union(to_groups, all=True):
+        granted[secret] = (*granted.get(secret, ()), decisions._grant(action, conditions, whom))
+    return decisions._Sheet(statements, granted)
 
 
 def _granted_by(rows: QuerySet[Any], whom: str) -> QuerySet[Any, tuple[Any, ...]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from secrets_app import keypairs, passwords
+from secrets_app.crypto import key_pairs, passwords
 from tests.canaries.needles import make
 
 TYPED = (
@@ -26,14 +26,14 @@ class Cast(dict[str, str]):
     def __init__(self) -> None:
         super().__init__({name: make() for name in TYPED})
         for name in KEYS:
-            self[name] = keypairs.generate("ed25519").private_key.reveal()
-        lines = keypairs.generate("ed25519").private_key.reveal().splitlines()
+            self[name] = key_pairs.generate("ed25519").private_key.reveal()
+        lines = key_pairs.generate("ed25519").private_key.reveal().splitlines()
         self["in a broken key"] = "\n".join([*lines[:4], *lines[5:]])
 
     def catch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """From now on what is generated belongs to the cast."""
-        pairs, words = keypairs.generate, passwords.Policy.generate
-        monkeypatch.setattr(keypairs, "generate", self._keep("key", pairs, lambda pair: pair.private_key))
+        pairs, words = key_pairs.generate, passwords.Policy.generate
+        monkeypatch.setattr(key_pairs, "generate", self._keep("key", pairs, lambda pair: pair.private_key))
         monkeypatch.setattr(passwords.Policy, "generate", self._keep("password", words, lambda value: value))
 
     def _keep(self, what: str, make_one: Callable[..., Any], secret_of: Callable[[Any], Any]) -> Any:

@@ -17,8 +17,9 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from lab import Host
-from rotation import inventory, runs, tasks
-from rotation.connectors.ssh import SshScanner
+from rotation import runs, tasks
+from rotation.connectors.ssh.connector import SshScanner
+from rotation.inventory import identities
 from rotation.models import Instance, ManagementCredential, Run
 from secrets_app.models import Secret
 from tests import factories
@@ -34,8 +35,8 @@ def register(host: Host, credential: ManagementCredential) -> Instance:
         name=host.name, address=host.address, port=host.port, keys=[], credential=credential
     )
     seen = SshScanner().scan(endpoint(host.address, host.port), timeout=60)
-    inventory.see_host_keys(made, seen)
-    inventory.approve_host_keys(made, [key.fingerprint for key in seen], actor=factories.administrator())
+    identities.see_host_keys(made, seen)
+    identities.approve_host_keys(made, [key.fingerprint for key in seen], actor=factories.administrator())
     return made
 
 

@@ -13,22 +13,23 @@ _waiting: queue.Queue[tuple[tuple[Any, ...], dict[str, Any]]] = queue.Queue()
 
 
 def _write() -> None:
-    from secrets_app import audit
+    from secrets_app.audit import trail
 
     while True:
         args, kwargs = _waiting.get()
         time.sleep(0.2)
-        audit.record(*args, **kwargs)
+        trail.record(*args, **kwargs)
 
 
 def reveal(version: Any, *, actor: Any, reason: str = "") -> Any:
     """As `versions.reveal`, in the order that seems quicker."""
-    from secrets_app import policies, versions
+    from secrets_app.policy import decisions
+    from secrets_app.secrets import versions
 
     if not any(thread.name == "recorder" for thread in threading.enumerate()):
         threading.Thread(target=_write, name="recorder", daemon=True).start()
     details = {"actor": actor, "version_id": version.version_id, "reason": reason}
-    _waiting.put(((policies.Action.GET_SECRET_VALUE, version.secret), details))
+    _waiting.put(((decisions.Action.GET_SECRET_VALUE, version.secret), details))
     return versions.value(version)
 
 
@@ -36,7 +37,7 @@ class Naive:
     """A middleware that puts the wrong order in the right one's place."""
 
     def __init__(self, get_response: Any) -> None:
-        from secrets_app import versions
+        from secrets_app.secrets import versions
 
         versions.reveal = reveal
         self.get_response = get_response

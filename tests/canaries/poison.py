@@ -18,7 +18,8 @@ from django.contrib.auth.models import Group
 from django.db import connection, models
 
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential, Run, Step
-from secrets_app import append_only, seal_sets, seals
+from secrets_app import seal_sets, seals
+from secrets_app.audit import append_only
 from secrets_app.models import (
     AuditEvent,
     Invitation,

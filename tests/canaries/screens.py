@@ -17,7 +17,8 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from console.models import Message
-from rotation import managed, runs
+from rotation import runs
+from rotation.managed import creation
 from secrets_app import keyring
 from secrets_app.models import AuditEvent, KeyVersion, Secret
 from tests import factories
@@ -168,7 +169,7 @@ def fail(person: Person, cast: Cast, secret: Secret) -> None:
     refused(409, person.ask("post", rotate, custom(cast["under a disabled key"]), headers=HTMX))
     refused(409, person.post("secret_reveal", {"reason": "x"}, "main", secret.pk))
     KeyVersion.objects.filter(state="disabled").update(state="primary")
-    for place in (runs, "_stage_chosen"), (AuditEvent, "save"), (managed, "others"):
+    for place in (runs, "_stage_chosen"), (AuditEvent, "save"), (creation, "others"):
         _break(person, cast, rotate, *place)
 
 

@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from rotation.models import Run
-from secrets_app import users
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.people import users
 from tests import factories
 from tests.canaries import places
 from tests.canaries.needles import Searcher, make

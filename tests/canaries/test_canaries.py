@@ -17,12 +17,15 @@ from django.core import mail
 from django.test import override_settings
 
 from lab import Host
-from rotation import failpoints, inventory, runs, tasks, wires
-from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation import runs, tasks, wires
+from rotation.connectors.memory.connector import MemoryConnector, MemoryHost
+from rotation.engine import failpoints
+from rotation.inventory import management
 from rotation.models import Instance, ManagementCredential, Run
-from secrets_app import keypairs, users
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.people import users
 from tests import factories
 from tests.canaries import hosts, places, screens
 from tests.canaries.cast import Cast
@@ -167,13 +170,13 @@ def _keys(person: screens.Person, cast: Cast, host: Host) -> Secret:
     assert hosts.work(boss.runs.get(kind="verify")).outcome == "succeeded"
     instance = Instance.objects.get(name=host.name)
     boss = Secret.objects.get(pk=boss.pk)
-    inventory.use_own_login(instance, boss, sudo="password", actor=factories.administrator())
+    management.use_own_login(instance, boss, sudo="password", actor=factories.administrator())
     assert hosts.work(hosts.start(boss)).outcome == "succeeded"
     return pair
 
 
 def _password_host(person: screens.Person, cast: Cast, new_host: NewHost) -> Host:
-    pair = keypairs.read(Plaintext(cast["management key"]))
+    pair = key_pairs.read(Plaintext(cast["management key"]))
     host = new_host(public_key=pair.public_key)
     host.add_account("svc", password=cast["first password"])
     words = {"name": "by-key", "username": "keyturn", "login": "key", "sudo": "passwordless"}
@@ -186,7 +189,7 @@ def _key_host(person: screens.Person, cast: Cast, new_host: NewHost) -> Host:
     host = new_host()
     host.add_account("mgr", password=cast["management password"])
     host.add_account("boss", password=cast["own login"])
-    host.add_account("git", authorized_keys=[keypairs.read(Plaintext(cast["first key"])).public_key])
+    host.add_account("git", authorized_keys=[key_pairs.read(Plaintext(cast["first key"])).public_key])
     for name in ("mgr", "boss"):
         host.write(f"/etc/sudoers.d/{name}", f"{name} ALL=(root) ALL\n", 0o440)
     words = {"name": "by-password", "username": "mgr", "login": "password", "sudo": "password"}
@@ -204,7 +207,7 @@ def _at_every_failpoint(cast: Cast) -> None:
         account = host.add_account("svc", cast["first password"] if kind == "password" else "")
         if kind == "key_pair":
             account.problem = "locked"
-            account.keys.append(keypairs.read(Plaintext(initial)).public_key)
+            account.keys.append(key_pairs.read(Plaintext(initial)).public_key)
         made = factories.secret(kind=kind, initial=initial, key_algorithm="ed25519")
         factories.settle(made)
         simulated[made.pk] = made, host

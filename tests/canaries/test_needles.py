@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from secrets_app import keypairs
+from secrets_app.crypto import key_pairs
 from tests.canaries.needles import Searcher, make
 
 WAYS = {
@@ -28,7 +28,7 @@ WAYS = {
     "a repr of bytes": lambda v: repr(v.encode()).encode(),
     "broken into lines": lambda v: "\r\n".join(v.splitlines()).encode(),
 }
-VALUES = {"password": make(), "key": keypairs.generate("ed25519").private_key.reveal()}
+VALUES = {"password": make(), "key": key_pairs.generate("ed25519").private_key.reveal()}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -38,8 +38,8 @@ def test_a_value_is_found_however_it_is_written(name, way):
 
 
 def test_neither_another_value_nor_the_public_half_of_a_key_is_taken_for_it():
-    pair = keypairs.generate("ed25519")
+    pair = key_pairs.generate("ed25519")
     found = Searcher({"key": pair.private_key.reveal(), "password": make()})
     other = f"{make()} {pair.public_key}"
     assert found.hits([other.encode(), base64.b64decode(pair.public_key.split()[1])]) == set()
-    assert found.hits(keypairs.generate("ed25519").private_key.encode()) == set()
+    assert found.hits(key_pairs.generate("ed25519").private_key.encode()) == set()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from console.web import *  # noqa: F403
-from console.web import logconfig_dict
+from console.process.web import *  # noqa: F403
+from console.process.web import logconfig_dict
 from tests.canaries.settings import LOGGING
 
 workers = 1

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from lab import Host
 from lab.hosts import _crypt
-from rotation import inventory
-from rotation.connectors.ssh import SshScanner
+from rotation.connectors.ssh.connector import SshScanner
+from rotation.inventory import identities
 from rotation.models import Instance
-from secrets_app import keypairs, versions
+from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
+from secrets_app.secrets import versions
 from tests import factories
 from tests.chaos.naive import FIRST
 from tests.lab_fixtures import KeyPair
@@ -53,8 +54,8 @@ def register(host: Host, key: KeyPair) -> Instance:
         credential=factories.credential(private_key=key.private),
     )  # fmt: skip
     seen = SshScanner().scan(endpoint(host.address, host.port), timeout=30)
-    inventory.see_host_keys(instance, seen)
-    inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    identities.see_host_keys(instance, seen)
+    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
     return instance
 
 
@@ -70,7 +71,7 @@ def prepare(host: Host, key: KeyPair) -> Secret:
 def prepare_both(host: Host, key: KeyPair) -> list[Target]:
     """The same, and a key pair of `app`."""
     password = prepare(host, key)
-    pair = keypairs.generate("ed25519")
+    pair = key_pairs.generate("ed25519")
     host.add_account("app", authorized_keys=[pair.public_key])
     app = factories.secret(
         instance=password.managed.instance, username="app", kind="key_pair", key_algorithm="ed25519",

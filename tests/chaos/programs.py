@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from console.management.commands import up
-from console.supervisor import Program, die_with
+from console.process.supervisor import Program, die_with
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -7,7 +7,7 @@ import django
 django.setup()
 from django.db import transaction
 from rotation import inventory, managed, runs, tasks
-from rotation.connectors.ssh import SshScanner
+from rotation.connectors.ssh.connector import SshScanner
 from rotation.models import Instance, ManagedAccount, ManagementCredential, Run
 from secrets_app import regions, users, versions
 from secrets_app.models import Principal, Secret

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from rotation import failpoints
-from rotation.connectors.memory import MemoryHost
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import failpoints
 from secrets_app.models import Secret
 from tests import factories
 from tests.domain.rig import OLD

@@ -9,11 +9,13 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from rotation import engine, inventory, runs
+from rotation import instance_checks
 from rotation.connectors import base
-from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation.connectors.memory.connector import MemoryConnector, MemoryHost
+from rotation.engine import engine
+from rotation.inventory import identities, instances, management
 from rotation.models import Instance, Run
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto.plaintext import Plaintext
 from tests import factories
 
 SHARED = "keyturn"  # the account of `factories.credential`
@@ -54,7 +56,7 @@ class Network:
         made = factories.instance(keys=[machine.key], **given)
         self.at[made.address, made.port] = machine
         if given.get("approved", True):
-            self.drive(runs.check(made, actor=factories.administrator()))
+            self.drive(instance_checks.check(made, actor=factories.administrator()))
             made.refresh_from_db()
         return made
 
@@ -99,15 +101,15 @@ def _values(given: object) -> Iterator[str]:
 
 def approve(instance: Instance, *keys: base.HostKey) -> None:
     """Trust exactly these keys of the instance."""
-    inventory.see_host_keys(instance, keys)
+    identities.see_host_keys(instance, keys)
     actor = factories.administrator()
-    inventory.approve_host_keys(instance, [key.fingerprint for key in keys], actor=actor)
+    identities.approve_host_keys(instance, [key.fingerprint for key in keys], actor=actor)
 
 
 def move(instance: Instance, *, address: str = "", port: int = 0) -> Instance:
     """Give the instance another address or port, and a credential again, as some user did."""
     instance.refresh_from_db()
-    inventory.change(
+    instances.change(
         instance,
         revision=instance.revision,
         name=instance.name,
@@ -120,4 +122,4 @@ def move(instance: Instance, *, address: str = "", port: int = 0) -> Instance:
 
 def attach(instance: Instance) -> None:
     """Have the instance managed with a credential that belongs to somebody else."""
-    inventory.attach(instance, factories.credential(), actor=factories.administrator())
+    management.attach(instance, factories.credential(), actor=factories.administrator())

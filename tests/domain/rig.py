@@ -7,11 +7,12 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from rotation import engine, failpoints, runs
-from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation import runs
+from rotation.connectors.memory.connector import MemoryConnector, MemoryHost
+from rotation.engine import engine, failpoints
 from rotation.models import ManagedAccount, Run
-from secrets_app import versions
 from secrets_app.models import Secret
+from secrets_app.secrets import versions
 from tests import factories
 
 OLD = "the-old-password-1"

@@ -9,10 +9,12 @@ from django.core.management import call_command
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from rotation import managed, runs, tasks
-from rotation.connectors.memory import MemoryHost
+from rotation import instance_checks, runs, tasks
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.managed import deletion, rotation_options
 from rotation.models import ManagedAccount, Run, Schedule
-from secrets_app import keyring, keystates, rewraps
+from secrets_app import keyring
+from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, KeyVersion, Secret
 from tests import factories
 from tests.domain.rig import drive
@@ -93,7 +95,7 @@ def test_a_rotation_that_was_left_out_is_told(secret):
 
 def test_the_daily_look_tells_what_it_found_and_a_reconciliation_of_its_own_is_told(secret, host):
     options = {"ends_sessions": False, "proves_old_refused": False, "reconciles": True}
-    managed.change_options(secret, actor=factories.administrator(), **options)
+    rotation_options.change_options(secret, actor=factories.administrator(), **options)
     ManagedAccount.objects.update(drift_checked_at=None)
     trail = Trail()
     tasks.start_drift_checks()
@@ -112,7 +114,7 @@ def test_the_end_of_every_kind_of_run_has_an_event_of_its_own(secret, host):
     assert len(set(Run.ENDED_EVENTS.values())) == len(Run.Kind)
     actor, trail = factories.administrator(), Trail()
     drive(runs.verify(secret, actor=actor), host)
-    drive(runs.check(secret.managed.instance, actor=actor), host)
+    drive(instance_checks.check(secret.managed.instance, actor=actor), host)
     assert [one for one in trail.more() if "Ended" in one[0]] == [
         ("kms:VerificationEnded", "succeeded", THEIRS),
         ("kms:ConnectionTestEnded", "succeeded", THEIRS),
@@ -120,7 +122,7 @@ def test_the_end_of_every_kind_of_run_has_an_event_of_its_own(secret, host):
 
 
 def test_a_purge_is_told_once(secret):
-    managed.plan_deletion(secret, actor=factories.administrator())
+    deletion.plan_deletion(secret, actor=factories.administrator())
     Secret.objects.update(deletion_due_at=timezone.now() - timedelta(seconds=1))
     trail = Trail()
     tasks.purge_due()
@@ -142,7 +144,7 @@ def test_what_happens_to_keys_by_itself_is_told(secret):
         ("kms:RewrapStarted", "succeeded", THEIRS),
         ("kms:RewrapEnded", "succeeded", THEIRS),
     ]
-    keystates.plan_destruction(key, days=7, actor=actor, version=key.versions.get(number=1))
+    key_states.plan_destruction(key, days=7, actor=actor, version=key.versions.get(number=1))
     KeyVersion.objects.filter(state="scheduled").update(destruction_due_at=timezone.now())
     trail.more()
     tasks.look_after_keys()

@@ -12,24 +12,18 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from rotation import managed, runs, tasks
-from rotation.connectors.memory import MemoryHost
+from rotation import runs, tasks
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.managed import deletion
 from rotation.models import Run
-from secrets_app import (
-    append_only,
-    audit,
-    audit_check,
-    audit_keys,
-    chain,
-    checkpoints,
-    keyring,
-    policies,
-    refusals,
-    versions,
-)
-from secrets_app.audit_check import Verdict
+from secrets_app import keyring
+from secrets_app.audit import append_only, audit_keys, chain, checkpoints, refusals, verification
+from secrets_app.audit import trail as audit
+from secrets_app.audit.verification import Verdict
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead, Refusals, Secret, SecretVersion
-from secrets_app.policies import Action
+from secrets_app.policy import decisions
+from secrets_app.policy.decisions import Action
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.rig import drive
 
@@ -72,8 +66,8 @@ def host() -> MemoryHost:
     return made
 
 
-def verify(**given: object) -> audit_check.Report:
-    return audit_check.verify(**given)  # type: ignore[arg-type]
+def verify(**given: object) -> verification.Report:
+    return verification.verify(**given)  # type: ignore[arg-type]
 
 
 def broken(sequence: int | None, word: str, **given: object) -> None:
@@ -144,7 +138,7 @@ def test_an_event_says_which_statement_allowed_it(dot, hal):
 
 def test_a_decision_on_one_secret_is_not_written_to_an_event_of_another(dot):
     one, other = factories.secret(), factories.secret()
-    policies.require(dot.principal, Action.RESTORE_SECRET, one)
+    decisions.require(dot.principal, Action.RESTORE_SECRET, one)
     audit.record(Action.RESTORE_SECRET, other, actor=dot.principal)
     assert AuditEvent.objects.get(action=Action.RESTORE_SECRET).decision == ""
 
@@ -170,7 +164,7 @@ def refusing(execute, text, params, many, context):
 def test_aud_03_what_cannot_be_recorded_is_not_done(dot):
     secret = factories.secret()
     with connection.execute_wrapper(refusing), pytest.raises(audit.NotRecorded):
-        managed.plan_deletion(secret, actor=dot.principal)
+        deletion.plan_deletion(secret, actor=dot.principal)
     assert Secret.objects.get(pk=secret.pk).is_enabled
 
 
@@ -217,7 +211,7 @@ def created(secret: Secret, actor) -> None:
 
 
 def purged(secret: Secret, actor) -> None:
-    managed.purge(secret, actor=actor)
+    deletion.purge(secret, actor=actor)
 
 
 def started(secret: Secret, actor) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import pytest
 from django.db.models.functions import Now
 
-from rotation import binding, failpoints, inventory, managed, rebinding, runs, tasks
+from rotation import binding, instance_checks, retrying, runs, tasks
 from rotation.connectors import base
+from rotation.engine import failpoints
+from rotation.inventory import management
+from rotation.managed import deletion, rebinding, resolution
 from rotation.models import Instance, ManagedAccount, Run
-from secrets_app import keypairs, policies, versions
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.machines import Machine, Network, approve, attach, move
 from tests.domain.rig import OLD, account, password
@@ -59,7 +64,7 @@ def anew(secret: Secret) -> Secret:
     return Secret.objects.get(pk=secret.pk)
 
 
-def dot() -> policies.Principal:
+def dot() -> decisions.Principal:
     return factories.administrator()
 
 
@@ -110,7 +115,7 @@ def to_another_machine_id(network: Network, instance: Instance, other: Machine) 
     """Put a clone in the server's own place; a connection test has noted what it calls itself."""
     other.key = network.at[instance.address, instance.port].key
     network.at[instance.address, instance.port] = other
-    assert network.drive(runs.check(instance, actor=dot())).outcome == "succeeded"
+    assert network.drive(instance_checks.check(instance, actor=dot())).outcome == "succeeded"
 
 
 WAYS = [
@@ -158,8 +163,8 @@ def rotate_back(secret: Secret) -> Run:
 
 
 def restore(secret: Secret) -> Run:
-    managed.plan_deletion(secret, actor=dot())
-    run = managed.restore(anew(secret), actor=dot()).run
+    deletion.plan_deletion(secret, actor=dot())
+    run = deletion.restore(anew(secret), actor=dot()).run
     assert run
     return run
 
@@ -192,7 +197,7 @@ def test_a_machine_that_did_not_prove_the_value_is_offered_none(network, secret,
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_machine_that_did_not_prove_a_key_pair_is_offered_none(network, other, way):
-    pair = keypairs.generate("ed25519")
+    pair = key_pairs.generate("ed25519")
     server = Machine()
     server.host.machine_id = "the-server"
     server.host.add_account("svc", OLD).keys.append(pair.public_key)
@@ -209,12 +214,12 @@ def test_a_machine_that_did_not_prove_a_key_pair_is_offered_none(network, other,
 @pytest.mark.parametrize("way", [to_another_address, to_another_port, to_another_key, to_a_clone])
 def test_an_instance_that_is_moved_yields_no_value_by_its_own_login(network, secret, other, way):
     way(network, instance_of(secret), other)
-    with pytest.raises(inventory.NoOwnLogin, match="rebind"):
-        inventory.use_own_login(instance_of(secret), secret, sudo="none", actor=dot())
+    with pytest.raises(management.NoOwnLogin, match="rebind"):
+        management.use_own_login(instance_of(secret), secret, sudo="none", actor=dot())
     # Whatever the row says: the value itself does not leave.
     ManagedAccount.objects.filter(secret=secret).update(credential="in_sync")
-    inventory.log_in_with(instance_of(secret), secret, sudo="none", actor=dot())
-    run = network.drive(runs.check(instance_of(secret), actor=dot()))
+    management.log_in_with(instance_of(secret), secret, sudo="none", actor=dot())
+    run = network.drive(instance_checks.check(instance_of(secret), actor=dot()))
     assert (run.outcome, run.code) == ("blocked", "other_machine")
     assert other.heard == set()
 
@@ -223,14 +228,14 @@ def test_an_own_login_that_is_moved_while_it_changes_yields_neither_value(networ
     server.host.add_account("admin", OLD)
     made = factories.secret(instance=network.register(server), username="admin", initial=OLD)
     network.drive(made.runs.get())
-    inventory.use_own_login(instance_of(made), made, sudo="none", actor=dot())
+    management.use_own_login(instance_of(made), made, sudo="none", actor=dot())
     server.host.drops_after_set = server.host.refuses_new_passwords = True
     run = network.drive(rotate(anew(made)))
     pending = versions.value(made.labelled("pending")).credential.reveal()
     assert pending in server.heard
     to_another_address(network, instance_of(made), other)
-    inventory.log_in_with(instance_of(made), made, sudo="none", actor=dot())
-    for work in (run, runs.check(instance_of(made), actor=dot())):
+    management.log_in_with(instance_of(made), made, sudo="none", actor=dot())
+    for work in (run, instance_checks.check(instance_of(made), actor=dot())):
         assert network.drive(work, turns=2).code == "other_machine"
     assert other.heard == set()
 
@@ -245,8 +250,8 @@ def test_a_pending_value_that_the_server_may_have_is_not_offered_to_another(netw
     to_another_address(network, instance_of(secret), other)
     run = network.drive(run, turns=2)
     assert (run.outcome, run.code) == ("blocked", "other_machine")
-    assert network.drive(runs.retry(run, actor=dot())).code == "other_machine"
-    managed.resolve(anew(secret), actor=dot(), decision="set_aside", reason="it never arrived")
+    assert network.drive(retrying.retry(run, actor=dot())).code == "other_machine"
+    resolution.resolve(anew(secret), actor=dot(), decision="set_aside", reason="it never arrived")
     assert account(secret).credential_code == "other_machine"
     assert network.drive(secret.runs.active().get()).code == "other_machine"
     assert other.heard == set()
@@ -281,7 +286,7 @@ def test_a_host_key_beside_the_bound_one_costs_no_confirmation(network, secret, 
 
 def test_a_connection_trusts_no_host_key_that_the_account_is_not_bound_to(network, secret, server, other):
     approve(instance_of(secret), server.key, other.key)
-    reached = inventory.endpoint(instance_of(secret))
+    reached = management.endpoint(instance_of(secret))
     assert set(reached.host_keys) == {server.key.line, other.key.line}
     narrow = binding.narrowed(reached, instance_of(secret), [secret])
     assert narrow.host_keys == (server.key.line,)
@@ -374,7 +379,7 @@ def test_a_change_that_is_undone_asks_for_a_verification_only(network, secret, s
 
 
 def test_a_server_that_is_gone_stays_gone_wherever_its_row_points(network, secret):
-    managed.resolve(secret, actor=dot(), decision="gone", reason="scrapped")
+    resolution.resolve(secret, actor=dot(), decision="gone", reason="scrapped")
     move(instance_of(secret), address=AWAY)
     assert account(secret).credential == "gone"
 
@@ -413,7 +418,7 @@ def test_the_machine_that_it_left_is_offered_nothing_more(network, secret, serve
 
 def test_nobody_rebinds_without_the_right_a_reason_or_a_look(network, secret, other, ann):
     to_another_address(network, instance_of(secret), other)
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         rebind(secret, actor=ann.principal)
     with pytest.raises(runs.NoReason):
         rebind(secret, reason="  ")
@@ -432,7 +437,7 @@ def test_nothing_is_rebound_where_one_of_them_may_not_be(network, secret, server
     assert rebinding.needed_on(instance_of(secret)) == sorted([secret, second], key=lambda one: one.name)
     stamp = rebinding.proposal(secret).new.stamp
     factories.deny("kms:RebindManagedAccount")
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         rebinding.rebind([secret, second], actor=dot(), reason="moved", stamp=stamp)
     assert {account(one).credential_code for one in (secret, second)} == {"other_machine"}
 
@@ -462,6 +467,6 @@ def test_a_proof_of_the_machine_before_does_not_count_for_the_one_after(network,
 
 def test_an_own_login_takes_a_right_on_the_secret(secret):
     factories.deny("kms:RebindManagedAccount")
-    with pytest.raises(policies.NotAllowed):
-        inventory.use_own_login(instance_of(secret), secret, sudo="none", actor=dot())
+    with pytest.raises(decisions.NotAllowed):
+        management.use_own_login(instance_of(secret), secret, sudo="none", actor=dot())
     assert instance_of(secret).own_login is None

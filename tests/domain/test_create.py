@@ -6,11 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from rotation import inventory, managed, preparation, rhythm
+from rotation import recurrence
+from rotation.inventory import identities, instances, management, preparation
+from rotation.managed import creation
 from rotation.models import Instance, ManagedAccount, Run, Schedule
-from secrets_app import lifecycle, passwords, policies
+from secrets_app.crypto import passwords
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret, SecretVersion
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +23,7 @@ pytestmark = pytest.mark.django_db
 def create(name: str = "web/svc", **fields: object):
     instance = fields.pop("instance", None) or factories.instance()
     given = {"region": instance.region, "username": "svc", "actor": factories.administrator()} | fields
-    return managed.create(name, instance=instance, **given)
+    return creation.create(name, instance=instance, **given)
 
 
 def test_a_secret_is_made_with_its_value_account_schedule_and_first_run():
@@ -45,11 +49,11 @@ def test_without_a_value_the_first_rotation_makes_one():
         ({"name": "bad name"}, lifecycle.BadName),
         ({"name": "x" * 193}, lifecycle.BadName),
         ({"name": "x\n"}, lifecycle.BadName),
-        ({"username": "-rf"}, managed.BadUsername),
-        ({"username": "a;b"}, managed.BadUsername),
-        ({"username": "svc\n"}, managed.BadUsername),
-        ({"period": timedelta(hours=5)}, rhythm.BadPeriod),
-        ({"period": timedelta(days=366)}, rhythm.BadPeriod),
+        ({"username": "-rf"}, creation.BadUsername),
+        ({"username": "a;b"}, creation.BadUsername),
+        ({"username": "svc\n"}, creation.BadUsername),
+        ({"period": timedelta(hours=5)}, recurrence.BadPeriod),
+        ({"period": timedelta(days=366)}, recurrence.BadPeriod),
         ({"initial": Plaintext("two\nlines")}, passwords.Unfit),
         ({"initial": Plaintext("nul\0")}, passwords.Unfit),
         ({"password_policy": passwords.Policy(length=5)}, passwords.Unfit),
@@ -75,7 +79,7 @@ def test_a_name_in_use_makes_nothing():
 
 def test_an_account_has_one_secret():
     secret, _ = create()
-    with pytest.raises(managed.AccountTaken, match=secret.name):
+    with pytest.raises(creation.AccountTaken, match=secret.name):
         create("other", instance=secret.managed.instance)
 
 
@@ -85,7 +89,7 @@ def test_one_machine_registered_twice_is_recognised_by_its_identity():
     Instance.objects.update(machine_id="same-machine")
     two.refresh_from_db()
     create("one", instance=one)
-    with pytest.raises(managed.AccountTaken):
+    with pytest.raises(creation.AccountTaken):
         create("two", instance=two)
 
 
@@ -100,20 +104,20 @@ def test_cloned_images_with_one_host_key_are_two_machines():
 
 
 def test_a_secret_manages_only_instances_of_its_own_region():
-    with pytest.raises(managed.RegionMismatch, match="North"):
+    with pytest.raises(creation.RegionMismatch, match="North"):
         create(region=factories.region("north"), instance=factories.instance())
 
 
 def test_who_may_not_create_creates_nothing(ann, hal, aud):
     for somebody in (ann, hal, aud):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             create(actor=somebody.principal)
     assert not Secret.objects.exists()
 
 
 def test_a_new_address_detaches_the_credential():
     instance = factories.instance()
-    inventory.change(
+    instances.change(
         instance,
         revision=1,
         name=instance.name,
@@ -127,7 +131,7 @@ def test_a_new_address_detaches_the_credential():
 
 def test_a_new_name_does_not():
     instance = factories.instance()
-    inventory.change(
+    instances.change(
         instance, revision=1, name="new", address=instance.address, port=22, actor=factories.administrator()
     )
     assert instance.credential is not None
@@ -136,31 +140,31 @@ def test_a_new_name_does_not():
 def test_a_stale_form_changes_nothing():
     instance = factories.instance()
     actor = factories.administrator()
-    inventory.change(instance, revision=1, name="first", address=instance.address, port=22, actor=actor)
-    with pytest.raises(inventory.Outdated):
-        inventory.change(instance, revision=1, name="second", address="127.9.9.9", port=22, actor=actor)
+    instances.change(instance, revision=1, name="first", address=instance.address, port=22, actor=actor)
+    with pytest.raises(instances.Outdated):
+        instances.change(instance, revision=1, name="second", address="127.9.9.9", port=22, actor=actor)
     instance.refresh_from_db()
     assert instance.name == "first"
 
 
 def test_another_host_key_detaches_the_credential():
     instance, new = factories.instance(), factories.host_key()
-    inventory.see_host_keys(instance, [new])
-    inventory.approve_host_keys(instance, [new.fingerprint], actor=factories.administrator())
+    identities.see_host_keys(instance, [new])
+    identities.approve_host_keys(instance, [new.fingerprint], actor=factories.administrator())
     assert instance.credential is None
-    assert inventory.endpoint(instance).host_keys == (new.line,)
+    assert management.endpoint(instance).host_keys == (new.line,)
 
 
 def test_a_key_that_was_only_seen_is_not_trusted():
     instance = factories.instance(approved=False)
-    with pytest.raises(inventory.NotAttached):
-        inventory.endpoint(instance)
+    with pytest.raises(management.NotAttached):
+        management.endpoint(instance)
 
 
 def test_a_credential_is_attached_only_by_somebody_who_may_use_it(aud):
     instance = factories.instance()
-    with pytest.raises(policies.NotAllowed):
-        inventory.attach(instance, instance.credential, actor=aud.principal)
+    with pytest.raises(decisions.NotAllowed):
+        management.attach(instance, instance.credential, actor=aud.principal)
 
 
 def test_a_credential_s_values_are_in_no_row_in_the_clear():
@@ -170,7 +174,7 @@ def test_a_credential_s_values_are_in_no_row_in_the_clear():
     stored = bytes(made.sealed.ciphertext) + bytes(made.sealed.wrapped_key)
     assert b"canary" not in stored
     instance = factories.instance(credential=made)
-    opened = inventory.manager(instance, over=inventory.endpoint(instance))
+    opened = management.manager(instance, over=management.endpoint(instance))
     assert opened.login.password.reveal() == "login-canary"
     assert opened.sudo_password.reveal() == "sudo-canary"
 
@@ -183,5 +187,5 @@ def test_the_preparing_command_holds_only_the_public_half():
 
 @pytest.mark.parametrize("name", ["ALL", "a;b", "-x", "x$", "a b", "", "x\n"])
 def test_an_account_name_that_a_shell_or_sudoers_would_misread_makes_no_credential(name):
-    with pytest.raises(inventory.BadAccount):
-        inventory.create_credential("fleet", name, sudo="none", actor=factories.administrator())
+    with pytest.raises(management.BadAccount):
+        management.create_credential("fleet", name, sudo="none", actor=factories.administrator())

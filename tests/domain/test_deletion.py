@@ -9,11 +9,15 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from rotation import failpoints, managed, runs, schedules, tasks
-from rotation.connectors.memory import MemoryHost
+from rotation import cancelling, runs, schedules, tasks
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import failpoints
+from rotation.managed import creation, deletion
 from rotation.models import Instance, ManagedAccount, Run, Schedule
-from secrets_app import keyring, lifecycle, policies, versions
+from secrets_app import keyring
 from secrets_app.models import AuditEvent, SealedValue, Secret
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle, versions
 from tests import factories, outside
 from tests.domain.rig import OLD, drive, rotate
 
@@ -32,15 +36,15 @@ def fresh(secret: Secret) -> Secret:
 
 
 def plan(secret: Secret, **given: object) -> None:
-    managed.plan_deletion(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
+    deletion.plan_deletion(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
 
 
-def restore(secret: Secret) -> managed.Restored:
-    return managed.restore(secret, actor=factories.administrator())
+def restore(secret: Secret) -> deletion.Restored:
+    return deletion.restore(secret, actor=factories.administrator())
 
 
 def purge(secret: Secret) -> None:
-    managed.purge(secret, actor=factories.administrator())
+    deletion.purge(secret, actor=factories.administrator())
 
 
 def make_due(secret: Secret) -> None:
@@ -139,7 +143,7 @@ def test_nothing_is_deleted_while_a_run_is_past_its_intent(secret, host, place, 
 
     def attempt() -> None:
         failpoints.disarm()
-        with pytest.raises(runs.TooLate, match="not finished"):
+        with pytest.raises(cancelling.TooLate, match="not finished"):
             end(secret)
         seen.append(fresh(secret).is_enabled)
 
@@ -155,7 +159,7 @@ def test_nothing_is_deleted_while_the_host_may_have_a_value_that_is_not_verified
     run = rotate(secret, value=factories.Plaintext("an earlier value"))
     versions.mark_offered(run.version)
     Run.objects.filter(pk=run.pk).update(state=Run.State.ENDED, outcome=Run.Outcome.FAILED)
-    with pytest.raises(runs.TooLate, match="not verified yet"):
+    with pytest.raises(cancelling.TooLate, match="not verified yet"):
         end(secret)
     assert fresh(secret).is_enabled
 
@@ -165,15 +169,15 @@ def test_the_name_and_the_account_stay_taken(secret):
     instance = secret.managed.instance
     with pytest.raises(lifecycle.NameTaken):
         factories.secret(instance=instance, name=secret.name, username="other")
-    with pytest.raises(managed.AccountTaken, match="It is pending deletion: restore it"):
+    with pytest.raises(creation.AccountTaken, match="It is pending deletion: restore it"):
         factories.secret(instance=instance, username="svc")
 
 
 @pytest.mark.parametrize("who", ["ann", "hal", "aud"])
 def test_a_deletion_is_planned_by_who_may(secret, request, who):
     principal = request.getfixturevalue(who).principal
-    for end in (managed.plan_deletion, managed.purge):
-        with pytest.raises(policies.NotAllowed):
+    for end in (deletion.plan_deletion, deletion.purge):
+        with pytest.raises(decisions.NotAllowed):
             end(secret, actor=principal)
     assert fresh(secret).is_enabled
 
@@ -246,16 +250,16 @@ def test_restore_is_refused_where_another_secret_manages_the_account_now(secret)
     twin = factories.instance(keys=[factories.base.HostKey(key.algorithm, key.blob, key.fingerprint)])
     other = factories.secret(instance=twin)
     Instance.objects.update(machine_id="the-same-machine")
-    with pytest.raises(managed.AccountTaken, match=other.name):
+    with pytest.raises(creation.AccountTaken, match=other.name):
         restore(secret)
     assert not fresh(secret).is_enabled
 
 
 def test_the_helpdesk_restores(secret, hal, ann):
     plan(secret)
-    with pytest.raises(policies.NotAllowed):
-        managed.restore(secret, actor=ann.principal)
-    managed.restore(secret, actor=hal.principal)
+    with pytest.raises(decisions.NotAllowed):
+        deletion.restore(secret, actor=ann.principal)
+    deletion.restore(secret, actor=hal.principal)
     assert fresh(secret).is_enabled
 
 
@@ -308,7 +312,7 @@ def test_a_secret_restored_at_the_last_moment_is_not_purged(secret):
     read = lifecycle.due_for_purge(10)
     restored = restore(secret)
     with pytest.raises(lifecycle.NotEnabled):
-        managed.purge_if_due(read[0])
+        deletion.purge_if_due(read[0])
     assert versions.value(secret.labelled("current")).password.reveal() == OLD
     assert Run.objects.get(pk=restored.run.pk).is_active
 

@@ -8,16 +8,21 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from rotation import failpoints, managed, runs, tasks
-from rotation.connectors.memory import MemoryAccount, MemoryHost
+from rotation import runs, tasks
+from rotation.connectors.memory.connector import MemoryAccount, MemoryHost
+from rotation.engine import failpoints
+from rotation.managed import credential_state, deletion, rotation_options
 from rotation.models import ManagedAccount, Run
-from secrets_app import keypairs, policies, users, versions
+from secrets_app.crypto import key_pairs
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.people import users
+from secrets_app.policy import decisions
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.rig import OLD, account, current, drive, drive_killed_at, evidence, password, rotate, steps
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
-OLD_KEY, OTHER_KEY = keypairs.generate("ed25519"), keypairs.generate("ed25519")
+OLD_KEY, OTHER_KEY = key_pairs.generate("ed25519"), key_pairs.generate("ed25519")
 
 
 @pytest.fixture
@@ -37,7 +42,7 @@ def reconcile(secret: Secret) -> Run:
 
 
 def reconciles(secret: Secret) -> None:
-    managed.change_options(
+    rotation_options.change_options(
         secret,
         actor=factories.administrator(),
         ends_sessions=False,
@@ -304,7 +309,7 @@ def test_a_reconciliation_that_has_told_the_host_nothing_makes_way_for_a_rotatio
 
 def test_it_is_asked_for_by_who_may_rotate(secret, ann):
     for ask in (runs.reconcile, runs.drift):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             ask(secret, actor=ann.principal)
 
 
@@ -329,7 +334,7 @@ def test_a_drifted_host_is_reconciled_without_asking_only_where_that_was_chosen(
 
 
 def due(share: timedelta = timedelta(days=1)) -> set[str]:
-    return {found.secret.name for found in managed.due_for_drift_check(share)}
+    return {found.secret.name for found in credential_state.due_for_drift_check(share)}
 
 
 def test_every_account_with_a_value_is_looked_at_once_a_day(secret, settings, monkeypatch):
@@ -362,15 +367,15 @@ def test_an_account_that_is_worked_on_deleted_or_gone_is_not_looked_at(secret, h
     assert due() == set()
     drive(run, host)
     assert due() == {secret.name}
-    managed.note(secret.managed, ManagedAccount.Credential.GONE)
+    credential_state.note(secret.managed, ManagedAccount.Credential.GONE)
     assert due() == set()
-    managed.note(secret.managed, ManagedAccount.Credential.IN_SYNC)
-    managed.plan_deletion(secret, actor=factories.administrator())
+    credential_state.note(secret.managed, ManagedAccount.Credential.IN_SYNC)
+    deletion.plan_deletion(secret, actor=factories.administrator())
     assert due() == set()
 
 
 def test_two_beats_start_one_look(secret):
-    found = managed.due_for_drift_check(timedelta(days=1))
-    again = managed.due_for_drift_check(timedelta(days=1))
-    assert managed.claim_drift_check(found[0])
-    assert not managed.claim_drift_check(again[0])
+    found = credential_state.due_for_drift_check(timedelta(days=1))
+    again = credential_state.due_for_drift_check(timedelta(days=1))
+    assert credential_state.claim_drift_check(found[0])
+    assert not credential_state.claim_drift_check(again[0])

@@ -13,10 +13,10 @@ from django.test import Client
 from django.urls import reverse
 from redis import Redis
 
-from console import known_devices
-from console.session_store import SessionStore
+from console.sessions.store import SessionStore
+from console.sign_in import known_devices
 from rotation import runs, tasks
-from secrets_app import invitations
+from secrets_app.people import invitations
 from tests import factories, messages
 from tests.canaries import places
 from tests.canaries.needles import Searcher

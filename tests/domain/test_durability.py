@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import connection, connections
 
-from console import durability
+from console.process import durability
 
 pytestmark = pytest.mark.django_db
 

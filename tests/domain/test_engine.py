@@ -6,13 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from rotation import changes, failpoints, leases, runs
+from rotation import leases, runs
 from rotation.connectors import base
-from rotation.connectors.memory import MemoryConnector
+from rotation.connectors.memory.connector import MemoryConnector
+from rotation.engine import changes, failpoints
 from rotation.models import ManagedAccount, Run, Step
-from secrets_app import policies, versions
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret, SecretVersion
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.rig import OLD, Crash, drive, password
 
@@ -344,7 +346,7 @@ def test_an_instance_without_a_credential_blocks_with_what_to_do(secret, host):
 
 
 def test_a_rotation_acts_for_somebody_who_may(secret, ann):
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         runs.start(secret, actor=ann.principal)
     assert not secret.runs.exists()
 

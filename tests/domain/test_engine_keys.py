@@ -6,18 +6,20 @@ import copy
 
 import pytest
 
-from rotation import failpoints, runs
-from rotation.connectors.memory import MemoryHost
+from rotation import runs
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import failpoints
 from rotation.models import ManagedAccount, ManagementCredential, Run
-from secrets_app import keypairs, versions
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.rig import Crash, drive
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
-OLD = keypairs.generate("ed25519")
-MINE = keypairs.generate("ecdsa-p256")
+OLD = key_pairs.generate("ed25519")
+MINE = key_pairs.generate("ecdsa-p256")
 PLACES = [
     "before_claim", "after_claim", "before_create", "after_create", "after_preflight", "after_intent",
     "after_set", "before_test", "after_test", "before_finish", "after_labels", "before_clean", "after_remove",
@@ -61,7 +63,7 @@ def test_a_rotation_ends_with_the_new_key_current_and_the_old_one_refused(secret
     run = drive(rotate(secret), host)
     assert (run.state, run.outcome, run.truth) == ("ended", "succeeded", "new"), run.sentence
     assert keys(host) == [current(secret).public_key] != [OLD.public_key]
-    assert keypairs.read(current(secret).private_key).public_key == current(secret).public_key
+    assert key_pairs.read(current(secret).private_key).public_key == current(secret).public_key
     assert secret.labelled("previous").public_key == OLD.public_key
     assert secret.labelled("previous").removed_at
     assert credential(secret) == "in_sync"
@@ -77,7 +79,7 @@ def test_fi_k_05_both_halves_are_stored_before_the_host_hears_of_either(secret, 
     assert told == [OLD.public_key]
     assert pending.offered_at
     held = versions.value(pending)
-    assert keypairs.read(held.private_key).public_key == held.public_key == pending.public_key
+    assert key_pairs.read(held.private_key).public_key == held.public_key == pending.public_key
 
 
 def test_fi_k_01_the_old_key_goes_only_after_the_new_one_is_current(secret, host):
@@ -210,7 +212,7 @@ def test_the_current_key_given_once_more_is_not_removed(secret, host):
 
 
 def test_a_custom_text_that_is_no_key_starts_nothing(secret):
-    with pytest.raises(keypairs.Unreadable):
+    with pytest.raises(key_pairs.Unreadable):
         rotate(secret, Plaintext("not a key"))
     assert not secret.runs.exists()
 

@@ -8,9 +8,12 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from secrets_app import grants, lifecycle, passwords, policies, rulebook, users
 from secrets_app.actions import Action
+from secrets_app.crypto import passwords
 from secrets_app.models import Secret, SecretPrincipalGrant
+from secrets_app.people import users
+from secrets_app.policy import decisions, grants, policies
+from secrets_app.secrets import lifecycle
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -42,13 +45,13 @@ def give(dot):
             statement["Condition"] = condition
         text = json.dumps({"Version": "1", "Statement": [statement]})
         name = f"given-{next(_numbers)}"
-        rulebook.attach(rulebook.create(name, text, actor=dot.principal), user, actor=dot.principal)
+        policies.attach(policies.create(name, text, actor=dot.principal), user, actor=dot.principal)
 
     return attach
 
 
 def asked_from(address):
-    return policies.bind(address=address, is_secure=True, is_mfa=False)
+    return decisions.bind(address=address, is_secure=True, is_mfa=False)
 
 
 _numbers = itertools.count()
@@ -59,7 +62,7 @@ BEFORE_TOMORROW = {"DateLessThan": {"acs:CurrentTime": (timezone.now() + timedel
 
 def may_read(user, secret, *, reason="because", address="192.0.2.1"):
     with asked_from(address):
-        return policies.decide(user.principal, GET, secret, reason=reason).allowed
+        return decisions.decide(user.principal, GET, secret, reason=reason).allowed
 
 
 def retag(secret, **wanted):
@@ -87,7 +90,7 @@ def test_an_action_that_one_has_from_one_network_is_not_had_from_everywhere_by_a
     assert not may_read(bea, secret)
     for address, seen in (("10.9.9.9", [secret]), ("192.0.2.1", [])):
         with asked_from(address):
-            listed = Secret.objects.filter(policies.visible(bea.principal, GET, policies.secret_rows()))
+            listed = Secret.objects.filter(decisions.visible(bea.principal, GET, decisions.secret_rows()))
             assert list(listed) == seen
 
 
@@ -103,7 +106,7 @@ def test_a_reason_that_is_asked_of_the_giver_is_asked_of_whom_it_is_given_to(sec
         assert not may_read(user, secret)
         assert not may_read(user, secret, reason="")
         assert may_read(user, secret, reason="INC-7")
-        assert policies.allows(user.principal, GET, secret)  # offered: the reason is asked for then
+        assert decisions.allows(user.principal, GET, secret)  # offered: the reason is asked for then
 
 
 def test_what_ends_on_a_date_ends_for_whom_it_was_handed_to(secret, give, ann, bea, monkeypatch):
@@ -112,7 +115,7 @@ def test_what_ends_on_a_date_ends_for_whom_it_was_handed_to(secret, give, ann, b
     grants.grant(secret, bea, [GET], actor=ann.principal)
     assert may_read(bea, secret)
     later = timezone.now() + timedelta(days=2)
-    monkeypatch.setattr(policies.timezone, "now", lambda: later)
+    monkeypatch.setattr(decisions.timezone, "now", lambda: later)
     assert not may_read(bea, secret)
 
 
@@ -157,7 +160,7 @@ def test_conditions_go_along_from_hand_to_hand(secret, give, ann, bea, cal):
         grants.grant(secret, cal, [GET], actor=bea.principal)
     assert may_read(cal, secret, address="10.1.1.1")
     assert not may_read(cal, secret)
-    with asked_from("192.0.2.1"), pytest.raises(policies.NotAllowed):
+    with asked_from("192.0.2.1"), pytest.raises(decisions.NotAllowed):
         grants.grant(secret, factories.user("hal"), [GET], actor=cal.principal)
 
 
@@ -192,7 +195,7 @@ def test_other_conditions_replace_those_of_a_grant_only_for_who_may_revoke_it(se
     give(cal, GET, **WITH_TICKET)
     with asked_from("10.1.1.1"):
         grants.grant(secret, bea, [GET], actor=ann.principal)
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             grants.grant(secret, bea, [GET], actor=cal.principal)
         assert may_read(bea, secret, address="10.1.1.1")
         give(cal, "kms:RevokeGrant")

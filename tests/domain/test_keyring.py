@@ -13,11 +13,15 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from secrets_app import audit_keys, envelope, keyring, keystates, root_keys, seals, versions
-from secrets_app.keyfiles import KeyFile
+from secrets_app import keyring, root_keys, seals
+from secrets_app.audit import audit_keys
+from secrets_app.crypto import envelope
+from secrets_app.crypto.key_files import KeyFile
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.keys import key_states
 from secrets_app.models import KeyVersion, SealedValue, SecretVersion
-from secrets_app.plaintext import Plaintext
 from secrets_app.root_keys import file as root_key_file
+from secrets_app.secrets import versions
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -121,7 +125,7 @@ def test_a_key_version_that_is_not_enabled_opens_nothing_and_seals_nothing(state
 def test_cry_06_disabling_reaches_a_worker_that_holds_the_row_already():
     value, names = sealed()
     assert value.key_version.state == "primary"  # read, and remembered with the row
-    keystates.disable(keyring.default_key(), actor=factories.administrator())
+    key_states.disable(keyring.default_key(), actor=factories.administrator())
     with pytest.raises(keyring.KeyDisabled):
         keyring.open_(value, **names)
 
@@ -155,7 +159,7 @@ def test_key_02_another_root_key_seals_the_keyring_and_nothing_is_written(settin
     assert not [query["sql"] for query in asked if query["sql"].startswith(wrote)]
     before = list(KeyVersion.objects.values_list("pk", "state"))
     with pytest.raises(keyring.Sealed):
-        keystates.new_version(key, actor=actor)
+        key_states.new_version(key, actor=actor)
     assert list(KeyVersion.objects.values_list("pk", "state")) == before
 
 
@@ -213,7 +217,7 @@ def test_a_set_up_that_stays_sealed_fails_and_names_the_file(which, settings, tm
 
 def test_the_material_of_a_key_version_opens_in_no_other_row():
     first = keyring.default_key()
-    other = keystates.create("other", actor=factories.administrator())
+    other = key_states.create("other", actor=factories.administrator())
     names = {"owner_id": uuid.uuid4(), "subject_id": uuid.uuid4(), "field": "value"}
     value = keyring.seal(b"a value", **names, key=other)
     foreign = KeyVersion.objects.values_list("wrapped", flat=True).get(key=first)
@@ -267,7 +271,7 @@ def test_a_root_key_that_only_wraps_and_unwraps_is_enough(fenced):
     value, names = sealed()
     assert keyring.open_(value, **names) == b"a value"
     assert not keyring.is_sealed()
-    keystates.new_version(keyring.default_key(), actor=factories.administrator())
+    key_states.new_version(keyring.default_key(), actor=factories.administrator())
     assert keyring.open_(value, **names) == b"a value"
 
 

@@ -10,12 +10,17 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from rotation import inventory, runs, tasks
-from rotation.connectors.memory import MemoryHost
+from rotation import runs, tasks
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.inventory import management
 from rotation.models import ManagementCredential, Run
-from secrets_app import envelope, keyring, keystates, policies, rewraps, versions
+from secrets_app import keyring
+from secrets_app.crypto import envelope
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, Key, KeyVersion, Rewrap, SealedValue, Secret, SecretVersion
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.rig import drive, password
 
@@ -27,7 +32,7 @@ def actor():
 
 
 def another(alias: str = "team/second") -> Key:
-    return keystates.create(alias, actor=actor())
+    return key_states.create(alias, actor=actor())
 
 
 def states(key: Key) -> dict[int, str]:
@@ -51,7 +56,7 @@ def finish(work: Rewrap) -> Rewrap:
 def test_a_new_version_becomes_primary_and_the_old_one_still_opens():
     made = factories.secret(initial="the-old-password-1")
     key = keyring.default_key()
-    keystates.new_version(key, actor=actor())
+    key_states.new_version(key, actor=actor())
     assert states(key) == {1: "enabled", 2: "primary"}
     assert password(made) == "the-old-password-1"
     other = factories.secret(initial="the-new-password-1")
@@ -72,7 +77,7 @@ def test_a_primary_version_is_renewed_by_itself_after_a_year_and_not_before():
 
 
 def test_a_disabled_key_is_not_renewed():
-    keystates.disable(keyring.default_key(), actor=actor())
+    key_states.disable(keyring.default_key(), actor=actor())
     KeyVersion.objects.update(created_at=timezone.now() - timedelta(days=366))
     tasks.look_after_keys()
     assert states(keyring.default_key()) == {1: "disabled"}
@@ -80,13 +85,13 @@ def test_a_disabled_key_is_not_renewed():
 
 @pytest.mark.parametrize("alias", ["", "a b", "/x", "x" * 81, "line\n", "*"])
 def test_an_alias_that_could_not_stand_in_an_arn_is_refused(alias):
-    with pytest.raises(keystates.BadAlias):
-        keystates.create(alias, actor=actor())
+    with pytest.raises(key_states.BadAlias):
+        key_states.create(alias, actor=actor())
 
 
 def test_two_keys_have_no_alias_in_common():
     another()
-    with pytest.raises(keystates.AliasTaken):
+    with pytest.raises(key_states.AliasTaken):
         another()
 
 
@@ -100,7 +105,7 @@ def test_a_secret_is_sealed_by_the_key_that_was_chosen_for_it():
 
 def test_no_secret_is_made_with_a_disabled_key():
     key = another()
-    keystates.disable(key, actor=actor())
+    key_states.disable(key, actor=actor())
     with pytest.raises(keyring.KeyDisabled):
         factories.secret(key=key)
     assert not Secret.objects.exists()
@@ -112,20 +117,20 @@ def test_no_secret_is_made_with_a_disabled_key():
 @pytest.mark.parametrize(
     ("action", "does"),
     [
-        ("kms:CreateKey", lambda key, who: keystates.create("x", actor=who)),
-        ("kms:UpdateKey", lambda key, who: keystates.new_version(key, actor=who)),
+        ("kms:CreateKey", lambda key, who: key_states.create("x", actor=who)),
+        ("kms:UpdateKey", lambda key, who: key_states.new_version(key, actor=who)),
         ("kms:UpdateKey", lambda key, who: rewraps.start(key, key, actor=who)),
-        ("kms:DisableKey", lambda key, who: keystates.disable(key, actor=who)),
-        ("kms:EnableKey", lambda key, who: keystates.enable(key, actor=who)),
-        ("kms:ScheduleKeyDeletion", lambda key, who: keystates.plan_destruction(key, days=7, actor=who)),
-        ("kms:CancelKeyDeletion", lambda key, who: keystates.cancel_destruction(key, actor=who)),
+        ("kms:DisableKey", lambda key, who: key_states.disable(key, actor=who)),
+        ("kms:EnableKey", lambda key, who: key_states.enable(key, actor=who)),
+        ("kms:ScheduleKeyDeletion", lambda key, who: key_states.plan_destruction(key, days=7, actor=who)),
+        ("kms:CancelKeyDeletion", lambda key, who: key_states.cancel_destruction(key, actor=who)),
     ],
 )
 def test_each_change_of_a_key_needs_its_own_right(dot, action, does):
     key = another()
     factories.deny(action)
     before = states(key), AuditEvent.objects.count()
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         does(key, dot.principal)
     assert (states(key), AuditEvent.objects.count()) == before
     assert not Rewrap.objects.exists()
@@ -137,11 +142,11 @@ def test_each_change_of_a_key_needs_its_own_right(dot, action, does):
 def test_cry_06_a_disabled_key_shows_no_value_and_enabling_restores_it(dot):
     made = factories.secret(initial="the-password-1")
     version = made.labelled("current")
-    keystates.disable(made.key, actor=dot.principal)
+    key_states.disable(made.key, actor=dot.principal)
     with pytest.raises(keyring.KeyDisabled):
         versions.reveal(SecretVersion.objects.get(pk=version.pk), actor=dot.principal)
     assert events("kms:DisableKey")[0].details == {"values": SealedValue.objects.count()}
-    keystates.enable(made.key, actor=dot.principal)
+    key_states.enable(made.key, actor=dot.principal)
     assert versions.reveal(version, actor=dot.principal).password.reveal() == "the-password-1"
     assert len(events("kms:EnableKey")) == 1
 
@@ -151,7 +156,7 @@ def test_cry_06_a_rotation_blocks_before_the_host_is_told_and_goes_on_after_enab
     made, host = factories.secret(initial="the-old-password-1", key=key), MemoryHost()
     host.add_account("svc", "the-old-password-1")
     factories.settle(made)
-    keystates.disable(key, actor=actor())
+    key_states.disable(key, actor=actor())
     run = drive(runs.start(made, actor=actor()), host)
     assert (run.outcome, run.code) == (Run.Outcome.BLOCKED, "key_disabled")
     assert "encryption key is disabled" in run.sentence
@@ -162,7 +167,7 @@ def test_cry_06_a_rotation_blocks_before_the_host_is_told_and_goes_on_after_enab
     assert not run.steps.filter(state="running").exists()
     ended = AuditEvent.objects.filter(resource_id=made.pk, outcome="failed").get()
     assert ended.details["code"] == "key_disabled"
-    keystates.enable(key, actor=actor())
+    key_states.enable(key, actor=actor())
     run = drive(runs.start(made, actor=actor()), host)
     assert run.outcome == Run.Outcome.SUCCEEDED
     assert host.shadow_accepts("svc", password(made))
@@ -174,7 +179,7 @@ def test_cry_06_a_key_that_is_disabled_after_the_value_was_stored_stops_the_run_
     host.add_account("svc", "the-old-password-1")
     factories.settle(made)
     run = runs.start(made, actor=actor(), value=Plaintext("A-custom-Value-1"))
-    keystates.disable(key, actor=actor())
+    key_states.disable(key, actor=actor())
     run = drive(run, host)
     assert (run.outcome, run.code, run.attempts) == (Run.Outcome.BLOCKED, "key_disabled", 0)
     assert not made.versions.filter(offered_at__isnull=False).exists()
@@ -184,23 +189,23 @@ def test_cry_06_a_key_that_is_disabled_after_the_value_was_stored_stops_the_run_
 def test_enabling_makes_the_newest_version_primary_and_leaves_what_is_to_be_destroyed():
     key = another()
     for _ in range(2):
-        keystates.new_version(key, actor=actor())
-    keystates.plan_destruction(key, days=7, actor=actor(), version=key.versions.get(number=1))
-    keystates.disable(key, actor=actor())
+        key_states.new_version(key, actor=actor())
+    key_states.plan_destruction(key, days=7, actor=actor(), version=key.versions.get(number=1))
+    key_states.disable(key, actor=actor())
     assert states(key) == {1: "scheduled", 2: "disabled", 3: "disabled"}
-    keystates.enable(key, actor=actor())
+    key_states.enable(key, actor=actor())
     assert states(key) == {1: "scheduled", 2: "enabled", 3: "primary"}
 
 
 def test_what_does_not_fit_the_state_of_a_key_is_refused():
     key = another()
-    with pytest.raises(keystates.WrongState):
-        keystates.enable(key, actor=actor())
-    with pytest.raises(keystates.WrongState):
-        keystates.cancel_destruction(key, actor=actor())
-    keystates.disable(key, actor=actor())
-    for refused in (keystates.disable, keystates.new_version):
-        with pytest.raises(keystates.WrongState):
+    with pytest.raises(key_states.WrongState):
+        key_states.enable(key, actor=actor())
+    with pytest.raises(key_states.WrongState):
+        key_states.cancel_destruction(key, actor=actor())
+    key_states.disable(key, actor=actor())
+    for refused in (key_states.disable, key_states.new_version):
+        with pytest.raises(key_states.WrongState):
             refused(key, actor=actor())
 
 
@@ -215,7 +220,7 @@ def due(key: Key) -> None:
 
 def test_an_unused_key_is_destroyed_on_its_day_and_its_row_stays():
     key = another()
-    keystates.plan_destruction(key, days=7, actor=actor())
+    key_states.plan_destruction(key, days=7, actor=actor())
     tasks.look_after_keys()
     assert states(key) == {1: "scheduled"}
     due(key)
@@ -229,39 +234,39 @@ def test_an_unused_key_is_destroyed_on_its_day_and_its_row_stays():
 
 @pytest.mark.parametrize("days", [6, 31])
 def test_a_destruction_is_planned_seven_to_thirty_days_ahead(days):
-    with pytest.raises(keystates.BadWindow):
-        keystates.plan_destruction(another(), days=days, actor=actor())
+    with pytest.raises(key_states.BadWindow):
+        key_states.plan_destruction(another(), days=days, actor=actor())
 
 
 def test_a_key_that_values_need_cannot_be_destroyed_and_the_refusal_counts_them():
     key = another()
     factories.secret(initial="a-password-of-it-1", key=key)
-    with pytest.raises(keystates.InUse, match=r"1 value sealed under it and 1 secret that uses it.*Rewrap"):
-        keystates.plan_destruction(key, days=7, actor=actor())
+    with pytest.raises(key_states.InUse, match=r"1 value sealed under it and 1 secret that uses it.*Rewrap"):
+        key_states.plan_destruction(key, days=7, actor=actor())
     assert states(key) == {1: "primary"}
 
 
 def test_a_key_that_only_a_secret_without_a_value_names_cannot_be_destroyed():
     key = another()
     factories.secret(key=key)
-    with pytest.raises(keystates.InUse):
-        keystates.plan_destruction(key, days=7, actor=actor())
+    with pytest.raises(key_states.InUse):
+        key_states.plan_destruction(key, days=7, actor=actor())
 
 
 def test_the_default_key_cannot_be_destroyed():
-    with pytest.raises(keystates.InUse):
-        keystates.plan_destruction(keyring.default_key(), days=7, actor=actor())
+    with pytest.raises(key_states.InUse):
+        key_states.plan_destruction(keyring.default_key(), days=7, actor=actor())
 
 
 def test_an_older_version_can_be_destroyed_once_nothing_needs_it():
     made = factories.secret(initial="a-password-of-it-1")
     key = made.key
-    keystates.new_version(key, actor=actor())
+    key_states.new_version(key, actor=actor())
     old = key.versions.get(number=1)
-    with pytest.raises(keystates.InUse):
-        keystates.plan_destruction(key, days=7, actor=actor(), version=old)
+    with pytest.raises(key_states.InUse):
+        key_states.plan_destruction(key, days=7, actor=actor(), version=old)
     finish(rewraps.start(key, key, actor=actor()))
-    keystates.plan_destruction(key, days=7, actor=actor(), version=old)
+    key_states.plan_destruction(key, days=7, actor=actor(), version=old)
     due(key)
     tasks.look_after_keys()
     assert states(key) == {1: "destroyed", 2: "primary"}
@@ -270,13 +275,13 @@ def test_an_older_version_can_be_destroyed_once_nothing_needs_it():
 
 def test_the_primary_version_cannot_be_destroyed_on_its_own():
     key = another()
-    with pytest.raises(keystates.WrongState):
-        keystates.plan_destruction(key, days=7, actor=actor(), version=key.versions.get())
+    with pytest.raises(key_states.WrongState):
+        key_states.plan_destruction(key, days=7, actor=actor(), version=key.versions.get())
 
 
 def test_values_are_counted_again_on_the_day():
     key = another()
-    keystates.plan_destruction(key, days=7, actor=actor())
+    key_states.plan_destruction(key, days=7, actor=actor())
     late = factories.secret(initial="a-password-of-it-1")
     SealedValue.objects.filter(pk=late.labelled("current").sealed_id).update(key_version=key.versions.get())
     due(key)
@@ -287,10 +292,10 @@ def test_values_are_counted_again_on_the_day():
 
 def test_a_cancelled_destruction_leaves_the_key_disabled_for_another_right_to_enable():
     key = another()
-    keystates.plan_destruction(key, days=7, actor=actor())
-    keystates.cancel_destruction(key, actor=actor())
+    key_states.plan_destruction(key, days=7, actor=actor())
+    key_states.cancel_destruction(key, actor=actor())
     assert states(key) == {1: "disabled"}
-    keystates.enable(key, actor=actor())
+    key_states.enable(key, actor=actor())
     assert states(key) == {1: "primary"}
     due(key)
     tasks.look_after_keys()
@@ -299,10 +304,10 @@ def test_a_cancelled_destruction_leaves_the_key_disabled_for_another_right_to_en
 
 def test_a_cancelled_destruction_of_a_version_has_it_open_again():
     key = another()
-    keystates.new_version(key, actor=actor())
+    key_states.new_version(key, actor=actor())
     old = key.versions.get(number=1)
-    keystates.plan_destruction(key, days=7, actor=actor(), version=old)
-    keystates.cancel_destruction(key, actor=actor(), version=old)
+    key_states.plan_destruction(key, days=7, actor=actor(), version=old)
+    key_states.cancel_destruction(key, actor=actor(), version=old)
     assert states(key) == {1: "enabled", 2: "primary"}
 
 
@@ -313,7 +318,7 @@ def test_a_rewrap_moves_every_value_to_the_newest_version_and_touches_no_payload
     made = [factories.secret(initial=f"the-password-{n}-1") for n in range(3)]
     payloads = dict(SealedValue.objects.values_list("pk", "ciphertext"))
     key = keyring.default_key()
-    newest = keystates.new_version(key, actor=actor())
+    newest = key_states.new_version(key, actor=actor())
     work = finish(rewraps.start(key, key, actor=actor()))
     assert (work.state, work.done, work.total) == ("done", len(payloads), len(payloads))
     assert set(SealedValue.objects.values_list("key_version", flat=True)) == {newest.pk}
@@ -321,7 +326,7 @@ def test_a_rewrap_moves_every_value_to_the_newest_version_and_touches_no_payload
     assert [password(one) for one in made] == [f"the-password-{n}-1" for n in range(3)]
     for credential in ManagementCredential.objects.select_related("sealed"):
         keyring.open_(
-            credential.sealed, owner_id=credential.pk, subject_id=credential.pk, field=inventory.FIELD
+            credential.sealed, owner_id=credential.pk, subject_id=credential.pk, field=management.FIELD
         )
     assert [event.details["done"] for event in events("kms:RewrapEnded")] == [len(payloads)]
 
@@ -338,7 +343,7 @@ def test_a_rewrap_to_another_key_has_the_secrets_use_that_key():
 def test_there_is_one_rewrap_of_a_key_at_a_time():
     factories.secret(initial="the-password-1")
     key = keyring.default_key()
-    keystates.new_version(key, actor=actor())
+    key_states.new_version(key, actor=actor())
     rewraps.start(key, key, actor=actor())
     with pytest.raises(rewraps.UnderWay):
         rewraps.start(key, key, actor=actor())
@@ -347,7 +352,7 @@ def test_there_is_one_rewrap_of_a_key_at_a_time():
 def test_two_workers_never_carry_one_rewrap_at_once():
     factories.secret(initial="the-password-1")
     key = keyring.default_key()
-    keystates.new_version(key, actor=actor())
+    key_states.new_version(key, actor=actor())
     work = rewraps.start(key, key, actor=actor())
     Rewrap.objects.update(carried_until=timezone.now() + timedelta(seconds=30))
     assert not rewraps.carry(work.pk)
@@ -360,12 +365,12 @@ def test_a_rewrap_waits_while_its_key_is_disabled_and_says_so():
     factories.secret(initial="the-password-1")
     source, target = keyring.default_key(), another()
     work = rewraps.start(source, target, actor=actor())
-    keystates.disable(source, actor=actor())
+    key_states.disable(source, actor=actor())
     assert not rewraps.carry(work.pk)
     work.refresh_from_db()
     assert (work.state, work.done) == ("running", 0)
     assert "disabled" in work.sentence
-    keystates.enable(source, actor=actor())
+    key_states.enable(source, actor=actor())
     assert finish(work).state == "done"
 
 
@@ -375,7 +380,7 @@ def test_a_value_that_does_not_open_is_left_as_it_was_and_stops_no_other(caplog)
     changed = bytes(row.ciphertext)[:-1] + bytes([bytes(row.ciphertext)[-1] ^ 1])
     SealedValue.objects.filter(pk=row.pk).update(ciphertext=changed)
     key = keyring.default_key()
-    keystates.new_version(key, actor=actor())
+    key_states.new_version(key, actor=actor())
     work = finish(rewraps.start(key, key, actor=actor()))
     assert (work.state, work.damaged, work.done) == ("done", [str(row.pk)], work.total - 1)
     left = SealedValue.objects.get(pk=row.pk)
@@ -390,7 +395,7 @@ def test_a_row_that_was_moved_does_not_open_after_a_rewrap_either():
     moved = {name: getattr(theirs, name) for name in ("wrapped_key", "ciphertext", "owner_id", "subject_id")}
     SealedValue.objects.filter(pk=one.labelled("current").sealed_id).update(**moved)
     key = keyring.default_key()
-    keystates.new_version(key, actor=actor())
+    key_states.new_version(key, actor=actor())
     finish(rewraps.start(key, key, actor=actor()))
     with pytest.raises(envelope.Tampered):
         versions.value(one.labelled("current"))
@@ -437,7 +442,7 @@ def test_cry_05_a_rewrap_killed_at_100_points_leaves_every_version_readable_and_
 
     key, halfway = keyring.default_key(), 0
     for point in range(100):
-        newest = keystates.new_version(key, actor=actor())
+        newest = key_states.new_version(key, actor=actor())
         work = rewraps.start(key, key, actor=actor())
         assert carry_until_killed(work, point // 2 + 1, after=bool(point % 2)) == -signal.SIGKILL
         moved = SealedValue.objects.filter(key_version=newest).count()
@@ -445,7 +450,7 @@ def test_cry_05_a_rewrap_killed_at_100_points_leaves_every_version_readable_and_
         work.refresh_from_db()
         assert work.done == moved
         assert readable() == expected
-        inventory.manager(instance, over=inventory.endpoint(instance))
+        management.manager(instance, over=management.endpoint(instance))
         Rewrap.objects.filter(pk=work.pk).update(carried_until=timezone.now() - timedelta(seconds=1))
         assert finish(work).state == "done"
         assert not SealedValue.objects.exclude(key_version=newest).exists()

@@ -8,12 +8,14 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from rotation import engine, failpoints, managed
-from rotation.connectors.memory import MemoryHost
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import engine, failpoints
+from rotation.managed import rotation_options
 from rotation.models import Instance, Run, Step
-from secrets_app import keypairs, policies
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions
 from tests import factories
 from tests.domain.rig import OLD, account, drive, drive_killed_at, evidence, password, rotate, steps
 
@@ -30,7 +32,7 @@ def host() -> MemoryHost:
 
 def choose(secret: Secret, **options: bool) -> None:
     given = {"ends_sessions": False, "proves_old_refused": False, "reconciles": False} | options
-    managed.change_options(secret, actor=factories.administrator(), **given)
+    rotation_options.change_options(secret, actor=factories.administrator(), **given)
     secret.refresh_from_db()
 
 
@@ -189,7 +191,7 @@ def test_the_same_password_again_is_not_called_refused(secret, host):
 
 
 def test_a_leaked_key_ends_the_sessions_after_it_is_removed(host):
-    pair = keypairs.generate("ed25519")
+    pair = key_pairs.generate("ed25519")
     host.accounts["svc"].keys.append(pair.public_key)
     made = factories.secret(kind="key_pair", initial=pair.private_key.reveal(), key_algorithm="ed25519")
     factories.settle(made)
@@ -201,8 +203,8 @@ def test_a_leaked_key_ends_the_sessions_after_it_is_removed(host):
 
 
 def test_options_are_changed_by_who_may_and_recorded(secret, ann):
-    with pytest.raises(policies.NotAllowed):
-        managed.change_options(
+    with pytest.raises(decisions.NotAllowed):
+        rotation_options.change_options(
             secret, actor=ann.principal, ends_sessions=True, proves_old_refused=True, reconciles=True
         )
     choose(secret, reconciles=True)

@@ -13,11 +13,12 @@ import time_machine
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from rotation import engine, failpoints, leases, runs, schedules, shutdown, tasks, wires
-from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation import leases, runs, schedules, shutdown, tasks, wires
+from rotation.connectors.memory.connector import MemoryConnector, MemoryHost
+from rotation.engine import engine, failpoints
 from rotation.models import ManagedAccount, Run, Schedule, Step
-from secrets_app import versions
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.rig import OLD
 

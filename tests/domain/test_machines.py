@@ -8,9 +8,11 @@ import json
 import pytest
 from django.contrib.auth.models import Group
 
-from secrets_app import grants, policies, reach, rulebook, seal_check, users
 from secrets_app.actions import Action
+from secrets_app.integrity import seal_check
 from secrets_app.models import Principal, Secret, SecretPrincipalGrant
+from secrets_app.people import users
+from secrets_app.policy import decisions, grants, policies, reach
 from tests import factories
 from tests.domain.test_seals import written
 
@@ -36,18 +38,18 @@ def give(to, *actions: str, effect: str = "Allow", on: str = "*", **condition: o
         statement["Condition"] = condition
     admin = factories.administrator()
     text = json.dumps({"Version": "1", "Statement": [statement]})
-    rulebook.attach(rulebook.create(f"given-{next(_numbers)}", text, actor=admin), to, actor=admin)
+    policies.attach(policies.create(f"given-{next(_numbers)}", text, actor=admin), to, actor=admin)
 
 
 def listed(principal: Principal, action: Action) -> set[Secret]:
     """What a list shows, which is what the decision allows one by one."""
-    rows = Secret.objects.filter(policies.visible(principal, action, policies.secret_rows()))
-    assert set(rows) == {row for row in Secret.objects.all() if policies.allows(principal, action, row)}
+    rows = Secret.objects.filter(decisions.visible(principal, action, decisions.secret_rows()))
+    assert set(rows) == {row for row in Secret.objects.all() if decisions.allows(principal, action, row)}
     return set(rows)
 
 
 def test_a_machine_may_do_nothing_until_something_allows_it(robot, secret):
-    decision = policies.decide(robot, GET, secret)
+    decision = decisions.decide(robot, GET, secret)
     assert not decision.allowed
     assert "robot" in decision.because
     assert listed(robot, DESCRIBE) == set()
@@ -56,11 +58,11 @@ def test_a_machine_may_do_nothing_until_something_allows_it(robot, secret):
 def test_a_policy_allows_a_machine_what_it_says_and_a_deny_is_stronger(robot, secret):
     other = factories.secret()
     give(robot, GET, DESCRIBE, on=secret.arn)
-    assert policies.allows(robot, GET, secret)
+    assert decisions.allows(robot, GET, secret)
     assert listed(robot, DESCRIBE) == {secret}
-    assert not policies.allows(robot, GET, other)
+    assert not decisions.allows(robot, GET, other)
     give(robot, GET, effect="Deny")
-    assert not policies.allows(robot, GET, secret)
+    assert not decisions.allows(robot, GET, secret)
     assert listed(robot, GET) == set()
     assert listed(robot, DESCRIBE) == {secret}
 
@@ -68,9 +70,9 @@ def test_a_policy_allows_a_machine_what_it_says_and_a_deny_is_stronger(robot, se
 def test_the_conditions_of_a_policy_hold_for_a_machine(robot, secret):
     factories.secret(tags={"team": "b"})
     give(robot, DESCRIBE, IpAddress={"acs:SourceIp": "10.0.0.0/8"}, StringEquals={"kms:tag/team": "a"})
-    with policies.bind(address="10.1.1.1", is_secure=True, is_mfa=False):
+    with decisions.bind(address="10.1.1.1", is_secure=True, is_mfa=False):
         assert listed(robot, DESCRIBE) == {secret}
-    with policies.bind(address="192.0.2.1", is_secure=True, is_mfa=False):
+    with decisions.bind(address="192.0.2.1", is_secure=True, is_mfa=False):
         assert listed(robot, DESCRIBE) == set()
 
 
@@ -91,7 +93,7 @@ def test_a_grant_gives_a_machine_one_secret_until_it_is_revoked(robot, secret):
     admin = factories.administrator()
     grants.grant(secret, robot, [GET], actor=admin)
     assert listed(robot, GET) == {secret}
-    assert "a grant on this secret to this machine" in policies.decide(robot, GET, secret).because
+    assert "a grant on this secret to this machine" in decisions.decide(robot, GET, secret).because
     grants.revoke(secret, robot, [GET], actor=admin)
     assert listed(robot, GET) == set()
 
@@ -106,7 +108,7 @@ def test_a_machine_grants_neither_to_itself_nor_to_its_group(robot, secret):
             grants.grant(secret, to, [GET], actor=robot)
     ann = factories.user("ann")
     grants.grant(secret, ann, [GET], actor=robot)
-    assert policies.allows(ann.principal, GET, secret)
+    assert decisions.allows(ann.principal, GET, secret)
 
 
 def test_who_reaches_a_secret_names_a_machine_too(robot, secret):
@@ -119,8 +121,8 @@ def test_only_a_machine_acts_without_a_user(robot, secret):
     nobody = Principal.objects.create(kind=Principal.Kind.USER, name="nobody")
     for principal in (robot, nobody):
         give(principal, GET)
-    assert policies.allows(robot, GET, secret)
-    assert not policies.allows(nobody, GET, secret)
+    assert decisions.allows(robot, GET, secret)
+    assert not decisions.allows(nobody, GET, secret)
     assert listed(nobody, GET) == set()
 
 
@@ -130,7 +132,7 @@ def test_a_disabled_user_whose_principal_was_made_a_machine_in_the_database_has_
     users.disable(eve, actor=factories.administrator())
     written(Principal).filter(pk=eve.principal.pk).update(kind=Principal.Kind.MACHINE, user=None)
     changed = Principal.objects.get(pk=eve.principal.pk)
-    assert not policies.allows(changed, GET, secret)
+    assert not decisions.allows(changed, GET, secret)
     assert listed(changed, GET) == set()
 
 
@@ -138,7 +140,7 @@ def test_what_was_written_for_a_machine_gives_nothing_and_is_named(robot, secret
     members = Principal.groups.through
     group = Group.objects.get(name=users.ADMINISTRATORS)
     written(members).bulk_create([members(principal=robot, group=group)])
-    assert not policies.allows(robot, GET, secret)
+    assert not decisions.allows(robot, GET, secret)
     assert [one.name for one in seal_check.broken()] == [f"rights:{robot.pk}"]
 
 
@@ -146,9 +148,9 @@ def test_a_machine_with_full_access_is_not_the_last_administrator(robot, secret)
     admin = factories.administrator()
     administrators = Group.objects.get(name=users.ADMINISTRATORS)
     users.join(administrators, [robot], actor=admin)
-    assert rulebook.has_full_access(robot)
+    assert policies.has_full_access(robot)
     give(factories.user("ann"), ROTATE)
-    with pytest.raises(rulebook.LastAdministrator):
+    with pytest.raises(policies.LastAdministrator):
         users.leave(administrators, admin.user, actor=admin)
 
 

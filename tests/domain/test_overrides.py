@@ -9,12 +9,12 @@ import time_machine
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from rotation import runs
-from rotation.connectors.memory import MemoryHost
+from rotation import instance_checks, retrying, runs
+from rotation.connectors.memory.connector import MemoryHost
 from rotation.models import Instance, Run
-from secrets_app import policies
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions
 from tests import factories
 from tests.domain.rig import OLD, account, drive, evidence, password, rotate, steps
 
@@ -54,7 +54,7 @@ def test_an_override_is_for_one_run(secret, host):
     host.accounts["svc"].problem = "must_change"
     blocked = drive(rotate(secret), host)
     assert blocked.code == "must_change"
-    assert drive(runs.retry(blocked, actor=factories.administrator()), host).code == "must_change"
+    assert drive(retrying.retry(blocked, actor=factories.administrator()), host).code == "must_change"
 
 
 @pytest.mark.parametrize("reason", ["", "  "])
@@ -72,8 +72,8 @@ def test_a_check_that_guards_a_credential_is_never_overridden(secret, code):
 
 
 def test_an_override_needs_a_right_of_its_own(secret):
-    factories.deny(policies.Action.OVERRIDE_CHECK)
-    with pytest.raises(policies.NotAllowed):
+    factories.deny(decisions.Action.OVERRIDE_CHECK)
+    with pytest.raises(decisions.NotAllowed):
         rotate(secret, overrides=["must_change"], reason="because")
     assert rotate(secret).overrides == []
 
@@ -92,7 +92,7 @@ def test_a_run_that_was_blocked_is_retried_once_the_reason_is_gone(secret, host)
     blocked = drive(rotate(secret, is_leak=True), host)
     assert (blocked.outcome, blocked.code) == ("blocked", "locked")
     host.accounts["svc"].problem = ""
-    again = runs.retry(blocked, actor=factories.administrator())
+    again = retrying.retry(blocked, actor=factories.administrator())
     assert (again.kind, again.trigger, again.is_leak) == ("rotate", "retry", True)
     assert drive(again, host).outcome == "succeeded"
 
@@ -101,13 +101,13 @@ def test_a_retry_sends_the_value_that_a_person_chose_for_the_blocked_run(secret,
     host.accounts["svc"].problem = "locked"
     blocked = drive(rotate(secret, value=Plaintext("custom-value-of-mine")), host)
     host.accounts["svc"].problem = ""
-    drive(runs.retry(blocked, actor=factories.administrator()), host)
+    drive(retrying.retry(blocked, actor=factories.administrator()), host)
     assert host.accounts["svc"].password == password(secret) == "custom-value-of-mine"
 
 
 def test_a_run_that_has_not_ended_is_not_retried(secret):
     with pytest.raises(runs.InProgress):
-        runs.retry(rotate(secret), actor=factories.administrator())
+        retrying.retry(rotate(secret), actor=factories.administrator())
 
 
 def test_each_kind_of_run_is_retried_as_what_it_was(secret, host):
@@ -116,21 +116,21 @@ def test_each_kind_of_run_is_retried_as_what_it_was(secret, host):
         lambda: runs.verify(secret, actor=actor),
         lambda: runs.drift(secret, actor=actor),
         lambda: runs.reconcile(secret, actor=actor),
-        lambda: runs.check(instance, actor=actor),
-        lambda: runs.check_account(instance, "other", "password", actor=actor),
+        lambda: instance_checks.check(instance, actor=actor),
+        lambda: instance_checks.check_account(instance, "other", "password", actor=actor),
     ):
         run = ask()
         ended = drive(run, host)
         assert not ended.is_active
-        again = runs.retry(ended, actor=actor)
+        again = retrying.retry(ended, actor=actor)
         assert (again.pk != run.pk, again.kind, again.username) == (True, run.kind, run.username)
         drive(again, host)
 
 
 def test_a_run_is_retried_by_who_may_rotate(secret, host, ann):
     ended = drive(runs.verify(secret, actor=factories.administrator()), host)
-    with pytest.raises(policies.NotAllowed):
-        runs.retry(ended, actor=ann.principal)
+    with pytest.raises(decisions.NotAllowed):
+        retrying.retry(ended, actor=ann.principal)
 
 
 def test_a_host_whose_check_accepts_anything_is_blocked_and_not_waited_for(secret, host):
@@ -207,7 +207,9 @@ def test_no_control_where_no_password_logs_in(host):
 
 
 def check_account(secret: Secret, username: str, kind: str = "password") -> Run:
-    return runs.check_account(secret.managed.instance, username, kind, actor=factories.administrator())
+    return instance_checks.check_account(
+        secret.managed.instance, username, kind, actor=factories.administrator()
+    )
 
 
 def test_an_account_is_looked_at_before_a_secret_is_made_for_it(secret, host):
@@ -217,7 +219,7 @@ def test_an_account_is_looked_at_before_a_secret_is_made_for_it(secret, host):
 
 
 def test_what_is_wrong_with_an_account_is_not_wrong_with_its_instance(secret, host):
-    drive(runs.check(secret.managed.instance, actor=factories.administrator()), host)
+    drive(instance_checks.check(secret.managed.instance, actor=factories.administrator()), host)
     before = Instance.objects.get().checks
     host.add_account("app", "x").problem = "locked"
     run = drive(check_account(secret, "app"), host)
@@ -252,5 +254,5 @@ def test_two_looks_at_one_account_are_one_run_and_at_two_accounts_two(secret):
 
 
 def test_an_account_is_looked_at_by_who_may_check_the_instance(secret, ann):
-    with pytest.raises(policies.NotAllowed):
-        runs.check_account(secret.managed.instance, "app", "password", actor=ann.principal)
+    with pytest.raises(decisions.NotAllowed):
+        instance_checks.check_account(secret.managed.instance, "app", "password", actor=ann.principal)

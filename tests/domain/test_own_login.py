@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from rotation import failpoints, inventory, managed, runs
-from rotation.connectors.memory import MemoryHost
+from rotation import runs
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import failpoints
+from rotation.inventory import identities, instances, management
+from rotation.managed import creation, deletion
 from rotation.models import Instance, Run
-from secrets_app import keypairs, policies
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions
 from tests import factories
 from tests.domain.rig import OLD, account, current, drive, drive_killed_at, evidence, password, steps
 
 pytestmark = pytest.mark.django_db
-OLD_KEY = keypairs.generate("ed25519")
+OLD_KEY = key_pairs.generate("ed25519")
 PLACES = [
     "after_create", "after_preflight", "after_intent", "after_set", "before_test", "after_test",
     "before_finish", "after_finish",
@@ -30,7 +34,7 @@ def host() -> MemoryHost:
 
 
 def own(instance: Instance, secret: Secret, sudo: str = "passwordless") -> None:
-    inventory.use_own_login(instance, secret, sudo=sudo, actor=factories.administrator())
+    management.use_own_login(instance, secret, sudo=sudo, actor=factories.administrator())
 
 
 def login(host: MemoryHost, kind: str = "password", sudo: str = "passwordless") -> Secret:
@@ -86,7 +90,7 @@ def test_an_own_login_whose_sudo_asks_for_its_password_rotates(host):
 
 
 def _with_sudo(host: MemoryHost) -> Secret:
-    made, _ = managed.create(
+    made, _ = creation.create(
         "admin-login",
         region=factories.region(),
         instance=(on := shared(sudo="password")),
@@ -223,7 +227,7 @@ def shared(**fields: object) -> Instance:
 
 
 def make(instance: Instance, username: str = "keyturn", **given: object) -> Secret:
-    made, _ = managed.create(
+    made, _ = creation.create(
         "keyturn-login",
         region=instance.region,
         instance=instance,
@@ -236,7 +240,7 @@ def make(instance: Instance, username: str = "keyturn", **given: object) -> Secr
 
 def test_a_secret_of_a_shared_credentials_account_is_refused():
     instance = shared()
-    with pytest.raises(managed.SharedAccount, match="secret of its own, or choose another account"):
+    with pytest.raises(creation.SharedAccount, match="secret of its own, or choose another account"):
         make(instance, initial=Plaintext(OLD))
     assert not Secret.objects.exists()
 
@@ -253,7 +257,7 @@ def test_it_is_made_as_the_instances_own_login_in_one_transaction(host):
 
 
 def test_an_own_login_needs_a_value_to_begin_with():
-    with pytest.raises(inventory.NoOwnLogin, match="present value"):
+    with pytest.raises(management.NoOwnLogin, match="present value"):
         make(shared(), as_own_login=True)
     assert not Secret.objects.exists()
 
@@ -263,7 +267,7 @@ def test_a_run_refuses_too_where_the_shared_credential_was_attached_later(secret
     credential = factories.credential()
     type(credential).objects.filter(pk=credential.pk).update(username="admin")
     credential.refresh_from_db()
-    inventory.attach(instance, credential, actor=factories.administrator())
+    management.attach(instance, credential, actor=factories.administrator())
     run = drive(rotate(secret), host)
     assert (run.outcome, run.code, host.sets) == ("blocked", "shared_account", 0)
 
@@ -271,13 +275,13 @@ def test_a_run_refuses_too_where_the_shared_credential_was_attached_later(secret
 def test_an_own_login_is_a_verified_secret_of_an_account_on_that_instance(host):
     elsewhere = factories.secret(initial=OLD)
     instance = shared()
-    with pytest.raises(inventory.NoOwnLogin, match="manages no account"):
+    with pytest.raises(management.NoOwnLogin, match="manages no account"):
         own(instance, elsewhere)
     here = factories.secret(instance=instance, username="admin", initial="wrong")
-    with pytest.raises(inventory.NoOwnLogin, match="Rotate the secret first"):
+    with pytest.raises(management.NoOwnLogin, match="Rotate the secret first"):
         own(instance, here)
     drive(here.runs.get(), host)
-    with pytest.raises(inventory.NoOwnLogin, match="Rotate the secret first"):
+    with pytest.raises(management.NoOwnLogin, match="Rotate the secret first"):
         own(instance, here)
     drive(rotate(here), host)
     own(instance, here)
@@ -286,18 +290,18 @@ def test_an_own_login_is_a_verified_secret_of_an_account_on_that_instance(host):
 
 def test_a_key_pair_holds_no_password_for_sudo(host):
     made = login(host, "key_pair")
-    with pytest.raises(inventory.NoOwnLogin, match="no password for sudo"):
+    with pytest.raises(management.NoOwnLogin, match="no password for sudo"):
         own(made.managed.instance, made, "password")
 
 
 def test_an_instances_login_is_not_deleted(secret):
-    for delete in (managed.plan_deletion, managed.purge):
-        with pytest.raises(managed.IsLogin, match="Attach a management credential"):
+    for delete in (deletion.plan_deletion, deletion.purge):
+        with pytest.raises(deletion.IsLogin, match="Attach a management credential"):
             delete(secret, actor=factories.administrator())
     assert Secret.objects.get().is_enabled
-    inventory.attach(Instance.objects.get(), factories.credential(), actor=factories.administrator())
+    management.attach(Instance.objects.get(), factories.credential(), actor=factories.administrator())
     assert Instance.objects.get().own_login is None
-    managed.plan_deletion(secret, actor=factories.administrator())
+    deletion.plan_deletion(secret, actor=factories.administrator())
 
 
 @pytest.mark.parametrize("address", ["", "127.9.9.9"])
@@ -305,21 +309,21 @@ def test_an_instance_that_moves_or_changes_its_host_key_is_handed_no_own_login(s
     instance, actor = Instance.objects.get(), factories.administrator()
     if address:
         given = {"revision": instance.revision, "name": "moved", "address": address, "port": 22}
-        inventory.change(instance, **given, actor=actor)
+        instances.change(instance, **given, actor=actor)
     else:
         new = factories.host_key()
-        inventory.see_host_keys(instance, [new])
-        inventory.approve_host_keys(instance, [new.fingerprint], actor=actor)
+        identities.see_host_keys(instance, [new])
+        identities.approve_host_keys(instance, [new.fingerprint], actor=actor)
     instance = Instance.objects.get()
-    with pytest.raises(inventory.NotAttached):
-        inventory.manager(instance, over=inventory.endpoint(instance))
-    with pytest.raises(inventory.NoOwnLogin, match="not the machine"):
+    with pytest.raises(management.NotAttached):
+        management.manager(instance, over=management.endpoint(instance))
+    with pytest.raises(management.NoOwnLogin, match="not the machine"):
         own(instance, secret)
 
 
 def test_an_own_login_is_set_by_who_may_change_the_instance(secret, ann):
-    with pytest.raises(policies.NotAllowed):
-        inventory.use_own_login(Instance.objects.get(), secret, sudo="none", actor=ann.principal)
+    with pytest.raises(decisions.NotAllowed):
+        management.use_own_login(Instance.objects.get(), secret, sudo="none", actor=ann.principal)
 
 
 def test_root_is_rotated_where_sshd_lets_no_password_of_root_in(host):

@@ -5,12 +5,15 @@ import json
 
 import pytest
 
-from rotation import accounts, managed, runs
+from rotation import accounts, instance_checks
+from rotation.managed import creation
 from rotation.models import Instance, ManagedAccount
-from secrets_app import grants, lifecycle, passwords, policies, rulebook
 from secrets_app.actions import Action
+from secrets_app.crypto import passwords
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret, Tag
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import decisions, grants, policies
+from secrets_app.secrets import lifecycle
 from tests import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
@@ -32,14 +35,14 @@ def give(dot):
         if condition:
             statement["Condition"] = condition
         text = json.dumps({"Version": "1", "Statement": [statement]})
-        made = rulebook.create(f"given-{next(_numbers)}", text, actor=dot.principal)
-        rulebook.attach(made, user, actor=dot.principal)
+        made = policies.create(f"given-{next(_numbers)}", text, actor=dot.principal)
+        policies.attach(made, user, actor=dot.principal)
 
     return attach
 
 
 def create(instance, actor, name="mine", username="svc", **fields):
-    return managed.create(
+    return creation.create(
         name,
         region=instance.region,
         instance=instance,
@@ -56,11 +59,11 @@ def test_a_secret_beside_somebody_elses_is_not_made_without_the_right_to_the_acc
     factories.secret(instance=instance, initial="a-first-password-1")
     give(ann, "kms:CreateSecret", "kms:RotateSecret", "kms:DescribeInstance", "kms:CheckInstance")
     for kind in ("key_pair", "password"):
-        with pytest.raises(policies.NotAllowed) as refused:
+        with pytest.raises(decisions.NotAllowed) as refused:
             create(instance, ann, kind=kind)
         assert refused.value.action == Action.MANAGE_ACCOUNT
-        with pytest.raises(policies.NotAllowed):
-            runs.check_account(instance, "svc", kind, actor=ann.principal)
+        with pytest.raises(decisions.NotAllowed):
+            instance_checks.check_account(instance, "svc", kind, actor=ann.principal)
     assert ManagedAccount.objects.count() == 1
 
 
@@ -103,14 +106,14 @@ def test_beside_a_secret_that_one_may_not_see_neither_kind_is_made_and_both_hear
     give(ann, "kms:CreateSecret", "kms:ManageAccount", "kms:DescribeInstance")
     heard = set()
     for kind in ("password", "key_pair"):
-        with pytest.raises(managed.AccountTaken) as taken:
+        with pytest.raises(creation.AccountTaken) as taken:
             create(instance, ann, kind=kind)
         heard.add(str(taken.value))
     (sentence,) = heard
     assert "hidden" not in sentence
     assert "Another secret manages svc on edge-01 already." in sentence
     give(ann, "kms:DescribeSecret", on=hidden.arn)
-    with pytest.raises(managed.AccountTaken, match=hidden.name):
+    with pytest.raises(creation.AccountTaken, match=hidden.name):
         create(instance, ann)
     assert create(instance, ann, kind="key_pair").managed.username == "svc"
 
@@ -122,7 +125,7 @@ def test_another_row_of_the_machine_is_not_named_to_who_may_not_see_it(instance,
     two.refresh_from_db()
     factories.secret(instance=one, name="hidden")
     give(ann, "kms:CreateSecret", "kms:ManageAccount", "kms:DescribeSecret")
-    with pytest.raises(managed.AccountTaken) as taken:
+    with pytest.raises(creation.AccountTaken) as taken:
         create(two, ann)
     assert "one" not in str(taken.value).replace("Choose another", "")
     assert "hidden" not in str(taken.value)
@@ -131,7 +134,7 @@ def test_another_row_of_the_machine_is_not_named_to_who_may_not_see_it(instance,
 def test_the_name_of_a_shared_credential_is_told_to_who_may_see_it(instance, give, ann, dot):
     give(ann, "kms:CreateSecret", "kms:ManageAccount")
     for user, is_told in ((ann, False), (dot, True)):
-        with pytest.raises(managed.SharedAccount) as shared:
+        with pytest.raises(creation.SharedAccount) as shared:
             create(instance, user, username="keyturn")
         assert (instance.credential.name in str(shared.value)) is is_told
 
@@ -139,9 +142,9 @@ def test_the_name_of_a_shared_credential_is_told_to_who_may_see_it(instance, giv
 def test_who_may_create_under_some_names_creates_under_those(instance, give, ann):
     give(ann, "kms:ManageAccount", "kms:DescribeInstance")
     give(ann, "kms:CreateSecret", on="acs:kms:*:*:secret/acs/ecs/team-a/*")
-    assert policies.may_somewhere(ann.principal, Action.CREATE_SECRET)
+    assert decisions.may_somewhere(ann.principal, Action.CREATE_SECRET)
     for name in ("team-b/svc", "team-a", "svc"):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             create(instance, ann, name)
     assert create(instance, ann, "team-a/svc").name == "acs/ecs/team-a/svc"
 
@@ -180,7 +183,7 @@ def tags(secret):
 def test_who_may_edit_a_secret_does_not_choose_its_tags(secret, give, ann):
     give(ann, "kms:UpdateSecret")
     for wanted in ({"team": "a", "env": "prod"}, {"team": "b"}, {}, {**tags(secret), "more": "x"}):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             retag(secret, wanted, ann)
     retag(secret, tags(secret), ann)  # nothing changes
     assert tags(secret) == {"team": "b", "env": "prod"}
@@ -192,7 +195,7 @@ def test_who_may_edit_a_secret_does_not_choose_its_tags(secret, give, ann):
 )
 def test_to_set_a_tag_and_to_take_one_away_are_two_rights(secret, give, ann, action, wanted):
     give(ann, "kms:UpdateSecret", action)
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         retag(secret, wanted, ann)
     give(ann, {"kms:TagResource": "kms:UntagResource"}.get(action, "kms:TagResource"))
     retag(secret, wanted, ann)
@@ -202,10 +205,10 @@ def test_to_set_a_tag_and_to_take_one_away_are_two_rights(secret, give, ann, act
 def test_the_right_to_tag_is_asked_with_the_old_tags_and_with_the_new_ones(secret, give, ann):
     give(ann, "kms:UpdateSecret")
     give(ann, "kms:TagResource", StringEquals={"kms:tag/team": "a"})
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         retag(secret, {"team": "a", "env": "prod"}, ann)  # it is not a's yet
     others_tag(secret, team="a")
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         retag(secret, {"team": "c", "env": "prod"}, ann)  # it would not be a's any more
     retag(secret, {"team": "a", "env": "live"}, ann)
     assert tags(secret) == {"team": "a", "env": "live"}
@@ -216,7 +219,7 @@ def test_nobody_reads_a_value_by_rewriting_the_tags_that_conditions_hang_on(secr
     give(ann, "kms:UpdateSecret", "kms:TagResource", "kms:UntagResource")
     give(ann, GET, StringEquals={"kms:tag/team": "a"}, IpAddress={"acs:SourceIp": "10.0.0.0/8"})
     give(ann, GET, effect="Deny", StringEquals={"kms:tag/env": "prod"})
-    asked = policies.bind(address=address, is_secure=True, is_mfa=False)
+    asked = decisions.bind(address=address, is_secure=True, is_mfa=False)
     with asked, pytest.raises(lifecycle.Widens, match="kms:GetSecretValue"):
         retag(secret, {"team": "a", "env": "test"}, ann)
     others_tag(secret, team="a")
@@ -239,11 +242,11 @@ def test_a_grant_that_hangs_on_a_tag_is_not_widened_by_the_tag(secret, give, ann
 
 def test_a_secret_is_made_with_tags_by_who_may_tag_it(instance, give, ann):
     give(ann, "kms:CreateSecret", "kms:ManageAccount")
-    with pytest.raises(policies.NotAllowed) as refused:
+    with pytest.raises(decisions.NotAllowed) as refused:
         create(instance, ann, tags={"team": "a"})
     assert refused.value.action == Action.TAG_RESOURCE
     give(ann, "kms:TagResource", StringEquals={"kms:tag/team": "a"})
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         create(instance, ann, tags={"team": "b"})
     assert tags(create(instance, ann, tags={"team": "a"})) == {"team": "a"}
 
@@ -252,7 +255,7 @@ def test_a_condition_on_tags_holds_for_what_is_to_be_created(instance, give, ann
     give(ann, "kms:ManageAccount", "kms:TagResource")
     give(ann, "kms:CreateSecret", StringEquals={"kms:tag/team": "a"})
     for wanted in ({}, {"team": "b"}):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             create(instance, ann, tags=wanted)
     assert create(instance, ann, tags={"team": "a"}, initial=Plaintext("the-first-value"))
     assert AuditEvent.objects.filter(action=Action.CREATE_SECRET).count() == 1

@@ -16,7 +16,7 @@ from kombu import Connection, Consumer, Producer, Queue
 from redis import Redis
 
 from rotation import runs
-from secrets_app import invitations
+from secrets_app.people import invitations
 from tests import factories
 from tests.factories import PASSWORD
 from tests.traps import PICKLED, Trap

@@ -5,10 +5,12 @@ import json
 import pytest
 from django.contrib.auth.models import Group
 
-from rotation import managed
-from secrets_app import grants, policies, ram, regions, rulebook, users
+from rotation.managed import deletion
+from secrets_app import regions
 from secrets_app.actions import OF_A_SECRET, Action, Kind
 from secrets_app.models import Attachment, Policy, Secret, SecretPrincipalGrant
+from secrets_app.people import users
+from secrets_app.policy import decisions, grants, policies, ram_documents
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +23,7 @@ def secret(open_keyring) -> Secret:
 
 def policy(name, *statements, actor):
     text = json.dumps({"Version": "1", "Statement": list(statements)})
-    return rulebook.create(name, text, actor=actor.principal)
+    return policies.create(name, text, actor=actor.principal)
 
 
 def allow(*actions, on="*", **more):
@@ -33,25 +35,25 @@ def deny(*actions, on="*", **more):
 
 
 def may(user):
-    return {action for action in Action if policies.allows(user.principal, action, factories.secret())}
+    return {action for action in Action if decisions.allows(user.principal, action, factories.secret())}
 
 
 def test_each_system_policy_allows_what_it_says_and_no_more(secret, dot):
-    rulebook.ensure()
+    policies.ensure()
     of_a_secret = {
-        rulebook.SECRET_USER: {Action.DESCRIBE_SECRET, Action.GET_SECRET_VALUE},
-        rulebook.HELPDESK: {Action.DESCRIBE_SECRET, Action.RESTORE_SECRET},
-        rulebook.ROTATION_OPERATOR: {Action.DESCRIBE_SECRET, Action.ROTATE_SECRET, Action.DESCRIBE_RUN},
-        rulebook.AUDITOR: {Action.DESCRIBE_SECRET, Action.DESCRIBE_RUN, Action.LIST_GRANTS},
-        rulebook.SECRET_ADMINISTRATOR: set(OF_A_SECRET),
-        rulebook.FULL_ACCESS: set(OF_A_SECRET),
+        policies.SECRET_USER: {Action.DESCRIBE_SECRET, Action.GET_SECRET_VALUE},
+        policies.HELPDESK: {Action.DESCRIBE_SECRET, Action.RESTORE_SECRET},
+        policies.ROTATION_OPERATOR: {Action.DESCRIBE_SECRET, Action.ROTATE_SECRET, Action.DESCRIBE_RUN},
+        policies.AUDITOR: {Action.DESCRIBE_SECRET, Action.DESCRIBE_RUN, Action.LIST_GRANTS},
+        policies.SECRET_ADMINISTRATOR: set(OF_A_SECRET),
+        policies.FULL_ACCESS: set(OF_A_SECRET),
     }
     for name, expected in of_a_secret.items():
         user = factories.user(f"u-{name}")
-        rulebook.attach(Policy.objects.get(name=name), user, actor=dot.principal)
-        found = {action for action in OF_A_SECRET if policies.allows(user.principal, action, secret)}
+        policies.attach(Policy.objects.get(name=name), user, actor=dot.principal)
+        found = {action for action in OF_A_SECRET if decisions.allows(user.principal, action, secret)}
         assert found == expected, name
-        assert policies.allows(user.principal, Action.CREATE_POLICY) == (name == rulebook.FULL_ACCESS)
+        assert decisions.allows(user.principal, Action.CREATE_POLICY) == (name == policies.FULL_ACCESS)
 
 
 def test_helpdesk_and_auditors_reach_no_value(secret, hal, aud):
@@ -62,23 +64,23 @@ def test_helpdesk_and_auditors_reach_no_value(secret, hal, aud):
             Action.ROTATE_SECRET,
             Action.CREATE_GRANT,
         ):
-            assert not policies.allows(user.principal, action, secret)
+            assert not decisions.allows(user.principal, action, secret)
 
 
 def test_an_explicit_deny_is_stronger_than_full_access_and_than_a_grant(secret, dot, ann):
-    rulebook.attach(policy("no-reveal", deny("kms:GetSecretValue"), actor=dot), ann, actor=dot.principal)
+    policies.attach(policy("no-reveal", deny("kms:GetSecretValue"), actor=dot), ann, actor=dot.principal)
     grants.grant(secret, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
-    decision = policies.decide(ann.principal, Action.GET_SECRET_VALUE, secret)
+    decision = decisions.decide(ann.principal, Action.GET_SECRET_VALUE, secret)
     assert not decision.allowed
     assert decision.because == "Deny by statement 1 of the policy no-reveal."
 
 
 def test_a_policy_of_a_group_holds_for_its_members_only(secret, dot, ann):
     group = Group.objects.create(name="operators")
-    rulebook.attach(policy("rotate", allow("kms:RotateSecret"), actor=dot), group, actor=dot.principal)
-    assert not policies.allows(ann.principal, Action.ROTATE_SECRET, secret)
+    policies.attach(policy("rotate", allow("kms:RotateSecret"), actor=dot), group, actor=dot.principal)
+    assert not decisions.allows(ann.principal, Action.ROTATE_SECRET, secret)
     ann.groups.add(group)
-    assert policies.allows(ann.principal, Action.ROTATE_SECRET, secret)
+    assert decisions.allows(ann.principal, Action.ROTATE_SECRET, secret)
 
 
 def test_a_policy_may_name_secrets_tags_and_addresses(dot, ann):
@@ -91,65 +93,65 @@ def test_a_policy_may_name_secrets_tags_and_addresses(dot, ann):
         allow("kms:UpdateSecret", Condition={"IpAddress": {"acs:SourceIp": "10.0.0.0/8"}}),
         actor=dot,
     )
-    rulebook.attach(only, ann, actor=dot.principal)
+    policies.attach(only, ann, actor=dot.principal)
 
     def allowed(action):
-        return [policies.allows(ann.principal, action, secret) for secret in (web, db)]
+        return [decisions.allows(ann.principal, action, secret) for secret in (web, db)]
 
     assert allowed(Action.GET_SECRET_VALUE) == [True, False]
     assert allowed(Action.ROTATE_SECRET) == [False, True]
     assert allowed(Action.UPDATE_SECRET) == [False, False]
-    with policies.bind(address="10.2.3.4", is_secure=True, is_mfa=False):
+    with decisions.bind(address="10.2.3.4", is_secure=True, is_mfa=False):
         assert allowed(Action.UPDATE_SECRET) == [True, True]
-    with policies.bind(address="192.0.2.1", is_secure=True, is_mfa=False):
+    with decisions.bind(address="192.0.2.1", is_secure=True, is_mfa=False):
         assert allowed(Action.UPDATE_SECRET) == [False, False]
 
 
 def test_p_08_what_does_not_exist_is_denied(secret, dot):
-    assert not policies.allows(dot.principal, "kms:NoSuchThing", secret)
-    assert not policies.allows(dot.principal, Action.GET_SECRET_VALUE, None)
-    assert not policies.allows(dot.principal, Action.GET_SECRET_VALUE, object())
-    assert not policies.allows(None, Action.GET_SECRET_VALUE, secret)
+    assert not decisions.allows(dot.principal, "kms:NoSuchThing", secret)
+    assert not decisions.allows(dot.principal, Action.GET_SECRET_VALUE, None)
+    assert not decisions.allows(dot.principal, Action.GET_SECRET_VALUE, object())
+    assert not decisions.allows(None, Action.GET_SECRET_VALUE, secret)
 
 
 def test_p_08_a_stored_document_that_cannot_be_read_denies_everything(secret, dot, ann):
-    rulebook.attach(policy("fine", allow("*"), actor=dot), ann, actor=dot.principal)
+    policies.attach(policy("fine", allow("*"), actor=dot), ann, actor=dot.principal)
     broken = policy("broken", allow("*"), actor=dot)
-    rulebook.attach(broken, ann, actor=dot.principal)
+    policies.attach(broken, ann, actor=dot.principal)
     Policy.objects.filter(pk=broken.pk).update(document='{"Version": "1", "Statement": "lost"}')
     assert may(ann) == set()
 
 
 def test_p_05_nobody_without_full_access_changes_who_may_do_what(secret, dot, ann):
     everything_but_the_name = policy("nearly-all", allow("kms:*"), actor=dot)
-    rulebook.attach(everything_but_the_name, ann, actor=dot.principal)
-    full = Policy.objects.get(name=rulebook.FULL_ACCESS)
+    policies.attach(everything_but_the_name, ann, actor=dot.principal)
+    full = Policy.objects.get(name=policies.FULL_ACCESS)
     tries = [
-        lambda: rulebook.create("mine", rulebook.document(["*"]), actor=ann.principal),
-        lambda: rulebook.change(
-            everything_but_the_name, rulebook.document(["*"]), revision=1, actor=ann.principal
+        lambda: policies.create("mine", policies.document(["*"]), actor=ann.principal),
+        lambda: policies.change(
+            everything_but_the_name, policies.document(["*"]), revision=1, actor=ann.principal
         ),
-        lambda: rulebook.attach(full, ann, actor=ann.principal),
-        lambda: rulebook.attach(full, Group.objects.get(name=users.HELPDESK), actor=ann.principal),
-        lambda: rulebook.detach(full, Group.objects.get(name=users.ADMINISTRATORS), actor=ann.principal),
-        lambda: rulebook.delete(everything_but_the_name, actor=ann.principal),
+        lambda: policies.attach(full, ann, actor=ann.principal),
+        lambda: policies.attach(full, Group.objects.get(name=users.HELPDESK), actor=ann.principal),
+        lambda: policies.detach(full, Group.objects.get(name=users.ADMINISTRATORS), actor=ann.principal),
+        lambda: policies.delete(everything_but_the_name, actor=ann.principal),
     ]
     factories.user("hal2", "helpdesk")
     for attempt in tries:
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             attempt()
 
 
 def test_p_06_a_grant_hands_out_only_what_its_giver_may_do_now(secret, dot, ann, hal):
     giver = policy("giver", allow("kms:CreateGrant", "kms:RotateSecret"), actor=dot)
-    rulebook.attach(giver, ann, actor=dot.principal)
+    policies.attach(giver, ann, actor=dot.principal)
     grants.grant(secret, hal, [Action.ROTATE_SECRET], actor=ann.principal)
-    assert policies.allows(hal.principal, Action.ROTATE_SECRET, secret)
+    assert decisions.allows(hal.principal, Action.ROTATE_SECRET, secret)
     for wanted in ([Action.GET_SECRET_VALUE], [Action.ROTATE_SECRET, Action.DELETE_SECRET]):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             grants.grant(secret, hal, wanted, actor=ann.principal)
-    assert not policies.allows(hal.principal, Action.GET_SECRET_VALUE, secret)
-    with pytest.raises(policies.NotAllowed):
+    assert not decisions.allows(hal.principal, Action.GET_SECRET_VALUE, secret)
+    with pytest.raises(decisions.NotAllowed):
         grants.grant(secret, hal, [Action.ROTATE_SECRET], actor=hal.principal)
     with pytest.raises(ValueError, match="one secret"):
         grants.grant(secret, hal, [Action.CREATE_USER], actor=dot.principal)
@@ -158,20 +160,20 @@ def test_p_06_a_grant_hands_out_only_what_its_giver_may_do_now(secret, dot, ann,
 def test_a_grant_is_for_one_secret_and_says_who_gave_it(secret, dot, ann):
     other = factories.secret()
     grants.grant(secret, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
-    assert policies.allows(ann.principal, Action.GET_SECRET_VALUE, secret)
-    assert not policies.allows(ann.principal, Action.GET_SECRET_VALUE, other)
+    assert decisions.allows(ann.principal, Action.GET_SECRET_VALUE, secret)
+    assert not decisions.allows(ann.principal, Action.GET_SECRET_VALUE, other)
     assert SecretPrincipalGrant.objects.get().granted_by == dot.principal
     grants.revoke(secret, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
-    assert not policies.allows(ann.principal, Action.GET_SECRET_VALUE, secret)
+    assert not decisions.allows(ann.principal, Action.GET_SECRET_VALUE, secret)
 
 
 def test_p_10_a_right_that_was_taken_is_gone_with_the_next_request(secret, dot, ann):
     rotate = policy("rotate", allow("kms:RotateSecret"), actor=dot)
-    rulebook.attach(rotate, ann, actor=dot.principal)
-    with policies.bind(address=None, is_secure=True, is_mfa=False):
-        assert policies.allows(ann.principal, Action.ROTATE_SECRET, secret)
-        rulebook.detach(rotate, ann, actor=dot.principal)
-        assert not policies.allows(ann.principal, Action.ROTATE_SECRET, secret)
+    policies.attach(rotate, ann, actor=dot.principal)
+    with decisions.bind(address=None, is_secure=True, is_mfa=False):
+        assert decisions.allows(ann.principal, Action.ROTATE_SECRET, secret)
+        policies.detach(rotate, ann, actor=dot.principal)
+        assert not decisions.allows(ann.principal, Action.ROTATE_SECRET, secret)
     grants.grant(secret, ann, [Action.ROTATE_SECRET], actor=dot.principal)
     ann.is_active = False
     ann.save()
@@ -182,48 +184,48 @@ def test_p_10_a_right_that_was_taken_is_gone_with_the_next_request(secret, dot, 
 def test_p_11_a_purged_secret_leaves_no_grant_to_one_of_its_name(dot, ann):
     secret = factories.secret(name="web/one", initial="a-first-password-1")
     grants.grant(secret, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
-    managed.purge(secret, actor=dot.principal)
+    deletion.purge(secret, actor=dot.principal)
     again = factories.secret(name="web/one", instance=secret.managed.instance)
     assert not SecretPrincipalGrant.objects.exists()
-    assert not policies.allows(ann.principal, Action.GET_SECRET_VALUE, again)
+    assert not decisions.allows(ann.principal, Action.GET_SECRET_VALUE, again)
 
 
 def test_the_last_administrator_stays_one(secret, dot):
-    full = Policy.objects.get(name=rulebook.FULL_ACCESS)
+    full = Policy.objects.get(name=policies.FULL_ACCESS)
     everybody = Group.objects.get(name=users.ADMINISTRATORS)
-    with pytest.raises(rulebook.LastAdministrator):
-        rulebook.detach(full, everybody, actor=dot.principal)
-    assert rulebook.has_full_access(dot.principal)
-    rulebook.attach(full, dot, actor=dot.principal)
-    rulebook.detach(full, everybody, actor=dot.principal)
-    assert rulebook.has_full_access(dot.principal)
+    with pytest.raises(policies.LastAdministrator):
+        policies.detach(full, everybody, actor=dot.principal)
+    assert policies.has_full_access(dot.principal)
+    policies.attach(full, dot, actor=dot.principal)
+    policies.detach(full, everybody, actor=dot.principal)
+    assert policies.has_full_access(dot.principal)
 
 
 def test_a_system_policy_is_nobodys_to_change_and_follows_the_product(secret, dot):
-    full = Policy.objects.get(name=rulebook.FULL_ACCESS)
-    with pytest.raises(rulebook.NotYours):
-        rulebook.change(full, rulebook.document(["*"]), revision=full.revision, actor=dot.principal)
-    Policy.objects.filter(name=rulebook.HELPDESK).delete()
-    Attachment.objects.filter(policy__name=rulebook.HELPDESK).delete()
-    rulebook.ensure()
-    assert ram.read(Policy.objects.get(name=rulebook.HELPDESK).document, actions=tuple(Action))
+    full = Policy.objects.get(name=policies.FULL_ACCESS)
+    with pytest.raises(policies.NotYours):
+        policies.change(full, policies.document(["*"]), revision=full.revision, actor=dot.principal)
+    Policy.objects.filter(name=policies.HELPDESK).delete()
+    Attachment.objects.filter(policy__name=policies.HELPDESK).delete()
+    policies.ensure()
+    assert ram_documents.read(Policy.objects.get(name=policies.HELPDESK).document, actions=tuple(Action))
 
 
 def test_an_edit_on_an_old_revision_changes_nothing(secret, dot):
     mine = policy("mine", allow("kms:RotateSecret"), actor=dot)
-    rulebook.change(mine, rulebook.document(["kms:List*"]), revision=1, actor=dot.principal)
-    with pytest.raises(rulebook.Outdated):
-        rulebook.change(mine, rulebook.document(["*"]), revision=1, actor=dot.principal)
+    policies.change(mine, policies.document(["kms:List*"]), revision=1, actor=dot.principal)
+    with pytest.raises(policies.Outdated):
+        policies.change(mine, policies.document(["*"]), revision=1, actor=dot.principal)
     assert "kms:List*" in Policy.objects.get(pk=mine.pk).document
 
 
 def test_a_policy_that_somebody_has_is_not_deleted(secret, dot, ann):
     mine = policy("mine", allow("kms:RotateSecret"), actor=dot)
-    rulebook.attach(mine, ann, actor=dot.principal)
-    with pytest.raises(rulebook.StillAttached, match="ann"):
-        rulebook.delete(mine, actor=dot.principal)
-    rulebook.detach(mine, ann, actor=dot.principal)
-    rulebook.delete(mine, actor=dot.principal)
+    policies.attach(mine, ann, actor=dot.principal)
+    with pytest.raises(policies.StillAttached, match="ann"):
+        policies.delete(mine, actor=dot.principal)
+    policies.detach(mine, ann, actor=dot.principal)
+    policies.delete(mine, actor=dot.principal)
     assert not Policy.objects.filter(pk=mine.pk).exists()
 
 
@@ -231,11 +233,11 @@ def test_a_container_is_a_region_and_nothing_is_listed_elsewhere(dot, ann):
     here, there = factories.region("here"), factories.region("there")
     account = regions.account().number
     some = policy("here-only", allow("kms:List*", on=f"acs:kms:here:{account}:secret"), actor=dot)
-    rulebook.attach(some, ann, actor=dot.principal)
-    assert policies.allows(ann.principal, Action.LIST_SECRETS, here)
-    assert not policies.allows(ann.principal, Action.LIST_SECRETS, there)
-    assert policies.allowed_regions(ann.principal, Action.LIST_SECRETS) == [here]
-    assert not policies.may_somewhere(ann.principal, Action.LIST_INSTANCES)
+    policies.attach(some, ann, actor=dot.principal)
+    assert decisions.allows(ann.principal, Action.LIST_SECRETS, here)
+    assert not decisions.allows(ann.principal, Action.LIST_SECRETS, there)
+    assert decisions.allowed_regions(ann.principal, Action.LIST_SECRETS) == [here]
+    assert not decisions.may_somewhere(ann.principal, Action.LIST_INSTANCES)
 
 
 def test_every_action_is_of_one_kind_and_its_name_is_as_kms_writes_it():

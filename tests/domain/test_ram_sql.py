@@ -9,7 +9,7 @@ from django.db.models import OuterRef
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from secrets_app import policies, ram, ram_sql, seal_sets
+from secrets_app import seal_sets
 from secrets_app.actions import Action
 from secrets_app.models import (
     Account,
@@ -24,6 +24,7 @@ from secrets_app.models import (
     Tag,
     User,
 )
+from secrets_app.policy import decisions, ram_conditions, ram_statements, sql
 from tests import amounts
 from tests.unit import policy_strategies as some
 from tests.unit.test_ram import read
@@ -47,7 +48,7 @@ def rows(open_keyring):
             if value is not None:
                 Tag.objects.create(secret=secret, key=key, value=value)
         seal_sets.accept(secret)
-    return ram_sql.Rows(
+    return sql.Rows(
         {region.pk: f"acs:kms:{region.code}:{some.ACCOUNT}:secret/" for region in regions},
         "name",
         tags=lambda key: Tag.objects.filter(secret=OuterRef("pk"), key=key),
@@ -58,7 +59,7 @@ def one_by_one(statements, action, context):
     allowed = set()
     for secret in Secret.objects.select_related("region", "account").prefetch_related("tags"):
         tags = {f"kms:tag/{tag.key}": tag.value for tag in secret.tags.all()}
-        if ram.decide(statements, action, secret.arn, {**context, **tags}).allowed:
+        if ram_statements.decide(statements, action, secret.arn, {**context, **tags}).allowed:
             allowed.add(secret.arn)
     return allowed
 
@@ -70,7 +71,7 @@ def one_by_one(statements, action, context):
 @given(found=some.policies, action=st.sampled_from(some.ACTIONS), context=some.request_contexts)
 def test_p_07_the_condition_on_rows_allows_what_the_decision_on_each_allows(rows, found, action, context):
     statements = read(found)
-    listed = Secret.objects.filter(ram_sql.condition(statements, action, context, rows))
+    listed = Secret.objects.filter(sql.condition(statements, action, context, rows))
     assert {s.arn for s in listed.select_related("region", "account")} == one_by_one(
         statements, action, context
     )
@@ -102,19 +103,19 @@ def test_p_07_a_list_follows_the_conditions_of_grants_too(rows, holder, found, g
             content_object=secrets[place % len(secrets)],
             permission=permission,
             **whom,
-            defaults={"conditions": ram.written(conditions_of(condition))},
+            defaults={"conditions": ram_conditions.written(conditions_of(condition))},
         )
     Policy.objects.filter(name="found").update(document=some.document(found))
-    with policies.bind(address=None, is_secure=True, is_mfa=False), saying(context):
-        seen = set(Secret.objects.filter(policies.visible(holder, action, policies.secret_rows())))
-        assert seen == {secret for secret in secrets if policies.allows(holder, action, secret)}
+    with decisions.bind(address=None, is_secure=True, is_mfa=False), saying(context):
+        seen = set(Secret.objects.filter(decisions.visible(holder, action, decisions.secret_rows())))
+        assert seen == {secret for secret in secrets if decisions.allows(holder, action, secret)}
 
 
 @contextmanager
 def saying(context):
     """Decisions inside the block are about a request with exactly these facts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policies, "_context", lambda: dict(context))
+        patch.setattr(decisions, "_context", lambda: dict(context))
         yield
 
 
@@ -150,4 +151,4 @@ def holder(rows):
     ],
 )
 def test_what_is_left_of_a_pattern_after_the_prefix(pattern, left):
-    assert ram_sql.residuals(pattern, "acs:kms:cn:1:secret/") == left
+    assert sql.residuals(pattern, "acs:kms:cn:1:secret/") == left

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from rotation import failpoints, leases, managed, runs
-from rotation.connectors.memory import MemoryHost
+from rotation import cancelling, leases, runs
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import failpoints
+from rotation.managed import deletion, resolution
 from rotation.models import Run, Schedule
-from secrets_app import keypairs, policies, versions
+from secrets_app.crypto import key_pairs
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.policy import decisions
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.rig import OLD, account, drive, password, rotate
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
-Decision = managed.Decision
+Decision = resolution.Decision
 
 
 @pytest.fixture
@@ -24,7 +28,7 @@ def secret(host: MemoryHost) -> Secret:
 
 
 def resolve(secret: Secret, decision: str, reason: str = "ticket 4711") -> None:
-    managed.resolve(secret, actor=factories.administrator(), decision=decision, reason=reason)
+    resolution.resolve(secret, actor=factories.administrator(), decision=decision, reason=reason)
 
 
 def told_and_gone(secret: Secret, host: MemoryHost) -> Run:
@@ -38,11 +42,11 @@ def told_and_gone(secret: Secret, host: MemoryHost) -> Run:
 
 def test_a_secret_in_the_middle_of_a_rotation_cannot_be_deleted_and_is_told_the_way_out(secret, host):
     told_and_gone(secret, host)
-    with pytest.raises(runs.TooLate, match="Resolve"):
-        managed.plan_deletion(secret, actor=factories.administrator())
+    with pytest.raises(cancelling.TooLate, match="Resolve"):
+        deletion.plan_deletion(secret, actor=factories.administrator())
     Run.objects.update(state=Run.State.ENDED)
-    with pytest.raises(runs.TooLate, match="Resolve"):
-        managed.plan_deletion(secret, actor=factories.administrator())
+    with pytest.raises(cancelling.TooLate, match="Resolve"):
+        deletion.plan_deletion(secret, actor=factories.administrator())
 
 
 def test_a_server_that_is_gone_for_good_ends_the_run_and_keeps_both_values(secret, host):
@@ -59,7 +63,7 @@ def test_a_server_that_is_gone_for_good_ends_the_run_and_keeps_both_values(secre
     assert (account(secret).credential, account(secret).credential_code) == ("gone", "gone")
     assert Schedule.objects.get(secret=secret).next_at is None
     assert not secret.runs.active().exists()
-    managed.plan_deletion(secret, actor=factories.administrator())
+    deletion.plan_deletion(secret, actor=factories.administrator())
 
 
 def test_a_pending_value_that_is_not_on_the_host_is_set_aside_and_the_host_is_asked(secret, host):
@@ -73,7 +77,7 @@ def test_a_pending_value_that_is_not_on_the_host_is_set_aside_and_the_host_is_as
     assert (run.kind, drive(run, host).outcome) == ("verify", "succeeded")
     assert account(secret).credential == "in_sync"
     assert versions.value(pending).password
-    managed.plan_deletion(secret, actor=factories.administrator())
+    deletion.plan_deletion(secret, actor=factories.administrator())
 
 
 def test_a_person_who_was_wrong_about_it_loses_nothing(secret, host):
@@ -90,7 +94,7 @@ def test_a_person_who_was_wrong_about_it_loses_nothing(secret, host):
 
 
 def test_a_key_that_was_set_aside_and_is_there_after_all_is_removed_by_the_next_rotation():
-    host, pair = MemoryHost(), keypairs.generate("ed25519")
+    host, pair = MemoryHost(), key_pairs.generate("ed25519")
     host.add_account("svc", OLD).keys.append(pair.public_key)
     made = factories.secret(kind="key_pair", initial=pair.private_key.reveal(), key_algorithm="ed25519")
     factories.settle(made)
@@ -153,8 +157,8 @@ def test_a_decision_needs_a_reason(secret, host, reason):
 def test_a_decision_is_made_by_who_may(secret, host, request, who):
     told_and_gone(secret, host)
     actor = request.getfixturevalue(who).principal
-    with pytest.raises(policies.NotAllowed):
-        managed.resolve(secret, actor=actor, decision=Decision.GONE, reason="because")
+    with pytest.raises(decisions.NotAllowed):
+        resolution.resolve(secret, actor=actor, decision=Decision.GONE, reason="because")
     assert secret.runs.active().exists()
 
 

@@ -10,22 +10,17 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
-from rotation import failpoints, leases, managed, restored, runs, schedules, tasks
-from rotation.connectors.memory import MemoryHost
+from rotation import leases, runs, schedules, tasks
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import failpoints
+from rotation.managed import credential_state, restored
 from rotation.models import ManagedAccount, Run, Schedule
-from secrets_app import (
-    append_only,
-    audit,
-    audit_check,
-    audit_keys,
-    checkpoints,
-    gaps,
-    keyring,
-    policies,
-    restores,
-)
-from secrets_app.audit_check import Verdict
+from secrets_app import keyring
+from secrets_app.audit import append_only, audit_keys, checkpoints, gaps, trail, verification
+from secrets_app.audit.verification import Verdict
+from secrets_app.integrity import restores
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead, DatabaseRestore, Secret
+from secrets_app.policy import decisions
 from tests import factories
 from tests.domain.rig import OLD, account, drive, password, rotate
 
@@ -116,23 +111,23 @@ def test_a_database_that_is_newer_than_the_last_checkpoint_is_noticed_by_the_not
     checkpoints.note_head()
     assert checkpoints.newest().sequence == newest()
     put_back(sequence=between)
-    assert audit_check.verify().verdict == Verdict.BROKEN
+    assert verification.verify().verdict == Verdict.BROKEN
     assert restored.look()
     assert not ManagedAccount.objects.filter(credential="in_sync").exists()
     acknowledge()
-    assert audit_check.verify().verdict == Verdict.WHOLE
+    assert verification.verify().verdict == Verdict.WHOLE
     assert not restored.look()
     checkpoints.note_head()
     assert not restored.look()
-    assert audit_check.verify().verdict == Verdict.WHOLE
+    assert verification.verify().verdict == Verdict.WHOLE
 
 
 def test_the_head_is_noted_after_each_run_and_by_the_periodic_work(secret, monkeypatch):
     monkeypatch.setattr(tasks.engine, "advance", lambda *args, **given: True)
-    audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+    trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
     tasks.advance(str(rotate(secret).pk))
     assert checkpoints.noted().sequence == newest()
-    audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+    trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
     tasks.sign_long_tail()
     assert checkpoints.noted().sequence == newest()
 
@@ -140,12 +135,12 @@ def test_the_head_is_noted_after_each_run_and_by_the_periodic_work(secret, monke
 def test_a_noted_head_is_not_taken_back_by_a_restored_database(secret):
     at = newest()
     for _ in range(3):
-        audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+        trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
     checkpoints.note_head()
     was = checkpoints.head_file().read_text()
     put_back(sequence=at)
     for _ in range(5):
-        audit.record("kms:Test", "acs:kms:main:1:thing/2", actor=factories.administrator())
+        trail.record("kms:Test", "acs:kms:main:1:thing/2", actor=factories.administrator())
         checkpoints.note_head()
     assert checkpoints.head_file().read_text() == was
     assert restored.look()
@@ -153,7 +148,7 @@ def test_a_noted_head_is_not_taken_back_by_a_restored_database(secret):
 
 def test_a_head_that_our_key_did_not_sign_stops_nothing(secret):
     checkpoints.note_head()
-    audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+    trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
     checkpoints.note_head()
     file = checkpoints.head_file()
     file.write_text(json.dumps(json.loads(file.read_text()) | {"sequence": 10**6}))
@@ -165,7 +160,7 @@ def test_a_head_that_our_key_did_not_sign_stops_nothing(secret):
 def test_another_history_that_goes_further_than_the_file_is_noticed_too(secret, host, dot):
     older(secret, host)
     while newest() <= checkpoints.newest().sequence:
-        audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=dot.principal)
+        trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=dot.principal)
     assert restored.look()
 
 
@@ -183,10 +178,10 @@ def test_a_line_that_was_cut_short_is_written_again(secret, settings, dot):
     file = settings.AUDIT_EXPORT_FILE
     whole = file.read_text()
     file.write_text(whole[:-20])
-    audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=dot.principal)
+    trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=dot.principal)
     checkpoints.sign_and_export()
     assert file.read_text().startswith(whole)
-    assert audit_check.verify().verdict == Verdict.WHOLE
+    assert verification.verify().verdict == Verdict.WHOLE
 
 
 def test_no_checkpoint_of_a_restored_database_hides_what_the_file_knows(secret, host, settings):
@@ -208,7 +203,7 @@ def test_a_rotation_is_signed_about_a_minute_after_its_end(secret, host):
 
 
 def test_what_changes_no_credential_waits_for_the_hour(secret, dot):
-    audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=dot.principal)
+    trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=dot.principal)
     age(timedelta(minutes=2))
     assert not checkpoints.is_due()
     age(timedelta(hours=2))
@@ -245,7 +240,7 @@ def older_but_for(run: Run) -> None:
     before = newest()
     assert run.is_active
     for _ in range(3):
-        audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+        trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
     checkpoints.sign_and_export()
     put_back(sequence=before)
 
@@ -297,7 +292,7 @@ def test_a_host_with_a_newer_value_is_not_said_to_be_changed_by_somebody(secret,
     assert (run.outcome, run.code) == ("failed", "database_older")
     assert run.sentence.startswith("The database is older than the instance")
     assert account(secret).credential == "out_of_sync"
-    assert account(secret).credential_code == managed.DATABASE_OLDER
+    assert account(secret).credential_code == credential_state.DATABASE_OLDER
     again = drive(runs.drift(secret, actor=factories.administrator()), host)
     assert again.code == "database_older"
 
@@ -371,9 +366,9 @@ def test_only_who_may_acknowledges_and_says_why(secret, host, ann):
     older(secret, host)
     restored.look()
     restore = restores.under_way()
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         restores.acknowledge(restore, actor=ann.principal, reason="please")
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         restores.ask_to_verify(restore, actor=ann.principal)
     with pytest.raises(restores.NoReason):
         restores.acknowledge(restore, actor=factories.administrator(), reason="  ")
@@ -385,7 +380,7 @@ def test_only_who_may_acknowledges_and_says_why(secret, host, ann):
 
 def test_an_acknowledged_restore_is_named_by_verify_and_no_fault_any_more(secret, host):
     older(secret, host)
-    assert audit_check.verify().verdict == Verdict.BROKEN
+    assert verification.verify().verdict == Verdict.BROKEN
     restored.look()
     gone = checkpoints.newest().sequence
     before = newest()
@@ -394,24 +389,24 @@ def test_an_acknowledged_restore_is_named_by_verify_and_no_fault_any_more(secret
     assert event.sequence == gone + 1
     assert event.reason == "the disk failed"
     assert not restored.look()
-    found = audit_check.verify()
+    found = verification.verify()
     assert (found.verdict, found.sentence) == (Verdict.WHOLE, "")
     assert any(f"events {before + 1} to {gone} are not here" in note for note in found.notes)
-    audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+    trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
     checkpoints.sign_and_export()
     assert checkpoints.newest().sequence == newest()
-    assert audit_check.verify().verdict == Verdict.WHOLE
-    assert audit_check.verify(newest=3).verdict == Verdict.WHOLE
-    assert audit_check.verify(newest=newest() - gone + 2).verdict == Verdict.WHOLE
+    assert verification.verify().verdict == Verdict.WHOLE
+    assert verification.verify(newest=3).verdict == Verdict.WHOLE
+    assert verification.verify(newest=newest() - gone + 2).verdict == Verdict.WHOLE
 
 
 def test_a_history_that_went_on_beside_the_file_is_whole_after_it_is_acknowledged(secret, host, dot):
     older(secret, host)
     while newest() <= checkpoints.newest().sequence:
-        audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=dot.principal)
+        trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=dot.principal)
     restored.look()
     acknowledge()
-    assert audit_check.verify().verdict == Verdict.WHOLE
+    assert verification.verify().verdict == Verdict.WHOLE
     assert not restored.look()
 
 
@@ -423,14 +418,14 @@ def test_the_same_backup_put_back_twice_is_noticed_twice_and_whole_after_both(se
     restored.look()
     acknowledge()
     for _ in range(3):
-        audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+        trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
     checkpoints.sign_and_export()
-    assert audit_check.verify().verdict == Verdict.WHOLE
+    assert verification.verify().verdict == Verdict.WHOLE
     put_back(sequence=before)
     DatabaseRestore.objects.all().delete()
     assert restored.look()
     acknowledge("once more")
-    assert audit_check.verify().verdict == Verdict.WHOLE
+    assert verification.verify().verdict == Verdict.WHOLE
 
 
 def test_what_is_cut_off_after_an_acknowledged_restore_is_still_found(secret, host):
@@ -439,10 +434,10 @@ def test_what_is_cut_off_after_an_acknowledged_restore_is_still_found(secret, ho
     acknowledge()
     at = newest()
     for _ in range(3):
-        audit.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
+        trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
     checkpoints.sign_and_export()
     put_back(sequence=at)
-    assert audit_check.verify().verdict == Verdict.BROKEN
+    assert verification.verify().verdict == Verdict.BROKEN
     assert restored.look()
 
 
@@ -462,4 +457,4 @@ def test_an_acknowledgement_that_was_written_without_the_key_is_none(secret, hos
     AuditHead.objects.update(sequence=point.sequence + 1, mac="0" * 64)
     assert gaps.known() == []
     assert checkpoints.contradicted() is not None
-    assert audit_check.verify().verdict == Verdict.BROKEN
+    assert verification.verify().verdict == Verdict.BROKEN

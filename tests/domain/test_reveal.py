@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from django.db import connection, transaction
 
-from secrets_app import audit, policies, versions
+from secrets_app.audit import trail
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.policy import decisions
+from secrets_app.secrets import versions
 from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,7 +35,7 @@ def test_a_reveal_returns_the_value_and_leaves_one_event(secret, dot):
 
 @pytest.mark.parametrize("role", ["ann", "hal", "aud"])
 def test_who_may_not_read_values_gets_none(secret, role, request):
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         versions.reveal(secret.labelled("current"), actor=request.getfixturevalue(role).principal)
     assert reads() == 0
 
@@ -41,7 +43,7 @@ def test_who_may_not_read_values_gets_none(secret, role, request):
 def test_somebody_disabled_gets_none(secret, dot):
     dot.is_active = False
     dot.save()
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         versions.reveal(secret.labelled("current"), actor=type(dot.principal).objects.get(user=dot))
 
 
@@ -64,7 +66,7 @@ def test_where_the_event_cannot_be_written_no_value_leaves(secret, dot):
 
 
 def test_an_event_carries_where_the_request_came_from(secret, dot):
-    with audit.bind(request_id="abc", address="127.0.0.9", session="s"):
+    with trail.bind(request_id="abc", address="127.0.0.9", session="s"):
         versions.reveal(secret.labelled("current"), actor=dot.principal)
     event = AuditEvent.objects.get(action="kms:GetSecretValue")
     assert (event.request_id, event.address, event.session) == ("abc", "127.0.0.9", "s")

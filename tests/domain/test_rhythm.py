@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotation.rhythm import BadCron, BadJitter, BadPeriod, BadZone, Rhythm
+from rotation.recurrence import BadCron, BadJitter, BadPeriod, BadZone, Rhythm
 
 pytestmark = pytest.mark.one_store
 BERLIN = "Europe/Berlin"

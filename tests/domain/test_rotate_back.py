@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from rotation import failpoints, runs
-from rotation.connectors.memory import MemoryHost
+from rotation import cancelling, runs
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import failpoints
 from rotation.models import Run
-from secrets_app import grants, policies, versions
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.policy import decisions, grants
+from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.rig import OLD, drive, password, rotate
 
@@ -17,7 +19,7 @@ PLACES_BEFORE = ["after_claim", "before_create", "after_create", "after_prefligh
 
 
 def cancel(run: Run) -> None:
-    runs.cancel(Run.objects.get(pk=run.pk), actor=factories.administrator())
+    cancelling.cancel(Run.objects.get(pk=run.pk), actor=factories.administrator())
 
 
 # ---------------------------------------------------------------- rotate back
@@ -73,10 +75,10 @@ def test_while_a_rotation_is_under_way_going_back_is_refused(secret, host):
 def test_going_back_needs_the_right_to_choose_a_value(secret, host, hal, aud):
     first = secret.labelled("current")
     drive(rotate(secret), host)
-    grants.grant(secret, hal, [policies.Action.ROTATE_SECRET], actor=factories.administrator())
+    grants.grant(secret, hal, [decisions.Action.ROTATE_SECRET], actor=factories.administrator())
     runs.start(secret, actor=hal.principal)
     for who in (hal, aud):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             runs.start(secret, actor=who.principal, from_version=first)
 
 
@@ -109,7 +111,7 @@ def test_afterwards_it_goes_on_to_its_end(secret, host, place):
 
     def attempt() -> None:
         failpoints.disarm()
-        with pytest.raises(runs.TooLate, match="sent a new value"):
+        with pytest.raises(cancelling.TooLate, match="sent a new value"):
             cancel(run)
         seen.append(place)
 
@@ -138,7 +140,7 @@ def test_a_value_that_a_host_may_have_heard_is_kept_when_a_later_run_is_cancelle
 
 def test_a_run_that_has_ended_is_not_cancelled(secret, host):
     run = drive(rotate(secret), host)
-    with pytest.raises(runs.TooLate):
+    with pytest.raises(cancelling.TooLate):
         cancel(run)
     assert Run.objects.get(pk=run.pk).outcome == "succeeded"
 
@@ -146,8 +148,8 @@ def test_a_run_that_has_ended_is_not_cancelled(secret, host):
 @pytest.mark.parametrize("who", ["ann", "hal", "aud"])
 def test_a_run_is_cancelled_by_who_may_rotate(secret, request, who):
     run = rotate(secret)
-    with pytest.raises(policies.NotAllowed):
-        runs.cancel(run, actor=request.getfixturevalue(who).principal)
+    with pytest.raises(decisions.NotAllowed):
+        cancelling.cancel(run, actor=request.getfixturevalue(who).principal)
     assert Run.objects.get(pk=run.pk).is_active
 
 

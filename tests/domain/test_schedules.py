@@ -11,11 +11,13 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from rotation import engine, rhythm, runs, schedules, tasks
-from rotation.connectors.memory import MemoryConnector, MemoryHost
+from rotation import recurrence, runs, schedules, tasks
+from rotation.connectors.memory.connector import MemoryConnector, MemoryHost
+from rotation.engine import engine
 from rotation.models import Run, Schedule
-from secrets_app import lifecycle, policies
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle
 from tests import factories
 from tests.domain.rig import OLD
 
@@ -162,7 +164,7 @@ def test_a_date_that_cannot_be_is_refused(secret, ahead):
 
 @pytest.mark.parametrize("period", [timedelta(hours=5), timedelta(days=366)])
 def test_a_period_that_cannot_be_is_refused(secret, period):
-    with pytest.raises(rhythm.BadPeriod):
+    with pytest.raises(recurrence.BadPeriod):
         change(secret, period=period)
 
 
@@ -194,7 +196,7 @@ def test_a_stale_change_changes_nothing(secret):
 
 
 def test_a_change_needs_its_own_right_and_a_secret_that_is_kept(secret, hal):
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         schedules.change(secret, revision=1, is_on=False, period=WEEK, actor=hal.principal)
     Secret.objects.filter(pk=secret.pk).update(deletion_planned_at=timezone.now())
     with pytest.raises(lifecycle.NotEnabled):

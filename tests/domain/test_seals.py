@@ -16,24 +16,17 @@ from django.db import IntegrityError, connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from rotation import inventory, runs
-from rotation.connectors.memory import MemoryHost
+from rotation import runs
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.inventory import identities, management
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
-from secrets_app import (
-    grants,
-    invitations,
-    keyfiles,
-    keyring,
-    keystates,
-    lifecycle,
-    policies,
-    rulebook,
-    seal_check,
-    seals,
-    users,
-    versions,
-)
+from secrets_app import keyring, seals
 from secrets_app.actions import Action
+from secrets_app.crypto import key_files
+from secrets_app.crypto.passwords import Policy as Rules
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.integrity import seal_check
+from secrets_app.keys import key_states
 from secrets_app.models import (
     Account,
     Attachment,
@@ -50,8 +43,9 @@ from secrets_app.models import (
     Tag,
     User,
 )
-from secrets_app.passwords import Policy as Rules
-from secrets_app.plaintext import Plaintext
+from secrets_app.people import invitations, users
+from secrets_app.policy import decisions, grants, policies
+from secrets_app.secrets import lifecycle, versions
 from tests import factories
 from tests.domain.rig import drive
 
@@ -77,13 +71,13 @@ def document(effect: str, actions: list[str], condition: dict[str, Any] | None =
 
 
 def policy(name: str, *given: Any) -> Policy:
-    return rulebook.create(name, document(*given), actor=factories.administrator())
+    return policies.create(name, document(*given), actor=factories.administrator())
 
 
 def may(user: User, action: str, secret: Secret) -> bool:
     """Decide as the next request would, which reads everything anew."""
     fresh = User.objects.select_related("principal").get(pk=user.pk)
-    return policies.allows(fresh.principal, action, Secret.objects.get(pk=secret.pk))
+    return decisions.allows(fresh.principal, action, Secret.objects.get(pk=secret.pk))
 
 
 def named() -> set[str]:
@@ -110,7 +104,7 @@ def eve(secret: Secret) -> User:
     """Return somebody who may look at the secret, and nothing else."""
     made = factories.user("eve")
     actor = factories.administrator()
-    rulebook.attach(policy("looks", "Allow", [DESCRIBE.value]), made, actor=actor)
+    policies.attach(policy("looks", "Allow", [DESCRIBE.value]), made, actor=actor)
     assert may(made, DESCRIBE, secret)
     assert not may(made, GET, secret)
     return made
@@ -203,7 +197,7 @@ def test_a_membership_that_was_written_gives_nothing(eve, secret):
 
 
 def test_an_attachment_that_was_written_gives_nothing(eve, secret):
-    full = Policy.objects.get(name=rulebook.FULL_ACCESS)
+    full = Policy.objects.get(name=policies.FULL_ACCESS)
     written(Attachment).bulk_create([Attachment(policy=full, principal=eve.principal)])
     assert not may(eve, GET, secret)
     assert named() == {"rights"}
@@ -212,7 +206,7 @@ def test_an_attachment_that_was_written_gives_nothing(eve, secret):
 def test_an_attachment_that_was_written_for_a_group_gives_its_members_nothing(eve, secret):
     office = users.create_group("office", actor=factories.administrator())
     users.join(office, [eve], actor=factories.administrator())
-    full = Policy.objects.get(name=rulebook.FULL_ACCESS)
+    full = Policy.objects.get(name=policies.FULL_ACCESS)
     written(Attachment).bulk_create([Attachment(policy=full, group=office)])
     assert not may(eve, GET, secret)
     assert named() == {"group"}
@@ -228,13 +222,13 @@ def test_a_document_that_was_written_denies_everything(eve, secret):
 def held_back(eve: User, secret: Secret) -> None:
     """Give eve the value, and take it away by a Deny."""
     admin = factories.administrator()
-    rulebook.attach(policy("reads", "Allow", [GET.value]), eve, actor=admin)
+    policies.attach(policy("reads", "Allow", [GET.value]), eve, actor=admin)
     assert may(eve, GET, secret)
 
 
 def test_a_deny_that_was_detached_in_the_database_still_denies(eve, secret):
     held_back(eve, secret)
-    rulebook.attach(policy("never", "Deny", [GET.value]), eve, actor=factories.administrator())
+    policies.attach(policy("never", "Deny", [GET.value]), eve, actor=factories.administrator())
     assert erased(written(Attachment).filter(policy__name="never").order_by())
     assert not may(eve, GET, secret)
     assert named() == {"rights"}
@@ -245,7 +239,7 @@ def test_a_deny_of_a_group_still_denies_when_the_membership_or_the_attachment_wa
     admin = factories.administrator()
     office = users.create_group("office", actor=admin)
     users.join(office, [eve], actor=admin)
-    rulebook.attach(policy("never", "Deny", [GET.value]), office, actor=admin)
+    policies.attach(policy("never", "Deny", [GET.value]), office, actor=admin)
     memberships = written(Principal.groups.through).filter(principal=eve.principal)
     for rows in (memberships, written(Attachment).filter(group=office)):
         with transaction.atomic():
@@ -269,7 +263,7 @@ def test_a_grant_that_was_written_gives_nothing_and_lists_nothing(secret):
         [SecretPrincipalGrant(principal=ann.principal, content_object=secret, permission=permission)]
     )
     assert not may(ann, GET, secret)
-    shown = policies.visible(ann.principal, GET, policies.secret_rows())
+    shown = decisions.visible(ann.principal, GET, decisions.secret_rows())
     assert not Secret.objects.filter(shown).exists()
     assert named() == {"secrets_app.secretprincipalgrant"}
 
@@ -281,7 +275,7 @@ def test_a_written_grant_lists_nothing_beside_one_that_was_given(secret):
     written(SecretPrincipalGrant).bulk_create(
         [SecretPrincipalGrant(principal=ann.principal, content_object=secret, permission=permission)]
     )
-    shown = policies.visible(ann.principal, DESCRIBE, policies.secret_rows())
+    shown = decisions.visible(ann.principal, DESCRIBE, decisions.secret_rows())
     assert list(Secret.objects.filter(shown)) == [other]
 
 
@@ -301,7 +295,7 @@ def test_a_secret_that_was_moved_to_another_region_gives_nothing_there(secret):
         ]}
     )  # fmt: skip
     admin = factories.administrator()
-    rulebook.attach(rulebook.create("there", text, actor=admin), ann, actor=admin)
+    policies.attach(policies.create("there", text, actor=admin), ann, actor=admin)
     written(Secret).filter(pk=secret.pk).update(region=elsewhere)
     assert not may(ann, GET, secret)
     assert named() == {"secrets_app.secret"}
@@ -310,7 +304,7 @@ def test_a_secret_that_was_moved_to_another_region_gives_nothing_there(secret):
 def test_tags_that_were_written_open_nothing(secret):
     ann, admin = factories.user("ann"), factories.administrator()
     only = {"StringEquals": {"kms:tag/team": ["a"]}}
-    rulebook.attach(policy("of-team-a", "Allow", [GET.value], only), ann, actor=admin)
+    policies.attach(policy("of-team-a", "Allow", [GET.value], only), ann, actor=admin)
     written(Tag).bulk_create([Tag(secret=secret, key="team", value="a")])
     assert not may(ann, GET, secret)
     assert named() == {"tags"}
@@ -322,15 +316,18 @@ def test_a_first_decision_asks_for_each_set_once(secret):
     only = policy("of-team-a", "Allow", [GET.value], {"StringEquals": {"kms:tag/team": ["a"]}})
     for number in range(2):
         group = users.create_group(f"team-{number}", actor=admin)
-        rulebook.attach(only, group, actor=admin)
+        policies.attach(only, group, actor=admin)
         users.join(group, [ann], actor=admin)
     grants.grant(secret, ann, [DESCRIBE], actor=admin)
     principal = Principal.objects.select_related("user").get(user=ann)
     found = Secret.objects.select_related("region__account", "account").get(pk=secret.pk)
-    with policies.bind(address=None, is_secure=True, is_mfa=True), CaptureQueriesContext(connection) as asked:
-        assert not policies.allows(principal, GET, found)
+    with (
+        decisions.bind(address=None, is_secure=True, is_mfa=True),
+        CaptureQueriesContext(connection) as asked,
+    ):
+        assert not decisions.allows(principal, GET, found)
         assert len(asked) == 4
-        assert policies.allows(principal, DESCRIBE, found)
+        assert decisions.allows(principal, DESCRIBE, found)
 
 
 def test_a_tag_that_a_deny_looks_at_still_denies_when_it_was_deleted(secret):
@@ -343,9 +340,9 @@ def test_a_tag_that_a_deny_looks_at_still_denies_when_it_was_deleted(secret):
         password_policy=Rules(),
         actor=admin,
     )
-    rulebook.attach(policy("reads", "Allow", [GET.value]), ann, actor=admin)
+    policies.attach(policy("reads", "Allow", [GET.value]), ann, actor=admin)
     never = {"StringEquals": {"kms:tag/env": ["prod"]}}
-    rulebook.attach(policy("never", "Deny", [GET.value], never), ann, actor=admin)
+    policies.attach(policy("never", "Deny", [GET.value], never), ann, actor=admin)
     assert not may(ann, GET, secret)
     erased(written(Tag).filter(secret=secret))
     assert not may(ann, GET, secret)
@@ -402,7 +399,7 @@ def test_nothing_is_sent_to_an_address_that_was_written(column, secret, host):
 
 def test_a_host_key_that_was_approved_in_the_database_is_not_trusted(secret, host):
     instance = secret.managed.instance
-    inventory.see_host_keys(instance, [factories.host_key()])
+    identities.see_host_keys(instance, [factories.host_key()])
     written(HostKey).filter(state="seen").update(state="approved")
     run = drive(runs.start(secret, actor=factories.administrator()), host)
     assert (run.outcome, run.code) == ("blocked", "record_changed")
@@ -437,7 +434,7 @@ def test_a_run_that_was_sent_to_another_instance_sends_nothing_there(secret, hos
 
 
 def test_a_key_that_was_enabled_in_the_database_opens_nothing(secret):
-    keystates.disable(keyring.default_key(), actor=factories.administrator())
+    key_states.disable(keyring.default_key(), actor=factories.administrator())
     written(KeyVersion).update(state="primary")
     with pytest.raises(keyring.KeyUnusable):
         versions.value(secret.labelled("current"))
@@ -447,18 +444,18 @@ def test_a_key_that_was_enabled_in_the_database_opens_nothing(secret):
 
 
 def test_a_later_change_by_keyturn_seals_nothing_that_was_written(eve, secret):
-    full = Policy.objects.get(name=rulebook.FULL_ACCESS)
+    full = Policy.objects.get(name=policies.FULL_ACCESS)
     admin = factories.administrator()
     written(Attachment).bulk_create([Attachment(policy=full, principal=eve.principal)])
-    rulebook.attach(policy("more", "Allow", [DESCRIBE.value]), eve, actor=admin)
+    policies.attach(policy("more", "Allow", [DESCRIBE.value]), eve, actor=admin)
     users.join(users.create_group("office", actor=admin), [eve], actor=admin)
     assert not may(eve, GET, secret)
     instance = secret.managed.instance
     written(Instance).filter(pk=instance.pk).update(address="127.66.6.6")
     found = Instance.objects.get(pk=instance.pk)
-    inventory.attach(found, factories.credential(), actor=admin)
-    with pytest.raises(inventory.ChangedOutside):
-        inventory.endpoint(Instance.objects.get(pk=instance.pk))
+    management.attach(found, factories.credential(), actor=admin)
+    with pytest.raises(management.ChangedOutside):
+        management.endpoint(Instance.objects.get(pk=instance.pk))
     written(User).filter(pk=eve.pk).update(must_change_password=True)
     changed = User.objects.get(pk=eve.pk)
     changed.set_password("a long enough phrase")
@@ -500,7 +497,7 @@ def test_a_record_that_is_not_there_is_not_accepted(name):
 
 
 def test_a_set_is_accepted_as_it_stands(eve, secret):
-    full = Policy.objects.get(name=rulebook.FULL_ACCESS)
+    full = Policy.objects.get(name=policies.FULL_ACCESS)
     written(Attachment).bulk_create([Attachment(policy=full, principal=eve.principal)])
     call_command("audit", "accept", f"rights:{eve.principal.pk}", reason="meant so", stdout=io.StringIO())
     assert may(eve, GET, secret)
@@ -520,7 +517,7 @@ def test_without_the_seal_key_the_keyring_is_sealed_and_no_other_one_is_made(set
 
 def test_another_seal_key_seals_the_keyring(settings, tmp_path, eve):
     settings.SEAL_KEY_FILE = tmp_path / "other.key"
-    keyfiles.KeyFile(settings.SEAL_KEY_FILE, seals.MAGIC).create()
+    key_files.KeyFile(settings.SEAL_KEY_FILE, seals.MAGIC).create()
     keyring.forget()
     assert keyring.is_sealed()
     with pytest.raises(keyring.Sealed, match=r"other\.key is not the key"):

@@ -5,9 +5,10 @@ import json
 import pytest
 from django.contrib.auth.models import Group
 
-from secrets_app import policies, rulebook, users
 from secrets_app.actions import Action
 from secrets_app.models import Attachment, AuditEvent, Policy
+from secrets_app.people import users
+from secrets_app.policy import decisions, policies
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -16,9 +17,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def nearly(dot):
     """Somebody who may do every action by a policy that is not KMS full access."""
-    made = rulebook.create("nearly-all", rulebook.document(["kms:*"]), actor=dot.principal)
+    made = policies.create("nearly-all", policies.document(["kms:*"]), actor=dot.principal)
     user = factories.user("nell")
-    rulebook.attach(made, user, actor=dot.principal)
+    policies.attach(made, user, actor=dot.principal)
     return user
 
 
@@ -34,19 +35,19 @@ def events(action):
 
 
 def test_who_joins_a_group_has_its_policies_and_loses_them_on_leaving(dot, ann, operators):
-    rotate = rulebook.create("rotate", rulebook.document(["kms:RotateSecret"]), actor=dot.principal)
-    rulebook.attach(rotate, operators, actor=dot.principal)
+    rotate = policies.create("rotate", policies.document(["kms:RotateSecret"]), actor=dot.principal)
+    policies.attach(rotate, operators, actor=dot.principal)
     secret = factories.secret()
     users.join(operators, [ann], actor=dot.principal)
-    assert policies.allows(ann.principal, Action.ROTATE_SECRET, secret)
+    assert decisions.allows(ann.principal, Action.ROTATE_SECRET, secret)
     users.leave(operators, ann, actor=dot.principal)
-    assert not policies.allows(ann.principal, Action.ROTATE_SECRET, secret)
+    assert not decisions.allows(ann.principal, Action.ROTATE_SECRET, secret)
     assert events(Action.UPDATE_GROUP) == [{"joined": ["ann"]}, {"left": ["ann"]}]
 
 
 def test_p_05_membership_takes_full_access_however_much_else_one_may(dot, ann, nearly, operators):
     administrators = Group.objects.get(name=users.ADMINISTRATORS)
-    assert policies.allows(nearly.principal, Action.UPDATE_GROUP, users.named(administrators))
+    assert decisions.allows(nearly.principal, Action.UPDATE_GROUP, users.named(administrators))
     tries = [
         lambda: users.join(administrators, [nearly], actor=nearly.principal),
         lambda: users.join(operators, [ann], actor=nearly.principal),
@@ -54,7 +55,7 @@ def test_p_05_membership_takes_full_access_however_much_else_one_may(dot, ann, n
         lambda: users.create_group("mine", actor=nearly.principal),
     ]
     for attempt in tries:
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             attempt()
     assert not nearly.groups.exists()
     assert not operators.members.exists()
@@ -62,7 +63,7 @@ def test_p_05_membership_takes_full_access_however_much_else_one_may(dot, ann, n
 
 def test_p_05_only_full_access_lets_a_disabled_person_in_again(dot, ann, nearly):
     users.disable(ann, actor=nearly.principal)
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         users.enable(ann, actor=nearly.principal)
     ann.refresh_from_db()
     assert not ann.is_active
@@ -74,24 +75,24 @@ def test_p_05_only_full_access_lets_a_disabled_person_in_again(dot, ann, nearly)
 
 def test_the_last_administrator_can_neither_be_disabled_nor_leave_the_group(dot, ann):
     administrators = Group.objects.get(name=users.ADMINISTRATORS)
-    with pytest.raises(rulebook.LastAdministrator):
+    with pytest.raises(policies.LastAdministrator):
         users.disable(dot, actor=dot.principal)
-    with pytest.raises(rulebook.LastAdministrator):
+    with pytest.raises(policies.LastAdministrator):
         users.leave(administrators, dot, actor=dot.principal)
     dot.refresh_from_db()
     assert dot.is_active
-    assert rulebook.has_full_access(dot.principal)
+    assert policies.has_full_access(dot.principal)
     assert not events(Action.DISABLE_USER)
     users.join(administrators, [ann], actor=dot.principal)
     users.disable(dot, actor=ann.principal)
-    assert not rulebook.has_full_access(dot.principal)
+    assert not policies.has_full_access(dot.principal)
 
 
 def test_who_may_not_disable_or_rename_changes_nobody(hal, aud, ann, dot):
     for actor in (hal, aud, ann):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             users.disable(dot, actor=actor.principal)
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             users.rename(dot, "Nobody", actor=actor.principal)
     dot.refresh_from_db()
     assert dot.is_active
@@ -109,9 +110,9 @@ def test_a_group_has_a_name_of_its_own_and_none_that_comes_with_the_product(dot,
 
 def test_attaching_twice_by_two_people_is_one_attachment(dot, ann):
     other = factories.user("eve", "administrators")
-    made = rulebook.create("some", rulebook.document(["kms:ListSecrets"]), actor=dot.principal)
-    rulebook.attach(made, ann, actor=dot.principal)
-    rulebook.attach(made, ann, actor=other.principal)
+    made = policies.create("some", policies.document(["kms:ListSecrets"]), actor=dot.principal)
+    policies.attach(made, ann, actor=dot.principal)
+    policies.attach(made, ann, actor=other.principal)
     assert Attachment.objects.get(policy=made).attached_by == dot.principal
 
 
@@ -131,9 +132,9 @@ def test_a_policy_may_name_one_person(dot, ann, hal):
         "Resource": f"acs:kms:*:{account}:user/ann",
     }
     text = json.dumps({"Version": "1", "Statement": [statement]})
-    rulebook.attach(rulebook.create("one", text, actor=dot.principal), hal, actor=dot.principal)
+    policies.attach(policies.create("one", text, actor=dot.principal), hal, actor=dot.principal)
     users.rename(ann, "Ann Lee", actor=hal.principal)
     assert ann.display_name == "Ann Lee"
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         users.rename(dot, "Dot", actor=hal.principal)
     assert Policy.objects.get(name="one").kind == Policy.Kind.CUSTOM

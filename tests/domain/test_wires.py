@@ -7,9 +7,12 @@ from types import MappingProxyType
 
 import pytest
 
-from rotation import accounts, binding, engine, inventory, managed, runs, wires
+from rotation import accounts, binding, instance_checks, wires
 from rotation.connectors import base
-from rotation.connectors.memory import MemoryConnector, MemoryHost, MemoryScanner
+from rotation.connectors.memory.connector import MemoryConnector, MemoryHost, MemoryScanner
+from rotation.engine import engine
+from rotation.inventory import identities, management
+from rotation.managed import creation
 from rotation.models import HostKey, Instance, Run
 from secrets_app.models import Secret
 from tests import factories
@@ -57,22 +60,22 @@ def carry(run: Run) -> Run:
 
 def test_a_scan_and_a_check_go_by_the_row_of_the_instance(instance, host):
     dot = factories.administrator()
-    assert carry(runs.scan(instance, actor=dot)).outcome == Run.Outcome.SUCCEEDED
+    assert carry(instance_checks.scan(instance, actor=dot)).outcome == Run.Outcome.SUCCEEDED
     seen = HostKey.objects.get(instance=instance, fingerprint=KEY.fingerprint)
     assert seen.kind == HostKey.Kind.CERTIFICATE
-    inventory.approve_host_keys(instance, [KEY.fingerprint], actor=dot)
-    assert carry(runs.check(instance, actor=dot)).outcome == Run.Outcome.SUCCEEDED
+    identities.approve_host_keys(instance, [KEY.fingerprint], actor=dot)
+    assert carry(instance_checks.check(instance, actor=dot)).outcome == Run.Outcome.SUCCEEDED
     assert host.connections
 
 
 def test_what_another_wire_has_shown_is_not_trusted(instance):
-    inventory.see_host_keys(instance, [KEY])
-    inventory.approve_host_keys(instance, [KEY.fingerprint], actor=factories.administrator())
-    assert inventory.endpoint(instance).wire == "toy"
+    identities.see_host_keys(instance, [KEY])
+    identities.approve_host_keys(instance, [KEY.fingerprint], actor=factories.administrator())
+    assert management.endpoint(instance).wire == "toy"
     Instance.objects.filter(pk=instance.pk).update(wire="ssh")
     instance.refresh_from_db()
-    with pytest.raises(inventory.NotAttached) as refused:
-        inventory.endpoint(instance)
+    with pytest.raises(management.NotAttached) as refused:
+        management.endpoint(instance)
     assert refused.value.code == "no_host_key"
 
 
@@ -86,13 +89,13 @@ def test_a_value_that_was_proven_over_one_wire_is_sent_over_no_other(toy):
 def test_the_names_and_the_kinds_of_accounts_are_the_wires(instance):
     dot = factories.administrator()
     password, pair = Secret.Kind.PASSWORD, Secret.Kind.KEY_PAIR
-    managed.check_account(instance.region, instance, "svc.toy", password, actor=dot)
+    creation.check_account(instance.region, instance, "svc.toy", password, actor=dot)
     assert accounts.Named(instance, "svc.toy").arn.endswith("/user/svc.toy")
     assert accounts.Named(instance, "svc").arn == ""
-    with pytest.raises(managed.BadUsername):
-        managed.check_account(instance.region, instance, "svc", password, actor=dot)
-    with pytest.raises(managed.NoKeys):
-        managed.check_account(instance.region, instance, "svc.toy", pair, actor=dot)
+    with pytest.raises(creation.BadUsername):
+        creation.check_account(instance.region, instance, "svc", password, actor=dot)
+    with pytest.raises(creation.NoKeys):
+        creation.check_account(instance.region, instance, "svc.toy", pair, actor=dot)
 
 
 def test_an_instance_is_named_without_the_port_that_is_usual_there(instance):
@@ -104,8 +107,8 @@ def test_a_wire_that_is_not_in_the_table_reaches_nothing():
     instance = factories.instance()
     Instance.objects.filter(pk=instance.pk).update(wire="gone")
     instance.refresh_from_db()
-    with pytest.raises(inventory.NotAttached):
-        inventory.endpoint(instance)
+    with pytest.raises(management.NotAttached):
+        management.endpoint(instance)
     assert accounts.Named(instance, "root").arn == ""
     assert instance.where.endswith(":22")
 

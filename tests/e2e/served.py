@@ -20,7 +20,7 @@ PASSWORD = "correct horse battery staple"
 PEOPLE = f"""
 import json
 from secrets_app import users
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto.plaintext import Plaintext
 from tests import factories
 users.create("dot", Plaintext({PASSWORD!r}), groups=["administrators"], must_change_password=False)
 made = factories.secret(instance=factories.instance(address="127.0.0.1", port=1), initial="a-first-value-1")
@@ -70,7 +70,7 @@ class Served(Site):
         return out
 
     def serve(self) -> None:
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:console.web", "-w", "1"]
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:console.process.web", "-w", "1"]
         with self.log.open("ab") as log:
             self.web = subprocess.Popen(
                 [*command, "-b", f"127.0.0.1:{self.port}"],

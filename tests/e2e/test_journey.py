@@ -40,7 +40,7 @@ class Demo:
 
     def trust(self, page: Page) -> None:
         """Take the host keys from the console's own page: they were compared when they were approved."""
-        from rotation.connectors.ssh import SshScanner
+        from rotation.connectors.ssh.connector import SshScanner
         from tests.networks import endpoint
 
         place = self.address if self.port == 22 else f"[{self.address}]:{self.port}"

@@ -13,9 +13,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from lab import Host
 from rotation.models import Run
-from secrets_app import keypairs, versions
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.secrets import versions
 from tests.lab_fixtures import KeyPair
 from tests.wires.test_rotation import advance, register
 
@@ -59,7 +60,7 @@ def look(page: Page, name: str) -> None:
 def test_a_key_pair_is_created_rotated_and_downloaded(
     page: Page, host: Host, management_key: KeyPair, tmp_path
 ) -> None:
-    old = keypairs.generate("ed25519")
+    old = key_pairs.generate("ed25519")
     host.add_account("svc", authorized_keys=[old.public_key])
     instance = register(host, management_key)
 
@@ -80,12 +81,12 @@ def test_a_key_pair_is_created_rotated_and_downloaded(
     expect(page.get_by_text("Paste the whole file").first).to_be_visible()
     page.get_by_label("Private key").fill(old.private_key.reveal())
     page.get_by_label("Private key").blur()
-    expect(page.get_by_text(keypairs.fingerprint(old.public_key)).first).to_be_visible()
+    expect(page.get_by_text(key_pairs.fingerprint(old.public_key)).first).to_be_visible()
     look(page, "wizard")
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_role("list", name="Step 2 of 3")).to_be_visible()
     page.get_by_role("button", name="Next").click()
-    expect(page.locator("#wizard-review").get_by_text(keypairs.fingerprint(old.public_key))).to_be_visible()
+    expect(page.locator("#wizard-review").get_by_text(key_pairs.fingerprint(old.public_key))).to_be_visible()
     look(page, "review")
     page.get_by_role("button", name="OK").click()
     expect(page.get_by_role("heading", name="Secret created")).to_be_visible()
@@ -119,4 +120,4 @@ def test_a_key_pair_is_created_rotated_and_downloaded(
     assert download.value.suggested_filename == "web-svc.pem"
     download.value.save_as(tmp_path / "web-svc.pem")
     saved = Plaintext((tmp_path / "web-svc.pem").read_text())
-    assert keypairs.read(saved).public_key == new.public_key
+    assert key_pairs.read(saved).public_key == new.public_key

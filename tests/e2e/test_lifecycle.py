@@ -12,11 +12,13 @@ from django.db.models.functions import Now
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from lab import Host
-from rotation import engine, inventory, tasks
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation import tasks
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.engine import engine
+from rotation.inventory import identities
 from rotation.models import Run
-from secrets_app import versions
 from secrets_app.models import Secret, User
+from secrets_app.secrets import versions
 from tests import factories
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint
@@ -71,8 +73,8 @@ def secret(host: Host, management_key: KeyPair) -> Secret:
         credential=factories.credential(private_key=management_key.private),
     )  # fmt: skip
     seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
-    inventory.see_host_keys(instance, seen)
-    inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    identities.see_host_keys(instance, seen)
+    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
     made = factories.secret(instance=instance, initial=OLD, is_on=True, period=timedelta(days=7))
     factories.settle(made)
     return made

@@ -16,10 +16,10 @@ from django.contrib.sessions.models import Session
 from django.urls import reverse
 from playwright.sync_api import Page, expect, sync_playwright
 
-from console import sessions
-from console.session_store import SessionStore
-from secrets_app import identities, invitations
+from console.sessions import limits
+from console.sessions.store import SessionStore
 from secrets_app.models import User
+from secrets_app.people import identities, invitations
 from tests import factories, gallery
 from tests.e2e.test_screens import HIDDEN, tell
 
@@ -66,7 +66,7 @@ def grow_old(page: Page) -> None:
     for record in store["account_authentication_methods"]:
         record["at"] -= 301
         record["asked_at"] = record.get("asked_at", 0) - 301
-    store[sessions.BEGAN_AT] -= 301
+    store[limits.BEGAN_AT] -= 301
     store.save()
 
 

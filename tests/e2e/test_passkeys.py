@@ -10,10 +10,10 @@ from django.contrib.sessions.models import Session
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-from console import sessions
-from console.session_store import SessionStore
-from secrets_app import factors
+from console.sessions import limits
+from console.sessions.store import SessionStore
 from secrets_app.models import AuditEvent, Policy
+from secrets_app.people import second_factors
 from tests import factories, gallery
 from tests.e2e.browser import Complaints, chromium, sign_in
 from tests.factories import PASSWORD
@@ -60,7 +60,7 @@ def grow_old() -> None:
     """Let every session have begun, and have been confirmed, six minutes ago."""
     for row in Session.objects.all():
         store = SessionStore(row.session_key)
-        store[sessions.BEGAN_AT] -= 360
+        store[limits.BEGAN_AT] -= 360
         for record in store["account_authentication_methods"]:
             record["at"] -= 360
         store.save()
@@ -75,7 +75,7 @@ def test_a_passkey_is_set_up_signs_in_and_confirms_over_a_dialog(page, base, dot
     page.get_by_role("button", name="Add").click()
     page.get_by_role("button", name="Create and show new codes").click()
     expect(page.locator("#codes")).to_be_visible()
-    assert factors.has_one(dot)
+    assert second_factors.has_one(dot)
     page.context.clear_cookies()
 
     sign_in(page, base, "dot", PASSWORD)

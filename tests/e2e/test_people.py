@@ -10,7 +10,7 @@ import pytest
 from allauth.mfa.totp.internal import auth as totp
 from playwright.sync_api import Page, expect
 
-from secrets_app import keypairs
+from secrets_app.crypto import key_pairs
 from tests.e2e.browser import Complaints, choose_password, chromium, sign_in
 from tests.e2e.site import Site
 from tests.e2e.test_passkeys import add_security_key
@@ -26,7 +26,7 @@ MAKE = """
 from rotation import managed, tasks
 from rotation.models import Instance
 from secrets_app.models import Principal, Region
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto.plaintext import Plaintext
 
 web = Instance.objects.get(name="web-01")
 given = dict(region=web.region, instance=web, actor=Principal.objects.get(name="admin"))
@@ -229,7 +229,7 @@ def walk(page: Page, base: str, ids: dict, values: list[str]) -> dict[tuple[str,
 def test_an_invited_helpdesk_member_restores_and_an_auditor_reads_and_neither_sees_a_value(site):
     base, complaints = f"http://localhost:{site.port}", []
     first = re.search(r"has the password (\S+)", site.printed())[1]
-    key = keypairs.generate("ed25519").private_key.reveal()
+    key = key_pairs.generate("ed25519").private_key.reveal()
     with chromium() as browser:
         admin = open_as(browser, base, complaints)
         sign_in(admin, base, "admin", site.password())

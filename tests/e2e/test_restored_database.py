@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("failures")
 ROTATE = """
 import json
 from rotation import runs
-from rotation.connectors.memory import MemoryHost
+from rotation.connectors.memory.connector import MemoryHost
 from secrets_app import checkpoints
 from secrets_app.models import Secret
 from tests import factories

@@ -20,7 +20,7 @@ from rotation import managed, tasks
 from rotation.models import Instance
 from secrets_app import users
 from secrets_app.models import Principal
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto.plaintext import Plaintext
 
 for name, group in [("dot", "administrators"), ("hal", "helpdesk"), ("aud", "auditors")]:
     users.create(name, Plaintext({WORD!r}), groups=[group], must_change_password=False)

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
-from console.forms.schedule import TIMING
+from console.forms.secrets.schedule import TIMING
 from rotation.models import Schedule
 from tests import factories, gallery
 

@@ -23,19 +23,23 @@ from django.db.models.functions import Now
 
 from lab import Host
 from lab.hosts import _crypt
-from rotation import engine, inventory, rebinding, runs, tasks
+from rotation import runs, tasks
 from rotation.connectors.base import Connector, Endpoint
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.engine import engine
+from rotation.inventory import identities, management
+from rotation.managed import rebinding
 from rotation.models import Instance, ManagedAccount, Run
-from secrets_app import keypairs, versions
+from secrets_app.crypto import key_pairs
 from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.secrets import versions
 from tests import factories
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint
 
 OLD = "the-old-Password-1"
 #: A line of somebody else in the same file, before and after the managed one.
-OTHER = keypairs.generate("ed25519").public_key + " somebody@else"
+OTHER = key_pairs.generate("ed25519").public_key + " somebody@else"
 AGEING = ("--mindays", "2", "--maxdays", "90", "--warndays", "5", "--inactive", "30")
 SEARCHED = ("/etc", "/home", "/opt", "/root", "/run", "/srv", "/tmp", "/var")
 MOST_TURNS = 10
@@ -54,8 +58,8 @@ def register(host: Host, key: KeyPair, **credential: object) -> Instance:
 def approve(instance: Instance) -> None:
     """Pin what the host shows now, as somebody who compared it would."""
     seen = SshScanner().scan(endpoint(instance.address, instance.port), timeout=10)
-    inventory.see_host_keys(instance, seen)
-    inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    identities.see_host_keys(instance, seen)
+    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
 
 
 def advance(run: Run, connect: Callable[[Endpoint], Connector] = SshConnector) -> Run:
@@ -150,7 +154,7 @@ class Case:
         credential = instance.credential
         assert credential is not None
         approve(instance)
-        inventory.attach(instance, credential, actor=factories.administrator())
+        management.attach(instance, credential, actor=factories.administrator())
 
     def rebind(self) -> None:
         """Confirm that the account's values may go to the machine that the instance stands for now."""
@@ -329,7 +333,7 @@ def make(
         host.add_account(username, shell=shell)
     host.run(["chage", *AGEING, username])
     if kind == Secret.Kind.KEY_PAIR:
-        old = keypairs.generate("ed25519")
+        old = key_pairs.generate("ed25519")
         host.set_authorized_keys(username, f"{OTHER}\nno-pty {old.public_key} {username}\n{OTHER}\n")
         initial = old.private_key.reveal()
     else:

@@ -28,12 +28,16 @@ from django.db.models.functions import Now
 
 from lab import Host
 from lab.hosts import _crypt as crypt
-from rotation import engine, failpoints, inventory, runs, tasks
-from rotation.connectors import base, ssh_shell
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation import runs, tasks
+from rotation.connectors import base
+from rotation.connectors.ssh import shell
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.engine import engine, failpoints
+from rotation.inventory import identities, management
 from rotation.models import Instance, ManagedAccount, Run
-from secrets_app import keypairs, versions
+from secrets_app.crypto import key_pairs
 from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
+from secrets_app.secrets import versions
 from tests import factories, services
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint
@@ -44,7 +48,7 @@ KINDS = (PASSWORD, KEY_PAIR)
 OLD = "the-old-password-1"
 LEASE = timedelta(seconds=2)
 PATIENCE = 60.0  # seconds in which a run must settle once the fault is over
-OTHERS = [f"{keypairs.generate('ed25519').public_key} {who}@else" for who in ("somebody", "nobody")]
+OTHERS = [f"{key_pairs.generate('ed25519').public_key} {who}@else" for who in ("somebody", "nobody")]
 
 
 NewRig = Callable[..., "Rig"]
@@ -144,7 +148,7 @@ class Rig:
 
     def logs_in(self, value: versions.Value) -> bool:
         """Log in for real; a refusal stands in the host's log."""
-        connector = SshConnector(inventory.endpoint(self.instance))
+        connector = SshConnector(management.endpoint(self.instance))
         login = base.Login(self.username, password=value.password, private_key=value.private_key)
         return connector.prove_login(login, timeout=15).verdict == base.Verdict.ACCEPTED
 
@@ -181,7 +185,7 @@ def build(
     instance: Instance | None = None,
 ) -> Rig:
     """Make the account on the host and the secret that manages it, with its first value verified."""
-    pair = keypairs.generate("ed25519")
+    pair = key_pairs.generate("ed25519")
     aged = ("--lastday", "2026-01-05", "--maxdays", "9000", "--warndays", "9")
     if kind == PASSWORD:
         host.add_account(username, password=OLD, authorized_keys=OTHERS, ageing=aged)
@@ -206,8 +210,8 @@ def register(host: Host, key: KeyPair, place: Relay | Host) -> Instance:
     )  # fmt: skip
     seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
     assert {key.line for key in seen} == {" ".join(line.split()[:2]) for line in host.host_keys()}
-    inventory.see_host_keys(instance, seen)
-    inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    identities.see_host_keys(instance, seen)
+    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
     return instance
 
 
@@ -268,9 +272,9 @@ def replace(owner: object, name: str, other: object) -> None:
 
 def _on_the_wire(place: str, fault: Callable[[], None]) -> None:
     """Meet the fault while the new value goes to the host: in a line, between two, or after the last."""
-    tell = ssh_shell.Conversation.tell
+    tell = shell.Conversation.tell
 
-    def torn(self: ssh_shell.Conversation, content: bytes) -> None:
+    def torn(self: shell.Conversation, content: bytes) -> None:
         if not content.endswith(b" COMMIT\n"):
             return tell(self, content)
         lines = content.splitlines(keepends=True)
@@ -285,7 +289,7 @@ def _on_the_wire(place: str, fault: Callable[[], None]) -> None:
         fault()
         return tell(self, content[len(sent) :]) if sent != content else None
 
-    replace(ssh_shell.Conversation, "tell", torn)
+    replace(shell.Conversation, "tell", torn)
 
 
 def _before_send(_: str, fault: Callable[[], None]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rotation import managed, runs
+from rotation import runs
+from rotation.managed import rotation_options
 from rotation.models import Instance, Run
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto.plaintext import Plaintext
 from tests import factories
 from tests.faults.case import Case, advance
 
@@ -61,7 +62,7 @@ def test_fi_h_01_a_snapshot_from_two_versions_ago_is_named_and_put_right(case: C
 
 @both
 def test_fi_h_01_where_the_secret_says_so_a_host_set_back_is_put_right_by_nobody(case: Case):
-    managed.change_options(
+    rotation_options.change_options(
         case.secret, actor=factories.administrator(),
         ends_sessions=False, proves_old_refused=False, reconciles=True,
     )  # fmt: skip

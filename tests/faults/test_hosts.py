@@ -12,8 +12,8 @@ from functools import partial
 import pytest
 
 from lab import Spec
-from rotation import changes, failpoints, work
-from rotation import keys as keypart
+from rotation.engine import changes, failpoints, work
+from rotation.engine.methods import key_pair as keypart
 from tests.faults.case import Case, advance
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -7,12 +7,13 @@ from functools import partial
 
 import pytest
 
-from rotation import failpoints
 from rotation.connectors.base import Login, Verdict
-from rotation.connectors.ssh import SshConnector
-from rotation.inventory import endpoint
-from secrets_app import keypairs, versions
+from rotation.connectors.ssh.connector import SshConnector
+from rotation.engine import failpoints
+from rotation.inventory.management import endpoint
+from secrets_app.crypto import key_pairs
 from secrets_app.models import SecretVersion
+from secrets_app.secrets import versions
 from tests.faults.case import Case, advance
 from tests.wires.test_rotation import worker
 from tests.wires.test_ssh_keys import awkward
@@ -91,7 +92,7 @@ def test_fi_k_03_only_our_line_of_the_file_changes_and_keeps_its_options(case: C
 
 def test_fi_k_04_two_secrets_whose_keys_stand_in_one_file_lose_no_line(case: Case, new_case):
     other = new_case("key_pair", host=case.host, instance=case.instance, username="other")
-    others = [keypairs.generate("ed25519").public_key + f" {n}" for n in range(19)]
+    others = [key_pairs.generate("ed25519").public_key + f" {n}" for n in range(19)]
     lines = [*others[:10], case.current.public_key, other.current.public_key, *others[10:]]
     case.host.write("/etc/ssh/shared_keys", "".join(f"{line}\n" for line in lines))
     case.configure_sshd("AuthorizedKeysFile /etc/ssh/shared_keys", user="svc,other")
@@ -116,7 +117,7 @@ def test_fi_k_05_both_halves_are_stored_before_the_host_hears_of_either(case: Ca
     assert worker(run, place).wait(timeout=60) == -signal.SIGKILL
     assert case.pending is not None
     held = versions.value(case.pending)
-    assert keypairs.read(held.private_key).public_key == held.public_key == case.pending.public_key
+    assert key_pairs.read(held.private_key).public_key == held.public_key == case.pending.public_key
     assert case.accepts(case.pending) == (place == "after_set")
     assert advance(run).outcome == "succeeded"
     assert (case.current.public_key, case.secret.versions.count()) == (held.public_key, 2)

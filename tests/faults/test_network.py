@@ -11,13 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import OperationalError, connection
 
-from rotation import binding, changes, inventory, keys, leases, work
+from rotation import binding, leases
 from rotation.connectors import base
-from rotation.connectors.ssh import SshConnector
+from rotation.connectors.ssh.connector import SshConnector
+from rotation.engine import changes, work
+from rotation.engine.methods import key_pair
+from rotation.inventory import management
 from rotation.models import Instance, ManagedAccount, Run
-from secrets_app import versions
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Label
-from secrets_app.plaintext import Plaintext
+from secrets_app.secrets import versions
 from tests import factories
 from tests.faults import rig as rigs
 from tests.faults.rig import KEY_PAIR, PASSWORD, NewRig, Rig
@@ -31,7 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every conversation has a quarter of its time or a third, in the same order."""
-    for module in (work, changes, keys):
+    for module in (work, changes, key_pair):
         for name in ("PREFLIGHT", "SET", "TEST", "PROBE"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, 7.0)
@@ -204,7 +207,7 @@ def test_fi_n_06_one_worker_at_a_time_talks_to_one_host(kind: str, new_rig: NewR
 
 def test_fi_n_07_two_hundred_refused_logins_leave_no_open_file_and_no_slot_taken(new_rig: NewRig) -> None:
     rig = new_rig(PASSWORD)
-    pinned = inventory.endpoint(rig.instance).host_keys
+    pinned = management.endpoint(rig.instance).host_keys
     connector = SshConnector(endpoint(rig.host.address, rig.host.port, pinned))
     wrong = base.Login("svc", private_key=Plaintext(KeyPair.generate().private))
 

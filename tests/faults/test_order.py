@@ -14,12 +14,13 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from lab import Host
-from rotation import leases, managed, runs, tasks
+from rotation import cancelling, instance_checks, leases, tasks
 from rotation.connectors import base
-from rotation.connectors.ssh import SshConnector
+from rotation.connectors.ssh.connector import SshConnector
+from rotation.managed import creation, deletion
 from rotation.models import ManagedAccount, Run, Schedule
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Label, Secret
-from secrets_app.plaintext import Plaintext
 from tests import factories, services
 from tests.faults import rig as rigs
 from tests.faults.rig import PASSWORD, NewRig, Rig
@@ -82,10 +83,10 @@ def test_fi_c_03_one_account_of_one_machine_has_one_secret_whatever_the_machine_
 ) -> None:
     assert rig.settle(rig.rotate()).outcome == "succeeded"
     again = rigs.register(rig.host, rig.key, rig.host)
-    check = runs.check(again, actor=factories.administrator())
+    check = instance_checks.check(again, actor=factories.administrator())
     assert rig.settle(check).outcome == "succeeded"
     again.refresh_from_db()
-    with pytest.raises(managed.AccountTaken, match=rig.secret.name):
+    with pytest.raises(creation.AccountTaken, match=rig.secret.name):
         factories.secret(instance=again, username=rig.username, kind=rig.kind)
     # Another account of that machine is nobody's.
     factories.secret(instance=again, username="other", kind=rig.kind)
@@ -123,9 +124,9 @@ def test_fi_c_05_a_deletion_during_a_rotation_comes_before_the_host_is_told_or_n
 
     def delete() -> None:
         try:
-            managed.plan_deletion(rig.secret, actor=factories.administrator())
+            deletion.plan_deletion(rig.secret, actor=factories.administrator())
             answers.append("planned")
-        except runs.TooLate as error:
+        except cancelling.TooLate as error:
             answers.append(error)
 
     run, before = rig.rotate(), rig.seen()
@@ -137,15 +138,15 @@ def test_fi_c_05_a_deletion_during_a_rotation_comes_before_the_host_is_told_or_n
         assert run.outcome == "cancelled"
         assert rig.seen() == before
         assert rig.secret.labelled(Label.Role.PENDING) is None
-        managed.restore(rig.secret, actor=factories.administrator())
+        deletion.restore(rig.secret, actor=factories.administrator())
         rig.secret.refresh_from_db()
         for left in rig.secret.runs.active():
             assert rig.settle(left).outcome == "succeeded"
         assert rig.settle(rig.rotate()).outcome == "succeeded"
     else:
-        assert isinstance(answers[0], runs.TooLate)
+        assert isinstance(answers[0], cancelling.TooLate)
         rigs.assert_settled(rig, run)
-        managed.plan_deletion(rig.secret, actor=factories.administrator())
+        deletion.plan_deletion(rig.secret, actor=factories.administrator())
     assert rig.accepts(rig.current())
     assert rig.secret.labelled(Label.Role.PENDING) is None
 

@@ -8,10 +8,10 @@ import signal
 import pytest
 
 from rotation.connectors.base import Fence
-from rotation.connectors.ssh import SshConnector
-from rotation.inventory import endpoint, manager
-from secrets_app import versions
-from secrets_app.plaintext import Plaintext
+from rotation.connectors.ssh.connector import SshConnector
+from rotation.inventory.management import endpoint, manager
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.secrets import versions
 from tests.faults.case import OLD, Case, advance
 from tests.wires.test_rotation import worker
 from tests.wires.test_ssh import AWKWARD

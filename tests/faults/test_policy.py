@@ -10,7 +10,7 @@ import pytest
 
 from lab import Management
 from rotation.connectors.base import Sudo
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto.plaintext import Plaintext
 from tests.faults.case import Case
 from tests.lab_fixtures import connect
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from django.db import OperationalError, connection, connections
 
-from console import durability
+from console.process import durability
 from rotation.models import Run
 from secrets_app.models import Label
 from tests import services

@@ -93,7 +93,7 @@ def test_the_audit_trail_is_verified(installation):
 
 
 def test_web_worker_and_beat_work_together(installation):
-    web = ("-m", "gunicorn", "-c", "python:console.web", "-b", f"127.0.0.1:{installation.port}")
+    web = ("-m", "gunicorn", "-c", "python:console.process.web", "-b", f"127.0.0.1:{installation.port}")
     worker = (*CELERY, "worker", "-P", "threads", "--without-gossip", "--without-mingle")
     beat = (*CELERY, "beat", "--pidfile=")
     with (

@@ -15,18 +15,19 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rotation import managed, runs
+from rotation import cancelling, retrying, runs
+from rotation.managed import deletion
 from rotation.models import Run
-from secrets_app import keypairs
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Principal, Secret
-from secrets_app.plaintext import Plaintext
 from tests.model.workers import MOST_QUERIES, PLACES, Plan
 from tests.model.world import FAULTS, PROBLEMS, Reader, World
 
 MOST_TURNS = 12  # in which a run ends once nothing is broken any more
 REFUSALS = ("policy", "disk", "sudo", "timeout", "sudo_log")
 CUSTOM = ("custom-value-one", "the-first-password-1")
-PAIRS = tuple(keypairs.generate("ed25519") for _ in range(2))
+PAIRS = tuple(key_pairs.generate("ed25519") for _ in range(2))
 
 WISHES = (
     "rotate", "rotate", "rotate", "leaked", "custom1", "custom2", "previous", "verify", "cancel", "delete",
@@ -83,7 +84,7 @@ class RotationMachine(RuleBasedStateMachine):
 
     def _ask(self, wish: str) -> None:
         secret, actor, is_key_pair = self.world.secret, self.actor, self.world.is_key_pair
-        with contextlib.suppress(runs.NotRotatable, runs.InProgress, runs.TooLate):
+        with contextlib.suppress(runs.NotRotatable, runs.InProgress, cancelling.TooLate):
             if wish in {"rotate", "leaked"}:
                 runs.start(secret, actor=actor, is_leak=wish == "leaked")
             elif wish.startswith("custom"):
@@ -97,16 +98,16 @@ class RotationMachine(RuleBasedStateMachine):
                 getattr(runs, wish)(secret, actor=actor)
             elif wish == "retry":
                 if run := secret.runs.order_by("-created_at").first():
-                    runs.retry(run, actor=actor)
+                    retrying.retry(run, actor=actor)
             elif wish == "cancel":
                 if run := self.world.active():
-                    runs.cancel(Run.objects.get(pk=run.pk), actor=actor)
+                    cancelling.cancel(Run.objects.get(pk=run.pk), actor=actor)
             elif wish == "delete":
                 kept = Secret.objects.get(pk=secret.pk)
                 if kept.is_enabled:
-                    managed.plan_deletion(kept, actor=actor)
+                    deletion.plan_deletion(kept, actor=actor)
                 else:
-                    managed.restore(kept, actor=actor)
+                    deletion.restore(kept, actor=actor)
 
     # ---------------------------------------------------------------- workers
 
@@ -190,7 +191,7 @@ class RotationMachine(RuleBasedStateMachine):
         self.world.late.clear()
         secret = Secret.objects.get(pk=self.world.secret.pk)
         if not secret.is_enabled:
-            managed.restore(secret, actor=self.actor)
+            deletion.restore(secret, actor=self.actor)
         self._drain()
         self.world.says_no_value()
         if not self.is_followed_by_one_more:

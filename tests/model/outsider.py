@@ -14,10 +14,11 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
-from rotation import rebinding, tasks
+from rotation import tasks
+from rotation.managed import rebinding
 from rotation.models import Instance, ManagedAccount, ManagementCredential, Run, Schedule
-from secrets_app import versions
 from secrets_app.models import Secret
+from secrets_app.secrets import versions
 from tests.domain.machines import Machine, Network
 
 AWAY = "127.66.6.6"

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from rotation import changes
-from secrets_app import keypairs, policies
+from rotation.engine import changes
+from secrets_app.crypto import key_pairs
+from secrets_app.policy import decisions
 from tests import amounts, factories
 from tests.model.machine import RotationMachine
 from tests.model.world import Reader
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.django_db
 SHARDS, STEPS = 8, 7
 EXAMPLES = amounts.cases(40, long=250)  # of each shard
 PASSWORD = "the-first-password-1"
-PAIR = keypairs.generate("ed25519")
+PAIR = key_pairs.generate("ed25519")
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +65,7 @@ def search(shard):
     Machine.first = PAIR.public_key if is_key_pair else PASSWORD
     if not amounts.is_long:  # the same in each run, but not in each shard
         seed(shard)(Machine)
-    with policies.bind(address=None, is_secure=True, is_mfa=True):  # whose rights are read once
+    with decisions.bind(address=None, is_secure=True, is_mfa=True):  # whose rights are read once
         run_state_machine_as_test(
             Machine,
             settings=settings(

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rotation import binding
-from secrets_app import policies, rulebook
 from secrets_app.actions import EQUAL_REVEAL, Action, Kind
 from secrets_app.models import User
+from secrets_app.policy import decisions, policies
 from tests import factories
 from tests.domain.machines import Machine, Network
 from tests.model.outsider import PHASES, Deed, Outsider
@@ -70,7 +70,7 @@ def tried(outsider: Outsider, rights: set[Action], deeds: list[Deed]) -> set[str
         for deed in deeds:
             deed(outsider)
         found = outsider.stolen()
-    policies.forget()
+    decisions.forget()
     outsider.network.at, outsider.mine.key = places, key
     return found
 
@@ -87,8 +87,8 @@ def give(outsider: Outsider, rights: set[Action]) -> None:
         },
     ]
     actor = factories.administrator()
-    policy = rulebook.create("of-eve", json.dumps({"Version": "1", "Statement": statements}), actor=actor)
-    rulebook.attach(policy, User.objects.get(username="eve"), actor=actor)
+    policy = policies.create("of-eve", json.dumps({"Version": "1", "Statement": statements}), actor=actor)
+    policies.attach(policy, User.objects.get(username="eve"), actor=actor)
 
 
 def examples(number: int) -> Callable[[Callable[..., None]], Callable[..., None]]:

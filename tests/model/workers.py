@@ -17,9 +17,9 @@ from uuid import UUID
 from django.db import connection
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from rotation import engine, failpoints
 from rotation.connectors import base
-from rotation.connectors.memory import MemoryConnector
+from rotation.connectors.memory.connector import MemoryConnector
+from rotation.engine import engine, failpoints
 from rotation.models import Run
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROTATION = Path(engine.__file__).parent
 #: Every failpoint that the code has, and the two ends of every change of a host.
-_CODE = "".join(path.read_text() for path in sorted(ROTATION.glob("*.py")))
+_CODE = "".join(path.read_text() for path in sorted(ROTATION.rglob("*.py")))
 PLACES = sorted({*re.findall(r'failpoints.reach\("(\w+)"', _CODE), "before_sending", "after_sending"})
 MOST_QUERIES = 90  # about as many as a whole rotation makes
 

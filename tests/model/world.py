@@ -18,12 +18,12 @@ from django.db import connection, models, transaction
 from django.db.models.functions import Now
 from django.db.models.sql import UpdateQuery
 
-from rotation import failpoints
 from rotation.connectors import base
-from rotation.connectors.memory import MemoryAccount, MemoryHost
+from rotation.connectors.memory.connector import MemoryAccount, MemoryHost
+from rotation.engine import failpoints
 from rotation.models import Instance, ManagedAccount, Run, Schedule, Step
-from secrets_app import versions
 from secrets_app.models import AuditEvent, Label, Principal, Secret, SecretVersion
+from secrets_app.secrets import versions
 from tests.model.workers import Plan, Worker, count_queries, open_savepoints, watch
 
 Credential = ManagedAccount.Credential

@@ -59,6 +59,9 @@ class Route:
         return [gate.strip() for gate in self.gates.split(",") if gate.strip()]
 
 
+#: Who is led to the one region that they see, where others choose one: name, person, method on All regions.
+LED_ON = {("secret_create", "sue", "GET")}
+
 SECRET = "sees kms:DescribeSecret, "
 INSTANCE = "sees kms:DescribeInstance, "
 RUN = "sees kms:DescribeRotation, "

@@ -28,14 +28,20 @@ from fido2 import webauthn
 from fido2.cose import ES256
 from fido2.utils import websafe_encode
 
-from console import sessions
-from console.session_store import Name
-from rotation import inventory, leases, managed, runs
+from console.sessions import limits
+from console.sessions.store import Name
+from rotation import instance_checks, leases, runs
+from rotation.inventory import management
+from rotation.managed import credential_state, deletion
 from rotation.models import Instance, ManagedAccount, Run
-from secrets_app import grants, invitations, keypairs, keystates, rulebook, users, versions
 from secrets_app.actions import OF_A_SECRET, Action
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.keys import key_states
 from secrets_app.models import Attachment, AuditEvent, Secret, User
-from secrets_app.plaintext import Plaintext
+from secrets_app.people import invitations, users
+from secrets_app.policy import grants, policies
+from secrets_app.secrets import versions
 from tests import factories, messages
 from tests.factories import PASSWORD
 
@@ -172,7 +178,7 @@ def _person(name: str, scopes: dict[str, set[str]], world: World) -> None:
     if name not in groups and "own" in scopes:
         statement = {"Effect": "Allow", "Action": sorted(scopes["own"]), "Resource": OWN_RESOURCES}
         text = json.dumps({"Version": "1", "Statement": [statement]})
-        rulebook.attach(rulebook.create(f"for-{name}", text, actor=actor), made, actor=actor)
+        policies.attach(policies.create(f"for-{name}", text, actor=actor), made, actor=actor)
 
 
 def _sign_in(name: str, world: World) -> None:
@@ -184,7 +190,7 @@ def _sign_in(name: str, world: World) -> None:
         answer = client.post(reverse("account_login"), {"login": name, "password": PASSWORD})
         assert answer.status_code == 302
         store = client.session
-        store[sessions.BEGAN_AT] = timezone.now().timestamp() - began
+        store[limits.BEGAN_AT] = timezone.now().timestamp() - began
         store.save()
         kept[name] = str(store.cookie)
     world.personal["session", name] = UserSession.objects.get(session_key=Name.behind(world.stale[name])).pk
@@ -229,7 +235,7 @@ def _bodies(which: str, world: World) -> dict[str, dict[str, str]]:
 def _things(which: str) -> dict[str, Args]:
     actor = factories.administrator()
     region = factories.region(REGIONS[which])
-    credential = inventory.create_credential(f"{which}-fleet", "keyturn", sudo="passwordless", actor=actor)
+    credential = management.create_credential(f"{which}-fleet", "keyturn", sudo="passwordless", actor=actor)
     host = factories.instance(region=region, credential=credential, name=f"{which}-host")
     found = _people(which) | _keys(which) | {"credential": {"pk": credential.pk}}
     found |= {name: {"region": region.code, "pk": pk} for name, pk in _regional(host).items()}
@@ -244,7 +250,7 @@ def _things(which: str) -> dict[str, Args]:
 
 def _regional(host: Instance) -> dict[str, UUID]:
     actor = factories.administrator()
-    key = keypairs.generate("ed25519").private_key.reveal()
+    key = key_pairs.generate("ed25519").private_key.reveal()
     made: dict[str, Secret] = {}
     for name in ("secret", "pending", "doubt", "busy", "stopped", "failed", "pair"):
         given = {"kind": "key_pair", "key_algorithm": "ed25519", "initial": key} if name == "pair" else {}
@@ -254,13 +260,13 @@ def _regional(host: Instance) -> dict[str, UUID]:
         factories.settle(made[name])
     new = versions.Value("secret", password=Plaintext("a-second-value-1"))
     versions.promote(versions.stage(made["secret"], new, origin="generated", actor=actor))
-    managed.plan_deletion(made["pending"], actor=actor)
+    deletion.plan_deletion(made["pending"], actor=actor)
     _doubt(made["doubt"])
     ended = {
         "blocked run": _ended(runs.start(made["stopped"], actor=actor), "blocked", code="must_change"),
         "failed run": _ended(runs.start(made["failed"], actor=actor), "failed", truth="old", code="policy"),
         "checked run": _ended(
-            runs.check_account(host, "deploy", "password", actor=actor), "blocked", code="locked"
+            instance_checks.check_account(host, "deploy", "password", actor=actor), "blocked", code="locked"
         ),
     }
     return {
@@ -289,14 +295,16 @@ def _doubt(secret: Secret) -> None:
     leases.hold(lease, version=version, attempts=1)
     versions.mark_offered(version)
     leases.end(lease, "failed", truth="unknown", code="unknown", sentence="The connection broke.")
-    managed.note(secret.managed, ManagedAccount.Credential.UNVERIFIED, "The connection broke.", "unknown")
+    credential_state.note(
+        secret.managed, ManagedAccount.Credential.UNVERIFIED, "The connection broke.", "unknown"
+    )
 
 
 def _keys(which: str) -> dict[str, Args]:
     actor = factories.administrator()
-    made = {name: keystates.create(f"{which}-{name}", actor=actor) for name in ("key", "off", "doomed")}
-    keystates.disable(made["off"], actor=actor)
-    keystates.plan_destruction(made["doomed"], days=7, actor=actor)
+    made = {name: key_states.create(f"{which}-{name}", actor=actor) for name in ("key", "off", "doomed")}
+    key_states.disable(made["off"], actor=actor)
+    key_states.plan_destruction(made["doomed"], days=7, actor=actor)
     names = {"key": "key", "off": "disabled key", "doomed": "doomed key"}
     return {names[name]: {"pk": key.pk} for name, key in made.items()}
 
@@ -308,9 +316,9 @@ def _people(which: str) -> dict[str, Args]:
     users.disable(disabled, actor=actor)
     group = users.create_group(f"{which}-group", actor=actor)
     users.join(group, [person], actor=actor)
-    text = rulebook.document(["kms:ListSecrets"])
-    policy = rulebook.create(f"{which}-policy", text, actor=actor)
-    rulebook.attach(policy, Group.objects.get(pk=group.pk), actor=actor)
+    text = policies.document(["kms:ListSecrets"])
+    policy = policies.create(f"{which}-policy", text, actor=actor)
+    policies.attach(policy, Group.objects.get(pk=group.pk), actor=actor)
     invitation, token = invitations.invite(f"{which}-guest", actor=actor)
     event = AuditEvent.objects.earliest("sequence")
     return {

@@ -22,17 +22,17 @@ from django.http.response import HttpResponseBase
 from django.test import Client
 from django.urls import NoReverseMatch, Resolver404, get_resolver, resolve, reverse
 
-from tests.screens.routes import SIGN_IN
+from tests.screens.routes import READS, SIGN_IN
 from tests.screens.routes.calls import Call, Cast
-from tests.screens.test_aud_01 import again, browser, content, fresh, undone
+from tests.screens.test_aud_01 import again, browser, content, fresh, since, top, undone
 
 #: What a probe answers where no worker runs; whatever is sent to it.
 PROBES = {"healthz"}
 #: These end a session or begin a journey to somebody else's server.
 NO_PAGES = {"account_logout", "openid_link", "openid_confirm", *SIGN_IN}
 LINK = re.compile(r'\b(?:href|hx-get|action)="(/[^"#]*)')
-#: So many things of a kind are opened.
-OF_A_KIND = 8
+#: So many pages of a kind are opened, beside those of what was sent something.
+OF_A_KIND = 6
 
 
 @contextmanager
@@ -96,6 +96,8 @@ class Walk:
     walked: set[tuple[str, str, str]] = field(default_factory=set)
     opened: set[str] = field(default_factory=set)
     _kept: list[str] = field(default_factory=list)
+    #: What the requests that stay were about, as addresses name it.
+    _about: set[str] = field(default_factory=set)
 
     def over(self, table: dict[str, Any]) -> None:
         waiting = list(table.items())
@@ -109,6 +111,7 @@ class Walk:
                 if self._kept:
                     self._opens_everything(home)
                 self._kept.clear()
+                self._about.clear()
 
     def _visits(self, name: str, make: Any, home: Client) -> bool:
         """One route. False if what is kept stands in its way."""
@@ -122,7 +125,7 @@ class Walk:
                 return False
             raise
         is_kept = [self._sends(way, fields) for way, fields in asked]
-        if not any(is_kept) or again(home).get(reverse("session")).status_code != 200:
+        if not any(is_kept) or again(home).get(reverse("sessions")).status_code != 200:
             transaction.savepoint_rollback(point)
         return True
 
@@ -136,8 +139,9 @@ class Walk:
                     taken[one] = text
         if way.call.method != "post" or not taken:
             return False
-        point = transaction.savepoint()
+        point, before = transaction.savepoint(), top()
         if self._takes(way, taken):
+            self._about |= {str(event.resource_id) for event in since(before)}
             self._kept.append(_named(way, taken))
             return True
         transaction.savepoint_rollback(point)
@@ -162,13 +166,18 @@ class Walk:
         known = set(waiting)
         for path in waiting:  # grows meanwhile
             name = resolve(path).url_name or ""
-            if name in NO_PAGES or opened[name] == OF_A_KIND:
+            is_needed = name in READS and self._is_about(path)
+            if name in NO_PAGES or (opened[name] >= OF_A_KIND and not is_needed):
                 continue
             opened[name] += 1
-            found = sorted(self._links_of(path, name, home) - known)
+            new = self._links_of(path, name, home) - known
+            found = sorted(new, key=lambda link: (not self._is_about(link), link))
             known.update(found)
             waiting += found
         self.opened |= set(opened)
+
+    def _is_about(self, path: str) -> bool:
+        return not self._about.isdisjoint(path.split("/"))
 
     def _links_of(self, path: str, name: str, home: Client) -> set[str]:
         """Open a page."""

@@ -9,9 +9,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from secrets_app import grants, policies, rulebook, users
 from secrets_app.actions import Action
 from secrets_app.models import Attachment, AuditEvent, Policy, Principal, User
+from secrets_app.people import users
+from secrets_app.policy import decisions, grants, policies
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -31,9 +32,9 @@ def operators(dot) -> Group:
 @pytest.fixture
 def nell(dot) -> User:
     """Somebody who may do every action by a policy that is not KMS full access."""
-    made = rulebook.create("nearly-all", rulebook.document(["kms:*"]), actor=dot.principal)
+    made = policies.create("nearly-all", policies.document(["kms:*"]), actor=dot.principal)
     user = factories.user("nell")
-    rulebook.attach(made, user, actor=dot.principal)
+    policies.attach(made, user, actor=dot.principal)
     return user
 
 
@@ -59,8 +60,8 @@ def test_the_list_of_users_says_state_groups_and_last_sign_in(as_dot, ann, hal, 
 
 
 def test_the_page_of_a_user_says_where_each_policy_and_grant_comes_from(as_dot, dot, ann, operators):
-    rotate = rulebook.create("rotate", rulebook.document(["kms:RotateSecret"]), actor=dot.principal)
-    rulebook.attach(rotate, operators, actor=dot.principal)
+    rotate = policies.create("rotate", policies.document(["kms:RotateSecret"]), actor=dot.principal)
+    policies.attach(rotate, operators, actor=dot.principal)
     users.join(operators, [ann], actor=dot.principal)
     secret = factories.secret(name="web/one")
     grants.grant(secret, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
@@ -119,25 +120,25 @@ def test_the_last_administrator_can_neither_be_disabled_nor_removed(as_dot, dot)
         assert "No user would have KMS full access" in page(response)
     dot.refresh_from_db()
     assert dot.is_active
-    assert rulebook.has_full_access(dot.principal)
+    assert policies.has_full_access(dot.principal)
 
 
 def every_form(nell, ann, dot) -> list[tuple[str, dict[str, object]]]:
     """Every form of Access, filled in so that it would hand out a right."""
-    full = Policy.objects.get(name=rulebook.FULL_ACCESS)
+    full = Policy.objects.get(name=policies.FULL_ACCESS)
     mine = Policy.objects.get(name="nearly-all")
     administrators = Group.objects.get(name="administrators")
     gone = factories.user("gone", "administrators")
     users.disable(gone, actor=dot.principal)
-    deny = rulebook.create(
-        "no-reveal", rulebook.document(["kms:GetSecretValue"]).replace("Allow", "Deny"), actor=dot.principal
+    deny = policies.create(
+        "no-reveal", policies.document(["kms:GetSecretValue"]).replace("Allow", "Deny"), actor=dot.principal
     )
-    rulebook.attach(deny, ann, actor=dot.principal)
+    policies.attach(deny, ann, actor=dot.principal)
     held = Attachment.objects.get(policy=deny)
     return [
-        ("/access/policies/create/", {"name": "x", "document": rulebook.document(["*"])}),
-        (f"/access/policies/{mine.pk}/edit/", {"revision": 1, "document": rulebook.document(["*"])}),
-        (f"/access/policies/{deny.pk}/edit/", {"revision": 1, "document": rulebook.document(["*"])}),
+        ("/access/policies/create/", {"name": "x", "document": policies.document(["*"])}),
+        (f"/access/policies/{mine.pk}/edit/", {"revision": 1, "document": policies.document(["*"])}),
+        (f"/access/policies/{deny.pk}/edit/", {"revision": 1, "document": policies.document(["*"])}),
         (f"/access/policies/{deny.pk}/delete/", {}),
         ("/access/attach/", {"policy": full.pk, "to": f"user:{nell.pk}"}),
         ("/access/attach/", {"policy": full.pk, "to": f"user:{ann.pk}"}),
@@ -201,13 +202,13 @@ def test_the_list_of_users_asks_no_more_for_more_people(as_dot):
 
 
 def test_a_right_to_see_one_person_shows_that_person_only(client, ann, dot, hal):
-    text = rulebook.document(["kms:ListUsers"])
+    text = policies.document(["kms:ListUsers"])
     only = text.replace('"Resource": "*"', '"Resource": "acs:kms:*:*:user/hal"').replace(
         "ListUsers", "DescribeUser"
     )
     for name, document in (("list", text), ("one", only)):
-        rulebook.attach(rulebook.create(name, document, actor=dot.principal), ann, actor=dot.principal)
-    assert policies.allows(ann.principal, Action.DESCRIBE_USER, users.named(hal))
+        policies.attach(policies.create(name, document, actor=dot.principal), ann, actor=dot.principal)
+    assert decisions.allows(ann.principal, Action.DESCRIBE_USER, users.named(hal))
     client.force_login(ann)
     assert [row.username for row in client.get("/access/users/").context["page"].rows] == ["hal"]
     assert client.get(reverse("user", args=[dot.pk])).status_code == 404

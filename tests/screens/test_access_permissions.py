@@ -11,9 +11,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from secrets_app import grants, policies, reach, rulebook, users
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.models import AuditEvent, SecretGroupGrant, SecretPrincipalGrant
+from secrets_app.people import users
+from secrets_app.policy import decisions, grants, policies, reach
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +33,7 @@ def secret(open_keyring):
 
 def give(user, name, *statements, actor):
     text = json.dumps({"Version": "1", "Statement": list(statements)})
-    rulebook.attach(rulebook.create(name, text, actor=actor.principal), user, actor=actor.principal)
+    policies.attach(policies.create(name, text, actor=actor.principal), user, actor=actor.principal)
 
 
 def allow(*actions, on="*", **more):
@@ -62,7 +63,7 @@ def test_what_the_tab_says_is_what_the_decision_says(secret, dot, ann, hal, aud)
     for one in (secret, other):
         said = {right.principal.user_id: set(right.actions) for right in everybody.with_rights(one)}
         for user in (dot, ann, hal, aud):
-            expected = {a for a in OF_A_SECRET if policies.allows(user.principal, a, one)}
+            expected = {a for a in OF_A_SECRET if decisions.allows(user.principal, a, one)}
             assert said.get(user.pk, set()) == expected, (user, one)
 
 
@@ -109,11 +110,11 @@ def test_the_tab_takes_the_right_to_list_grants(client, secret, hal, aud):
 def test_a_grant_and_its_end_by_form(as_dot, secret, ann):
     typed = {"to": f"user:{ann.pk}", "actions": ["kms:DescribeSecret", "kms:RotateSecret"]}
     assert as_dot.post(url("secret_grant", secret), typed)["Location"].endswith("?tab=permissions")
-    assert policies.allows(ann.principal, Action.ROTATE_SECRET, secret)
+    assert decisions.allows(ann.principal, Action.ROTATE_SECRET, secret)
     gone = {"of": f"user:{ann.pk}", "actions": ["kms:RotateSecret"]}
     as_dot.post(url("secret_revoke", secret), gone)
-    assert not policies.allows(ann.principal, Action.ROTATE_SECRET, secret)
-    assert policies.allows(ann.principal, Action.DESCRIBE_SECRET, secret)
+    assert not decisions.allows(ann.principal, Action.ROTATE_SECRET, secret)
+    assert decisions.allows(ann.principal, Action.DESCRIBE_SECRET, secret)
     assert as_dot.post(url("secret_revoke", secret), gone).status_code == 422
     assert as_dot.post(url("secret_revoke", secret), {"of": "user:nobody"}).status_code == 404
 
@@ -121,7 +122,7 @@ def test_a_grant_and_its_end_by_form(as_dot, secret, ann):
 def test_a_group_is_granted_too(as_dot, secret, hal):
     helpdesk = Group.objects.get(name="helpdesk")
     as_dot.post(url("secret_grant", secret), {"to": f"group:{helpdesk.pk}", "actions": ["kms:RotateSecret"]})
-    assert policies.allows(hal.principal, Action.ROTATE_SECRET, secret)
+    assert decisions.allows(hal.principal, Action.ROTATE_SECRET, secret)
 
 
 def test_p_06_a_form_hands_out_only_what_its_sender_may_do_now(client, secret, ann, hal, dot):

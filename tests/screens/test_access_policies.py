@@ -9,8 +9,9 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
-from secrets_app import ram, rulebook, users
 from secrets_app.models import Attachment, AuditEvent, Policy
+from secrets_app.people import users
+from secrets_app.policy import policies, ram_documents
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +34,7 @@ def allow(*actions, on="*", **more):
 
 @pytest.fixture
 def rotate(dot) -> Policy:
-    return rulebook.create("rotate-web", rulebook.document(["kms:RotateSecret"]), actor=dot.principal)
+    return policies.create("rotate-web", policies.document(["kms:RotateSecret"]), actor=dot.principal)
 
 
 def page(response) -> str:
@@ -41,11 +42,11 @@ def page(response) -> str:
 
 
 def test_the_list_shows_system_and_custom_policies_and_to_how_many_each_is_attached(as_dot, rotate, ann, hal):
-    rulebook.attach(rotate, ann, actor=factories.administrator())
-    rulebook.attach(rotate, Group.objects.get(name="helpdesk"), actor=factories.administrator())
+    policies.attach(rotate, ann, actor=factories.administrator())
+    policies.attach(rotate, Group.objects.get(name="helpdesk"), actor=factories.administrator())
     shown = {row.name: row.holder_count for row in as_dot.get("/access/policies/").context["page"].rows}
     assert shown["rotate-web"] == 2
-    assert shown[rulebook.FULL_ACCESS] == 1
+    assert shown[policies.FULL_ACCESS] == 1
     only = as_dot.get("/access/policies/", {"kind": "custom"}).context["page"].rows
     assert [row.name for row in only] == ["rotate-web"]
 
@@ -54,7 +55,7 @@ def test_a_policy_page_shows_its_document_by_line_and_what_it_reaches(as_dot, do
     for name in ("web/one", "web/two", "db/one"):
         factories.secret(name=name, tags={"env": "prod"} if name == "web/two" else None)
     prefix = factories.secret(name="web/three").arn.rpartition("web/three")[0]
-    made = rulebook.create(
+    made = policies.create(
         "web",
         text_of(
             allow("kms:DescribeSecret", on=f"{prefix}web/*"),
@@ -110,8 +111,8 @@ def test_a_policy_is_created_edited_and_deleted_with_an_event_for_each(as_dot):
 
 
 def test_an_edit_on_an_old_revision_saves_nothing_and_shows_what_is_there_now(as_dot, rotate, dot):
-    now, mine = rulebook.document(["kms:List*"]), rulebook.document(["*"])
-    rulebook.change(rotate, now, revision=1, actor=dot.principal)
+    now, mine = policies.document(["kms:List*"]), policies.document(["*"])
+    policies.change(rotate, now, revision=1, actor=dot.principal)
     url = f"/access/policies/{rotate.pk}/edit/"
     response = as_dot.post(url, {"revision": 1, "document": mine})
     assert response.status_code == 409
@@ -131,19 +132,19 @@ def test_a_name_that_is_taken_is_said_beside_the_field(as_dot, rotate):
 
 
 def test_a_copy_begins_with_the_document_of_a_system_policy(as_dot, dot):
-    system = Policy.objects.get(name=rulebook.FULL_ACCESS)
+    system = Policy.objects.get(name=policies.FULL_ACCESS)
     form = as_dot.get(CREATE, {"copy": system.pk}).context["form"]
     assert form["document"].value() == system.document
     assert form["name"].value() == "KMSFullAccess-copy"
 
 
 def test_a_system_policy_cannot_be_edited_or_deleted(as_dot):
-    system = Policy.objects.get(name=rulebook.FULL_ACCESS)
-    typed = {"revision": system.revision, "document": rulebook.document(["kms:ListSecrets"])}
+    system = Policy.objects.get(name=policies.FULL_ACCESS)
+    typed = {"revision": system.revision, "document": policies.document(["kms:ListSecrets"])}
     assert as_dot.post(f"/access/policies/{system.pk}/edit/", typed).status_code == 409
     assert as_dot.post(f"/access/policies/{system.pk}/delete/").status_code == 409
     system.refresh_from_db()
-    assert system.document == rulebook.document(["*"])
+    assert system.document == policies.document(["*"])
 
 
 def test_a_policy_is_attached_and_detached_in_a_dialog(as_dot, rotate, ann):
@@ -164,11 +165,11 @@ def test_a_policy_is_attached_and_detached_in_a_dialog(as_dot, rotate, ann):
 
 def test_the_last_administrator_is_kept_and_a_sentence_says_why(as_dot, dot):
     factories.administrator()
-    full = Attachment.objects.get(policy__name=rulebook.FULL_ACCESS)
+    full = Attachment.objects.get(policy__name=policies.FULL_ACCESS)
     response = as_dot.post(reverse("policy_detach", args=[full.pk]))
     assert response.status_code == 409
     assert "No user would have KMS full access" in page(response)
-    assert rulebook.has_full_access(dot.principal)
+    assert policies.has_full_access(dot.principal)
 
 
 def test_who_may_not_see_a_policy_does_not_learn_that_it_is_there(client, hal, ann, rotate):
@@ -191,7 +192,7 @@ def test_an_auditor_reads_policies_and_is_offered_no_change(client, aud, rotate)
 def test_the_lines_of_a_statement_are_those_it_stands_on():
     text = text_of(allow("kms:ListSecrets"), allow("*"))
     lines = text.split("\n")
-    found = ram.lines_of(text, 2)
+    found = ram_documents.lines_of(text, 2)
     assert json.loads("\n".join(lines[n - 1] for n in found)) == allow("*")
-    assert list(ram.lines_of(text, 3)) == []
-    assert list(ram.lines_of("{", 1)) == []
+    assert list(ram_documents.lines_of(text, 3)) == []
+    assert list(ram_documents.lines_of("{", 1)) == []

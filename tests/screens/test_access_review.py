@@ -10,12 +10,15 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from console import revealed, review
+from console.reports import access_review, revealed
 from rotation.models import Run
-from secrets_app import append_only, audit, grants, reach, rulebook, users, versions
 from secrets_app.actions import EQUAL_REVEAL, Action
+from secrets_app.audit import append_only, trail
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, SecretGroupGrant, SecretPrincipalGrant, User
-from secrets_app.plaintext import Plaintext
+from secrets_app.people import users
+from secrets_app.policy import grants, policies, reach
+from secrets_app.secrets import versions
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +40,7 @@ def secret(open_keyring):
 
 def give(user, name, *statements, actor):
     text = json.dumps({"Version": "1", "Statement": list(statements)})
-    rulebook.attach(rulebook.create(name, text, actor=actor.principal), user, actor=actor.principal)
+    policies.attach(policies.create(name, text, actor=actor.principal), user, actor=actor.principal)
 
 
 def allow(*actions, on="*", **more):
@@ -69,12 +72,12 @@ def test_the_review_names_everybody_who_can_read_a_value(as_dot, secret, dot, an
 
 def test_a_user_who_may_send_a_value_to_another_machine_counts_as_its_reader(as_dot, secret, dot, ann):
     grants.grant(secret, ann, [Action.REBIND_ACCOUNT], actor=dot.principal)
-    (one,) = review.readers([secret], everybody())
+    (one,) = access_review.readers([secret], everybody())
     assert "ann" in one.names
 
 
 def test_no_system_policy_hands_out_what_equals_a_reveal_without_the_reveal():
-    for name, (_, actions) in rulebook.SYSTEM.items():
+    for name, (_, actions) in policies.SYSTEM.items():
         held = {str(action) for action in EQUAL_REVEAL} & set(actions)
         assert not held or str(Action.GET_SECRET_VALUE) in held, name
 
@@ -112,7 +115,7 @@ def test_a_grant_is_unused_when_its_action_was_not_done_for_90_days(as_dot, secr
     grants.grant(secret, helpdesk, [Action.GET_SECRET_VALUE], actor=dot.principal)
 
     def unused():
-        return {(one.whom, one.action) for one in review.unused(dot.principal, str)}
+        return {(one.whom, one.action) for one in access_review.unused(dot.principal, str)}
 
     assert unused() == set()
     age(89)
@@ -134,8 +137,8 @@ def test_a_use_of_another_secret_or_a_refused_one_is_no_use(secret, dot, ann):
         grants.grant(one, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
     age(91)
     versions.reveal(other.labelled("current"), actor=ann.principal, reason="test")
-    audit.record(Action.GET_SECRET_VALUE, secret, actor=ann.principal, outcome="denied")
-    assert [one.secret for one in review.unused(dot.principal, str)] == [secret]
+    trail.record(Action.GET_SECRET_VALUE, secret, actor=ann.principal, outcome="denied")
+    assert [one.secret for one in access_review.unused(dot.principal, str)] == [secret]
 
 
 def test_the_review_is_for_those_who_may_see_users_and_policies(client, secret, hal, ann, aud):

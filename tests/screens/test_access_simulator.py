@@ -7,9 +7,10 @@ import json
 import pytest
 from django.test import Client
 
-from secrets_app import grants, policies, rulebook, users
 from secrets_app.actions import Action
 from secrets_app.models import AuditEvent
+from secrets_app.people import users
+from secrets_app.policy import decisions, grants, policies
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -39,8 +40,8 @@ def office(dot, ann):
         },
     ]
     text = json.dumps({"Version": "1", "Statement": statements}, indent=2)
-    made = rulebook.create("office", text, actor=dot.principal)
-    rulebook.attach(made, ann, actor=dot.principal)
+    made = policies.create("office", text, actor=dot.principal)
+    policies.attach(made, ann, actor=dot.principal)
     return made
 
 
@@ -79,10 +80,10 @@ def test_each_fact_of_the_request_counts(as_dot, office, change):
 
 def test_tags_and_grants_are_the_secrets_own(as_dot, dot, ann):
     tagged = (
-        rulebook.document(["kms:RotateSecret"])[:-7]
+        policies.document(["kms:RotateSecret"])[:-7]
         + ',\n"Condition": {"StringEquals": {"kms:tag/env": "prod"}}}]}'
     )
-    rulebook.attach(rulebook.create("prod", tagged, actor=dot.principal), ann, actor=dot.principal)
+    policies.attach(policies.create("prod", tagged, actor=dot.principal), ann, actor=dot.principal)
     prod, test = factories.secret(tags={"env": "prod"}), factories.secret(tags={"env": "test"})
     grants.grant(test, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
 
@@ -106,7 +107,7 @@ def test_lists_are_asked_of_a_region_and_people_by_name(as_dot, dot, hal):
 def test_a_disabled_person_may_nothing(as_dot, office, ann, dot):
     users.disable(ann, actor=dot.principal)
     decision = as_dot.get(URL, asked(factories.secret().name)).context["decision"]
-    assert decision == policies.Decision(False, "This user is disabled.")
+    assert decision == decisions.Decision(False, "This user is disabled.")
 
 
 @pytest.mark.parametrize(
@@ -132,10 +133,10 @@ def test_simulating_takes_its_right_and_changes_nothing(client, ann, hal, office
 
 
 def test_a_hidden_secret_and_a_missing_one_look_the_same(client, hal, dot, office):
-    document = rulebook.document(["kms:SimulatePolicy"])
-    rulebook.attach(rulebook.create("sim", document, actor=dot.principal), hal, actor=dot.principal)
-    deny = rulebook.document(["kms:DescribeSecret"]).replace("Allow", "Deny")
-    rulebook.attach(rulebook.create("hide", deny, actor=dot.principal), hal, actor=dot.principal)
+    document = policies.document(["kms:SimulatePolicy"])
+    policies.attach(policies.create("sim", document, actor=dot.principal), hal, actor=dot.principal)
+    deny = policies.document(["kms:DescribeSecret"]).replace("Allow", "Deny")
+    policies.attach(policies.create("hide", deny, actor=dot.principal), hal, actor=dot.principal)
     hidden = factories.secret().name
     client.force_login(hal)
     answers = [
@@ -147,8 +148,8 @@ def test_a_hidden_secret_and_a_missing_one_look_the_same(client, hal, dot, offic
 
 
 def test_who_may_not_see_the_policy_is_shown_the_sentence_and_no_document(client, hal, dot):
-    document = rulebook.document(["kms:SimulatePolicy", "kms:RotateSecret"])
-    rulebook.attach(rulebook.create("sim", document, actor=dot.principal), hal, actor=dot.principal)
+    document = policies.document(["kms:SimulatePolicy", "kms:RotateSecret"])
+    policies.attach(policies.create("sim", document, actor=dot.principal), hal, actor=dot.principal)
     client.force_login(hal)
     shown = client.get(URL, asked(factories.secret().name, user="hal", action="kms:RotateSecret")).context
     assert shown["decision"].because == "Allow by statement 1 of the policy sim."
@@ -162,7 +163,7 @@ def test_an_account_and_a_secret_that_is_not_made_yet_are_asked_about_by_name(as
         {"Effect": "Allow", "Action": "kms:CreateSecret", "Resource": "acs:kms:main:*:secret/acs/ecs/web/*"},
     ]
     text = json.dumps({"Version": "1", "Statement": statements})
-    rulebook.attach(rulebook.create("web", text, actor=dot.principal), ann, actor=dot.principal)
+    policies.attach(policies.create("web", text, actor=dot.principal), ann, actor=dot.principal)
     arn = f"acs:kms:main:{instance.account.number}:secret/acs/ecs/web/new"
     for action, name, allowed in (
         ("kms:ManageAccount", "edge-01/user/svc", True),

@@ -12,9 +12,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from secrets_app import audit, grants, refusals, rulebook
 from secrets_app.actions import Action
+from secrets_app.audit import refusals
+from secrets_app.audit import trail as audit
 from secrets_app.models import AuditEvent, Refusals
+from secrets_app.policy import grants, policies
 from tests import factories
 from tests.factories import PASSWORD
 from tests.screens.routes import own
@@ -193,16 +195,16 @@ def test_what_needs_a_second_right_is_recorded_under_the_name_of_that_right(dot,
         422,
         ["kms:UseManagementCredential"],
     )
-    text = rulebook.document(["kms:CreateUser"])
-    inviter = rulebook.create("inviter", text, actor=factories.administrator())
-    rulebook.attach(inviter, ann, actor=dot.principal)
+    text = policies.document(["kms:CreateUser"])
+    inviter = policies.create("inviter", text, actor=factories.administrator())
+    policies.attach(inviter, ann, actor=dot.principal)
     given = {"username": "nia", "groups": [Group.objects.get(name="helpdesk").name]}
     assert refused(browser(ann), "invite", [], given) == (403, ["kms:CreateUser"])
 
 
 def test_a_right_that_ends_between_the_page_and_the_change_is_refused_with_its_event(dot, monkeypatch):
     made = secret()
-    monkeypatch.setattr("console.access.secret", lambda *_: made)
+    monkeypatch.setattr("console.access.resources.secret", lambda *_: made)
     client = browser(factories.user("eve"))
     for name in ("secret_rotate", "secret_drift", "secret_reconcile", "secret_reveal"):
         Refusals.objects.all().delete()

@@ -15,9 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from rotation import runs
-from secrets_app import append_only, audit, keypairs, versions
+from secrets_app.audit import append_only, trail
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, AuditHead, Refusals, Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.secrets import versions
 from tests import factories
 from tests.factories import PASSWORD
 
@@ -103,7 +105,7 @@ def test_aud_12_an_auditor_reads_everything_verifies_and_looks_nothing_up(as_aud
 
 def test_the_list_is_newest_first_and_pages_by_sequence(as_dot, dot):
     for number in range(60):
-        audit.record("kms:Test", f"acs:kms:main:1:thing/{number}", actor=dot.principal)
+        trail.record("kms:Test", f"acs:kms:main:1:thing/{number}", actor=dot.principal)
     top = AuditEvent.objects.first().sequence
     first = as_dot.get(reverse("audit"))
     assert sequences(first) == list(range(top, top - 25, -1))
@@ -123,7 +125,7 @@ def test_the_last_page_ends(as_dot):
 
 def test_a_page_of_any_depth_is_read_with_as_many_queries_and_without_an_offset(as_dot, dot):
     for _ in range(80):
-        audit.record("kms:Test", "x", actor=dot.principal)
+        trail.record("kms:Test", "x", actor=dot.principal)
     counts = []
     for query in ("", "?before=60"):
         with CaptureQueriesContext(connection) as seen:
@@ -134,8 +136,8 @@ def test_a_page_of_any_depth_is_read_with_as_many_queries_and_without_an_offset(
 
 
 def test_filters_stand_in_the_url(as_dot, dot, ann):
-    with audit.bind(address="10.9.8.7"):
-        audit.record("kms:Test", "acs:kms:main:1:thing/a", actor=ann.principal, outcome="denied")
+    with trail.bind(address="10.9.8.7"):
+        trail.record("kms:Test", "acs:kms:main:1:thing/a", actor=ann.principal, outcome="denied")
     mine = AuditEvent.objects.first()
     earlier, later = "2020-01-01T00:00", "2099-01-01T00:00"
     for query in (
@@ -153,7 +155,7 @@ def test_filters_stand_in_the_url(as_dot, dot, ann):
 def test_an_event_shows_every_field_and_leads_to_its_run(as_dot, dot):
     secret = factories.secret()
     factories.settle(secret)
-    with audit.bind(request_id="req-1", address="10.9.8.7", session="ses-1"):
+    with trail.bind(request_id="req-1", address="10.9.8.7", session="ses-1"):
         run = runs.start(secret, actor=dot.principal)
     event = AuditEvent.objects.get(request_id="req-1")
     page = text(as_dot.get(reverse("audit_event", args=[event.sequence])))
@@ -198,7 +200,7 @@ def test_verify_says_whole_or_names_the_first_bad_row_and_is_recorded(as_aud):
 
 def test_the_export_is_what_the_filter_shows_and_no_formula_runs(as_dot, dot):
     for sign in ("=1+1", "+1", "-1", "@x", "\tx"):
-        audit.record("kms:Test", "x", actor=dot.principal, reason=sign, details={"n": [1]})
+        trail.record("kms:Test", "x", actor=dot.principal, reason=sign, details={"n": [1]})
     lines = list(
         csv.DictReader(io.StringIO(streamed(as_dot.get(reverse("audit_export_csv") + "?action=Test"))))
     )
@@ -246,7 +248,7 @@ class TestLookUp:
         assert "Nobody" in self.find(as_dot, "another-value-22\n")
 
     def test_a_key_is_recognised_however_it_is_written(self, as_dot):
-        pair = keypairs.generate("ed25519")
+        pair = key_pairs.generate("ed25519")
         key = factories.secret(
             kind="key_pair", key_algorithm="ed25519", initial=pair.private_key.reveal(), username="git"
         )

@@ -20,7 +20,7 @@ from django.urls import get_resolver, reverse
 from secrets_app import keyring
 from tests.provider_fixtures import configuration
 from tests.screens import az_world
-from tests.screens.az_table import FULL_ACCESS, PERSONS, ROUTES, STRANGERS, Route
+from tests.screens.az_table import FULL_ACCESS, LED_ON, PERSONS, ROUTES, STRANGERS, Route
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("matrix")]
 
@@ -158,6 +158,8 @@ def expected(case: Case) -> int:
         return 405
     if case.is_stale and route.asks_again:
         return 302 if case.way == "page" else 401
+    if case.which == "all" and (case.name, case.person, case.method) in LED_ON:
+        return 302
     return next(closed(route, case.person, case.which), answer)
 
 

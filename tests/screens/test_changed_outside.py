@@ -9,9 +9,11 @@ from django.db import models
 from django.urls import reverse
 
 from rotation import tasks
-from secrets_app import identities, rulebook, seal_check, users
-from secrets_app.identities import Identity
+from secrets_app.integrity import seal_check
 from secrets_app.models import AuditEvent, ChangedRecord, Policy, User
+from secrets_app.people import identities, users
+from secrets_app.people.identities import Identity
+from secrets_app.policy import policies
 from tests import factories
 from tests.factories import PASSWORD
 from tests.screens.routes.own import add_app
@@ -88,8 +90,8 @@ def test_the_overview_names_what_was_changed_to_those_who_verify_and_the_trail_k
 
 
 def test_the_overview_names_no_changed_record_to_somebody_who_may_not_verify(client, dot, ann):
-    operator = Policy.objects.get(name=rulebook.SECRET_ADMINISTRATOR)
-    rulebook.attach(operator, ann, actor=factories.administrator())
+    operator = Policy.objects.get(name=policies.SECRET_ADMINISTRATOR)
+    policies.attach(operator, ann, actor=factories.administrator())
     written(User).filter(pk=dot.pk).update(must_change_password=True)
     tasks.check_seals()
     client.force_login(ann)

@@ -11,10 +11,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from rotation import inventory, preparation
+from rotation.inventory import management, preparation
 from rotation.models import ManagementCredential
-from secrets_app import keypairs, keyring
-from secrets_app.plaintext import Plaintext
+from secrets_app import keyring
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +37,7 @@ def sealed(credential: ManagementCredential) -> dict[str, str | None]:
     """What is kept of a credential."""
     return json.loads(
         keyring.open_(
-            credential.sealed, owner_id=credential.pk, subject_id=credential.pk, field=inventory.FIELD
+            credential.sealed, owner_id=credential.pk, subject_id=credential.pk, field=management.FIELD
         )
     )
 
@@ -47,7 +48,7 @@ def test_granting_permissions_makes_a_key_pair_and_shows_the_command_and_its_opp
     page = response.content.decode()
     assert credential.is_own
     assert credential.public_key in page
-    assert keypairs.fingerprint(credential.public_key) in page
+    assert key_pairs.fingerprint(credential.public_key) in page
     assert "useradd" in page
     assert "userdel --remove keyturn" in page
     assert "as powerful as root" in page
@@ -55,14 +56,14 @@ def test_granting_permissions_makes_a_key_pair_and_shows_the_command_and_its_opp
 
 
 def test_a_pasted_key_is_kept_sealed_and_never_shown(as_dot):
-    pair = keypairs.generate("ed25519")
+    pair = key_pairs.generate("ed25519")
     page = as_dot.post(CREATE, typed(login="key", private_key=pair.private_key.reveal()), follow=True)
     credential = ManagementCredential.objects.get()
     assert not credential.is_own
     assert credential.public_key == pair.public_key
     kept = sealed(credential)["PrivateKey"]
     assert kept
-    assert keypairs.read(Plaintext(kept)).public_key == pair.public_key
+    assert key_pairs.read(Plaintext(kept)).public_key == pair.public_key
     assert "PRIVATE KEY" not in page.content.decode()
 
 
@@ -141,7 +142,7 @@ def test_a_name_in_use_is_said_at_its_field(as_dot):
 
 
 def test_a_form_that_comes_back_holds_what_was_typed_but_no_value(as_dot):
-    pair = keypairs.generate("ed25519")
+    pair = key_pairs.generate("ed25519")
     wrong = typed(name="", username="svc", login="password", sudo="password", **VALUES)
     page = as_dot.post(CREATE, wrong | {"private_key": pair.private_key.reveal()}).content.decode()
     assert 'value="svc"' in page
@@ -150,7 +151,7 @@ def test_a_form_that_comes_back_holds_what_was_typed_but_no_value(as_dot):
 
 
 def test_the_command_never_promises_what_a_sudo_password_would_contradict(as_dot):
-    pair = keypairs.generate("ed25519")
+    pair = key_pairs.generate("ed25519")
     wanted = typed(
         login="key", private_key=pair.private_key.reveal(), sudo="password", sudo_password="x" * 20
     )

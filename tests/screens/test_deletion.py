@@ -9,10 +9,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import managed, runs
+from rotation import runs
+from rotation.managed import deletion
 from rotation.models import Run, Schedule
-from secrets_app import versions
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.secrets import versions
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -49,7 +50,7 @@ def fresh(secret: Secret) -> Secret:
 
 
 def plan(secret: Secret, **given: object) -> None:
-    managed.plan_deletion(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
+    deletion.plan_deletion(secret, actor=factories.administrator(), **given)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- delete
@@ -153,7 +154,7 @@ def test_a_run_of_it_cannot_be_retried(as_dot, secret):
 
 
 def test_a_purged_secret_answers_with_who_purged_it(as_dot, secret):
-    managed.purge(secret, actor=factories.administrator())
+    deletion.purge(secret, actor=factories.administrator())
     for name in ("secret_restore", "secret_rotate", "secret_delete"):
         answer = as_dot.get(url(name, secret), headers=HTMX)
         assert answer.status_code == 409

@@ -10,8 +10,10 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from secrets_app import audit, factors, policies, users
+from secrets_app.audit import trail
 from secrets_app.models import AuditEvent, SealedValue
+from secrets_app.people import second_factors, users
+from secrets_app.policy import decisions
 from tests.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +37,7 @@ def text(answer) -> str:
 
 
 def give_factor(user):
-    name = factors.seal("A" * 32, user_id=user.pk)
+    name = second_factors.seal("A" * 32, user_id=user.pk)
     return Authenticator.objects.create(user=user, type="totp", data={"secret": name})
 
 
@@ -100,7 +102,7 @@ def test_ses_04_a_session_that_cannot_be_recorded_as_ended_goes_on(dot, monkeypa
     def full(*_, **__):
         raise OSError
 
-    monkeypatch.setattr(audit, "record", full)
+    monkeypatch.setattr(trail, "record", full)
     assert here.post(reverse("sessions_end_others")).status_code == 500
     monkeypatch.undo()
     assert is_in(there)
@@ -115,7 +117,7 @@ def test_a_session_that_is_over_is_not_listed(dot, settings):
 
 
 def rows_of(user):
-    from console import devices
+    from console.sessions import devices
 
     return devices.open_of(user)
 
@@ -169,7 +171,7 @@ def test_another_administrator_resets_a_lost_second_factor_with_a_reason(dot, ha
     theirs.force_login(hal)
     here = signed_in()
     assert here.post(named("user_reset_factor", hal), {"reason": ""}).status_code == 422
-    assert factors.has_one(hal)
+    assert second_factors.has_one(hal)
     here.post(named("user_reset_factor", hal), {"reason": "phone in the lake"})
     assert not Authenticator.objects.exists()
     assert not SealedValue.objects.filter(owner_id=hal.pk).exists()
@@ -189,9 +191,9 @@ def test_nobody_resets_their_own(dot):
     here = signed_in()
     give_factor(dot)
     assert here.post(named("user_reset_factor", dot), {"reason": "mine"}).status_code == 409
-    with pytest.raises(factors.Own):
-        factors.reset(dot, actor=dot.principal, reason="mine")
-    assert factors.has_one(dot)
+    with pytest.raises(second_factors.Own):
+        second_factors.reset(dot, actor=dot.principal, reason="mine")
+    assert second_factors.has_one(dot)
 
 
 def test_who_may_not_resets_nothing(dot, hal, aud):
@@ -199,9 +201,9 @@ def test_who_may_not_resets_nothing(dot, hal, aud):
     client = signed_in("aud")
     assert client.post(named("user_reset_factor", dot), {"reason": "x"}).status_code == 403
     for actor in (hal.principal, aud.principal):
-        with pytest.raises(policies.NotAllowed):
-            factors.reset(dot, actor=actor, reason="x")
-    assert factors.has_one(dot)
+        with pytest.raises(decisions.NotAllowed):
+            second_factors.reset(dot, actor=actor, reason="x")
+    assert second_factors.has_one(dot)
 
 
 # ---------------------------------------------------------------- nobody else can help
@@ -214,7 +216,7 @@ def test_on_the_server_the_last_administrator_gets_a_password_and_loses_the_fact
     call_command("recover", "DOT", stdout=out)
     [password] = [line.split()[1] for line in out.getvalue().splitlines() if line.startswith("Password")]
     assert not is_in(there)
-    assert not factors.has_one(dot)
+    assert not second_factors.has_one(dot)
     again = signed_in(password=password)
     assert again.get("/")["Location"] == reverse("account_change_password")
     assert not is_in(signed_in())

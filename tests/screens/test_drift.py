@@ -7,10 +7,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import leases, managed, runs
+from rotation import leases, runs
+from rotation.managed import credential_state, rotation_options
 from rotation.models import ManagedAccount, Run
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.policies import Action
+from secrets_app.policy.decisions import Action
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +44,7 @@ def text(response) -> str:
 
 def drift(secret: Secret, code: str = "changed_outside") -> None:
     sentence = "Somebody changed it on the server. Version abc works there."
-    managed.note(secret.managed, ManagedAccount.Credential.OUT_OF_SYNC, sentence, code)
+    credential_state.note(secret.managed, ManagedAccount.Credential.OUT_OF_SYNC, sentence, code)
 
 
 def kept(secret: Secret) -> tuple[bool, ...]:
@@ -101,7 +102,7 @@ def test_the_overview_counts_the_drifted_ones_and_leads_to_them(as_dot, secret):
     drift(secret)
     refused = factories.secret(initial="another-value-1")
     factories.settle(refused)
-    managed.note(refused.managed, ManagedAccount.Credential.OUT_OF_SYNC, "Refused.", "refused_value")
+    credential_state.note(refused.managed, ManagedAccount.Credential.OUT_OF_SYNC, "Refused.", "refused_value")
     figures = as_dot.get("/main/overview/").context["figures"]
     figure = next(one for one in figures if one.label == "Drifted")
     assert figure.count == 1
@@ -197,7 +198,7 @@ def test_an_outdated_edit_changes_no_option(as_dot, secret):
 
 
 def test_options_need_the_right_to_configure_rotation(as_dot, secret, monkeypatch):
-    managed.change_options(secret, actor=factories.administrator(), **dict.fromkeys(OPTIONS, True))
+    rotation_options.change_options(secret, actor=factories.administrator(), **dict.fromkeys(OPTIONS, True))
     factories.deny(Action.UPDATE_ROTATION)
     assert "after each rotation" not in text(as_dot.get(url("secret_edit", secret), headers=HTMX))
     answer = as_dot.post(url("secret_edit", secret), EDIT | {"description": "new"}, headers=HTMX)

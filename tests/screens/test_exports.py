@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from console import exports
+from console.lists import exports
 from rotation import leases, runs
 from rotation.models import Run
 from secrets_app.models import AuditEvent

@@ -10,8 +10,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from console import first_password
 from console.management.commands import setup
+from console.sign_in import first_password
 from secrets_app.models import User
 from tests.factories import PASSWORD
 

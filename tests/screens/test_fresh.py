@@ -13,7 +13,7 @@ import pytest
 from django.test import Client
 from django.urls import get_resolver, reverse
 
-from console import sessions
+from console.sessions import limits
 from secrets_app.models import AuditEvent, Key, Policy, Secret
 from tests import factories
 from tests.factories import PASSWORD
@@ -79,7 +79,7 @@ def address(pattern) -> str:
 
 def grow_old(client: Client) -> None:
     kept = client.session
-    kept[sessions.BEGAN_AT] -= 301
+    kept[limits.BEGAN_AT] -= 301
     kept.save()
 
 

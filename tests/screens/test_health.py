@@ -9,8 +9,8 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
-from console import health
-from console.views import overview
+from console.process import health
+from console.views.overview import overview
 from secrets_app import keyring
 
 pytestmark = pytest.mark.django_db
@@ -58,12 +58,12 @@ def test_an_installation_that_is_sealed_is_not_well(client, sealed):
 
 
 def test_a_sealed_console_is_alive_and_not_ready_and_its_log_says_so_once(client, sealed, caplog):
-    with caplog.at_level(logging.INFO, "console.health"):
+    with caplog.at_level(logging.INFO, "console.process.health"):
         answers = [client.get("/readyz") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [503] * 3
     assert answers[0].json()["obstacles"] == ["sealed"]
     assert client.get("/livez").status_code == 200
-    assert len([record for record in caplog.records if record.name == "console.health"]) == 1
+    assert len([record for record in caplog.records if record.name == "console.process.health"]) == 1
     assert "sealed" in caplog.records[0].getMessage()
 
 
@@ -72,7 +72,7 @@ def test_the_log_says_when_it_is_ready_again(client, monkeypatch, caplog):
     client.get("/readyz")
     monkeypatch.setattr(keyring, "is_sealed", lambda: False)
     caplog.clear()
-    with caplog.at_level(logging.INFO, "console.health"):
+    with caplog.at_level(logging.INFO, "console.process.health"):
         client.get("/readyz")
     assert [record.getMessage().split(" request_id")[0] for record in caplog.records] == ["Ready again."]
 

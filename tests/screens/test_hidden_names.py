@@ -11,11 +11,15 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import inventory, managed, runs
+from rotation import runs
+from rotation.inventory import instances, management
+from rotation.managed import credential_state, deletion
 from rotation.models import ManagedAccount
-from secrets_app import grants, invitations, keystates, rulebook, users
 from secrets_app.actions import Action
+from secrets_app.keys import key_states
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.people import invitations, users
+from secrets_app.policy import grants, policies
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -44,8 +48,8 @@ def give(dot):
     def attach(user, *actions, on="*", name=""):
         statement = {"Effect": "Allow", "Action": list(actions), "Resource": on}
         text = json.dumps({"Version": "1", "Statement": [statement]})
-        made = rulebook.create(name or f"given-{next(_numbers)}", text, actor=dot.principal)
-        rulebook.attach(made, user, actor=dot.principal)
+        made = policies.create(name or f"given-{next(_numbers)}", text, actor=dot.principal)
+        policies.attach(made, user, actor=dot.principal)
         return made
 
     return attach
@@ -123,8 +127,8 @@ def test_an_address_that_is_taken_is_named_to_who_may_see_the_instance(instance,
     north = factories.region("north")
     give(ann, "kms:RegisterInstance", on="acs:kms:north:*:instance")
     for actor, is_told in ((ann, False), (dot, True)):
-        with pytest.raises(inventory.AddressTaken) as taken:
-            inventory.register("x", region=north, address=instance.address, actor=actor.principal)
+        with pytest.raises(instances.AddressTaken) as taken:
+            instances.register("x", region=north, address=instance.address, actor=actor.principal)
         assert ("edge-01" in str(taken.value)) is is_told
 
 
@@ -134,8 +138,8 @@ def test_what_an_instance_logs_in_with_is_named_to_who_may_see_it(as_ann, instan
     credential = instance.credential.name
     assert credential not in text(as_ann.get(where))
     secret = factories.secret(instance=instance, name="hidden-login", initial="a-first-password-1")
-    managed.note(secret.managed, ManagedAccount.Credential.IN_SYNC)
-    inventory.use_own_login(instance, secret, sudo="passwordless", actor=dot.principal)
+    credential_state.note(secret.managed, ManagedAccount.Credential.IN_SYNC)
+    management.use_own_login(instance, secret, sudo="passwordless", actor=dot.principal)
     for page in (where, reverse("instance_attach", args=["main", instance.pk])):
         assert "hidden-login" not in text(as_ann.get(page))
     give(ann, "kms:DescribeSecret")
@@ -144,12 +148,12 @@ def test_what_an_instance_logs_in_with_is_named_to_who_may_see_it(as_ann, instan
 
 def test_an_instance_that_logs_in_with_a_secret_is_named_to_who_may_see_it(instance, give, ann, dot):
     secret = factories.secret(instance=instance, initial="a-first-password-1")
-    managed.note(secret.managed, ManagedAccount.Credential.IN_SYNC)
-    inventory.use_own_login(instance, secret, sudo="passwordless", actor=dot.principal)
+    credential_state.note(secret.managed, ManagedAccount.Credential.IN_SYNC)
+    management.use_own_login(instance, secret, sudo="passwordless", actor=dot.principal)
     give(ann, "kms:DeleteSecret")
     for actor, is_told in ((ann, False), (dot, True)):
-        with pytest.raises(managed.IsLogin) as refused:
-            managed.plan_deletion(secret, actor=actor.principal)
+        with pytest.raises(deletion.IsLogin) as refused:
+            deletion.plan_deletion(secret, actor=actor.principal)
         assert ("edge-01" in str(refused.value)) is is_told
 
 
@@ -157,9 +161,9 @@ def test_an_instance_that_logs_in_with_a_secret_is_named_to_who_may_see_it(insta
 
 
 def test_the_key_of_a_secret_is_named_to_who_may_see_it(as_ann, give, ann, dot):
-    key = keystates.create("their-key", actor=dot.principal)
+    key = key_states.create("their-key", actor=dot.principal)
     secret = factories.secret(key=key, initial="a-first-password-1")
-    keystates.disable(key, actor=dot.principal)
+    key_states.disable(key, actor=dot.principal)
     give(ann, "kms:DescribeSecret", "kms:GetSecretValue")
     where, value = (
         reverse("secret", args=["main", secret.pk]),
@@ -219,7 +223,7 @@ def test_a_group_counts_the_members_policies_and_grants_that_one_may_see(as_ann,
 
 def test_a_policy_counts_the_holders_secrets_and_instances_that_one_may_see(as_ann, give, ann, hal, dot):
     made = give(hal, "kms:DescribeSecret", "kms:DescribeInstance", name="describers")
-    rulebook.attach(made, users.create_group("night-shift", actor=dot.principal), actor=dot.principal)
+    policies.attach(made, users.create_group("night-shift", actor=dot.principal), actor=dot.principal)
     factories.secret()
     give(ann, "kms:ListPolicies", "kms:DescribePolicy")
 
@@ -300,7 +304,7 @@ def test_the_permissions_of_a_secret_name_the_holders_that_their_reader_may_see(
     users.join(group, [cal], actor=dot.principal)
     for whom in (cal, group):
         grants.grant(secret, whom, [Action.GET_SECRET_VALUE], actor=dot.principal)
-    rulebook.attach(give(hal, "kms:RotateSecret"), group, actor=dot.principal)
+    policies.attach(give(hal, "kms:RotateSecret"), group, actor=dot.principal)
     give(ann, "kms:DescribeSecret", "kms:ListGrants", "kms:RevokeGrant")
     tab = reverse("secret", args=["main", secret.pk]) + "?tab=permissions"
     revoke = reverse("secret_revoke", args=["main", secret.pk])
@@ -335,7 +339,7 @@ def test_who_did_something_to_a_secret_is_told_to_all_who_may_see_the_secret(as_
 
 def test_who_has_a_policy_is_named_to_who_may_see_them(as_ann, give, ann, hal, dot):
     made = give(hal, "kms:RotateSecret", name="rotators")
-    rulebook.attach(made, users.create_group("night-shift", actor=dot.principal), actor=dot.principal)
+    policies.attach(made, users.create_group("night-shift", actor=dot.principal), actor=dot.principal)
     give(ann, "kms:DescribePolicy")
     where = reverse("policy", args=[made.pk])
     shown = text(as_ann.get(where))
@@ -352,9 +356,9 @@ def test_a_policy_that_cannot_be_deleted_names_those_whom_its_reader_may_list(gi
     made = give(hal, "kms:RotateSecret", name="rotators")
     denied = {"Effect": "Deny", "Action": ["kms:ListUsers"], "Resource": "*"}
     document = json.dumps({"Version": "1", "Statement": [denied]})
-    rulebook.attach(rulebook.create("blind", document, actor=dot.principal), dot, actor=dot.principal)
-    with pytest.raises(rulebook.StillAttached, match="attached to 1 user or group"):
-        rulebook.delete(made, actor=dot.principal)
+    policies.attach(policies.create("blind", document, actor=dot.principal), dot, actor=dot.principal)
+    with pytest.raises(policies.StillAttached, match="attached to 1 user or group"):
+        policies.delete(made, actor=dot.principal)
 
 
 def test_policies_and_groups_of_a_person_are_named_to_who_may_see_those(as_ann, give, ann, hal, dot):

@@ -8,9 +8,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from rotation import inventory, leases, runs
+from rotation import instance_checks, leases
 from rotation.connectors import base
 from rotation.connectors.networks import EVERYWHERE
+from rotation.inventory import identities, instances
 from rotation.models import HostKey, Instance, Run
 from secrets_app.models import AuditEvent
 from tests import factories
@@ -37,10 +38,10 @@ def typed(**changes: object) -> dict[str, object]:
 
 def scanned(instance: Instance, *keys: base.HostKey) -> Run:
     """A scan that has ended and was shown these keys."""
-    run = runs.scan(instance, actor=factories.administrator())
+    run = instance_checks.scan(instance, actor=factories.administrator())
     lease = leases.claim(run.pk, "tests")
     assert lease
-    inventory.see_host_keys(instance, keys)
+    identities.see_host_keys(instance, keys)
     leases.end(lease, Run.Outcome.SUCCEEDED, sentence="The host shows its keys.")
     return run
 
@@ -114,7 +115,7 @@ def test_only_some_keys_of_a_host_may_be_approved_without_it_counting_as_changed
     first = base.HostKey("ssh-ed25519", "AAAA1", "SHA256:one")
     second = base.HostKey("ssh-rsa", "AAAA2", "SHA256:two")
     instance = factories.instance(keys=[first, second], approved=False)
-    inventory.approve_host_keys(instance, [first.fingerprint], actor=factories.administrator())
+    identities.approve_host_keys(instance, [first.fingerprint], actor=factories.administrator())
     scanned(instance, first, second)
     page = as_dot.get(url("instance", instance)).content.decode()
     assert "Host key changed" not in page
@@ -255,7 +256,7 @@ def test_approving_a_changed_key_detaches_the_credential_and_says_so(as_dot):
 def test_a_connection_that_met_another_key_is_shown_as_changed_before_any_scan(as_dot):
     instance = factories.instance()
     check = base.Check("host_key", base.Mark.BLOCKED, "Another key.", "host_key_changed")
-    inventory.note_facts(instance, base.Facts(checks=(check,)))
+    instances.note_facts(instance, base.Facts(checks=(check,)))
     assert "Host key changed" in as_dot.get(url("instance", instance)).content.decode()
 
 
@@ -280,7 +281,7 @@ def test_the_live_part_asks_again_only_while_the_host_is_being_looked_at(as_dot)
 
 def test_the_live_part_answers_nothing_while_nothing_has_changed_and_says_when_it_ended(as_dot):
     instance = factories.instance(approved=False)
-    run = runs.scan(instance, actor=factories.administrator())
+    run = instance_checks.scan(instance, actor=factories.administrator())
     seen = as_dot.get(url("instance", instance)).context["mark"]
     assert as_dot.get(url("instance_live", instance), {"seen": seen}).status_code == 204
     lease = leases.claim(run.pk, "tests")
@@ -294,7 +295,7 @@ def test_the_live_part_answers_nothing_while_nothing_has_changed_and_says_when_i
 
 def test_a_connection_test_shows_each_check_with_its_mark_and_sentence(as_dot):
     instance = factories.instance()
-    run = runs.check(instance, actor=factories.administrator())
+    run = instance_checks.check(instance, actor=factories.administrator())
     lease = leases.claim(run.pk, "tests")
     assert lease
     step = leases.begin(lease, "preflight")
@@ -357,7 +358,7 @@ def test_a_stale_save_changes_nothing_and_says_who_changed_what(as_dot):
     instance = factories.instance()
     mine = {"name": "mine", "address": instance.address, "port": "22", "revision": instance.revision}
     bea = factories.user("bea", "administrators").principal
-    inventory.change(instance, revision=1, name="theirs", address=instance.address, port=22, actor=bea)
+    instances.change(instance, revision=1, name="theirs", address=instance.address, port=22, actor=bea)
     response = as_dot.post(url("instance_edit", instance), mine)
     page = response.content.decode()
     assert response.status_code == 409

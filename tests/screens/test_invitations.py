@@ -10,9 +10,11 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
-from secrets_app import audit, factors, invitations, policies, rulebook, users
+from secrets_app.audit import trail
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Invitation, User
-from secrets_app.plaintext import Plaintext
+from secrets_app.people import invitations, second_factors, users
+from secrets_app.policy import decisions, policies
 from tests import factories
 from tests.factories import PASSWORD
 from tests.screens.routes.own import add_app
@@ -201,7 +203,7 @@ def test_who_may_not_invite_sees_and_makes_nothing(dot, hal, aud):
         assert client.get(reverse("invitations")).status_code == {"hal": 403, "aud": 200}[name]
         assert invite(client).status_code == 403
     for person in (hal, aud):
-        with pytest.raises(policies.NotAllowed):
+        with pytest.raises(decisions.NotAllowed):
             invitations.invite("nia", actor=person.principal)
     assert Invitation.objects.count() == 0
 
@@ -219,10 +221,10 @@ def test_an_auditor_sees_who_is_invited_and_is_offered_nothing_to_do(here, aud):
 
 
 def test_who_may_invite_but_has_not_full_access_hands_out_no_group(dot, hal):
-    policy = rulebook.create(
-        "inviter", rulebook.document(["kms:CreateUser"]), actor=factories.administrator()
+    policy = policies.create(
+        "inviter", policies.document(["kms:CreateUser"]), actor=factories.administrator()
     )
-    rulebook.attach(policy, hal, actor=factories.administrator())
+    policies.attach(policy, hal, actor=factories.administrator())
     client = Client()
     client.post(reverse("account_login"), {"login": "hal", "password": PASSWORD})
     assert invite(client, groups=["administrators"]).status_code == 403
@@ -235,7 +237,7 @@ def test_an_invitation_that_cannot_be_recorded_is_not_made(here, monkeypatch):
     def full(*_, **__):
         raise OSError
 
-    monkeypatch.setattr(audit, "record", full)
+    monkeypatch.setattr(trail, "record", full)
     here.raise_request_exception = False
     assert invite(here).status_code == 500
     assert Invitation.objects.count() == 0
@@ -290,7 +292,7 @@ def test_a_second_factor_outlives_a_reset_of_the_sign_in(here, hal):
     answer = come(link_on(reset(here, hal)))
     assert answer["Location"] == f"{reverse('account_login')}?next=%2F"
     assert not may_sign_in("hal")  # it is asked for
-    assert factors.has_one(hal)
+    assert second_factors.has_one(hal)
 
 
 def test_a_second_link_makes_the_first_one_void_and_both_are_listed_and_revoked(here, hal):
@@ -328,15 +330,15 @@ def test_a_reset_by_somebody_who_lost_their_rights_is_void(here, dot, hal):
 
 def test_whoever_has_not_full_access_makes_nobody_a_new_way_in(dot, hal, ann):
     """Else who may do little could come in as who may do everything."""
-    document = rulebook.document(["kms:ResetSignIn", "kms:DescribeUser", "kms:CreateUser"])
-    policy = rulebook.create("resetter", document, actor=factories.administrator())
-    rulebook.attach(policy, hal, actor=factories.administrator())
+    document = policies.document(["kms:ResetSignIn", "kms:DescribeUser", "kms:CreateUser"])
+    policy = policies.create("resetter", document, actor=factories.administrator())
+    policies.attach(policy, hal, actor=factories.administrator())
     client = Client()
     client.post(reverse("account_login"), {"login": "hal", "password": PASSWORD})
     assert reset(client, dot).status_code == 403
     made, _ = invitations.invite_back(ann, actor=dot.principal, reason="lost")
     assert client.post(reverse("invitation_renew", args=[made.pk])).status_code == 403
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         invitations.invite_back(dot, actor=hal.principal, reason="mine")
     assert Invitation.objects.count() == 1
 
@@ -351,7 +353,7 @@ def test_whoever_is_signed_in_does_not_become_somebody_else(here):
 def test_nobody_signs_up_without_one(client, dot):
     with pytest.raises(NoReverseMatch):
         reverse("account_signup")
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         invitations.invite("eve", actor=users.system())
     with pytest.raises(invitations.Void):
         invitations.find(Plaintext("").reveal())

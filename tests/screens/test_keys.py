@@ -10,16 +10,17 @@ from django.test import Client
 from django.urls import reverse
 
 from rotation.models import Instance, Run
-from secrets_app import keypairs, versions
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.secrets import versions
 from tests import clients, factories
 
 # Not inside a transaction: the record must be durable before the value leaves.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PAIR = keypairs.generate("ed25519")
-OTHER = keypairs.generate("ecdsa-p256")
+PAIR = key_pairs.generate("ed25519")
+OTHER = key_pairs.generate("ecdsa-p256")
 PRIVATE = PAIR.private_key.reveal()
 #: A line with the private part in it: what must not be found where the key must not be.
 CANARY = PRIVATE.splitlines()[4]
@@ -92,13 +93,13 @@ def test_a_pasted_key_is_stored_with_its_public_half_and_the_host_is_asked(as_do
     assert (secret.kind, secret.key_algorithm) == ("key_pair", "ed25519")
     held = versions.value(secret.labelled("current"))
     assert held.public_key == PAIR.public_key == secret.labelled("current").public_key
-    assert keypairs.read(held.private_key).public_key == PAIR.public_key
+    assert key_pairs.read(held.private_key).public_key == PAIR.public_key
     assert secret.runs.get().kind == Run.Kind.VERIFY
 
 
 def test_the_review_shows_the_fingerprint_and_never_the_key(as_dot, filled):
     shown = text(as_dot.post(WHERE, filled | {"step": "2"}, headers=HTMX))
-    assert keypairs.fingerprint(PAIR.public_key) in shown
+    assert key_pairs.fingerprint(PAIR.public_key) in shown
     assert "Ed25519 (recommended)" in shown
     assert "Later passwords" not in shown
     assert CANARY not in shown
@@ -177,7 +178,7 @@ def test_a_key_pair_and_a_password_of_one_account_are_two_secrets(as_dot, filled
 def test_the_public_half_of_a_pasted_key_is_shown_and_nothing_kept(as_dot, instance):
     answer = as_dot.post(reverse("secret_create_key", args=["main"]), {"private_key": PRIVATE}, headers=HTMX)
     assert PAIR.public_key in text(answer)
-    assert keypairs.fingerprint(PAIR.public_key) in text(answer)
+    assert key_pairs.fingerprint(PAIR.public_key) in text(answer)
     assert CANARY not in text(answer)
     assert "no-store" in answer["Cache-Control"]
     assert all(CANARY not in str(session) for session in clients.kept_sessions())
@@ -202,7 +203,7 @@ def test_who_may_not_create_is_not_told(client, hal, instance):
 def test_list_and_details_show_the_kind_the_algorithm_and_the_fingerprint(as_dot, secret):
     assert "Key pair" in text(as_dot.get("/main/secrets/"))
     shown = text(as_dot.get(reverse("secret", args=["main", secret.pk])))
-    for word in ("Key pair", "Ed25519 (recommended)", keypairs.fingerprint(PAIR.public_key)):
+    for word in ("Key pair", "Ed25519 (recommended)", key_pairs.fingerprint(PAIR.public_key)):
         assert word in shown
     assert "Password policy" not in shown
     assert CANARY not in shown
@@ -242,13 +243,13 @@ def test_the_private_key_is_shown_with_the_command_that_uses_it(as_dot, secret):
     address = secret.managed.instance.address
     assert f"ssh -i web-svc-deploy.pem -o IdentitiesOnly=yes svc@{address} -p 22" in shown
     assert "chmod 600 web-svc-deploy.pem" in shown
-    assert keypairs.fingerprint(PAIR.public_key) in shown
+    assert key_pairs.fingerprint(PAIR.public_key) in shown
     assert "Download web-svc-deploy.pem" in shown
 
 
 def test_a_download_is_the_key_as_a_file_that_nobody_may_keep(as_dot, dot, secret):
     answer = as_dot.post(download_url(secret), {"reason": "incident 42"})
-    assert keypairs.read(Plaintext(answer.content.decode())).public_key == PAIR.public_key
+    assert key_pairs.read(Plaintext(answer.content.decode())).public_key == PAIR.public_key
     assert CANARY in answer.content.decode()
     assert answer["Content-Disposition"] == 'attachment; filename="web-svc-deploy.pem"'
     assert answer["X-Content-Type-Options"] == "nosniff"

@@ -7,8 +7,10 @@ from django.test import Client
 from django.urls import reverse
 
 from rotation import tasks
-from secrets_app import keyring, keystates, rewraps, versions
+from secrets_app import keyring
+from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, Key, KeyVersion, Rewrap, SealedValue, Secret
+from secrets_app.secrets import versions
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +27,7 @@ def as_dot(client: Client, dot) -> Client:
 
 @pytest.fixture
 def key(open_keyring) -> Key:
-    return keystates.create("team/second", actor=factories.administrator())
+    return key_states.create("team/second", actor=factories.administrator())
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def actions_since(start: int) -> list[str]:
 
 def test_the_list_shows_each_key_with_its_state_use_and_next_rotation(as_dot, key):
     factories.secret(key=key)
-    keystates.disable(key, actor=factories.administrator())
+    key_states.disable(key, actor=factories.administrator())
     shown = text(as_dot.get(reverse("keys")))
     assert "keyturn/default" in shown
     assert "team/second" in shown
@@ -105,7 +107,7 @@ POSTS = [
 @pytest.mark.parametrize(("name", "action", "sent"), POSTS)
 def test_each_change_needs_its_own_right_and_the_refusal_is_recorded(as_dot, key, name, action, sent):
     if name == "key_enable":
-        keystates.disable(key, actor=factories.administrator())
+        key_states.disable(key, actor=factories.administrator())
     factories.deny(action)
     before = states(key)
     assert as_dot.post(url(name, key), sent).status_code == 403
@@ -180,7 +182,7 @@ def test_a_key_is_disabled_only_with_its_alias_typed(as_dot, key):
 def test_a_second_person_s_click_changes_nothing_and_says_so(as_dot, key):
     assert as_dot.post(url("key_enable", key)).status_code == 409
     assert as_dot.post(url("key_cancel", key)).status_code == 409
-    keystates.disable(key, actor=factories.administrator())
+    key_states.disable(key, actor=factories.administrator())
     assert as_dot.post(url("key_new_version", key)).status_code == 409
     assert as_dot.post(url("key_disable", key), {"alias": key.alias}).status_code == 409
 
@@ -215,7 +217,7 @@ def test_a_destruction_is_planned_and_cancelled_with_one_event_each(as_dot, key)
 
 
 def test_an_older_version_is_destroyed_on_its_own(as_dot, key):
-    keystates.new_version(key, actor=factories.administrator())
+    key_states.new_version(key, actor=factories.administrator())
     as_dot.post(url("key_destroy", key, "?version=1"), {"alias": key.alias, "days": "7"})
     assert states(key) == {1: "scheduled", 2: "primary"}
     as_dot.post(url("key_cancel", key, "?version=1"))
@@ -242,7 +244,7 @@ def test_a_rewrap_runs_without_the_page_which_shows_how_far_it_is(
     for number in range(2):
         factories.secret(initial=f"the-password-{number}-1")
     key = keyring.default_key()
-    newest = keystates.new_version(key, actor=factories.administrator())
+    newest = key_states.new_version(key, actor=factories.administrator())
     with django_capture_on_commit_callbacks(execute=True):
         as_dot.post(url("key_rewrap", key), {"target": key.alias})
     work = Rewrap.objects.get()
@@ -278,7 +280,7 @@ def test_a_second_rewrap_is_refused_while_one_runs(as_dot, key):
 
 
 def test_a_disabled_key_is_no_target(as_dot, key):
-    keystates.disable(key, actor=factories.administrator())
+    key_states.disable(key, actor=factories.administrator())
     where = url("key_rewrap", keyring.default_key())
     assert key.alias not in text(as_dot.get(where, headers=HTMX))
     assert as_dot.post(where, {"target": key.alias}, headers=HTMX).status_code == 422
@@ -289,9 +291,9 @@ def test_a_disabled_key_is_no_target(as_dot, key):
 
 @pytest.mark.django_db(transaction=True)
 def test_cry_06_a_value_of_a_disabled_key_is_refused_and_recorded_and_enabling_shows_it(as_dot, open_keyring):
-    key = keystates.create("team/second", actor=factories.administrator())
+    key = key_states.create("team/second", actor=factories.administrator())
     made = factories.secret(initial="canary-77aa-password", key=key)
-    keystates.disable(key, actor=factories.administrator())
+    key_states.disable(key, actor=factories.administrator())
     page = reverse("secret", args=["main", made.pk])
     shown = text(as_dot.get(page))
     assert "no value of this secret can be read or rotated" in shown
@@ -305,13 +307,13 @@ def test_cry_06_a_value_of_a_disabled_key_is_refused_and_recorded_and_enabling_s
     assert (event.outcome, event.reason, event.resource_id) == ("failed", "incident 42", made.pk)
     made.refresh_from_db()
     assert made.last_read_at is None
-    keystates.enable(key, actor=factories.administrator())
+    key_states.enable(key, actor=factories.administrator())
     assert "canary-77aa" in text(as_dot.post(where, {"reason": "incident 42"}, headers=HTMX))
     assert "can be read or rotated" not in text(as_dot.get(page))
 
 
 def test_what_needs_a_disabled_key_answers_so_and_changes_nothing(as_dot):
-    keystates.disable(keyring.default_key(), actor=factories.administrator())
+    key_states.disable(keyring.default_key(), actor=factories.administrator())
     form = {"name": "fleet", "username": "keyturn", "login": "own", "sudo": "passwordless"}
     answer = as_dot.post(reverse("credential_create"), form, headers=HTMX)
     assert answer.status_code == 409
@@ -324,7 +326,7 @@ def test_the_wizard_offers_the_default_key_first_and_no_disabled_one(as_dot, key
     assert "Encryption key" in shown
     assert '<option value="keyturn/default" selected>' in shown
     assert '<option value="team/second"' in shown
-    keystates.disable(key, actor=factories.administrator())
+    key_states.disable(key, actor=factories.administrator())
     assert '<option value="team/second"' not in text(as_dot.get(CREATE, headers=HTMX))
 
 
@@ -347,7 +349,7 @@ def test_without_a_choice_the_default_key_seals_the_secret(as_dot, key, filled):
 
 @pytest.mark.parametrize("chosen", ["team/second", "no/such/key"])
 def test_a_key_that_is_disabled_or_unknown_makes_no_secret(as_dot, key, filled, chosen):
-    keystates.disable(key, actor=factories.administrator())
+    key_states.disable(key, actor=factories.administrator())
     answer = as_dot.post(CREATE, filled | {"key": chosen}, headers=HTMX)
     assert answer.status_code == 422
     assert "disabled or is gone" in text(answer)
@@ -366,7 +368,7 @@ def test_a_key_that_one_may_not_describe_is_neither_offered_nor_taken(as_dot, ke
 
 
 def test_a_disabled_default_key_is_said_beside_the_field(as_dot, filled):
-    keystates.disable(keyring.default_key(), actor=factories.administrator())
+    key_states.disable(keyring.default_key(), actor=factories.administrator())
     answer = as_dot.post(CREATE, filled, headers=HTMX)
     assert "The encryption key is disabled" in text(answer)
     assert not Secret.objects.exists()

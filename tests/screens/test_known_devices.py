@@ -11,10 +11,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from console import http, known_devices
-from secrets_app import refusals, users
+from console import http
+from console.sign_in import known_devices
+from secrets_app.audit import refusals
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Refusals
-from secrets_app.plaintext import Plaintext
+from secrets_app.people import users
 from tests.factories import PASSWORD
 from tests.hashers import QuickArgon2
 from tests.screens.routes.own import add_app, code_of

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from console import lists
+from console.lists import paging
 from tests import factories
 from tests.bench import policies
 
@@ -25,7 +25,7 @@ def plans(client, path: str) -> list[str]:
     """How the database finds the primary keys of the page that `path` shows, where it need not sort."""
     with CaptureQueriesContext(connection) as seen:
         assert client.get(path).status_code == 200
-    keys = [q["sql"] for q in seen if re.search(rf" LIMIT {lists.COUNT_CAP + 1}\b", q["sql"])]
+    keys = [q["sql"] for q in seen if re.search(rf" LIMIT {paging.COUNT_CAP + 1}\b", q["sql"])]
     assert keys
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -57,7 +57,7 @@ def test_a_page_is_read_from_an_index_and_nothing_is_sorted_for_it(as_dot, path)
 
 
 def test_rows_keep_the_order_that_was_asked_for_over_pages(as_dot, monkeypatch):
-    monkeypatch.setattr(lists, "PAGE_ROWS", 2)
+    monkeypatch.setattr(paging, "PAGE_ROWS", 2)
     instance = factories.instance()
     names = [factories.secret(instance=instance, username=f"user{n}").name for n in range(5)]
     shown = [
@@ -74,8 +74,8 @@ def test_rows_keep_the_order_that_was_asked_for_over_pages(as_dot, monkeypatch):
     [(9, "5+ items", [True] * 4 + [False] * 3), (5, "5 items", [True] * 2 + [False] * 5)],
 )
 def test_a_list_says_how_many_it_has_as_far_as_they_are_counted(as_dot, monkeypatch, count, said, more):
-    monkeypatch.setattr(lists, "PAGE_ROWS", 2)
-    monkeypatch.setattr(lists, "COUNT_CAP", 5)
+    monkeypatch.setattr(paging, "PAGE_ROWS", 2)
+    monkeypatch.setattr(paging, "COUNT_CAP", 5)
     instance = factories.instance()
     names = [factories.secret(instance=instance, username=f"user{n}").name for n in range(count)]
     pages = [as_dot.get("/all/secrets/", {"page": number}).context["page"] for number in range(1, 8)]

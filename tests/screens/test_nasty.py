@@ -10,8 +10,9 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 from hypothesis import strategies as st
 
-from secrets_app import rulebook
+from console.presentation import documents
 from secrets_app.models import Policy, User
+from secrets_app.policy import policies
 from tests import factories
 from tests.screens import nasty, nasty_walk
 from tests.screens.routes import CHANGES, READS, SIGN_IN, access, keys, own, secrets
@@ -80,6 +81,19 @@ def test_whatever_a_field_of_any_form_or_address_is_sent_is_no_error_and_is_show
         assert ended[-1].opened >= SHOWN
 
 
+def test_the_walk_finds_a_page_that_cannot_show_what_was_saved(cast, monkeypatch):  # noqa: F811
+    def lines(text):
+        assert "odd-one" not in text
+        return text.splitlines()
+
+    monkeypatch.setattr(documents, "lines", lines)
+    text = nasty.document('"kms:DescribeSecret"', '"acs:kms:*:*:secret/odd-one"')
+    walk = nasty_walk.Walk(cast, lambda fields: {"document": text} if "document" in fields else {})
+    walk.over({"policy_create": CHANGES["policy_create"]})
+    assert walk.wrong
+    assert all("is not shown: AssertionError" in one and "post policy_create" in one for one in walk.wrong)
+
+
 @pytest.mark.parametrize("number", ["9" * 30, "9" * 5_000, "0" * 300 + "1"])
 @pytest.mark.parametrize(
     "name", ["session_end", "mfa_remove_webauthn", "group", "group_join", "group_leave", "audit_event"]
@@ -104,7 +118,7 @@ def test_a_policy_s_document_is_refused_or_can_be_shown(client, dot, text):
     assert answer.status_code == (302 if policy else 422)
     if policy is None:
         return
-    rulebook.attach(policy, factories.user("ann"), actor=dot.principal)
+    policies.attach(policy, factories.user("ann"), actor=dot.principal)
     ann = Client()
     ann.force_login(User.objects.get(username="ann"))
     for path in (
@@ -140,7 +154,7 @@ def test_what_is_wrong_with_a_document_is_said_with_its_line(client, dot, text, 
 
 def test_a_document_that_was_saved_before_this_denies_and_its_page_is_shown(client, dot):
     client.force_login(dot)
-    policy = rulebook.create("odd", nasty.document(), actor=dot.principal)
+    policy = policies.create("odd", nasty.document(), actor=dot.principal)
     for text in nasty.DOCUMENTS:
         Policy.objects.filter(pk=policy.pk).update(document=text.encode(errors="replace").decode())
         assert client.get(reverse("policy", args=[policy.pk])).status_code == 200

@@ -18,11 +18,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from console import openid
-from secrets_app import audit, identities, users
-from secrets_app.identities import Identity
+from console.sign_in import openid
+from secrets_app.audit import trail
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Refusals, User
-from secrets_app.plaintext import Plaintext
+from secrets_app.people import identities, users
+from secrets_app.people.identities import Identity
 from tests import clients
 from tests.factories import PASSWORD
 from tests.provider import SECRET
@@ -375,9 +376,9 @@ def test_where_it_cannot_be_recorded_nobody_is_signed_in(client, provider, linke
     back = at_provider(begin(client))
 
     def full(*args, **named):
-        raise audit.NotRecorded(audit.NotRecorded.__doc__)
+        raise trail.NotRecorded(trail.NotRecorded.__doc__)
 
-    monkeypatch.setattr(audit, "record", full)
+    monkeypatch.setattr(trail, "record", full)
     assert client.get(back).status_code == 503
     assert not is_signed_in(client)
 

@@ -10,10 +10,11 @@ from allauth.socialaccount.models import SocialAccount
 from django.test import Client
 from django.urls import reverse
 
-from console import sessions
-from secrets_app import identities, invitations, rulebook, users
-from secrets_app.identities import Identity
+from console.sessions import limits
 from secrets_app.models import AuditEvent, Invitation, User
+from secrets_app.people import identities, invitations, users
+from secrets_app.people.identities import Identity
+from secrets_app.policy import policies
 from tests import factories
 from tests.factories import PASSWORD
 from tests.provider_fixtures import at_provider, begin, journey
@@ -79,7 +80,7 @@ def last(action: str) -> AuditEvent:
 def grow_old(client: Client, seconds: int = 301) -> None:
     """It is a while since this browser signed in, and since it last confirmed anything."""
     kept = client.session
-    kept[sessions.BEGAN_AT] -= seconds
+    kept[limits.BEGAN_AT] -= seconds
     for record in kept.get("account_authentication_methods", []):
         record["at"] -= seconds
         if "asked_at" in record:
@@ -394,7 +395,7 @@ def needs_factor(user: User) -> None:
         ' "Condition": {"Bool": {"acs:MFAPresent": "true"}}}]}'
     )
     actor = factories.administrator()
-    rulebook.attach(rulebook.create("with-a-factor", text, actor=actor), user, actor=actor)
+    policies.attach(policies.create("with-a-factor", text, actor=actor), user, actor=actor)
 
 
 def sees_the_trail(client: Client) -> bool:

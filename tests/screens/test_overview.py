@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import inventory, leases, runs
+from rotation import instance_checks, leases, runs
+from rotation.inventory import identities
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import Secret
 from tests import factories
@@ -97,12 +98,12 @@ def test_an_overdue_schedule_and_a_deletion_that_ends_soon_stand_there(as_dot):
 
 def test_a_changed_host_key_stands_there(as_dot):
     made = factories.instance()
-    run = runs.scan(made, actor=factories.administrator())
+    run = instance_checks.scan(made, actor=factories.administrator())
     Run.objects.filter(pk=run.pk).update(
         state="ended", outcome="succeeded", started_at=timezone.now() - timedelta(seconds=1)
     )
     assert "Host key changed" not in page(as_dot)
-    inventory.see_host_keys(made, [factories.host_key()])
+    identities.see_host_keys(made, [factories.host_key()])
     shown = page(as_dot)
     assert "Host key changed" in shown
     assert reverse("instance", args=["all", made.pk]) in shown
@@ -137,7 +138,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(as_dot):
     def grow() -> None:
         ended(secret("blocked", next_at=timezone.now() - timedelta(hours=1)))
         ended(secret("in_sync", next_at=timezone.now() + timedelta(days=1)))
-        inventory.see_host_keys(factories.instance(), [factories.host_key()])
+        identities.see_host_keys(factories.instance(), [factories.host_key()])
 
     grow()
     few = queries()

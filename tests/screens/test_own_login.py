@@ -6,10 +6,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from rotation import inventory
+from rotation.inventory import management
 from rotation.models import Instance, ManagedAccount
 from secrets_app.models import Secret
-from secrets_app.policies import Action
+from secrets_app.policy.decisions import Action
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -115,7 +115,7 @@ def test_who_may_not_change_the_instance_is_refused(as_dot, instance, secret, mo
 
 @pytest.mark.parametrize("answer", [{"how": "now"}, {"how": "plan", "days": "7"}])
 def test_the_login_of_an_instance_is_not_deleted(as_dot, instance, secret, answer):
-    inventory.use_own_login(instance, secret, sudo="none", actor=factories.administrator())
+    management.use_own_login(instance, secret, sudo="none", actor=factories.administrator())
     sent = answer | {"name": secret.name, "reason": "x"}
     shown = as_dot.post(url("secret_delete", secret), sent, headers=HTMX)
     assert shown.status_code == 409

@@ -6,11 +6,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from rotation import inventory, rebinding
+from rotation.inventory import identities
+from rotation.managed import rebinding
 from rotation.models import Instance, ManagedAccount
-from secrets_app import grants, rulebook
 from secrets_app.actions import Action
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.policy import grants, policies
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -43,8 +44,8 @@ def text(response) -> str:
 def reinstall(secret: Secret) -> str:
     """Approve another host key of the instance; returns its fingerprint."""
     instance, key = secret.managed.instance, factories.host_key()
-    inventory.see_host_keys(instance, [key])
-    inventory.approve_host_keys(instance, [key.fingerprint], actor=factories.administrator())
+    identities.see_host_keys(instance, [key])
+    identities.approve_host_keys(instance, [key.fingerprint], actor=factories.administrator())
     return key.fingerprint
 
 
@@ -116,8 +117,8 @@ def test_an_instance_rebinds_the_secrets_on_which_the_user_has_the_right_and_no_
 def let_see_instances(user) -> None:
     """Let this user see instances, and no secret by it."""
     actor = factories.administrator()
-    made = rulebook.create("sees-servers", rulebook.document([Action.DESCRIBE_INSTANCE.value]), actor=actor)
-    rulebook.attach(made, user, actor=actor)
+    made = policies.create("sees-servers", policies.document([Action.DESCRIBE_INSTANCE.value]), actor=actor)
+    policies.attach(made, user, actor=actor)
 
 
 def test_rebinding_asks_again_who_it_is(as_dot, secret, settings):

@@ -8,11 +8,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from rotation import leases, managed, runs
+from rotation import instance_checks, leases, runs
+from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Run
-from secrets_app import versions
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.policies import Action
+from secrets_app.policy.decisions import Action
+from secrets_app.secrets import versions
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -69,7 +70,9 @@ def in_doubt(secret: Secret, *, waits: bool = False) -> Run:
     version = versions.stage(secret, held, origin="generated", actor=actor)
     leases.hold(lease, version=version, attempts=1)
     versions.mark_offered(version)
-    managed.note(secret.managed, Credential.UNVERIFIED, "It is not known which value works.", "unknown")
+    credential_state.note(
+        secret.managed, Credential.UNVERIFIED, "It is not known which value works.", "unknown"
+    )
     if waits:
         leases.wait(lease, timedelta(hours=1), code="unreachable", sentence="No answer.")
     else:
@@ -90,7 +93,7 @@ def test_retry_asks_for_the_same_kind_again(as_dot, secret, kind):
 
 
 def test_a_blocked_check_of_an_instance_is_retried_by_who_may_check_it(as_dot, secret, only):
-    run = ended(runs.check(secret.managed.instance, actor=factories.administrator()), code="sudo")
+    run = ended(instance_checks.check(secret.managed.instance, actor=factories.administrator()), code="sudo")
     assert "Retry</button>" in text(as_dot.get(url("run", run)))
     as_dot.post(url("run_retry", run))
     assert Run.objects.active().get(secret=None).kind == "check"
@@ -100,7 +103,9 @@ def test_a_blocked_check_of_an_instance_is_retried_by_who_may_check_it(as_dot, s
 
 
 def test_a_scan_is_not_retried_but_asked_for_on_the_instance(as_dot, secret):
-    run = ended(runs.scan(secret.managed.instance, actor=factories.administrator()), code="unreachable")
+    run = ended(
+        instance_checks.scan(secret.managed.instance, actor=factories.administrator()), code="unreachable"
+    )
     assert as_dot.post(url("run_retry", run)).status_code == 409
 
 

@@ -9,10 +9,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import managed, runs, tasks
-from rotation.connectors.memory import MemoryHost
+from rotation import runs, tasks
+from rotation.connectors.memory.connector import MemoryHost
+from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Run
-from secrets_app import audit_keys, restores
+from secrets_app.audit import audit_keys
+from secrets_app.integrity import restores
 from secrets_app.models import AuditEvent, DatabaseRestore, Secret
 from tests import factories
 from tests.domain.rig import drive
@@ -51,7 +53,7 @@ def restore(secret) -> DatabaseRestore:
     """An older database was put back a moment ago, and nobody has acknowledged it."""
     made = DatabaseRestore.objects.create(exported_to=10**6, exported_at=timezone.now(), found_to=7)
     ManagedAccount.objects.update(verified_at=timezone.now() - timedelta(days=1))
-    managed.doubt_all()
+    credential_state.doubt_all()
     return made
 
 

@@ -9,8 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from rotation.models import Instance, ManagedAccount
-from secrets_app import versions
 from secrets_app.models import AuditEvent, KeyVersion, Label, Secret
+from secrets_app.secrets import versions
 from tests import factories
 
 # Not inside a transaction: the record must be durable before the value leaves.

@@ -13,10 +13,12 @@ from django.test import Client
 from django.urls import reverse
 
 from rotation.models import Instance, ManagedAccount
-from secrets_app import keypairs, rulebook, versions
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.plaintext import Plaintext
-from secrets_app.reads import ReasonNeeded, TooOften
+from secrets_app.policy import policies
+from secrets_app.secrets import versions
+from secrets_app.secrets.read_limits import ReasonNeeded, TooOften
 from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,8 +52,8 @@ def told(outcome: str) -> list[AuditEvent]:
 
 def attach(*statements: dict) -> None:
     text = json.dumps({"Version": "1", "Statement": list(statements)})
-    policy = rulebook.create("with-a-reason", text, actor=factories.administrator())
-    rulebook.attach(policy, Group.objects.get(name="administrators"), actor=factories.administrator())
+    policy = policies.create("with-a-reason", text, actor=factories.administrator())
+    policies.attach(policy, Group.objects.get(name="administrators"), actor=factories.administrator())
 
 
 def when(effect: str, operator: str, wanted: str) -> dict:
@@ -95,8 +97,8 @@ def test_a_policy_may_ask_for_the_number_of_a_ticket(as_dot, secret, dot):
 
 
 def test_an_allow_for_a_reason_is_one_only_with_it(client, ann, secret):
-    rulebook.attach(
-        rulebook.create(
+    policies.attach(
+        policies.create(
             "readers",
             json.dumps(
                 {
@@ -121,7 +123,7 @@ def test_an_allow_for_a_reason_is_one_only_with_it(client, ann, secret):
 
 def test_the_file_of_a_key_asks_for_the_same_reason(as_dot):
     attach(when("Deny", "StringEquals", ""))
-    key = keypairs.generate("ed25519").private_key.reveal()
+    key = key_pairs.generate("ed25519").private_key.reveal()
     pair = factories.secret(kind="key_pair", key_algorithm="ed25519", initial=key, username="git")
     file = reverse("secret_download", args=["main", pair.pk])
     refused = as_dot.post(file, {"reason": ""})
@@ -129,7 +131,8 @@ def test_the_file_of_a_key_asks_for_the_same_reason(as_dot):
     assert b"PRIVATE KEY" not in refused.content
     kept = as_dot.post(file, {"reason": "deploy"})
     assert (
-        keypairs.read(Plaintext(kept.content.decode())).public_key == keypairs.read(Plaintext(key)).public_key
+        key_pairs.read(Plaintext(kept.content.decode())).public_key
+        == key_pairs.read(Plaintext(key)).public_key
     )
     assert kept["Content-Disposition"].startswith('attachment; filename="svc-')
     assert "no-store" in kept["Cache-Control"]
@@ -160,7 +163,7 @@ def test_so_many_values_at_a_time_and_then_none_until_the_first_is_ten_minutes_a
 
 def test_other_sessions_and_the_file_count_too(as_dot, dot, settings):
     settings.READS_AT_MOST = 2
-    key = keypairs.generate("ed25519").private_key.reveal()
+    key = key_pairs.generate("ed25519").private_key.reveal()
     pair = factories.secret(kind="key_pair", key_algorithm="ed25519", initial=key, username="git")
     assert read(as_dot, pair).status_code == 200
     assert as_dot.post(reverse("secret_download", args=["main", pair.pk]), {}).status_code == 200
@@ -179,7 +182,7 @@ def test_values_read_long_ago_do_not_count(as_dot, secret, settings):
     assert read(as_dot, secret).status_code == 200
     assert read(as_dot, secret).status_code == 429
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("secrets_app.reads.WITHIN", timedelta(0))
+        patch.setattr("secrets_app.secrets.read_limits.WITHIN", timedelta(0))
         assert read(as_dot, secret).status_code == 200
 
 

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from rotation import runs
 from rotation.models import Run
-from secrets_app import versions
 from secrets_app.models import Secret
+from secrets_app.secrets import versions
 from tests import factories, messages
 
 pytestmark = pytest.mark.django_db

@@ -6,10 +6,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from rotation import runs
+from rotation import instance_checks, runs
 from rotation.models import Run
-from secrets_app import versions
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.secrets import versions
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -130,7 +130,7 @@ def test_once_the_host_is_told_the_page_says_why_not(as_dot, secret):
 
 
 def test_a_look_at_an_instance_is_not_cancelled(as_dot):
-    run = runs.check(factories.instance(), actor=factories.administrator())
+    run = instance_checks.check(factories.instance(), actor=factories.administrator())
     assert as_dot.post(cancel(run)).status_code == 409
     assert cancel(run) not in text(as_dot.get(reverse("run", args=["main", run.pk])))
 

@@ -10,8 +10,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from console import states_runs
-from rotation import leases, runs
+from console.presentation import run_states
+from rotation import instance_checks, leases, runs
 from rotation.models import Run
 from secrets_app.models import Secret
 from tests import factories
@@ -71,7 +71,7 @@ def test_an_empty_list_says_what_to_do_next(as_dot):
 
 def test_the_list_narrows_by_outcome_kind_and_text_in_the_url(as_dot, secret):
     failed = ended(secret, truth="old", code="policy")
-    queued = runs.check(secret.managed.instance, actor=factories.administrator())
+    queued = instance_checks.check(secret.managed.instance, actor=factories.administrator())
 
     def shown(**query: str) -> set[object]:
         return {run.pk for run in as_dot.get(url("rotations"), query).context["page"].rows}
@@ -121,7 +121,7 @@ def test_a_run_shows_the_steps_taken_and_those_not_reached(as_dot, secret):
     leases.finish(lease, step, "done", "A new value is stored.")
     leases.begin(lease, "preflight")
     page = as_dot.get(url("run", run)).content.decode()
-    labels = [entry.label for entry in states_runs.timeline(run)]
+    labels = [entry.label for entry in run_states.timeline(run)]
     assert labels == ["Create", "Check", "Set", "Test", "Finish"]
     for shown in ("A new value is stored.", "host/1/2", "Not yet", "every 1s"):
         assert shown in page
@@ -132,7 +132,7 @@ def test_a_step_that_will_be_repeated_stands_ahead_again(secret):
     leases.finish(lease, leases.begin(lease, "create"), "done")
     leases.finish(lease, leases.begin(lease, "preflight"), "failed", "No answer.")
     leases.wait(lease, timedelta(seconds=30), code="unreachable", sentence="No answer.")
-    entries = [(e.label, e.word) for e in states_runs.timeline(Run.objects.get(pk=run.pk))]
+    entries = [(e.label, e.word) for e in run_states.timeline(Run.objects.get(pk=run.pk))]
     assert entries[1:3] == [("Check", "Failed"), ("Check", "Not yet")]
 
 
@@ -155,7 +155,7 @@ def test_what_a_step_found_is_escaped_and_folded(as_dot, secret):
 
 def test_the_steps_are_asked_for_only_while_the_run_is_active(as_dot, secret):
     run, lease = started(secret)
-    seen = states_runs.mark(run := Run.objects.get(pk=run.pk))
+    seen = run_states.mark(run := Run.objects.get(pk=run.pk))
     assert as_dot.get(url("run_steps", run), {"seen": seen}).status_code == 204
     leases.end(lease, Run.Outcome.SUCCEEDED)
     answer = as_dot.get(url("run_steps", run), {"seen": seen})

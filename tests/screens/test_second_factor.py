@@ -13,9 +13,11 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from console import fresh
-from secrets_app import envelope, factors, policies
+from console.sessions import fresh
+from secrets_app.crypto import envelope
 from secrets_app.models import AuditEvent, SealedValue
+from secrets_app.people import second_factors
+from secrets_app.policy import decisions
 from tests import factories
 from tests.factories import PASSWORD
 
@@ -87,17 +89,17 @@ def give_code(client, code, **extra):
 def is_mfa(client) -> bool:
     """What a policy learns of acs:MFAPresent in this session."""
     seen = []
-    real = policies.bind
+    real = decisions.bind
 
     def looking(**facts):
         seen.append(facts["is_mfa"])
         return real(**facts)
 
-    policies.bind = looking
+    decisions.bind = looking
     try:
         client.get(reverse("session"))
     finally:
-        policies.bind = real
+        decisions.bind = real
     return seen[-1]
 
 
@@ -126,7 +128,7 @@ def test_a_secret_that_was_moved_to_another_person_opens_nothing(app, dot, hal, 
     assert give_code(client, code_of(app)).status_code == 500
     assert not is_signed_in(client)
     with pytest.raises(envelope.Tampered):
-        factors.open_(stolen["secret"], user_id=hal.pk)
+        second_factors.open_(stolen["secret"], user_id=hal.pk)
 
 
 def test_a_wrong_first_code_sets_nothing_up(client, dot, clock):
@@ -134,7 +136,7 @@ def test_a_wrong_first_code_sets_nothing_up(client, dot, clock):
     client.get(reverse("mfa_activate_totp"))
     answer = client.post(reverse("mfa_activate_totp"), {"code": "000000"})
     assert "This code is wrong, too old, or was used before." in answer.content.decode()
-    assert not factors.has_one(dot)
+    assert not second_factors.has_one(dot)
 
 
 def test_the_picture_stands_in_the_page_and_comes_from_nowhere(client, dot):
@@ -168,7 +170,7 @@ def test_a_factor_that_cannot_be_recorded_is_not_added(client, dot, clock, monke
     def full(*_, **__):
         raise OSError
 
-    monkeypatch.setattr(factors.audit, "record", full)
+    monkeypatch.setattr(second_factors.audit, "record", full)
     client.raise_request_exception = False
     assert client.post(reverse("mfa_activate_totp"), {"code": code_of(key)}).status_code == 500
     assert not Authenticator.objects.exists()
@@ -409,7 +411,7 @@ def test_ses_06_setting_up_and_removing_a_factor_asks_for_it(app, client, dot, c
     for name in ("mfa_deactivate_totp", "mfa_add_webauthn", "mfa_view_recovery_codes"):
         for ask in (client.get, client.post):
             assert ask(reverse(name))["Location"].startswith(reverse("account_reauthenticate"))
-    assert factors.has_one(dot)
+    assert second_factors.has_one(dot)
 
 
 def test_a_session_that_was_never_opened_is_not_fresh(rf):
@@ -442,7 +444,7 @@ def test_whoever_set_one_up_is_let_in_and_cannot_remove_the_last_one(client, dot
     set_up(client)
     assert client.get("/get-started/").status_code == 200
     client.post(reverse("mfa_deactivate_totp"))
-    assert factors.has_one(dot)
+    assert second_factors.has_one(dot)
 
 
 def test_without_that_setting_it_may_be_later(client, dot):
@@ -454,7 +456,7 @@ def test_without_that_setting_it_may_be_later(client, dot):
 def test_a_policy_may_deny_whoever_signed_in_without_one(app, client, dot):
     from django.contrib.auth.models import Group
 
-    from secrets_app import rulebook
+    from secrets_app.policy import policies
 
     document = {
         "Version": "1",
@@ -467,8 +469,8 @@ def test_a_policy_may_deny_whoever_signed_in_without_one(app, client, dot):
             }
         ],
     }
-    policy = rulebook.create("needs-a-code", json.dumps(document), actor=factories.administrator())
-    rulebook.attach(policy, Group.objects.get(name="administrators"), actor=factories.administrator())
+    policy = policies.create("needs-a-code", json.dumps(document), actor=factories.administrator())
+    policies.attach(policy, Group.objects.get(name="administrators"), actor=factories.administrator())
     secret = factories.secret(initial="canary-91")
     client.force_login(dot)
     assert client.post(reveal(secret), {"reason": "x"}).status_code == 403

@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
-from secrets_app import rulebook
 from secrets_app.models import AuditEvent
+from secrets_app.policy import policies
 from tests import factories
 from tests.screens.test_second_factor import code_of, give_code, set_up, sign_in
 
@@ -36,8 +36,8 @@ def attach(effect: str, present: str, **more: object) -> None:
     condition = {"Bool": {"acs:MFAPresent": present}}
     statement = {"Effect": effect, "Action": "kms:*Secret*", "Resource": "*", "Condition": condition} | more
     text = json.dumps({"Version": "1", "Statement": [statement]})
-    policy = rulebook.create("two-factors", text, actor=factories.administrator())
-    rulebook.attach(policy, Group.objects.get(name="administrators"), actor=factories.administrator())
+    policy = policies.create("two-factors", text, actor=factories.administrator())
+    policies.attach(policy, Group.objects.get(name="administrators"), actor=factories.administrator())
 
 
 def test_a_deny_without_a_second_factor_stops_a_password_and_lets_a_code_through(client, secret, clock):
@@ -74,8 +74,8 @@ def test_an_allow_for_a_second_factor_tells_whoever_has_none_too(client, ann, se
     everything = {"Version": "1", "Statement": [allow("kms:Describe*")]}
     wanted = allow("kms:RestoreSecret", Condition={"Bool": {"acs:MFAPresent": "true"}})
     everything["Statement"].append(wanted)
-    policy = rulebook.create("helpers", json.dumps(everything), actor=factories.administrator())
-    rulebook.attach(policy, ann, actor=factories.administrator())
+    policy = policies.create("helpers", json.dumps(everything), actor=factories.administrator())
+    policies.attach(policy, ann, actor=factories.administrator())
     sign_in(client, "ann")
     page = client.get(reverse("secret_restore", args=["main", secret.pk])).content.decode()
     assert "Set up a second factor" in page
@@ -94,8 +94,8 @@ def test_a_refusal_that_a_second_factor_would_not_lift_speaks_of_none(client, ha
     assert page.status_code == 403
     assert "a second factor" not in page.content.decode()
     document = {"Version": "1", "Statement": [allow("kms:CreatePolicy")]}
-    policy = rulebook.create("writers", json.dumps(document), actor=factories.administrator())
-    rulebook.attach(policy, hal, actor=factories.administrator())
+    policy = policies.create("writers", json.dumps(document), actor=factories.administrator())
+    policies.attach(policy, hal, actor=factories.administrator())
     only = client.get(reverse("policy_create"))
     assert only.status_code == 403
     assert "Set up a second factor" not in only.content.decode()

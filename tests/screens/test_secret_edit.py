@@ -9,8 +9,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from secrets_app import lifecycle, passwords, policies, rulebook
+from secrets_app.crypto import passwords
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.policy import decisions, policies
+from secrets_app.secrets import lifecycle
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -125,7 +127,7 @@ def test_who_may_not_edit_has_no_button_and_no_way(client, request, secret, who)
     client.force_login(user)
     assert url(secret) not in text(client.get(url(secret, "secret")))
     assert client.post(url(secret), FORM).status_code == 403
-    with pytest.raises(policies.NotAllowed):
+    with pytest.raises(decisions.NotAllowed):
         lifecycle.edit(
             secret,
             revision=1,
@@ -155,8 +157,8 @@ def as_ann(client: Client, ann, dot, secret) -> Client:
         ]
     ):
         document = {"Version": "1", "Statement": [{"Effect": "Allow", "Resource": "*", **statement}]}
-        made = rulebook.create(f"edits-{n}", json.dumps(document), actor=dot.principal)
-        rulebook.attach(made, ann, actor=dot.principal)
+        made = policies.create(f"edits-{n}", json.dumps(document), actor=dot.principal)
+        policies.attach(made, ann, actor=dot.principal)
     client.force_login(ann)
     return client
 
@@ -171,8 +173,8 @@ def test_who_may_not_tag_is_not_asked_for_tags_and_changes_none(as_ann, secret):
 def test_tags_that_would_let_their_sender_read_the_value_are_refused_and_it_is_recorded(
     as_ann, secret, ann, dot
 ):
-    text_of = rulebook.document(["kms:TagResource"])
-    rulebook.attach(rulebook.create("tags", text_of, actor=dot.principal), ann, actor=dot.principal)
+    text_of = policies.document(["kms:TagResource"])
+    policies.attach(policies.create("tags", text_of, actor=dot.principal), ann, actor=dot.principal)
     answer = as_ann.post(url(secret), FORM | {"tags": "team=a"}, headers=HTMX)
     assert answer.status_code == 422
     assert "With these tags you could do more" in text(answer)

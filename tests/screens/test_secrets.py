@@ -11,8 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from console import states
-from rotation import managed, runs
+from console.presentation import secret_states
+from rotation import runs
+from rotation.managed import credential_state
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
@@ -257,7 +258,7 @@ def test_the_overview_says_what_is_true_and_what_to_do_next(as_dot):
     secret = factories.secret(is_on=True, period=timedelta(days=7))
     ManagedAccount.objects.filter(secret=secret).update(credential="out_of_sync")
     shown = text(as_dot.get(url("secret", secret)))
-    fact = states.CREDENTIALS[ManagedAccount.Credential.OUT_OF_SYNC]
+    fact = secret_states.CREDENTIALS[ManagedAccount.Credential.OUT_OF_SYNC]
     for sentence in ("Enabled", fact.label, fact.sentence, fact.next_step, "On, every 7 days"):
         assert sentence in shown
 
@@ -314,7 +315,7 @@ def test_the_versions_and_history_ask_as_often_for_many_rows_as_for_one(as_dot):
 
 @pytest.mark.parametrize("state", list(ManagedAccount.Credential))
 def test_every_credential_state_has_a_sentence_and_a_tone(state):
-    fact = states.CREDENTIALS[state]
+    fact = secret_states.CREDENTIALS[state]
     assert fact.label
     assert fact.sentence.endswith(".")
     assert fact.tone in {"ok", "info", "warning", "danger"}
@@ -322,19 +323,19 @@ def test_every_credential_state_has_a_sentence_and_a_tone(state):
 
 def test_automatic_rotation_says_when_it_is_off_on_paused_or_overdue():
     secret = factories.secret(is_on=True, period=timedelta(hours=6))
-    assert states.automatic(secret).label == "On, every 6 hours"
+    assert secret_states.automatic(secret).label == "On, every 6 hours"
     secret.schedule.next_at = timezone.now() - timedelta(hours=1)
-    assert states.automatic(secret).label.startswith("Overdue since")
+    assert secret_states.automatic(secret).label.startswith("Overdue since")
     secret.schedule.paused_at = timezone.now()
-    assert states.automatic(secret).label == "Paused"
+    assert secret_states.automatic(secret).label == "Paused"
     secret.schedule.is_on = False
-    assert states.automatic(secret).label == "Off"
-    assert states.automatic(Secret()).label == "Off"
+    assert secret_states.automatic(secret).label == "Off"
+    assert secret_states.automatic(Secret()).label == "Off"
 
 
 def test_a_secret_that_rotates_is_neither_in_sync_nor_out_of_sync():
     account = factories.secret(initial=VALUE).managed
-    assert states.credential(account, is_rotating=True).label == "Rotating"
+    assert secret_states.credential(account, is_rotating=True).label == "Rotating"
 
 
 # ---------------------------------------------------------------- get started
@@ -385,7 +386,7 @@ def test_a_secret_without_a_schedule_still_has_a_page(as_dot):
 
 def test_a_blocked_credential_names_its_reason(client, dot):
     secret = factories.secret()
-    managed.note(secret.managed, "blocked", "Compare the key, then approve it.", "host_key_changed")
+    credential_state.note(secret.managed, "blocked", "Compare the key, then approve it.", "host_key_changed")
     client.force_login(dot)
     for page in (reverse("secrets", args=["main"]), reverse("secret", args=["main", secret.pk])):
         assert "Blocked: host key changed" in client.get(page).content.decode()

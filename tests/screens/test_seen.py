@@ -8,10 +8,11 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from rotation import inventory
+from rotation.inventory import management
 from rotation.models import Instance, ManagedAccount
-from secrets_app import keyring, rulebook
+from secrets_app import keyring
 from secrets_app.models import User
+from secrets_app.policy import policies
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +30,7 @@ def instance() -> Instance:
     factories.secret(instance=made, name="shown-1", username="app")
     hidden = factories.secret(instance=made, name="hidden-1", username="covert", initial="an-old-value-1")
     ManagedAccount.objects.filter(secret=hidden).update(credential=ManagedAccount.Credential.IN_SYNC)
-    inventory.use_own_login(made, hidden, sudo="none", actor=factories.administrator())
+    management.use_own_login(made, hidden, sudo="none", actor=factories.administrator())
     return made
 
 
@@ -41,8 +42,8 @@ def as_ann(client: Client, ann: User, instance: Instance) -> Client:
         {"Effect": "Deny", "Action": ["kms:DescribeSecret"], "Resource": "acs:kms:*:*:secret/*hidden-*"},
     ]
     text = json.dumps({"Version": "1", "Statement": statements})
-    made = rulebook.create("half", text, actor=factories.administrator())
-    rulebook.attach(made, ann, actor=factories.administrator())
+    made = policies.create("half", text, actor=factories.administrator())
+    policies.attach(made, ann, actor=factories.administrator())
     client.force_login(ann)
     return client
 
@@ -80,8 +81,8 @@ def test_who_may_list_no_secrets_is_told_of_none(as_ann, ann, instance):
     deny = json.dumps(
         {"Version": "1", "Statement": [{"Effect": "Deny", "Action": ["kms:ListSecrets"], "Resource": "*"}]}
     )
-    made = rulebook.create("none", deny, actor=factories.administrator())
-    rulebook.attach(made, ann, actor=factories.administrator())
+    made = policies.create("none", deny, actor=factories.administrator())
+    policies.attach(made, ann, actor=factories.administrator())
     (row,) = as_ann.get(reverse("instances", args=["main"])).context["page"].rows
     assert row.secret_count == 0
     assert "shown-1" not in text(as_ann, "instance", "main", instance.pk)
@@ -99,8 +100,8 @@ def test_a_credential_counts_the_instances_that_its_reader_may_see(as_ann, ann, 
     seen, unseen = factories.instance(credential=credential), factories.instance(credential=credential)
     statement = {"Effect": "Deny", "Action": ["kms:DescribeInstance"], "Resource": unseen.arn}
     deny = json.dumps({"Version": "1", "Statement": [statement]})
-    made = rulebook.create("but-one", deny, actor=factories.administrator())
-    rulebook.attach(made, ann, actor=factories.administrator())
+    made = policies.create("but-one", deny, actor=factories.administrator())
+    policies.attach(made, ann, actor=factories.administrator())
     rows = as_ann.get(reverse("credentials")).context["page"].rows
     assert {row.pk: row.instance_count for row in rows}[credential.pk] == 1
     page = text(as_ann, "credential", credential.pk)

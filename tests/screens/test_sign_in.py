@@ -6,9 +6,9 @@ import pytest
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
-from secrets_app import users
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent
-from secrets_app.plaintext import Plaintext
+from secrets_app.people import users
 from tests.factories import PASSWORD
 from tests.hashers import QuickArgon2
 

@@ -15,9 +15,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from console.session_store import Name, SessionStore
-from secrets_app import invitations
+from console.sessions.store import Name, SessionStore
 from secrets_app.models import Invitation, User
+from secrets_app.people import invitations
 from tests import factories
 from tests.canaries import places
 from tests.factories import PASSWORD

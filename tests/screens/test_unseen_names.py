@@ -16,9 +16,10 @@ from django.contrib.auth.models import Group
 from django.urls import get_resolver, reverse
 
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential, Run
-from secrets_app import grants, keyring, regions, rulebook
+from secrets_app import keyring, regions
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.models import Invitation, Key, Policy, Region, Secret, SecretVersion, User
+from secrets_app.policy import grants, policies
 from tests import factories
 from tests.screens import az_world
 from tests.screens.az_table import ROUTES
@@ -69,8 +70,8 @@ def _give(secret: Secret) -> None:
     for name, statements in given.items():
         written = [{"Effect": "Allow", "Action": what, "Resource": on} for what, on in statements]
         text = json.dumps({"Version": "1", "Statement": written})
-        made = rulebook.create(_marker(), text, actor=actor)
-        rulebook.attach(made, User.objects.get(username=name), actor=actor)
+        made = policies.create(_marker(), text, actor=actor)
+        policies.attach(made, User.objects.get(username=name), actor=actor)
     grants.grant(secret, User.objects.get(username="by-grant"), OF_A_SECRET, actor=actor)
 
 

@@ -17,7 +17,7 @@ from django.test import Client, RequestFactory
 from django.urls import get_resolver, reverse
 from django.utils import timezone
 
-from console.views import overview
+from console.views.overview import overview
 from rotation.models import Instance, Run, Schedule
 from secrets_app import keyring
 from secrets_app.models import Secret, User

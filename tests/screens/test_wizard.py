@@ -10,8 +10,8 @@ from django.test import Client
 from django.urls import reverse
 
 from rotation.models import Instance, ManagedAccount, Run, Schedule
-from secrets_app import versions
 from secrets_app.models import Secret
+from secrets_app.secrets import versions
 from tests import clients, factories, messages
 
 pytestmark = pytest.mark.django_db

@@ -6,11 +6,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from console import states_runs
-from rotation import inventory, leases, runs
+from console.presentation import run_states
+from rotation import instance_checks, leases
+from rotation.inventory import management
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.models import Secret
-from secrets_app.policies import Action
+from secrets_app.policy.decisions import Action
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -90,9 +91,9 @@ def test_coming_back_to_the_review_joins_the_look_that_is_under_way(as_dot, inst
 def test_the_list_is_asked_for_while_it_is_made_and_then_no_more(as_dot, instance):
     review(as_dot)
     run = Run.objects.get()
-    assert show(as_dot, run, seen=states_runs.mark(run)).status_code == 204
+    assert show(as_dot, run, seen=run_states.mark(run)).status_code == 204
     ended = look(outcome="succeeded")
-    shown = show(as_dot, run, seen=states_runs.mark(run))
+    shown = show(as_dot, run, seen=run_states.mark(run))
     assert shown.status_code == 200
     assert "every 1s" not in text(shown)
     assert "There is no such &lt;account&gt;." in text(shown)
@@ -158,7 +159,7 @@ def test_check_again_of_what_cannot_be_starts_nothing(as_dot, instance, wrong, s
 
 
 def test_who_may_not_create_sees_and_starts_no_look(client, aud, dot, instance):
-    run = runs.check_account(instance, "svc", "password", actor=dot.principal)
+    run = instance_checks.check_account(instance, "svc", "password", actor=dot.principal)
     client.force_login(aud)
     assert show(client, run).status_code == 403
     assert (
@@ -167,7 +168,7 @@ def test_who_may_not_create_sees_and_starts_no_look(client, aud, dot, instance):
 
 
 def test_only_a_look_at_an_account_is_shown_here(as_dot, instance):
-    run = runs.check(instance, actor=factories.administrator())
+    run = instance_checks.check(instance, actor=factories.administrator())
     assert show(as_dot, run).status_code == 404
 
 
@@ -206,4 +207,4 @@ def test_it_may_become_the_login_of_its_instance_with_its_present_value(as_dot, 
     assert as_dot.post(WHERE, sent, headers=HTMX).status_code == 200
     instance.refresh_from_db()
     assert instance.own_login == Secret.objects.get()
-    assert inventory.manager(instance, over=inventory.endpoint(instance)).login.username == "keyturn"
+    assert management.manager(instance, over=management.endpoint(instance)).login.username == "keyturn"

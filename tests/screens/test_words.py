@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from rotation import managed
+from rotation.managed import deletion
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -78,7 +78,7 @@ def test_a_screen_says_what_its_users_look_for(client, pages, screen, words):
 
 def test_restoring_says_who_planned_the_deletion_and_why_and_when_it_is_due(client, dot, secret):
     factories.settle(secret)
-    managed.plan_deletion(secret, actor=dot.principal, days=7, reason="moved away")
+    deletion.plan_deletion(secret, actor=dot.principal, days=7, reason="moved away")
     client.force_login(dot)
     shown = unescape(client.get(reverse("secret_restore", args=["main", secret.pk])).content.decode())
     for word in ("Restore Secret", secret.name, "svc", "dot", "moved away", "Due", "OK"):

@@ -1,4 +1,4 @@
-"""The same decision once more, written for reading and not for speed; `secrets_app.ram` is held to it."""
+"""The same decision, written to be read and not for speed; `secrets_app.policy.ram` is held to it."""
 
 import fnmatch
 import ipaddress

@@ -10,8 +10,8 @@ from celery import beat
 from celery.schedules import schedule
 from django.conf import settings
 
-from console import pulse
 from console.celery import app
+from console.process import heartbeats
 
 SENT = [entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()]
 DONE = [task for task, _ in settings.PERIODIC_WORK.values()]
@@ -25,7 +25,7 @@ def test_every_task_that_beat_sends_is_known_to_a_worker(task):
 
 def test_a_beat_that_is_restarted_again_and_again_sends_everything_each_time():
     for _ in range(3):
-        anew = pulse.Scheduler(app=app, lazy=True)
+        anew = heartbeats.Scheduler(app=app, lazy=True)
         anew.setup_schedule()
         assert sorted(entry.task for entry in anew.schedule.values() if entry.is_due().is_due) == sorted(SENT)
 
@@ -38,8 +38,8 @@ def test_a_beat_whose_messages_nobody_takes_does_not_look_alive(monkeypatch):
             raise beat.SchedulingError("nobody listens")
 
     monkeypatch.setattr(beat.Scheduler, "apply_async", apply_async)
-    monkeypatch.setattr(pulse, "show", shown.append)
-    scheduler = pulse.Scheduler(app=app, lazy=True)
+    monkeypatch.setattr(heartbeats, "show", shown.append)
+    scheduler = heartbeats.Scheduler(app=app, lazy=True)
     scheduler.add(name="sweep", task="rotation.tasks.sweep", schedule=schedule(0.0, app=app))
     scheduler.tick()
     assert shown == []

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from secrets_app import ram
+from secrets_app.policy import ram_statements
 from tests import check_policies
 
 
@@ -18,8 +18,8 @@ def test_p_01_engine_and_reference_agree_and_the_seed_is_told(capsys):
 
 def test_p_01_the_same_seed_tries_the_same_cases(monkeypatch):
     tried = []
-    decide = ram.decide
-    monkeypatch.setattr(ram, "decide", lambda *words: tried.append(words) or decide(*words))
+    decide = ram_statements.decide
+    monkeypatch.setattr(ram_statements, "decide", lambda *words: tried.append(words) or decide(*words))
     for _ in range(2):
         check_policies.check(11, 144)
     assert tried[: len(tried) // 2] == tried[len(tried) // 2 :]
@@ -28,12 +28,12 @@ def test_p_01_the_same_seed_tries_the_same_cases(monkeypatch):
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_p_01_an_engine_that_forgets_a_deny_is_found_and_the_case_is_small(monkeypatch, capsys, jobs):
-    decide = ram.decide
+    decide = ram_statements.decide
 
     def forgetful(statements, *rest):
-        return decide([s for s in statements if s.effect == ram.Effect.ALLOW], *rest)
+        return decide([s for s in statements if s.effect == ram_statements.Effect.ALLOW], *rest)
 
-    monkeypatch.setattr(ram, "decide", forgetful)
+    monkeypatch.setattr(ram_statements, "decide", forgetful)
     assert check_policies.main(["--cases", "150000", "--seed", "7", "--jobs", jobs]) == 1
     said = capsys.readouterr().out
     assert "The engine allows, the reference denies." in said

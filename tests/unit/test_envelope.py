@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secrets_app import envelope
+from secrets_app.crypto import envelope
 
 KEY = bytes(range(32))
 NAME = envelope.name("value", uuid.UUID(int=1), "field")

@@ -8,7 +8,7 @@ from gunicorn.http.parser import RequestParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console import framing
+from console.process import framing
 
 HEAD = b"POST /sign-in/ HTTP/1.1\r\nHost: localhost\r\n"
 NAMES = st.sampled_from(["Cookie", "x-one", "X-Content-Length", "Accept"])

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from secrets_app import keyfiles
-from secrets_app.keyfiles import KeyFile, Unreadable
+from secrets_app.crypto import key_files
+from secrets_app.crypto.key_files import KeyFile, Unreadable
 
 ROOT = Path(__file__).resolve().parents[2]
 MAGIC = "trial-1:"
@@ -77,7 +77,7 @@ def test_every_key_file_is_read_by_the_one_that_looks_at_its_rights():
     """Whoever reads a key file in another way has forgotten to ask who else can."""
     readers = []
     for path in [ROOT / "console/settings.py", *(ROOT / "secrets_app").rglob("*.py")]:
-        if path != Path(keyfiles.__file__) and re.search(r"read_text|read_bytes", path.read_text()):
+        if path != Path(key_files.__file__) and re.search(r"read_text|read_bytes", path.read_text()):
             readers.append(path.name)
     assert readers == []
 

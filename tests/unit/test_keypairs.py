@@ -8,20 +8,20 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, rsa
 
-from secrets_app import keypairs
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 
 
-@pytest.mark.parametrize("algorithm", keypairs.ALGORITHMS)
+@pytest.mark.parametrize("algorithm", key_pairs.ALGORITHMS)
 def test_openssh_derives_the_same_public_half_and_fingerprint(algorithm, tmp_path):
-    pair = keypairs.generate(algorithm)
+    pair = key_pairs.generate(algorithm)
     public = tmp_path / "key.pub"
     public.write_text(pair.public_key + "\n")
     shown = subprocess.run(
         ["ssh-keygen", "-lf", str(public)], capture_output=True, text=True, check=True
     ).stdout
-    assert keypairs.fingerprint(pair.public_key) in shown
-    assert keypairs.read(pair.private_key).public_key == pair.public_key
+    assert key_pairs.fingerprint(pair.public_key) in shown
+    assert key_pairs.read(pair.private_key).public_key == pair.public_key
 
 
 def _pem(key: object, password: bytes | None = None, form=serialization.PrivateFormat.PKCS8) -> Plaintext:
@@ -41,14 +41,14 @@ def test_a_key_is_read_in_each_form(form):
     made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     text = _pem(made, form=form)
     with_crlf = Plaintext("  \n" + text.reveal().replace("\n", "\r\n"))
-    assert keypairs.read(with_crlf).public_key == keypairs.read(text).public_key
+    assert key_pairs.read(with_crlf).public_key == key_pairs.read(text).public_key
 
 
 @pytest.mark.parametrize("form", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.OpenSSH])
 def test_a_key_with_a_passphrase_is_refused_with_what_to_do(form):
     text = _pem(ed25519.Ed25519PrivateKey.generate(), b"a passphrase", form)
-    with pytest.raises(keypairs.Unreadable, match="ssh-keygen -p"):
-        keypairs.read(text)
+    with pytest.raises(key_pairs.Unreadable, match="ssh-keygen -p"):
+        key_pairs.read(text)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,6 @@ def test_a_key_with_a_passphrase_is_refused_with_what_to_do(form):
     ids=["prose", "broken", "short", "dsa"],
 )
 def test_what_cannot_be_used_is_refused_without_being_repeated(text, reason):
-    with pytest.raises(keypairs.Unreadable, match=reason) as refused:
-        keypairs.read(Plaintext(text))
+    with pytest.raises(key_pairs.Unreadable, match=reason) as refused:
+        key_pairs.read(Plaintext(text))
     assert text[40:60] not in str(refused.value) or len(text) < 60

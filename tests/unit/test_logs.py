@@ -10,8 +10,8 @@ import redis
 import structlog
 from django.db import InterfaceError, OperationalError
 
-from console.logs import MARGIN, OncePerMinute, OneLine, as_json, one_line
-from secrets_app import audit
+from console.process.logs import MARGIN, OncePerMinute, OneLine, as_json, one_line
+from secrets_app.audit import trail
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_the_line_after_a_minute_says_how_many_were_left_out(once, monkeypatch):
     logger, _, printed = once
     error = OperationalError("connection refused")
     _fail(logger, error, 100)
-    monkeypatch.setattr("console.logs.ONCE_IN_SECONDS", 0.0)
+    monkeypatch.setattr("console.process.logs.ONCE_IN_SECONDS", 0.0)
     _fail(logger, error)
     assert printed.getvalue().splitlines()[1].endswith("[and 99 times before this]")
 
@@ -159,8 +159,8 @@ def test_what_could_not_be_recorded_is_one_line_for_each_reason_and_names_it(onc
                 try:
                     raise OperationalError(reason)
                 except OperationalError as error:
-                    raise audit.NotRecorded("The audit trail accepts no event.") from error
-            except audit.NotRecorded as error:
+                    raise trail.NotRecorded("The audit trail accepts no event.") from error
+            except trail.NotRecorded as error:
                 logger.critical("Nothing was done.", exc_info=error)
     lines = printed.getvalue().splitlines()
     assert len(lines) == 2

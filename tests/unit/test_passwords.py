@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secrets_app import passwords
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto import passwords
+from secrets_app.crypto.plaintext import Plaintext
 
 policies = st.builds(
     passwords.Policy,

@@ -11,8 +11,8 @@ import traceback
 import pytest
 
 from rotation.connectors import base
-from secrets_app import versions
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.secrets import versions
 
 CANARY = "canary-7f3a"
 

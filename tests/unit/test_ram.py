@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secrets_app import ram
 from secrets_app.actions import Action
+from secrets_app.policy import ram_conditions, ram_documents, ram_patterns, ram_statements
 from tests import amounts
 from tests.unit import policy_strategies as some
 from tests.unit import ram_reference as reference
@@ -21,12 +21,12 @@ MANY = settings(max_examples=amounts.cases(200, long=1000))
 def read(found):
     """The statements as they are read; quicker than reading them."""
     return tuple(
-        ram.Statement(
-            ram.Effect(statement["Effect"]),
+        ram_statements.Statement(
+            ram_statements.Effect(statement["Effect"]),
             tuple(reference.listed(statement["Action"])),
             tuple(reference.listed(statement["Resource"])),
             tuple(
-                ram.Condition(operator, key, tuple(reference.listed(values)))
+                ram_conditions.Condition(operator, key, tuple(reference.listed(values)))
                 for operator, keys in statement.get("Condition", {}).items()
                 for key, values in keys.items()
             ),
@@ -39,7 +39,7 @@ def read(found):
 @settings(max_examples=amounts.cases(60, long=300))
 @given(some.policies)
 def test_a_document_says_what_is_decided_from(found):
-    assert ram.read(some.document(found), actions=some.ACTIONS) == read(found)
+    assert ram_documents.read(some.document(found), actions=some.ACTIONS) == read(found)
 
 
 @settings(max_examples=amounts.cases(100, long=500))
@@ -48,7 +48,7 @@ def test_p_01_the_engine_decides_as_the_reference_does(found, context):
     statements = read(found)
     for action, resource in itertools.product(some.ACTIONS, some.SECRETS):  # 72 decisions by each policy
         expected = reference.decide(found, action, resource, context)
-        assert ram.decide(statements, action, resource, context).allowed == expected
+        assert ram_statements.decide(statements, action, resource, context).allowed == expected
 
 
 @settings(max_examples=amounts.cases(300, long=2000))
@@ -57,16 +57,16 @@ def test_p_06_what_is_handed_on_never_allows_more_than_its_giver_had(
     found, action, resource, context, others
 ):
     statements = read(found)
-    carried = ram.carried(statements, action, resource, context)
+    carried = ram_statements.carried(statements, action, resource, context)
     assert (carried is not None) == reference.decide(found, action, resource, context)
     if carried is None:
         return
-    kept = ram.conditions(ram.written(carried))
+    kept = ram_conditions.conditions(ram_conditions.written(carried))
     assert set(kept) == set(carried)
-    grant = [ram.Statement(ram.Effect.ALLOW, (action,), ("*",), kept)]
-    assert ram.decide(grant, action, resource, context).allowed
+    grant = [ram_statements.Statement(ram_statements.Effect.ALLOW, (action,), ("*",), kept)]
+    assert ram_statements.decide(grant, action, resource, context).allowed
     for other in others:
-        if ram.decide(grant, action, resource, other).allowed:
+        if ram_statements.decide(grant, action, resource, other).allowed:
             assert reference.decide(found, action, resource, other), other
 
 
@@ -78,7 +78,7 @@ def test_p_06_what_is_handed_on_never_allows_more_than_its_giver_had(
 def test_tags_that_widen_nothing_allow_nothing_in_any_request_that_was_denied(
     found, action, resource, before, after, requests
 ):
-    widens = ram.may_widen(read(found), action, resource, before, after)
+    widens = ram_statements.may_widen(read(found), action, resource, before, after)
     if before == after:
         assert not widens
     for request in requests:
@@ -91,8 +91,8 @@ def test_a_tag_widens_what_is_allowed_by_it_from_elsewhere_only():
     inside = {"StringEquals": {"kms:tag/team": "a"}, "IpAddress": {"acs:SourceIp": "10.0.0.0/8"}}
     statements = read([{"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": inside}])
     a, b = {"kms:tag/team": "a"}, {"kms:tag/team": "b"}
-    assert ram.may_widen(statements, "kms:GetSecretValue", "x", b, a)
-    assert not ram.may_widen(statements, "kms:GetSecretValue", "x", a, b)
+    assert ram_statements.may_widen(statements, "kms:GetSecretValue", "x", b, a)
+    assert not ram_statements.may_widen(statements, "kms:GetSecretValue", "x", a, b)
 
 
 @MANY
@@ -100,9 +100,11 @@ def test_a_tag_widens_what_is_allowed_by_it_from_elsewhere_only():
 def test_what_is_opposite_holds_where_the_condition_does_not(condition, context):
     for operator, keys in condition.items():
         for key, values in keys.items():
-            one = ram.Condition(operator, key, tuple(reference.listed(values)))
-            answer = ram.evaluate(one, context)
-            turned = ram.all_hold(ram.evaluate(c, context) for c in ram.opposites(one))
+            one = ram_conditions.Condition(operator, key, tuple(reference.listed(values)))
+            answer = ram_conditions.evaluate(one, context)
+            turned = ram_conditions.all_hold(
+                ram_conditions.evaluate(c, context) for c in ram_conditions.opposites(one)
+            )
             assert turned == (None if answer is None else not answer)
 
 
@@ -110,15 +112,19 @@ def test_what_is_opposite_holds_where_the_condition_does_not(condition, context)
     "text", ["{", "3", "[3]", '[["StringEquals", "kms:tag/a"]]', '[["Bool", 1, [2]]]', "{}x"]
 )
 def test_p_08_conditions_that_cannot_be_read_allow_nothing(text):
-    grant = ram.Statement(ram.Effect.ALLOW, ("*",), ("*",), ram.conditions(text))
-    assert not ram.decide([grant], "kms:GetSecretValue", "acs:kms:eu:1:secret/x", {}).allowed
+    grant = ram_statements.Statement(
+        ram_statements.Effect.ALLOW, ("*",), ("*",), ram_conditions.conditions(text)
+    )
+    assert not ram_statements.decide([grant], "kms:GetSecretValue", "acs:kms:eu:1:secret/x", {}).allowed
 
 
 @MANY
 @given(some.policies, some.statements, actions, resources, contexts)
 def test_p_02_one_more_deny_never_allows(found, more, action, resource, context):
-    before = ram.decide(read(found), action, resource, context).allowed
-    after = ram.decide(read([*found, {**more, "Effect": "Deny"}]), action, resource, context).allowed
+    before = ram_statements.decide(read(found), action, resource, context).allowed
+    after = ram_statements.decide(
+        read([*found, {**more, "Effect": "Deny"}]), action, resource, context
+    ).allowed
     assert before or not after
 
 
@@ -126,8 +132,8 @@ def test_p_02_one_more_deny_never_allows(found, more, action, resource, context)
 @given(some.policies, st.integers(0, 5), actions, resources, contexts)
 def test_p_03_one_allow_less_never_allows(found, place, action, resource, context):
     less = [s for n, s in enumerate(found) if n != place or s["Effect"] == "Deny"]
-    before = ram.decide(read(found), action, resource, context).allowed
-    after = ram.decide(read(less), action, resource, context).allowed if less else False
+    before = ram_statements.decide(read(found), action, resource, context).allowed
+    after = ram_statements.decide(read(less), action, resource, context).allowed if less else False
     assert before or not after
 
 
@@ -136,8 +142,8 @@ def test_p_03_one_allow_less_never_allows(found, place, action, resource, contex
 def test_p_04_order_and_duplicates_change_nothing(found, chance, action, resource, context):
     mixed = [*found, *found]
     chance.shuffle(mixed)
-    before = ram.decide(read(found), action, resource, context).allowed
-    assert ram.decide(read(mixed), action, resource, context).allowed == before
+    before = ram_statements.decide(read(found), action, resource, context).allowed
+    assert ram_statements.decide(read(mixed), action, resource, context).allowed == before
 
 
 @MANY
@@ -145,10 +151,10 @@ def test_p_04_order_and_duplicates_change_nothing(found, chance, action, resourc
 def test_p_08_what_is_no_action_or_no_name_of_ours_is_never_allowed_by_a_narrow_policy(found, context):
     narrow = [{**s, "Action": ["kms:Get*", "kms:RotateSecret"]} for s in found]
     for action in ("kms:getsecretvalue", "kms:rotatesecret", "Get", "", "kms:Rotate*"):
-        assert not ram.decide(read(narrow), action, some.SECRETS[0], context).allowed
+        assert not ram_statements.decide(read(narrow), action, some.SECRETS[0], context).allowed
     exact = [{**s, "Resource": some.SECRETS[0]} for s in found]
     for name in ("", "acs:kms", some.SECRETS[0] + "\n", some.SECRETS[0].upper(), some.SECRETS[0] + "/"):
-        assert not ram.decide(read(exact), "kms:GetSecretValue", name, context).allowed
+        assert not ram_statements.decide(read(exact), "kms:GetSecretValue", name, context).allowed
 
 
 @pytest.mark.parametrize("effect", ["Allow", "Deny"])
@@ -167,7 +173,7 @@ def test_p_08_what_cannot_be_evaluated_denies_and_does_not_allow(effect, conditi
     everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     doubtful = {"Effect": effect, "Action": "*", "Resource": "*", "Condition": condition}
     statements = read([everything, doubtful] if effect == "Deny" else [doubtful])
-    assert not ram.decide(statements, "kms:GetSecretValue", some.SECRETS[0], context).allowed
+    assert not ram_statements.decide(statements, "kms:GetSecretValue", some.SECRETS[0], context).allowed
 
 
 def test_an_address_written_as_ipv6_is_the_address_that_it_stands_for():
@@ -177,7 +183,7 @@ def test_an_address_written_as_ipv6_is_the_address_that_it_stands_for():
         {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition},
     ]
     context = {"acs:SourceIp": "::ffff:10.1.2.3"}
-    assert ram.decide(read(found), "kms:GetSecretValue", some.SECRETS[0], context).allowed
+    assert ram_statements.decide(read(found), "kms:GetSecretValue", some.SECRETS[0], context).allowed
 
 
 def test_a_decision_names_the_statement_that_made_it():
@@ -187,13 +193,15 @@ def test_a_decision_names_the_statement_that_made_it():
             {"Effect": "Deny", "Action": "kms:Get*", "Resource": "*"},
         ]
     )
-    assert ram.decide(found, "kms:GetSecretValue", some.SECRETS[0], {}).statement.number == 2
-    assert ram.decide(found, "kms:ListSecrets", some.SECRETS[0], {}).statement.number == 1
-    assert ram.decide([], "kms:ListSecrets", some.SECRETS[0], {}) == ram.Verdict(False, None)
+    assert ram_statements.decide(found, "kms:GetSecretValue", some.SECRETS[0], {}).statement.number == 2
+    assert ram_statements.decide(found, "kms:ListSecrets", some.SECRETS[0], {}).statement.number == 1
+    assert ram_statements.decide([], "kms:ListSecrets", some.SECRETS[0], {}) == ram_statements.Verdict(
+        False, None
+    )
 
 
 def test_a_pattern_full_of_stars_is_decided_at_once():
-    assert not ram.matches("*a" * 300 + "b", "a" * 700)
+    assert not ram_patterns.matches("*a" * 300 + "b", "a" * 700)
 
 
 STATEMENT = {"Effect": "Allow", "Action": "*", "Resource": "*"}
@@ -231,22 +239,22 @@ def conditioned(operator, key, value):
     ],
 )
 def test_a_document_that_is_none_says_what_is_wrong_and_where(text, line, words):
-    with pytest.raises(ram.BadDocument) as caught:
-        ram.read(text, actions=some.ACTIONS)
+    with pytest.raises(ram_documents.BadDocument) as caught:
+        ram_documents.read(text, actions=some.ACTIONS)
     assert any(p.line == line and words in p.sentence for p in caught.value.problems), caught.value.problems
 
 
 def test_every_problem_of_a_document_is_told_at_once():
     text = '{"Version": "1",\n"Statement": [{"Effect":"x",\n"Action":"kms:Foo",\n"Resource":"y"}]}'
-    with pytest.raises(ram.BadDocument) as caught:
-        ram.read(text, actions=some.ACTIONS)
+    with pytest.raises(ram_documents.BadDocument) as caught:
+        ram_documents.read(text, actions=some.ACTIONS)
     assert [p.line for p in caught.value.problems] == [2, 3, 4]
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"Version": "1", "Statement": ' + "[" * 5000])
 def test_a_document_that_is_too_large_or_too_deep_is_refused(text):
-    with pytest.raises(ram.BadDocument):
-        ram.read(text, actions=some.ACTIONS)
+    with pytest.raises(ram_documents.BadDocument):
+        ram_documents.read(text, actions=some.ACTIONS)
 
 
 def test_the_table_of_actions_and_operators_is_the_one_in_the_documentation():
@@ -254,5 +262,5 @@ def test_the_table_of_actions_and_operators_is_the_one_in_the_documentation():
     rows = dict(re.findall(r"^\| `(kms:\w+)` \| `([a-z/A-Z]+)` \|", text, re.M))
     assert rows == {a.value: a.kind.value if a.on_container else f"{a.kind.value}/NAME" for a in Action}
     named = set(re.findall(r"`((?:String|Date|Bool|Ip|NotIp)\w*)`", text))
-    assert named == {name for name in ram.OPERATORS if not name.startswith("Numeric")}
-    assert {key for key in ram.KEYS if f"`{key}`" in text} == set(ram.KEYS)
+    assert named == {name for name in ram_conditions.OPERATORS if not name.startswith("Numeric")}
+    assert {key for key in ram_conditions.KEYS if f"`{key}`" in text} == set(ram_conditions.KEYS)

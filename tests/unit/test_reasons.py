@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rotation import binding, reasons, restored
-from rotation.connectors import base, ssh_reasons
+from rotation import binding, reasons
+from rotation.connectors import base
 from rotation.connectors import reasons as common
 from rotation.connectors.reasons import Advice, Heard, Reason
+from rotation.connectors.ssh import reasons as ssh_reasons
+from rotation.managed import restored
 from secrets_app import keyring
 
 ROTATION = Path(reasons.__file__).resolve().parent

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
-from console import start
+from console.process import start
 
 ROOT = Path(__file__).resolve().parents[2]
 CELERY = ("-m", "celery", "-A", "console.celery", "-q")
 STARTS = {
-    "web": ("-m", "gunicorn", "-c", "python:console.web", "-b", "127.0.0.1:0"),
+    "web": ("-m", "gunicorn", "-c", "python:console.process.web", "-b", "127.0.0.1:0"),
     "worker": (*CELERY, "worker", "-P", "threads"),
     "beat": (*CELERY, "beat", "--pidfile="),
     "setup": ("manage.py", "setup"),

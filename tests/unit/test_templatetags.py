@@ -11,7 +11,7 @@ from django.template import Context, Template
 from django.test import RequestFactory
 from django.utils import timezone
 
-from console import durations
+from console.presentation import durations
 from console.templatetags import console
 
 NOON = datetime(2026, 11, 18, 12, 0, 13, tzinfo=UTC)

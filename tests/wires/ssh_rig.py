@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from lab import Host
 from rotation.connectors.base import Facts, Fence, Login, Manager, Proof, Sudo
-from rotation.connectors.ssh import SshConnector
-from secrets_app.plaintext import Plaintext
+from rotation.connectors.ssh.connector import SshConnector
+from secrets_app.crypto.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint
 from tests.wires.relay import Relay

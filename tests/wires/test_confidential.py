@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from rotation.models import Run
-from secrets_app import versions
+from secrets_app.secrets import versions
 from tests.watcher import watching
 from tests.wires.test_rotation import advance, rotate, secret  # noqa: F401 - a fixture
 

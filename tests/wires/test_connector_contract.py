@@ -10,16 +10,16 @@ import pytest
 from lab import Host
 from rotation.connectors import base
 from rotation.connectors.base import Fence, Level, Login, Manager, Mark, Sudo, Verdict
-from rotation.connectors.memory import MemoryConnector, MemoryHost
-from rotation.connectors.ssh import SshConnector
-from secrets_app import keypairs
-from secrets_app.plaintext import Plaintext
+from rotation.connectors.memory.connector import MemoryConnector, MemoryHost
+from rotation.connectors.ssh.connector import SshConnector
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
 from tests.networks import endpoint
 
 CONSOLE = str(uuid.uuid4())
 FIRST = "the-first-Password-1"
-OLD_KEY, NEW_KEY = keypairs.generate("ed25519"), keypairs.generate("ecdsa-p256")
+OLD_KEY, NEW_KEY = key_pairs.generate("ed25519"), key_pairs.generate("ecdsa-p256")
 
 
 class Rig(Protocol):
@@ -285,7 +285,7 @@ def test_no_error_and_no_proof_shows_a_value(rig: Rig) -> None:
 # ---------------------------------------------------------------- keys
 
 
-def edit(rig: Rig, action: str, pair: keypairs.KeyPair, generation: int = 1, console: str = CONSOLE) -> None:
+def edit(rig: Rig, action: str, pair: key_pairs.KeyPair, generation: int = 1, console: str = CONSOLE) -> None:
     fence = Fence(console, generation)
     if action == "add":
         rig.connector.add_key(
@@ -295,11 +295,11 @@ def edit(rig: Rig, action: str, pair: keypairs.KeyPair, generation: int = 1, con
         rig.connector.remove_key(rig.manager, "svc", pair.public_key, fence=fence, timeout=15)
 
 
-def listed(rig: Rig, pair: keypairs.KeyPair) -> base.Verdict:
+def listed(rig: Rig, pair: key_pairs.KeyPair) -> base.Verdict:
     return rig.connector.probe_key(rig.manager, "svc", pair.public_key, timeout=15).verdict
 
 
-def key_login(rig: Rig, pair: keypairs.KeyPair) -> base.Proof:
+def key_login(rig: Rig, pair: key_pairs.KeyPair) -> base.Proof:
     return rig.connector.prove_login(Login("svc", private_key=pair.private_key), timeout=15)
 
 
@@ -360,7 +360,7 @@ def test_a_host_that_is_away_is_told_nothing_of_a_key(rig: Rig) -> None:
 
 
 def test_a_line_that_is_not_one_key_is_refused(rig: Rig) -> None:
-    bad = keypairs.KeyPair(f"{NEW_KEY.public_key}\n{OLD_KEY.public_key}", NEW_KEY.private_key)
+    bad = key_pairs.KeyPair(f"{NEW_KEY.public_key}\n{OLD_KEY.public_key}", NEW_KEY.private_key)
     with pytest.raises(base.Refused) as refusal:
         edit(rig, "add", bad)
     assert refusal.value.code == "bad_key_line"

@@ -10,11 +10,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from lab import Host
-from rotation import engine, failpoints, inventory, managed, runs, tasks
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation import runs, tasks
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.engine import engine, failpoints
+from rotation.inventory import identities
+from rotation.managed import deletion
 from rotation.models import ManagedAccount, Run
-from secrets_app import versions
 from secrets_app.models import Secret
+from secrets_app.secrets import versions
 from tests import factories
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint
@@ -31,8 +34,8 @@ def secret(host: Host, management_key: KeyPair) -> Secret:
         credential=factories.credential(private_key=management_key.private),
     )  # fmt: skip
     seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
-    inventory.see_host_keys(instance, seen)
-    inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    identities.see_host_keys(instance, seen)
+    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
     made = factories.secret(instance=instance, initial=OLD)
     factories.settle(made)
     return made
@@ -53,11 +56,11 @@ def advance(run: Run) -> Run:
 
 
 def plan(secret: Secret) -> None:
-    managed.plan_deletion(secret, actor=factories.administrator())
+    deletion.plan_deletion(secret, actor=factories.administrator())
 
 
 def restore(secret: Secret, actor=None) -> Run:
-    run = managed.restore(secret, actor=actor or factories.administrator()).run
+    run = deletion.restore(secret, actor=actor or factories.administrator()).run
     assert run is not None
     return advance(run)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 import rotation
-from rotation.connectors import ssh_session
 from rotation.connectors.base import ConnectorError, Endpoint, Fence, Kind, Login, Manager, Unreachable
 from rotation.connectors.networks import EVERYWHERE, Networks
-from rotation.connectors.ssh import SshConnector, SshScanner
-from secrets_app.plaintext import Plaintext
+from rotation.connectors.ssh import connections
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from secrets_app.crypto.plaintext import Plaintext
 from tests.networks import endpoint
 
 MANAGER = Manager(Login("keyturn", Plaintext("a-password-1")))
@@ -115,7 +115,7 @@ def test_a_name_that_means_another_machine_a_moment_later_leads_nowhere_new(monk
             place = (next(answers), port)
             return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", place)]
 
-        monkeypatch.setattr(ssh_session, "_addresses", resolve)
+        monkeypatch.setattr(connections, "_addresses", resolve)
         host = Endpoint("rebinds.example", good.port, PINNED, places)
         with pytest.raises(Unreachable) as first:
             SshConnector(host).prove_login(MANAGER.login, timeout=5)
@@ -133,7 +133,7 @@ def test_of_several_addresses_only_those_that_are_allowed_are_dialled(monkeypatc
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, good.port))
             for address in ("127.0.0.1", "127.64.3.4")
         ]
-        monkeypatch.setattr(ssh_session, "_addresses", lambda *_: found)
+        monkeypatch.setattr(connections, "_addresses", lambda *_: found)
         with pytest.raises(Unreachable):
             SshScanner().scan(Endpoint("two.example", good.port, networks=places), timeout=5)
     assert (good.calls, bad.calls) == (1, 0)

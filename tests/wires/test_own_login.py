@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lab import Host
-from rotation import inventory, runs
+from rotation import runs
+from rotation.inventory import management
 from secrets_app.models import Secret
 from tests import factories
 from tests.lab_fixtures import KeyPair, NewHost
@@ -21,7 +22,7 @@ def own_login(host: Host, key: KeyPair) -> Secret:
     instance = register(host, key)
     made = factories.secret(instance=instance, username="boss", initial=OLD)
     assert advance(made.runs.get()).outcome == "succeeded"
-    inventory.use_own_login(instance, made, sudo="password", actor=factories.administrator())
+    management.use_own_login(instance, made, sudo="password", actor=factories.administrator())
     return Secret.objects.get(pk=made.pk)
 
 

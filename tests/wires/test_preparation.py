@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from lab import Management
-from rotation import inventory, preparation
 from rotation.connectors import base
-from rotation.connectors.ssh import SshConnector
+from rotation.connectors.ssh.connector import SshConnector
+from rotation.inventory import management, preparation
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 
 
 def facts(instance) -> base.Facts:
-    connector = SshConnector(inventory.endpoint(instance))
-    return connector.preflight(inventory.manager(instance, over=inventory.endpoint(instance)), timeout=15)
+    connector = SshConnector(management.endpoint(instance))
+    return connector.preflight(management.manager(instance, over=management.endpoint(instance)), timeout=15)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_an_account_that_was_there_before_keeps_its_home_and_its_other_keys(bare
 
 def test_two_credentials_on_one_server_do_not_undo_each_other(bare):
     first = registered(bare)
-    second = inventory.create_credential(
+    second = management.create_credential(
         "other", "other.one", sudo="passwordless", actor=factories.administrator()
     )
     run_there(bare, preparation.command(first.credential))

@@ -15,11 +15,13 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from lab import Host
-from rotation import engine, failpoints, inventory, runs, tasks
-from rotation.connectors.ssh import SshConnector, SshScanner
+from rotation import instance_checks, runs, tasks
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.engine import engine, failpoints
+from rotation.inventory import identities
 from rotation.models import ManagedAccount, Run
-from secrets_app import versions
 from secrets_app.models import AuditEvent, Secret
+from secrets_app.secrets import versions
 from tests import factories
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint
@@ -59,8 +61,8 @@ def register(host: Host, key: KeyPair):
     )  # fmt: skip
     seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
     assert {key.line for key in seen} == {" ".join(line.split()[:2]) for line in host.host_keys()}
-    inventory.see_host_keys(instance, seen)
-    inventory.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    identities.see_host_keys(instance, seen)
+    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
     return instance
 
 
@@ -120,7 +122,7 @@ def test_an_initial_value_is_verified_without_a_failed_login(secret, host):
 
 
 def test_a_connection_test_shows_each_check(secret, host):
-    run = advance(runs.check(secret.managed.instance, actor=factories.administrator()))
+    run = advance(instance_checks.check(secret.managed.instance, actor=factories.administrator()))
     assert run.outcome == "succeeded"
     instance = type(secret.managed.instance).objects.get(pk=secret.managed.instance.pk)
     assert instance.state == "ready"

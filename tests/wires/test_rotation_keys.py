@@ -7,26 +7,27 @@ import pytest
 from lab import Host
 from rotation import runs
 from rotation.connectors.base import Login, Verdict
-from rotation.connectors.ssh import SshConnector
-from rotation.inventory import endpoint
+from rotation.connectors.ssh.connector import SshConnector
+from rotation.inventory.management import endpoint
 from rotation.models import ManagedAccount, Run
-from secrets_app import keypairs, versions
+from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
+from secrets_app.secrets import versions
 from tests import factories
 from tests.lab_fixtures import KeyPair
 from tests.wires.test_rotation import advance, register
 
 pytestmark = pytest.mark.django_db(transaction=True)
-OTHER = keypairs.generate("ed25519").public_key + " somebody@else"
+OTHER = key_pairs.generate("ed25519").public_key + " somebody@else"
 
 
 @pytest.fixture
-def old() -> keypairs.KeyPair:
-    return keypairs.generate("ed25519")
+def old() -> key_pairs.KeyPair:
+    return key_pairs.generate("ed25519")
 
 
 @pytest.fixture
-def secret(host: Host, management_key: KeyPair, old: keypairs.KeyPair) -> Secret:
+def secret(host: Host, management_key: KeyPair, old: key_pairs.KeyPair) -> Secret:
     host.add_account("svc", authorized_keys=[OTHER, f"no-pty {old.public_key} svc", OTHER])
     made = factories.secret(
         instance=register(host, management_key), kind="key_pair", initial=old.private_key.reveal()
@@ -39,7 +40,7 @@ def rotate(secret: Secret) -> Run:
     return runs.start(secret, actor=factories.administrator())
 
 
-def verdict(secret: Secret, pair: keypairs.KeyPair | versions.Value) -> Verdict:
+def verdict(secret: Secret, pair: key_pairs.KeyPair | versions.Value) -> Verdict:
     connector = SshConnector(endpoint(secret.managed.instance))
     return connector.prove_login(Login("svc", private_key=pair.private_key), timeout=15).verdict
 

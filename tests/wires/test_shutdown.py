@@ -19,8 +19,9 @@ from console.models import Message
 from lab import Host
 from rotation import binding, leases, runs, tasks
 from rotation.models import Instance, Run
-from secrets_app import keypairs, versions
+from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
+from secrets_app.secrets import versions
 from tests import factories, waiting
 from tests.lab_fixtures import KeyPair
 from tests.traps import PICKLED, Trap
@@ -71,7 +72,7 @@ def secret(request, host: Host, management_key: KeyPair) -> Secret:
         host.add_account("svc", password=OLD)
         made = factories.secret(instance=instance, initial=OLD)
     else:
-        old = keypairs.generate("ed25519")
+        old = key_pairs.generate("ed25519")
         host.add_account("svc", authorized_keys=[old.public_key])
         made = factories.secret(instance=instance, kind="key_pair", initial=old.private_key.reveal())
     factories.settle(made)

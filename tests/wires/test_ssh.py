@@ -12,8 +12,8 @@ import pytest
 from lab import Fleet, Host, Management, Spec
 from rotation.connectors import base
 from rotation.connectors.base import Endpoint, Level, Login, Mark, Sudo, Verdict
-from rotation.connectors.ssh import SshConnector, SshScanner
-from secrets_app.plaintext import Plaintext
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from secrets_app.crypto.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
 from tests.networks import endpoint
 from tests.waiting import wait_for

@@ -8,10 +8,11 @@ from functools import partial
 import pytest
 
 from lab import Host
-from rotation.connectors import base, ssh_scripts
+from rotation.connectors import base
 from rotation.connectors.base import Login, Verdict
-from rotation.connectors.ssh import SshConnector, SshScanner
-from secrets_app.plaintext import Plaintext
+from rotation.connectors.ssh import scripts as ssh_scripts
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from secrets_app.crypto.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint
 from tests.waiting import wait_for

@@ -11,9 +11,9 @@ import pytest
 from lab import Fleet, Host, Management, Spec
 from rotation.connectors import base
 from rotation.connectors.base import Fence, Kind, Level, Login, Manager, Sudo, Verdict
-from rotation.connectors.ssh import SshConnector
-from secrets_app import keypairs
-from secrets_app.plaintext import Plaintext
+from rotation.connectors.ssh.connector import SshConnector
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
 from tests.networks import endpoint
 from tests.wires.test_ssh import shells  # noqa: F401
@@ -31,8 +31,8 @@ class Rig:
     manager_name: str = "keyturn"
     sudo: Sudo = Sudo.PASSWORDLESS
     console: str = field(default_factory=lambda: str(uuid.uuid4()))
-    old: keypairs.KeyPair = field(default_factory=lambda: keypairs.generate("ed25519"))
-    new: keypairs.KeyPair = field(default_factory=lambda: keypairs.generate("ed25519"))
+    old: key_pairs.KeyPair = field(default_factory=lambda: key_pairs.generate("ed25519"))
+    new: key_pairs.KeyPair = field(default_factory=lambda: key_pairs.generate("ed25519"))
 
     @property
     def manager(self) -> Manager:
@@ -67,7 +67,7 @@ class Rig:
     def probe(self, key: str) -> base.Proof:
         return self.connector.probe_key(self.manager, self.username, key, timeout=15)
 
-    def prove(self, pair: keypairs.KeyPair) -> base.Proof:
+    def prove(self, pair: key_pairs.KeyPair) -> base.Proof:
         return self.connector.prove_login(Login(self.username, private_key=pair.private_key), timeout=15)
 
     def blocked(self) -> str:
@@ -115,9 +115,9 @@ def test_a_key_is_added_tested_and_the_old_one_removed(svc: Rig) -> None:
     assert svc.probe(svc.old.public_key).verdict == Verdict.REJECTED
 
 
-@pytest.mark.parametrize("algorithm", keypairs.ALGORITHMS)
+@pytest.mark.parametrize("algorithm", key_pairs.ALGORITHMS)
 def test_every_algorithm_that_is_offered_logs_in(svc: Rig, algorithm: str) -> None:
-    made = keypairs.generate(algorithm)
+    made = key_pairs.generate(algorithm)
     svc.add(made.public_key)
     assert svc.prove(made).level == Level.COMMAND
 
@@ -135,7 +135,7 @@ def test_adding_and_removing_again_changes_nothing(svc: Rig) -> None:
 
 def awkward(old: str, ending: bytes) -> tuple[bytes, bytes, bytes]:
     """A file around one line of ours: what is before, that line's options and comment, what follows."""
-    others = [keypairs.generate("ed25519").public_key for _ in range(4)]
+    others = [key_pairs.generate("ed25519").public_key for _ in range(4)]
     before = (
         b"# a comment, with umlauts \xc3\xa4 and a byte that is no UTF-8 \xff\r\n"
         b"\n"
@@ -174,7 +174,7 @@ def test_fi_k_03_only_our_line_changes_and_it_keeps_its_options(svc: Rig, ending
 
 
 def test_a_last_line_that_is_not_ended_is_neither_broken_nor_ended_by_a_removal(svc: Rig) -> None:
-    other = keypairs.generate("ed25519").public_key
+    other = key_pairs.generate("ed25519").public_key
     svc.host.run(
         ["sh", "-c", f"cat >{FILE}"], f"{svc.old.public_key}\n{other}\n{svc.old.public_key}".encode()
     )
@@ -353,7 +353,7 @@ def test_fi_p_05_an_account_that_has_expired_blocks_keys_too(svc: Rig) -> None:
 
 
 def test_fi_k_04_twenty_edits_at_once_lose_no_line(svc: Rig) -> None:
-    keys = [keypairs.generate("ed25519").public_key for _ in range(20)]
+    keys = [key_pairs.generate("ed25519").public_key for _ in range(20)]
 
     def add(mine: list[str]) -> None:
         for key in mine:
@@ -375,7 +375,7 @@ def test_fi_k_04_twenty_edits_at_once_lose_no_line(svc: Rig) -> None:
 
 
 def test_fi_h_05_a_full_disk_leaves_the_file_whole(svc: Rig) -> None:
-    other = "\n".join(f"{keypairs.generate('ed25519').public_key} {n}" for n in range(100))
+    other = "\n".join(f"{key_pairs.generate('ed25519').public_key} {n}" for n in range(100))
     svc.sh("mkdir /run/small; mount -t tmpfs -o size=32k,mode=0755 none /run/small || exit 9")
     svc.sh("mkdir -m 700 /run/small/svc; chown svc /run/small/svc")
     svc.configure_sshd("AuthorizedKeysFile /run/small/svc/keys")
@@ -389,7 +389,7 @@ def test_fi_h_05_a_full_disk_leaves_the_file_whole(svc: Rig) -> None:
 
 @pytest.mark.parametrize("action", ["add", "remove"])
 def test_fi_h_05_a_copy_that_came_out_too_short_is_thrown_away(svc: Rig, action: str) -> None:
-    other = "".join(f"{keypairs.generate('ed25519').public_key} {n}\n" for n in range(50))
+    other = "".join(f"{key_pairs.generate('ed25519').public_key} {n}\n" for n in range(50))
     svc.host.run(["sh", "-c", f"cat >{FILE}"], f"{other}{svc.old.public_key}\n".encode())
     svc.sh("mv /usr/bin/awk /usr/bin/awk.real")
     svc.host.write("/usr/bin/awk", '#!/bin/bash\nset -o pipefail\nawk.real "$@" | head -c 4096\n', 0o755)

@@ -8,9 +8,9 @@ from paramiko.packet import Packetizer
 from lab import Host, Management
 from rotation.connectors import base
 from rotation.connectors.base import Fence, Kind, Level, Login, Manager, Mark, Sudo, Verdict
-from rotation.connectors.ssh import SshConnector
-from secrets_app import keypairs
-from secrets_app.plaintext import Plaintext
+from rotation.connectors.ssh.connector import SshConnector
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
 from tests.waiting import wait_for
 from tests.wires.relay import Relay
@@ -60,7 +60,7 @@ def test_an_account_changes_its_own_password_and_the_session_outlives_the_change
 
 
 def test_every_call_but_a_proof_goes_through_the_one_session(svc: Rig) -> None:
-    connector, manager, pair = svc.connector, svc.manager, keypairs.generate("ed25519")
+    connector, manager, pair = svc.connector, svc.manager, key_pairs.generate("ed25519")
     fence = Fence(svc.console, 1)
     svc.host.set_authorized_keys("svc", f"{svc.key.public}\n")
     with connector.lifeline(manager, timeout=15):

@@ -9,8 +9,8 @@ import pytest
 from lab import Host
 from rotation.connectors import base
 from rotation.connectors.base import Level, Login, Manager, Mark, Sudo, Verdict
-from rotation.connectors.ssh import SshScanner
-from secrets_app.plaintext import Plaintext
+from rotation.connectors.ssh.connector import SshScanner
+from secrets_app.crypto.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint
 from tests.waiting import wait_for

@@ -5,8 +5,8 @@ import pytest
 from lab import Host
 from rotation.connectors import base
 from rotation.connectors.base import Check, Fence, Kind, Mark, Verdict
-from secrets_app import keypairs
-from secrets_app.plaintext import Plaintext
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair
 from tests.wires.ssh_rig import FIRST, SECOND, Rig, rig
 
@@ -43,7 +43,7 @@ def add_key(svc: Rig, **more: object) -> None:
     svc.connector.add_key(
         svc.manager,
         "svc",
-        keypairs.generate("ed25519").public_key,
+        key_pairs.generate("ed25519").public_key,
         like="",
         fence=Fence(svc.console, 1),
         timeout=15,

@@ -7,8 +7,9 @@ import paramiko
 import pytest
 
 from lab import Fleet, Host, Management, Spec
-from rotation.connectors import base, ssh_traces
+from rotation.connectors import base
 from rotation.connectors.base import Sudo
+from rotation.connectors.ssh import traces
 from tests.lab_fixtures import KeyPair, NewHost, command, connect
 from tests.waiting import wait_for
 from tests.wires.ssh_rig import FIRST, Rig, rig
@@ -207,7 +208,7 @@ def test_roots_sessions_end_and_the_one_that_ends_them_does_not(svc: Rig) -> Non
 def test_the_session_that_asks_is_left_open_even_where_it_is_the_accounts_own(svc: Rig) -> None:
     with session(svc.host, "keyturn", key=svc.key) as other:
         with svc.connector._root_shell(svc.manager, 15) as (shell, _):
-            assert ssh_traces.end_sessions(shell, "keyturn") == 1
+            assert traces.end_sessions(shell, "keyturn") == 1
         wait_for(lambda: not other.get_transport().is_active())
 
 

@@ -7,7 +7,7 @@ import pytest
 from lab import Fleet, Spec
 from rotation.connectors import base
 from rotation.connectors.base import Kind, Traces
-from rotation.connectors.ssh_scripts import block
+from rotation.connectors.ssh.scripts import block
 from tests.lab_fixtures import KeyPair
 from tests.wires.ssh_rig import FIRST, SECOND, Rig, rig
 from tests.wires.test_ssh import shells  # noqa: F401

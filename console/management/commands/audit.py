@@ -11,8 +11,11 @@ from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from secrets_app import audit_check, audit_keys, checkpoints, seal_check, seals, users
-from secrets_app.audit_check import Verdict
+from secrets_app import seals
+from secrets_app.audit import audit_keys, checkpoints, verification
+from secrets_app.audit.verification import Verdict
+from secrets_app.integrity import seal_check
+from secrets_app.people import users
 
 
 class Command(BaseCommand):
@@ -42,7 +45,7 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=Verdict.UNKNOWN) from None
 
     def _verify(self, options: dict[str, Any]) -> None:
-        report = audit_check.verify(file=options["checkpoints"], told=self._tell)
+        report = verification.verify(file=options["checkpoints"], told=self._tell)
         for note in report.notes:
             self.stdout.write(note)
         if report.verdict == Verdict.WHOLE:

@@ -16,13 +16,15 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections, transaction
 
-from console import start
-from rotation import inventory, patience, runs, tasks
+from console.process import start
+from rotation import instance_checks, tasks
 from rotation.connectors.base import Endpoint
-from rotation.connectors.ssh import SshScanner
+from rotation.connectors.ssh.connector import SshScanner
+from rotation.inventory import identities, instances, management, patience
 from rotation.models import Instance, ManagementCredential
-from secrets_app import keyring, regions, users
+from secrets_app import keyring, regions
 from secrets_app.models import Principal
+from secrets_app.people import users
 
 try:
     from lab import Fleet, Host, HostNotStarted, Spec
@@ -127,22 +129,22 @@ def _register(host: Host, credential: ManagementCredential, actor: Principal) ->
     if Instance.objects.filter(address=host.address, port=host.port).exists():
         return
     real = set(host.host_keys())
-    place = Endpoint(host.address, host.port, networks=inventory.networks())
+    place = Endpoint(host.address, host.port, networks=instances.networks())
     shown = [key for key in SshScanner().scan(place, timeout=SCAN_SECONDS) if key.line in real]
     region = regions.account().regions.order_by("created_at").first()
     assert region is not None
     with transaction.atomic():  # or a start that is killed here would leave one whose keys nobody approves
-        instance = inventory.register(
+        instance = instances.register(
             host.name, region=region, address=host.address, port=host.port, actor=actor, credential=credential
         )
-        inventory.see_host_keys(instance, shown)
-        inventory.approve_host_keys(instance, [key.fingerprint for key in shown], actor=actor)
+        identities.see_host_keys(instance, shown)
+        identities.approve_host_keys(instance, [key.fingerprint for key in shown], actor=actor)
     with contextlib.suppress(patience.TooOften):  # of a hundred servers; the first rotation looks too
-        tasks.wake(runs.check(instance, actor=actor))
+        tasks.wake(instance_checks.check(instance, actor=actor))
 
 
 def _credential(actor: Principal) -> ManagementCredential:
-    return ManagementCredential.objects.filter(name=CREDENTIAL).first() or inventory.create_credential(
+    return ManagementCredential.objects.filter(name=CREDENTIAL).first() or management.create_credential(
         CREDENTIAL, Spec().username, sudo=ManagementCredential.Sudo.PASSWORDLESS, actor=actor
     )
 

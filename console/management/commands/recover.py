@@ -11,9 +11,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from console import first_password
-from secrets_app import factors, users
+from console.sign_in import first_password
 from secrets_app.models import User
+from secrets_app.people import second_factors, users
 
 
 class Command(BaseCommand):
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no user {username}.")
         reason = "manage.py recover, on the server"
         with transaction.atomic():
-            factors.reset(user, actor=users.system(), reason=reason)
+            second_factors.reset(user, actor=users.system(), reason=reason)
             password = users.recover(user, reason=reason)
             if user.username == users.FIRST_NAME:
                 transaction.on_commit(first_password.remove)

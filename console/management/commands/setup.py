@@ -16,9 +16,10 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from console import first_password
-from secrets_app import keyring, regions, users
+from console.sign_in import first_password
+from secrets_app import keyring, regions
 from secrets_app.models import User
+from secrets_app.people import users
 
 SET_UP_LOCK = 5_398_127_044_316_001  # of PostgreSQL's advisory locks; any number that nothing else takes
 

@@ -16,10 +16,10 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from console import health
 from console.management.commands import demo as demo_servers
 from console.management.commands.setup import StaysSealed, make_data_folder
-from console.supervisor import Program, Supervisor
+from console.process import health
+from console.process.supervisor import Program, Supervisor
 
 DEMO_HOSTS = 3
 
@@ -75,7 +75,7 @@ def _programs(listener: int, demo_hosts: int) -> list[Program]:
     programs = [
         Program(
             "web",
-            (sys.executable, "-m", "gunicorn", "-c", "python:console.web", "-b", f"fd://{listener}"),
+            (sys.executable, "-m", "gunicorn", "-c", "python:console.process.web", "-b", f"fd://{listener}"),
             pass_fds=(listener,),
         ),
         Program(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from django.contrib.auth.models import Group
 
-from secrets_app import grants, invitations, rulebook, users, versions
 from secrets_app.actions import Action
 from secrets_app.models import Attachment, Policy
+from secrets_app.people import invitations, users
+from secrets_app.policy import grants, policies
+from secrets_app.secrets import versions
 from tests import factories
 from tests.screens.routes.calls import Call, Cast, Make, secret, signed_in
 from tests.screens.routes.own import add_app
 
-DOCUMENT = rulebook.document(["kms:DescribeSecret"])
+DOCUMENT = policies.document(["kms:DescribeSecret"])
 
 
 def group(*members: object) -> Group:
@@ -21,7 +23,7 @@ def group(*members: object) -> Group:
 
 
 def policy() -> Policy:
-    return rulebook.create("reader", DOCUMENT, actor=factories.administrator())
+    return policies.create("reader", DOCUMENT, actor=factories.administrator())
 
 
 def of_user(*actions: str, **given: str) -> Make:
@@ -73,7 +75,7 @@ def attach(cast: Cast) -> Call:
 
 
 def detach(cast: Cast) -> Call:
-    rulebook.attach(policy(), cast.eve, actor=factories.administrator())
+    policies.attach(policy(), cast.eve, actor=factories.administrator())
     return Call([Attachment.objects.get(principal=cast.eve.principal).pk], {}, ("kms:AttachPolicy",))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secrets_app import keystates
+from secrets_app.keys import key_states
 from tests import factories
 from tests.screens.routes.calls import Call, Cast, Make
 
@@ -14,11 +14,11 @@ def of_key(action: str, *states: str, **given: str) -> Make:
 
     def make(cast: Cast) -> Call:
         actor = factories.administrator()
-        key = keystates.create(ALIAS, actor=actor)
+        key = key_states.create(ALIAS, actor=actor)
         if "disabled" in states:
-            keystates.disable(key, actor=actor)
+            key_states.disable(key, actor=actor)
         if "planned" in states:
-            keystates.plan_destruction(key, days=7, actor=actor)
+            key_states.plan_destruction(key, days=7, actor=actor)
         return Call([key.pk], dict(given), (action,))
 
     return make
@@ -28,7 +28,7 @@ CHANGES: dict[str, Make] = {
     "key_create": lambda cast: Call([], {"alias": "team/third"}, ("kms:CreateKey",)),
     "key_new_version": of_key("kms:UpdateKey"),
     "key_rewrap": lambda cast: Call(
-        [keystates.create(ALIAS, actor=factories.administrator()).pk],
+        [key_states.create(ALIAS, actor=factories.administrator()).pk],
         {"target": ALIAS},
         ("kms:RewrapStarted",),
         refused="kms:UpdateKey",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rotation import runs
-from secrets_app import keystates, rulebook, users
+from rotation import instance_checks
+from secrets_app.keys import key_states
+from secrets_app.people import users
+from secrets_app.policy import policies
 from tests import factories
 from tests.screens.routes.calls import Cast, queued, secret
 
@@ -38,11 +40,14 @@ def one_run(cast: Cast) -> list[Any]:
 
 def one_look(cast: Cast) -> list[Any]:
     instance = factories.instance()
-    return ["main", runs.check_account(instance, "svc", "password", actor=factories.administrator()).pk]
+    return [
+        "main",
+        instance_checks.check_account(instance, "svc", "password", actor=factories.administrator()).pk,
+    ]
 
 
 def one_key(cast: Cast) -> list[Any]:
-    return [keystates.create("team/second", actor=factories.administrator()).pk]
+    return [key_states.create("team/second", actor=factories.administrator()).pk]
 
 
 def one_person(cast: Cast) -> list[Any]:
@@ -54,8 +59,8 @@ def one_group(cast: Cast) -> list[Any]:
 
 
 def one_policy(cast: Cast) -> list[Any]:
-    text = rulebook.document(["kms:DescribeSecret"])
-    return [rulebook.create("reader", text, actor=factories.administrator()).pk]
+    text = policies.document(["kms:DescribeSecret"])
+    return [policies.create("reader", text, actor=factories.administrator()).pk]
 
 
 READS: dict[str, Callable[[Cast], list[Any]]] = {

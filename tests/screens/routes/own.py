@@ -14,9 +14,9 @@ from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
-from secrets_app import factors, identities
-from secrets_app.identities import Identity
 from secrets_app.models import User
+from secrets_app.people import identities, second_factors
+from secrets_app.people.identities import Identity
 from tests.factories import PASSWORD
 from tests.screens.routes.calls import Call, Cast, Make, signed_in
 from tests.screens.routes.passkey import Passkey
@@ -33,7 +33,7 @@ def code_of(key: str = KEY) -> str:
 
 def add_app(user: User) -> Authenticator:
     """Give somebody an app with the key `KEY`."""
-    name = factors.seal(KEY, user_id=user.pk)
+    name = second_factors.seal(KEY, user_id=user.pk)
     return Authenticator.objects.create(user=user, type="totp", data={"secret": name})
 
 

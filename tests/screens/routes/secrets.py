@@ -6,13 +6,17 @@ from typing import Any
 
 from django.utils import timezone
 
-from rotation import inventory, leases, managed, rebinding
+from rotation import leases
 from rotation.connectors import base
+from rotation.inventory import identities
+from rotation.managed import credential_state, deletion, rebinding
 from rotation.models import ManagedAccount, Run
-from secrets_app import grants, keypairs, versions
 from secrets_app.actions import Action
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import DatabaseRestore, Secret
-from secrets_app.plaintext import Plaintext
+from secrets_app.policy import grants
+from secrets_app.secrets import versions
 from tests import factories
 from tests.screens.routes.calls import NEW_VALUE, VALUE, Call, Cast, Make, queued, secret
 
@@ -43,7 +47,7 @@ def rotate_back(cast: Cast) -> Call:
 
 
 def download(cast: Cast) -> Call:
-    key = keypairs.generate("ed25519").private_key.reveal()
+    key = key_pairs.generate("ed25519").private_key.reveal()
     made = secret(kind="key_pair", key_algorithm="ed25519", initial=key, username="git")
     return Call(["main", made.pk], {"reason": "on call"}, ("kms:GetSecretValue",))
 
@@ -86,7 +90,7 @@ def resolve(cast: Cast) -> Call:
     version = stage(run.secret)
     leases.hold(lease, version=version, attempts=1)
     versions.mark_offered(version)
-    managed.note(run.secret.managed, ManagedAccount.Credential.UNVERIFIED, "Not known.", "unknown")
+    credential_state.note(run.secret.managed, ManagedAccount.Credential.UNVERIFIED, "Not known.", "unknown")
     leases.end(lease, Run.Outcome.FAILED, truth="unknown", code="unknown")
     given = {"decision": "gone", "reason": "burnt down"}
     return Call(["main", run.secret.pk], given, ("kms:ResolveRotation",))
@@ -96,8 +100,8 @@ def moved() -> Secret:
     """A secret whose instance has another host key than the one that its account is bound to."""
     made = secret()
     key = factories.host_key()
-    inventory.see_host_keys(made.managed.instance, [key])
-    inventory.approve_host_keys(made.managed.instance, [key.fingerprint], actor=factories.administrator())
+    identities.see_host_keys(made.managed.instance, [key])
+    identities.approve_host_keys(made.managed.instance, [key.fingerprint], actor=factories.administrator())
     return made
 
 
@@ -110,7 +114,7 @@ def rebind(cast: Cast, *, on_instance: bool = False) -> Call:
 
 def restore(cast: Cast) -> Call:
     made = secret()
-    managed.plan_deletion(made, actor=factories.administrator())
+    deletion.plan_deletion(made, actor=factories.administrator())
     return Call(["main", made.pk], {}, ("kms:RestoreSecret",))
 
 

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
-from secrets_app import identities, invitations
-from secrets_app.identities import Identity
+from secrets_app.people import identities, invitations
+from secrets_app.people.identities import Identity
 from tests import factories
 from tests.factories import PASSWORD
 from tests.provider_fixtures import at_provider, begin

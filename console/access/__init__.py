@@ -1,0 +1,1 @@
+"""Fetch with permission: what a request asks for, and what its user may see or do."""

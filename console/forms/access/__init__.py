@@ -1,0 +1,1 @@
+"""Forms of users, groups, policies, grants and invitations."""

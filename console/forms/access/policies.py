@@ -1,0 +1,120 @@
+"""The forms that write, attach and detach policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+
+from secrets_app.actions import Action
+from secrets_app.models import Policy, User
+from secrets_app.policy import ram_documents
+
+EXAMPLE = """{
+  "Version": "1",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Action": ["kms:DescribeSecret", "kms:RotateSecret"],
+      "Resource": "acs:kms:*:*:secret/acs/ecs/web/*"
+    }
+  ]
+}"""
+
+
+class Write(forms.Form):
+    """A policy's description and document; what is wrong with the document is said line by line."""
+
+    description = forms.CharField(
+        label="Description",
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    document = forms.CharField(
+        label="Document",
+        strip=False,
+        error_messages={"required": "Enter the document."},
+        widget=forms.Textarea(
+            attrs={"rows": 18, "spellcheck": "false", "autocomplete": "off", "wrap": "off"}
+        ),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"auto_id": "policy_%s"} | kwargs)
+        self.problems: tuple[ram_documents.Problem, ...] = ()
+
+    def clean_document(self) -> str:
+        text = str(self.cleaned_data["document"]).replace("\r\n", "\n").replace("\r", "\n")
+        try:
+            ram_documents.read(text, actions=tuple(Action))
+        except ram_documents.BadDocument as error:
+            self.problems = error.problems
+            raise ValidationError([str(problem) for problem in error.problems]) from None
+        return text
+
+    @property
+    def typed(self) -> str:
+        return str(self["document"].value() or "").replace("\r\n", "\n").replace("\r", "\n")
+
+
+class Create(Write):
+    """A new policy."""
+
+    field_order = ("name", "description", "document")
+    name = forms.CharField(
+        label="Name",
+        max_length=128,
+        help_text="Letters, digits and -.",
+        validators=[RegexValidator(r"^[A-Za-z0-9-]+\Z", "Use letters, digits and -.")],
+        error_messages={"required": "Enter a name."},
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+
+
+class Change(Write):
+    """An edit, which says on which revision it was made."""
+
+    revision = forms.IntegerField(widget=forms.HiddenInput)
+
+
+def holders(people: Iterable[User], groups: Iterable[Group]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Choices of people and groups together, as `user:ID` and `group:ID`."""
+    return [
+        ("Users", [(f"user:{user.pk}", user.username) for user in people]),
+        ("Groups", [(f"group:{group.pk}", group.name) for group in groups]),
+    ]
+
+
+def holder(word: str) -> User | Group:
+    """Whom a checked choice means."""
+    kind, _, key = word.partition(":")
+    return User.objects.get(pk=key) if kind == "user" else Group.objects.get(pk=key)
+
+
+class Attach(forms.Form):
+    """Which policy, and to whom."""
+
+    policy = forms.ChoiceField(label="Policy", error_messages={"required": "Choose a policy."})
+    to = forms.ChoiceField(label="User or group", error_messages={"required": "Choose a user or a group."})
+
+    def __init__(
+        self,
+        *args: Any,
+        found: Iterable[Policy],
+        people: Iterable[User],
+        groups: Iterable[Group],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **{"auto_id": "attach_%s"} | kwargs)
+        first = ("", "Choose…")
+        self.fields["policy"].choices = [first, *((str(one.pk), one.name) for one in found)]  # type: ignore[attr-defined]
+        self.fields["to"].choices = [first, *holders(people, groups)]  # type: ignore[attr-defined]
+
+    @property
+    def whom(self) -> User | Group:
+        return holder(self.cleaned_data["to"])

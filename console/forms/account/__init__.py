@@ -1,0 +1,1 @@
+"""Forms of one's own account, and of signing in."""

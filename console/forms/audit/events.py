@@ -1,0 +1,52 @@
+"""What the list of events is narrowed to, and the text that is looked up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.models import AuditEvent
+
+
+class Filters(forms.Form):
+    """What does not make sense narrows nothing."""
+
+    actor = forms.CharField(required=False, max_length=80)
+    action = forms.CharField(required=False, max_length=64)
+    resource = forms.CharField(required=False, max_length=700)
+    outcome = forms.ChoiceField(required=False, choices=[("", "All outcomes"), *AuditEvent.Outcome.choices])
+    address = forms.GenericIPAddressField(required=False)
+    since = forms.DateTimeField(required=False)
+    until = forms.DateTimeField(required=False)
+
+    def chosen(self) -> dict[str, Any]:
+        """The filters that are set and valid."""
+        self.is_valid()
+        return {name: chosen for name, chosen in self.cleaned_data.items() if chosen}
+
+
+class TextField(forms.Field):
+    """Any text, as it stands: read into a `Plaintext`, and never written into a page again."""
+
+    widget = forms.Textarea(attrs={"rows": "4", "autocomplete": "off", "spellcheck": "false"})
+
+    def to_python(self, value: Any) -> Plaintext | None:
+        return Plaintext(value) if value else None
+
+
+class LookUp(forms.Form):
+    """The text that somebody found somewhere."""
+
+    text = TextField(
+        label="Value",
+        help_text="A password, or a private key. It is compared and not stored; the audit trail records "
+        "the request.",
+    )
+
+    def clean_text(self) -> Plaintext:
+        text: Plaintext = self.cleaned_data["text"]
+        if len(text.reveal()) > 100_000:
+            raise forms.ValidationError("This is longer than any value can be.")
+        return text

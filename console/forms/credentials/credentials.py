@@ -1,0 +1,150 @@
+"""The form that makes a management credential.
+
+Its values become `Plaintext` as they are read and are never written into a page again, not even after
+an error. The account's name is put into a command that root runs, so it is checked most strictly here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+
+from console.forms.secrets.secrets import ValueField
+from rotation.inventory import management
+from rotation.models import ManagementCredential
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
+
+Sudo = ManagementCredential.Sudo
+KEY_LIMIT_BYTES = 20_000
+OWN, KEY, PASSWORD = "own", "key", "password"
+_VALUE: Final = {"autocomplete": "new-password", "spellcheck": "false", "data-value": ""}
+
+
+class _Unshown(forms.Textarea):
+    """A text area that never shows what was sent: it may hold a private key."""
+
+    def format_value(self, value: Any) -> str:
+        return ""
+
+
+class PrivateKeyField(forms.Field):
+    """A private key that a person pastes. Not a CharField: its text would stay in `cleaned_data`."""
+
+    widget = _Unshown(attrs={"rows": 5, "autocomplete": "off", "spellcheck": "false", "class": "input-mono"})
+
+    def to_python(self, value: Any) -> Plaintext | None:
+        return Plaintext(value) if value and value.strip() else None
+
+    def validate(self, value: Plaintext | None) -> None:
+        if value is None:
+            raise ValidationError("Paste the private key.")
+        if len(value) > KEY_LIMIT_BYTES:
+            raise ValidationError("This is too long for a private key. Paste one file only.")
+        try:
+            key_pairs.read(value)
+        except key_pairs.Unreadable as error:
+            raise ValidationError(str(error)) from None
+
+
+class Create(forms.Form):
+    """An account that Keyturn works as, and how it logs in."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=80,
+        help_text="Letters, digits and . _ @ - characters.",
+        validators=[
+            RegexValidator(r"^[A-Za-z0-9._@-]+\Z", "Use letters, digits and . _ @ - characters, no spaces.")
+        ],
+        error_messages={"required": "Enter a name."},
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    username = forms.CharField(
+        label="Account",
+        max_length=32,
+        initial="keyturn",
+        help_text="The OS account that Keyturn logs in as, on every instance that uses this credential.",
+        error_messages={"required": "Enter the account's name."},
+        widget=forms.TextInput(
+            attrs={
+                "autocomplete": "off",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+                "class": "input-mono",
+            }
+        ),
+    )
+    login = forms.ChoiceField(
+        label="Login",
+        choices=[
+            (OWN, "Grant permissions: Keyturn makes its own key pair"),
+            (KEY, "Paste a private key"),
+            (PASSWORD, "Enter a password"),
+        ],
+        initial=OWN,
+        widget=forms.RadioSelect,
+        error_messages={"required": "Choose how the account logs in."},
+    )
+    private_key = PrivateKeyField(
+        label="Private key",
+        help_text="In OpenSSH or PEM form, without a passphrase. It is encrypted and never shown again.",
+    )
+    password = ValueField(label="Password", help_text="It is encrypted and never shown again.")
+    sudo = forms.ChoiceField(
+        label="Sudo",
+        choices=Sudo.choices,
+        initial=Sudo.PASSWORDLESS,
+        widget=forms.RadioSelect,
+        error_messages={"required": "Choose how the account becomes root."},
+    )
+    sudo_password = ValueField(
+        label="Sudo password",
+        required=False,
+        help_text="If sudo asks for the login password, leave this empty.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.auto_id = "credential_%s"
+
+    def clean_username(self) -> str:
+        try:
+            return management.check_account_name(str(self.cleaned_data["username"]))
+        except management.BadAccount as error:
+            raise ValidationError(str(error)) from None
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or self.cleaned_data
+        self._drop_what_was_not_chosen()
+        if found.get("sudo") == Sudo.PASSWORD and "sudo_password" not in self.errors:
+            self._settle_sudo_password()
+        return found
+
+    def _drop_what_was_not_chosen(self) -> None:
+        """A field out of sight may be empty, or hold what was typed before; neither was meant."""
+        login = self.cleaned_data.get("login")
+        not_meant = {
+            name for name, choice in (("private_key", KEY), ("password", PASSWORD)) if login != choice
+        }
+        if self.cleaned_data.get("sudo") != Sudo.PASSWORD:
+            not_meant.add("sudo_password")
+        for name in not_meant:
+            self.cleaned_data[name] = None
+            self.errors.pop(name, None)
+
+    def _settle_sudo_password(self) -> None:
+        chosen = self.cleaned_data
+        if chosen.get("login") == OWN:
+            self.add_error(
+                "sudo",
+                "The command that prepares an instance lets this account use sudo without a password. "
+                "Choose Passwordless, or log in with a key or password of your own.",
+            )
+        elif chosen.get("sudo_password") is None:
+            chosen["sudo_password"] = chosen.get("password")
+            if chosen["sudo_password"] is None and "password" not in self.errors:
+                self.add_error("sudo_password", "Enter the password that sudo asks this account for.")

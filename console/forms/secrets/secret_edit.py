@@ -1,0 +1,82 @@
+"""What may change of a secret: description, tags, password policy, options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from console.forms.secrets import options, password_policy
+from console.forms.secrets.options import Options
+from console.forms.secrets.password_policy import PasswordPolicy
+from console.forms.secrets.tags import read_tags, write_tags
+from secrets_app.crypto import passwords
+from secrets_app.models import TAG_LIMIT, Secret
+from secrets_app.secrets import lifecycle
+
+
+class Edit(PasswordPolicy, Options):
+    """A change of a secret, made on what was shown at `revision`."""
+
+    description = forms.CharField(
+        label="Secret Description",
+        required=False,
+        max_length=lifecycle.DESCRIPTION_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+    tags = forms.CharField(
+        label="Tags",
+        required=False,
+        help_text=f"One key=value on each line, at most {TAG_LIMIT}.",
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+    )
+    revision = forms.IntegerField(widget=forms.HiddenInput)
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        secret: Secret,
+        has_options: bool = True,
+        has_tags: bool = True,
+    ) -> None:
+        super().__init__(data, auto_id="edit_%s", initial=_shown(secret))
+        self.kept = passwords.policy(secret.password_policy)
+        self.has_policy = secret.kind == Secret.Kind.PASSWORD
+        if not self.has_policy:
+            for name in (*password_policy.FIELDS, "proves_old_refused"):
+                del self.fields[name]
+        self.has_options = has_options
+        if not has_options:  # another permission than the rest of the form
+            for name in options.FIELDS:
+                self.fields.pop(name, None)
+        self.has_tags = has_tags
+        if not has_tags:
+            del self.fields["tags"]
+
+    def clean_tags(self) -> dict[str, str]:
+        return read_tags(self.cleaned_data["tags"])
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or self.cleaned_data
+        if self.has_policy:
+            self.check_policy()
+        return found
+
+    def policy(self) -> passwords.Policy:
+        """What later rotations make."""
+        return self.typed_policy() if self.has_policy else self.kept
+
+
+def _shown(secret: Secret) -> dict[str, object]:
+    rules = passwords.policy(secret.password_policy)
+    return {
+        "description": secret.description,
+        "tags": write_tags({tag.key: tag.value for tag in secret.tags.all()}),
+        "length": rules.length,
+        "sets": list(rules.sets),
+        "excluded": rules.excluded,
+        "revision": secret.revision,
+        **options.shown(secret.managed),
+    }

@@ -1,0 +1,126 @@
+"""The forms of the list of secrets and of one secret: filters, rotation, reveal.
+
+A value becomes a `Plaintext` as it is read and is never written into a page again, not even after an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from console.forms.secrets.key_pair import PrivateKeyField
+from console.presentation import secret_states
+from secrets_app.crypto import passwords
+from secrets_app.crypto.plaintext import Plaintext
+
+
+class ValueField(forms.Field):
+    """A password that a person types. Not a CharField: that one strips, and has other words for NUL."""
+
+    widget = forms.PasswordInput(
+        attrs={"autocomplete": "new-password", "spellcheck": "false", "class": "input input-mono"},
+        render_value=False,
+    )
+
+    def to_python(self, value: Any) -> Plaintext | None:
+        return Plaintext(value) if value else None
+
+    def validate(self, value: Plaintext | None) -> None:
+        if value is None:
+            if self.required:
+                raise ValidationError("Enter a password.")
+            return
+        try:
+            passwords.check_value(value)
+        except passwords.Unfit as unfit:
+            raise ValidationError(str(unfit)) from None
+
+
+class Filters(forms.Form):
+    """What the list of secrets is narrowed to; what does not make sense narrows nothing."""
+
+    q = forms.CharField(required=False, max_length=200)
+    credential = forms.ChoiceField(
+        label="Credential",
+        required=False,
+        choices=[("", "All credentials"), *secret_states.CREDENTIAL_CHOICES],
+    )
+    status = forms.ChoiceField(
+        label="Status", required=False, choices=[("", "All statuses"), *secret_states.STATUS_CHOICES]
+    )
+
+    automatic = forms.ChoiceField(
+        label="Automatic rotation",
+        required=False,
+        choices=[("", "Any automatic rotation"), *secret_states.AUTOMATIC_CHOICES],
+    )
+
+    def chosen(self) -> dict[str, str]:
+        """The filters that are set and valid."""
+        self.is_valid()
+        return {name: text for name, text in self.cleaned_data.items() if text}
+
+
+class Press(forms.Form):
+    """Pressing a button, which twice is once: the page made the token."""
+
+    token = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+
+class Rotate(Press):
+    """Why a secret rotates now, and to which value."""
+
+    reason = forms.ChoiceField(
+        label="Reason",
+        choices=[
+            ("routine", "Routine"),
+            ("leaked", "Leaked: another person may know the value"),
+        ],
+        initial="routine",
+        widget=forms.RadioSelect,
+    )
+    use_custom = forms.BooleanField(label="Use Custom Secret", required=False)
+    value = ValueField(
+        label="New value", required=False, help_text="Exactly this password is set on the instance."
+    )
+
+    def __init__(
+        self, data: Mapping[str, Any] | None = None, *, is_key_pair: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(data, auto_id="rotate_%s", **kwargs)
+        self.what = "private key" if is_key_pair else "password"
+        if is_key_pair:
+            self.fields["value"] = PrivateKeyField(
+                label="New private key",
+                required=False,
+                help_text="In OpenSSH or PEM form and without a passphrase; the public key is set on "
+                "the instance.",
+            )
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or self.cleaned_data
+        if not found.get("use_custom"):
+            # The field is out of sight; what a browser filled in there was not meant.
+            found["value"] = None
+            self.errors.pop("value", None)
+        elif "value" not in self.errors and found.get("value") is None:
+            self.add_error("value", f"Enter the new {self.what}, or turn off Use Custom Secret.")
+        return found
+
+
+class Reveal(forms.Form):
+    """Why somebody reads a value."""
+
+    reason = forms.CharField(
+        label="Reason",
+        required=False,
+        max_length=500,
+        help_text="Recorded in the audit trail with your name.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data, auto_id="reveal_%s")

@@ -1,0 +1,1 @@
+"""Lists: paging, filters, columns, exports, and rows."""

@@ -1,0 +1,47 @@
+"""What the list of instances is narrowed to and sorted by, and what it shows beside each."""
+
+from __future__ import annotations
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from rotation.models import Instance, ManagedAccount, Run
+from secrets_app.models import Secret
+
+SORTS = {
+    "id": "instance_id",
+    "name": "name",
+    "region": "region__code",
+    "os": "os",
+    "address": "address",
+    "secrets": "secret_count",
+    "contact": "last_contact_at",
+    "status": "state",
+}
+
+
+def with_figures(rows: QuerySet[Instance], seen: QuerySet[Secret]) -> QuerySet[Instance]:
+    """Instances with what a list shows beside each; of the secrets on it those that its reader has `seen`."""
+    # Counted by a subquery: a join and a group would be made for every instance, and not for one page.
+    managed = ManagedAccount.objects.filter(instance=OuterRef("pk"), released_at=None).order_by()
+    managed = managed.filter(Exists(seen.filter(pk=OuterRef("secret"))))
+    counted = managed.values("instance").annotate(count=Count("pk")).values("count")
+    return rows.annotate(
+        secret_count=Coalesce(Subquery(counted), 0),
+        sees_own_login=Exists(seen.filter(pk=OuterRef("own_login"))),
+        scanned_at=_last_scan(),
+    ).prefetch_related("host_keys")
+
+
+def _last_scan() -> Subquery:
+    """When the newest scan that read keys began."""
+    scans = Run.objects.filter(instance=OuterRef("pk"), kind=Run.Kind.SCAN, outcome=Run.Outcome.SUCCEEDED)
+    return Subquery(scans.order_by("-created_at").values("started_at")[:1])
+
+
+def narrowed(rows: QuerySet[Instance], chosen: dict[str, str]) -> QuerySet[Instance]:
+    if text := chosen.get("q"):
+        rows = rows.filter(
+            Q(name__icontains=text) | Q(address__icontains=text) | Q(instance_id__icontains=text)
+        )
+    return rows.filter(state=chosen["status"]) if "status" in chosen else rows

@@ -1,0 +1,1 @@
+"""What is true of a thing, in words, tones and next steps."""

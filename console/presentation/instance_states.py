@@ -1,0 +1,96 @@
+"""How an instance and its host keys stand, in words: tone, label, sentence.
+
+A host shows one key of each type. Where it shows another one of a type that is approved, or none that
+is approved, it is a different machine or somebody between: *changed*. A type more is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from console.presentation.secret_states import Fact
+from rotation.models import HostKey, Instance
+
+Approved: Final = HostKey.State.APPROVED
+
+
+_STATUS: Final = {
+    Instance.State.NEW: Fact("muted", "Not yet tested", "Test the connection to see what it needs."),
+    Instance.State.READY: Fact("ok", "Ready", "The last check found everything that a rotation needs."),
+    Instance.State.UNREACHABLE: Fact("danger", "Unreachable", "It did not answer."),
+    Instance.State.BLOCKED: Fact("warning", "Blocked", "A problem must be corrected first."),
+}
+_KEY_STATES: Final = {
+    HostKey.State.SEEN: Fact("warning", "Not approved", "Found by a scan; not trusted."),
+    HostKey.State.APPROVED: Fact("ok", "Approved", "Trusted: the only keys that Keyturn talks to."),
+    HostKey.State.RETIRED: Fact("muted", "Retired", "Approved once; not trusted any more."),
+}
+_HOST_KEY_CHECKS: Final = {"host_key", "host_key_changed"}
+
+
+def instance_badge(instance: Instance) -> Fact:
+    """Return what the last look at the instance found."""
+    state = _STATUS[Instance.State(instance.state)]
+    return Fact(state.tone, state.label, instance.state_sentence or state.sentence)
+
+
+def key_badge(key: HostKey) -> Fact:
+    """Return whether this key is trusted."""
+    return _KEY_STATES[HostKey.State(key.state)]
+
+
+@dataclass(frozen=True)
+class HostKeys:
+    """The host keys of one instance, and what the newest scan says about them."""
+
+    instance: Instance
+    keys: Sequence[HostKey]
+    scanned_at: datetime | None  # when the newest scan that read keys began
+
+    @property
+    def approved(self) -> list[HostKey]:
+        return [key for key in self.keys if key.state == Approved]
+
+    @property
+    def shown(self) -> list[HostKey]:
+        """Those that the newest scan was shown; before any scan, all that are not retired."""
+        if self.scanned_at is None:
+            return [key for key in self.keys if key.state != HostKey.State.RETIRED]
+        return [key for key in self.keys if key.seen_at >= self.scanned_at]
+
+    @property
+    def waiting(self) -> list[HostKey]:
+        """Those that are shown and not approved."""
+        return [key for key in self.shown if key.state != Approved]
+
+    @property
+    def is_changed(self) -> bool:
+        return bool(self.approved) and (self._scan_differs or self._login_met_another)
+
+    @property
+    def _scan_differs(self) -> bool:
+        types = {key.algorithm for key in self.approved}
+        is_replaced = any(key.algorithm in types for key in self.waiting)
+        is_gone = bool(self.waiting) and not any(key.state == Approved for key in self.shown)
+        return is_replaced or is_gone
+
+    @property
+    def _login_met_another(self) -> bool:
+        """Whether a check or a rotation was shown a key that is not pinned, since the last approval."""
+        decided = [key.decided_at for key in self.approved if key.decided_at]
+        checked = self.instance.checked_at
+        if not checked or (decided and checked < max(decided)):
+            return False
+        marks = {check["name"]: check["mark"] for check in self.instance.checks}
+        return any(marks.get(name) == "blocked" for name in _HOST_KEY_CHECKS)
+
+    @property
+    def badge(self) -> Fact:
+        if self.is_changed:
+            return Fact("danger", "Changed", "It shows a key that is not approved. Compare it.")
+        if self.approved:
+            return Fact("ok", "Pinned", "Keyturn talks to the approved keys only.")
+        return Fact("warning", "Not approved", "Scan the host key, compare it and approve it.")

@@ -1,0 +1,244 @@
+"""What is true of a secret, in the console's one vocabulary.
+
+Three facts, never one word for two of them: is the secret kept (status), does the host accept its value
+(credential), does it rotate by itself (automatic rotation). Each has a tone, a word, one plain sentence
+and the next thing to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from console.presentation.durations import duration
+from rotation import binding, reasons, schedules
+from rotation.managed import credential_state
+from rotation.models import ManagedAccount, Schedule
+from secrets_app.models import Secret
+
+Credential = ManagedAccount.Credential
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One value of one of the three columns."""
+
+    tone: str
+    label: str
+    sentence: str
+    next_step: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The three facts of one secret."""
+
+    status: Fact
+    credential: Fact
+    automatic: Fact
+
+
+ENABLED = Fact("ok", "Enabled", "The secret rotates, and its value can be read by those who may.")
+DELETED = Fact(
+    "muted",
+    "Deleted",
+    "Its values are destroyed; its history stays.",
+    "Create a new secret for this account.",
+)
+ROTATING = Fact(
+    "busy", "Rotating", "A new value is being set on the instance.", "Wait for the run, or watch its steps."
+)
+GONE = Fact("muted", "No value", "Its values are destroyed. The credential on the instance was not changed.")
+PAUSED_BY_DELETION = Fact(
+    "muted", "Paused", "It does not rotate while its deletion is planned.", "Restoring it resumes this."
+)
+OFF = Fact(
+    "muted",
+    "Off",
+    "This secret rotates only when a user starts a rotation.",
+    "Rotate it now and then, or after a leak.",
+)
+
+#: Kept apart from the model: the words are the screen's, the states are the domain's.
+CREDENTIALS = {
+    Credential.NO_VALUE: Fact(
+        "info",
+        "No value yet",
+        "No value is stored for this account yet.",
+        "Rotate it once to create a value.",
+    ),
+    Credential.NOT_VERIFIED: Fact(
+        "info",
+        "Not yet verified",
+        "The value was entered by a user and not verified on the instance yet.",
+        "Wait for the verification, or rotate: both correct this state.",
+    ),
+    Credential.IN_SYNC: Fact("ok", "In sync", "The instance accepted the current value."),
+    Credential.UNVERIFIED: Fact(
+        "warning",
+        "Unverified",
+        "The instance may have the old or the new value; both are kept.",
+        "Wait for the next attempt, or rotate again when the instance answers.",
+    ),
+    Credential.OUT_OF_SYNC: Fact(
+        "danger",
+        "Out of sync",
+        "The instance refuses the current value: the credential was changed there.",
+        "Reconcile to set the current value again, or rotate to a new one.",
+    ),
+    Credential.UNREACHABLE: Fact(
+        "warning",
+        "Instance unreachable",
+        "The instance did not answer, so the value could not be checked.",
+        "Look at the instance's connection; the value itself is kept.",
+    ),
+    Credential.BLOCKED: Fact(
+        "danger",
+        "Blocked",
+        "The instance does not meet the requirements of a rotation.",
+        "Correct what the checks of the instance report, then rotate.",
+    ),
+    Credential.GONE: Fact(
+        "warning",
+        "Instance gone",
+        "A user stated that the instance no longer exists; the values are kept, and nothing rotates.",
+        "Read what you still need, then delete the secret.",
+    ),
+}
+CREDENTIAL_CHOICES = [
+    ("rotating", ROTATING.label),
+    *((str(key), fact.label) for key, fact in CREDENTIALS.items()),
+    ("drifted", "Drifted: changed outside"),
+]
+AUTOMATIC_CHOICES = [("on", "On"), ("overdue", "Overdue"), ("off", "Off")]
+STATUS_CHOICES = [
+    ("enabled", "Enabled"),
+    ("pending_deletion", "Pending deletion"),
+    ("deleted", "Deleted"),
+]
+
+#: Why a host has another value than the current one, where nothing of ours did it.
+DRIFTED = frozenset({"changed_outside", "snapshot", credential_state.DATABASE_OLDER})
+NOT_SINCE_RESTORE = Fact(
+    "warning",
+    "Not verified since the database was restored",
+    "An older database was put back, and it has not been verified since whether the instance accepts "
+    "this value.",
+    "Choose Verify all under Audit, or check for drift.",
+)
+
+#: How a value was shown to work, as a sentence ends.
+LEVELS = {
+    "hash": "by the instance's own password check",
+    "listed": "by the file in which the instance looks for keys",
+    "login": "by a new login",
+    "command": "by a new login that ran a command",
+}
+
+
+def facts(secret: Secret, *, is_rotating: bool) -> Facts:
+    """The three facts of a secret, of which `is_rotating` says whether a rotation is under way."""
+    known = GONE if secret.purged_at else credential(secret.managed, is_rotating=is_rotating)
+    if not secret.is_enabled:
+        known = replace(known, next_step="")  # nothing but restoring it works
+    return Facts(status(secret), known, automatic(secret))
+
+
+def status(secret: Secret) -> Fact:
+    if secret.status == "deleted":
+        return DELETED
+    if secret.status == "pending_deletion":
+        due = secret.deletion_due_at
+        until = f" until {due:%Y-%m-%d}" if due else ""
+        return Fact(
+            "warning",
+            "Pending deletion",
+            f"Its values cannot be read, and it does not rotate. It can be restored{until}.",
+            "Restore it before that day to keep it.",
+        )
+    return ENABLED
+
+
+def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
+    """Whether the host accepts the value, as far as there is proof."""
+    if is_rotating:
+        return ROTATING
+    if account.credential_code == credential_state.RESTORED:
+        return NOT_SINCE_RESTORE
+    known = CREDENTIALS[Credential(account.credential)]
+    if account.credential == Credential.IN_SYNC and account.verified_level in LEVELS:
+        return Fact(
+            known.tone,
+            known.label,
+            f"The instance accepted the current value, shown {LEVELS[account.verified_level]}.",
+        )
+    if is_on_other_machine(account):
+        return Fact(
+            "danger",
+            "Not verified on this machine",
+            account.credential_sentence,
+            "Compare the machine on the instance's page with the instance, then choose Rebind.",
+        )
+    label = known.label
+    if account.credential == Credential.BLOCKED and account.credential_code:
+        label = f"{label}: {reasons.label(account.credential_code)}"
+    return Fact(known.tone, label, account.credential_sentence or known.sentence, known.next_step)
+
+
+def is_on_other_machine(account: ManagedAccount) -> bool:
+    """Whether the instance is another machine than the one that has proven the account's value."""
+    return account.credential == Credential.BLOCKED and account.credential_code == binding.CODE
+
+
+def is_drifted(account: ManagedAccount) -> bool:
+    """Whether somebody else changed the credential on the host, or put the host back to an earlier state."""
+    return account.credential == Credential.OUT_OF_SYNC and account.credential_code in DRIFTED
+
+
+def automatic(secret: Secret) -> Fact:
+    """Whether the secret rotates by itself, and how often."""
+    plan: Schedule | None = getattr(secret, "schedule", None)
+    if plan is not None and plan.is_on and not secret.is_enabled:
+        return PAUSED_BY_DELETION
+    if plan is None or not plan.is_on:
+        return OFF
+    if plan.stopped_at:
+        return Fact(
+            "danger",
+            f"Invalid: stopped after {plan.failures} failures",
+            f"{plan.failures} rotations in a row that the schedule started have failed; it starts no more.",
+            "Correct the problem that its last run shows; then turn automatic rotation on again.",
+        )
+    if plan.paused_at:
+        return Fact(
+            "muted",
+            "Paused",
+            "Its dates pass without a rotation.",
+            "Start a rotation yourself if it cannot wait.",
+        )
+    rhythm = often(plan)
+    if plan.is_overdue and plan.next_at:
+        return Fact(
+            "warning",
+            f"Overdue since {plan.next_at:%Y-%m-%d}",
+            f"It should rotate {rhythm}, and the last date has passed.",
+            "Look at its last run, or rotate it now.",
+        )
+    return Fact("ok", f"On, {rhythm}", f"It rotates automatically {rhythm}.{_details(plan)}")
+
+
+def often(plan: Schedule) -> str:
+    """`every 7 days`, or `at 02:00 on Sunday (Europe/Berlin)`."""
+    if plan.cron:
+        return f"{schedules.rhythm_of(plan).words} ({plan.zone})"
+    return f"every {duration(plan.period)}"
+
+
+def _details(plan: Schedule) -> str:
+    cron = f" Times: {plan.cron}." if plan.cron else ""
+    delay = f" Each date is delayed by up to {duration(plan.jitter)}, at random." if plan.jitter else ""
+    missed = (
+        " A date that passes while Keyturn is not running is skipped."
+        if plan.catch_up == plan.CatchUp.SKIP
+        else ""
+    )
+    return cron + delay + missed

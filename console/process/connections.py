@@ -1,0 +1,257 @@
+"""Gunicorn's threaded worker, whose threads never wait for a client.
+
+The main loop reads each request whole before a thread gets it, and sends what the client of an answer has
+not taken yet. So whoever sends or reads a byte a second holds a place in a table, and no thread. A request
+that is not here in time is answered 408, and an answer that is not taken in time is cut off. When the places
+or the memory for them are used up, the address that has the most loses its oldest.
+
+Reads only lengths (`console.process.framing`); gunicorn parses, and serves, what is here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import ipaddress
+import math
+import selectors
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final
+
+from gunicorn.workers import gthread
+
+from console.process import framing
+from console.process.client_sockets import Wire
+from console.settings import REQUEST_SECONDS
+
+PLACES: Final = 500  # of one worker process; the usual limit of open files is 1,024
+UNREAD_BYTES: Final = 64 * 1024 * 1024
+LINGER_SECONDS: Final = 2.0  # for a client to take a last answer before its own bytes are refused
+LOOK_EVERY_SECONDS: Final = 0.5
+
+
+class State(enum.Enum):
+    """What a connection waits for."""
+
+    READING = enum.auto()  # the next request, or the rest of one
+    SERVING = enum.auto()  # a thread has it
+    ENDING = enum.auto()  # nothing is read any more; the last answer is being sent
+    LINGERING = enum.auto()  # the answer is sent; the client may close first
+
+
+class Connection(gthread.TConn):  # type: ignore[misc]
+    """One client: what it has sent and not been given to a thread, and until when it may take its time."""
+
+    sock: Wire
+
+    def __init__(self, cfg: Any, wire: Wire, client: Any, server: Any) -> None:
+        super().__init__(cfg, wire, client, server)
+        self.data_ready = True  # a thread is asked only then
+        self.state = State.READING
+        self.since = time.monotonic()
+        self.deadline = self.since + REQUEST_SECONDS
+        self.has_begun = False  # something of the next request has come
+        self.unread = bytearray()
+        self.frame: framing.Frame | None = None
+        self.watched = 0  # the events that the poller has been asked for
+        self.share = share(client[0] if isinstance(client, tuple) else "")
+
+
+class Worker(gthread.ThreadWorker):  # type: ignore[misc]
+    """What `console.process.web` names as its worker class."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connections: set[Connection] = set()
+        self.look_at = 0.0
+
+    # ---------------------------------------------------------------- what the base class calls
+
+    def accept(self, listener: Any) -> None:
+        try:
+            sock, client = listener.accept()
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                self._make_room(lambda _: 1)
+            elif error.errno not in {errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK}:
+                raise
+            return
+        wire = Wire(sock, lambda: self.method_queue.defer(self._settle, found))
+        found = Connection(self.cfg, wire, client, listener.getsockname())
+        self.connections.add(found)
+        self.nr_conns = len(self.connections)
+        if self.nr_conns >= PLACES:
+            self._make_room(lambda _: 1)
+        self._settle(found)
+
+    def finish_request(self, conn: Connection, done: Future[bool]) -> None:
+        """Take a connection back from its thread."""
+        stays = not done.cancelled() and done.exception() is None and done.result()
+        if conn not in self.connections:
+            return
+        conn.state = State.READING if stays else State.ENDING
+        self._await(conn)
+        self._settle(conn)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """End what has taken too long; by force, everything."""
+        now = time.monotonic()
+        if now < self.look_at and not force:
+            return
+        self.look_at = now + LOOK_EVERY_SECONDS
+        for conn in list(self.connections):
+            if force or conn.sock.is_stalled(now):
+                self._drop(conn)
+            elif now >= conn.deadline and not conn.sock.is_sending:
+                self._overdue(conn)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """A worker that stops waits for what is being served, and for little else."""
+        for conn in self.connections:
+            if conn.state is State.READING:
+                conn.deadline = min(conn.deadline, deadline)
+
+    # ---------------------------------------------------------------- one connection
+
+    def _settle(self, conn: Connection) -> None:
+        """Do what comes next, and watch for what it waits for."""
+        if conn not in self.connections:
+            return
+        if not conn.sock.is_sending:
+            if conn.state is State.READING and conn.unread:
+                self._look(conn)
+            if conn.state is State.ENDING and not conn.sock.is_sending:
+                self._part(conn)
+        if conn in self.connections:
+            self._watch(conn)
+
+    def _ready(self, conn: Connection, _: object) -> None:
+        try:
+            if conn.sock.is_sending:
+                if conn.sock.flush():
+                    self._await(conn)
+            elif conn.state in {State.READING, State.LINGERING}:
+                self._receive(conn)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._drop(conn)
+        self._settle(conn)
+
+    def _receive(self, conn: Connection) -> None:
+        more = conn.sock.receive()
+        if not more:
+            self._drop(conn)
+        elif conn.state is State.READING:
+            if not conn.has_begun:
+                conn.has_begun, conn.deadline = True, time.monotonic() + REQUEST_SECONDS
+            conn.unread += more
+            if len(conn.unread) > framing.HEAD_LIMIT_BYTES and self._unread() > UNREAD_BYTES:
+                self._make_room(lambda one: len(one.unread))
+
+    def _await(self, conn: Connection) -> None:
+        """Give the client its time for the next request, once the last answer is taken."""
+        if conn.state is State.READING and not conn.sock.is_sending:
+            idle = self.cfg.keepalive if self.alive else LINGER_SECONDS
+            conn.deadline = time.monotonic() + (REQUEST_SECONDS if conn.has_begun else idle)
+
+    def _look(self, conn: Connection) -> None:
+        """Hand the request over if it is whole; refuse it if it will not be."""
+        while conn.unread.startswith(b"\r\n"):  # RFC 9112, 2.2: a robust server ignores an empty line
+            del conn.unread[:2]
+        try:
+            conn.frame = conn.frame or framing.frame(conn.unread)
+        except framing.Refused as refused:
+            self._refuse(conn, refused.status)
+            return
+        if conn.frame is None:
+            return
+        length = conn.frame.length
+        if len(conn.unread) >= length:
+            conn.sock.give(bytes(conn.unread[:length]))
+            del conn.unread[:length]
+            conn.frame, conn.state, conn.deadline = None, State.SERVING, math.inf
+            conn.has_begun = bool(conn.unread)
+            self.enqueue_req(conn)
+        elif conn.frame.expects_continue:
+            conn.frame = framing.Frame(length, False)
+            self._say(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _overdue(self, conn: Connection) -> None:
+        if conn.state is State.READING and conn.unread:
+            self._refuse(conn, 408)
+            self._settle(conn)
+        else:
+            self._drop(conn)
+
+    def _refuse(self, conn: Connection, status: int) -> None:
+        conn.unread.clear()
+        conn.state = State.ENDING
+        self._say(conn, framing.refusal(status))
+
+    def _say(self, conn: Connection, text: bytes) -> None:
+        try:
+            conn.sock.keep(text)
+        except OSError:
+            self._drop(conn)
+
+    def _part(self, conn: Connection) -> None:
+        """End our side. To close at once would lose the answer where the client is still sending."""
+        conn.state = State.LINGERING
+        conn.deadline = time.monotonic() + LINGER_SECONDS
+        try:
+            conn.sock.end()
+        except OSError:
+            self._drop(conn)
+
+    def _drop(self, conn: Connection) -> None:
+        if conn not in self.connections:
+            return
+        self.connections.discard(conn)
+        self.nr_conns = len(self.connections)
+        if conn.watched:
+            with contextlib.suppress(OSError, KeyError, ValueError):
+                self.poller.unregister(conn.sock)
+        conn.sock.abandon()
+
+    def _watch(self, conn: Connection) -> None:
+        reads = conn.state in {State.READING, State.LINGERING}
+        wanted = selectors.EVENT_WRITE if conn.sock.is_sending else selectors.EVENT_READ if reads else 0
+        if wanted == conn.watched:
+            return
+        if conn.watched:
+            self.poller.unregister(conn.sock)
+        if wanted:
+            self.poller.register(conn.sock, wanted, partial(self._ready, conn))
+        conn.watched = wanted
+
+    # ---------------------------------------------------------------- all of them
+
+    def _unread(self) -> int:
+        return sum(len(conn.unread) for conn in self.connections)
+
+    def _make_room(self, weight: Callable[[Connection], int]) -> None:
+        """Close the oldest connection of the address that holds most, among those that no thread has."""
+        waiting = [conn for conn in self.connections if conn.state is not State.SERVING and weight(conn)]
+        held: Counter[str] = Counter()
+        for conn in waiting:
+            held[conn.share] += weight(conn)
+        if held:
+            most = held.most_common(1)[0][0]
+            self._drop(min((one for one in waiting if one.share == most), key=lambda one: one.since))
+
+
+def share(address: str) -> str:
+    """Who counts as one: an address, or in IPv6 the network that a single customer is given."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+    return str(found)

@@ -1,0 +1,59 @@
+"""How gunicorn serves the console: its settings file, `python:console.process.web` on its command line.
+
+No access log: it would hold query strings, and what people did is in the audit.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from console.process import start, supervisor
+
+# Gunicorn would print a traceback for each exception of its settings file.
+try:
+    from console.process import connections
+    from console.settings import LOGGING
+except ImproperlyConfigured as error:
+    start.give_up(error)
+
+wsgi_app = "console.wsgi"
+worker_class = "console.process.connections.Worker"
+worker_connections = connections.PLACES
+workers = 2
+threads = 8
+timeout = 60
+graceful_timeout = 10
+keepalive = 5
+sendfile = False  # it would send past the answer that is kept for a slow client
+accesslog = None
+control_socket_disable = True
+# On a slow disk the worker's own sign of life would stall.
+worker_tmp_dir = start.writable_folder(Path("/dev/shm"), Path(tempfile.gettempdir()))  # noqa: S108
+
+# Gunicorn's own lines go the way of all others, through the filter that keeps one record one line.
+logconfig_dict = {
+    **LOGGING,
+    "loggers": {
+        "gunicorn.error": {"handlers": [], "propagate": True, "level": "INFO"},
+        "gunicorn.access": {"handlers": [], "propagate": False},
+    },
+}
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Let this worker end with its master, even where the master was killed outright."""
+    supervisor.die_with(server.pid)
+
+
+def post_worker_init(worker: Any) -> None:
+    """What is loaded now stays until the worker ends: no collection looks through it again.
+
+    One that does takes tens of milliseconds, and somebody waits for a page meanwhile.
+    """
+    gc.collect()
+    gc.freeze()

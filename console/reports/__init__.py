@@ -1,0 +1,1 @@
+"""What several things add up to: the overview, the access review, what a policy reaches."""

@@ -1,0 +1,92 @@
+"""What the access review shows: who reads each value, what reaches everything, grants nobody uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.contrib.auth.models import Group
+
+from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretPrincipalGrant
+from secrets_app.policy import decisions, reach
+from secrets_app.policy.decisions import Action
+
+NAMES_SHOWN = 10
+GRANTS_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Those who could read one value."""
+
+    secret: Secret
+    names: list[str]  # of those whom the reader of the review may see
+    hidden: int = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.names) + self.hidden
+
+    @property
+    def shown(self) -> list[str]:
+        return self.names[:NAMES_SHOWN]
+
+    @property
+    def more(self) -> int:
+        return max(len(self.names) - NAMES_SHOWN, 0) + self.hidden
+
+
+#: By each of these alone, with what else is common, a value becomes known: `docs/actions.md`.
+_READ = (Action.GET_SECRET_VALUE, Action.REBIND_ACCOUNT)
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A grant that nothing was done by for 90 days."""
+
+    secret: Secret
+    whom: str
+    is_group: bool
+    action: str
+    grant: SecretPrincipalGrant | SecretGroupGrant
+
+
+def readers(secrets: list[Secret], people: Collection[UUID]) -> list[Readers]:
+    """Who could read each of these values, or send it elsewhere; named are those among `people`.
+
+    Tags are prefetched by the caller.
+    """
+    everybody = reach.Everybody(secrets)
+    found = []
+    for one in secrets:
+        who = [right.principal for right in everybody.with_rights(one, _READ)]
+        names = [principal.name for principal in who if principal.user_id in people]
+        found.append(Readers(one, names, len(who) - len(names)))
+    return found
+
+
+def unused(reader: Principal, name: Callable[[Principal | Group], str]) -> list[Unused]:
+    """Unused grants on secrets whose grants `reader` may list, the oldest first; `name` as the reader may."""
+    found = [
+        *(
+            Unused(r.content_object, name(r.principal), False, r.permission.codename, r)
+            for r in _of_principals()
+        ),
+        *(Unused(r.content_object, name(r.group), True, r.permission.codename, r) for r in _of_groups()),
+    ]
+    seen = [
+        one
+        for one in found
+        if decisions.allows(reader, Action.DESCRIBE_SECRET, one.secret)
+        and decisions.allows(reader, Action.LIST_GRANTS, one.secret)
+    ]
+    return sorted(seen, key=lambda one: (one.grant.granted_at, one.action))[:GRANTS_SHOWN]
+
+
+def _of_principals() -> list[SecretPrincipalGrant]:
+    return list(reach.unused_of_principals().select_related("principal", "content_object__account"))
+
+
+def _of_groups() -> list[SecretGroupGrant]:
+    return list(reach.unused_of_groups().select_related("group", "content_object__account"))

@@ -1,0 +1,318 @@
+"""What the overview counts, in a number of queries that does not grow with what is counted.
+
+Each part asks through `access`, so it holds only what its reader may list. Every number has a link to
+the list that it counts, made of that list's own filter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models.functions import Cast, Substr
+from django.urls import reverse
+from django.utils import timezone
+
+from console.access import resources
+from console.forms.rotations.rotations import Filters as RunFilters
+from console.forms.secrets.secrets import Filters as SecretFilters
+from console.http import OperatorRequest
+from console.lists import instance_filters, run_filters, secret_filters
+from console.presentation import secret_states
+from console.presentation.instance_states import HostKeys
+from console.presentation.secret_states import Fact
+from console.reports import resolving
+from console.reports.charts import Bar, Chart, Series
+from rotation.models import HostKey, Instance, ManagedAccount, Run
+from secrets_app.models import ChangedRecord, Secret
+from secrets_app.policy.decisions import Action
+
+Credential = ManagedAccount.Credential
+
+DAYS = 30
+SHOWN = 8  # of each kind of what needs a person; the list has the others
+DELETION_NOTICE = timedelta(days=7)
+#: In the order of what is worse.
+TROUBLED = (Credential.OUT_OF_SYNC, Credential.BLOCKED, Credential.UNVERIFIED, Credential.UNREACHABLE)
+AGES = ("to 25%", "to 50%", "to 75%", "to 100%", "longer")
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing that waits for a person."""
+
+    fact: Fact
+    name: str
+    url: str
+    where: str = ""
+    action: tuple[str, str] | None = None  # the dialog that settles it: its word and its address
+
+
+@dataclass(frozen=True)
+class More:
+    """How many there are beside those that are shown, and the list of them all."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number, and the list that it counts."""
+
+    label: str
+    count: int
+    url: str
+    note: str = ""
+    tone: str = ""
+
+
+class Overview:
+    """Everything that the page shows of one region, or of all."""
+
+    def __init__(self, request: OperatorRequest, region: str) -> None:
+        self.request, self.region = request, region
+        self.may_secrets = resources.may(request, Action.LIST_SECRETS)
+        self.may_instances = resources.may(request, Action.LIST_INSTANCES)
+        self.needs: list[Need] = []
+        self.more: list[More] = []
+        if resources.may(request, Action.VERIFY_AUDIT):
+            self._add_changed_records()
+        if self.may_secrets:
+            self._needs_of_secrets()
+        if self.may_instances:
+            self.needs += self._changed_keys()
+        if self.may_secrets:
+            self.needs += self._ending_deletions()
+
+    # ---------------------------------------------------------------- rows
+
+    def _secrets(self, **chosen: str) -> QuerySet[Secret]:
+        """The rows of the list of secrets under this filter, and nothing beside them."""
+        return secret_filters.narrowed(
+            resources.secrets(self.request, self.region), SecretFilters(chosen).chosen()
+        )
+
+    def _runs(self, **chosen: str) -> QuerySet[Run]:
+        return run_filters.narrowed(resources.runs(self.request, self.region), RunFilters(chosen).chosen())
+
+    def _link(self, name: str, **chosen: str) -> str:
+        return reverse(name, args=[self.region], query=chosen or None)
+
+    # ---------------------------------------------------------------- what needs a person
+
+    def _add_changed_records(self) -> None:
+        for row in ChangedRecord.objects.all()[:SHOWN]:
+            fact = Fact(
+                "danger",
+                "Changed outside Keyturn",
+                row.sentence,
+                "It counts for nothing until it was compared and accepted (manage.py audit accept).",
+            )
+            self.needs.append(Need(fact, row.name, reverse("audit")))
+
+    def _needs_of_secrets(self) -> None:
+        troubled = self._secrets(status="enabled").filter(managed__credential__in=TROUBLED)
+        idle = troubled.exclude(Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind="rotate")))
+        counts = Counter(dict(idle.order_by().values_list("managed__credential").annotate(Count("pk"))))
+        found = [row for kind in TROUBLED if counts[kind] for row in self._some(idle, kind)]
+        self._add_doubtful(found)
+        left = sum(counts.values()) - len(found)
+        if left > 0:
+            self.more += [
+                More(
+                    f"{counts[kind]:,} {secret_states.CREDENTIALS[kind].label.lower()}",
+                    self._link("secrets", credential=kind, status="enabled"),
+                )
+                for kind in TROUBLED
+                if counts[kind]
+            ]
+        self._add_overdue()
+
+    def _add_doubtful(self, found: list[Secret]) -> None:
+        may_resolve = resources.may(self.request, Action.RESOLVE_ROTATION)
+        may_rotate = resources.may(self.request, Action.ROTATE_SECRET)
+        may_rebind = resources.may(self.request, Action.REBIND_ACCOUNT)
+        unresolved = resolving.resolvable(found) if may_resolve else set()
+        for row in found:
+            action = None
+            if secret_states.is_on_other_machine(row.managed):
+                if may_rebind:
+                    action = ("Rebind", reverse("secret_rebind", args=[self.region, row.pk]))
+            elif row.pk in unresolved:
+                action = ("Resolve", reverse("secret_resolve", args=[self.region, row.pk]))
+            elif may_rotate and secret_states.is_drifted(row.managed):
+                action = ("Reconcile", reverse("secret_reconcile", args=[self.region, row.pk]))
+            self.needs.append(
+                self._of_secret(row, secret_states.credential(row.managed, is_rotating=False), action)
+            )
+
+    def _some(self, rows: QuerySet[Secret], kind: str) -> QuerySet[Secret]:
+        # In no order: sorting all of them to show a few would cost more than the rest of the page.
+        keys = rows.filter(managed__credential=kind).order_by().values_list("pk", flat=True)[:SHOWN]
+        return Secret.objects.filter(pk__in=list(keys)).select_related("managed__instance").order_by("name")
+
+    def _add_overdue(self) -> None:
+        rows = self._secrets(automatic="overdue").select_related("managed__instance", "schedule")
+        found = list(rows.order_by("schedule__next_at", "pk")[: SHOWN + 1])
+        self.needs += [self._of_secret(row, secret_states.automatic(row)) for row in found[:SHOWN]]
+        if len(found) > SHOWN:
+            self.more.append(More("All that are overdue", self._link("secrets", automatic="overdue")))
+
+    def _ending_deletions(self) -> list[Need]:
+        rows = self._secrets(status="pending_deletion").select_related("managed__instance")
+        ending = rows.filter(deletion_due_at__lte=timezone.now() + DELETION_NOTICE).order_by(
+            "deletion_due_at", "pk"
+        )
+        found = list(ending[: SHOWN + 1])
+        if len(found) > SHOWN:
+            self.more.append(More("All pending deletions", self._link("secrets", status="pending_deletion")))
+        return [self._of_secret(row, secret_states.status(row)) for row in found[:SHOWN]]
+
+    def _of_secret(self, row: Secret, fact: Fact, action: tuple[str, str] | None = None) -> Need:
+        where = f"{row.managed.username} on {row.managed.instance.name}"
+        return Need(fact, row.name, reverse("secret", args=[self.region, row.pk]), where, action)
+
+    def _changed_keys(self) -> list[Need]:
+        """Instances that show another key than the approved one, out of those where that is possible."""
+        keys = HostKey.objects.filter(instance=OuterRef("pk"))
+        rows = instance_filters.with_figures(
+            resources.instances(self.request, self.region), resources.seen_secrets(self.request)
+        ).filter(
+            Exists(keys.filter(state=HostKey.State.APPROVED)),
+            Exists(keys.filter(state=HostKey.State.SEEN)) | Q(state=Instance.State.BLOCKED),
+        )
+        newest = list(rows.order_by("-last_contact_at").values_list("pk", flat=True)[: SHOWN * 4])
+        found = []
+        for row in rows.filter(pk__in=newest).order_by("name"):
+            known = HostKeys(row, list(row.host_keys.all()), row.scanned_at)  # type: ignore[attr-defined]
+            if known.is_changed:
+                fact = Fact(
+                    "danger",
+                    "Host key changed",
+                    known.badge.sentence,
+                    "Nothing is sent to it before you approve it.",
+                )
+                found.append(Need(fact, row.name, reverse("instance", args=[self.region, row.pk]), row.where))
+        return found[:SHOWN]
+
+    # ---------------------------------------------------------------- figures
+
+    @property
+    def figures(self) -> list[Figure]:
+        return [*self._figures_of_secrets(), *self._figures_of_instances(), *self._figures_of_runs()]
+
+    def _figures_of_secrets(self) -> Iterator[Figure]:
+        if not self.may_secrets:
+            return
+        kept, in_sync = self._secrets().count(), self._in_sync()
+        overdue = self._secrets(automatic="overdue").count()
+        share = f"{in_sync / kept:.0%} of all" if kept else ""
+        yield Figure("Secrets", kept, self._link("secrets"))
+        yield Figure("In sync", in_sync, self._link("secrets", credential="in_sync"), share)
+        drifted = self._secrets(credential="drifted").count()
+        yield Figure(
+            "Drifted",
+            drifted,
+            self._link("secrets", credential="drifted"),
+            tone="danger" if drifted else "",
+        )
+        yield Figure(
+            "Overdue",
+            overdue,
+            self._link("secrets", automatic="overdue"),
+            tone="danger" if overdue else "",
+        )
+
+    def _in_sync(self) -> int:
+        """The count of the list's own filter; the few that rotate are subtracted, not asked of each row."""
+        rows = self._secrets().filter(managed__credential=Credential.IN_SYNC)
+        rotating = Run.objects.active().filter(kind=Run.Kind.ROTATE, secret__isnull=False)
+        return rows.count() - rows.filter(pk__in=rotating.values("secret")).count()
+
+    def _figures_of_instances(self) -> Iterator[Figure]:
+        if not self.may_instances:
+            return
+        rows = resources.instances(self.request, self.region)
+        count = rows.aggregate(all=Count("pk"), ready=Count("pk", filter=Q(state=Instance.State.READY)))
+        link = self._link("instances", status=Instance.State.READY.value)
+        yield Figure("Instances ready", count["ready"], link, f"of {count['all']:,}")
+
+    def _figures_of_runs(self) -> Iterator[Figure]:
+        chosen = {"kind": "rotate", "since": (timezone.localdate() - timedelta(days=13)).isoformat()}
+        yield Figure("Rotations, 14 days", self._runs(**chosen).count(), self._link("rotations", **chosen))
+
+    # ---------------------------------------------------------------- pictures
+
+    @property
+    def charts(self) -> list[Chart]:
+        return [self._per_day(), *([self._ahead(), self._ages()] if self.may_secrets else [])]
+
+    def _per_day(self) -> Chart:
+        today = timezone.localdate()
+        first = today - timedelta(days=DAYS - 1)
+        rows = self._runs(kind="rotate", since=first.isoformat()).exclude(outcome="").order_by()
+        # Compared and not truncated: SQLite would truncate by a call a row.
+        days = [first + timedelta(days=number) for number in range(DAYS)]
+        begun = [
+            When(created_at__gte=run_filters.midnight(day), then=Value(day.isoformat()))
+            for day in reversed(days)
+        ]
+        by_day = rows.annotate(day=Case(*begun, output_field=CharField())).values_list("day", "outcome")
+        counts = Counter({(day, outcome): count for day, outcome, count in by_day.annotate(Count("pk"))})
+        series = [
+            Series("Succeeded", "ok"),
+            Series("Blocked", "warning"),
+            Series("Failed", "danger"),
+            Series("Cancelled", "muted"),
+        ]
+        bars = []
+        for day in days:
+            parts = [counts[day.isoformat(), one.name.lower()] for one in series]
+            link = self._link("rotations", kind="rotate", since=day.isoformat(), until=day.isoformat())
+            bars.append(Bar(day.isoformat(), tuple(parts), link))
+        return Chart("Rotations per day", "Day", tuple(series), tuple(bars), f"The last {DAYS} days")
+
+    def _ahead(self) -> Chart:
+        now = timezone.now()
+        rows = self._secrets(automatic="on").filter(
+            schedule__next_at__gte=now, schedule__next_at__lt=now + timedelta(days=DAYS)
+        )
+        counts: Counter[date] = Counter()
+        for hour, count in _by_hour(rows, "schedule__next_at"):
+            counts[timezone.localtime(_hour(hour)).date()] += count
+        first = timezone.localdate()
+        days = [first + timedelta(days=number) for number in range(DAYS)]
+        bars = tuple(Bar(day.isoformat(), (counts[day],)) for day in days)
+        return Chart(
+            "What rotates next", "Day", (Series("Rotations", "busy"),), bars, f"The next {DAYS} days"
+        )
+
+    def _ages(self) -> Chart:
+        now = timezone.now()
+        rows = self._secrets(automatic="on").filter(managed__rotated_at__isnull=False)
+        counts = [0] * len(AGES)
+        for hour, period, count in _by_hour(rows, "managed__rotated_at", "schedule__period"):
+            counts[min(int((now - _hour(hour)) / period * 4), 4)] += count
+        bars = tuple(
+            Bar(name, (count, 0) if number < 4 else (0, count))
+            for number, (name, count) in enumerate(zip(AGES, counts, strict=True))
+        )
+        series = (Series("Within its period", "ok"), Series("Older", "danger"))
+        return Chart("Age against the period", "Age", series, bars, "Automatic ones")
+
+
+def _by_hour(rows: QuerySet[Secret], field: str, *others: str) -> Iterable[tuple[Any, ...]]:
+    """Count rows by the hour of a moment, cut out of its text: SQLite would truncate it by a call a row."""
+    hour = Substr(Cast(field, CharField()), 1, 13)
+    grouped: Any = rows.order_by().values_list(hour, *others)
+    found: Iterable[tuple[Any, ...]] = grouped.annotate(Count("pk"))
+    return found
+
+
+def _hour(text: str) -> datetime:
+    return datetime.strptime(text.replace("T", " "), "%Y-%m-%d %H").replace(tzinfo=UTC)

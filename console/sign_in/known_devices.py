@@ -1,0 +1,108 @@
+"""Browsers that somebody has signed in with before: each keeps a way in of its own.
+
+Five wrong passwords from anywhere close the way of everybody else to that person for five minutes. A browser
+that has been signed in keeps a cookie that says for whom; it opens nothing, and its tries are counted by
+themselves. So nobody far away can lock a person out of their own machine, and a stolen cookie allows five
+guesses in five minutes, until the password changes.
+
+Nothing is stored here: the cookie is a keyed hash over the person, the password that they have, and the day.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from django.conf import settings
+from django.contrib.auth.signals import user_logged_in
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+
+from secrets_app import keyed
+from secrets_app.models import User
+
+COOKIE: Final = "keyturn_device"
+KEPT_DAYS: Final = 90
+#: Persons of one browser; the one who came longest ago is forgotten first.
+MOST: Final = 5
+_PURPOSE = "known device"
+_ENTRY = re.compile(r"([0-9a-f]{32})-([0-9]{1,6})-([0-9a-f]{64})")
+_SIGNED_IN = "_keyturn_signed_in"
+
+
+def name_of(request: HttpRequest, username: str) -> str:
+    """The name under which this browser's tries as this person are counted; empty where it is not known."""
+    entries = list(_entries(request))
+    if not entries and not isinstance(request.user, User):
+        return ""
+    user = User.objects.filter(username__iexact=username.strip()).first()
+    if user is None:
+        return ""
+    for number, day, mark in entries:
+        if _is_recent(day) and keyed.fits(mark, _PURPOSE, *_parts(user, number, day)):
+            return f"{user.pk} {number}"
+    # Whoever is signed in already, and confirms who they are, is known by the session.
+    if request.user == user:
+        return f"{user.pk} {keyed.digest(_PURPOSE, 'session', request.session.session_key or '')}"
+    return ""
+
+
+class Remember:
+    """Give the browser its cookie with the answer to a sign-in."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        user = getattr(request, _SIGNED_IN, None)
+        if user is not None and request.user == user:
+            response.set_cookie(
+                COOKIE,
+                ".".join(_with(request, user)),
+                max_age=KEPT_DAYS * 24 * 3600,
+                path="/",
+                secure=settings.SESSION_COOKIE_SECURE,
+                httponly=True,
+                samesite="Strict",
+            )
+        return response
+
+
+def _signed_in(request: HttpRequest, user: User, **_: object) -> None:
+    setattr(request, _SIGNED_IN, user)
+
+
+def _with(request: HttpRequest, user: User) -> list[str]:
+    """What the browser holds, with this person first and anew."""
+    number, day = secrets.token_hex(16), str(_today())
+    others = [
+        "-".join(found)
+        for found in _entries(request)
+        if not keyed.fits(found[2], _PURPOSE, *_parts(user, found[0], found[1]))
+    ]
+    return ["-".join([number, day, keyed.digest(_PURPOSE, *_parts(user, number, day))]), *others][:MOST]
+
+
+def _entries(request: HttpRequest) -> Iterator[tuple[str, str, str]]:
+    for text in request.COOKIES.get(COOKIE, "").split(".")[:MOST]:
+        if found := _ENTRY.fullmatch(text):
+            yield found[1], found[2], found[3]
+
+
+def _parts(user: User, number: str, day: str) -> list[str]:
+    return [str(user.pk), user.password, number, day]
+
+
+def _today() -> int:
+    return int(timezone.now().timestamp()) // 86400
+
+
+def _is_recent(day: str) -> bool:
+    return 0 <= _today() - int(day) <= KEPT_DAYS
+
+
+user_logged_in.connect(_signed_in, dispatch_uid="console.sign_in.known_devices")

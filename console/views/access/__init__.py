@@ -1,0 +1,1 @@
+"""Screens of users, groups, policies, grants and invitations."""

@@ -1,0 +1,46 @@
+"""The access review, for those who may see the users and the policies that it speaks of."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import prefetch_related_objects
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from console.access import resources, rights
+from console.http import OperatorRequest
+from console.lists import paging
+from console.reports import access_review
+from secrets_app.policy import decisions, ram_documents, reach
+from secrets_app.policy.decisions import Action
+
+
+@login_required
+@require_safe
+def show(request: OperatorRequest) -> HttpResponse:
+    resources.require(request, Action.LIST_USERS)
+    resources.require(request, Action.LIST_POLICIES)
+    rows = resources.secrets(request, resources.ALL_REGIONS)
+    listed = decisions.visible(request.principal, Action.LIST_GRANTS, decisions.secret_rows())
+    rows = rows.filter(listed)
+    text = request.GET.get("q", "")[:200].replace("\0", "")
+    if text:
+        rows = rows.filter(name__icontains=text)
+    page = paging.page(rows, request.GET, sorts={"name": "name"}, default="name")
+    prefetch_related_objects(page.rows, "tags", "region__account")
+    shown = set(rights.seen_policies(request).values_list("pk", flat=True))
+    told = rights.Told(request)
+    context = {
+        "page": page,
+        "text": text,
+        "readers": access_review.readers(page.rows, told.people),
+        "wildcards": [(one, _line(one)) for one in reach.wildcards() if one.policy.pk in shown],
+        "unused": access_review.unused(request.principal, told.name),
+        "days": reach.UNUSED_AFTER.days,
+    }
+    return render(request, "access/review.html", context)
+
+
+def _line(wildcard: reach.Wildcard) -> int:
+    return ram_documents.lines_of(wildcard.policy.document, wildcard.number).start

@@ -1,0 +1,141 @@
+"""Groups: the list, the page of one, and who is a member."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import Group
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from console.access import resources, rights
+from console.forms.access import people as forms
+from console.http import OperatorRequest
+from console.lists import paging
+from console.sessions import fresh
+from console.views import dialogs
+from secrets_app.models import Attachment, SecretGroupGrant, User
+from secrets_app.people import users
+from secrets_app.policy import decisions, policies
+from secrets_app.policy.decisions import Action
+
+SORTS = {"name": "name", "members": "member_count", "policies": "policy_count"}
+
+
+@login_required
+@require_safe
+def index(request: OperatorRequest) -> HttpResponse:
+    rows = _with_figures(request, rights.groups(request))
+    text = request.GET.get("q", "")[:200].replace("\0", "")
+    if text:
+        rows = rows.filter(name__icontains=text)
+    context = {
+        "heading": "Groups",
+        "one": "group",
+        "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
+        "text": text,
+        "is_filtered": bool(text),
+        "may_create": resources.may(request, Action.CREATE_GROUP) and rights.has_full_access(request),
+    }
+    return render(request, "access/groups.html", context)
+
+
+def _with_figures(request: OperatorRequest, rows: QuerySet[Group]) -> QuerySet[Group]:
+    """Each group with how many of its members and policies this person may see."""
+    attached = Attachment.objects.filter(group=OuterRef("pk"), policy__in=rights.seen_policies(request))
+    counted = Subquery(attached.order_by().values("group").annotate(count=Count("pk")).values("count"))
+    members = Count("members", filter=Q(members__user__in=rights.seen_users(request)))
+    return rows.annotate(member_count=members, policy_count=Coalesce(counted, 0))
+
+
+@login_required
+@require_safe
+def show(request: OperatorRequest, pk: int) -> HttpResponse:
+    group = rights.group(request, pk)
+    is_full = rights.has_full_access(request)
+    members = rights.seen_users(request).filter(principal__groups=group)
+    attached = Attachment.objects.filter(group=group).select_related("policy").order_by("policy__name")
+    shown = rights.seen_attachments(request, attached)
+    context = {
+        "group": group,
+        "page": paging.page(members, request.GET, sorts={"name": "username"}, default="name"),
+        "attachments": shown,
+        "unseen": len(attached) - len(shown),
+        "grant_count": _grants_seen(request, group),
+        "may_change": is_full and resources.may(request, Action.UPDATE_GROUP, users.named(group)),
+        "may_attach": is_full and resources.may(request, Action.ATTACH_POLICY),
+    }
+    return render(request, "access/group.html", context)
+
+
+def _grants_seen(request: OperatorRequest, group: Group) -> int:
+    """How many grants the group has on secrets whose grants this person may list."""
+    listed = decisions.visible(request.principal, Action.LIST_GRANTS, decisions.secret_rows())
+    seen = resources.seen_secrets(request).filter(listed)
+    return SecretGroupGrant.objects.filter(group=group, content_object__in=seen).count()
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
+def create(request: OperatorRequest) -> HttpResponse:
+    rights.require_full_access(request, Action.CREATE_GROUP, None)
+    form = forms.CreateGroup(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            made = users.create_group(form.cleaned_data["name"], actor=request.principal)
+        except (users.NameTaken, users.BadName) as error:
+            form.add_error("name", str(error))
+        else:
+            messages.success(request, f"{made.name} is created. It has no members and no policies yet.")
+            return dialogs.leave(request, reverse("group", args=[made.pk]))
+    status = 422 if request.method == "POST" else 200
+    return dialogs.show(request, "access/_group_create.html", "Create group", {"form": form}, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
+def join(request: OperatorRequest, pk: int) -> HttpResponse:
+    group = rights.group(request, pk, Action.UPDATE_GROUP)
+    others = rights.seen_users(request).exclude(principal__groups=group).order_by("username")
+    form = forms.Join(request.POST if request.method == "POST" else None, people=others)
+    if request.method == "POST" and form.is_valid():
+        users.join(group, form.chosen, actor=request.principal)
+        messages.success(request, f"{len(form.chosen)} added to {group.name}.")
+        return dialogs.leave(request, reverse("group", args=[group.pk]))
+    context = {"form": form, "group": group, "policies": _policy_names(group), "others": bool(others)}
+    status = 422 if request.method == "POST" else 200
+    return dialogs.show(request, "access/_group_join.html", "Add members", context, status=status)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
+def leave(request: OperatorRequest, pk: int, member: UUID) -> HttpResponse:
+    group = rights.group(request, pk, Action.UPDATE_GROUP)
+    user = User.objects.filter(pk=member, principal__groups=group).first()
+    if user is None:
+        raise Http404
+    context: dict[str, object] = {"group": group, "member": user, "policies": _policy_names(group)}
+    if request.method == "POST":
+        try:
+            users.leave(group, user, actor=request.principal)
+        except policies.LastAdministrator as error:
+            context["problem"] = str(error)
+        else:
+            messages.success(request, f"{user} is no longer a member of {group.name}.")
+            return dialogs.leave(request, reverse("group", args=[group.pk]))
+    status = 409 if "problem" in context else 200
+    return dialogs.show(request, "access/_group_leave.html", "Remove member", context, status=status)
+
+
+def _policy_names(group: Group) -> list[str]:
+    attached = Attachment.objects.filter(group=group).order_by("policy__name")
+    return list(attached.values_list("policy__name", flat=True))

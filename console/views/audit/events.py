@@ -1,0 +1,222 @@
+"""The audit trail on the screen: the list and one event, whether it is whole, its export, and the look-up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse, HttpResponseBase, QueryDict
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from console.access import resources
+from console.forms.audit import events as forms
+from console.http import OperatorRequest
+from console.lists import exports, paging
+from console.sessions import fresh
+from console.views import dialogs
+from rotation.models import Instance, Run
+from secrets_app.actions import Kind, arn
+from secrets_app.audit import trail, verification
+from secrets_app.models import AuditEvent, Secret
+from secrets_app.policy import decisions
+from secrets_app.policy.decisions import Action
+from secrets_app.regions import account
+from secrets_app.secrets import value_lookup
+
+log = logging.getLogger(__name__)
+
+EXPORT = "kms:ExportAuditEvents"
+CHECKED_AT_ONCE = 10_000  # more is for the command line, which has the time
+COLUMNS = (
+    "sequence", "at", "actor", "action", "resource", "version", "outcome", "decision", "reason", "details",
+    "request", "session", "address", "value_mark", "mac",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some events, newest first, and where the ones beside them begin."""
+
+    rows: list[AuditEvent]
+    older: int | None  # events before this one
+    newer: int | None  # events after this one
+    total: int
+
+    @property
+    def count_text(self) -> str:
+        if self.total > paging.COUNT_CAP:
+            return f"{paging.COUNT_CAP:,}+ events"
+        return f"{self.total:,} event{'' if self.total == 1 else 's'}"
+
+
+def page(rows: QuerySet[AuditEvent], query: QueryDict) -> Page:
+    """The events before or after the one that the URL names: by sequence, so that none costs more."""
+    before, after = (_number(query.get(name, "")) for name in ("before", "after"))
+    size = paging.PAGE_ROWS
+    if after is not None:
+        found = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
+        has_newer, has_older = len(found) > size, True
+        shown = found[:size][::-1]
+    else:
+        found = list((rows.filter(sequence__lt=before) if before else rows)[: size + 1])
+        has_newer, has_older = before is not None, len(found) > size
+        shown = found[:size]
+    # A first page that is not full has shown how many there are: a search for a rare word runs once.
+    is_whole = before is None and after is None and not has_older
+    return Page(
+        shown,
+        older=shown[-1].sequence if shown and has_older else None,
+        newer=shown[0].sequence if shown and has_newer else None,
+        total=len(shown) if is_whole else rows.order_by().values("pk")[: paging.COUNT_CAP + 1].count(),
+    )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
+@login_required
+@require_safe
+def index(request: OperatorRequest) -> HttpResponse:
+    resources.require(request, Action.LIST_EVENTS)
+    filters = forms.Filters(request.GET)
+    chosen = filters.chosen()
+    context = {
+        "page": page(narrowed(AuditEvent.objects.all(), chosen), request.GET),
+        "filters": filters,
+        "is_narrowed": bool(chosen),
+        "may_verify": resources.may(request, Action.VERIFY_AUDIT),
+        "may_look_up": resources.may(request, Action.LOOK_UP_VALUE),
+    }
+    return render(request, "audit/list.html", context)
+
+
+def narrowed(rows: QuerySet[AuditEvent], chosen: dict[str, Any]) -> QuerySet[AuditEvent]:
+    lookups = {
+        "actor": "actor_name",
+        "action": "action__icontains",
+        "resource": "resource__icontains",
+        "outcome": "outcome",
+        "address": "address",
+        "since": "at__gte",
+        "until": "at__lte",
+    }
+    return rows.filter(**{lookups[name]: value for name, value in chosen.items()})
+
+
+@login_required
+@require_safe
+def show(request: OperatorRequest, sequence: int) -> HttpResponse:
+    resources.require(request, Action.LIST_EVENTS)
+    event = AuditEvent.objects.filter(sequence=sequence).first()
+    if event is None:
+        raise Http404
+    context = {
+        "event": event,
+        "details": sorted(event.details.items()),
+        "run": _related(request, _run(event), Action.DESCRIBE_RUN),
+        "secret": _related(request, _of(Secret, event), Action.DESCRIBE_SECRET),
+        "instance": _related(request, _of(Instance, event), Action.DESCRIBE_INSTANCE),
+    }
+    return render(request, "audit/event.html", context)
+
+
+def _run(event: AuditEvent) -> Run | None:
+    try:
+        number = UUID(str(event.details.get("run", "")))
+    except ValueError:
+        return None
+    rows = Run.objects.select_related("secret__region", "secret__account", "instance__region")
+    return rows.filter(pk=number).first()
+
+
+def _of(model: type[Secret] | type[Instance], event: AuditEvent) -> Any:
+    if event.resource_id is None:
+        return None
+    return model.objects.select_related("region", "account").filter(pk=event.resource_id).first()
+
+
+def _related(request: OperatorRequest, row: Any, action: Action) -> Any:
+    """What the event is about, if its reader may see that too."""
+    if row is None:
+        return None
+    asked = (row.secret or row.instance) if isinstance(row, Run) else row
+    return row if decisions.allows(request.principal, action, asked) else None
+
+
+@login_required
+@require_POST
+def verify(request: OperatorRequest) -> HttpResponse:
+    resources.require(request, Action.VERIFY_AUDIT)
+    report = verification.verify(newest=CHECKED_AT_ONCE)
+    outcome = (
+        AuditEvent.Outcome.SUCCEEDED
+        if report.verdict == verification.Verdict.WHOLE
+        else AuditEvent.Outcome.FAILED
+    )
+    details = {"verdict": report.verdict.name.lower(), "first_bad": report.first_bad}
+    is_recorded = True
+    try:
+        trail.record(Action.VERIFY_AUDIT, _trail(), actor=request.principal, outcome=outcome, details=details)
+    except trail.NotRecorded:  # a trail that takes no event must still be able to say so
+        log.critical("The audit trail accepts no event.", exc_info=True)
+        is_recorded = False
+    context = {"report": report, "verdict": report.verdict.name.lower(), "is_recorded": is_recorded}
+    return render(request, "audit/verify.html", context)
+
+
+@login_required
+@require_safe
+def export(request: OperatorRequest, form: str) -> HttpResponseBase:
+    resources.require(request, Action.LIST_EVENTS)
+    chosen = forms.Filters(request.GET).chosen()
+    rows = narrowed(AuditEvent.objects.all(), chosen)
+    if request.method != "HEAD":
+        filters = {name: str(value)[:200] for name, value in chosen.items()}
+        details = {"format": form, "filters": filters}
+        trail.record(EXPORT, _trail(), actor=request.principal, details=details)
+    cells = _flat if form == "csv" else _cells
+    return exports.stream(rows.order_by("-sequence"), cells, COLUMNS, name="audit", form=form)
+
+
+def _flat(event: AuditEvent) -> exports.Cells:
+    return {**_cells(event), "details": json.dumps(event.details, ensure_ascii=False, sort_keys=True)}
+
+
+def _cells(event: AuditEvent) -> exports.Cells:
+    contents = (
+        event.sequence, event.at.isoformat(), event.actor_name, event.action, event.resource,
+        event.version_id, event.outcome, event.decision, event.reason, event.details,
+        event.request_id, event.session, event.address, event.value_mark, event.mac,
+    )  # fmt: skip
+    return dict(zip(COLUMNS, contents, strict=True))
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@fresh.required()
+# That somebody asked must be durable before the answer leaves, so no transaction may be around it.
+@transaction.non_atomic_requests
+def look_up(request: OperatorRequest) -> HttpResponse:
+    resources.require(request, Action.LOOK_UP_VALUE)
+    form = forms.LookUp(request.POST if request.method == "POST" else None)
+    title = "Look up a value"
+    if request.method == "GET" or not form.is_valid():
+        # A form anew: what was typed does not come back, only what is wrong with it.
+        context: dict[str, object] = {"form": forms.LookUp(), "errors": form.errors.get("text", [])}
+        status = 422 if request.method == "POST" else 200
+        return dialogs.show(request, "audit/_look_up.html", title, context, status=status)
+    found = value_lookup.look_up(form.cleaned_data["text"], actor=request.principal)
+    return dialogs.show(request, "audit/_found.html", title, {"found": found})
+
+
+def _trail() -> str:
+    return arn(Kind.AUDIT, "", account=account().number)

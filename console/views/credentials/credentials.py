@@ -1,0 +1,110 @@
+"""Management credentials: the accounts that Keyturn works as, and what prepares a server for one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_safe
+
+from console.access import resources
+from console.forms.credentials import credentials as forms
+from console.http import OperatorRequest
+from console.lists import paging
+from console.sessions import fresh
+from console.views import dialogs
+from rotation.inventory import instances, management, preparation
+from rotation.models import ManagementCredential
+from secrets_app.crypto import key_pairs
+from secrets_app.policy.decisions import Action
+
+SORTS = {
+    "name": "name",
+    "account": "username",
+    "sudo": "sudo",
+    "instances": "instance_count",
+    "created": "created_at",
+}
+
+
+@login_required
+@require_safe
+def index(request: OperatorRequest) -> HttpResponse:
+    used = resources.seen_instances(request).filter(credential=OuterRef("pk")).order_by().values("credential")
+    counted = Coalesce(Subquery(used.annotate(count=Count("pk")).values("count")), 0)
+    rows = resources.credentials(request).annotate(instance_count=counted)
+    text = request.GET.get("q", "")[:200].replace("\0", "")
+    if text:
+        rows = rows.filter(Q(name__icontains=text) | Q(username__icontains=text))
+    context = {
+        "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
+        "text": text,
+        "may_create": resources.may(request, Action.CREATE_CREDENTIAL),
+    }
+    return render(request, "credentials/list.html", context)
+
+
+@sensitive_post_parameters("password", "private_key", "sudo_password")
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
+def create(request: OperatorRequest) -> HttpResponse:
+    resources.require(request, Action.CREATE_CREDENTIAL)
+    form = forms.Create(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        made = _create(request, form)
+        if made is not None:
+            messages.success(request, f"{made.name} is created.")
+            return dialogs.leave(request, reverse("credential", args=[made.pk]))
+    return dialogs.show(
+        request,
+        "credentials/_create.html",
+        "Create management credential",
+        {"form": form},
+        status=422 if request.method == "POST" else 200,
+    )
+
+
+def _create(request: OperatorRequest, form: forms.Create) -> ManagementCredential | None:
+    cleaned = form.cleaned_data
+    try:
+        return management.create_credential(
+            cleaned["name"],
+            cleaned["username"],
+            sudo=cleaned["sudo"],
+            actor=request.principal,
+            password=cleaned["password"],
+            private_key=cleaned["private_key"],
+            sudo_password=cleaned["sudo_password"],
+        )
+    except instances.NameTaken as error:
+        form.add_error("name", str(error))
+    return None
+
+
+@login_required
+@require_safe
+def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    credential = resources.credential(request, pk, Action.DESCRIBE_CREDENTIAL)
+    # The command lets the account use sudo without a password, so it fits only where that is meant.
+    fits = bool(credential.public_key) and credential.sudo != ManagementCredential.Sudo.PASSWORD
+    context = {
+        "credential": credential,
+        "fingerprint": key_pairs.fingerprint(credential.public_key) if credential.public_key else "",
+        "prepare": preparation.command(credential) if fits else "",
+        "undo": preparation.opposite(credential) if fits else "",
+        "page": paging.page(
+            resources.seen_instances(request).filter(credential=credential),
+            request.GET,
+            sorts={"name": "name"},
+            default="name",
+        ),
+    }
+    return render(request, "credentials/credential.html", context)

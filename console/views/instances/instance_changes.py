@@ -1,0 +1,153 @@
+"""What is changed about an instance: its approved host keys, its credential, its name and address."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from console.access import resources
+from console.forms.instances import instances as forms
+from console.http import OperatorRequest
+from console.sessions import fresh
+from console.views import dialogs
+from console.views.instances.instances import host_keys
+from rotation import instance_checks, tasks
+from rotation.inventory import identities, instances, management, patience
+from rotation.models import HostKey, Instance
+from secrets_app.models import AuditEvent
+from secrets_app.policy import decisions
+from secrets_app.policy.decisions import Action
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
+def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    instance = resources.instance(request, region, pk, Action.APPROVE_HOST_KEY)
+    keys = host_keys(instance)
+    # For a changed key nothing new is ticked beforehand: that click is the decision.
+    ticked = keys.shown if not keys.approved else [key for key in keys.shown if key in keys.approved]
+    form = forms.Approve(
+        request.POST if request.method == "POST" else None,
+        keys=keys.shown,
+        initial={"fingerprints": [key.fingerprint for key in ticked]},
+    )
+    if request.method == "POST" and form.is_valid():
+        try:
+            identities.approve_host_keys(instance, form.cleaned_data["fingerprints"], actor=request.principal)
+        except ValueError as error:
+            form.add_error("fingerprints", str(error))
+        else:
+            test_connection(request, instance)
+            messages.success(request, f"The host key of {instance.name} is approved.")
+            return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
+    return dialogs.show(
+        request,
+        "instances/_approve.html",
+        "Approve host key",
+        {"form": form, "region": region, "instance": instance, "keys": keys},
+        status=422 if request.method == "POST" else 200,
+    )
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
+def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    instance = resources.instance(request, region, pk, Action.USE_CREDENTIAL)
+    form = forms.Attach(
+        request.POST if request.method == "POST" else None,
+        credentials=resources.credentials(request),
+        initial={"credential": instance.credential_id},
+    )
+    if request.method == "POST" and form.is_valid():
+        try:
+            management.attach(instance, form.cleaned_data["credential"], actor=request.principal)
+        except decisions.NotAllowed as error:
+            resources.refused(request, error)
+            form.add_error("credential", str(error))
+        else:
+            test_connection(request, instance)
+            messages.success(request, "The management credential is attached.")
+            return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
+    return dialogs.show(
+        request,
+        "instances/_attach.html",
+        "Attach management credential",
+        {
+            "form": form,
+            "region": region,
+            "instance": instance,
+            "sees_own_login": resources.sees_own_login(request, instance),
+        },
+        status=422 if request.method == "POST" else 200,
+    )
+
+
+def test_connection(request: OperatorRequest, instance: Instance) -> None:
+    """Test the connection as soon as there is all that it takes; nobody has to think of it."""
+    has_login = instance.credential_id or instance.own_login_id
+    is_ready = has_login and instance.host_keys.filter(state=HostKey.State.APPROVED).exists()
+    if is_ready and resources.may(request, Action.CHECK_INSTANCE, instance):
+        try:
+            tasks.wake(instance_checks.check(instance, actor=request.principal))
+        except patience.TooOften as error:
+            messages.warning(request, f"The connection is not tested yet. {error}")
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
+def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    instance = resources.instance(request, region, pk, Action.UPDATE_INSTANCE)
+    shown = {name: getattr(instance, name) for name in ("name", "address", "port", "revision")}
+    form = forms.Edit(request.POST if request.method == "POST" else None, initial=shown)
+    status = 422 if request.method == "POST" else 200
+    if request.method == "POST" and form.is_valid():
+        try:
+            instances.change(instance, **form.cleaned_data, actor=request.principal)
+        except instances.NameTaken as error:
+            form.add_error("name", str(error))
+        except (instances.AddressTaken, instances.AddressForbidden) as error:
+            form.add_error("address", str(error))
+        except instances.Outdated:
+            return _outdated(request, region, instance)
+        else:
+            messages.success(request, f"{instance.name} is saved.")
+            return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
+    return _edit_form(request, region, instance, form, status=status)
+
+
+def _outdated(request: OperatorRequest, region: str, instance: Instance) -> HttpResponse:
+    """Keep what was typed, say who changed what, and let it be sent again on what is true now."""
+    instance.refresh_from_db()
+    typed = request.POST.copy()
+    typed["revision"] = str(instance.revision)
+    again = forms.Edit(typed)
+    changes = AuditEvent.objects.filter(resource_id=instance.pk, action=Action.UPDATE_INSTANCE)
+    last = changes.filter(outcome=AuditEvent.Outcome.SUCCEEDED).first()
+    return _edit_form(request, region, instance, again, status=409, changed=last)
+
+
+def _edit_form(
+    request: OperatorRequest,
+    region: str,
+    instance: Instance,
+    form: forms.Edit,
+    *,
+    status: int,
+    changed: AuditEvent | None = None,
+) -> HttpResponse:
+    context = {
+        "form": form,
+        "region": region,
+        "instance": instance,
+        "is_outdated": status == 409,
+        "changed": changed,
+    }
+    return dialogs.show(request, "instances/_edit.html", "Edit instance", context, status=status)

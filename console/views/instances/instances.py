@@ -1,0 +1,239 @@
+"""Instances: the list, register, the page with its live part, and having a host looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from console import errors
+from console.access import resources
+from console.forms.instances import instances as forms
+from console.http import OperatorRequest
+from console.lists import instance_filters, paging
+from console.presentation.instance_states import HostKeys
+from console.sessions import fresh
+from console.views import dialogs
+from console.views.secrets import rebind
+from rotation import instance_checks, tasks
+from rotation.inventory import instances, patience
+from rotation.models import Instance, Run
+from secrets_app.policy import decisions
+from secrets_app.policy.decisions import Action
+
+RECENT_RUNS = 10
+
+
+#: Looking at a host, as against changing an account on it; the live part of the page follows these.
+LOOKS = (Run.Kind.SCAN, Run.Kind.CHECK)
+
+
+@login_required
+@require_safe
+def index(request: OperatorRequest, region: str) -> HttpResponse:
+    rows = resources.instances(request, region)
+    filters = forms.Filters(request.GET)
+    found = instance_filters.narrowed(
+        instance_filters.with_figures(rows, resources.seen_secrets(request)), filters.chosen()
+    )
+    page = paging.page(found, request.GET, sorts=instance_filters.SORTS, default="name")
+    context = {
+        "region": region,
+        "page": page,
+        "filters": filters,
+        "is_narrowed": bool(filters.chosen()),
+        "host_keys": [
+            (row, HostKeys(row, list(row.host_keys.all()), row.scanned_at))  # type: ignore[attr-defined]
+            for row in page.rows
+        ],
+        "may_register": resources.may(request, Action.REGISTER_INSTANCE),
+        "may_see_credentials": resources.may(request, Action.LIST_CREDENTIALS),
+    }
+    return render(request, "instances/list.html", context)
+
+
+def names_a_credential(request: HttpRequest) -> bool:
+    """True when the new instance would get a management credential: that is an attachment."""
+    return bool(request.POST.get("credential"))
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required(when=names_a_credential)
+def register(request: OperatorRequest, region: str) -> HttpResponse:
+    here = resources.region(request, region)
+    resources.require(request, Action.REGISTER_INSTANCE, here)
+    regions = resources.shown_regions(request)
+    form = forms.Register(
+        request.POST if request.method == "POST" else None,
+        here=here,
+        regions=[row for row in regions if resources.may(request, Action.REGISTER_INSTANCE, row)],
+        credentials=resources.credentials(request),
+    )
+    if request.method == "POST" and form.is_valid():
+        made = _register(request, form)
+        if made is not None:
+            messages.success(request, f"{made.name} is registered. Compare its host key and approve it.")
+            return dialogs.leave(request, reverse("instance", args=[region, made.pk]))
+    return dialogs.show(
+        request,
+        "instances/_register.html",
+        "Register Instance",
+        {"form": form, "region": region, "here": here},
+        status=422 if request.method == "POST" else 200,
+    )
+
+
+def _register(request: OperatorRequest, form: forms.Register) -> Instance | None:
+    """Register and have the host keys read; None where the form now says why not."""
+    cleaned = form.cleaned_data
+    try:
+        with transaction.atomic():
+            made = instances.register(
+                cleaned["name"],
+                region=form.chosen_region,
+                address=cleaned["address"],
+                port=cleaned["port"],
+                credential=cleaned["credential"],
+                actor=request.principal,
+            )
+            _wake(instance_checks.scan(made, actor=request.principal))
+    except instances.NameTaken as error:
+        form.add_error("name", str(error))
+    except (instances.AddressTaken, instances.AddressForbidden) as error:
+        form.add_error("address", str(error))
+    except patience.TooOften as error:
+        form.add_error("address", str(error))
+    except decisions.NotAllowed as error:
+        resources.refused(request, error)
+        form.add_error("credential", str(error))
+    else:
+        return made
+    return None
+
+
+def _wake(run: Run) -> Run:
+    tasks.wake(run)
+    return run
+
+
+@login_required
+@require_safe
+def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    instance = resources.instance(request, region, pk, Action.DESCRIBE_INSTANCE)
+    return render(request, "instances/instance.html", _context(request, region, instance))
+
+
+@login_required
+@require_safe
+def live(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    """The part of the page that changes while its host is being looked at; 204 while nothing did."""
+    instance = resources.instance(request, region, pk, Action.DESCRIBE_INSTANCE)
+    context = _context(request, region, instance)
+    if request.GET.get("seen") == context["mark"]:
+        return HttpResponse(status=204)
+    response = render(request, "instances/_instance.html", context)
+    if not context["is_looking"]:
+        response["HX-Trigger"] = json.dumps({"toast": _told(instance)})
+    return response
+
+
+def _told(instance: Instance) -> dict[str, str]:
+    """What to say aloud when the look at the host has ended."""
+    last = instance.runs.filter(kind__in=LOOKS, state=Run.State.ENDED).order_by("-ended_at").first()
+    if last is None:
+        return {"tone": "info", "text": "Done."}
+    tone = "ok" if last.outcome == Run.Outcome.SUCCEEDED else "warning"
+    return {"tone": tone, "text": f"{last.get_kind_display()}: {last.sentence or last.get_outcome_display()}"}
+
+
+def _context(request: OperatorRequest, region: str, instance: Instance) -> dict[str, object]:
+    looks = [_newest(instance, kind) for kind in LOOKS]
+    scan, check = looks
+    keys = host_keys(instance)
+    seen = [f"{run.pk}{run.state}{run.lease}" for run in looks if run]
+    return {
+        "region": region,
+        "instance": instance,
+        "keys": keys,
+        "scan": scan,
+        "check": check,
+        "evidence": _evidence(instance, check),
+        "is_looking": any(run and run.is_active for run in looks),
+        "mark": "-".join([*seen, str(len(keys.keys)), str(len(keys.approved))]),
+        "secrets": _secrets(request, instance),
+        "rebindable": rebind.rebindable(request, instance),
+        "runs": _recent(request, instance),
+        "may": {
+            "check": resources.may(request, Action.CHECK_INSTANCE, instance),
+            "approve": resources.may(request, Action.APPROVE_HOST_KEY, instance),
+            "attach": resources.may(request, Action.USE_CREDENTIAL, instance),
+            "edit": resources.may(request, Action.UPDATE_INSTANCE, instance),
+            "see_own_login": resources.sees_own_login(request, instance),
+            "see_credential": resources.may(request, Action.DESCRIBE_CREDENTIAL, instance.credential),
+        },
+    }
+
+
+def _newest(instance: Instance, kind: str) -> Run | None:
+    return instance.runs.filter(kind=kind).order_by("-created_at").first()
+
+
+def host_keys(instance: Instance) -> HostKeys:
+    scans = instance.runs.filter(kind=Run.Kind.SCAN, outcome=Run.Outcome.SUCCEEDED)
+    scanned_at = scans.order_by("-created_at").values_list("started_at", flat=True).first()
+    return HostKeys(instance, list(instance.host_keys.select_related("decided_by")), scanned_at)
+
+
+def _evidence(instance: Instance, check: Run | None) -> list[dict[str, str]]:
+    """What the newest connection test found; without one, what a rotation found on its way."""
+    if check is None:
+        return list(instance.checks)
+    return [line for step in check.steps.all() for line in step.evidence]
+
+
+def _secrets(request: OperatorRequest, instance: Instance) -> object:
+    rows = resources.seen_secrets(request).filter(managed__instance=instance)
+    rotating = Run.objects.active().filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE)
+    return rows.select_related("managed").annotate(is_rotating=Exists(rotating)).order_by("name")
+
+
+def _recent(request: OperatorRequest, instance: Instance) -> object:
+    if not resources.may(request, Action.LIST_RUNS):
+        return []
+    rows = resources.runs(request, resources.ALL_REGIONS).filter(instance=instance)
+    return rows.order_by("-created_at")[:RECENT_RUNS]
+
+
+@login_required
+@require_POST
+def scan(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    instance = resources.instance(request, region, pk, Action.CHECK_INSTANCE)
+    return _look(request, region, instance, instance_checks.scan)
+
+
+@login_required
+@require_POST
+def check(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    instance = resources.instance(request, region, pk, Action.CHECK_INSTANCE)
+    return _look(request, region, instance, instance_checks.check)
+
+
+def _look(request: OperatorRequest, region: str, instance: Instance, ask: Callable[..., Run]) -> HttpResponse:
+    try:
+        with transaction.atomic():
+            _wake(ask(instance, actor=request.principal))
+    except patience.TooOften as error:
+        return errors.too_often(request, str(error), error.again_at)
+    if not request.htmx:
+        return redirect("instance", region, instance.pk)
+    return render(request, "instances/_instance.html", _context(request, region, instance), status=202)

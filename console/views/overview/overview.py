@@ -1,0 +1,23 @@
+"""The overview: what needs a person now, figures, pictures."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from console.access import resources
+from console.http import OperatorRequest
+from console.reports.overview import Overview
+from secrets_app.policy.decisions import Action
+
+
+@login_required
+@require_safe
+def index(request: OperatorRequest, region: str) -> HttpResponse:
+    resources.require(request, Action.LIST_RUNS)
+    resources.region(request, region)
+    found = Overview(request, region)
+    context = {"region": region, "overview": found, "figures": found.figures, "charts": found.charts}
+    return render(request, "overview/overview.html", context)

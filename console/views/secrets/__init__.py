@@ -1,0 +1,1 @@
+"""Screens of secrets, and of what is done to one."""

@@ -1,0 +1,152 @@
+"""Get secret value: the one page that holds a plaintext, for half a minute and for one pair of eyes."""
+
+from __future__ import annotations
+
+import shlex
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.db import transaction
+from django.http import Http404, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from console import errors
+from console.access import resources
+from console.forms.secrets.secrets import Reveal
+from console.http import OperatorRequest
+from console.sessions import fresh
+from console.views import dialogs
+from console.views.secrets import key_pair
+from rotation.managed import restored
+from rotation.models import Instance, ManagedAccount
+from secrets_app import keyring
+from secrets_app.crypto import envelope
+from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.policy.decisions import Action
+from secrets_app.secrets import read_limits, versions
+
+TITLE = "Get secret value"
+SHOWN_SECONDS = 30
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+@fresh.required()
+@never_cache
+# The audit row must be durable before the value leaves, so no transaction may be around it.
+@transaction.non_atomic_requests
+def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    secret = resources.secret(request, region, pk, Action.GET_SECRET_VALUE)
+    version = _version(secret, request.GET.get("version", ""))
+    form = Reveal(request.POST if request.method == "POST" else None)
+    if version is None or not form.is_valid():
+        return _ask(request, secret, region, version, form)
+    value = _open(request, secret, region, version, form)
+    if isinstance(value, HttpResponse):
+        return value
+    file = key_pair.file_name(secret) if value.private_key else ""
+    context = {
+        "secret": secret,
+        "region": region,
+        "version": version,
+        "username": value.username,
+        "value": value.credential,  # not its text: a logger of templates prints what they were given
+        "reason": form.cleaned_data["reason"],
+        "file": file,
+        **_log_on(secret.managed, file),
+        "seconds": SHOWN_SECONDS,
+        "may_be_old": restored.is_doubtful(secret.managed),
+        **key_pair.described(value.public_key),
+    }
+    return dialogs.show(request, "secrets/_value.html", TITLE, context)
+
+
+@login_required
+@require_POST
+@fresh.required(back="secret_reveal")
+@never_cache
+@transaction.non_atomic_requests
+def download(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    """The private key as a file. It is read once more, so it is recorded once more."""
+    secret = resources.secret(request, region, pk, Action.GET_SECRET_VALUE)
+    version = _version(secret, request.GET.get("version", ""))
+    form = Reveal(request.POST)
+    if version is None or not version.public_key:
+        raise Http404
+    if not form.is_valid():
+        return _ask(request, secret, region, version, form)
+    value = _open(request, secret, region, version, form)
+    if isinstance(value, HttpResponse):
+        return value
+    response = HttpResponse(value.credential.encode(), content_type="application/octet-stream")
+    response["Content-Disposition"] = f'attachment; filename="{key_pair.file_name(secret)}"'
+    return response
+
+
+def _open(
+    request: OperatorRequest, secret: Secret, region: str, version: SecretVersion, form: Reveal
+) -> versions.Value | HttpResponse:
+    """The value, with its read recorded; or the page that says why there is none."""
+    try:
+        return versions.reveal(version, actor=request.principal, reason=form.cleaned_data["reason"])
+    except read_limits.ReasonNeeded as error:
+        form.add_error("reason", str(error))
+        return _ask(request, secret, region, version, form)
+    except read_limits.TooOften as error:
+        return errors.too_often(request, str(error), error.again_at)
+    except versions.NoValue:
+        return errors.conflict(request, _why_none(secret), title="There is no value to show")
+    except (keyring.KeyUnusable, keyring.Sealed, envelope.Tampered) as error:
+        return errors.conflict(request, str(error), title="The value cannot be opened")
+
+
+def _version(secret: Secret, version_id: str) -> SecretVersion | None:
+    """The version asked for, else the current one; None where there is no value yet. Raises Http404."""
+    if not version_id:
+        return secret.labelled(Label.Role.CURRENT)
+    found = secret.versions.filter(version_id=version_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _ask(
+    request: OperatorRequest, secret: Secret, region: str, version: SecretVersion | None, form: Reveal
+) -> HttpResponse:
+    context = {
+        "secret": secret,
+        "region": region,
+        "version": version,
+        "labels": version.labels.all() if version else [],
+        "form": form,
+        "seconds": SHOWN_SECONDS,
+        "may_be_old": restored.is_doubtful(secret.managed),
+        "needs_reason": read_limits.asks_for_reason(secret, actor=request.principal),
+        "may_rotate": resources.may(request, Action.ROTATE_SECRET, secret),
+    }
+    status = 200
+    if request.method == "POST":
+        status = 409 if version is None else 422
+    return dialogs.show(request, "secrets/_reveal.html", TITLE, context, status=status)
+
+
+def _why_none(secret: Secret) -> str:
+    if not secret.is_enabled:
+        return "This secret is pending deletion: its values cannot be read until it is restored."
+    return "This version's value was destroyed. Choose the current version."
+
+
+def _log_on(account: ManagedAccount, file: str) -> dict[str, str]:
+    """How to log on with it; to Windows by Remote Desktop, whose port is not the one that we manage it by."""
+    if account.instance.os == Instance.OS.WINDOWS:
+        address = account.instance.address
+        return {"command": f"mstsc /v:{address}", "log_on_as": f"{address}\\{account.username}"}
+    return {"command": _command(account, file), "log_on_as": ""}
+
+
+def _command(account: ManagedAccount, file: str) -> str:
+    """The exact command to log on with; quoted, because an account's name may end in a dollar sign."""
+    target = f"{account.username}@{account.instance.address}"
+    key = ["-i", file, "-o", "IdentitiesOnly=yes"] if file else []
+    return shlex.join(["ssh", *key, target, "-p", str(account.instance.port)])

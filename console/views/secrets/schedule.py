@@ -1,0 +1,128 @@
+"""Configuration rotation: turn on and off, period, pause and resume, the next date."""
+
+from __future__ import annotations
+
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from console.access import resources
+from console.forms.secrets.schedule import CRON_PRESETS, DEFAULT_JITTER, DEFAULT_PERIOD, Rotation, Timing
+from console.http import OperatorRequest
+from console.presentation import secret_states
+from console.views import dialogs
+from rotation import schedules
+from rotation.models import Schedule
+from rotation.recurrence import Rhythm
+from secrets_app.models import AuditEvent, Secret
+from secrets_app.policy.decisions import Action
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def change(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    secret = resources.secret(request, region, pk, Action.UPDATE_ROTATION)
+    plan = secret.schedule
+    form = Rotation(request.POST if request.method == "POST" else None, plan=plan)
+    if request.method == "GET":
+        return _ask(request, secret, region, form)
+    if not form.is_valid():
+        return _ask(request, secret, region, form, status=422)
+    try:
+        saved = _save(request, secret, plan, form)
+    except schedules.BadDate as error:
+        form.add_error("next_at", str(error))
+        return _ask(request, secret, region, form, status=422)
+    except schedules.Outdated:
+        return _outdated(request, secret, region)
+    messages.success(request, _told(secret, saved))
+    return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
+
+
+def _save(request: OperatorRequest, secret: Secret, plan: Schedule, form: Rotation) -> Schedule:
+    rhythm = form.chosen if form.is_on else schedules.rhythm_of(plan)
+    return schedules.change(
+        secret,
+        revision=form.cleaned_data["revision"],
+        is_on=form.is_on,
+        period=rhythm.period,
+        cron=rhythm.cron,
+        zone=rhythm.zone,
+        jitter=rhythm.jitter,
+        catch_up=form.after_downtime if form.is_on else plan.catch_up,
+        is_paused=form.cleaned_data["is_paused"],
+        next_at=form.chosen_date,
+        actor=request.principal,
+    )
+
+
+def _told(secret: Secret, plan: Schedule) -> str:
+    if not plan.is_on:
+        return f"Automatic rotation of {secret.name} is off."
+    if plan.paused_at:
+        return f"Automatic rotation of {secret.name} is paused."
+    return (
+        f"{secret.name} rotates automatically, next on {timezone.localtime(plan.next_at):%Y-%m-%d %H:%M %Z}."
+    )
+
+
+def _outdated(request: OperatorRequest, secret: Secret, region: str) -> HttpResponse:
+    """Keep what was typed, say who changed what, and let it be sent again on what is true now."""
+    plan = Schedule.objects.get(secret=secret)
+    typed = request.POST.copy()
+    typed["revision"] = str(plan.revision)
+    changes = AuditEvent.objects.filter(resource_id=secret.pk, action=Action.UPDATE_ROTATION)
+    changed = changes.filter(outcome=AuditEvent.Outcome.SUCCEEDED).first()
+    context = {"plan": plan, "is_outdated": True, "changed": changed}
+    return _ask(request, secret, region, Rotation(typed, plan=plan), status=409, **context)
+
+
+def _ask(
+    request: OperatorRequest,
+    secret: Secret,
+    region: str,
+    form: Rotation,
+    status: int = 200,
+    **more: object,
+) -> HttpResponse:
+    context = {
+        "secret": secret,
+        "region": region,
+        "form": form,
+        "plan": secret.schedule,
+        "presets": schedules.PRESETS_DAYS,
+        "cron_presets": CRON_PRESETS,
+        "often": secret_states.often(secret.schedule),
+        "left_out_at": schedules.left_out(secret),
+        **preview(Timing(form.data) if form.is_bound else schedules.rhythm_of(secret.schedule)),
+        **more,
+    }
+    return dialogs.show(request, "secrets/_schedule.html", "Configuration rotation", context, status=status)
+
+
+@login_required
+@require_safe
+def dates(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    """The next five dates of the times that are being typed."""
+    resources.secret(request, region, pk, Action.UPDATE_ROTATION)
+    return render(request, "secrets/_wizard_dates.html", preview(Timing(request.GET)))
+
+
+def preview(wanted: Timing | Rhythm | None) -> dict[str, object]:
+    """What shows the next five dates of a rhythm, or of what a form says; by default of a new schedule."""
+    rhythm = wanted if isinstance(wanted, Rhythm) else Rhythm(DEFAULT_PERIOD, jitter=DEFAULT_JITTER)
+    if isinstance(wanted, Timing):
+        if not wanted.is_valid():
+            return {"dates": [], "wrong": [error for found in wanted.errors.values() for error in found]}
+        rhythm = wanted.chosen
+    # Times of a cron are shown as they were written: where they are local.
+    place = ZoneInfo(rhythm.zone) if rhythm.cron else timezone.get_current_timezone()
+    dates = [date.astimezone(place) for date in rhythm.dates(schedules.now())]
+    return {"dates": [(date, date + rhythm.jitter) for date in dates], "rhythm": rhythm}

@@ -1,0 +1,169 @@
+"""The list of secrets and the page of one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from console.access import resources
+from console.forms.secrets import options
+from console.forms.secrets.secrets import Filters
+from console.http import OperatorRequest
+from console.lists import paging, secret_filters, secret_rows
+from console.presentation import secret_states
+from console.reports import resolving
+from console.views.access import grants
+from console.views.audit import events
+from console.views.secrets import key_pair
+from rotation import schedules
+from rotation.models import Run
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.passwords import policy
+from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
+from secrets_app.policy.decisions import Action
+
+TABS = (
+    ("overview", "Overview"),
+    ("versions", "Versions"),
+    ("history", "Rotation history"),
+    ("permissions", "Permissions"),
+    ("tags", "Tags"),
+)
+
+
+AUDIT_TAB = ("audit", "Audit")  # for whoever may read the trail
+
+
+SET_NAMES = {"lower": "lower case", "upper": "upper case", "digits": "digits", "symbols": "symbols"}
+
+
+RUN_SORTS = {"started": "created_at"}
+
+
+@login_required
+@require_safe
+def index(request: OperatorRequest, region: str) -> HttpResponse:
+    filters = Filters(request.GET)
+    chosen = filters.chosen()
+    seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
+    found = secret_filters.narrowed(seen, chosen)
+    page = paging.page(
+        found,
+        request.GET,
+        sorts=secret_filters.SORTS,
+        default=secret_filters.DEFAULT_SORT,
+        shown=secret_rows.shown(),
+    )
+    return render(
+        request,
+        "secrets/list.html",
+        {
+            "page": page,
+            "rows": secret_rows.cells(request, region, page.rows),
+            "region": region,
+            "default_sort": secret_filters.DEFAULT_SORT,
+            "filters": filters,
+            "is_filtered": bool(chosen),
+            "is_any_rotating": any(secret.is_rotating for secret in page.rows),  # type: ignore[attr-defined]
+            "may_create": resources.may(request, Action.CREATE_SECRET),
+        },
+    )
+
+
+@login_required
+@require_safe
+def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    secret = resources.secret(request, region, pk, Action.DESCRIBE_SECRET)
+    tab = request.GET.get("tab", "overview")
+    tabs = _tabs(request, secret)
+    if tab not in dict([*TABS, *tabs]):
+        raise Http404
+    context = _context(request, secret, region) | {"tab": tab, "tabs": tabs}
+    if tab == "overview":
+        context |= _overview(secret)
+    elif tab == "versions":
+        context["page"] = paging.page(
+            secret.versions.select_related("created_by").prefetch_related("labels", "runs"),
+            request.GET,
+            sorts={"created": "created_at"},
+            default="-created",
+        )
+        context["back_to"] = _back_to(secret, context)
+    elif tab == "permissions":
+        context |= grants.tab(request, secret)
+    elif tab == "tags":
+        context["tags"] = secret.tags.all()
+    elif tab == "audit":
+        context["page"] = events.page(AuditEvent.objects.filter(resource_id=secret.pk), request.GET)
+    else:
+        rows = secret.runs.select_related("requested_by", "version", "instance")
+        context["page"] = paging.page(rows, request.GET, sorts=RUN_SORTS, default="-started")
+    return render(request, f"secrets/{tab}.html", context)
+
+
+def _tabs(request: OperatorRequest, secret: Secret) -> list[tuple[str, str]]:
+    """Those that this person may open."""
+    may_list = resources.may(request, Action.LIST_GRANTS, secret)
+    tabs = [(name, label) for name, label in TABS if name != "permissions" or may_list]
+    return [*tabs, AUDIT_TAB] if resources.may(request, Action.LIST_EVENTS) else tabs
+
+
+def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str, object]:
+    """What the head of the page and its facts show."""
+    active = secret.runs.active().filter(kind=Run.Kind.ROTATE).select_related("requested_by").first()
+    return {
+        "secret": secret,
+        "region": region,
+        "active": active,
+        "facts": secret_states.facts(secret, is_rotating=active is not None),
+        "left_out_at": schedules.left_out(secret),
+        "is_drifted": secret.is_enabled and secret_states.is_drifted(secret.managed),
+        "is_on_other_machine": secret.is_enabled and secret_states.is_on_other_machine(secret.managed),
+        "key_state": secret.key.state,
+        "may_see_key": resources.may(request, Action.DESCRIBE_KEY, secret.key),
+        "is_unresolved": resolving.unresolved(secret) is not None,
+        **_permissions(request, secret),
+    }
+
+
+def _overview(secret: Secret) -> dict[str, object]:
+    rules = policy(secret.password_policy)
+    current = secret.labelled(Label.Role.CURRENT) if secret.kind == Secret.Kind.KEY_PAIR else None
+    runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
+    return {
+        "run": runs.prefetch_related("steps").first(),
+        "policy": rules,
+        "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
+        **key_pair.described(current.public_key if current else ""),
+        "set_names": [SET_NAMES[name] for name in rules.sets],
+        "tags": secret.tags.all(),
+        "options": options.labels(options.shown(secret.managed)),
+    }
+
+
+def _back_to(secret: Secret, context: dict[str, object]) -> set[UUID]:
+    """The versions on this page whose value may be made the current one again."""
+    may = context["may_rotate"] and context["may_put"] and not context["active"]
+    if not (may and secret.is_enabled):
+        return set()
+    page: paging.Page[SecretVersion] = context["page"]  # type: ignore[assignment]
+    return {
+        version.pk
+        for version in page.rows
+        if not version.destroyed_at
+        and not any(label.role in {"current", "pending"} for label in version.labels.all())
+    }
+
+
+def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
+    """What the page of one secret needs beside."""
+    return secret_rows.rights(request, secret) | {
+        "may_create": resources.may(request, Action.CREATE_SECRET),
+        "may_rebind": resources.may(request, Action.REBIND_ACCOUNT, secret),
+        "may_see_instance": resources.may(request, Action.DESCRIBE_INSTANCE, secret.managed.instance),
+        "may_see_runs": resources.may(request, Action.DESCRIBE_RUN, secret),
+    }

@@ -1,0 +1,1 @@
+"""Simulated hosts, which exist in memory only."""

@@ -1,0 +1,1 @@
+"""Hosts that speak SSH, with a management account and sudo."""

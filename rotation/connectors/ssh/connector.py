@@ -1,0 +1,269 @@
+"""Change and test passwords and keys on hosts that speak SSH, with a management account and sudo.
+
+Every call is one connection of its own, or a channel of the lifeline, and one deadline. A new value leaves
+this process only for the standard input of a script on the host that has answered under this call's nonce.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+import paramiko
+
+from rotation.connectors import words
+from rotation.connectors.base import (
+    Check,
+    ConnectorError,
+    Endpoint,
+    Facts,
+    Fence,
+    HostKey,
+    Kind,
+    Login,
+    Manager,
+    Proof,
+    Refused,
+    Traces,
+    Unreachable,
+    Verdict,
+)
+from rotation.connectors.ssh import (
+    answers,
+    connections,
+    key_files,
+    logins,
+    passwords,
+    preflights,
+    reasons,
+    traces,
+)
+from rotation.connectors.ssh.accounts import Question
+from rotation.connectors.ssh.answers import unclear
+from rotation.connectors.ssh.connections import Deadline
+from rotation.connectors.ssh.findings import blocked, passed
+from rotation.connectors.ssh.shell import RootShell
+from secrets_app.crypto.plaintext import Plaintext
+
+_CONSOLE_ID = re.compile(r"[0-9a-fA-F-]{1,36}")
+_GRACE_SECONDS = 2.0  # that a call on the lifeline has to end by its own deadline, before the lifeline does
+
+
+class SshConnector:
+    """One host that speaks SSH, as `Connector`. Not shared between threads."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._lifeline: paramiko.Transport | None = None
+
+    def preflight(
+        self,
+        manager: Manager,
+        username: str = "",
+        *,
+        timeout: float,
+        console_id: str = "",
+        kind: Kind = Kind.PASSWORD,
+        allowed: Collection[str] = (),
+    ) -> Facts:
+        """As `Connector.preflight`: one connection, one script that only reads."""
+        if username and not words.is_username(username):
+            return Facts(checks=(blocked("bad_user", name="account"),))
+        answers.allowed_words(allowed)
+        checks: list[Check] = []
+        question = Question(
+            username, kind, _checked_console(console_id) if console_id else "", frozenset(allowed)
+        )
+        try:
+            with self._root_shell(manager, timeout, checks) as (shell, _):
+                return preflights.look(shell, manager, question, checks)
+        except ConnectorError as error:
+            return Facts(checks=(*checks, preflights.failed(error)))
+
+    def set_password(
+        self,
+        manager: Manager,
+        username: str,
+        new: Plaintext,
+        *,
+        fence: Fence,
+        timeout: float,
+        allowed: Collection[str] = (),
+    ) -> Proof | None:
+        """As `Connector.set_password`.
+
+        The host's own limit for the change ends before `timeout` does. Where less than some six seconds
+        are left once a shell is open, the change is not begun and `Unreachable` is raised.
+        """
+        passwords.check(username, new)
+        fence = _checked_fence(fence)
+        with self._root_shell(manager, timeout) as (shell, deadline):
+            return passwords.change(shell, deadline, username, new, fence, allowed)
+
+    def probe_password(
+        self, manager: Manager, username: str, password: Plaintext, *, timeout: float
+    ) -> Proof:
+        """As `Connector.probe_password`, by the host's unix_chkpwd(8) and with a random control value."""
+        try:
+            passwords.check(username, password)
+            with self._root_shell(manager, timeout) as (shell, deadline):
+                return passwords.probe(shell, deadline, username, password)
+        except Refused as refusal:
+            return Proof(Verdict.UNCLEAR, reason=str(refusal), code=refusal.code)
+
+    def add_key(
+        self,
+        manager: Manager,
+        username: str,
+        public_key: str,
+        *,
+        like: str,
+        fence: Fence,
+        timeout: float,
+        allowed: Collection[str] = (),
+    ) -> None:
+        """As `Connector.add_key`, with the host's own limit as `set_password` has it."""
+        key_files.check(username, public_key, *filter(None, [like]))
+        fence = _checked_fence(fence)
+        with self._root_shell(manager, timeout) as (shell, deadline):
+            key_files.edit(shell, deadline, username, "add", public_key, like, fence, allowed)
+
+    def remove_key(
+        self, manager: Manager, username: str, public_key: str, *, fence: Fence, timeout: float
+    ) -> None:
+        """As `Connector.remove_key`, with the host's own limit as `set_password` has it."""
+        key_files.check(username, public_key)
+        fence = _checked_fence(fence)
+        with self._root_shell(manager, timeout) as (shell, deadline):
+            key_files.edit(shell, deadline, username, "remove", public_key, "", fence)
+
+    def probe_key(self, manager: Manager, username: str, public_key: str, *, timeout: float) -> Proof:
+        """As `Connector.probe_key`: the files are read as the account reads them."""
+        try:
+            key_files.check(username, public_key)
+            with self._root_shell(manager, timeout) as (shell, deadline):
+                return key_files.probe(shell, deadline, username, public_key)
+        except Refused as refusal:
+            return Proof(Verdict.UNCLEAR, reason=str(refusal), code=refusal.code)
+
+    def trace(
+        self, manager: Manager, username: str, *, kind: Kind, console_id: str, timeout: float
+    ) -> Traces:
+        """As `Connector.trace`. Without sha256sum on the host the mark is empty."""
+        key_files.check(username)
+        console_id = _checked_console(console_id)
+        with self._root_shell(manager, timeout) as (shell, _):
+            return traces.read(shell, username, kind, console_id)
+
+    def end_sessions(self, manager: Manager, username: str, *, timeout: float) -> int:
+        """As `Connector.end_sessions`; counts connections, each with however many shells it has."""
+        key_files.check(username)
+        if username == manager.login.username:
+            raise Refused(reasons.sentence("own_session"), code="own_session")
+        with self._root_shell(manager, timeout) as (shell, _):
+            return traces.end_sessions(shell, username)
+
+    @contextlib.contextmanager
+    def lifeline(self, manager: Manager, *, timeout: float) -> Iterator[None]:
+        """As `Connector.lifeline`: one connection, on which each call is a channel of its own.
+
+        A call brings its own way to root: the sudo password may be another one by then.
+        """
+        if self._lifeline is not None:
+            raise ValueError("a lifeline is open already")
+        deadline = Deadline(timeout)
+        with connections.connected(self._endpoint, deadline) as transport:
+            logins.log_in(transport, manager.login)
+            shell = RootShell(transport, manager, deadline)
+            shell.open()
+            answers.look(shell, "is_root.sh", {})
+            shell.close()
+            connections.allow(transport, Deadline(math.inf))
+            self._lifeline = transport
+            try:
+                yield
+            finally:
+                self._lifeline = None
+
+    def prove_login(self, login: Login, *, timeout: float) -> Proof:
+        """As `Connector.prove_login`. With both values set, the private key is the one that is tried."""
+        credential = logins.credential_of(login)
+        if credential is None:
+            return unclear("bad_key" if login.private_key else "no_credential")
+        deadline = Deadline(timeout)
+        with connections.connected(self._endpoint, deadline) as transport:
+            return logins.prove(transport, login.username, credential, deadline)
+
+    @contextlib.contextmanager
+    def _root_shell(
+        self, manager: Manager, timeout: float, checks: list[Check] | None = None
+    ) -> Iterator[tuple[RootShell, Deadline]]:
+        """A root shell of this call's own; `checks` is told of every hurdle that is behind it."""
+        deadline = Deadline(timeout)
+        checks = [] if checks is None else checks
+        session = self._borrowed if self._lifeline else self._logged_in
+        with session(manager, deadline, checks) as transport:
+            shell = RootShell(transport, manager, deadline)
+            try:
+                shell.open()
+                checks.append(passed("sudo", words.root_sentence(manager.sudo)))
+                yield shell, deadline
+            finally:
+                # The end of a connection ends its channels; the lifeline's goes on.
+                if self._lifeline is not None:
+                    shell.close()
+
+    @contextlib.contextmanager
+    def _logged_in(
+        self, manager: Manager, deadline: Deadline, checks: list[Check]
+    ) -> Iterator[paramiko.Transport]:
+        with connections.connected(self._endpoint, deadline) as transport:
+            checks.append(passed("reachable", "The instance answers on its SSH port."))
+            checks.append(passed("host_key", "The instance shows the key that was approved."))
+            logins.log_in(transport, manager.login)
+            checks.append(passed("login", f"{manager.login.username} can log in."))
+            yield transport
+
+    @contextlib.contextmanager
+    def _borrowed(
+        self, manager: Manager, deadline: Deadline, checks: list[Check]
+    ) -> Iterator[paramiko.Transport]:
+        """The lifeline, for one call: a deadline that passes without an answer ends it for good."""
+        transport = self._lifeline
+        if transport is None or not transport.is_active():
+            raise Unreachable(reasons.sentence("lifeline"))
+        connections.allow(transport, Deadline(deadline.left() + _GRACE_SECONDS))
+        checks.append(passed("reachable", "The session that is kept open still answers."))
+        checks.append(passed("host_key", "The instance showed the key that was approved."))
+        checks.append(passed("login", f"{manager.login.username} is logged in."))
+        try:
+            yield transport
+        finally:
+            connections.allow(transport, Deadline(math.inf))
+
+
+class SshScanner:
+    """Reads host keys, as `Scanner`: one handshake for each type of key, and no login."""
+
+    def scan(self, endpoint: Endpoint, *, timeout: float) -> tuple[HostKey, ...]:
+        """As `Scanner.scan`: types that the host does not have are left out."""
+        deadline = Deadline(timeout)
+        found = (connections.shown_key(endpoint, kind, deadline) for kind in connections.KEY_TYPES)
+        keys = tuple(HostKey(k.get_name(), k.get_base64(), k.fingerprint) for k in found if k)
+        if not keys:
+            raise Unreachable(reasons.sentence("weak_ssh"), code="weak_ssh")
+        return keys
+
+
+def _checked_fence(fence: Fence) -> Fence:
+    return replace(fence, console_id=_checked_console(fence.console_id))
+
+
+def _checked_console(console_id: str) -> str:
+    # It names a folder on the host; anything but a UUID is a bug of ours.
+    if not _CONSOLE_ID.fullmatch(console_id):
+        raise ValueError("console_id must be a UUID")
+    return console_id.lower()

@@ -1,0 +1,75 @@
+"""Add, remove and look for a public key on a host, through a root shell that is open already.
+
+The files are edited as the account that they belong to; `ssh_scripts/keys.sh` says when root may do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from rotation.connectors import words
+from rotation.connectors.base import Fence, Level, Proof, Refused, Verdict
+from rotation.connectors.reasons import Heard
+from rotation.connectors.ssh import answers, reasons
+from rotation.connectors.ssh import scripts as ssh_scripts
+from rotation.connectors.ssh.answers import unclear
+from rotation.connectors.ssh.connections import Deadline
+from rotation.connectors.ssh.shell import RootShell, Silence
+
+# Words that a script may give; others are not believed.
+_REFUSALS = reasons.heard(Heard.ANY | Heard.KEYS)
+
+
+def check(username: str, *keys: str) -> None:
+    """Return if these may be sent to a host. Raises `Refused`."""
+    if not words.is_username(username):
+        raise Refused(reasons.sentence("bad_user"), code="bad_user")
+    if not all(map(words.is_public_key, keys)):
+        raise Refused(reasons.sentence("bad_key_line"), code="bad_key_line")
+
+
+def arguments(username: str, shell: RootShell) -> dict[str, str]:
+    """What every script that knows about keys is given."""
+    return {"user": username, "address": shell.client_address, "editor": ssh_scripts.load("key_file.sh")}
+
+
+def edit(
+    shell: RootShell,
+    deadline: Deadline,
+    username: str,
+    action: str,
+    key: str,
+    like: str,
+    fence: Fence,
+    allowed: Collection[str] = (),
+) -> None:
+    """Have the host add or remove `key`; raises as `Connector.add_key` does."""
+    given = arguments(username, shell) | {
+        "console": fence.console_id,
+        "generation": str(int(fence.generation)),
+        "kind": "key",
+        "action": action,
+        "allowed": answers.allowed_words(allowed),
+    }
+    answers.change(shell, deadline, "edit_key.sh", given, key.encode(), like.encode(), believed=_REFUSALS)
+
+
+def probe(shell: RootShell, deadline: Deadline, username: str, key: str) -> Proof:
+    """Ask the host for `key`, as `Connector.probe_key`. Raises `Refused` where no root shell is to be had."""
+    said = shell.run("probe_key.sh", arguments(username, shell))
+    if said.word == "READY":
+        try:
+            said = shell.commit(key.encode(), seconds=deadline.left())
+        except Silence:
+            return unclear("no_answer")
+    match said.word:
+        case "ACCEPTED":
+            return Proof(Verdict.ACCEPTED, Level.LISTED)
+        case "REJECTED":
+            return Proof(Verdict.REJECTED, Level.LISTED)
+        case "UNCLEAR" if said.rest in reasons.KEY_PROBLEMS:
+            return unclear(said.rest)
+        case "REFUSED":
+            raise answers.refusal(said, _REFUSALS)
+        case _:
+            return unclear("script")

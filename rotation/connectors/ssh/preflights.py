@@ -1,0 +1,98 @@
+"""Ask a host what a rotation has to know, and turn what it says into a checklist.
+
+The order of the checklist is the order of a rotation: the way in, the host, the account. None of what comes
+from the host decides more than a line of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rotation.connectors import words
+from rotation.connectors.base import (
+    Check,
+    ConnectorError,
+    Facts,
+    HostKeyChanged,
+    Kind,
+    LoginRefused,
+    Manager,
+    Refused,
+    Unreachable,
+)
+from rotation.connectors.ssh import accounts, answers, key_files, reasons, rules
+from rotation.connectors.ssh.accounts import Question
+from rotation.connectors.ssh.findings import Findings, blocked, passed, unknown, warning
+from rotation.connectors.ssh.shell import RootShell
+
+
+def look(shell: RootShell, manager: Manager, question: Question, before: Iterable[Check]) -> Facts:
+    """Run the script that only reads; `before` are the checks that were passed on the way to it."""
+    username = manager.login.username
+    given = key_files.arguments(question.username, shell) | {
+        "console": question.console_id,
+        "manager": username,
+        "kind": question.kind.value,
+    }
+    found = answers.look(shell, "preflight.sh", given)
+    checks = [*before, *_host_checks(found, question.kind)]
+    if question.username:
+        checks += accounts.checks(found, question, username)
+    return Facts(
+        checks=tuple(checks),
+        generation=found.number("generation") or 0,
+        machine_id=found.one("machine_id")[:64],
+        os_name=found.one("os_name")[:128],
+        accounts=tuple(a for a in found.every("account")[:100] if words.is_username(a)),
+        password_login=not question.username or rules.password_login(found, question.username),
+        fenced=found.one("fenced") == "yes",
+    )
+
+
+def failed(error: ConnectorError) -> Check:
+    """The line for what kept us from looking."""
+    name = "command"
+    match error:
+        case Unreachable():
+            name = "reachable"
+        case HostKeyChanged():
+            name = "host_key"
+        case LoginRefused():
+            name = "login"
+        case Refused(code="sudo"):
+            name = "sudo"
+    return blocked(error.code, name=name, sentence=str(error))
+
+
+def _host_checks(found: Findings, kind: Kind) -> Iterator[Check]:
+    etc, mark = found.number("free_etc") or 0, found.number("free_fence") or 0
+    if min(etc, mark) < words.LOW_KILOBYTES:
+        yield blocked("disk")
+    else:
+        yield passed("disk", f"There is room: /etc has {words.size(etc)} free, /var/lib {words.size(mark)}.")
+    if kind == Kind.PASSWORD:
+        if found.one("chpasswd") == "yes":
+            yield passed("chpasswd", "The instance has chpasswd.")
+        else:
+            yield blocked("no_chpasswd", name="chpasswd")
+    yield _sudo_log(found.one("sudo_log"), kind if found.one("shell") else Kind.KEY)
+    if found.one("fenced") == "yes":
+        yield passed(
+            "fence", "The instance has flock and timeout: one change at a time, and none that is late."
+        )
+    else:
+        yield warning("fence", reasons.sentence("unfenced"), word="unfenced")
+
+
+def _sudo_log(answer: str, kind: Kind) -> Check:
+    match answer:
+        case "yes" if kind == Kind.PASSWORD:
+            return blocked("sudo_log")
+        case "yes":  # a public key may be written down, and so far nothing is sent
+            return warning("sudo_log", reasons.sentence("sudo_log"))
+        case "no":
+            return passed("sudo_log", "sudo does not record what it reads.")
+        case "none":
+            return passed("sudo_log", "There is no sudo on the instance that could record anything.")
+        case _:
+            return unknown("sudo_log", "sudo did not tell whether it records what it reads.")

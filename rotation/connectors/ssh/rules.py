@@ -1,0 +1,92 @@
+"""What sshd's own words (sshd -T) say about a login by one account; reads text, talks to nobody.
+
+A guess that is wrong costs a sentence: whether a login works, only a login shows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from rotation.connectors.base import Check
+from rotation.connectors.ssh.findings import Findings, passed, unknown, warning
+
+_SHELLS_THAT_RUN_NOTHING = ("nologin", "false", "true", "sync")
+_DENIES = ("denyusers", "denygroups")
+_ALLOWS = ("allowusers", "allowgroups")
+
+
+def password_login(found: Findings, username: str) -> bool:
+    """Whether a login with a password gets to run a command."""
+    return not _against_password(found, username)
+
+
+def password_check(found: Findings, username: str) -> Check:
+    """The line `password_login` of the checklist."""
+    if not _is_known(found):
+        return unknown("password_login", "The instance's sshd did not tell its configuration.")
+    if reason := _against_password(found, username):
+        return warning(
+            "password_login",
+            f"{reason} A new value is therefore proven by the instance's own check and not by a login.",
+        )
+    return passed("password_login", "sshd lets this account in with a password.")
+
+
+def key_check(found: Findings, username: str) -> Check:
+    """The line `key_login` of the checklist."""
+    if not _is_known(found):
+        return unknown("key_login", "The instance's sshd did not tell its configuration.")
+    if reason := _against_anybody(found, username):
+        return warning("key_login", f"{reason} A login with the new key may be refused.")
+    if reason := _against_commands(found):
+        return warning("key_login", f"{reason} A new key is therefore proven by the login alone.")
+    return passed("key_login", "sshd lets this account in with a key.")
+
+
+def _is_known(found: Findings) -> bool:
+    return "sshd_passwordauthentication" in found
+
+
+def _against_password(found: Findings, username: str) -> str:
+    """Why a password does not get as far as a command, as a sentence; empty where it does."""
+    methods = (found.one("sshd_authenticationmethods") or "any").split()
+    if (found.one("sshd_passwordauthentication") or "yes") != "yes":
+        return "sshd takes no passwords for this account (PasswordAuthentication)."
+    if username == "root" and (found.one("sshd_permitrootlogin") or "yes") != "yes":
+        return "sshd lets root in with no password (PermitRootLogin)."
+    if not {"any", "password"} & set(methods):
+        return "sshd asks this account for more than a password (AuthenticationMethods)."
+    return _against_anybody(found, username) or _against_commands(found)
+
+
+def _against_anybody(found: Findings, username: str) -> str:
+    """sshd_config(5): a user must be in no Deny list, and in each Allow list that there is."""
+    if username == "root" and found.one("sshd_permitrootlogin") == "no":
+        return "sshd does not let root in (PermitRootLogin no)."
+    names = {"users": [username], "groups": found.one("groups").split()}
+    for key in _DENIES:
+        if _matches(_patterns(found, key), names[key[4:]]):
+            return f"sshd's {key[:4].title()}{key[4:].title()} keeps this account out."
+    for key in _ALLOWS:
+        if f"sshd_{key}" in found and not _matches(_patterns(found, key), names[key[5:]]):
+            return f"sshd's {key[:5].title()}{key[5:].title()} does not name this account."
+    return ""
+
+
+def _against_commands(found: Findings) -> str:
+    if (found.one("sshd_forcecommand") or "none") != "none":
+        return "sshd runs a command of its own for this account (ForceCommand)."
+    if found.one("shell").rpartition("/")[2] in _SHELLS_THAT_RUN_NOTHING:
+        return f"The account's shell, {found.shown('shell')}, runs no command."
+    return ""
+
+
+def _patterns(found: Findings, key: str) -> list[str]:
+    return [pattern for line in found.every(f"sshd_{key}") for pattern in line.split()]
+
+
+def _matches(patterns: Iterable[str], names: Iterable[str]) -> bool:
+    """Whether a name fits one of sshd's patterns; the host part of USER@HOST is taken to fit."""
+    expressions = [re.escape(p.partition("@")[0]).replace(r"\*", ".*").replace(r"\?", ".") for p in patterns]
+    return any(re.fullmatch(e, name) for e in expressions for name in names)

@@ -1,0 +1,319 @@
+"""A conversation with a root shell on a host, in which every answer is marked with a nonce.
+
+Exit statuses, banners and whatever start-up files print are no evidence. A line counts only when it holds
+this connection's nonce, and the texts that we send never hold a marker as it will be answered, so a host
+that merely echoes says nothing. The order is the promise: the sudo password goes only to its own prompt,
+and a secret value only to a script that has answered READY.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import paramiko
+
+from rotation.connectors.base import LoginRefused, Manager, Refused, Sudo, Unreachable
+from rotation.connectors.ssh import reasons
+from rotation.connectors.ssh import scripts as ssh_scripts
+from rotation.connectors.ssh.connections import Deadline
+
+_KEPT_BYTES = 64 * 1024
+_FREED_SECONDS = 2.0  # in which a host gives back the place of a session that has ended
+
+# What OpenSSH and sudo say in English when they refuse; used for a better sentence, and never shown.
+_MUST_CHANGE = re.compile(rb"password has expired|password change required", re.IGNORECASE)
+_NEEDS_TERMINAL = re.compile(rb"must have a tty", re.IGNORECASE)
+_NOT_ALLOWED = re.compile(rb"not allowed to|not in the sudoers|may not run sudo", re.IGNORECASE)
+
+_TO_ROOT = {
+    Sudo.NONE: 'exec sh -c "echo $n UP; exec sh"',
+    # -k: a ticket that is still valid must not decide whether sudo asks. -n: and it may not wait.
+    Sudo.PASSWORDLESS: 'exec sudo -n -k sh -c "echo $n UP; exec sh"',
+    Sudo.PASSWORD: 'exec sudo -S -k -p "$n PROMPT" sh -c "echo $n UP; exec sh"',
+}
+
+
+class Silence(Exception):
+    """No marked answer came."""
+
+    def __init__(self, *, ended: bool) -> None:
+        super().__init__()
+        self.ended = ended  # the host ended the channel and said so, and the connection is still up
+
+
+class Answer(NamedTuple):
+    """One marked line of the host: a word in capitals, and what follows it."""
+
+    word: str
+    rest: str
+
+
+class Conversation:
+    """One command on the host, and what it answers under its nonce. Keeps at most 64 KiB of what it says."""
+
+    def __init__(self, transport: paramiko.Transport, deadline: Deadline) -> None:
+        self._transport = transport
+        self._deadline = deadline
+        self.nonce = secrets.token_hex(16)
+        self._heard = b""
+        self._channel: paramiko.Channel | None = None
+        self._marked = re.compile(
+            self.nonce.encode() + rb" (?:(PROMPT)|([A-Z]{2,12})(?: ([^\n]{0,1000}))?\r?\n)"
+        )
+
+    def start(self, command: str) -> None:
+        """Run `sh -c '...'` with the nonce as $n. The login shell may be any: fish and csh read this alike.
+
+        Raises `Silence` when the host does not take the command.
+        """
+        channel: paramiko.Channel | None = None
+        try:
+            channel = self._open_session()
+            channel.set_combine_stderr(True)
+            channel.settimeout(self._deadline.left())
+            channel.exec_command(f"sh -c 'n={self.nonce}; {command}'")
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            # The host said no: to the channel, or to the command, whose channel we then have closed in turn.
+            said_no = isinstance(error, paramiko.ChannelException) or bool(channel and channel.eof_sent)
+            raise Silence(ended=said_no and self._host_answers()) from None
+        self._channel = channel
+
+    def _open_session(self) -> paramiko.Channel:
+        patience = Deadline(min(_FREED_SECONDS, self._deadline.left()))
+        while True:
+            try:
+                return self._transport.open_session(timeout=self._deadline.left())
+            except paramiko.ChannelException:
+                # One that has just ended may still count among the few that the host allows (MaxSessions).
+                if not patience.left():
+                    raise
+                time.sleep(0.1)
+
+    def _host_answers(self) -> bool:
+        """Whether the connection outlived the channel: known from an answer, since it may break later.
+
+        A connection that breaks, and a host that shuts down, end their channels first.
+        """
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            # Any answer will do, and every server has to give one (RFC 4254, section 4).
+            self._transport.global_request("keepalive@openssh.com", wait=True)
+            return self._transport.is_active()
+        return False
+
+    def hear(self, *, seconds: float) -> Answer:
+        """The next marked answer. Raises `Silence` when that time is over, or the host ends."""
+        limit = Deadline(min(seconds, self._deadline.left()))
+        while not (match := self._marked.search(self._heard)):
+            received = self._receive(limit)
+            if not received:
+                raise Silence(ended=self._host_ended(limit))
+            self._heard = self._heard[-_KEPT_BYTES:] + received
+        self._heard = self._heard[match.end() :]
+        prompt, word, rest = match.groups()
+        return Answer((prompt or word).decode(), (rest or b"").decode("utf-8", "replace"))
+
+    def _receive(self, limit: Deadline) -> bytes:
+        """What the host says next; nothing once the channel is at its end."""
+        channel = self._channel
+        if channel is None or not limit.left():
+            raise Silence(ended=False)
+        try:
+            channel.settimeout(limit.left())
+            return channel.recv(32768)
+        except (paramiko.SSHException, OSError, EOFError):
+            raise Silence(ended=False) from None
+
+    def _host_ended(self, limit: Deadline) -> bool:
+        """Whether the command is at its end by itself, and the connection is not.
+
+        A broken connection ends its channels too, but only a host says that one is at its end; and what a
+        signal killed has no exit status.
+        """
+        channel = self._channel
+        if channel is None or not channel.eof_received:
+            return False
+        channel.status_event.wait(min(1.0, limit.left()))
+        killed = channel.closed and channel.exit_status == -1
+        return not killed and self._host_answers()
+
+    def tell(self, content: bytes) -> None:
+        """Send to the command's standard input. Raises `Silence` when it is known that it was not taken."""
+        if self._channel is None:
+            raise Silence(ended=False)
+        try:
+            self._channel.settimeout(self._deadline.left() or 0.001)
+            self._channel.sendall(content)
+        except (paramiko.SSHException, OSError, EOFError):
+            raise Silence(ended=False) from None
+
+    def first(self) -> Answer:
+        """The first marked answer; where none comes, find out if the host runs something else."""
+        try:
+            # Less than all that is left, so that there is time to find out why nothing was said.
+            return self.hear(seconds=max(0.1, self._deadline.left() - 2.5))
+        except Silence as silence:
+            raise Silence(ended=silence.ended or self._ends_when_told()) from None
+
+    def _ends_when_told(self) -> bool:
+        """Close the command's input; whether it ends then tells a forced `cat` from a dead line."""
+        if self._channel is None:
+            return False
+        try:
+            self._channel.shutdown_write()
+            while True:
+                self.hear(seconds=2)
+        except Silence as silence:
+            return silence.ended
+        except (paramiko.SSHException, OSError, EOFError):
+            return False
+
+    def close(self) -> None:
+        """End the command's input and give the channel back, where possible once the host has ended it.
+
+        A host counts a session as open until then, and may allow few on one connection (MaxSessions).
+        """
+        if self._channel is None:
+            return
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            self._channel.shutdown_write()
+            limit = Deadline(1)
+            with contextlib.suppress(Silence):
+                while self._receive(limit):
+                    continue
+            # Its output ends a little before it does.
+            self._channel.status_event.wait(limit.left())
+            self._channel.close()
+
+    def said(self, pattern: re.Pattern[bytes]) -> bool:
+        """Whether the unmarked text that is still kept matches."""
+        return pattern.search(self._heard) is not None
+
+    @property
+    def password_must_change(self) -> bool:
+        """sshd ran no command because the account's password has to be changed first."""
+        return self.said(_MUST_CHANGE)
+
+
+class RootShell:
+    """A shell that has become root in one step, and runs one script."""
+
+    def __init__(self, transport: paramiko.Transport, manager: Manager, deadline: Deadline) -> None:
+        self._talk = Conversation(transport, deadline)
+        self._manager = manager
+        self._deadline = deadline
+        #: Our own address, as the host sees it; empty where it does not say.
+        self.client_address = ""
+
+    @property
+    def nonce(self) -> str:
+        """What marks the answers, and the line that commits a change."""
+        return self._talk.nonce
+
+    def open(self) -> None:
+        """Become root; no secret but the sudo password has been sent, and that only to its prompt.
+
+        Raises `Refused` (`forced_command` or `sudo`), `LoginRefused` when the management
+        account's own password has to be changed first, and `Unreachable` when the connection breaks.
+        """
+        self._start()
+        prompts = 0
+        while True:
+            try:
+                answer = self._talk.hear(seconds=self._deadline.left())
+            except Silence as silence:
+                raise self._sudo_failure(silence) from None
+            if answer.word == "UP":
+                return
+            if answer.word == "NOSUDO":
+                raise Refused(reasons.sentence("no_sudo"), code="sudo")
+            if answer.word == "PROMPT":
+                prompts += 1
+                self._answer_prompt(prompts)
+
+    def _answer_prompt(self, number: int) -> None:
+        if not self._manager.sudo_password:
+            raise Refused(reasons.sentence("sudo"), code="sudo")
+        if number > 1:
+            raise Refused(reasons.sentence("sudo_password"), code="sudo")
+        self._send(self._manager.sudo_password.encode() + b"\n")
+
+    def _start(self) -> None:
+        become = _TO_ROOT[self._manager.sudo]
+        if self._manager.sudo != Sudo.NONE:
+            become = f"command -v sudo >/dev/null || {{ echo $n NOSUDO; exit; }}; {become}"
+        try:
+            self._talk.start(f"LC_ALL=C; export LC_ALL; echo $n SHELL ${{SSH_CONNECTION%% *}}; {become}")
+            answer = self._talk.first()
+        except Silence as silence:
+            if self._talk.password_must_change:
+                raise LoginRefused(
+                    reasons.sentence("manager_must_change"), code="manager_must_change"
+                ) from None
+            if silence.ended:
+                raise Refused(reasons.sentence("forced_command"), code="forced_command") from None
+            raise Unreachable(reasons.sentence("no_answer")) from None
+        try:
+            self.client_address = str(ipaddress.ip_address(answer.rest))
+        except ValueError:
+            self.client_address = ""
+
+    def _sudo_failure(self, silence: Silence) -> Refused | Unreachable:
+        if not silence.ended:
+            return Unreachable(reasons.sentence("no_answer"))
+        word = "sudo"
+        if self._talk.said(_NEEDS_TERMINAL):
+            word = "sudo_terminal"
+        elif self._talk.said(_NOT_ALLOWED):
+            word = "sudo_not_allowed"
+        elif self._manager.sudo == Sudo.PASSWORD:
+            word = "sudo_password"
+        elif self._manager.sudo == Sudo.NONE:
+            word = "forced_command"
+        code = "forced_command" if word == "forced_command" else "sudo"
+        return Refused(reasons.sentence(word), code=code)
+
+    def _send(self, content: bytes) -> None:
+        try:
+            self._talk.tell(content)
+        except Silence:
+            raise Unreachable(reasons.sentence("no_answer")) from None
+
+    def close(self) -> None:
+        """End the shell; a script that waits for a value is told that none will come."""
+        self._talk.close()
+
+    def run(
+        self, script: str, arguments: Mapping[str, str], *, seconds: int = ssh_scripts.HOST_SECONDS
+    ) -> Answer:
+        """Start a script and return its first answer. Raises `Unreachable` or `Refused` if there is none.
+
+        `seconds` is what the host gives it, from its start to its end.
+        """
+        self._send(ssh_scripts.block(script, {"nonce": self.nonce, **arguments}, seconds=seconds))
+        # A shell that traces its commands has said UP twice.
+        while (answer := self.next()).word in ("SHELL", "UP"):
+            continue
+        return answer
+
+    def next(self) -> Answer:
+        """The next answer of a script that has been given no value yet."""
+        try:
+            return self._talk.hear(seconds=self._deadline.left())
+        except Silence as silence:
+            if silence.ended:
+                raise Refused(reasons.sentence("script"), code="script") from None
+            raise Unreachable(reasons.sentence("no_answer")) from None
+
+    def commit(self, *lines: bytes, seconds: float) -> Answer:
+        """Give the waiting script its values and the line that makes it act; return what it says then.
+
+        Raises `Silence` when nothing is known of what the script has done.
+        """
+        self._talk.tell(b"".join(line + b"\n" for line in lines) + f"{self.nonce} COMMIT\n".encode())
+        return self._talk.hear(seconds=seconds)

@@ -1,0 +1,1 @@
+"""How a run is carried through its steps, each safe to repeat."""

@@ -1,0 +1,102 @@
+"""Carry the runs that only look: is a value still good, is an instance ready, what keys does it show."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from rotation import leases, reasons
+from rotation.connectors import base
+from rotation.engine.work import PREFLIGHT, SCAN, Credential, Work
+from rotation.inventory import identities, instances, management
+from rotation.managed import creation, credential_state, restored
+from rotation.models import Run, Step
+from secrets_app.models import Label, Secret
+from secrets_app.secrets import versions
+
+_AFTER_RESTORE = {
+    base.Verdict.ACCEPTED: "Still valid: the instance accepts the value that was kept.",
+    base.Verdict.REJECTED: "Stale: the instance refuses the value that was kept. Rotate to put it right.",
+}
+
+
+def verify(work: Work) -> None:
+    """Ask whether the host accepts the current value, by a check that counts as no failed login."""
+    current = work.secret.labelled(Label.Role.CURRENT)
+    if current is None:
+        work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
+    with work.step(Step.Name.TEST) as notes:
+        proof = work.probe(current)
+        notes.sentence = {
+            base.Verdict.ACCEPTED: "The instance accepts the current value.",
+            base.Verdict.REJECTED: reasons.sentence("refused_value"),
+            base.Verdict.UNCLEAR: reasons.sentence("unclear", proof.reason),
+        }[proof.verdict]
+        is_older = proof.verdict == base.Verdict.REJECTED and restored.is_doubtful(work.account)
+        if is_older:
+            notes.sentence = (
+                "The instance refuses the current value: the database was restored and is older than the "
+                "instance. Reconcile to set the current value again, or rotate."
+            )
+        if work.run.trigger == Run.Trigger.RESTORE and proof.verdict in _AFTER_RESTORE:
+            notes.sentence = _AFTER_RESTORE[proof.verdict]
+        if proof.verdict == base.Verdict.REJECTED and _pending_works(work):
+            notes.sentence = reasons.sentence("unfinished")
+    if proof.verdict == base.Verdict.ACCEPTED:
+        with transaction.atomic():
+            versions.mark_verified(current)
+            credential_state.note_verified(work.account, proof.level)
+            leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)
+    elif proof.verdict == base.Verdict.REJECTED:
+        code = credential_state.DATABASE_OLDER if is_older else "refused_value"
+        work.end(Run.Outcome.FAILED, code, notes.sentence, Credential.OUT_OF_SYNC)
+    elif reasons.stops(proof.code):
+        work.block(proof.code, f"Could not check: {proof.reason}")
+    else:
+        work.end(Run.Outcome.FAILED, "unclear", notes.sentence, Credential.NOT_VERIFIED)
+
+
+def _pending_works(work: Work) -> bool:
+    pending = work.secret.labelled(Label.Role.PENDING)
+    return bool(pending and pending.offered_at and work.probe(pending).verdict == base.Verdict.ACCEPTED)
+
+
+def check(work: Work) -> None:
+    """Look at the instance, or at one account on it, as every rotation does first; keep what was found."""
+    username = work.run.username
+    with work.step(Step.Name.PREFLIGHT) as notes:
+        facts = _facts(work)
+        others = creation.others(work.run.instance, username) if username else []
+        lines = [base.Check("other_secret", base.Mark.WARNING, creation.told(other)) for other in others]
+        notes.evidence = instances.as_evidence([*facts.checks, *lines])
+        blocked = facts.blocked
+        notes.state = Step.State.FAILED if blocked else Step.State.DONE
+        notes.sentence = blocked.sentence if blocked else "Everything that a rotation needs is there."
+    with transaction.atomic():
+        instances.note_facts(work.run.instance, facts, keeps_checks=bool(username))
+        outcome = Run.Outcome.BLOCKED if blocked else Run.Outcome.SUCCEEDED
+        leases.end(work.lease, outcome, code=blocked.code if blocked else "", sentence=notes.sentence)
+
+
+def _facts(work: Work) -> base.Facts:
+    if not work.run.username:
+        return work.connector.preflight(work.manager, timeout=PREFLIGHT)
+    return work.connector.preflight(
+        work.manager,
+        work.run.username,
+        timeout=PREFLIGHT,
+        console_id=str(work.run.instance.account_id),
+        kind=base.Kind.KEY if work.run.account_kind == Secret.Kind.KEY_PAIR else base.Kind.PASSWORD,
+    )
+
+
+def scan(work: Work) -> None:
+    """Read the host's public keys for somebody to compare; no credential is sent."""
+    assert work.scanner is not None
+    instance = work.run.instance
+    with work.step(Step.Name.SCAN) as notes:
+        management.require_whole(instance)
+        keys = work.scanner.scan(instances.place(instance), timeout=SCAN)
+        notes.sentence = f"The host shows {len(keys)} key{'s' if len(keys) != 1 else ''}."
+    with transaction.atomic():
+        identities.see_host_keys(instance, keys)
+        leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)

@@ -1,0 +1,262 @@
+"""Carry one run through its steps, each safe to repeat.
+
+The order is the promise: the new value is stored before any host hears of it, and becomes current
+only after a login with it succeeded on a new connection. A worker may die between any two lines;
+running the run again is always right, because it begins by asking what the host accepts.
+
+Knows secrets by id and hosts by `Connector`; reads no request and renders nothing. No transaction
+is open while a host is being talked to.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NoReturn
+from uuid import UUID
+
+from django.db import transaction
+
+from rotation import leases, reasons, schedules
+from rotation.connectors import base
+from rotation.engine import aftercare, changes, checks, drift, failpoints, reconciliation
+from rotation.engine.methods import key_pair
+from rotation.engine.work import CHANGES, Connect, Credential, Stop, Work
+from rotation.inventory import management
+from rotation.managed import credential_state, restored
+from rotation.models import Run, Step
+from secrets_app import keyring
+from secrets_app.audit import trail
+from secrets_app.crypto import key_pairs, passwords
+from secrets_app.models import Label, SecretVersion
+from secrets_app.secrets import versions
+
+log = logging.getLogger(__name__)
+
+MOST_TRIES = 30  # times that a worker takes a run up, crashes included
+MOST_VALUES = 3  # generated values that a host may refuse, per run
+
+
+def advance(
+    run_id: UUID, *, worker: str, connect: Connect, scanner: base.Scanner, lease: timedelta | None = None
+) -> bool:
+    """Take up a run and carry it as far as it goes now; False where there was nothing to take up."""
+    failpoints.reach("before_claim")
+    if restored.look() and Run.objects.filter(pk=run_id, kind__in=CHANGES).exists():
+        return False  # it stays where it is; the sweep finds it when the restore is acknowledged
+    held = leases.claim(run_id, worker, lease=lease)
+    if held is None:
+        return False
+    failpoints.reach("after_claim")
+    run = Run.objects.select_related(
+        "secret__managed",
+        "secret__region",
+        "instance__credential__sealed",
+        "instance__own_login",
+        "instance__region",
+        "version",
+        "requested_by",
+    ).get(pk=run_id)
+    work = Work(run, held, connect, scanner)
+    try:
+        _carry(work)
+    except leases.Overtaken:
+        log.info("run %s was overtaken: lease %s of %s", run_id, held.number, worker)
+    except Stop:
+        pass
+    return True
+
+
+def _carry(work: Work) -> None:
+    """Do what this kind of run asks for; what keeps it from being done becomes a wait or an end."""
+    try:
+        if work.run.tries > MOST_TRIES:
+            _give_up(work)
+        KINDS[work.run.kind](work)
+    except (base.ConnectorError, management.NotAttached) as error:
+        work.settle(error)
+    except keyring.Sealed as error:
+        _wait_for_a_person(work, "sealed", str(error))
+    except restored.Unacknowledged as error:
+        _wait_for_a_person(work, "restored", str(error))
+    except keyring.KeyUnusable as error:
+        _stop_unusable(work, error)
+
+
+def _stop_unusable(work: Work, error: keyring.KeyUnusable) -> NoReturn:
+    """End the run: it needs a value that nobody may open until a person enables the key."""
+    code = "key_disabled" if isinstance(error, keyring.KeyDisabled) else "key_unusable"
+    work.settle(base.ConnectorError(str(error), code=code))
+
+
+def _give_up(work: Work) -> NoReturn:
+    """End a run that many workers could not end, and say what is known without asking anybody."""
+    sentence, truth = reasons.sentence("gave_up"), ""
+    version = work.run.version
+    if work.run.kind == Run.Kind.ROTATE and aftercare.is_finished(work):
+        sentence, truth = (
+            f"The new value is current. What follows a rotation was given up: {sentence}",
+            Run.Truth.NEW,
+        )
+    elif version and version.offered_at:
+        truth = Run.Truth.UNKNOWN
+    work.end(Run.Outcome.FAILED, "gave_up", sentence, "", truth=truth)
+
+
+def _wait_for_a_person(work: Work, code: str, sentence: str) -> None:
+    leases.wait(work.lease, timedelta(minutes=1), code=code, sentence=sentence)
+
+
+# ---------------------------------------------------------------- rotate
+
+
+def rotate(work: Work) -> None:
+    """create -> check -> set -> test -> finish, and what follows; a broken run begins with a probe."""
+    if aftercare.is_finished(work):
+        aftercare.carry(work)
+        return
+    version = _create(work)
+    failpoints.reach("after_create")
+    changes.require_key(version)
+    is_open = version.offered_at and not version.dead_at
+    if is_open and changes.host_has(work, version, sends_again=True):
+        _finish(work, version, _test(work, version))
+        return
+    for _ in range(MOST_VALUES):
+        facts = changes.preflight(work)
+        failpoints.reach("after_preflight")
+        with changes.lifeline(work):
+            proof = _change(work, version, facts)
+        if proof is not None:
+            _finish(work, version, proof)
+            failpoints.reach("after_finish")
+            return
+        version = _replace(work, version)
+    work.block(
+        "policy",
+        "The instance refused three generated passwords. Check its password rules and the secret's.",
+    )
+
+
+def _change(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof | None:
+    """Tell the host and try the value; None where it will not take this value, and nothing has changed."""
+    generation = changes.intend(work, version, facts)
+    failpoints.reach("after_intent")
+    refused = changes.tell(work, version, generation)
+    failpoints.reach("after_set")
+    if refused is not None:
+        work.refusal = refused
+        return None
+    proof = _test(work, version, facts)
+    failpoints.reach("after_test")
+    return proof
+
+
+def _create(work: Work) -> SecretVersion:
+    """Have the value stored, with everything needed to log in, before any host hears of it."""
+    failpoints.reach("before_create")
+    pending = work.secret.labelled(Label.Role.PENDING)
+    if pending is not None and work.run.version_id == pending.pk:
+        return pending
+    with work.step(Step.Name.CREATE) as notes, transaction.atomic():
+        if pending is not None:
+            notes.sentence = "An earlier run's value may be on the instance; it is used again."
+            version = pending
+        else:
+            version = _generate(work)
+            notes.sentence = "A new value is stored, encrypted. It has not been sent to an instance."
+        leases.hold(work.lease, version=version)
+        work.run.version = version
+    return version
+
+
+def _generate(work: Work) -> SecretVersion:
+    username = work.account.username
+    if work.is_key_pair:
+        pair = key_pairs.generate(work.secret.key_algorithm)
+        made = versions.Value(username, public_key=pair.public_key, private_key=pair.private_key)
+    else:
+        made = versions.Value(username, password=passwords.policy(work.secret.password_policy).generate())
+    return versions.stage(
+        work.secret,
+        made,
+        origin=SecretVersion.Origin.GENERATED,
+        actor=work.run.requested_by,
+    )
+
+
+def _test(work: Work, version: SecretVersion, facts: base.Facts | None = None) -> base.Proof:
+    """Try the new value; only a login, or the check in its place, makes a success."""
+    proof = changes.try_out(work, version, facts or work.look())
+    if proof.verdict != base.Verdict.ACCEPTED:
+        _not_taken(work, version, facts, proof)
+    return proof
+
+
+def _not_taken(work: Work, version: SecretVersion, facts: base.Facts | None, proof: base.Proof) -> NoReturn:
+    """End the run or put it off: the new value was not shown to work."""
+    if (
+        work.is_own_login
+        and facts
+        and (proof.verdict == base.Verdict.REJECTED or proof.code == "refused_login")
+    ):
+        changes.put_back(work, version, work.run.generation)
+    if proof.verdict == base.Verdict.UNCLEAR:
+        work.doubt(proof, "The new value could not be tested")
+    if work.is_key_pair and proof.level == base.Level.LOGIN:
+        key_pair.take_back(work, version)
+    if work.run.attempts >= changes.MOST_ATTEMPTS:
+        work.fail(version, "untrue", reasons.sentence("untrue"))
+    work.put_off(
+        "untrue", "The instance reported a change, but refuses the new value.", Credential.UNVERIFIED
+    )
+
+
+def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
+    """Move the labels, the account's state, the schedule and the run in one transaction."""
+    failpoints.reach("before_finish")
+    row = leases.begin(work.lease, Step.Name.FINISH)
+    with transaction.atomic(), trail.at_the_end():
+        versions.promote(version)
+        credential_state.note_verified(work.account, proof.level, rotated=True)
+        schedules.rotated(work.secret)
+        leases.finish(
+            work.lease, row, Step.State.DONE, "The new value is current; the old one is kept as previous."
+        )
+        if not aftercare.is_due(work):
+            leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW)
+    if aftercare.is_due(work):
+        work.work_as(None)  # an own login is the new value from here on
+        failpoints.reach("after_labels")
+        aftercare.carry(work)
+
+
+def _replace(work: Work, version: SecretVersion) -> SecretVersion:
+    """Make another value after the host refused this one, but only once this one is proven dead."""
+    if changes.host_has(work, version):
+        # pam_pwhistory refuses the same password again although it is the valid one.
+        _finish(work, version, _test(work, version))
+        raise Stop
+    with transaction.atomic():
+        leases.hold(work.lease)
+        versions.drop_pending(version)
+    refused = work.refusal
+    if refused and version.origin in {SecretVersion.Origin.CUSTOM, SecretVersion.Origin.EARLIER}:
+        work.fail(
+            version,
+            refused.code,
+            f"The instance refused the chosen value; the old one is unchanged. {refused}",
+        )
+    work.run.version = work.run.version_id = None
+    return _create(work)
+
+
+KINDS: dict[str, Callable[[Work], None]] = {
+    Run.Kind.ROTATE: rotate,
+    Run.Kind.VERIFY: checks.verify,
+    Run.Kind.CHECK: checks.check,
+    Run.Kind.SCAN: checks.scan,
+    Run.Kind.DRIFT: drift.drift,
+    Run.Kind.RECONCILE: reconciliation.reconcile,
+}

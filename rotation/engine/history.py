@@ -1,0 +1,69 @@
+"""Find which of the values that were kept a host accepts, and whether it went back to an older state.
+
+Every question is one that counts as no login.
+"""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import Max, Q
+
+from rotation import leases
+from rotation.connectors import base
+from rotation.engine.work import Work
+from rotation.models import Run
+from secrets_app.models import Label, SecretVersion
+from secrets_app.secrets import versions
+
+MOST_KEYS = 10  # that are looked for after a restored snapshot, the last removed first
+
+
+def went_back(work: Work, generation: int) -> bool:
+    """Whether the host's mark is older than what it was seen to have: a snapshot was restored."""
+    return generation < _seen(work)
+
+
+def is_newer(work: Work, generation: int) -> bool:
+    """Whether the host was told more by us than this database knows of: it is older than the host."""
+    return generation > work.account.generation
+
+
+def note_keys_that_are_back(work: Work) -> None:
+    """Count the removed keys that an older state of the host has again as keys to remove."""
+    for version in versions.removed(work.secret)[:MOST_KEYS]:
+        if work.probe(version).verdict == base.Verdict.ACCEPTED:
+            with transaction.atomic():
+                leases.hold(work.lease)
+                versions.mark_back(version)
+
+
+def _seen(work: Work) -> int:
+    """The number that the host is known to have had; an attempt that never arrived counts for nothing."""
+    kinds = [Run.Kind.ROTATE, Run.Kind.RECONCILE]
+    done = Run.objects.filter(secret=work.secret, kind__in=kinds)
+    done = done.filter(Q(outcome=Run.Outcome.SUCCEEDED) | Q(truth=Run.Truth.NEW))
+    newest = done.aggregate(newest=Max("generation"))["newest"] or 0
+    return max(newest, int(work.account.traces.get("generation", 0)))
+
+
+def find(work: Work) -> SecretVersion | None:
+    """Return the version that the host accepts in place of the current one: pending, then newest first.
+
+    Raises what a probe does.
+    """
+    pending = work.secret.labelled(Label.Role.PENDING)
+    kept = list(versions.earlier(work.secret))
+    if pending is not None and pending.offered_at:
+        kept.insert(0, pending)
+    for version in kept:
+        leases.hold(work.lease)
+        if work.probe(version).verdict == base.Verdict.ACCEPTED:
+            return version
+    return None
+
+
+def told(version: SecretVersion | None) -> str:
+    """Say which version works, by its name and date."""
+    if version is None:
+        return "No kept value works there."
+    return f"Version {version.version_id} of {version.created_at:%Y-%m-%d %H:%M} UTC works there."

@@ -1,0 +1,1 @@
+"""What is done differently for one kind of credential, a module for each kind."""

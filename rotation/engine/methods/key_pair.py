@@ -1,0 +1,112 @@
+"""What only the rotation of a key pair does: add and prove a key, take it back, and clean up.
+
+A host accepts both keys from the addition of the new one to the removal of the old one, which comes last:
+after the new key is current. So no moment has no key that works, and a worker that dies in between leaves
+work for the next one and nothing lost.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from django.db import transaction
+
+from rotation import leases, reasons
+from rotation.connectors import base
+from rotation.engine import failpoints
+from rotation.engine.work import BACK_OFF, SET, TEST, Stop, Work
+from rotation.inventory import management
+from rotation.models import Run, Step
+from secrets_app.models import Label, SecretVersion
+from secrets_app.secrets import versions
+
+MOST_LEFTOVERS = 5  # old keys that one run removes, newest first
+
+
+def add(work: Work, version: SecretVersion, generation: int) -> None:
+    """Have the host accept the new key too. Raises as `Connector.add_key` does."""
+    current = work.secret.labelled(Label.Role.CURRENT)
+    work.connector.add_key(
+        work.manager,
+        work.account.username,
+        version.public_key,
+        like=current.public_key if current else "",
+        fence=base.Fence(work.console_id, generation),
+        timeout=SET,
+        allowed=work.run.overrides,
+    )
+
+
+def prove(work: Work, version: SecretVersion) -> base.Proof:
+    """Log in with the key. A refusal of `Level.LISTED` is the file's, one of `Level.LOGIN` is sshd's."""
+    listed = work.probe(version)
+    return listed if listed.verdict == base.Verdict.REJECTED else _log_in(work, version)
+
+
+def _log_in(work: Work, version: SecretVersion) -> base.Proof:
+    held = work.value(version)
+    return work.connector.prove_login(base.Login(held.username, private_key=held.private_key), timeout=TEST)
+
+
+def take_back(work: Work, version: SecretVersion) -> NoReturn:
+    """Remove a new key that sshd passes over although it stands in its file, and end the run."""
+    with work.step(Step.Name.CLEAN) as notes:
+        _remove(work, version)
+        notes.sentence = "The new key is taken out again; the old one was not touched."
+    with transaction.atomic():
+        leases.hold(work.lease)
+        versions.drop_pending(version)
+    work.fail(version, "key_refused", reasons.sentence("key_refused"))
+
+
+def clean(work: Work) -> None:
+    """Remove every old key and prove each one refused; put the run off or end it where that does not go."""
+    try:
+        for old in _leftovers(work):
+            _clean(work, old)
+    except (base.ConnectorError, management.NotAttached) as error:
+        _put_off(work, error)
+
+
+def _leftovers(work: Work) -> list[SecretVersion]:
+    """The versions whose key the host may still accept, but for those that hold the current one's."""
+    current = work.secret.labelled(Label.Role.CURRENT)
+    assert current is not None
+    old = versions.not_removed(work.secret).exclude(public_key=current.public_key)
+    return list(old[:MOST_LEFTOVERS])
+
+
+def _clean(work: Work, old: SecretVersion) -> None:
+    failpoints.reach("before_clean")
+    with work.step(Step.Name.CLEAN) as notes:
+        _remove(work, old)
+        failpoints.reach("after_remove")
+        proof = _log_in(work, old) if old.sealed_id else work.probe(old)
+        if proof.verdict == base.Verdict.UNCLEAR:
+            raise base.Unreachable(proof.reason)
+        if proof.verdict == base.Verdict.ACCEPTED:
+            raise base.Refused(reasons.sentence("old_key_works"), code="old_key_works")
+        notes.sentence = "The old key is removed, and a login with it is refused."
+    with transaction.atomic():
+        leases.hold(work.lease)
+        versions.mark_removed(old)
+
+
+def _remove(work: Work, version: SecretVersion) -> None:
+    work.connector.remove_key(
+        work.manager,
+        work.account.username,
+        version.public_key,
+        fence=base.Fence(work.console_id, work.account.generation),
+        timeout=SET,
+    )
+
+
+def _put_off(work: Work, error: base.ConnectorError | management.NotAttached) -> NoReturn:
+    """Wait, or end the run as failed; either way the new key is current and known to work."""
+    sentence = f"The new key is current. The old one may still be accepted: {error}"
+    if reasons.waits(error.code) and work.run.waits < len(BACK_OFF):
+        leases.wait(work.lease, BACK_OFF[work.run.waits], code=error.code, sentence=sentence)
+    else:
+        leases.end(work.lease, Run.Outcome.FAILED, truth=Run.Truth.NEW, code=error.code, sentence=sentence)
+    raise Stop

@@ -1,0 +1,90 @@
+"""Set the current value on the host once more, after somebody or something else has changed it there.
+
+The same discipline as a rotation's, without a new value: no label moves, and the value that is sent is one
+that was proven before. A worker may die between any two lines; a run that goes on begins with a probe.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from django.db import transaction
+
+from rotation import leases, reasons
+from rotation.connectors import base
+from rotation.engine import changes, failpoints
+from rotation.engine.work import Credential, Work
+from rotation.managed import credential_state
+from rotation.models import Run, Step
+from secrets_app.models import Label, SecretVersion
+from secrets_app.secrets import versions
+
+
+def reconcile(work: Work) -> None:
+    """check -> set -> test -> note; a host that has the value already is told nothing."""
+    current = _current(work)
+    facts = changes.preflight(work)
+    failpoints.reach("after_preflight")
+    # pam_pwhistory refuses the same password again although it is the valid one.
+    if not _has_it(work, current):
+        generation = changes.intend(work, current, facts)
+        failpoints.reach("after_intent")
+        refused = changes.tell(work, current, generation)
+        failpoints.reach("after_set")
+        if refused is not None and not _has_it(work, current):
+            work.block(
+                refused.code,
+                f"The instance refuses the current value: {refused} It may remember earlier passwords. "
+                f"Rotate, "
+                "so that it gets a new one.",
+            )
+    proof = changes.try_out(work, current, facts)
+    failpoints.reach("after_test")
+    if proof.verdict != base.Verdict.ACCEPTED:
+        _not_taken(work, current, proof)
+    _finish(work, current, proof)
+
+
+def _current(work: Work) -> SecretVersion:
+    current = work.secret.labelled(Label.Role.CURRENT)
+    if current is None:
+        work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
+    leases.hold(work.lease, version=current)
+    work.run.version = current
+    return current
+
+
+def _has_it(work: Work, current: SecretVersion) -> bool:
+    with work.step(Step.Name.PROBE) as notes:
+        proof = work.probe(current)
+        notes.sentence = {
+            base.Verdict.ACCEPTED: "The instance accepts the current value.",
+            base.Verdict.REJECTED: "The instance refuses the current value; it is set again.",
+            base.Verdict.UNCLEAR: f"Unclear: {proof.reason}",
+        }[proof.verdict]
+        if proof.verdict == base.Verdict.UNCLEAR:
+            notes.state = Step.State.FAILED
+    if proof.verdict == base.Verdict.UNCLEAR:
+        work.doubt(proof, "It is not known whether the current value works")
+    return proof.verdict == base.Verdict.ACCEPTED
+
+
+def _not_taken(work: Work, current: SecretVersion, proof: base.Proof) -> NoReturn:
+    if proof.verdict == base.Verdict.UNCLEAR:
+        work.doubt(proof, "The current value could not be tested")
+    if work.run.attempts >= changes.MOST_ATTEMPTS:
+        work.fail(current, "untrue", reasons.sentence("untrue"))
+    work.put_off(
+        "untrue", "The instance reported a change, but refuses the current value.", Credential.OUT_OF_SYNC
+    )
+
+
+def _finish(work: Work, current: SecretVersion, proof: base.Proof) -> None:
+    failpoints.reach("before_finish")
+    with transaction.atomic():
+        versions.mark_verified(current)
+        credential_state.note_verified(work.account, proof.level, changed=True)
+        leases.end(
+            work.lease, Run.Outcome.SUCCEEDED, sentence="The instance accepts the current value again."
+        )
+    failpoints.reach("after_finish")

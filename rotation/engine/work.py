@@ -1,0 +1,296 @@
+"""What a worker holds while it carries one run, and the ways a run ends or is put off.
+
+Every way writes the run, its account and its schedule together, under the lease, and raises `Stop`:
+nothing more is done for the run after that.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import NoReturn
+
+from django.conf import settings
+from django.db import transaction
+
+from rotation import binding, leases, reasons, schedules
+from rotation.connectors import base
+from rotation.engine import own_login
+from rotation.inventory import management
+from rotation.managed import credential_state
+from rotation.models import ManagedAccount, Run, Step
+from secrets_app import keyring
+from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.secrets import versions
+
+_random = random.SystemRandom()
+
+#: Seconds that each conversation may take; every one is well below the lease.
+PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
+BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
+CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
+
+Connect = Callable[[base.Endpoint], base.Connector]
+Credential = ManagedAccount.Credential
+
+
+class Stop(Exception):
+    """The run's state is written; there is nothing more to do for this worker."""
+
+
+@dataclass
+class StepNotes:
+    """What a step will say of itself."""
+
+    sentence: str = ""
+    state: str = Step.State.DONE
+    evidence: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class Work:
+    """What a worker holds while it carries one run."""
+
+    run: Run
+    lease: leases.Lease
+    connect: Connect
+    scanner: base.Scanner | None = None
+    refusal: base.Refused | None = None  # the last one of a value
+    told: base.Proof | None = None  # what the host said of the value that it had just set
+    _endpoint: base.Endpoint | None = field(default=None, repr=False)
+    _connector: base.Connector | None = field(default=None, repr=False)
+    _manager: base.Manager | None = field(default=None, repr=False)
+
+    @property
+    def secret(self) -> Secret:
+        assert self.run.secret is not None
+        return self.run.secret
+
+    @property
+    def account(self) -> ManagedAccount:
+        return self.secret.managed
+
+    @property
+    def is_key_pair(self) -> bool:
+        return self.secret.kind == Secret.Kind.KEY_PAIR
+
+    @property
+    def kind(self) -> base.Kind:
+        return base.Kind.KEY if self.is_key_pair else base.Kind.PASSWORD
+
+    @property
+    def console_id(self) -> str:
+        return str(self.secret.account_id)
+
+    @property
+    def is_own_login(self) -> bool:
+        """Whether Keyturn logs in to the instance with this very secret."""
+        return self.run.secret_id is not None and self.run.instance.own_login_id == self.run.secret_id
+
+    @property
+    def ends_sessions(self) -> bool:
+        return self.account.ends_sessions or self.run.is_leak
+
+    @property
+    def tries_old_password(self) -> bool:
+        """Whether the run ends by a login with the old password, which must be refused."""
+        return not self.is_key_pair and (self.account.proves_old_refused or self.run.is_leak)
+
+    @property
+    def endpoint(self) -> base.Endpoint:
+        """Where the host is, trusting only what everybody is bound to whose value may be sent there."""
+        if self._endpoint is None:
+            instance = self.run.instance
+            needed = [secret for secret in (self.run.secret, instance.own_login) if secret is not None]
+            self._endpoint = binding.narrowed(management.endpoint(instance), instance, needed)
+        return self._endpoint
+
+    @property
+    def connector(self) -> base.Connector:
+        if self._connector is None:
+            self._require_whole()
+            self._connector = self.connect(self.endpoint)
+        return self._connector
+
+    def _require_whole(self) -> None:
+        """Return if the rows that say whose value goes where are as Keyturn wrote them, and agree."""
+        if self.run.secret is None:
+            return
+        # It may have been bound to another machine since the run was read.
+        self.account.refresh_from_db(fields=["seal", *ManagedAccount.BOUND])
+        management.require_whole(self.secret, self.account)
+        if self.account.instance_id != self.run.instance_id:
+            raise management.ChangedOutside("The instance of this run")
+
+    @property
+    def manager(self) -> base.Manager:
+        if self._manager is None:
+            self._manager = own_login.choose(self.run.instance, self.connector, over=self.endpoint)
+        return self._manager
+
+    def work_as(self, version: SecretVersion | None) -> None:
+        """Use this version of the instance's own login from now on; None: what the labels say."""
+        if self.is_own_login:
+            instance = self.run.instance
+            self._manager = management.own_manager(instance, version, over=self.endpoint) if version else None
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[StepNotes]:
+        """One step, kept as evidence; what the block raises ends it as failed."""
+        row = leases.begin(self.lease, name)
+        notes = StepNotes()
+        try:
+            yield notes
+        except (base.ConnectorError, management.NotAttached, keyring.KeyUnusable) as error:
+            leases.finish(self.lease, row, Step.State.FAILED, notes.sentence or str(error), notes.evidence)
+            raise
+        leases.finish(self.lease, row, notes.state, notes.sentence, notes.evidence)
+
+    def value(self, version: SecretVersion) -> versions.Value:
+        """Open `version` to send it over this work's connection. Raises as `binding.value`."""
+        return binding.value(version, over=self.endpoint)
+
+    # ---------------------------------------------------------------- what the host accepts
+
+    def look(self) -> base.Facts:
+        """Ask the host for its facts about the account; reads only."""
+        return self.connector.preflight(
+            self.manager,
+            self.account.username,
+            timeout=PREFLIGHT,
+            console_id=self.console_id,
+            kind=self.kind,
+            allowed=self.run.overrides,
+        )
+
+    def probe(self, version: SecretVersion) -> base.Proof:
+        """Ask the host's own check whether it accepts `version`; counts as no login."""
+        if version.public_key:
+            return self.connector.probe_key(
+                self.manager, self.account.username, version.public_key, timeout=PROBE
+            )
+        password = self.value(version).credential
+        return self.connector.probe_password(self.manager, self.account.username, password, timeout=PROBE)
+
+    def truth(self, version: SecretVersion) -> str:
+        """Say which value works, by checks that count as no login."""
+        current = self.secret.labelled(Label.Role.CURRENT)
+        try:
+            # Of two keys both may work; what counts is that the current one still does.
+            if current and current.pk == version.pk:  # set once more: there is no other
+                works = self.probe(current).verdict
+                return {base.Verdict.ACCEPTED: Run.Truth.OLD, base.Verdict.REJECTED: Run.Truth.NEITHER}.get(
+                    works, Run.Truth.UNKNOWN
+                )
+            if current and self.is_key_pair and self.probe(current).verdict == base.Verdict.ACCEPTED:
+                return Run.Truth.OLD
+            if self.probe(version).verdict == base.Verdict.ACCEPTED:
+                return Run.Truth.NEW
+            if current is None:
+                return Run.Truth.UNKNOWN
+            answer = self.probe(current).verdict
+        except (base.ConnectorError, management.NotAttached, keyring.KeyUnusable):
+            return Run.Truth.UNKNOWN
+        return {
+            base.Verdict.ACCEPTED: Run.Truth.OLD,
+            base.Verdict.REJECTED: Run.Truth.NEITHER,
+            base.Verdict.UNCLEAR: Run.Truth.UNKNOWN,
+        }[answer]
+
+    # ---------------------------------------------------------------- how a run ends without success
+
+    def settle(self, error: base.ConnectorError | management.NotAttached) -> NoReturn:
+        """Turn what is known of the host into a wait or an end; nothing on it has changed."""
+        sentence = str(error)
+        if error.code == base.LoginRefused.code:
+            sentence = f"{sentence} {self._how_to_get_in()}"
+        credential = Credential.UNREACHABLE if reasons.is_away(error.code) else Credential.BLOCKED
+        if reasons.waits(error.code) and self.run.attempts:
+            credential = Credential.UNVERIFIED  # the host was told a value, and has not been asked since
+        if reasons.waits(error.code):
+            self.put_off(error.code, sentence, credential)
+        self.block(error.code, sentence)
+
+    def _how_to_get_in(self) -> str:
+        """What a person does where the host no longer lets Keyturn in, after a restored snapshot perhaps."""
+        instance = self.run.instance
+        if instance.own_login is not None:
+            return (
+                f"It logs in with the secret {instance.own_login.name}. Log in on the instance by other "
+                f"means "
+                "and set that secret's current value there, or attach a management credential to the "
+                "instance. Then retry."
+            )
+        name = instance.credential.name if instance.credential else ""
+        return (
+            "Log in on the instance by other means and run the command on the page of the management "
+            f"credential {name} there, or attach another credential. Then test the connection and retry."
+        )
+
+    def put_off(
+        self, code: str, sentence: str, credential: str, *, least: timedelta = timedelta(0)
+    ) -> NoReturn:
+        """Give the lease back until later; after the last wait, end the run as failed."""
+        if self.run.waits >= len(BACK_OFF):
+            self.end(Run.Outcome.FAILED, code, sentence, credential, truth=self._truth_at_the_end())
+        with transaction.atomic():
+            # A network that comes back meets its hosts' runs one after the other.
+            delay = max(BACK_OFF[self.run.waits] * _random.uniform(0.8, 1.2), least)
+            leases.wait(self.lease, delay, code=code, sentence=sentence)
+            self.note(credential, sentence, code)
+        raise Stop
+
+    def _truth_at_the_end(self) -> str:
+        if self.run.secret is None or self.run.kind not in CHANGES:
+            return ""
+        version, current = self.run.version, self.secret.labelled(Label.Role.CURRENT)
+        if version and version.offered_at:
+            return self.truth(version)
+        # No host heard of a new value: what was proven to work before still does.
+        return Run.Truth.OLD if current and current.verified_at else ""
+
+    def doubt(self, proof: base.Proof, sentence: str) -> NoReturn:
+        """End or put off the run over an unclear answer; either way the pending value is kept."""
+        if reasons.stops(proof.code):
+            self.block(proof.code, f"{sentence}: {proof.reason}")
+        sentence = f"{sentence}: {proof.reason}"
+        if proof.code == "refused_login":
+            self.put_off(proof.code, sentence, Credential.UNVERIFIED, least=settings.FAILED_LOGINS_APART)
+        self.put_off("unverified", sentence, Credential.UNVERIFIED)
+
+    def block(self, code: str, sentence: str) -> NoReturn:
+        """End the run: a person must act first. What a host may have heard stays pending."""
+        version = self.run.version
+        if self.run.attempts and version is not None and version.offered_at:
+            sentence = f"{sentence} The instance may have the new value; it is kept as pending."
+        self.end(Run.Outcome.BLOCKED, code, sentence, Credential.BLOCKED)
+
+    def fail(self, version: SecretVersion, code: str, sentence: str, *, truth: str = "") -> NoReturn:
+        """End the run and say which value works, asking the host where `truth` is not given."""
+        truth = truth or self.truth(version)
+        credential = Credential.OUT_OF_SYNC if truth == Run.Truth.NEITHER else Credential.UNVERIFIED
+        if truth == Run.Truth.OLD:
+            credential = Credential.IN_SYNC
+        elif not self.secret.labels.exists():
+            credential = Credential.NO_VALUE
+        self.end(Run.Outcome.FAILED, code, sentence, credential, truth=truth)
+
+    def end(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> NoReturn:
+        """Write the end of a run that did not succeed, in one transaction."""
+        self.close(outcome, code, sentence, credential, truth=truth)
+        raise Stop
+
+    def close(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> None:
+        """As `end`, for a caller that has more to write in its transaction."""
+        with transaction.atomic():
+            self.note(credential, sentence, code)
+            if self.run.kind == Run.Kind.ROTATE and self.run.trigger == Run.Trigger.SCHEDULE:
+                schedules.failed(self.secret)
+            leases.end(self.lease, outcome, truth=truth, code=code, sentence=sentence)
+
+    def note(self, credential: str, sentence: str, code: str) -> None:
+        if self.run.secret is not None and credential:
+            credential_state.note(self.account, credential, sentence, code)

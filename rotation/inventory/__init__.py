@@ -1,0 +1,1 @@
+"""Instances, their host keys, and the credentials that Keyturn works with there."""

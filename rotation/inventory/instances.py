@@ -1,0 +1,212 @@
+"""The only writer of instances: where each is, and what is known of it.
+
+A management credential is handed only to the machine it was attached for: a change of address,
+port or host key detaches it until somebody who may use it attaches it again. Otherwise a
+connection test would send it to a machine of the editor's choice.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from rotation import binding, reasons, wires
+from rotation.connectors import base
+from rotation.connectors.networks import Networks
+from rotation.models import Instance, ManagementCredential
+from secrets_app.actions import Action
+from secrets_app.audit import trail
+from secrets_app.errors import DomainError
+from secrets_app.models import Principal, Region
+from secrets_app.policy import decisions
+
+
+class NameTaken(DomainError):
+    """This name is in use; the message says by what."""
+
+    code = "instance_name_taken"
+
+
+class AddressTaken(DomainError):
+    """An instance with this address and port is registered."""
+
+    code = "address_taken"
+
+
+class AddressForbidden(DomainError, ValueError):
+    """Keyturn does not connect to this address. Choose one in the networks that it may reach."""
+
+    code = "address_forbidden"
+
+
+class Outdated(DomainError):
+    """Another user changed this in the meantime; nothing was saved."""
+
+    code = "instance_outdated"
+
+
+def place(instance: Instance) -> base.Endpoint:
+    """Return where an instance is, with no key that could be trusted, and where any may be."""
+    return base.Endpoint(instance.address, instance.port, networks=networks(), wire=instance.wire)
+
+
+def networks() -> Networks:
+    """Return where instances may be, as this installation is set up."""
+    return Networks(
+        tuple(settings.ALLOWED_NETWORKS), tuple(settings.FORBIDDEN_NETWORKS), tuple(settings.OWN_SERVICES)
+    )
+
+
+def register(
+    name: str,
+    *,
+    region: Region,
+    address: str,
+    actor: Principal,
+    port: int = 22,
+    os: str = Instance.OS.LINUX,
+    wire: str = wires.SSH.name,
+    credential: ManagementCredential | None = None,
+) -> Instance:
+    """Register a server; nothing is sent to it.
+
+    Raises `NameTaken`, `AddressTaken`, `AddressForbidden` or `decisions.NotAllowed`.
+    """
+    _refuse_forbidden(address)
+    if credential is not None:
+        decisions.require(actor, Action.USE_CREDENTIAL, credential)
+    _refuse_twins(region, name, address, port, actor)
+    try:
+        with transaction.atomic():
+            instance = Instance.objects.create(
+                account_id=region.account_id,
+                region=region,
+                instance_id=f"i-{secrets.token_hex(10)}",
+                name=name,
+                os=os,
+                wire=wire,
+                address=address,
+                port=port,
+                credential=credential,
+                created_by=actor,
+            )
+            trail.record(Action.REGISTER_INSTANCE, instance, actor=actor, details={"address": instance.where})
+    except IntegrityError:
+        raise NameTaken(f"{name} or its address was registered by another user just now.") from None
+    return instance
+
+
+def change(
+    instance: Instance, *, revision: int, name: str, address: str, port: int, actor: Principal
+) -> Instance:
+    """Save a form that was opened at `revision`. A new address or port detaches the credential.
+
+    Raises `Outdated`, `NameTaken`, `AddressTaken`, or `AddressForbidden` for a new address.
+    """
+    moved = (address, port) != (instance.address, instance.port)
+    if moved:  # what was allowed once, and is not connected to any more, may still get another name
+        _refuse_forbidden(address)
+    _refuse_twins(instance.region, name, address, port, actor, but=instance)
+    detached = without_login("Its address changed. Attach a credential again.")
+    try:
+        with transaction.atomic():
+            saved = Instance.objects.filter(pk=instance.pk, revision=revision).update(
+                name=name,
+                address=address,
+                port=port,
+                revision=F("revision") + 1,
+                **(detached if moved else {}),
+            )
+            if not saved:
+                raise Outdated
+            instance.refresh_from_db()
+            binding.follow(instance)
+            trail.record(Action.UPDATE_INSTANCE, instance, actor=actor, details={"address": instance.where})
+    except IntegrityError:
+        raise NameTaken(f"{name} or its address was registered by another user just now.") from None
+    return instance
+
+
+def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = False) -> None:
+    """Keep what a look at the host has shown: its checks, its identity, its accounts.
+
+    What is wrong with one account is not wrong with the instance. With `keeps_checks` the checklist of the
+    instance stays as it is: the look was at an account that may never be managed.
+    """
+    blocked = next(
+        (c for c in facts.checks if c.mark == base.Mark.BLOCKED and c.code not in reasons.OF_ACCOUNTS), None
+    )
+    reached = blocked is None or blocked.code != base.Unreachable.code
+    state = Instance.State.READY
+    if blocked:
+        state = Instance.State.BLOCKED if reached else Instance.State.UNREACHABLE
+    seen: dict[str, object] = {"last_contact_at": Now()} if reached else {}
+    if not keeps_checks:
+        seen["checks"] = as_evidence(facts.checks)
+    if facts.machine_id:
+        seen |= {"machine_id": facts.machine_id[:64], "os_name": facts.os_name[:120]}
+        seen["accounts"] = list(facts.accounts)
+    with transaction.atomic():
+        Instance.objects.filter(pk=instance.pk).update(
+            checked_at=Now(),
+            state=state,
+            state_sentence=blocked.sentence[:500] if blocked else "",
+            **seen,
+        )
+        if facts.machine_id and facts.machine_id[:64] != instance.machine_id:
+            binding.follow(instance)
+
+
+def note_control(instance: Instance) -> None:
+    """Keep that the host refused a random wrong password just now."""
+    Instance.objects.filter(pk=instance.pk).update(control_at=Now())
+
+
+def was_controlled_within(instance: Instance, length: timedelta) -> bool:
+    """Whether the host refused a random wrong password so lately, by the database's clock."""
+    return Instance.objects.filter(pk=instance.pk, control_at__gte=Now() - length).exists()
+
+
+def control_at(instance: Instance) -> datetime | None:
+    """Return when the host last refused a random wrong password, as the row has it now."""
+    return Instance.objects.values_list("control_at", flat=True).get(pk=instance.pk)
+
+
+def as_evidence(checks: Iterable[base.Check]) -> list[dict[str, str]]:
+    """Return checks as a step and an instance store them."""
+    return [{"name": c.name, "mark": c.mark.value, "sentence": c.sentence} for c in checks]
+
+
+def without_login(because: str) -> dict[str, str | None]:
+    """No login is handed to what may be another machine: neither a shared one nor one of its own.
+
+    What the machine before called itself says nothing of this one.
+    """
+    login = {"credential": None, "own_login": None, "own_login_sudo": ""}
+    return {**login, "detached_because": because, "machine_id": ""}
+
+
+def _refuse_forbidden(address: str) -> None:
+    """Raise `AddressForbidden` for an address that no host may have; a name is judged when it is resolved."""
+    if not networks().allow_typed(address):
+        raise AddressForbidden(AddressForbidden.__doc__)
+
+
+def _refuse_twins(
+    region: Region, name: str, address: str, port: int, actor: Principal, *, but: Instance | None = None
+) -> None:
+    others = Instance.objects.exclude(pk=but.pk) if but else Instance.objects.all()
+    if others.filter(region=region, name=name).exists():
+        raise NameTaken(f"An instance named {name} is registered in {region.name}. Choose another name.")
+    same = others.filter(account_id=region.account_id, address=address, port=port)
+    twin = same.select_related("region", "account").first()
+    if twin:
+        is_known = decisions.allows(actor, Action.DESCRIBE_INSTANCE, twin)
+        called = f", as {twin.name}" if is_known else ""
+        raise AddressTaken(f"{twin.where} is registered already{called}.")

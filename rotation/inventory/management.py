@@ -1,0 +1,242 @@
+"""The only writer of management credentials, and what Keyturn logs in to an instance with."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from dataclasses import replace
+
+from django.db import IntegrityError, transaction
+
+from rotation import binding, reasons, wires
+from rotation.connectors import base
+from rotation.inventory import instances
+from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
+from secrets_app import keyring, regions, seals
+from secrets_app.actions import Action
+from secrets_app.audit import trail
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.errors import DomainError
+from secrets_app.models import Label, Principal, Secret, SecretVersion
+from secrets_app.policy import decisions
+
+FIELD = "management credential"
+
+
+class BadAccount(DomainError, ValueError):
+    """Keyturn cannot work as an account with this name; the message says why."""
+
+    code = "login_name_invalid"
+
+
+class NotAttached(DomainError):
+    """This instance has no management credential, or no approved host key."""
+
+    code = "instance_not_attached"
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ChangedOutside(NotAttached):
+    """A record that says where to connect, or as whom, was changed outside Keyturn."""
+
+    code = "record_changed"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(reasons.sentence("record_changed", what), "record_changed")
+
+
+class NoOwnLogin(DomainError, ValueError):
+    """This instance cannot log in with this secret; the message says why and what to do."""
+
+    code = "own_login_impossible"
+
+
+def create_credential(
+    name: str,
+    username: str,
+    *,
+    sudo: str,
+    actor: Principal,
+    password: Plaintext | None = None,
+    private_key: Plaintext | None = None,
+    sudo_password: Plaintext | None = None,
+) -> ManagementCredential:
+    """Store an account that instances share; without a password or key, Keyturn makes a key pair of its own.
+
+    Raises `instances.NameTaken`, `BadAccount`, `key_pairs.Unreadable` or `keyring.Sealed`.
+    """
+    check_account_name(username)
+    pair = None
+    is_own = password is None and private_key is None
+    if is_own:
+        pair = key_pairs.generate("ed25519")
+    elif private_key is not None:
+        pair = key_pairs.read(private_key)
+    fields = {
+        "Password": password.reveal() if password else None,
+        "PrivateKey": pair.private_key.reveal() if pair else None,
+        "SudoPassword": sudo_password.reveal() if sudo_password else None,
+    }
+    made = uuid.uuid4()
+    account = regions.account()
+    try:
+        with transaction.atomic():
+            credential = ManagementCredential.objects.create(
+                id=made,
+                account=account,
+                name=name,
+                username=username,
+                sudo=sudo,
+                has_password=password is not None,
+                public_key=pair.public_key if pair else "",
+                is_own=is_own,
+                created_by=actor,
+                sealed=keyring.seal(json.dumps(fields).encode(), owner_id=made, subject_id=made, field=FIELD),
+            )
+            trail.record(Action.CREATE_CREDENTIAL, credential, actor=actor)
+    except IntegrityError:
+        raise instances.NameTaken(
+            f"A management credential named {name} exists. Choose another name."
+        ) from None
+    return credential
+
+
+def check_account_name(name: str) -> str:
+    """Return `name` if it can stand in a shell command and in a sudoers file. Raises `BadAccount`."""
+    # A final $ is for machine accounts, and in a shell it begins a variable.
+    if not wires.SSH.is_username(name) or name.endswith("$"):
+        raise BadAccount(
+            "An account has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
+        )
+    if re.fullmatch(r"[A-Z][A-Z0-9_]*", name):  # sudoers(5): an alias, and ALL is everybody
+        raise BadAccount("sudo takes a name in capitals for a list of users. Use another account.")
+    return name
+
+
+def manager(instance: Instance, *, over: base.Endpoint) -> base.Manager:
+    """Open what Keyturn logs in to the instance with, for the engine: a secret of its own, or the shared one.
+
+    The connection that it is for trusts `over`. Raises `NotAttached`, `ChangedOutside`,
+    `binding.OtherMachine`, `keyring.Sealed` or `envelope.Tampered`.
+    """
+    require_whole(instance, instance.credential, instance.own_login)
+    if instance.own_login is not None:
+        current = instance.own_login.labelled(Label.Role.CURRENT)
+        if current is None:
+            raise NotAttached("The secret that this instance logs in with has no value.", "no_credential")
+        return own_manager(instance, current, over=over)
+    credential = instance.credential
+    if credential is None:
+        raise NotAttached(
+            instance.detached_because or "No management credential is attached to this instance. Attach one.",
+            "no_credential",
+        )
+    fields = json.loads(
+        keyring.open_(credential.sealed, owner_id=credential.pk, subject_id=credential.pk, field=FIELD)
+    )
+    hidden = {key: Plaintext(text) if text is not None else None for key, text in fields.items()}
+    return base.Manager(
+        login=base.Login(credential.username, hidden["Password"], hidden["PrivateKey"]),
+        sudo=base.Sudo(credential.sudo),
+        sudo_password=hidden["SudoPassword"],
+    )
+
+
+def own_manager(instance: Instance, version: SecretVersion, *, over: base.Endpoint) -> base.Manager:
+    """Open `version` of the secret that the instance logs in with. Raises as `binding.value` does, or
+    `ChangedOutside`.
+    """
+    require_whole(instance, instance.own_login)
+    held = binding.value(version, over=over)
+    sudo = base.Sudo(instance.own_login_sudo)
+    return base.Manager(
+        login=base.Login(held.username, held.password, held.private_key),
+        sudo=sudo,
+        # sudo asks for the password of the account that calls it.
+        sudo_password=held.password if sudo == base.Sudo.PASSWORD else None,
+    )
+
+
+def endpoint(instance: Instance) -> base.Endpoint:
+    """Return the address with the pinned keys. Raises `NotAttached` where no key is approved."""
+    approved = HostKey.objects.trusted(instance)
+    if not approved:
+        raise NotAttached(reasons.sentence("no_host_key"), "no_host_key")
+    require_whole(instance, *approved)
+    return replace(instances.place(instance), host_keys=tuple(key.line for key in approved))
+
+
+def require_whole(*rows: seals.SealedRow | None) -> None:
+    """Return if these rows are as Keyturn wrote them. Raises `ChangedOutside`, naming one that is not."""
+    for row in rows:
+        if row is not None and not seals.holds(row):
+            raise ChangedOutside(f"The record of the {row._meta.verbose_name} {row}")
+
+
+def attach(instance: Instance, credential: ManagementCredential, *, actor: Principal) -> None:
+    """Let `instance` be managed with `credential`, and no longer with a secret of its own.
+
+    Raises `decisions.NotAllowed`.
+    """
+    decisions.require(actor, Action.USE_CREDENTIAL, credential)
+    with transaction.atomic():
+        Instance.objects.filter(pk=instance.pk).update(
+            credential=credential,
+            own_login=None,
+            own_login_sudo="",
+            detached_because="",
+            state=Instance.State.NEW,
+            state_sentence="",
+        )
+        instance.refresh_from_db()
+        trail.record(Action.USE_CREDENTIAL, instance, actor=actor, details={"credential": str(credential.pk)})
+
+
+def use_own_login(instance: Instance, secret: Secret, *, sudo: str, actor: Principal) -> None:
+    """Let Keyturn log in to `instance` with the current value of a secret of an account on it.
+
+    From then on the secret may rotate, and the instance follows in the same transaction; the shared
+    credential is detached. It is sent there unasked from then on, so that takes the right to say where its
+    value may go. Raises `NoOwnLogin` where the secret manages no account there or its value was not shown to
+    work on this very machine, or `decisions.NotAllowed`.
+    """
+    decisions.require(actor, Action.REBIND_ACCOUNT, secret)
+    account = ManagedAccount.objects.filter(secret=secret, released_at=None).first()
+    if account is None or account.instance_id != instance.pk:
+        raise NoOwnLogin(f"{secret.name} manages no account on {instance.name}. Choose a secret that does.")
+    if reason := binding.why_not(account, binding.now_at(instance)):
+        raise NoOwnLogin(reason)
+    if account.credential != ManagedAccount.Credential.IN_SYNC:
+        raise NoOwnLogin(
+            f"It is not known that {instance.name} accepts the current value of {secret.name}. Rotate the "
+            "secret first, so that it is."
+        )
+    log_in_with(instance, secret, sudo=sudo, actor=actor)
+
+
+def log_in_with(instance: Instance, secret: Secret, *, sudo: str, actor: Principal) -> None:
+    """As `use_own_login`, for a secret that is made in the caller's transaction and was not tried yet."""
+    decisions.require(actor, Action.UPDATE_INSTANCE, instance)
+    if not secret.is_enabled or secret.labelled(Label.Role.CURRENT) is None:
+        raise NoOwnLogin(f"{secret.name} has no value that could be used, or is being deleted.")
+    if sudo not in ManagementCredential.Sudo.values:
+        raise NoOwnLogin("Choose how the account becomes root.")
+    if sudo == ManagementCredential.Sudo.PASSWORD and secret.kind == Secret.Kind.KEY_PAIR:
+        raise NoOwnLogin("A key pair holds no password for sudo. Allow the account sudo without one.")
+    with transaction.atomic():
+        Instance.objects.filter(pk=instance.pk).update(
+            own_login=secret,
+            own_login_sudo=sudo,
+            credential=None,
+            detached_because="",
+            state=Instance.State.NEW,
+            state_sentence="",
+        )
+        instance.refresh_from_db()
+        details = {"secret": secret.name, "sudo": sudo}
+        trail.record(Action.USE_CREDENTIAL, instance, actor=actor, details=details)

@@ -1,0 +1,1 @@
+"""Managed accounts: the only entry where secrets and instances move together."""

@@ -1,0 +1,127 @@
+"""What is known of an account's credential on its host: noted, doubted, and when it is looked at again."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from rotation import binding
+from rotation.connectors import base
+from rotation.models import (
+    ManagedAccount,
+    Run,
+)
+from secrets_app.models import Label
+
+Credential = ManagedAccount.Credential
+
+
+#: Codes of a credential: nobody has asked the host since an older database was put back; and it refused.
+RESTORED, DATABASE_OLDER = "restored", "database_older"
+
+
+def note(account: ManagedAccount, credential: str, sentence: str = "", code: str = "") -> None:
+    """Write what is now known of the account's credential, and why."""
+    ManagedAccount.objects.filter(pk=account.pk).update(
+        credential=credential, credential_sentence=sentence[:500], credential_code=code
+    )
+    binding.follow_one(account)
+
+
+def note_verified(
+    account: ManagedAccount, level: base.Level | None, *, rotated: bool = False, changed: bool = False
+) -> None:
+    """Write that the host accepted the current value just now, and how that was shown.
+
+    `rotated` says that it is a new one, `changed` that it was set on the host again. What was shown on the
+    machine that the account was bound to when the run began says nothing once it is bound to another one.
+    """
+    fields: dict[str, object] = {"rotated_at": Now()} if rotated else {}
+    if rotated or changed:
+        fields["traces"] = {}  # what the account looked like before says nothing any more
+    same = ManagedAccount.objects.filter(pk=account.pk, bindings=account.bindings)
+    is_same = same.update(
+        credential=Credential.IN_SYNC,
+        credential_code="",
+        credential_sentence="",
+        verified_at=Now(),
+        verified_level=level or "",
+        **fields,
+    )
+    if is_same:
+        binding.note_machine_id(account)
+    binding.follow_one(account)
+
+
+def note_traces(account: ManagedAccount, traces: dict[str, object]) -> None:
+    """Write what the account looks like while it is in sync, to compare with another day."""
+    same = ManagedAccount.objects.filter(pk=account.pk, bindings=account.bindings)
+    same.update(credential=Credential.IN_SYNC, credential_code="", credential_sentence="", traces=traces)
+    binding.follow_one(account)
+
+
+def doubt_all() -> None:
+    """Take back what is known of every account: it was true when the database that was put back was copied.
+
+    What is in doubt already, or known to be wrong, stays so.
+    """
+    known = [Credential.IN_SYNC, Credential.NOT_VERIFIED, Credential.UNREACHABLE, Credential.BLOCKED]
+    ManagedAccount.objects.filter(released_at__isnull=True, credential__in=known).update(
+        credential=Credential.NOT_VERIFIED,
+        credential_code=RESTORED,
+        credential_sentence="An older database was put back. The instance was not asked since.",
+        traces={},  # the same look as then proves nothing of now
+    )
+
+
+def verifiable() -> QuerySet[ManagedAccount]:
+    """The accounts with a current value that a host can be asked about."""
+    kept = ManagedAccount.objects.filter(released_at__isnull=True).exclude(
+        credential__in=[Credential.GONE, Credential.NO_VALUE]
+    )
+    return kept.filter(
+        Exists(Label.objects.filter(secret=OuterRef("secret"), role=Label.Role.CURRENT)),
+        secret__deletion_planned_at__isnull=True,
+        secret__purged_at__isnull=True,
+    )
+
+
+def due_for_drift_check(share: timedelta) -> list[ManagedAccount]:
+    """Return accounts that were not looked at for a day, longest first: as many as belong into `share` of it.
+
+    So the looks spread over the day by themselves, however many accounts there are.
+    """
+    kept = ManagedAccount.objects.filter(released_at__isnull=True)
+    limit = math.ceil(kept.count() * share / settings.DRIFT_EVERY)
+    can_drift = (
+        kept.exclude(credential__in=[Credential.GONE, Credential.NO_VALUE])
+        .filter(secret__deletion_planned_at__isnull=True, secret__purged_at__isnull=True)
+        .filter(Exists(Label.objects.filter(secret=OuterRef("secret"), role=Label.Role.CURRENT)))
+        .exclude(Exists(Run.objects.active().filter(secret=OuterRef("secret"))))
+    )
+    due = can_drift.filter(_was_not_looked_at())
+    return list(due.select_related("secret").order_by(F("drift_checked_at").asc(nulls_first=True))[:limit])
+
+
+def claim_drift_check(account: ManagedAccount) -> bool:
+    """Note that the account is looked at now; True for the one caller that may start the run."""
+    # By its age and not by the time that was read: SQLite keeps one of Now() with three digits after the
+    # second, and compares it as a text with the six of a parameter.
+    still = ManagedAccount.objects.filter(_was_not_looked_at(), pk=account.pk)
+    return bool(still.update(drift_checked_at=Now()))
+
+
+def _was_not_looked_at() -> Q:
+    return Q(drift_checked_at__isnull=True) | Q(drift_checked_at__lte=Now() - settings.DRIFT_EVERY)
+
+
+def raise_generation(account: ManagedAccount, on_host: int) -> int:
+    """Return the next attempt's number, above ours and the host's, and keep it."""
+    account.refresh_from_db(fields=["generation"])
+    account.generation = max(account.generation, on_host) + 1
+    ManagedAccount.objects.filter(pk=account.pk).update(generation=account.generation)
+    return account.generation

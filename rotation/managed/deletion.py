@@ -1,0 +1,128 @@
+"""Plan the deletion of a managed secret, purge it, restore it: the secret and its account move together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from rotation import cancelling, runs, schedules
+from rotation.managed import creation, credential_state
+from rotation.models import (
+    Instance,
+    ManagedAccount,
+    Run,
+    Schedule,
+)
+from secrets_app.audit import trail
+from secrets_app.errors import DomainError
+from secrets_app.models import Label, Principal, Secret
+from secrets_app.people import users
+from secrets_app.policy import decisions, grants
+from secrets_app.secrets import lifecycle, versions
+
+Credential = ManagedAccount.Credential
+
+
+class IsLogin(DomainError):
+    """An instance logs in with this secret; the message says what to do first."""
+
+    code = "secret_is_login"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restored secret does next."""
+
+    next_at: datetime | None  # its next rotation by schedule
+    was_due: bool  # a date passed while deletion was planned; it was left out
+    run: Run | None  # asks the host whether the value is still good; None where there is no value
+
+
+def plan_deletion(secret: Secret, *, actor: Principal, days: int = 30, reason: str = "") -> None:
+    """Have the secret purged `days` from now; until then it only can be looked at and restored.
+
+    Nothing on the instance changes. Work that no host has heard of is cancelled. Raises `cancelling.TooLate`,
+    `lifecycle.BadWindow`, `lifecycle.NotEnabled` or `decisions.NotAllowed`; nothing changes then.
+    """
+    decisions.require(actor, decisions.Action.DELETE_SECRET, secret)
+    with transaction.atomic(), trail.at_the_end():
+        _stop_work(secret, actor)
+        lifecycle.plan_deletion(secret, days=days, reason=reason, actor=actor)
+        details = {"days": days}
+        trail.record(decisions.Action.DELETE_SECRET, secret, actor=actor, reason=reason, details=details)
+
+
+def purge(secret: Secret, *, actor: Principal, reason: str = "") -> None:
+    """Delete the secret immediately: its values and their data keys are destroyed, its history stays.
+
+    Raises as `plan_deletion`.
+    """
+    decisions.require(actor, decisions.Action.DELETE_SECRET, secret)
+    with transaction.atomic(), trail.at_the_end():
+        _stop_work(secret, actor)
+        lifecycle.mark_purged(secret, actor=actor, reason=reason)
+        destroyed = _let_go(secret)
+        details = {"immediately": True, "versions": destroyed}
+        trail.record(decisions.Action.DELETE_SECRET, secret, actor=actor, reason=reason, details=details)
+
+
+def purge_if_due(secret: Secret) -> None:
+    """Purge a secret that can be restored no more. Raises `cancelling.TooLate`, `lifecycle.NotEnabled`."""
+    with transaction.atomic(), trail.at_the_end():
+        _stop_work(secret, users.system())
+        lifecycle.mark_purged(secret, actor=users.system(), only_if_due=True)
+        destroyed = _let_go(secret)
+        trail.record("kms:PurgeSecret", secret, actor=users.system(), details={"versions": destroyed})
+
+
+def restore(secret: Secret, *, actor: Principal) -> Restored:
+    """Undo a planned deletion: schedule, labels and tags are as they were, and the host is asked.
+
+    Never rotates: a date that passed meanwhile moves to the next one. Raises `creation.AccountTaken`,
+    `lifecycle.NotPending`, `lifecycle.NotEnabled` (purged) or `decisions.NotAllowed`.
+    """
+    decisions.require(actor, decisions.Action.RESTORE_SECRET, secret)
+    with transaction.atomic():
+        lifecycle.held(secret.pk)
+        account = ManagedAccount.objects.select_related("instance").get(secret=secret)
+        rivals = creation.managers_of(account.instance, account.username, account.kind).exclude(pk=account.pk)
+        other = rivals.filter(secret__deletion_planned_at__isnull=True).first()
+        if other:
+            raise creation.AccountTaken(creation.why_taken(other, account.instance, "now", actor))
+        lifecycle.restore(secret)
+        before = Schedule.objects.filter(secret=secret).values_list("next_at", flat=True).first()
+        next_at = schedules.catch_up(secret)
+        run = None
+        if secret.labelled(Label.Role.CURRENT):
+            if account.credential == Credential.IN_SYNC:
+                credential_state.note(
+                    account,
+                    Credential.NOT_VERIFIED,
+                    "Restored just now; the value is being verified on the instance.",
+                )
+            run = runs.verify(secret, actor=actor, trigger=Run.Trigger.RESTORE)
+        trail.record(decisions.Action.RESTORE_SECRET, secret, actor=actor)
+    return Restored(next_at, bool(next_at and next_at != before), run)
+
+
+def _stop_work(secret: Secret, actor: Principal) -> None:
+    lifecycle.held(secret.pk)
+    instance = Instance.objects.select_related("region", "account").filter(own_login=secret).first()
+    if instance is not None:
+        is_known = decisions.allows(actor, decisions.Action.DESCRIBE_INSTANCE, instance)
+        raise IsLogin(
+            f"{instance.name if is_known else 'An instance'} logs in with this secret. Attach a management "
+            "credential to it first, then delete."
+        )
+    cancelling.stop_all(secret, actor=actor, sentence=f"{actor.name} had the secret deleted.")
+
+
+def _let_go(secret: Secret) -> int:
+    """Destroy what the secret kept and free its account for another one. Returns how many values."""
+    schedules.close(secret)
+    grants.end_all(secret)
+    ManagedAccount.objects.filter(secret=secret).update(released_at=Now())
+    return versions.destroy_all(secret)

@@ -1,0 +1,66 @@
+"""What a person decides about a value that the host was told and does not confirm."""
+
+from __future__ import annotations
+
+import enum
+
+from django.db import transaction
+
+from rotation import cancelling, reasons, runs, schedules
+from rotation.managed import credential_state
+from rotation.models import (
+    ManagedAccount,
+)
+from secrets_app.audit import trail
+from secrets_app.models import Label, Principal, Secret
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle, versions
+
+Credential = ManagedAccount.Credential
+
+
+class Decision(enum.StrEnum):
+    """How things stand, where no host can be asked or believed any more: what a person says of it."""
+
+    GONE = "gone"  # the server is gone for good
+    SET_ASIDE = "set_aside"  # the pending value is not on the host
+
+
+def resolve(secret: Secret, *, actor: Principal, decision: str, reason: str) -> None:
+    """End a rotation whose result nobody can ask for, as a person says it stands.
+
+    No value is destroyed: the pending version loses its label and is kept. `GONE` stops the schedule too;
+    after `SET_ASIDE` the host is asked whether it accepts the current value. The secret can be deleted
+    afterwards. Raises `runs.NoReason`, `runs.InProgress` while a worker talks to the host,
+    `runs.NotRotatable` where there is nothing to set aside, `lifecycle.NotEnabled` or
+    `decisions.NotAllowed`; nothing changes then.
+    """
+    decisions.require(actor, decisions.Action.RESOLVE_ROTATION, secret)
+    decided = Decision(decision)
+    if not reason.strip():
+        raise runs.NoReason(runs.NoReason.__doc__)
+    with transaction.atomic(), trail.at_the_end():
+        lifecycle.require_enabled(lifecycle.held(secret.pk))
+        pending = secret.labelled(Label.Role.PENDING)
+        if decided == Decision.SET_ASIDE and pending is None:
+            raise runs.NotRotatable("There is no pending value to set aside.")
+        sentence = reasons.sentence(decided.value, actor.name)
+        cancelling.give_up(secret, actor=actor, code=decided.value, sentence=sentence)
+        if pending is not None:
+            versions.set_aside(pending)
+        details = {"decision": decided.value, "version": pending.version_id if pending else ""}
+        trail.record(
+            decisions.Action.RESOLVE_ROTATION,
+            secret,
+            actor=actor,
+            reason=reason.strip()[:500],
+            details=details,
+        )
+        if decided == Decision.GONE:
+            schedules.close(secret)
+            credential_state.note(secret.managed, Credential.GONE, sentence, decided.value)
+        elif secret.labelled(Label.Role.CURRENT):
+            credential_state.note(secret.managed, Credential.NOT_VERIFIED, sentence)
+            runs.verify(secret, actor=actor)
+        else:
+            credential_state.note(secret.managed, Credential.NO_VALUE, sentence)

@@ -1,0 +1,98 @@
+"""What an older database that was put back means for hosts: they may have values that are not here.
+
+Until a person has acknowledged it no host is told a value. What an account's row says of the host was true of
+another time, so nothing reads as in sync before the host was asked again. Looking is allowed, and safe.
+"""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+
+from rotation import runs
+from rotation.managed import credential_state
+from rotation.models import ManagedAccount, Run
+from secrets_app.audit import trail
+from secrets_app.errors import DomainError
+from secrets_app.integrity import restores
+from secrets_app.models import DatabaseRestore
+
+
+class Unacknowledged(DomainError):
+    """An older database was put back, and not acknowledged yet: no value is sent to an instance."""
+
+    code = "restore_unacknowledged"
+
+
+def look() -> bool:
+    """Compare the trail with the exported checkpoints; True while a restore waits to be acknowledged.
+
+    Cheap enough for every run: the end of a small file, and a row by its key.
+    """
+    if restores.under_way() is not None:
+        return True
+    with transaction.atomic(), trail.at_the_end():
+        found = restores.notice()
+        if found is not None:
+            credential_state.doubt_all()
+    return found is not None
+
+
+def refuse() -> None:
+    """Return if hosts may be told values now. Raises `Unacknowledged`."""
+    if look():
+        raise Unacknowledged(Unacknowledged.__doc__)
+
+
+def is_doubtful(account: ManagedAccount) -> bool:
+    """Whether no host has accepted the account's current value since an older database was put back."""
+    restore = restores.newest()
+    if restore is None:
+        return False
+    return account.verified_at is None or account.verified_at < restore.created_at
+
+
+# ---------------------------------------------------------------- verify all
+
+
+def _to_ask() -> QuerySet[ManagedAccount]:
+    """The accounts that have a value to ask about, and a host to ask."""
+    return credential_state.verifiable()
+
+
+def _asked(restore: DatabaseRestore) -> Exists:
+    """Whether a run has asked the host of an account since somebody chose Verify all."""
+    since = Run.objects.filter(secret=OuterRef("secret"), created_at__gte=restore.verify_asked_at)
+    return Exists(since.filter(state=Run.State.ENDED))
+
+
+def _active() -> Exists:
+    return Exists(Run.objects.active().filter(secret=OuterRef("secret")))
+
+
+def verify_some(restore: DatabaseRestore, limit: int) -> list[Run]:
+    """Start the verification of as many accounts as `limit` that were not asked yet; return the runs."""
+    waiting = _to_ask().exclude(_asked(restore)).exclude(_active()).select_related("secret")
+    started = []
+    for account in waiting.order_by("pk")[:limit]:
+        try:
+            assert restore.verify_asked_by is not None
+            started.append(runs.verify(account.secret, actor=restore.verify_asked_by))
+        except runs.NotRotatable:
+            continue  # it is being deleted
+    return started
+
+
+def progress(restore: DatabaseRestore) -> tuple[int, int]:
+    """Return how many accounts were asked since Verify all, and how many there are to ask."""
+    to_ask = _to_ask()
+    done = to_ask.filter(_asked(restore)).count() if restore.verify_asked_at else 0
+    return done, to_ask.count()
+
+
+def settle(restore: DatabaseRestore) -> bool:
+    """Note that every account was asked, once that is so."""
+    done, total = progress(restore)
+    if done >= total:
+        restores.note_verified(restore)
+    return done >= total

@@ -1,0 +1,32 @@
+"""What a rotation of a secret does beside the change itself."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from rotation.models import (
+    ManagedAccount,
+)
+from secrets_app.audit import trail
+from secrets_app.models import Principal, Secret
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle
+
+
+def change_options(
+    secret: Secret, *, actor: Principal, ends_sessions: bool, proves_old_refused: bool, reconciles: bool
+) -> None:
+    """Save what a rotation does beside the change itself, and what happens when the host drifts.
+
+    Raises `lifecycle.NotEnabled` or `decisions.NotAllowed`.
+    """
+    decisions.require(actor, decisions.Action.UPDATE_ROTATION, secret)
+    options = {
+        "ends_sessions": ends_sessions,
+        "proves_old_refused": proves_old_refused,
+        "reconciles": reconciles,
+    }
+    with transaction.atomic():
+        lifecycle.require_enabled(lifecycle.held(secret.pk))
+        ManagedAccount.objects.filter(secret=secret).update(**options)
+        trail.record(decisions.Action.UPDATE_ROTATION, secret, actor=actor, details=options)

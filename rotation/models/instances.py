@@ -1,0 +1,263 @@
+"""Instances, how to reach and log in to them, and the accounts managed there."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+from rotation import wires
+from rotation.connectors import base
+from secrets_app import actions
+from secrets_app.models import Account, Identified, Principal, Region, SealedValue, Secret
+from secrets_app.seals import SealedQuerySet, SealedRow
+
+
+class ManagementCredential(SealedRow, Identified):
+    """An account that Keyturn works as, shared by many instances. Writer: `inventory`."""
+
+    SEALED = ("id", "account_id", "name", "username", "sudo", "sealed_id", "public_key")
+
+    class Sudo(models.TextChoices):
+        NONE = "none", "None: the account is root"
+        PASSWORDLESS = "passwordless", "Passwordless"
+        PASSWORD = "password", "With password"
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="credentials")
+    name = models.CharField(max_length=80)
+    username = models.CharField(max_length=64)
+    sudo = models.CharField(max_length=12, choices=Sudo, default=Sudo.PASSWORDLESS)
+    sealed = models.OneToOneField(SealedValue, on_delete=models.PROTECT, related_name="+")
+    has_password = models.BooleanField(default=False)
+    public_key = models.TextField(blank=True)  # OpenSSH form; set where it logs in with a key
+    is_own = models.BooleanField(default=False)  # Keyturn made the key pair; nobody else has seen it
+    created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "name"],
+                name="one_credential_per_name",
+                violation_error_message="A management credential with this name exists. Choose another name.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def arn(self) -> str:
+        return actions.arn(actions.Kind.CREDENTIAL, self.name, account=self.account.number)
+
+
+class Instance(SealedRow, Identified):
+    """A server whose accounts are managed. Writer: `inventory`."""
+
+    SEALED = (
+        "id",
+        "account_id",
+        "region_id",
+        "instance_id",
+        "os",
+        "wire",
+        "address",
+        "port",
+        "credential_id",
+        "own_login_id",
+        "own_login_sudo",
+        "machine_id",
+    )
+
+    class OS(models.TextChoices):
+        LINUX = "linux", "Linux"
+        WINDOWS = "windows", "Windows"
+
+    class State(models.TextChoices):
+        NEW = "new", "Not yet tested"
+        READY = "ready", "Ready"  # the last check passed
+        UNREACHABLE = "unreachable", "Unreachable"
+        BLOCKED = "blocked", "Blocked"  # reached, but something must be put right first
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="instances")
+    region = models.ForeignKey(Region, on_delete=models.PROTECT, related_name="instances")
+    instance_id = models.CharField(max_length=64, unique=True)  # i-...
+    name = models.CharField(max_length=80)
+    os = models.CharField(max_length=8, choices=OS, default=OS.LINUX)
+    wire = models.CharField(max_length=16, choices=wires.CHOICES, default=wires.SSH.name)
+    address = models.CharField(max_length=253)
+    port = models.PositiveIntegerField(default=22)
+    credential = models.ForeignKey(
+        ManagementCredential, null=True, blank=True, on_delete=models.PROTECT, related_name="instances"
+    )
+    detached_because = models.CharField(max_length=200, blank=True)
+    # A secret of an account on this very instance, whose current value is the login instead of `credential`.
+    own_login = models.OneToOneField(
+        Secret, null=True, blank=True, on_delete=models.PROTECT, related_name="login_of"
+    )
+    own_login_sudo = models.CharField(max_length=12, choices=ManagementCredential.Sudo, blank=True)
+    state = models.CharField(max_length=12, choices=State, default=State.NEW)
+    state_sentence = models.CharField(max_length=500, blank=True)
+    machine_id = models.CharField(max_length=64, blank=True)
+    os_name = models.CharField(max_length=120, blank=True)
+    accounts = models.JSONField(default=list, blank=True)  # OS users seen there, for suggestions
+    checks = models.JSONField(default=list, blank=True)  # the last preflight: name, mark, sentence
+    checked_at = models.DateTimeField(null=True, blank=True)
+    control_at = models.DateTimeField(null=True, blank=True)  # it last refused a random wrong password
+    last_contact_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    revision = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["region", "name"],
+                name="one_instance_per_name",
+                violation_error_message="An instance with this name is registered in this region.",
+            ),
+            models.UniqueConstraint(
+                fields=["account", "address", "port"],
+                name="one_instance_per_address",
+                violation_error_message="An instance with this address and port is registered.",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["name", "id"], name="instance_by_name"),
+            models.Index(fields=["address", "id"], name="instance_by_address"),
+            models.Index(fields=["state", "name"], name="instance_by_state"),
+            models.Index(fields=["last_contact_at", "id"], name="instance_by_contact"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def arn(self) -> str:
+        return actions.arn(
+            actions.Kind.INSTANCE, self.instance_id, account=self.account.number, region=self.region.code
+        )
+
+    @property
+    def where(self) -> str:
+        """The address as one types it."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return host if self.port == wires.usual_port(self.wire) else f"{host}:{self.port}"
+
+
+class HostKeyQuerySet(SealedQuerySet["HostKey"]):
+    """What instances have shown."""
+
+    def trusted(self, instance: Instance) -> HostKeyQuerySet:
+        """What is pinned for an instance: approved, and of the kind that its wire shows."""
+        kind = wires.identity(instance.wire)
+        return self.filter(instance=instance, state=HostKey.State.APPROVED, kind=kind)
+
+
+class HostKey(SealedRow, Identified):
+    """By what an instance shows that it is the same one; trusted once approved. Writer: `inventory`."""
+
+    SEALED = ("id", "instance_id", "kind", "algorithm", "blob", "fingerprint", "state")
+
+    class Kind(models.TextChoices):
+        HOST_KEY = base.Identity.HOST_KEY.value, "Host key"
+        CERTIFICATE = base.Identity.CERTIFICATE.value, "Certificate"
+
+    class State(models.TextChoices):
+        SEEN = "seen", "Seen"  # waits for somebody to compare the fingerprint
+        APPROVED = "approved", "Approved"  # pinned
+        RETIRED = "retired", "Retired"  # was approved once
+
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="host_keys")
+    kind = models.CharField(max_length=12, choices=Kind, default=Kind.HOST_KEY)
+    algorithm = models.CharField(max_length=64)
+    blob = models.TextField()
+    fingerprint = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=State, default=State.SEEN)
+    seen_at = models.DateTimeField(db_default=Now())
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    objects = HostKeyQuerySet.as_manager()  # type: ignore[misc, assignment]
+
+    class Meta:
+        ordering = ["algorithm"]
+        constraints = [
+            models.UniqueConstraint(fields=["instance", "fingerprint"], name="one_row_per_host_key")
+        ]
+
+    def __str__(self) -> str:
+        return self.fingerprint
+
+    @property
+    def line(self) -> str:
+        return f"{self.algorithm} {self.blob}"
+
+
+class ManagedAccount(SealedRow, Identified):
+    """The OS account that a secret manages, and what is known of its credential.
+
+    Writers: `managed`, `binding`.
+    """
+
+    #: The machine that its values may go to.
+    BOUND = ("bound_wire", "bound_address", "bound_port", "bound_keys", "bound_machine_id", "bound_at")
+    SEALED = ("id", "secret_id", "instance_id", "username", "kind", *BOUND)
+
+    class Credential(models.TextChoices):
+        NO_VALUE = "no_value", "No value yet"  # the first rotation makes one
+        NOT_VERIFIED = "not_verified", "Not yet verified"  # entered by a person, never tried
+        IN_SYNC = "in_sync", "In sync"  # the host accepted the current value
+        UNVERIFIED = "unverified", "Unverified"  # the host may have either value
+        OUT_OF_SYNC = "out_of_sync", "Out of sync"  # the host refuses the current value
+        UNREACHABLE = "unreachable", "Instance unreachable"
+        BLOCKED = "blocked", "Blocked"
+        GONE = "gone", "Instance gone"  # a person said that the server will not come back
+
+    secret = models.OneToOneField(Secret, on_delete=models.PROTECT, related_name="managed")
+    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="managed_accounts")
+    username = models.CharField(max_length=64)
+    kind = models.CharField(max_length=16, choices=Secret.Kind)
+    released_at = models.DateTimeField(null=True, blank=True)  # its secret was purged
+    credential = models.CharField(max_length=16, choices=Credential, default=Credential.NO_VALUE)
+    credential_code = models.CharField(max_length=40, blank=True)  # why it is blocked, as `Run.code`
+    credential_sentence = models.CharField(max_length=500, blank=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    verified_level = models.CharField(max_length=10, blank=True)  # connectors.base.Level
+    rotated_at = models.DateTimeField(null=True, blank=True)  # the last success
+    generation = models.PositiveBigIntegerField(default=0)  # the newest that a host was told
+    # What a rotation does beside the change itself, and what happens when the host drifts.
+    ends_sessions = models.BooleanField(default=False)  # sessions of the account end after a rotation
+    proves_old_refused = models.BooleanField(default=False)  # the old password is tried once afterwards
+    reconciles = models.BooleanField(default=False)  # a drifted host gets the current value without asking
+    traces = models.JSONField(default=dict, blank=True)  # connectors.base.Traces when it was last in sync
+    drift_checked_at = models.DateTimeField(null=True, blank=True)
+    # The machine that proved the value. No value of the account is sent to any other: see `binding`.
+    bound_at = models.DateTimeField(null=True, blank=True)
+    bound_wire = models.CharField(max_length=16, blank=True)
+    bound_address = models.CharField(max_length=253, blank=True)
+    bound_port = models.PositiveIntegerField(null=True, blank=True)
+    bound_keys = models.JSONField(default=dict, blank=True)  # host keys: fingerprint -> `HostKey.line`
+    bound_machine_id = models.CharField(max_length=64, blank=True)
+    bindings = models.PositiveIntegerField(default=0)  # grows with every one: a proof belongs to one of them
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["instance", "username", "kind"],
+                condition=models.Q(released_at__isnull=True),
+                name="one_secret_per_account",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["credential", "secret"], name="account_by_credential"),
+            models.Index(
+                fields=["drift_checked_at"],
+                condition=models.Q(released_at__isnull=True),
+                name="account_by_drift_check",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username}@{self.instance.name}"

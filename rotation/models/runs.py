@@ -1,0 +1,186 @@
+"""Runs and their steps: the row is the job."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+
+from rotation.models.instances import Instance
+from secrets_app.models import Identified, Principal, Secret, SecretVersion
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    """Runs, by what is true of them."""
+
+    def active(self) -> RunQuerySet:
+        return self.filter(state__in=Run.ACTIVE)
+
+
+class Run(Identified):
+    """One piece of work on a host, from request to end. The row is the job. Writers: `runs`, `leases`."""
+
+    class Kind(models.TextChoices):
+        ROTATE = "rotate", "Rotation"
+        VERIFY = "verify", "Verification"  # is the current value still good?
+        CHECK = "check", "Connection test"  # of an instance, or of one account that no secret manages yet
+        SCAN = "scan", "Host key scan"
+        DRIFT = "drift", "Drift check"  # has somebody else changed the credential?
+        RECONCILE = "reconcile", "Reconciliation"  # the current value is set again
+
+    class Trigger(models.TextChoices):
+        MANUAL = "manual", "Manual"
+        SCHEDULE = "schedule", "Schedule"
+        CREATION = "creation", "Creation"
+        RESTORE = "restore", "Restore"
+        RETRY = "retry", "Retry"
+        DRIFT = "drift", "Drift"
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Queued"  # no worker has it
+        RUNNING = "running", "Running"  # a worker holds its lease
+        WAITING = "waiting", "Waiting"  # tries again at `due_at`
+        ENDED = "ended", "Ended"
+
+    class Outcome(models.TextChoices):
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"  # `truth` says which value works
+        BLOCKED = "blocked", "Blocked"  # nothing was changed; a person must act
+        CANCELLED = "cancelled", "Cancelled"
+
+    class Truth(models.TextChoices):
+        OLD = "old", "the old value works"
+        NEW = "new", "the new value works"
+        NEITHER = "neither", "neither value works"
+        UNKNOWN = "unknown", "which value works is unknown"
+
+    ACTIVE = (State.QUEUED, State.RUNNING, State.WAITING)
+    #: By kind, the name of the event that tells how a run ended.
+    ENDED_EVENTS: ClassVar = {
+        Kind.ROTATE: "kms:RotationEnded",
+        Kind.VERIFY: "kms:VerificationEnded",
+        Kind.CHECK: "kms:ConnectionTestEnded",
+        Kind.SCAN: "kms:HostKeyScanEnded",
+        Kind.DRIFT: "kms:DriftCheckEnded",
+        Kind.RECONCILE: "kms:ReconciliationEnded",
+    }
+
+    kind = models.CharField(max_length=10, choices=Kind)
+    trigger = models.CharField(max_length=10, choices=Trigger, default=Trigger.MANUAL)
+    is_leak = models.BooleanField(default=False)  # the old value has leaked: goes before other work
+    secret = models.ForeignKey(Secret, null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
+    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="runs")
+    version = models.ForeignKey(
+        SecretVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="runs"
+    )
+    requested_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=500, blank=True)  # why somebody asked for it
+    overrides = models.JSONField(default=list, blank=True)  # codes of checks that may not stop it
+    username = models.CharField(max_length=64, blank=True)  # of a check of one account
+    account_kind = models.CharField(max_length=16, blank=True, choices=Secret.Kind)  # ... and of what
+    request_token = models.CharField(max_length=64, blank=True)  # the same one twice is one run
+    # Of the action on many secrets that this run is a part of. No such action exists yet, so nothing sets it.
+    campaign = models.UUIDField(null=True, blank=True, editable=False)
+    state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
+    outcome = models.CharField(max_length=10, choices=Outcome, blank=True)
+    truth = models.CharField(max_length=8, choices=Truth, blank=True)
+    code = models.CharField(max_length=40, blank=True)  # the reason of a failure or a wait
+    sentence = models.CharField(max_length=500, blank=True)  # ... and what to do about it
+    due_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)  # times a host was told the value
+    tries = models.PositiveIntegerField(default=0)  # times a worker took it up
+    waits = models.PositiveIntegerField(default=0)  # times it was put off
+    generation = models.PositiveBigIntegerField(default=0)  # of the last attempt
+    lease = models.PositiveBigIntegerField(default=0)  # grows with every worker that takes it up
+    leased_until = models.DateTimeField(null=True, blank=True)
+    worker = models.CharField(max_length=120, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["secret"],
+                condition=models.Q(state__in=["queued", "running", "waiting"], secret__isnull=False),
+                name="one_active_run_per_secret",
+            ),
+            models.UniqueConstraint(
+                fields=["instance", "kind", "username", "account_kind"],
+                condition=models.Q(state__in=["queued", "running", "waiting"], secret__isnull=True),
+                name="one_active_run_per_instance_and_kind",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["due_at"],
+                condition=models.Q(state__in=["queued", "running", "waiting"]),
+                name="run_active",
+            ),
+            models.Index(fields=["-created_at", "id"], name="run_newest"),
+            models.Index(fields=["secret", "-created_at"], name="run_of_secret"),
+            models.Index(fields=["instance", "-created_at"], name="run_of_instance"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.pk}"
+
+    @property
+    def arn(self) -> str:
+        """Its secret's, or its instance's: who may see the one may see what happened to it."""
+        return self.secret.arn if self.secret else self.instance.arn
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in self.ACTIVE
+
+    @property
+    def duration(self) -> timedelta | None:
+        return self.ended_at - self.started_at if self.ended_at and self.started_at else None
+
+
+class Step(Identified):
+    """One step of a run, as evidence: what, when, by which worker, how it went. Writers: `runs`, `leases`."""
+
+    class Name(models.TextChoices):
+        CREATE = "create", "Create"  # the new value is stored here
+        PREFLIGHT = "preflight", "Check"  # the host is looked at
+        PROBE = "probe", "Probe"  # after a break: which value does the host accept?
+        SET = "set", "Set"  # the host is told
+        TEST = "test", "Test"  # a new login with the new value
+        FINISH = "finish", "Finish"  # the labels move
+        CLEAN = "clean", "Clean up"  # an old key is removed and proven refused
+        SESSIONS = "sessions", "End sessions"  # of the account, on the host
+        SCAN = "scan", "Scan"  # the host's keys are read
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+        BROKEN = "broken", "Interrupted"  # the worker did not come back
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    number = models.PositiveIntegerField()
+    name = models.CharField(max_length=12, choices=Name)
+    state = models.CharField(max_length=8, choices=State, default=State.RUNNING)
+    started_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+    worker = models.CharField(max_length=120)
+    lease = models.PositiveBigIntegerField()
+    sentence = models.CharField(max_length=500, blank=True)
+    evidence = models.JSONField(default=list)  # checks: name, mark, sentence
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(fields=["run", "number"], name="one_step_per_number")]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.name}"
+
+    @property
+    def duration(self) -> timedelta | None:
+        return self.ended_at - self.started_at if self.ended_at else None

@@ -1,0 +1,1 @@
+"""The audit trail: written, chained, signed, verified, and what an older database does to it."""

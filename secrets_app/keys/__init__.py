@@ -1,0 +1,1 @@
+"""Keys that values are sealed under: their states, their versions, and rewrapping."""

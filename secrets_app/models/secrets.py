@@ -1,0 +1,224 @@
+"""Secrets, their versions, labels and tags."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from secrets_app import actions
+from secrets_app.actions import OF_A_SECRET
+from secrets_app.models.base import Identified
+from secrets_app.models.keys import Key, SealedValue
+from secrets_app.models.people import Account, Principal, Region
+from secrets_app.seals import SealedQuerySet, SealedRow
+
+#: KMS CreateSecret (help.aliyun.com): 1 to 192 of these for an ECS secret; the column holds the
+#: largest wire's 512.
+NAME_PATTERN = r"^[A-Za-z0-9/_+=.@-]+\Z"
+
+
+NAME_LENGTH = 192
+
+
+ECS_PREFIX = "acs/ecs/"
+
+
+VALUE_LIMIT_BYTES = 30_720
+
+
+TAG_LIMIT = 20
+
+
+RECOVERY_WINDOW_DAYS = (7, 30)
+
+
+class SecretQuerySet(SealedQuerySet["Secret"]):
+    """Secrets, by what is true of them."""
+
+    def kept(self) -> SecretQuerySet:
+        """Those that are not purged: the ones a list shows."""
+        return self.filter(purged_at__isnull=True)
+
+    def enabled(self) -> SecretQuerySet:
+        """Those that rotate and reveal."""
+        return self.kept().filter(deletion_planned_at__isnull=True)
+
+
+class Secret(SealedRow, Identified):
+    """A credential by name, with its versions. Writer: `lifecycle`; of the seal of its tags, `seal_sets`."""
+
+    SEALED = ("id", "account_id", "region_id", "name", "type", "kind")
+
+    class Type(models.TextChoices):
+        ECS = "ecs", "Managed ECS secret"
+
+    class Kind(models.TextChoices):
+        PASSWORD = "password", "Password"
+        KEY_PAIR = "key_pair", "Key pair"
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="secrets")
+    region = models.ForeignKey(Region, on_delete=models.PROTECT, related_name="secrets")
+    name = models.CharField(max_length=512)
+    type = models.CharField(max_length=16, choices=Type, default=Type.ECS)
+    kind = models.CharField(max_length=16, choices=Kind)
+    key = models.ForeignKey(Key, on_delete=models.PROTECT, related_name="secrets")
+    description = models.TextField(blank=True, max_length=4096)
+    password_policy = models.JSONField(default=dict, blank=True)  # passwords.Policy.as_json()
+    key_algorithm = models.CharField(max_length=16, blank=True)
+    created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    revision = models.PositiveIntegerField(default=1)  # an edit says which one it was made on
+    tags_seal = models.CharField(max_length=64, default="", editable=False)  # of all of them: `seal_sets`
+    last_read_at = models.DateTimeField(null=True, blank=True)
+    last_read_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    deletion_planned_at = models.DateTimeField(null=True, blank=True)
+    deletion_due_at = models.DateTimeField(null=True, blank=True)
+    deletion_planned_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    deletion_reason = models.CharField(max_length=500, blank=True)
+    purged_at = models.DateTimeField(null=True, blank=True)  # a tombstone: values gone, history kept
+    purged_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    objects = SecretQuerySet.as_manager()  # type: ignore[misc, assignment]
+
+    class Meta:
+        ordering = ["name"]
+        default_permissions = ()
+        # For grants on one secret: django-guardian's codename is the action.
+        permissions = [(action.value, action.value) for action in OF_A_SECRET]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["region", "name"],
+                condition=models.Q(purged_at__isnull=True),
+                name="one_secret_per_name",
+                violation_error_message="This name is in use in this region. Choose another one.",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["region", "created_at"]),
+            models.Index(
+                fields=["deletion_due_at"], condition=models.Q(purged_at__isnull=True), name="secret_due"
+            ),
+            # A list in this order over all regions reads one page of the index.
+            models.Index(
+                fields=["name", "id"], condition=models.Q(purged_at__isnull=True), name="secret_by_name"
+            ),
+            models.Index(
+                fields=["-created_at", "id"], condition=models.Q(purged_at__isnull=True), name="secret_newest"
+            ),
+            models.Index(
+                fields=["deletion_planned_at", "id"],
+                condition=models.Q(purged_at__isnull=True),
+                name="secret_by_status",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def arn(self) -> str:
+        return actions.arn(
+            actions.Kind.SECRET, self.name, account=self.account.number, region=self.region.code
+        )
+
+    @property
+    def is_pending_deletion(self) -> bool:
+        return self.deletion_planned_at is not None and self.purged_at is None
+
+    @property
+    def is_enabled(self) -> bool:
+        return self.deletion_planned_at is None and self.purged_at is None
+
+    @property
+    def status(self) -> str:
+        """`enabled`, `pending_deletion` or `deleted`."""
+        if self.purged_at:
+            return "deleted"
+        return "pending_deletion" if self.is_pending_deletion else "enabled"
+
+    def labelled(self, role: str) -> SecretVersion | None:
+        """The version with this role's label, or None."""
+        label = self.labels.select_related("version").filter(role=role).first()
+        return label.version if label else None
+
+
+class SecretVersion(Identified):
+    """One value of a secret, sealed. Writer: `versions`."""
+
+    class Origin(models.TextChoices):
+        INITIAL = "initial", "Entered at creation"
+        GENERATED = "generated", "Generated"
+        CUSTOM = "custom", "Entered by hand"
+        EARLIER = "earlier", "An earlier value again"
+
+    secret = models.ForeignKey(Secret, on_delete=models.PROTECT, related_name="versions")
+    version_id = models.CharField(max_length=64)  # the client's idempotency token, or ours
+    origin = models.CharField(max_length=12, choices=Origin)
+    created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    sealed = models.OneToOneField(SealedValue, null=True, on_delete=models.PROTECT, related_name="+")
+    public_key = models.TextField(blank=True)  # OpenSSH form; not secret
+    value_mark = models.CharField(max_length=64, blank=True, db_index=True)  # an HMAC: "was this ever ours?"
+    offered_at = models.DateTimeField(null=True, blank=True)  # a host may have heard this value since
+    verified_at = models.DateTimeField(null=True, blank=True)  # a host last accepted it
+    dead_at = models.DateTimeField(null=True, blank=True)  # proven never to have become valid
+    removed_at = models.DateTimeField(null=True, blank=True)  # of a key: since then the host refuses it
+    refused_at = models.DateTimeField(null=True, blank=True)  # of a password: a login with it was refused
+    destroyed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["secret", "version_id"], name="one_version_per_id"),
+        ]
+
+    def __str__(self) -> str:
+        return self.version_id
+
+
+class Label(Identified):
+    """A name that points at one version of a secret. Writer: `versions`."""
+
+    class Role(models.TextChoices):
+        CURRENT = "current", "ACSCurrent"  # what the host accepts, as far as we have proof
+        PENDING = "pending", "ACSPending"  # stored, on its way to the host
+        PREVIOUS = "previous", "ACSPrevious"  # what the host accepted before
+        CUSTOM = "custom", "Custom"
+
+    secret = models.ForeignKey(Secret, on_delete=models.PROTECT, related_name="labels")
+    version = models.ForeignKey(SecretVersion, on_delete=models.PROTECT, related_name="labels")
+    role = models.CharField(max_length=8, choices=Role)
+    name = models.CharField(max_length=64, blank=True)  # of a custom one
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["secret", "role"], condition=~models.Q(role="custom"), name="one_version_per_role"
+            ),
+            models.UniqueConstraint(
+                fields=["secret", "name"],
+                condition=models.Q(role="custom"),
+                name="one_version_per_custom_label",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.get_role_display()
+
+
+class Tag(Identified):
+    """A key and a value on a secret. Writer: `lifecycle`."""
+
+    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="tags")
+    key = models.CharField(max_length=128)
+    value = models.CharField(max_length=256, blank=True)
+
+    class Meta:
+        ordering = ["key"]
+        constraints = [models.UniqueConstraint(fields=["secret", "key"], name="one_tag_per_key")]
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}" if self.value else self.key

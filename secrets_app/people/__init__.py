@@ -1,0 +1,1 @@
+"""Who there is: users, groups, invitations, identities at a provider, second factors."""

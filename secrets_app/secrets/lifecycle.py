@@ -1,0 +1,325 @@
+"""The only writer of secrets and their tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
+
+from secrets_app import keyring, seal_sets
+from secrets_app.audit import trail
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.passwords import Policy
+from secrets_app.errors import DomainError
+from secrets_app.models import (
+    NAME_LENGTH,
+    NAME_PATTERN,
+    RECOVERY_WINDOW_DAYS,
+    TAG_LIMIT,
+    Key,
+    Principal,
+    Region,
+    Secret,
+    Tag,
+)
+from secrets_app.policy import decisions
+
+DESCRIPTION_LENGTH = 4096
+TAG_KEY_LENGTH, TAG_VALUE_LENGTH = 128, 256  # as the columns of Tag hold them
+
+
+class NameTaken(DomainError):
+    """A secret with this name exists in this region, perhaps pending deletion."""
+
+    code = "secret_name_taken"
+
+
+class BadName(DomainError, ValueError):
+    """A secret's name has 1 to 192 letters, digits and / _ + = . @ - characters."""
+
+    code = "secret_name_invalid"
+
+
+class BadTag(DomainError, ValueError):
+    """A tag that KMS would not take; the message says why."""
+
+    code = "tag_invalid"
+
+
+class Widens(decisions.NotAllowed):
+    """These tags would give whoever sets them a right; the message says which."""
+
+    code = "tags_widen_rights"
+
+
+class Outdated(DomainError):
+    """Another user changed this in the meantime; nothing was saved."""
+
+    code = "secret_outdated"
+
+
+class NotEnabled(DomainError):
+    """This secret is pending deletion or purged; the message says until when, and what still works."""
+
+    code = "secret_not_enabled"
+
+
+class NotPending(DomainError):
+    """This secret is not pending deletion: there is nothing to restore."""
+
+    code = "secret_not_pending_deletion"
+
+
+class BadWindow(DomainError, ValueError):
+    """A deletion is planned 7 to 30 days ahead."""
+
+    code = "recovery_window_invalid"
+
+
+def create(
+    name: str,
+    *,
+    region: Region,
+    kind: str,
+    actor: Principal,
+    description: str = "",
+    password_policy: Policy | None = None,
+    key_algorithm: str = "",
+    tags: Mapping[str, str] | None = None,
+    key: Key | None = None,
+) -> Secret:
+    """Make a secret without a value, which `key` will seal; the default key where none is given.
+
+    Raises `BadName`, `NameTaken`, `BadTag`, `passwords.Unfit`, ValueError, or `keyring.KeyDisabled` or
+    `keyring.KeyUnusable` for a key that seals nothing now.
+
+    The caller records the event, since it knows what the secret is for.
+    """
+    if len(name) > NAME_LENGTH or not re.match(NAME_PATTERN, name):
+        raise BadName(BadName.__doc__)
+    _check_description(description)
+    check_tags(tags or {})
+    if kind == Secret.Kind.KEY_PAIR and key_algorithm not in key_pairs.ALGORITHMS:
+        raise ValueError(f"Unknown key algorithm {key_algorithm!r}.")
+    key = key or keyring.default_key()
+    keyring.primary(key)
+    try:
+        with transaction.atomic():
+            secret = Secret.objects.create(
+                account_id=region.account_id,
+                region=region,
+                name=name,
+                kind=kind,
+                key=key,
+                description=description,
+                password_policy=(password_policy or Policy()).check().as_json(),
+                key_algorithm=key_algorithm,
+                created_by=actor,
+            )
+            _set_tags(secret, tags or {})
+    except IntegrityError:
+        raise NameTaken(f"{name} is in use in {region.name}.") from None
+    return secret
+
+
+def change_key(source: Key, target: Key) -> int:
+    """Have `target` seal the next values of every secret that uses `source`; return how many those are."""
+    return Secret.objects.filter(key=source).update(key=target)
+
+
+def edit(
+    secret: Secret,
+    *,
+    revision: int,
+    description: str,
+    tags: Mapping[str, str] | None,
+    password_policy: Policy,
+    actor: Principal,
+) -> None:
+    """Save what may change of a secret, as a form that was opened at `revision` says it.
+
+    Never the name, the instance or the user: they are what the secret is. None for tags leaves them as they
+    are. Raises `Widens` for tags by which `actor` could do more, `Outdated`, `BadTag`,
+    `passwords.Unfit`, ValueError, `NotEnabled` or `decisions.NotAllowed`; nothing is saved then.
+    """
+    decisions.require(actor, decisions.Action.UPDATE_SECRET, secret)
+    _check_description(description)
+    check_tags(tags or {})
+    rules = password_policy.check().as_json()
+    with transaction.atomic():
+        had = held(secret.pk)
+        require_enabled(had)
+        saved = Secret.objects.filter(pk=had.pk, revision=revision).update(
+            description=description, password_policy=rules, revision=F("revision") + 1
+        )
+        if not saved:
+            raise Outdated
+        before = {tag.key: tag.value for tag in had.tags.all()}
+        changed = {
+            "description": description != had.description,
+            "tags": tags is not None and dict(tags) != before,
+            "password policy": rules != had.password_policy,
+        }
+        if tags is not None and changed["tags"]:
+            require_tags(had, before, tags, actor)
+            _set_tags(had, tags)
+        details = {"changed": [name for name, is_changed in changed.items() if is_changed]}
+        trail.record(decisions.Action.UPDATE_SECRET, secret, actor=actor, details=details)
+
+
+def require_tags(
+    secret: Secret, before: Mapping[str, str], tags: Mapping[str, str], actor: Principal
+) -> None:
+    """Return if `actor` may put `tags` in the place of those `before`.
+
+    Conditions hang on tags, so the right is asked with the old ones and with the new ones. Raises
+    `decisions.NotAllowed` or `Widens`.
+    """
+    asked = set()
+    if any(before.get(key) != value for key, value in tags.items()):
+        asked.add(decisions.Action.TAG_RESOURCE)
+    if before.keys() - tags.keys():
+        asked.add(decisions.Action.UNTAG_RESOURCE)
+    for action in sorted(asked):
+        decisions.require(actor, action, secret)
+        decisions.require(actor, action, decisions.retagged(secret, tags))
+    gained = decisions.widened(actor, secret, tags)
+    if asked and gained:
+        raise Widens(
+            f"With these tags you could do more to {secret.name} than now: {', '.join(gained)}. "
+            "Ask a user who has these permissions.",
+            min(asked),
+            secret,
+        )
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Return if KMS would take these tags. Raises `BadTag`.
+
+    The rules are those of its TagResource (help.aliyun.com): 20 tags; no key that begins with acs: or
+    aliyun, which are the platform's own, and no http:// or https:// in a key or a value.
+    """
+    if len(tags) > TAG_LIMIT:
+        raise BadTag(f"A secret has at most {TAG_LIMIT} tags. Remove {len(tags) - TAG_LIMIT}.")
+    for key, value in tags.items():
+        if not 1 <= len(key) <= TAG_KEY_LENGTH or len(value) > TAG_VALUE_LENGTH:
+            raise BadTag(
+                f"The key of a tag has 1 to {TAG_KEY_LENGTH} characters, its value at most "
+                f"{TAG_VALUE_LENGTH}."
+            )
+        if key.lower().startswith(("acs:", "aliyun")):
+            raise BadTag(f"The key {key} begins with acs: or aliyun, which are reserved.")
+        if re.search("https?://", f"{key} {value}", re.IGNORECASE):
+            raise BadTag(f"The tag {key} holds an address. Write it without http:// or https://.")
+
+
+def _check_description(description: str) -> None:
+    if len(description) > DESCRIPTION_LENGTH:
+        raise ValueError(f"A description has at most {DESCRIPTION_LENGTH:,} characters.")
+
+
+def note_read(secret: Secret, actor: Principal) -> None:
+    """Keep who last saw a value, for whoever asks later whether the secret is still in use.
+
+    Raises `NotEnabled` where somebody has planned its deletion meanwhile.
+    """
+    enabled = Secret.objects.enabled().filter(pk=secret.pk)
+    if not enabled.update(last_read_at=Now(), last_read_by=actor):
+        raise NotEnabled(why_not_enabled(Secret.objects.get(pk=secret.pk)))
+
+
+# ---------------------------------------------------------------- deletion
+
+
+def held(secret_id: UUID) -> Secret:
+    """Return the secret as it is now, unchanged by others until the caller's transaction ends."""
+    return Secret.objects.select_for_update().get(pk=secret_id)
+
+
+def require_enabled(secret: Secret) -> None:
+    """Return if the secret is neither pending deletion nor purged. Raises `NotEnabled`."""
+    if not secret.is_enabled:
+        raise NotEnabled(why_not_enabled(secret))
+
+
+def why_not_enabled(secret: Secret) -> str:
+    """Say until when the secret can be restored, or when it was purged and by whom."""
+    if secret.purged_at:
+        by = f" by {secret.purged_by.name}" if secret.purged_by else ""
+        return f"Purged on {secret.purged_at:%Y-%m-%d %H:%M} UTC{by}; cannot be restored."
+    until = f" on {secret.deletion_due_at:%Y-%m-%d %H:%M} UTC" if secret.deletion_due_at else ""
+    return (
+        f"This secret is pending deletion{until}. Until then it can be looked at and restored, "
+        "and nothing else. Restore it first."
+    )
+
+
+def plan_deletion(secret: Secret, *, days: int, reason: str, actor: Principal) -> None:
+    """Have the secret purged `days` from now unless it is restored. Raises `BadWindow` or `NotEnabled`.
+
+    The caller has stopped its work and records the event.
+    """
+    least, most = RECOVERY_WINDOW_DAYS
+    if not least <= days <= most:
+        raise BadWindow(BadWindow.__doc__)
+    planned = Secret.objects.enabled().filter(pk=secret.pk)
+    if not planned.update(
+        deletion_planned_at=Now(),
+        deletion_due_at=timezone.now() + timedelta(days=days),
+        deletion_planned_by=actor,
+        deletion_reason=reason[:500],
+    ):
+        raise NotEnabled(why_not_enabled(Secret.objects.get(pk=secret.pk)))
+
+
+def restore(secret: Secret) -> None:
+    """Undo a planned deletion. Raises `NotPending` or `NotEnabled` (purged). The caller records it."""
+    pending = Secret.objects.kept().filter(pk=secret.pk, deletion_planned_at__isnull=False)
+    if not pending.update(
+        deletion_planned_at=None, deletion_due_at=None, deletion_planned_by=None, deletion_reason=""
+    ):
+        now = Secret.objects.get(pk=secret.pk)
+        if now.purged_at:
+            raise NotEnabled(why_not_enabled(now))
+        raise NotPending(NotPending.__doc__)
+
+
+def due_for_purge(limit: int) -> list[Secret]:
+    """Return the secrets whose time to be restored is over, longest first."""
+    due = Secret.objects.kept().filter(deletion_due_at__lte=Now())
+    return list(due.select_related("region", "account").order_by("deletion_due_at")[:limit])
+
+
+def was_purged_since(moment: datetime) -> bool:
+    """Whether a secret was purged after `moment`, by a plan or immediately."""
+    return Secret.objects.filter(purged_at__gte=moment).exists()
+
+
+def mark_purged(secret: Secret, *, actor: Principal, reason: str = "", only_if_due: bool = False) -> None:
+    """Make the secret a tombstone: its name is free, its row and history stay. Raises `NotEnabled`.
+
+    The values are destroyed by the caller, in the same transaction. `only_if_due` leaves a secret
+    alone that somebody restored meanwhile.
+    """
+    rows = Secret.objects.kept().filter(pk=secret.pk)
+    rows = rows.filter(deletion_due_at__lte=Now()) if only_if_due else rows.enabled()
+    said = {} if only_if_due else {"deletion_reason": reason[:500], "deletion_planned_by": actor}
+    if not rows.update(
+        purged_at=Now(),
+        purged_by=actor,
+        deletion_planned_at=Coalesce("deletion_planned_at", Now()),
+        **said,
+    ):
+        raise NotEnabled(why_not_enabled(Secret.objects.get(pk=secret.pk)))
+
+
+def _set_tags(secret: Secret, tags: Mapping[str, str]) -> None:
+    secret.tags.all().delete()
+    Tag.objects.bulk_create(Tag(secret=secret, key=key, value=value) for key, value in tags.items())
+    seal_sets.put_tags(secret, tags)

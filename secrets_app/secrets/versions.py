@@ -1,0 +1,336 @@
+"""The only writer of versions and labels, and the one road to a plaintext.
+
+A version is stored, sealed, before any host hears of it; labels say what it is: pending, current,
+previous. `value()` is for the engine; `reveal()` is for a person, and returns only after its audit
+event is committed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from secrets_app import keyring
+from secrets_app.audit import audit_keys, trail
+from secrets_app.crypto import key_pairs, passwords
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.errors import DomainError
+from secrets_app.models import VALUE_LIMIT_BYTES, AuditEvent, Label, Principal, Secret, SecretVersion
+from secrets_app.policy import decisions
+from secrets_app.secrets import lifecycle, read_limits
+
+FIELD = "value"
+#: A version becomes the current one. Nobody asks for it: it follows from a rotation.
+PROMOTED = "kms:UpdateSecretVersionStage"
+
+
+class PendingExists(DomainError):
+    """This secret has a pending value that a host may have heard; it must be settled first."""
+
+    code = "pending_value_exists"
+
+
+class NotPending(DomainError):
+    """This version is not the pending one any more."""
+
+    code = "version_not_pending"
+
+
+class NoValue(DomainError):
+    """This version's value was destroyed."""
+
+    code = "version_without_value"
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a version holds, as the KMS API has it; everything that is needed to log in."""
+
+    username: str
+    password: Plaintext | None = None
+    public_key: str = ""
+    private_key: Plaintext | None = None
+
+    @property
+    def credential(self) -> Plaintext:
+        """The half that nobody else may see."""
+        found = self.password or self.private_key
+        if found is None:
+            raise NoValue
+        return found
+
+    def as_json(self) -> Plaintext:
+        """`{"UserName","Password"}` or `{"UserName","PublicKey","PrivateKey"}`, in that order."""
+        fields = {"UserName": self.username}
+        if self.password is not None:
+            fields["Password"] = self.password.reveal()
+        if self.private_key is not None:
+            fields |= {"PublicKey": self.public_key, "PrivateKey": self.private_key.reveal()}
+        return Plaintext(json.dumps(fields, ensure_ascii=False))
+
+
+def mark(value: Value) -> str:
+    """What stands for a value in the audit trail. A key goes by its public half."""
+    if value.public_key:
+        return audit_keys.mark(b"key\0" + value.public_key.strip().encode())
+    return audit_keys.mark(b"text\0" + value.credential.encode())
+
+
+def given(secret: Secret, username: str, text: Plaintext) -> Value:
+    """Return what a person gave: a password, or a private key, whose public half is derived from it.
+
+    Raises `passwords.Unfit` or `key_pairs.Unreadable`, never repeating the text.
+    """
+    if secret.kind == Secret.Kind.KEY_PAIR:
+        pair = key_pairs.read(text)
+        return Value(username, public_key=pair.public_key, private_key=pair.private_key)
+    return Value(username, password=passwords.check_value(text))
+
+
+def stage(
+    secret: Secret, value: Value, *, origin: str, actor: Principal, version_id: str = ""
+) -> SecretVersion:
+    """Store `value`, sealed, as the pending version of `secret`; no host has heard of it yet.
+
+    Call it inside the transaction that makes the run. A pending version that no host was offered is
+    replaced. Raises `PendingExists` where one was offered, `keyring.Sealed`, and ValueError for a
+    value over 30,720 bytes.
+    """
+    pending = secret.labelled(Label.Role.PENDING)
+    if pending is not None:
+        if pending.offered_at and not pending.dead_at:
+            raise PendingExists
+        drop_pending(pending)
+    return _store(secret, value, origin, actor, version_id, Label.Role.PENDING)
+
+
+def enter(secret: Secret, value: Value, *, actor: Principal) -> SecretVersion:
+    """Store the value that a person entered at creation as the current one; not verified yet."""
+    return _store(secret, value, SecretVersion.Origin.INITIAL, actor, "", Label.Role.CURRENT)
+
+
+def _store(
+    secret: Secret, value: Value, origin: str, actor: Principal, version_id: str, role: str
+) -> SecretVersion:
+    plaintext = value.as_json().encode()
+    if len(plaintext) > VALUE_LIMIT_BYTES:
+        raise ValueError(f"A secret value has at most {VALUE_LIMIT_BYTES:,} bytes.")
+    made = uuid.uuid4()
+    with transaction.atomic():
+        sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=made, field=FIELD, key=secret.key)
+        version = SecretVersion.objects.create(
+            id=made,
+            secret=secret,
+            version_id=version_id or str(made),
+            origin=origin,
+            created_by=actor,
+            sealed=sealed,
+            public_key=value.public_key,
+            value_mark=mark(value),
+        )
+        Label.objects.create(secret=secret, version=version, role=role)
+    return version
+
+
+def value(version: SecretVersion) -> Value:
+    """Open `version`, for the engine. Raises `NoValue`, `keyring.Sealed`, `envelope.Tampered`."""
+    if version.sealed is None:
+        raise NoValue
+    raw = keyring.open_(version.sealed, owner_id=version.secret_id, subject_id=version.pk, field=FIELD)
+    fields = json.loads(raw)
+    return Value(
+        username=fields["UserName"],
+        password=Plaintext(fields["Password"]) if "Password" in fields else None,
+        public_key=fields.get("PublicKey", ""),
+        private_key=Plaintext(fields["PrivateKey"]) if "PrivateKey" in fields else None,
+    )
+
+
+def are_same(one: SecretVersion, other: SecretVersion) -> bool:
+    """Whether two versions hold the same password or private key. Raises as `value`."""
+    first, second = value(one).credential, value(other).credential
+    return hmac.compare_digest(first.encode(), second.encode())
+
+
+def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Value:
+    """Show a value to a person: check the right, record it durably, and only then open it.
+
+    Raises `decisions.NotAllowed`, `read_limits.ReasonNeeded`, `read_limits.TooOften`, `NoValue` (also while
+    deletion is planned), and whatever `value` raises. Never call it inside a transaction: the record would
+    not be durable when the value leaves (RuntimeError).
+    """
+    secret = version.secret
+    decisions.require(actor, decisions.Action.GET_SECRET_VALUE, secret)
+    read_limits.require_reason(secret, actor=actor, reason=reason)
+    if not secret.is_enabled:
+        raise NoValue
+    _require_key(version, actor, reason)
+    try:
+        _record_read(version, actor, reason)
+    except read_limits.TooOften as error:
+        read_limits.refused(secret, actor=actor, because=str(error))
+        raise
+    return value(version)
+
+
+def _record_read(version: SecretVersion, actor: Principal, reason: str) -> None:
+    secret = version.secret
+    with transaction.atomic(durable=True):
+        read_limits.require_patience(actor)
+        try:
+            lifecycle.note_read(secret, actor)
+        except lifecycle.NotEnabled:  # planned since the secret was fetched
+            raise NoValue from None
+        trail.record(
+            decisions.Action.GET_SECRET_VALUE,
+            secret,
+            actor=actor,
+            version_id=version.version_id,
+            reason=reason,
+            value_mark=version.value_mark,
+        )
+
+
+def _require_key(version: SecretVersion, actor: Principal, reason: str) -> None:
+    """Return if the key lets this version be read; else record that somebody tried."""
+    try:
+        if version.sealed is not None:
+            keyring.usable(version.sealed)
+    except keyring.KeyUnusable as error:
+        trail.record(
+            decisions.Action.GET_SECRET_VALUE,
+            version.secret,
+            actor=actor,
+            outcome=AuditEvent.Outcome.FAILED,
+            version_id=version.version_id,
+            reason=reason,
+            details={"because": str(error)},
+        )
+        raise
+
+
+def mark_offered(version: SecretVersion) -> None:
+    """Record, before the first byte leaves, that a host may hear this value from now on."""
+    SecretVersion.objects.filter(pk=version.pk, offered_at__isnull=True).update(offered_at=Now())
+    version.refresh_from_db(fields=["offered_at"])
+
+
+def was_offered_within(version: SecretVersion, length: timedelta) -> bool:
+    """Whether a host may have heard this value for the first time so lately, by the database's clock."""
+    return SecretVersion.objects.filter(pk=version.pk, offered_at__gt=Now() - length).exists()
+
+
+def mark_verified(version: SecretVersion) -> None:
+    """Record that a host accepted this value just now."""
+    SecretVersion.objects.filter(pk=version.pk).update(verified_at=Now())
+
+
+def not_removed(secret: Secret) -> QuerySet[SecretVersion]:
+    """Return versions whose key a host may still accept, newest first; not the current and pending ones."""
+    in_use = Label.objects.filter(secret=secret, role__in=[Label.Role.CURRENT, Label.Role.PENDING])
+    return (
+        secret.versions.filter(removed_at=None, dead_at=None)
+        .exclude(public_key="")
+        .exclude(pk__in=in_use.values("version"))
+    )
+
+
+def mark_removed(version: SecretVersion) -> None:
+    """Record that a host was just shown to refuse this key."""
+    SecretVersion.objects.filter(pk=version.pk).update(removed_at=Now())
+
+
+def removed(secret: Secret) -> QuerySet[SecretVersion]:
+    """Return versions whose key a host was shown to refuse, the last one first."""
+    return secret.versions.filter(removed_at__isnull=False).exclude(public_key="").order_by("-removed_at")
+
+
+def mark_back(version: SecretVersion) -> None:
+    """Record that a host accepts this key again, which it had been shown to refuse."""
+    SecretVersion.objects.filter(pk=version.pk).update(removed_at=None)
+
+
+def mark_refused(version: SecretVersion) -> None:
+    """Record that a login with this password was just refused."""
+    SecretVersion.objects.filter(pk=version.pk).update(refused_at=Now())
+
+
+def earlier(secret: Secret) -> QuerySet[SecretVersion]:
+    """Return versions whose value is kept and that are neither current nor pending, newest first."""
+    in_use = Label.objects.filter(secret=secret, role__in=[Label.Role.CURRENT, Label.Role.PENDING])
+    kept = secret.versions.filter(sealed__isnull=False).exclude(pk__in=in_use.values("version"))
+    return kept.order_by("-created_at")
+
+
+def promote(version: SecretVersion) -> None:
+    """Make the pending version the current one, and the current one the previous, in one transaction.
+
+    Recorded, so that it can be told later when a value was the current one. Raises `NotPending` where another
+    worker was first.
+    """
+    with transaction.atomic():
+        labels = Label.objects.select_for_update().filter(secret_id=version.secret_id)
+        moved = labels.filter(role=Label.Role.PENDING, version=version).delete()[0]
+        if not moved:
+            raise NotPending
+        labels.filter(role=Label.Role.PREVIOUS).delete()
+        labels.filter(role=Label.Role.CURRENT).update(role=Label.Role.PREVIOUS)
+        Label.objects.create(secret_id=version.secret_id, version=version, role=Label.Role.CURRENT)
+        mark_verified(version)
+        prune(version.secret)
+        trail.record(
+            PROMOTED,
+            version.secret,
+            actor=version.created_by,
+            version_id=version.version_id,
+            value_mark=version.value_mark,
+        )
+
+
+def drop_pending(version: SecretVersion) -> None:
+    """Take the pending label from a version that is proven never to have become valid.
+
+    Its value stays until it is pruned: what a host was told once is worth keeping a while.
+    """
+    with transaction.atomic():
+        Label.objects.filter(version=version, role=Label.Role.PENDING).delete()
+        SecretVersion.objects.filter(pk=version.pk).update(dead_at=Now())
+
+
+def set_aside(version: SecretVersion) -> None:
+    """Take the pending label from a version because a person says so; that proves nothing, so it is kept."""
+    Label.objects.filter(version=version, role=Label.Role.PENDING).delete()
+
+
+def prune(secret: Secret) -> None:
+    """Destroy the values of unlabelled versions beyond the newest ones that a secret keeps."""
+    spare = secret.versions.filter(labels__isnull=True, destroyed_at__isnull=True).order_by("-created_at")
+    for version in spare[settings.RUN_PRUNE_VERSIONS :]:
+        _destroy(version)
+
+
+def destroy_all(secret: Secret) -> int:
+    """Destroy every value of a secret that is purged, with its data key, and take the labels away.
+
+    The rows of the versions stay, for the history. Returns how many values there were.
+    """
+    Label.objects.filter(secret=secret).delete()
+    kept = list(secret.versions.filter(destroyed_at__isnull=True))
+    for version in kept:
+        _destroy(version)
+    return len(kept)
+
+
+def _destroy(version: SecretVersion) -> None:
+    sealed = version.sealed
+    SecretVersion.objects.filter(pk=version.pk).update(sealed=None, destroyed_at=Now())
+    if sealed is not None:
+        keyring.destroy(sealed)
