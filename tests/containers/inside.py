@@ -6,11 +6,15 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "console.settings"
 import django
 django.setup()
 from django.db import transaction
-from rotation import inventory, managed, runs, tasks
+from rotation import runs, tasks
 from rotation.connectors.ssh.connector import SshScanner
+from rotation.inventory import identities, instances, management
+from rotation.managed import creation
 from rotation.models import Instance, ManagedAccount, ManagementCredential, Run
-from secrets_app import regions, users, versions
+from secrets_app import regions
 from secrets_app.models import Principal, Secret
+from secrets_app.people import users
+from secrets_app.secrets import versions
 actor = Principal.objects.filter(groups__name=users.ADMINISTRATORS).order_by("created_at").first()
 region = regions.account().regions.order_by("created_at").first()
 """
@@ -18,7 +22,7 @@ region = regions.account().regions.order_by("created_at").first()
 CREDENTIAL = (
     START
     + """
-made = inventory.create_credential(
+made = management.create_credential(
     "Servers", "keyturn", sudo=ManagementCredential.Sudo.PASSWORDLESS, actor=actor
 )
 print(json.dumps(made.public_key))
@@ -31,14 +35,14 @@ REGISTER = (
 credential = ManagementCredential.objects.get()
 for name in ("host-a", "host-b"):
     with transaction.atomic():
-        instance = inventory.register(
+        instance = instances.register(
             name, region=region, address=name, port=22, actor=actor, credential=credential
         )
-        keys = SshScanner().scan(inventory.place(instance), timeout=10)
-        inventory.see_host_keys(instance, keys)
-        inventory.approve_host_keys(instance, [key.fingerprint for key in keys], actor=actor)
+        keys = SshScanner().scan(instances.place(instance), timeout=10)
+        identities.see_host_keys(instance, keys)
+        identities.approve_host_keys(instance, [key.fingerprint for key in keys], actor=actor)
     for account in ("app", "deploy", "dba"):
-        managed.create(f"{name}-{account}", region=region, instance=instance, username=account, actor=actor)
+        creation.create(f"{name}-{account}", region=region, instance=instance, username=account, actor=actor)
 print(json.dumps([str(region.code), *map(str, Secret.objects.values_list("pk", flat=True))]))
 """
 )

@@ -19,8 +19,8 @@ PASSWORD = "correct horse battery staple"
 #: An administrator, an instance nobody answers at, and a secret there; printed: the secret's id.
 PEOPLE = f"""
 import json
-from secrets_app import users
 from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.people import users
 from tests import factories
 users.create("dot", Plaintext({PASSWORD!r}), groups=["administrators"], must_change_password=False)
 made = factories.secret(instance=factories.instance(address="127.0.0.1", port=1), initial="a-first-value-1")

@@ -20,10 +20,11 @@ DEMO_HOSTS = "--demo-hosts=3"
 INSIDE = """
 import json
 from django.db.models import Count
-from rotation import managed, runs, tasks
+from rotation import runs, tasks
+from rotation.managed import creation
 from rotation.models import Instance, Run
-from secrets_app import versions
 from secrets_app.models import Principal, Secret
+from secrets_app.secrets import versions
 
 actor = Principal.objects.get(name="admin")
 
@@ -35,7 +36,7 @@ def create():
         instance = Instance.objects.get(name=name)
         place = {"region": instance.region, "instance": instance}
         place |= {"kind": kind, "key_algorithm": algorithm}
-        managed.create(f"{name}/{user}", username=user, actor=actor, **place)
+        creation.create(f"{name}/{user}", username=user, actor=actor, **place)
 
 def rotate():
     # One more on each secret that rests, those first that had the fewest; how many there are, and go on.

@@ -23,15 +23,16 @@ AGAIN = "what-hal-chose-instead-61"
 NAME = "acs/ecs/web-01/app"
 
 MAKE = """
-from rotation import managed, tasks
+from rotation import tasks
+from rotation.managed import creation
 from rotation.models import Instance
 from secrets_app.models import Principal, Region
 from secrets_app.crypto.plaintext import Plaintext
 
 web = Instance.objects.get(name="web-01")
 given = dict(region=web.region, instance=web, actor=Principal.objects.get(name="admin"))
-_, run = managed.create("web-01/app", username="app", initial=Plaintext(FIRST), **given)
-pair, _ = managed.create("web-01/git", username="git", kind="key_pair", initial=Plaintext(KEY), **given)
+_, run = creation.create("web-01/app", username="app", initial=Plaintext(FIRST), **given)
+pair, _ = creation.create("web-01/git", username="git", kind="key_pair", initial=Plaintext(KEY), **given)
 tasks.wake(run)
 """
 IDS = """

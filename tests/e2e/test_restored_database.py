@@ -17,7 +17,7 @@ ROTATE = """
 import json
 from rotation import runs
 from rotation.connectors.memory.connector import MemoryHost
-from secrets_app import checkpoints
+from secrets_app.audit import checkpoints
 from secrets_app.models import Secret
 from tests import factories
 from tests.domain.rig import drive, password

@@ -16,9 +16,10 @@ WORD = "a-passphrase-of-theirs-77"
 NAME = "acs/ecs/web-01/app"
 
 CAST = f"""
-from rotation import managed, tasks
+from rotation import tasks
+from rotation.managed import creation
 from rotation.models import Instance
-from secrets_app import users
+from secrets_app.people import users
 from secrets_app.models import Principal
 from secrets_app.crypto.plaintext import Plaintext
 
@@ -26,7 +27,7 @@ for name, group in [("dot", "administrators"), ("hal", "helpdesk"), ("aud", "aud
     users.create(name, Plaintext({WORD!r}), groups=[group], must_change_password=False)
 web = Instance.objects.get(name="web-01")
 given = dict(region=web.region, instance=web, actor=Principal.objects.get(name="dot"))
-secret, run = managed.create("web-01/app", username="app", initial=Plaintext(FIRST), **given)
+secret, run = creation.create("web-01/app", username="app", initial=Plaintext(FIRST), **given)
 tasks.wake(run)
 """
 

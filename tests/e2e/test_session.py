@@ -14,8 +14,8 @@ WORD = "a-passphrase-of-theirs-77"
 TYPED = "the-value-that-was-typed-9"
 
 CAST = f"""
-from secrets_app import users
 from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.people import users
 
 for name in ("dot", "eve"):
     users.create(name, Plaintext({WORD!r}), groups=["administrators"], must_change_password=False)
