@@ -179,7 +179,7 @@ def test_an_administrator_changes_the_schedule_edits_and_goes_back(sign_in, secr
     work(secret)
     page.goto(f"/main/secrets/{secret.pk}/?tab=versions")
     page.get_by_role("link", name="Rotate back to this value").click()
-    expect(page.get_by_role("dialog")).to_contain_text("Nobody is shown the value.")
+    expect(page.get_by_role("dialog")).to_contain_text("The value is not shown.")
     assert_accessible(page)
     page.get_by_role("button", name="Confirm rotation").click()
     expect(page.get_by_text("Rotation triggered.")).to_be_visible()

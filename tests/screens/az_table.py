@@ -52,7 +52,8 @@ class Route:
     gates: str
     answers: str
     strangers: str = ""  # nothing: they are led to sign-in
-    asks_again: bool = False  # whoever signed in long ago confirms who they are first
+    #: Whoever signed in long ago confirms who they are first; a text: before this method alone.
+    asks_again: bool | str = False
 
     @property
     def opened_by(self) -> list[str]:
@@ -193,7 +194,7 @@ ROUTES: dict[str, Route] = {
     "secrets": Route("region", "region, here kms:ListSecrets", LOOK),
     "secrets_export": Route("region", "region, here kms:ListSecrets", LOOK),
     "secret_create": Route(
-        "region", "anywhere kms:CreateSecret, region, here kms:ListInstances", EMPTY_FORM
+        "region", "anywhere kms:CreateSecret, region, here kms:ListInstances", EMPTY_FORM, asks_again="POST"
     ),
     "secret_create_instance": Route("region", "region, here kms:ListInstances", LOOK),
     "secret_create_dates": Route("region", "anywhere kms:CreateSecret, region", LOOK),

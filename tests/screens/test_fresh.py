@@ -108,7 +108,7 @@ def test_every_form_says_whether_it_asks_and_why(stale, provider):
         assert row.asks in {"yes", "no"} or row.asks.startswith("if "), name
         assert bool(re.match(r"[abcd](, [abcd])*: ", row.why)) == (row.asks != "no"), name
     assert {name for name, row in table().items() if row.asks.startswith("if ")} == set(DEPENDS)
-    assert {name for name, route in ROUTES.items() if route.asks_again} == set(of_those("yes"))
+    assert {name for name, route in ROUTES.items() if route.asks_again is True} == set(of_those("yes"))
 
 
 def test_ses_06_what_equals_a_reveal_moves_a_value_gives_a_right_or_destroys_asks_who_it_is(stale, provider):
