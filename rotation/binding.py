@@ -6,7 +6,7 @@ account is bound to. So nothing that is changed about an instance makes Keyturn 
 machine; a user who may do so binds the account to it first (`rebinding`). The machine-id, which a machine
 says of itself, can only narrow that: the pinned key is what counts.
 
-With `managed`, the only writer of managed accounts: their binding, and the state that follows from it.
+With the room `managed`, the only writer of managed accounts: their binding, and the state that follows.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def create(
     jitter: timedelta = timedelta(0),
     catch_up: str = Schedule.CatchUp.ONCE,
 ) -> Schedule:
-    """Give a secret its schedule; the first rotation is at its first date. Raises `rhythm.Unfit`."""
+    """Give a secret its schedule; the first rotation is at its first date. Raises `recurrence.Unfit`."""
     at = now()
     kept = Rhythm(period, cron, zone, jitter).checked(at)
     return Schedule.objects.create(
@@ -92,7 +92,7 @@ def change(
     """Save a configuration that was opened at `revision`; turning on begins with no failures.
 
     Without `next_at` the next date stays where the rhythm does, and is its first one from now otherwise.
-    Raises `Outdated`, `rhythm.Unfit`, `BadDate`, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
+    Raises `Outdated`, `recurrence.Unfit`, `BadDate`, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
     """
     decisions.require(actor, decisions.Action.UPDATE_ROTATION, secret)
     at = now()

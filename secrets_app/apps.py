@@ -8,7 +8,7 @@ class SecretsConfig(AppConfig):
     name = "secrets_app"
 
     def ready(self) -> None:
-        # They need the models; the receivers of `factors` and `seal_sets` register themselves.
+        # They need the models; the receivers of `second_factors` and `seal_sets` register themselves.
         from secrets_app import seal_sets  # noqa: F401
         from secrets_app.audit import append_only
         from secrets_app.people import second_factors  # noqa: F401

@@ -86,5 +86,5 @@ def _failed(row: AuditEvent | Refusals, at: datetime, count: int, because: str) 
     return Failed(at, row.address or "", count, because, row.action == records.USE_SECOND_FACTOR)
 
 
-# After the receiver in `sign_ins`, which has been connected by the import above.
+# After the receiver in `records`, which has been connected by the import above.
 user_logged_in.connect(_tell, dispatch_uid="console.sign_in.failed_sign_ins")

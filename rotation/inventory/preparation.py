@@ -1,6 +1,6 @@
 """The command that lets Keyturn into a server, and its opposite, for an operator to run there.
 
-Both hold the public half of a key and nothing that is secret. `inventory.check_account_name` has
+Both hold the public half of a key and nothing that is secret. `management.check_account_name` has
 made sure that the account's name can stand in a shell and in a sudoers file.
 """
 

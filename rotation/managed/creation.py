@@ -95,9 +95,9 @@ def create(
     cannot be reached now does not prevent creation. With `as_own_login`, Keyturn works on the instance as
     this account from now on, with this secret's value instead of the shared credential's, so an initial
     value is needed. Raises `RegionMismatch`, `AccountTaken`, `SharedAccount`, `BadUsername`,
-    `NoKeys`, `management.NoOwnLogin`, `rhythm.Unfit`, `decisions.NotAllowed` and what `versions.given`
+    `NoKeys`, `management.NoOwnLogin`, `recurrence.Unfit`, `decisions.NotAllowed` and what `versions.given`
     and `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one of
-    `keypairs.ALGORITHMS`; empty stands for the setting's. `key` seals its values; none stands for the
+    `key_pairs.ALGORITHMS`; empty stands for the setting's. `key` seals its values; none stands for the
     default key.
     """
     require_creation(region, full_name(name), tags or {}, actor=actor)

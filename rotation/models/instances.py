@@ -13,7 +13,7 @@ from secrets_app.seals import SealedQuerySet, SealedRow
 
 
 class ManagementCredential(SealedRow, Identified):
-    """An account that Keyturn works as, shared by many instances. Writer: `inventory`."""
+    """An account that Keyturn works as, shared by many instances. Writer: `management`."""
 
     SEALED = ("id", "account_id", "name", "username", "sudo", "sealed_id", "public_key")
 
@@ -51,7 +51,7 @@ class ManagementCredential(SealedRow, Identified):
 
 
 class Instance(SealedRow, Identified):
-    """A server whose accounts are managed. Writer: `inventory`."""
+    """A server whose accounts are managed. Writers: `inventory.*`."""
 
     SEALED = (
         "id",
@@ -154,7 +154,7 @@ class HostKeyQuerySet(SealedQuerySet["HostKey"]):
 
 
 class HostKey(SealedRow, Identified):
-    """By what an instance shows that it is the same one; trusted once approved. Writer: `inventory`."""
+    """By what an instance shows that it is the same one; trusted once approved. Writer: `identities`."""
 
     SEALED = ("id", "instance_id", "kind", "algorithm", "blob", "fingerprint", "state")
 
@@ -198,7 +198,7 @@ class HostKey(SealedRow, Identified):
 class ManagedAccount(SealedRow, Identified):
     """The OS account that a secret manages, and what is known of its credential.
 
-    Writers: `managed`, `binding`.
+    Writers: `managed.*`, `binding`.
     """
 
     #: The machine that its values may go to.

@@ -20,7 +20,10 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 class Run(Identified):
-    """One piece of work on a host, from request to end. The row is the job. Writers: `runs`, `leases`."""
+    """One piece of work on a host, from request to end. The row is the job.
+
+    Writers: `runs`, `leases`, `cancelling`.
+    """
 
     class Kind(models.TextChoices):
         ROTATE = "rotate", "Rotation"
@@ -144,7 +147,10 @@ class Run(Identified):
 
 
 class Step(Identified):
-    """One step of a run, as evidence: what, when, by which worker, how it went. Writers: `runs`, `leases`."""
+    """One step of a run, as evidence: what, when, by which worker, how it went.
+
+    Writers: `runs`, `leases`, `cancelling`.
+    """
 
     class Name(models.TextChoices):
         CREATE = "create", "Create"  # the new value is stored here

@@ -9,7 +9,7 @@ from secrets_app.models.people import Principal
 
 
 class AuditEvent(models.Model):
-    """What was done or refused, by whom, on what. Appended, never changed. Writer: `audit`."""
+    """What was done or refused, by whom, on what. Appended, never changed. Writer: `trail`."""
 
     class Outcome(models.TextChoices):
         SUCCEEDED = "succeeded", "Succeeded"
@@ -52,7 +52,7 @@ class AuditEvent(models.Model):
 
 
 class AuditHead(models.Model):
-    """Where the chain of events ends: one row, locked by whoever appends. Writer: `audit`."""
+    """Where the chain of events ends: one row, locked by whoever appends. Writer: `trail`."""
 
     ONLY = 1
 

@@ -11,7 +11,7 @@ from secrets_app.seals import SealedRow
 
 
 class Key(Identified):
-    """A key that seals values; its versions hold the material. Writer: `keystates`."""
+    """A key that seals values; its versions hold the material. Writer: `key_states`."""
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="keys")
     alias = models.CharField(max_length=80)  # never changes: it is part of the ARN
@@ -42,7 +42,7 @@ class Key(Identified):
 
 
 class KeyVersion(SealedRow, Identified):
-    """Key material, wrapped by the root key. Writer: `keystates`."""
+    """Key material, wrapped by the root key. Writer: `key_states`."""
 
     SEALED = ("id", "key_id", "number", "state", "destruction_due_at")
 

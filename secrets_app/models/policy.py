@@ -19,7 +19,7 @@ from secrets_app.seals import SealedManager, SealedRow
 
 
 class Policy(SealedRow, Identified):
-    """A RAM policy document, attached to users and groups. Writer: `rulebook`."""
+    """A RAM policy document, attached to users and groups. Writer: `policies`."""
 
     SEALED = ("id", "account_id", "name", "kind", "document", "revision")
 
@@ -59,7 +59,7 @@ class Policy(SealedRow, Identified):
 
 
 class Attachment(Identified):
-    """That a policy holds for a principal, or for all members of a group. Writer: `rulebook`."""
+    """That a policy holds for a principal, or for all members of a group. Writer: `policies`."""
 
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="attachments")
     principal = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""The root key in a file of its own, which only its owner may read (`keyfiles`).
+"""The root key in a file of its own, which only its owner may read (`key_files`).
 
 Its bytes stay in this module. The file is the one that the settings name when it is read.
 """

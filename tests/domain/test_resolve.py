@@ -55,7 +55,7 @@ def test_a_server_that_is_gone_for_good_ends_the_run_and_keeps_both_values(secre
     resolve(secret, Decision.GONE)
     run.refresh_from_db()
     assert (run.state, run.outcome, run.truth, run.code) == ("ended", "failed", "unknown", "gone")
-    assert "factory said that the server is gone" in run.sentence
+    assert "factory stated that the instance no longer exists" in run.sentence
     assert (secret.labelled("pending"), password(secret)) == (None, OLD)
     pending.refresh_from_db()
     assert versions.value(pending).password.reveal() == host.accounts["svc"].password

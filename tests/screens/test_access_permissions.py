@@ -1,4 +1,4 @@
-"""Who may do what to a secret and through what, grants by form, and the reason on a refusal."""
+"""Permissions and their sources to a secret and through what, grants by form, and the reason on a refusal."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_tab_takes_the_right_to_list_grants(client, secret, hal, aud):
     assert "tab=permissions" not in page(client.get(url("secret", secret)))
     client.force_login(aud)
     shown = page(client.get(url("secret", secret), {"tab": "permissions"}))
-    assert "Who may do what" in shown
+    assert "Permissions and their sources" in shown
     assert "/grant/" not in shown
 
 

@@ -195,7 +195,7 @@ def test_what_needs_a_second_right_is_recorded_under_the_name_of_that_right(dot,
         422,
         ["kms:UseManagementCredential"],
     )
-    text = policies.document(["kms:CreateUser"])
+    text = policies.document(["kms:CreateUser", "kms:ListGroups"])
     inviter = policies.create("inviter", text, actor=factories.administrator())
     policies.attach(inviter, ann, actor=dot.principal)
     given = {"username": "nia", "groups": [Group.objects.get(name="helpdesk").name]}

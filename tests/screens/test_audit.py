@@ -242,10 +242,10 @@ class TestLookUp:
         page = self.find(as_dot, VALUE)
         assert secret.name in page
         assert version.version_id in page
-        assert "Nobody" not in page
+        assert "No user" not in page
         assert re.search(r"from\s.*\sto\s", page, re.DOTALL)
         assert "until now" in self.find(as_dot, "another-value-22")
-        assert "Nobody" in self.find(as_dot, "another-value-22\n")
+        assert "No user" in self.find(as_dot, "another-value-22\n")
 
     def test_a_key_is_recognised_however_it_is_written(self, as_dot):
         pair = key_pairs.generate("ed25519")

@@ -183,7 +183,7 @@ def test_the_list_counts_the_instances_of_each(as_dot):
 def test_an_empty_list_says_what_to_do_next_and_a_search_says_when_nothing_fits(as_dot):
     assert "No management credential yet" in as_dot.get(reverse("credentials")).content.decode()
     factories.credential()
-    assert "fits" in as_dot.get(reverse("credentials"), {"q": "nowhere"}).content.decode()
+    assert "No matching" in as_dot.get(reverse("credentials"), {"q": "nowhere"}).content.decode()
 
 
 def test_the_number_of_queries_does_not_grow_with_the_rows(as_dot):

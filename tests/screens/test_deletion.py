@@ -98,7 +98,7 @@ def test_days_that_cannot_be_get_their_sentence(as_dot, secret, days):
 def test_deleting_immediately_asks_for_the_name(as_dot, secret, typed):
     answer = as_dot.post(url("secret_delete", secret), {"how": "now", "name": typed}, headers=HTMX)
     assert answer.status_code == 422
-    assert "exactly as it stands above" in text(answer)
+    assert "exactly as shown above" in text(answer)
     assert fresh(secret).is_enabled
 
 
@@ -177,7 +177,7 @@ def test_the_helpdesk_restores_and_sees_no_value(client, hal, secret):
     assert answer["HX-Redirect"] == url("secret", secret)
     shown = text(client.get(url("secret", secret)))
     assert "is restored. The next one is on" in shown
-    assert "being asked" in shown
+    assert "Keyturn is checking on the instance" in shown
     assert VALUE not in asked + shown
     assert reverse("run_steps", args=["main", secret.runs.get().pk]) not in shown
     assert fresh(secret).is_enabled
@@ -191,7 +191,7 @@ def test_a_restore_says_when_what_fell_due_meanwhile_happens(as_dot, secret):
     Schedule.objects.filter(secret=secret).update(next_at=timezone.now() - timedelta(days=1))
     as_dot.post(url("secret_restore", secret))
     due = timezone.now() + timedelta(days=29)
-    assert f"was left out; the next one is on {due:%Y-%m-%d}" in text(as_dot.get(url("secret", secret)))
+    assert f"was skipped; the next one is on {due:%Y-%m-%d}" in text(as_dot.get(url("secret", secret)))
     assert not secret.runs.filter(kind="rotate").exists()
 
 

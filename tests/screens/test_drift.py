@@ -114,7 +114,7 @@ def test_the_overview_counts_the_drifted_ones_and_leads_to_them(as_dot, secret):
 def test_reconciling_says_that_no_new_value_is_made_and_starts_a_run(as_dot, secret, headers):
     drift(secret)
     shown = text(as_dot.get(url("secret_reconcile", secret), headers=headers))
-    for words in ("Reconcile", "No new value is made", secret.labelled("current").version_id):
+    for words in ("Reconcile", "No new value is created", secret.labelled("current").version_id):
         assert words in shown
     as_dot.post(url("secret_reconcile", secret), headers=headers)
     run = Run.objects.active().get(secret=secret)
@@ -217,7 +217,7 @@ def test_a_key_pair_has_no_old_password_to_prove(as_dot):
 def test_the_rotate_dialog_says_what_leaked_means_for_this_secret(as_dot, secret):
     shown = text(as_dot.get(url("secret_rotate", secret), headers=HTMX))
     for words in (
-        "goes before all scheduled work",
+        "runs before all scheduled work",
         "ending them is off for this secret",
         "proven to be refused",
     ):

@@ -352,7 +352,7 @@ def test_a_key_that_is_disabled_or_unknown_makes_no_secret(as_dot, key, filled, 
     key_states.disable(key, actor=factories.administrator())
     answer = as_dot.post(CREATE, filled | {"key": chosen}, headers=HTMX)
     assert answer.status_code == 422
-    assert "disabled or is gone" in text(answer)
+    assert "disabled or no longer exists" in text(answer)
     assert not Secret.objects.exists()
 
 

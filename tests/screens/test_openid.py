@@ -206,7 +206,7 @@ def test_an_answer_begun_in_another_browser_signs_nobody_in_here(client, provide
     back = at_provider(begin(Client()))
     answer = client.get(back)
     assert answer.status_code == 409
-    assert "not begun here" in answer.content.decode()
+    assert "not started here" in answer.content.decode()
     assert not is_signed_in(client)
     assert denied() == ["The answer belongs to no sign-in that this browser began."]
 

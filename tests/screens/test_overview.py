@@ -63,7 +63,7 @@ def test_where_all_is_well_it_says_so(as_dot):
     ("credential", "words"),
     [
         ("out_of_sync", "The instance refuses the current value"),
-        ("unverified", "The host may have the old or the new value"),
+        ("unverified", "The instance may have the old or the new value"),
         ("blocked", "Correct what the checks of the instance report"),
         ("unreachable", "Look at the instance's connection"),
     ],

@@ -81,7 +81,7 @@ def test_the_instance_logs_in_with_it_and_is_tested_and_goes_back(as_dot, instan
     file = b"".join(as_dot.get("/main/instances/export.csv").streaming_content).decode()
     assert "root" in file
     back = url("instance_attach", instance)
-    assert "With a management credential that ends" in text(as_dot.get(back, headers=HTMX))
+    assert "A management credential replaces that login" in text(as_dot.get(back, headers=HTMX))
     as_dot.post(back, {"credential": str(factories.credential().pk)}, headers=HTMX)
     instance.refresh_from_db()
     assert instance.own_login is None
@@ -92,7 +92,7 @@ def test_a_secret_of_elsewhere_or_not_in_sync_is_refused_beside_its_field(as_dot
     ManagedAccount.objects.filter(secret=elsewhere).update(credential="in_sync")
     answer = login(as_dot, instance, elsewhere)
     assert answer.status_code == 422
-    assert "Choose a secret of the list" in text(answer)
+    assert "Choose a secret from the list" in text(answer)
     ManagedAccount.objects.filter(secret=secret).update(credential="out_of_sync")
     assert login(as_dot, instance, secret).status_code == 422
     assert login(as_dot, instance, secret, sudo="magic").status_code == 422

@@ -152,7 +152,7 @@ def test_without_a_reason_nothing_is_overridden(as_dot, secret, headers, reason)
     run = rotation(secret, "must_change")
     answer = as_dot.post(url("run_override", run), {"reason": reason}, headers=headers)
     assert answer.status_code == 422
-    assert "Say why" in text(answer)
+    assert "Enter a reason" in text(answer)
     assert not Run.objects.active().filter(secret=secret).exists()
 
 

@@ -73,7 +73,7 @@ def test_a_policy_that_asks_for_a_reason_shows_nothing_without_one(as_dot, dot, 
     attach(when("Deny", "StringEquals", ""))
     form = as_dot.get(where(secret), headers=HTMX)
     assert form.status_code == 200
-    assert "A policy asks for a reason here" in form.content.decode()
+    assert "A policy requires a reason here" in form.content.decode()
     refused = read(as_dot, secret, blank)
     assert refused.status_code == 422
     assert VALUE not in refused.content.decode()

@@ -132,7 +132,7 @@ def test_set_times_are_kept_and_said_in_words(as_dot, secret):
     assert kept.next_at.weekday() == 6
     page = shown(as_dot, secret)
     for words in (
-        "On, at 02:00 on Sunday (Europe/Berlin)", "Times: 0 2 * * 0.", "put off by up to 10 min",
+        "On, at 02:00 on Sunday (Europe/Berlin)", "Times: 0 2 * * 0.", "delayed by up to 10 min",
         "A date that passes while Keyturn is not running is skipped.", "Rotation times",
     ):  # fmt: skip
         assert words in page
@@ -211,7 +211,7 @@ def test_a_date_that_was_left_out_is_named(as_dot, secret):
     Schedule.objects.filter(secret=secret).update(next_at=gone)
     tasks.start_due()
     for page in (shown(as_dot, secret), text(as_dot.get(url(secret), headers=HTMX))):
-        assert "Left out" in page
+        assert "Skipped" in page
         assert f"{gone:%Y-%m-%d %H:%M}" in page
 
 

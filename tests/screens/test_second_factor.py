@@ -170,7 +170,7 @@ def test_a_factor_that_cannot_be_recorded_is_not_added(client, dot, clock, monke
     def full(*_, **__):
         raise OSError
 
-    monkeypatch.setattr(second_factors.audit, "record", full)
+    monkeypatch.setattr(second_factors.trail, "record", full)
     client.raise_request_exception = False
     assert client.post(reverse("mfa_activate_totp"), {"code": code_of(key)}).status_code == 500
     assert not Authenticator.objects.exists()
@@ -430,7 +430,7 @@ def test_an_installation_may_want_a_second_factor_of_its_administrators(client, 
         assert client.get(path)["Location"] == reverse("mfa_index")
     assert client.get("/", headers=HTMX)["HX-Redirect"] == reverse("mfa_index")
     page = client.get(reverse("mfa_index")).content.decode()
-    assert "You must have one here" in page
+    assert "You must set one up to continue" in page
     assert "Later" not in page
     other = Client()
     sign_in(other, "hal")

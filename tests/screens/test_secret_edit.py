@@ -78,7 +78,7 @@ def test_description_tags_and_policy_are_saved_and_nothing_else(as_dot, secret):
         ({"tags": "Aliyun-team=1"}, "which are reserved"),
         ({"tags": "home=http://example.com"}, "holds an address"),
         ({"tags": "=web"}, "Write each tag as key=value."),
-        ({"tags": "a=1\na=2"}, "stands there twice"),
+        ({"tags": "a=1\na=2"}, "is listed twice"),
         ({"tags": "\n".join(f"k{n}=v" for n in range(21))}, "at most 20 tags. Remove 1."),
         ({"tags": f"{'k' * 129}=v"}, "1 to 128 characters"),
         ({"tags": f"k={'v' * 257}"}, "at most 256"),

@@ -210,7 +210,7 @@ def test_set_times_are_reviewed_and_kept(as_dot, filled):
     shown = text(send(as_dot, filled | times, "2"))
     for words in (
         "On, at 02:00 on the first day of every month", "0 2 1 * *", "in Asia/Shanghai",
-        "put off by up to 15 min", "Wait for the next date",
+        "delayed by up to 15 min", "Wait for the next date",
     ):  # fmt: skip
         assert words in shown
     send(as_dot, filled | times)
@@ -315,7 +315,7 @@ def test_without_script_a_wrong_form_comes_back_with_all_but_the_value(as_dot, f
         ({"sets": ["digits"], "length": "20"}, "at least 128 are needed"),
         ({"sets": ["digits"], "excluded": "0123456789"}, "at least one character"),
         ({"description": "x" * 4097}, "at most 4096 characters"),
-        ({"tags": "a=1\na=2"}, "stands there twice"),
+        ({"tags": "a=1\na=2"}, "is listed twice"),
         ({"tags": "=1"}, "key=value"),
         ({"tags": "\n".join(f"k{n}=v" for n in range(21))}, "at most 20 tags"),
         ({"period": "5", "unit": "hours"}, "6 hours to 365 days"),

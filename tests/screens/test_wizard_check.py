@@ -124,18 +124,18 @@ def test_where_nobody_can_look_it_says_what_is_missing(as_dot, instance, monkeyp
     words = {
         "credential": "No management credential is attached",
         "key": "No host key of this instance is approved",
-        "right": "You may not have this instance looked at",
+        "right": "You do not have permission to check this instance",
     }
     answer = review(as_dot)
     assert answer.status_code == 200
     assert words[missing] in text(answer)
-    assert "the first run looks before it touches anything" in text(answer)
+    assert "the first run checks the account before it changes anything" in text(answer)
     assert not Run.objects.exists()
     assert as_dot.post(WHERE, FORM, headers=HTMX).status_code == 200
 
 
 def test_without_script_the_page_says_that_nothing_is_looked_at_beforehand(as_dot, instance):
-    assert "The first run looks before it touches anything" in text(as_dot.get(WHERE))
+    assert "With JavaScript disabled, the check runs in the first rotation" in text(as_dot.get(WHERE))
 
 
 def test_check_again_looks_again(as_dot, instance):

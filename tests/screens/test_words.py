@@ -32,7 +32,7 @@ DELETE = (
 )  # fmt: skip
 DETAILS = (
     "Get secret value", "Rotate Immediately", "Configuration rotation", "Edit", "Plan Deletion Secret",
-    "Overview", "Versions", "Rotation history", "Tags",
+    "Overview", "Versions", "Rotation history", "Permissions", "Tags", "Audit",
 )  # fmt: skip
 HISTORY = (
     "Started", "Secret", "Instance", "Trigger", "Requested by", "Outcome", "Duration", "Attempts",
@@ -42,6 +42,8 @@ INSTANCES = (
     "Register Instance", "Instance ID", "Name", "Region", "OS", "Address", "Connection", "Host key",
     "Secrets", "Last contact", "Status",
 )  # fmt: skip
+# The left navigation and the region selector, on every page.
+NAVIGATION = ("Overview", "Secrets", "Instances", "Rotations", "Access", "Keys", "Audit", "All regions")
 
 
 @pytest.fixture
@@ -54,6 +56,7 @@ def pages(client: Client, dot, secret):
     client.force_login(dot)
     args = ["main", secret.pk]
     return {
+        "overview": reverse("overview", args=["main"]),
         "list": reverse("secrets", args=["main"]),
         "wizard": reverse("secret_create", args=["main"]),
         "rotate": reverse("secret_rotate", args=args),
@@ -69,6 +72,7 @@ def pages(client: Client, dot, secret):
     [
         ("list", LIST), ("wizard", WIZARD), ("rotate", ROTATE), ("delete", DELETE), ("details", DETAILS),
         ("history", HISTORY), ("instances", INSTANCES),
+        ("list", NAVIGATION), ("overview", (*NAVIGATION, "Needs attention")),
     ],
 )  # fmt: skip
 def test_a_screen_says_what_its_users_look_for(client, pages, screen, words):

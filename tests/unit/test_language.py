@@ -1,4 +1,4 @@
-"""What users read holds none of the phrases that a technical writer would replace (CONTRIBUTING.md)."""
+"""Screens, messages and pages hold no phrase that a technical writer would replace."""
 
 from __future__ import annotations
 

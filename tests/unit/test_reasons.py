@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,10 @@ from rotation.connectors.reasons import Advice, Heard, Reason
 from rotation.connectors.ssh import reasons as ssh_reasons
 from rotation.managed import restored
 from secrets_app import keyring
+from secrets_app.errors import DomainError
 
 ROTATION = Path(reasons.__file__).resolve().parent
-TABLES = {ROTATION / "reasons.py", ROTATION / "connectors/reasons.py", ROTATION / "connectors/ssh_reasons.py"}
+TABLES = {ROTATION / "reasons.py", ROTATION / "connectors/reasons.py", ROTATION / "connectors/ssh/reasons.py"}
 MODULES = sorted(path for path in ROTATION.rglob("*.py") if "migrations" not in path.parts)
 SCRIPTS = sorted(ROTATION.rglob("*.sh"))
 #: Where a call names the reason by its place and not as `code=`.
@@ -98,8 +100,23 @@ def of_classes() -> set[str]:
     return found - {""}
 
 
+def of_the_domain() -> set[str]:
+    """The codes of what the domain refuses: those are for whoever asked, and end no run."""
+    names = [".".join(path.relative_to(ROTATION.parent).with_suffix("").parts) for path in MODULES]
+    for name in names:
+        importlib.import_module(name.removesuffix(".__init__"))
+    left, found = [DomainError], set()
+    while left:
+        kind = left.pop()
+        left += kind.__subclasses__()
+        if kind.__module__.startswith("rotation") and not issubclass(kind, base.ConnectorError):
+            found.add(kind.code)
+    return found
+
+
 def given() -> set[str]:
-    return in_calls() | in_assignments() | of_classes() | {binding.CODE}
+    kept = (in_assignments() | of_classes()) - of_the_domain()
+    return in_calls() | kept | {binding.CODE}
 
 
 def test_no_code_is_given_that_has_no_reason():

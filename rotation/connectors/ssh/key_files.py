@@ -1,6 +1,6 @@
 """Add, remove and look for a public key on a host, through a root shell that is open already.
 
-The files are edited as the account that they belong to; `ssh_scripts/keys.sh` says when root may do it.
+The files are edited as the account that they belong to; `scripts/keys.sh` says when root may do it.
 """
 
 from __future__ import annotations
