@@ -29,10 +29,17 @@ def image(tmp_path_factory) -> Path:
     """The checkout without what .dockerignore leaves out."""
     left_out = Path(environment.CHECKOUT, ".dockerignore").read_text().split()
     made = tmp_path_factory.mktemp("image") / "keyturn"
-    patterns = [pattern.removeprefix("**/") for pattern in left_out]
-    shutil.copytree(environment.CHECKOUT, made, ignore=shutil.ignore_patterns(*patterns))
+    anywhere = [pattern.removeprefix("**/") for pattern in left_out if pattern.startswith("**/")]
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        """A pattern is of the topmost folder, unless it begins with `**/`."""
+        patterns = left_out if Path(folder) == environment.CHECKOUT else []
+        return set(shutil.ignore_patterns(*patterns, *anywhere)(folder, names))
+
+    shutil.copytree(environment.CHECKOUT, made, ignore=ignored)
     assert not (made / "lab").exists()
     assert not (made / "tests").exists()
+    assert (made / "secrets_app" / "secrets").is_dir()
     return made
 
 
