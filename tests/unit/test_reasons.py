@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from rotation import binding, reasons
+from rotation import binding, reasons, wires
 from rotation.connectors import base
 from rotation.connectors import reasons as common
 from rotation.connectors.reasons import Advice, Heard, Reason
-from rotation.connectors.ssh import reasons as ssh_reasons
 from rotation.managed import restored
 from secrets_app import keyring
 from secrets_app.errors import DomainError
@@ -155,8 +154,8 @@ def test_a_code_stands_in_one_table_only():
     mine = Reason("disk", "The disk is full.", Advice("Free some space."))
     with pytest.raises(ValueError, match="twice"):
         common.table(mine, mine)
-    assert not set(common.COMMON) & set(ssh_reasons.SSH)
-    assert len(reasons.ALL) == len(common.COMMON) + len(ssh_reasons.SSH) + len(reasons.ENGINE)
+    tables = [common.COMMON, *(wire.reasons for wire in wires.TABLE.values()), reasons.ENGINE]
+    assert len(reasons.ALL) == sum(map(len, tables))
 
 
 ERRORS = [
