@@ -48,7 +48,11 @@ SSH: Final = Wire(
 )
 
 TABLE: Final[Mapping[str, Wire]] = MappingProxyType({wire.name: wire for wire in (SSH,)})
-CHOICES: Final = [(wire.name, wire.label) for wire in TABLE.values()]
+
+
+def choices() -> list[tuple[str, str]]:
+    """Name and label of each wire; a function, so that a new wire needs no migration."""
+    return [(wire.name, wire.label) for wire in TABLE.values()]
 
 
 def of(name: str) -> Wire:

@@ -2,6 +2,7 @@
 
 import datetime
 import django.db.models.functions.datetime
+import rotation.wires
 import uuid
 from django.db import migrations, models
 
@@ -50,7 +51,7 @@ class Migration(migrations.Migration):
                 ('instance_id', models.CharField(max_length=64, unique=True)),
                 ('name', models.CharField(max_length=80)),
                 ('os', models.CharField(choices=[('linux', 'Linux'), ('windows', 'Windows')], default='linux', max_length=8)),
-                ('wire', models.CharField(choices=[('ssh', 'SSH')], default='ssh', max_length=16)),
+                ('wire', models.CharField(choices=rotation.wires.choices, default='ssh', max_length=16)),
                 ('address', models.CharField(max_length=253)),
                 ('port', models.PositiveIntegerField(default=22)),
                 ('detached_because', models.CharField(blank=True, max_length=200)),

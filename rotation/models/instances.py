@@ -83,7 +83,7 @@ class Instance(SealedRow, Identified):
     instance_id = models.CharField(max_length=64, unique=True)  # i-...
     name = models.CharField(max_length=80)
     os = models.CharField(max_length=8, choices=OS, default=OS.LINUX)
-    wire = models.CharField(max_length=16, choices=wires.CHOICES, default=wires.SSH.name)
+    wire = models.CharField(max_length=16, choices=wires.choices, default=wires.SSH.name)
     address = models.CharField(max_length=253)
     port = models.PositiveIntegerField(default=22)
     credential = models.ForeignKey(

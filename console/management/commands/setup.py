@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from console.sign_in import first_password
-from secrets_app import keyring, regions
+from secrets_app import keyring, regions, root_keys
 from secrets_app.models import User
 from secrets_app.people import users
 
@@ -56,7 +56,7 @@ class Command(BaseCommand):
                 f"SEALED: {sealed} Put the right key file back; nothing can be read or rotated until then."
             ) from None
         if made:
-            self.stdout.write(f"Root key    {settings.ROOT_KEY_FILE}")
+            self.stdout.write(f"Root key    {root_keys.provider()}")
             self.stdout.write(
                 "            Without this file nothing in the database can be decrypted. Back it up now,\n"
                 "            separately from the database: both together give access to every value."
