@@ -21,7 +21,7 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Playwright
 
-from rotation import instance_checks, leases, runs
+from rotation import instance_checks, leases, reasons, runs
 from rotation.connectors import base
 from rotation.inventory import identities
 from rotation.managed import credential_state, deletion
@@ -140,9 +140,11 @@ def _decisions(server: Instance) -> None:
     leases.end(lease, "failed", truth="unknown", code="unknown", sentence="The connection broke.")
     Credential = ManagedAccount.Credential
     credential_state.note(made["doubt"].managed, Credential.UNVERIFIED, "The connection broke.", "unknown")
-    told = "Somebody changed the password on the server; no version that is kept works there."
+    told = f"{reasons.sentence('changed_outside')} No kept value works there."
     credential_state.note(made["drifted"].managed, Credential.OUT_OF_SYNC, told, "changed_outside")
-    credential_state.note(made["gone"].managed, Credential.GONE, "ann said that the server is gone.", "gone")
+    credential_state.note(
+        made["gone"].managed, Credential.GONE, "ann said that the instance is gone.", "gone"
+    )
     ManagedAccount.objects.filter(secret=made["root"]).update(
         credential=Credential.IN_SYNC, ends_sessions=True, drift_checked_at=timezone.now()
     )

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import runs, tasks
+from rotation import reasons, runs, tasks
 from rotation.connectors.memory.connector import MemoryHost
 from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Run
@@ -165,7 +165,7 @@ def test_verify_all_shows_its_progress_until_every_account_was_asked(as_dot, sec
     assert "hx-trigger" not in shown
     page = text(as_dot.get(of("secret", secret)))
     assert "The database is older than the instance" in page
-    assert "Somebody changed it" not in page
+    assert reasons.sentence("changed_outside") not in page
     assert "Reconcile" in page
 
 
