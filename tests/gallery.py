@@ -142,9 +142,7 @@ def _decisions(server: Instance) -> None:
     credential_state.note(made["doubt"].managed, Credential.UNVERIFIED, "The connection broke.", "unknown")
     told = f"{reasons.sentence('changed_outside')} No kept value works there."
     credential_state.note(made["drifted"].managed, Credential.OUT_OF_SYNC, told, "changed_outside")
-    credential_state.note(
-        made["gone"].managed, Credential.GONE, "ann said that the instance is gone.", "gone"
-    )
+    credential_state.note(made["gone"].managed, Credential.GONE, "ann: the instance is gone.", "gone")
     ManagedAccount.objects.filter(secret=made["root"]).update(
         credential=Credential.IN_SYNC, ends_sessions=True, drift_checked_at=timezone.now()
     )
