@@ -16,7 +16,7 @@ from django.urls import NoReverseMatch, reverse
 from console import http
 from console.access import resources
 from console.openid_settings import Provider
-from console.sessions import limits
+from console.sessions import expiry
 from secrets_app.integrity import restores
 from secrets_app.models import DatabaseRestore, User
 from secrets_app.policy.decisions import Action
@@ -147,7 +147,7 @@ class Layout:
 
     @property
     def session_seconds(self) -> int:
-        return limits.seconds_left(self.request.session)
+        return expiry.seconds_left(self.request.session)
 
     @property
     def keeps_cookies(self) -> bool:

@@ -23,7 +23,7 @@ from django.utils import timezone
 from console import http
 from console.access import resources
 from console.process import databases, logs
-from console.sessions import limits
+from console.sessions import expiry
 from secrets_app.audit import trail
 from secrets_app.people import second_factors
 from secrets_app.policy.decisions import Action
@@ -208,7 +208,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403 from the CSRF check, with the cause that people meet most where it applies."""
     # Signing in in another tab makes this page's tokens old; an error would take the place of the form.
     if getattr(request, "htmx", None) and _is_signed_in(request):
-        return limits.sign_in_again()
+        return expiry.sign_in_again()
     return answer(request, FORM_EXPIRED if http.keeps_cookies(request) else NO_COOKIES)
 
 

@@ -23,7 +23,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from console import errors, http, openid_settings, probes
 from console.access import resources
-from console.sessions import limits, proofs
+from console.sessions import expiry, proofs
 from console.sign_in import openid_only
 from secrets_app import keyring
 from secrets_app.audit import trail
@@ -131,7 +131,7 @@ class RequestContext:
         with origin, rights, timezone.override(_zone(request)):
             response = self.get_response(request)
         if _goes_to_sign_in(request, response):
-            response = limits.sign_in_again()
+            response = expiry.sign_in_again()
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:

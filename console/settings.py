@@ -95,7 +95,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "console.sessions.limits.SessionLimits",
+    "console.sessions.expiry.SessionLimits",
     "console.sign_in.known_devices.Remember",
     "console.middleware.RequestContext",
     "console.middleware.FirstPassword",

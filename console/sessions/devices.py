@@ -15,7 +15,7 @@ from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.db import transaction
 
-from console.sessions import limits
+from console.sessions import expiry
 from secrets_app.audit import trail
 from secrets_app.models import Principal, User
 from secrets_app.people import second_factors
@@ -49,9 +49,9 @@ def open_of(user: User, *, this: str | None = None) -> list[Open]:
     found = []
     for row in UserSession.objects.filter(user=user).order_by("-created_at"):
         store = import_module(settings.SESSION_ENGINE).SessionStore(row.session_key)
-        if str(store.get("_auth_user_id", "")) != str(user.pk) or limits.seconds_left(store) <= 0:
+        if str(store.get("_auth_user_id", "")) != str(user.pk) or expiry.seconds_left(store) <= 0:
             continue
-        seen_at = datetime.fromtimestamp(store.get(limits.SEEN_AT, row.last_seen_at.timestamp()), UTC)
+        seen_at = datetime.fromtimestamp(store.get(expiry.SEEN_AT, row.last_seen_at.timestamp()), UTC)
         is_this = row.session_key == this
         found.append(Open(row.pk, row.ip, _browser(row.user_agent), row.created_at, seen_at, is_this))
     return found

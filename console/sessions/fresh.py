@@ -21,7 +21,7 @@ from django.shortcuts import redirect
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from console.sessions import limits, proofs
+from console.sessions import expiry, proofs
 from secrets_app.models import User
 
 Arguments = ParamSpec("Arguments")
@@ -31,7 +31,7 @@ def is_fresh(request: HttpRequest) -> bool:
     """Whether this session was opened or confirmed within the last five minutes."""
     if not isinstance(request.user, User):
         return False
-    last = proofs.last(request, request.user, began_at=request.session.get(limits.BEGAN_AT, 0.0))
+    last = proofs.last(request, request.user, began_at=request.session.get(expiry.BEGAN_AT, 0.0))
     return timezone.now().timestamp() - last < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
 
 

@@ -34,7 +34,7 @@ T_FAULTS = "tests/wires/test_ssh_faults.py"
 RAM, ENVELOPE, SESSIONS = (
     "secrets_app/policy/ram.py",
     "secrets_app/crypto/envelope.py",
-    "console/sessions/limits.py",
+    "console/sessions/expiry.py",
 )
 SETTINGS, CHECK = "console/settings.py", "secrets_app/audit/verification.py"
 T_RAM, T_POLICIES, T_ENVELOPE = (

@@ -16,7 +16,7 @@ from django.contrib.sessions.models import Session
 from django.urls import reverse
 from playwright.sync_api import Page, expect, sync_playwright
 
-from console.sessions import limits
+from console.sessions import expiry
 from console.sessions.store import SessionStore
 from secrets_app.models import User
 from secrets_app.people import identities, invitations
@@ -66,7 +66,7 @@ def grow_old(page: Page) -> None:
     for record in store["account_authentication_methods"]:
         record["at"] -= 301
         record["asked_at"] = record.get("asked_at", 0) - 301
-    store[limits.BEGAN_AT] -= 301
+    store[expiry.BEGAN_AT] -= 301
     store.save()
 
 

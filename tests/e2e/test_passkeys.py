@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-from console.sessions import limits
+from console.sessions import expiry
 from console.sessions.store import SessionStore
 from secrets_app.models import AuditEvent, Policy
 from secrets_app.people import second_factors
@@ -60,7 +60,7 @@ def grow_old() -> None:
     """Let every session have begun, and have been confirmed, six minutes ago."""
     for row in Session.objects.all():
         store = SessionStore(row.session_key)
-        store[limits.BEGAN_AT] -= 360
+        store[expiry.BEGAN_AT] -= 360
         for record in store["account_authentication_methods"]:
             record["at"] -= 360
         store.save()

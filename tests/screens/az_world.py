@@ -28,7 +28,7 @@ from fido2 import webauthn
 from fido2.cose import ES256
 from fido2.utils import websafe_encode
 
-from console.sessions import limits
+from console.sessions import expiry
 from console.sessions.store import Name
 from rotation import instance_checks, leases, runs
 from rotation.inventory import management
@@ -190,7 +190,7 @@ def _sign_in(name: str, world: World) -> None:
         answer = client.post(reverse("account_login"), {"login": name, "password": PASSWORD})
         assert answer.status_code == 302
         store = client.session
-        store[limits.BEGAN_AT] = timezone.now().timestamp() - began
+        store[expiry.BEGAN_AT] = timezone.now().timestamp() - began
         store.save()
         kept[name] = str(store.cookie)
     world.personal["session", name] = UserSession.objects.get(session_key=Name.behind(world.stale[name])).pk

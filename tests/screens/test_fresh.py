@@ -13,7 +13,7 @@ import pytest
 from django.test import Client
 from django.urls import get_resolver, reverse
 
-from console.sessions import limits
+from console.sessions import expiry
 from secrets_app.models import AuditEvent, Key, Policy, Secret
 from tests import factories
 from tests.factories import PASSWORD
@@ -79,7 +79,7 @@ def address(pattern) -> str:
 
 def grow_old(client: Client) -> None:
     kept = client.session
-    kept[limits.BEGAN_AT] -= 301
+    kept[expiry.BEGAN_AT] -= 301
     kept.save()
 
 

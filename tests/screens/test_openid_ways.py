@@ -10,7 +10,7 @@ from allauth.socialaccount.models import SocialAccount
 from django.test import Client
 from django.urls import reverse
 
-from console.sessions import limits
+from console.sessions import expiry
 from secrets_app.models import AuditEvent, Invitation, User
 from secrets_app.people import identities, invitations, users
 from secrets_app.people.identities import Identity
@@ -80,7 +80,7 @@ def last(action: str) -> AuditEvent:
 def grow_old(client: Client, seconds: int = 301) -> None:
     """It is a while since this browser signed in, and since it last confirmed anything."""
     kept = client.session
-    kept[limits.BEGAN_AT] -= seconds
+    kept[expiry.BEGAN_AT] -= seconds
     for record in kept.get("account_authentication_methods", []):
         record["at"] -= seconds
         if "asked_at" in record:

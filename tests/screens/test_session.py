@@ -10,13 +10,13 @@ import time_machine
 from django.test import Client
 from django.urls import reverse
 
-from console.sessions import limits
+from console.sessions import expiry
 from tests.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db
 
 HTMX = {"HX-Request": "true"}
-LIVE = HTMX | {limits.LIVE_HEADER: "1"}
+LIVE = HTMX | {expiry.LIVE_HEADER: "1"}
 PAGE = "/change-password/"
 START = "2026-03-01T08:00:00Z"
 
@@ -58,7 +58,7 @@ def test_ses_01_a_session_in_which_nobody_does_anything_ends_after_fifteen_minut
 
 
 def test_the_idle_limit_is_the_installations_own(inside, clock, settings):
-    settings.SESSION_IDLE = limits.timedelta(minutes=2)
+    settings.SESSION_IDLE = expiry.timedelta(minutes=2)
     after(clock, 2)
     assert not is_signed_in(inside)
 
@@ -98,15 +98,15 @@ def test_an_ended_session_is_gone_from_the_store(inside, clock):
 def test_only_one_action_a_minute_is_written(inside, clock):
     after(clock, 0.5)
     inside.get(PAGE)
-    first = inside.session[limits.SEEN_AT]
+    first = inside.session[expiry.SEEN_AT]
     after(clock, 0.6)
     inside.get(PAGE)
-    assert inside.session[limits.SEEN_AT] == pytest.approx(first + 66)
+    assert inside.session[expiry.SEEN_AT] == pytest.approx(first + 66)
 
 
 def test_a_session_from_before_the_limits_begins_now(inside, clock):
     old = inside.session
-    del old[limits.BEGAN_AT], old[limits.SEEN_AT]
+    del old[expiry.BEGAN_AT], old[expiry.SEEN_AT]
     old.save()
     assert inside.get(PAGE).status_code == 200
     after(clock, 15)
@@ -121,13 +121,13 @@ def test_the_page_and_every_part_of_it_say_how_long_is_left(inside, clock):
     assert 'data-seconds="900"' in page
     assert 'data-user="dot"' in page
     after(clock, 5)
-    assert inside.get(reverse("session"), headers=LIVE)[limits.LEFT_HEADER] == "600"
+    assert inside.get(reverse("session"), headers=LIVE)[expiry.LEFT_HEADER] == "600"
 
 
 def test_stay_signed_in_extends_it(inside, clock):
     after(clock, 14.5)
     answer = inside.post(reverse("session_stay"), headers=HTMX)
-    assert answer[limits.LEFT_HEADER] == "900"
+    assert answer[expiry.LEFT_HEADER] == "900"
     assert "HX-Trigger" not in answer
     after(clock, 14.5)
     assert is_signed_in(inside)
@@ -135,10 +135,10 @@ def test_stay_signed_in_extends_it(inside, clock):
 
 def test_stay_signed_in_says_that_twelve_hours_are_over(inside, clock):
     kept = inside.session
-    kept[limits.BEGAN_AT] -= 12 * 3600 - 50
+    kept[expiry.BEGAN_AT] -= 12 * 3600 - 50
     kept.save()
     answer = inside.post(reverse("session_stay"), headers=HTMX)
-    assert int(answer[limits.LEFT_HEADER]) <= 50
+    assert int(answer[expiry.LEFT_HEADER]) <= 50
     assert "twelve hours" in json.loads(answer["HX-Trigger"])["toast"]["text"]
 
 

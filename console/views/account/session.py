@@ -17,7 +17,7 @@ from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
 from console import errors, http
 from console.http import OperatorRequest
-from console.sessions import limits
+from console.sessions import expiry
 from secrets_app.models import User
 
 #: The form behind the dialog may have a password field of its own.
@@ -103,7 +103,7 @@ def show(request: OperatorRequest) -> HttpResponse:
 def stay(request: OperatorRequest) -> HttpResponse:
     """Extend the session, as every action does; say where nothing extends it any more."""
     answer = HttpResponse(status=204)
-    if limits.is_in_its_last_minute(request.session):
+    if expiry.is_in_its_last_minute(request.session):
         text = "You signed in twelve hours ago. Sign in again; typed values stay on the page."
         answer["HX-Trigger"] = json.dumps({"toast": {"tone": "warning", "text": text}})
     return answer

@@ -91,4 +91,4 @@ def _begin(request: HttpRequest, **_: object) -> None:
     request.session[BEGAN_AT] = request.session[SEEN_AT] = timezone.now().timestamp()
 
 
-user_logged_in.connect(_begin, dispatch_uid="console.sessions.limits")
+user_logged_in.connect(_begin, dispatch_uid="console.sessions.expiry")
