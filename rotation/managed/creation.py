@@ -15,14 +15,7 @@ from django.db.models import QuerySet
 from rotation import accounts, binding, runs, schedules, wires
 from rotation.connectors import base
 from rotation.inventory import management
-from rotation.models import (
-    HostKey,
-    Instance,
-    ManagedAccount,
-    ManagementCredential,
-    Run,
-    Schedule,
-)
+from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential, Run, Schedule
 from secrets_app import keyring
 from secrets_app.audit import trail
 from secrets_app.crypto import passwords

@@ -11,10 +11,7 @@ from django.db.models.functions import Now
 
 from rotation import binding
 from rotation.connectors import base
-from rotation.models import (
-    ManagedAccount,
-    Run,
-)
+from rotation.models import ManagedAccount, Run
 from secrets_app.models import Label
 
 Credential = ManagedAccount.Credential

@@ -10,12 +10,7 @@ from django.db.models.functions import Now
 
 from rotation import cancelling, runs, schedules
 from rotation.managed import creation, credential_state
-from rotation.models import (
-    Instance,
-    ManagedAccount,
-    Run,
-    Schedule,
-)
+from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.models import Label, Principal, Secret

@@ -8,9 +8,7 @@ from django.db import transaction
 
 from rotation import cancelling, reasons, runs, schedules
 from rotation.managed import credential_state
-from rotation.models import (
-    ManagedAccount,
-)
+from rotation.models import ManagedAccount
 from secrets_app.audit import trail
 from secrets_app.models import Label, Principal, Secret
 from secrets_app.policy import decisions

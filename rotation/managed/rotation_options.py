@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from rotation.models import (
-    ManagedAccount,
-)
+from rotation.models import ManagedAccount
 from secrets_app.audit import trail
 from secrets_app.models import Principal, Secret
 from secrets_app.policy import decisions

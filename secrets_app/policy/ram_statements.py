@@ -16,14 +16,7 @@ import functools
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from secrets_app.policy.ram_conditions import (
-    TAG_PREFIX,
-    Condition,
-    Context,
-    all_hold,
-    evaluate,
-    opposites,
-)
+from secrets_app.policy.ram_conditions import TAG_PREFIX, Condition, Context, all_hold, evaluate, opposites
 from secrets_app.policy.ram_patterns import matches
 
 
