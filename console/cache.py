@@ -2,7 +2,7 @@
 
 What stands here counts tries to sign in, so it is read before anybody has shown who they are. Nothing that is
 read is ever unpickled, and an entry whose seal does not fit its key, its value and its end is one that is not
-there. Whoever can write this table can still delete an entry: that starts a count anew, and opens nothing.
+there. A writer of this table can still delete an entry: that starts a count anew, and opens nothing.
 
 No entry is thrown out before its end to make room: with many addresses somebody could empty a count by that.
 A store that does not answer is an error and never "too many tries".

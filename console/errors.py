@@ -143,7 +143,7 @@ SEALED = Problem(
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """403, for Django's handler; it says why, where the rules of rights refused it.
 
-    The sentence names a policy or grant of whoever asked, and nobody else's.
+    The sentence names only policies and grants of the user who asked.
     """
     if not isinstance(exception, resources.Refused):
         return answer(request, FORBIDDEN)

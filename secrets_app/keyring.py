@@ -259,7 +259,12 @@ def _first_version(key: Key) -> None:
 def new_material(key: Key, version_id: uuid.UUID) -> bytes:
     """Return fresh key material for this version of `key`, wrapped by the root key. Raises `Sealed`."""
     _prove()
-    return _fresh_material(key, version_id)
+    proven = _Memory.root_id
+    wrapped = _fresh_material(key, version_id)
+    # Another thread may have dropped the proven key meanwhile, and the file may be another one since.
+    if proven is None or not hmac.compare_digest(_root_id(), proven):
+        raise Sealed("The root key was exchanged just now. Put the right one back; nothing was made.")
+    return wrapped
 
 
 def _fresh_material(key: Key, version_id: uuid.UUID) -> bytes:

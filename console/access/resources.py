@@ -280,7 +280,7 @@ def runs(request: OperatorRequest, code: str) -> QuerySet[Run]:
 
 
 def run(request: OperatorRequest, code: str, pk: UUID) -> Run:
-    """Return one run to look at: whoever may describe its secret or instance may. Raises Http404."""
+    """Return one run to look at: users who may describe its secret or instance may. Raises Http404."""
     rows = Run.objects.select_related(
         "secret__region",
         "secret__account",

@@ -952,4 +952,7 @@ BREAKS = (
     Break("a value that was proven over one wire is sent over no other", BINDING,
           "    if machine.wire != bound.wire:\n", "    if False:\n",
           "tests/domain/test_wires.py::test_a_value_that_was_proven_over_one_wire_is_sent_over_no_other"),
+    Break("a root key that is exchanged after its proof wraps nothing new", KEYRING,
+          "    if proven is None or not hmac.compare_digest(_root_id(), proven):\n", "    if False:\n",
+          f"{T_KEYRING}::test_key_02_a_root_key_that_is_exchanged_after_its_proof_wraps_nothing_new"),
 )  # fmt: skip

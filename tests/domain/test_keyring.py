@@ -144,6 +144,19 @@ def test_no_root_key_is_ever_made_over_existing_keys(settings, tmp_path):
     assert keyring.is_sealed()
 
 
+def test_key_02_a_root_key_that_is_exchanged_after_its_proof_wraps_nothing_new(settings, tmp_path):
+    key, right = keyring.default_key(), settings.ROOT_KEY_FILE
+    keyring.new_material(key, uuid.uuid4())
+    settings.ROOT_KEY_FILE = tmp_path / "other" / "root.key"
+    KeyFile(settings.ROOT_KEY_FILE, root_key_file.MAGIC).create()
+    root_keys.provider().forget()  # as another thread does that has noticed it
+    with pytest.raises(keyring.Sealed, match="exchanged"):
+        keyring.new_material(key, uuid.uuid4())
+    settings.ROOT_KEY_FILE = right
+    root_keys.provider().forget()
+    assert keyring.new_material(key, uuid.uuid4())
+
+
 def test_key_02_another_root_key_seals_the_keyring_and_nothing_is_written(settings, tmp_path):
     key = keyring.default_key()
     settings.ROOT_KEY_FILE = tmp_path / "other" / "root.key"
