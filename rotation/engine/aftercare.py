@@ -19,6 +19,7 @@ from rotation.engine import failpoints
 from rotation.engine.methods import key_pair
 from rotation.engine.work import BACK_OFF, TEST, Stop, Work
 from rotation.inventory import instances
+from rotation.managed import credential_state
 from rotation.models import Run, Step
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
@@ -41,7 +42,7 @@ def carry(work: Work) -> None:
     """Do what is left, and end the run as succeeded; what could not be done stands in its sentence."""
     if work.is_key_pair:
         key_pair.clean(work)
-    left = [end_sessions(work) if work.ends_sessions else ""]
+    left = [credential_state.no_login(work.account), end_sessions(work) if work.ends_sessions else ""]
     if work.tries_old_password:
         left.append(_prove_old_refused(work))
     sentence = " ".join(filter(None, left))
@@ -104,7 +105,7 @@ def _prove_old_refused(work: Work) -> str:
         facts = work.look()
         if facts.blocked:
             raise base.ConnectorError(facts.blocked.sentence, code=facts.blocked.code)
-        if facts.password_login:
+        if _can_log_in(work, facts):
             _wait_for_budget(work)
         with work.step(Step.Name.CLEAN) as notes:
             proof = _try_old(work, old, facts)
@@ -140,10 +141,15 @@ def _prove_old_refused(work: Work) -> str:
 
 def _try_old(work: Work, old: SecretVersion, facts: base.Facts) -> base.Proof:
     quiet = work.probe(old)
-    if quiet.verdict != base.Verdict.REJECTED or not facts.password_login:
+    if quiet.verdict != base.Verdict.REJECTED or not _can_log_in(work, facts):
         return quiet
     held = work.value(old)
     return work.connector.prove_login(base.Login(held.username, password=held.password), timeout=TEST)
+
+
+def _can_log_in(work: Work, facts: base.Facts) -> bool:
+    """Whether a login that fails would say anything: not where one with the right password fails too."""
+    return facts.password_login and not credential_state.no_login(work.account)
 
 
 def _is_same(work: Work, old: SecretVersion) -> bool:

@@ -13,15 +13,16 @@ from datetime import timedelta
 
 from django.db import transaction
 
-from rotation import binding, leases, reasons
+from rotation import binding, leases, reasons, schedules
 from rotation.connectors import base
-from rotation.engine import control, failpoints, history, own_login
+from rotation.engine import control, failpoints, history, logons, own_login
 from rotation.engine.methods import key_pair
-from rotation.engine.work import SET, TEST, Credential, Work
+from rotation.engine.work import SET, TEST, Credential, Stop, Work
 from rotation.inventory import instances
 from rotation.managed import creation, credential_state, restored
-from rotation.models import Step
+from rotation.models import Run, Step
 from secrets_app import keyring
+from secrets_app.audit import trail
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
@@ -75,7 +76,10 @@ def preflight(work: Work) -> base.Facts:
         # The machine-id is known only now; what follows may ask which value works.
         binding.narrowed(work.endpoint, work.run.instance, [work.secret])
         blocked = facts.blocked
-        ours = [] if blocked else [*_ours(work, facts), *control.check(work, facts)]
+        ours = [] if blocked else [*_ours(work, facts), *logons.try_current(work, facts)]
+        # A login that was refused just now is the failed one of this run, and shows what the control shows.
+        if not blocked and work.shut_out is None:
+            ours += control.check(work, facts)
         blocked = blocked or next((c for c in ours if c.mark == base.Mark.BLOCKED), None)
         notes.evidence = instances.as_evidence([*facts.checks, *ours])
         notes.sentence = blocked.sentence if blocked else "Nothing stands in the way."
@@ -105,6 +109,23 @@ def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
             base.Mark.WARNING,
             f"{reasons.sentence('snapshot')} {works} The rotation goes on.",
         )
+
+
+def take_up(work: Work, pending: SecretVersion | None, proof: base.Proof) -> None:
+    """Make the value of a rotation that was not finished current, where the host's own check accepts it.
+
+    Ends the run then; returns where there is nothing to take up. A key that stands in its file may open
+    nothing, so of key pairs only a rotation itself makes one current.
+    """
+    if pending is None or work.is_key_pair or proof.verdict != base.Verdict.ACCEPTED:
+        return
+    sentence = reasons.sentence("taken_up")
+    with transaction.atomic(), trail.at_the_end():
+        versions.promote(pending)
+        credential_state.note_verified(work.account, proof.level, rotated=True)
+        schedules.rotated(work.secret)
+        leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW, code="taken_up", sentence=sentence)
+    raise Stop
 
 
 def require_key(version: SecretVersion) -> None:
@@ -211,13 +232,18 @@ def _prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     quiet = _checked(work, version)
     if quiet.verdict == base.Verdict.REJECTED or reasons.stops(quiet.code) or not facts.password_login:
         return quiet
-    proof = _log_in(work, version)
-    if proof.verdict == base.Verdict.REJECTED and quiet.verdict == base.Verdict.ACCEPTED:
-        return base.Proof(
-            base.Verdict.UNCLEAR,
-            reason=reasons.sentence("refused_login"),
-            code="refused_login",
-        )
+    is_set = quiet.verdict == base.Verdict.ACCEPTED
+    if is_set and work.shut_out is not None:
+        return logons.noted(quiet, work.shut_out)
+    try:
+        proof = _log_in(work, version)
+    except base.Unreachable as error:
+        # Once a host may be away for a moment; of one that answers the check again the value is known.
+        if not (is_set and work.run.waits):
+            raise
+        proof = base.Proof(base.Verdict.UNCLEAR, reason=str(error), code=error.code)
+    if is_set and proof.verdict != base.Verdict.ACCEPTED:
+        return logons.judged(work, version, proof)
     return proof
 
 
@@ -226,17 +252,15 @@ def _log_in(work: Work, version: SecretVersion) -> base.Proof:
 
     One that fails before the login counts as none. A host that takes long to say so is left for later.
     """
-    held = work.value(version)
-    login = base.Login(held.username, password=held.password)
     for pause in SOON:
         began = time.monotonic()
         try:
-            return work.connector.prove_login(login, timeout=TEST)
+            return logons.log_in(work, version)
         except base.Unreachable as error:
             if not reasons.is_away(error.code) or time.monotonic() - began > AT_ONCE:
                 raise
         time.sleep(pause)
-    return work.connector.prove_login(login, timeout=TEST)
+    return logons.log_in(work, version)
 
 
 def _checked(work: Work, version: SecretVersion) -> base.Proof:
@@ -253,13 +277,16 @@ def _checked(work: Work, version: SecretVersion) -> base.Proof:
 
 def _told(proof: base.Proof) -> str:
     if proof.verdict == base.Verdict.ACCEPTED:
-        return {
-            base.Level.COMMAND: "A new login with the new value ran a command.",
-            base.Level.LOGIN: "A new login with the new value succeeded.",
-            base.Level.LISTED: "The key stands in a file that the instance reads.",
-            base.Level.HASH: "The instance's own check accepts the new value; it accepts no login by "
-            "password.",
-        }[proof.level or base.Level.LOGIN]
+        return (
+            logons.note(proof)
+            or {
+                base.Level.COMMAND: "A new login with the new value ran a command.",
+                base.Level.LOGIN: "A new login with the new value succeeded.",
+                base.Level.LISTED: "The key stands in a file that the instance reads.",
+                base.Level.HASH: "The instance's own check accepts the new value; it accepts no login by "
+                "password.",
+            }[proof.level or base.Level.LOGIN]
+        )
     return proof.reason or "The instance refuses the new value."
 
 
