@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
@@ -105,7 +106,8 @@ def create(
         raise BadName(BadName.__doc__)
     _check_description(description)
     check_tags(tags or {})
-    if kind == Secret.Kind.KEY_PAIR and key_algorithm not in key_pairs.ALGORITHMS:
+    key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if kind == Secret.Kind.KEY_PAIR else ""
+    if key_algorithm and key_algorithm not in key_pairs.ALGORITHMS:
         raise ValueError(f"Unknown key algorithm {key_algorithm!r}.")
     key = key or keyring.default_key()
     keyring.primary(key)

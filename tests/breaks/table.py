@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 ENGINE, CHANGES = "rotation/engine/engine.py", "rotation/engine/changes.py"
 KEYS, LEASES = "rotation/engine/methods/key_pair.py", "rotation/leases.py"
+PASSWORDS = "rotation/engine/methods/password.py"
 RUNS, MANAGED, INVENTORY = (
     "rotation/runs.py",
     "rotation/managed/managed.py",
@@ -84,7 +85,7 @@ BREAKS = (
           f"{T_ENGINE}::test_the_value_is_stored_and_marked_before_the_host_hears_of_it"),
     Break("both halves of a key are stored before the host hears of either", ENGINE,
           '    version = _create(work)\n',
-          '    version = _create(work)\n    if work.is_key_pair:\n        key_pair.add(work, version, 10**6)\n',
+          '    version = _create(work)\n    if not work.method.REPLACES:\n        work.method.tell(work, version, 10**6)\n',
           f"{T_KEYS}::test_fi_k_05_both_halves_are_stored_before_the_host_hears_of_either"),
     Break("a value is stored before it is set", ENGINE,
           '    generation = changes.intend(work, version, facts)\n',
@@ -104,7 +105,7 @@ BREAKS = (
           "    proof = _test(work, version, facts)\n",
           "    proof = base.Proof(base.Verdict.ACCEPTED, base.Level.COMMAND)\n",
           f"{T_ENGINE}::test_a_host_that_lies_is_never_a_success"),
-    Break("the host's own check comes before a counting login", CHANGES,
+    Break("the host's own check comes before a counting login", PASSWORDS,
           "    quiet = _checked(work, version)\n", "    quiet = base.Proof(base.Verdict.UNCLEAR)\n",
           f"{T_ENGINE}::test_a_host_that_lies_is_never_a_success"),
     Break("a value is replaced only once it is proven dead", ENGINE,
@@ -143,8 +144,8 @@ BREAKS = (
           f"{T_LEASES}::test_leaked_ones_go_first_whichever_message_comes"),
     # ---- keys
     Break("the old key goes only after the new one is current", ENGINE,
-          "    failpoints.reach(\"before_finish\")\n", "    if work.is_key_pair:\n        [key_pair._remove(work, v) "
-          "for v in versions.not_removed(work.secret)] or key_pair._remove(work, work.secret.labelled(Label.Role.CURRENT))\n"
+          "    failpoints.reach(\"before_finish\")\n", "    if not work.method.REPLACES:\n        [methods.key_pair._remove(work, v) "
+          "for v in versions.not_removed(work.secret)] or methods.key_pair._remove(work, work.secret.labelled(Label.Role.CURRENT))\n"
           "    failpoints.reach(\"before_finish\")\n",
           f"{T_KEYS}::test_a_worker_killed_anywhere_leaves_a_key_that_works_and_is_followed_to_success"),
     Break("an old key that still logs in is no success", KEYS,
@@ -165,7 +166,7 @@ BREAKS = (
           "        if False:\n            raise NotRotatable(",
           f"{T_DRIFT}::test_a_newer_value_that_the_host_may_have_is_finished_first"),
     Break("a host that lets a random password in is told nothing", CHANGES,
-          " *control.check(work, facts)]", "]",
+          " *work.method.control(work, facts)]", "]",
           f"{T_OVERRIDES}::test_fi_h_21_a_host_that_lets_a_random_password_in_is_blocked_before_it_is_told_anything"),
     Break("a random password is tried once a day", CONTROL,
           "    return not instances.was_controlled_within(work.run.instance, EVERY)", "    return True",
@@ -203,7 +204,7 @@ BREAKS = (
           "        history.note_keys_that_are_back(work)\n", "",
           "tests/domain/test_engine_keys.py"
           "::test_an_old_key_that_a_restored_snapshot_brings_back_goes_with_the_next_rotation"),
-    Break("a login that a dead worker may have made counts too", "rotation/engine/aftercare.py",
+    Break("a login that a dead worker may have made counts too", PASSWORDS,
           "(refused, control, untold)", "(refused, control)",
           "tests/domain/test_leaked.py"
           "::test_a_worker_that_dies_after_a_failed_login_does_not_bring_the_next_nearer"),

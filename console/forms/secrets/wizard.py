@@ -256,7 +256,7 @@ class CreateSecret(PasswordPolicy, Options, Timing):
         try:
             kind = self.cleaned_data.get("kind", "")
             creation.check_account(self.region, instance, username, kind, actor=self.actor)
-        except creation.NoKeys as error:
+        except creation.KindUnsupported as error:
             self.add_error("kind", str(error))
         except creation.RegionMismatch as error:
             self.add_error("instance", str(error))

@@ -16,7 +16,7 @@ from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
 from console.views.instances.instances import host_keys
-from rotation import instance_checks, tasks
+from rotation import instance_checks, tasks, wires
 from rotation.inventory import identities, instances, management, patience
 from rotation.models import HostKey, Instance
 from secrets_app.models import AuditEvent
@@ -50,7 +50,13 @@ def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         request,
         "instances/_approve.html",
         "Approve host key",
-        {"form": form, "region": region, "instance": instance, "keys": keys},
+        {
+            "form": form,
+            "region": region,
+            "instance": instance,
+            "keys": keys,
+            "compare": wires.comparison(instance.wire),
+        },
         status=422 if request.method == "POST" else 200,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -18,6 +17,7 @@ from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
 from console.views.secrets import key_pair
+from rotation import wires
 from rotation.managed import restored
 from rotation.models import Instance, ManagedAccount
 from secrets_app import keyring
@@ -142,11 +142,6 @@ def _log_on(account: ManagedAccount, file: str) -> dict[str, str]:
     if account.instance.os == Instance.OS.WINDOWS:
         address = account.instance.address
         return {"command": f"mstsc /v:{address}", "log_on_as": f"{address}\\{account.username}"}
-    return {"command": _command(account, file), "log_on_as": ""}
-
-
-def _command(account: ManagedAccount, file: str) -> str:
-    """The exact command to log on with; quoted, because an account's name may end in a dollar sign."""
-    target = f"{account.username}@{account.instance.address}"
-    key = ["-i", file, "-o", "IdentitiesOnly=yes"] if file else []
-    return shlex.join(["ssh", *key, target, "-p", str(account.instance.port)])
+    instance = account.instance
+    command = wires.log_on(instance.wire, account.username, instance.address, instance.port, file)
+    return {"command": command, "log_on_as": ""}

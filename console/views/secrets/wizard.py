@@ -216,7 +216,7 @@ FIELD_OF: dict[type[DomainError], str] = {
     management.NoOwnLogin: "as_own_login",
     creation.RegionMismatch: "instance",
     keyring.KeyUnusable: "key",
-    creation.NoKeys: "kind",
+    creation.KindUnsupported: "kind",
 }
 
 

@@ -95,7 +95,12 @@ def again(request: OperatorRequest, region: str) -> HttpResponse:
         creation.check_account(
             instance.region, instance, sent["username"], sent["kind"], actor=request.principal
         )
-    except (creation.BadUsername, creation.AccountTaken, creation.NoKeys, creation.RegionMismatch) as error:
+    except (
+        creation.BadUsername,
+        creation.AccountTaken,
+        creation.KindUnsupported,
+        creation.RegionMismatch,
+    ) as error:
         return errors.unprocessable(request, str(error))
     shown = context(request, instance, sent["username"], sent["kind"]) | {"region": region}
     return render(request, FRAGMENT, shown, status=202)
