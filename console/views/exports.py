@@ -13,7 +13,7 @@ from console.forms.secrets import secrets as secret_forms
 from console.http import OperatorRequest
 from console.lists import exports, instance_filters, run_filters, secret_filters, secret_rows
 from console.presentation import run_states, secret_states
-from console.presentation.instance_states import HostKeys, instance_badge
+from console.presentation.instance_states import instance_badge, listed_host_keys
 from rotation.models import Instance, Run
 from secrets_app import actions
 from secrets_app.audit import trail
@@ -113,7 +113,7 @@ def _account_of(instance: Instance) -> str:
 
 
 def _instance(instance: Instance) -> exports.Cells:
-    keys = HostKeys(instance, list(instance.host_keys.all()), instance.scanned_at)  # type: ignore[attr-defined]
+    keys = listed_host_keys(instance)
     state = instance_badge(instance)
     contents = (
         instance.instance_id, instance.name, instance.region.code, instance.get_os_display(), instance.where,

@@ -37,7 +37,7 @@ def index(request: OperatorRequest) -> HttpResponse:
         rows = rows.filter(name__icontains=text)
     context = {
         "heading": "Groups",
-        "one": "group",
+        "things": "groups",
         "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
         "is_filtered": bool(text),

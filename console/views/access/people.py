@@ -37,7 +37,7 @@ def index(request: OperatorRequest) -> HttpResponse:
         rows = rows.filter(is_active=state == "enabled")
     context = {
         "heading": "Users",
-        "one": "user",
+        "things": "users",
         "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
         "state": state,

@@ -58,7 +58,7 @@ def index(request: OperatorRequest) -> HttpResponse:
         rows = rows.filter(kind=kind)
     context = {
         "heading": "Policies",
-        "one": "policy",
+        "things": "policies",
         "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
         "kind": kind,

@@ -90,9 +90,11 @@ def index(request: OperatorRequest) -> HttpResponse:
     filters = forms.Filters(request.GET)
     chosen = filters.chosen()
     context = {
+        "heading": "Audit",
+        "things": "events",
         "page": page(narrowed(AuditEvent.objects.all(), chosen), request.GET),
         "filters": filters,
-        "is_narrowed": bool(chosen),
+        "is_filtered": bool(chosen),
         "may_verify": resources.may(request, Action.VERIFY_AUDIT),
         "may_look_up": resources.may(request, Action.LOOK_UP_VALUE),
     }

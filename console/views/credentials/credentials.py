@@ -44,8 +44,11 @@ def index(request: OperatorRequest) -> HttpResponse:
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(username__icontains=text))
     context = {
+        "heading": "Management credentials",
+        "things": "management credentials",
         "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
+        "is_filtered": bool(text),
         "may_create": resources.may(request, Action.CREATE_CREDENTIAL),
     }
     return render(request, "credentials/list.html", context)

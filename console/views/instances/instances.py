@@ -45,16 +45,13 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     found = instance_filters.narrowed(
         instance_filters.with_figures(rows, resources.seen_secrets(request)), filters.chosen()
     )
-    page = paging.page(found, request.GET, sorts=instance_filters.SORTS, default="name")
     context = {
+        "heading": "Instances",
+        "things": "instances",
         "region": region,
-        "page": page,
+        "page": paging.page(found, request.GET, sorts=instance_filters.SORTS, default="name"),
         "filters": filters,
-        "is_narrowed": bool(filters.chosen()),
-        "host_keys": [
-            (row, HostKeys(row, list(row.host_keys.all()), row.scanned_at))  # type: ignore[attr-defined]
-            for row in page.rows
-        ],
+        "is_filtered": bool(filters.chosen()),
         "may_register": resources.may(request, Action.REGISTER_INSTANCE),
         "may_see_credentials": resources.may(request, Action.LIST_CREDENTIALS),
     }

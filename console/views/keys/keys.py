@@ -33,6 +33,7 @@ def index(request: OperatorRequest) -> HttpResponse:
     used = resources.seen_secrets(request).filter(key=OuterRef("pk")).order_by().values("key")
     counted = Coalesce(Subquery(used.annotate(count=Count("pk")).values("count")), 0)
     context = {
+        "heading": "Keys",
         "page": paging.page(
             resources.keys(request).annotate(secret_count=counted), request.GET, sorts=SORTS, default="alias"
         ),

@@ -34,10 +34,12 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     filters = forms.Filters(request.GET)
     found = run_filters.narrowed(rows, filters.chosen())
     context = {
+        "heading": "Rotations",
+        "things": "runs",
         "region": region,
         "page": paging.page(found, request.GET, sorts=run_filters.SORTS, default="-started"),
         "filters": filters,
-        "is_narrowed": bool(filters.chosen()),
+        "is_filtered": bool(filters.chosen()),
     }
     return render(request, "rotations/list.html", context)
 

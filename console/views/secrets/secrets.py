@@ -62,6 +62,8 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
         request,
         "secrets/list.html",
         {
+            "heading": "Secrets",
+            "things": "secrets",
             "page": page,
             "rows": secret_rows.cells(request, region, page.rows),
             "region": region,
