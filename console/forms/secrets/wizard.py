@@ -64,6 +64,8 @@ STEPS: Final = (
 class CreateSecret(PasswordPolicy, Options, Timing):
     """The three steps of the wizard, as one form."""
 
+    has_steps = True  # so each field keeps a place for an error that an answer brings
+
     type = forms.ChoiceField(
         label="Select Type", choices=Secret.Type.choices, initial=Secret.Type.ECS, widget=forms.RadioSelect
     )
