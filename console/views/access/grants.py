@@ -100,8 +100,7 @@ def grant(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         messages.success(request, f"Granted to {form.whom}. Takes effect on the user's next request.")
         return dialogs.leave(request, _back(region, secret))
     context = {"form": form, "secret": secret, "back": _back(region, secret)}
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "access/_grant.html", "Grant", context, status=status)
+    return dialogs.ask(request, "access/_grant.html", "Grant", context)
 
 
 def _groups(request: OperatorRequest) -> QuerySet[Group]:

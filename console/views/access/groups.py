@@ -95,8 +95,7 @@ def create(request: OperatorRequest) -> HttpResponse:
         else:
             messages.success(request, f"{made.name} is created. It has no members and no policies yet.")
             return dialogs.leave(request, reverse("group", args=[made.pk]))
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "access/_group_create.html", "Create group", {"form": form}, status=status)
+    return dialogs.ask(request, "access/_group_create.html", "Create group", {"form": form})
 
 
 @login_required
@@ -111,8 +110,7 @@ def join(request: OperatorRequest, pk: int) -> HttpResponse:
         messages.success(request, f"{len(form.chosen)} added to {group.name}.")
         return dialogs.leave(request, reverse("group", args=[group.pk]))
     context = {"form": form, "group": group, "policies": _policy_names(group), "others": bool(others)}
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "access/_group_join.html", "Add members", context, status=status)
+    return dialogs.ask(request, "access/_group_join.html", "Add members", context)
 
 
 @login_required

@@ -55,8 +55,7 @@ def invite(request: OperatorRequest) -> HttpResponse:
             return _link(request, made, token)
         except invitations.NameTaken as error:
             form.add_error("username", str(error))
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "access/_invite.html", "Invite a user", {"form": form}, status=status)
+    return dialogs.ask(request, "access/_invite.html", "Invite a user", {"form": form})
 
 
 @login_required

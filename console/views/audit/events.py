@@ -214,8 +214,7 @@ def look_up(request: OperatorRequest) -> HttpResponse:
     if request.method == "GET" or not form.is_valid():
         # A form anew: what was typed does not come back, only what is wrong with it.
         context: dict[str, object] = {"form": forms.LookUp(), "errors": form.errors.get("text", [])}
-        status = 422 if request.method == "POST" else 200
-        return dialogs.show(request, "audit/_look_up.html", title, context, status=status)
+        return dialogs.ask(request, "audit/_look_up.html", title, context)
     found = value_lookup.look_up(form.cleaned_data["text"], actor=request.principal)
     return dialogs.show(request, "audit/_found.html", title, {"found": found})
 

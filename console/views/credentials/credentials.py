@@ -66,13 +66,7 @@ def create(request: OperatorRequest) -> HttpResponse:
         if made is not None:
             messages.success(request, f"{made.name} is created.")
             return dialogs.leave(request, reverse("credential", args=[made.pk]))
-    return dialogs.show(
-        request,
-        "credentials/_create.html",
-        "Create management credential",
-        {"form": form},
-        status=422 if request.method == "POST" else 200,
-    )
+    return dialogs.ask(request, "credentials/_create.html", "Create management credential", {"form": form})
 
 
 def _create(request: OperatorRequest, form: forms.Create) -> ManagementCredential | None:

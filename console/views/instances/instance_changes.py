@@ -46,12 +46,11 @@ def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             test_connection(request, instance)
             messages.success(request, f"The host key of {instance.name} is approved.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
-    return dialogs.show(
+    return dialogs.ask(
         request,
         "instances/_approve.html",
         "Approve host key",
         {"form": form, "region": region, "instance": instance, "keys": keys},
-        status=422 if request.method == "POST" else 200,
     )
 
 
@@ -75,7 +74,7 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             test_connection(request, instance)
             messages.success(request, "The management credential is attached.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
-    return dialogs.show(
+    return dialogs.ask(
         request,
         "instances/_attach.html",
         "Attach management credential",
@@ -85,7 +84,6 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             "instance": instance,
             "sees_own_login": resources.sees_own_login(request, instance),
         },
-        status=422 if request.method == "POST" else 200,
     )
 
 

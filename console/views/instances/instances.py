@@ -81,12 +81,11 @@ def register(request: OperatorRequest, region: str) -> HttpResponse:
         if made is not None:
             messages.success(request, f"{made.name} is registered. Compare its host key and approve it.")
             return dialogs.leave(request, reverse("instance", args=[region, made.pk]))
-    return dialogs.show(
+    return dialogs.ask(
         request,
         "instances/_register.html",
         "Register Instance",
         {"form": form, "region": region, "here": here},
-        status=422 if request.method == "POST" else 200,
     )
 
 

@@ -56,8 +56,7 @@ def create(request: OperatorRequest) -> HttpResponse:
         else:
             messages.success(request, f"{made.alias} is created.")
             return dialogs.leave(request, reverse("key", args=[made.pk]))
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "keys/_create.html", "Create key", {"form": form}, status=status)
+    return dialogs.ask(request, "keys/_create.html", "Create key", {"form": form})
 
 
 @login_required

@@ -88,5 +88,4 @@ def _rebind(
         "proposals": [rebinding.proposal(secret) for secret in secrets],
         "back": reverse(back[0], args=[region, back[1]]),
     }
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "secrets/_rebind.html", TITLE, context, status=status)
+    return dialogs.ask(request, "secrets/_rebind.html", TITLE, context)
