@@ -17,7 +17,7 @@ from console.forms.secrets.options import Options
 from console.forms.secrets.password_policy import PasswordPolicy
 from console.forms.secrets.schedule import TIMING, Timing
 from console.forms.secrets.secrets import ValueField
-from console.forms.secrets.tags import read_tags
+from console.forms.secrets.tags import DescriptionAndTags
 from rotation.managed import creation
 from rotation.models import Instance
 from secrets_app import keyring
@@ -27,7 +27,6 @@ from secrets_app.models import (
     ECS_PREFIX,
     NAME_LENGTH,
     NAME_PATTERN,
-    TAG_LIMIT,
     Key,
     Principal,
     Region,
@@ -35,7 +34,6 @@ from secrets_app.models import (
 )
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
-from secrets_app.secrets import lifecycle
 
 #: The fields of each step of the wizard; a step is right when these and those before it are.
 STEPS: Final = (
@@ -61,7 +59,7 @@ STEPS: Final = (
 )
 
 
-class CreateSecret(PasswordPolicy, Options, Timing):
+class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, Timing):
     """The three steps of the wizard, as one form."""
 
     has_steps = True  # so each field keeps a place for an error that an answer brings
@@ -136,18 +134,6 @@ class CreateSecret(PasswordPolicy, Options, Timing):
             "invalid_choice": "Choose a key from the list: this one is disabled or no longer exists."
         },
     )
-    description = forms.CharField(
-        label="Secret Description",
-        required=False,
-        max_length=lifecycle.DESCRIPTION_LENGTH,
-        widget=forms.Textarea(attrs={"rows": 2}),
-    )
-    tags = forms.CharField(
-        label="Tags",
-        required=False,
-        help_text=f"One key=value on each line, at most {TAG_LIMIT}.",
-        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
-    )
     rotation = forms.ChoiceField(
         label="Automatic rotation",
         choices=[("on", "Turn on automatic rotation"), ("off", "Turn off automatic rotation")],
@@ -216,9 +202,6 @@ class CreateSecret(PasswordPolicy, Options, Timing):
         if not self.instances.filter(region=self.region).exists():
             return f"No instance is registered in {self.region.name}. Register one first."
         return f"No instance of {self.region.name} has this name. Choose one from the list, or register it."
-
-    def clean_tags(self) -> dict[str, str]:
-        return read_tags(self.cleaned_data["tags"])
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or self.cleaned_data
