@@ -47,9 +47,9 @@ def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
     chosen = secret_forms.Filters(request.GET).chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
     rows = secret_rows.with_runs(seen.select_related("managed__instance__region", "schedule"))
-    found = secret_filters.narrowed(rows, chosen).order_by("name", "pk")
+    secrets = secret_filters.narrowed(rows, chosen).order_by("name", "pk")
     _record(request, "kms:ExportSecrets", region, "csv")
-    return exports.stream(found, _secret, SECRET_COLUMNS, name="secrets", form="csv")
+    return exports.stream(secrets, _secret, SECRET_COLUMNS, name="secrets", form="csv")
 
 
 @login_required
@@ -58,11 +58,11 @@ def all_instances(request: OperatorRequest, region: str) -> HttpResponseBase:
     rows = instance_filters.with_figures(
         resources.instances(request, region), resources.seen_secrets(request)
     )
-    found = instance_filters.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by(
+    instances = instance_filters.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by(
         "name", "pk"
     )
     _record(request, "kms:ExportInstances", region, "csv")
-    return exports.stream(found, _instance, INSTANCE_COLUMNS, name="instances", form="csv")
+    return exports.stream(instances, _instance, INSTANCE_COLUMNS, name="instances", form="csv")
 
 
 def _record(request: OperatorRequest, action: str, region: str, form: str) -> None:

@@ -43,10 +43,10 @@ class Edit(PasswordPolicy, Options, DescriptionAndTags):
             del self.fields["tags"]
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         if self.has_policy:
             self.check_policy()
-        return found
+        return cleaned
 
     def policy(self) -> passwords.Policy:
         """What later rotations make."""

@@ -192,8 +192,8 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, Timing):
     def clean_instance(self) -> Instance:
         """An instance by its name or id; that it is one of this region is checked with the account."""
         wanted = self.cleaned_data["instance"]
-        found = self.instances.filter(Q(name=wanted) | Q(instance_id=wanted))
-        chosen = found.filter(region=self.region).first() or found.first()
+        matching = self.instances.filter(Q(name=wanted) | Q(instance_id=wanted))
+        chosen = matching.filter(region=self.region).first() or matching.first()
         if chosen is None:
             raise ValidationError(self._no_such_instance())
         return chosen
@@ -204,13 +204,13 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, Timing):
         return f"No instance of {self.region.name} has this name. Choose one from the list, or register it."
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         self._clean_place()
         self._clean_account()
         self._clean_value()
         self._clean_policy()
         self._clean_schedule()
-        return found
+        return cleaned
 
     def _clean_place(self) -> None:
         """The name, once it is known with which tags: who may not create there is not told what is there."""
@@ -306,8 +306,8 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, Timing):
     @property
     def initial_value(self) -> Plaintext | None:
         """The value that works now, where one was entered."""
-        found: Plaintext | None = self.cleaned_data["private_key" if self.is_key_pair else "value"]
-        return found
+        value: Plaintext | None = self.cleaned_data["private_key" if self.is_key_pair else "value"]
+        return value
 
     @property
     def chosen_algorithm(self) -> str:

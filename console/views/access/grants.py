@@ -44,10 +44,10 @@ class Holding:
     @property
     def parts(self) -> list[tuple[list[str], tuple[ram_conditions.Condition, ...]]]:
         """The actions, with the conditions that they have in common."""
-        found: dict[str, list[str]] = {}
+        parts: dict[str, list[str]] = {}
         for row in self.rows:
-            found.setdefault(row.conditions, []).append(row.permission.codename)
-        return [(sorted(actions), ram_conditions.conditions(text)) for text, actions in sorted(found.items())]
+            parts.setdefault(row.conditions, []).append(row.permission.codename)
+        return [(sorted(actions), ram_conditions.conditions(text)) for text, actions in sorted(parts.items())]
 
 
 def holdings(secret: Secret, told: rights.Told) -> list[Holding]:
@@ -115,7 +115,7 @@ def revoke(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = resources.secret(request, region, pk, Action.REVOKE_GRANT)
     sent = request.POST if request.method == "POST" else None
     key = (sent or request.GET).get("of", "")
-    holding = next((one for one in holdings(secret, rights.Told(request)) if one.key == key), None)
+    holding = next((row for row in holdings(secret, rights.Told(request)) if row.key == key), None)
     if holding is None:
         raise Http404
     form = forms.Revoke(sent, offered=holding.actions, initial={"actions": holding.actions})

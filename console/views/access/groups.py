@@ -89,12 +89,12 @@ def create(request: OperatorRequest) -> HttpResponse:
     form = forms.CreateGroup(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
-            made = users.create_group(form.cleaned_data["name"], actor=request.principal)
+            group = users.create_group(form.cleaned_data["name"], actor=request.principal)
         except (users.NameTaken, users.BadName) as error:
             form.add_error("name", str(error))
         else:
-            messages.success(request, f"{made.name} is created. It has no members and no policies yet.")
-            return dialogs.leave(request, reverse("group", args=[made.pk]))
+            messages.success(request, f"{group.name} is created. It has no members and no policies yet.")
+            return dialogs.leave(request, reverse("group", args=[group.pk]))
     return dialogs.ask(request, "access/_group_create.html", "Create group", {"form": form})
 
 

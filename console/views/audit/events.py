@@ -62,13 +62,13 @@ def page(rows: QuerySet[AuditEvent], query: QueryDict) -> Page:
     before, after = (_number(query.get(name, "")) for name in ("before", "after"))
     size = paging.PAGE_ROWS
     if after is not None:
-        found = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
-        has_newer, has_older = len(found) > size, True
-        shown = found[:size][::-1]
+        rows_here = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
+        has_newer, has_older = len(rows_here) > size, True
+        shown = rows_here[:size][::-1]
     else:
-        found = list((rows.filter(sequence__lt=before) if before else rows)[: size + 1])
-        has_newer, has_older = before is not None, len(found) > size
-        shown = found[:size]
+        rows_here = list((rows.filter(sequence__lt=before) if before else rows)[: size + 1])
+        has_newer, has_older = before is not None, len(rows_here) > size
+        shown = rows_here[:size]
     # A first page that is not full has shown how many there are: a search for a rare word runs once.
     is_whole = before is None and after is None and not has_older
     return Page(
@@ -215,8 +215,8 @@ def look_up(request: OperatorRequest) -> HttpResponse:
         # A form anew: what was typed does not come back, only what is wrong with it.
         context: dict[str, object] = {"form": forms.LookUp(), "errors": form.errors.get("text", [])}
         return dialogs.ask(request, "audit/_look_up.html", title, context)
-    found = value_lookup.look_up(form.cleaned_data["text"], actor=request.principal)
-    return dialogs.show(request, "audit/_found.html", title, {"found": found})
+    matches = value_lookup.look_up(form.cleaned_data["text"], actor=request.principal)
+    return dialogs.show(request, "audit/_look_up_result.html", title, {"matches": matches})
 
 
 def _trail() -> str:

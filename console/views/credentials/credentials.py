@@ -62,10 +62,10 @@ def create(request: OperatorRequest) -> HttpResponse:
     resources.require(request, Action.CREATE_CREDENTIAL)
     form = forms.Create(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        made = _create(request, form)
-        if made is not None:
-            messages.success(request, f"{made.name} is created.")
-            return dialogs.leave(request, reverse("credential", args=[made.pk]))
+        credential = _create(request, form)
+        if credential is not None:
+            messages.success(request, f"{credential.name} is created.")
+            return dialogs.leave(request, reverse("credential", args=[credential.pk]))
     return dialogs.ask(request, "credentials/_create.html", "Create management credential", {"form": form})
 
 

@@ -175,10 +175,10 @@ def _version(request: OperatorRequest, key: Key) -> KeyVersion | None:
     number = request.GET.get("version", "")
     if not number:
         return None
-    found = key.versions.filter(number=number).first() if number.isascii() and number.isdigit() else None
-    if found is None:
+    version = key.versions.filter(number=number).first() if number.isascii() and number.isdigit() else None
+    if version is None:
         raise Http404
-    return found
+    return version
 
 
 def _back(request: OperatorRequest, key: Key) -> HttpResponse:

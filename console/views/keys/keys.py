@@ -50,12 +50,12 @@ def create(request: OperatorRequest) -> HttpResponse:
     form = forms.Create(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
-            made = key_states.create(actor=request.principal, **form.cleaned_data)
+            key = key_states.create(actor=request.principal, **form.cleaned_data)
         except key_states.AliasTaken as error:
             form.add_error("alias", str(error))
         else:
-            messages.success(request, f"{made.alias} is created.")
-            return dialogs.leave(request, reverse("key", args=[made.pk]))
+            messages.success(request, f"{key.alias} is created.")
+            return dialogs.leave(request, reverse("key", args=[key.pk]))
     return dialogs.ask(request, "keys/_create.html", "Create key", {"form": form})
 
 

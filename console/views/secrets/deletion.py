@@ -75,12 +75,12 @@ def restore(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         return dialogs.show(request, "secrets/_restore.html", "Restore Secret", context)
     try:
         with transaction.atomic():
-            found = deletion.restore(secret, actor=request.principal)
-            if found.run:
-                tasks.wake(found.run)
+            restored = deletion.restore(secret, actor=request.principal)
+            if restored.run:
+                tasks.wake(restored.run)
     except (creation.AccountTaken, lifecycle.NotPending) as error:
         return errors.conflict(request, str(error), title="This secret cannot be restored now")
-    messages.success(request, _told(secret, found))
+    messages.success(request, _told(secret, restored))
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
 
 

@@ -51,8 +51,8 @@ def of_instance(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse
 def rebindable(request: OperatorRequest, instance: Instance) -> list[Secret]:
     """The secrets of accounts there that wait for a confirmation and that this user may give it for."""
     wanted = (Action.DESCRIBE_SECRET, Action.REBIND_ACCOUNT)
-    found = rebinding.needed_on(instance)
-    return [secret for secret in found if all(resources.may(request, action, secret) for action in wanted)]
+    needed = rebinding.needed_on(instance)
+    return [secret for secret in needed if all(resources.may(request, action, secret) for action in wanted)]
 
 
 def _rebind(

@@ -50,9 +50,9 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     filters = Filters(request.GET)
     chosen = filters.chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
-    found = secret_filters.narrowed(seen, chosen)
+    matching = secret_filters.narrowed(seen, chosen)
     page = paging.page(
-        found,
+        matching,
         request.GET,
         sorts=secret_filters.SORTS,
         default=secret_filters.DEFAULT_SORT,
