@@ -81,12 +81,12 @@ def create_credential(
         "PrivateKey": pair.private_key.reveal() if pair else None,
         "SudoPassword": sudo_password.reveal() if sudo_password else None,
     }
-    made = uuid.uuid4()
+    pk = uuid.uuid4()
     account = regions.account()
     try:
         with transaction.atomic():
             credential = ManagementCredential.objects.create(
-                id=made,
+                id=pk,
                 account=account,
                 name=name,
                 username=username,
@@ -95,7 +95,7 @@ def create_credential(
                 public_key=pair.public_key if pair else "",
                 is_own=is_own,
                 created_by=actor,
-                sealed=keyring.seal(json.dumps(fields).encode(), owner_id=made, subject_id=made, field=FIELD),
+                sealed=keyring.seal(json.dumps(fields).encode(), owner_id=pk, subject_id=pk, field=FIELD),
             )
             trail.record(Action.CREATE_CREDENTIAL, credential, actor=actor)
     except IntegrityError:

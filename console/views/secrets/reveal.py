@@ -105,10 +105,10 @@ def _version(secret: Secret, version_id: str) -> SecretVersion | None:
     """The version asked for, else the current one; None where there is no value yet. Raises Http404."""
     if not version_id:
         return secret.labelled(Label.Role.CURRENT)
-    found = secret.versions.filter(version_id=version_id).first()
-    if found is None:
+    version = secret.versions.filter(version_id=version_id).first()
+    if version is None:
         raise Http404
-    return found
+    return version
 
 
 def _ask(
