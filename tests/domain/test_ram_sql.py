@@ -24,7 +24,7 @@ from secrets_app.models import (
     Tag,
     User,
 )
-from secrets_app.policy import decisions, ram_conditions, ram_statements, sql
+from secrets_app.policy import deciding, decisions, ram_conditions, ram_statements, sql
 from tests import amounts
 from tests.unit import policy_strategies as some
 from tests.unit.test_ram import read
@@ -115,7 +115,7 @@ def test_p_07_a_list_follows_the_conditions_of_grants_too(rows, holder, found, g
 def saying(context):
     """Decisions inside the block are about a request with exactly these facts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decisions, "_context", lambda: dict(context))
+        patch.setattr(deciding, "circumstances", lambda: dict(context))
         yield
 
 
