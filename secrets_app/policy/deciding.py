@@ -15,9 +15,8 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from secrets_app import seal_sets, seals
+from secrets_app import origin, seal_sets, seals
 from secrets_app.actions import OF_A_SECRET, Action, Kind, arn, named
-from secrets_app.audit import trail
 from secrets_app.models import (
     Principal,
     Region,
@@ -41,6 +40,7 @@ class Decision:
     allowed: bool
     because: str  # a sentence for those who may see why
     statement: ram_statements.Statement | None = None
+    resource: str = ""  # the name that was decided about, which for a container is not the resource's own
 
 
 @dataclass(frozen=True)
@@ -103,19 +103,15 @@ def decide(
     assert principal is not None
     if principal.kind == Principal.Kind.SYSTEM:
         because = "Schedules rotate secrets and do nothing else."
-        trail.note_decision(principal, action, str(getattr(resource, "arn", "")), because)
-        return Decision(action in SCHEDULED, because)
+        return Decision(action in SCHEDULED, because, resource=str(getattr(resource, "arn", "")))
     wanted = named(action)
     target = _target(wanted, resource) if wanted else None
     if wanted is None or target is None:
         return NO_SUCH_RESOURCE
     if not _is_whole(resource, target.secret):
-        trail.note_decision(principal, action, target.name, seals.SENTENCE)
         return Decision(False, seals.SENTENCE)
     context = circumstances() if reason is None else circumstances() | {ram_conditions.REASON: reason}
-    decision = _told(principal, wanted, _verdict(principal, wanted, target, context))
-    trail.note_decision(principal, action, target.name, decision.because)
-    return decision
+    return _told(principal, wanted, target, _verdict(principal, wanted, target, context))
 
 
 def simulate(user: User, action: str, resource: object, facts: dict[str, str]) -> Decision:
@@ -127,7 +123,7 @@ def simulate(user: User, action: str, resource: object, facts: dict[str, str]) -
     target = _target(wanted, resource) if wanted else None
     if wanted is None or target is None:
         return NO_SUCH_RESOURCE
-    return _told(user.principal, wanted, _verdict(user.principal, wanted, target, facts))
+    return _told(user.principal, wanted, target, _verdict(user.principal, wanted, target, facts))
 
 
 def ruled_out(principal: Principal | None, action: str) -> Decision | None:
@@ -193,7 +189,7 @@ def _with_a_reason(statements: tuple[ram_statements.Statement, ...]) -> tuple[ra
     return tuple(found)
 
 
-def _told(principal: Principal, action: Action, verdict: ram_statements.Verdict) -> Decision:
+def _told(principal: Principal, action: Action, target: Target, verdict: ram_statements.Verdict) -> Decision:
     by = verdict.statement
     if by is None:
         sentence = f"No policy of {principal.name} and no grant allows {action} here."
@@ -201,16 +197,19 @@ def _told(principal: Principal, action: Action, verdict: ram_statements.Verdict)
         sentence = f"{by.effect} by statement {by.number} of {by.source}."
     else:
         sentence = f"{by.effect} by {by.source}."
-    return Decision(verdict.allowed, sentence, by)
+    return Decision(verdict.allowed, sentence, by, target.name)
 
 
 def circumstances() -> dict[str, str]:
-    request = holdings.request.get()
-    if request is None:
-        return {_TIME: timezone.now().isoformat()}
-    if not request.context:
-        request.context = {_TIME: timezone.now().isoformat(), **request.facts}
-    return request.context
+    """The facts that conditions are compared with: where the request came from, how, and when."""
+    here = origin.current()
+    facts = {_TIME: (here.at or timezone.now()).isoformat()}
+    if here.address:
+        facts["acs:SourceIp"] = here.address
+    for key, fact in (("acs:SecureTransport", here.is_secure), ("acs:MFAPresent", here.is_mfa)):
+        if fact is not None:
+            facts[key] = str(fact).lower()
+    return facts
 
 
 def _target(action: Action, resource: object) -> Target | None:

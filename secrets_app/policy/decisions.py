@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from secrets_app import origin
 from secrets_app.actions import Action
 from secrets_app.errors import DomainError
 from secrets_app.models import Principal, Region, Secret, User
@@ -24,7 +25,7 @@ from secrets_app.policy.deciding import (
     visible,
     widened,
 )
-from secrets_app.policy.holdings import bind, compiled, every_region, forget
+from secrets_app.policy.holdings import compiled, every_region, forget
 
 __all__ = [
     "Action",
@@ -35,7 +36,6 @@ __all__ = [
     "allows",
     "are_all_regions",
     "asks_for_tags",
-    "bind",
     "compiled",
     "conditions_held",
     "decide",
@@ -91,27 +91,25 @@ def allows(principal: Principal | None, action: str, resource: object = None) ->
     return decide(principal, action, resource).allowed
 
 
-def require(principal: Principal | None, action: str, resource: object = None) -> None:
-    """Return if allowed. Raises `NotAllowed` with the sentence that says why not."""
-    decision = decide(principal, action, resource)
-    if not decision.allowed:
+def require(
+    principal: Principal | None, action: str, resource: object = None, *, reason: str | None = None
+) -> None:
+    """Return if allowed. Raises `NotAllowed` with the sentence that says why not.
+
+    What allowed it stands in the event that this work records next of this action and resource.
+    """
+    decision = decide(principal, action, resource, reason=reason)
+    if principal is None or not decision.allowed:
         raise NotAllowed(decision.because, action, resource)
+    origin.note_allowed(principal.pk, action, decision.resource, decision.because)
 
 
 def lacks_second_factor(principal: Principal | None, action: Action, resource: object = None) -> bool:
     """Whether what is refused now would be allowed in a session with a second factor."""
-    request = holdings.request.get()
-    if request is None or request.facts.get(holdings.MFA) != "false":
+    if origin.current().is_mfa is not False or _may(principal, action, resource):
         return False
-    if _may(principal, action, resource):
-        return False
-    token = holdings.request.set(
-        holdings.Request({**request.facts, holdings.MFA: "true"}, request.sheets, request.regions)
-    )
-    try:
+    with origin.supposing(is_mfa=True):
         return _may(principal, action, resource)
-    finally:
-        holdings.request.reset(token)
 
 
 def _may(principal: Principal | None, action: Action, resource: object) -> bool:

@@ -7,16 +7,14 @@ something a moment ago stays refused, and who lost a right has lost it with the 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from django.db.models import F, Q, QuerySet, Value
 
-from secrets_app import seal_sets, seals
+from secrets_app import origin, seal_sets, seals
 from secrets_app.actions import Action
 from secrets_app.models import (
     Account,
@@ -28,8 +26,6 @@ from secrets_app.models import (
     SecretPrincipalGrant,
 )
 from secrets_app.policy import ram_conditions, ram_documents, ram_statements
-
-MFA = "acs:MFAPresent"
 
 
 @dataclass
@@ -50,68 +46,50 @@ class Sheet:
 
 
 @dataclass
-class Request:
-    """The facts of the request that is going on, and what was read for it."""
+class _Readings:
+    """What was read for the request that is going on."""
 
-    facts: dict[str, str]
     sheets: dict[UUID, Sheet] = field(default_factory=dict)
     regions: list[Region] = field(default_factory=list)
     account: str = ""
-    #: The facts and the time, which is one for all decisions: a list and its rows then agree.
-    context: dict[str, str] = field(default_factory=dict)
-
-
-request: ContextVar[Request | None] = ContextVar("request", default=None)
-
-
-@contextmanager
-def bind(*, address: str | None, is_secure: bool, is_mfa: bool) -> Iterator[None]:
-    """Decisions inside the block know where the request came from and how its person signed in."""
-    facts = {"acs:SecureTransport": str(is_secure).lower(), MFA: str(is_mfa).lower()}
-    if address:
-        facts["acs:SourceIp"] = address
-    token = request.set(Request(facts))
-    try:
-        yield
-    finally:
-        request.reset(token)
 
 
 def forget() -> None:
     """Read rights anew within this request: they were just changed."""
-    going_on = request.get()
-    if going_on:
-        going_on.sheets.clear()
-        going_on.regions.clear()
+    read = origin.kept(_Readings)
+    if read:
+        read.sheets.clear()
+        read.regions.clear()
+    origin.forget_allowed()
 
 
 def every_region() -> list[Region]:
     """Every region, retired ones too, by their codes; read once for a request."""
-    going_on = request.get()
-    if going_on is None:
+    read = origin.kept(_Readings)
+    if read is None:
         return list(Region.objects.select_related("account"))
-    if not going_on.regions:
-        going_on.regions.extend(Region.objects.select_related("account"))
-    return going_on.regions
+    if not read.regions:
+        read.regions.extend(Region.objects.select_related("account"))
+    return read.regions
 
 
 def account_number() -> str:
-    going_on = request.get()
-    if going_on is None:
+    read = origin.kept(_Readings)
+    if read is None:
         return Account.objects.get().number
-    if not going_on.account:
+    if not read.account:
         regions = every_region()
-        going_on.account = regions[0].account.number if regions else Account.objects.get().number
-    return going_on.account
+        read.account = regions[0].account.number if regions else Account.objects.get().number
+    return read.account
 
 
 def sheet(principal: Principal) -> Sheet:
-    going_on = request.get()
-    if going_on is None:
+    read = origin.kept(_Readings)
+    if read is None:
         return _read(principal)
-    if principal.pk not in going_on.sheets:
-        going_on.sheets[principal.pk] = _read(principal)
-    return going_on.sheets[principal.pk]
+    if principal.pk not in read.sheets:
+        read.sheets[principal.pk] = _read(principal)
+    return read.sheets[principal.pk]
 
 
 #: Of an attachment and its policy, what decides and its seal: the rest is not read at each request.

@@ -19,8 +19,9 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Q, QuerySet, Value
 from django.test import Client
+from django.utils import timezone
 
-from secrets_app import seal_sets, seals
+from secrets_app import origin, seal_sets, seals
 from secrets_app.actions import Action
 from secrets_app.models import Policy, Principal, Secret, SecretGroupGrant, SecretPrincipalGrant, User
 from secrets_app.people import users
@@ -60,7 +61,7 @@ def _clock() -> float:
 def _decide(user_id: UUID, secret: Secret) -> float:
     principal = Principal.objects.select_related("user").get(user=user_id)
     began = _clock()
-    with decisions.bind(address="127.0.0.1", is_secure=True, is_mfa=True):
+    with origin.bind(address="127.0.0.1", is_secure=True, is_mfa=True, at=timezone.now()):
         decisions.decide(principal, Action.DESCRIBE_SECRET, secret)
     return _clock() - began
 

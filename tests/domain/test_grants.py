@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
+from secrets_app import origin
 from secrets_app.actions import Action
 from secrets_app.crypto import passwords
 from secrets_app.models import Secret, SecretPrincipalGrant
@@ -51,7 +52,7 @@ def give(dot):
 
 
 def asked_from(address):
-    return decisions.bind(address=address, is_secure=True, is_mfa=False)
+    return origin.bind(address=address, is_secure=True, is_mfa=False)
 
 
 _numbers = itertools.count()

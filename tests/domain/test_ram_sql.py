@@ -9,7 +9,7 @@ from django.db.models import OuterRef
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from secrets_app import seal_sets
+from secrets_app import origin, seal_sets
 from secrets_app.actions import Action
 from secrets_app.models import (
     Account,
@@ -106,7 +106,7 @@ def test_p_07_a_list_follows_the_conditions_of_grants_too(rows, holder, found, g
             defaults={"conditions": ram_conditions.written(conditions_of(condition))},
         )
     Policy.objects.filter(name="found").update(document=some.document(found))
-    with decisions.bind(address=None, is_secure=True, is_mfa=False), saying(context):
+    with origin.bind(address=None, is_secure=True, is_mfa=False), saying(context):
         seen = set(Secret.objects.filter(decisions.visible(holder, action, decisions.secret_rows())))
         assert seen == {secret for secret in secrets if decisions.allows(holder, action, secret)}
 
