@@ -13,7 +13,7 @@ from rotation.managed import deletion, rebinding, resolution
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
-from secrets_app.models import AuditEvent, Secret
+from secrets_app.models import AuditEvent, Principal, Secret
 from secrets_app.policy import decisions
 from secrets_app.secrets import versions
 from tests import factories
@@ -64,7 +64,7 @@ def anew(secret: Secret) -> Secret:
     return Secret.objects.get(pk=secret.pk)
 
 
-def dot() -> decisions.Principal:
+def dot() -> Principal:
     return factories.administrator()
 
 
