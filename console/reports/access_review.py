@@ -60,7 +60,9 @@ def readers(secrets: list[Secret], people: Collection[UUID]) -> list[Readers]:
     everybody = reach.Everybody(secrets)
     found = []
     for one in secrets:
-        who = [right.principal for right in everybody.with_rights(one, _READ)]
+        # What belongs to no instance is sent to none.
+        actions = (Action.GET_SECRET_VALUE,) if one.is_generic else _READ
+        who = [right.principal for right in everybody.with_rights(one, actions)]
         names = [principal.name for principal in who if principal.user_id in people]
         found.append(Readers(one, names, len(who) - len(names)))
     return found

@@ -16,7 +16,7 @@ from typing import NoReturn
 from django.conf import settings
 from django.db import transaction
 
-from rotation import binding, leases, reasons, schedules
+from rotation import accounts, binding, leases, reasons, schedules
 from rotation.connectors import base
 from rotation.engine import own_login
 from rotation.inventory import management
@@ -71,7 +71,7 @@ class Work:
 
     @property
     def account(self) -> ManagedAccount:
-        return self.secret.managed
+        return accounts.needed(self.secret)
 
     @property
     def is_key_pair(self) -> bool:
