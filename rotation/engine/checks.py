@@ -11,7 +11,7 @@ from rotation.engine.work import PREFLIGHT, SCAN, Credential, Work
 from rotation.inventory import identities, instances, management
 from rotation.managed import creation, credential_state, restored
 from rotation.models import Run, Step
-from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
 _AFTER_RESTORE = {
@@ -42,7 +42,7 @@ def verify(work: Work) -> None:
             notes.sentence = _AFTER_RESTORE[proof.verdict]
         pending = _pending_that_works(work) if proof.verdict == base.Verdict.REJECTED else None
         if pending is not None:
-            notes.sentence = reasons.sentence("unfinished" if work.is_key_pair else "taken_up")
+            notes.sentence = reasons.sentence("taken_up" if work.method.REPLACES else "unfinished")
     changes.take_up(work, pending, base.Proof(base.Verdict.ACCEPTED, base.Level.HASH))
     if proof.verdict == base.Verdict.ACCEPTED:
         with transaction.atomic():
@@ -90,7 +90,7 @@ def _facts(work: Work) -> base.Facts:
         work.run.username,
         timeout=PREFLIGHT,
         console_id=str(work.run.instance.account_id),
-        kind=base.Kind.KEY if work.run.account_kind == Secret.Kind.KEY_PAIR else base.Kind.PASSWORD,
+        kind=work.method.KIND,
     )
 
 

@@ -33,7 +33,7 @@ def try_current(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     stays in `work.shut_out`: the new value is then proven by the host's own check alone. Raises `Unreachable`
     or `HostKeyChanged`.
     """
-    if work.is_key_pair or work.is_own_login or not facts.password_login or work.run.attempts:
+    if work.is_own_login or not facts.password_login or work.run.attempts:
         return
     current = work.secret.labelled(Label.Role.CURRENT)
     if current is None or _was_shown(work):

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from rotation.engine import changes, logons
+from rotation.engine import logons
+from rotation.engine.methods import password
 from rotation.models import ManagedAccount, Run
 from tests.faults.case import Case
 
@@ -144,6 +145,6 @@ def test_fi_r_36_a_host_that_cannot_be_reached_for_the_login_alone_has_its_value
 
     shown_by_a_login(case)
     monkeypatch.setattr(SshConnector, "prove_login", away)
-    monkeypatch.setattr(changes, "SOON", ())
+    monkeypatch.setattr(password, "SOON", ())
     run = case.finish(case.rotate())
     assert_current_and_shut_out(case, run, "could not be reached")

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 
-from rotation import wires
+from rotation import accounts, wires
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app.models import Region, Secret
 
@@ -58,11 +58,11 @@ class Address(forms.Form):
     )
     port = forms.IntegerField(
         label="Port",
-        initial=wires.SSH.ports[0],
+        initial=wires.USUAL.ports[0],
         min_value=1,
         max_value=65535,
         error_messages={
-            "required": f"Enter the port of its {wires.SSH.label} server, usually {wires.SSH.ports[0]}.",
+            "required": f"Enter the port of its {wires.USUAL.label} server, usually {wires.USUAL.ports[0]}.",
             "invalid": "A port is a number from 1 to 65535.",
             "min_value": "A port is a number from 1 to 65535.",
             "max_value": "A port is a number from 1 to 65535.",
@@ -158,7 +158,7 @@ class SecretField(forms.ModelChoiceField):  # type: ignore[type-arg]
     """A secret, by its account, kind and name."""
 
     def label_from_instance(self, obj: Any) -> str:
-        return f"{obj.managed.username}: {obj.name} ({obj.get_kind_display().lower()})"
+        return f"{accounts.needed(obj).username}: {obj.name} ({obj.get_kind_display().lower()})"
 
 
 class OwnLogin(forms.Form):
