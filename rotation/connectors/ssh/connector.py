@@ -58,6 +58,7 @@ class SshConnector:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._lifeline: paramiko.Transport | None = None
+        self._is_slow = False  # to make a hash, as the last preflight found
 
     def preflight(
         self,
@@ -79,7 +80,9 @@ class SshConnector:
         )
         try:
             with self._root_shell(manager, timeout, checks) as (shell, _):
-                return preflights.look(shell, manager, question, checks)
+                facts = preflights.look(shell, manager, question, checks)
+                self._is_slow = facts.is_slow
+                return facts
         except ConnectorError as error:
             return Facts(checks=(*checks, preflights.failed(error)))
 
@@ -101,7 +104,7 @@ class SshConnector:
         passwords.check(username, new)
         fence = _checked_fence(fence)
         with self._root_shell(manager, timeout) as (shell, deadline):
-            return passwords.change(shell, deadline, username, new, fence, allowed)
+            return passwords.change(shell, deadline, username, new, fence, allowed, is_slow=self._is_slow)
 
     def probe_password(
         self, manager: Manager, username: str, password: Plaintext, *, timeout: float
