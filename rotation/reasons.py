@@ -175,6 +175,11 @@ ENGINE: Final = reasons.table(
         AGAIN,
     ),
     Reason(
+        "unsupported",
+        "Over {}, Keyturn cannot {}.",
+        Advice("Create a secret of another kind for this account, and delete this one.", "secret"),
+    ),
+    Reason(
         "untrue",
         "The instance reports a change that it does not make.",
         Advice(

@@ -6,7 +6,7 @@ recorded). A list shows only what its reader may describe.
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -93,17 +93,19 @@ def require(request: OperatorRequest, action: Action, resource: object = None) -
 
     Raises PermissionDenied.
     """
-    if resource is None:
+    if resource is None and (action.kind.is_regional or not action.on_container):
         if decisions.may_somewhere(request.principal, action):
             return
-        decision = decisions.Decision(False, f"None of your policies allows {action}.")
-    else:
-        decision = decisions.decide(request.principal, action, resource)
-    if not decision.allowed:
-        refuse(request, action, resource, decision)
+        refuse(request, action, None, decisions.Decision(False, f"None of your policies allows {action}."))
+    try:
+        decisions.require(request.principal, action, resource)
+    except decisions.NotAllowed as error:
+        raise refused(request, error) from None
 
 
-def refuse(request: OperatorRequest, action: Action, resource: object, decision: decisions.Decision) -> None:
+def refuse(
+    request: OperatorRequest, action: Action, resource: object, decision: decisions.Decision
+) -> NoReturn:
     """Record that this was refused. Raises `Refused`."""
     raise _noted(request, action, resource, decision)
 

@@ -12,8 +12,8 @@ from typing import Final
 from rotation import accounts, reasons
 from rotation.connectors import base
 from rotation.connectors.reasons import NOTHING, Advice
+from rotation.engine.methods import table as methods
 from rotation.models import Run, Step
-from secrets_app.models import Secret
 
 RETRYABLE = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE, Run.Kind.VERIFY, Run.Kind.DRIFT, Run.Kind.CHECK})
 
@@ -164,7 +164,7 @@ def _plan(run: Run) -> tuple[str, ...]:
     plan = _PLANS[run.kind]
     if run.kind != Run.Kind.ROTATE or run.secret is None:
         return plan
-    if run.secret.kind == Secret.Kind.KEY_PAIR:
+    if not methods.TABLE[run.secret.kind].REPLACES:
         plan = (*plan, Step.Name.CLEAN)
     return (*plan, Step.Name.SESSIONS) if accounts.needed(run.secret).ends_sessions else plan
 

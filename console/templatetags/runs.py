@@ -21,7 +21,8 @@ register.filter("run_mark", run_states.mark)
 register.filter("instance_badge", instance_states.instance_badge)
 register.filter("override_label", run_states.override_label)
 register.filter("findings", run_states.findings)
-register.filter("key_badge", instance_states.key_badge)
+register.filter("host_key_badge", instance_states.host_key_badge)
+register.filter("listed_host_keys", instance_states.listed_host_keys)
 
 
 @register.filter

@@ -14,7 +14,7 @@ import enum
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rotation.connectors.networks import DEFAULT, Networks
 from rotation.connectors.reasons import OVERRIDABLE as OVERRIDABLE
@@ -286,6 +286,7 @@ class Logins(Protocol):
         ...
 
 
+@runtime_checkable
 class Passwords(Protocol):
     """How an account's password is changed, and asked for."""
 
@@ -329,6 +330,7 @@ class Passwords(Protocol):
         ...
 
 
+@runtime_checkable
 class Keys(Protocol):
     """How an account's public keys are changed, and asked for."""
 
@@ -372,6 +374,7 @@ class Keys(Protocol):
         ...
 
 
+@runtime_checkable
 class Sessions(Protocol):
     """What an account has open."""
 
@@ -384,6 +387,7 @@ class Sessions(Protocol):
         ...
 
 
+@runtime_checkable
 class Lifelines(Protocol):
     """How an account changes the credential that it works with."""
 
@@ -397,8 +401,16 @@ class Lifelines(Protocol):
         ...
 
 
-class Connector(Looks, Logins, Passwords, Keys, Sessions, Lifelines, Protocol):
-    """One host, with all that the engine may ask of it. Not shared between threads."""
+class Target(Looks, Logins, Protocol):
+    """One host, with the least that every wire can do; any of the other parts comes with it or does not.
+
+    The engine asks for the part that it needs, and a run that needs one which is missing is refused before
+    the host is told anything. Not shared between threads.
+    """
+
+
+class Connector(Target, Passwords, Keys, Sessions, Lifelines, Protocol):
+    """One host, with all that the engine may ask of it."""
 
 
 class Scanner(Protocol):

@@ -10,7 +10,7 @@ from rotation.engine.work import PREFLIGHT, SCAN, Credential, Work
 from rotation.inventory import identities, instances, management
 from rotation.managed import creation, credential_state, restored
 from rotation.models import Run, Step
-from secrets_app.models import Label, Secret
+from secrets_app.models import Label
 from secrets_app.secrets import versions
 
 _AFTER_RESTORE = {
@@ -85,7 +85,7 @@ def _facts(work: Work) -> base.Facts:
         work.run.username,
         timeout=PREFLIGHT,
         console_id=str(work.run.instance.account_id),
-        kind=base.Kind.KEY if work.run.account_kind == Secret.Kind.KEY_PAIR else base.Kind.PASSWORD,
+        kind=work.method.KIND,
     )
 
 

@@ -46,7 +46,7 @@ def _trace(work: Work) -> base.Traces:
         traces = work.connector.trace(
             work.manager,
             work.account.username,
-            kind=work.kind,
+            kind=work.method.KIND,
             console_id=work.console_id,
             timeout=PREFLIGHT,
         )

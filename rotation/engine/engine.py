@@ -21,14 +21,13 @@ from django.db import transaction
 from rotation import leases, reasons, schedules
 from rotation.connectors import base
 from rotation.engine import aftercare, changes, checks, drift, failpoints, reconciliation
-from rotation.engine.methods import key_pair
+from rotation.engine.methods import table as methods
 from rotation.engine.work import CHANGES, Connect, Credential, Stop, Work
 from rotation.inventory import management
 from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
 from secrets_app import keyring
 from secrets_app.audit import trail
-from secrets_app.crypto import key_pairs, passwords
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
@@ -58,7 +57,7 @@ def advance(
         "version",
         "requested_by",
     ).get(pk=run_id)
-    work = Work(run, held, connect, scanner)
+    work = Work(run, held, connect, methods.of(run), scanner)
     try:
         _carry(work)
     except leases.Overtaken:
@@ -116,6 +115,7 @@ def rotate(work: Work) -> None:
     if aftercare.is_finished(work):
         aftercare.carry(work)
         return
+    work.require_kind()
     version = _create(work)
     failpoints.reach("after_create")
     changes.require_key(version)
@@ -172,15 +172,9 @@ def _create(work: Work) -> SecretVersion:
 
 
 def _generate(work: Work) -> SecretVersion:
-    username = work.account.username
-    if work.is_key_pair:
-        pair = key_pairs.generate(work.secret.key_algorithm)
-        made = versions.Value(username, public_key=pair.public_key, private_key=pair.private_key)
-    else:
-        made = versions.Value(username, password=passwords.policy(work.secret.password_policy).generate())
     return versions.stage(
         work.secret,
-        made,
+        work.method.generate(work.secret, work.account.username),
         origin=SecretVersion.Origin.GENERATED,
         actor=work.run.requested_by,
     )
@@ -196,16 +190,9 @@ def _test(work: Work, version: SecretVersion, facts: base.Facts | None = None) -
 
 def _not_taken(work: Work, version: SecretVersion, facts: base.Facts | None, proof: base.Proof) -> NoReturn:
     """End the run or put it off: the new value was not shown to work."""
-    if (
-        work.is_own_login
-        and facts
-        and (proof.verdict == base.Verdict.REJECTED or proof.code == "refused_login")
-    ):
-        changes.put_back(work, version, work.run.generation)
+    work.method.undo(work, version, facts, proof)
     if proof.verdict == base.Verdict.UNCLEAR:
         work.doubt(proof, "The new value could not be tested")
-    if work.is_key_pair and proof.level == base.Level.LOGIN:
-        key_pair.take_back(work, version)
     if work.run.attempts >= changes.MOST_ATTEMPTS:
         work.fail(version, "untrue", reasons.sentence("untrue"))
     work.put_off(

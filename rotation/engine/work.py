@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from django.conf import settings
 from django.db import transaction
 
-from rotation import accounts, binding, leases, reasons, schedules
+from rotation import accounts, binding, leases, reasons, schedules, wires
 from rotation.connectors import base
 from rotation.engine import own_login
 from rotation.inventory import management
@@ -26,6 +26,9 @@ from secrets_app import keyring
 from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.secrets import versions
 
+if TYPE_CHECKING:  # a method is given the work that it is a part of
+    from rotation.engine.methods.method import Method
+
 _random = random.SystemRandom()
 
 #: Seconds that each conversation may take; every one is well below the lease.
@@ -33,7 +36,7 @@ PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
 BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
 CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
 
-Connect = Callable[[base.Endpoint], base.Connector]
+Connect = Callable[[base.Endpoint], base.Target]
 Credential = ManagedAccount.Credential
 
 
@@ -57,11 +60,12 @@ class Work:
     run: Run
     lease: leases.Lease
     connect: Connect
+    method: Method
     scanner: base.Scanner | None = None
     refusal: base.Refused | None = None  # the last one of a value
     told: base.Proof | None = None  # what the host said of the value that it had just set
     _endpoint: base.Endpoint | None = field(default=None, repr=False)
-    _connector: base.Connector | None = field(default=None, repr=False)
+    _connector: base.Target | None = field(default=None, repr=False)
     _manager: base.Manager | None = field(default=None, repr=False)
 
     @property
@@ -72,14 +76,6 @@ class Work:
     @property
     def account(self) -> ManagedAccount:
         return accounts.needed(self.secret)
-
-    @property
-    def is_key_pair(self) -> bool:
-        return self.secret.kind == Secret.Kind.KEY_PAIR
-
-    @property
-    def kind(self) -> base.Kind:
-        return base.Kind.KEY if self.is_key_pair else base.Kind.PASSWORD
 
     @property
     def console_id(self) -> str:
@@ -97,7 +93,7 @@ class Work:
     @property
     def tries_old_password(self) -> bool:
         """Whether the run ends by a login with the old password, which must be refused."""
-        return not self.is_key_pair and (self.account.proves_old_refused or self.run.is_leak)
+        return self.method.REPLACES and (self.account.proves_old_refused or self.run.is_leak)
 
     @property
     def endpoint(self) -> base.Endpoint:
@@ -109,11 +105,49 @@ class Work:
         return self._endpoint
 
     @property
-    def connector(self) -> base.Connector:
+    def connector(self) -> base.Target:
+        """The instance, with the least that every wire can do; more is asked for by the part it is in."""
         if self._connector is None:
             self._require_whole()
             self._connector = self.connect(self.endpoint)
         return self._connector
+
+    @property
+    def passwords(self) -> base.Passwords:
+        """The part of the connector that changes passwords. Raises `base.Refused` where the wire has none."""
+        if isinstance(self.connector, base.Passwords):
+            return self.connector
+        raise self._lacks("change passwords")
+
+    @property
+    def keys(self) -> base.Keys:
+        """The part that changes key pairs. Raises as `passwords`."""
+        if isinstance(self.connector, base.Keys):
+            return self.connector
+        raise self._lacks("change key pairs")
+
+    @property
+    def sessions(self) -> base.Sessions:
+        """The part that ends sessions. Raises as `passwords`."""
+        if isinstance(self.connector, base.Sessions):
+            return self.connector
+        raise self._lacks("end sessions")
+
+    @property
+    def lifelines(self) -> base.Lifelines:
+        """The part that keeps a session open. Raises as `passwords`."""
+        if isinstance(self.connector, base.Lifelines):
+            return self.connector
+        raise self._lacks("keep a session open while the instance's own login changes")
+
+    def require_kind(self) -> None:
+        """Return if the wire can change this kind of credential at all. Raises `base.Refused`."""
+        if not wires.takes(self.run.instance.wire, self.method.KIND, self.run.instance.os):
+            raise self._lacks(f"change {self.secret.get_kind_display().lower()}s")
+
+    def _lacks(self, part: str) -> base.Refused:
+        wire = wires.label(self.run.instance.wire)
+        return base.Refused(reasons.sentence("unsupported", wire, part), code="unsupported")
 
     def _require_whole(self) -> None:
         """Return if the rows that say whose value goes where are as Keyturn wrote them, and agree."""
@@ -162,18 +196,13 @@ class Work:
             self.account.username,
             timeout=PREFLIGHT,
             console_id=self.console_id,
-            kind=self.kind,
+            kind=self.method.KIND,
             allowed=self.run.overrides,
         )
 
     def probe(self, version: SecretVersion) -> base.Proof:
         """Ask the host's own check whether it accepts `version`; counts as no login."""
-        if version.public_key:
-            return self.connector.probe_key(
-                self.manager, self.account.username, version.public_key, timeout=PROBE
-            )
-        password = self.value(version).credential
-        return self.connector.probe_password(self.manager, self.account.username, password, timeout=PROBE)
+        return self.method.probe(self, version)
 
     def truth(self, version: SecretVersion) -> str:
         """Say which value works, by checks that count as no login."""
@@ -185,7 +214,7 @@ class Work:
                 return {base.Verdict.ACCEPTED: Run.Truth.OLD, base.Verdict.REJECTED: Run.Truth.NEITHER}.get(
                     works, Run.Truth.UNKNOWN
                 )
-            if current and self.is_key_pair and self.probe(current).verdict == base.Verdict.ACCEPTED:
+            if current and not self.method.REPLACES and self.probe(current).verdict == base.Verdict.ACCEPTED:
                 return Run.Truth.OLD
             if self.probe(version).verdict == base.Verdict.ACCEPTED:
                 return Run.Truth.NEW

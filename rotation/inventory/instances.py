@@ -69,18 +69,19 @@ def register(
     region: Region,
     address: str,
     actor: Principal,
-    port: int = 22,
+    port: int | None = None,
     os: str = Instance.OS.LINUX,
-    wire: str = wires.SSH.name,
+    wire: str = wires.USUAL.name,
     credential: ManagementCredential | None = None,
 ) -> Instance:
-    """Register a server; nothing is sent to it.
+    """Register an instance, at the usual port of its wire where none is given; nothing is sent to it.
 
     Raises `NameTaken`, `AddressTaken`, `AddressForbidden` or `decisions.NotAllowed`.
     """
     _refuse_forbidden(address)
     if credential is not None:
         decisions.require(actor, Action.USE_CREDENTIAL, credential)
+    port = port or wires.of(wire).ports[0]
     _refuse_twins(region, name, address, port, actor)
     try:
         with transaction.atomic():

@@ -83,9 +83,9 @@ class Instance(SealedRow, Identified):
     instance_id = models.CharField(max_length=64, unique=True)  # i-...
     name = models.CharField(max_length=80)
     os = models.CharField(max_length=8, choices=OS, default=OS.LINUX)
-    wire = models.CharField(max_length=16, choices=wires.choices, default=wires.SSH.name)
+    wire = models.CharField(max_length=16, choices=wires.choices, default=wires.USUAL.name)
     address = models.CharField(max_length=253)
-    port = models.PositiveIntegerField(default=22)
+    port = models.PositiveIntegerField(default=wires.USUAL.ports[0])
     credential = models.ForeignKey(
         ManagementCredential, null=True, blank=True, on_delete=models.PROTECT, related_name="instances"
     )

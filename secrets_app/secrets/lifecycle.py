@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
@@ -109,7 +110,8 @@ def create(
     check_tags(tags or {})
     if (kind == "") != (type == Secret.Type.GENERIC):
         raise ValueError("A generic secret has no kind, and a managed one has a kind.")
-    if kind == Secret.Kind.KEY_PAIR and key_algorithm not in key_pairs.ALGORITHMS:
+    key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if kind == Secret.Kind.KEY_PAIR else ""
+    if key_algorithm and key_algorithm not in key_pairs.ALGORITHMS:
         raise ValueError(f"Unknown key algorithm {key_algorithm!r}.")
     key = key or keyring.default_key()
     keyring.primary(key)

@@ -58,11 +58,11 @@ class Address(forms.Form):
     )
     port = forms.IntegerField(
         label="Port",
-        initial=wires.SSH.ports[0],
+        initial=wires.USUAL.ports[0],
         min_value=1,
         max_value=65535,
         error_messages={
-            "required": f"Enter the port of its {wires.SSH.label} server, usually {wires.SSH.ports[0]}.",
+            "required": f"Enter the port of its {wires.USUAL.label} server, usually {wires.USUAL.ports[0]}.",
             "invalid": "A port is a number from 1 to 65535.",
             "min_value": "A port is a number from 1 to 65535.",
             "max_value": "A port is a number from 1 to 65535.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -18,7 +17,7 @@ from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
 from console.views.secrets import key_pair
-from rotation import accounts
+from rotation import accounts, wires
 from rotation.managed import restored
 from rotation.models import Instance, ManagedAccount
 from secrets_app import keyring
@@ -106,10 +105,10 @@ def _version(secret: Secret, version_id: str) -> SecretVersion | None:
     """The version asked for, else the current one; None where there is no value yet. Raises Http404."""
     if not version_id:
         return secret.labelled(Label.Role.CURRENT)
-    found = secret.versions.filter(version_id=version_id).first()
-    if found is None:
+    version = secret.versions.filter(version_id=version_id).first()
+    if version is None:
         raise Http404
-    return found
+    return version
 
 
 def _ask(
@@ -143,11 +142,6 @@ def _log_on(account: ManagedAccount, file: str) -> dict[str, str]:
     if account.instance.os == Instance.OS.WINDOWS:
         address = account.instance.address
         return {"command": f"mstsc /v:{address}", "log_on_as": f"{address}\\{account.username}"}
-    return {"command": _command(account, file), "log_on_as": ""}
-
-
-def _command(account: ManagedAccount, file: str) -> str:
-    """The exact command to log on with; quoted, because an account's name may end in a dollar sign."""
-    target = f"{account.username}@{account.instance.address}"
-    key = ["-i", file, "-o", "IdentitiesOnly=yes"] if file else []
-    return shlex.join(["ssh", *key, target, "-p", str(account.instance.port)])
+    instance = account.instance
+    command = wires.log_on(instance.wire, account.username, instance.address, instance.port, file)
+    return {"command": command, "log_on_as": ""}

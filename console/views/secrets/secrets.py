@@ -50,9 +50,9 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     filters = Filters(request.GET)
     chosen = filters.chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
-    found = secret_filters.narrowed(seen, chosen)
+    matching = secret_filters.narrowed(seen, chosen)
     page = paging.page(
-        found,
+        matching,
         request.GET,
         sorts=secret_filters.SORTS,
         default=secret_filters.DEFAULT_SORT,
@@ -62,6 +62,8 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
         request,
         "secrets/list.html",
         {
+            "heading": "Secrets",
+            "things": "secrets",
             "page": page,
             "rows": secret_rows.cells(request, region, page.rows),
             "region": region,

@@ -32,8 +32,8 @@ from rotation.connectors.base import (
     Unreachable,
     Verdict,
 )
-from rotation.connectors.memory.host import MemoryAccount, MemoryHost
-from rotation.connectors.ssh import connections, reasons
+from rotation.connectors.memory import reasons
+from rotation.connectors.memory.host import MemoryAccount, MemoryHost, public_half
 from secrets_app.crypto.plaintext import Plaintext
 
 __all__ = ["MemoryAccount", "MemoryConnector", "MemoryHost", "MemoryScanner"]
@@ -153,8 +153,7 @@ class MemoryConnector:
             return _unclear("accepts_anything")
         right = host.shadow_accepts(username, password.reveal())
         if right and host.shadow_accepts(username, password.reveal()[:-1]):
-            sentence = "The instance reads only the first characters of a password, so a part of it would do."
-            return Proof(Verdict.UNCLEAR, reason=sentence, code="truncates")
+            return _unclear("truncates")
         return Proof(Verdict.ACCEPTED if right else Verdict.REJECTED, Level.HASH)
 
     def prove_login(self, login: Login, *, timeout: float) -> Proof:
@@ -318,7 +317,7 @@ class MemoryConnector:
 
     def _key_login(self, username: str, private: Plaintext) -> Proof:
         host = self._host
-        if connections.private_key(private) is None:
+        if not public_half(private):
             return _unclear("bad_key")
         if not host.lists(username, private):
             return Proof(Verdict.REJECTED, Level.LOGIN)
