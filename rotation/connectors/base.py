@@ -401,6 +401,20 @@ class Lifelines(Protocol):
         ...
 
 
+@runtime_checkable
+class Sharing(Protocol):
+    """How the calls of one run share what is costly to open."""
+
+    def shared(self) -> AbstractContextManager[None]:
+        """Until the block ends, calls with the same `Manager.login` go over one connection.
+
+        The first of them opens it. One that is found dead before a call has sent anything is replaced, within
+        that call's own time; whatever breaks later is raised as without sharing, and the next call opens
+        another. `prove_login` makes a connection of its own all the same, and a lifeline is never replaced.
+        """
+        ...
+
+
 class Target(Looks, Logins, Protocol):
     """One host, with the least that every wire can do; any of the other parts comes with it or does not.
 
@@ -409,7 +423,7 @@ class Target(Looks, Logins, Protocol):
     """
 
 
-class Connector(Target, Passwords, Keys, Sessions, Lifelines, Protocol):
+class Connector(Target, Passwords, Keys, Sessions, Lifelines, Sharing, Protocol):
     """One host, with all that the engine may ask of it."""
 
 

@@ -45,6 +45,8 @@ class MemoryConnector:
     def __init__(self, host: MemoryHost) -> None:
         self._host = host
         self._holds_lifeline = False
+        self._shares = False
+        self._let_in: Login | None = None  # over the connection that is shared
 
     def preflight(
         self,
@@ -264,10 +266,24 @@ class MemoryConnector:
         finally:
             self._holds_lifeline = False
 
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """As `Connector.shared`."""
+        self._shares = True
+        try:
+            yield
+        finally:
+            self._shares, self._let_in = False, None
+
     def _become_root(self, manager: Manager) -> None:
-        """Raise what a root shell would; where a lifeline is held, without another login."""
+        """Raise what a root shell would; over a connection that is open, without another login."""
+        host = self._host
         if not self._holds_lifeline:
-            self._host.log_in(manager)
+            is_cut = host.unreachable or host.host_key_changed or host.refuses_login
+            if self._let_in is not manager.login or is_cut:
+                self._let_in = None
+                host.log_in(manager)
+                self._let_in = manager.login if self._shares else None
         elif self._host.unreachable or self._host.cuts_lifelines:
             raise Unreachable
         self._host.become_root(manager)
