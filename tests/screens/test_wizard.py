@@ -143,7 +143,7 @@ def test_a_wrong_step_is_said_beside_its_field_and_not_left(as_dot, filled):
     assert answer.status_code == 422
     assert next_step(answer) == 1
     assert "Enter a name." in text(answer)
-    assert 'id="wizard-error-name"' in text(answer)
+    assert 'id="wizard_name_answer"' in text(answer)
 
 
 def test_the_second_step_checks_the_first_one_again(as_dot, filled):

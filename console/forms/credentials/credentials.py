@@ -118,11 +118,11 @@ class Create(forms.Form):
             raise ValidationError(str(error)) from None
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         self._drop_what_was_not_chosen()
-        if found.get("sudo") == Sudo.PASSWORD and "sudo_password" not in self.errors:
+        if cleaned.get("sudo") == Sudo.PASSWORD and "sudo_password" not in self.errors:
             self._settle_sudo_password()
-        return found
+        return cleaned
 
     def _drop_what_was_not_chosen(self) -> None:
         """A field out of sight may be empty, or hold what was typed before; neither was meant."""

@@ -93,13 +93,13 @@ class Timing(forms.Form):
             self.fields[name].widget.attrs["aria-describedby"] = f"{self[name].id_for_label}_help"
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         # The fields of the other choice are out of sight; what stands there was not meant.
         for name in ("period", "unit") if self.is_cron else ("cron", "zone"):
             self.errors.pop(name, None)
         if not set(TIMING) & set(self.errors):
             self._choose()
-        return found
+        return cleaned
 
     def _choose(self) -> None:
         try:
@@ -110,13 +110,13 @@ class Timing(forms.Form):
             self.add_error(unfit.field, str(unfit))
 
     def _typed(self) -> Rhythm:
-        found = self.cleaned_data
+        cleaned = self.cleaned_data
         # A number that no timedelta holds is too long as well.
-        jitter = MINUTE * max(-1, min(found["jitter"] or 0, 10**6))
+        jitter = MINUTE * max(-1, min(cleaned["jitter"] or 0, 10**6))
         if self.is_cron:
-            zone = found["zone"] or timezone.get_current_timezone_name()
-            return Rhythm(cron=found["cron"] or " ", zone=zone, jitter=jitter)
-        return Rhythm(UNITS[found["unit"]] * found["period"], jitter=jitter)
+            zone = cleaned["zone"] or timezone.get_current_timezone_name()
+            return Rhythm(cron=cleaned["cron"] or " ", zone=zone, jitter=jitter)
+        return Rhythm(UNITS[cleaned["unit"]] * cleaned["period"], jitter=jitter)
 
     def without_errors_out_of_sight(self) -> None:
         """Forget what is wrong with the times while rotation is off."""
@@ -163,12 +163,12 @@ class Rotation(Timing):
         self.fields["next_at"].help_text = f"In {zone}. If empty, the first of the dates above is used."
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         if not self.is_on:
             # Out of sight then; the times are kept for the day when somebody turns rotation on.
             self.without_errors_out_of_sight()
             self.errors.pop("next_at", None)
-        return found
+        return cleaned
 
     @property
     def is_on(self) -> bool:

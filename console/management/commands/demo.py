@@ -77,19 +77,19 @@ class Command(BaseCommand):
 
     def _start(self, fleet: Fleet, count: int, actor: Principal) -> None:
         credential, password = _credential(actor), secrets.token_urlsafe(12)
-        made = []
+        hosts = []
         for name, accounts in _servers(count).items():
             keep = settings.DATA_DIR / FOLDER / name
             host = _again(fleet, keep, credential)
             if host is None:
                 host = _anew(fleet, keep, credential, accounts, password)
-                made.append(name)
+                hosts.append(name)
             _register(host, credential, actor)
             self.stdout.write(f"{name} at {host.address}:{host.port} has the accounts {', '.join(accounts)}")
-        if made:
+        if hosts:
             # Throwaways' own, shown so that there is an old value to type in and to see refused later.
             self.stdout.write(
-                f"Until its first rotation an account on {', '.join(made)} has the password {password}"
+                f"Until its first rotation an account on {', '.join(hosts)} has the password {password}"
             )
 
 

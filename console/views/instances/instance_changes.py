@@ -46,7 +46,7 @@ def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             test_connection(request, instance)
             messages.success(request, f"The host key of {instance.name} is approved.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
-    return dialogs.show(
+    return dialogs.ask(
         request,
         "instances/_approve.html",
         "Approve host key",
@@ -57,7 +57,6 @@ def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             "keys": keys,
             "compare": wires.comparison(instance.wire),
         },
-        status=422 if request.method == "POST" else 200,
     )
 
 
@@ -81,7 +80,7 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             test_connection(request, instance)
             messages.success(request, "The management credential is attached.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
-    return dialogs.show(
+    return dialogs.ask(
         request,
         "instances/_attach.html",
         "Attach management credential",
@@ -91,7 +90,6 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             "instance": instance,
             "sees_own_login": resources.sees_own_login(request, instance),
         },
-        status=422 if request.method == "POST" else 200,
     )
 
 

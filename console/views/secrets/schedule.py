@@ -120,7 +120,12 @@ def preview(wanted: Timing | Rhythm | None) -> dict[str, object]:
     rhythm = wanted if isinstance(wanted, Rhythm) else Rhythm(DEFAULT_PERIOD, jitter=DEFAULT_JITTER)
     if isinstance(wanted, Timing):
         if not wanted.is_valid():
-            return {"dates": [], "wrong": [error for found in wanted.errors.values() for error in found]}
+            return {
+                "dates": [],
+                "wrong": [
+                    error for messages_of_field in wanted.errors.values() for error in messages_of_field
+                ],
+            }
         rhythm = wanted.chosen
     # Times of a cron are shown as they were written: where they are local.
     place = ZoneInfo(rhythm.zone) if rhythm.cron else timezone.get_current_timezone()
