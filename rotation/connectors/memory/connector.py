@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rotation.connectors import words
 from rotation.connectors.base import (
@@ -94,6 +95,7 @@ class MemoryConnector:
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
+        controlled: str = "",
     ) -> Proof | None:
         """As `Connector.set_password`."""
         if not words.is_username(username):
@@ -104,6 +106,9 @@ class MemoryConnector:
         with host.lock:
             self._become_root(manager)
             self._refuse(username, fence, Kind.PASSWORD, allowed)
+            is_controlled = controlled == host.standing
+            if host.accepts_anything and not is_controlled and not host.no_checker:
+                raise Refused(reasons.sentence("accepts_anything"), code="accepts_anything")
             if host.drops_before_set:
                 raise Unreachable
             if host.half_line:
@@ -124,7 +129,10 @@ class MemoryConnector:
             host.sets += 1
             if host.drops_after_set:
                 raise Unknown
-            return self._checked(username, new)
+            proof = self._checked(username, new, is_controlled=is_controlled)
+            host.controls += not is_controlled
+            is_good = proof is not None and proof.verdict == Verdict.ACCEPTED and not is_controlled
+            return replace(proof, control=host.standing) if proof and is_good else proof
 
     def probe_password(
         self, manager: Manager, username: str, password: Plaintext, *, timeout: float
@@ -146,11 +154,14 @@ class MemoryConnector:
                 return _unclear("changing")
             return self._checked(username, password) or _unclear("no_checker")
 
-    def _checked(self, username: str, password: Plaintext) -> Proof | None:
+    def _checked(self, username: str, password: Plaintext, *, is_controlled: bool = False) -> Proof | None:
         """What the host's own check says; None where there is none."""
         host = self._host
         if host.no_checker:
             return None
+        if is_controlled:
+            right = host.shadow_accepts(username, password.reveal())
+            return Proof(Verdict.ACCEPTED if right else Verdict.REJECTED, Level.HASH)
         if host.accepts_anything:
             return _unclear("accepts_anything")
         right = host.shadow_accepts(username, password.reveal())

@@ -98,6 +98,7 @@ class SshConnector:
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
+        controlled: str = "",
     ) -> Proof | None:
         """As `Connector.set_password`.
 
@@ -107,7 +108,7 @@ class SshConnector:
         passwords.check(username, new)
         fence = _checked_fence(fence)
         with self._root_shell(manager, timeout) as (shell, deadline):
-            return passwords.change(shell, deadline, username, new, fence, allowed)
+            return passwords.change(shell, deadline, username, new, fence, allowed, controlled)
 
     def probe_password(
         self, manager: Manager, username: str, password: Plaintext, *, timeout: float
