@@ -103,6 +103,9 @@ class Instance(SealedRow, Identified):
     checks = models.JSONField(default=list, blank=True)  # the last preflight: name, mark, sentence
     checked_at = models.DateTimeField(null=True, blank=True)
     control_at = models.DateTimeField(null=True, blank=True)  # it last refused a random wrong password
+    # Its own check last refused all that it must refuse, and what that check stood on then.
+    check_control_at = models.DateTimeField(null=True, blank=True)
+    check_control = models.CharField(max_length=64, blank=True)
     last_contact_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     revision = models.PositiveIntegerField(default=1)
