@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from rotation import accounts
 from rotation.models import GRACE, PERIOD_LIMITS, Schedule
 from rotation.recurrence import Rhythm
 from secrets_app.audit import trail
@@ -60,7 +61,11 @@ def create(
     jitter: timedelta = timedelta(0),
     catch_up: str = Schedule.CatchUp.ONCE,
 ) -> Schedule:
-    """Give a secret its schedule; the first rotation is at its first date. Raises `recurrence.Unfit`."""
+    """Give a secret its schedule; the first rotation is at its first date.
+
+    Raises `recurrence.Unfit` or `accounts.Unmanaged`.
+    """
+    accounts.needed(secret)
     at = now()
     kept = Rhythm(period, cron, zone, jitter).checked(at)
     return Schedule.objects.create(
@@ -92,9 +97,11 @@ def change(
     """Save a configuration that was opened at `revision`; turning on begins with no failures.
 
     Without `next_at` the next date stays where the rhythm does, and is its first one from now otherwise.
-    Raises `Outdated`, `recurrence.Unfit`, `BadDate`, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
+    Raises `Outdated`, `recurrence.Unfit`, `BadDate`, `lifecycle.NotEnabled`, `accounts.Unmanaged` or
+    `decisions.NotAllowed`.
     """
     decisions.require(actor, decisions.Action.UPDATE_ROTATION, secret)
+    accounts.needed(secret)
     at = now()
     kept = Rhythm(period, cron, zone, jitter).checked(at)
     if is_on and next_at is not None and not at < next_at <= at + PERIOD_LIMITS[1]:

@@ -14,6 +14,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404, HttpRequest
 
 from console.http import OperatorRequest
+from rotation import accounts
 from rotation.models import Instance, ManagementCredential, Run
 from secrets_app import actions, keyring
 from secrets_app.audit import refusals
@@ -27,6 +28,16 @@ from secrets_app.secrets import lifecycle
 Row = TypeVar("Row", Secret, Instance)
 ALL_REGIONS = "all"
 WHILE_PENDING_DELETION = frozenset({Action.DESCRIBE_SECRET, Action.RESTORE_SECRET})
+#: What is done to the account that a secret manages: a generic secret has none.
+OF_AN_ACCOUNT = frozenset(
+    {
+        Action.ROTATE_SECRET,
+        Action.UPDATE_ROTATION,
+        Action.RESOLVE_ROTATION,
+        Action.OVERRIDE_CHECK,
+        Action.REBIND_ACCOUNT,
+    }
+)
 SECTIONS: dict[str, Action | tuple[Action, ...]] = {
     "overview": Action.LIST_RUNS,
     "secrets": Action.LIST_SECRETS,
@@ -64,6 +75,11 @@ def may(request: HttpRequest, action: Action, resource: object = None) -> bool:
     if resource is None:
         return decisions.may_somewhere(principal, action)
     return decisions.allows(principal, action, resource)
+
+
+def may_of_account(request: HttpRequest, action: Action, secret: Secret) -> bool:
+    """As `may`, for an action of `OF_AN_ACCOUNT`: never where the secret manages no account."""
+    return accounts.of(secret) is not None and may(request, action, secret)
 
 
 def may_open(request: HttpRequest, section: str) -> bool:
@@ -176,8 +192,8 @@ def _within(rows: QuerySet[Row], listed: list[Region]) -> QuerySet[Row]:
 def secret(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Secret:
     """Return one secret for `action`.
 
-    Raises Http404, PermissionDenied, or `lifecycle.NotEnabled` for an action that a secret which is
-    pending deletion or purged does not allow.
+    Raises Http404, PermissionDenied, `lifecycle.NotEnabled` for an action that a secret which is pending
+    deletion or purged does not allow, or `accounts.Unmanaged` for one that needs an account.
     """
     rows = Secret.objects.select_related("region", "account", "managed__instance__region", "key", "schedule")
     found = rows.filter(pk=pk).first()
@@ -187,6 +203,8 @@ def secret(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Sec
     require(request, action, found)
     if action not in WHILE_PENDING_DELETION:
         lifecycle.require_enabled(found)
+    if action in OF_AN_ACCOUNT:
+        accounts.needed(found)
     return found
 
 

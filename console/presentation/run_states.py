@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from rotation import reasons
+from rotation import accounts, reasons
 from rotation.connectors import base
 from rotation.connectors.reasons import NOTHING, Advice
 from rotation.engine.methods import table as methods
@@ -166,7 +166,7 @@ def _plan(run: Run) -> tuple[str, ...]:
         return plan
     if not methods.TABLE[run.secret.kind].REPLACES:
         plan = (*plan, Step.Name.CLEAN)
-    return (*plan, Step.Name.SESSIONS) if run.secret.managed.ends_sessions else plan
+    return (*plan, Step.Name.SESSIONS) if accounts.needed(run.secret).ends_sessions else plan
 
 
 def is_retryable(run: Run) -> bool:

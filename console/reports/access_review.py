@@ -60,7 +60,9 @@ def readers(secrets: list[Secret], people: Collection[UUID]) -> list[Readers]:
     everybody = reach.Everybody(secrets)
     rows = []
     for secret in secrets:
-        who = [right.principal for right in everybody.with_rights(secret, _READ)]
+        # What belongs to no instance is sent to none.
+        actions = (Action.GET_SECRET_VALUE,) if secret.is_generic else _READ
+        who = [right.principal for right in everybody.with_rights(secret, actions)]
         names = [principal.name for principal in who if principal.user_id in people]
         rows.append(Readers(secret, names, len(who) - len(names)))
     return rows

@@ -27,6 +27,7 @@ from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
 from console.reports import resolving
 from console.reports.charts import Bar, Chart, Series
+from rotation import accounts
 from rotation.models import HostKey, Instance, ManagedAccount, Run
 from secrets_app.models import ChangedRecord, Secret
 from secrets_app.policy.decisions import Action
@@ -139,16 +140,16 @@ class Overview:
         may_rebind = resources.may(self.request, Action.REBIND_ACCOUNT)
         unresolved = resolving.resolvable(rows) if may_resolve else set()
         for row in rows:
-            action = None
-            if secret_states.is_on_other_machine(row.managed):
+            action, account = None, accounts.of(row)
+            if secret_states.is_on_other_machine(account):
                 if may_rebind:
                     action = ("Rebind", reverse("secret_rebind", args=[self.region, row.pk]))
             elif row.pk in unresolved:
                 action = ("Resolve", reverse("secret_resolve", args=[self.region, row.pk]))
-            elif may_rotate and secret_states.is_drifted(row.managed):
+            elif may_rotate and secret_states.is_drifted(account):
                 action = ("Reconcile", reverse("secret_reconcile", args=[self.region, row.pk]))
             self.needs.append(
-                self._of_secret(row, secret_states.credential(row.managed, is_rotating=False), action)
+                self._of_secret(row, secret_states.credential(account, is_rotating=False), action)
             )
 
     def _some(self, rows: QuerySet[Secret], kind: str) -> QuerySet[Secret]:
@@ -174,7 +175,8 @@ class Overview:
         return [self._of_secret(row, secret_states.status(row)) for row in secrets[:SHOWN]]
 
     def _of_secret(self, row: Secret, fact: Fact, action: tuple[str, str] | None = None) -> Need:
-        where = f"{row.managed.username} on {row.managed.instance.name}"
+        account = accounts.of(row)
+        where = f"{account.username} on {account.instance.name}" if account else ""
         return Need(fact, row.name, reverse("secret", args=[self.region, row.pk]), where, action)
 
     def _changed_keys(self) -> list[Need]:
@@ -209,10 +211,13 @@ class Overview:
     def _figures_of_secrets(self) -> Iterator[Figure]:
         if not self.may_secrets:
             return
-        kept, in_sync = self._secrets().count(), self._in_sync()
-        overdue = self._secrets(automatic="overdue").count()
-        share = f"{in_sync / kept:.0%} of all" if kept else ""
-        yield Figure("Secrets", kept, self._link("secrets"))
+        count = self._secrets().aggregate(
+            all=Count("pk"), managed=Count("pk", filter=~Q(type=Secret.Type.GENERIC))
+        )
+        in_sync, overdue = self._in_sync(), self._secrets(automatic="overdue").count()
+        # A generic secret has no instance to be in sync with.
+        share = f"{in_sync / count['managed']:.0%} of all" if count["managed"] else ""
+        yield Figure("Secrets", count["all"], self._link("secrets"))
         yield Figure("In sync", in_sync, self._link("secrets", credential="in_sync"), share)
         drifted = self._secrets(credential="drifted").count()
         yield Figure(

@@ -14,6 +14,7 @@ from console.http import OperatorRequest
 from console.lists import exports, instance_filters, run_filters, secret_filters, secret_rows
 from console.presentation import run_states, secret_states
 from console.presentation.instance_states import instance_badge, listed_host_keys
+from rotation import accounts
 from rotation.models import Instance, Run
 from secrets_app import actions
 from secrets_app.audit import trail
@@ -91,12 +92,15 @@ def _run(run: Run) -> exports.Cells:
 
 
 def _secret(secret: Secret) -> exports.Cells:
-    instance, facts = secret.managed.instance, secret_states.facts(secret, is_rotating=secret.is_rotating)  # type: ignore[attr-defined]
+    account, plan = accounts.of(secret), getattr(secret, "schedule", None)
+    instance = account.instance if account else None
+    facts = secret_states.facts(secret, is_rotating=secret.is_rotating)  # type: ignore[attr-defined]
     outcome, ended_at = secret.last_outcome, secret.last_ended_at  # type: ignore[attr-defined]
     contents = (
-        secret.name, secret.arn, secret.get_type_display(), secret.region.code, instance.name,
-        instance.instance_id, instance.where, secret.managed.username, secret.get_kind_display(),
-        facts.credential.label, facts.automatic.label, exports.utc(secret.schedule.next_at),
+        secret.name, secret.arn, secret.get_type_display(), secret.region.code,
+        instance.name if instance else "", instance.instance_id if instance else "",
+        instance.where if instance else "", account.username if account else "", secret.get_kind_display(),
+        facts.credential.label, facts.automatic.label, exports.utc(plan.next_at if plan else None),
         exports.utc(ended_at), Run.Outcome(outcome).label if outcome else "", facts.status.label,
         exports.utc(secret.created_at),
     )  # fmt: skip
@@ -108,7 +112,7 @@ def _account_of(instance: Instance) -> str:
     if instance.own_login and not instance.sees_own_login:  # type: ignore[attr-defined]
         return ""
     if instance.own_login:
-        return instance.own_login.managed.username
+        return accounts.needed(instance.own_login).username
     return instance.credential.username if instance.credential else ""
 
 

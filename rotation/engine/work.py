@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from django.conf import settings
 from django.db import transaction
 
-from rotation import binding, leases, reasons, schedules, wires
+from rotation import accounts, binding, leases, reasons, schedules, wires
 from rotation.connectors import base
 from rotation.engine import own_login
 from rotation.inventory import management
@@ -75,7 +75,7 @@ class Work:
 
     @property
     def account(self) -> ManagedAccount:
-        return self.secret.managed
+        return accounts.needed(self.secret)
 
     @property
     def console_id(self) -> str:

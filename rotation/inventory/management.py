@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from django.db import IntegrityError, transaction
 
-from rotation import binding, reasons, wires
+from rotation import accounts, binding, reasons, wires
 from rotation.connectors import base
 from rotation.inventory import instances
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
@@ -216,6 +216,7 @@ def use_own_login(instance: Instance, secret: Secret, *, sudo: str, actor: Princ
 def log_in_with(instance: Instance, secret: Secret, *, sudo: str, actor: Principal) -> None:
     """As `use_own_login`, for a secret that is made in the caller's transaction and was not tried yet."""
     decisions.require(actor, Action.UPDATE_INSTANCE, instance)
+    accounts.needed(secret)
     if not secret.is_enabled or secret.labelled(Label.Role.CURRENT) is None:
         raise NoOwnLogin(f"{secret.name} has no value that could be used, or is being deleted.")
     if sudo not in ManagementCredential.Sudo.values:

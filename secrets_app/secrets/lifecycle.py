@@ -87,8 +87,9 @@ def create(
     name: str,
     *,
     region: Region,
-    kind: str,
     actor: Principal,
+    type: str = Secret.Type.ECS,
+    kind: str = "",
     description: str = "",
     password_policy: Policy | None = None,
     key_algorithm: str = "",
@@ -97,8 +98,9 @@ def create(
 ) -> Secret:
     """Make a secret without a value, which `key` will seal; the default key where none is given.
 
-    Raises `BadName`, `NameTaken`, `BadTag`, `passwords.Unfit`, ValueError, or `keyring.KeyDisabled` or
-    `keyring.KeyUnusable` for a key that seals nothing now.
+    A generic secret has no `kind`: that says what an account's credential is. Raises `BadName`, `NameTaken`,
+    `BadTag`, `passwords.Unfit`, ValueError, or `keyring.KeyDisabled` or `keyring.KeyUnusable` for a key that
+    seals nothing now.
 
     The caller records the event, since it knows what the secret is for.
     """
@@ -106,6 +108,8 @@ def create(
         raise BadName(BadName.__doc__)
     _check_description(description)
     check_tags(tags or {})
+    if (kind == "") != (type == Secret.Type.GENERIC):
+        raise ValueError("A generic secret has no kind, and a managed one has a kind.")
     key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if kind == Secret.Kind.KEY_PAIR else ""
     if key_algorithm and key_algorithm not in key_pairs.ALGORITHMS:
         raise ValueError(f"Unknown key algorithm {key_algorithm!r}.")
@@ -117,6 +121,7 @@ def create(
                 account_id=region.account_id,
                 region=region,
                 name=name,
+                type=type,
                 kind=kind,
                 key=key,
                 description=description,

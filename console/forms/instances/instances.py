@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 
-from rotation import wires
+from rotation import accounts, wires
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app.models import Region, Secret
 
@@ -158,7 +158,7 @@ class SecretField(forms.ModelChoiceField):  # type: ignore[type-arg]
     """A secret, by its account, kind and name."""
 
     def label_from_instance(self, obj: Any) -> str:
-        return f"{obj.managed.username}: {obj.name} ({obj.get_kind_display().lower()})"
+        return f"{accounts.needed(obj).username}: {obj.name} ({obj.get_kind_display().lower()})"
 
 
 class OwnLogin(forms.Form):

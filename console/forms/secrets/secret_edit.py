@@ -11,6 +11,7 @@ from console.forms.secrets import options, password_policy
 from console.forms.secrets.options import Options
 from console.forms.secrets.password_policy import PasswordPolicy
 from console.forms.secrets.tags import DescriptionAndTags, write_tags
+from rotation import accounts
 from secrets_app.crypto import passwords
 from secrets_app.models import Secret
 
@@ -54,7 +55,7 @@ class Edit(PasswordPolicy, Options, DescriptionAndTags):
 
 
 def _shown(secret: Secret) -> dict[str, object]:
-    rules = passwords.policy(secret.password_policy)
+    rules, account = passwords.policy(secret.password_policy), accounts.of(secret)
     return {
         "description": secret.description,
         "tags": write_tags({tag.key: tag.value for tag in secret.tags.all()}),
@@ -62,5 +63,5 @@ def _shown(secret: Secret) -> dict[str, object]:
         "sets": list(rules.sets),
         "excluded": rules.excluded,
         "revision": secret.revision,
-        **options.shown(secret.managed),
+        **(options.shown(account) if account else {}),
     }

@@ -35,6 +35,8 @@ from secrets_app.models import (
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
 
+#: What the wizard makes.
+TYPES: Final = ((Secret.Type.ECS.value, Secret.Type.ECS.label),)
 #: The fields of each step of the wizard; a step is right when these and those before it are.
 STEPS: Final = (
     (
@@ -65,7 +67,10 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, Timing):
     has_steps = True  # so each field keeps a place for an error that an answer brings
 
     type = forms.ChoiceField(
-        label="Select Type", choices=Secret.Type.choices, initial=Secret.Type.ECS, widget=forms.RadioSelect
+        label="Select Type",
+        choices=TYPES,
+        initial=Secret.Type.ECS,
+        widget=forms.RadioSelect,
     )
     name = forms.CharField(
         label="Secret name",

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 from console.access import resources, rights
 from console.http import OperatorRequest
 from console.reports.revealed import Known, known
-from rotation import runs, tasks
+from rotation import accounts, runs, tasks
 from secrets_app.models import Secret
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
@@ -47,7 +47,7 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
 
 
 def _may_rotate(request: OperatorRequest, row: Known) -> bool:
-    return row.secret.is_enabled and decisions.allows(request.principal, Action.ROTATE_SECRET, row.secret)
+    return row.secret.is_enabled and resources.may_of_account(request, Action.ROTATE_SECRET, row.secret)
 
 
 def _rotate(request: OperatorRequest, secrets: list[Secret]) -> None:
@@ -62,6 +62,7 @@ def _rotate(request: OperatorRequest, secrets: list[Secret]) -> None:
             decisions.NotAllowed,
             runs.InProgress,
             runs.NotRotatable,
+            accounts.Unmanaged,
             lifecycle.NotEnabled,
         ) as error:
             if isinstance(error, decisions.NotAllowed):

@@ -19,7 +19,7 @@ from console.forms.secrets.deletion import Delete
 from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
-from rotation import cancelling, tasks
+from rotation import accounts, cancelling, tasks
 from rotation.managed import creation, deletion
 from secrets_app.models import Secret
 from secrets_app.policy.decisions import Action
@@ -48,7 +48,8 @@ def _delete(request: OperatorRequest, secret: Secret, form: Delete) -> None:
     reason = form.cleaned_data["reason"]
     if form.is_immediate:
         deletion.purge(secret, actor=request.principal, reason=reason)
-        messages.success(request, f"{secret.name} is deleted. Nothing was changed on the instance.")
+        kept = " Nothing was changed on the instance." if accounts.of(secret) else ""
+        messages.success(request, f"{secret.name} is deleted.{kept}")
         return
     days = form.cleaned_data["days"]
     deletion.plan_deletion(secret, actor=request.principal, days=days, reason=reason)

@@ -17,7 +17,7 @@ from console.forms.secrets.rebind import Rebind
 from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
-from rotation import binding, runs
+from rotation import accounts, binding, runs
 from rotation.inventory import management
 from rotation.managed import rebinding
 from rotation.models import Instance
@@ -35,7 +35,7 @@ CONFLICTS: Final = (management.NotAttached, runs.InProgress, lifecycle.NotEnable
 @fresh.required()
 def of_secret(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = resources.secret(request, region, pk, Action.REBIND_ACCOUNT)
-    return _rebind(request, region, secret.managed.instance, [secret], back=("secret", secret.pk))
+    return _rebind(request, region, accounts.needed(secret).instance, [secret], back=("secret", secret.pk))
 
 
 @login_required

@@ -17,7 +17,7 @@ from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
 from console.views.secrets import key_pair
-from rotation import wires
+from rotation import accounts, wires
 from rotation.managed import restored
 from rotation.models import Instance, ManagedAccount
 from secrets_app import keyring
@@ -45,7 +45,7 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     value = _open(request, secret, region, version, form)
     if isinstance(value, HttpResponse):
         return value
-    file = key_pair.file_name(secret) if value.private_key else ""
+    account, file = accounts.of(secret), key_pair.file_name(secret) if value.private_key else ""
     context = {
         "secret": secret,
         "region": region,
@@ -54,9 +54,9 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         "value": value.credential,  # not its text: a logger of templates prints what they were given
         "reason": form.cleaned_data["reason"],
         "file": file,
-        **_log_on(secret.managed, file),
+        **(_log_on(account, file) if account else {}),
         "seconds": SHOWN_SECONDS,
-        "may_be_old": restored.is_doubtful(secret.managed),
+        "may_be_old": restored.may_be_old(secret),
         **key_pair.described(value.public_key),
     }
     return dialogs.show(request, "secrets/_value.html", TITLE, context)
@@ -121,9 +121,9 @@ def _ask(
         "labels": version.labels.all() if version else [],
         "form": form,
         "seconds": SHOWN_SECONDS,
-        "may_be_old": restored.is_doubtful(secret.managed),
+        "may_be_old": restored.may_be_old(secret),
         "needs_reason": read_limits.asks_for_reason(secret, actor=request.principal),
-        "may_rotate": resources.may(request, Action.ROTATE_SECRET, secret),
+        "may_rotate": resources.may_of_account(request, Action.ROTATE_SECRET, secret),
     }
     status = 200
     if request.method == "POST":
