@@ -51,7 +51,7 @@ class ManagementCredential(SealedRow, Identified):
 
 
 class Instance(SealedRow, Identified):
-    """A server whose accounts are managed. Writers: `inventory.*`."""
+    """A machine whose accounts are managed. Writers: `inventory.*`."""
 
     SEALED = (
         "id",
@@ -216,7 +216,7 @@ class ManagedAccount(SealedRow, Identified):
         OUT_OF_SYNC = "out_of_sync", "Out of sync"  # the host refuses the current value
         UNREACHABLE = "unreachable", "Instance unreachable"
         BLOCKED = "blocked", "Blocked"
-        GONE = "gone", "Instance gone"  # a person said that the server will not come back
+        GONE = "gone", "Instance gone"  # a user said that the instance no longer exists
 
     secret = models.OneToOneField(Secret, on_delete=models.PROTECT, related_name="managed")
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="managed_accounts")

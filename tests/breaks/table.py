@@ -19,7 +19,7 @@ SET_PASSWORD, EDIT_KEY = (
 )  # fmt: skip
 PROBE_PASSWORD = "rotation/connectors/ssh/scripts/probe_password.sh"
 CONTROL, DRIFT = "rotation/engine/control.py", "rotation/engine/drift.py"
-T_ENGINE, T_KEYS = "tests/domain/test_engine.py", "tests/domain/test_engine_keys.py"
+T_ENGINE, T_KEYS = "tests/domain/test_engine.py", "tests/domain/test_engine_key_pairs.py"
 T_DRIFT, T_OVERRIDES = "tests/domain/test_drift.py", "tests/domain/test_overrides.py"
 T_LEASES, T_OWN_LOGIN = "tests/domain/test_leases.py", "tests/domain/test_own_login.py"
 T_KEYRING, T_REVEAL, T_CREATE = (
@@ -202,7 +202,7 @@ BREAKS = (
           "tests/domain/test_leaked.py::test_asking_again_does_not_shorten_the_wait_after_a_refused_login"),
     Break("a key that a restored snapshot brings back is an old key again", "rotation/engine/changes.py",
           "        history.note_keys_that_are_back(work)\n", "",
-          "tests/domain/test_engine_keys.py"
+          "tests/domain/test_engine_key_pairs.py"
           "::test_an_old_key_that_a_restored_snapshot_brings_back_goes_with_the_next_rotation"),
     Break("a login that a dead worker may have made counts too", PASSWORDS,
           "(refused, control, untold)", "(refused, control)",
@@ -691,14 +691,14 @@ BREAKS = (
     # ---- files
     Break("a key that others may read is no key", "secrets_app/crypto/key_files.py",
           "    if status.st_mode & 0o077:", "    if False:",
-          "tests/unit/test_keyfiles.py::test_a_key_with_any_right_of_group_or_others_is_refused_with_the_command_that_mends_it"),
+          "tests/unit/test_key_files.py::test_a_key_with_any_right_of_group_or_others_is_refused_with_the_command_that_mends_it"),
     Break("a key of another user is no key", "secrets_app/crypto/key_files.py",
           "    if status.st_uid not in {os.geteuid(), 0}:", "    if False:",
-          "tests/unit/test_keyfiles.py::test_a_key_of_another_user_is_refused_with_the_command_that_mends_it"),
+          "tests/unit/test_key_files.py::test_a_key_of_another_user_is_refused_with_the_command_that_mends_it"),
     Break("every process makes its files private", "console/process/start.py",
           "    os.umask(0o077)\n", "    pass\n",
-          "tests/unit/test_keyfiles.py::test_every_process_makes_its_files_private"),
-    Break("a list counts what its reader may see", "console/lists/instance_filters.py",
+          "tests/unit/test_key_files.py::test_every_process_makes_its_files_private"),
+    Break("a list counts what its reader may see", "console/lists/instance_list.py",
           '    managed = managed.filter(Exists(seen.filter(pk=OuterRef("secret"))))\n', "",
           "tests/screens/test_seen.py::test_a_list_counts_the_secrets_that_its_reader_may_see"),
     Break("a store that takes no changes is no try too many", "console/cache.py",
@@ -795,7 +795,7 @@ BREAKS = (
           "tests/screens/test_rotate_back.py::test_a_token_that_no_row_can_hold_is_refused_and_starts_nothing"),
     Break("the session key lies apart from the database", SETTINGS,
           'ROOT_KEY_FILE.with_name("session.key")', 'DATA_DIR / "session.key"',
-          "tests/unit/test_keyfiles.py::test_no_key_lies_in_the_data_folder"),
+          "tests/unit/test_key_files.py::test_no_key_lies_in_the_data_folder"),
     Break("taking an account with a generated value asks who it is", "console/views/secrets/wizard.py",
           '    return request.method == "POST" and not is_step(request)\n', '    return bool(request.POST.get("value")) and not is_step(request)\n',
           "tests/screens/test_fresh.py::test_ses_06_no_account_is_taken_with_a_generated_value_before_it_is_known_who_takes_it"),
