@@ -67,6 +67,8 @@ def advance(
         log.info("run %s was overtaken: lease %s of %s", run_id, held.number, worker)
     except Stop:
         pass
+    finally:
+        work.hang_up()
     return True
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
@@ -76,6 +76,7 @@ class Work:
     _endpoint: base.Endpoint | None = field(default=None, repr=False)
     _connector: base.Target | None = field(default=None, repr=False)
     _manager: base.Manager | None = field(default=None, repr=False)
+    _open: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
     def secret(self) -> Secret:
@@ -119,7 +120,13 @@ class Work:
         if self._connector is None:
             self._require_whole()
             self._connector = self.connect(self.endpoint)
+            if isinstance(self._connector, base.Sharing):
+                self._open.enter_context(self._connector.shared())
         return self._connector
+
+    def hang_up(self) -> None:
+        """Close what the calls to the host have shared."""
+        self._open.close()
 
     @property
     def passwords(self) -> base.Passwords:

@@ -71,6 +71,8 @@ class Conversation:
         self.nonce = secrets.token_hex(16)
         self._heard = b""
         self._channel: paramiko.Channel | None = None
+        #: Whether the host has said, as the channel was given back, that the command was at its end.
+        self.has_ended = False
         self._marked = re.compile(
             self.nonce.encode() + rb" (?:(PROMPT)|([A-Z]{2,12})(?: ([^\n]{0,1000}))?\r?\n)"
         )
@@ -195,8 +197,13 @@ class Conversation:
                 while self._receive(limit):
                     continue
             # Its output ends a little before it does.
-            self._channel.status_event.wait(limit.left())
+            # Asked before it is closed from here, after which it would be so in any case.
+            self.has_ended = self._channel.status_event.wait(limit.left())
             self._channel.close()
+
+    def give(self, deadline: Deadline) -> None:
+        """Go on until `deadline`."""
+        self._deadline = deadline
 
     @property
     def is_open(self) -> bool:
@@ -233,6 +240,11 @@ class RootShell:
     def nonce(self) -> str:
         """What marks the answers, and the line that commits a change."""
         return self._talk.nonce
+
+    def give(self, deadline: Deadline) -> None:
+        """Let the shell, which is open, take until `deadline`."""
+        self._deadline = deadline
+        self._talk.give(deadline)
 
     def open(self) -> None:
         """Become root; no secret but the sudo password has been sent, and that only to its prompt.
@@ -319,6 +331,11 @@ class RootShell:
     def close(self) -> None:
         """End the shell; a script that waits for a value is told that none will come."""
         self._talk.close()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the host has said that the shell is gone, and all that it ran."""
+        return self._talk.has_ended
 
     def run(
         self, script: str, arguments: Mapping[str, str], *, seconds: int = ssh_scripts.HOST_SECONDS

@@ -45,6 +45,7 @@ def generate(secret: Secret, username: str) -> versions.Value:
 
 def tell(work: Work, version: SecretVersion, generation: int) -> None:
     """Set this version's password. Raises as `Connector.set_password` does."""
+    instance = work.run.instance
     work.told = work.passwords.set_password(
         work.manager,
         work.account.username,
@@ -52,7 +53,10 @@ def tell(work: Work, version: SecretVersion, generation: int) -> None:
         fence=base.Fence(work.console_id, generation),
         timeout=SET,
         allowed=work.run.overrides,
+        controlled=instances.check_control_within(instance, controls.EVERY),
     )
+    if work.told is not None and work.told.control:
+        instances.note_check_control(instance, work.told.control)
 
 
 def control(work: Work, facts: base.Facts) -> Iterator[base.Check]:

@@ -1,6 +1,7 @@
 # Give $user the password that arrives on standard input, if this is still wanted and still safe.
-# Arguments: nonce, user, console, generation, allowed (reasons to let pass: must_change, foreign_console), limit (the
-# seconds after which timeout(1) ends this script), hash_seconds (for chpasswd, which may have to make a slow hash).
+# Arguments: nonce, user, console, generation, allowed (reasons to let pass: must_change, foreign_console), controlled
+# (what the check of passwords stood on when it last refused all that it must refuse, or nothing), limit (the seconds
+# after which timeout(1) ends this script), hash_seconds (for chpasswd, which may have to make a slow hash).
 #
 # Everything that can refuse does so before READY, that is, before the value has left the worker. All of it
 # happens under a lock whose descriptor chpasswd inherits: while any process of an older change is alive, a
@@ -42,10 +43,25 @@ recorded=$(recorded_generation)
 look_in_shadow
 before=$hash
 
+# Whether the host was asked already, on the same footing, if its check can say no.
+find_checker
+standing=$(standing)
+is_controlled() { [ -n "$standing" ] && [ "$standing" = "$controlled" ]; }
+can_refuse=
+if [ -n "$checker" ] && ! is_controlled; then
+    # No secret: it is no value, and was never one. Before anything is changed, since nothing could be shown after.
+    # Where the check is slow there is no time for it here: the verdict makes up for it, or is left out.
+    check_seconds=2
+    check "no-$nonce"
+    case $? in
+        0) stop REFUSED accepts_anything ;;
+        7) can_refuse=yes ;;
+    esac
+fi
+
 # What the host's own check makes of the new value: asked here, it needs no connection of its own later. A wrong
 # value and a part of the right one must be refused, or its yes means nothing.
 verdict() {
-    find_checker
     [ -n "$checker" ] || return
     in_time || return
     check "$value"
@@ -54,6 +70,7 @@ verdict() {
         7) echo REJECTED; return ;;
         *) return ;;
     esac
+    if is_controlled; then echo ACCEPTED; return; fi
     in_time || return
     check "x$value"
     case $? in
@@ -71,7 +88,7 @@ verdict() {
             *) return ;;
         esac
     fi
-    echo ACCEPTED
+    echo ACCEPTED ${can_refuse:+$standing}
 }
 
 # Whether there is time for one more check before the script is ended. No verdict is better than no answer: the
