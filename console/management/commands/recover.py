@@ -1,6 +1,7 @@
 """Let somebody in again who has lost password or second factor, where nobody else can help.
 
-Users who can run this on Keyturn's machine can read the database and the root key anyway. It is recorded even so.
+Users who can run this on Keyturn's machine can read the database and the root key anyway. It is recorded
+even so.
 """
 
 from __future__ import annotations
