@@ -20,7 +20,7 @@ Credential = ManagedAccount.Credential
 class Decision(enum.StrEnum):
     """How things stand, where no host can be asked or believed any more: what a person says of it."""
 
-    GONE = "gone"  # the server is gone for good
+    GONE = "gone"  # the instance no longer exists
     SET_ASIDE = "set_aside"  # the pending value is not on the host
 
 

@@ -18,8 +18,9 @@ from console.reports import access_review
 from rotation.managed import deletion
 from rotation.models import Run
 from secrets_app.actions import Action
+from secrets_app.keys import key_states
 from secrets_app.models import Secret, SecretVersion, User
-from secrets_app.policy import grants
+from secrets_app.policy import decisions, grants
 from secrets_app.secrets import versions
 from tests import factories
 
@@ -220,6 +221,23 @@ def test_it_is_deleted_and_restored_on_the_screen(as_dot, token):
     assert "on the instance" not in text(response)
     for tab in TABS:
         assert as_dot.get(url("secret", token), {"tab": tab}).status_code == 200
+
+
+def test_a_right_on_it_is_granted_and_revoked(as_dot, token, ann):
+    given = {"to": f"user:{ann.pk}", "actions": ["kms:DescribeSecret", "kms:GetSecretValue"]}
+    assert as_dot.post(url("secret_grant", token), given).status_code == 302
+    assert decisions.allows(ann.principal, Action.GET_SECRET_VALUE, token)
+    gone = {"of": f"user:{ann.pk}", "actions": ["kms:GetSecretValue"]}
+    assert as_dot.post(url("secret_revoke", token), gone).status_code == 302
+    assert not decisions.allows(ann.principal, Action.GET_SECRET_VALUE, token)
+
+
+def test_a_disabled_key_shuts_it_and_no_rotation_is_said_to_stop(as_dot, token):
+    key_states.disable(token.key, actor=factories.administrator())
+    page = text(as_dot.get(url("secret", token)))
+    assert "no value of this secret can be read." in page
+    assert "The credential on the instance was not changed" not in page
+    assert as_dot.post(url("secret_reveal", token), {"reason": "test"}).status_code == 409
 
 
 # ---------------------------------------------------------------- lists, files, reports
