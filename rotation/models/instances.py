@@ -166,7 +166,7 @@ class HostKey(SealedRow, Identified):
         CERTIFICATE = base.Identity.CERTIFICATE.value, "Certificate"
 
     class State(models.TextChoices):
-        SEEN = "seen", "Seen"  # waits for somebody to compare the fingerprint
+        SEEN = "seen", "Seen"  # waits for a user to compare the fingerprint
         APPROVED = "approved", "Approved"  # pinned
         RETIRED = "retired", "Retired"  # was approved once
 

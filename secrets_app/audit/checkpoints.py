@@ -177,7 +177,7 @@ def _newest_in(path: Path) -> Exported | None:
 
 
 def contradicted() -> Exported | None:
-    """Return the newest exported checkpoint if this trail does not have its event, and nobody said why.
+    """Return the newest exported checkpoint if this trail lacks its event without an acknowledgement.
 
     Then an older database was put back. Raises OSError or `audit_keys.KeyMissing`.
     """

@@ -54,7 +54,7 @@ def known() -> list[Gap]:
 def _gap(event: AuditEvent) -> Gap | None:
     before = AuditEvent.objects.filter(sequence__lt=event.sequence).order_by("-sequence").first()
     after, mac = (before.sequence, before.mac) if before else (0, chain.GENESIS)
-    # Whoever writes the database without the key could else declare anything a restore.
+    # Otherwise a writer of the database without the key could declare anything a restore.
     if not hmac.compare_digest(chain.mac(audit_keys.chaining(), event, mac), event.mac):
         return None
     try:

@@ -228,7 +228,7 @@ class _Marks:
 
 
 def _standing(rows: Iterable[Signed], known: list[gaps.Gap]) -> Iterator[Signed]:
-    """Leave out the checkpoints of a history that was replaced, as somebody has acknowledged."""
+    """Leave out the checkpoints of a history that was replaced, as a user has acknowledged."""
     return (row for row in rows if not any(gap.replaced(row.sequence) for gap in known))
 
 

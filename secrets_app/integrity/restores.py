@@ -45,7 +45,7 @@ class NoReason(DomainError, ValueError):
 
 
 def under_way() -> DatabaseRestore | None:
-    """Return the restore that nobody has acknowledged, if there is one."""
+    """Return the restore that is not acknowledged yet, if there is one."""
     return DatabaseRestore.objects.filter(acknowledged_at=None).first()
 
 
@@ -83,7 +83,7 @@ def notice() -> DatabaseRestore | None:
                 NOTICE, trail(), actor=users.system(), outcome=AuditEvent.Outcome.FAILED, details=details
             )
     except IntegrityError:
-        return None  # somebody else noticed at the same moment
+        return None  # another process noticed at the same moment
     log.critical(
         "An older database was put back: it goes to event %s, the exported checkpoints to %s of %s. "
         "Nothing is rotated until a user acknowledges the restore.",
@@ -97,7 +97,7 @@ def notice() -> DatabaseRestore | None:
 def acknowledge(restore: DatabaseRestore, *, actor: Principal, reason: str) -> None:
     """Let the trail go on from here, and work on hosts with it.
 
-    Raises `decisions.NotAllowed`, `NoReason`, `Nothing` where somebody else has done it, or OSError where the
+    Raises `decisions.NotAllowed`, `NoReason`, `Nothing` if another user has done it, or OSError where the
     file of exported checkpoints cannot be read: without it the numbers that it knows could be given again.
     """
     decisions.require(actor, Action.ACKNOWLEDGE_RESTORE)
@@ -127,7 +127,7 @@ def acknowledge(restore: DatabaseRestore, *, actor: Principal, reason: str) -> N
 
 
 def ask_to_verify(restore: DatabaseRestore, *, actor: Principal) -> None:
-    """Have every account asked whether the host accepts its current value; once more if it was done before.
+    """Have every account checked for whether its host accepts the current value, again if it was done before.
 
     Raises `decisions.NotAllowed`.
     """

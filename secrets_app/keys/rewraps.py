@@ -68,7 +68,7 @@ def start(source: Key, target: Key, *, actor: Principal) -> Rewrap:
 
 
 def due() -> QuerySet[Rewrap]:
-    """Those that nobody carries just now."""
+    """Those that no worker carries out just now."""
     return Rewrap.objects.filter(state=Rewrap.State.RUNNING).filter(_is_free())
 
 
@@ -81,7 +81,7 @@ def carry(rewrap_id: UUID) -> bool:
     try:
         return _carry(work)
     except keyring.KeyUnusable as error:
-        # Only waits: whoever enables the key again has it go on.
+        # Only waits: it goes on when the key is enabled again.
         Rewrap.objects.filter(pk=work.pk).update(sentence=str(error))
         return False
     finally:
