@@ -63,7 +63,7 @@ class Bell:
         place.chmod(0o700)
         _sweep(place)
         self._path = place / f"{os.getpid()}-{uuid.uuid4().hex}"
-        # Under its name only once it is open: a pipe that nobody reads is taken away as a dead consumer's.
+        # Under its name only once it is open: a pipe without a reader is removed as a dead consumer's.
         hidden = place / f".{self._path.name}"
         os.mkfifo(hidden, 0o600)
         flags = os.O_NONBLOCK | os.O_CLOEXEC

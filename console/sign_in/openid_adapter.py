@@ -57,7 +57,7 @@ class IdentityAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return user
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """Answer in allauth's place, but for a person who may sign in and for one who is disabled."""
+        """Answer in allauth's place, except for users who may sign in and for disabled users."""
         if answer := PROCESSES[sociallogin.state["process"]](request, sociallogin):
             raise ImmediateHttpResponse(answer)
 

@@ -1,7 +1,7 @@
 """The only writer of checkpoints: signed statements of how far the chain of events went.
 
 A chain alone does not show that its newest events were cut off, nor that yesterday's database was put back.
-So its head is signed from time to time and written to a file, which whoever keeps the machine's backups
+So its head is signed from time to time and written to a file, which the owner of the machine's backups
 copies elsewhere. A file that cannot be written holds nothing up: what is missing in it is added later.
 
 Each checkpoint stays for ever, so there is none for each event. How far the trail went since stands in a

@@ -209,7 +209,7 @@ class _Marks:
         if self.next.mac != event.mac:
             raise _Broken(
                 f"{self.name} of event {event.sequence} signs another digest: the events up to it were "
-                "written anew.",
+                "rewritten.",
                 event.sequence,
             )
         self.compared += 1

@@ -3,7 +3,7 @@
 Or it lets one in again who is here and lost password or identity; until it is used nothing changes for them.
 Only a keyed hash of a link is stored, and a seal over what it gives to whom: no link can be made by writing
 to the database, and an invitation that was changed there is void. What the inviter might do when they
-invited, they must still be allowed to do when the invited person comes: an invitation of somebody who lost
+invited, they must still be allowed to do when the invited user accepts: an invitation by a user who lost
 their rights is void.
 """
 

@@ -1,7 +1,7 @@
 """The only writer of users, principals and groups.
 
-Whoever is in a group has its policies, so only whoever has *KMS full access* may change who is in one, or let
-somebody in again. Nothing here can leave the installation without an administrator.
+Members of a group have its policies, so only users with *KMS full access* may change the members, or let
+a user in again. Nothing here can leave the installation without an administrator.
 """
 
 from __future__ import annotations

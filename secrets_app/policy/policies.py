@@ -237,7 +237,7 @@ def require_full_access(actor: Principal, action: Action, resource: object = Non
 
 def require_an_administrator() -> None:
     """Return if a user still has full access. Raises `LastAdministrator`; call it after the change."""
-    # Of two people who take it from each other at once, the second waits here and sees what the first did.
+    # Of two users who remove it from each other at once, the second waits here and sees what the first did.
     list(Policy.objects.select_for_update().filter(kind=Policy.Kind.SYSTEM, name=FULL_ACCESS))
     # A machine does not count: no user could sign in as it and give the right to another user.
     if not _with_full_access().filter(user__is_active=True).exists():
