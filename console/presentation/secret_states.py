@@ -179,6 +179,9 @@ def credential(account: ManagedAccount | None, *, is_rotating: bool) -> Fact:
     if account.credential_code == credential_state.RESTORED:
         return NOT_SINCE_RESTORE
     known = CREDENTIALS[Credential(account.credential)]
+    if account.credential == Credential.IN_SYNC and account.credential_code == credential_state.NO_LOGIN:
+        next_step = reasons.advice(credential_state.NO_LOGIN).text
+        return Fact("warning", known.label, account.credential_sentence, next_step)
     if account.credential == Credential.IN_SYNC and account.verified_level in LEVELS:
         return Fact(
             known.tone,

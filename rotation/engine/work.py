@@ -44,6 +44,14 @@ class Stop(Exception):
     """The run's state is written; there is nothing more to do for this worker."""
 
 
+class Arrived(Exception):
+    """The run would end without success, but its value is the one that the host accepts."""
+
+    def __init__(self, version: SecretVersion, sentence: str) -> None:
+        super().__init__(sentence)
+        self.version = version
+
+
 @dataclass
 class StepNotes:
     """What a step will say of itself."""
@@ -64,6 +72,7 @@ class Work:
     scanner: base.Scanner | None = None
     refusal: base.Refused | None = None  # the last one of a value
     told: base.Proof | None = None  # what the host said of the value that it had just set
+    shut_out: base.Proof | None = None  # why a login with the current value failed before the change
     _endpoint: base.Endpoint | None = field(default=None, repr=False)
     _connector: base.Target | None = field(default=None, repr=False)
     _manager: base.Manager | None = field(default=None, repr=False)
@@ -223,18 +232,19 @@ class Work:
                 )
             if current and not self.method.REPLACES and self.probe(current).verdict == base.Verdict.ACCEPTED:
                 return Run.Truth.OLD
-            if self.probe(version).verdict == base.Verdict.ACCEPTED:
+            new = self.probe(version).verdict
+            if new == base.Verdict.ACCEPTED:
                 return Run.Truth.NEW
             if current is None:
                 return Run.Truth.UNKNOWN
             answer = self.probe(current).verdict
         except (base.ConnectorError, management.NotAttached, keyring.KeyUnusable):
             return Run.Truth.UNKNOWN
-        return {
-            base.Verdict.ACCEPTED: Run.Truth.OLD,
-            base.Verdict.REJECTED: Run.Truth.NEITHER,
-            base.Verdict.UNCLEAR: Run.Truth.UNKNOWN,
-        }[answer]
+        if answer == base.Verdict.ACCEPTED:
+            return Run.Truth.OLD
+        # What could not be asked of either is no refusal.
+        is_neither = new == answer == base.Verdict.REJECTED
+        return Run.Truth.NEITHER if is_neither else Run.Truth.UNKNOWN
 
     # ---------------------------------------------------------------- how a run ends without success
 
@@ -301,6 +311,8 @@ class Work:
         """End the run: a person must act first. What a host may have heard stays pending."""
         version = self.run.version
         if self.run.attempts and version is not None and version.offered_at:
+            if reasons.is_said_by_root(code) and self.truth(version) == Run.Truth.NEW:
+                self._arrive(version, sentence)
             sentence = f"{sentence} The instance may have the new value; it is kept as pending."
         self.end(Run.Outcome.BLOCKED, code, sentence, Credential.BLOCKED)
 
@@ -316,8 +328,19 @@ class Work:
 
     def end(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> NoReturn:
         """Write the end of a run that did not succeed, in one transaction."""
+        if truth == Run.Truth.NEW and self.run.version is not None:
+            self._arrive(self.run.version, sentence)
         self.close(outcome, code, sentence, credential, truth=truth)
         raise Stop
+
+    def _arrive(self, version: SecretVersion, sentence: str) -> None:
+        """Raise `Arrived` for a value that the host accepts in place of the current one.
+
+        Of two keys both may work, and one that stands in its file may open nothing; a password has no other.
+        """
+        pending = self.secret.labelled(Label.Role.PENDING)
+        if self.run.kind == Run.Kind.ROTATE and self.method.REPLACES and pending == version:
+            raise Arrived(version, sentence)
 
     def close(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> None:
         """As `end`, for a caller that has more to write in its transaction."""
