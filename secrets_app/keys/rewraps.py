@@ -1,8 +1,8 @@
 """The only writer of rewraps: move the data keys of a key's values to its newest version, or to another key.
 
-A row at a time and online: each is moved by one comparing update in a transaction of its own, so a user who
-reads it meanwhile finds the old wrap or the new one, and both open. A worker that dies leaves rows that are
-moved and rows that are not; the next one goes on with those. Payloads are never touched.
+A row at a time and online: each is moved by one comparing update in a transaction of its own. A reader
+meanwhile finds the old wrap or the new one, and both can be decrypted. A worker that dies leaves some rows
+moved and others not; the next one goes on with those. Payloads are never touched.
 """
 
 from __future__ import annotations
