@@ -221,7 +221,7 @@ class _Marks:
             if self.next.sequence > end:
                 raise _Broken(
                     f"{self.name} goes to event {self.next.sequence}, the events to {end}: the newest were "
-                    "cut off, or an older database was put back.",
+                    "cut off, or an older database was restored.",
                     end + 1,
                 )
             self._pass()

@@ -1,4 +1,4 @@
-"""The only writer of restores: an older database that was put back, noticed and acknowledged.
+"""The only writer of restores: an older database that was restored, noticed and acknowledged.
 
 The file of exported checkpoints is outside the database. Where the trail does not have what its newest
 checkpoint signs, this database is older than the file or has another history: values that were made since are
@@ -39,7 +39,7 @@ class Nothing(DomainError):
 
 
 class NoReason(DomainError, ValueError):
-    """This needs a reason: say in a few words which backup was put back, and why."""
+    """This needs a reason: say in a few words which backup was restored, and why."""
 
     code = "restore_reason_missing"
 
@@ -85,7 +85,7 @@ def notice() -> DatabaseRestore | None:
     except IntegrityError:
         return None  # another process noticed at the same moment
     log.critical(
-        "An older database was put back: it goes to event %s, the exported checkpoints to %s of %s. "
+        "An older database was restored: it goes to event %s, the exported checkpoints to %s of %s. "
         "Nothing is rotated until a user acknowledges the restore.",
         newest,
         point.sequence,

@@ -79,7 +79,7 @@ class AuditCheckpoint(models.Model):
 
 
 class DatabaseRestore(Identified):
-    """An older database that was put back, and who acknowledged it. Writer: `restores`."""
+    """An older database that was restored, and who acknowledged it. Writer: `restores`."""
 
     exported_to = models.BigIntegerField()  # the event that the newest exported checkpoint signs
     exported_at = models.DateTimeField()

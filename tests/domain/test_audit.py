@@ -420,7 +420,7 @@ def test_aud_09_yesterday_s_database_is_known_by_the_exported_checkpoint(trail, 
     cut(trail)
     sql(f"DELETE FROM {POINTS} WHERE sequence > %s", trail)
     assert (list(AuditEvent.objects.all()), list(AuditCheckpoint.objects.all())) == yesterday
-    broken(trail + 1, "an older database was put back")
+    broken(trail + 1, "an older database was restored")
 
 
 def test_aud_09_yesterday_s_database_that_went_on_is_known_as_well(trail, dot):
