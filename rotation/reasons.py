@@ -158,7 +158,7 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "restored",
-        "An older database was put back, and not acknowledged yet: no value is sent to an instance.",
+        "An older database was restored, and not acknowledged yet: no value is sent to an instance.",
         Advice("Acknowledge the restore under Audit; the run then continues automatically."),
     ),
     Reason(
