@@ -25,6 +25,7 @@ from console import errors, http, openid_settings, probes
 from console.access import resources
 from console.sessions import expiry, proofs
 from console.sign_in import openid_only
+from rotation import accounts
 from secrets_app import keyring, origin
 from secrets_app.audit import trail
 from secrets_app.models import Principal, User
@@ -144,7 +145,7 @@ class RequestContext:
                 return errors.forbidden(request, refused)
             except trail.NotRecorded as error:
                 exception = error
-        if isinstance(exception, lifecycle.NotEnabled):
+        if isinstance(exception, lifecycle.NotEnabled | accounts.Unmanaged):
             return errors.conflict(request, str(exception))
         if isinstance(exception, trail.NotRecorded):
             log.critical("Nothing was done, because it could not be recorded.", exc_info=exception)

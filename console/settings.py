@@ -163,7 +163,7 @@ CACHES = {"default": {"BACKEND": "console.cache.Cache"}}
 # What is near to this machine alone (loopback, link-local) is open only where a network in it is named.
 ALLOWED_NETWORKS = env.networks("KEYTURN_ALLOWED_NETWORKS", "0.0.0.0/0,::/0")
 FORBIDDEN_NETWORKS = env.networks("KEYTURN_FORBIDDEN_NETWORKS", "")  # these win
-DEMO_NETWORKS = ("127.64.0.0/10", "127.128.0.0/10")  # of the demo's servers
+DEMO_NETWORKS = ("127.64.0.0/10", "127.128.0.0/10")  # of the demo's hosts
 if env.flag("KEYTURN_DEMO", False):  # `up` says so
     ALLOWED_NETWORKS += tuple(ip_network(text) for text in DEMO_NETWORKS)
 # Never an instance's, whatever is allowed. The last is what docker-compose.yml calls web.
@@ -310,6 +310,8 @@ PERIODIC_WORK = {
 }
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
 CELERY_WORKER_CONCURRENCY = WORKER_THREADS
+# Processes that `up` starts. One Python process uses one core; a few more wait for the same database.
+WORKERS = env.number("KEYTURN_WORKERS", min(4, os.cpu_count() or 1), least=1, most=32)
 ALIVE_FILE = env.text("KEYTURN_ALIVE_FILE", "")  # touched with each heartbeat of a worker or beat
 RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has

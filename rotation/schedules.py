@@ -14,8 +14,9 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from rotation import accounts
 from rotation.models import GRACE, PERIOD_LIMITS, Schedule
-from rotation.recurrence import Rhythm
+from rotation.recurrence import Recurrence
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.models import AuditEvent, Principal, Region, Secret
@@ -45,9 +46,9 @@ def now() -> datetime:
     return moment
 
 
-def rhythm_of(schedule: Schedule) -> Rhythm:
+def recurrence_of(schedule: Schedule) -> Recurrence:
     """Return when `schedule` recurs."""
-    return Rhythm(schedule.period, schedule.cron, schedule.zone, schedule.jitter)
+    return Recurrence(schedule.period, schedule.cron, schedule.zone, schedule.jitter)
 
 
 def create(
@@ -60,9 +61,13 @@ def create(
     jitter: timedelta = timedelta(0),
     catch_up: str = Schedule.CatchUp.ONCE,
 ) -> Schedule:
-    """Give a secret its schedule; the first rotation is at its first date. Raises `recurrence.Unfit`."""
+    """Give a secret its schedule; the first rotation is at its first date.
+
+    Raises `recurrence.Unfit` or `accounts.Unmanaged`.
+    """
+    accounts.needed(secret)
     at = now()
-    kept = Rhythm(period, cron, zone, jitter).checked(at)
+    kept = Recurrence(period, cron, zone, jitter).checked(at)
     return Schedule.objects.create(
         secret=secret,
         is_on=is_on,
@@ -91,12 +96,14 @@ def change(
 ) -> Schedule:
     """Save a configuration that was opened at `revision`; turning on begins with no failures.
 
-    Without `next_at` the next date stays where the rhythm does, and is its first one from now otherwise.
-    Raises `Outdated`, `recurrence.Unfit`, `BadDate`, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
+    Without `next_at`, the next date stays if the recurrence does; otherwise it is the first one from now.
+    Raises `Outdated`, `recurrence.Unfit`, `BadDate`, `lifecycle.NotEnabled`, `accounts.Unmanaged` or
+    `decisions.NotAllowed`.
     """
     decisions.require(actor, decisions.Action.UPDATE_ROTATION, secret)
+    accounts.needed(secret)
     at = now()
-    kept = Rhythm(period, cron, zone, jitter).checked(at)
+    kept = Recurrence(period, cron, zone, jitter).checked(at)
     if is_on and next_at is not None and not at < next_at <= at + PERIOD_LIMITS[1]:
         raise BadDate(BadDate.__doc__)
     with transaction.atomic():
@@ -132,9 +139,9 @@ def change(
     return Schedule.objects.get(pk=had.pk)
 
 
-def _following(had: Schedule, kept: Rhythm, at: datetime) -> datetime:
+def _following(had: Schedule, kept: Recurrence, at: datetime) -> datetime:
     # Another delay counts from the next date on; the longest pause of a cron may shift with the calendar.
-    same = replace(rhythm_of(had), jitter=kept.jitter, period=kept.period if kept.cron else had.period)
+    same = replace(recurrence_of(had), jitter=kept.jitter, period=kept.period if kept.cron else had.period)
     if not had.is_on or same != kept or had.next_at is None:
         return kept.drawn_after(at)
     # What passed during a pause was meant to pass; what is due otherwise stays due.
@@ -142,10 +149,12 @@ def _following(had: Schedule, kept: Rhythm, at: datetime) -> datetime:
 
 
 def _ahead(schedule: Schedule, at: datetime) -> datetime:
-    """Return the schedule's date, or the first one after `at` in its rhythm."""
+    """Return the schedule's date, or the first one after `at` in its recurrence."""
     assert schedule.next_at is not None
     return (
-        schedule.next_at if schedule.next_at > at else rhythm_of(schedule).first_ahead(schedule.next_at, at)
+        schedule.next_at
+        if schedule.next_at > at
+        else recurrence_of(schedule).first_ahead(schedule.next_at, at)
     )
 
 
@@ -191,7 +200,7 @@ def claim(schedule: Schedule) -> bool:
 
 def _after_claim(schedule: Schedule, date: datetime, at: datetime) -> datetime:
     """Return the date after `date`: a long downtime is caught up with once, not once per date missed."""
-    mine = rhythm_of(schedule)
+    mine = recurrence_of(schedule)
     following = mine.drawn_after(date)
     if following > at:
         return following
@@ -232,7 +241,7 @@ def rotated(secret: Secret) -> None:
     with transaction.atomic():
         mine = Schedule.objects.select_for_update().filter(secret=secret, is_on=True, stopped_at=None)
         for schedule in mine:
-            following = rhythm_of(schedule).drawn_after(now())
+            following = recurrence_of(schedule).drawn_after(now())
             Schedule.objects.filter(pk=schedule.pk).update(next_at=following, failures=0)
 
 

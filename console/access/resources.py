@@ -13,12 +13,13 @@ from django.http import HttpRequest
 
 from console.fetching import by_region, instances_and_runs, secrets_and_keys
 from console.http import OperatorRequest
+from rotation import accounts
 from rotation.models import Instance, ManagementCredential, Run
 from secrets_app.actions import Action
 from secrets_app.models import Key, Principal, Region, Secret, User
 from secrets_app.policy import decisions, requiring
 
-ALL_REGIONS = by_region.ALL_REGIONS
+ALL_REGIONS, OF_AN_ACCOUNT = by_region.ALL_REGIONS, secrets_and_keys.OF_AN_ACCOUNT
 SECTIONS: dict[str, Action | tuple[Action, ...]] = {
     "overview": Action.LIST_RUNS,
     "secrets": Action.LIST_SECRETS,
@@ -36,6 +37,11 @@ def may(request: HttpRequest, action: Action, resource: object = None) -> bool:
     Without a resource: whether there could be one.
     """
     return requiring.may(_who(request), action, resource)
+
+
+def may_of_account(request: HttpRequest, action: Action, secret: Secret) -> bool:
+    """As `may`, for an action of `OF_AN_ACCOUNT`: never where the secret manages no account."""
+    return accounts.of(secret) is not None and may(request, action, secret)
 
 
 def may_open(request: HttpRequest, section: str) -> bool:

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from console.fetching import by_region
+from rotation import accounts
 from secrets_app import keyring
 from secrets_app.actions import Action
 from secrets_app.keys import key_states
@@ -19,6 +20,16 @@ from secrets_app.policy import decisions, requiring
 from secrets_app.secrets import lifecycle
 
 WHILE_PENDING_DELETION = frozenset({Action.DESCRIBE_SECRET, Action.RESTORE_SECRET})
+#: What is done to the account that a secret manages: a generic secret has none.
+OF_AN_ACCOUNT = frozenset(
+    {
+        Action.ROTATE_SECRET,
+        Action.UPDATE_ROTATION,
+        Action.RESOLVE_ROTATION,
+        Action.OVERRIDE_CHECK,
+        Action.REBIND_ACCOUNT,
+    }
+)
 _WITH_A_SECRET = ("region", "account", "managed__instance__region", "key", "schedule")
 
 
@@ -43,8 +54,8 @@ def seen_secrets(actor: Principal) -> QuerySet[Secret]:
 def secret(actor: Principal, code: str, pk: UUID, action: Action) -> Secret:
     """Return one secret for `action`.
 
-    Raises `NotFound`, `Refused`, or `lifecycle.NotEnabled` for an action that a secret which is pending
-    deletion or purged does not allow.
+    Raises `NotFound`, `Refused`, `lifecycle.NotEnabled` for an action that a secret which is pending
+    deletion or purged does not allow, or `accounts.Unmanaged` for one that needs an account.
     """
     found = Secret.objects.select_related(*_WITH_A_SECRET).filter(pk=pk).first()
     if found is None:
@@ -70,6 +81,8 @@ def _for(actor: Principal, found: Secret, action: Action) -> Secret:
     requiring.require(actor, action, found)
     if action not in WHILE_PENDING_DELETION:
         lifecycle.require_enabled(found)
+    if action in OF_AN_ACCOUNT:
+        accounts.needed(found)
     return found
 
 

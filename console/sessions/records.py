@@ -34,7 +34,7 @@ CHANGE_PASSWORD = "kms:ChangePassword"
 
 
 def _signed_in(request: HttpRequest, user: User, **_: object) -> None:
-    factors = [one for one in get_authentication_records(request, user) if one["method"] == "mfa"]
+    factors = [record for record in get_authentication_records(request, user) if record["method"] == "mfa"]
     details = {"second_factor": factors[-1]["type"]} if factors else {}
     if proofs.is_by_provider(request, user):
         details["by"] = "openid"

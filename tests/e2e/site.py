@@ -26,8 +26,8 @@ def free_port():
 
 
 class Site:
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, workers=1):
+        self.folder, self.workers = folder, workers
         self.port = free_port()
         self.root_key = folder / "elsewhere" / "root.key"
         self.starts = []
@@ -40,6 +40,7 @@ class Site:
         return kept | {
             "KEYTURN_DATA": str(self.folder / "kept"),
             "KEYTURN_ROOT_KEY_FILE": str(self.root_key),
+            "KEYTURN_WORKERS": str(self.workers),
             "KEYTURN_DEMO": "true",  # for what a test itself does to it, beside `up`
         }
 
@@ -91,13 +92,18 @@ class Site:
                 continue
         return {pid: line for pid, line in found.items() if line}
 
-    def main_pid(self, name):
-        """The process of a program that the supervisor started; none while there is no such."""
+    def main_pids(self, name):
+        """The processes of a program that the supervisor started."""
         supervisor = self.starts[-1][0].pid
-        for pid, line in self.running().items():
-            if PROGRAMS[name] in line and _parent(pid) == supervisor:
-                return pid
-        return None
+        return [
+            pid
+            for pid, line in self.running().items()
+            if PROGRAMS[name] in line and _parent(pid) == supervisor
+        ]
+
+    def main_pid(self, name):
+        """The first one of them; none while there is no such."""
+        return next(iter(self.main_pids(name)), None)
 
     def stop(self):
         process = self.starts[-1][0]

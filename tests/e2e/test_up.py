@@ -111,6 +111,26 @@ def test_health_names_the_processes_that_hang(healthy):
     healthy.wait_until_healthy()
 
 
+def test_as_many_workers_run_as_are_wanted_and_the_others_work_while_one_is_started_again(tmp_path):
+    site = Site(tmp_path, workers=3)
+    try:
+        site.up()
+        site.wait_until_healthy()
+        wait_for(lambda: len(site.main_pids("worker")) == 3, "three workers")
+        first, second, third = site.main_pids("worker")
+        os.kill(first, signal.SIGTERM)
+        wait_for(lambda: "ended (exit status 0); starting it again" in site.printed(), "the end of one")
+        assert {second, third} < set(site.running())
+        assert site.health()[0] == 200
+        wait_for(lambda: len(site.main_pids("worker")) == 3, "a worker in its place")
+        assert {f"worker-{number}" for number in (1, 2, 3)} >= set(re.findall(r"worker-\d", site.printed()))
+        assert site.stop() == 0
+        assert "was killed" not in site.printed()
+    finally:
+        site.end()
+    assert site.running() == {}
+
+
 def test_nothing_is_left_when_the_supervisor_is_killed(started):
     assert len(started.running()) >= 5
     started.starts[-1][0].kill()

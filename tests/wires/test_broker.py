@@ -4,8 +4,11 @@ import logging
 import os
 import random
 import re
+import signal
+import stat
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
@@ -14,10 +17,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from celery import Celery
+from django.db import connection as django_connection
 from django.db import transaction
 from kombu import Connection, Consumer, Producer, Queue
 
 from console.models import Message
+from console.process import bells, broker
 from tests import amounts
 from tests.traps import PICKLED, Trap
 from tests.waiting import wait_for
@@ -241,3 +246,200 @@ def test_a_message_that_ends_its_consumer_every_time_is_dropped_after_a_while(co
     assert received(connection) == []
     assert "never acknowledged" in caplog.text
     assert not Message.objects.exists()
+
+
+# ---------------------------------------------------------------- woken at once
+
+SELDOM = 3600.0  # seconds: a consumer that looks by itself so seldom has been woken
+
+
+@pytest.fixture(autouse=True)
+def _bells(settings, tmp_path):
+    """A folder of its own, which another test's consumers have no bell in."""
+    settings.DATA_DIR = tmp_path
+
+
+@pytest.fixture
+def _looks_seldom(monkeypatch):
+    monkeypatch.setattr(broker, "LOOK_EVERY", SELDOM)
+    monkeypatch.setattr(broker.Transport, "polling_interval", SELDOM)
+
+
+@pytest.fixture
+def consume(connection):
+    """Start consumers that wait in threads of their own; each holds its one message until `held` is set."""
+    found, threads = [], []
+
+    def work(number, held):
+        def note(body, message):
+            found.append((number, body))
+            if held and body != "end":
+                held[0].wait(DEADLINE_SECONDS)
+            message.ack()
+
+        with Connection("embedded://localhost") as mine:
+            consumer = Consumer(mine.channel(), QUEUE, callbacks=[note], accept=["json"], prefetch_count=1)
+            with consumer:
+                while (number, "end") not in found:
+                    mine.drain_events()
+        django_connection.close()
+
+    def start(*held):
+        threads.append(threading.Thread(target=work, args=(len(threads), held), daemon=True))
+        before = pipes()
+        threads[-1].start()
+        wait_for(lambda: set(pipes()) - set(before), "the consumer's bell")
+        return found
+
+    received(connection)  # the queue is there before anybody waits at it
+    connection.close()
+    yield start
+    for _ in threads:
+        publish(connection, "end")
+    for thread in threads:
+        thread.join(DEADLINE_SECONDS)
+        assert not thread.is_alive()
+    assert pipes() == []  # each takes its own away
+
+
+def pipes():
+    return [path for path in bells.folder().glob("[!.]*") if path.is_fifo()]
+
+
+@pytest.mark.usefixtures("_looks_seldom")
+def test_a_consumer_that_waits_is_woken_by_the_commit(connection, consume):
+    found = consume()
+    with transaction.atomic():
+        publish(connection, "one")
+    wait_for(lambda: found == [(0, "one")])
+    publish(connection, "two")
+    wait_for(lambda: found == [(0, "one"), (0, "two")])
+
+
+@pytest.mark.usefixtures("_looks_seldom")
+def test_every_consumer_that_waits_is_woken_whoever_sends(connection, consume):
+    held = threading.Event()
+    consume(held)
+    found = consume(held)
+    publish(connection, "one")
+    wait_for(lambda: len(found) == 1)
+    with Connection("embedded://localhost") as other:
+        publish(other, "two")
+    wait_for(lambda: len(found) == 2)
+    held.set()
+    assert sorted(found) in ([(0, "one"), (1, "two")], [(0, "two"), (1, "one")])
+
+
+@pytest.mark.usefixtures("_looks_seldom")
+def test_a_consumer_is_woken_by_a_process_that_sends(connection, consume, site, tmp_path):
+    ring = "from console.process import bells; bells.ring()"
+    unsent = message_of(connection, "sent")
+    found = consume()
+    unsent.save()
+    environment = site | {"KEYTURN_DATA": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", ring], cwd=CHECKOUT, env=environment, check=True, timeout=60)
+    wait_for(lambda: found == [(0, "sent")])
+
+
+def message_of(connection, body):
+    """A message as it would stand in the table, of which nobody has heard."""
+    publish(connection, body)
+    row = Message.objects.get()
+    row.delete()
+    row.pk = None
+    return row
+
+
+@pytest.mark.usefixtures("_looks_seldom")
+def test_a_message_that_is_given_back_wakes_the_next_consumer(connection, consume):
+    publish(connection, "one")
+    with Connection("embedded://localhost") as leaving:
+        assert received(leaving, ack=False) == ["one"]
+        found = consume()
+    wait_for(lambda: found == [(0, "one")])
+
+
+@pytest.mark.usefixtures("_looks_seldom")
+def test_a_consumer_that_held_as_much_as_it_may_looks_again_when_it_has_room(connection):
+    publish(connection, "one")
+    publish(connection, "two")
+    held = []
+    consumer = Consumer(
+        connection.channel(), QUEUE, accept=["json"], prefetch_count=1, on_message=held.append
+    )
+    with consumer:
+        connection.drain_events()
+        threading.Timer(0.2, lambda: (held[0].ack(), django_connection.close())).start()
+        connection.drain_events()  # for ever, where nothing wakes it
+        assert [message.payload for message in held] == ["one", "two"]
+        held[1].ack()
+
+
+def test_a_wake_up_that_was_lost_loses_nothing(connection, consume, monkeypatch):
+    monkeypatch.setattr(broker, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(bells, "ring", lambda: None)
+    found = consume()
+    publish(connection, "one")
+    wait_for(lambda: found == [(0, "one")])
+
+
+def test_where_the_folder_takes_no_pipe_consumers_look_often(connection, monkeypatch, caplog):
+    monkeypatch.setattr(broker, "LOOK_EVERY", SELDOM)
+
+    def refuse(*_, **__):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "mkfifo", refuse)
+    found = []
+    with Consumer(connection.channel(), QUEUE, accept=["json"], on_message=found.append):
+        threading.Timer(0.2, lambda: (publish(connection), django_connection.close())).start()
+        connection.drain_events(timeout=DEADLINE_SECONDS)
+    assert [message.payload for message in found] == ["hello"]
+    assert "cannot be woken" in caplog.text
+
+
+def test_the_pipe_of_a_consumer_that_was_killed_is_taken_away_and_the_others_are_heard(site, tmp_path):
+    hang = (
+        "import time; from console.process import bells; bell = bells.Bell(); "
+        "print(flush=True); time.sleep(300)"
+    )
+    environment = site | {"KEYTURN_DATA": str(tmp_path)}
+    mine = bells.Bell()
+    command = [sys.executable, "-c", hang]
+    with subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        bells.ring()
+        assert len(pipes()) == 2
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        mine.clear()
+        bells.ring()
+    assert pipes() == [mine._path]
+    assert os.read(mine._reader, 100) == b"."
+    mine.close()
+
+
+def test_the_bells_are_for_their_owner_only(tmp_path):
+    before = os.umask(0)
+    try:
+        bells.folder().mkdir(mode=0o777)
+        bell = bells.Bell()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(bells.folder().stat().st_mode) == 0o700
+    assert stat.S_IMODE(bell._path.stat().st_mode) == 0o600
+    bell.close()
+
+
+def test_ringing_writes_into_no_file_and_waits_for_no_consumer_that_hangs(tmp_path):
+    bell = bells.Bell()
+    for name in ("kept", "shared"):
+        (tmp_path / name).write_text("as it was")
+    (bells.folder() / "link").symlink_to(tmp_path / "kept")
+    (bells.folder() / "file").hardlink_to(tmp_path / "shared")
+    for _ in range(70_000):  # more than a pipe holds
+        bell.ring()
+    bells.ring()
+    assert (tmp_path / "kept").read_text() == (tmp_path / "shared").read_text() == "as it was"
+    bell.close()
+    bell.ring()  # a message that is acknowledged late

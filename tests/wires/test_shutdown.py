@@ -130,6 +130,28 @@ def test_fi_w_16_a_worker_that_is_stopped_is_gone_in_time_and_another_one_goes_o
     assert_rotated(secret, host, run)
 
 
+@pytest.mark.parametrize("action", ["slow", "hang"])
+def test_fi_w_16_of_two_workers_one_is_stopped_in_a_step_and_the_other_one_ends_its_run(
+    secret, host, start, tmp_path, action
+):
+    mark = tmp_path / "reached"
+    words = ("after_intent", action, str(mark))  # whichever of them comes there first
+    workers = {worker.pid: worker for worker in (start(*words), start(*words))}
+    run = ask(secret)
+    wait_for(mark.exists, "a worker")
+    run.refresh_from_db()
+    assert stop(workers.pop(process_of(run))) == 0
+    (other,) = workers
+    wait_for(lambda: ends(run), "the other worker")
+    assert process_of(run) == other
+    assert workers[other].poll() is None
+    assert_rotated(secret, host, run)
+
+
+def process_of(run: Run) -> int:
+    return int(run.worker.split("/")[1])
+
+
 @pytest.mark.parametrize("secret", ["password"], indirect=True)
 def test_fi_w_16_a_worker_that_waits_for_a_slow_host_is_gone_in_time(secret, host, start, tmp_path):
     with Relay(host.address, host.port) as relay:

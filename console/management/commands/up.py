@@ -71,17 +71,13 @@ class Command(BaseCommand):
 
 def _programs(listener: int, demo_hosts: int) -> list[Program]:
     celery = (sys.executable, "-m", "celery", "-A", "console.celery", "-q")
-    threads = str(settings.WORKER_THREADS)
     programs = [
         Program(
             "web",
             (sys.executable, "-m", "gunicorn", "-c", "python:console.process.web", "-b", f"fd://{listener}"),
             pass_fds=(listener,),
         ),
-        Program(
-            "worker",
-            (*celery, "worker", "-P", "threads", "-c", threads, "--without-gossip", "--without-mingle"),
-        ),
+        *(Program(name, (*celery, *_worker(name))) for name in _workers()),
         Program("beat", (*celery, "beat", "--pidfile=")),
     ]
     if demo_hosts:
@@ -89,6 +85,18 @@ def _programs(listener: int, demo_hosts: int) -> list[Program]:
         demo = (sys.executable, manage, "demo", f"--hosts={demo_hosts}")
         programs.append(Program("demo", demo, may_finish=True))
     return programs
+
+
+def _workers() -> list[str]:
+    """One name for each worker process."""
+    if settings.WORKERS == 1:
+        return ["worker"]
+    return [f"worker-{number}" for number in range(1, settings.WORKERS + 1)]
+
+
+def _worker(name: str) -> tuple[str, ...]:
+    options = ("-P", "threads", "-c", str(settings.WORKER_THREADS), "--without-gossip", "--without-mingle")
+    return ("worker", "-n", f"{name}@%h", *options)
 
 
 def _lock(folder: Path) -> TextIO:
