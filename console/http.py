@@ -28,7 +28,7 @@ class OperatorRequest(HttpRequest):
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The address to throttle by and to write down; None where the server names none (a Unix socket).
+    """The address to throttle by and to write down; None if there is none (a Unix socket).
 
     X-Forwarded-For is the client's own claim, so it counts only where the installation says that a
     proxy stands in front; then its last entry is the one that this proxy added.

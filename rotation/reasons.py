@@ -53,10 +53,12 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "key_refused",
-        "The instance refuses the new key although it is in its key file: its algorithm or length may not be "
-        "allowed there (PubkeyAcceptedAlgorithms, RequiredRSASize). Choose another key algorithm.",
+        "The instance refuses the new key although it stands in its key file, on a line whose options let it "
+        "in. Its algorithm or length may not be allowed there (PubkeyAcceptedAlgorithms, RequiredRSASize), "
+        "or something outside the key file refuses the account (AllowUsers, PAM, SELinux).",
         Advice(
-            "Create a secret with another key algorithm, or allow this one in the instance's sshd.",
+            "Read why in the log of the instance's sshd. For its algorithm: allow it there, or create a "
+            "secret with another one.",
             "instance",
         ),
     ),
@@ -79,6 +81,20 @@ ENGINE: Final = reasons.table(
         "no_host_key",
         "No host key of this instance is approved. Scan its host key, compare, and approve it.",
         Advice("Scan the host key, compare it and approve it.", "instance"),
+    ),
+    Reason(
+        "no_login",
+        "Set and accepted by the instance's own check; logging on is refused: {}",
+        Advice(
+            "If the account is meant to log on by SSH, correct what keeps it out: "
+            "PAM's rules for sshd, a second factor, /etc/nologin, sshd's own lists.",
+            "instance",
+        ),
+    ),
+    Reason(
+        "not_shown",
+        "Set and accepted by the instance's own check, which is all that could be shown: {}",
+        Advice("Log on with the value once, then correct what the message above names.", "instance"),
     ),
     Reason(
         "no_value",
@@ -125,7 +141,8 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "refused_login",
-        "the password is right, but the instance refuses the login.",
+        "The instance answers a login with the right password as if it were wrong. PAM's rules for sshd, a "
+        "second factor, a lock-out, or another source of passwords can do that.",
         Advice(
             "Find out why the instance refuses the login although the value is right: sshd's "
             "AllowUsers, PAM.",
@@ -141,7 +158,7 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "restored",
-        "An older database was put back, and not acknowledged yet: no value is sent to an instance.",
+        "An older database was restored, and not acknowledged yet: no value is sent to an instance.",
         Advice("Acknowledge the restore under Audit; the run then continues automatically."),
     ),
     Reason(
@@ -168,6 +185,11 @@ ENGINE: Final = reasons.table(
         "unclear",
         "Could not check: {}",
         Advice("Test the instance's connection: it says what stands in the way.", "instance"),
+    ),
+    Reason(
+        "taken_up",
+        "The instance has the value of a rotation that was not finished; it is the current value now.",
+        Advice("Nothing has to be done about this."),
     ),
     Reason(
         "unfinished",
@@ -200,6 +222,7 @@ LINES: Final[Mapping[str, str]] = MappingProxyType(
         **{name: label for wire in wires.TABLE.values() for name, label in wire.lines.items()},
         "control": "Control",
         "other_secret": "Other secret",
+        "login_now": "Login with the current value",
         "override": "Override",
         "own_login_current": "Own login current",
         "own_login_pending": "Own login pending",
@@ -226,6 +249,11 @@ def waits(code: str) -> bool:
 def is_away(code: str) -> bool:
     """Whether this is what a host gives that is away or slow."""
     return code in ALL and ALL[code].is_away
+
+
+def is_said_by_root(code: str) -> bool:
+    """Whether a program that runs as root on the host says this, so that the host can be asked more."""
+    return code in ALL and code != "sudo" and bool(ALL[code].heard)
 
 
 def stops(code: str) -> bool:

@@ -6,17 +6,18 @@ come: a clock that is wrong on some host starts nothing early and nothing twice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import F, Q, Window
+from django.db.models.functions import Now, RowNumber
 
 from rotation import accounts
 from rotation.models import GRACE, PERIOD_LIMITS, Schedule
-from rotation.recurrence import Rhythm
+from rotation.recurrence import Recurrence
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.models import AuditEvent, Principal, Region, Secret
@@ -46,9 +47,9 @@ def now() -> datetime:
     return moment
 
 
-def rhythm_of(schedule: Schedule) -> Rhythm:
+def recurrence_of(schedule: Schedule) -> Recurrence:
     """Return when `schedule` recurs."""
-    return Rhythm(schedule.period, schedule.cron, schedule.zone, schedule.jitter)
+    return Recurrence(schedule.period, schedule.cron, schedule.zone, schedule.jitter)
 
 
 def create(
@@ -67,7 +68,7 @@ def create(
     """
     accounts.needed(secret)
     at = now()
-    kept = Rhythm(period, cron, zone, jitter).checked(at)
+    kept = Recurrence(period, cron, zone, jitter).checked(at)
     return Schedule.objects.create(
         secret=secret,
         is_on=is_on,
@@ -96,14 +97,14 @@ def change(
 ) -> Schedule:
     """Save a configuration that was opened at `revision`; turning on begins with no failures.
 
-    Without `next_at` the next date stays where the rhythm does, and is its first one from now otherwise.
+    Without `next_at`, the next date stays if the recurrence does; otherwise it is the first one from now.
     Raises `Outdated`, `recurrence.Unfit`, `BadDate`, `lifecycle.NotEnabled`, `accounts.Unmanaged` or
     `decisions.NotAllowed`.
     """
     decisions.require(actor, decisions.Action.UPDATE_ROTATION, secret)
     accounts.needed(secret)
     at = now()
-    kept = Rhythm(period, cron, zone, jitter).checked(at)
+    kept = Recurrence(period, cron, zone, jitter).checked(at)
     if is_on and next_at is not None and not at < next_at <= at + PERIOD_LIMITS[1]:
         raise BadDate(BadDate.__doc__)
     with transaction.atomic():
@@ -139,9 +140,9 @@ def change(
     return Schedule.objects.get(pk=had.pk)
 
 
-def _following(had: Schedule, kept: Rhythm, at: datetime) -> datetime:
+def _following(had: Schedule, kept: Recurrence, at: datetime) -> datetime:
     # Another delay counts from the next date on; the longest pause of a cron may shift with the calendar.
-    same = replace(rhythm_of(had), jitter=kept.jitter, period=kept.period if kept.cron else had.period)
+    same = replace(recurrence_of(had), jitter=kept.jitter, period=kept.period if kept.cron else had.period)
     if not had.is_on or same != kept or had.next_at is None:
         return kept.drawn_after(at)
     # What passed during a pause was meant to pass; what is due otherwise stays due.
@@ -149,10 +150,12 @@ def _following(had: Schedule, kept: Rhythm, at: datetime) -> datetime:
 
 
 def _ahead(schedule: Schedule, at: datetime) -> datetime:
-    """Return the schedule's date, or the first one after `at` in its rhythm."""
+    """Return the schedule's date, or the first one after `at` in its recurrence."""
     assert schedule.next_at is not None
     return (
-        schedule.next_at if schedule.next_at > at else rhythm_of(schedule).first_ahead(schedule.next_at, at)
+        schedule.next_at
+        if schedule.next_at > at
+        else recurrence_of(schedule).first_ahead(schedule.next_at, at)
     )
 
 
@@ -164,12 +167,14 @@ def _is_due() -> Q:
 
 
 def due(limit: int) -> list[Schedule]:
-    """Return schedules whose time has come, oldest first."""
+    """Return schedules whose time has come: of each region the oldest first, and of all regions alike."""
+    turn = Window(RowNumber(), partition_by="secret__region", order_by=["next_at", "pk"])
     return list(
         Schedule.objects.filter(_is_due())
         .filter(secret__deletion_planned_at__isnull=True, secret__purged_at__isnull=True)
         .select_related("secret__managed__instance", "secret__region", "secret__account")
-        .order_by("next_at", "pk")[:limit]
+        .annotate(turn=turn)
+        .order_by("turn", "next_at", "pk")[:limit]
     )
 
 
@@ -184,21 +189,48 @@ def claim(schedule: Schedule) -> bool:
         read = Q(pk=schedule.pk, next_at=schedule.next_at, revision=schedule.revision)
         unchanged = Schedule.objects.filter(read).filter(_is_due())
         at = unchanged.select_for_update(skip_locked=True).values_list(Now(), flat=True).first()
-        if at is None or schedule.next_at is None:
+        if at is None:
             return False
-        following = _after_claim(schedule, schedule.next_at, at)
+        following = _after_claim(schedule, at)
         if not unchanged.update(next_at=following):
             return False
-        if schedule.catch_up == Schedule.CatchUp.SKIP and schedule.next_at < at - GRACE:
-            details = {"date": schedule.next_at.isoformat(), "next_at": following.isoformat()}
-            trail.record(LEFT_OUT, schedule.secret, actor=users.system(), details=details)
-            return False
+        return not _is_left_out(schedule, at, following)
+
+
+def claim_all(read: Sequence[Schedule]) -> list[Schedule]:
+    """Do what `claim` does for many at once; return those whose run the caller starts."""
+    before = {schedule.pk: schedule for schedule in read}
+    with transaction.atomic():
+        there = Schedule.objects.filter(_is_due(), pk__in=before).annotate(at=Now())
+        moved: list[Schedule] = []
+        fires: list[Schedule] = []
+        for row in there.select_for_update(skip_locked=True):
+            schedule = before[row.pk]
+            if (row.next_at, row.revision) != (schedule.next_at, schedule.revision):
+                continue
+            row.next_at = _after_claim(schedule, row.at)
+            moved.append(row)
+            if not _is_left_out(schedule, row.at, row.next_at):
+                fires.append(schedule)
+        # The rows are locked, or the transaction is the only one that writes: nothing can have come between.
+        Schedule.objects.bulk_update(moved, ["next_at"])
+    return fires
+
+
+def _is_left_out(schedule: Schedule, at: datetime, following: datetime) -> bool:
+    """Whether this date passed in a downtime, which the schedule does not catch up with; that is recorded."""
+    assert schedule.next_at is not None
+    if schedule.catch_up != Schedule.CatchUp.SKIP or schedule.next_at >= at - GRACE:
+        return False
+    details = {"date": schedule.next_at.isoformat(), "next_at": following.isoformat()}
+    trail.record(LEFT_OUT, schedule.secret, actor=users.system(), details=details)
     return True
 
 
-def _after_claim(schedule: Schedule, date: datetime, at: datetime) -> datetime:
-    """Return the date after `date`: a long downtime is caught up with once, not once per date missed."""
-    mine = rhythm_of(schedule)
+def _after_claim(schedule: Schedule, at: datetime) -> datetime:
+    """Return the date after this one: a long downtime is caught up with once, not once per date missed."""
+    date, mine = schedule.next_at, recurrence_of(schedule)
+    assert date is not None
     following = mine.drawn_after(date)
     if following > at:
         return following
@@ -239,7 +271,7 @@ def rotated(secret: Secret) -> None:
     with transaction.atomic():
         mine = Schedule.objects.select_for_update().filter(secret=secret, is_on=True, stopped_at=None)
         for schedule in mine:
-            following = rhythm_of(schedule).drawn_after(now())
+            following = recurrence_of(schedule).drawn_after(now())
             Schedule.objects.filter(pk=schedule.pk).update(next_at=following, failures=0)
 
 

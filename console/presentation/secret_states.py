@@ -127,7 +127,7 @@ DRIFTED = frozenset({"changed_outside", "snapshot", credential_state.DATABASE_OL
 NOT_SINCE_RESTORE = Fact(
     "warning",
     "Not verified since the database was restored",
-    "An older database was put back, and it has not been verified since whether the instance accepts "
+    "An older database was restored, and it has not been verified since whether the instance accepts "
     "this value.",
     "Choose Verify all under Audit, or check for drift.",
 )
@@ -179,6 +179,9 @@ def credential(account: ManagedAccount | None, *, is_rotating: bool) -> Fact:
     if account.credential_code == credential_state.RESTORED:
         return NOT_SINCE_RESTORE
     known = CREDENTIALS[Credential(account.credential)]
+    if account.credential == Credential.IN_SYNC and account.credential_code == credential_state.NO_LOGIN:
+        next_step = reasons.advice(credential_state.NO_LOGIN).text
+        return Fact("warning", known.label, account.credential_sentence, next_step)
     if account.credential == Credential.IN_SYNC and account.verified_level in LEVELS:
         return Fact(
             known.tone,
@@ -235,21 +238,21 @@ def automatic(secret: Secret) -> Fact:
             "Its dates pass without a rotation.",
             "Start a rotation yourself if it cannot wait.",
         )
-    rhythm = often(plan)
+    recurrence = often(plan)
     if plan.is_overdue and plan.next_at:
         return Fact(
             "warning",
             f"Overdue since {plan.next_at:%Y-%m-%d}",
-            f"It should rotate {rhythm}, and the last date has passed.",
+            f"It should rotate {recurrence}, and the last date has passed.",
             "Look at its last run, or rotate it now.",
         )
-    return Fact("ok", f"On, {rhythm}", f"It rotates automatically {rhythm}.{_details(plan)}")
+    return Fact("ok", f"On, {recurrence}", f"It rotates automatically {recurrence}.{_details(plan)}")
 
 
 def often(plan: Schedule) -> str:
     """`every 7 days`, or `at 02:00 on Sunday (Europe/Berlin)`."""
     if plan.cron:
-        return f"{schedules.rhythm_of(plan).words} ({plan.zone})"
+        return f"{schedules.recurrence_of(plan).words} ({plan.zone})"
     return f"every {duration(plan.period)}"
 
 

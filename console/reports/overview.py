@@ -21,7 +21,7 @@ from console.access import resources
 from console.forms.rotations.rotations import Filters as RunFilters
 from console.forms.secrets.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
-from console.lists import instance_filters, run_filters, secret_filters
+from console.lists import instance_list, run_filters, secret_filters
 from console.presentation import secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
@@ -182,7 +182,7 @@ class Overview:
     def _changed_keys(self) -> list[Need]:
         """Instances that show another key than the approved one, out of those where that is possible."""
         keys = HostKey.objects.filter(instance=OuterRef("pk"))
-        rows = instance_filters.with_figures(
+        rows = instance_list.with_figures(
             resources.instances(self.request, self.region), resources.seen_secrets(self.request)
         ).filter(
             Exists(keys.filter(state=HostKey.State.APPROVED)),

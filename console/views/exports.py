@@ -11,7 +11,7 @@ from console.forms.instances import instances as instance_forms
 from console.forms.rotations import rotations as run_forms
 from console.forms.secrets import secrets as secret_forms
 from console.http import OperatorRequest
-from console.lists import exports, instance_filters, run_filters, secret_filters, secret_rows
+from console.lists import exports, instance_list, run_filters, secret_filters, secret_rows
 from console.presentation import run_states, secret_states
 from console.presentation.instance_states import instance_badge, listed_host_keys
 from rotation import accounts
@@ -56,10 +56,8 @@ def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
 @login_required
 @require_safe
 def all_instances(request: OperatorRequest, region: str) -> HttpResponseBase:
-    rows = instance_filters.with_figures(
-        resources.instances(request, region), resources.seen_secrets(request)
-    )
-    instances = instance_filters.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by(
+    rows = instance_list.with_figures(resources.instances(request, region), resources.seen_secrets(request))
+    instances = instance_list.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by(
         "name", "pk"
     )
     _record(request, "kms:ExportInstances", region, "csv")

@@ -182,6 +182,7 @@ class Proof:
     level: Level | None = None
     reason: str = ""  # one sentence, safe to show; no value and no raw host output
     code: str = ""  # of a `Reason`: `accepts_anything`, `truncates`, `locked`, ...
+    control: str = ""  # of a change: what stood behind the host's check as it refused all that it must refuse
 
 
 class Mark(enum.StrEnum):
@@ -214,6 +215,7 @@ class Facts:
     accounts: tuple[str, ...] = ()  # local accounts that could be managed, for the form's suggestions
     password_login: bool = True  # sshd lets this account in with a password and its shell runs commands
     fenced: bool = True  # flock(1) and timeout(1) are there
+    is_slow: bool = False  # to make a hash of a password may take it seconds
 
     @property
     def blocked(self) -> Check | None:
@@ -251,12 +253,14 @@ class Looks(Protocol):
         console_id: str = "",
         kind: Kind = Kind.PASSWORD,
         allowed: Collection[str] = (),
+        public_key: str = "",
     ) -> Facts:
         """Look at the host and, where `username` is given, at that account; change nothing.
 
         `kind` is what will be changed: a locked password stands in the way of a password only, and a
-        key file that cannot be edited in the way of a key only. What would be blocked for a reason in
-        `allowed`, some of `OVERRIDABLE`, is a warning that says so.
+        key file that cannot be edited in the way of a key only. `public_key` is the one that the account
+        has now; where it stands, and with which options, is looked at as well. What would be blocked for
+        a reason in `allowed`, some of `OVERRIDABLE`, is a warning that says so.
 
         Never raises for what it finds: an unreachable host or a refused login is a blocked check.
         `Unreachable`, `HostKeyChanged` and `LoginRefused` become checks with those codes.
@@ -299,6 +303,7 @@ class Passwords(Protocol):
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
+        controlled: str = "",
     ) -> Proof | None:
         """Give `username` the password `new` on this host.
 
@@ -310,6 +315,12 @@ class Passwords(Protocol):
         Returns once the host has reported, with this call's nonce, that the change was applied: with what
         `probe_password` would say of the new value, asked by the host itself right after the change, or
         None where it has no such check. A host that lies about the one may lie about the other.
+
+        Its yes means something only if it refuses a random value, which is asked before anything is changed
+        (`Refused(code="accepts_anything")`), and a part of the new one. That is left out if `controlled` is
+        the `Proof.control` of an earlier change and what the check stands on (sshd, PAM, libc) is as then; so
+        whoever gives one says how long it is good for. Where the host cannot say what its check stands on,
+        there is none, and all of it is asked each time.
         Raises `Unreachable`, `HostKeyChanged`, `LoginRefused`, `Refused`, `Stale` or `Busy` when
         nothing on the host has changed, and `Unknown` when the session broke, or the answer could
         not be believed, after the value had left.
@@ -401,6 +412,20 @@ class Lifelines(Protocol):
         ...
 
 
+@runtime_checkable
+class Sharing(Protocol):
+    """How the calls of one run share what is costly to open."""
+
+    def shared(self) -> AbstractContextManager[None]:
+        """Until the block ends, calls with the same `Manager.login` go over one connection.
+
+        The first of them opens it. One that is found dead before a call has sent anything is replaced, within
+        that call's own time; whatever breaks later is raised as without sharing, and the next call opens
+        another. `prove_login` makes a connection of its own all the same, and a lifeline is never replaced.
+        """
+        ...
+
+
 class Target(Looks, Logins, Protocol):
     """One host, with the least that every wire can do; any of the other parts comes with it or does not.
 
@@ -409,7 +434,7 @@ class Target(Looks, Logins, Protocol):
     """
 
 
-class Connector(Target, Passwords, Keys, Sessions, Lifelines, Protocol):
+class Connector(Target, Passwords, Keys, Sessions, Lifelines, Sharing, Protocol):
     """One host, with all that the engine may ask of it."""
 
 

@@ -13,6 +13,7 @@ from rotation import leases, reasons
 from rotation.connectors import base
 from rotation.engine import failpoints
 from rotation.engine.work import BACK_OFF, TEST, Stop, Work
+from rotation.managed import credential_state
 from rotation.models import Run, Step
 from secrets_app.models import Label
 
@@ -33,7 +34,11 @@ def is_due(work: Work) -> bool:
 def carry(work: Work) -> None:
     """Do what is left, and end the run as succeeded; what could not be done stands in its sentence."""
     work.method.clean(work)
-    left = [end_sessions(work) if work.ends_sessions else "", work.method.disprove(work)]
+    left = [
+        credential_state.no_login(work.account),
+        end_sessions(work) if work.ends_sessions else "",
+        work.method.disprove(work),
+    ]
     sentence = " ".join(filter(None, left))
     failpoints.reach("before_end")
     leases.end(

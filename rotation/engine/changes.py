@@ -12,19 +12,20 @@ from datetime import timedelta
 
 from django.db import transaction
 
-from rotation import binding, leases, reasons
+from rotation import binding, leases, reasons, schedules
 from rotation.connectors import base
-from rotation.engine import failpoints, history, own_login
-from rotation.engine.work import TEST, Credential, Work
+from rotation.engine import failpoints, history, logons, own_login
+from rotation.engine.work import TEST, Credential, Stop, Work
 from rotation.inventory import instances
 from rotation.managed import creation, credential_state, restored
-from rotation.models import Step
+from rotation.models import Run, Step
 from secrets_app import keyring
+from secrets_app.audit import trail
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
 #: A change that was sent may still be applied for so long; without a fence on the host we wait it out.
-LATE_APPLY = timedelta(seconds=15)
+LATE_APPLY = timedelta(seconds=30)
 MOST_ATTEMPTS = 5  # times that a host is told, per run
 
 
@@ -100,6 +101,23 @@ def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
             base.Mark.WARNING,
             f"{reasons.sentence('snapshot')} {works} The rotation goes on.",
         )
+
+
+def take_up(work: Work, pending: SecretVersion | None, proof: base.Proof) -> None:
+    """Make the value of a rotation that was not finished current, where the host's own check accepts it.
+
+    Ends the run then; returns where there is nothing to take up. A key that stands in its file may open
+    nothing, so of key pairs only a rotation itself makes one current.
+    """
+    if pending is None or not work.method.REPLACES or proof.verdict != base.Verdict.ACCEPTED:
+        return
+    sentence = reasons.sentence("taken_up")
+    with transaction.atomic(), trail.at_the_end():
+        versions.promote(pending)
+        credential_state.note_verified(work.account, proof.level, rotated=True)
+        schedules.rotated(work.secret)
+        leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW, code="taken_up", sentence=sentence)
+    raise Stop
 
 
 def require_key(version: SecretVersion) -> None:
@@ -186,11 +204,14 @@ def try_out(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof
 
 def _told(proof: base.Proof) -> str:
     if proof.verdict == base.Verdict.ACCEPTED:
-        return {
-            base.Level.COMMAND: "A new login with the new value ran a command.",
-            base.Level.LOGIN: "A new login with the new value succeeded.",
-            base.Level.LISTED: "The key stands in a file that the instance reads.",
-            base.Level.HASH: "The instance's own check accepts the new value; it accepts no login by "
-            "password.",
-        }[proof.level or base.Level.LOGIN]
+        return (
+            logons.note(proof)
+            or {
+                base.Level.COMMAND: "A new login with the new value ran a command.",
+                base.Level.LOGIN: "A new login with the new value succeeded.",
+                base.Level.LISTED: "The key stands in a file that the instance reads.",
+                base.Level.HASH: "The instance's own check accepts the new value; it accepts no login by "
+                "password.",
+            }[proof.level or base.Level.LOGIN]
+        )
     return proof.reason or "The instance refuses the new value."

@@ -20,9 +20,9 @@ from django.db import transaction
 
 from rotation import leases, reasons, schedules
 from rotation.connectors import base
-from rotation.engine import aftercare, changes, checks, drift, failpoints, reconciliation
+from rotation.engine import aftercare, changes, checks, drift, failpoints, logons, reconciliation
 from rotation.engine.methods import table as methods
-from rotation.engine.work import CHANGES, Connect, Credential, Stop, Work
+from rotation.engine.work import CHANGES, Arrived, Connect, Credential, Stop, Work
 from rotation.inventory import management
 from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
@@ -59,11 +59,16 @@ def advance(
     ).get(pk=run_id)
     work = Work(run, held, connect, methods.of(run), scanner)
     try:
-        _carry(work)
+        try:
+            _carry(work)
+        except Arrived as arrived:
+            _finish_arrived(work, arrived)
     except leases.Overtaken:
         log.info("run %s was overtaken: lease %s of %s", run_id, held.number, worker)
     except Stop:
         pass
+    finally:
+        work.hang_up()
     return True
 
 
@@ -81,6 +86,13 @@ def _carry(work: Work) -> None:
         _wait_for_a_person(work, "restored", str(error))
     except keyring.KeyUnusable as error:
         _stop_unusable(work, error)
+
+
+def _finish_arrived(work: Work, arrived: Arrived) -> None:
+    """Make the value current that the host accepts, though not all was done that should show it."""
+    sentence = reasons.sentence("not_shown", str(arrived))
+    proof = base.Proof(base.Verdict.ACCEPTED, base.Level.HASH, reason=sentence, code="not_shown")
+    _finish(work, arrived.version, proof)
 
 
 def _stop_unusable(work: Work, error: keyring.KeyUnusable) -> NoReturn:
@@ -206,13 +218,15 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
     row = leases.begin(work.lease, Step.Name.FINISH)
     with transaction.atomic(), trail.at_the_end():
         versions.promote(version)
-        credential_state.note_verified(work.account, proof.level, rotated=True)
+        sentence = logons.note(proof)
+        credential_state.note_verified(work.account, proof.level, rotated=True, no_login=sentence)
         schedules.rotated(work.secret)
         leases.finish(
             work.lease, row, Step.State.DONE, "The new value is current; the old one is kept as previous."
         )
         if not aftercare.is_due(work):
-            leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW)
+            code = proof.code if sentence else ""
+            leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW, code=code, sentence=sentence)
     if aftercare.is_due(work):
         work.work_as(None)  # an own login is the new value from here on
         failpoints.reach("after_labels")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # a method is given the work that it is a part of
 _random = random.SystemRandom()
 
 #: Seconds that each conversation may take; every one is well below the lease.
-PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
+PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 20.0, 20.0
 BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
 CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
 
@@ -42,6 +42,14 @@ Credential = ManagedAccount.Credential
 
 class Stop(Exception):
     """The run's state is written; there is nothing more to do for this worker."""
+
+
+class Arrived(Exception):
+    """The run would end without success, but its value is the one that the host accepts."""
+
+    def __init__(self, version: SecretVersion, sentence: str) -> None:
+        super().__init__(sentence)
+        self.version = version
 
 
 @dataclass
@@ -64,9 +72,11 @@ class Work:
     scanner: base.Scanner | None = None
     refusal: base.Refused | None = None  # the last one of a value
     told: base.Proof | None = None  # what the host said of the value that it had just set
+    shut_out: base.Proof | None = None  # why a login with the current value failed before the change
     _endpoint: base.Endpoint | None = field(default=None, repr=False)
     _connector: base.Target | None = field(default=None, repr=False)
     _manager: base.Manager | None = field(default=None, repr=False)
+    _open: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
     def secret(self) -> Secret:
@@ -110,7 +120,13 @@ class Work:
         if self._connector is None:
             self._require_whole()
             self._connector = self.connect(self.endpoint)
+            if isinstance(self._connector, base.Sharing):
+                self._open.enter_context(self._connector.shared())
         return self._connector
+
+    def hang_up(self) -> None:
+        """Close what the calls to the host have shared."""
+        self._open.close()
 
     @property
     def passwords(self) -> base.Passwords:
@@ -191,6 +207,7 @@ class Work:
 
     def look(self) -> base.Facts:
         """Ask the host for its facts about the account; reads only."""
+        current = self.secret.labelled(Label.Role.CURRENT)
         return self.connector.preflight(
             self.manager,
             self.account.username,
@@ -198,6 +215,7 @@ class Work:
             console_id=self.console_id,
             kind=self.method.KIND,
             allowed=self.run.overrides,
+            public_key=current.public_key if current else "",
         )
 
     def probe(self, version: SecretVersion) -> base.Proof:
@@ -216,18 +234,19 @@ class Work:
                 )
             if current and not self.method.REPLACES and self.probe(current).verdict == base.Verdict.ACCEPTED:
                 return Run.Truth.OLD
-            if self.probe(version).verdict == base.Verdict.ACCEPTED:
+            new = self.probe(version).verdict
+            if new == base.Verdict.ACCEPTED:
                 return Run.Truth.NEW
             if current is None:
                 return Run.Truth.UNKNOWN
             answer = self.probe(current).verdict
         except (base.ConnectorError, management.NotAttached, keyring.KeyUnusable):
             return Run.Truth.UNKNOWN
-        return {
-            base.Verdict.ACCEPTED: Run.Truth.OLD,
-            base.Verdict.REJECTED: Run.Truth.NEITHER,
-            base.Verdict.UNCLEAR: Run.Truth.UNKNOWN,
-        }[answer]
+        if answer == base.Verdict.ACCEPTED:
+            return Run.Truth.OLD
+        # What could not be asked of either is no refusal.
+        is_neither = new == answer == base.Verdict.REJECTED
+        return Run.Truth.NEITHER if is_neither else Run.Truth.UNKNOWN
 
     # ---------------------------------------------------------------- how a run ends without success
 
@@ -294,6 +313,8 @@ class Work:
         """End the run: a person must act first. What a host may have heard stays pending."""
         version = self.run.version
         if self.run.attempts and version is not None and version.offered_at:
+            if reasons.is_said_by_root(code) and self.truth(version) == Run.Truth.NEW:
+                self._arrive(version, sentence)
             sentence = f"{sentence} The instance may have the new value; it is kept as pending."
         self.end(Run.Outcome.BLOCKED, code, sentence, Credential.BLOCKED)
 
@@ -309,8 +330,19 @@ class Work:
 
     def end(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> NoReturn:
         """Write the end of a run that did not succeed, in one transaction."""
+        if truth == Run.Truth.NEW and self.run.version is not None:
+            self._arrive(self.run.version, sentence)
         self.close(outcome, code, sentence, credential, truth=truth)
         raise Stop
+
+    def _arrive(self, version: SecretVersion, sentence: str) -> None:
+        """Raise `Arrived` for a value that the host accepts in place of the current one.
+
+        Of two keys both may work, and one that stands in its file may open nothing; a password has no other.
+        """
+        pending = self.secret.labelled(Label.Role.PENDING)
+        if self.run.kind == Run.Kind.ROTATE and self.method.REPLACES and pending == version:
+            raise Arrived(version, sentence)
 
     def close(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> None:
         """As `end`, for a caller that has more to write in its transaction."""

@@ -20,12 +20,12 @@ Credential = ManagedAccount.Credential
 class Decision(enum.StrEnum):
     """How things stand, where no host can be asked or believed any more: what a person says of it."""
 
-    GONE = "gone"  # the server is gone for good
+    GONE = "gone"  # the instance no longer exists
     SET_ASIDE = "set_aside"  # the pending value is not on the host
 
 
 def resolve(secret: Secret, *, actor: Principal, decision: str, reason: str) -> None:
-    """End a rotation whose result nobody can ask for, as a person says it stands.
+    """End a rotation whose result cannot be determined, as a user decides.
 
     No value is destroyed: the pending version loses its label and is kept. `GONE` stops the schedule too;
     after `SET_ASIDE` the host is asked whether it accepts the current value. The secret can be deleted

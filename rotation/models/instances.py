@@ -29,7 +29,7 @@ class ManagementCredential(SealedRow, Identified):
     sealed = models.OneToOneField(SealedValue, on_delete=models.PROTECT, related_name="+")
     has_password = models.BooleanField(default=False)
     public_key = models.TextField(blank=True)  # OpenSSH form; set where it logs in with a key
-    is_own = models.BooleanField(default=False)  # Keyturn made the key pair; nobody else has seen it
+    is_own = models.BooleanField(default=False)  # a key pair of Keyturn's own, which no user has seen
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
 
     class Meta:
@@ -51,7 +51,7 @@ class ManagementCredential(SealedRow, Identified):
 
 
 class Instance(SealedRow, Identified):
-    """A server whose accounts are managed. Writers: `inventory.*`."""
+    """A machine whose accounts are managed. Writers: `inventory.*`."""
 
     SEALED = (
         "id",
@@ -103,6 +103,9 @@ class Instance(SealedRow, Identified):
     checks = models.JSONField(default=list, blank=True)  # the last preflight: name, mark, sentence
     checked_at = models.DateTimeField(null=True, blank=True)
     control_at = models.DateTimeField(null=True, blank=True)  # it last refused a random wrong password
+    # Its own check last refused all that it must refuse, and what that check stood on then.
+    check_control_at = models.DateTimeField(null=True, blank=True)
+    check_control = models.CharField(max_length=64, blank=True)
     last_contact_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     revision = models.PositiveIntegerField(default=1)
@@ -163,7 +166,7 @@ class HostKey(SealedRow, Identified):
         CERTIFICATE = base.Identity.CERTIFICATE.value, "Certificate"
 
     class State(models.TextChoices):
-        SEEN = "seen", "Seen"  # waits for somebody to compare the fingerprint
+        SEEN = "seen", "Seen"  # waits for a user to compare the fingerprint
         APPROVED = "approved", "Approved"  # pinned
         RETIRED = "retired", "Retired"  # was approved once
 
@@ -213,7 +216,7 @@ class ManagedAccount(SealedRow, Identified):
         OUT_OF_SYNC = "out_of_sync", "Out of sync"  # the host refuses the current value
         UNREACHABLE = "unreachable", "Instance unreachable"
         BLOCKED = "blocked", "Blocked"
-        GONE = "gone", "Instance gone"  # a person said that the server will not come back
+        GONE = "gone", "Instance gone"  # a user said that the instance no longer exists
 
     secret = models.OneToOneField(Secret, on_delete=models.PROTECT, related_name="managed")
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="managed_accounts")

@@ -66,7 +66,7 @@ def check() -> int:
 def accept(name: str, *, actor: Principal, reason: str) -> None:
     """Seal the row or set with this name as it stands now. Raises LookupError where there is none.
 
-    For whoever runs Keyturn's server, so nobody is asked whether they may.
+    For administrators of Keyturn's machine, so no right is checked.
     """
     kind, _, pk = name.rpartition(":")
     with transaction.atomic():

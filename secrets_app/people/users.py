@@ -1,7 +1,7 @@
 """The only writer of users, principals and groups.
 
-Whoever is in a group has its policies, so only whoever has *KMS full access* may change who is in one, or let
-somebody in again. Nothing here can leave the installation without an administrator.
+Members of a group have its policies, so only users with *KMS full access* may change the members, or let
+a user in again. Nothing here can leave the installation without an administrator.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def create(
     display_name: str = "",
     time_zone: str = "UTC",
 ) -> User:
-    """Make a person who can sign in, with its principal. Raises IntegrityError where the name is taken.
+    """Create a user who can sign in, with its principal. Raises IntegrityError where the name is taken.
 
     Without a password they sign in with an identity that the caller links to them.
     """
@@ -92,7 +92,7 @@ def create(
 
 
 def create_first_administrator() -> tuple[User, Plaintext] | None:
-    """Make the first administrator with a password that is returned once; None where anybody exists."""
+    """Make the first administrator with a password that is returned once; None if a user exists."""
     if User.objects.exists():
         return None
     regions.account()
@@ -103,7 +103,7 @@ def create_first_administrator() -> tuple[User, Plaintext] | None:
 def recover(user: User, *, reason: str) -> Plaintext:
     """Let this person in again with a password that is returned once; their sessions end by it.
 
-    For whoever runs Keyturn's server, so nobody is asked whether they may.
+    For administrators of Keyturn's machine, so no right is checked.
     """
     password = Policy(length=24, sets=("lower", "upper", "digits"), excluded="0O1lI").generate()
     with transaction.atomic():

@@ -169,7 +169,7 @@ ROUTES: dict[str, Route] = {
     "audit_export_json": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "audit_verify": Route("", "anywhere kms:VerifyAuditTrail", "POST 200"),
     "audit_look_up": Route("", "anywhere kms:LookUpValue", EMPTY_FORM, asks_again=True),
-    # No older database was put back here.
+    # No older database was restored here.
     "restore": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "restore_progress": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "restore_acknowledge": Route("", "anywhere kms:AcknowledgeRestore", "GET POST 409", asks_again=True),
@@ -205,7 +205,7 @@ ROUTES: dict[str, Route] = {
         "POST 202",
     ),
     "secret_create_checked": Route("checked run", "anywhere kms:CreateSecret, " + RUN, LOOK),
-    "secret_create_key": Route("region", "anywhere kms:CreateSecret, region", "POST 200"),
+    "secret_create_key_pair": Route("region", "anywhere kms:CreateSecret, region", "POST 200"),
     "secret": Route("secret", SECRET, LOOK),
     "secret_rotate": Route("secret", SECRET + "kms:RotateSecret", EMPTY_FORM),
     "secret_rotate_back": Route(

@@ -40,7 +40,7 @@ class RegionField(forms.ModelChoiceField):  # type: ignore[type-arg]
 
 
 class Address(forms.Form):
-    """What a server is called and where it answers."""
+    """The name of an instance, and its address and port."""
 
     name = forms.CharField(
         label="Name",
@@ -70,7 +70,7 @@ class Address(forms.Form):
     )
 
     def clean_address(self) -> str:
-        """One spelling for one address, so that the same server is not registered twice."""
+        """One spelling for one address, so that the same instance is not registered twice."""
         typed = str(self.cleaned_data["address"]).removeprefix("[").removesuffix("]")
         try:
             return str(ipaddress.ip_address(typed))
@@ -85,7 +85,7 @@ class Address(forms.Form):
 
 
 class Register(Address):
-    """A server to register."""
+    """An instance to register."""
 
     region = RegionField(
         label="Region",
@@ -126,7 +126,7 @@ class Register(Address):
 
 
 class Edit(Address):
-    """A change of a registered server, made on what was shown at `revision`."""
+    """A change of a registered instance, based on what was shown at `revision`."""
 
     revision = forms.IntegerField(widget=forms.HiddenInput)
 
@@ -136,7 +136,7 @@ class Edit(Address):
 
 
 class Attach(forms.Form):
-    """Which account Keyturn works as on a server."""
+    """The account that Keyturn works as on an instance."""
 
     credential = CredentialField(
         label="Management credential",

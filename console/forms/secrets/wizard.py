@@ -15,7 +15,7 @@ from console.forms.secrets import options, password_policy
 from console.forms.secrets.key_pair import KeyAlgorithmField, PrivateKeyField
 from console.forms.secrets.options import Options
 from console.forms.secrets.password_policy import PasswordPolicy
-from console.forms.secrets.schedule import TIMING, Timing
+from console.forms.secrets.schedule import RECURRENCE_FIELDS, RecurrenceForm
 from console.forms.secrets.secrets import ValueField
 from console.forms.secrets.tags import DescriptionAndTags
 from rotation.managed import creation
@@ -56,12 +56,12 @@ STEPS: Final = (
         *options.FIELDS,
         "as_own_login",
     ),
-    ("rotation", *TIMING, "rotate_now"),
+    ("rotation", *RECURRENCE_FIELDS, "rotate_now"),
     (),
 )
 
 
-class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, Timing):
+class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
     """The three steps of the wizard, as one form."""
 
     has_steps = True  # so each field keeps a place for an error that an answer brings

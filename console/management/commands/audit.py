@@ -1,4 +1,4 @@
-"""The audit trail and the seals of the rows that decide, from the server's own command line."""
+"""The audit trail and the seals of the rows that decide, from the command line of Keyturn's machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Management credentials: the accounts that Keyturn works as, and what prepares a server for one."""
+"""Management credentials: the accounts that Keyturn works as, and what prepares an instance for one."""
 
 from __future__ import annotations
 

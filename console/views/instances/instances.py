@@ -19,7 +19,7 @@ from console import errors
 from console.access import resources
 from console.forms.instances import instances as forms
 from console.http import OperatorRequest
-from console.lists import instance_filters, paging
+from console.lists import instance_list, paging
 from console.presentation.instance_states import HostKeys
 from console.sessions import fresh
 from console.views import dialogs
@@ -42,14 +42,14 @@ LOOKS = (Run.Kind.SCAN, Run.Kind.CHECK)
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     rows = resources.instances(request, region)
     filters = forms.Filters(request.GET)
-    matching = instance_filters.narrowed(
-        instance_filters.with_figures(rows, resources.seen_secrets(request)), filters.chosen()
+    matching = instance_list.narrowed(
+        instance_list.with_figures(rows, resources.seen_secrets(request)), filters.chosen()
     )
     context = {
         "heading": "Instances",
         "things": "instances",
         "region": region,
-        "page": paging.page(matching, request.GET, sorts=instance_filters.SORTS, default="name"),
+        "page": paging.page(matching, request.GET, sorts=instance_list.SORTS, default="name"),
         "filters": filters,
         "is_filtered": bool(filters.chosen()),
         "may_register": resources.may(request, Action.REGISTER_INSTANCE),
@@ -137,7 +137,7 @@ def live(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     context = _context(request, region, instance)
     if request.GET.get("seen") == context["mark"]:
         return HttpResponse(status=204)
-    response = render(request, "instances/_instance.html", context)
+    response = render(request, "instances/_live.html", context)
     if not context["is_looking"]:
         response["HX-Trigger"] = json.dumps({"toast": _told(instance)})
     return response
@@ -232,4 +232,4 @@ def _look(request: OperatorRequest, region: str, instance: Instance, ask: Callab
         return errors.too_often(request, str(error), error.again_at)
     if not request.htmx:
         return redirect("instance", region, instance.pk)
-    return render(request, "instances/_instance.html", _context(request, region, instance), status=202)
+    return render(request, "instances/_live.html", _context(request, region, instance), status=202)

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from console.access import resources
 from console.forms.secrets import options
-from console.forms.secrets.schedule import CRON_PRESETS, Timing
+from console.forms.secrets.schedule import CRON_PRESETS, RecurrenceForm
 from console.forms.secrets.wizard import STEPS, CreateSecret
 from console.http import OperatorRequest
 from console.sessions import fresh
@@ -103,7 +103,7 @@ def dates(request: OperatorRequest, region: str) -> HttpResponse:
     """The next five dates of the times that are being typed."""
     resources.require(request, Action.CREATE_SECRET)
     resources.region(request, region)
-    return render(request, "secrets/_wizard_dates.html", schedule.preview(Timing(request.GET)))
+    return render(request, "secrets/_wizard_dates.html", schedule.preview(RecurrenceForm(request.GET)))
 
 
 def _choose_region(request: OperatorRequest) -> HttpResponse:
@@ -133,7 +133,7 @@ def _context(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
         "step_names": STEP_NAMES,
         "presets": schedules.PRESETS_DAYS,
         "cron_presets": CRON_PRESETS,
-        **schedule.preview(Timing(form.data) if form.is_bound else None),
+        **schedule.preview(RecurrenceForm(form.data) if form.is_bound else None),
     }
 
 
@@ -195,7 +195,7 @@ def _review(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
         "sees_credential": shared is not None and resources.may(request, Action.DESCRIBE_CREDENTIAL, shared),
         "option_labels": options.labels(form.chosen_options()),
         "policy": form.policy(),
-        "rhythm": form.chosen,
+        "recurrence": form.chosen,
         "after_downtime": Schedule.CatchUp(form.after_downtime).label,
         "has_value": form.initial_value is not None,
         "is_key_pair": form.is_key_pair,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from dataclasses import dataclass, field
 
@@ -78,6 +79,7 @@ class MemoryHost:
     # What it was asked.
     connections: int = 0
     sets: int = 0  # changes that were applied
+    controls: int = 0  # of them, those with which it was asked whether its check can say no
     probes: int = 0
     removals: int = 0
     ended_sessions: int = 0
@@ -93,7 +95,7 @@ class MemoryHost:
         return self.accounts[username]
 
     def shadow_accepts(self, username: str, password: str) -> bool:
-        """Whether this is the account's password now: what is true on the host, asked by nobody."""
+        """Whether this is the account's password now: what is true on the host, without a connection."""
         with self.lock:
             account = self.accounts.get(username)
             length = self.reads_only or None
@@ -107,6 +109,12 @@ class MemoryHost:
             return ""
         listed = public in account.keys and public not in self.ignored_keys
         return public if listed or public in self.kept_keys else ""
+
+    @property
+    def standing(self) -> str:
+        """What its check of passwords stands on."""
+        footing = f"{self.accepts_anything} {self.reads_only} {self.no_checker}"
+        return hashlib.sha256(footing.encode()).hexdigest()
 
     def connect(self) -> None:
         """Raise what a connection would: `Unreachable` or `HostKeyChanged`."""

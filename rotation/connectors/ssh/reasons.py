@@ -38,8 +38,7 @@ SSH: Final = reasons.table(
     Reason("bad_key_line", "The public key is not one line of a type and its base64.", OTHER_VALUE),
     Reason(
         "busy_sshd",
-        "The instance's sshd takes no more connections just now (MaxStartups, or PerSourcePenalties after "
-        "failed logins).",
+        "The instance's sshd takes no more connections just now (MaxStartups).",
         PASSES,
         waits=True,
         is_away=True,
@@ -91,12 +90,56 @@ SSH: Final = reasons.table(
     ),
     Reason("key_disk", "The file system that holds the key file is full. Free some space there.", SERVER),
     Reason(
+        "key_authority",
+        "The key's line is for certificates (cert-authority or principals=), so sshd accepts no login with "
+        "the key itself.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
+        "key_by_command",
+        "The current key stands in no file that sshd reads; a program may name it (AuthorizedKeysCommand), "
+        "with options that are not known. Put the key into a file, with the options that it is to have.",
+        ACCOUNT,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "key_expired",
+        "The key's line has expired (expiry-time), so sshd accepts no login with the key. Correct the date.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
+        "key_from",
+        "The key's line accepts logins only from other addresses than Keyturn's (from=), so a new key could "
+        "not be tested. Add Keyturn's address, as the instance sees it.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
+        "key_line",
+        "sshd passes over the key's line: it has an option that sshd does not know, or one twice.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
         "keys_elsewhere",
         "sshd does not take this account's keys from a file (AuthorizedKeysFile), so none can be added "
         "there.",
         SERVER,
         of_account=True,
         heard=Heard.KEYS,
+    ),
+    Reason(
+        "keyboard_only",
+        "The instance takes a password only by keyboard-interactive (PasswordAuthentication no), which "
+        "Keyturn does not use: the questions may ask for anything.",
+        Advice(
+            "Give the account a key pair, or set PasswordAuthentication yes for it in the instance's sshd "
+            "configuration.",
+            "instance",
+        ),
     ),
     Reason(
         "locked_without_pam",
@@ -119,8 +162,13 @@ SSH: Final = reasons.table(
     ),
     Reason(
         "more_wanted",
-        "The instance took the credential and asks for a second factor.",
-        Advice("Exempt the management account from the second factor on the instance.", "instance"),
+        "The instance took the credential and asks for another one (AuthenticationMethods): a second factor, "
+        "or a key or password that is not stored.",
+        Advice(
+            "Store both a key pair and a password in the management credential if the instance wants both, "
+            "or exempt the management account there.",
+            "instance",
+        ),
     ),
     Reason(
         "must_change_first",
@@ -143,6 +191,26 @@ SSH: Final = reasons.table(
         "The instance has no unix_chkpwd, so a password can only be tried by a login.",
         SERVER,
         heard=Heard.PROBE,
+    ),
+    Reason(
+        "no_common",
+        "There is no SSH algorithm in common with the instance. For {} it offers only {}, which Keyturn's "
+        "SSH library does not have.",
+        Advice(
+            "Allow one more on the instance: Ciphers +aes256-gcm@openssh.com, KexAlgorithms "
+            "+curve25519-sha256 or MACs +hmac-sha2-256-etm@openssh.com in its sshd configuration.",
+            "instance",
+        ),
+    ),
+    Reason(
+        "no_session",
+        "The login worked, and the instance then opened no session: a limit on logins (maxlogins in "
+        "limits.conf), another session rule of PAM, or /etc/nologin does that.",
+        Advice(
+            "Look at /etc/security/limits.conf, /etc/nologin and the session lines of /etc/pam.d/sshd on the "
+            "instance.",
+            "instance",
+        ),
     ),
     Reason("no_chpasswd", "The instance has no chpasswd.", SERVER),
     Reason(
@@ -187,6 +255,38 @@ SSH: Final = reasons.table(
         heard=Heard.KEYS,
     ),
     Reason(
+        "not_set",
+        "The instance's password program failed and changed nothing. What it said names no rule for "
+        "passwords: a PAM module that refuses without a reason, or one that could not write /etc/shadow, "
+        "does that.",
+        Advice(
+            "Run chpasswd on the instance as root with a value of your own, read what it and the log say, "
+            "then retry.",
+            "instance",
+        ),
+        heard=Heard.CHANGE,
+    ),
+    Reason(
+        "other_source",
+        "Another source than the instance's own files answers first for this account (/etc/nsswitch.conf), "
+        "so that a change of the files would not count.",
+        Advice(
+            "Compare getent passwd NAME with getent -s files passwd NAME on the instance, and keep one of "
+            "the two accounts.",
+            "instance",
+        ),
+        stops=True,
+        of_account=True,
+        heard=Heard.ACCOUNT,
+    ),
+    Reason(
+        "pam_broken",
+        "A PAM module that the instance's password program needs is missing or failed, so no value was "
+        "judged.",
+        Advice("Correct the password lines of /etc/pam.d on the instance, then retry.", "instance"),
+        heard=Heard.CHANGE,
+    ),
+    Reason(
         "path",
         "The key file is reached by a link, or through a folder, that is not the account's own. Put a plain "
         "file there.",
@@ -194,11 +294,55 @@ SSH: Final = reasons.table(
         of_account=True,
         heard=Heard.KEYS,
     ),
+    Reason(
+        "penalty",
+        "The instance's sshd turns Keyturn's address away for a while, as it does after failed logins "
+        "(PerSourcePenalties).",
+        Advice(
+            "This passes. So that it does not come again, set PerSourcePenaltyExemptList to Keyturn's "
+            "address on the instance, and look in its log for what failed.",
+            "instance",
+        ),
+        waits=True,
+        is_away=True,
+    ),
+    Reason(
+        "slow_login",
+        "The instance did not answer the login in time.",
+        Advice(
+            "Find out on the instance what makes a login slow: PAM, name resolution, a directory.", "instance"
+        ),
+    ),
     Reason("script", "The shell on the instance stopped before it answered.", SERVER),
     Reason(
         "sessions_left",
         "Some of the account's sessions did not end. Look at them with ps on the instance.",
         Advice("End what is left of the account's sessions on the instance.", "instance"),
+    ),
+    Reason(
+        "shadow_frozen",
+        "/etc/shadow, /etc/nshadow or /etc is marked immutable or append-only on the instance.",
+        Advice("Take the mark away on the instance with chattr -ia, then retry.", "instance"),
+        heard=Heard.CHANGE,
+    ),
+    Reason(
+        "shadow_lock",
+        "Another program on the instance holds the lock on /etc/shadow.",
+        PASSES,
+        waits=True,
+        heard=Heard.CHANGE,
+    ),
+    Reason(
+        "shadow_mount",
+        "/etc/shadow is a mount point on the instance, so that no other file can take its place.",
+        Advice("Have the instance's own /etc/shadow in its place, then retry.", "instance"),
+        heard=Heard.CHANGE,
+    ),
+    Reason(
+        "slow_check",
+        "One check of a password takes the instance longer than six seconds, so there was no verdict.",
+        Advice("Lower the rounds of the password hash on the instance (pam_unix, login.defs).", "instance"),
+        heard=Heard.PROBE,
     ),
     Reason(
         "shell",
@@ -222,6 +366,15 @@ SSH: Final = reasons.table(
         heard=Heard.ANY,
     ),
     Reason(
+        "sudo_code",
+        "sudo asks for something besides the password, such as a code.",
+        Advice(
+            "Exempt the management account on the instance from that question, by NOPASSWD or in "
+            "/etc/pam.d/sudo.",
+            "credential",
+        ),
+    ),
+    Reason(
         "sudo_log",
         "sudo records what it reads, new passwords included. Exempt the management account: Defaults:NAME "
         "!log_input.",
@@ -231,6 +384,14 @@ SSH: Final = reasons.table(
         ),
         stops=True,
         heard=Heard.CHANGE | Heard.PROBE,
+    ),
+    Reason(
+        "sudo_noexec",
+        "sudo lets the root shell run no program (noexec).",
+        Advice(
+            "Exempt the management account on the instance: Defaults:NAME !noexec in its sudoers file.",
+            "credential",
+        ),
     ),
     Reason(
         "sudo_not_allowed", "The sudoers file does not let the management account run a root shell.", ROOT
@@ -289,6 +450,7 @@ LINES: Final[Mapping[str, str]] = MappingProxyType(
         "hash": "Hash",
         "key_disk": "Key disk",
         "key_file": "Key file",
+        "key_lines": "Key lines",
         "key_login": "Key login",
         "min_age": "Min age",
         "selinux": "Selinux",

@@ -19,9 +19,10 @@ from django.db.models.functions import Now
 from rotation import leases, reasons
 from rotation.connectors import base
 from rotation.engine import control as controls
-from rotation.engine import failpoints, own_login
+from rotation.engine import failpoints, logons, own_login
 from rotation.engine.work import BACK_OFF, PROBE, SET, TEST, Stop, Work
 from rotation.inventory import instances
+from rotation.managed import credential_state
 from rotation.models import Run, Step
 from secrets_app.crypto import passwords
 from secrets_app.models import Label, Secret, SecretVersion
@@ -44,6 +45,7 @@ def generate(secret: Secret, username: str) -> versions.Value:
 
 def tell(work: Work, version: SecretVersion, generation: int) -> None:
     """Set this version's password. Raises as `Connector.set_password` does."""
+    instance = work.run.instance
     work.told = work.passwords.set_password(
         work.manager,
         work.account.username,
@@ -51,12 +53,18 @@ def tell(work: Work, version: SecretVersion, generation: int) -> None:
         fence=base.Fence(work.console_id, generation),
         timeout=SET,
         allowed=work.run.overrides,
+        controlled=instances.check_control_within(instance, controls.EVERY),
     )
+    if work.told is not None and work.told.control:
+        instances.note_check_control(instance, work.told.control)
 
 
 def control(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     """Try a random wrong password where that is due; see `rotation.engine.control`."""
-    yield from controls.check(work, facts)
+    yield from logons.try_current(work, facts)
+    # A login that was refused just now is the failed one of this run, and shows what the control shows.
+    if work.shut_out is None:
+        yield from controls.check(work, facts)
 
 
 # ---------------------------------------------------------------- does it work
@@ -73,13 +81,18 @@ def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     quiet = _checked(work, version)
     if quiet.verdict == base.Verdict.REJECTED or reasons.stops(quiet.code) or not facts.password_login:
         return quiet
-    proof = _log_in(work, version)
-    if proof.verdict == base.Verdict.REJECTED and quiet.verdict == base.Verdict.ACCEPTED:
-        return base.Proof(
-            base.Verdict.UNCLEAR,
-            reason=reasons.sentence("refused_login"),
-            code="refused_login",
-        )
+    is_set = quiet.verdict == base.Verdict.ACCEPTED
+    if is_set and work.shut_out is not None:
+        return logons.noted(quiet, work.shut_out)
+    try:
+        proof = _log_in(work, version)
+    except base.Unreachable as error:
+        # Once a host may be away for a moment; of one that answers the check again the value is known.
+        if not (is_set and work.run.waits):
+            raise
+        proof = base.Proof(base.Verdict.UNCLEAR, reason=str(error), code=error.code)
+    if is_set and proof.verdict != base.Verdict.ACCEPTED:
+        return logons.judged(work, version, proof)
     return proof
 
 
@@ -88,17 +101,15 @@ def _log_in(work: Work, version: SecretVersion) -> base.Proof:
 
     One that fails before the login counts as none. A host that takes long to say so is left for later.
     """
-    held = work.value(version)
-    login = base.Login(held.username, password=held.password)
     for pause in SOON:
         began = time.monotonic()
         try:
-            return work.connector.prove_login(login, timeout=TEST)
+            return logons.log_in(work, version)
         except base.Unreachable as error:
             if not reasons.is_away(error.code) or time.monotonic() - began > AT_ONCE:
                 raise
         time.sleep(pause)
-    return work.connector.prove_login(login, timeout=TEST)
+    return logons.log_in(work, version)
 
 
 def _checked(work: Work, version: SecretVersion) -> base.Proof:
@@ -192,7 +203,7 @@ def disprove(work: Work) -> str:
         facts = work.look()
         if facts.blocked:
             raise base.ConnectorError(facts.blocked.sentence, code=facts.blocked.code)
-        if facts.password_login:
+        if _can_log_in(work, facts):
             _wait_for_budget(work)
         with work.step(Step.Name.CLEAN) as notes:
             proof = _try_old(work, old, facts)
@@ -228,10 +239,15 @@ def disprove(work: Work) -> str:
 
 def _try_old(work: Work, old: SecretVersion, facts: base.Facts) -> base.Proof:
     quiet = work.probe(old)
-    if quiet.verdict != base.Verdict.REJECTED or not facts.password_login:
+    if quiet.verdict != base.Verdict.REJECTED or not _can_log_in(work, facts):
         return quiet
     held = work.value(old)
     return work.connector.prove_login(base.Login(held.username, password=held.password), timeout=TEST)
+
+
+def _can_log_in(work: Work, facts: base.Facts) -> bool:
+    """Whether a login that fails would say anything: not where one with the right password fails too."""
+    return facts.password_login and not credential_state.no_login(work.account)
 
 
 def _is_same(work: Work, old: SecretVersion) -> bool:
