@@ -501,7 +501,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='secret',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', ''), ('type', 'generic')), models.Q(('type', 'ecs'), models.Q(('kind', ''), _negated=True)), _connector='OR'), name='only_a_generic_secret_has_no_kind'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', ''), ('type', 'generic')), models.Q(models.Q(('type', 'generic'), _negated=True), models.Q(('kind', ''), _negated=True)), _connector='OR'), name='only_a_generic_secret_has_no_kind'),
         ),
         migrations.AlterUniqueTogether(
             name='secretgroupgrant',
