@@ -153,7 +153,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def _with_second_factor(request: HttpRequest, problem: Problem) -> Problem:
-    """What to do for somebody who would be let in with a second factor."""
+    """What to do for a user whom a second factor would allow it."""
     next_ = f"?{urlencode({'next': request.get_full_path()})}" if request.method == "GET" else ""
     own = Authenticator.objects.filter(user=request.user, type__in=second_factors.KINDS)
     ways = set(own.values_list("type", flat=True))
@@ -179,7 +179,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def conflict(request: HttpRequest, sentence: str, *, title: str = "This cannot be done now") -> HttpResponse:
-    """409: somebody or something else changed the world first."""
+    """409: something has changed since the page was opened."""
     return answer(
         request,
         Problem(

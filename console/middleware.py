@@ -58,7 +58,7 @@ PROBES = {"/livez": probes.livez, "/readyz": probes.readyz, "/healthz": probes.h
 
 
 def is_public(request: HttpRequest) -> bool:
-    """Static files and the health checks: the same for everybody, and needed while all else is closed."""
+    """Static files and the health checks: the same for all users, and needed while all else is closed."""
     return request.path_info in PROBES or request.path_info.startswith(settings.STATIC_URL)
 
 
@@ -99,7 +99,7 @@ class RequestId:
 
 
 class Probes:
-    """A health check is answered before all else: whoever watches may ask by an address that is no host name
+    """A health check is answered before all else: monitoring may use an address that is no host name
 
     of ours, and a check that read a session or a user would fail with them.
     """
@@ -161,7 +161,7 @@ def _has_second_factor(request: HttpRequest) -> bool:
     """Whether this session was opened or renewed with a second factor; allauth keeps the record."""
     if not isinstance(request.user, User):
         return False
-    # By user: what somebody else proved in this session counts for nobody.
+    # By user: a proof of another user in this session does not count.
     return any(record["method"] == "mfa" for record in get_authentication_records(request, request.user))
 
 

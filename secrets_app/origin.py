@@ -100,7 +100,7 @@ def _current() -> _Work | None:
 
 
 def current() -> Origin:
-    """Where the work that is going on came from; NOWHERE if nobody said."""
+    """The origin of the current work; NOWHERE if it was not set."""
     work = _current()
     return work.origin if work else NOWHERE
 

@@ -209,7 +209,7 @@ class _Marks:
         if self.next.mac != event.mac:
             raise _Broken(
                 f"{self.name} of event {event.sequence} signs another digest: the events up to it were "
-                "written anew.",
+                "rewritten.",
                 event.sequence,
             )
         self.compared += 1
@@ -221,14 +221,14 @@ class _Marks:
             if self.next.sequence > end:
                 raise _Broken(
                     f"{self.name} goes to event {self.next.sequence}, the events to {end}: the newest were "
-                    "cut off, or an older database was put back.",
+                    "cut off, or an older database was restored.",
                     end + 1,
                 )
             self._pass()
 
 
 def _standing(rows: Iterable[Signed], known: list[gaps.Gap]) -> Iterator[Signed]:
-    """Leave out the checkpoints of a history that was replaced, as somebody has acknowledged."""
+    """Leave out the checkpoints of a history that was replaced, as a user has acknowledged."""
     return (row for row in rows if not any(gap.replaced(row.sequence) for gap in known))
 
 

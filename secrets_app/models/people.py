@@ -46,7 +46,7 @@ class Users(SealedManager["User"], UserManager["User"]):
 
 
 class User(SealedRow, AbstractBaseUser, PermissionsMixin, Identified):
-    """A person who signs in. Writer: `users`; of the seals of sets, `seal_sets`."""
+    """A user who signs in. Writer: `users`; of the seals of sets, `seal_sets`."""
 
     SEALED = ("id", "username", "password", "is_active", "is_superuser", "must_change_password")
 
@@ -72,7 +72,7 @@ class User(SealedRow, AbstractBaseUser, PermissionsMixin, Identified):
             models.UniqueConstraint(
                 Lower("username"), name="one_user_per_name", violation_error_message="This name is taken."
             ),
-            # Django lets a superuser past every permission; nobody is one.
+            # Django gives a superuser every permission; no user is one.
             models.CheckConstraint(condition=models.Q(is_superuser=False), name="nobody_is_superuser"),
         ]
 

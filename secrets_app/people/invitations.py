@@ -3,7 +3,7 @@
 Or it lets one in again who is here and lost password or identity; until it is used nothing changes for them.
 Only a keyed hash of a link is stored, and a seal over what it gives to whom: no link can be made by writing
 to the database, and an invitation that was changed there is void. What the inviter might do when they
-invited, they must still be allowed to do when the invited person comes: an invitation of somebody who lost
+invited, they must still be allowed to do when the invited user accepts: an invitation by a user who lost
 their rights is void.
 """
 
@@ -47,7 +47,7 @@ def invite(
 ) -> tuple[Invitation, Plaintext]:
     """Invite a user; return what their link ends with, this once.
 
-    Raises `decisions.NotAllowed` or `NameTaken`. Whoever hands out groups has full access.
+    Raises `decisions.NotAllowed` or `NameTaken`. Only users with full access give groups.
     """
     wanted = sorted(groups)
     _require(actor, wanted)
@@ -74,10 +74,10 @@ class Disabled(DomainError):
 
 
 def invite_back(user: User, *, actor: Principal, reason: str) -> tuple[Invitation, Plaintext]:
-    """Let somebody who is here choose a new way in; return what their link ends with, this once.
+    """Let an existing user choose a new way to sign in; return the end of their link, only now.
 
     What they have works until they use it, and ends then; a second factor stays. An earlier link is void.
-    Raises `decisions.NotAllowed`, `Own` or `Disabled`. Whoever hands one out could become that person, so it
+    Raises `decisions.NotAllowed`, `Own` or `Disabled`. Its creator could sign in as that user, so it
     takes full access.
     """
     _require(actor, [], user)

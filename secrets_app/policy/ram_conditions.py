@@ -141,7 +141,7 @@ OPERATORS: dict[str, Operator] = {
 TAG_PREFIX = "kms:tag/"
 
 
-REASON = "kms:Reason"  # what somebody says who reads a value; empty where nothing was said
+REASON = "kms:Reason"  # the reason that a reader of a value gives; empty if none was given
 
 
 KEYS = {

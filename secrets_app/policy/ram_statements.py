@@ -1,10 +1,10 @@
 """What follows from several RAM statements together.
 
 The order of evaluation is RAM's: an explicit Deny, then an Allow, then the implicit Deny. What cannot be
-evaluated, since a key is absent or a value malformed, never helps whoever asks: a Deny matches, an Allow
+evaluated, since a key is absent or a value malformed, never helps the principal: a Deny matches, an Allow
 does not. The order of statements and how often one stands there change nothing.
 
-Knows documents and names, and nobody: no Django, no rows. `sql` says the same as a condition on rows.
+Knows documents and names only: no Django, no rows. `sql` says the same as a condition on rows.
 
 Source of the language: Alibaba Cloud RAM, "Policy structure and syntax".
 """
@@ -80,7 +80,7 @@ def carried(
     *,
     unasked: Collection[str] = (),
 ) -> tuple[Condition, ...] | None:
-    """The conditions under which `action` is allowed here, for somebody else who is to have no more of it.
+    """The conditions under which `action` is allowed here, for a principal that must not get more of it.
 
     Where one Allow that holds has no condition, no Allow's count; else those of all that hold. A Deny that
     does not hold here counts as the opposite of what it lacks. The keys `unasked` have no value yet: an

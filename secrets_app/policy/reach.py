@@ -2,7 +2,7 @@
 
 A decision is about one request; a review is about all that could come. So an Allow counts here whatever
 address, time or second factor it asks for, and a Deny that asks for one does not: what stands here is never
-less than what `decisions.decide` allows somebody. Tags belong to the secret and are always compared.
+less than what `decisions.decide` allows a principal. Tags belong to the secret and are always compared.
 
 Reads many people at once, in as many queries as for one.
 """
@@ -32,7 +32,7 @@ from secrets_app.models import (
 from secrets_app.policy import decisions, ram_conditions, ram_statements, sql
 
 UNUSED_AFTER = timedelta(days=90)
-#: These leave no event of their own, so nobody can say when such a grant was last used.
+#: These leave no event of their own, so the last use of such a grant is unknown.
 UNSEEN = frozenset(
     a.value
     for a in Action
@@ -105,13 +105,13 @@ def _reaches_all(statement: ram_statements.Statement, prefixes: Sequence[str]) -
 
 @dataclass(frozen=True)
 class Source:
-    """What allows somebody something: a policy, by itself or by a group, or a grant."""
+    """The source of a permission: a policy, attached directly or through a group, or a grant."""
 
     label: str
     policy: Policy | None = None
     number: int = 0
     is_conditional: bool = False
-    group: str = ""  # by whose membership; not in the label, since not everybody may know it
+    group: str = ""  # through which group; not in the label, since not every user may know it
 
 
 @dataclass
@@ -132,14 +132,14 @@ class Right:
 
 @dataclass(frozen=True)
 class _Held:
-    """A statement in somebody's hands, and where they have it from."""
+    """A statement that a principal has, and its source."""
 
     statement: ram_statements.Statement
     source: Source
 
 
 class Everybody:
-    """The rights of all people who may sign in and of all machines, read once."""
+    """The rights of all users who can sign in and of all machines, read once."""
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
         works = Q(user__is_active=True) | Q(kind=Principal.Kind.MACHINE, is_active=True)
@@ -246,7 +246,7 @@ class _Grants:
         return self._groups.get((secret, group), [])
 
 
-# ---------------------------------------------------------------- grants that nobody needs
+# ---------------------------------------------------------------- unused grants
 
 
 def unused_of_principals() -> QuerySet[SecretPrincipalGrant]:

@@ -19,6 +19,12 @@ SET_PASSWORD, EDIT_KEY = (
 )  # fmt: skip
 PROBE_PASSWORD = "rotation/connectors/ssh/scripts/probe_password.sh"
 CONTROL, DRIFT = "rotation/engine/control.py", "rotation/engine/drift.py"
+T_ENGINE, T_KEYS = "tests/domain/test_engine.py", "tests/domain/test_engine_keys.py"
+LOGONS, T_LOGONS, T_WAYS_IN = (
+    "rotation/engine/logons.py",
+    "tests/domain/test_logons.py",
+    "tests/wires/test_ssh_ways_in.py",
+)
 T_ENGINE, T_KEYS = "tests/domain/test_engine.py", "tests/domain/test_engine_key_pairs.py"
 T_DRIFT, T_OVERRIDES = "tests/domain/test_drift.py", "tests/domain/test_overrides.py"
 T_LEASES, T_OWN_LOGIN = "tests/domain/test_leases.py", "tests/domain/test_own_login.py"
@@ -140,8 +146,8 @@ BREAKS = (
           '        if not held.update(lease=F("lease") + 1, leased_until=Now()):', "        if not held.update(leased_until=Now()):",
           f"{T_LEASES}::test_a_lease_that_is_handed_back_in_a_step_is_free_and_its_worker_overtaken"),
     Break("a leaked value is replaced before all others", LEASES,
-          '    return list(runs.order_by("-is_leak", "due_at")', '    return list(runs.order_by("due_at")',
-          f"{T_LEASES}::test_leaked_ones_go_first_whichever_message_comes"),
+          "(0 if is_leak else crowds[region], pk", "(crowds[region], pk",
+          f"{T_LEASES}::test_another_region_and_a_leak_do_not_wait_for_a_full_one"),
     # ---- keys
     Break("the old key goes only after the new one is current", ENGINE,
           "    failpoints.reach(\"before_finish\")\n", "    if not work.method.REPLACES:\n        [methods.key_pair._remove(work, v) "
@@ -492,7 +498,7 @@ BREAKS = (
           f"{T_WEB}::test_web_05_what_no_form_asks_for_changes_nothing"),
     # ---- periodic work
     Break("beat sends at once, however often it is restarted", SETTINGS,
-          '"schedule": 5.0, **_AT_ONCE}', '"schedule": 5.0}',
+          '"schedule": 2.0, **_AT_ONCE}', '"schedule": 2.0}',
           "tests/unit/test_beat.py::test_a_beat_that_is_restarted_again_and_again_sends_everything_each_time"),
     Break("periodic work is done by the one that claimed it", "rotation/chores.py",
           "    return bool(ready.update(due_at=Now() + AGAIN_AFTER, claimed_at=Now()))",
@@ -1012,6 +1018,48 @@ BREAKS = (
     Break("the pipes that wake consumers are for their owner only", "console/process/bells.py",
           "        place.chmod(0o700)\n", "        pass\n",
           "tests/wires/test_broker.py::test_the_bells_are_for_their_owner_only"),
+    Break("a value that the host has is current though no login succeeds", PASSWORDS,
+          "    if is_set and proof.verdict != base.Verdict.ACCEPTED:\n", "    if False:\n",
+          f"{T_LOGONS}::test_fi_r_31_a_value_that_the_host_has_is_current_though_nobody_can_log_on"),
+    Break("and then the host is asked apart from the change", LOGONS,
+          "    return noted(again, seen) if again.verdict == base.Verdict.ACCEPTED else again\n",
+          "    return noted(base.Proof(base.Verdict.ACCEPTED, base.Level.HASH), seen)\n",
+          f"{T_LOGONS}::test_a_host_that_lies_about_a_change_is_not_believed_for_its_own_check"),
+    Break("a login with the current value is tried before the change", PASSWORDS,
+          "    yield from logons.try_current(work, facts)\n", "",
+          f"{T_LOGONS}::test_a_login_that_ends_without_an_answer_is_seen_before_the_change"),
+    Break("but no wrong value is", LOGONS,
+          "    if work.probe(current).verdict != base.Verdict.ACCEPTED:\n        return\n", "",
+          f"{T_LOGONS}::test_a_wrong_current_value_is_not_tried_by_a_login"),
+    Break("why no login succeeds is kept until one does", "rotation/managed/credential_state.py",
+          "    rows.exclude(credential_code=NO_LOGIN).update(", "    rows.update(",
+          f"{T_LOGONS}::test_why_nobody_could_log_on_stays_until_somebody_can"),
+    Break("unclear never adds up to neither", "rotation/engine/work.py",
+          "        is_neither = new == answer == base.Verdict.REJECTED\n",
+          "        is_neither = answer == base.Verdict.REJECTED\n",
+          f"{T_LOGONS}::test_a_value_that_cannot_be_asked_about_is_never_one_that_does_not_work"),
+    Break("a run that cannot go on makes the host's value current", "rotation/engine/work.py",
+          "        if truth == Run.Truth.NEW and self.run.version is not None:\n", "        if False:\n",
+          f"{T_LOGONS}::test_a_run_that_cannot_go_on_makes_the_value_current_that_the_host_turns_out_to_have"),
+    Break("and so does a look that finds it there", "rotation/engine/drift.py",
+          "        changes.take_up(work, pending, base.Proof(base.Verdict.ACCEPTED, base.Level.HASH))\n", "",
+          f"{T_DRIFT}::test_a_value_of_an_unfinished_rotation_is_current_once_the_host_is_seen_to_have_it"),
+    Break("an account that another source answers for is not changed", "rotation/connectors/ssh/scripts/common.sh",
+          "    if other_source; then echo other_source; return; fi\n", "",
+          f"{T_WAYS_IN}::test_fi_r_40_a_local_account_that_another_source_answers_for_is_not_changed"),
+    Break("a failure without a reason is no rule for passwords", "rotation/connectors/ssh/scripts/set_password.sh",
+          "    echo not_set\n", "    echo policy\n",
+          f"{T_WAYS_IN}::test_fi_r_42_a_password_program_that_gives_no_reason_is_not_said_to_have_a_rule"),
+    Break("each check of a password has a time of its own", "rotation/connectors/ssh/passwords.py",
+          "seconds=max(HOST_SECONDS, int(deadline.left()))", "seconds=HOST_SECONDS",
+          f"{T_WAYS_IN}::test_fi_r_37_each_check_has_a_time_of_its_own"),
+    Break("a limit on logins is no forced command", "rotation/connectors/ssh/shell.py",
+          "            if self._talk.has_no_session:\n", "            if False:\n",
+          f"{T_WAYS_IN}::test_fi_r_50_a_limit_on_logins_is_no_forced_command"),
+    Break("a host that wants a key and a password is given both", "rotation/connectors/ssh/logins.py",
+          '        credentials = left if said == "more_wanted" and len(left) < len(credentials) else []\n',
+          "        credentials = []\n",
+          f"{T_WAYS_IN}::test_fi_r_53_a_host_that_wants_a_key_and_a_password_is_given_both"),
     Break("whether a check can say no is asked before the first change of a day", SET_PASSWORD,
           "        0) stop REFUSED accepts_anything ;;\n", "        0) ;;\n",
           "tests/wires/test_ssh_controls.py::test_a_check_that_says_yes_to_everything_is_found_before_anything_is_changed"),
@@ -1036,4 +1084,10 @@ BREAKS = (
     Break("no person gets the name of a machine", "secrets_app/people/users.py",
           " or others.filter(name__iexact=name).exists()", "",
           "tests/domain/test_machines.py::test_no_person_gets_the_name_of_a_machine"),
+    Break("a region with much that is due keeps no other one waiting", LEASES,
+          "    turns.sort(key=lambda turn: turn[0])\n", "",
+          f"{T_LEASES}::test_a_region_with_many_due_runs_keeps_no_other_region_waiting"),
+    Break("the date of a schedule moves only with the run that it starts", "rotation/tasks.py",
+          "    with transaction.atomic(), trail.at_the_end():\n        idle", "    if True:\n        idle",
+          "tests/domain/test_schedules.py::test_a_rotation_whose_start_fails_does_not_lose_its_date"),
 )  # fmt: skip
