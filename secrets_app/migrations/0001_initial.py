@@ -131,6 +131,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(choices=[('user', 'User'), ('machine', 'Machine'), ('system', 'Keyturn')], max_length=8)),
                 ('name', models.CharField(max_length=80)),
                 ('user', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='principal', to=settings.AUTH_USER_MODEL)),
+                ('is_active', models.BooleanField(default=True)),
                 ('groups', models.ManyToManyField(blank=True, related_name='members', to='auth.group')),
                 ('rights_seal', models.CharField(default='', editable=False, max_length=64)),
             ],
@@ -422,6 +423,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='principal',
             constraint=models.UniqueConstraint(condition=models.Q(('kind', 'system')), fields=('kind',), name='one_system_principal'),
+        ),
+        migrations.AddConstraint(
+            model_name='principal',
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), condition=models.Q(('kind', 'system'), _negated=True), name='one_principal_per_name'),
         ),
         migrations.AddConstraint(
             model_name='policy',
