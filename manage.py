@@ -9,6 +9,8 @@ if __name__ == "__main__":
     from django.core.management import execute_from_command_line
 
     from console.process import start
+    from secrets_app import origin
 
     start.keep_private()
-    execute_from_command_line(sys.argv)
+    with origin.bind():
+        execute_from_command_line(sys.argv)

@@ -7,7 +7,7 @@ import sys
 import warnings
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.exceptions import SecurityWarning
 from celery.signals import (
     beat_init,
@@ -23,6 +23,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from console.process import start
 from rotation import shutdown
+from secrets_app import origin
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
 TRANSPORT_ALIASES["embedded"] = "console.process.broker:Transport"
@@ -33,7 +34,16 @@ for name in sorted(registry.name_to_type.keys() - {"json"}):
 # Running as root is unsafe with pickle; only JSON is accepted.
 warnings.filterwarnings("ignore", "You're running the worker with superuser", SecurityWarning)
 
-app = Celery("keyturn")
+
+class Bound(Task[..., Any]):
+    """A task whose work has an origin of its own: what was allowed in it is in no event of another."""
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        with origin.bind():
+            return super().__call__(*args, **named)
+
+
+app = Celery("keyturn", task_cls=Bound)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["rotation"])
 app.steps["consumer"].add("console.process.heartbeats:WorkerPulse")

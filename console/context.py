@@ -94,10 +94,10 @@ class Layout:
         """The sections that exist and that this person's permissions open."""
         if not isinstance(self.request.user, User) or self.request.user.must_change_password:
             return []
-        found = [(section, section_url(section.url_name, self.region)) for section in SECTIONS]
+        sections = [(section, section_url(section.url_name, self.region)) for section in SECTIONS]
         return [
             NavEntry(section.label, section.icon, url, self._is_active(url))
-            for section, url in found
+            for section, url in sections
             if url and resources.may_open(self.request, section.name)
         ]
 
@@ -156,8 +156,8 @@ class Layout:
     @property
     def provider(self) -> Provider | None:
         """The identity provider; None where there is none."""
-        found: Provider | None = settings.OIDC
-        return found
+        provider: Provider | None = settings.OIDC
+        return provider
 
     @property
     def version(self) -> str:

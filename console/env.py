@@ -56,33 +56,33 @@ def words(name: str, default: str) -> list[str]:
 
 def networks(name: str, default: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """IP networks separated by commas: `10.0.0.0/8`, `fd00::/8`, `192.0.2.7` for one address."""
-    found = []
+    parsed = []
     for word in words(name, default):
         try:
-            found.append(ip_network(word))
+            parsed.append(ip_network(word))
         except ValueError as error:
             raise ImproperlyConfigured(f"{name}: {error}. Write networks as 10.0.0.0/8.") from None
-    return tuple(found)
+    return tuple(parsed)
 
 
 def path(name: str, default: Path) -> Path:
     """An absolute path; `~` is the home folder."""
-    found = Path(text(name, str(default))).expanduser()
-    if not found.is_absolute():
-        raise ImproperlyConfigured(f"{name} must be an absolute path, not {str(found)!r}.")
-    return found
+    absolute = Path(text(name, str(default))).expanduser()
+    if not absolute.is_absolute():
+        raise ImproperlyConfigured(f"{name} must be an absolute path, not {str(absolute)!r}.")
+    return absolute
 
 
 def url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
     """A URL with one of `schemes`. The message never repeats the URL: it may hold a password."""
-    found = text(name, default)
-    _parts(name, found, schemes)
-    return found
+    address = text(name, default)
+    _parts(name, address, schemes)
+    return address
 
 
 def services(database: Mapping[str, Any], *urls: str) -> tuple[tuple[str, int], ...]:
     """The names and ports of a database, in Django's words, and of what stands at these URLs."""
-    found = [place for url in urls for place in _at(urlsplit(url))]
+    pairs = [place for url in urls for place in _at(urlsplit(url))]
     if not str(database["ENGINE"]).endswith("sqlite3"):
         given = database.get("OPTIONS", {})
         hosts = [database.get("HOST"), given.get("host"), given.get("hostaddr")]
@@ -92,8 +92,8 @@ def services(database: Mapping[str, Any], *urls: str) -> tuple[tuple[str, int], 
         listed = ",".join(str(words or "") for words in ports).split(",")
         numbers = {int(number) for number in listed if number.isdecimal()}
         local = {"localhost" if name.startswith("/") else name for name in names}
-        found += [(name, number) for name in sorted(local) for number in sorted(numbers)]
-    return tuple(found)
+        pairs += [(name, number) for name in sorted(local) for number in sorted(numbers)]
+    return tuple(pairs)
 
 
 def _at(parts: SplitResult) -> list[tuple[str, int]]:
@@ -104,9 +104,9 @@ def _at(parts: SplitResult) -> list[tuple[str, int]]:
 
 def secret_url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
     """As `url`; it may stand in a file instead, which `<name>_FILE` names."""
-    found = _from_file(name) or text(name, default)
-    _parts(name, found, schemes)
-    return found
+    address = _from_file(name) or text(name, default)
+    _parts(name, address, schemes)
+    return address
 
 
 def database(name: str, default: str, *, password: str = "") -> dict[str, object]:
@@ -114,8 +114,8 @@ def database(name: str, default: str, *, password: str = "") -> dict[str, object
 
     The URL may stand in the file that `<name>_FILE` names, its password in that of `<password>_FILE`.
     """
-    found = secret_url(name, default, schemes=("sqlite", "postgresql", "postgres"))
-    parts = urlsplit(found)
+    address = secret_url(name, default, schemes=("sqlite", "postgresql", "postgres"))
+    parts = urlsplit(address)
     if parts.scheme == "sqlite":
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": unquote(parts.path)}
     apart = _from_file(password) if password else ""
@@ -143,23 +143,23 @@ def _from_file(name: str) -> str:
         raise ImproperlyConfigured(f"{name} and {given} are both set: keep one of them.")
     file = path(given, Path("/"))
     try:
-        found = file.read_text(encoding="utf-8").strip()
+        content = file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ImproperlyConfigured(f"{given}: {file} cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError:
         raise ImproperlyConfigured(f"{given}: {file} is not text.") from None
-    if not found:
+    if not content:
         raise ImproperlyConfigured(f"{given}: {file} is empty.")
-    return found
+    return content
 
 
-def _parts(name: str, found: str, schemes: tuple[str, ...]) -> None:
+def _parts(name: str, address: str, schemes: tuple[str, ...]) -> None:
     """Return if this is a whole URL with one of `schemes`. Raises ImproperlyConfigured, without the URL."""
-    scheme, mark, rest = found.partition("://")
+    scheme, mark, rest = address.partition("://")
     if not mark or scheme not in schemes:
         raise ImproperlyConfigured(f"{name} must be a URL that begins with {' or '.join(schemes)}://.")
     try:
-        parts = urlsplit(found)
+        parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise _unreadable(name) from None

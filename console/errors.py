@@ -273,8 +273,8 @@ def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
         return render(request, "errors/error.html", context, status=problem.status)
     if htmx.target in _DIALOGS:
         return render(request, "errors/_error_dialog.html", context, status=problem.status)
-    told = f"{problem.title}. {problem.because or problem.sentence}"
-    toast = {"toast": {"tone": "danger", "text": told}}
+    sentence = f"{problem.title}. {problem.because or problem.sentence}"
+    toast = {"toast": {"tone": "danger", "text": sentence}}
     headers = {"HX-Reswap": "none", "HX-Trigger": json.dumps(toast)}
     return HttpResponse(status=problem.status, headers=headers)
 

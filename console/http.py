@@ -28,7 +28,7 @@ class OperatorRequest(HttpRequest):
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The address to throttle by and to write down; None where the server names none (a Unix socket).
+    """The address to throttle by and to write down; None if there is none (a Unix socket).
 
     X-Forwarded-For is the client's own claim, so it counts only where the installation says that a
     proxy stands in front; then its last entry is the one that this proxy added.
@@ -46,12 +46,12 @@ def network(address: str) -> str:
     A `/24` of IPv4 and a `/48` of IPv6, the most that a provider gives one customer; else the text itself.
     """
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-        found = found.ipv4_mapped
-    return str(ipaddress.ip_network((found, 24 if found.version == 4 else 48), strict=False))
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return str(ipaddress.ip_network((parsed, 24 if parsed.version == 4 else 48), strict=False))
 
 
 def keeps_cookies(request: HttpRequest) -> bool:

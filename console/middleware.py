@@ -25,7 +25,8 @@ from console import errors, http, openid_settings, probes
 from console.access import resources
 from console.sessions import expiry, proofs
 from console.sign_in import openid_only
-from secrets_app import keyring
+from rotation import accounts
+from secrets_app import keyring, origin
 from secrets_app.audit import trail
 from secrets_app.models import Principal, User
 from secrets_app.people import second_factors
@@ -120,15 +121,15 @@ class RequestContext:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request_id: str = request.request_id  # type: ignore[attr-defined]
         request.principal = SimpleLazyObject(lambda: _principal(request))  # type: ignore[attr-defined]
-        origin = trail.bind(
-            request_id=request_id, address=http.client_address(request), session=_session_mark(request)
-        )
-        rights = decisions.bind(
+        where = origin.bind(
+            request_id=request_id,
             address=http.client_address(request),
+            session=_session_mark(request),
             is_secure=request.is_secure(),
             is_mfa=_has_second_factor(request),
+            at=timezone.now(),
         )
-        with origin, rights, timezone.override(_zone(request)):
+        with where, timezone.override(_zone(request)):
             response = self.get_response(request)
         if _goes_to_sign_in(request, response):
             response = expiry.sign_in_again()
@@ -143,7 +144,7 @@ class RequestContext:
                 )
             except trail.NotRecorded as error:
                 exception = error
-        if isinstance(exception, lifecycle.NotEnabled):
+        if isinstance(exception, lifecycle.NotEnabled | accounts.Unmanaged):
             return errors.conflict(request, str(exception))
         if isinstance(exception, trail.NotRecorded):
             log.critical("Nothing was done, because it could not be recorded.", exc_info=exception)

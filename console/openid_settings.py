@@ -38,10 +38,10 @@ class Provider:
 
 def provider() -> Provider:
     """The provider that is configured. Raises LookupError where `settings.OIDC` says that none is."""
-    found: Provider | None = settings.OIDC
-    if found is None:
+    configured: Provider | None = settings.OIDC
+    if configured is None:
         raise LookupError("No identity provider is configured.")
-    return found
+    return configured
 
 
 def read() -> Provider | None:
@@ -56,7 +56,7 @@ def read() -> Provider | None:
         )
     issuer = env.text(ISSUER, "")
     require_safe(issuer)
-    found = Provider(
+    provider = Provider(
         issuer=issuer,
         client_id=env.text(CLIENT, ""),
         secret_file=env.path(SECRET_FILE, Path("/")),
@@ -65,25 +65,25 @@ def read() -> Provider | None:
         second_factor=frozenset(env.words(SECOND_FACTOR, "")),
     )
     try:
-        secret_in(found.secret_file)
+        secret_in(provider.secret_file)
     except ValueError as error:
         raise ImproperlyConfigured(
             f"{SECRET_FILE} must name the file with the client's secret: {error}"
         ) from None
-    return found
+    return provider
 
 
 def secret_in(file: Path) -> str:
     """The client's secret. Raises ValueError, whose message never holds it."""
     try:
-        found = file.read_text(encoding="ascii").strip()
+        content = file.read_text(encoding="ascii").strip()
     except OSError:
         raise ValueError(f"{file} cannot be read.") from None
     except UnicodeDecodeError:
         raise ValueError(f"{file} holds something else.") from None
-    if not found:
+    if not content:
         raise ValueError(f"{file} is empty.")
-    return found
+    return content
 
 
 def is_safe(url: object) -> bool:

@@ -40,9 +40,9 @@ def healthz(request: HttpRequest) -> HttpResponse:
         return _answer(missing=["database"], sealed=False)
 
 
-def _answer(**found: list[str] | bool) -> HttpResponse:
-    is_well = not any(found.values())
-    shown = {"status": "ok" if is_well else "unavailable", **found}
+def _answer(**answers: list[str] | bool) -> HttpResponse:
+    is_well = not any(answers.values())
+    shown = {"status": "ok" if is_well else "unavailable", **answers}
     response = JsonResponse(shown, status=200 if is_well else 503)
     if not is_well:
         response["Retry-After"] = _RETRY_SECONDS

@@ -163,7 +163,7 @@ CACHES = {"default": {"BACKEND": "console.cache.Cache"}}
 # What is near to this machine alone (loopback, link-local) is open only where a network in it is named.
 ALLOWED_NETWORKS = env.networks("KEYTURN_ALLOWED_NETWORKS", "0.0.0.0/0,::/0")
 FORBIDDEN_NETWORKS = env.networks("KEYTURN_FORBIDDEN_NETWORKS", "")  # these win
-DEMO_NETWORKS = ("127.64.0.0/10", "127.128.0.0/10")  # of the demo's servers
+DEMO_NETWORKS = ("127.64.0.0/10", "127.128.0.0/10")  # of the demo's hosts
 if env.flag("KEYTURN_DEMO", False):  # `up` says so
     ALLOWED_NETWORKS += tuple(ip_network(text) for text in DEMO_NETWORKS)
 # Never an instance's, whatever is allowed. The last is what docker-compose.yml calls web.

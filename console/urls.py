@@ -151,7 +151,7 @@ urlpatterns = [
     path("<slug:region>/secrets/create/dates/", wizard.dates, name="secret_create_dates"),
     path("<slug:region>/secrets/create/check/", wizard_check.again, name="secret_create_check"),
     path("<slug:region>/secrets/create/check/<uuid:pk>/", wizard_check.show, name="secret_create_checked"),
-    path("<slug:region>/secrets/create/key/", key_pair.public_half, name="secret_create_key"),
+    path("<slug:region>/secrets/create/key/", key_pair.public_half, name="secret_create_key_pair"),
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
     path(

@@ -109,15 +109,15 @@ class Fleet:
 
     def hosts(self) -> list[Host]:
         """Return the living hosts of this folder, by name, whoever started them."""
-        found = []
+        hosts = []
         for name, (_, pid) in sorted(machine.running(self.folder).items()):
             # A host that is still on its way, or going, has no first process.
             with contextlib.suppress(OSError, ValueError):
                 if pid == 0:
                     continue
                 place = json.loads((self.folder / name / "place.json").read_text())
-                found.append(Host(name, place["address"], place["port"], pid))
-        return found
+                hosts.append(Host(name, place["address"], place["port"], pid))
+        return hosts
 
     def stop(self, name: str) -> None:
         """Stop one host, with every process and every file in it. Nothing when there is none."""

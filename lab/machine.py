@@ -86,12 +86,12 @@ def running(folder: Path) -> dict[str, tuple[int, int]]:
 def inside(first: int) -> dict[int, tuple[int, str]]:
     """Return the processes of the host whose first process this is: their parents and names."""
     host = os.stat(f"/proc/{first}/ns/pid")
-    found = {}
+    facts = {}
     for pid in _pids():
         with contextlib.suppress(OSError):
             if os.path.samestat(os.stat(f"/proc/{pid}/ns/pid"), host):
-                found[pid] = (parent(pid), Path(f"/proc/{pid}/comm").read_text().strip())
-    return found
+                facts[pid] = (parent(pid), Path(f"/proc/{pid}/comm").read_text().strip())
+    return facts
 
 
 def id_inside(pid: int) -> int:

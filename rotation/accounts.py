@@ -1,7 +1,9 @@
-"""An OS account on an instance, as policies know it: `...:instance/ID/user/NAME`.
+"""The OS account that a secret manages, if it manages one; and an account as policies know it.
 
-To manage an account is a right on the instance and the user, whatever the secret is called: who may manage it
-sets its password, and so reads it.
+A generic secret manages none: nothing else reads a secret's account, so that no place takes it for granted.
+
+Policies name an account `...:instance/ID/user/NAME`. To manage one is a right on the instance and the user,
+whatever the secret is called: who may manage it sets its password, and so reads it.
 """
 
 from __future__ import annotations
@@ -10,9 +12,29 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from rotation import wires
-from rotation.models import Instance
-from secrets_app.models import Principal
+from rotation.models import Instance, ManagedAccount
+from secrets_app.errors import DomainError
+from secrets_app.models import Principal, Secret
 from secrets_app.policy import decisions
+
+
+class Unmanaged(DomainError):
+    """This secret belongs to no instance, so there is nothing to rotate."""
+
+    code = "secret_unmanaged"
+
+
+def of(secret: Secret) -> ManagedAccount | None:
+    """Return the account that `secret` manages; None for a generic secret."""
+    return getattr(secret, "managed", None)
+
+
+def needed(secret: Secret) -> ManagedAccount:
+    """Return the account that `secret` manages. Raises `Unmanaged`."""
+    account = of(secret)
+    if account is None:
+        raise Unmanaged
+    return account
 
 
 @dataclass(frozen=True)

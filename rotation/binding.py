@@ -20,6 +20,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from rotation import accounts
 from rotation.connectors import base
 from rotation.models import HostKey, Instance, ManagedAccount
 from secrets_app import seals
@@ -120,7 +121,8 @@ def _was_entered(secret: Secret) -> bool:
 def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secret]) -> base.Endpoint:
     """Return `reached` trusting only host keys that the accounts of all `secrets` are bound to.
 
-    A key that was approved beside the bound one is thereby no way to a value. Raises `OtherMachine`.
+    A key that was approved beside the bound one is thereby no way to a value. Raises `OtherMachine` or
+    `accounts.Unmanaged`.
     """
     lines = set(reached.host_keys)
     for account in _accounts(secrets):
@@ -141,8 +143,8 @@ def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secre
 def value(version: SecretVersion, *, over: base.Endpoint) -> versions.Value:
     """Open `version` to send it over a connection that trusts `over`, and nothing beside.
 
-    The account is read anew: whatever was changed since the run began counts. Raises `OtherMachine`, and as
-    `versions.value`.
+    The account is read anew: whatever was changed since the run began counts. Raises `OtherMachine`,
+    `accounts.Unmanaged` for a secret that belongs to no machine, and as `versions.value`.
     """
     (account,) = _accounts([version.secret])
     bound = bound_to(account)
@@ -157,11 +159,13 @@ def _here(over: base.Endpoint, lines: Iterable[str], machine_id: str) -> Machine
 
 
 def _accounts(secrets: Iterable[Secret]) -> list[ManagedAccount]:
-    rows = ManagedAccount.objects.filter(secret__in=[secret.pk for secret in secrets])
-    accounts = list(rows.select_related("instance", "secret"))
-    if not all(seals.holds(account) for account in accounts):
+    asked = {secret.pk for secret in secrets}
+    rows = list(ManagedAccount.objects.filter(secret__in=asked).select_related("instance", "secret"))
+    if len(rows) < len(asked):
+        raise accounts.Unmanaged
+    if not all(seals.holds(account) for account in rows):
         raise OtherMachine(seals.SENTENCE)
-    return accounts
+    return rows
 
 
 # ---------------------------------------------------------------- the binding

@@ -81,6 +81,20 @@ ENGINE: Final = reasons.table(
         Advice("Scan the host key, compare it and approve it.", "instance"),
     ),
     Reason(
+        "no_login",
+        "Set and accepted by the instance's own check; logging on is refused: {}",
+        Advice(
+            "If the account is meant to log on by SSH, correct what keeps it out: "
+            "PAM's rules for sshd, a second factor, /etc/nologin, sshd's own lists.",
+            "instance",
+        ),
+    ),
+    Reason(
+        "not_shown",
+        "Set and accepted by the instance's own check, which is all that could be shown: {}",
+        Advice("Log on with the value once, then correct what the message above names.", "instance"),
+    ),
+    Reason(
         "no_value",
         "There is no value yet. Rotate once.",
         Advice("Rotate once: that makes the first value.", "secret"),
@@ -125,7 +139,8 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "refused_login",
-        "the password is right, but the instance refuses the login.",
+        "The instance answers a login with the right password as if it were wrong. PAM's rules for sshd, a "
+        "second factor, a lock-out, or another source of passwords can do that.",
         Advice(
             "Find out why the instance refuses the login although the value is right: sshd's "
             "AllowUsers, PAM.",
@@ -170,9 +185,19 @@ ENGINE: Final = reasons.table(
         Advice("Test the instance's connection: it says what stands in the way.", "instance"),
     ),
     Reason(
+        "taken_up",
+        "The instance has the value of a rotation that was not finished; it is the current value now.",
+        Advice("Nothing has to be done about this."),
+    ),
+    Reason(
         "unfinished",
         "The instance has the value of a rotation that was not finished. Rotate to finish it.",
         AGAIN,
+    ),
+    Reason(
+        "unsupported",
+        "Over {}, Keyturn cannot {}.",
+        Advice("Create a secret of another kind for this account, and delete this one.", "secret"),
     ),
     Reason(
         "untrue",
@@ -195,6 +220,7 @@ LINES: Final[Mapping[str, str]] = MappingProxyType(
         **{name: label for wire in wires.TABLE.values() for name, label in wire.lines.items()},
         "control": "Control",
         "other_secret": "Other secret",
+        "login_now": "Login with the current value",
         "override": "Override",
         "own_login_current": "Own login current",
         "own_login_pending": "Own login pending",
@@ -221,6 +247,11 @@ def waits(code: str) -> bool:
 def is_away(code: str) -> bool:
     """Whether this is what a host gives that is away or slow."""
     return code in ALL and ALL[code].is_away
+
+
+def is_said_by_root(code: str) -> bool:
+    """Whether a program that runs as root on the host says this, so that the host can be asked more."""
+    return code in ALL and code != "sudo" and bool(ALL[code].heard)
 
 
 def stops(code: str) -> bool:

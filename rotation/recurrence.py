@@ -31,7 +31,7 @@ HORIZON = timedelta(days=2 * 366)
 
 
 class Unfit(DomainError, ValueError):
-    """This is no rhythm for a rotation; `field` is what to change."""
+    """A rotation cannot recur like this; `field` is what to change."""
 
     code = "schedule_unfit"
 
@@ -71,7 +71,7 @@ class BadJitter(Unfit):
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class Recurrence:
     """Every `period`, or at the times of `cron` in `zone`; each date is put off by 0 to `jitter`."""
 
     period: timedelta = timedelta(days=30)
@@ -79,8 +79,8 @@ class Rhythm:
     zone: str = "UTC"
     jitter: timedelta = timedelta(0)
 
-    def checked(self, now: datetime) -> Rhythm:
-        """Return this rhythm as it is kept. Raises `BadPeriod`, `BadCron`, `BadZone` or `BadJitter`.
+    def checked(self, now: datetime) -> Recurrence:
+        """Return this recurrence as it is kept. Raises `BadPeriod`, `BadCron`, `BadZone` or `BadJitter`.
 
         With `cron`, `period` becomes the longest time between two dates: how old a value gets.
         """

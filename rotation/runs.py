@@ -12,9 +12,9 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import binding, reasons
+from rotation import accounts, binding, reasons
 from rotation.connectors import base
-from rotation.models import Instance, Run
+from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.actions import Action
 from secrets_app.audit import trail
 from secrets_app.crypto.plaintext import Plaintext
@@ -69,18 +69,20 @@ def start(
 
     The same `token` twice is one run. A value is sealed here, in the caller's transaction; it is
     never kept elsewhere. Raises `InProgress` for a value or an override while a run is active,
-    `NotRotatable`, `NoReason`, `NotOverridable`, `decisions.NotAllowed`, or what `versions.given` raises.
+    `NotRotatable`, `NoReason`, `NotOverridable`, `accounts.Unmanaged`, `decisions.NotAllowed`, or what
+    `versions.given` raises.
     """
     decisions.require(actor, Action.ROTATE_SECRET, secret)
     if trigger in {Run.Trigger.MANUAL, Run.Trigger.RETRY}:
         _refuse_restored()
+    account = accounts.needed(secret)
     let_pass = _checked_overrides(secret, overrides, reason, actor)
     if from_version is not None:
         decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
         value = _earlier(secret, from_version)
     if value is not None:
         decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
-        versions.given(secret, secret.managed.username, value)
+        versions.given(secret, account.username, value)
     with transaction.atomic():
         # Both of two people at once come here; the second sees the first one's run.
         _refuse_deleted(lifecycle.held(secret.pk))
@@ -97,7 +99,7 @@ def start(
         _make_way(active)
         run = add(
             Run.Kind.ROTATE,
-            secret.managed.instance,
+            account.instance,
             actor,
             secret=secret,
             trigger=trigger,
@@ -108,7 +110,7 @@ def start(
         )
         if value is not None:
             origin = SecretVersion.Origin.EARLIER if from_version else SecretVersion.Origin.CUSTOM
-            _stage_chosen(run, value, actor, origin)
+            _stage_chosen(run, account, value, actor, origin)
         details: dict[str, object] = {"run": str(run.pk), "trigger": trigger}
         if is_leak:
             details["is_leak"] = True
@@ -130,13 +132,13 @@ def without_any(secret_ids: Collection[UUID]) -> set[UUID]:
 def start_all(secrets: Sequence[Secret], *, actor: Principal, trigger: str) -> list[Run]:
     """Ask for a rotation of many, which the caller has from `without_any` in the same transaction.
 
-    Raises `decisions.NotAllowed`, for one of them; then none is started.
+    Raises `decisions.NotAllowed` or `accounts.Unmanaged` for one of them; then none is started.
     """
     made = []
     with transaction.atomic(), trail.at_the_end():
         for secret in secrets:
             decisions.require(actor, Action.ROTATE_SECRET, secret)
-            instance = secret.managed.instance
+            instance = accounts.needed(secret).instance
             run = Run(
                 kind=Run.Kind.ROTATE, instance=instance, requested_by=actor, secret=secret, trigger=trigger
             )
@@ -171,9 +173,9 @@ def _earlier(secret: Secret, version: SecretVersion) -> Plaintext:
         raise NotRotatable("The value of this version was destroyed. Choose another one.") from None
 
 
-def _stage_chosen(run: Run, value: Plaintext, actor: Principal, origin: str) -> None:
+def _stage_chosen(run: Run, account: ManagedAccount, value: Plaintext, actor: Principal, origin: str) -> None:
     assert run.secret is not None
-    held = versions.given(run.secret, run.secret.managed.username, value)
+    held = versions.given(run.secret, account.username, value)
     try:
         version = versions.stage(run.secret, held, origin=origin, actor=actor)
     except versions.PendingExists:
@@ -181,7 +183,7 @@ def _stage_chosen(run: Run, value: Plaintext, actor: Principal, origin: str) -> 
             "The instance may have a value that is not verified yet. "
             "Rotate once without a custom value first."
         ) from None
-    binding.bind(run.secret.managed)
+    binding.bind(account)
     Run.objects.filter(pk=run.pk).update(version=version)
     run.version = version
 
@@ -189,14 +191,15 @@ def _stage_chosen(run: Run, value: Plaintext, actor: Principal, origin: str) -> 
 def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
     """Ask whether the host accepts the current value; joins any run that is under way.
 
-    Raises `NotRotatable`.
+    Raises `NotRotatable` or `accounts.Unmanaged`.
     """
+    account = accounts.needed(secret)
     with transaction.atomic():
         _refuse_deleted(lifecycle.held(secret.pk))
         active = secret.runs.active().first()
         if active:
             return active
-        run = add(Run.Kind.VERIFY, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = add(Run.Kind.VERIFY, account.instance, actor, secret=secret, trigger=trigger)
         if trigger == Run.Trigger.RETRY:  # else it is part of a change that is recorded
             _record_asked(secret, run, actor)
     return run
@@ -206,9 +209,10 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
     """Ask for the current value to be set on the host again; joins a reconciliation that is under way.
 
     Raises `InProgress` while a rotation is, `NotRotatable` where there is no current value or a newer one
-    must be settled first, or `decisions.NotAllowed`.
+    must be settled first, `accounts.Unmanaged` or `decisions.NotAllowed`.
     """
     decisions.require(actor, Action.ROTATE_SECRET, secret)
+    account = accounts.needed(secret)
     _refuse_restored()
     with transaction.atomic():
         _refuse_deleted(lifecycle.held(secret.pk))
@@ -226,7 +230,7 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
                 "The instance may have a newer value that is not verified yet. Rotate to finish that first."
             )
         _make_way(active)
-        run = add(Run.Kind.RECONCILE, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = add(Run.Kind.RECONCILE, account.instance, actor, secret=secret, trigger=trigger)
         details = {"run": str(run.pk), "trigger": trigger, "reconciles": True}
         trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
     return run
@@ -235,16 +239,17 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
 def drift(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
     """Ask whether somebody else has changed the credential; joins any run that is under way.
 
-    Raises `NotRotatable` where there is no current value, or `decisions.NotAllowed`.
+    Raises `NotRotatable` where there is no current value, `accounts.Unmanaged` or `decisions.NotAllowed`.
     """
     decisions.require(actor, Action.ROTATE_SECRET, secret)
+    account = accounts.needed(secret)
     with transaction.atomic():
         _refuse_deleted(lifecycle.held(secret.pk))
         active = secret.runs.active().first()
         if active:
             return active
         _require_current(secret)
-        run = add(Run.Kind.DRIFT, secret.managed.instance, actor, secret=secret, trigger=trigger)
+        run = add(Run.Kind.DRIFT, account.instance, actor, secret=secret, trigger=trigger)
         if actor.kind != Principal.Kind.SYSTEM:  # of the daily looks, what they found is enough
             _record_asked(secret, run, actor)
     return run

@@ -15,8 +15,9 @@ from django.db import transaction
 from django.db.models import F, Q, Window
 from django.db.models.functions import Now, RowNumber
 
+from rotation import accounts
 from rotation.models import GRACE, PERIOD_LIMITS, Schedule
-from rotation.recurrence import Rhythm
+from rotation.recurrence import Recurrence
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.models import AuditEvent, Principal, Region, Secret
@@ -46,9 +47,9 @@ def now() -> datetime:
     return moment
 
 
-def rhythm_of(schedule: Schedule) -> Rhythm:
+def recurrence_of(schedule: Schedule) -> Recurrence:
     """Return when `schedule` recurs."""
-    return Rhythm(schedule.period, schedule.cron, schedule.zone, schedule.jitter)
+    return Recurrence(schedule.period, schedule.cron, schedule.zone, schedule.jitter)
 
 
 def create(
@@ -61,9 +62,13 @@ def create(
     jitter: timedelta = timedelta(0),
     catch_up: str = Schedule.CatchUp.ONCE,
 ) -> Schedule:
-    """Give a secret its schedule; the first rotation is at its first date. Raises `recurrence.Unfit`."""
+    """Give a secret its schedule; the first rotation is at its first date.
+
+    Raises `recurrence.Unfit` or `accounts.Unmanaged`.
+    """
+    accounts.needed(secret)
     at = now()
-    kept = Rhythm(period, cron, zone, jitter).checked(at)
+    kept = Recurrence(period, cron, zone, jitter).checked(at)
     return Schedule.objects.create(
         secret=secret,
         is_on=is_on,
@@ -92,12 +97,14 @@ def change(
 ) -> Schedule:
     """Save a configuration that was opened at `revision`; turning on begins with no failures.
 
-    Without `next_at` the next date stays where the rhythm does, and is its first one from now otherwise.
-    Raises `Outdated`, `recurrence.Unfit`, `BadDate`, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
+    Without `next_at`, the next date stays if the recurrence does; otherwise it is the first one from now.
+    Raises `Outdated`, `recurrence.Unfit`, `BadDate`, `lifecycle.NotEnabled`, `accounts.Unmanaged` or
+    `decisions.NotAllowed`.
     """
     decisions.require(actor, decisions.Action.UPDATE_ROTATION, secret)
+    accounts.needed(secret)
     at = now()
-    kept = Rhythm(period, cron, zone, jitter).checked(at)
+    kept = Recurrence(period, cron, zone, jitter).checked(at)
     if is_on and next_at is not None and not at < next_at <= at + PERIOD_LIMITS[1]:
         raise BadDate(BadDate.__doc__)
     with transaction.atomic():
@@ -133,9 +140,9 @@ def change(
     return Schedule.objects.get(pk=had.pk)
 
 
-def _following(had: Schedule, kept: Rhythm, at: datetime) -> datetime:
+def _following(had: Schedule, kept: Recurrence, at: datetime) -> datetime:
     # Another delay counts from the next date on; the longest pause of a cron may shift with the calendar.
-    same = replace(rhythm_of(had), jitter=kept.jitter, period=kept.period if kept.cron else had.period)
+    same = replace(recurrence_of(had), jitter=kept.jitter, period=kept.period if kept.cron else had.period)
     if not had.is_on or same != kept or had.next_at is None:
         return kept.drawn_after(at)
     # What passed during a pause was meant to pass; what is due otherwise stays due.
@@ -143,10 +150,12 @@ def _following(had: Schedule, kept: Rhythm, at: datetime) -> datetime:
 
 
 def _ahead(schedule: Schedule, at: datetime) -> datetime:
-    """Return the schedule's date, or the first one after `at` in its rhythm."""
+    """Return the schedule's date, or the first one after `at` in its recurrence."""
     assert schedule.next_at is not None
     return (
-        schedule.next_at if schedule.next_at > at else rhythm_of(schedule).first_ahead(schedule.next_at, at)
+        schedule.next_at
+        if schedule.next_at > at
+        else recurrence_of(schedule).first_ahead(schedule.next_at, at)
     )
 
 
@@ -220,7 +229,7 @@ def _is_left_out(schedule: Schedule, at: datetime, following: datetime) -> bool:
 
 def _after_claim(schedule: Schedule, at: datetime) -> datetime:
     """Return the date after this one: a long downtime is caught up with once, not once per date missed."""
-    date, mine = schedule.next_at, rhythm_of(schedule)
+    date, mine = schedule.next_at, recurrence_of(schedule)
     assert date is not None
     following = mine.drawn_after(date)
     if following > at:
@@ -262,7 +271,7 @@ def rotated(secret: Secret) -> None:
     with transaction.atomic():
         mine = Schedule.objects.select_for_update().filter(secret=secret, is_on=True, stopped_at=None)
         for schedule in mine:
-            following = rhythm_of(schedule).drawn_after(now())
+            following = recurrence_of(schedule).drawn_after(now())
             Schedule.objects.filter(pk=schedule.pk).update(next_at=following, failures=0)
 
 

@@ -14,8 +14,18 @@ from typing import Final
 
 from rotation.connectors import base, words
 from rotation.connectors.reasons import Table
+from rotation.connectors.ssh import preparation
 from rotation.connectors.ssh import reasons as ssh_reasons
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a person sees on a target itself by what it shows that it is the same one."""
+
+    command: str
+    example: str  # of what the command prints a line about
+    never: str  # a program that proves nothing, since it asks over the same network
 
 
 @dataclass(frozen=True)
@@ -24,12 +34,18 @@ class Wire:
 
     name: str  # in `Instance.wire` and `Endpoint.wire`; never changes
     label: str  # what people call it
-    connect: Callable[[base.Endpoint], base.Connector]
+    connect: Callable[[base.Endpoint], base.Target]  # and of the other parts those that it has
     scanner: base.Scanner
     kinds: frozenset[base.Kind]  # of credentials that it can change
+    without: Mapping[str, frozenset[base.Kind]]  # ... but not where this operating system runs
     ports: tuple[int, ...]  # where it is answered usually, the first of them unless somebody says otherwise
     is_username: Callable[[str], bool]  # whether an account there may be called so
+    account_problem: Callable[[str], str]  # what keeps a management account from being called so, or nothing
     identity: base.Identity  # what is pinned
+    compare: Comparison  # how a person sees it on the target itself
+    prepare: Callable[[str, str], str]  # a command that lets this account in there, with this public key
+    unprepare: Callable[[str, str], str]  # ... and one that takes that back
+    log_on: Callable[[str, str, int, str], str]  # a person's command: account, address, port, file of the key
     reasons: Table  # those that it alone can report
     lines: Mapping[str, str]  # of a checklist, that it alone has
 
@@ -40,14 +56,27 @@ SSH: Final = Wire(
     connect=SshConnector,
     scanner=SshScanner(),
     kinds=frozenset({base.Kind.PASSWORD, base.Kind.KEY}),
+    without=MappingProxyType({"windows": frozenset({base.Kind.KEY})}),
     ports=(22,),
     is_username=words.is_username,
+    account_problem=preparation.account_problem,
     identity=base.Identity.HOST_KEY,
+    compare=Comparison(preparation.COMPARE, preparation.COMPARE_EXAMPLE, preparation.COMPARE_NEVER),
+    prepare=preparation.command,
+    unprepare=preparation.opposite,
+    log_on=preparation.log_on,
     reasons=ssh_reasons.SSH,
     lines=ssh_reasons.LINES,
 )
 
 TABLE: Final[Mapping[str, Wire]] = MappingProxyType({wire.name: wire for wire in (SSH,)})
+
+USUAL: Final = SSH  # where nothing else is said
+
+#: What a kind of secret is called on a wire.
+KINDS: Final[Mapping[str, base.Kind]] = MappingProxyType(
+    {"password": base.Kind.PASSWORD, "key_pair": base.Kind.KEY}
+)
 
 
 def choices() -> list[tuple[str, str]]:
@@ -70,12 +99,37 @@ def usual_port(wire: str) -> int | None:
     return TABLE[wire].ports[0] if wire in TABLE else None
 
 
+def label(wire: str) -> str:
+    """Return what people call this wire; its name where it is not in the table."""
+    return TABLE[wire].label if wire in TABLE else wire
+
+
+def has(wire: str, kind: base.Kind) -> bool:
+    """Whether a credential of this kind can be changed over this wire on any target."""
+    return wire in TABLE and kind in TABLE[wire].kinds
+
+
+def takes(wire: str, kind: base.Kind, os: str) -> bool:
+    """Whether a credential of this kind can be changed over this wire, on a target with this system."""
+    return wire in TABLE and kind in TABLE[wire].kinds - TABLE[wire].without.get(os, frozenset())
+
+
 def identity(wire: str) -> str:
     """Return what is pinned over this wire: nothing over one that is not in the table."""
     return TABLE[wire].identity.value if wire in TABLE else ""
 
 
-def connect(endpoint: base.Endpoint) -> base.Connector:
+def log_on(wire: str, username: str, address: str, port: int, key_file: str) -> str:
+    """Return a person's command to log on with; nothing over a wire that is not in the table."""
+    return TABLE[wire].log_on(username, address, port, key_file) if wire in TABLE else ""
+
+
+def comparison(wire: str) -> Comparison | None:
+    """Return how a person sees on a target itself that it is the same one, where the wire is in the table."""
+    return TABLE[wire].compare if wire in TABLE else None
+
+
+def connect(endpoint: base.Endpoint) -> base.Target:
     """Return a connector for this endpoint, by its wire."""
     return of(endpoint.wire).connect(endpoint)
 

@@ -121,8 +121,8 @@ OF_A_SECRET = tuple(
 
 def named(name: str) -> Action | None:
     """The action of this name; None where there is none. Case counts."""
-    found = Action._value2member_map_.get(name)
-    return found if isinstance(found, Action) else None
+    action = Action._value2member_map_.get(name)
+    return action if isinstance(action, Action) else None
 
 
 def arn(kind: str, name: str, *, account: str, region: str = "") -> str:

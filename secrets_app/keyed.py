@@ -27,7 +27,7 @@ def digest(purpose: str, *parts: str) -> str:
     return salted_hmac(_DOMAIN + purpose, joined, algorithm="sha256").hexdigest()
 
 
-def fits(found: str, purpose: str, *parts: str) -> bool:
-    """Whether `found` is the digest of these parts, in a time that says nothing of how much of it is."""
+def fits(mark: str, purpose: str, *parts: str) -> bool:
+    """Whether `mark` is the digest of these parts, in a time that does not tell how much of it matches."""
     wanted = digest(purpose, *parts).encode()
-    return hmac.compare_digest(found.encode("utf-8", "surrogatepass"), wanted)
+    return hmac.compare_digest(mark.encode("utf-8", "surrogatepass"), wanted)

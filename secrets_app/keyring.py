@@ -66,7 +66,7 @@ def ensure_root_key() -> bool:
     Raises `Sealed` where key versions exist and the root key is missing or is another one's.
     """
     forget()
-    made = not KeyVersion.objects.exists() and root_keys.provider().make()
+    is_new = not KeyVersion.objects.exists() and root_keys.provider().make()
     try:
         seals.ensure(is_empty=not Account.objects.exists())
         seals.prove(Account.objects.first())
@@ -80,7 +80,7 @@ def ensure_root_key() -> bool:
         if not key.versions.exists():
             _first_version(key)
     _prove()
-    return made
+    return is_new
 
 
 def is_sealed() -> bool:
@@ -250,9 +250,9 @@ def _unwrap_data_key(version: KeyVersion, sealed: SealedValue, bound: bytes) -> 
 
 
 def _first_version(key: Key) -> None:
-    made = uuid.uuid4()
+    pk = uuid.uuid4()
     KeyVersion.objects.create(
-        id=made, key=key, state=KeyVersion.State.PRIMARY, wrapped=_fresh_material(key, made)
+        id=pk, key=key, state=KeyVersion.State.PRIMARY, wrapped=_fresh_material(key, pk)
     )
 
 
@@ -293,13 +293,13 @@ def _unwrap(version: KeyVersion) -> bytes:
     if version.wrapped is None:
         raise _refusal(version.state)
     try:
-        found = root_keys.provider().unwrap(bytes(version.wrapped))
+        unwrapped = root_keys.provider().unwrap(bytes(version.wrapped))
     except root_keys.Unavailable as error:
         raise Sealed(str(error)) from None
     mark = _mark(version.key.account_id, version.key_id, version.pk)
-    if not hmac.compare_digest(found[: len(mark)], mark):
+    if not hmac.compare_digest(unwrapped[: len(mark)], mark):
         raise envelope.Tampered("This key version does not open: it was wrapped for another row.")
-    return found[len(mark) :]
+    return unwrapped[len(mark) :]
 
 
 def _root_id() -> bytes:

@@ -15,13 +15,13 @@ FIRST_REGION = ("main", "Main")
 
 def account() -> Account:
     """Return this installation's account; the first call makes it, and its first region."""
-    found = Account.objects.first()
-    if found:
-        return found
+    existing = Account.objects.first()
+    if existing:
+        return existing
     with transaction.atomic():
-        made = Account.objects.create(number=str(10**15 + secrets.randbelow(9 * 10**15)))
-        Region.objects.create(account=made, code=FIRST_REGION[0], name=FIRST_REGION[1])
-    return made
+        created = Account.objects.create(number=str(10**15 + secrets.randbelow(9 * 10**15)))
+        Region.objects.create(account=created, code=FIRST_REGION[0], name=FIRST_REGION[1])
+    return created
 
 
 def create(code: str, name: str, *, actor: Principal) -> Region:

@@ -102,11 +102,11 @@ def _key() -> bytes:
 
 def mac(table: str, values: Iterable[object]) -> str:
     """The seal of these values under the name of their table or set. Raises `KeyMissing`."""
-    key, found = _key(), tuple(values)
+    key, contents = _key(), tuple(values)
     try:
-        return _remembered(key, table, found)
+        return _remembered(key, table, contents)
     except TypeError:  # a list or a dict among them
-        return _mac(key, table, found)
+        return _mac(key, table, contents)
 
 
 def _mac(key: bytes, table: str, values: tuple[object, ...]) -> str:
@@ -156,10 +156,10 @@ class SealedQuerySet(models.QuerySet[_Row]):
         return changed
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[_Row]:
-        made: list[Any] = list(objs)
-        for row in made:
+        rows: list[Any] = list(objs)
+        for row in rows:
             row.seal = of(row)
-        return super().bulk_create(made, *args, **kwargs)
+        return super().bulk_create(rows, *args, **kwargs)
 
 
 class SealedManager(models.Manager[_Row]):

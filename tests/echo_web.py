@@ -29,3 +29,7 @@ def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[
     text = f"{environ['REQUEST_METHOD']} {path} {len(body)}\n".encode()
     start("200 OK", [("Content-Length", str(len(text)))])
     return [text]
+
+
+def when_ready(server: Any) -> None:
+    """No Django here, so there is nothing to load."""

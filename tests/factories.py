@@ -19,6 +19,7 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Principal, Region, Secret, User
 from secrets_app.people import users
 from secrets_app.policy import policies
+from secrets_app.secrets import lifecycle, versions
 
 PASSWORD = "correct horse battery staple"
 _numbers = itertools.count(1)
@@ -134,6 +135,22 @@ def secret(
         **fields,  # type: ignore[arg-type]
     )
     return Secret.objects.select_related("managed__instance__region", "region", "account").get(pk=made.pk)
+
+
+def generic_secret(
+    *, region: Region | None = None, value: str | None = None, name: str = "", **fields: object
+) -> Secret:
+    """A secret that belongs to no instance; without `value` it has none yet."""
+    made = lifecycle.create(
+        name or f"token-{next(_numbers)}",
+        region=region or globals()["region"](),
+        type=Secret.Type.GENERIC,
+        actor=administrator(),
+        **fields,  # type: ignore[arg-type]
+    )
+    if value is not None:
+        versions.enter(made, versions.given(made, "", Plaintext(value)), actor=administrator())
+    return Secret.objects.select_related("region", "account").get(pk=made.pk)
 
 
 def settle(secret: Secret) -> None:

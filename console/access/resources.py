@@ -6,7 +6,7 @@ recorded). A list shows only what its reader may describe.
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -14,6 +14,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404, HttpRequest
 
 from console.http import OperatorRequest
+from rotation import accounts
 from rotation.models import Instance, ManagementCredential, Run
 from secrets_app import actions, keyring
 from secrets_app.audit import refusals
@@ -27,6 +28,16 @@ from secrets_app.secrets import lifecycle
 Row = TypeVar("Row", Secret, Instance)
 ALL_REGIONS = "all"
 WHILE_PENDING_DELETION = frozenset({Action.DESCRIBE_SECRET, Action.RESTORE_SECRET})
+#: What is done to the account that a secret manages: a generic secret has none.
+OF_AN_ACCOUNT = frozenset(
+    {
+        Action.ROTATE_SECRET,
+        Action.UPDATE_ROTATION,
+        Action.RESOLVE_ROTATION,
+        Action.OVERRIDE_CHECK,
+        Action.REBIND_ACCOUNT,
+    }
+)
 SECTIONS: dict[str, Action | tuple[Action, ...]] = {
     "overview": Action.LIST_RUNS,
     "secrets": Action.LIST_SECRETS,
@@ -66,6 +77,11 @@ def may(request: HttpRequest, action: Action, resource: object = None) -> bool:
     return decisions.allows(principal, action, resource)
 
 
+def may_of_account(request: HttpRequest, action: Action, secret: Secret) -> bool:
+    """As `may`, for an action of `OF_AN_ACCOUNT`: never where the secret manages no account."""
+    return accounts.of(secret) is not None and may(request, action, secret)
+
+
 def may_open(request: HttpRequest, section: str) -> bool:
     """Whether the navigation shows this section."""
     wanted = SECTIONS.get(section, ())
@@ -77,17 +93,19 @@ def require(request: OperatorRequest, action: Action, resource: object = None) -
 
     Raises PermissionDenied.
     """
-    if resource is None:
+    if resource is None and (action.kind.is_regional or not action.on_container):
         if decisions.may_somewhere(request.principal, action):
             return
-        decision = decisions.Decision(False, f"None of your policies allows {action}.")
-    else:
-        decision = decisions.decide(request.principal, action, resource)
-    if not decision.allowed:
-        refuse(request, action, resource, decision)
+        refuse(request, action, None, decisions.Decision(False, f"None of your policies allows {action}."))
+    try:
+        decisions.require(request.principal, action, resource)
+    except decisions.NotAllowed as error:
+        raise refused(request, error) from None
 
 
-def refuse(request: OperatorRequest, action: Action, resource: object, decision: decisions.Decision) -> None:
+def refuse(
+    request: OperatorRequest, action: Action, resource: object, decision: decisions.Decision
+) -> NoReturn:
     """Record that this was refused. Raises `Refused`."""
     raise _noted(request, action, resource, decision)
 
@@ -174,8 +192,8 @@ def _within(rows: QuerySet[Row], listed: list[Region]) -> QuerySet[Row]:
 def secret(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Secret:
     """Return one secret for `action`.
 
-    Raises Http404, PermissionDenied, or `lifecycle.NotEnabled` for an action that a secret which is
-    pending deletion or purged does not allow.
+    Raises Http404, PermissionDenied, `lifecycle.NotEnabled` for an action that a secret which is pending
+    deletion or purged does not allow, or `accounts.Unmanaged` for one that needs an account.
     """
     rows = Secret.objects.select_related("region", "account", "managed__instance__region", "key", "schedule")
     found = rows.filter(pk=pk).first()
@@ -185,6 +203,8 @@ def secret(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Sec
     require(request, action, found)
     if action not in WHILE_PENDING_DELETION:
         lifecycle.require_enabled(found)
+    if action in OF_AN_ACCOUNT:
+        accounts.needed(found)
     return found
 
 

@@ -75,14 +75,14 @@ def page(
     if start <= COUNT_CAP:
         # One question for the page and the count: to put a long policy twice costs more than these keys.
         counted = list(keys[: max(end, COUNT_CAP + 1)])
-        found, total = counted[start:end], min(len(counted), COUNT_CAP + 1)
+        keys_here, total = counted[start:end], min(len(counted), COUNT_CAP + 1)
     else:
-        found = list(keys[start:end])
-        total = COUNT_CAP + 1 if found else rows.order_by().values("pk")[: COUNT_CAP + 1].count()
+        keys_here = list(keys[start:end])
+        total = COUNT_CAP + 1 if keys_here else rows.order_by().values("pk")[: COUNT_CAP + 1].count()
     whole = _unfiltered(rows) if shown is None else shown
-    read = {row.pk: row for row in whole.filter(pk__in=found[:PAGE_ROWS])}
-    here = [read[key] for key in found[:PAGE_ROWS] if key in read]
-    return Page(here, number, len(found) > PAGE_ROWS, total, sort)
+    read = {row.pk: row for row in whole.filter(pk__in=keys_here[:PAGE_ROWS])}
+    here = [read[key] for key in keys_here[:PAGE_ROWS] if key in read]
+    return Page(here, number, len(keys_here) > PAGE_ROWS, total, sort)
 
 
 def _unfiltered(rows: QuerySet[Row]) -> QuerySet[Row]:

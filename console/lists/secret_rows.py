@@ -14,6 +14,7 @@ from django.utils.safestring import mark_safe
 from console.access import resources
 from console.http import OperatorRequest
 from console.presentation import secret_states
+from rotation import accounts
 from rotation.models import Run
 from secrets_app.models import Secret
 from secrets_app.policy import decisions
@@ -60,10 +61,15 @@ def shown() -> QuerySet[Secret]:
 
 
 def rights(request: OperatorRequest, secret: Secret, possible: Mapping[str, Action] = ACTIONS) -> Rights:
-    """Which of a secret's actions are allowed. Policies and grants are read once for a request."""
-    principal = request.user.principal
+    """Which of a secret's actions are allowed, of those that it has.
+
+    Policies and grants are read once for a request.
+    """
+    principal, is_managed = request.user.principal, accounts.of(secret) is not None
     return {
-        name: name in possible and decisions.allows(principal, action, secret)
+        name: name in possible
+        and (is_managed or action not in resources.OF_AN_ACCOUNT)
+        and decisions.allows(principal, action, secret)
         for name, action in ACTIONS.items()
     }
 
@@ -91,25 +97,28 @@ def _place(secrets: Iterable[Secret]) -> None:
     """Say where each secret is from the few regions that were read for this request already."""
     known = {region.pk: region for region in decisions.every_region()}
     for secret in secrets:
-        instance = secret.managed.instance
-        if secret.region_id in known and instance.region_id in known:
-            secret.region, instance.region = known[secret.region_id], known[instance.region_id]
+        if secret.region_id in known:
+            secret.region = known[secret.region_id]
             secret.account = secret.region.account
+        account = accounts.of(secret)
+        if account and account.instance.region_id in known:
+            account.instance.region = known[account.instance.region_id]
 
 
 def _facts(secret: Secret, *, is_everywhere: bool) -> Cells:
-    instance, plan = secret.managed.instance, getattr(secret, "schedule", None)
+    account, plan = accounts.of(secret), getattr(secret, "schedule", None)
+    instance = account.instance if account else None
     known = secret_states.facts(secret, is_rotating=secret.is_rotating)  # type: ignore[attr-defined]
     outcome = secret.last_outcome  # type: ignore[attr-defined]
     return {
         "pk": secret.pk,
         "name": secret.name,
         "type": TYPES[secret.type],
-        "kind": KINDS[secret.kind],
-        "instance": instance.name,
-        "where": instance.where,
-        "region": instance.region.name if is_everywhere else "",
-        "username": secret.managed.username,
+        "kind": KINDS.get(secret.kind, ""),
+        "instance": instance.name if instance else "",
+        "where": instance.where if instance else "",
+        "region": secret.region.name if is_everywhere else "",
+        "username": account.username if account else "",
         "credential": known.credential,
         "automatic": known.automatic,
         "status": known.status,

@@ -37,7 +37,7 @@ def instance_badge(instance: Instance) -> Fact:
     return Fact(state.tone, state.label, instance.state_sentence or state.sentence)
 
 
-def key_badge(key: HostKey) -> Fact:
+def host_key_badge(key: HostKey) -> Fact:
     """Return whether this key is trusted."""
     return _KEY_STATES[HostKey.State(key.state)]
 
@@ -94,3 +94,8 @@ class HostKeys:
         if self.approved:
             return Fact("ok", "Pinned", "Keyturn talks to the approved keys only.")
         return Fact("warning", "Not approved", "Scan the host key, compare it and approve it.")
+
+
+def listed_host_keys(instance: Instance) -> HostKeys:
+    """The host keys of an instance of a list, which reads them and `scanned_at` for all its rows at once."""
+    return HostKeys(instance, list(instance.host_keys.all()), instance.scanned_at)  # type: ignore[attr-defined]

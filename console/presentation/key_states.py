@@ -50,5 +50,5 @@ def primary(key: Key) -> KeyVersion | None:
 
 def renewed_at(key: Key) -> datetime | None:
     """When the key gets its next version by itself; None while it is not enabled."""
-    found = primary(key)
-    return found.created_at + key_states.ROTATED_EVERY if found else None
+    version = primary(key)
+    return version.created_at + key_states.ROTATED_EVERY if version else None

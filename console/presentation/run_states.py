@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from rotation import reasons
+from rotation import accounts, reasons
 from rotation.connectors import base
 from rotation.connectors.reasons import NOTHING, Advice
+from rotation.engine.methods import table as methods
 from rotation.models import Run, Step
-from secrets_app.models import Secret
 
 RETRYABLE = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE, Run.Kind.VERIFY, Run.Kind.DRIFT, Run.Kind.CHECK})
 
@@ -111,6 +111,8 @@ def run_badge(run: Run) -> RunState:
         return _ACTIVE[Run.State(run.state)]
     outcome = Run.Outcome(run.outcome)
     if outcome == Run.Outcome.SUCCEEDED:
+        if run.code:  # nobody could log on, say: true all the same, and worth a look
+            return RunState("warning", outcome.label, run.sentence, reasons.advice(run.code))
         return RunState("ok", outcome.label, run.sentence or _SUCCESS[Run.Kind(run.kind)])
     label = outcome.label
     if outcome == Run.Outcome.FAILED and run.truth:
@@ -164,9 +166,9 @@ def _plan(run: Run) -> tuple[str, ...]:
     plan = _PLANS[run.kind]
     if run.kind != Run.Kind.ROTATE or run.secret is None:
         return plan
-    if run.secret.kind == Secret.Kind.KEY_PAIR:
+    if not methods.TABLE[run.secret.kind].REPLACES:
         plan = (*plan, Step.Name.CLEAN)
-    return (*plan, Step.Name.SESSIONS) if run.secret.managed.ends_sessions else plan
+    return (*plan, Step.Name.SESSIONS) if accounts.needed(run.secret).ends_sessions else plan
 
 
 def is_retryable(run: Run) -> bool:

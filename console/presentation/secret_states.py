@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from console.presentation.durations import duration
-from rotation import binding, reasons, schedules
+from rotation import accounts, binding, reasons, schedules
 from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Schedule
 from secrets_app.models import Secret
@@ -38,6 +38,7 @@ class Facts:
 
 
 ENABLED = Fact("ok", "Enabled", "The secret rotates, and its value can be read by those who may.")
+KEPT = Fact("ok", "Enabled", "Its value can be read by those who may.")
 DELETED = Fact(
     "muted",
     "Deleted",
@@ -48,6 +49,11 @@ ROTATING = Fact(
     "busy", "Rotating", "A new value is being set on the instance.", "Wait for the run, or watch its steps."
 )
 GONE = Fact("muted", "No value", "Its values are destroyed. The credential on the instance was not changed.")
+PURGED = Fact("muted", "No value", "Its values are destroyed.")
+UNMANAGED = Fact(
+    "muted", "No instance", "This secret belongs to no instance, so there is nothing to rotate or to verify."
+)
+NEVER = Fact("muted", "Not rotated", "This secret belongs to no instance, so there is nothing to rotate.")
 PAUSED_BY_DELETION = Fact(
     "muted", "Paused", "It does not rotate while its deletion is planned.", "Restoring it resumes this."
 )
@@ -137,34 +143,45 @@ LEVELS = {
 
 def facts(secret: Secret, *, is_rotating: bool) -> Facts:
     """The three facts of a secret, of which `is_rotating` says whether a rotation is under way."""
-    known = GONE if secret.purged_at else credential(secret.managed, is_rotating=is_rotating)
+    account = accounts.of(secret)
+    if secret.purged_at:
+        known = GONE if account else PURGED
+    else:
+        known = credential(account, is_rotating=is_rotating)
     if not secret.is_enabled:
         known = replace(known, next_step="")  # nothing but restoring it works
     return Facts(status(secret), known, automatic(secret))
 
 
 def status(secret: Secret) -> Fact:
+    is_managed = accounts.of(secret) is not None
     if secret.status == "deleted":
-        return DELETED
+        return DELETED if is_managed else replace(DELETED, next_step="")
     if secret.status == "pending_deletion":
         due = secret.deletion_due_at
         until = f" until {due:%Y-%m-%d}" if due else ""
         return Fact(
             "warning",
             "Pending deletion",
-            f"Its values cannot be read, and it does not rotate. It can be restored{until}.",
+            f"Its values cannot be read{', and it does not rotate' if is_managed else ''}. "
+            f"It can be restored{until}.",
             "Restore it before that day to keep it.",
         )
-    return ENABLED
+    return ENABLED if is_managed else KEPT
 
 
-def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
+def credential(account: ManagedAccount | None, *, is_rotating: bool) -> Fact:
     """Whether the host accepts the value, as far as there is proof."""
+    if account is None:
+        return UNMANAGED
     if is_rotating:
         return ROTATING
     if account.credential_code == credential_state.RESTORED:
         return NOT_SINCE_RESTORE
     known = CREDENTIALS[Credential(account.credential)]
+    if account.credential == Credential.IN_SYNC and account.credential_code == credential_state.NO_LOGIN:
+        next_step = reasons.advice(credential_state.NO_LOGIN).text
+        return Fact("warning", known.label, account.credential_sentence, next_step)
     if account.credential == Credential.IN_SYNC and account.verified_level in LEVELS:
         return Fact(
             known.tone,
@@ -184,18 +201,24 @@ def credential(account: ManagedAccount, *, is_rotating: bool) -> Fact:
     return Fact(known.tone, label, account.credential_sentence or known.sentence, known.next_step)
 
 
-def is_on_other_machine(account: ManagedAccount) -> bool:
+def is_on_other_machine(account: ManagedAccount | None) -> bool:
     """Whether the instance is another machine than the one that has proven the account's value."""
+    if account is None:
+        return False
     return account.credential == Credential.BLOCKED and account.credential_code == binding.CODE
 
 
-def is_drifted(account: ManagedAccount) -> bool:
+def is_drifted(account: ManagedAccount | None) -> bool:
     """Whether somebody else changed the credential on the host, or put the host back to an earlier state."""
+    if account is None:
+        return False
     return account.credential == Credential.OUT_OF_SYNC and account.credential_code in DRIFTED
 
 
 def automatic(secret: Secret) -> Fact:
     """Whether the secret rotates by itself, and how often."""
+    if accounts.of(secret) is None:
+        return NEVER
     plan: Schedule | None = getattr(secret, "schedule", None)
     if plan is not None and plan.is_on and not secret.is_enabled:
         return PAUSED_BY_DELETION
@@ -215,21 +238,21 @@ def automatic(secret: Secret) -> Fact:
             "Its dates pass without a rotation.",
             "Start a rotation yourself if it cannot wait.",
         )
-    rhythm = often(plan)
+    recurrence = often(plan)
     if plan.is_overdue and plan.next_at:
         return Fact(
             "warning",
             f"Overdue since {plan.next_at:%Y-%m-%d}",
-            f"It should rotate {rhythm}, and the last date has passed.",
+            f"It should rotate {recurrence}, and the last date has passed.",
             "Look at its last run, or rotate it now.",
         )
-    return Fact("ok", f"On, {rhythm}", f"It rotates automatically {rhythm}.{_details(plan)}")
+    return Fact("ok", f"On, {recurrence}", f"It rotates automatically {recurrence}.{_details(plan)}")
 
 
 def often(plan: Schedule) -> str:
     """`every 7 days`, or `at 02:00 on Sunday (Europe/Berlin)`."""
     if plan.cron:
-        return f"{schedules.rhythm_of(plan).words} ({plan.zone})"
+        return f"{schedules.recurrence_of(plan).words} ({plan.zone})"
     return f"every {duration(plan.period)}"
 
 

@@ -84,9 +84,9 @@ class Wire:
 
     def recv(self, size: int) -> bytes:
         """The next bytes of the request; nothing at its end, where a socket would wait for more."""
-        found = bytes(self._request[:size])
+        taken = bytes(self._request[:size])
         self._request = self._request[size:]
-        return found
+        return taken
 
     def sendall(self, text: bytes) -> None:
         """Send, or keep for later. Raises `BrokenPipeError` where the client is gone or was given up."""

@@ -81,13 +81,13 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
             elif error.errno not in {errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK}:
                 raise
             return
-        wire = Wire(sock, lambda: self.method_queue.defer(self._settle, found))
-        found = Connection(self.cfg, wire, client, listener.getsockname())
-        self.connections.add(found)
+        wire = Wire(sock, lambda: self.method_queue.defer(self._settle, connection))
+        connection = Connection(self.cfg, wire, client, listener.getsockname())
+        self.connections.add(connection)
         self.nr_conns = len(self.connections)
         if self.nr_conns >= PLACES:
             self._make_room(lambda _: 1)
-        self._settle(found)
+        self._settle(connection)
 
     def finish_request(self, conn: Connection, done: Future[bool]) -> None:
         """Take a connection back from its thread."""
@@ -152,7 +152,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
                 conn.has_begun, conn.deadline = True, time.monotonic() + REQUEST_SECONDS
             conn.unread += more
             if len(conn.unread) > framing.HEAD_LIMIT_BYTES and self._unread() > UNREAD_BYTES:
-                self._make_room(lambda one: len(one.unread))
+                self._make_room(lambda connection: len(connection.unread))
 
     def _await(self, conn: Connection) -> None:
         """Give the client its time for the next request, once the last answer is taken."""
@@ -243,15 +243,20 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
             held[conn.share] += weight(conn)
         if held:
             most = held.most_common(1)[0][0]
-            self._drop(min((one for one in waiting if one.share == most), key=lambda one: one.since))
+            self._drop(
+                min(
+                    (connection for connection in waiting if connection.share == most),
+                    key=lambda connection: connection.since,
+                )
+            )
 
 
 def share(address: str) -> str:
     """Who counts as one: an address, or in IPv6 the network that a single customer is given."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -40,8 +40,8 @@ def trouble(error: BaseException | None) -> Trouble | None:
     is_of_database = False
     while error is not None:
         is_of_database = is_of_database or isinstance(error, OperationalError | InterfaceError)
-        if (found := _SQLSTATES.get(getattr(error, "sqlstate", None) or "")) is not None:
-            return found
+        if (known := _SQLSTATES.get(getattr(error, "sqlstate", None) or "")) is not None:
+            return known
         if isinstance(error, sqlite3.Error):
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # of an extended code, the plain one
             if code in _SQLITE:

@@ -54,21 +54,21 @@ def begin(connection: BaseDatabaseWrapper, **_: Any) -> None:
 @checks.register(checks.Tags.database)
 def server_is_durable(databases: Sequence[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
     """Report what the server does not promise; nothing where no database is to be asked."""
-    found: list[checks.CheckMessage] = []
+    messages: list[checks.CheckMessage] = []
     for alias in databases or ():
         connection = connections[alias]
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                found += shortcomings(cursor)
-    return found
+                messages += shortcomings(cursor)
+    return messages
 
 
 def shortcomings(cursor: Any) -> list[checks.CheckMessage]:
     """Ask a PostgreSQL server, by a cursor of it, for settings with which it may lose what it committed."""
-    found: list[checks.CheckMessage] = []
+    messages: list[checks.CheckMessage] = []
     for name, (number, sentence) in _SERVER.items():
         cursor.execute("SELECT current_setting(%s)", [name])
         if cursor.fetchone()[0] != "on":
             hint = f"Set {name} = on in postgresql.conf and reload the server."
-            found.append(checks.Error(sentence, hint=hint, id=number))
-    return found
+            messages.append(checks.Error(sentence, hint=hint, id=number))
+    return messages

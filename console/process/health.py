@@ -62,14 +62,14 @@ def obstacles() -> list[str]:
 
     Asks the database three small questions. A change of the answer is logged once.
     """
-    found = _obstacles()
-    if found != _Told.obstacles:
-        if found:
-            log.error("Not ready: %s.", "; ".join(SENTENCES[name] for name in found))
+    present = _obstacles()
+    if present != _Told.obstacles:
+        if present:
+            log.error("Not ready: %s.", "; ".join(SENTENCES[name] for name in present))
         elif _Told.obstacles is not None:
             log.info("Ready again.")
-        _Told.obstacles = found
-    return found
+        _Told.obstacles = present
+    return present
 
 
 class _Told:
@@ -83,8 +83,8 @@ def _obstacles() -> list[str]:
         # Beyond this, whatever asks the tables would fail for the same reason and not say it.
         if not _is_set_up():
             return [NOT_SET_UP]
-        found = [READ_ONLY] if _is_read_only() else []
-        return [*found, SEALED] if keyring.is_sealed() else found
+        present = [READ_ONLY] if _is_read_only() else []
+        return [*present, SEALED] if keyring.is_sealed() else present
     except (DatabaseError, InterfaceError):
         return [DATABASE]
 

@@ -154,8 +154,8 @@ def as_json() -> logging.Formatter:
 
 
 def _request() -> str:
-    found = structlog.contextvars.get_contextvars().get("request_id")
-    return f" request_id={found}" if found else ""
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    return f" request_id={request_id}" if request_id else ""
 
 
 def _message(record: logging.LogRecord) -> str:

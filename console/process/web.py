@@ -22,6 +22,8 @@ except ImproperlyConfigured as error:
     start.give_up(error)
 
 wsgi_app = "console.wsgi"
+# Once, before the workers fork: they share what is loaded, and one that died is there again at once.
+preload_app = True
 worker_class = "console.process.connections.Worker"
 worker_connections = connections.PLACES
 workers = 2
@@ -43,6 +45,15 @@ logconfig_dict = {
         "gunicorn.access": {"handlers": [], "propagate": False},
     },
 }
+
+
+def when_ready(server: Any) -> None:
+    """Load what each worker would load with its first request; keep no connection that two would share."""
+    from django.db import connections as databases
+    from django.urls import get_resolver
+
+    assert get_resolver().url_patterns
+    databases.close_all()
 
 
 def post_fork(server: Any, worker: Any) -> None:

@@ -58,17 +58,19 @@ def readers(secrets: list[Secret], people: Collection[UUID]) -> list[Readers]:
     Tags are prefetched by the caller.
     """
     everybody = reach.Everybody(secrets)
-    found = []
-    for one in secrets:
-        who = [right.principal for right in everybody.with_rights(one, _READ)]
+    rows = []
+    for secret in secrets:
+        # What belongs to no instance is sent to none.
+        actions = (Action.GET_SECRET_VALUE,) if secret.is_generic else _READ
+        who = [right.principal for right in everybody.with_rights(secret, actions)]
         names = [principal.name for principal in who if principal.user_id in people]
-        found.append(Readers(one, names, len(who) - len(names)))
-    return found
+        rows.append(Readers(secret, names, len(who) - len(names)))
+    return rows
 
 
 def unused(reader: Principal, name: Callable[[Principal | Group], str]) -> list[Unused]:
     """Unused grants on secrets whose grants `reader` may list, the oldest first; `name` as the reader may."""
-    found = [
+    rows = [
         *(
             Unused(r.content_object, name(r.principal), False, r.permission.codename, r)
             for r in _of_principals()
@@ -76,12 +78,12 @@ def unused(reader: Principal, name: Callable[[Principal | Group], str]) -> list[
         *(Unused(r.content_object, name(r.group), True, r.permission.codename, r) for r in _of_groups()),
     ]
     seen = [
-        one
-        for one in found
-        if decisions.allows(reader, Action.DESCRIBE_SECRET, one.secret)
-        and decisions.allows(reader, Action.LIST_GRANTS, one.secret)
+        grant_row
+        for grant_row in rows
+        if decisions.allows(reader, Action.DESCRIBE_SECRET, grant_row.secret)
+        and decisions.allows(reader, Action.LIST_GRANTS, grant_row.secret)
     ]
-    return sorted(seen, key=lambda one: (one.grant.granted_at, one.action))[:GRANTS_SHOWN]
+    return sorted(seen, key=lambda grant_row: (grant_row.grant.granted_at, grant_row.action))[:GRANTS_SHOWN]
 
 
 def _of_principals() -> list[SecretPrincipalGrant]:

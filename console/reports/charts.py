@@ -49,6 +49,6 @@ class Chart:
         """What the picture says, for those who do not see it."""
         sums = [sum(bar.parts[number] for bar in self.bars) for number in range(len(self.series))]
         parts = ", ".join(
-            f"{one.name.lower()} {count:,}" for one, count in zip(self.series, sums, strict=True)
+            f"{series.name.lower()} {count:,}" for series, count in zip(self.series, sums, strict=True)
         )
         return f"{self.title}. {self.note}: {self.total:,} in all; {parts}. At most {self.highest:,} a bar."

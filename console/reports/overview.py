@@ -21,12 +21,13 @@ from console.access import resources
 from console.forms.rotations.rotations import Filters as RunFilters
 from console.forms.secrets.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
-from console.lists import instance_filters, run_filters, secret_filters
+from console.lists import instance_list, run_filters, secret_filters
 from console.presentation import secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
 from console.reports import resolving
 from console.reports.charts import Bar, Chart, Series
+from rotation import accounts
 from rotation.models import HostKey, Instance, ManagedAccount, Run
 from secrets_app.models import ChangedRecord, Secret
 from secrets_app.policy.decisions import Action
@@ -119,9 +120,9 @@ class Overview:
         troubled = self._secrets(status="enabled").filter(managed__credential__in=TROUBLED)
         idle = troubled.exclude(Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind="rotate")))
         counts = Counter(dict(idle.order_by().values_list("managed__credential").annotate(Count("pk"))))
-        found = [row for kind in TROUBLED if counts[kind] for row in self._some(idle, kind)]
-        self._add_doubtful(found)
-        left = sum(counts.values()) - len(found)
+        rows = [row for kind in TROUBLED if counts[kind] for row in self._some(idle, kind)]
+        self._add_doubtful(rows)
+        left = sum(counts.values()) - len(rows)
         if left > 0:
             self.more += [
                 More(
@@ -133,22 +134,22 @@ class Overview:
             ]
         self._add_overdue()
 
-    def _add_doubtful(self, found: list[Secret]) -> None:
+    def _add_doubtful(self, rows: list[Secret]) -> None:
         may_resolve = resources.may(self.request, Action.RESOLVE_ROTATION)
         may_rotate = resources.may(self.request, Action.ROTATE_SECRET)
         may_rebind = resources.may(self.request, Action.REBIND_ACCOUNT)
-        unresolved = resolving.resolvable(found) if may_resolve else set()
-        for row in found:
-            action = None
-            if secret_states.is_on_other_machine(row.managed):
+        unresolved = resolving.resolvable(rows) if may_resolve else set()
+        for row in rows:
+            action, account = None, accounts.of(row)
+            if secret_states.is_on_other_machine(account):
                 if may_rebind:
                     action = ("Rebind", reverse("secret_rebind", args=[self.region, row.pk]))
             elif row.pk in unresolved:
                 action = ("Resolve", reverse("secret_resolve", args=[self.region, row.pk]))
-            elif may_rotate and secret_states.is_drifted(row.managed):
+            elif may_rotate and secret_states.is_drifted(account):
                 action = ("Reconcile", reverse("secret_reconcile", args=[self.region, row.pk]))
             self.needs.append(
-                self._of_secret(row, secret_states.credential(row.managed, is_rotating=False), action)
+                self._of_secret(row, secret_states.credential(account, is_rotating=False), action)
             )
 
     def _some(self, rows: QuerySet[Secret], kind: str) -> QuerySet[Secret]:
@@ -158,9 +159,9 @@ class Overview:
 
     def _add_overdue(self) -> None:
         rows = self._secrets(automatic="overdue").select_related("managed__instance", "schedule")
-        found = list(rows.order_by("schedule__next_at", "pk")[: SHOWN + 1])
-        self.needs += [self._of_secret(row, secret_states.automatic(row)) for row in found[:SHOWN]]
-        if len(found) > SHOWN:
+        overdue = list(rows.order_by("schedule__next_at", "pk")[: SHOWN + 1])
+        self.needs += [self._of_secret(row, secret_states.automatic(row)) for row in overdue[:SHOWN]]
+        if len(overdue) > SHOWN:
             self.more.append(More("All that are overdue", self._link("secrets", automatic="overdue")))
 
     def _ending_deletions(self) -> list[Need]:
@@ -168,26 +169,27 @@ class Overview:
         ending = rows.filter(deletion_due_at__lte=timezone.now() + DELETION_NOTICE).order_by(
             "deletion_due_at", "pk"
         )
-        found = list(ending[: SHOWN + 1])
-        if len(found) > SHOWN:
+        secrets = list(ending[: SHOWN + 1])
+        if len(secrets) > SHOWN:
             self.more.append(More("All pending deletions", self._link("secrets", status="pending_deletion")))
-        return [self._of_secret(row, secret_states.status(row)) for row in found[:SHOWN]]
+        return [self._of_secret(row, secret_states.status(row)) for row in secrets[:SHOWN]]
 
     def _of_secret(self, row: Secret, fact: Fact, action: tuple[str, str] | None = None) -> Need:
-        where = f"{row.managed.username} on {row.managed.instance.name}"
+        account = accounts.of(row)
+        where = f"{account.username} on {account.instance.name}" if account else ""
         return Need(fact, row.name, reverse("secret", args=[self.region, row.pk]), where, action)
 
     def _changed_keys(self) -> list[Need]:
         """Instances that show another key than the approved one, out of those where that is possible."""
         keys = HostKey.objects.filter(instance=OuterRef("pk"))
-        rows = instance_filters.with_figures(
+        rows = instance_list.with_figures(
             resources.instances(self.request, self.region), resources.seen_secrets(self.request)
         ).filter(
             Exists(keys.filter(state=HostKey.State.APPROVED)),
             Exists(keys.filter(state=HostKey.State.SEEN)) | Q(state=Instance.State.BLOCKED),
         )
         newest = list(rows.order_by("-last_contact_at").values_list("pk", flat=True)[: SHOWN * 4])
-        found = []
+        needs = []
         for row in rows.filter(pk__in=newest).order_by("name"):
             known = HostKeys(row, list(row.host_keys.all()), row.scanned_at)  # type: ignore[attr-defined]
             if known.is_changed:
@@ -197,8 +199,8 @@ class Overview:
                     known.badge.sentence,
                     "Nothing is sent to it before you approve it.",
                 )
-                found.append(Need(fact, row.name, reverse("instance", args=[self.region, row.pk]), row.where))
-        return found[:SHOWN]
+                needs.append(Need(fact, row.name, reverse("instance", args=[self.region, row.pk]), row.where))
+        return needs[:SHOWN]
 
     # ---------------------------------------------------------------- figures
 
@@ -209,10 +211,13 @@ class Overview:
     def _figures_of_secrets(self) -> Iterator[Figure]:
         if not self.may_secrets:
             return
-        kept, in_sync = self._secrets().count(), self._in_sync()
-        overdue = self._secrets(automatic="overdue").count()
-        share = f"{in_sync / kept:.0%} of all" if kept else ""
-        yield Figure("Secrets", kept, self._link("secrets"))
+        count = self._secrets().aggregate(
+            all=Count("pk"), managed=Count("pk", filter=~Q(type=Secret.Type.GENERIC))
+        )
+        in_sync, overdue = self._in_sync(), self._secrets(automatic="overdue").count()
+        # A generic secret has no instance to be in sync with.
+        share = f"{in_sync / count['managed']:.0%} of all" if count["managed"] else ""
+        yield Figure("Secrets", count["all"], self._link("secrets"))
         yield Figure("In sync", in_sync, self._link("secrets", credential="in_sync"), share)
         drifted = self._secrets(credential="drifted").count()
         yield Figure(
@@ -272,7 +277,7 @@ class Overview:
         ]
         bars = []
         for day in days:
-            parts = [counts[day.isoformat(), one.name.lower()] for one in series]
+            parts = [counts[day.isoformat(), line.name.lower()] for line in series]
             link = self._link("rotations", kind="rotate", since=day.isoformat(), until=day.isoformat())
             bars.append(Bar(day.isoformat(), tuple(parts), link))
         return Chart("Rotations per day", "Day", tuple(series), tuple(bars), f"The last {DAYS} days")
@@ -310,8 +315,8 @@ def _by_hour(rows: QuerySet[Secret], field: str, *others: str) -> Iterable[tuple
     """Count rows by the hour of a moment, cut out of its text: SQLite would truncate it by a call a row."""
     hour = Substr(Cast(field, CharField()), 1, 13)
     grouped: Any = rows.order_by().values_list(hour, *others)
-    found: Iterable[tuple[Any, ...]] = grouped.annotate(Count("pk"))
-    return found
+    counted: Iterable[tuple[Any, ...]] = grouped.annotate(Count("pk"))
+    return counted
 
 
 def _hour(text: str) -> datetime:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from rotation import accounts
 from rotation.models import ManagedAccount, Run
 from secrets_app.models import Label, Secret, SecretVersion
 
@@ -24,7 +25,8 @@ class Open:
 
 def unresolved(secret: Secret) -> Open | None:
     """Return what a person may resolve; None where there is nothing in doubt."""
-    if not secret.is_enabled or secret.managed.credential not in IN_DOUBT:
+    account = accounts.of(secret)
+    if not secret.is_enabled or account is None or account.credential not in IN_DOUBT:
         return None
     pending = secret.labelled(Label.Role.PENDING)
     offered = pending if pending and pending.offered_at and not pending.dead_at else None
@@ -34,7 +36,7 @@ def unresolved(secret: Secret) -> Open | None:
 
 def resolvable(secrets: Iterable[Secret]) -> set[UUID]:
     """Which of these rows `unresolved` would return something for, in two queries for all of them."""
-    rows = [row.pk for row in secrets if row.managed.credential in IN_DOUBT]
+    rows = [row.pk for row in secrets if (mine := accounts.of(row)) and mine.credential in IN_DOUBT]
     offered = Label.objects.filter(
         secret__in=rows,
         role=Label.Role.PENDING,

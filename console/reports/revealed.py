@@ -52,13 +52,13 @@ def known(by: Principal) -> list[Known]:
     )
     current = Label.objects.filter(role=Label.Role.CURRENT).select_related("version")
     rows = Secret.objects.kept().filter(pk__in={*read, *typed}).select_related("region", "account")
-    found = [
+    revealed = [
         _known(secret, read.get(secret.pk), typed.get(secret.pk))
         for secret in rows.select_related("managed__instance__region", "schedule").prefetch_related(
             Prefetch("labels", current, to_attr="current_labels"), "tags"
         )
     ]
-    return sorted(found, key=lambda one: (one.is_over, one.secret.name))
+    return sorted(revealed, key=lambda value: (value.is_over, value.secret.name))
 
 
 def _known(secret: Secret, read: tuple[datetime, int] | None, typed_at: datetime | None) -> Known:

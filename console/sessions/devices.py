@@ -46,15 +46,15 @@ class Open:
 
 def open_of(user: User, *, this: str | None = None) -> list[Open]:
     """This person's sessions that are not over, the newest first; `this` is the key of the one that asks."""
-    found = []
+    sessions = []
     for row in UserSession.objects.filter(user=user).order_by("-created_at"):
         store = import_module(settings.SESSION_ENGINE).SessionStore(row.session_key)
         if str(store.get("_auth_user_id", "")) != str(user.pk) or expiry.seconds_left(store) <= 0:
             continue
         seen_at = datetime.fromtimestamp(store.get(expiry.SEEN_AT, row.last_seen_at.timestamp()), UTC)
         is_this = row.session_key == this
-        found.append(Open(row.pk, row.ip, _browser(row.user_agent), row.created_at, seen_at, is_this))
-    return found
+        sessions.append(Open(row.pk, row.ip, _browser(row.user_agent), row.created_at, seen_at, is_this))
+    return sessions
 
 
 def end(user: User, ids: Iterable[int], *, actor: Principal, reason: str = "") -> int:

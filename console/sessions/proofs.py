@@ -60,5 +60,5 @@ def has_provider_factor(request: HttpRequest, user: User) -> bool:
 
 
 def _is_by_provider(opened: list[Record]) -> bool:
-    ways = [one for one in opened if one["method"] == "password" or one.get("type") == PROVIDER]
+    ways = [record for record in opened if record["method"] == "password" or record.get("type") == PROVIDER]
     return bool(ways) and ways[-1].get("type") == PROVIDER

@@ -18,7 +18,7 @@ from django.http import HttpRequest
 
 from console import http
 from console.sessions import proofs
-from secrets_app import regions
+from secrets_app import origin, regions
 from secrets_app.actions import Kind, arn
 from secrets_app.audit import refusals, trail
 from secrets_app.models import Principal, User
@@ -34,7 +34,7 @@ CHANGE_PASSWORD = "kms:ChangePassword"
 
 
 def _signed_in(request: HttpRequest, user: User, **_: object) -> None:
-    factors = [one for one in get_authentication_records(request, user) if one["method"] == "mfa"]
+    factors = [record for record in get_authentication_records(request, user) if record["method"] == "mfa"]
     details = {"second_factor": factors[-1]["type"]} if factors else {}
     if proofs.is_by_provider(request, user):
         details["by"] = "openid"
@@ -121,7 +121,7 @@ def _signed_out(request: HttpRequest, user: User | None, **_: object) -> None:
 
 def ended(request: HttpRequest, user: User) -> None:
     """Record that a session was over when its browser came back."""
-    with trail.bind(address=http.client_address(request)):
+    with origin.bind(address=http.client_address(request)):
         _note(END_SESSION, user)
 
 

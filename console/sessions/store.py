@@ -63,10 +63,10 @@ class SessionStore(db.SessionStore):
     def decode(self, session_data: bytes | str) -> dict[str, Any]:
         text = session_data if isinstance(session_data, str) else session_data.decode()
         try:
-            found: dict[str, Any] = signing.loads(text, salt=self._salt(), serializer=self.serializer)
+            content: dict[str, Any] = signing.loads(text, salt=self._salt(), serializer=self.serializer)
         except (signing.BadSignature, ValueError):
             return {}
-        return found
+        return content
 
     def _salt(self) -> str:
         return f"keyturn session of {self.session_key}"

@@ -68,7 +68,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         failed = [self._count(request, name, *limit) for limit in failures]
         for limit in tries:
             self._count(request, name, *limit)
-        counted = [one for usage in failed for one in usage.usage]
+        counted = [count for usage in failed for count in usage.usage]
         self._login_failed_rl_usage = ratelimit.RateLimitUsage(usage=counted)
 
     def _count(

@@ -42,9 +42,9 @@ def of(user: User, *, since: datetime | None = None) -> list[Failed]:
         resource_id=user.pk, action__in=_ACTIONS, outcome=AuditEvent.Outcome.DENIED, at__gt=earliest
     )
     counted = Refusals.objects.filter(resource_id=user.pk, action__in=_ACTIONS, count__gt=0)
-    found = [_recorded(one) for one in events[:MOST]]
-    found += [_failed(one, one.since, one.count, one.because) for one in counted[:MOST]]
-    return sorted((one for one in found if one.at > earliest), key=lambda one: one.at, reverse=True)
+    failed = [_recorded(row) for row in events[:MOST]]
+    failed += [_failed(row, row.since, row.count, row.because) for row in counted[:MOST]]
+    return sorted((row for row in failed if row.at > earliest), key=lambda row: row.at, reverse=True)
 
 
 def _tell(request: HttpRequest, user: User, **_: object) -> None:
@@ -53,15 +53,15 @@ def _tell(request: HttpRequest, user: User, **_: object) -> None:
         resource_id=user.pk, action=records.SIGN_IN, outcome=AuditEvent.Outcome.SUCCEEDED
     )
     before = list(ins.values_list("at", flat=True)[1:2])
-    found = of(user, since=before[0] if before else None)
-    if found:
-        messages.warning(request, sentence(found), fail_silently=True)
+    failed = of(user, since=before[0] if before else None)
+    if failed:
+        messages.warning(request, sentence(failed), fail_silently=True)
 
 
-def sentence(found: list[Failed]) -> str:
+def sentence(failed: list[Failed]) -> str:
     """How often, from where, and whether somebody had the password."""
-    count, known = _sum(found), _sum(one for one in found if one.knew_password)
-    addresses = list(dict.fromkeys(one.address for one in found if one.address))
+    count, known = _sum(failed), _sum(attempt for attempt in failed if attempt.knew_password)
+    addresses = list(dict.fromkeys(attempt.address for attempt in failed if attempt.address))
     more = f" and {len(addresses) - 3} more" if len(addresses) > 3 else ""
     where = f" from {', '.join(addresses[:3])}{more}" if addresses else ""
     times = "sign-in" if count == 1 else "sign-ins"
@@ -71,8 +71,8 @@ def sentence(found: list[Failed]) -> str:
     return f"{said} They are listed under Your sessions."
 
 
-def _sum(found: Iterable[Failed]) -> int:
-    return sum(one.count for one in found)
+def _sum(failed: Iterable[Failed]) -> int:
+    return sum(attempt.count for attempt in failed)
 
 
 def _recorded(event: AuditEvent) -> Failed:

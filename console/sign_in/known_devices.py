@@ -80,17 +80,17 @@ def _with(request: HttpRequest, user: User) -> list[str]:
     """What the browser holds, with this person first and anew."""
     number, day = secrets.token_hex(16), str(_today())
     others = [
-        "-".join(found)
-        for found in _entries(request)
-        if not keyed.fits(found[2], _PURPOSE, *_parts(user, found[0], found[1]))
+        "-".join(entry)
+        for entry in _entries(request)
+        if not keyed.fits(entry[2], _PURPOSE, *_parts(user, entry[0], entry[1]))
     ]
     return ["-".join([number, day, keyed.digest(_PURPOSE, *_parts(user, number, day))]), *others][:MOST]
 
 
 def _entries(request: HttpRequest) -> Iterator[tuple[str, str, str]]:
     for text in request.COOKIES.get(COOKIE, "").split(".")[:MOST]:
-        if found := _ENTRY.fullmatch(text):
-            yield found[1], found[2], found[3]
+        if entry := _ENTRY.fullmatch(text):
+            yield entry[1], entry[2], entry[3]
 
 
 def _parts(user: User, number: str, day: str) -> list[str]:

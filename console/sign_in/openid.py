@@ -60,10 +60,10 @@ class Wire(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
     def openid_config(self) -> dict[str, Any]:
         if not hasattr(self, "_trusted"):
             try:
-                found = super().openid_config
-                self._trusted = {name: found[name] for name in ("issuer", *_ENDPOINTS)}
+                config = super().openid_config
+                self._trusted = {name: config[name] for name in ("issuer", *_ENDPOINTS)}
                 # What a provider that names none takes: OpenID Connect Discovery 1.0, 3.
-                methods = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+                methods = config.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
                 self._trusted["token_endpoint_auth_methods_supported"] = list(methods)
             except (KeyError, TypeError, AttributeError):
                 raise NotTrusted("Its discovery document is none.") from None
@@ -79,10 +79,10 @@ class Wire(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
 
     def get_access_token_data(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = super().get_access_token_data(*args, **kwargs)
+            answer: dict[str, Any] = super().get_access_token_data(*args, **kwargs)
         except (OAuth2Error, LookupError, TypeError, AttributeError):
             raise NotTrusted("It gave no token.") from None  # the cause would show what it gave
-        return found
+        return answer
 
     def complete_login(
         self, request: HttpRequest, app: SocialApp, token: object, **kwargs: Any
@@ -185,19 +185,19 @@ def app() -> SocialApp:
 
     Raises `NoSecret`.
     """
-    found = openid_settings.provider()
+    provider = openid_settings.provider()
     try:
-        secret = openid_settings.secret_in(found.secret_file)
+        secret = openid_settings.secret_in(provider.secret_file)
     except ValueError:
         raise NoSecret(NoSecret.__doc__) from None
     return SocialApp(
         provider=Provider.id,
-        provider_id=found.issuer,
-        name=found.name,
-        client_id=found.client_id,
+        provider_id=provider.issuer,
+        name=provider.name,
+        client_id=provider.client_id,
         secret=secret,
         settings={
-            "server_url": f"{found.issuer.rstrip('/')}/.well-known/openid-configuration",
+            "server_url": f"{provider.issuer.rstrip('/')}/.well-known/openid-configuration",
             "oauth_pkce_enabled": True,
             "scope": ["openid", "profile"],
         },

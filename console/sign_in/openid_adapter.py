@@ -53,8 +53,8 @@ class IdentityAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return False
 
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
-        found: User = sociallogin.user  # nobody's name or address comes from a provider
-        return found
+        user: User = sociallogin.user  # nobody's name or address comes from a provider
+        return user
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         """Answer in allauth's place, but for a person who may sign in and for one who is disabled."""
@@ -100,13 +100,13 @@ def _accept(request: HttpRequest, login: SocialLogin) -> Answer:
     if isinstance(request.user, User):
         return answers.signed_in_already(request)
     pk, token_hash = request.session.get(answers.OPENED, ("", ""))
-    found = Invitation.objects.filter(pk=pk).first() if pk else None
-    if found is None or str(found.pk) != login.state["invitation"]:
+    invitation = Invitation.objects.filter(pk=pk).first() if pk else None
+    if invitation is None or str(invitation.pk) != login.state["invitation"]:
         return answers.void(request)
-    if login.is_existing and login.user != found.user:
+    if login.is_existing and login.user != invitation.user:
         return answers.conflict(request, identities.Taken)
     try:
-        invitations.accept(found, token_hash, None, identity=_identity(login))
+        invitations.accept(invitation, token_hash, None, identity=_identity(login))
     except invitations.Void:
         return answers.void(request)
     except (invitations.NameTaken, identities.Taken) as error:
@@ -172,13 +172,15 @@ def _came(
 
 def _asked_at(login: SocialLogin) -> float:
     """When the provider last asked the person to show who they are; 0 where it does not say."""
-    told = login.claims.get("auth_time")
-    return float(told) if isinstance(told, int | float) else 0.0
+    auth_time = login.claims.get("auth_time")
+    return float(auth_time) if isinstance(auth_time, int | float) else 0.0
 
 
 def _has_second_factor(claims: openid.Claims) -> bool:
     """Whether a claim proves one (RFC 8176, OpenID Connect Core 1.0, 2), and this installation counts it."""
     methods, context = claims.get("amr"), claims.get("acr")
-    told = [one for one in methods if isinstance(one, str)] if isinstance(methods, list) else []
-    told += [context] if isinstance(context, str) else []
-    return bool(openid_settings.provider().second_factor.intersection(told))
+    references = (
+        [method for method in methods if isinstance(method, str)] if isinstance(methods, list) else []
+    )
+    references += [context] if isinstance(context, str) else []
+    return bool(openid_settings.provider().second_factor.intersection(references))

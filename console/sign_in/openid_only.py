@@ -2,7 +2,7 @@
 
 Nobody is locked out by it. A password counts for whoever has linked no identity yet, and they are led to
 linking one before anything else; administrators without one stay as they are, for the day on which the
-provider is away. And a password that `recover` printed on the server counts until it is changed.
+provider is away. And a password that `recover` printed on Keyturn's machine counts until it is changed.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from django.template import Context
 from console.access import resources
 from console.presentation import instance_states, run_states, secret_states
 from console.reports.resolving import unresolved
+from rotation import accounts
 from rotation.models import Run
 from secrets_app.models import Secret
 from secrets_app.policy.decisions import Action
@@ -20,13 +21,16 @@ register.filter("run_mark", run_states.mark)
 register.filter("instance_badge", instance_states.instance_badge)
 register.filter("override_label", run_states.override_label)
 register.filter("findings", run_states.findings)
-register.filter("key_badge", instance_states.key_badge)
+register.filter("host_key_badge", instance_states.host_key_badge)
+register.filter("listed_host_keys", instance_states.listed_host_keys)
 
 
 @register.filter
 def credential_badge(secret: Secret) -> secret_states.Fact:
     """Whether the host accepts the secret's value, as far as there is proof."""
-    return secret_states.credential(secret.managed, is_rotating=bool(getattr(secret, "is_rotating", False)))
+    return secret_states.credential(
+        accounts.of(secret), is_rotating=bool(getattr(secret, "is_rotating", False))
+    )
 
 
 @register.simple_tag(takes_context=True)

@@ -24,6 +24,11 @@ def show(
     return render(request, fragment if request.htmx else "dialog_page.html", shown, status=status)
 
 
+def ask(request: OperatorRequest, fragment: str, title: str, context: Mapping[str, object]) -> HttpResponse:
+    """Show the form; one that was sent comes back as 422, with what is wrong beside its fields."""
+    return show(request, fragment, title, context, status=422 if request.method == "POST" else 200)
+
+
 def leave(request: OperatorRequest, url: str) -> HttpResponse:
     """Go on to `url` after the form did its work."""
     return HttpResponseClientRedirect(url) if request.htmx else redirect(url)

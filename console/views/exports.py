@@ -11,9 +11,10 @@ from console.forms.instances import instances as instance_forms
 from console.forms.rotations import rotations as run_forms
 from console.forms.secrets import secrets as secret_forms
 from console.http import OperatorRequest
-from console.lists import exports, instance_filters, run_filters, secret_filters, secret_rows
+from console.lists import exports, instance_list, run_filters, secret_filters, secret_rows
 from console.presentation import run_states, secret_states
-from console.presentation.instance_states import HostKeys, instance_badge
+from console.presentation.instance_states import instance_badge, listed_host_keys
+from rotation import accounts
 from rotation.models import Instance, Run
 from secrets_app import actions
 from secrets_app.audit import trail
@@ -47,22 +48,20 @@ def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
     chosen = secret_forms.Filters(request.GET).chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
     rows = secret_rows.with_runs(seen.select_related("managed__instance__region", "schedule"))
-    found = secret_filters.narrowed(rows, chosen).order_by("name", "pk")
+    secrets = secret_filters.narrowed(rows, chosen).order_by("name", "pk")
     _record(request, "kms:ExportSecrets", region, "csv")
-    return exports.stream(found, _secret, SECRET_COLUMNS, name="secrets", form="csv")
+    return exports.stream(secrets, _secret, SECRET_COLUMNS, name="secrets", form="csv")
 
 
 @login_required
 @require_safe
 def all_instances(request: OperatorRequest, region: str) -> HttpResponseBase:
-    rows = instance_filters.with_figures(
-        resources.instances(request, region), resources.seen_secrets(request)
-    )
-    found = instance_filters.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by(
+    rows = instance_list.with_figures(resources.instances(request, region), resources.seen_secrets(request))
+    instances = instance_list.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by(
         "name", "pk"
     )
     _record(request, "kms:ExportInstances", region, "csv")
-    return exports.stream(found, _instance, INSTANCE_COLUMNS, name="instances", form="csv")
+    return exports.stream(instances, _instance, INSTANCE_COLUMNS, name="instances", form="csv")
 
 
 def _record(request: OperatorRequest, action: str, region: str, form: str) -> None:
@@ -91,12 +90,15 @@ def _run(run: Run) -> exports.Cells:
 
 
 def _secret(secret: Secret) -> exports.Cells:
-    instance, facts = secret.managed.instance, secret_states.facts(secret, is_rotating=secret.is_rotating)  # type: ignore[attr-defined]
+    account, plan = accounts.of(secret), getattr(secret, "schedule", None)
+    instance = account.instance if account else None
+    facts = secret_states.facts(secret, is_rotating=secret.is_rotating)  # type: ignore[attr-defined]
     outcome, ended_at = secret.last_outcome, secret.last_ended_at  # type: ignore[attr-defined]
     contents = (
-        secret.name, secret.arn, secret.get_type_display(), secret.region.code, instance.name,
-        instance.instance_id, instance.where, secret.managed.username, secret.get_kind_display(),
-        facts.credential.label, facts.automatic.label, exports.utc(secret.schedule.next_at),
+        secret.name, secret.arn, secret.get_type_display(), secret.region.code,
+        instance.name if instance else "", instance.instance_id if instance else "",
+        instance.where if instance else "", account.username if account else "", secret.get_kind_display(),
+        facts.credential.label, facts.automatic.label, exports.utc(plan.next_at if plan else None),
         exports.utc(ended_at), Run.Outcome(outcome).label if outcome else "", facts.status.label,
         exports.utc(secret.created_at),
     )  # fmt: skip
@@ -108,12 +110,12 @@ def _account_of(instance: Instance) -> str:
     if instance.own_login and not instance.sees_own_login:  # type: ignore[attr-defined]
         return ""
     if instance.own_login:
-        return instance.own_login.managed.username
+        return accounts.needed(instance.own_login).username
     return instance.credential.username if instance.credential else ""
 
 
 def _instance(instance: Instance) -> exports.Cells:
-    keys = HostKeys(instance, list(instance.host_keys.all()), instance.scanned_at)  # type: ignore[attr-defined]
+    keys = listed_host_keys(instance)
     state = instance_badge(instance)
     contents = (
         instance.instance_id, instance.name, instance.region.code, instance.get_os_display(), instance.where,

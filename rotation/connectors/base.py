@@ -14,7 +14,7 @@ import enum
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rotation.connectors.networks import DEFAULT, Networks
 from rotation.connectors.reasons import OVERRIDABLE as OVERRIDABLE
@@ -182,6 +182,7 @@ class Proof:
     level: Level | None = None
     reason: str = ""  # one sentence, safe to show; no value and no raw host output
     code: str = ""  # of a `Reason`: `accepts_anything`, `truncates`, `locked`, ...
+    control: str = ""  # of a change: what stood behind the host's check as it refused all that it must refuse
 
 
 class Mark(enum.StrEnum):
@@ -286,6 +287,7 @@ class Logins(Protocol):
         ...
 
 
+@runtime_checkable
 class Passwords(Protocol):
     """How an account's password is changed, and asked for."""
 
@@ -298,6 +300,7 @@ class Passwords(Protocol):
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
+        controlled: str = "",
     ) -> Proof | None:
         """Give `username` the password `new` on this host.
 
@@ -309,6 +312,12 @@ class Passwords(Protocol):
         Returns once the host has reported, with this call's nonce, that the change was applied: with what
         `probe_password` would say of the new value, asked by the host itself right after the change, or
         None where it has no such check. A host that lies about the one may lie about the other.
+
+        Its yes means something only if it refuses a random value, which is asked before anything is changed
+        (`Refused(code="accepts_anything")`), and a part of the new one. That is left out if `controlled` is
+        the `Proof.control` of an earlier change and what the check stands on (sshd, PAM, libc) is as then; so
+        whoever gives one says how long it is good for. Where the host cannot say what its check stands on,
+        there is none, and all of it is asked each time.
         Raises `Unreachable`, `HostKeyChanged`, `LoginRefused`, `Refused`, `Stale` or `Busy` when
         nothing on the host has changed, and `Unknown` when the session broke, or the answer could
         not be believed, after the value had left.
@@ -329,6 +338,7 @@ class Passwords(Protocol):
         ...
 
 
+@runtime_checkable
 class Keys(Protocol):
     """How an account's public keys are changed, and asked for."""
 
@@ -372,6 +382,7 @@ class Keys(Protocol):
         ...
 
 
+@runtime_checkable
 class Sessions(Protocol):
     """What an account has open."""
 
@@ -384,6 +395,7 @@ class Sessions(Protocol):
         ...
 
 
+@runtime_checkable
 class Lifelines(Protocol):
     """How an account changes the credential that it works with."""
 
@@ -397,8 +409,30 @@ class Lifelines(Protocol):
         ...
 
 
-class Connector(Looks, Logins, Passwords, Keys, Sessions, Lifelines, Protocol):
-    """One host, with all that the engine may ask of it. Not shared between threads."""
+@runtime_checkable
+class Sharing(Protocol):
+    """How the calls of one run share what is costly to open."""
+
+    def shared(self) -> AbstractContextManager[None]:
+        """Until the block ends, calls with the same `Manager.login` go over one connection.
+
+        The first of them opens it. One that is found dead before a call has sent anything is replaced, within
+        that call's own time; whatever breaks later is raised as without sharing, and the next call opens
+        another. `prove_login` makes a connection of its own all the same, and a lifeline is never replaced.
+        """
+        ...
+
+
+class Target(Looks, Logins, Protocol):
+    """One host, with the least that every wire can do; any of the other parts comes with it or does not.
+
+    The engine asks for the part that it needs, and a run that needs one which is missing is refused before
+    the host is told anything. Not shared between threads.
+    """
+
+
+class Connector(Target, Passwords, Keys, Sessions, Lifelines, Sharing, Protocol):
+    """One host, with all that the engine may ask of it."""
 
 
 class Scanner(Protocol):

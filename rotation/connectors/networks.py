@@ -52,11 +52,11 @@ class Networks:
     def allow(self, address: str) -> bool:
         """Whether a host may have this address, whatever its port. What is no IP address may not."""
         try:
-            found = ip_address(address.partition("%")[0])
+            parsed = ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        outer, *inner = _meant(found)
-        return self._lets(outer) and all(self._is_open(one) for one in inner)
+        outer, *inner = _meant(parsed)
+        return self._lets(outer) and all(self._is_open(part) for part in inner)
 
     def allow_typed(self, text: str) -> bool:
         """Whether an address or a name may be entered: a name is judged once it is resolved."""
@@ -78,14 +78,16 @@ class Networks:
             return False
         near = [network for network in NEAR if address in network]
         named = [network for network in self.allowed if address in network]
-        return not near or any(_lies_in(one, other) for one in named for other in near)
+        return not near or any(_lies_in(place, other) for place in named for other in near)
 
     def _is_own(self, address: Address, port: int, resolve: Resolve) -> bool:
         meant = set(_meant(address))
         for name, own_port in self.services:
             if port == own_port:
                 own = {
-                    one for text in resolve(name, port) for one in _meant(ip_address(text.partition("%")[0]))
+                    place
+                    for text in resolve(name, port)
+                    for place in _meant(ip_address(text.partition("%")[0]))
                 }
                 # What runs on this machine may answer on every address that the machine has.
                 if meant & own or (any(map(is_here, own)) and any(map(is_here, meant))):

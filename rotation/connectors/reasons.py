@@ -115,7 +115,8 @@ COMMON: Final = table(
     ),
     Reason(
         "broken_login",
-        "The connection ended instead of an answer to the login; the account may be expired.",
+        "The connection ended instead of an answer to the login. PAM's account rules (pam_access, "
+        "/etc/nologin, an expired account) and a network that breaks look alike.",
         ACCOUNT,
     ),
     Reason(

@@ -6,31 +6,27 @@ it works, only a new login shows. Knows nothing of why the change is made, nor o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 from django.db import transaction
 
-from rotation import binding, leases, reasons
+from rotation import binding, leases, reasons, schedules
 from rotation.connectors import base
-from rotation.engine import control, failpoints, history, own_login
-from rotation.engine.methods import key_pair
-from rotation.engine.work import SET, TEST, Credential, Work
+from rotation.engine import failpoints, history, logons, own_login
+from rotation.engine.work import TEST, Credential, Stop, Work
 from rotation.inventory import instances
 from rotation.managed import creation, credential_state, restored
-from rotation.models import Step
+from rotation.models import Run, Step
 from secrets_app import keyring
+from secrets_app.audit import trail
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
 #: A change that was sent may still be applied for so long; without a fence on the host we wait it out.
 LATE_APPLY = timedelta(seconds=15)
 MOST_ATTEMPTS = 5  # times that a host is told, per run
-#: Seconds within which a connection counts as failed at once, and the pauses after which it is tried again:
-#: until the new password is current, everybody who fetches the old one is refused.
-AT_ONCE, SOON = 1.0, (0.2, 0.8)
 
 
 def refuse_shared(work: Work) -> None:
@@ -75,7 +71,7 @@ def preflight(work: Work) -> base.Facts:
         # The machine-id is known only now; what follows may ask which value works.
         binding.narrowed(work.endpoint, work.run.instance, [work.secret])
         blocked = facts.blocked
-        ours = [] if blocked else [*_ours(work, facts), *control.check(work, facts)]
+        ours = [] if blocked else [*_ours(work, facts), *work.method.control(work, facts)]
         blocked = blocked or next((c for c in ours if c.mark == base.Mark.BLOCKED), None)
         notes.evidence = instances.as_evidence([*facts.checks, *ours])
         notes.sentence = blocked.sentence if blocked else "Nothing stands in the way."
@@ -105,6 +101,23 @@ def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
             base.Mark.WARNING,
             f"{reasons.sentence('snapshot')} {works} The rotation goes on.",
         )
+
+
+def take_up(work: Work, pending: SecretVersion | None, proof: base.Proof) -> None:
+    """Make the value of a rotation that was not finished current, where the host's own check accepts it.
+
+    Ends the run then; returns where there is nothing to take up. A key that stands in its file may open
+    nothing, so of key pairs only a rotation itself makes one current.
+    """
+    if pending is None or not work.method.REPLACES or proof.verdict != base.Verdict.ACCEPTED:
+        return
+    sentence = reasons.sentence("taken_up")
+    with transaction.atomic(), trail.at_the_end():
+        versions.promote(pending)
+        credential_state.note_verified(work.account, proof.level, rotated=True)
+        schedules.rotated(work.secret)
+        leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW, code="taken_up", sentence=sentence)
+    raise Stop
 
 
 def require_key(version: SecretVersion) -> None:
@@ -145,7 +158,7 @@ def lifeline(work: Work) -> Iterator[None]:
     if not work.is_own_login:
         yield
         return
-    with work.connector.lifeline(work.manager, timeout=TEST):
+    with work.lifelines.lifeline(work.manager, timeout=TEST):
         try:
             yield
         finally:
@@ -156,10 +169,7 @@ def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | 
     """Tell the host. Returns the refusal where it will not take this value; nothing has changed then."""
     try:
         with work.step(Step.Name.SET) as notes:
-            if work.is_key_pair:
-                key_pair.add(work, version, generation)
-            else:
-                set_password(work, version, generation)
+            work.method.tell(work, version, generation)
             notes.sentence = "The instance reports that the new value is set."
             if "must_change" in work.run.overrides:
                 cleared = "The instance no longer demands a change at the next login, as was asked."
@@ -176,129 +186,32 @@ def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | 
                 "The connection broke and the instance kept the old value.",
                 Credential.UNVERIFIED,
             )
-    if not work.is_key_pair:
+    if work.method.REPLACES:
         work.work_as(version)  # sudo may ask for the account's password, which is the new one now
     return None
-
-
-def set_password(work: Work, version: SecretVersion, generation: int) -> None:
-    """Set this version's password. Raises as `Connector.set_password` does."""
-    work.told = work.connector.set_password(
-        work.manager,
-        work.account.username,
-        work.value(version).credential,
-        fence=base.Fence(work.console_id, generation),
-        timeout=SET,
-        allowed=work.run.overrides,
-    )
 
 
 def try_out(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     """Log in on a new connection with this value, and keep what came of it as a step."""
     with work.step(Step.Name.TEST) as notes:
         failpoints.reach("before_test")
-        proof = _prove(work, version, facts)
+        proof = work.method.prove(work, version, facts)
         notes.sentence = _told(proof)
         if proof.verdict != base.Verdict.ACCEPTED:
             notes.state = Step.State.FAILED
     return proof
 
 
-def _prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
-    """Ask the host's own check first: it counts as no login, so a wrong value never feeds a lock-out."""
-    if work.is_key_pair:
-        return key_pair.prove(work, version)
-    quiet = _checked(work, version)
-    if quiet.verdict == base.Verdict.REJECTED or reasons.stops(quiet.code) or not facts.password_login:
-        return quiet
-    proof = _log_in(work, version)
-    if proof.verdict == base.Verdict.REJECTED and quiet.verdict == base.Verdict.ACCEPTED:
-        return base.Proof(
-            base.Verdict.UNCLEAR,
-            reason=reasons.sentence("refused_login"),
-            code="refused_login",
-        )
-    return proof
-
-
-def _log_in(work: Work, version: SecretVersion) -> base.Proof:
-    """Log in with the password, on one of three connections: sshd drops some at random (MaxStartups).
-
-    One that fails before the login counts as none. A host that takes long to say so is left for later.
-    """
-    held = work.value(version)
-    login = base.Login(held.username, password=held.password)
-    for pause in SOON:
-        began = time.monotonic()
-        try:
-            return work.connector.prove_login(login, timeout=TEST)
-        except base.Unreachable as error:
-            if not reasons.is_away(error.code) or time.monotonic() - began > AT_ONCE:
-                raise
-        time.sleep(pause)
-    return work.connector.prove_login(login, timeout=TEST)
-
-
-def _checked(work: Work, version: SecretVersion) -> base.Proof:
-    """What the host's own check says of this value.
-
-    A host that lied about it once, so that a login failed and counted, is asked apart from the change from
-    the second attempt on: it then has to lie twice, and the login is not tried.
-    """
-    told, work.told = work.told, None
-    if told is not None and work.run.attempts <= 1:
-        return told
-    return work.probe(version)
-
-
 def _told(proof: base.Proof) -> str:
     if proof.verdict == base.Verdict.ACCEPTED:
-        return {
-            base.Level.COMMAND: "A new login with the new value ran a command.",
-            base.Level.LOGIN: "A new login with the new value succeeded.",
-            base.Level.LISTED: "The key stands in a file that the instance reads.",
-            base.Level.HASH: "The instance's own check accepts the new value; it accepts no login by "
-            "password.",
-        }[proof.level or base.Level.LOGIN]
-    return proof.reason or "The instance refuses the new value."
-
-
-def put_back(work: Work, version: SecretVersion, generation: int) -> None:
-    """Give the instance's own login its old password again, by the session that is still open, and prove it.
-
-    Ends the run as failed where the old value works again. Otherwise returns; which value works is then for
-    the next take-up to find out.
-    """
-    current = work.secret.labelled(Label.Role.CURRENT)
-    if current is None or work.is_key_pair:
-        return
-    with work.step(Step.Name.SET) as notes:
-        _set_again(work, current, version, generation)
-        work.work_as(current)
-        held = work.value(current)
-        proof = work.connector.prove_login(base.Login(held.username, password=held.password), timeout=TEST)
-        works = proof.verdict == base.Verdict.ACCEPTED
-        notes.state = Step.State.DONE if works else Step.State.FAILED
-        notes.sentence = (
-            "A login with the new value failed. The old one was set again over the session that was open, "
-            f"and {'a new login with it succeeded' if works else 'could not be shown to work'}."
+        return (
+            logons.note(proof)
+            or {
+                base.Level.COMMAND: "A new login with the new value ran a command.",
+                base.Level.LOGIN: "A new login with the new value succeeded.",
+                base.Level.LISTED: "The key stands in a file that the instance reads.",
+                base.Level.HASH: "The instance's own check accepts the new value; it accepts no login by "
+                "password.",
+            }[proof.level or base.Level.LOGIN]
         )
-        notes.evidence = [own_login.seen(Label.Role.CURRENT)] if works else []
-    if works:
-        with transaction.atomic():
-            leases.hold(work.lease)
-            versions.drop_pending(version)
-        work.fail(version, "login_failed", reasons.sentence("login_failed"))
-
-
-def _set_again(work: Work, current: SecretVersion, version: SecretVersion, generation: int) -> None:
-    """Set the old password, whichever of the two sudo asks for; a host that still has it is left alone."""
-    for asked in (version, current):
-        work.work_as(asked)
-        try:
-            if work.probe(current).verdict != base.Verdict.ACCEPTED:
-                set_password(work, current, generation)
-            return
-        except base.Refused as refused:
-            if refused.code != "sudo" or asked is current:
-                raise
+    return proof.reason or "The instance refuses the new value."

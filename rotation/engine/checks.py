@@ -6,11 +6,12 @@ from django.db import transaction
 
 from rotation import leases, reasons
 from rotation.connectors import base
+from rotation.engine import changes
 from rotation.engine.work import PREFLIGHT, SCAN, Credential, Work
 from rotation.inventory import identities, instances, management
 from rotation.managed import creation, credential_state, restored
 from rotation.models import Run, Step
-from secrets_app.models import Label, Secret
+from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
 _AFTER_RESTORE = {
@@ -39,8 +40,10 @@ def verify(work: Work) -> None:
             )
         if work.run.trigger == Run.Trigger.RESTORE and proof.verdict in _AFTER_RESTORE:
             notes.sentence = _AFTER_RESTORE[proof.verdict]
-        if proof.verdict == base.Verdict.REJECTED and _pending_works(work):
-            notes.sentence = reasons.sentence("unfinished")
+        pending = _pending_that_works(work) if proof.verdict == base.Verdict.REJECTED else None
+        if pending is not None:
+            notes.sentence = reasons.sentence("taken_up" if work.method.REPLACES else "unfinished")
+    changes.take_up(work, pending, base.Proof(base.Verdict.ACCEPTED, base.Level.HASH))
     if proof.verdict == base.Verdict.ACCEPTED:
         with transaction.atomic():
             versions.mark_verified(current)
@@ -55,9 +58,11 @@ def verify(work: Work) -> None:
         work.end(Run.Outcome.FAILED, "unclear", notes.sentence, Credential.NOT_VERIFIED)
 
 
-def _pending_works(work: Work) -> bool:
+def _pending_that_works(work: Work) -> SecretVersion | None:
     pending = work.secret.labelled(Label.Role.PENDING)
-    return bool(pending and pending.offered_at and work.probe(pending).verdict == base.Verdict.ACCEPTED)
+    if pending is None or not pending.offered_at:
+        return None
+    return pending if work.probe(pending).verdict == base.Verdict.ACCEPTED else None
 
 
 def check(work: Work) -> None:
@@ -85,7 +90,7 @@ def _facts(work: Work) -> base.Facts:
         work.run.username,
         timeout=PREFLIGHT,
         console_id=str(work.run.instance.account_id),
-        kind=base.Kind.KEY if work.run.account_kind == Secret.Kind.KEY_PAIR else base.Kind.PASSWORD,
+        kind=work.method.KIND,
     )
 
 

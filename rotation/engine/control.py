@@ -24,7 +24,7 @@ def check(work: Work, facts: base.Facts) -> Iterator[base.Check]:
 
     Raises `Unreachable` or `HostKeyChanged`.
     """
-    if work.is_key_pair or not facts.password_login or not _is_due(work):
+    if not facts.password_login or not _is_due(work):
         return
     wrong = Plaintext(secrets.token_urlsafe(24))
     proof = work.connector.prove_login(base.Login(work.account.username, password=wrong), timeout=TEST)

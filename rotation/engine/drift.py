@@ -13,7 +13,7 @@ from django.db import transaction
 
 from rotation import leases, reasons, runs
 from rotation.connectors import base
-from rotation.engine import history
+from rotation.engine import changes, history
 from rotation.engine.work import PREFLIGHT, Credential, Stop, Work
 from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
@@ -46,7 +46,7 @@ def _trace(work: Work) -> base.Traces:
         traces = work.connector.trace(
             work.manager,
             work.account.username,
-            kind=work.kind,
+            kind=work.method.KIND,
             console_id=work.console_id,
             timeout=PREFLIGHT,
         )
@@ -110,6 +110,7 @@ def _end_in_sync(
 def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | None) -> NoReturn:
     pending = work.secret.labelled(Label.Role.PENDING)
     if found is not None and pending is not None and found.pk == pending.pk:
+        changes.take_up(work, pending, base.Proof(base.Verdict.ACCEPTED, base.Level.HASH))
         work.end(
             Run.Outcome.FAILED,
             "unfinished",

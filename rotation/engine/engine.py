@@ -20,15 +20,14 @@ from django.db import transaction
 
 from rotation import leases, reasons, schedules
 from rotation.connectors import base
-from rotation.engine import aftercare, changes, checks, drift, failpoints, reconciliation
-from rotation.engine.methods import key_pair
-from rotation.engine.work import CHANGES, Connect, Credential, Stop, Work
+from rotation.engine import aftercare, changes, checks, drift, failpoints, logons, reconciliation
+from rotation.engine.methods import table as methods
+from rotation.engine.work import CHANGES, Arrived, Connect, Credential, Stop, Work
 from rotation.inventory import management
 from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
 from secrets_app import keyring
 from secrets_app.audit import trail
-from secrets_app.crypto import key_pairs, passwords
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
@@ -58,13 +57,18 @@ def advance(
         "version",
         "requested_by",
     ).get(pk=run_id)
-    work = Work(run, held, connect, scanner)
+    work = Work(run, held, connect, methods.of(run), scanner)
     try:
-        _carry(work)
+        try:
+            _carry(work)
+        except Arrived as arrived:
+            _finish_arrived(work, arrived)
     except leases.Overtaken:
         log.info("run %s was overtaken: lease %s of %s", run_id, held.number, worker)
     except Stop:
         pass
+    finally:
+        work.hang_up()
     return True
 
 
@@ -82,6 +86,13 @@ def _carry(work: Work) -> None:
         _wait_for_a_person(work, "restored", str(error))
     except keyring.KeyUnusable as error:
         _stop_unusable(work, error)
+
+
+def _finish_arrived(work: Work, arrived: Arrived) -> None:
+    """Make the value current that the host accepts, though not all was done that should show it."""
+    sentence = reasons.sentence("not_shown", str(arrived))
+    proof = base.Proof(base.Verdict.ACCEPTED, base.Level.HASH, reason=sentence, code="not_shown")
+    _finish(work, arrived.version, proof)
 
 
 def _stop_unusable(work: Work, error: keyring.KeyUnusable) -> NoReturn:
@@ -116,6 +127,7 @@ def rotate(work: Work) -> None:
     if aftercare.is_finished(work):
         aftercare.carry(work)
         return
+    work.require_kind()
     version = _create(work)
     failpoints.reach("after_create")
     changes.require_key(version)
@@ -172,15 +184,9 @@ def _create(work: Work) -> SecretVersion:
 
 
 def _generate(work: Work) -> SecretVersion:
-    username = work.account.username
-    if work.is_key_pair:
-        pair = key_pairs.generate(work.secret.key_algorithm)
-        made = versions.Value(username, public_key=pair.public_key, private_key=pair.private_key)
-    else:
-        made = versions.Value(username, password=passwords.policy(work.secret.password_policy).generate())
     return versions.stage(
         work.secret,
-        made,
+        work.method.generate(work.secret, work.account.username),
         origin=SecretVersion.Origin.GENERATED,
         actor=work.run.requested_by,
     )
@@ -196,16 +202,9 @@ def _test(work: Work, version: SecretVersion, facts: base.Facts | None = None) -
 
 def _not_taken(work: Work, version: SecretVersion, facts: base.Facts | None, proof: base.Proof) -> NoReturn:
     """End the run or put it off: the new value was not shown to work."""
-    if (
-        work.is_own_login
-        and facts
-        and (proof.verdict == base.Verdict.REJECTED or proof.code == "refused_login")
-    ):
-        changes.put_back(work, version, work.run.generation)
+    work.method.undo(work, version, facts, proof)
     if proof.verdict == base.Verdict.UNCLEAR:
         work.doubt(proof, "The new value could not be tested")
-    if work.is_key_pair and proof.level == base.Level.LOGIN:
-        key_pair.take_back(work, version)
     if work.run.attempts >= changes.MOST_ATTEMPTS:
         work.fail(version, "untrue", reasons.sentence("untrue"))
     work.put_off(
@@ -219,13 +218,15 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
     row = leases.begin(work.lease, Step.Name.FINISH)
     with transaction.atomic(), trail.at_the_end():
         versions.promote(version)
-        credential_state.note_verified(work.account, proof.level, rotated=True)
+        sentence = logons.note(proof)
+        credential_state.note_verified(work.account, proof.level, rotated=True, no_login=sentence)
         schedules.rotated(work.secret)
         leases.finish(
             work.lease, row, Step.State.DONE, "The new value is current; the old one is kept as previous."
         )
         if not aftercare.is_due(work):
-            leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW)
+            code = proof.code if sentence else ""
+            leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW, code=code, sentence=sentence)
     if aftercare.is_due(work):
         work.work_as(None)  # an own login is the new value from here on
         failpoints.reach("after_labels")

@@ -16,7 +16,7 @@ TRY = 15.0  # seconds for one login
 _EVIDENCE = {Label.Role.PENDING: "own_login_pending", Label.Role.CURRENT: "own_login_current"}
 
 
-def choose(instance: Instance, connector: base.Connector, *, over: base.Endpoint) -> base.Manager:
+def choose(instance: Instance, connector: base.Logins, *, over: base.Endpoint) -> base.Manager:
     """Return what the instance accepts now, trying where that is not known; `connector` trusts `over`.
 
     Raises what `management.manager` and `Connector.prove_login` raise.

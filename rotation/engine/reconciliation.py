@@ -12,7 +12,7 @@ from django.db import transaction
 
 from rotation import leases, reasons
 from rotation.connectors import base
-from rotation.engine import changes, failpoints
+from rotation.engine import changes, failpoints, logons
 from rotation.engine.work import Credential, Work
 from rotation.managed import credential_state
 from rotation.models import Run, Step
@@ -83,8 +83,8 @@ def _finish(work: Work, current: SecretVersion, proof: base.Proof) -> None:
     failpoints.reach("before_finish")
     with transaction.atomic():
         versions.mark_verified(current)
-        credential_state.note_verified(work.account, proof.level, changed=True)
-        leases.end(
-            work.lease, Run.Outcome.SUCCEEDED, sentence="The instance accepts the current value again."
-        )
+        note = logons.note(proof)
+        credential_state.note_verified(work.account, proof.level, changed=True, no_login=note)
+        sentence = note or "The instance accepts the current value again."
+        leases.end(work.lease, Run.Outcome.SUCCEEDED, code=proof.code if note else "", sentence=sentence)
     failpoints.reach("after_finish")

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from django.conf import settings
 from django.db import transaction
 
-from rotation import binding, leases, reasons, schedules
+from rotation import accounts, binding, leases, reasons, schedules, wires
 from rotation.connectors import base
 from rotation.engine import own_login
 from rotation.inventory import management
@@ -26,6 +26,9 @@ from secrets_app import keyring
 from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.secrets import versions
 
+if TYPE_CHECKING:  # a method is given the work that it is a part of
+    from rotation.engine.methods.method import Method
+
 _random = random.SystemRandom()
 
 #: Seconds that each conversation may take; every one is well below the lease.
@@ -33,12 +36,20 @@ PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
 BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
 CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
 
-Connect = Callable[[base.Endpoint], base.Connector]
+Connect = Callable[[base.Endpoint], base.Target]
 Credential = ManagedAccount.Credential
 
 
 class Stop(Exception):
     """The run's state is written; there is nothing more to do for this worker."""
+
+
+class Arrived(Exception):
+    """The run would end without success, but its value is the one that the host accepts."""
+
+    def __init__(self, version: SecretVersion, sentence: str) -> None:
+        super().__init__(sentence)
+        self.version = version
 
 
 @dataclass
@@ -57,12 +68,15 @@ class Work:
     run: Run
     lease: leases.Lease
     connect: Connect
+    method: Method
     scanner: base.Scanner | None = None
     refusal: base.Refused | None = None  # the last one of a value
     told: base.Proof | None = None  # what the host said of the value that it had just set
+    shut_out: base.Proof | None = None  # why a login with the current value failed before the change
     _endpoint: base.Endpoint | None = field(default=None, repr=False)
-    _connector: base.Connector | None = field(default=None, repr=False)
+    _connector: base.Target | None = field(default=None, repr=False)
     _manager: base.Manager | None = field(default=None, repr=False)
+    _open: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
     def secret(self) -> Secret:
@@ -71,15 +85,7 @@ class Work:
 
     @property
     def account(self) -> ManagedAccount:
-        return self.secret.managed
-
-    @property
-    def is_key_pair(self) -> bool:
-        return self.secret.kind == Secret.Kind.KEY_PAIR
-
-    @property
-    def kind(self) -> base.Kind:
-        return base.Kind.KEY if self.is_key_pair else base.Kind.PASSWORD
+        return accounts.needed(self.secret)
 
     @property
     def console_id(self) -> str:
@@ -97,7 +103,7 @@ class Work:
     @property
     def tries_old_password(self) -> bool:
         """Whether the run ends by a login with the old password, which must be refused."""
-        return not self.is_key_pair and (self.account.proves_old_refused or self.run.is_leak)
+        return self.method.REPLACES and (self.account.proves_old_refused or self.run.is_leak)
 
     @property
     def endpoint(self) -> base.Endpoint:
@@ -109,11 +115,55 @@ class Work:
         return self._endpoint
 
     @property
-    def connector(self) -> base.Connector:
+    def connector(self) -> base.Target:
+        """The instance, with the least that every wire can do; more is asked for by the part it is in."""
         if self._connector is None:
             self._require_whole()
             self._connector = self.connect(self.endpoint)
+            if isinstance(self._connector, base.Sharing):
+                self._open.enter_context(self._connector.shared())
         return self._connector
+
+    def hang_up(self) -> None:
+        """Close what the calls to the host have shared."""
+        self._open.close()
+
+    @property
+    def passwords(self) -> base.Passwords:
+        """The part of the connector that changes passwords. Raises `base.Refused` where the wire has none."""
+        if isinstance(self.connector, base.Passwords):
+            return self.connector
+        raise self._lacks("change passwords")
+
+    @property
+    def keys(self) -> base.Keys:
+        """The part that changes key pairs. Raises as `passwords`."""
+        if isinstance(self.connector, base.Keys):
+            return self.connector
+        raise self._lacks("change key pairs")
+
+    @property
+    def sessions(self) -> base.Sessions:
+        """The part that ends sessions. Raises as `passwords`."""
+        if isinstance(self.connector, base.Sessions):
+            return self.connector
+        raise self._lacks("end sessions")
+
+    @property
+    def lifelines(self) -> base.Lifelines:
+        """The part that keeps a session open. Raises as `passwords`."""
+        if isinstance(self.connector, base.Lifelines):
+            return self.connector
+        raise self._lacks("keep a session open while the instance's own login changes")
+
+    def require_kind(self) -> None:
+        """Return if the wire can change this kind of credential at all. Raises `base.Refused`."""
+        if not wires.takes(self.run.instance.wire, self.method.KIND, self.run.instance.os):
+            raise self._lacks(f"change {self.secret.get_kind_display().lower()}s")
+
+    def _lacks(self, part: str) -> base.Refused:
+        wire = wires.label(self.run.instance.wire)
+        return base.Refused(reasons.sentence("unsupported", wire, part), code="unsupported")
 
     def _require_whole(self) -> None:
         """Return if the rows that say whose value goes where are as Keyturn wrote them, and agree."""
@@ -162,18 +212,13 @@ class Work:
             self.account.username,
             timeout=PREFLIGHT,
             console_id=self.console_id,
-            kind=self.kind,
+            kind=self.method.KIND,
             allowed=self.run.overrides,
         )
 
     def probe(self, version: SecretVersion) -> base.Proof:
         """Ask the host's own check whether it accepts `version`; counts as no login."""
-        if version.public_key:
-            return self.connector.probe_key(
-                self.manager, self.account.username, version.public_key, timeout=PROBE
-            )
-        password = self.value(version).credential
-        return self.connector.probe_password(self.manager, self.account.username, password, timeout=PROBE)
+        return self.method.probe(self, version)
 
     def truth(self, version: SecretVersion) -> str:
         """Say which value works, by checks that count as no login."""
@@ -185,20 +230,21 @@ class Work:
                 return {base.Verdict.ACCEPTED: Run.Truth.OLD, base.Verdict.REJECTED: Run.Truth.NEITHER}.get(
                     works, Run.Truth.UNKNOWN
                 )
-            if current and self.is_key_pair and self.probe(current).verdict == base.Verdict.ACCEPTED:
+            if current and not self.method.REPLACES and self.probe(current).verdict == base.Verdict.ACCEPTED:
                 return Run.Truth.OLD
-            if self.probe(version).verdict == base.Verdict.ACCEPTED:
+            new = self.probe(version).verdict
+            if new == base.Verdict.ACCEPTED:
                 return Run.Truth.NEW
             if current is None:
                 return Run.Truth.UNKNOWN
             answer = self.probe(current).verdict
         except (base.ConnectorError, management.NotAttached, keyring.KeyUnusable):
             return Run.Truth.UNKNOWN
-        return {
-            base.Verdict.ACCEPTED: Run.Truth.OLD,
-            base.Verdict.REJECTED: Run.Truth.NEITHER,
-            base.Verdict.UNCLEAR: Run.Truth.UNKNOWN,
-        }[answer]
+        if answer == base.Verdict.ACCEPTED:
+            return Run.Truth.OLD
+        # What could not be asked of either is no refusal.
+        is_neither = new == answer == base.Verdict.REJECTED
+        return Run.Truth.NEITHER if is_neither else Run.Truth.UNKNOWN
 
     # ---------------------------------------------------------------- how a run ends without success
 
@@ -265,6 +311,8 @@ class Work:
         """End the run: a person must act first. What a host may have heard stays pending."""
         version = self.run.version
         if self.run.attempts and version is not None and version.offered_at:
+            if reasons.is_said_by_root(code) and self.truth(version) == Run.Truth.NEW:
+                self._arrive(version, sentence)
             sentence = f"{sentence} The instance may have the new value; it is kept as pending."
         self.end(Run.Outcome.BLOCKED, code, sentence, Credential.BLOCKED)
 
@@ -280,8 +328,19 @@ class Work:
 
     def end(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> NoReturn:
         """Write the end of a run that did not succeed, in one transaction."""
+        if truth == Run.Truth.NEW and self.run.version is not None:
+            self._arrive(self.run.version, sentence)
         self.close(outcome, code, sentence, credential, truth=truth)
         raise Stop
+
+    def _arrive(self, version: SecretVersion, sentence: str) -> None:
+        """Raise `Arrived` for a value that the host accepts in place of the current one.
+
+        Of two keys both may work, and one that stands in its file may open nothing; a password has no other.
+        """
+        pending = self.secret.labelled(Label.Role.PENDING)
+        if self.run.kind == Run.Kind.ROTATE and self.method.REPLACES and pending == version:
+            raise Arrived(version, sentence)
 
     def close(self, outcome: str, code: str, sentence: str, credential: str, *, truth: str = "") -> None:
         """As `end`, for a caller that has more to write in its transaction."""

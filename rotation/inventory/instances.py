@@ -69,18 +69,19 @@ def register(
     region: Region,
     address: str,
     actor: Principal,
-    port: int = 22,
+    port: int | None = None,
     os: str = Instance.OS.LINUX,
-    wire: str = wires.SSH.name,
+    wire: str = wires.USUAL.name,
     credential: ManagementCredential | None = None,
 ) -> Instance:
-    """Register a server; nothing is sent to it.
+    """Register an instance, at the usual port of its wire where none is given; nothing is sent to it.
 
     Raises `NameTaken`, `AddressTaken`, `AddressForbidden` or `decisions.NotAllowed`.
     """
     _refuse_forbidden(address)
     if credential is not None:
         decisions.require(actor, Action.USE_CREDENTIAL, credential)
+    port = port or wires.of(wire).ports[0]
     _refuse_twins(region, name, address, port, actor)
     try:
         with transaction.atomic():
@@ -173,6 +174,17 @@ def was_controlled_within(instance: Instance, length: timedelta) -> bool:
     return Instance.objects.filter(pk=instance.pk, control_at__gte=Now() - length).exists()
 
 
+def note_check_control(instance: Instance, standing: str) -> None:
+    """Keep that the host's own check of passwords refused all that it must refuse, on this footing."""
+    Instance.objects.filter(pk=instance.pk).update(check_control_at=Now(), check_control=standing)
+
+
+def check_control_within(instance: Instance, length: timedelta) -> str:
+    """Return what that check stood on, where it refused all that it must so lately; else nothing."""
+    lately = Instance.objects.filter(pk=instance.pk, check_control_at__gte=Now() - length)
+    return lately.values_list("check_control", flat=True).first() or ""
+
+
 def control_at(instance: Instance) -> datetime | None:
     """Return when the host last refused a random wrong password, as the row has it now."""
     return Instance.objects.values_list("control_at", flat=True).get(pk=instance.pk)
@@ -189,7 +201,7 @@ def without_login(because: str) -> dict[str, str | None]:
     What the machine before called itself says nothing of this one.
     """
     login = {"credential": None, "own_login": None, "own_login_sudo": ""}
-    return {**login, "detached_because": because, "machine_id": ""}
+    return {**login, "detached_because": because, "machine_id": "", "check_control": ""}
 
 
 def _refuse_forbidden(address: str) -> None:

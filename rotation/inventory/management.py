@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from dataclasses import replace
 
 from django.db import IntegrityError, transaction
 
-from rotation import binding, reasons, wires
+from rotation import accounts, binding, reasons, wires
 from rotation.connectors import base
 from rotation.inventory import instances
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
@@ -82,12 +81,12 @@ def create_credential(
         "PrivateKey": pair.private_key.reveal() if pair else None,
         "SudoPassword": sudo_password.reveal() if sudo_password else None,
     }
-    made = uuid.uuid4()
+    pk = uuid.uuid4()
     account = regions.account()
     try:
         with transaction.atomic():
             credential = ManagementCredential.objects.create(
-                id=made,
+                id=pk,
                 account=account,
                 name=name,
                 username=username,
@@ -96,7 +95,7 @@ def create_credential(
                 public_key=pair.public_key if pair else "",
                 is_own=is_own,
                 created_by=actor,
-                sealed=keyring.seal(json.dumps(fields).encode(), owner_id=made, subject_id=made, field=FIELD),
+                sealed=keyring.seal(json.dumps(fields).encode(), owner_id=pk, subject_id=pk, field=FIELD),
             )
             trail.record(Action.CREATE_CREDENTIAL, credential, actor=actor)
     except IntegrityError:
@@ -106,15 +105,10 @@ def create_credential(
     return credential
 
 
-def check_account_name(name: str) -> str:
-    """Return `name` if it can stand in a shell command and in a sudoers file. Raises `BadAccount`."""
-    # A final $ is for machine accounts, and in a shell it begins a variable.
-    if not wires.SSH.is_username(name) or name.endswith("$"):
-        raise BadAccount(
-            "An account has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
-        )
-    if re.fullmatch(r"[A-Z][A-Z0-9_]*", name):  # sudoers(5): an alias, and ALL is everybody
-        raise BadAccount("sudo takes a name in capitals for a list of users. Use another account.")
+def check_account_name(name: str, wire: str = wires.USUAL.name) -> str:
+    """Return `name` if Keyturn can work as an account that is called so. Raises `BadAccount`."""
+    if problem := wires.of(wire).account_problem(name):
+        raise BadAccount(problem)
     return name
 
 
@@ -222,6 +216,7 @@ def use_own_login(instance: Instance, secret: Secret, *, sudo: str, actor: Princ
 def log_in_with(instance: Instance, secret: Secret, *, sudo: str, actor: Principal) -> None:
     """As `use_own_login`, for a secret that is made in the caller's transaction and was not tried yet."""
     decisions.require(actor, Action.UPDATE_INSTANCE, instance)
+    accounts.needed(secret)
     if not secret.is_enabled or secret.labelled(Label.Role.CURRENT) is None:
         raise NoOwnLogin(f"{secret.name} has no value that could be used, or is being deleted.")
     if sudo not in ManagementCredential.Sudo.values:

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from rotation import accounts, binding, runs, schedules, wires
-from rotation.connectors import base
+from rotation import accounts, binding, reasons, runs, schedules, wires
 from rotation.inventory import management
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential, Run, Schedule
 from secrets_app import keyring
@@ -40,10 +38,10 @@ class AccountTaken(DomainError):
     code = "account_taken"
 
 
-class NoKeys(DomainError):
-    """A key pair can be managed on Linux only. Choose Password for a Windows instance."""
+class KindUnsupported(DomainError):
+    """A credential of this kind cannot be managed on this instance; the message says why."""
 
-    code = "key_pairs_unsupported"
+    code = "kind_unsupported"
 
 
 class SharedAccount(DomainError):
@@ -88,9 +86,9 @@ def create(
     cannot be reached now does not prevent creation. With `as_own_login`, Keyturn works on the instance as
     this account from now on, with this secret's value instead of the shared credential's, so an initial
     value is needed. Raises `RegionMismatch`, `AccountTaken`, `SharedAccount`, `BadUsername`,
-    `NoKeys`, `management.NoOwnLogin`, `recurrence.Unfit`, `decisions.NotAllowed` and what `versions.given`
-    and `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one of
-    `key_pairs.ALGORITHMS`; empty stands for the setting's. `key` seals its values; none stands for the
+    `KindUnsupported`, `management.NoOwnLogin`, `recurrence.Unfit`, `decisions.NotAllowed` and what
+    `versions.given` and `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one
+    of `key_pairs.ALGORITHMS`; empty stands for the setting's. `key` seals its values; none stands for the
     default key.
     """
     require_creation(region, full_name(name), tags or {}, actor=actor)
@@ -101,8 +99,6 @@ def create(
         refuse_shared(instance, username, actor=actor)
     elif initial is None:
         raise management.NoOwnLogin("Enter the account's present value: Keyturn logs in with it from now on.")
-    is_key_pair = kind == Secret.Kind.KEY_PAIR
-    key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if is_key_pair else ""
     with transaction.atomic(), trail.at_the_end():
         secret = lifecycle.create(
             full_name(name),
@@ -182,7 +178,7 @@ def check_account(region: Region, instance: Instance, username: str, kind: str, 
             f"or create the secret in {instance.region.name}."
         )
     if not _takes(instance, kind):
-        raise NoKeys(NoKeys.__doc__)
+        raise KindUnsupported(_why_it_takes_none(instance, kind))
     if not wires.is_username(instance.wire, username):
         raise BadUsername(BadUsername.__doc__)
     accounts.require(instance, username, actor=actor)
@@ -194,9 +190,16 @@ def check_account(region: Region, instance: Instance, username: str, kind: str, 
 
 def _takes(instance: Instance, kind: str) -> bool:
     """Whether a credential of this kind can be changed there."""
-    if kind != Secret.Kind.KEY_PAIR:
-        return True
-    return base.Kind.KEY in wires.of(instance.wire).kinds and instance.os != Instance.OS.WINDOWS
+    # One that is no kind at all is a form's to refuse, which may ask before it has looked.
+    return kind not in wires.KINDS or wires.takes(instance.wire, wires.KINDS[kind], instance.os)
+
+
+def _why_it_takes_none(instance: Instance, kind: str) -> str:
+    what = f"{Secret.Kind(kind).label.lower()}s"
+    if not wires.has(instance.wire, wires.KINDS[kind]):
+        why = reasons.sentence("unsupported", wires.label(instance.wire), f"change {what}")
+        return f"{why} Choose another type."
+    return f"Keyturn cannot manage {what} on a {instance.get_os_display()} instance. Choose another type."
 
 
 def why_taken(other: ManagedAccount, asked: Instance, when: str, actor: Principal) -> str:
@@ -230,8 +233,7 @@ def others(
 
 def told(other: ManagedAccount) -> str:
     """Say that another secret manages an account, to users who may not see which."""
-    what = "password" if other.kind == Secret.Kind.PASSWORD else "key pair"
-    return f"Another secret manages the {what} of {other.username} here."
+    return f"Another secret manages the {other.get_kind_display().lower()} of {other.username} here."
 
 
 def managers_of(instance: Instance, username: str, kind: str = "") -> QuerySet[ManagedAccount]:

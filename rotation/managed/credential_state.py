@@ -19,6 +19,8 @@ Credential = ManagedAccount.Credential
 
 #: Codes of a credential: nobody has asked the host since an older database was put back; and it refused.
 RESTORED, DATABASE_OLDER = "restored", "database_older"
+#: The host accepts the current value, and nobody could log on with it when that was tried last.
+NO_LOGIN = "no_login"
 
 
 def note(account: ManagedAccount, credential: str, sentence: str = "", code: str = "") -> None:
@@ -30,21 +32,30 @@ def note(account: ManagedAccount, credential: str, sentence: str = "", code: str
 
 
 def note_verified(
-    account: ManagedAccount, level: base.Level | None, *, rotated: bool = False, changed: bool = False
+    account: ManagedAccount,
+    level: base.Level | None,
+    *,
+    rotated: bool = False,
+    changed: bool = False,
+    no_login: str = "",
 ) -> None:
     """Write that the host accepted the current value just now, and how that was shown.
 
-    `rotated` says that it is a new one, `changed` that it was set on the host again. What was shown on the
-    machine that the account was bound to when the run began says nothing once it is bound to another one.
+    `rotated` says that it is a new one, `changed` that it was set on the host again. `no_login` is why nobody
+    could log on with it; that stays until a login is tried again, since the host's own check says nothing of
+    it. What was shown on the machine that the account was bound to when the run began says nothing once it is
+    bound to another one.
     """
     fields: dict[str, object] = {"rotated_at": Now()} if rotated else {}
     if rotated or changed:
         fields["traces"] = {}  # what the account looked like before says nothing any more
     same = ManagedAccount.objects.filter(pk=account.pk, bindings=account.bindings)
+    if no_login or rotated or changed or level in {base.Level.LOGIN, base.Level.COMMAND}:
+        fields |= {"credential_code": NO_LOGIN if no_login else "", "credential_sentence": no_login[:500]}
+    else:
+        _forget(account)
     is_same = same.update(
         credential=Credential.IN_SYNC,
-        credential_code="",
-        credential_sentence="",
         verified_at=Now(),
         verified_level=level or "",
         **fields,
@@ -57,8 +68,21 @@ def note_verified(
 def note_traces(account: ManagedAccount, traces: dict[str, object]) -> None:
     """Write what the account looks like while it is in sync, to compare with another day."""
     same = ManagedAccount.objects.filter(pk=account.pk, bindings=account.bindings)
-    same.update(credential=Credential.IN_SYNC, credential_code="", credential_sentence="", traces=traces)
+    same.update(credential=Credential.IN_SYNC, traces=traces)
+    _forget(account)
     binding.follow_one(account)
+
+
+def no_login(account: ManagedAccount) -> str:
+    """Why nobody could log on with the current value when that was tried last, or nothing."""
+    rows = ManagedAccount.objects.filter(pk=account.pk, credential_code=NO_LOGIN)
+    return rows.values_list("credential_sentence", flat=True).first() or ""
+
+
+def _forget(account: ManagedAccount) -> None:
+    """Take back what was wrong with the credential, but for why nobody could log on with it."""
+    rows = ManagedAccount.objects.filter(pk=account.pk, bindings=account.bindings)
+    rows.exclude(credential_code=NO_LOGIN).update(credential_code="", credential_sentence="")
 
 
 def doubt_all() -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models.functions import Now
 
-from rotation import cancelling, runs, schedules
+from rotation import accounts, cancelling, runs, schedules
 from rotation.managed import creation, credential_state
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.audit import trail
@@ -33,7 +33,7 @@ class Restored:
 
     next_at: datetime | None  # its next rotation by schedule
     was_due: bool  # a date passed while deletion was planned; it was left out
-    run: Run | None  # asks the host whether the value is still good; None where there is no value
+    run: Run | None  # asks the host whether the value is still good; None where there is no value, or no host
 
 
 def plan_deletion(secret: Secret, *, actor: Principal, days: int = 30, reason: str = "") -> None:
@@ -74,33 +74,41 @@ def purge_if_due(secret: Secret) -> None:
 
 
 def restore(secret: Secret, *, actor: Principal) -> Restored:
-    """Undo a planned deletion: schedule, labels and tags are as they were, and the host is asked.
+    """Undo a planned deletion: schedule, labels and tags are as they were, and the host, if any, is asked.
 
     Never rotates: a date that passed meanwhile moves to the next one. Raises `creation.AccountTaken`,
     `lifecycle.NotPending`, `lifecycle.NotEnabled` (purged) or `decisions.NotAllowed`.
     """
     decisions.require(actor, decisions.Action.RESTORE_SECRET, secret)
     with transaction.atomic():
-        lifecycle.held(secret.pk)
-        account = ManagedAccount.objects.select_related("instance").get(secret=secret)
-        rivals = creation.managers_of(account.instance, account.username, account.kind).exclude(pk=account.pk)
-        other = rivals.filter(secret__deletion_planned_at__isnull=True).first()
-        if other:
-            raise creation.AccountTaken(creation.why_taken(other, account.instance, "now", actor))
+        held = lifecycle.held(secret.pk)
+        account = accounts.of(held)
+        if account is not None:
+            _refuse_rivals(account, actor)
         lifecycle.restore(secret)
         before = Schedule.objects.filter(secret=secret).values_list("next_at", flat=True).first()
         next_at = schedules.catch_up(secret)
-        run = None
-        if secret.labelled(Label.Role.CURRENT):
-            if account.credential == Credential.IN_SYNC:
-                credential_state.note(
-                    account,
-                    Credential.NOT_VERIFIED,
-                    "Restored just now; the value is being verified on the instance.",
-                )
-            run = runs.verify(secret, actor=actor, trigger=Run.Trigger.RESTORE)
+        run = _ask_host(account, actor) if account is not None else None
         trail.record(decisions.Action.RESTORE_SECRET, secret, actor=actor)
     return Restored(next_at, bool(next_at and next_at != before), run)
+
+
+def _refuse_rivals(account: ManagedAccount, actor: Principal) -> None:
+    rivals = creation.managers_of(account.instance, account.username, account.kind).exclude(pk=account.pk)
+    other = rivals.filter(secret__deletion_planned_at__isnull=True).first()
+    if other:
+        raise creation.AccountTaken(creation.why_taken(other, account.instance, "now", actor))
+
+
+def _ask_host(account: ManagedAccount, actor: Principal) -> Run | None:
+    """Have a restored value verified; None where there is no value."""
+    secret = account.secret
+    if secret.labelled(Label.Role.CURRENT) is None:
+        return None
+    if account.credential == Credential.IN_SYNC:
+        sentence = "Restored just now; the value is being verified on the instance."
+        credential_state.note(account, Credential.NOT_VERIFIED, sentence)
+    return runs.verify(secret, actor=actor, trigger=Run.Trigger.RESTORE)
 
 
 def _stop_work(secret: Secret, actor: Principal) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models.functions import Now
 
-from rotation import binding, reasons, runs
+from rotation import accounts, binding, reasons, runs
 from rotation.inventory import management
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.actions import Action
@@ -40,8 +40,9 @@ class Proposal:
 
 
 def proposal(secret: Secret) -> Proposal:
-    """Return what rebinding this secret's account would change."""
-    account = ManagedAccount.objects.select_related("instance", "secret").get(secret=secret)
+    """Return what rebinding this secret's account would change. Raises `accounts.Unmanaged`."""
+    kept = accounts.needed(secret)
+    account = ManagedAccount.objects.select_related("instance", "secret").get(pk=kept.pk)
     new = binding.now_at(account.instance)
     reason = binding.why_not(account, new) if new.keys or account.bound_at else ""
     return Proposal(account, binding.bound_to(account), new, reason)
@@ -64,7 +65,8 @@ def rebind(secrets: Iterable[Secret], *, actor: Principal, reason: str, stamp: s
 
     `stamp` is the `Machine.stamp` that the actor was shown. Raises `runs.NoReason`, `Changed` where the
     instance is another one by now, `management.NotAttached` where no host key of it is approved,
-    `runs.InProgress` while a worker talks to the host, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
+    `runs.InProgress` while a worker talks to the host, `lifecycle.NotEnabled`, `accounts.Unmanaged` or
+    `decisions.NotAllowed`.
     """
     if not reason.strip():
         raise runs.NoReason(runs.NoReason.__doc__)

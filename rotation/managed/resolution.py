@@ -6,7 +6,7 @@ import enum
 
 from django.db import transaction
 
-from rotation import cancelling, reasons, runs, schedules
+from rotation import accounts, cancelling, reasons, runs, schedules
 from rotation.managed import credential_state
 from rotation.models import ManagedAccount
 from secrets_app.audit import trail
@@ -20,7 +20,7 @@ Credential = ManagedAccount.Credential
 class Decision(enum.StrEnum):
     """How things stand, where no host can be asked or believed any more: what a person says of it."""
 
-    GONE = "gone"  # the server is gone for good
+    GONE = "gone"  # the instance no longer exists
     SET_ASIDE = "set_aside"  # the pending value is not on the host
 
 
@@ -30,10 +30,11 @@ def resolve(secret: Secret, *, actor: Principal, decision: str, reason: str) -> 
     No value is destroyed: the pending version loses its label and is kept. `GONE` stops the schedule too;
     after `SET_ASIDE` the host is asked whether it accepts the current value. The secret can be deleted
     afterwards. Raises `runs.NoReason`, `runs.InProgress` while a worker talks to the host,
-    `runs.NotRotatable` where there is nothing to set aside, `lifecycle.NotEnabled` or
+    `runs.NotRotatable` where there is nothing to set aside, `lifecycle.NotEnabled`, `accounts.Unmanaged` or
     `decisions.NotAllowed`; nothing changes then.
     """
     decisions.require(actor, decisions.Action.RESOLVE_ROTATION, secret)
+    account = accounts.needed(secret)
     decided = Decision(decision)
     if not reason.strip():
         raise runs.NoReason(runs.NoReason.__doc__)
@@ -56,9 +57,9 @@ def resolve(secret: Secret, *, actor: Principal, decision: str, reason: str) -> 
         )
         if decided == Decision.GONE:
             schedules.close(secret)
-            credential_state.note(secret.managed, Credential.GONE, sentence, decided.value)
+            credential_state.note(account, Credential.GONE, sentence, decided.value)
         elif secret.labelled(Label.Role.CURRENT):
-            credential_state.note(secret.managed, Credential.NOT_VERIFIED, sentence)
+            credential_state.note(account, Credential.NOT_VERIFIED, sentence)
             runs.verify(secret, actor=actor)
         else:
-            credential_state.note(secret.managed, Credential.NO_VALUE, sentence)
+            credential_state.note(account, Credential.NO_VALUE, sentence)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from rotation import runs
+from rotation import accounts, runs
 from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Run
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.integrity import restores
-from secrets_app.models import DatabaseRestore
+from secrets_app.models import DatabaseRestore, Label, Secret
 
 
 class Unacknowledged(DomainError):
@@ -50,6 +50,18 @@ def is_doubtful(account: ManagedAccount) -> bool:
     if restore is None:
         return False
     return account.verified_at is None or account.verified_at < restore.created_at
+
+
+def may_be_old(secret: Secret) -> bool:
+    """Whether a newer value than the current one may have been lost with the database that was replaced.
+
+    Of a generic secret no host can be asked: only a value that was stored since is beyond doubt.
+    """
+    account = accounts.of(secret)
+    if account is not None:
+        return is_doubtful(account)
+    restore, current = restores.newest(), secret.labelled(Label.Role.CURRENT)
+    return restore is not None and current is not None and current.created_at < restore.created_at
 
 
 # ---------------------------------------------------------------- verify all

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
+from rotation import accounts
 from rotation.models import ManagedAccount
 from secrets_app.audit import trail
 from secrets_app.models import Principal, Secret
@@ -16,9 +17,10 @@ def change_options(
 ) -> None:
     """Save what a rotation does beside the change itself, and what happens when the host drifts.
 
-    Raises `lifecycle.NotEnabled` or `decisions.NotAllowed`.
+    Raises `lifecycle.NotEnabled`, `accounts.Unmanaged` or `decisions.NotAllowed`.
     """
     decisions.require(actor, decisions.Action.UPDATE_ROTATION, secret)
+    account = accounts.needed(secret)
     options = {
         "ends_sessions": ends_sessions,
         "proves_old_refused": proves_old_refused,
@@ -26,5 +28,5 @@ def change_options(
     }
     with transaction.atomic():
         lifecycle.require_enabled(lifecycle.held(secret.pk))
-        ManagedAccount.objects.filter(secret=secret).update(**options)
+        ManagedAccount.objects.filter(pk=account.pk).update(**options)
         trail.record(decisions.Action.UPDATE_ROTATION, secret, actor=actor, details=options)

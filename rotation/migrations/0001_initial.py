@@ -64,6 +64,8 @@ class Migration(migrations.Migration):
                 ('checks', models.JSONField(blank=True, default=list)),
                 ('checked_at', models.DateTimeField(blank=True, null=True)),
                 ('control_at', models.DateTimeField(blank=True, null=True)),
+                ('check_control_at', models.DateTimeField(blank=True, null=True)),
+                ('check_control', models.CharField(blank=True, max_length=64)),
                 ('last_contact_at', models.DateTimeField(blank=True, null=True)),
                 ('revision', models.PositiveIntegerField(default=1)),
             ],

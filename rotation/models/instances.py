@@ -51,7 +51,7 @@ class ManagementCredential(SealedRow, Identified):
 
 
 class Instance(SealedRow, Identified):
-    """A server whose accounts are managed. Writers: `inventory.*`."""
+    """A machine whose accounts are managed. Writers: `inventory.*`."""
 
     SEALED = (
         "id",
@@ -83,9 +83,9 @@ class Instance(SealedRow, Identified):
     instance_id = models.CharField(max_length=64, unique=True)  # i-...
     name = models.CharField(max_length=80)
     os = models.CharField(max_length=8, choices=OS, default=OS.LINUX)
-    wire = models.CharField(max_length=16, choices=wires.choices, default=wires.SSH.name)
+    wire = models.CharField(max_length=16, choices=wires.choices, default=wires.USUAL.name)
     address = models.CharField(max_length=253)
-    port = models.PositiveIntegerField(default=22)
+    port = models.PositiveIntegerField(default=wires.USUAL.ports[0])
     credential = models.ForeignKey(
         ManagementCredential, null=True, blank=True, on_delete=models.PROTECT, related_name="instances"
     )
@@ -103,6 +103,9 @@ class Instance(SealedRow, Identified):
     checks = models.JSONField(default=list, blank=True)  # the last preflight: name, mark, sentence
     checked_at = models.DateTimeField(null=True, blank=True)
     control_at = models.DateTimeField(null=True, blank=True)  # it last refused a random wrong password
+    # Its own check last refused all that it must refuse, and what that check stood on then.
+    check_control_at = models.DateTimeField(null=True, blank=True)
+    check_control = models.CharField(max_length=64, blank=True)
     last_contact_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     revision = models.PositiveIntegerField(default=1)
@@ -213,7 +216,7 @@ class ManagedAccount(SealedRow, Identified):
         OUT_OF_SYNC = "out_of_sync", "Out of sync"  # the host refuses the current value
         UNREACHABLE = "unreachable", "Instance unreachable"
         BLOCKED = "blocked", "Blocked"
-        GONE = "gone", "Instance gone"  # a person said that the server will not come back
+        GONE = "gone", "Instance gone"  # a user said that the instance no longer exists
 
     secret = models.OneToOneField(Secret, on_delete=models.PROTECT, related_name="managed")
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="managed_accounts")

@@ -41,14 +41,14 @@ def ensure() -> list[str]:
 
     Raises `KeyMissing` where events exist and their key is gone or is another one.
     """
-    made = []
+    written = []
     for file, rows in ((_audit_file(), AuditEvent), (_checkpoint_file(), AuditCheckpoint)):
         if not file.exists() and not rows.objects.exists():
             file.create()
-            made.append(str(file.path))
+            written.append(str(file.path))
     forget()
     prove()
-    return made
+    return written
 
 
 def prove() -> None:

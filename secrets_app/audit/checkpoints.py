@@ -97,15 +97,15 @@ def take() -> AuditCheckpoint | None:
         last = AuditCheckpoint.objects.last()
         if head is None or not head.sequence or (last and last.sequence >= head.sequence):
             return None
-        made = AuditCheckpoint(
+        checkpoint = AuditCheckpoint(
             sequence=head.sequence,
             mac=head.mac,
             at=head.now,
             previous=chain.checkpoint_hash(last) if last else chain.GENESIS,
         )
-        made.signature = key.sign(chain.checkpoint_bytes(made)).hex()
-        made.save(force_insert=True)
-    return made
+        checkpoint.signature = key.sign(chain.checkpoint_bytes(checkpoint)).hex()
+        checkpoint.save(force_insert=True)
+    return checkpoint
 
 
 def head_file() -> Path:
@@ -152,8 +152,8 @@ def newest() -> Exported | None:
 
     Only what our key signed counts. Raises OSError or `audit_keys.KeyMissing`.
     """
-    found = [point for point in (_newest_in(settings.AUDIT_EXPORT_FILE), noted()) if point]
-    return max(found, key=lambda point: point.sequence, default=None)
+    known = [point for point in (_newest_in(settings.AUDIT_EXPORT_FILE), noted()) if point]
+    return max(known, key=lambda point: point.sequence, default=None)
 
 
 def _newest_in(path: Path) -> Exported | None:
@@ -168,11 +168,11 @@ def _newest_in(path: Path) -> Exported | None:
     public = audit_keys.public_key()
     for text in reversed(lines):
         try:
-            found = _parsed(text)
+            checkpoint = _parsed(text)
         except (ValueError, KeyError, TypeError):
             continue
-        if is_ours(found, public):
-            return found
+        if is_ours(checkpoint, public):
+            return checkpoint
     return None
 
 
@@ -250,9 +250,9 @@ def _end(file: TextIO) -> int:
 
 def sign_and_export() -> AuditCheckpoint | None:
     """Take a checkpoint and write the file; what goes wrong is logged and tried again next time."""
-    made = None
+    checkpoint = None
     try:
-        made = take()
+        checkpoint = take()
         export()
     except audit_keys.KeyMissing as error:
         log.error("The audit trail is not signed: %s", error)
@@ -260,7 +260,7 @@ def sign_and_export() -> AuditCheckpoint | None:
         log.error("The audit trail is not signed: %s", error)
     except (OSError, Malformed) as error:
         log.error("Checkpoints are not exported to %s: %s", settings.AUDIT_EXPORT_FILE, error)
-    return made
+    return checkpoint
 
 
 def line(checkpoint: AuditCheckpoint) -> str:

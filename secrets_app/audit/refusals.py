@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
+from secrets_app import origin
 from secrets_app.audit import trail
 from secrets_app.crypto import envelope
 from secrets_app.models import AuditEvent, Principal, Refusals
@@ -32,7 +33,7 @@ def note(
 
     Raises `trail.NotRecorded`.
     """
-    who, address = str(actor.pk) if actor else "", trail.origin().address
+    who, address = str(actor.pk) if actor else "", origin.current().address
     name = hashlib.sha256(envelope.name(who, str(action), resource, address or "")).hexdigest()
     with transaction.atomic(), trail.at_the_end():
         again = Refusals.objects.filter(name=name, since__gt=Now() - WINDOW)
@@ -76,7 +77,7 @@ def _close(rows: QuerySet[Refusals]) -> int:
         closed.append(row.pk)
         if row.count:
             count += 1
-            with trail.bind(address=row.address):
+            with origin.bind(address=row.address):
                 trail.record(
                     row.action,
                     row.resource,

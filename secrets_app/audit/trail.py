@@ -12,40 +12,25 @@ what is recorded inside a block until the block is over.
 
 from __future__ import annotations
 
-import ipaddress
 import uuid
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.models.functions import Now
 
+from secrets_app import origin
 from secrets_app.audit import audit_keys, chain
 from secrets_app.models import AuditEvent, AuditHead, Principal
 
 NOBODY = "anonymous"
-_DECISIONS_KEPT = 64
 
 
 class NotRecorded(OperationalError):
     """The audit trail takes no event, so nothing was done."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where the work that is going on came from."""
-
-    request_id: str = ""
-    address: str | None = None  # an IP address
-    session: str = ""  # a hash of the session key
-
-
-NOWHERE = Origin()
 
 
 class Resource(Protocol):
@@ -57,26 +42,7 @@ class Resource(Protocol):
     def pk(self) -> uuid.UUID: ...
 
 
-_origin: ContextVar[Origin] = ContextVar("origin", default=NOWHERE)
 _kept: ContextVar[list[AuditEvent] | None] = ContextVar("kept", default=None)
-_decisions: ContextVar[OrderedDict[tuple[str, str, str], str] | None] = ContextVar("decisions", default=None)
-
-
-@contextmanager
-def bind(*, request_id: str = "", address: str | None = None, session: str = "") -> Iterator[None]:
-    """Every event recorded inside the block carries this origin."""
-    token = _origin.set(Origin(request_id, _plain_address(address), session))
-    decided = _decisions.set(OrderedDict())
-    try:
-        yield
-    finally:
-        _decisions.reset(decided)
-        _origin.reset(token)
-
-
-def origin() -> Origin:
-    """Where the work that is going on came from."""
-    return _origin.get()
 
 
 @contextmanager
@@ -115,11 +81,11 @@ def record(
 ) -> None:
     """Append one event. `reason` is what the actor said; `details` is small and holds no value.
 
-    `decision` says what allowed or denied it; where it is empty, what `policies` decided last for this actor,
-    action and resource. Its number is above `beyond`, which leaves a gap: `restores` alone gives it.
+    `decision` says what allowed or denied it; where it is empty, what allowed it to this actor in this
+    request, task or command. Its number is above `beyond`, which leaves a gap: `restores` alone gives it.
     Raises `NotRecorded`: the caller's change must not commit without its event.
     """
-    where = _origin.get()
+    where = origin.current()
     arn = resource if isinstance(resource, str) else resource.arn
     event = AuditEvent(
         sequence=beyond,
@@ -130,7 +96,7 @@ def record(
         resource_id=resource_id if isinstance(resource, str) else resource.pk,
         version_id=version_id[:64],
         outcome=str(outcome),
-        decision=(decision or _decided(actor, str(action), arn))[:300],
+        decision=(decision or _decided(actor, str(action), arn, str(outcome)))[:300],
         reason=reason[:500],
         details=_plain(dict(details or {})),
         request_id=where.request_id[:64],
@@ -145,24 +111,11 @@ def record(
         _append_all([event])
 
 
-def note_decision(actor: Principal, action: str, resource: str, because: str) -> None:
-    """Remember what `policies` decided, for the event that follows from it."""
-    decisions = _decisions.get()
-    if decisions is None:
-        decisions = OrderedDict()
-        _decisions.set(decisions)
-    decisions[(str(actor.pk), action, resource)] = because
-    while len(decisions) > _DECISIONS_KEPT:
-        decisions.popitem(last=False)
-
-
-def _decided(actor: Principal | None, action: str, arn: str) -> str:
-    """What was decided on this resource, or on the container that it was made in."""
-    decisions = _decisions.get()
-    if actor is None or not decisions:
+def _decided(actor: Principal | None, action: str, arn: str, outcome: str) -> str:
+    """What allowed this; a refusal says itself what refused it."""
+    if actor is None or outcome == AuditEvent.Outcome.DENIED:
         return ""
-    who, container = str(actor.pk), arn.partition("/")[0]
-    return decisions.get((who, action, arn)) or decisions.get((who, action, container)) or ""
+    return origin.allowed_by(actor.pk, action, arn)
 
 
 # ---------------------------------------------------------------- the chain
@@ -206,14 +159,6 @@ def _held_head() -> tuple[AuditHead, datetime]:
 
 
 # ---------------------------------------------------------------- what an event can hold
-
-
-def _plain_address(address: str | None) -> str | None:
-    """An address as both databases keep it; what is none is left out."""
-    try:
-        return str(ipaddress.ip_address((address or "").partition("%")[0]))
-    except ValueError:
-        return None
 
 
 def _plain(content: object) -> Any:

@@ -154,12 +154,12 @@ def _tail(newest: Signed | None, end: int) -> str:
     if newest is None:
         return f"Nothing vouches for these events yet: no checkpoint was made of the {end:,}."
     at = newest.at.astimezone(UTC)
-    made = f"the newest checkpoint, of event {newest.sequence:,}, was made at {at:%Y-%m-%d %H:%M:%S} UTC"
+    age = f"the newest checkpoint, of event {newest.sequence:,}, was made at {at:%Y-%m-%d %H:%M:%S} UTC"
     if newest.sequence == end:
-        return f"A checkpoint vouches for all of them: {made}."
+        return f"A checkpoint vouches for all of them: {age}."
     later = end - newest.sequence
     newer = f"{later:,} newest event{'s' if later > 1 else ''}"
-    return f"Nothing vouches for the {newer} yet, which could be cut off without a trace: {made}."
+    return f"Nothing vouches for the {newer} yet, which could be cut off without a trace: {age}."
 
 
 def _digest_before(before: int) -> str:

@@ -40,18 +40,18 @@ def read_private(path: Path) -> str:
             raise Unreadable(f"The key file {path} is missing or cannot be read.") from None
 
 
-def _refuse_shared(path: Path, found: os.stat_result) -> None:
+def _refuse_shared(path: Path, status: os.stat_result) -> None:
     quoted = shlex.quote(str(path))
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise Unreadable(f"The key file {path} is no file.")
-    if found.st_uid not in {os.geteuid(), 0}:
+    if status.st_uid not in {os.geteuid(), 0}:
         raise Unreadable(
             f"The key file {path} belongs to another user, who can read and replace it. Run: "
             f"chown {os.geteuid()} {quoted} && chmod 600 {quoted}"
         )
-    if found.st_mode & 0o077:
+    if status.st_mode & 0o077:
         raise Unreadable(
-            f"The key file {path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}). "
+            f"The key file {path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o}). "
             f"Run: chmod 600 {quoted}"
         )
 

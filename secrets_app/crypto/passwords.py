@@ -72,7 +72,7 @@ class Policy:
         chosen = self._chosen
         while True:  # drawing again keeps every allowed password equally likely
             drawn = [secrets.choice(self.alphabet) for _ in range(self.length)]
-            if all(any(ch in one for ch in drawn) for one in chosen):
+            if all(any(ch in characters for ch in drawn) for characters in chosen):
                 return Plaintext("".join(drawn))
 
     def as_json(self) -> dict[str, object]:

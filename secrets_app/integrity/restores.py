@@ -72,13 +72,13 @@ def notice() -> DatabaseRestore | None:
     if point is None:
         return None
     head = AuditHead.objects.first()
-    found = head.sequence if head else 0
+    newest = head.sequence if head else 0
     try:
         with transaction.atomic():
-            made = DatabaseRestore.objects.create(
-                exported_to=point.sequence, exported_at=point.at, found_to=found
+            restore = DatabaseRestore.objects.create(
+                exported_to=point.sequence, exported_at=point.at, found_to=newest
             )
-            details = {"exported_to": point.sequence, "found_to": found}
+            details = {"exported_to": point.sequence, "found_to": newest}
             audit.record(
                 NOTICE, trail(), actor=users.system(), outcome=AuditEvent.Outcome.FAILED, details=details
             )
@@ -87,11 +87,11 @@ def notice() -> DatabaseRestore | None:
     log.critical(
         "An older database was put back: it goes to event %s, the exported checkpoints to %s of %s. "
         "Nothing is rotated until a user acknowledges the restore.",
-        found,
+        newest,
         point.sequence,
         point.at,
     )
-    return DatabaseRestore.objects.get(pk=made.pk)
+    return DatabaseRestore.objects.get(pk=restore.pk)
 
 
 def acknowledge(restore: DatabaseRestore, *, actor: Principal, reason: str) -> None:
@@ -157,7 +157,9 @@ def _agrees_to() -> int:
         while points := list(islice(rows, 500)):
             wanted = [point.sequence for point in points]
             here = dict(AuditEvent.objects.filter(sequence__in=wanted).values_list("sequence", "mac"))
-            agreed = max([agreed, *(one.sequence for one in points if here.get(one.sequence) == one.mac)])
+            agreed = max(
+                [agreed, *(older.sequence for older in points if here.get(older.sequence) == older.mac)]
+            )
     except FileNotFoundError:
         return 0
     except checkpoints.Malformed as error:

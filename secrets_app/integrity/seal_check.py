@@ -47,26 +47,26 @@ def check() -> int:
 
     Raises `seals.KeyMissing`.
     """
-    found = {one.name: one.sentence for one in islice(broken(), MOST)}
+    sentences = {row.name: row.sentence for row in islice(broken(), MOST)}
     with transaction.atomic():
-        ChangedRecord.objects.exclude(name__in=list(found)).delete()
+        ChangedRecord.objects.exclude(name__in=list(sentences)).delete()
         known = set(ChangedRecord.objects.values_list("name", flat=True))
-        for name in sorted(found.keys() - known):
-            ChangedRecord.objects.create(name=name, sentence=found[name][:300])
+        for name in sorted(sentences.keys() - known):
+            ChangedRecord.objects.create(name=name, sentence=sentences[name][:300])
             trail.record(
                 "kms:NoticeChange",
                 name,
                 actor=users.system(),
                 outcome=AuditEvent.Outcome.FAILED,
-                details={"found": found[name][:300]},
+                details={"found": sentences[name][:300]},
             )
-    return len(found)
+    return len(sentences)
 
 
 def accept(name: str, *, actor: Principal, reason: str) -> None:
     """Seal the row or set with this name as it stands now. Raises LookupError where there is none.
 
-    For whoever runs Keyturn's server, so nobody is asked whether they may.
+    For administrators of Keyturn's machine, so no right is checked.
     """
     kind, _, pk = name.rpartition(":")
     with transaction.atomic():

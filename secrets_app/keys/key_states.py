@@ -107,16 +107,16 @@ def rotate_due() -> int:
 
 def _renew(key: Key, actor: Principal) -> KeyVersion:
     key.versions.filter(state=State.PRIMARY).update(state=State.ENABLED)
-    made = _add_primary(key)
-    trail.record(Action.UPDATE_KEY, key, actor=actor, details={"version": made.number})
-    return made
+    version = _add_primary(key)
+    trail.record(Action.UPDATE_KEY, key, actor=actor, details={"version": version.number})
+    return version
 
 
 def _add_primary(key: Key) -> KeyVersion:
-    made = uuid.uuid4()
+    pk = uuid.uuid4()
     last = key.versions.order_by("-number").values_list("number", flat=True).first() or 0
-    wrapped = keyring.new_material(key, made)
-    return KeyVersion.objects.create(id=made, key=key, number=last + 1, state=State.PRIMARY, wrapped=wrapped)
+    wrapped = keyring.new_material(key, pk)
+    return KeyVersion.objects.create(id=pk, key=key, number=last + 1, state=State.PRIMARY, wrapped=wrapped)
 
 
 # ---------------------------------------------------------------- the kill switch

@@ -53,18 +53,18 @@ def start(source: Key, target: Key, *, actor: Principal) -> Rewrap:
         with transaction.atomic():
             if source != target:
                 lifecycle.change_key(source, target)
-            made = Rewrap.objects.create(
+            work = Rewrap.objects.create(
                 source=source, target=target, requested_by=actor, total=_left(source, target).count()
             )
             trail.record(
                 "kms:RewrapStarted",
                 source,
                 actor=actor,
-                details={"to": target.alias, "values": made.total, "rewrap": str(made.pk)},
+                details={"to": target.alias, "values": work.total, "rewrap": str(work.pk)},
             )
     except IntegrityError:
         raise UnderWay(UnderWay.__doc__) from None
-    return made
+    return work
 
 
 def due() -> QuerySet[Rewrap]:

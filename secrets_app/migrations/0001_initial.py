@@ -294,8 +294,8 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('name', models.CharField(max_length=512)),
-                ('type', models.CharField(choices=[('ecs', 'Managed ECS secret')], default='ecs', max_length=16)),
-                ('kind', models.CharField(choices=[('password', 'Password'), ('key_pair', 'Key pair')], max_length=16)),
+                ('type', models.CharField(choices=[('ecs', 'Managed ECS secret'), ('generic', 'Generic secret')], default='ecs', max_length=16)),
+                ('kind', models.CharField(blank=True, choices=[('password', 'Password'), ('key_pair', 'Key pair')], max_length=16)),
                 ('description', models.TextField(blank=True, max_length=4096)),
                 ('password_policy', models.JSONField(blank=True, default=dict)),
                 ('key_algorithm', models.CharField(blank=True, max_length=16)),
@@ -498,6 +498,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='secret',
             constraint=models.UniqueConstraint(condition=models.Q(('purged_at__isnull', True)), fields=('region', 'name'), name='one_secret_per_name', violation_error_message='This name is in use in this region. Choose another one.'),
+        ),
+        migrations.AddConstraint(
+            model_name='secret',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', ''), ('type', 'generic')), models.Q(('type', 'ecs'), models.Q(('kind', ''), _negated=True)), _connector='OR'), name='only_a_generic_secret_has_no_kind'),
         ),
         migrations.AlterUniqueTogether(
             name='secretgroupgrant',

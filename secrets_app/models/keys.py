@@ -34,11 +34,11 @@ class Key(Identified):
     @property
     def state(self) -> str:
         """`enabled`, `disabled`, `scheduled` or `destroyed`, as its versions say together."""
-        found = {version.state for version in self.versions.all()}
+        states = {version.state for version in self.versions.all()}
         State = KeyVersion.State
-        if State.PRIMARY in found:
+        if State.PRIMARY in states:
             return "enabled"
-        return next((str(s) for s in (State.DISABLED, State.SCHEDULED) if s in found), "destroyed")
+        return next((str(s) for s in (State.DISABLED, State.SCHEDULED) if s in states), "destroyed")
 
 
 class KeyVersion(SealedRow, Identified):

@@ -50,6 +50,7 @@ class Secret(SealedRow, Identified):
 
     class Type(models.TextChoices):
         ECS = "ecs", "Managed ECS secret"
+        GENERIC = "generic", "Generic secret"  # belongs to no instance: kept and shown, never rotated
 
     class Kind(models.TextChoices):
         PASSWORD = "password", "Password"
@@ -59,7 +60,7 @@ class Secret(SealedRow, Identified):
     region = models.ForeignKey(Region, on_delete=models.PROTECT, related_name="secrets")
     name = models.CharField(max_length=512)
     type = models.CharField(max_length=16, choices=Type, default=Type.ECS)
-    kind = models.CharField(max_length=16, choices=Kind)
+    kind = models.CharField(max_length=16, choices=Kind, blank=True)  # of an account's credential
     key = models.ForeignKey(Key, on_delete=models.PROTECT, related_name="secrets")
     description = models.TextField(blank=True, max_length=4096)
     password_policy = models.JSONField(default=dict, blank=True)  # passwords.Policy.as_json()
@@ -96,6 +97,10 @@ class Secret(SealedRow, Identified):
                 name="one_secret_per_name",
                 violation_error_message="This name is in use in this region. Choose another one.",
             ),
+            models.CheckConstraint(
+                condition=models.Q(type="generic", kind="") | (models.Q(type="ecs") & ~models.Q(kind="")),
+                name="only_a_generic_secret_has_no_kind",
+            ),
         ]
         indexes = [
             models.Index(fields=["region", "created_at"]),
@@ -124,6 +129,10 @@ class Secret(SealedRow, Identified):
         return actions.arn(
             actions.Kind.SECRET, self.name, account=self.account.number, region=self.region.code
         )
+
+    @property
+    def is_generic(self) -> bool:
+        return self.type == self.Type.GENERIC
 
     @property
     def is_pending_deletion(self) -> bool:

@@ -89,11 +89,11 @@ def unlink(user: User, issuer: str) -> bool:
     with transaction.atomic():
         if not _locked(user).has_usable_password():
             raise OnlyWay(OnlyWay.__doc__)
-        found = of(user, issuer)
-        if found is None:
+        identity = of(user, issuer)
+        if identity is None:
             return False
         SocialAccount.objects.filter(user=user, provider=issuer).delete()
-        _record("kms:UnlinkIdentity", user, found)
+        _record("kms:UnlinkIdentity", user, identity)
     return True
 
 

@@ -55,10 +55,10 @@ def invite(
         raise NameTaken(NameTaken.__doc__)
     token = Plaintext(secrets.token_urlsafe(32))
     with transaction.atomic():
-        made = Invitation(username=username, display_name=display_name, groups=wanted)
-        _renew(made, token, actor)
-        _record("kms:InviteUser", made, actor, {"groups": wanted})
-    return made, token
+        invitation = Invitation(username=username, display_name=display_name, groups=wanted)
+        _renew(invitation, token, actor)
+        _record("kms:InviteUser", invitation, actor, {"groups": wanted})
+    return invitation, token
 
 
 class Own(DomainError):
@@ -89,10 +89,10 @@ def invite_back(user: User, *, actor: Principal, reason: str) -> tuple[Invitatio
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)  # of two at once the later link is the valid one
         _open().filter(user=user).update(revoked_at=timezone.now())
-        made = Invitation(user=user, username=user.username, display_name=user.display_name)
-        _renew(made, token, actor)
+        invitation = Invitation(user=user, username=user.username, display_name=user.display_name)
+        _renew(invitation, token, actor)
         trail.record(Action.RESET_SIGN_IN, second_factors.person(user), actor=actor, reason=reason)
-    return made, token
+    return invitation, token
 
 
 def open_ones() -> models.QuerySet[Invitation]:
@@ -108,10 +108,10 @@ def renew(invitation: Invitation, *, actor: Principal) -> Plaintext:
     _require(actor, invitation.groups, invitation.user)
     token = Plaintext(secrets.token_urlsafe(32))
     with transaction.atomic():
-        found = _open().select_for_update().filter(pk=invitation.pk).first()
-        if found is None or not seals.holds(found):
+        locked = _open().select_for_update().filter(pk=invitation.pk).first()
+        if locked is None or not seals.holds(locked):
             raise Void(Void.__doc__)
-        _renew(found, token, actor)
+        _renew(locked, token, actor)
         _record("kms:RenewInvitation", invitation, actor, {})
     return token
 
@@ -127,10 +127,10 @@ def revoke(invitation: Invitation, *, actor: Principal) -> None:
 
 def find(token: str) -> Invitation:
     """The invitation that this link belongs to. Raises `Void`."""
-    found = _open().filter(token_hash=_hash(Plaintext(token))).first()
-    if found is None or not seals.holds(found):
+    invitation = _open().filter(token_hash=_hash(Plaintext(token))).first()
+    if invitation is None or not seals.holds(invitation):
         raise Void(Void.__doc__)
-    return found
+    return invitation
 
 
 def accept(
@@ -145,10 +145,10 @@ def accept(
     try:
         with transaction.atomic():
             rows = _open().filter(pk=invitation.pk, token_hash=token_hash)
-            found = rows.first()
-            if found is None or not seals.holds(found) or not rows.update(used_at=timezone.now()):
+            stored = rows.first()
+            if stored is None or not seals.holds(stored) or not rows.update(used_at=timezone.now()):
                 raise Void(Void.__doc__)
-            invitation = found  # as it is sealed, and not as it was when the page was opened
+            invitation = stored  # as it is sealed, and not as it was when the page was opened
             inviter = invitation.invited_by
             _require(inviter, invitation.groups, invitation.user)
             user = _back(invitation.user, password) if invitation.user else _join(invitation, password)

@@ -88,7 +88,7 @@ def person(user: User) -> Person:
 def reset(user: User, *, actor: Principal, reason: str) -> None:
     """Take every second factor and recovery code of somebody else away.
 
-    Raises `Own` or `decisions.NotAllowed`. Keyturn itself may, on behalf of whoever runs it on the server.
+    Raises `Own` or `decisions.NotAllowed`. Keyturn itself may, for administrators of its machine.
     """
     if actor == user.principal:
         raise Own(Own.__doc__)

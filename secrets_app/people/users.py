@@ -103,7 +103,7 @@ def create_first_administrator() -> tuple[User, Plaintext] | None:
 def recover(user: User, *, reason: str) -> Plaintext:
     """Let this person in again with a password that is returned once; their sessions end by it.
 
-    For whoever runs Keyturn's server, so nobody is asked whether they may.
+    For administrators of Keyturn's machine, so no right is checked.
     """
     password = Policy(length=24, sets=("lower", "upper", "digits"), excluded="0O1lI").generate()
     with transaction.atomic():

@@ -40,7 +40,7 @@ _HANDLE = sorted(
 SYSTEM: dict[str, tuple[str, list[str]]] = {
     FULL_ACCESS: ("Everything, policies and users included.", ["*"]),
     SECRET_ADMINISTRATOR: (
-        "Creates, rotates, reads and deletes secrets; changes no server, user, policy or key.",
+        "Creates, rotates, reads and deletes secrets; changes no instance, user, policy or key.",
         [
             *_HANDLE,
             *(action.value for action in EQUAL_REVEAL),

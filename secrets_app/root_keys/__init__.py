@@ -71,5 +71,5 @@ def provider() -> RootKey:
 
 @cache
 def _built(name: str) -> RootKey:
-    made: RootKey = import_string(name)()
-    return made
+    root_key: RootKey = import_string(name)()
+    return root_key

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Now
@@ -86,8 +87,9 @@ def create(
     name: str,
     *,
     region: Region,
-    kind: str,
     actor: Principal,
+    type: str = Secret.Type.ECS,
+    kind: str = "",
     description: str = "",
     password_policy: Policy | None = None,
     key_algorithm: str = "",
@@ -96,8 +98,9 @@ def create(
 ) -> Secret:
     """Make a secret without a value, which `key` will seal; the default key where none is given.
 
-    Raises `BadName`, `NameTaken`, `BadTag`, `passwords.Unfit`, ValueError, or `keyring.KeyDisabled` or
-    `keyring.KeyUnusable` for a key that seals nothing now.
+    A generic secret has no `kind`: that says what an account's credential is. Raises `BadName`, `NameTaken`,
+    `BadTag`, `passwords.Unfit`, ValueError, or `keyring.KeyDisabled` or `keyring.KeyUnusable` for a key that
+    seals nothing now.
 
     The caller records the event, since it knows what the secret is for.
     """
@@ -105,7 +108,10 @@ def create(
         raise BadName(BadName.__doc__)
     _check_description(description)
     check_tags(tags or {})
-    if kind == Secret.Kind.KEY_PAIR and key_algorithm not in key_pairs.ALGORITHMS:
+    if (kind == "") != (type == Secret.Type.GENERIC):
+        raise ValueError("A generic secret has no kind, and a managed one has a kind.")
+    key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if kind == Secret.Kind.KEY_PAIR else ""
+    if key_algorithm and key_algorithm not in key_pairs.ALGORITHMS:
         raise ValueError(f"Unknown key algorithm {key_algorithm!r}.")
     key = key or keyring.default_key()
     keyring.primary(key)
@@ -115,6 +121,7 @@ def create(
                 account_id=region.account_id,
                 region=region,
                 name=name,
+                type=type,
                 kind=kind,
                 key=key,
                 description=description,

@@ -49,10 +49,12 @@ def asks_for_reason(secret: Secret, *, actor: Principal, reason: str = "") -> bo
 
 def require_reason(secret: Secret, *, actor: Principal, reason: str) -> None:
     """Return where every policy accepts the reason; else record the refusal. Raises `ReasonNeeded`."""
-    if not _accepts(secret, actor, reason):
+    try:
+        decisions.require(actor, Action.GET_SECRET_VALUE, secret, reason=reason.strip())
+    except decisions.NotAllowed:
         error = ReasonNeeded(secret)
         refused(secret, actor=actor, because=str(error))
-        raise error
+        raise error from None
 
 
 def _accepts(secret: Secret, actor: Principal, reason: str) -> bool:

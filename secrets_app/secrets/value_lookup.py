@@ -43,22 +43,22 @@ def look_up(text: Plaintext, *, actor: Principal) -> list[Found]:
     rows = SecretVersion.objects.filter(value_mark__in=marks).select_related(
         "secret__region", "secret__account", "secret__managed__instance", "created_by"
     )
-    found = [_told(version) for version in rows.order_by("-created_at")]
+    matches = [_told(version) for version in rows.order_by("-created_at")]
     with transaction.atomic(durable=True):
         trail.record(
             Action.LOOK_UP_VALUE,
             arn(Kind.AUDIT, "", account=account().number),
             actor=actor,
-            details={"found": [one.version.version_id for one in found]},
+            details={"found": [match.version.version_id for match in matches]},
         )
-    return found
+    return matches
 
 
 def _readings(text: Plaintext) -> Iterator[versions.Value]:
     """What the text can be: as it stands, without the line's end that came with it, or a key."""
     raw = text.reveal()
-    for one in dict.fromkeys((raw, raw.rstrip("\r\n"), raw.strip())):
-        yield versions.Value("", password=Plaintext(one))
+    for reading in dict.fromkeys((raw, raw.rstrip("\r\n"), raw.strip())):
+        yield versions.Value("", password=Plaintext(reading))
     try:
         pair = key_pairs.read(text)
     except key_pairs.Unreadable:

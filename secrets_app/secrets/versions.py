@@ -52,23 +52,32 @@ class NoValue(DomainError):
 
 @dataclass(frozen=True)
 class Value:
-    """What a version holds, as the KMS API has it; everything that is needed to log in."""
+    """What a version holds, as the KMS API has it; everything that is needed to log in.
+
+    A generic secret logs in nowhere: it has a text, and no user.
+    """
 
     username: str
     password: Plaintext | None = None
     public_key: str = ""
     private_key: Plaintext | None = None
+    text: Plaintext | None = None
 
     @property
     def credential(self) -> Plaintext:
         """The half that nobody else may see."""
-        found = self.password or self.private_key
+        found = self.password or self.private_key or self.text
         if found is None:
             raise NoValue
         return found
 
     def as_json(self) -> Plaintext:
-        """`{"UserName","Password"}` or `{"UserName","PublicKey","PrivateKey"}`, in that order."""
+        """`{"UserName","Password"}` or `{"UserName","PublicKey","PrivateKey"}`, in that order.
+
+        `{"SecretData"}` of a generic secret.
+        """
+        if self.text is not None:
+            return Plaintext(json.dumps({"SecretData": self.text.reveal()}, ensure_ascii=False))
         fields = {"UserName": self.username}
         if self.password is not None:
             fields["Password"] = self.password.reveal()
@@ -87,8 +96,12 @@ def mark(value: Value) -> str:
 def given(secret: Secret, username: str, text: Plaintext) -> Value:
     """Return what a person gave: a password, or a private key, whose public half is derived from it.
 
+    For a generic secret that is any text, and `username` is empty.
+
     Raises `passwords.Unfit` or `key_pairs.Unreadable`, never repeating the text.
     """
+    if secret.is_generic:
+        return Value("", text=text)
     if secret.kind == Secret.Kind.KEY_PAIR:
         pair = key_pairs.read(text)
         return Value(username, public_key=pair.public_key, private_key=pair.private_key)
@@ -147,10 +160,11 @@ def value(version: SecretVersion) -> Value:
     raw = keyring.open_(version.sealed, owner_id=version.secret_id, subject_id=version.pk, field=FIELD)
     fields = json.loads(raw)
     return Value(
-        username=fields["UserName"],
+        username=fields.get("UserName", ""),
         password=Plaintext(fields["Password"]) if "Password" in fields else None,
         public_key=fields.get("PublicKey", ""),
         private_key=Plaintext(fields["PrivateKey"]) if "PrivateKey" in fields else None,
+        text=Plaintext(fields["SecretData"]) if "SecretData" in fields else None,
     )
 
 

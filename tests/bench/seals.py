@@ -19,12 +19,13 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Q, QuerySet, Value
 from django.test import Client
+from django.utils import timezone
 
-from secrets_app import seal_sets, seals
+from secrets_app import origin, seal_sets, seals
 from secrets_app.actions import Action
 from secrets_app.models import Policy, Principal, Secret, SecretGroupGrant, SecretPrincipalGrant, User
 from secrets_app.people import users
-from secrets_app.policy import decisions, grants, policies, ram_statements
+from secrets_app.policy import deciding, decisions, grants, holdings, policies, ram_statements
 from tests import factories
 
 SECRETS = 150
@@ -60,7 +61,7 @@ def _clock() -> float:
 def _decide(user_id: UUID, secret: Secret) -> float:
     principal = Principal.objects.select_related("user").get(user=user_id)
     began = _clock()
-    with decisions.bind(address="127.0.0.1", is_secure=True, is_mfa=True):
+    with origin.bind(address="127.0.0.1", is_secure=True, is_mfa=True, at=timezone.now()):
         decisions.decide(principal, Action.DESCRIBE_SECRET, secret)
     return _clock() - began
 
@@ -110,8 +111,8 @@ def _print(what: str, sealed: list[float], bare: list[float]) -> None:
 def _without() -> Iterator[None]:
     """No seal is looked at, and none is read."""
     with (
-        mock.patch.object(decisions, "_read", _read),
-        mock.patch.object(decisions, "_is_whole", _yes),
+        mock.patch.object(holdings, "_read", _read),
+        mock.patch.object(deciding, "_is_whole", _yes),
         mock.patch.object(seal_sets, "tags_hold", _yes),
         mock.patch.object(seals, "holds", _yes),
     ):
@@ -132,8 +133,8 @@ def _read(principal: Principal) -> Any:
     to_it = _granted_by(SecretPrincipalGrant.objects.filter(principal=principal), "principal")
     to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=groups), "group")
     for secret, action, conditions, whom in to_it.union(to_groups, all=True):
-        granted[secret] = (*granted.get(secret, ()), decisions._grant(action, conditions, whom))
-    return decisions._Sheet(statements, granted)
+        granted[secret] = (*granted.get(secret, ()), holdings._grant(action, conditions, whom))
+    return holdings.Sheet(statements, granted)
 
 
 def _granted_by(rows: QuerySet[Any], whom: str) -> QuerySet[Any, tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from rotation import runs, tasks
 from rotation.connectors.memory.connector import MemoryHost
 from rotation.managed import deletion
 from rotation.models import Run
-from secrets_app import keyring
+from secrets_app import keyring, origin
 from secrets_app.audit import append_only, audit_keys, chain, checkpoints, refusals, verification
 from secrets_app.audit import trail as audit
 from secrets_app.audit.verification import Verdict
@@ -120,7 +120,7 @@ def test_whatever_an_event_holds_reads_back_as_it_was_chained(dot):
         "enum": Run.Outcome.FAILED,
     }
     for address in ("::ffff:10.1.2.3", "2001:DB8::1", "fe80::1%eth0", "10.0.0.1", "no address", None):
-        with audit.bind(request_id="r" * 99, address=address, session="s"):
+        with origin.bind(request_id="r" * 99, address=address, session="s"):
             audit.record("kms:Test", "x" * 900, actor=dot.principal, reason="r" * 900, details=odd)
     assert verify().verdict == Verdict.WHOLE
     with pytest.raises(TypeError):
@@ -128,18 +128,20 @@ def test_whatever_an_event_holds_reads_back_as_it_was_chained(dot):
 
 
 def test_an_event_says_which_statement_allowed_it(dot, hal):
-    secret = factories.secret(initial="a-first-value-1")
-    assert "KMSFullAccess" in AuditEvent.objects.get(action=Action.CREATE_SECRET).decision
-    factories.settle(secret)
-    runs.start(secret, actor=dot.principal)
+    with origin.bind():
+        secret = factories.secret(initial="a-first-value-1")
+        assert "KMSFullAccess" in AuditEvent.objects.get(action=Action.CREATE_SECRET).decision
+        factories.settle(secret)
+        runs.start(secret, actor=dot.principal)
     event = AuditEvent.objects.get(action=Action.ROTATE_SECRET)
     assert event.decision == "Allow by statement 1 of the policy KMSFullAccess."
 
 
 def test_a_decision_on_one_secret_is_not_written_to_an_event_of_another(dot):
     one, other = factories.secret(), factories.secret()
-    decisions.require(dot.principal, Action.RESTORE_SECRET, one)
-    audit.record(Action.RESTORE_SECRET, other, actor=dot.principal)
+    with origin.bind():
+        decisions.require(dot.principal, Action.RESTORE_SECRET, one)
+        audit.record(Action.RESTORE_SECRET, other, actor=dot.principal)
     assert AuditEvent.objects.get(action=Action.RESTORE_SECRET).decision == ""
 
 

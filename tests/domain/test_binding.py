@@ -13,14 +13,14 @@ from rotation.managed import deletion, rebinding, resolution
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
-from secrets_app.models import AuditEvent, Secret
+from secrets_app.models import AuditEvent, Principal, Secret
 from secrets_app.policy import decisions
 from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.machines import Machine, Network, approve, attach, move
 from tests.domain.rig import OLD, account, password
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 AWAY = "127.66.6.6"
 
 
@@ -64,7 +64,7 @@ def anew(secret: Secret) -> Secret:
     return Secret.objects.get(pk=secret.pk)
 
 
-def dot() -> decisions.Principal:
+def dot() -> Principal:
     return factories.administrator()
 
 
@@ -112,7 +112,7 @@ def to_a_clone(network: Network, instance: Instance, other: Machine) -> None:
 
 
 def to_another_machine_id(network: Network, instance: Instance, other: Machine) -> None:
-    """Put a clone in the server's own place; a connection test has noted what it calls itself."""
+    """Put a clone in the server's own place; a look at the instance has noted what it calls itself."""
     other.key = network.at[instance.address, instance.port].key
     network.at[instance.address, instance.port] = other
     assert network.drive(instance_checks.check(instance, actor=dot())).outcome == "succeeded"

@@ -158,7 +158,7 @@ def test_an_attempt_that_never_arrived_is_not_mistaken_for_a_snapshot(secret, ho
     assert look(secret, host).code == "changed_outside"
 
 
-def test_a_value_of_an_unfinished_rotation_is_told_as_that(secret, host):
+def test_a_value_of_an_unfinished_rotation_is_current_once_the_host_is_seen_to_have_it(secret, host):
     run = rotate(secret)
     failpoints.arm("after_set", lambda: setattr(host, "unreachable", True))
     run = drive(run, host, turns=8)
@@ -167,7 +167,8 @@ def test_a_value_of_an_unfinished_rotation_is_told_as_that(secret, host):
     assert run.outcome == "failed"
     reconciles(secret)
     found = look(secret, host)
-    assert (found.code, found.truth) == ("unfinished", "new")
+    assert (found.outcome, found.code, found.truth) == ("succeeded", "taken_up", "new")
+    assert host.accounts["svc"].password == password(secret)
     assert not secret.runs.active().exists()
     assert drive(rotate(secret), host).outcome == "succeeded"
 

@@ -101,7 +101,7 @@ def test_a_success_before_the_put_off_date_of_a_cron_counts_for_that_date():
     secret = made(cron="0 2 * * *", jitter=timedelta(hours=6))
     schedules.rotated(secret)
     after = schedules.now()
-    base = schedules.rhythm_of(plan(secret)).dates(after, 1)[0]
+    base = schedules.recurrence_of(plan(secret)).dates(after, 1)[0]
     assert base <= plan(secret).next_at <= base + timedelta(hours=6)
 
 
@@ -109,7 +109,7 @@ def test_a_success_before_the_put_off_date_of_a_cron_counts_for_that_date():
 
 
 @pytest.mark.parametrize("given", [{"period": DAY}, {"cron": "0 2 * * *"}])
-def test_after_a_downtime_of_many_dates_one_rotation_starts_and_the_rhythm_goes_on(given):
+def test_after_a_downtime_of_many_dates_one_rotation_starts_and_the_recurrence_goes_on(given):
     secret = made(**given)
     fall_due(secret, ago=10 * DAY)
     for _ in range(3):
@@ -141,7 +141,7 @@ def test_a_date_that_is_only_a_little_late_is_left_out_by_nobody():
     assert schedules.left_out(secret) is None
 
 
-def test_left_out_dates_keep_the_rhythm_of_the_period():
+def test_left_out_dates_keep_the_recurrence_of_the_period():
     secret = made(catch_up=SKIP)
     date = fall_due(secret, ago=10 * DAY)
     tasks.start_due()

@@ -9,7 +9,8 @@ import pytest
 from rotation import leases, runs
 from rotation.connectors import base
 from rotation.connectors.memory.connector import MemoryConnector
-from rotation.engine import changes, failpoints
+from rotation.engine import failpoints
+from rotation.engine.methods import password as method
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret, SecretVersion
@@ -189,7 +190,7 @@ def test_a_connection_that_is_dropped_after_the_change_is_tried_again_at_once(
         return prove(self, login, **rest)
 
     monkeypatch.setattr(MemoryConnector, "prove_login", drop)
-    monkeypatch.setattr(changes, "SOON", (0, 0))
+    monkeypatch.setattr(method, "SOON", (0, 0))
     run = drive(rotate(secret), host)
     assert (run.state, run.waits) == (state, state == "waiting")
     assert drive(run, host).outcome == "succeeded"
@@ -204,7 +205,7 @@ def test_a_host_that_takes_long_to_fail_is_left_for_later(secret, host, monkeypa
         raise base.Unreachable(code="late")
 
     monkeypatch.setattr(MemoryConnector, "prove_login", fail)
-    monkeypatch.setattr(changes, "AT_ONCE", 0)
+    monkeypatch.setattr(method, "AT_ONCE", 0)
     assert drive(rotate(secret), host).state == "waiting"
     assert len(asked) == 1
 

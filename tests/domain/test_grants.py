@@ -8,11 +8,12 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
+from secrets_app import origin
 from secrets_app.actions import Action
 from secrets_app.crypto import passwords
 from secrets_app.models import Secret, SecretPrincipalGrant
 from secrets_app.people import users
-from secrets_app.policy import decisions, grants, policies
+from secrets_app.policy import deciding, decisions, grants, policies
 from secrets_app.secrets import lifecycle
 from tests import factories
 
@@ -51,7 +52,7 @@ def give(dot):
 
 
 def asked_from(address):
-    return decisions.bind(address=address, is_secure=True, is_mfa=False)
+    return origin.bind(address=address, is_secure=True, is_mfa=False)
 
 
 _numbers = itertools.count()
@@ -115,7 +116,7 @@ def test_what_ends_on_a_date_ends_for_whom_it_was_handed_to(secret, give, ann, b
     grants.grant(secret, bea, [GET], actor=ann.principal)
     assert may_read(bea, secret)
     later = timezone.now() + timedelta(days=2)
-    monkeypatch.setattr(decisions.timezone, "now", lambda: later)
+    monkeypatch.setattr(deciding.timezone, "now", lambda: later)
     assert not may_read(bea, secret)
 
 

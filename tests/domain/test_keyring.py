@@ -59,6 +59,7 @@ def test_a_value_does_not_open_under_another_name(part):
         keyring.open_(value, **names)
 
 
+@pytest.mark.one_store
 def test_cry_03_no_part_of_a_value_can_be_swapped_between_any_two_of_50_versions():
     for number in range(5):
         made = factories.secret(initial=f"the-password-number-{number}")

@@ -8,6 +8,7 @@ import json
 import pytest
 from django.contrib.auth.models import Group
 
+from secrets_app import origin
 from secrets_app.actions import Action
 from secrets_app.integrity import seal_check
 from secrets_app.models import Principal, Secret, SecretPrincipalGrant
@@ -70,9 +71,9 @@ def test_a_policy_allows_a_machine_what_it_says_and_a_deny_is_stronger(robot, se
 def test_the_conditions_of_a_policy_hold_for_a_machine(robot, secret):
     factories.secret(tags={"team": "b"})
     give(robot, DESCRIBE, IpAddress={"acs:SourceIp": "10.0.0.0/8"}, StringEquals={"kms:tag/team": "a"})
-    with decisions.bind(address="10.1.1.1", is_secure=True, is_mfa=False):
+    with origin.bind(address="10.1.1.1", is_secure=True, is_mfa=False):
         assert listed(robot, DESCRIBE) == {secret}
-    with decisions.bind(address="192.0.2.1", is_secure=True, is_mfa=False):
+    with origin.bind(address="192.0.2.1", is_secure=True, is_mfa=False):
         assert listed(robot, DESCRIBE) == set()
 
 

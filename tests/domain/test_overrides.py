@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from rotation import instance_checks, retrying, runs
 from rotation.connectors.memory.connector import MemoryHost
+from rotation.inventory import instances
 from rotation.models import Instance, Run
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
@@ -256,3 +257,36 @@ def test_two_looks_at_one_account_are_one_run_and_at_two_accounts_two(secret):
 def test_an_account_is_looked_at_by_who_may_check_the_instance(secret, ann):
     with pytest.raises(decisions.NotAllowed):
         instance_checks.check_account(secret.managed.instance, "app", "password", actor=ann.principal)
+
+
+# ---------------------------------------------------------------- whether the host's check can say no
+
+
+def test_whether_a_check_can_say_no_is_asked_with_the_first_change_of_a_day(secret, host):
+    for _ in range(3):
+        assert drive(rotate(secret), host).outcome == "succeeded"
+    assert (host.sets, host.controls) == (3, 1)
+    Instance.objects.update(check_control_at=Now() - timedelta(hours=25))
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    assert (host.sets, host.controls) == (5, 2)
+
+
+def test_a_check_that_changed_within_the_day_is_asked_before_the_next_change(secret, host):
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    before = host.accounts["svc"].password
+    host.accepts_anything = True
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.code) == ("blocked", "accepts_anything")
+    assert host.accounts["svc"].password == before
+
+
+def test_what_another_machine_has_shown_is_asked_anew(secret, host):
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    instance = Instance.objects.get()
+    assert instance.check_control
+    moved = instances.change(
+        instance, revision=instance.revision, name=instance.name, address="192.0.2.99", port=22,
+        actor=factories.administrator(),
+    )  # fmt: skip
+    assert moved.check_control == ""

@@ -8,6 +8,7 @@ import pytest
 from rotation import accounts, instance_checks
 from rotation.managed import creation
 from rotation.models import Instance, ManagedAccount
+from secrets_app import origin
 from secrets_app.actions import Action
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
@@ -219,7 +220,7 @@ def test_nobody_reads_a_value_by_rewriting_the_tags_that_conditions_hang_on(secr
     give(ann, "kms:UpdateSecret", "kms:TagResource", "kms:UntagResource")
     give(ann, GET, StringEquals={"kms:tag/team": "a"}, IpAddress={"acs:SourceIp": "10.0.0.0/8"})
     give(ann, GET, effect="Deny", StringEquals={"kms:tag/env": "prod"})
-    asked = decisions.bind(address=address, is_secure=True, is_mfa=False)
+    asked = origin.bind(address=address, is_secure=True, is_mfa=False)
     with asked, pytest.raises(lifecycle.Widens, match="kms:GetSecretValue"):
         retag(secret, {"team": "a", "env": "test"}, ann)
     others_tag(secret, team="a")

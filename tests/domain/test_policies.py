@@ -4,9 +4,10 @@ import json
 
 import pytest
 from django.contrib.auth.models import Group
+from django.utils import timezone
 
 from rotation.managed import deletion
-from secrets_app import regions
+from secrets_app import origin, regions
 from secrets_app.actions import OF_A_SECRET, Action, Kind
 from secrets_app.models import Attachment, Policy, Secret, SecretPrincipalGrant
 from secrets_app.people import users
@@ -101,9 +102,9 @@ def test_a_policy_may_name_secrets_tags_and_addresses(dot, ann):
     assert allowed(Action.GET_SECRET_VALUE) == [True, False]
     assert allowed(Action.ROTATE_SECRET) == [False, True]
     assert allowed(Action.UPDATE_SECRET) == [False, False]
-    with decisions.bind(address="10.2.3.4", is_secure=True, is_mfa=False):
+    with origin.bind(address="10.2.3.4", is_secure=True, is_mfa=False):
         assert allowed(Action.UPDATE_SECRET) == [True, True]
-    with decisions.bind(address="192.0.2.1", is_secure=True, is_mfa=False):
+    with origin.bind(address="192.0.2.1", is_secure=True, is_mfa=False):
         assert allowed(Action.UPDATE_SECRET) == [False, False]
 
 
@@ -170,7 +171,7 @@ def test_a_grant_is_for_one_secret_and_says_who_gave_it(secret, dot, ann):
 def test_p_10_a_right_that_was_taken_is_gone_with_the_next_request(secret, dot, ann):
     rotate = policy("rotate", allow("kms:RotateSecret"), actor=dot)
     policies.attach(rotate, ann, actor=dot.principal)
-    with decisions.bind(address=None, is_secure=True, is_mfa=False):
+    with origin.bind(address=None, is_secure=True, is_mfa=False, at=timezone.now()):
         assert decisions.allows(ann.principal, Action.ROTATE_SECRET, secret)
         policies.detach(rotate, ann, actor=dot.principal)
         assert not decisions.allows(ann.principal, Action.ROTATE_SECRET, secret)

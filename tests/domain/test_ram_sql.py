@@ -9,7 +9,7 @@ from django.db.models import OuterRef
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from secrets_app import seal_sets
+from secrets_app import origin, seal_sets
 from secrets_app.actions import Action
 from secrets_app.models import (
     Account,
@@ -24,7 +24,7 @@ from secrets_app.models import (
     Tag,
     User,
 )
-from secrets_app.policy import decisions, ram_conditions, ram_statements, sql
+from secrets_app.policy import deciding, decisions, ram_conditions, ram_statements, sql
 from tests import amounts
 from tests.unit import policy_strategies as some
 from tests.unit.test_ram import read
@@ -106,7 +106,7 @@ def test_p_07_a_list_follows_the_conditions_of_grants_too(rows, holder, found, g
             defaults={"conditions": ram_conditions.written(conditions_of(condition))},
         )
     Policy.objects.filter(name="found").update(document=some.document(found))
-    with decisions.bind(address=None, is_secure=True, is_mfa=False), saying(context):
+    with origin.bind(address=None, is_secure=True, is_mfa=False), saying(context):
         seen = set(Secret.objects.filter(decisions.visible(holder, action, decisions.secret_rows())))
         assert seen == {secret for secret in secrets if decisions.allows(holder, action, secret)}
 
@@ -115,7 +115,7 @@ def test_p_07_a_list_follows_the_conditions_of_grants_too(rows, holder, found, g
 def saying(context):
     """Decisions inside the block are about a request with exactly these facts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decisions, "_context", lambda: dict(context))
+        patch.setattr(deciding, "circumstances", lambda: dict(context))
         yield
 
 

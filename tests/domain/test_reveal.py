@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection, transaction
 
-from secrets_app.audit import trail
+from secrets_app import origin
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policy import decisions
 from secrets_app.secrets import versions
@@ -66,7 +66,7 @@ def test_where_the_event_cannot_be_written_no_value_leaves(secret, dot):
 
 
 def test_an_event_carries_where_the_request_came_from(secret, dot):
-    with trail.bind(request_id="abc", address="127.0.0.9", session="s"):
+    with origin.bind(request_id="abc", address="127.0.0.9", session="s"):
         versions.reveal(secret.labelled("current"), actor=dot.principal)
     event = AuditEvent.objects.get(action="kms:GetSecretValue")
     assert (event.request_id, event.address, event.session) == ("abc", "127.0.0.9", "s")

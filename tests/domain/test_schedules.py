@@ -169,7 +169,7 @@ def test_a_period_that_cannot_be_is_refused(secret, period):
         change(secret, period=period)
 
 
-def test_a_paused_schedule_lets_its_dates_pass_and_goes_on_in_its_rhythm(secret):
+def test_a_paused_schedule_lets_its_dates_pass_and_goes_on_in_its_recurrence(secret):
     change(secret, is_paused=True)
     fall_due(secret, ago=timedelta(days=10))
     passed = plan(secret).next_at

@@ -20,7 +20,7 @@ from rotation import runs
 from rotation.connectors.memory.connector import MemoryHost
 from rotation.inventory import identities, management
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
-from secrets_app import keyring, seals
+from secrets_app import keyring, origin, seals
 from secrets_app.actions import Action
 from secrets_app.crypto import key_files
 from secrets_app.crypto.passwords import Policy as Rules
@@ -322,7 +322,7 @@ def test_a_first_decision_asks_for_each_set_once(secret):
     principal = Principal.objects.select_related("user").get(user=ann)
     found = Secret.objects.select_related("region__account", "account").get(pk=secret.pk)
     with (
-        decisions.bind(address=None, is_secure=True, is_mfa=True),
+        origin.bind(address=None, is_secure=True, is_mfa=True, at=timezone.now()),
         CaptureQueriesContext(connection) as asked,
     ):
         assert not decisions.allows(principal, GET, found)

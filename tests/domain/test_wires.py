@@ -7,14 +7,17 @@ from types import MappingProxyType
 
 import pytest
 
-from rotation import accounts, binding, instance_checks, wires
+from rotation import accounts, binding, instance_checks, runs, wires
 from rotation.connectors import base
 from rotation.connectors.memory.connector import MemoryConnector, MemoryHost, MemoryScanner
 from rotation.engine import engine
+from rotation.engine.methods import table as methods
 from rotation.inventory import identities, management
 from rotation.managed import creation
-from rotation.models import HostKey, Instance, Run
-from secrets_app.models import Secret
+from rotation.models import HostKey, Instance, ManagedAccount, Run
+from secrets_app import seals
+from secrets_app.models import Label, Secret
+from secrets_app.secrets import versions
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -94,7 +97,7 @@ def test_the_names_and_the_kinds_of_accounts_are_the_wires(instance):
     assert accounts.Named(instance, "svc").arn == ""
     with pytest.raises(creation.BadUsername):
         creation.check_account(instance.region, instance, "svc", password, actor=dot)
-    with pytest.raises(creation.NoKeys):
+    with pytest.raises(creation.KindUnsupported):
         creation.check_account(instance.region, instance, "svc.toy", pair, actor=dot)
 
 
@@ -119,6 +122,71 @@ def test_every_row_is_complete():
         assert wire.kinds
         assert wire.ports
         assert set(wire.reasons)
-        assert {method for method in dir(base.Connector) if not method.startswith("_")} <= set(
-            dir(wire.connect)
-        )
+        made = wire.connect(base.Endpoint("192.0.2.1", wire.ports[0]))
+        assert isinstance(made, base.Passwords) == (base.Kind.PASSWORD in wire.kinds)
+        assert isinstance(made, base.Keys) == (base.Kind.KEY in wire.kinds)
+        assert {part for part in dir(base.Target) if not part.startswith("_")} <= set(dir(made))
+        assert wire.compare.command
+
+
+def test_each_kind_of_secret_has_a_method_and_a_name_on_a_wire():
+    assert set(methods.TABLE) == set(wires.KINDS) == set(Secret.Kind.values)
+    for kind, method in methods.TABLE.items():
+        assert wires.KINDS[kind] == method.KIND
+
+
+# ---------------------------------------------------------------- a wire that can do passwords only
+
+
+class PasswordsOnly:
+    """A connector with the least that every wire has, and passwords: `base.Target` and `base.Passwords`."""
+
+    def __init__(self, host: MemoryHost) -> None:
+        whole = MemoryConnector(host)
+        self.preflight, self.trace, self.prove_login = whole.preflight, whole.trace, whole.prove_login
+        self.set_password, self.probe_password = whole.set_password, whole.probe_password
+
+
+@pytest.fixture
+def narrow(toy, host, monkeypatch):
+    wire = dataclasses.replace(toy, connect=lambda endpoint: PasswordsOnly(host))
+    monkeypatch.setattr(wires, "TABLE", MappingProxyType({**wires.TABLE, "toy": wire}))
+    instance = factories.instance(address="192.0.2.77", port=5986, wire="toy", keys=[])
+    identities.see_host_keys(instance, [KEY])
+    dot = factories.administrator()
+    identities.approve_host_keys(instance, [KEY.fingerprint], actor=dot)
+    management.attach(instance, factories.credential(), actor=dot)
+    return instance
+
+
+def managed_there(instance, host, **kind):
+    made = factories.secret(initial="old-password", instance=instance, username="svc.toy", **kind)
+    factories.settle(made)
+    return made
+
+
+def test_a_wire_without_key_pairs_rotates_passwords(narrow, host):
+    secret = managed_there(narrow, host)
+    run = carry(runs.start(secret, actor=factories.administrator()))
+    assert run.outcome == Run.Outcome.SUCCEEDED, run.sentence
+    current = versions.value(secret.labelled(Label.Role.CURRENT))
+    assert host.shadow_accepts("svc.toy", current.credential.reveal())
+
+
+def test_a_key_pair_over_a_wire_without_them_is_refused_before_a_value_is_made(narrow, host):
+    secret = managed_there(narrow, host)
+    Secret.objects.filter(pk=secret.pk).update(kind=Secret.Kind.KEY_PAIR, key_algorithm="ed25519")
+    seals.accept(Secret.objects.get(pk=secret.pk))
+    asked, kept = host.connections, secret.versions.count()
+    run = carry(runs.start(Secret.objects.get(pk=secret.pk), actor=factories.administrator()))
+    assert (run.outcome, run.code) == (Run.Outcome.BLOCKED, "unsupported")
+    assert run.sentence == "Over Toy, Keyturn cannot change key pairs."
+    assert (host.connections, secret.versions.count()) == (asked, kept)
+
+
+def test_what_a_wire_cannot_do_after_a_rotation_is_said_and_loses_nothing(narrow, host):
+    secret = managed_there(narrow, host)
+    ManagedAccount.objects.filter(secret=secret).update(ends_sessions=True)
+    run = carry(runs.start(Secret.objects.get(pk=secret.pk), actor=factories.administrator()))
+    assert run.outcome == Run.Outcome.SUCCEEDED
+    assert "Over Toy, Keyturn cannot end sessions." in run.sentence

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.site import CHECKOUT
 
-pytestmark = pytest.mark.xdist_group("up")
+pytestmark = pytest.mark.xdist_group("storms")
 ROTATIONS = 24
 BOUND = 570
 

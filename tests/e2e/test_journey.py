@@ -13,7 +13,7 @@ from tests.e2e.site import Site
 from tests.e2e.terminal import log_on
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("up")
+pytestmark = pytest.mark.xdist_group("people")
 MINE = "a-passphrase-of-my-own-77"
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.site import PROGRAMS, Site
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("up")
+pytestmark = pytest.mark.xdist_group("storms")
 ROTATIONS = 30
 KILLS = 15
 DEMO_HOSTS = "--demo-hosts=3"

@@ -17,7 +17,7 @@ from tests.e2e.test_passkeys import add_security_key
 from tests.e2e.walk import answers, shows
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("up")
+pytestmark = pytest.mark.xdist_group("people")
 MINE, HERS, HIS = "a-passphrase-of-my-own-77", "a-phrase-of-the-helpdesk-7", "a-phrase-of-the-auditor-7"
 AGAIN = "what-hal-chose-instead-61"
 NAME = "acs/ecs/web-01/app"

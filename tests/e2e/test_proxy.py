@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.proxied import HOST, Visitor, proxy
 from tests.e2e.served import PEOPLE, Served
 
-pytestmark = pytest.mark.xdist_group("failures")
+pytestmark = pytest.mark.xdist_group("restored")
 LAST_SIGN_IN = """
 import json
 from secrets_app.models import AuditEvent

@@ -12,7 +12,7 @@ from tests import services
 from tests.e2e.served import PEOPLE, Browser, Served
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("failures")
+pytestmark = pytest.mark.xdist_group("restored")
 ROTATE = """
 import json
 from rotation import runs

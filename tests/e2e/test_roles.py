@@ -11,7 +11,7 @@ from tests.e2e.browser import Complaints, chromium, sign_in
 from tests.e2e.site import Site
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.xdist_group("up")
+pytestmark = pytest.mark.xdist_group("people")
 WORD = "a-passphrase-of-theirs-77"
 NAME = "acs/ecs/web-01/app"
 

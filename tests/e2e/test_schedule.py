@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect, sync_playwright
 
-from console.forms.secrets.schedule import TIMING
+from console.forms.secrets.schedule import RECURRENCE_FIELDS
 from rotation.models import Schedule
 from tests import factories, gallery
 
@@ -105,7 +105,7 @@ def test_the_wizard_asks_for_dates_with_nothing_but_the_times(page):
     assert asked
     for url in asked:
         assert "canary" not in url
-        assert set(parse_qs(urlsplit(url).query)) <= set(TIMING)
+        assert set(parse_qs(urlsplit(url).query)) <= set(RECURRENCE_FIELDS)
     page.get_by_role("button", name="Next").click()
     review = page.get_by_role("region", name="What will be created")
     expect(review).to_contain_text("On, at 02:00 on Sunday")

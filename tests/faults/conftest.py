@@ -12,7 +12,7 @@ from django.db import connection
 
 from lab import Fleet, Host, Spec
 from rotation.engine import aftercare, work
-from rotation.engine.methods import key_pair
+from rotation.engine.methods import key_pair, password
 from tests import services
 from tests.faults import rig as rigs
 from tests.faults.case_fixtures import case, new_case  # noqa: F401
@@ -35,7 +35,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits are as many as in production, and a tenth as long or less."""
     scaled = tuple(timedelta(seconds=s) for s in (0.3, 0.6, 1, 2, 4, 8))
     assert len(scaled) == len(work.BACK_OFF)
-    for module in (work, key_pair, aftercare):
+    for module in (work, key_pair, password, aftercare):
         monkeypatch.setattr(module, "BACK_OFF", scaled)
 
 

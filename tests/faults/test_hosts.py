@@ -12,8 +12,9 @@ from functools import partial
 import pytest
 
 from lab import Spec
-from rotation.engine import changes, failpoints, work
+from rotation.engine import failpoints, work
 from rotation.engine.methods import key_pair as keypart
+from rotation.engine.methods import password as passwordpart
 from tests.faults.case import Case, advance
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -279,7 +280,13 @@ def kill_and_restart(case: Case) -> None:
 
 @keys
 def test_fi_h_22_a_host_that_does_not_answer_is_left_at_the_deadline(case: Case, monkeypatch):
-    for module, name in [(work, "PREFLIGHT"), (changes, "SET"), (work, "PROBE"), (keypart, "SET")]:
+    for module, name in [
+        (work, "PREFLIGHT"),
+        (passwordpart, "SET"),
+        (passwordpart, "PROBE"),
+        (keypart, "SET"),
+        (keypart, "PROBE"),
+    ]:
         monkeypatch.setattr(module, name, 7.0)
     failpoints.arm("after_intent", case.host.freeze)
     run = case.rotate()

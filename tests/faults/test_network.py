@@ -15,7 +15,7 @@ from rotation import binding, leases
 from rotation.connectors import base
 from rotation.connectors.ssh.connector import SshConnector
 from rotation.engine import changes, work
-from rotation.engine.methods import key_pair
+from rotation.engine.methods import key_pair, password
 from rotation.inventory import management
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.crypto.plaintext import Plaintext
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every conversation has a quarter of its time or a third, in the same order."""
-    for module in (work, changes, key_pair):
+    for module in (work, changes, password, key_pair):
         for name in ("PREFLIGHT", "SET", "TEST", "PROBE"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, 7.0)
@@ -154,7 +154,7 @@ def test_fi_n_05_a_host_that_sends_a_byte_a_second_holds_a_worker_no_longer_than
     rig: Rig, place: str, short_deadlines: None
 ) -> None:
     # Unscaled: a change, and the question that follows where its answer did not come.
-    assert changes.SET + work.PROBE <= 40
+    assert password.SET + password.PROBE <= 40
     run = rig.rotate()
 
     def crawl() -> None:

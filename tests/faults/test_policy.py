@@ -187,7 +187,7 @@ def test_fi_p_07_an_address_that_is_shut_out_is_waited_for_and_not_called_refuse
     with socket.create_server((case.host.address, case.host.port)) as listener:
         threading.Thread(target=turn_away, args=(listener,), daemon=True).start()
         run = case.rotate()
-        assert (run.state, run.code) == ("waiting", "busy_sshd")
+        assert (run.state, run.code) == ("waiting", "penalty")
         assert case.account.credential == "unreachable"
         listener.shutdown(socket.SHUT_RDWR)
     case.host.restore()

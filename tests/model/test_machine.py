@@ -6,12 +6,13 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from django.utils import timezone
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from rotation.engine import changes
+from secrets_app import origin
 from secrets_app.crypto import key_pairs
-from secrets_app.policy import decisions
 from tests import amounts, factories
 from tests.model.machine import RotationMachine
 from tests.model.world import Reader
@@ -65,7 +66,7 @@ def search(shard):
     Machine.first = PAIR.public_key if is_key_pair else PASSWORD
     if not amounts.is_long:  # the same in each run, but not in each shard
         seed(shard)(Machine)
-    with decisions.bind(address=None, is_secure=True, is_mfa=True):  # whose rights are read once
+    with origin.bind(is_secure=True, is_mfa=True, at=timezone.now()):  # whose rights are read once
         run_state_machine_as_test(
             Machine,
             settings=settings(

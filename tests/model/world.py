@@ -33,6 +33,11 @@ FAULTS = (
     "half_line", "drops_after_set", "lies", "accepts_anything", "no_checker", "ignores_new_keys",
     "keeps_keys", "drops_logins",
 )  # fmt: skip
+#: With these a host gives no answer that is worth anything.
+SILENCES = (
+    "unreachable", "host_key_changed", "refuses_login", "runs_forced_command", "is_busy", "accepts_anything",
+    "no_checker",
+)  # fmt: skip
 PROBLEMS = ("locked", "expired", "must_change")
 
 
@@ -359,6 +364,7 @@ class World:
             self._old_keys_are_gone()
         if run.outcome == Run.Outcome.SUCCEEDED:
             self.is_proven, self.is_disturbed = True, False
+        self._serves_what_works(run, is_served=current)
         if self.is_disturbed and not run.attempts:
             return  # nobody has asked the host in this run
         new = self.accepts(self.stored().get(run.version, "\0"))
@@ -368,6 +374,17 @@ class World:
             assert new, "'the new value works', and it does not"
         elif run.truth == Run.Truth.NEITHER:
             assert not new | current, "'neither value works', and one does"
+
+    def _serves_what_works(self, run: RunRow, *, is_served: bool) -> None:
+        """I10: of a host that can be asked, the current password is the one that it accepts."""
+        if self.is_key_pair or self.is_disturbed or not self._can_be_asked():
+            return
+        is_told = run.truth in {Run.Truth.UNKNOWN, Run.Truth.NEITHER}
+        assert is_served or is_told, "the host accepts another value than the current one, and nobody says so"
+
+    def _can_be_asked(self) -> bool:
+        is_silent = any(getattr(self.host, fault) for fault in SILENCES)
+        return not is_silent and not self.host.accounts["svc"].problem
 
     def _old_keys_are_gone(self) -> None:
         if not self.is_key_pair:

@@ -205,7 +205,7 @@ ROUTES: dict[str, Route] = {
         "POST 202",
     ),
     "secret_create_checked": Route("checked run", "anywhere kms:CreateSecret, " + RUN, LOOK),
-    "secret_create_key": Route("region", "anywhere kms:CreateSecret, region", "POST 200"),
+    "secret_create_key_pair": Route("region", "anywhere kms:CreateSecret, region", "POST 200"),
     "secret": Route("secret", SECRET, LOOK),
     "secret_rotate": Route("secret", SECRET + "kms:RotateSecret", EMPTY_FORM),
     "secret_rotate_back": Route(

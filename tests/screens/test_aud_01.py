@@ -33,7 +33,8 @@ TRACES = {
 
 #: Looks that belong to something an auditor may not do.
 PARTS_OF_DEEDS = {
-    "secret_create_dates", "secret_create_key", "secret_create_checked", "secret_schedule_dates", "simulator",
+    "secret_create_dates", "secret_create_key_pair", "secret_create_checked", "secret_schedule_dates",
+    "simulator",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from rotation import runs
+from secrets_app import origin
 from secrets_app.audit import append_only, trail
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
@@ -136,7 +137,7 @@ def test_a_page_of_any_depth_is_read_with_as_many_queries_and_without_an_offset(
 
 
 def test_filters_stand_in_the_url(as_dot, dot, ann):
-    with trail.bind(address="10.9.8.7"):
+    with origin.bind(address="10.9.8.7"):
         trail.record("kms:Test", "acs:kms:main:1:thing/a", actor=ann.principal, outcome="denied")
     mine = AuditEvent.objects.first()
     earlier, later = "2020-01-01T00:00", "2099-01-01T00:00"
@@ -155,7 +156,7 @@ def test_filters_stand_in_the_url(as_dot, dot, ann):
 def test_an_event_shows_every_field_and_leads_to_its_run(as_dot, dot):
     secret = factories.secret()
     factories.settle(secret)
-    with trail.bind(request_id="req-1", address="10.9.8.7", session="ses-1"):
+    with origin.bind(request_id="req-1", address="10.9.8.7", session="ses-1"):
         run = runs.start(secret, actor=dot.principal)
     event = AuditEvent.objects.get(request_id="req-1")
     page = text(as_dot.get(reverse("audit_event", args=[event.sequence])))

@@ -223,7 +223,7 @@ def test_on_the_server_the_last_administrator_gets_a_password_and_loses_the_fact
     for action in ("kms:ResetSecondFactor", "kms:RecoverUser"):
         event = AuditEvent.objects.get(action=action)
         assert (event.actor, event.resource_id) == (users.system(), dot.pk)
-        assert "on the server" in event.reason
+        assert "on Keyturn's machine" in event.reason
         assert password not in str(event.__dict__)
 
 

@@ -22,7 +22,7 @@ from tests.screens.test_aud_01 import (  # noqa: F401  # two of them are fixture
     cast,
 )
 
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("matrix")]
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("nasty")]
 
 
 TABLES = {

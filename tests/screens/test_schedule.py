@@ -119,7 +119,7 @@ def test_what_cannot_be_gets_its_sentence_and_changes_nothing(as_dot, secret, wr
 # ---------------------------------------------------------------- set times
 
 CRON = ON | {
-    "rhythm": "cron", "cron": "0 2 * * 0", "zone": "Europe/Berlin", "jitter": "10", "catch_up": "skip",
+    "recurrence": "cron", "cron": "0 2 * * 0", "zone": "Europe/Berlin", "jitter": "10", "catch_up": "skip",
 }  # fmt: skip
 
 
@@ -150,14 +150,16 @@ def test_set_times_are_kept_and_said_in_words(as_dot, secret):
 
 def test_going_back_to_a_period_forgets_the_times(as_dot, secret):
     as_dot.post(url(secret), CRON)
-    as_dot.post(url(secret), CRON | {"rhythm": "period", "revision": "2", "cron": "nonsense", "zone": "Mars"})
+    as_dot.post(
+        url(secret), CRON | {"recurrence": "period", "revision": "2", "cron": "nonsense", "zone": "Mars"}
+    )
     assert (plan(secret).cron, plan(secret).period, plan(secret).zone) == ("", WEEK, "UTC")
     assert "On, every 7 days" in shown(as_dot, secret)
 
 
 def test_turned_off_it_keeps_its_times_for_another_day(as_dot, secret):
     as_dot.post(url(secret), CRON)
-    off = {"rotation": "off", "revision": "2", "rhythm": "cron", "cron": "nonsense", "jitter": "x"}
+    off = {"rotation": "off", "revision": "2", "recurrence": "cron", "cron": "nonsense", "jitter": "x"}
     assert as_dot.post(url(secret), off).status_code == 302
     assert (plan(secret).is_on, plan(secret).cron, plan(secret).catch_up) == (False, "0 2 * * 0", "skip")
 
@@ -176,7 +178,7 @@ def test_turned_off_it_keeps_its_times_for_another_day(as_dot, secret):
         ({"jitter": "9" * 30}, "0 to 1440 minutes"),
         ({"jitter": "soon"}, "Enter a whole number"),
         ({"catch_up": "twice"}, "Select a valid choice"),
-        ({"rhythm": "moon"}, "Select a valid choice"),
+        ({"recurrence": "moon"}, "Select a valid choice"),
     ],
 )
 def test_times_that_cannot_be_are_named_while_they_are_typed_and_when_they_are_sent(
@@ -199,7 +201,7 @@ def test_the_zone_of_who_asks_is_proposed(client, secret):
 
 def test_dates_of_a_period_say_until_when_a_delay_may_put_them_off(as_dot, secret):
     where = url(secret, "secret_schedule_dates")
-    page = text(as_dot.get(where, {"rhythm": "period", "period": "7", "unit": "days", "jitter": "30"}))
+    page = text(as_dot.get(where, {"recurrence": "period", "period": "7", "unit": "days", "jitter": "30"}))
     assert page.count("between <time") == 5
     assert page.count('data-when="time"') == 5
     assert "between" not in text(as_dot.get(where, {"period": "7", "unit": "days", "jitter": "0"}))

@@ -14,10 +14,10 @@ from django.test import Client
 from django.urls import reverse
 
 from console.sessions import fresh
+from secrets_app import origin
 from secrets_app.crypto import envelope
 from secrets_app.models import AuditEvent, SealedValue
 from secrets_app.people import second_factors
-from secrets_app.policy import decisions
 from tests import factories
 from tests.factories import PASSWORD
 
@@ -89,17 +89,17 @@ def give_code(client, code, **extra):
 def is_mfa(client) -> bool:
     """What a policy learns of acs:MFAPresent in this session."""
     seen = []
-    real = decisions.bind
+    real = origin.bind
 
     def looking(**facts):
         seen.append(facts["is_mfa"])
         return real(**facts)
 
-    decisions.bind = looking
+    origin.bind = looking
     try:
         client.get(reverse("session"))
     finally:
-        decisions.bind = real
+        origin.bind = real
     return seen[-1]
 
 

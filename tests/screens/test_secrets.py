@@ -330,7 +330,7 @@ def test_automatic_rotation_says_when_it_is_off_on_paused_or_overdue():
     assert secret_states.automatic(secret).label == "Paused"
     secret.schedule.is_on = False
     assert secret_states.automatic(secret).label == "Off"
-    assert secret_states.automatic(Secret()).label == "Off"
+    assert secret_states.automatic(Secret()).label == "Not rotated"  # it has no account
 
 
 def test_a_secret_that_rotates_is_neither_in_sync_nor_out_of_sync():

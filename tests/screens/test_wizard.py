@@ -143,7 +143,7 @@ def test_a_wrong_step_is_said_beside_its_field_and_not_left(as_dot, filled):
     assert answer.status_code == 422
     assert next_step(answer) == 1
     assert "Enter a name." in text(answer)
-    assert 'id="wizard-error-name"' in text(answer)
+    assert 'id="wizard_name_answer"' in text(answer)
 
 
 def test_the_second_step_checks_the_first_one_again(as_dot, filled):
@@ -201,7 +201,7 @@ def test_dates_are_previewed_and_a_period_out_of_bounds_is_named(as_dot):
 
 def test_set_times_are_reviewed_and_kept(as_dot, filled):
     times = {
-        "rhythm": "cron",
+        "recurrence": "cron",
         "cron": "0 2 1 * *",
         "zone": "Asia/Shanghai",
         "jitter": "15",
@@ -319,8 +319,8 @@ def test_without_script_a_wrong_form_comes_back_with_all_but_the_value(as_dot, f
         ({"tags": "=1"}, "key=value"),
         ({"tags": "\n".join(f"k{n}=v" for n in range(21))}, "at most 20 tags"),
         ({"period": "5", "unit": "hours"}, "6 hours to 365 days"),
-        ({"rhythm": "cron", "cron": "0 2,5 * * *"}, "are 3 hours apart"),
-        ({"rhythm": "cron", "cron": "0 2 * * *", "zone": "Mars"}, "No time zone has this name"),
+        ({"recurrence": "cron", "cron": "0 2,5 * * *"}, "are 3 hours apart"),
+        ({"recurrence": "cron", "cron": "0 2 * * *", "zone": "Mars"}, "No time zone has this name"),
         ({"jitter": "2000"}, "0 to 1440 minutes"),
         ({"type": "rds"}, "Select a valid choice"),
         ({"kind": "sms"}, "Select a valid choice"),

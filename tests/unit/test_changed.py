@@ -38,5 +38,5 @@ def test_a_document_runs_what_reads_it():
 
 
 def test_a_test_file_runs_itself_and_what_imports_it():
-    assert changed.broken([Path("tests/domain/test_rhythm.py")]) == ["tests/domain/test_rhythm.py"]
+    assert changed.broken([Path("tests/domain/test_recurrence.py")]) == ["tests/domain/test_recurrence.py"]
     assert "tests/domain/test_ram_sql.py" in changed.broken([Path("tests/unit/test_ram.py")])

@@ -26,6 +26,7 @@ class Relay:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._ended = threading.Event()
 
+        self._frozen: set[socket.socket] = set()
         self.paused = threading.Event()  # while set, nothing moves in either direction
         self.drops_replies = False  # what the host says from now on is swallowed
         self.bytes_a_second: int | None = None  # each direction
@@ -62,6 +63,10 @@ class Relay:
             with contextlib.suppress(OSError):
                 end.close()
 
+    def freeze(self) -> None:
+        """Let nothing move any more on the connections that are open; new ones go through."""
+        self._frozen.update(end for pair in self._pairs for end in pair)
+
     def _accept(self) -> None:
         while not self._ended.is_set():
             try:
@@ -79,7 +84,7 @@ class Relay:
         ending = socket.SHUT_RDWR  # a reset of the one side is the end of the other
         with contextlib.suppress(OSError):
             while chunk := source.recv(1 if self.bytes_a_second else 16384):
-                self._wait(len(chunk))
+                self._wait(len(chunk), source)
                 if direction == _UPWARD:
                     self.on_sent(self.sent + len(chunk))
                 allowed = self._allowed(len(chunk), direction)
@@ -93,12 +98,12 @@ class Relay:
             target.shutdown(ending)
         return None
 
-    def _wait(self, size: int) -> None:
+    def _wait(self, size: int, source: socket.socket) -> None:
         if pause := self.delay_seconds + self.stalls():
             time.sleep(pause)
         if self.bytes_a_second:
             self._ended.wait(size / self.bytes_a_second)
-        while self.paused.is_set() and not self._ended.is_set():
+        while (self.paused.is_set() or source in self._frozen) and not self._ended.is_set():
             time.sleep(0.01)
 
     def _allowed(self, size: int, direction: str) -> int:

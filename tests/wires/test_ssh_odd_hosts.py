@@ -106,7 +106,7 @@ def test_fi_n_06_one_connection_too_many_is_a_busy_host_and_no_refused_login(svc
     assert svc.accepts(SECOND)
 
 
-def test_fi_n_06_an_address_that_sshd_punishes_is_told_apart_too() -> None:
+def test_fi_r_56_an_address_that_sshd_punishes_is_told_apart_from_a_busy_host() -> None:
     """The host is a double: this machine's sshd is older than PerSourcePenalties (9.8)."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -118,7 +118,8 @@ def test_fi_n_06_an_address_that_sshd_punishes_is_told_apart_too() -> None:
     threading.Thread(target=refuse, daemon=True).start()
     with listener, pytest.raises(base.Unreachable) as busy:
         SshScanner().scan(endpoint("127.0.0.1", listener.getsockname()[1]), timeout=10)
-    assert busy.value.code == "busy_sshd"
+    assert busy.value.code == "penalty"
+    assert "PerSourcePenalties" in str(busy.value)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class _Actions(forms.Form):
 
     def __init__(self, *args: Any, offered: Iterable[str], **kwargs: Any) -> None:
         super().__init__(*args, **{"auto_id": "grant_%s"} | kwargs)
-        self.fields["actions"].choices = [(str(one), str(one)) for one in offered]  # type: ignore[attr-defined]
+        self.fields["actions"].choices = [(str(action), str(action)) for action in offered]  # type: ignore[attr-defined]
 
     @property
     def chosen(self) -> list[Action]:

@@ -105,14 +105,14 @@ class Attach(forms.Form):
     def __init__(
         self,
         *args: Any,
-        found: Iterable[Policy],
+        policies: Iterable[Policy],
         people: Iterable[User],
         groups: Iterable[Group],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **{"auto_id": "attach_%s"} | kwargs)
         first = ("", "Choose…")
-        self.fields["policy"].choices = [first, *((str(one.pk), one.name) for one in found)]  # type: ignore[attr-defined]
+        self.fields["policy"].choices = [first, *((str(policy.pk), policy.name) for policy in policies)]  # type: ignore[attr-defined]
         self.fields["to"].choices = [first, *holders(people, groups)]  # type: ignore[attr-defined]
 
     @property

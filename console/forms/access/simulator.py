@@ -78,19 +78,19 @@ class Simulate(forms.Form):
 
     @property
     def chosen_action(self) -> Action:
-        found = named(self.cleaned_data["action"])
-        assert found is not None
-        return found
+        action = named(self.cleaned_data["action"])
+        assert action is not None
+        return action
 
     @property
     def facts(self) -> dict[str, str]:
         """What the request would say of itself, under the names of conditions."""
-        found = self.cleaned_data
+        cleaned = self.cleaned_data
         facts = {
-            "acs:MFAPresent": found["mfa"] or "false",
-            "acs:SecureTransport": found["https"] or "false",
-            "acs:CurrentTime": (found["at"] or timezone.now()).isoformat(),
+            "acs:MFAPresent": cleaned["mfa"] or "false",
+            "acs:SecureTransport": cleaned["https"] or "false",
+            "acs:CurrentTime": (cleaned["at"] or timezone.now()).isoformat(),
         }
-        if found["action"] == Action.GET_SECRET_VALUE:
-            facts["kms:Reason"] = found["reason"]
-        return facts | ({"acs:SourceIp": found["address"]} if found["address"] else {})
+        if cleaned["action"] == Action.GET_SECRET_VALUE:
+            facts["kms:Reason"] = cleaned["reason"]
+        return facts | ({"acs:SourceIp": cleaned["address"]} if cleaned["address"] else {})

@@ -54,13 +54,13 @@ class _Credential(forms.JSONField):
 
     def to_python(self, value: Any) -> Any:
         try:
-            found = super().to_python(value)
+            credential = super().to_python(value)
         except (ValueError, RecursionError):
-            found = None
+            credential = None
         # allauth takes 0 for one that was not sent, and adds a passkey that proved nothing.
-        if not isinstance(found, dict) or not found:
+        if not isinstance(credential, dict) or not credential:
             raise ValidationError(self.error_messages["invalid"], code="invalid") from None
-        return found
+        return credential
 
     def bound_data(self, data: Any, initial: Any) -> None:
         """Never shown again: the next one answers another challenge."""
@@ -116,8 +116,8 @@ class ActivateTotp(ActivateTOTPForm):  # type: ignore[misc]
         session = context.request.session
         if not self.is_bound or _NUMBER not in session:
             session[_NUMBER] = secrets.token_hex(20)
-        made = salted_hmac(_NUMBER, f"{self.user.pk}:{session[_NUMBER]}", algorithm="sha256").digest()
-        self.secret = base64.b32encode(made[:20]).decode()
+        digest = salted_hmac(_NUMBER, f"{self.user.pk}:{session[_NUMBER]}", algorithm="sha256").digest()
+        self.secret = base64.b32encode(digest[:20]).decode()
 
     def used_counter(self) -> int:
         """The period whose code proved the app."""

@@ -12,42 +12,14 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 
+from console.forms.secrets.key_pair import PrivateKeyField
 from console.forms.secrets.secrets import ValueField
 from rotation.inventory import management
 from rotation.models import ManagementCredential
-from secrets_app.crypto import key_pairs
-from secrets_app.crypto.plaintext import Plaintext
 
 Sudo = ManagementCredential.Sudo
-KEY_LIMIT_BYTES = 20_000
 OWN, KEY, PASSWORD = "own", "key", "password"
 _VALUE: Final = {"autocomplete": "new-password", "spellcheck": "false", "data-value": ""}
-
-
-class _Unshown(forms.Textarea):
-    """A text area that never shows what was sent: it may hold a private key."""
-
-    def format_value(self, value: Any) -> str:
-        return ""
-
-
-class PrivateKeyField(forms.Field):
-    """A private key that a person pastes. Not a CharField: its text would stay in `cleaned_data`."""
-
-    widget = _Unshown(attrs={"rows": 5, "autocomplete": "off", "spellcheck": "false", "class": "input-mono"})
-
-    def to_python(self, value: Any) -> Plaintext | None:
-        return Plaintext(value) if value and value.strip() else None
-
-    def validate(self, value: Plaintext | None) -> None:
-        if value is None:
-            raise ValidationError("Paste the private key.")
-        if len(value) > KEY_LIMIT_BYTES:
-            raise ValidationError("This is too long for a private key. Paste one file only.")
-        try:
-            key_pairs.read(value)
-        except key_pairs.Unreadable as error:
-            raise ValidationError(str(error)) from None
 
 
 class Create(forms.Form):
@@ -118,11 +90,11 @@ class Create(forms.Form):
             raise ValidationError(str(error)) from None
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         self._drop_what_was_not_chosen()
-        if found.get("sudo") == Sudo.PASSWORD and "sudo_password" not in self.errors:
+        if cleaned.get("sudo") == Sudo.PASSWORD and "sudo_password" not in self.errors:
             self._settle_sudo_password()
-        return found
+        return cleaned
 
     def _drop_what_was_not_chosen(self) -> None:
         """A field out of sight may be empty, or hold what was typed before; neither was meant."""

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 
-from rotation import wires
+from rotation import accounts, wires
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app.models import Region, Secret
 
@@ -40,7 +40,7 @@ class RegionField(forms.ModelChoiceField):  # type: ignore[type-arg]
 
 
 class Address(forms.Form):
-    """What a server is called and where it answers."""
+    """The name of an instance, and its address and port."""
 
     name = forms.CharField(
         label="Name",
@@ -58,11 +58,11 @@ class Address(forms.Form):
     )
     port = forms.IntegerField(
         label="Port",
-        initial=wires.SSH.ports[0],
+        initial=wires.USUAL.ports[0],
         min_value=1,
         max_value=65535,
         error_messages={
-            "required": f"Enter the port of its {wires.SSH.label} server, usually {wires.SSH.ports[0]}.",
+            "required": f"Enter the port of its {wires.USUAL.label} server, usually {wires.USUAL.ports[0]}.",
             "invalid": "A port is a number from 1 to 65535.",
             "min_value": "A port is a number from 1 to 65535.",
             "max_value": "A port is a number from 1 to 65535.",
@@ -70,7 +70,7 @@ class Address(forms.Form):
     )
 
     def clean_address(self) -> str:
-        """One spelling for one address, so that the same server is not registered twice."""
+        """One spelling for one address, so that the same instance is not registered twice."""
         typed = str(self.cleaned_data["address"]).removeprefix("[").removesuffix("]")
         try:
             return str(ipaddress.ip_address(typed))
@@ -85,7 +85,7 @@ class Address(forms.Form):
 
 
 class Register(Address):
-    """A server to register."""
+    """An instance to register."""
 
     region = RegionField(
         label="Region",
@@ -126,7 +126,7 @@ class Register(Address):
 
 
 class Edit(Address):
-    """A change of a registered server, made on what was shown at `revision`."""
+    """A change of a registered instance, based on what was shown at `revision`."""
 
     revision = forms.IntegerField(widget=forms.HiddenInput)
 
@@ -136,7 +136,7 @@ class Edit(Address):
 
 
 class Attach(forms.Form):
-    """Which account Keyturn works as on a server."""
+    """The account that Keyturn works as on an instance."""
 
     credential = CredentialField(
         label="Management credential",
@@ -158,7 +158,7 @@ class SecretField(forms.ModelChoiceField):  # type: ignore[type-arg]
     """A secret, by its account, kind and name."""
 
     def label_from_instance(self, obj: Any) -> str:
-        return f"{obj.managed.username}: {obj.name} ({obj.get_kind_display().lower()})"
+        return f"{accounts.needed(obj).username}: {obj.name} ({obj.get_kind_display().lower()})"
 
 
 class OwnLogin(forms.Form):

@@ -55,13 +55,13 @@ class Delete(forms.Form):
         return bool(self.cleaned_data.get("how") == NOW)
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         if self.is_immediate:
             self.errors.pop("days", None)
-            if "name" not in self.errors and found.get("name") != self.secret_name:
+            if "name" not in self.errors and cleaned.get("name") != self.secret_name:
                 self.add_error("name", NOT_THE_NAME)
         else:
             self.errors.pop("name", None)
-            if "days" not in self.errors and not LEAST <= found["days"] <= MOST:
+            if "days" not in self.errors and not LEAST <= cleaned["days"] <= MOST:
                 self.add_error("days", OUT_OF_RANGE)
-        return found
+        return cleaned

@@ -43,7 +43,7 @@ class PrivateKeyField(forms.Field):
     def validate(self, value: Plaintext | None) -> None:
         if value is None:
             if self.required:
-                raise ValidationError("Paste a private key.")
+                raise ValidationError("Paste the private key.")
             return
         if len(value) > LIMIT_CHARACTERS:
             raise ValidationError("This is too long for a private key. Paste the file of one key.")

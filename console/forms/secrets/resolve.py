@@ -52,4 +52,4 @@ class Resolve(forms.Form):
         super().__init__(data, auto_id="resolve_%s")
         if not has_pending:  # there is nothing to set aside
             field = self.fields["decision"]
-            field.choices = [one for one in field.choices if one[0] != SET_ASIDE]  # type: ignore[attr-defined]
+            field.choices = [choice for choice in field.choices if choice[0] != SET_ASIDE]  # type: ignore[attr-defined]

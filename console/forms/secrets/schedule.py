@@ -11,14 +11,14 @@ from django.utils import timezone
 
 from rotation import schedules
 from rotation.models import Schedule
-from rotation.recurrence import CRON_LENGTH, BadPeriod, Rhythm, Unfit, zones
+from rotation.recurrence import CRON_LENGTH, BadPeriod, Recurrence, Unfit, zones
 
 MINUTES = "%Y-%m-%dT%H:%M"  # what <input type="datetime-local"> sends and takes
 DEFAULT_PERIOD = timedelta(days=30)
 DEFAULT_JITTER = timedelta(minutes=10)
 MINUTE = timedelta(minutes=1)
 UNITS = {"hours": timedelta(hours=1), "days": timedelta(days=1)}
-TIMING = ("rhythm", "period", "unit", "cron", "zone", "jitter", "catch_up")
+RECURRENCE_FIELDS = ("recurrence", "period", "unit", "cron", "zone", "jitter", "catch_up")
 CRON_PRESETS = (
     ("0 2 * * *", "Every night at 02:00"),
     ("0 2 * * 0", "Every Sunday at 02:00"),
@@ -26,13 +26,13 @@ CRON_PRESETS = (
 )
 
 
-class Timing(forms.Form):
+class RecurrenceForm(forms.Form):
     """When a secret rotates: every period, or at set times."""
 
-    chosen = Rhythm(DEFAULT_PERIOD)  # what the fields say together, once they are checked
+    chosen = Recurrence(DEFAULT_PERIOD)  # what the fields say together, once they are checked
 
-    rhythm = forms.ChoiceField(
-        label="Rhythm",
+    recurrence = forms.ChoiceField(
+        label="Recurrence",
         choices=[("period", "Every period"), ("cron", "At set times (cron)")],
         initial="period",
         required=False,
@@ -93,13 +93,13 @@ class Timing(forms.Form):
             self.fields[name].widget.attrs["aria-describedby"] = f"{self[name].id_for_label}_help"
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         # The fields of the other choice are out of sight; what stands there was not meant.
         for name in ("period", "unit") if self.is_cron else ("cron", "zone"):
             self.errors.pop(name, None)
-        if not set(TIMING) & set(self.errors):
+        if not set(RECURRENCE_FIELDS) & set(self.errors):
             self._choose()
-        return found
+        return cleaned
 
     def _choose(self) -> None:
         try:
@@ -109,23 +109,23 @@ class Timing(forms.Form):
         except Unfit as unfit:
             self.add_error(unfit.field, str(unfit))
 
-    def _typed(self) -> Rhythm:
-        found = self.cleaned_data
+    def _typed(self) -> Recurrence:
+        cleaned = self.cleaned_data
         # A number that no timedelta holds is too long as well.
-        jitter = MINUTE * max(-1, min(found["jitter"] or 0, 10**6))
+        jitter = MINUTE * max(-1, min(cleaned["jitter"] or 0, 10**6))
         if self.is_cron:
-            zone = found["zone"] or timezone.get_current_timezone_name()
-            return Rhythm(cron=found["cron"] or " ", zone=zone, jitter=jitter)
-        return Rhythm(UNITS[found["unit"]] * found["period"], jitter=jitter)
+            zone = cleaned["zone"] or timezone.get_current_timezone_name()
+            return Recurrence(cron=cleaned["cron"] or " ", zone=zone, jitter=jitter)
+        return Recurrence(UNITS[cleaned["unit"]] * cleaned["period"], jitter=jitter)
 
     def without_errors_out_of_sight(self) -> None:
         """Forget what is wrong with the times while rotation is off."""
-        for name in TIMING:
+        for name in RECURRENCE_FIELDS:
             self.errors.pop(name, None)
 
     @property
     def is_cron(self) -> bool:
-        return bool(self.cleaned_data.get("rhythm") == "cron")
+        return bool(self.cleaned_data.get("recurrence") == "cron")
 
     @property
     def after_downtime(self) -> str:
@@ -136,7 +136,7 @@ class Timing(forms.Form):
         return zones()
 
 
-class Rotation(Timing):
+class Rotation(RecurrenceForm):
     """A change of a schedule, made on what was shown at `revision`."""
 
     rotation = forms.ChoiceField(
@@ -163,12 +163,12 @@ class Rotation(Timing):
         self.fields["next_at"].help_text = f"In {zone}. If empty, the first of the dates above is used."
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         if not self.is_on:
             # Out of sight then; the times are kept for the day when somebody turns rotation on.
             self.without_errors_out_of_sight()
             self.errors.pop("next_at", None)
-        return found
+        return cleaned
 
     @property
     def is_on(self) -> bool:
@@ -184,7 +184,7 @@ def _shown(plan: Schedule) -> dict[str, object]:
     unit = "days" if plan.period % UNITS["days"] == UNITS["days"] * 0 else "hours"
     return {
         "rotation": "on" if plan.is_on else "off",
-        "rhythm": "cron" if plan.cron else "period",
+        "recurrence": "cron" if plan.cron else "period",
         "period": plan.period // UNITS[unit],
         "unit": unit,
         "cron": plan.cron or CRON_PRESETS[0][0],

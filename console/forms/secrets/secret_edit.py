@@ -10,27 +10,15 @@ from django import forms
 from console.forms.secrets import options, password_policy
 from console.forms.secrets.options import Options
 from console.forms.secrets.password_policy import PasswordPolicy
-from console.forms.secrets.tags import read_tags, write_tags
+from console.forms.secrets.tags import DescriptionAndTags, write_tags
+from rotation import accounts
 from secrets_app.crypto import passwords
-from secrets_app.models import TAG_LIMIT, Secret
-from secrets_app.secrets import lifecycle
+from secrets_app.models import Secret
 
 
-class Edit(PasswordPolicy, Options):
+class Edit(PasswordPolicy, Options, DescriptionAndTags):
     """A change of a secret, made on what was shown at `revision`."""
 
-    description = forms.CharField(
-        label="Secret Description",
-        required=False,
-        max_length=lifecycle.DESCRIPTION_LENGTH,
-        widget=forms.Textarea(attrs={"rows": 3}),
-    )
-    tags = forms.CharField(
-        label="Tags",
-        required=False,
-        help_text=f"One key=value on each line, at most {TAG_LIMIT}.",
-        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-    )
     revision = forms.IntegerField(widget=forms.HiddenInput)
 
     def __init__(
@@ -55,14 +43,11 @@ class Edit(PasswordPolicy, Options):
         if not has_tags:
             del self.fields["tags"]
 
-    def clean_tags(self) -> dict[str, str]:
-        return read_tags(self.cleaned_data["tags"])
-
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         if self.has_policy:
             self.check_policy()
-        return found
+        return cleaned
 
     def policy(self) -> passwords.Policy:
         """What later rotations make."""
@@ -70,7 +55,7 @@ class Edit(PasswordPolicy, Options):
 
 
 def _shown(secret: Secret) -> dict[str, object]:
-    rules = passwords.policy(secret.password_policy)
+    rules, account = passwords.policy(secret.password_policy), accounts.of(secret)
     return {
         "description": secret.description,
         "tags": write_tags({tag.key: tag.value for tag in secret.tags.all()}),
@@ -78,5 +63,5 @@ def _shown(secret: Secret) -> dict[str, object]:
         "sets": list(rules.sets),
         "excluded": rules.excluded,
         "revision": secret.revision,
-        **options.shown(secret.managed),
+        **(options.shown(account) if account else {}),
     }

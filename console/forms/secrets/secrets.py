@@ -101,14 +101,14 @@ class Rotate(Press):
             )
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
-        if not found.get("use_custom"):
+        cleaned = super().clean() or self.cleaned_data
+        if not cleaned.get("use_custom"):
             # The field is out of sight; what a browser filled in there was not meant.
-            found["value"] = None
+            cleaned["value"] = None
             self.errors.pop("value", None)
-        elif "value" not in self.errors and found.get("value") is None:
+        elif "value" not in self.errors and cleaned.get("value") is None:
             self.add_error("value", f"Enter the new {self.what}, or turn off Use Custom Secret.")
-        return found
+        return cleaned
 
 
 class Reveal(forms.Form):

@@ -1,12 +1,34 @@
-"""Tags as people type them: key=value, one on each line."""
+"""The description and the tags of a secret, as users type them: a tag is key=value, on a line of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from django import forms
 from django.core.exceptions import ValidationError
 
+from secrets_app.models import TAG_LIMIT
 from secrets_app.secrets import lifecycle
+
+
+class DescriptionAndTags(forms.Form):
+    """What users write about a secret."""
+
+    description = forms.CharField(
+        label="Secret Description",
+        required=False,
+        max_length=lifecycle.DESCRIPTION_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    tags = forms.CharField(
+        label="Tags",
+        required=False,
+        help_text=f"One key=value on each line, at most {TAG_LIMIT}.",
+        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
+    )
+
+    def clean_tags(self) -> dict[str, str]:
+        return read_tags(self.cleaned_data["tags"])
 
 
 def read_tags(text: str) -> dict[str, str]:

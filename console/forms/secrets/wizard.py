@@ -15,9 +15,9 @@ from console.forms.secrets import options, password_policy
 from console.forms.secrets.key_pair import KeyAlgorithmField, PrivateKeyField
 from console.forms.secrets.options import Options
 from console.forms.secrets.password_policy import PasswordPolicy
-from console.forms.secrets.schedule import TIMING, Timing
+from console.forms.secrets.schedule import RECURRENCE_FIELDS, RecurrenceForm
 from console.forms.secrets.secrets import ValueField
-from console.forms.secrets.tags import read_tags
+from console.forms.secrets.tags import DescriptionAndTags
 from rotation.managed import creation
 from rotation.models import Instance
 from secrets_app import keyring
@@ -27,7 +27,6 @@ from secrets_app.models import (
     ECS_PREFIX,
     NAME_LENGTH,
     NAME_PATTERN,
-    TAG_LIMIT,
     Key,
     Principal,
     Region,
@@ -35,8 +34,9 @@ from secrets_app.models import (
 )
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
-from secrets_app.secrets import lifecycle
 
+#: What the wizard makes.
+TYPES: Final = ((Secret.Type.ECS.value, Secret.Type.ECS.label),)
 #: The fields of each step of the wizard; a step is right when these and those before it are.
 STEPS: Final = (
     (
@@ -56,16 +56,21 @@ STEPS: Final = (
         *options.FIELDS,
         "as_own_login",
     ),
-    ("rotation", *TIMING, "rotate_now"),
+    ("rotation", *RECURRENCE_FIELDS, "rotate_now"),
     (),
 )
 
 
-class CreateSecret(PasswordPolicy, Options, Timing):
+class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
     """The three steps of the wizard, as one form."""
 
+    has_steps = True  # so each field keeps a place for an error that an answer brings
+
     type = forms.ChoiceField(
-        label="Select Type", choices=Secret.Type.choices, initial=Secret.Type.ECS, widget=forms.RadioSelect
+        label="Select Type",
+        choices=TYPES,
+        initial=Secret.Type.ECS,
+        widget=forms.RadioSelect,
     )
     name = forms.CharField(
         label="Secret name",
@@ -134,18 +139,6 @@ class CreateSecret(PasswordPolicy, Options, Timing):
             "invalid_choice": "Choose a key from the list: this one is disabled or no longer exists."
         },
     )
-    description = forms.CharField(
-        label="Secret Description",
-        required=False,
-        max_length=lifecycle.DESCRIPTION_LENGTH,
-        widget=forms.Textarea(attrs={"rows": 2}),
-    )
-    tags = forms.CharField(
-        label="Tags",
-        required=False,
-        help_text=f"One key=value on each line, at most {TAG_LIMIT}.",
-        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
-    )
     rotation = forms.ChoiceField(
         label="Automatic rotation",
         choices=[("on", "Turn on automatic rotation"), ("off", "Turn off automatic rotation")],
@@ -204,8 +197,8 @@ class CreateSecret(PasswordPolicy, Options, Timing):
     def clean_instance(self) -> Instance:
         """An instance by its name or id; that it is one of this region is checked with the account."""
         wanted = self.cleaned_data["instance"]
-        found = self.instances.filter(Q(name=wanted) | Q(instance_id=wanted))
-        chosen = found.filter(region=self.region).first() or found.first()
+        matching = self.instances.filter(Q(name=wanted) | Q(instance_id=wanted))
+        chosen = matching.filter(region=self.region).first() or matching.first()
         if chosen is None:
             raise ValidationError(self._no_such_instance())
         return chosen
@@ -215,17 +208,14 @@ class CreateSecret(PasswordPolicy, Options, Timing):
             return f"No instance is registered in {self.region.name}. Register one first."
         return f"No instance of {self.region.name} has this name. Choose one from the list, or register it."
 
-    def clean_tags(self) -> dict[str, str]:
-        return read_tags(self.cleaned_data["tags"])
-
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         self._clean_place()
         self._clean_account()
         self._clean_value()
         self._clean_policy()
         self._clean_schedule()
-        return found
+        return cleaned
 
     def _clean_place(self) -> None:
         """The name, once it is known with which tags: who may not create there is not told what is there."""
@@ -256,7 +246,7 @@ class CreateSecret(PasswordPolicy, Options, Timing):
         try:
             kind = self.cleaned_data.get("kind", "")
             creation.check_account(self.region, instance, username, kind, actor=self.actor)
-        except creation.NoKeys as error:
+        except creation.KindUnsupported as error:
             self.add_error("kind", str(error))
         except creation.RegionMismatch as error:
             self.add_error("instance", str(error))
@@ -321,8 +311,8 @@ class CreateSecret(PasswordPolicy, Options, Timing):
     @property
     def initial_value(self) -> Plaintext | None:
         """The value that works now, where one was entered."""
-        found: Plaintext | None = self.cleaned_data["private_key" if self.is_key_pair else "value"]
-        return found
+        value: Plaintext | None = self.cleaned_data["private_key" if self.is_key_pair else "value"]
+        return value
 
     @property
     def chosen_algorithm(self) -> str:

@@ -1,4 +1,4 @@
-"""The audit trail and the seals of the rows that decide, from the server's own command line."""
+"""The audit trail and the seals of the rows that decide, from the command line of Keyturn's machine."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Command(BaseCommand):
         else:
             self.stderr.write(report.sentence)
         broken = list(seal_check.broken())
-        for one in broken:
-            self.stderr.write(f"{one.sentence} {one.name}")
+        for row in broken:
+            self.stderr.write(f"{row.sentence} {row.name}")
         if report.verdict != Verdict.WHOLE or broken:
             sys.exit(report.verdict or Verdict.BROKEN)
 
@@ -75,11 +75,13 @@ class Command(BaseCommand):
 
     def _checkpoint(self, options: dict[str, Any]) -> None:
         try:
-            made = checkpoints.take()
+            checkpoint = checkpoints.take()
         except checkpoints.Contradicted as error:
             raise CommandError(str(error), returncode=Verdict.BROKEN) from None
         self.stdout.write(
-            f"Signed up to event {made.sequence:,}." if made else "Nothing new since the last checkpoint."
+            f"Signed up to event {checkpoint.sequence:,}."
+            if checkpoint
+            else "Nothing new since the last checkpoint."
         )
         try:
             count = checkpoints.export()

@@ -1,4 +1,4 @@
-"""Start a few throwaway servers on this machine and register them: a first rotation that risks nothing."""
+"""Start a few throwaway hosts on this machine and register them, for a first rotation without risk."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ CREDENTIAL: Final = "Demo servers"
 FOLDER: Final = "demo"
 READY: Final = "ready.json"
 SCAN_SECONDS: Final = 10.0
-#: The first three servers; further ones are app-04, app-05 ... with one account each.
-SERVERS: Final = {"web-01": ("app", "deploy"), "db-01": ("dba",), "edge-01": ("svc",)}
+#: The first three hosts; further ones are app-04, app-05 ... with one account each.
+HOSTS: Final = {"web-01": ("app", "deploy"), "db-01": ("dba",), "edge-01": ("svc",)}
 OWN_SERVER: Final = "Register an instance of your own instead: Instances, then Register instance."
 
 
@@ -49,7 +49,7 @@ class Command(BaseCommand):
     help = "Run the demo servers until SIGTERM. Their contents are kept for the next start."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--hosts", type=int, default=len(SERVERS), help="how many (3)")
+        parser.add_argument("--hosts", type=int, default=len(HOSTS), help="how many (3)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not IS_HERE:
@@ -77,19 +77,19 @@ class Command(BaseCommand):
 
     def _start(self, fleet: Fleet, count: int, actor: Principal) -> None:
         credential, password = _credential(actor), secrets.token_urlsafe(12)
-        made = []
+        hosts = []
         for name, accounts in _servers(count).items():
             keep = settings.DATA_DIR / FOLDER / name
             host = _again(fleet, keep, credential)
             if host is None:
                 host = _anew(fleet, keep, credential, accounts, password)
-                made.append(name)
+                hosts.append(name)
             _register(host, credential, actor)
             self.stdout.write(f"{name} at {host.address}:{host.port} has the accounts {', '.join(accounts)}")
-        if made:
+        if hosts:
             # Throwaways' own, shown so that there is an old value to type in and to see refused later.
             self.stdout.write(
-                f"Until its first rotation an account on {', '.join(made)} has the password {password}"
+                f"Until its first rotation an account on {', '.join(hosts)} has the password {password}"
             )
 
 
@@ -98,7 +98,7 @@ def _why_not() -> str | None:
 
 
 def _again(fleet: Fleet, keep: Path, credential: ManagementCredential) -> Host | None:
-    """Start a server as it was, passwords and host keys included; None where there is none to start.
+    """Start a host as it was, passwords and host keys included; None where there is none to start.
 
     One that lets another key in belongs to a database that is gone, and is none.
     """
@@ -118,14 +118,14 @@ def _anew(
     host = fleet.start(keep.name, Spec(public_key=credential.public_key), keep=keep)
     for account in accounts:
         host.add_account(account, password=password)
-    # Last: a server whose making was interrupted is made again.
+    # Last, so that a host whose creation was interrupted is created again.
     ready = {"address": host.address, "public_key": credential.public_key}
     (keep / READY).write_text(json.dumps(ready))
     return host
 
 
 def _register(host: Host, credential: ManagementCredential, actor: Principal) -> None:
-    """Register a server that nobody has registered, with the host keys that it shows and really has."""
+    """Register a host that is not registered yet, with the host keys that it shows and really has."""
     if Instance.objects.filter(address=host.address, port=host.port).exists():
         return
     real = set(host.host_keys())
@@ -139,7 +139,7 @@ def _register(host: Host, credential: ManagementCredential, actor: Principal) ->
         )
         identities.see_host_keys(instance, shown)
         identities.approve_host_keys(instance, [key.fingerprint for key in shown], actor=actor)
-    with contextlib.suppress(patience.TooOften):  # of a hundred servers; the first rotation looks too
+    with contextlib.suppress(patience.TooOften):  # of a hundred hosts; the first rotation looks too
         tasks.wake(instance_checks.check(instance, actor=actor))
 
 
@@ -150,8 +150,8 @@ def _credential(actor: Principal) -> ManagementCredential:
 
 
 def _servers(count: int) -> dict[str, tuple[str, ...]]:
-    further = {f"app-{number:02}": ("app",) for number in range(len(SERVERS) + 1, count + 1)}
-    return dict(list((SERVERS | further).items())[:count])
+    further = {f"app-{number:02}": ("app",) for number in range(len(HOSTS) + 1, count + 1)}
+    return dict(list((HOSTS | further).items())[:count])
 
 
 def _administrator() -> Principal | None:

@@ -1,6 +1,6 @@
 """Let somebody in again who has lost password or second factor, where nobody else can help.
 
-Whoever may run this on the server may read the database and the root key anyway; it is recorded all the same.
+Users who can run this on Keyturn's machine can read the database and the root key anyway. It is recorded even so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         user = User.objects.filter(username__iexact=username.strip()).first()
         if user is None:
             raise CommandError(f"There is no user {username}.")
-        reason = "manage.py recover, on the server"
+        reason = "manage.py recover, on Keyturn's machine"
         with transaction.atomic():
             second_factors.reset(user, actor=users.system(), reason=reason)
             password = users.recover(user, reason=reason)

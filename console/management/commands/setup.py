@@ -50,12 +50,12 @@ class Command(BaseCommand):
 
     def _prepare_keys(self) -> None:
         try:
-            made = keyring.ensure_root_key()
+            is_new = keyring.ensure_root_key()
         except keyring.Sealed as sealed:
             raise StaysSealed(
                 f"SEALED: {sealed} Put the right key file back; nothing can be read or rotated until then."
             ) from None
-        if made:
+        if is_new:
             self.stdout.write(f"Root key    {root_keys.provider()}")
             self.stdout.write(
                 "            Without this file nothing in the database can be decrypted. Back it up now,\n"

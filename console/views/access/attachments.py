@@ -28,7 +28,7 @@ from secrets_app.policy.decisions import Action
 def attach(request: OperatorRequest) -> HttpResponse:
     rights.require_full_access(request, Action.ATTACH_POLICY)
     choices: dict[str, Any] = {
-        "found": rights.seen_policies(request),
+        "policies": rights.seen_policies(request),
         "people": rights.seen_users(request).order_by("username"),
         "groups": Group.objects.order_by("name"),
     }
@@ -53,13 +53,13 @@ def _ask(request: OperatorRequest, form: forms.Attach, status: int = 200) -> Htt
 @require_http_methods(["GET", "HEAD", "POST"])
 @fresh.required()
 def detach(request: OperatorRequest, pk: UUID) -> HttpResponse:
-    found = Attachment.objects.select_related("policy", "principal__user", "group").filter(pk=pk).first()
-    if found is None:
+    attachment = Attachment.objects.select_related("policy", "principal__user", "group").filter(pk=pk).first()
+    if attachment is None:
         raise Http404
-    policy = rights.policy(request, found.policy_id, Action.ATTACH_POLICY)
-    whose: Principal | Group | None = found.principal or found.group
+    policy = rights.policy(request, attachment.policy_id, Action.ATTACH_POLICY)
+    whose: Principal | Group | None = attachment.principal or attachment.group
     assert whose is not None
-    context: dict[str, object] = {"policy": policy, "whose": whose, "is_group": found.group is not None}
+    context: dict[str, object] = {"policy": policy, "whose": whose, "is_group": attachment.group is not None}
     if request.method == "POST":
         try:
             policies.detach(policy, whose, actor=request.principal)

@@ -44,10 +44,10 @@ class Holding:
     @property
     def parts(self) -> list[tuple[list[str], tuple[ram_conditions.Condition, ...]]]:
         """The actions, with the conditions that they have in common."""
-        found: dict[str, list[str]] = {}
+        parts: dict[str, list[str]] = {}
         for row in self.rows:
-            found.setdefault(row.conditions, []).append(row.permission.codename)
-        return [(sorted(actions), ram_conditions.conditions(text)) for text, actions in sorted(found.items())]
+            parts.setdefault(row.conditions, []).append(row.permission.codename)
+        return [(sorted(actions), ram_conditions.conditions(text)) for text, actions in sorted(parts.items())]
 
 
 def holdings(secret: Secret, told: rights.Told) -> list[Holding]:
@@ -100,8 +100,7 @@ def grant(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         messages.success(request, f"Granted to {form.whom}. Takes effect on the user's next request.")
         return dialogs.leave(request, _back(region, secret))
     context = {"form": form, "secret": secret, "back": _back(region, secret)}
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "access/_grant.html", "Grant", context, status=status)
+    return dialogs.ask(request, "access/_grant.html", "Grant", context)
 
 
 def _groups(request: OperatorRequest) -> QuerySet[Group]:
@@ -116,7 +115,7 @@ def revoke(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = resources.secret(request, region, pk, Action.REVOKE_GRANT)
     sent = request.POST if request.method == "POST" else None
     key = (sent or request.GET).get("of", "")
-    holding = next((one for one in holdings(secret, rights.Told(request)) if one.key == key), None)
+    holding = next((row for row in holdings(secret, rights.Told(request)) if row.key == key), None)
     if holding is None:
         raise Http404
     form = forms.Revoke(sent, offered=holding.actions, initial={"actions": holding.actions})

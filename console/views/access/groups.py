@@ -37,7 +37,7 @@ def index(request: OperatorRequest) -> HttpResponse:
         rows = rows.filter(name__icontains=text)
     context = {
         "heading": "Groups",
-        "one": "group",
+        "things": "groups",
         "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
         "is_filtered": bool(text),
@@ -89,14 +89,13 @@ def create(request: OperatorRequest) -> HttpResponse:
     form = forms.CreateGroup(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
-            made = users.create_group(form.cleaned_data["name"], actor=request.principal)
+            group = users.create_group(form.cleaned_data["name"], actor=request.principal)
         except (users.NameTaken, users.BadName) as error:
             form.add_error("name", str(error))
         else:
-            messages.success(request, f"{made.name} is created. It has no members and no policies yet.")
-            return dialogs.leave(request, reverse("group", args=[made.pk]))
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "access/_group_create.html", "Create group", {"form": form}, status=status)
+            messages.success(request, f"{group.name} is created. It has no members and no policies yet.")
+            return dialogs.leave(request, reverse("group", args=[group.pk]))
+    return dialogs.ask(request, "access/_group_create.html", "Create group", {"form": form})
 
 
 @login_required
@@ -111,8 +110,7 @@ def join(request: OperatorRequest, pk: int) -> HttpResponse:
         messages.success(request, f"{len(form.chosen)} added to {group.name}.")
         return dialogs.leave(request, reverse("group", args=[group.pk]))
     context = {"form": form, "group": group, "policies": _policy_names(group), "others": bool(others)}
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "access/_group_join.html", "Add members", context, status=status)
+    return dialogs.ask(request, "access/_group_join.html", "Add members", context)
 
 
 @login_required

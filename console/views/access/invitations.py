@@ -51,12 +51,11 @@ def invite(request: OperatorRequest) -> HttpResponse:
     if form.is_valid():
         given = form.cleaned_data
         try:
-            made, token = invitations.invite(actor=request.principal, **given)
-            return _link(request, made, token)
+            invitation, token = invitations.invite(actor=request.principal, **given)
+            return _link(request, invitation, token)
         except invitations.NameTaken as error:
             form.add_error("username", str(error))
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "access/_invite.html", "Invite a user", {"form": form}, status=status)
+    return dialogs.ask(request, "access/_invite.html", "Invite a user", {"form": form})
 
 
 @login_required
@@ -70,10 +69,10 @@ def back(request: OperatorRequest, pk: UUID) -> HttpResponse:
     status = 422 if request.method == "POST" else 200
     if form.is_valid():
         try:
-            made, token = invitations.invite_back(
+            invitation, token = invitations.invite_back(
                 person, actor=request.principal, reason=form.cleaned_data["reason"]
             )
-            return _link(request, made, token)
+            return _link(request, invitation, token)
         except (invitations.Own, invitations.Disabled) as error:
             form.add_error(None, str(error))
             status = 409
@@ -87,9 +86,9 @@ def back(request: OperatorRequest, pk: UUID) -> HttpResponse:
 def renew(request: OperatorRequest, pk: UUID) -> HttpResponse:
     """A new link for an invitation; the old one is void."""
     resources.require(request, Action.CREATE_USER)
-    found = rights.invitation(request, pk)
+    invitation = rights.invitation(request, pk)
     try:
-        return _link(request, found, invitations.renew(found, actor=request.principal))
+        return _link(request, invitation, invitations.renew(invitation, actor=request.principal))
     except invitations.Void as error:
         return errors.conflict(request, str(error))
 
@@ -100,9 +99,9 @@ def renew(request: OperatorRequest, pk: UUID) -> HttpResponse:
 def revoke(request: OperatorRequest, pk: UUID) -> HttpResponse:
     """Make a link void."""
     resources.require(request, Action.CREATE_USER)
-    found = rights.invitation(request, pk)
+    invitation = rights.invitation(request, pk)
     try:
-        invitations.revoke(found, actor=request.principal)
+        invitations.revoke(invitation, actor=request.principal)
     except invitations.Void as error:
         return errors.conflict(request, str(error))
     return redirect("invitations")
@@ -112,10 +111,10 @@ def _lists_groups(request: OperatorRequest) -> bool:
     return resources.may(request, Action.LIST_GROUPS)
 
 
-def _link(request: OperatorRequest, made: Invitation, token: Plaintext) -> HttpResponse:
+def _link(request: OperatorRequest, invitation: Invitation, token: Plaintext) -> HttpResponse:
     path = reverse("invitation_open", kwargs={"token": token.reveal()})
     url = Plaintext(request.build_absolute_uri(path))  # a logger of templates prints what they are given
-    return dialogs.show(request, "access/_invited.html", "Invitation", {"invitation": made, "url": url})
+    return dialogs.show(request, "access/_invited.html", "Invitation", {"invitation": invitation, "url": url})
 
 
 # ---------------------------------------------------------------- the invited person
@@ -125,10 +124,10 @@ def _link(request: OperatorRequest, made: Invitation, token: Plaintext) -> HttpR
 def open_link(request: HttpRequest, token: str) -> HttpResponse:
     """Go on without the link in the address."""
     try:
-        found = invitations.find(token)
+        invitation = invitations.find(token)
     except invitations.Void as error:
         return errors.answer(request, errors.Problem(410, "This link is not valid", str(error)))
-    request.session[openid_answers.OPENED] = [str(found.pk), found.token_hash]
+    request.session[openid_answers.OPENED] = [str(invitation.pk), invitation.token_hash]
     return redirect("invitation")
 
 
@@ -139,19 +138,19 @@ def accept(request: HttpRequest) -> HttpResponse:
     if isinstance(request.user, User):
         return errors.conflict(request, "You are signed in already. Sign out, then open the link again.")
     pk, token_hash = request.session.get(openid_answers.OPENED, ("", ""))
-    found = Invitation.objects.filter(pk=pk).first() if pk else None
-    if found is None:
+    invitation = Invitation.objects.filter(pk=pk).first() if pk else None
+    if invitation is None:
         return openid_answers.void(request)
     if request.method == "POST" and settings.OIDC and settings.OIDC.is_only:
         return errors.conflict(request, f"Users sign in with {settings.OIDC.name} only.")
-    future = User(username=found.username, display_name=found.display_name)
+    future = User(username=invitation.username, display_name=invitation.display_name)
     form = ChoosePassword(request.POST if request.method == "POST" else None, user=future)
     if not form.is_valid():
         status = 422 if request.method == "POST" else 200
-        context = {"form": form, "invitation": found}
+        context = {"form": form, "invitation": invitation}
         return render(request, "account/invitation.html", context, status=status)
     try:
-        person = invitations.accept(found, token_hash, Plaintext(form.cleaned_data["password1"]))
+        person = invitations.accept(invitation, token_hash, Plaintext(form.cleaned_data["password1"]))
     except invitations.NameTaken as error:
         return errors.conflict(request, str(error))
     except invitations.Void:

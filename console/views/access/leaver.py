@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 from console.access import resources, rights
 from console.http import OperatorRequest
 from console.reports.revealed import Known, known
-from rotation import runs, tasks
+from rotation import accounts, runs, tasks
 from secrets_app.models import Secret
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
@@ -28,24 +28,26 @@ AT_ONCE = 500
 def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
     person = rights.user(request, pk)
     resources.require(request, Action.LIST_EVENTS)  # what somebody read is told by the audit trail
-    found = known(person.principal)
-    seen = [one for one in found if decisions.allows(request.principal, Action.DESCRIBE_SECRET, one.secret)]
+    revealed = known(person.principal)
+    seen = [
+        row for row in revealed if decisions.allows(request.principal, Action.DESCRIBE_SECRET, row.secret)
+    ]
     if request.method == "POST":
         chosen = set(request.POST.getlist("secret"))
-        _rotate(request, [one.secret for one in seen if str(one.secret.pk) in chosen])
+        _rotate(request, [row.secret for row in seen if str(row.secret.pk) in chosen])
         return redirect("user_revealed", pk=person.pk)
     context = {
         "person": person,
-        "rows": [(one, _may_rotate(request, one)) for one in seen[:AT_ONCE]],
-        "hidden": len(found) - len(seen),
+        "rows": [(row, _may_rotate(request, row)) for row in seen[:AT_ONCE]],
+        "hidden": len(revealed) - len(seen),
         "left": max(len(seen) - AT_ONCE, 0),
-        "open": sum(not one.is_over for one in seen),
+        "open": sum(not row.is_over for row in seen),
     }
     return render(request, "access/revealed.html", context)
 
 
-def _may_rotate(request: OperatorRequest, one: Known) -> bool:
-    return one.secret.is_enabled and decisions.allows(request.principal, Action.ROTATE_SECRET, one.secret)
+def _may_rotate(request: OperatorRequest, row: Known) -> bool:
+    return row.secret.is_enabled and resources.may_of_account(request, Action.ROTATE_SECRET, row.secret)
 
 
 def _rotate(request: OperatorRequest, secrets: list[Secret]) -> None:
@@ -60,6 +62,7 @@ def _rotate(request: OperatorRequest, secrets: list[Secret]) -> None:
             decisions.NotAllowed,
             runs.InProgress,
             runs.NotRotatable,
+            accounts.Unmanaged,
             lifecycle.NotEnabled,
         ) as error:
             if isinstance(error, decisions.NotAllowed):

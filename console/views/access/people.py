@@ -37,7 +37,7 @@ def index(request: OperatorRequest) -> HttpResponse:
         rows = rows.filter(is_active=state == "enabled")
     context = {
         "heading": "Users",
-        "one": "user",
+        "things": "users",
         "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
         "state": state,
@@ -113,10 +113,7 @@ def edit(request: OperatorRequest, pk: UUID) -> HttpResponse:
         users.rename(user, form.cleaned_data["display_name"], actor=request.principal)
         messages.success(request, f"{user} is saved.")
         return dialogs.leave(request, reverse("user", args=[user.pk]))
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(
-        request, "access/_user_edit.html", "Edit user", {"form": form, "person": user}, status=status
-    )
+    return dialogs.ask(request, "access/_user_edit.html", "Edit user", {"form": form, "person": user})
 
 
 @login_required
@@ -152,6 +149,5 @@ def enable(request: OperatorRequest, pk: UUID) -> HttpResponse:
         users.enable(user, actor=request.principal, reason=form.cleaned_data["reason"])
         messages.success(request, f"{user} may sign in again.")
         return dialogs.leave(request, reverse("user", args=[user.pk]))
-    status = 422 if request.method == "POST" else 200
     context = {"form": form, "person": user}
-    return dialogs.show(request, "access/_user_enable.html", "Enable user", context, status=status)
+    return dialogs.ask(request, "access/_user_enable.html", "Enable user", context)

@@ -58,7 +58,7 @@ def index(request: OperatorRequest) -> HttpResponse:
         rows = rows.filter(kind=kind)
     context = {
         "heading": "Policies",
-        "one": "policy",
+        "things": "policies",
         "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
         "kind": kind,
@@ -101,7 +101,7 @@ def create(request: OperatorRequest) -> HttpResponse:
     form = forms.Create(request.POST)
     if form.is_valid():
         try:
-            made = policies.create(
+            policy = policies.create(
                 form.cleaned_data["name"],
                 form.cleaned_data["document"],
                 description=form.cleaned_data["description"],
@@ -110,8 +110,8 @@ def create(request: OperatorRequest) -> HttpResponse:
         except policies.NameTaken as error:
             form.add_error("name", str(error))
         else:
-            messages.success(request, f"{made.name} is created. It is not attached yet.")
-            return dialogs.leave(request, reverse("policy", args=[made.pk]))
+            messages.success(request, f"{policy.name} is created. It is not attached yet.")
+            return dialogs.leave(request, reverse("policy", args=[policy.pk]))
     return _ask(request, form, "Create policy", status=422)
 
 

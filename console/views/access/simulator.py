@@ -74,18 +74,18 @@ def _answer(request: OperatorRequest, form: Simulate) -> dict[str, object]:
 
 def _decided(request: OperatorRequest, decision: decisions.Decision) -> dict[str, object]:
     """The document with the statement marked, for those who may see it."""
-    found = documents.deciding(decision.statement)
-    if found is None or not resources.may(request, Action.DESCRIBE_POLICY, found[0]):
+    deciding = documents.deciding(decision.statement)
+    if deciding is None or not resources.may(request, Action.DESCRIBE_POLICY, deciding[0]):
         return {}
-    policy, marked = found
+    policy, marked = deciding
     return {"policy": policy, "lines": documents.lines(policy.document, marked), "first_line": marked.start}
 
 
 def _user(request: OperatorRequest, name: str) -> User | None:
-    found = User.objects.select_related("principal").filter(username__iexact=name).first()
-    if found is None or not (found == request.user or rights.may_describe(request, found)):
+    user = User.objects.select_related("principal").filter(username__iexact=name).first()
+    if user is None or not (user == request.user or rights.may_describe(request, user)):
         return None
-    return found
+    return user
 
 
 def _resource(request: OperatorRequest, action: Action, name: str, region: str) -> object:
@@ -99,9 +99,9 @@ def _resource(request: OperatorRequest, action: Action, name: str, region: str) 
         return _to_be_made(name, last, region)
     if action == Action.MANAGE_ACCOUNT:
         where, _, username = last.partition("/user/")
-        found = _one(request, _instances(name.partition("/user/")[0], where), Action.DESCRIBE_INSTANCE)
-        assert isinstance(found, Instance)
-        return accounts.Named(found, username)
+        instance = _one(request, _instances(name.partition("/user/")[0], where), Action.DESCRIBE_INSTANCE)
+        assert isinstance(instance, Instance)
+        return accounts.Named(instance, username)
     if action.kind == Kind.SECRET:
         return _one(request, _secrets(name, last), Action.DESCRIBE_SECRET)
     if action.kind == Kind.INSTANCE:

@@ -94,10 +94,7 @@ def reset_factor(request: OperatorRequest, pk: UUID) -> HttpResponse:
     form = Reset(request.POST if request.method == "POST" else None)
     if not form.is_valid():
         context = {"form": form, "who": who}
-        status = 422 if request.method == "POST" else 200
-        return dialogs.show(
-            request, "account/_reset_second_factor.html", "Reset second factor", context, status=status
-        )
+        return dialogs.ask(request, "account/_reset_second_factor.html", "Reset second factor", context)
     reason = form.cleaned_data["reason"]
     with transaction.atomic():
         second_factors.reset(who, actor=request.principal, reason=reason)

@@ -38,10 +38,10 @@ def index(request: OperatorRequest) -> HttpResponse:
     """What this person has, and the way to add and to remove one."""
     kept = [factor.wrap() for factor in Authenticator.objects.filter(user=request.user).order_by("pk")]
     context = {
-        "factors": [one for one in kept if one.instance.type in second_factors.KINDS],
-        "has_app": any(one.instance.type == Authenticator.Type.TOTP for one in kept),
+        "factors": [factor for factor in kept if factor.instance.type in second_factors.KINDS],
+        "has_app": any(factor.instance.type == Authenticator.Type.TOTP for factor in kept),
         "recovery": next(
-            (one for one in kept if one.instance.type == Authenticator.Type.RECOVERY_CODES), None
+            (factor for factor in kept if factor.instance.type == Authenticator.Type.RECOVERY_CODES), None
         ),
         "is_required": second_factors.is_required(request.user)
         and not proofs.has_provider_factor(request, request.user),

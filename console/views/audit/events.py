@@ -62,13 +62,13 @@ def page(rows: QuerySet[AuditEvent], query: QueryDict) -> Page:
     before, after = (_number(query.get(name, "")) for name in ("before", "after"))
     size = paging.PAGE_ROWS
     if after is not None:
-        found = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
-        has_newer, has_older = len(found) > size, True
-        shown = found[:size][::-1]
+        rows_here = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
+        has_newer, has_older = len(rows_here) > size, True
+        shown = rows_here[:size][::-1]
     else:
-        found = list((rows.filter(sequence__lt=before) if before else rows)[: size + 1])
-        has_newer, has_older = before is not None, len(found) > size
-        shown = found[:size]
+        rows_here = list((rows.filter(sequence__lt=before) if before else rows)[: size + 1])
+        has_newer, has_older = before is not None, len(rows_here) > size
+        shown = rows_here[:size]
     # A first page that is not full has shown how many there are: a search for a rare word runs once.
     is_whole = before is None and after is None and not has_older
     return Page(
@@ -90,9 +90,11 @@ def index(request: OperatorRequest) -> HttpResponse:
     filters = forms.Filters(request.GET)
     chosen = filters.chosen()
     context = {
+        "heading": "Audit",
+        "things": "events",
         "page": page(narrowed(AuditEvent.objects.all(), chosen), request.GET),
         "filters": filters,
-        "is_narrowed": bool(chosen),
+        "is_filtered": bool(chosen),
         "may_verify": resources.may(request, Action.VERIFY_AUDIT),
         "may_look_up": resources.may(request, Action.LOOK_UP_VALUE),
     }
@@ -212,10 +214,9 @@ def look_up(request: OperatorRequest) -> HttpResponse:
     if request.method == "GET" or not form.is_valid():
         # A form anew: what was typed does not come back, only what is wrong with it.
         context: dict[str, object] = {"form": forms.LookUp(), "errors": form.errors.get("text", [])}
-        status = 422 if request.method == "POST" else 200
-        return dialogs.show(request, "audit/_look_up.html", title, context, status=status)
-    found = value_lookup.look_up(form.cleaned_data["text"], actor=request.principal)
-    return dialogs.show(request, "audit/_found.html", title, {"found": found})
+        return dialogs.ask(request, "audit/_look_up.html", title, context)
+    matches = value_lookup.look_up(form.cleaned_data["text"], actor=request.principal)
+    return dialogs.show(request, "audit/_look_up_result.html", title, {"matches": matches})
 
 
 def _trail() -> str:

@@ -1,4 +1,4 @@
-"""Management credentials: the accounts that Keyturn works as, and what prepares a server for one."""
+"""Management credentials: the accounts that Keyturn works as, and what prepares an instance for one."""
 
 from __future__ import annotations
 
@@ -44,8 +44,11 @@ def index(request: OperatorRequest) -> HttpResponse:
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(username__icontains=text))
     context = {
+        "heading": "Management credentials",
+        "things": "management credentials",
         "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
         "text": text,
+        "is_filtered": bool(text),
         "may_create": resources.may(request, Action.CREATE_CREDENTIAL),
     }
     return render(request, "credentials/list.html", context)
@@ -59,17 +62,11 @@ def create(request: OperatorRequest) -> HttpResponse:
     resources.require(request, Action.CREATE_CREDENTIAL)
     form = forms.Create(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        made = _create(request, form)
-        if made is not None:
-            messages.success(request, f"{made.name} is created.")
-            return dialogs.leave(request, reverse("credential", args=[made.pk]))
-    return dialogs.show(
-        request,
-        "credentials/_create.html",
-        "Create management credential",
-        {"form": form},
-        status=422 if request.method == "POST" else 200,
-    )
+        credential = _create(request, form)
+        if credential is not None:
+            messages.success(request, f"{credential.name} is created.")
+            return dialogs.leave(request, reverse("credential", args=[credential.pk]))
+    return dialogs.ask(request, "credentials/_create.html", "Create management credential", {"form": form})
 
 
 def _create(request: OperatorRequest, form: forms.Create) -> ManagementCredential | None:

@@ -16,7 +16,7 @@ from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
 from console.views.instances.instances import host_keys
-from rotation import instance_checks, tasks
+from rotation import instance_checks, tasks, wires
 from rotation.inventory import identities, instances, management, patience
 from rotation.models import HostKey, Instance
 from secrets_app.models import AuditEvent
@@ -46,12 +46,17 @@ def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             test_connection(request, instance)
             messages.success(request, f"The host key of {instance.name} is approved.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
-    return dialogs.show(
+    return dialogs.ask(
         request,
         "instances/_approve.html",
         "Approve host key",
-        {"form": form, "region": region, "instance": instance, "keys": keys},
-        status=422 if request.method == "POST" else 200,
+        {
+            "form": form,
+            "region": region,
+            "instance": instance,
+            "keys": keys,
+            "compare": wires.comparison(instance.wire),
+        },
     )
 
 
@@ -75,7 +80,7 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             test_connection(request, instance)
             messages.success(request, "The management credential is attached.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
-    return dialogs.show(
+    return dialogs.ask(
         request,
         "instances/_attach.html",
         "Attach management credential",
@@ -85,7 +90,6 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             "instance": instance,
             "sees_own_login": resources.sees_own_login(request, instance),
         },
-        status=422 if request.method == "POST" else 200,
     )
 
 

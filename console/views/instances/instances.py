@@ -19,7 +19,7 @@ from console import errors
 from console.access import resources
 from console.forms.instances import instances as forms
 from console.http import OperatorRequest
-from console.lists import instance_filters, paging
+from console.lists import instance_list, paging
 from console.presentation.instance_states import HostKeys
 from console.sessions import fresh
 from console.views import dialogs
@@ -42,19 +42,16 @@ LOOKS = (Run.Kind.SCAN, Run.Kind.CHECK)
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     rows = resources.instances(request, region)
     filters = forms.Filters(request.GET)
-    found = instance_filters.narrowed(
-        instance_filters.with_figures(rows, resources.seen_secrets(request)), filters.chosen()
+    matching = instance_list.narrowed(
+        instance_list.with_figures(rows, resources.seen_secrets(request)), filters.chosen()
     )
-    page = paging.page(found, request.GET, sorts=instance_filters.SORTS, default="name")
     context = {
+        "heading": "Instances",
+        "things": "instances",
         "region": region,
-        "page": page,
+        "page": paging.page(matching, request.GET, sorts=instance_list.SORTS, default="name"),
         "filters": filters,
-        "is_narrowed": bool(filters.chosen()),
-        "host_keys": [
-            (row, HostKeys(row, list(row.host_keys.all()), row.scanned_at))  # type: ignore[attr-defined]
-            for row in page.rows
-        ],
+        "is_filtered": bool(filters.chosen()),
         "may_register": resources.may(request, Action.REGISTER_INSTANCE),
         "may_see_credentials": resources.may(request, Action.LIST_CREDENTIALS),
     }
@@ -80,16 +77,15 @@ def register(request: OperatorRequest, region: str) -> HttpResponse:
         credentials=resources.credentials(request),
     )
     if request.method == "POST" and form.is_valid():
-        made = _register(request, form)
-        if made is not None:
-            messages.success(request, f"{made.name} is registered. Compare its host key and approve it.")
-            return dialogs.leave(request, reverse("instance", args=[region, made.pk]))
-    return dialogs.show(
+        instance = _register(request, form)
+        if instance is not None:
+            messages.success(request, f"{instance.name} is registered. Compare its host key and approve it.")
+            return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
+    return dialogs.ask(
         request,
         "instances/_register.html",
         "Register Instance",
         {"form": form, "region": region, "here": here},
-        status=422 if request.method == "POST" else 200,
     )
 
 
@@ -98,7 +94,7 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
     cleaned = form.cleaned_data
     try:
         with transaction.atomic():
-            made = instances.register(
+            instance = instances.register(
                 cleaned["name"],
                 region=form.chosen_region,
                 address=cleaned["address"],
@@ -106,7 +102,7 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
                 credential=cleaned["credential"],
                 actor=request.principal,
             )
-            _wake(instance_checks.scan(made, actor=request.principal))
+            _wake(instance_checks.scan(instance, actor=request.principal))
     except instances.NameTaken as error:
         form.add_error("name", str(error))
     except (instances.AddressTaken, instances.AddressForbidden) as error:
@@ -117,7 +113,7 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
         resources.refused(request, error)
         form.add_error("credential", str(error))
     else:
-        return made
+        return instance
     return None
 
 
@@ -141,7 +137,7 @@ def live(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     context = _context(request, region, instance)
     if request.GET.get("seen") == context["mark"]:
         return HttpResponse(status=204)
-    response = render(request, "instances/_instance.html", context)
+    response = render(request, "instances/_live.html", context)
     if not context["is_looking"]:
         response["HX-Trigger"] = json.dumps({"toast": _told(instance)})
     return response
@@ -236,4 +232,4 @@ def _look(request: OperatorRequest, region: str, instance: Instance, ask: Callab
         return errors.too_often(request, str(error), error.again_at)
     if not request.htmx:
         return redirect("instance", region, instance.pk)
-    return render(request, "instances/_instance.html", _context(request, region, instance), status=202)
+    return render(request, "instances/_live.html", _context(request, region, instance), status=202)

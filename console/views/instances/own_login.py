@@ -42,10 +42,9 @@ def use(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             test_connection(request, instance)
             messages.success(request, f"{instance.name} logs in with {chosen.name} from now on.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
-    return dialogs.show(
+    return dialogs.ask(
         request,
         "instances/_own_login.html",
         "Log in with a secret of its own",
         {"form": form, "region": region, "instance": instance},
-        status=422 if request.method == "POST" else 200,
     )

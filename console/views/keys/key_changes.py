@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from uuid import UUID
 
 from django.contrib import messages
@@ -27,17 +29,30 @@ from secrets_app.policy.decisions import Action
 
 MOST_LISTED = 20
 
+View = Callable[[OperatorRequest, UUID], HttpResponse]
+
+
+def of_its_state(view: View) -> View:
+    """A change that the key's state does not allow is answered with a page that says so."""
+
+    @wraps(view)
+    def wrapped(request: OperatorRequest, pk: UUID) -> HttpResponse:
+        try:
+            return view(request, pk)
+        except key_states.WrongState as error:
+            return errors.conflict(request, str(error))
+
+    return wrapped
+
 
 @login_required
 @require_POST
 @fresh.required(back="key")
+@of_its_state
 def new_version(request: OperatorRequest, pk: UUID) -> HttpResponse:
     key = resources.key(request, pk, Action.UPDATE_KEY)
-    try:
-        made = key_states.new_version(key, actor=request.principal)
-    except key_states.WrongState as error:
-        return errors.conflict(request, str(error))
-    messages.success(request, f"Version {made.number} of {key.alias} seals new values from now on.")
+    version = key_states.new_version(key, actor=request.principal)
+    messages.success(request, f"Version {version.number} of {key.alias} seals new values from now on.")
     return _back(request, key)
 
 
@@ -56,33 +71,29 @@ def rewrap(request: OperatorRequest, pk: UUID) -> HttpResponse:
         resources.require(request, Action.UPDATE_KEY, target)
         try:
             with transaction.atomic():
-                made = rewraps.start(key, target, actor=request.principal)
-                transaction.on_commit(lambda: tasks.send(tasks.rewrap, str(made.pk)))
+                work = rewraps.start(key, target, actor=request.principal)
+                transaction.on_commit(lambda: tasks.send(tasks.rewrap, str(work.pk)))
         except (rewraps.UnderWay, keyring.KeyUnusable) as error:
             form.add_error(None, str(error))
         else:
             return _back(request, key)
     context = {"key": key, "form": form, "value_count": key_states.values_under(key).count()}
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "keys/_rewrap.html", "Rewrap", context, status=status)
+    return dialogs.ask(request, "keys/_rewrap.html", "Rewrap", context)
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 @fresh.required()
+@of_its_state
 def disable(request: OperatorRequest, pk: UUID) -> HttpResponse:
     key = resources.key(request, pk, Action.DISABLE_KEY)
     form = forms.TypedAlias(request.POST if request.method == "POST" else None, key=key)
     if request.method == "POST" and form.is_valid():
-        try:
-            key_states.disable(key, actor=request.principal)
-        except key_states.WrongState as error:
-            return errors.conflict(request, str(error))
+        key_states.disable(key, actor=request.principal)
         messages.warning(request, f"{key.alias} is disabled: nothing that it sealed can be read.")
         return _back(request, key)
     context = {"key": key, "form": form, **_needed_by(request, key)}
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "keys/_disable.html", "Disable key", context, status=status)
+    return dialogs.ask(request, "keys/_disable.html", "Disable key", context)
 
 
 def _needed_by(request: OperatorRequest, key: Key) -> dict[str, object]:
@@ -103,12 +114,10 @@ def _needed_by(request: OperatorRequest, key: Key) -> dict[str, object]:
 @login_required
 @require_POST
 @fresh.required(back="key")
+@of_its_state
 def enable(request: OperatorRequest, pk: UUID) -> HttpResponse:
     key = resources.key(request, pk, Action.ENABLE_KEY)
-    try:
-        key_states.enable(key, actor=request.principal)
-    except key_states.WrongState as error:
-        return errors.conflict(request, str(error))
+    key_states.enable(key, actor=request.principal)
     messages.success(request, f"{key.alias} is enabled again.")
     return _back(request, key)
 
@@ -116,6 +125,7 @@ def enable(request: OperatorRequest, pk: UUID) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 @fresh.required()
+@of_its_state
 def destroy(request: OperatorRequest, pk: UUID) -> HttpResponse:
     key = resources.key(request, pk, Action.SCHEDULE_KEY_DELETION)
     version = _version(request, key)
@@ -130,8 +140,6 @@ def destroy(request: OperatorRequest, pk: UUID) -> HttpResponse:
         except key_states.InUse as error:
             form.add_error(None, str(error))
             status = 409
-        except key_states.WrongState as error:
-            return errors.conflict(request, str(error))
         else:
             messages.warning(request, f"It is destroyed in {days} days. Until then, Cancel keeps it.")
             return _back(request, key)
@@ -150,15 +158,15 @@ def _in_use(key: Key, version: KeyVersion | None) -> str:
 @login_required
 @require_POST
 @fresh.required(back="key")
+@of_its_state
 def cancel(request: OperatorRequest, pk: UUID) -> HttpResponse:
     key = resources.key(request, pk, Action.CANCEL_KEY_DELETION)
     version = _version(request, key)
-    try:
-        key_states.cancel_destruction(key, actor=request.principal, version=version)
-    except key_states.WrongState as error:
-        return errors.conflict(request, str(error))
-    told = "is kept" if version else "is kept, and disabled until a user enables it"
-    messages.success(request, f"{f'Version {version.number} of ' if version else ''}{key.alias} {told}.")
+    key_states.cancel_destruction(key, actor=request.principal, version=version)
+    if version:
+        messages.success(request, f"Version {version.number} of {key.alias} is kept.")
+    else:
+        messages.success(request, f"{key.alias} is kept, and disabled until a user enables it.")
     return _back(request, key)
 
 
@@ -167,10 +175,10 @@ def _version(request: OperatorRequest, key: Key) -> KeyVersion | None:
     number = request.GET.get("version", "")
     if not number:
         return None
-    found = key.versions.filter(number=number).first() if number.isascii() and number.isdigit() else None
-    if found is None:
+    version = key.versions.filter(number=number).first() if number.isascii() and number.isdigit() else None
+    if version is None:
         raise Http404
-    return found
+    return version
 
 
 def _back(request: OperatorRequest, key: Key) -> HttpResponse:

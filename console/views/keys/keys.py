@@ -33,6 +33,7 @@ def index(request: OperatorRequest) -> HttpResponse:
     used = resources.seen_secrets(request).filter(key=OuterRef("pk")).order_by().values("key")
     counted = Coalesce(Subquery(used.annotate(count=Count("pk")).values("count")), 0)
     context = {
+        "heading": "Keys",
         "page": paging.page(
             resources.keys(request).annotate(secret_count=counted), request.GET, sorts=SORTS, default="alias"
         ),
@@ -49,14 +50,13 @@ def create(request: OperatorRequest) -> HttpResponse:
     form = forms.Create(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
-            made = key_states.create(actor=request.principal, **form.cleaned_data)
+            key = key_states.create(actor=request.principal, **form.cleaned_data)
         except key_states.AliasTaken as error:
             form.add_error("alias", str(error))
         else:
-            messages.success(request, f"{made.alias} is created.")
-            return dialogs.leave(request, reverse("key", args=[made.pk]))
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "keys/_create.html", "Create key", {"form": form}, status=status)
+            messages.success(request, f"{key.alias} is created.")
+            return dialogs.leave(request, reverse("key", args=[key.pk]))
+    return dialogs.ask(request, "keys/_create.html", "Create key", {"form": form})
 
 
 @login_required

@@ -90,7 +90,8 @@ def progress(request: OperatorRequest, rights: dict[str, bool]) -> Progress:
     has_credential = has_instance or (
         resources.may(request, Action.LIST_CREDENTIALS) and resources.credentials(request).exists()
     )
-    kept = resources.seen_secrets(request)
+    # The steps lead to a value that an instance accepts: a generic secret is none of them.
+    kept = resources.seen_secrets(request).filter(managed__isnull=False)
     rotated = Run.objects.filter(kind=Run.Kind.ROTATE, outcome=Run.Outcome.SUCCEEDED, secret__in=kept)
     possible = (
         (("may_grant", "may_register"), "grant", "Grant permissions", has_instance),
@@ -120,4 +121,4 @@ def _newest(request: OperatorRequest) -> Secret | None:
     if not resources.may(request, Action.LIST_SECRETS):
         return None
     seen = resources.secrets(request, resources.ALL_REGIONS).filter(deletion_planned_at__isnull=True)
-    return seen.order_by("-created_at").first()
+    return seen.filter(managed__isnull=False).order_by("-created_at").first()

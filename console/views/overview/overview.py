@@ -18,6 +18,6 @@ from secrets_app.policy.decisions import Action
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     resources.require(request, Action.LIST_RUNS)
     resources.region(request, region)
-    found = Overview(request, region)
-    context = {"region": region, "overview": found, "figures": found.figures, "charts": found.charts}
+    overview = Overview(request, region)
+    context = {"region": region, "overview": overview, "figures": overview.figures, "charts": overview.charts}
     return render(request, "overview/overview.html", context)

@@ -32,12 +32,14 @@ from secrets_app.policy.decisions import Action
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     rows = resources.runs(request, region)
     filters = forms.Filters(request.GET)
-    found = run_filters.narrowed(rows, filters.chosen())
+    matching = run_filters.narrowed(rows, filters.chosen())
     context = {
+        "heading": "Rotations",
+        "things": "runs",
         "region": region,
-        "page": paging.page(found, request.GET, sorts=run_filters.SORTS, default="-started"),
+        "page": paging.page(matching, request.GET, sorts=run_filters.SORTS, default="-started"),
         "filters": filters,
-        "is_narrowed": bool(filters.chosen()),
+        "is_filtered": bool(filters.chosen()),
     }
     return render(request, "rotations/list.html", context)
 

@@ -19,7 +19,7 @@ from console.forms.secrets.deletion import Delete
 from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
-from rotation import cancelling, tasks
+from rotation import accounts, cancelling, tasks
 from rotation.managed import creation, deletion
 from secrets_app.models import Secret
 from secrets_app.policy.decisions import Action
@@ -48,7 +48,8 @@ def _delete(request: OperatorRequest, secret: Secret, form: Delete) -> None:
     reason = form.cleaned_data["reason"]
     if form.is_immediate:
         deletion.purge(secret, actor=request.principal, reason=reason)
-        messages.success(request, f"{secret.name} is deleted. Nothing was changed on the instance.")
+        kept = " Nothing was changed on the instance." if accounts.of(secret) else ""
+        messages.success(request, f"{secret.name} is deleted.{kept}")
         return
     days = form.cleaned_data["days"]
     deletion.plan_deletion(secret, actor=request.principal, days=days, reason=reason)
@@ -75,21 +76,21 @@ def restore(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         return dialogs.show(request, "secrets/_restore.html", "Restore Secret", context)
     try:
         with transaction.atomic():
-            found = deletion.restore(secret, actor=request.principal)
-            if found.run:
-                tasks.wake(found.run)
+            restored = deletion.restore(secret, actor=request.principal)
+            if restored.run:
+                tasks.wake(restored.run)
     except (creation.AccountTaken, lifecycle.NotPending) as error:
         return errors.conflict(request, str(error), title="This secret cannot be restored now")
-    messages.success(request, _told(secret, found))
+    messages.success(request, _told(secret, restored))
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
 
 
-def _told(secret: Secret, found: deletion.Restored) -> str:
+def _told(secret: Secret, restored: deletion.Restored) -> str:
     said = [f"{secret.name} is restored."]
-    if found.next_at:
-        missed = "The rotation that was due in the meantime was skipped; the" if found.was_due else "The"
-        said.append(f"{missed} next one is on {_local(found.next_at)}.")
-    if found.run:
+    if restored.next_at:
+        missed = "The rotation that was due in the meantime was skipped; the" if restored.was_due else "The"
+        said.append(f"{missed} next one is on {_local(restored.next_at)}.")
+    if restored.run:
         said.append("Keyturn is checking on the instance whether the value is still valid.")
     return " ".join(said)
 

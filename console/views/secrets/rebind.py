@@ -17,7 +17,7 @@ from console.forms.secrets.rebind import Rebind
 from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
-from rotation import binding, runs
+from rotation import accounts, binding, runs
 from rotation.inventory import management
 from rotation.managed import rebinding
 from rotation.models import Instance
@@ -35,7 +35,7 @@ CONFLICTS: Final = (management.NotAttached, runs.InProgress, lifecycle.NotEnable
 @fresh.required()
 def of_secret(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = resources.secret(request, region, pk, Action.REBIND_ACCOUNT)
-    return _rebind(request, region, secret.managed.instance, [secret], back=("secret", secret.pk))
+    return _rebind(request, region, accounts.needed(secret).instance, [secret], back=("secret", secret.pk))
 
 
 @login_required
@@ -51,8 +51,8 @@ def of_instance(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse
 def rebindable(request: OperatorRequest, instance: Instance) -> list[Secret]:
     """The secrets of accounts there that wait for a confirmation and that this user may give it for."""
     wanted = (Action.DESCRIBE_SECRET, Action.REBIND_ACCOUNT)
-    found = rebinding.needed_on(instance)
-    return [secret for secret in found if all(resources.may(request, action, secret) for action in wanted)]
+    needed = rebinding.needed_on(instance)
+    return [secret for secret in needed if all(resources.may(request, action, secret) for action in wanted)]
 
 
 def _rebind(
@@ -88,5 +88,4 @@ def _rebind(
         "proposals": [rebinding.proposal(secret) for secret in secrets],
         "back": reverse(back[0], args=[region, back[1]]),
     }
-    status = 422 if request.method == "POST" else 200
-    return dialogs.show(request, "secrets/_rebind.html", TITLE, context, status=status)
+    return dialogs.ask(request, "secrets/_rebind.html", TITLE, context)

@@ -41,25 +41,29 @@ TOLD: Final = {
 @fresh.required()
 def resolve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = resources.secret(request, region, pk, Action.RESOLVE_ROTATION)
-    found = unresolved(secret)
-    if found is None:
+    open_version = unresolved(secret)
+    if open_version is None:
         return errors.conflict(request, "The state of this secret is no longer uncertain.")
-    form = forms.Resolve(request.POST or None, has_pending=found.pending is not None)
+    form = forms.Resolve(request.POST or None, has_pending=open_version.pending is not None)
     if request.method == "GET" or not form.is_valid():
-        return _ask(request, region, secret, found, form, status=200 if request.method == "GET" else 422)
+        return _ask(
+            request, region, secret, open_version, form, status=200 if request.method == "GET" else 422
+        )
     decision = form.cleaned_data["decision"]
     try:
-        _carry_out(request, secret, found, decision, form.cleaned_data["reason"])
+        _carry_out(request, secret, open_version, decision, form.cleaned_data["reason"])
     except runs.NoReason as error:
         form.add_error("reason", str(error))
-        return _ask(request, region, secret, found, form, status=422)
+        return _ask(request, region, secret, open_version, form, status=422)
     except (runs.NotRotatable, runs.InProgress) as error:
         return errors.conflict(request, str(error))
     messages.success(request, TOLD[decision])
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
 
 
-def _carry_out(request: OperatorRequest, secret: Secret, found: Open, decision: str, reason: str) -> None:
+def _carry_out(
+    request: OperatorRequest, secret: Secret, open_version: Open, decision: str, reason: str
+) -> None:
     if decision in DECISIONS:
         with transaction.atomic():
             resolution.resolve(secret, actor=request.principal, decision=DECISIONS[decision], reason=reason)
@@ -76,10 +80,10 @@ def _ask(
     request: OperatorRequest,
     region: str,
     secret: Secret,
-    found: Open,
+    open_version: Open,
     form: forms.Resolve,
     *,
     status: int = 200,
 ) -> HttpResponse:
-    context = {"secret": secret, "region": region, "form": form, "found": found}
+    context = {"secret": secret, "region": region, "form": form, "open_version": open_version}
     return dialogs.show(request, "secrets/_resolve.html", "Resolve", context, status=status)

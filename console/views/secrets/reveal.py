@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -18,6 +17,7 @@ from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
 from console.views.secrets import key_pair
+from rotation import accounts, wires
 from rotation.managed import restored
 from rotation.models import Instance, ManagedAccount
 from secrets_app import keyring
@@ -45,7 +45,7 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     value = _open(request, secret, region, version, form)
     if isinstance(value, HttpResponse):
         return value
-    file = key_pair.file_name(secret) if value.private_key else ""
+    account, file = accounts.of(secret), key_pair.file_name(secret) if value.private_key else ""
     context = {
         "secret": secret,
         "region": region,
@@ -54,9 +54,9 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         "value": value.credential,  # not its text: a logger of templates prints what they were given
         "reason": form.cleaned_data["reason"],
         "file": file,
-        **_log_on(secret.managed, file),
+        **(_log_on(account, file) if account else {}),
         "seconds": SHOWN_SECONDS,
-        "may_be_old": restored.is_doubtful(secret.managed),
+        "may_be_old": restored.may_be_old(secret),
         **key_pair.described(value.public_key),
     }
     return dialogs.show(request, "secrets/_value.html", TITLE, context)
@@ -105,10 +105,10 @@ def _version(secret: Secret, version_id: str) -> SecretVersion | None:
     """The version asked for, else the current one; None where there is no value yet. Raises Http404."""
     if not version_id:
         return secret.labelled(Label.Role.CURRENT)
-    found = secret.versions.filter(version_id=version_id).first()
-    if found is None:
+    version = secret.versions.filter(version_id=version_id).first()
+    if version is None:
         raise Http404
-    return found
+    return version
 
 
 def _ask(
@@ -121,9 +121,9 @@ def _ask(
         "labels": version.labels.all() if version else [],
         "form": form,
         "seconds": SHOWN_SECONDS,
-        "may_be_old": restored.is_doubtful(secret.managed),
+        "may_be_old": restored.may_be_old(secret),
         "needs_reason": read_limits.asks_for_reason(secret, actor=request.principal),
-        "may_rotate": resources.may(request, Action.ROTATE_SECRET, secret),
+        "may_rotate": resources.may_of_account(request, Action.ROTATE_SECRET, secret),
     }
     status = 200
     if request.method == "POST":
@@ -142,11 +142,6 @@ def _log_on(account: ManagedAccount, file: str) -> dict[str, str]:
     if account.instance.os == Instance.OS.WINDOWS:
         address = account.instance.address
         return {"command": f"mstsc /v:{address}", "log_on_as": f"{address}\\{account.username}"}
-    return {"command": _command(account, file), "log_on_as": ""}
-
-
-def _command(account: ManagedAccount, file: str) -> str:
-    """The exact command to log on with; quoted, because an account's name may end in a dollar sign."""
-    target = f"{account.username}@{account.instance.address}"
-    key = ["-i", file, "-o", "IdentitiesOnly=yes"] if file else []
-    return shlex.join(["ssh", *key, target, "-p", str(account.instance.port)])
+    instance = account.instance
+    command = wires.log_on(instance.wire, account.username, instance.address, instance.port, file)
+    return {"command": command, "log_on_as": ""}

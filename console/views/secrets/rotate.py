@@ -57,14 +57,14 @@ def rotate(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 
 
 def _start(request: OperatorRequest, secret: Secret, form: Rotate) -> Run:
-    found = form.cleaned_data
+    cleaned = form.cleaned_data
     with transaction.atomic():
         run = runs.start(
             secret,
             actor=request.principal,
-            value=found["value"],
-            is_leak=found["reason"] == "leaked",
-            token=found["token"],
+            value=cleaned["value"],
+            is_leak=cleaned["reason"] == "leaked",
+            token=cleaned["token"],
         )
         tasks.wake(run)
     return run

@@ -14,13 +14,19 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from console.access import resources
-from console.forms.secrets.schedule import CRON_PRESETS, DEFAULT_JITTER, DEFAULT_PERIOD, Rotation, Timing
+from console.forms.secrets.schedule import (
+    CRON_PRESETS,
+    DEFAULT_JITTER,
+    DEFAULT_PERIOD,
+    RecurrenceForm,
+    Rotation,
+)
 from console.http import OperatorRequest
 from console.presentation import secret_states
 from console.views import dialogs
 from rotation import schedules
 from rotation.models import Schedule
-from rotation.recurrence import Rhythm
+from rotation.recurrence import Recurrence
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policy.decisions import Action
 
@@ -47,15 +53,15 @@ def change(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 
 
 def _save(request: OperatorRequest, secret: Secret, plan: Schedule, form: Rotation) -> Schedule:
-    rhythm = form.chosen if form.is_on else schedules.rhythm_of(plan)
+    recurrence = form.chosen if form.is_on else schedules.recurrence_of(plan)
     return schedules.change(
         secret,
         revision=form.cleaned_data["revision"],
         is_on=form.is_on,
-        period=rhythm.period,
-        cron=rhythm.cron,
-        zone=rhythm.zone,
-        jitter=rhythm.jitter,
+        period=recurrence.period,
+        cron=recurrence.cron,
+        zone=recurrence.zone,
+        jitter=recurrence.jitter,
         catch_up=form.after_downtime if form.is_on else plan.catch_up,
         is_paused=form.cleaned_data["is_paused"],
         next_at=form.chosen_date,
@@ -101,7 +107,7 @@ def _ask(
         "cron_presets": CRON_PRESETS,
         "often": secret_states.often(secret.schedule),
         "left_out_at": schedules.left_out(secret),
-        **preview(Timing(form.data) if form.is_bound else schedules.rhythm_of(secret.schedule)),
+        **preview(RecurrenceForm(form.data) if form.is_bound else schedules.recurrence_of(secret.schedule)),
         **more,
     }
     return dialogs.show(request, "secrets/_schedule.html", "Configuration rotation", context, status=status)
@@ -112,17 +118,24 @@ def _ask(
 def dates(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     """The next five dates of the times that are being typed."""
     resources.secret(request, region, pk, Action.UPDATE_ROTATION)
-    return render(request, "secrets/_wizard_dates.html", preview(Timing(request.GET)))
+    return render(request, "secrets/_wizard_dates.html", preview(RecurrenceForm(request.GET)))
 
 
-def preview(wanted: Timing | Rhythm | None) -> dict[str, object]:
-    """What shows the next five dates of a rhythm, or of what a form says; by default of a new schedule."""
-    rhythm = wanted if isinstance(wanted, Rhythm) else Rhythm(DEFAULT_PERIOD, jitter=DEFAULT_JITTER)
-    if isinstance(wanted, Timing):
+def preview(wanted: RecurrenceForm | Recurrence | None) -> dict[str, object]:
+    """Context for the next five dates of a recurrence or of a form; by default, of a new schedule."""
+    recurrence = (
+        wanted if isinstance(wanted, Recurrence) else Recurrence(DEFAULT_PERIOD, jitter=DEFAULT_JITTER)
+    )
+    if isinstance(wanted, RecurrenceForm):
         if not wanted.is_valid():
-            return {"dates": [], "wrong": [error for found in wanted.errors.values() for error in found]}
-        rhythm = wanted.chosen
+            return {
+                "dates": [],
+                "wrong": [
+                    error for messages_of_field in wanted.errors.values() for error in messages_of_field
+                ],
+            }
+        recurrence = wanted.chosen
     # Times of a cron are shown as they were written: where they are local.
-    place = ZoneInfo(rhythm.zone) if rhythm.cron else timezone.get_current_timezone()
-    dates = [date.astimezone(place) for date in rhythm.dates(schedules.now())]
-    return {"dates": [(date, date + rhythm.jitter) for date in dates], "rhythm": rhythm}
+    place = ZoneInfo(recurrence.zone) if recurrence.cron else timezone.get_current_timezone()
+    dates = [date.astimezone(place) for date in recurrence.dates(schedules.now())]
+    return {"dates": [(date, date + recurrence.jitter) for date in dates], "recurrence": recurrence}

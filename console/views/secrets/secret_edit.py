@@ -17,6 +17,7 @@ from console.forms.secrets.secret_edit import Edit
 from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
+from rotation import accounts
 from rotation.managed import rotation_options
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policy.decisions import Action
@@ -50,7 +51,7 @@ def _form(request: OperatorRequest, secret: Secret, sent: QueryDict | None) -> E
     return Edit(
         sent,
         secret=secret,
-        has_options=resources.may(request, Action.UPDATE_ROTATION, secret),
+        has_options=resources.may_of_account(request, Action.UPDATE_ROTATION, secret),
         has_tags=any(resources.may(request, a, secret) for a in (Action.TAG_RESOURCE, Action.UNTAG_RESOURCE)),
     )
 
@@ -65,7 +66,7 @@ def _save(request: OperatorRequest, secret: Secret, form: Edit) -> None:
             password_policy=form.policy(),
             actor=request.principal,
         )
-        if form.has_options and form.chosen_options() != options.shown(secret.managed):
+        if form.has_options and form.chosen_options() != options.shown(accounts.needed(secret)):
             rotation_options.change_options(secret, actor=request.principal, **form.chosen_options())
 
 

@@ -19,7 +19,7 @@ from console.reports import resolving
 from console.views.access import grants
 from console.views.audit import events
 from console.views.secrets import key_pair
-from rotation import schedules
+from rotation import accounts, schedules
 from rotation.models import Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.passwords import policy
@@ -50,9 +50,9 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     filters = Filters(request.GET)
     chosen = filters.chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
-    found = secret_filters.narrowed(seen, chosen)
+    matching = secret_filters.narrowed(seen, chosen)
     page = paging.page(
-        found,
+        matching,
         request.GET,
         sorts=secret_filters.SORTS,
         default=secret_filters.DEFAULT_SORT,
@@ -62,6 +62,8 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
         request,
         "secrets/list.html",
         {
+            "heading": "Secrets",
+            "things": "secrets",
             "page": page,
             "rows": secret_rows.cells(request, region, page.rows),
             "region": region,
@@ -115,14 +117,16 @@ def _tabs(request: OperatorRequest, secret: Secret) -> list[tuple[str, str]]:
 def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str, object]:
     """What the head of the page and its facts show."""
     active = secret.runs.active().filter(kind=Run.Kind.ROTATE).select_related("requested_by").first()
+    account = accounts.of(secret)
     return {
         "secret": secret,
         "region": region,
         "active": active,
         "facts": secret_states.facts(secret, is_rotating=active is not None),
         "left_out_at": schedules.left_out(secret),
-        "is_drifted": secret.is_enabled and secret_states.is_drifted(secret.managed),
-        "is_on_other_machine": secret.is_enabled and secret_states.is_on_other_machine(secret.managed),
+        "account": account,
+        "is_drifted": secret.is_enabled and secret_states.is_drifted(account),
+        "is_on_other_machine": secret.is_enabled and secret_states.is_on_other_machine(account),
         "key_state": secret.key.state,
         "may_see_key": resources.may(request, Action.DESCRIBE_KEY, secret.key),
         "is_unresolved": resolving.unresolved(secret) is not None,
@@ -131,7 +135,7 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
 
 
 def _overview(secret: Secret) -> dict[str, object]:
-    rules = policy(secret.password_policy)
+    rules, account = policy(secret.password_policy), accounts.of(secret)
     current = secret.labelled(Label.Role.CURRENT) if secret.kind == Secret.Kind.KEY_PAIR else None
     runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
     return {
@@ -141,7 +145,7 @@ def _overview(secret: Secret) -> dict[str, object]:
         **key_pair.described(current.public_key if current else ""),
         "set_names": [SET_NAMES[name] for name in rules.sets],
         "tags": secret.tags.all(),
-        "options": options.labels(options.shown(secret.managed)),
+        "options": options.labels(options.shown(account)) if account else [],
     }
 
 
@@ -161,9 +165,12 @@ def _back_to(secret: Secret, context: dict[str, object]) -> set[UUID]:
 
 def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
     """What the page of one secret needs beside."""
+    account = accounts.of(secret)
+    instance = account.instance if account else None
     return secret_rows.rights(request, secret) | {
         "may_create": resources.may(request, Action.CREATE_SECRET),
-        "may_rebind": resources.may(request, Action.REBIND_ACCOUNT, secret),
-        "may_see_instance": resources.may(request, Action.DESCRIBE_INSTANCE, secret.managed.instance),
+        "may_rebind": resources.may_of_account(request, Action.REBIND_ACCOUNT, secret),
+        "may_see_instance": instance is not None
+        and resources.may(request, Action.DESCRIBE_INSTANCE, instance),
         "may_see_runs": resources.may(request, Action.DESCRIBE_RUN, secret),
     }

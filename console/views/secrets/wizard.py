@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from console.access import resources
 from console.forms.secrets import options
-from console.forms.secrets.schedule import CRON_PRESETS, Timing
+from console.forms.secrets.schedule import CRON_PRESETS, RecurrenceForm
 from console.forms.secrets.wizard import STEPS, CreateSecret
 from console.http import OperatorRequest
 from console.sessions import fresh
@@ -75,9 +75,9 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
     if is_step(request):
         return _checked(request, form, int(request.POST["step"]))
     if form.is_valid():
-        made = _create(request, form)
-        if made:
-            return _created(request, *made)
+        secret = _create(request, form)
+        if secret:
+            return _created(request, *secret)
     return _refused(request, form)
 
 
@@ -103,7 +103,7 @@ def dates(request: OperatorRequest, region: str) -> HttpResponse:
     """The next five dates of the times that are being typed."""
     resources.require(request, Action.CREATE_SECRET)
     resources.region(request, region)
-    return render(request, "secrets/_wizard_dates.html", schedule.preview(Timing(request.GET)))
+    return render(request, "secrets/_wizard_dates.html", schedule.preview(RecurrenceForm(request.GET)))
 
 
 def _choose_region(request: OperatorRequest) -> HttpResponse:
@@ -133,7 +133,7 @@ def _context(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
         "step_names": STEP_NAMES,
         "presets": schedules.PRESETS_DAYS,
         "cron_presets": CRON_PRESETS,
-        **schedule.preview(Timing(form.data) if form.is_bound else None),
+        **schedule.preview(RecurrenceForm(form.data) if form.is_bound else None),
     }
 
 
@@ -184,26 +184,26 @@ def _answer(
 
 
 def _review(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
-    found = form.cleaned_data
-    target: Instance = found["instance"]
+    cleaned = form.cleaned_data
+    target: Instance = cleaned["instance"]
     own, shared = target.own_login, target.credential
-    pasted: Plaintext | None = found["private_key"]
+    pasted: Plaintext | None = cleaned["private_key"]
     return {
-        "review": found,
+        "review": cleaned,
         "target": target,
         "sees_own_login": own is not None and resources.may(request, Action.DESCRIBE_SECRET, own),
         "sees_credential": shared is not None and resources.may(request, Action.DESCRIBE_CREDENTIAL, shared),
         "option_labels": options.labels(form.chosen_options()),
         "policy": form.policy(),
-        "rhythm": form.chosen,
+        "recurrence": form.chosen,
         "after_downtime": Schedule.CatchUp(form.after_downtime).label,
         "has_value": form.initial_value is not None,
         "is_key_pair": form.is_key_pair,
         "algorithm": key_pairs.ALGORITHMS[form.chosen_algorithm],
         **key_pair.described(key_pairs.read(pasted).public_key if pasted else ""),
-        "key": found["key"] or keyring.default_key(),
-        "type_label": Secret.Type(found["type"]).label,
-        "kind_label": Secret.Kind(found["kind"]).label,
+        "key": cleaned["key"] or keyring.default_key(),
+        "type_label": Secret.Type(cleaned["type"]).label,
+        "kind_label": Secret.Kind(cleaned["kind"]).label,
         "region": form.region.code,
     }
 
@@ -216,36 +216,36 @@ FIELD_OF: dict[type[DomainError], str] = {
     management.NoOwnLogin: "as_own_login",
     creation.RegionMismatch: "instance",
     keyring.KeyUnusable: "key",
-    creation.NoKeys: "kind",
+    creation.KindUnsupported: "kind",
 }
 
 
 def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run | None] | None:
     """Make the secret and wake a worker for its first run; None, with the form's errors, where it cannot."""
-    found = form.cleaned_data
+    cleaned = form.cleaned_data
     try:
         with transaction.atomic():
             secret, run = creation.create(
-                found["name"],
+                cleaned["name"],
                 region=form.region,
-                instance=found["instance"],
-                username=found["username"],
+                instance=cleaned["instance"],
+                username=cleaned["username"],
                 actor=request.principal,
-                kind=found["kind"],
+                kind=cleaned["kind"],
                 initial=form.initial_value,
-                description=found["description"],
+                description=cleaned["description"],
                 password_policy=form.policy(),
                 key_algorithm=form.chosen_algorithm,
-                tags=found["tags"],
+                tags=cleaned["tags"],
                 is_on=form.is_on,
                 period=form.chosen.period,
                 cron=form.chosen.cron,
                 zone=form.chosen.zone,
                 jitter=form.chosen.jitter,
                 catch_up=form.after_downtime,
-                rotate_now=found["rotate_now"],
-                as_own_login=found["as_own_login"],
-                key=found["key"],
+                rotate_now=cleaned["rotate_now"],
+                as_own_login=cleaned["as_own_login"],
+                key=cleaned["key"],
             )
             if any(form.chosen_options().values()):
                 rotation_options.change_options(secret, actor=request.principal, **form.chosen_options())
@@ -256,7 +256,7 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
         if field is None:
             raise
         is_name = isinstance(error, lifecycle.NameTaken)
-        form.add_error(field, form.name_taken(found["name"]) if is_name else error.sentence)
+        form.add_error(field, form.name_taken(cleaned["name"]) if is_name else error.sentence)
         return None
     return secret, run
 

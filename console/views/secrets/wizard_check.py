@@ -46,8 +46,8 @@ def context(request: OperatorRequest, instance: Instance, username: str, kind: s
 
 def _earlier(instance: Instance, shown: dict[str, object]) -> dict[str, object]:
     """Earlier check of the instance."""
-    found = run_states.findings(instance.checks)
-    return {"check": None, "checked": shown, "is_earlier": True, "found": found}
+    findings = run_states.findings(instance.checks)
+    return {"check": None, "checked": shown, "is_earlier": True, "findings": findings}
 
 
 def _missing(request: OperatorRequest, instance: Instance) -> str:
@@ -68,7 +68,7 @@ def _of(run: Run) -> dict[str, object]:
         "check": run,
         "checked": {"instance": run.instance, "username": run.username, "missing": ""},
         # Until it has looked, what was found on the instance before.
-        "found": run_states.findings(evidence or (run.instance.checks if run.is_active else [])),
+        "findings": run_states.findings(evidence or (run.instance.checks if run.is_active else [])),
         "is_earlier": not evidence,
         "may_be_overridden": run.code in base.OVERRIDABLE,
         "region": run.instance.region.code,
@@ -95,7 +95,12 @@ def again(request: OperatorRequest, region: str) -> HttpResponse:
         creation.check_account(
             instance.region, instance, sent["username"], sent["kind"], actor=request.principal
         )
-    except (creation.BadUsername, creation.AccountTaken, creation.NoKeys, creation.RegionMismatch) as error:
+    except (
+        creation.BadUsername,
+        creation.AccountTaken,
+        creation.KindUnsupported,
+        creation.RegionMismatch,
+    ) as error:
         return errors.unprocessable(request, str(error))
     shown = context(request, instance, sent["username"], sent["kind"]) | {"region": region}
     return render(request, FRAGMENT, shown, status=202)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rotation.connectors import words
 from rotation.connectors.base import (
@@ -32,8 +33,8 @@ from rotation.connectors.base import (
     Unreachable,
     Verdict,
 )
-from rotation.connectors.memory.host import MemoryAccount, MemoryHost
-from rotation.connectors.ssh import connections, reasons
+from rotation.connectors.memory import reasons
+from rotation.connectors.memory.host import MemoryAccount, MemoryHost, public_half
 from secrets_app.crypto.plaintext import Plaintext
 
 __all__ = ["MemoryAccount", "MemoryConnector", "MemoryHost", "MemoryScanner"]
@@ -45,6 +46,8 @@ class MemoryConnector:
     def __init__(self, host: MemoryHost) -> None:
         self._host = host
         self._holds_lifeline = False
+        self._shares = False
+        self._let_in: Login | None = None  # over the connection that is shared
 
     def preflight(
         self,
@@ -92,6 +95,7 @@ class MemoryConnector:
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
+        controlled: str = "",
     ) -> Proof | None:
         """As `Connector.set_password`."""
         if not words.is_username(username):
@@ -102,6 +106,9 @@ class MemoryConnector:
         with host.lock:
             self._become_root(manager)
             self._refuse(username, fence, Kind.PASSWORD, allowed)
+            is_controlled = controlled == host.standing
+            if host.accepts_anything and not is_controlled and not host.no_checker:
+                raise Refused(reasons.sentence("accepts_anything"), code="accepts_anything")
             if host.drops_before_set:
                 raise Unreachable
             if host.half_line:
@@ -122,7 +129,10 @@ class MemoryConnector:
             host.sets += 1
             if host.drops_after_set:
                 raise Unknown
-            return self._checked(username, new)
+            proof = self._checked(username, new, is_controlled=is_controlled)
+            host.controls += not is_controlled
+            is_good = proof is not None and proof.verdict == Verdict.ACCEPTED and not is_controlled
+            return replace(proof, control=host.standing) if proof and is_good else proof
 
     def probe_password(
         self, manager: Manager, username: str, password: Plaintext, *, timeout: float
@@ -144,17 +154,19 @@ class MemoryConnector:
                 return _unclear("changing")
             return self._checked(username, password) or _unclear("no_checker")
 
-    def _checked(self, username: str, password: Plaintext) -> Proof | None:
+    def _checked(self, username: str, password: Plaintext, *, is_controlled: bool = False) -> Proof | None:
         """What the host's own check says; None where there is none."""
         host = self._host
         if host.no_checker:
             return None
+        if is_controlled:
+            right = host.shadow_accepts(username, password.reveal())
+            return Proof(Verdict.ACCEPTED if right else Verdict.REJECTED, Level.HASH)
         if host.accepts_anything:
             return _unclear("accepts_anything")
         right = host.shadow_accepts(username, password.reveal())
         if right and host.shadow_accepts(username, password.reveal()[:-1]):
-            sentence = "The instance reads only the first characters of a password, so a part of it would do."
-            return Proof(Verdict.UNCLEAR, reason=sentence, code="truncates")
+            return _unclear("truncates")
         return Proof(Verdict.ACCEPTED if right else Verdict.REJECTED, Level.HASH)
 
     def prove_login(self, login: Login, *, timeout: float) -> Proof:
@@ -265,10 +277,24 @@ class MemoryConnector:
         finally:
             self._holds_lifeline = False
 
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """As `Connector.shared`."""
+        self._shares = True
+        try:
+            yield
+        finally:
+            self._shares, self._let_in = False, None
+
     def _become_root(self, manager: Manager) -> None:
-        """Raise what a root shell would; where a lifeline is held, without another login."""
+        """Raise what a root shell would; over a connection that is open, without another login."""
+        host = self._host
         if not self._holds_lifeline:
-            self._host.log_in(manager)
+            is_cut = host.unreachable or host.host_key_changed or host.refuses_login
+            if self._let_in is not manager.login or is_cut:
+                self._let_in = None
+                host.log_in(manager)
+                self._let_in = manager.login if self._shares else None
         elif self._host.unreachable or self._host.cuts_lifelines:
             raise Unreachable
         self._host.become_root(manager)
@@ -318,7 +344,7 @@ class MemoryConnector:
 
     def _key_login(self, username: str, private: Plaintext) -> Proof:
         host = self._host
-        if connections.private_key(private) is None:
+        if not public_half(private):
             return _unclear("bad_key")
         if not host.lists(username, private):
             return Proof(Verdict.REJECTED, Level.LOGIN)

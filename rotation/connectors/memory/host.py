@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import threading
 from dataclasses import dataclass, field
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from rotation.connectors.base import HostKeyChanged, LoginRefused, Manager, Refused, Sudo, Unreachable
-from rotation.connectors.ssh import connections as ssh_session
-from rotation.connectors.ssh import reasons
+from rotation.connectors.memory import reasons
 from secrets_app.crypto.plaintext import Plaintext
+
+
+def public_half(private: Plaintext) -> str:
+    """Return the public half of a private key, or nothing where it is none that can be read."""
+    raw = private.reveal().encode()
+    for load in (serialization.load_ssh_private_key, serialization.load_pem_private_key):
+        with contextlib.suppress(ValueError, TypeError, UnsupportedAlgorithm):
+            key = load(raw, None)
+            if isinstance(key, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+                return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return ""
 
 
 @dataclass
@@ -62,6 +79,7 @@ class MemoryHost:
     # What it was asked.
     connections: int = 0
     sets: int = 0  # changes that were applied
+    controls: int = 0  # of them, those with which it was asked whether its check can say no
     probes: int = 0
     removals: int = 0
     ended_sessions: int = 0
@@ -85,13 +103,18 @@ class MemoryHost:
 
     def lists(self, username: str, private: Plaintext) -> str:
         """Return the public half where sshd takes this key for the account now, or nothing."""
-        key = ssh_session.private_key(private)
+        public = public_half(private)
         account = self.accounts.get(username)
-        if key is None or account is None:
+        if not public or account is None:
             return ""
-        public = f"{key.get_name()} {key.get_base64()}"
         listed = public in account.keys and public not in self.ignored_keys
         return public if listed or public in self.kept_keys else ""
+
+    @property
+    def standing(self) -> str:
+        """What its check of passwords stands on."""
+        footing = f"{self.accepts_anything} {self.reads_only} {self.no_checker}"
+        return hashlib.sha256(footing.encode()).hexdigest()
 
     def connect(self) -> None:
         """Raise what a connection would: `Unreachable` or `HostKeyChanged`."""

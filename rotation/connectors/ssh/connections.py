@@ -51,7 +51,25 @@ _MAX_GREETING_BYTES = 128 * 1024
 _QUICKACK = getattr(socket, "TCP_QUICKACK", socket.TCP_NODELAY)  # only Linux has it
 # What sshd says in place of its version to one connection too many (MaxStartups), and to an address that has
 # failed too often (PerSourcePenalties, since 9.8); sshd.c, drop_connection().
-_TOO_BUSY = (b"Exceeded MaxStartups", b"Not allowed at this time")
+_TURNED_AWAY = {b"Exceeded MaxStartups": "busy_sshd", b"Not allowed at this time": "penalty"}
+# Old ciphers, hashes and groups that prove or hide nothing any more; by a part of their names.
+_UNSAFE = ("-cbc", "3des", "arcfour", "blowfish", "cast128", "md5", "sha1", "ripemd160", "ssh-dss", "none")
+# Safe ones that paramiko does not have. Names come from the host, so only known ones are shown.
+_SAFE = frozenset(
+    {
+        "chacha20-poly1305@openssh.com",
+        "sntrup761x25519-sha512",
+        "sntrup761x25519-sha512@openssh.com",
+        "mlkem768x25519-sha256",
+        "umac-64@openssh.com",
+        "umac-64-etm@openssh.com",
+        "umac-128@openssh.com",
+        "umac-128-etm@openssh.com",
+        "diffie-hellman-group18-sha512",
+        "sk-ssh-ed25519@openssh.com",
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+    }
+)
 
 # paramiko logs what the host says: its version, its banner, its farewell, with whatever control characters
 # they hold. A level on this name silences the transport and every channel below it.
@@ -95,9 +113,14 @@ class _Wire(socket.socket):
         self._most_bytes = _MAX_RECEIVED_BYTES
 
     @property
-    def was_too_busy(self) -> bool:
-        """Whether the host's first words were that it takes no more connections now."""
-        return any(said in self._greeting for said in _TOO_BUSY)
+    def turned_away(self) -> str:
+        """The code for what the host said in place of its version, or nothing."""
+        return next((code for said, code in _TURNED_AWAY.items() if said in self._greeting), "")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the deadline has passed."""
+        return not self._deadline.left()
 
     def _ended(self) -> bool:
         return not self._deadline.left() or self._received_bytes > self._most_bytes
@@ -167,15 +190,49 @@ def _is_permitted(endpoint: Endpoint, address: str, deadline: Deadline) -> bool:
     return endpoint.networks.permit(address, endpoint.port, resolve=resolve)
 
 
+class _Transport(paramiko.Transport):
+    """A transport that remembers which algorithms the host offers, to say why none of them could be used."""
+
+    def __init__(self, wire: _Wire) -> None:
+        super().__init__(wire)
+        self._offered: dict[str, list[str]] = {}
+
+    def _really_parse_kex_init(self, m: Any, ignore_first_byte: bool = False) -> dict[str, Any]:
+        # The one place where paramiko has the host's lists in hand: it throws them away when none fits.
+        parsed: dict[str, Any] = super()._really_parse_kex_init(m, ignore_first_byte)  # type: ignore[misc]
+        self._offered = parsed
+        return parsed
+
+    def unknown_to_us(self) -> str:
+        """Say which of the host's safe algorithms we lack; nothing where it offers unsafe ones only."""
+        options = self.get_security_options()
+        lists = (
+            ("key exchange", "kex_algo_list", options.kex),
+            ("encryption", "server_encrypt_algo_list", options.ciphers),
+            ("integrity", "server_mac_algo_list", options.digests),
+        )
+        for what, name, ours in lists:
+            # Neither is a way to exchange keys (RFC 8308; strict key exchange).
+            offers = [
+                a for a in self._offered.get(name, []) if "strict" not in a and not a.startswith("ext-")
+            ]
+            safe = [a for a in offers if not any(part in a for part in _UNSAFE)]
+            if not safe or set(ours) & set(offers):
+                continue
+            shown = ", ".join(a for a in safe if a in _SAFE) or "others"
+            return reasons.sentence("no_common").format(what, shown)
+        return ""
+
+
 @contextlib.contextmanager
 def _negotiated(
     endpoint: Endpoint, deadline: Deadline, key_types: Sequence[str]
 ) -> Iterator[paramiko.Transport]:
     """An encrypted connection whose host key nobody has looked at yet. Raises `IncompatiblePeer`."""
     wire = _connect(endpoint, deadline)
-    transport: paramiko.Transport | None = None
+    transport: _Transport | None = None
     try:
-        transport = paramiko.Transport(wire)
+        transport = _Transport(wire)
         transport.set_log_channel(_LOG)
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = deadline.left()
         options = transport.get_security_options()
@@ -184,10 +241,12 @@ def _negotiated(
             transport.start_client(timeout=deadline.left())
             transport.get_remote_server_key()
         except IncompatiblePeer:
+            if sentence := transport.unknown_to_us():
+                raise Unreachable(sentence, code="no_common") from None
             raise
         except (paramiko.SSHException, OSError, EOFError):
-            if wire.was_too_busy:
-                raise Unreachable(reasons.sentence("busy_sshd"), code="busy_sshd") from None
+            if code := wire.turned_away:
+                raise Unreachable(reasons.sentence(code), code=code) from None
             # The sentence of a closed port: which of the two it is would map what else runs there.
             raise Unreachable(reasons.sentence("no_ssh")) from None
         wire.allow(deadline)
@@ -208,6 +267,12 @@ def allow(transport: paramiko.Transport, deadline: Deadline) -> None:
     wire: object = transport.sock
     assert isinstance(wire, _Wire)
     wire.allow(deadline)
+
+
+def is_over(transport: paramiko.Transport) -> bool:
+    """Whether a connection ended because its deadline had passed."""
+    wire: object = transport.sock
+    return isinstance(wire, _Wire) and wire.is_over
 
 
 def _resists_truncation(transport: paramiko.Transport) -> bool:
@@ -260,6 +325,7 @@ class Answer(enum.Enum):
     ACCEPTED = enum.auto()
     WRONG = enum.auto()  # the host said that this credential is not right
     NOT_OFFERED = enum.auto()  # the host takes no credential of this kind for this account
+    KEYBOARD_ONLY = enum.auto()  # ... but asks questions at the keyboard, as for a password or a code
     MORE_WANTED = enum.auto()  # right, and the host asks for a second factor
     BROKEN = enum.auto()  # the connection ended instead of an answer
 
@@ -272,8 +338,9 @@ def authenticate(transport: paramiko.Transport, username: str, credential: str |
             more = transport.auth_password(username, credential, fallback=False)
         else:
             more = transport.auth_publickey(username, credential)
-    except paramiko.BadAuthenticationType:
-        return Answer.NOT_OFFERED
+    except paramiko.BadAuthenticationType as error:
+        asks = isinstance(credential, str) and "keyboard-interactive" in error.allowed_types
+        return Answer.KEYBOARD_ONLY if asks else Answer.NOT_OFFERED
     except paramiko.AuthenticationException as error:
         # paramiko raises this class for a timeout and a closed connection too, and tells them apart only
         # in its text. Taking those for a wrong password would declare a good value dead.

@@ -1,7 +1,8 @@
 """Change and test passwords and keys on hosts that speak SSH, with a management account and sudo.
 
-Every call is one connection of its own, or a channel of the lifeline, and one deadline. A new value leaves
-this process only for the standard input of a script on the host that has answered under this call's nonce.
+Every call is one connection of its own, or a channel of the lifeline or of a shared one, and one deadline. A
+new value leaves this process only for the standard input of a script on the host that has answered under this
+call's nonce.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import contextlib
 import math
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import paramiko
 
 from rotation.connectors import words
 from rotation.connectors.base import (
+    Busy,
     Check,
     ConnectorError,
     Endpoint,
@@ -27,6 +29,7 @@ from rotation.connectors.base import (
     Manager,
     Proof,
     Refused,
+    Stale,
     Traces,
     Unreachable,
     Verdict,
@@ -49,6 +52,7 @@ from rotation.connectors.ssh.shell import RootShell
 from secrets_app.crypto.plaintext import Plaintext
 
 _CONSOLE_ID = re.compile(r"[0-9a-fA-F-]{1,36}")
+_AGAIN_SECONDS = 6.0  # in which a shell opens on a connection that was open already, or another is opened
 _GRACE_SECONDS = 2.0  # that a call on the lifeline has to end by its own deadline, before the lifeline does
 
 
@@ -58,6 +62,8 @@ class SshConnector:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._lifeline: paramiko.Transport | None = None
+        self._shares = False
+        self._kept: _Kept | None = None
 
     def preflight(
         self,
@@ -92,6 +98,7 @@ class SshConnector:
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
+        controlled: str = "",
     ) -> Proof | None:
         """As `Connector.set_password`.
 
@@ -101,7 +108,7 @@ class SshConnector:
         passwords.check(username, new)
         fence = _checked_fence(fence)
         with self._root_shell(manager, timeout) as (shell, deadline):
-            return passwords.change(shell, deadline, username, new, fence, allowed)
+            return passwords.change(shell, deadline, username, new, fence, allowed, controlled)
 
     def probe_password(
         self, manager: Manager, username: str, password: Plaintext, *, timeout: float
@@ -175,8 +182,7 @@ class SshConnector:
         if self._lifeline is not None:
             raise ValueError("a lifeline is open already")
         deadline = Deadline(timeout)
-        with connections.connected(self._endpoint, deadline) as transport:
-            logins.log_in(transport, manager.login)
+        with self._own_session(manager, deadline) as transport:
             shell = RootShell(transport, manager, deadline)
             shell.open()
             answers.look(shell, "is_root.sh", {})
@@ -187,6 +193,18 @@ class SshConnector:
                 yield
             finally:
                 self._lifeline = None
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """As `Connector.shared`: a channel for each call, one after the other, as `MaxSessions 1` allows."""
+        if self._shares:
+            raise ValueError("a connection is shared already")
+        self._shares = True
+        try:
+            yield
+        finally:
+            self._shares = False
+            self._drop()
 
     def prove_login(self, login: Login, *, timeout: float) -> Proof:
         """As `Connector.prove_login`. With both values set, the private key is the one that is tried."""
@@ -204,6 +222,10 @@ class SshConnector:
         """A root shell of this call's own; `checks` is told of every hurdle that is behind it."""
         deadline = Deadline(timeout)
         checks = [] if checks is None else checks
+        if self._shares and self._lifeline is None:
+            with self._shared_shell(manager, deadline, checks) as shell:
+                yield shell, deadline
+            return
         session = self._borrowed if self._lifeline else self._logged_in
         with session(manager, deadline, checks) as transport:
             shell = RootShell(transport, manager, deadline)
@@ -217,14 +239,89 @@ class SshConnector:
                     shell.close()
 
     @contextlib.contextmanager
+    def _shared_shell(self, manager: Manager, deadline: Deadline, checks: list[Check]) -> Iterator[RootShell]:
+        """A root shell on the shared connection, which stays open if all is well with it."""
+        opened = self._open_again(manager, deadline)
+        checks += _ways_in(manager) if opened else []
+        shell = opened or RootShell(self._keep(manager, deadline, checks), manager, deadline)
+        is_whole = False
+        try:
+            if opened is None:
+                shell.open()
+            checks.append(passed("sudo", words.root_sentence(manager.sudo)))
+            yield shell
+            is_whole = True
+        except (Refused, Stale, Busy):
+            is_whole = True  # the host has answered to the end
+            raise
+        finally:
+            if is_whole:
+                shell.close()
+            if is_whole and shell.has_ended and self._kept is not None:
+                connections.allow(self._kept.transport, Deadline(math.inf))
+            else:
+                # Something may still run or be said there: what comes next begins anew.
+                self._drop()
+
+    def _open_again(self, manager: Manager, deadline: Deadline) -> RootShell | None:
+        """Open a shell on the connection that an earlier call left; None where that does not go.
+
+        Nothing has been sent by this call then, so it may open a connection of its own. The first try takes
+        half of its time at most: a line that was cut says nothing.
+        """
+        kept = self._kept
+        if kept is None:
+            return None
+        if kept.login is not manager.login or not kept.transport.is_active():
+            self._drop()
+            return None
+        soon = Deadline(min(_AGAIN_SECONDS, deadline.left() / 2))
+        connections.allow(kept.transport, Deadline(soon.left() + _GRACE_SECONDS))
+        shell = RootShell(kept.transport, manager, soon)
+        try:
+            shell.open()
+        except Unreachable:
+            self._drop()
+            return None
+        except ConnectorError:
+            self._drop()
+            raise
+        connections.allow(kept.transport, Deadline(deadline.left() + _GRACE_SECONDS))
+        shell.give(deadline)
+        return shell
+
+    def _keep(self, manager: Manager, deadline: Deadline, checks: list[Check]) -> paramiko.Transport:
+        """Open a connection that later calls go over too."""
+        with contextlib.ExitStack() as opening:
+            transport = opening.enter_context(self._logged_in(manager, deadline, checks))
+            self._kept = _Kept(transport, manager.login, opening.pop_all())
+        return transport
+
+    def _drop(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.stack.close()
+
+    @contextlib.contextmanager
+    def _own_session(self, manager: Manager, deadline: Deadline) -> Iterator[paramiko.Transport]:
+        """A connection for a lifeline: the one that is shared where it is of this login, else a new one."""
+        kept = self._kept
+        if kept is not None and kept.login is manager.login and kept.transport.is_active():
+            connections.allow(kept.transport, Deadline(deadline.left() + _GRACE_SECONDS))
+            yield kept.transport
+            return
+        with self._logged_in(manager, deadline, []) as transport:
+            yield transport
+
+    @contextlib.contextmanager
     def _logged_in(
         self, manager: Manager, deadline: Deadline, checks: list[Check]
     ) -> Iterator[paramiko.Transport]:
         with connections.connected(self._endpoint, deadline) as transport:
-            checks.append(passed("reachable", "The instance answers on its SSH port."))
-            checks.append(passed("host_key", "The instance shows the key that was approved."))
+            reachable, host_key, login = _ways_in(manager)
+            checks += [reachable, host_key]
             logins.log_in(transport, manager.login)
-            checks.append(passed("login", f"{manager.login.username} can log in."))
+            checks.append(login)
             yield transport
 
     @contextlib.contextmanager
@@ -243,6 +340,23 @@ class SshConnector:
             yield transport
         finally:
             connections.allow(transport, Deadline(math.inf))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A connection that calls share."""
+
+    transport: paramiko.Transport
+    login: Login  # that it was let in with
+    stack: contextlib.ExitStack = field(repr=False)  # closes it
+
+
+def _ways_in(manager: Manager) -> list[Check]:
+    return [
+        passed("reachable", "The instance answers on its SSH port."),
+        passed("host_key", "The instance shows the key that was approved."),
+        passed("login", f"{manager.login.username} can log in."),
+    ]
 
 
 class SshScanner:

@@ -23,6 +23,7 @@ _EXPIRED = re.compile(rb"account has expired", re.IGNORECASE)
 def log_in(transport: paramiko.Transport, login: Login) -> None:
     """Log in as the management account: by its key, and by its password where it has no key that works.
 
+    A host that wants both (AuthenticationMethods) is given both, in the order that it asks for.
     Raises `LoginRefused` or `Unreachable`.
     """
     credentials: list[str | paramiko.PKey] = []
@@ -35,17 +36,26 @@ def log_in(transport: paramiko.Transport, login: Login) -> None:
         credentials.append(login.password.reveal())
     if not credentials:
         raise LoginRefused(reasons.sentence("no_credential"), code="no_credential")
-    for credential in credentials:
-        match connections.authenticate(transport, login.username, credential):
-            case Answer.ACCEPTED:
-                return
-            case Answer.BROKEN if _says_expired(transport):
-                raise LoginRefused(reasons.sentence("manager_expired"), code="manager_expired")
-            case Answer.BROKEN:
-                raise Unreachable(reasons.sentence("broken_login"))
-            case Answer.MORE_WANTED:
-                raise LoginRefused(reasons.sentence("more_wanted"), code="more_wanted")
-    raise LoginRefused
+    said = ""
+    while credentials:
+        left = []
+        for credential in credentials:
+            match connections.authenticate(transport, login.username, credential):
+                case Answer.ACCEPTED:
+                    return
+                case Answer.BROKEN if _says_expired(transport):
+                    raise LoginRefused(reasons.sentence("manager_expired"), code="manager_expired")
+                case Answer.BROKEN:
+                    raise Unreachable(reasons.sentence(_why_broken(transport)))
+                case Answer.MORE_WANTED:
+                    said = "more_wanted"
+                case Answer.NOT_OFFERED:
+                    left.append(credential)  # it may be wanted after another one
+                case Answer.KEYBOARD_ONLY:
+                    said = said or "keyboard_only"
+        # What was not asked for before is tried again only after another one was taken.
+        credentials = left if said == "more_wanted" and len(left) < len(credentials) else []
+    raise LoginRefused(reasons.sentence(said), code=said) if said else LoginRefused
 
 
 def credential_of(login: Login) -> str | paramiko.PKey | None:
@@ -66,10 +76,16 @@ def prove(
             return Proof(Verdict.REJECTED, Level.LOGIN)
         case Answer.NOT_OFFERED:
             return unclear("not_offered")
+        case Answer.KEYBOARD_ONLY:
+            return unclear("keyboard_only")
         case Answer.MORE_WANTED:
             return unclear("more_wanted")
         case Answer.BROKEN:
-            return unclear("expired" if _says_expired(transport) else "broken_login")
+            return unclear("expired" if _says_expired(transport) else _why_broken(transport))
+
+
+def _why_broken(transport: paramiko.Transport) -> str:
+    return "slow_login" if connections.is_over(transport) else "broken_login"
 
 
 def _says_expired(transport: paramiko.Transport) -> bool:
@@ -87,6 +103,8 @@ def _prove_command(talk: Conversation) -> Proof:
     except Silence as silence:
         if talk.password_must_change:
             return unclear("must_change")
+        if talk.has_no_session:
+            return unclear("no_session")
         if not silence.ended:
             return unclear("no_answer")
     return Proof(Verdict.ACCEPTED, Level.LOGIN, reasons.sentence("login_only"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import string
 from collections.abc import Collection
+from dataclasses import replace
 
 from rotation.connectors import words
 from rotation.connectors.base import Fence, Level, Proof, Refused, Verdict
@@ -16,8 +18,9 @@ from rotation.connectors.ssh.shell import Answer, RootShell, Silence
 from secrets_app.crypto.plaintext import Plaintext
 
 # Words that a script may give; others are not believed.
-_REFUSALS = reasons.heard(Heard.ANY | Heard.ACCOUNT | Heard.CHANGE)
+_REFUSALS = reasons.heard(Heard.ANY | Heard.ACCOUNT | Heard.CHANGE) | {"accepts_anything"}
 _UNCLEAR = reasons.heard(Heard.ACCOUNT | Heard.PROBE)
+_STANDING = re.compile(r"[0-9a-f]{64}")
 # Before pam 1.4, unix_chkpwd read at most 200 bytes with the final NUL and judged what it had.
 _SURELY_CHECKED_BYTES = 199
 
@@ -37,6 +40,7 @@ def change(
     new: Plaintext,
     fence: Fence,
     allowed: Collection[str],
+    controlled: str = "",
 ) -> Proof | None:
     """Have the host set `new`; returns and raises as `Connector.set_password` does."""
     given = {
@@ -44,12 +48,15 @@ def change(
         "console": fence.console_id,
         "generation": str(int(fence.generation)),
         "allowed": answers.allowed_words(allowed),
+        "controlled": controlled if _STANDING.fullmatch(controlled) else "",
     }
     said = answers.change(shell, deadline, "set_password.sh", given, new.encode(), believed=_REFUSALS)
     if said in {"accepts_anything", "truncates"}:
         return unclear(said)
-    if said in {"ACCEPTED", "REJECTED"}:
-        return _verdict(Answer(said, ""), len(new.encode()))
+    word, _, standing = said.partition(" ")
+    if word in {"ACCEPTED", "REJECTED"}:
+        proof = _verdict(Answer(word, ""), len(new.encode()))
+        return replace(proof, control=standing) if _STANDING.fullmatch(standing) else proof
     return None
 
 

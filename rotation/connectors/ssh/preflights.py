@@ -59,7 +59,7 @@ def failed(error: ConnectorError) -> Check:
             name = "host_key"
         case LoginRefused():
             name = "login"
-        case Refused(code="sudo"):
+        case Refused(code="sudo" | "sudo_code" | "sudo_noexec"):
             name = "sudo"
     return blocked(error.code, name=name, sentence=str(error))
 

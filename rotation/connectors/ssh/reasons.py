@@ -38,8 +38,7 @@ SSH: Final = reasons.table(
     Reason("bad_key_line", "The public key is not one line of a type and its base64.", OTHER_VALUE),
     Reason(
         "busy_sshd",
-        "The instance's sshd takes no more connections just now (MaxStartups, or PerSourcePenalties after "
-        "failed logins).",
+        "The instance's sshd takes no more connections just now (MaxStartups).",
         PASSES,
         waits=True,
         is_away=True,
@@ -99,6 +98,16 @@ SSH: Final = reasons.table(
         heard=Heard.KEYS,
     ),
     Reason(
+        "keyboard_only",
+        "The instance takes a password only by keyboard-interactive (PasswordAuthentication no), which "
+        "Keyturn does not use: the questions may ask for anything.",
+        Advice(
+            "Give the account a key pair, or set PasswordAuthentication yes for it in the instance's sshd "
+            "configuration.",
+            "instance",
+        ),
+    ),
+    Reason(
         "locked_without_pam",
         "The account is locked, and this sshd (UsePAM no) then takes no key either. Put a * in place of the "
         "! in /etc/shadow.",
@@ -119,8 +128,13 @@ SSH: Final = reasons.table(
     ),
     Reason(
         "more_wanted",
-        "The instance took the credential and asks for a second factor.",
-        Advice("Exempt the management account from the second factor on the instance.", "instance"),
+        "The instance took the credential and asks for another one (AuthenticationMethods): a second factor, "
+        "or a key or password that is not stored.",
+        Advice(
+            "Store both a key pair and a password in the management credential if the instance wants both, "
+            "or exempt the management account there.",
+            "instance",
+        ),
     ),
     Reason(
         "must_change_first",
@@ -143,6 +157,26 @@ SSH: Final = reasons.table(
         "The instance has no unix_chkpwd, so a password can only be tried by a login.",
         SERVER,
         heard=Heard.PROBE,
+    ),
+    Reason(
+        "no_common",
+        "There is no SSH algorithm in common with the instance. For {} it offers only {}, which Keyturn's "
+        "SSH library does not have.",
+        Advice(
+            "Allow one more on the instance: Ciphers +aes256-gcm@openssh.com, KexAlgorithms "
+            "+curve25519-sha256 or MACs +hmac-sha2-256-etm@openssh.com in its sshd configuration.",
+            "instance",
+        ),
+    ),
+    Reason(
+        "no_session",
+        "The login worked, and the instance then opened no session: a limit on logins (maxlogins in "
+        "limits.conf), another session rule of PAM, or /etc/nologin does that.",
+        Advice(
+            "Look at /etc/security/limits.conf, /etc/nologin and the session lines of /etc/pam.d/sshd on the "
+            "instance.",
+            "instance",
+        ),
     ),
     Reason("no_chpasswd", "The instance has no chpasswd.", SERVER),
     Reason(
@@ -194,6 +228,25 @@ SSH: Final = reasons.table(
         of_account=True,
         heard=Heard.KEYS,
     ),
+    Reason(
+        "penalty",
+        "The instance's sshd turns Keyturn's address away for a while, as it does after failed logins "
+        "(PerSourcePenalties).",
+        Advice(
+            "This passes. So that it does not come again, set PerSourcePenaltyExemptList to Keyturn's "
+            "address on the instance, and look in its log for what failed.",
+            "instance",
+        ),
+        waits=True,
+        is_away=True,
+    ),
+    Reason(
+        "slow_login",
+        "The instance did not answer the login in time.",
+        Advice(
+            "Find out on the instance what makes a login slow: PAM, name resolution, a directory.", "instance"
+        ),
+    ),
     Reason("script", "The shell on the instance stopped before it answered.", SERVER),
     Reason(
         "sessions_left",
@@ -222,6 +275,15 @@ SSH: Final = reasons.table(
         heard=Heard.ANY,
     ),
     Reason(
+        "sudo_code",
+        "sudo asks for something besides the password, such as a code.",
+        Advice(
+            "Exempt the management account on the instance from that question, by NOPASSWD or in "
+            "/etc/pam.d/sudo.",
+            "credential",
+        ),
+    ),
+    Reason(
         "sudo_log",
         "sudo records what it reads, new passwords included. Exempt the management account: Defaults:NAME "
         "!log_input.",
@@ -231,6 +293,14 @@ SSH: Final = reasons.table(
         ),
         stops=True,
         heard=Heard.CHANGE | Heard.PROBE,
+    ),
+    Reason(
+        "sudo_noexec",
+        "sudo lets the root shell run no program (noexec).",
+        Advice(
+            "Exempt the management account on the instance: Defaults:NAME !noexec in its sudoers file.",
+            "credential",
+        ),
     ),
     Reason(
         "sudo_not_allowed", "The sudoers file does not let the management account run a root shell.", ROOT

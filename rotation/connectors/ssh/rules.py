@@ -44,6 +44,11 @@ def key_check(found: Findings, username: str) -> Check:
     return passed("key_login", "sshd lets this account in with a key.")
 
 
+def is_root(found: Findings, username: str) -> bool:
+    """Whether sshd takes this account for root: it goes by the user id (auth.c, auth_root_allowed)."""
+    return found.one("uid") == "0" or username == "root"
+
+
 def _is_known(found: Findings) -> bool:
     return "sshd_passwordauthentication" in found
 
@@ -53,8 +58,8 @@ def _against_password(found: Findings, username: str) -> str:
     methods = (found.one("sshd_authenticationmethods") or "any").split()
     if (found.one("sshd_passwordauthentication") or "yes") != "yes":
         return "sshd takes no passwords for this account (PasswordAuthentication)."
-    if username == "root" and (found.one("sshd_permitrootlogin") or "yes") != "yes":
-        return "sshd lets root in with no password (PermitRootLogin)."
+    if is_root(found, username) and (found.one("sshd_permitrootlogin") or "yes") != "yes":
+        return "sshd lets an account with user id 0 in with no password (PermitRootLogin)."
     if not {"any", "password"} & set(methods):
         return "sshd asks this account for more than a password (AuthenticationMethods)."
     return _against_anybody(found, username) or _against_commands(found)
@@ -62,8 +67,8 @@ def _against_password(found: Findings, username: str) -> str:
 
 def _against_anybody(found: Findings, username: str) -> str:
     """sshd_config(5): a user must be in no Deny list, and in each Allow list that there is."""
-    if username == "root" and found.one("sshd_permitrootlogin") == "no":
-        return "sshd does not let root in (PermitRootLogin no)."
+    if is_root(found, username) and found.one("sshd_permitrootlogin") == "no":
+        return "sshd does not let an account with user id 0 in (PermitRootLogin no)."
     names = {"users": [username], "groups": found.one("groups").split()}
     for key in _DENIES:
         if _matches(_patterns(found, key), names[key[4:]]):

@@ -29,6 +29,14 @@ _FREED_SECONDS = 2.0  # in which a host gives back the place of a session that h
 # What OpenSSH and sudo say in English when they refuse; used for a better sentence, and never shown.
 _MUST_CHANGE = re.compile(rb"password has expired|password change required", re.IGNORECASE)
 _NEEDS_TERMINAL = re.compile(rb"must have a tty", re.IGNORECASE)
+# A prompt that is not ours, and is still waited at.
+_ASKS_FOR_MORE = re.compile(
+    rb"(code|token|passcode|otp|one-time|factor|duo|pin)[^\n]{0,80}[:?>] ?$", re.IGNORECASE
+)
+_NO_EXEC = re.compile(rb"sh: .{0,40}(Permission denied|Operation not permitted)", re.IGNORECASE)
+# sshd ends a command so, before it runs, where PAM opened no session (session.c, do_child).
+_NO_SESSION_STATUS = 254
+_LOOK_SECONDS = 3.0  # after which a silent sudo is looked at
 _NOT_ALLOWED = re.compile(rb"not allowed to|not in the sudoers|may not run sudo", re.IGNORECASE)
 
 _TO_ROOT = {
@@ -63,6 +71,8 @@ class Conversation:
         self.nonce = secrets.token_hex(16)
         self._heard = b""
         self._channel: paramiko.Channel | None = None
+        #: Whether the host has said, as the channel was given back, that the command was at its end.
+        self.has_ended = False
         self._marked = re.compile(
             self.nonce.encode() + rb" (?:(PROMPT)|([A-Z]{2,12})(?: ([^\n]{0,1000}))?\r?\n)"
         )
@@ -187,12 +197,28 @@ class Conversation:
                 while self._receive(limit):
                     continue
             # Its output ends a little before it does.
-            self._channel.status_event.wait(limit.left())
+            # Asked before it is closed from here, after which it would be so in any case.
+            self.has_ended = self._channel.status_event.wait(limit.left())
             self._channel.close()
+
+    def give(self, deadline: Deadline) -> None:
+        """Go on until `deadline`."""
+        self._deadline = deadline
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the host may still say something."""
+        channel = self._channel
+        return channel is not None and not channel.closed and self._transport.is_active()
 
     def said(self, pattern: re.Pattern[bytes]) -> bool:
         """Whether the unmarked text that is still kept matches."""
         return pattern.search(self._heard) is not None
+
+    @property
+    def has_no_session(self) -> bool:
+        """sshd ran no command because PAM opened no session, or a file keeps everybody but root out."""
+        return self._channel is not None and self._channel.exit_status == _NO_SESSION_STATUS
 
     @property
     def password_must_change(self) -> bool:
@@ -215,6 +241,11 @@ class RootShell:
         """What marks the answers, and the line that commits a change."""
         return self._talk.nonce
 
+    def give(self, deadline: Deadline) -> None:
+        """Let the shell, which is open, take until `deadline`."""
+        self._deadline = deadline
+        self._talk.give(deadline)
+
     def open(self) -> None:
         """Become root; no secret but the sudo password has been sent, and that only to its prompt.
 
@@ -225,7 +256,7 @@ class RootShell:
         prompts = 0
         while True:
             try:
-                answer = self._talk.hear(seconds=self._deadline.left())
+                answer = self._hear_sudo()
             except Silence as silence:
                 raise self._sudo_failure(silence) from None
             if answer.word == "UP":
@@ -235,6 +266,17 @@ class RootShell:
             if answer.word == "PROMPT":
                 prompts += 1
                 self._answer_prompt(prompts)
+
+    def _hear_sudo(self) -> Answer:
+        """The next answer on the way to root. Raises `Silence`, or `Refused` where sudo asks for more."""
+        while True:
+            try:
+                return self._talk.hear(seconds=min(_LOOK_SECONDS, self._deadline.left()))
+            except Silence as silence:
+                if silence.ended or not self._deadline.left() or not self._talk.is_open:
+                    raise
+                if self._talk.said(_ASKS_FOR_MORE):
+                    raise Refused(reasons.sentence("sudo_code"), code="sudo_code") from None
 
     def _answer_prompt(self, number: int) -> None:
         if not self._manager.sudo_password:
@@ -255,6 +297,8 @@ class RootShell:
                 raise LoginRefused(
                     reasons.sentence("manager_must_change"), code="manager_must_change"
                 ) from None
+            if self._talk.has_no_session:
+                raise Refused(reasons.sentence("no_session"), code="no_session") from None
             if silence.ended:
                 raise Refused(reasons.sentence("forced_command"), code="forced_command") from None
             raise Unreachable(reasons.sentence("no_answer")) from None
@@ -288,6 +332,11 @@ class RootShell:
         """End the shell; a script that waits for a value is told that none will come."""
         self._talk.close()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the host has said that the shell is gone, and all that it ran."""
+        return self._talk.has_ended
+
     def run(
         self, script: str, arguments: Mapping[str, str], *, seconds: int = ssh_scripts.HOST_SECONDS
     ) -> Answer:
@@ -306,6 +355,8 @@ class RootShell:
         try:
             return self._talk.hear(seconds=self._deadline.left())
         except Silence as silence:
+            if silence.ended and self._manager.sudo != Sudo.NONE and self._talk.said(_NO_EXEC):
+                raise Refused(reasons.sentence("sudo_noexec"), code="sudo_noexec") from None
             if silence.ended:
                 raise Refused(reasons.sentence("script"), code="script") from None
             raise Unreachable(reasons.sentence("no_answer")) from None

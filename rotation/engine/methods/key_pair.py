@@ -7,26 +7,36 @@ work for the next one and nothing lost.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Iterable
+from typing import Final, NoReturn
 
 from django.db import transaction
 
 from rotation import leases, reasons
 from rotation.connectors import base
 from rotation.engine import failpoints
-from rotation.engine.work import BACK_OFF, SET, TEST, Stop, Work
+from rotation.engine.work import BACK_OFF, PROBE, SET, TEST, Stop, Work
 from rotation.inventory import management
 from rotation.models import Run, Step
-from secrets_app.models import Label, SecretVersion
+from secrets_app.crypto import key_pairs
+from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.secrets import versions
 
+KIND: Final = base.Kind.KEY
+REPLACES: Final = False
 MOST_LEFTOVERS = 5  # old keys that one run removes, newest first
 
 
-def add(work: Work, version: SecretVersion, generation: int) -> None:
+def generate(secret: Secret, username: str) -> versions.Value:
+    """Make a key pair of the secret's algorithm."""
+    pair = key_pairs.generate(secret.key_algorithm)
+    return versions.Value(username, public_key=pair.public_key, private_key=pair.private_key)
+
+
+def tell(work: Work, version: SecretVersion, generation: int) -> None:
     """Have the host accept the new key too. Raises as `Connector.add_key` does."""
     current = work.secret.labelled(Label.Role.CURRENT)
-    work.connector.add_key(
+    work.keys.add_key(
         work.manager,
         work.account.username,
         version.public_key,
@@ -37,7 +47,17 @@ def add(work: Work, version: SecretVersion, generation: int) -> None:
     )
 
 
-def prove(work: Work, version: SecretVersion) -> base.Proof:
+def control(work: Work, facts: base.Facts) -> Iterable[base.Check]:
+    """Nothing: a random key, unlike a random password, feeds no counter and shows nothing."""
+    return ()
+
+
+def probe(work: Work, version: SecretVersion) -> base.Proof:
+    """Ask whether the key stands in a file that the host reads for the account."""
+    return work.keys.probe_key(work.manager, work.account.username, version.public_key, timeout=PROBE)
+
+
+def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     """Log in with the key. A refusal of `Level.LISTED` is the file's, one of `Level.LOGIN` is sshd's."""
     listed = work.probe(version)
     return listed if listed.verdict == base.Verdict.REJECTED else _log_in(work, version)
@@ -48,7 +68,13 @@ def _log_in(work: Work, version: SecretVersion) -> base.Proof:
     return work.connector.prove_login(base.Login(held.username, private_key=held.private_key), timeout=TEST)
 
 
-def take_back(work: Work, version: SecretVersion) -> NoReturn:
+def undo(work: Work, version: SecretVersion, facts: base.Facts | None, proof: base.Proof) -> None:
+    """Take a key out again that sshd itself refuses; one that the file lacks leaves nothing to take back."""
+    if proof.verdict == base.Verdict.REJECTED and proof.level == base.Level.LOGIN:
+        _take_back(work, version)
+
+
+def _take_back(work: Work, version: SecretVersion) -> NoReturn:
     """Remove a new key that sshd passes over although it stands in its file, and end the run."""
     with work.step(Step.Name.CLEAN) as notes:
         _remove(work, version)
@@ -57,6 +83,16 @@ def take_back(work: Work, version: SecretVersion) -> NoReturn:
         leases.hold(work.lease)
         versions.drop_pending(version)
     work.fail(version, "key_refused", reasons.sentence("key_refused"))
+
+
+def is_due(work: Work) -> bool:
+    """Always: the old key is accepted until it is removed."""
+    return True
+
+
+def disprove(work: Work) -> str:
+    """Nothing: each old key was shown to be refused as it was removed."""
+    return ""
 
 
 def clean(work: Work) -> None:
@@ -93,7 +129,7 @@ def _clean(work: Work, old: SecretVersion) -> None:
 
 
 def _remove(work: Work, version: SecretVersion) -> None:
-    work.connector.remove_key(
+    work.keys.remove_key(
         work.manager,
         work.account.username,
         version.public_key,

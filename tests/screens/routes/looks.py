@@ -94,7 +94,7 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "secrets": everywhere,
     "secret_create_instance": here,
     "secret_create_dates": here,
-    "secret_create_key": here,
+    "secret_create_key_pair": here,
     "secret_create_checked": one_look,
     "secret": one_secret,
     "secret_schedule_dates": one_secret,

@@ -1,6 +1,7 @@
 # Give $user the password that arrives on standard input, if this is still wanted and still safe.
-# Arguments: nonce, user, console, generation, allowed (reasons to let pass: must_change, foreign_console), limit (the
-# seconds after which timeout(1) ends this script).
+# Arguments: nonce, user, console, generation, allowed (reasons to let pass: must_change, foreign_console), controlled
+# (what the check of passwords stood on when it last refused all that it must refuse, or nothing), limit (the seconds
+# after which timeout(1) ends this script).
 #
 # Everything that can refuse does so before READY, that is, before the value has left the worker. All of it
 # happens under a lock whose descriptor chpasswd inherits: while any process of an older change is alive, a
@@ -42,10 +43,23 @@ recorded=$(recorded_generation)
 look_in_shadow
 before=$hash
 
+# Whether the host was asked already, on the same footing, if its check can say no.
+find_checker
+standing=$(standing)
+is_controlled() { [ -n "$standing" ] && [ "$standing" = "$controlled" ]; }
+can_refuse=
+if [ -n "$checker" ] && ! is_controlled; then
+    # No secret: it is no value, and was never one. Before anything is changed, since nothing could be shown after.
+    check "no-$nonce"
+    case $? in
+        0) stop REFUSED accepts_anything ;;
+        7) can_refuse=yes ;;
+    esac
+fi
+
 # What the host's own check makes of the new value: asked here, it needs no connection of its own later. A wrong
 # value and a part of the right one must be refused, or its yes means nothing.
 verdict() {
-    find_checker
     [ -n "$checker" ] || return
     check "$value"
     case $? in
@@ -53,6 +67,7 @@ verdict() {
         7) echo REJECTED; return ;;
         *) return ;;
     esac
+    if is_controlled; then echo ACCEPTED; return; fi
     check "x$value"
     [ $? = 7 ] || { echo accepts_anything; return; }
     short=${value%?}
@@ -60,7 +75,7 @@ verdict() {
         check "$short"
         [ $? = 7 ] || { echo truncates; return; }
     fi
-    echo ACCEPTED
+    echo ACCEPTED ${can_refuse:+$standing}
 }
 
 say READY

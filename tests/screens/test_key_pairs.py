@@ -161,7 +161,7 @@ def test_a_windows_instance_takes_no_key_pair_and_the_form_says_why(as_dot, fill
     Instance.objects.update(os="windows")
     answer = as_dot.post(WHERE, filled | {"step": "1"}, headers=HTMX)
     assert answer.status_code == 422
-    assert "Choose Password for a Windows instance" in text(answer)
+    assert "Keyturn cannot manage key pairs on a Windows instance. Choose another type." in text(answer)
 
 
 def test_a_key_pair_and_a_password_of_one_account_are_two_secrets(as_dot, filled, instance):
@@ -176,7 +176,9 @@ def test_a_key_pair_and_a_password_of_one_account_are_two_secrets(as_dot, filled
 
 
 def test_the_public_half_of_a_pasted_key_is_shown_and_nothing_kept(as_dot, instance):
-    answer = as_dot.post(reverse("secret_create_key", args=["main"]), {"private_key": PRIVATE}, headers=HTMX)
+    answer = as_dot.post(
+        reverse("secret_create_key_pair", args=["main"]), {"private_key": PRIVATE}, headers=HTMX
+    )
     assert PAIR.public_key in text(answer)
     assert key_pairs.fingerprint(PAIR.public_key) in text(answer)
     assert CANARY not in text(answer)
@@ -185,7 +187,7 @@ def test_the_public_half_of_a_pasted_key_is_shown_and_nothing_kept(as_dot, insta
 
 
 def test_a_broken_key_has_no_public_half_but_a_sentence(as_dot, instance):
-    where = reverse("secret_create_key", args=["main"])
+    where = reverse("secret_create_key_pair", args=["main"])
     assert "passphrase" in text(as_dot.post(where, {"private_key": protected()}, headers=HTMX))
     assert "Paste the whole file" in text(as_dot.post(where, {"private_key": "x"}, headers=HTMX))
     assert as_dot.get(where).status_code == 405
@@ -193,7 +195,7 @@ def test_a_broken_key_has_no_public_half_but_a_sentence(as_dot, instance):
 
 def test_who_may_not_create_is_not_told(client, hal, instance):
     client.force_login(hal)
-    where = reverse("secret_create_key", args=["main"])
+    where = reverse("secret_create_key_pair", args=["main"])
     assert client.post(where, {"private_key": PRIVATE}, headers=HTMX).status_code == 403
 
 

@@ -1,0 +1,110 @@
+"""Whether anybody can log on with a value that the host's own check accepts, and why nobody can.
+
+A password that is right may open nothing: account rules of PAM, a second factor, /etc/nologin, a login that
+is too slow. Such a host has the value all the same, so the value is the current one, and why a login failed
+is said beside it. It is looked for before a change, where that costs no failed login.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models.functions import Now
+
+from rotation import reasons
+from rotation.connectors import base
+from rotation.engine.work import TEST, Work
+from rotation.inventory import instances
+from rotation.managed import credential_state
+from rotation.models import ManagedAccount
+from secrets_app.models import Label, SecretVersion
+
+#: A login that ran a command so lately need not be shown once more before a change.
+SHOWN = timedelta(hours=1)
+_LOGINS = frozenset({base.Level.LOGIN, base.Level.COMMAND})
+
+
+def try_current(work: Work, facts: base.Facts) -> Iterator[base.Check]:
+    """Log in with the current password before it is changed; yield a line where that was tried.
+
+    Only one that the host's own check accepts is tried, so that no wrong password is counted. What was seen
+    stays in `work.shut_out`: the new value is then proven by the host's own check alone. Raises `Unreachable`
+    or `HostKeyChanged`.
+    """
+    if work.is_own_login or not facts.password_login or work.run.attempts:
+        return
+    current = work.secret.labelled(Label.Role.CURRENT)
+    if current is None or _was_shown(work):
+        return
+    if work.probe(current).verdict != base.Verdict.ACCEPTED:
+        return
+    if _was_refused_lately(work):
+        seen = work.account.credential_sentence.removeprefix(reasons.sentence(credential_state.NO_LOGIN, ""))
+        work.shut_out = base.Proof(base.Verdict.UNCLEAR, reason=seen)
+    else:
+        proof = log_in(work, current)
+        if proof.verdict == base.Verdict.REJECTED:
+            instances.note_control(work.run.instance)  # a failed login; the daily one would be a second
+        if proof.verdict != base.Verdict.ACCEPTED:
+            work.shut_out = proof
+    if work.shut_out is None:
+        yield base.Check("login_now", base.Mark.PASSED, "A login with the current value works.")
+    else:
+        sentence = (
+            f"No login with the current value is possible: {_seen(work.shut_out)} The new value is proven by "
+            "the instance's own check."
+        )
+        yield base.Check("login_now", base.Mark.WARNING, sentence, credential_state.NO_LOGIN)
+
+
+def log_in(work: Work, version: SecretVersion) -> base.Proof:
+    """Log in with this password once: sshd counts a login that PAM's account rules end as a failed one."""
+    held = work.value(version)
+    return work.connector.prove_login(base.Login(held.username, password=held.password), timeout=TEST)
+
+
+def judged(work: Work, version: SecretVersion, seen: base.Proof) -> base.Proof:
+    """What a failed login says of a value that the host's own check accepts.
+
+    The check is asked again, apart from the change: a host that lies has to lie twice.
+    """
+    if work.is_own_login:
+        # Keyturn itself could not come back, so this one is not left as it is.
+        if seen.verdict == base.Verdict.REJECTED:
+            return base.Proof(
+                base.Verdict.UNCLEAR, reason=reasons.sentence("refused_login"), code="refused_login"
+            )
+        return seen
+    if seen.verdict == base.Verdict.REJECTED:
+        instances.note_control(work.run.instance)
+    again = work.probe(version)
+    return noted(again, seen) if again.verdict == base.Verdict.ACCEPTED else again
+
+
+def noted(quiet: base.Proof, seen: base.Proof) -> base.Proof:
+    """The proof by the host's own check, with why nobody could log on."""
+    sentence = reasons.sentence(credential_state.NO_LOGIN, _seen(seen))
+    return base.Proof(base.Verdict.ACCEPTED, quiet.level, sentence, credential_state.NO_LOGIN)
+
+
+def note(proof: base.Proof) -> str:
+    """What a run and a credential say beside a proof; nothing where somebody could log on."""
+    return proof.reason if proof.code in {credential_state.NO_LOGIN, "not_shown"} else ""
+
+
+def _seen(proof: base.Proof) -> str:
+    return proof.reason or reasons.sentence("refused_login")
+
+
+def _was_shown(work: Work) -> bool:
+    lately = {"verified_level__in": _LOGINS, "verified_at__gte": Now() - SHOWN}
+    return ManagedAccount.objects.filter(pk=work.account.pk, **lately).exists()
+
+
+def _was_refused_lately(work: Work) -> bool:
+    """Whether a login with the right password failed so lately that another one would be too many."""
+    lately = {"verified_at__gte": Now() - settings.FAILED_LOGINS_APART}
+    known = ManagedAccount.objects.filter(credential_code=credential_state.NO_LOGIN, **lately)
+    return known.filter(pk=work.account.pk).exists()

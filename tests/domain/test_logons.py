@@ -1,0 +1,83 @@
+"""A host that has the new value and lets nobody in with it: the value is current, and why is said."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from rotation import runs
+from rotation.models import ManagedAccount, Run
+from tests import factories
+from tests.domain.rig import OLD, drive, password, rotate
+
+pytestmark = pytest.mark.django_db
+
+
+def account(secret):
+    return ManagedAccount.objects.get(secret=secret)
+
+
+def step(run: Run, name: str):
+    return run.steps.filter(name=name).last()
+
+
+def shown_by_a_login(secret) -> None:
+    ManagedAccount.objects.filter(secret=secret).update(verified_level="command")
+
+
+def test_a_login_that_ends_without_an_answer_is_seen_before_the_change(secret, host):
+    host.drops_logins = True
+    run = drive(rotate(secret), host)
+    line = next(found for found in step(run, "preflight").evidence if found["name"] == "login_now")
+    assert line["mark"] == "warning"
+    assert "connection ended" in line["sentence"]
+    assert (run.outcome, run.truth, run.code) == ("succeeded", "new", "no_login")
+
+
+@pytest.mark.parametrize("fault", ["drops_logins", "refuses_new_passwords"])
+def test_fi_r_31_a_value_that_the_host_has_is_current_though_nobody_can_log_on(secret, host, fault):
+    shown_by_a_login(secret)
+    setattr(host, fault, True)
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.truth, run.code) == ("succeeded", "new", "no_login")
+    assert host.accounts["svc"].password == password(secret) != OLD
+    assert run.sentence.startswith("Set and accepted by the instance's own check; logging on is refused: ")
+    assert account(secret).credential == "in_sync"
+    assert account(secret).credential_sentence == run.sentence
+    assert host.failed_logins <= 1
+
+
+def test_why_nobody_could_log_on_stays_until_somebody_can(secret, host):
+    host.drops_logins = True
+    run = drive(rotate(secret), host)
+    drive(runs.verify(secret, actor=factories.administrator()), host)
+    assert account(secret).credential_sentence == run.sentence
+    host.drops_logins = False
+    long_ago = Now() - timedelta(hours=1)
+    ManagedAccount.objects.filter(secret=secret).update(verified_at=long_ago)
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.code, run.sentence) == ("succeeded", "", "")
+    assert (account(secret).credential_code, account(secret).verified_level) == ("", "command")
+
+
+def test_a_host_that_lies_about_a_change_is_not_believed_for_its_own_check(secret, host):
+    shown_by_a_login(secret)
+    host.lies = True
+    run = drive(rotate(secret), host)
+    assert (run.state, run.code) == ("waiting", "untrue")
+    assert host.accounts["svc"].password == OLD == password(secret)
+
+
+def test_a_login_that_worked_lately_is_not_made_again_before_the_change(secret, host):
+    drive(rotate(secret), host)
+    run = drive(rotate(secret), host)
+    assert "login_now" not in {found["name"] for found in step(run, "preflight").evidence}
+    assert run.outcome == "succeeded"
+
+
+def test_a_wrong_current_value_is_not_tried_by_a_login(secret, host):
+    host.accounts["svc"].password = "somebody-elses-1"
+    run = drive(rotate(secret), host)
+    assert (run.outcome, host.failed_logins) == ("succeeded", 0)
