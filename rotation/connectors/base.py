@@ -252,12 +252,14 @@ class Looks(Protocol):
         console_id: str = "",
         kind: Kind = Kind.PASSWORD,
         allowed: Collection[str] = (),
+        public_key: str = "",
     ) -> Facts:
         """Look at the host and, where `username` is given, at that account; change nothing.
 
         `kind` is what will be changed: a locked password stands in the way of a password only, and a
-        key file that cannot be edited in the way of a key only. What would be blocked for a reason in
-        `allowed`, some of `OVERRIDABLE`, is a warning that says so.
+        key file that cannot be edited in the way of a key only. `public_key` is the one that the account
+        has now; where it stands, and with which options, is looked at as well. What would be blocked for
+        a reason in `allowed`, some of `OVERRIDABLE`, is a warning that says so.
 
         Never raises for what it finds: an unreachable host or a refused login is a blocked check.
         `Unreachable`, `HostKeyChanged` and `LoginRefused` become checks with those codes.

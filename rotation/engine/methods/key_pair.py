@@ -8,6 +8,7 @@ work for the next one and nothing lost.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, NoReturn
 
 from django.db import transaction
@@ -58,9 +59,17 @@ def probe(work: Work, version: SecretVersion) -> base.Proof:
 
 
 def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
-    """Log in with the key. A refusal of `Level.LISTED` is the file's, one of `Level.LOGIN` is sshd's."""
+    """Log in with the key. A refusal of `Level.LISTED` is the file's, one of `Level.LOGIN` is sshd's.
+
+    Where sshd refuses what the file lists, what was seen in the file is the reason; only a login decides.
+    """
     listed = work.probe(version)
-    return listed if listed.verdict == base.Verdict.REJECTED else _log_in(work, version)
+    if listed.verdict == base.Verdict.REJECTED:
+        return listed
+    proof = _log_in(work, version)
+    if proof.verdict == base.Verdict.REJECTED:
+        return replace(proof, reason=listed.reason, code=listed.code)
+    return proof
 
 
 def _log_in(work: Work, version: SecretVersion) -> base.Proof:
@@ -71,10 +80,10 @@ def _log_in(work: Work, version: SecretVersion) -> base.Proof:
 def undo(work: Work, version: SecretVersion, facts: base.Facts | None, proof: base.Proof) -> None:
     """Take a key out again that sshd itself refuses; one that the file lacks leaves nothing to take back."""
     if proof.verdict == base.Verdict.REJECTED and proof.level == base.Level.LOGIN:
-        _take_back(work, version)
+        _take_back(work, version, proof)
 
 
-def _take_back(work: Work, version: SecretVersion) -> NoReturn:
+def _take_back(work: Work, version: SecretVersion, proof: base.Proof) -> NoReturn:
     """Remove a new key that sshd passes over although it stands in its file, and end the run."""
     with work.step(Step.Name.CLEAN) as notes:
         _remove(work, version)
@@ -82,7 +91,7 @@ def _take_back(work: Work, version: SecretVersion) -> NoReturn:
     with transaction.atomic():
         leases.hold(work.lease)
         versions.drop_pending(version)
-    work.fail(version, "key_refused", reasons.sentence("key_refused"))
+    work.fail(version, proof.code or "key_refused", proof.reason or reasons.sentence("key_refused"))
 
 
 def is_due(work: Work) -> bool:
