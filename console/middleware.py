@@ -30,7 +30,7 @@ from secrets_app import keyring, origin
 from secrets_app.audit import trail
 from secrets_app.models import Principal, User
 from secrets_app.people import second_factors
-from secrets_app.policy import decisions
+from secrets_app.policy import decisions, requiring
 from secrets_app.secrets import lifecycle
 
 log = logging.getLogger(__name__)
@@ -136,12 +136,13 @@ class RequestContext:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        """What every view answers where it is not allowed, or being deleted, or cannot be recorded."""
+        """What every view answers to what is not there, not allowed, being deleted, or cannot be recorded."""
+        if isinstance(exception, requiring.NotFound):
+            return errors.not_found(request)
         if isinstance(exception, decisions.NotAllowed):
             try:
-                return errors.forbidden(
-                    request, resources.refused(cast(http.OperatorRequest, request), exception)
-                )
+                refused = resources.refused(cast(http.OperatorRequest, request), exception)
+                return errors.forbidden(request, refused)
             except trail.NotRecorded as error:
                 exception = error
         if isinstance(exception, lifecycle.NotEnabled | accounts.Unmanaged):

@@ -220,3 +220,11 @@ def test_the_name_of_a_resource_is_composed_in_one_place():
         if isinstance(node, ast.JoinedStr) and ast.unparse(node)[2:].startswith("acs:")
     }
     assert found == {"secrets_app.actions"}
+
+
+@pytest.mark.parametrize("name", sorted(n for n in MODULES if within(n, "console.fetching")))
+def test_what_is_fetched_by_principal_knows_no_request(name):
+    for imported in imports(MODULES[name]):
+        is_http = any(within(imported, module) for module in ("django.http", "django.core", "django.urls"))
+        assert not is_http, f"{name} imports {imported}"
+        assert not within(imported, "console") or within(imported, "console.fetching"), imported

@@ -215,6 +215,7 @@ class Facts:
     accounts: tuple[str, ...] = ()  # local accounts that could be managed, for the form's suggestions
     password_login: bool = True  # sshd lets this account in with a password and its shell runs commands
     fenced: bool = True  # flock(1) and timeout(1) are there
+    is_slow: bool = False  # to make a hash of a password may take it seconds
 
     @property
     def blocked(self) -> Check | None:

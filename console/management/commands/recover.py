@@ -1,7 +1,6 @@
 """Give a user who lost the password or second factor access again, if no administrator can.
 
-Users who can run this on Keyturn's machine can read the database and the root key anyway. It is recorded
-even so.
+Users who can run this on Keyturn's machine can read the database and the root key anyway. It is recorded.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def _states(found: Findings, question: Question) -> Iterator[Check]:
         ("account", {"no_such_user"}, f"It exists, with user id {found.shown('uid')}."),
         (
             "local",
-            {"not_local"},
+            {"not_local", "other_source"},
             "It is one of the instance's own (/etc/passwd, /etc/shadow), not a directory's.",
         ),
         ("locked", {"locked", "empty_password"}, _locked_sentence(found, question.kind)),
@@ -126,7 +126,9 @@ def _marks(found: Findings, question: Question) -> Iterator[Check]:
 def _password(found: Findings) -> Iterator[Check]:
     if found.one("frozen"):
         sentence = reasons.sentence("immutable").format(found.shown("frozen"))
-        yield blocked("disk", name="shadow_file", sentence=sentence)
+        yield blocked("shadow_frozen", name="shadow_file", sentence=sentence)
+    elif found.one("mounted"):
+        yield blocked("shadow_mount", name="shadow_file")
     else:
         yield passed("shadow_file", "/etc/shadow is not marked immutable.")
     method = found.one("hash")

@@ -47,6 +47,7 @@ def look(shell: RootShell, manager: Manager, question: Question, before: Iterabl
         accounts=tuple(a for a in found.every("account")[:100] if words.is_username(a)),
         password_login=not question.username or rules.password_login(found, question.username),
         fenced=found.one("fenced") == "yes",
+        is_slow=found.one("slow") == "yes",
     )
 
 

@@ -21,6 +21,18 @@ while IFS=: read -r name x uid gid gecos home login_shell || [ -n "$name" ]; do
     fact account "$name"
 done </etc/passwd
 
+# Whether a hash of the account's password, as it is or as the host would make one now, may take seconds. By default
+# yescrypt has cost 5 (j9T) and SHA 5,000 rounds; crypt(5), pam_unix(8), login.defs(5).
+is_slow_to_hash() {
+    case $hash in
+        '$y$j'[./0-9A]'T$'* | '$6$'[!r]* | '$5$'[!r]*) ;;
+        '$y$'* | '$6$rounds='* | '$5$rounds='* | '$2'*) return ;;
+    esac
+    grep -Eqs '^[^#]*rounds=' /etc/pam.d/common-password /etc/pam.d/system-auth /etc/pam.d/password-auth \
+        /etc/pam.d/chpasswd /etc/pam.d/passwd ||
+        grep -Eqs '^[[:space:]]*(YESCRYPT_COST_FACTOR|BCRYPT_(MIN|MAX)_ROUNDS|SHA_CRYPT_(MIN|MAX)_ROUNDS)' /etc/login.defs
+}
+
 if [ -n "$user" ]; then
     if [ "$kind" = key ]; then problem=$(key_account_problem); else problem=$(account_problem); fi
     fact problem "$problem"
@@ -41,7 +53,9 @@ if [ -n "$user" ]; then
         [./0-9A-Za-z]*) if [ ${#hash} -eq 13 ]; then fact hash des; fi ;;
     esac
     if [ "$kind" = password ]; then
-        for path in /etc /etc/shadow; do if is_frozen "$path"; then fact frozen "$path"; fi; done
+        for path in /etc /etc/shadow /etc/nshadow; do if is_frozen "$path"; then fact frozen "$path"; fi; done
+        if is_mounted /etc/shadow; then fact mounted /etc/shadow; fi
+        if is_slow_to_hash; then fact slow yes; fi
     fi
     today=$(($(date +%s) / 86400))
     if is_number "$changed" && is_number "$most" && [ "$today" -gt $((changed + most)) ]
