@@ -138,8 +138,8 @@ def allowed_by(actor: UUID, action: str, resource: str) -> str:
     if work is None:
         return ""
     container = resource.partition("/")[0]
-    found = work.allowed.get((actor, str(action), resource))
-    return found or work.allowed.get((actor, str(action), container)) or ""
+    decision = work.allowed.get((actor, str(action), resource))
+    return decision or work.allowed.get((actor, str(action), container)) or ""
 
 
 def _plain_address(address: str | None) -> str | None:

@@ -127,12 +127,12 @@ def may_widen(
 
 def _left(statements: Iterable[Statement], effect: Effect, tags: Context) -> set[frozenset[Condition]]:
     """What is left to ask of a request by each statement that holds with these tags."""
-    found = set()
+    left = set()
     for statement in statements:
         if statement.effect != effect:
             continue
         of_tags = [c for c in statement.conditions if c.key.startswith(TAG_PREFIX)]
         holds = all_hold(evaluate(condition, tags) for condition in of_tags)
         if holds or (holds is None and effect == Effect.DENY):
-            found.add(frozenset(statement.conditions) - frozenset(of_tags))
-    return found
+            left.add(frozenset(statement.conditions) - frozenset(of_tags))
+    return left
