@@ -292,12 +292,12 @@ CELERY_BEAT_SCHEDULER = "console.process.heartbeats.Scheduler"
 # Beat only ticks, at once when it starts and then every few seconds: what is due stands in rows.
 _AT_ONCE = {"last_run_at": datetime.fromtimestamp(0, UTC)}
 CELERY_BEAT_SCHEDULE = {
-    "do what is due": {"task": "rotation.tasks.tick", "schedule": 5.0, **_AT_ONCE},
+    "do what is due": {"task": "rotation.tasks.tick", "schedule": 2.0, **_AT_ONCE},
     # Whatever was signed before: between a stop and a start somebody may cut the trail.
     "sign the audit trail": {"task": "rotation.tasks.sign_audit_trail", "schedule": 3600.0, **_AT_ONCE},
 }
 PERIODIC_WORK = {
-    "start due rotations": ("rotation.tasks.start_due", timedelta(seconds=10)),
+    "start due rotations": ("rotation.tasks.start_due", timedelta(seconds=2)),
     "find runs left behind": ("rotation.tasks.sweep", timedelta(seconds=10)),
     "look for an older database": ("rotation.tasks.look_for_restore", timedelta(seconds=10)),
     "sign a long tail": ("rotation.tasks.sign_long_tail", timedelta(seconds=10)),

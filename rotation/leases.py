@@ -8,15 +8,16 @@ worker's. With `runs`, which takes requests, the only writer of runs and steps.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import BooleanField, F, Func, Q, QuerySet
+from django.db.models import BooleanField, F, Func, Q, QuerySet, UUIDField
 from django.db.models.functions import Coalesce, Now
+from django.db.models.lookups import Exact
 
 from rotation import reasons, shutdown
 from rotation.models import Instance, Run, Step
@@ -27,6 +28,7 @@ from secrets_app.models import Principal, Region
 
 DIED = "The worker did not come back; another one went on."
 REGION_FULL = "region_full"  # the code of a run that waits for others of its region
+CALLERS = 8  # runs of a region that end at once, and call the next ones
 
 
 class Overtaken(DomainError):
@@ -92,14 +94,48 @@ def _crowds() -> Counter[UUID]:
     return Counter(_under_way().values_list("instance__region_id", flat=True))
 
 
-def _full_regions() -> list[UUID]:
-    return [region for region, count in _crowds().items() if count >= settings.RUNS_PER_REGION]
+def _turns() -> list[tuple[UUID, bool]]:
+    """Runs that may be taken up, in the order of their turns, and whether their region has a place for each.
+
+    Leaked ones first. Then one of each instance, which is talked to by one worker at a time, and among those
+    the ones whose region has the least under way: neither an instance nor a region with much that is due
+    keeps the others waiting. Between equals the oldest.
+    """
+    crowds, instances = _crowds(), set[UUID]()
+    turns: list[tuple[int, UUID, bool]] = []
+    # Sorted out here and not by a window in SQL, for which SQLite would read every run that has ended.
+    free = _free().order_by("-is_leak", "due_at", "pk")
+    for pk, is_leak, instance, region in free.values_list("pk", "is_leak", "instance_id", "instance__region"):
+        if instance in instances:
+            continue
+        instances.add(instance)
+        if not is_leak:
+            crowds[region] += 1
+        turns.append((0 if is_leak else crowds[region], pk, is_leak or crowds[region] <= _places()))
+    turns.sort(key=lambda turn: turn[0])
+    return [(pk, has_place) for _, pk, has_place in turns]
+
+
+def _places() -> int:
+    places: int = settings.RUNS_PER_REGION
+    return places
 
 
 def due(limit: int) -> list[UUID]:
-    """Return runs that somebody should take up: leaked ones first, then the oldest."""
-    runs = _free().filter(Q(is_leak=True) | ~Q(instance__region__in=_full_regions()))
-    return list(runs.order_by("-is_leak", "due_at").values_list("pk", flat=True)[:limit])
+    """Return runs that somebody should take up now, in the order of their turns, one of each instance."""
+    return [pk for pk, has_place in _turns() if has_place][:limit]
+
+
+def line_up(added: Collection[UUID]) -> list[UUID]:
+    """Return those of `added`, new runs, that somebody should take up now; the others are called later.
+
+    The ones for which their region has no place say so, and are called when it has one.
+    """
+    wanted = set(added)
+    turns = [(pk, has_place) for pk, has_place in _turns() if pk in wanted] if wanted else []
+    if turned_away := [pk for pk, has_place in turns if not has_place]:
+        _turn_away(Run.objects.filter(pk__in=turned_away, state=Run.State.QUEUED))
+    return [pk for pk, has_place in turns if has_place]
 
 
 def urgent() -> UUID | None:
@@ -109,16 +145,27 @@ def urgent() -> UUID | None:
 
 def next_on(instance_id: UUID) -> UUID | None:
     """Return the run that waits for this instance to become free, if any."""
-    waiting = Run.objects.filter(_takeable(), instance_id=instance_id)
+    # By an expression that no index knows: SQLite would otherwise read every run that the instance ever had.
+    place = Coalesce("instance_id", "instance_id", output_field=UUIDField())
+    waiting = _active().filter(_takeable(), Exact(place, instance_id))
     return waiting.order_by("-is_leak", "due_at").values_list("pk", flat=True).first()
 
 
-def next_beside(instance_id: UUID) -> list[UUID]:
-    """Return the runs that waited for a place in this instance's region and have one now, oldest first."""
+def next_beside(instance_id: UUID) -> UUID | None:
+    """Call the run that has waited longest for a place in this instance's region, if it has one now.
+
+    For one caller: a run that was called does not wait for a place any more, until it is turned away again.
+    """
     region = Instance.objects.values_list("region_id", flat=True).get(pk=instance_id)
-    places = max(0, settings.RUNS_PER_REGION - _crowds()[region])
-    waiting = _free().filter(code=REGION_FULL, instance__region=region)
-    return list(waiting.order_by("due_at").values_list("pk", flat=True)[:places])
+    if _crowds()[region] >= _places():
+        return None
+    # The region is compared here, for the same reason.
+    waiting = _free().filter(code=REGION_FULL).order_by("due_at").values_list("pk", "instance__region")
+    for pk in [pk for pk, place in waiting if place == region][:CALLERS]:
+        mine = Run.objects.filter(pk=pk, state__in=Run.ACTIVE, code=REGION_FULL)
+        if mine.update(code="", sentence=""):
+            return pk
+    return None
 
 
 # ---------------------------------------------------------------- taking up and giving back
@@ -174,13 +221,15 @@ def _has_place(run: Run) -> bool:
     region = Instance.objects.values_list("region_id", flat=True).get(pk=run.instance_id)
     # Counted by one claimant of a region at a time; nobody holds this row for longer than a claim.
     Region.objects.select_for_update(no_key=True).get(pk=region)
-    if _crowds()[region] < settings.RUNS_PER_REGION:
+    if _crowds()[region] < _places():
         return True
-    Run.objects.filter(pk=run.pk).exclude(code=REGION_FULL).update(
-        code=REGION_FULL,
-        sentence=reasons.sentence(REGION_FULL, settings.RUNS_PER_REGION),
-    )
+    _turn_away(Run.objects.filter(pk=run.pk))
     return False
+
+
+def _turn_away(turned: QuerySet[Run]) -> None:
+    sentence = reasons.sentence(REGION_FULL, _places())
+    turned.exclude(code=REGION_FULL).update(code=REGION_FULL, sentence=sentence)
 
 
 def _break_steps(run_id: UUID, sentence: str) -> None:

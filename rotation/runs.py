@@ -5,7 +5,8 @@ With `leases`, which is for whoever does the work, and `cancelling`, the only wr
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
@@ -120,6 +121,32 @@ def start(
             overridden = {"run": str(run.pk), "checks": let_pass}
             trail.record(Action.OVERRIDE_CHECK, secret, actor=actor, details=overridden, reason=run.reason)
     return run
+
+
+def without_any(secret_ids: Collection[UUID]) -> set[UUID]:
+    """Hold those of many secrets that can be rotated, and for which nothing is under way; return them."""
+    held = lifecycle.held_idle(secret_ids)
+    return held.difference(Run.objects.active().filter(secret__in=held).values_list("secret_id", flat=True))
+
+
+def start_all(secrets: Sequence[Secret], *, actor: Principal, trigger: str) -> list[Run]:
+    """Ask for a rotation of many, which the caller has from `without_any` in the same transaction.
+
+    Raises `decisions.NotAllowed` or `accounts.Unmanaged` for one of them; then none is started.
+    """
+    made = []
+    with transaction.atomic(), trail.at_the_end():
+        for secret in secrets:
+            decisions.require(actor, Action.ROTATE_SECRET, secret)
+            instance = accounts.needed(secret).instance
+            run = Run(
+                kind=Run.Kind.ROTATE, instance=instance, requested_by=actor, secret=secret, trigger=trigger
+            )
+            details = {"run": str(run.pk), "trigger": trigger}
+            trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
+            made.append(run)
+        Run.objects.bulk_create(made)
+    return made
 
 
 def _checked_overrides(secret: Secret, codes: Collection[str], reason: str, actor: Principal) -> list[str]:
@@ -244,7 +271,7 @@ def _refuse_restored() -> None:
     """Return if hosts may be told values. A new secret's first run, and a due one, wait instead."""
     if restores.under_way() is not None:
         raise NotRotatable(
-            "An older database was put back. Nothing is rotated until an administrator has acknowledged the "
+            "An older database was restored. Nothing is rotated until an administrator has acknowledged the "
             "restore, under Audit."
         )
 

@@ -6,13 +6,14 @@ come: a clock that is wrong on some host starts nothing early and nothing twice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import F, Q, Window
+from django.db.models.functions import Now, RowNumber
 
 from rotation import accounts
 from rotation.models import GRACE, PERIOD_LIMITS, Schedule
@@ -166,12 +167,14 @@ def _is_due() -> Q:
 
 
 def due(limit: int) -> list[Schedule]:
-    """Return schedules whose time has come, oldest first."""
+    """Return schedules whose time has come: of each region the oldest first, and of all regions alike."""
+    turn = Window(RowNumber(), partition_by="secret__region", order_by=["next_at", "pk"])
     return list(
         Schedule.objects.filter(_is_due())
         .filter(secret__deletion_planned_at__isnull=True, secret__purged_at__isnull=True)
         .select_related("secret__managed__instance", "secret__region", "secret__account")
-        .order_by("next_at", "pk")[:limit]
+        .annotate(turn=turn)
+        .order_by("turn", "next_at", "pk")[:limit]
     )
 
 
@@ -186,21 +189,48 @@ def claim(schedule: Schedule) -> bool:
         read = Q(pk=schedule.pk, next_at=schedule.next_at, revision=schedule.revision)
         unchanged = Schedule.objects.filter(read).filter(_is_due())
         at = unchanged.select_for_update(skip_locked=True).values_list(Now(), flat=True).first()
-        if at is None or schedule.next_at is None:
+        if at is None:
             return False
-        following = _after_claim(schedule, schedule.next_at, at)
+        following = _after_claim(schedule, at)
         if not unchanged.update(next_at=following):
             return False
-        if schedule.catch_up == Schedule.CatchUp.SKIP and schedule.next_at < at - GRACE:
-            details = {"date": schedule.next_at.isoformat(), "next_at": following.isoformat()}
-            trail.record(LEFT_OUT, schedule.secret, actor=users.system(), details=details)
-            return False
+        return not _is_left_out(schedule, at, following)
+
+
+def claim_all(read: Sequence[Schedule]) -> list[Schedule]:
+    """Do what `claim` does for many at once; return those whose run the caller starts."""
+    before = {schedule.pk: schedule for schedule in read}
+    with transaction.atomic():
+        there = Schedule.objects.filter(_is_due(), pk__in=before).annotate(at=Now())
+        moved: list[Schedule] = []
+        fires: list[Schedule] = []
+        for row in there.select_for_update(skip_locked=True):
+            schedule = before[row.pk]
+            if (row.next_at, row.revision) != (schedule.next_at, schedule.revision):
+                continue
+            row.next_at = _after_claim(schedule, row.at)
+            moved.append(row)
+            if not _is_left_out(schedule, row.at, row.next_at):
+                fires.append(schedule)
+        # The rows are locked, or the transaction is the only one that writes: nothing can have come between.
+        Schedule.objects.bulk_update(moved, ["next_at"])
+    return fires
+
+
+def _is_left_out(schedule: Schedule, at: datetime, following: datetime) -> bool:
+    """Whether this date passed in a downtime, which the schedule does not catch up with; that is recorded."""
+    assert schedule.next_at is not None
+    if schedule.catch_up != Schedule.CatchUp.SKIP or schedule.next_at >= at - GRACE:
+        return False
+    details = {"date": schedule.next_at.isoformat(), "next_at": following.isoformat()}
+    trail.record(LEFT_OUT, schedule.secret, actor=users.system(), details=details)
     return True
 
 
-def _after_claim(schedule: Schedule, date: datetime, at: datetime) -> datetime:
-    """Return the date after `date`: a long downtime is caught up with once, not once per date missed."""
-    mine = recurrence_of(schedule)
+def _after_claim(schedule: Schedule, at: datetime) -> datetime:
+    """Return the date after this one: a long downtime is caught up with once, not once per date missed."""
+    date, mine = schedule.next_at, recurrence_of(schedule)
+    assert date is not None
     following = mine.drawn_after(date)
     if following > at:
         return following

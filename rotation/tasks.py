@@ -27,7 +27,7 @@ from rotation.engine import engine
 from rotation.managed import credential_state, deletion, restored
 from rotation.models import Run, Schedule
 from secrets_app import keyring
-from secrets_app.audit import checkpoints, refusals
+from secrets_app.audit import checkpoints, refusals, trail
 from secrets_app.integrity import restores, seal_check
 from secrets_app.keys import key_states, rewraps
 from secrets_app.people import users
@@ -35,7 +35,8 @@ from secrets_app.secrets import lifecycle
 
 log = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH = 1000
+TOGETHER = 250  # in one transaction, which keeps others from writing: SQLite has one writer
 AWAY_SECONDS = 10.0  # without another try, after the broker did not answer
 DRIFT_TICK = timedelta(minutes=1)  # at least, between two calls of `start_drift_checks`
 SCRUBBED_FOR = timedelta(minutes=10)  # after a purge: each time once, in case somebody was reading
@@ -71,7 +72,7 @@ def _carry(run_id: UUID) -> bool:
     if not was_taken:
         return False
     instance_id = Run.objects.values_list("instance_id", flat=True).get(pk=run_id)
-    waiting = [leases.next_on(instance_id), *leases.next_beside(instance_id)]
+    waiting = [leases.next_on(instance_id), leases.next_beside(instance_id)]
     for following in dict.fromkeys(waiting):
         if following and following != run_id:
             send(advance, str(following))
@@ -143,27 +144,56 @@ def start_due() -> None:
     """
     if restored.look():
         return
-    for schedule in schedules.due(BATCH):
-        try:
-            _start(schedule)
-        except runs.NotRotatable:
-            log.info("secret %s is being deleted; its schedule does not fire", schedule.secret_id)
-        except Exception:
-            log.exception("The schedule of secret %s could not fire; it is tried again.", schedule.secret_id)
-            if not connection.is_usable():
-                raise  # the store is away, for all of them
+    due, started = schedules.due(BATCH), list[UUID]()
+    for first in range(0, len(due), TOGETHER):
+        started += _start_all(due[first : first + TOGETHER])
+    for run_id in leases.line_up(started):
+        send(advance, str(run_id))
 
 
-def _start(schedule: Schedule) -> None:
+def _start_all(due: list[Schedule]) -> list[UUID]:
+    """Start these, together where that goes; return the new runs. Where it fails, each half by itself."""
+    try:
+        fresh, others = _start_together(due)
+    except Exception:
+        if not connection.is_usable():
+            raise  # the store is away, for all of them
+        if len(due) > 1:
+            middle = len(due) // 2
+            return _start_all(due[:middle]) + _start_all(due[middle:])
+        fresh, others = [], due
+    for schedule in others:
+        _start_alone(schedule)
+    return fresh
+
+
+def _start_together(due: list[Schedule]) -> tuple[list[UUID], list[Schedule]]:
+    """Start what nothing stands in the way of; return its runs, and the schedules that need a look each."""
     # Together: a beat that dies between the two would have moved the date and rotated nothing.
-    with transaction.atomic():
-        if schedules.claim(schedule):
-            wake(runs.start(schedule.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
+    with transaction.atomic(), trail.at_the_end():
+        idle = runs.without_any([schedule.secret_id for schedule in due])
+        fire = schedules.claim_all([schedule for schedule in due if schedule.secret_id in idle])
+        wanted = [schedule.secret for schedule in fire]
+        made = runs.start_all(wanted, actor=users.system(), trigger=Run.Trigger.SCHEDULE)
+    return [run.pk for run in made], [schedule for schedule in due if schedule.secret_id not in idle]
+
+
+def _start_alone(schedule: Schedule) -> None:
+    try:
+        with transaction.atomic():
+            if schedules.claim(schedule):
+                wake(runs.start(schedule.secret, actor=users.system(), trigger=Run.Trigger.SCHEDULE))
+    except runs.NotRotatable:
+        log.info("secret %s is being deleted; its schedule does not fire", schedule.secret_id)
+    except Exception:
+        log.exception("The schedule of secret %s could not fire; it is tried again.", schedule.secret_id)
+        if not connection.is_usable():
+            raise  # the store is away, for all of them
 
 
 @shared_task
 def look_for_restore() -> None:
-    """Notice an older database that was put back, and go on with asking every account's host after one."""
+    """Notice an older database that was restored, and go on with asking every account's host after one."""
     if keyring.is_sealed():
         return
     restored.look()

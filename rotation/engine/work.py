@@ -207,6 +207,7 @@ class Work:
 
     def look(self) -> base.Facts:
         """Ask the host for its facts about the account; reads only."""
+        current = self.secret.labelled(Label.Role.CURRENT)
         return self.connector.preflight(
             self.manager,
             self.account.username,
@@ -214,6 +215,7 @@ class Work:
             console_id=self.console_id,
             kind=self.method.KIND,
             allowed=self.run.overrides,
+            public_key=current.public_key if current else "",
         )
 
     def probe(self, version: SecretVersion) -> base.Proof:

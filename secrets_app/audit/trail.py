@@ -139,7 +139,7 @@ def _append_all(events: list[AuditEvent]) -> None:
                 sequence = max(sequence, event.sequence) + 1
                 event.sequence, event.at = sequence, now
                 event.mac = mac = chain.mac(key, event, mac)
-                event.save(force_insert=True)
+            AuditEvent.objects.bulk_create(events)
             AuditHead.objects.filter(pk=head.pk).update(sequence=sequence, mac=mac)
     except (DatabaseError, audit_keys.KeyMissing) as error:
         # Not as it came: a caller that takes an IntegrityError for a name in use would say so.

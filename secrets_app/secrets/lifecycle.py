@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -247,6 +247,12 @@ def note_read(secret: Secret, actor: Principal) -> None:
 def held(secret_id: UUID) -> Secret:
     """Return the secret as it is now, unchanged by others until the caller's transaction ends."""
     return Secret.objects.select_for_update().get(pk=secret_id)
+
+
+def held_idle(secret_ids: Collection[UUID]) -> set[UUID]:
+    """Hold those of many that are enabled, and that nobody holds now, as `held` does; return them."""
+    free = Secret.objects.select_for_update(skip_locked=True).filter(pk__in=secret_ids)
+    return {secret.pk for secret in free if secret.is_enabled}
 
 
 def require_enabled(secret: Secret) -> None:

@@ -169,7 +169,7 @@ def fail(person: Person, cast: Cast, secret: Secret) -> None:
     refused(409, person.ask("post", rotate, custom(cast["under a disabled key"]), headers=HTMX))
     refused(409, person.post("secret_reveal", {"reason": "x"}, "main", secret.pk))
     KeyVersion.objects.filter(state="disabled").update(state="primary")
-    for place in (runs, "_stage_chosen"), (AuditEvent, "save"), (creation, "others"):
+    for place in (runs, "_stage_chosen"), (AuditEvent.objects, "bulk_create"), (creation, "others"):
         _break(person, cast, rotate, *place)
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from rotation import runs, schedules, tasks
 from rotation.models import Run, Schedule
+from secrets_app.audit import verification
 from secrets_app.models import AuditEvent, Secret
 from tests import factories
 
@@ -222,25 +223,61 @@ def test_fi_t_04_starting_one_more_costs_the_same_few_queries():
         return len(seen)
 
     cost(1)
-    one, four = cost(1), cost(4)
-    assert (four - one) / 3 <= 16
+    few, many = cost(2), cost(22)
+    assert many - few <= 20 + 2  # one for each more, the message of a run that has a place
 
 
 def test_one_that_cannot_start_holds_up_no_other_and_keeps_its_date(monkeypatch):
     broken, fine = made(), made()
     date = fall_due(broken, ago=HOUR)
     fall_due(fine)
-    start = runs.start
+    start_all = runs.start_all
 
-    def fails_for_one(secret: Secret, **given: object) -> Run:
-        if secret.pk == broken.pk:
-            raise RuntimeError
-        return start(secret, **given)
+    def fails(*_: object, **__: object) -> Run:
+        raise RuntimeError
 
-    monkeypatch.setattr(runs, "start", fails_for_one)
+    def fails_for_one(secrets: list[Secret], **given: object) -> list[Run]:
+        return fails() if broken in secrets else start_all(secrets, **given)
+
+    monkeypatch.setattr(runs, "start", fails)
+    monkeypatch.setattr(runs, "start_all", fails_for_one)
     tasks.start_due()
     assert fine.runs.count() == 1
     assert plan(broken).next_at == date
+
+
+def test_among_many_that_start_together_each_keeps_its_own_rules():
+    joined, deleted, paused, skipped, plain = (
+        made(), made(), made(), made(catch_up=SKIP, period=DAY), made(),
+    )  # fmt: skip
+    under_way = runs.start(joined, actor=factories.administrator())
+    for one in (joined, deleted, paused, plain):
+        fall_due(one)
+    fall_due(skipped, ago=3 * DAY)
+    Schedule.objects.filter(secret=paused).update(paused_at=Now())
+    Secret.objects.filter(pk=deleted.pk).update(deletion_planned_at=Now())
+    before = plan(deleted).next_at
+    tasks.start_due()
+    assert [run.pk for run in joined.runs.filter(kind="rotate")] == [under_way.pk]
+    assert plan(joined).next_at > real_now()
+    assert plan(deleted).next_at == before
+    assert not Run.objects.filter(secret__in=[deleted, paused, skipped], kind="rotate").exists()
+    assert schedules.left_out(skipped)
+    (run,) = plain.runs.filter(kind="rotate")
+    assert (run.trigger, run.state, run.requested_by.name) == ("schedule", "queued", "Keyturn")
+    assert run.due_at
+    (event,) = AuditEvent.objects.filter(action="kms:RotateSecret", resource_id=plain.pk)
+    assert event.details == {"run": str(run.pk), "trigger": "schedule"}
+    assert verification.verify().verdict == verification.Verdict.WHOLE
+
+
+def test_a_region_with_many_due_dates_keeps_no_other_region_waiting():
+    many = [made() for _ in range(4)]
+    other = made(instance=factories.instance(region=factories.region("other")))
+    for one in many:
+        fall_due(one, ago=HOUR)
+    fall_due(other)
+    assert [one.secret_id for one in schedules.due(2)] == [many[0].pk, other.pk]
 
 
 def one_beat() -> None:

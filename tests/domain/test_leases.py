@@ -12,6 +12,7 @@ import pytest
 import time_machine
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
 from rotation import leases, runs, schedules, shutdown, tasks, wires
 from rotation.connectors.memory.connector import MemoryConnector, MemoryHost
@@ -47,6 +48,11 @@ def _as_before() -> Iterator[None]:
     yield
     shutdown.forget()
     failpoints.disarm()
+
+
+@pytest.fixture
+def _two_per_region(settings) -> None:
+    settings.RUNS_PER_REGION = 2
 
 
 def ready(username: str = "svc", **place: object) -> Secret:
@@ -192,19 +198,78 @@ def test_a_worker_that_is_to_end_is_not_held_by_leaked_runs(secret, sent):
 
 def test_what_goes_next_is_found_by_the_index_of_active_runs(secret):
     """Among a million ended runs each message would otherwise read them all."""
-    if connection.vendor != "sqlite":
+    ended = {"kind": "rotate", "secret": secret, "instance": secret.managed.instance, "state": "ended"}
+    by = factories.administrator()
+    Run.objects.bulk_create([Run(**ended, requested_by=by) for _ in range(1_000)])
+    if connection.vendor != "sqlite":  # which knows nothing of the amounts in an installation either
         with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL enable_seqscan = off")
-    for asked in (leases._free().filter(is_leak=True), leases._under_way(), leases._free()):
-        assert "run_active" in asked.explain()
+            cursor.execute("ANALYZE")
+    leases.claim(rotate(several(1)[0]).pk, "w")
+    with CaptureQueriesContext(connection) as seen:
+        leases.due(10)
+        leases.urgent()
+        leases.next_on(secret.managed.instance_id)
+        leases.next_beside(secret.managed.instance_id)
+        leases.hand_back_own("w")
+    asked = [query["sql"] for query in seen if 'FROM "rotation_run"' in query["sql"]]
+    assert len(asked) == 7
+    for sql in asked:
+        plan = plan_of(sql)
+        assert "run_active" in plan
+        assert "run_of_" not in plan
+        assert "run_newest" not in plan
+        assert "Seq Scan on rotation_run" not in plan
+
+
+def plan_of(sql: str) -> str:
+    """How the store goes about it, left to itself."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if connection.vendor == 'sqlite' else ''}{sql}")
+        return "\n".join(str(row[-1]) for row in cursor.fetchall())
+
+
+# ---------------------------------------------------------------- many that are due
+
+
+def test_a_region_with_many_due_runs_keeps_no_other_region_waiting(settings):
+    settings.RUNS_PER_REGION = 6
+    many = [rotate(one) for one in several(8)]
+    few = [rotate(one) for one in several(2, "other")]
+    turns = [many[0], few[0], many[1], few[1], *many[2:6]]
+    assert leases.due(20) == [run.pk for run in turns]
+    assert leases.due(4) == [run.pk for run in turns[:4]]
+    leases.claim(many[0].pk, "w")
+    # The one with less under way goes first, though its runs are newer.
+    assert leases.due(3) == [few[0].pk, many[1].pk, few[1].pk]
+
+
+def test_an_instance_with_many_due_runs_keeps_no_other_instance_waiting():
+    place = factories.instance()
+    many = [rotate(factories.secret(instance=place, username=f"u{n}")) for n in range(6)]
+    other = rotate(several(1)[0])
+    assert leases.due(10) == [many[0].pk, other.pk]  # it is talked to by one worker at a time
+    held = leases.claim(many[0].pk, "w")
+    assert leases.due(10) == [other.pk]
+    leases.end(held, Run.Outcome.SUCCEEDED)
+    assert leases.due(10) == [many[1].pk, other.pk]
+
+
+@pytest.mark.usefixtures("_two_per_region")
+def test_of_many_that_are_lined_up_those_without_a_place_say_so_and_each_is_called_once():
+    waiting = [rotate(one) for one in several(5)]
+    assert leases.line_up([run.pk for run in waiting[1:]]) == [waiting[1].pk]
+    codes = dict(Run.objects.values_list("pk", "code"))
+    assert [codes[run.pk] for run in waiting] == ["", "", *["region_full"] * 3]
+    held = [leases.claim(run.pk, "w") for run in waiting[:2]]
+    assert leases.next_beside(waiting[0].instance_id) is None
+    for lease in held:
+        leases.end(lease, Run.Outcome.SUCCEEDED)
+    called = [leases.next_beside(waiting[0].instance_id) for _ in range(4)]
+    assert called == [*(run.pk for run in waiting[2:]), None]
+    assert leases.due(10) == [run.pk for run in waiting[2:4]]  # whatever becomes of the call
 
 
 # ---------------------------------------------------------------- how many at once
-
-
-@pytest.fixture
-def _two_per_region(settings) -> None:
-    settings.RUNS_PER_REGION = 2
 
 
 @pytest.mark.usefixtures("_two_per_region")
@@ -339,14 +404,21 @@ def test_a_schedule_that_cannot_fire_stops_no_other(monkeypatch, caplog, fault):
     bad, *good = several(4)
     for one in (bad, *good):
         plan_now(one)
-    start = runs.start
+    start, start_all = runs.start, runs.start_all
 
     def broken(secret: Secret, **how: object) -> Run:
         if secret == bad:
             raise fault
         return start(secret, **how)
 
+    def broken_for_one(secrets: list[Secret], **how: object) -> list[Run]:
+        made = start_all(secrets, **how)
+        if bad in secrets:
+            raise fault
+        return made
+
     monkeypatch.setattr(runs, "start", broken)
+    monkeypatch.setattr(runs, "start_all", broken_for_one)
     tasks.start_due()
     assert {run.secret_id for run in Run.objects.filter(trigger="schedule")} == {one.pk for one in good}
     if fault is not runs.NotRotatable:

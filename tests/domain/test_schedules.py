@@ -129,6 +129,7 @@ def test_a_rotation_whose_start_fails_does_not_lose_its_date(secret, monkeypatch
         raise RuntimeError
 
     monkeypatch.setattr(runs, "start", broken)
+    monkeypatch.setattr(runs, "start_all", broken)
     tasks.start_due()
     assert plan(secret).next_at == due
     assert not secret.runs.filter(kind="rotate").exists()

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 from rotation.connectors import words
 from rotation.connectors.base import Check, Kind, Mark
-from rotation.connectors.ssh import reasons, rules
+from rotation.connectors.ssh import key_lines, reasons, rules
 from rotation.connectors.ssh.findings import Findings, blocked, passed, unknown, warning
 
 _DAYS_SHOWN = 365_000  # what /etc/shadow may hold beyond that is no date
@@ -32,9 +32,10 @@ class Question:
     kind: Kind
     console_id: str
     allowed: frozenset[str]
+    public_key: str = ""  # that the account has now
 
 
-def checks(found: Findings, question: Question, manager: str) -> Iterator[Check]:
+def checks(found: Findings, question: Question, manager: str, address: str) -> Iterator[Check]:
     """Every line about the account, the ones for both kinds of credential around those for one."""
     yield from _states(found, question)
     if question.username == manager:
@@ -43,6 +44,7 @@ def checks(found: Findings, question: Question, manager: str) -> Iterator[Check]
     if question.kind == Kind.KEY:
         yield rules.key_check(found, question.username)
         yield from _key_file(found)
+        yield from key_lines.checks(found, address)
     else:
         yield rules.password_check(found, question.username)
         yield from _password(found)

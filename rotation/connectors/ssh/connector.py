@@ -75,15 +75,17 @@ class SshConnector:
         console_id: str = "",
         kind: Kind = Kind.PASSWORD,
         allowed: Collection[str] = (),
+        public_key: str = "",
     ) -> Facts:
         """As `Connector.preflight`: one connection, one script that only reads."""
         if username and not words.is_username(username):
             return Facts(checks=(blocked("bad_user", name="account"),))
+        if public_key:
+            key_files.check(username, public_key)
         answers.allowed_words(allowed)
         checks: list[Check] = []
-        question = Question(
-            username, kind, _checked_console(console_id) if console_id else "", frozenset(allowed)
-        )
+        console_id = _checked_console(console_id) if console_id else ""
+        question = Question(username, kind, console_id, frozenset(allowed), public_key)
         try:
             with self._root_shell(manager, timeout, checks) as (shell, _):
                 facts = preflights.look(shell, manager, question, checks)

@@ -90,6 +90,40 @@ SSH: Final = reasons.table(
     ),
     Reason("key_disk", "The file system that holds the key file is full. Free some space there.", SERVER),
     Reason(
+        "key_authority",
+        "The key's line is for certificates (cert-authority or principals=), so sshd accepts no login with "
+        "the key itself.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
+        "key_by_command",
+        "The current key stands in no file that sshd reads; a program may name it (AuthorizedKeysCommand), "
+        "with options that are not known. Put the key into a file, with the options that it is to have.",
+        ACCOUNT,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "key_expired",
+        "The key's line has expired (expiry-time), so sshd accepts no login with the key. Correct the date.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
+        "key_from",
+        "The key's line accepts logins only from other addresses than Keyturn's (from=), so a new key could "
+        "not be tested. Add Keyturn's address, as the instance sees it.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
+        "key_line",
+        "sshd passes over the key's line: it has an option that sshd does not know, or one twice.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
         "keys_elsewhere",
         "sshd does not take this account's keys from a file (AuthorizedKeysFile), so none can be added "
         "there.",
@@ -416,6 +450,7 @@ LINES: Final[Mapping[str, str]] = MappingProxyType(
         "hash": "Hash",
         "key_disk": "Key disk",
         "key_file": "Key file",
+        "key_lines": "Key lines",
         "key_login": "Key login",
         "min_age": "Min age",
         "selinux": "Selinux",

@@ -1,6 +1,6 @@
 # Look at the host and, where $user is not empty, at that account. Changes nothing.
 # Arguments: nonce, user, console, manager, address (of the client, as the host sees it), kind (of the credential:
-# password or key), editor.
+# password or key), editor, held (the public key that the account has now, or nothing).
 
 fact machine_id "$(head -n 1 /etc/machine-id 2>/dev/null)"
 fact os_name "$(. /etc/os-release 2>/dev/null && echo "$PRETTY_NAME")"
@@ -72,11 +72,26 @@ if [ -n "$user" ]; then
     done
     if [ "$kind" = key ] && [ $known = yes ]; then
         problem=$(sshd_problem)
-        public='' like=''
+        public=$held like=$held
         set -f
-        for pattern in $(sshd_value authorizedkeysfile); do expand "$pattern" || problem=keys_elsewhere; break; done
+        first=
+        for pattern in $(sshd_value authorizedkeysfile); do
+            expand "$pattern" || { [ -n "$problem" ] || problem=keys_elsewhere; break; }
+            [ -n "$first" ] || first=$file
+            # Where the key stands is what will be edited; a first file without it may be whatever it is.
+            if [ -n "$held" ] && [ "$(with_file find)" = done ]; then first=$file; break; fi
+        done
         set +f
+        file=$first
         if [ -z "$problem" ]; then problem=$(with_file look); fi
+        if [ -n "$held" ] && [ "$problem" = done ]; then
+            stands=$(with_files try all)
+            case $stands in
+                done) tell_lines ;;
+                absent) fact key_stands no; if has_key_command; then problem=key_by_command; fi ;;
+                *) problem=$stands ;;
+            esac
+        fi
         if [ "$problem" = done ] && is_loose "$file"; then problem=strict_modes; fi
         fact keys "$problem"
         fact key_path "$file"
