@@ -132,13 +132,13 @@ def without_any(secret_ids: Collection[UUID]) -> set[UUID]:
 def start_all(secrets: Sequence[Secret], *, actor: Principal, trigger: str) -> list[Run]:
     """Ask for a rotation of many, which the caller has from `without_any` in the same transaction.
 
-    Raises `decisions.NotAllowed`, for one of them; then none is started.
+    Raises `decisions.NotAllowed` or `accounts.Unmanaged` for one of them; then none is started.
     """
     made = []
     with transaction.atomic(), trail.at_the_end():
         for secret in secrets:
             decisions.require(actor, Action.ROTATE_SECRET, secret)
-            instance = secret.managed.instance
+            instance = accounts.needed(secret).instance
             run = Run(
                 kind=Run.Kind.ROTATE, instance=instance, requested_by=actor, secret=secret, trigger=trigger
             )

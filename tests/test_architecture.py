@@ -159,7 +159,9 @@ def test_each_table_is_written_by_the_module_that_says_so():
         # The seals of the sets around a user, a principal and a secret stand in their rows.
         "User": ("secrets_app.people.users", "secrets_app.seal_sets"), "GroupSeal": "secrets_app.seal_sets",
         "ChangedRecord": "secrets_app.integrity.seal_check",
-        "Principal": ("secrets_app.people.users", "secrets_app.seal_sets"),
+        "Principal": (
+            "secrets_app.people.users", "secrets_app.people.machines", "secrets_app.seal_sets",
+        ),
         # The set-up makes the first key, before there is anybody who could be asked.
         "Key": ("secrets_app.keys.key_states", "secrets_app.keyring"),
         "KeyVersion": ("secrets_app.keys.key_states", "secrets_app.keyring"),

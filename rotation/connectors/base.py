@@ -184,6 +184,11 @@ class Proof:
     code: str = ""  # of a `Reason`: `accepts_anything`, `truncates`, `locked`, ...
     control: str = ""  # of a change: what stood behind the host's check as it refused all that it must refuse
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether a key stands in a file that the host reads, though its line may let nobody in from here."""
+        return self.level == Level.LISTED and self.verdict != Verdict.REJECTED
+
 
 class Mark(enum.StrEnum):
     """The outcome of one line of the preflight checklist."""
@@ -359,9 +364,9 @@ class Keys(Protocol):
         """Let `username` log in with `public_key` too; every other line of the file stays as it is.
 
         Both keys are a type and its base64, without options and comment; anything else raises
-        `Refused(code="bad_key_line")` before a connection is made. The new line takes over the options and
-        the comment of `like`'s line, where `like` is not empty and has one. A key that is there already
-        is left as it is.
+        `Refused(code="bad_key_line")` before a connection is made. Beside each line of `like`, in
+        each file, there is one with the same options and comment afterwards. Where `like` is empty or stands
+        nowhere, a key that is nowhere either gets one line of its own.
 
         Returns and raises as `set_password` does.
         """

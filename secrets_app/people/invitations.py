@@ -31,7 +31,7 @@ VALID_FOR = timedelta(hours=72)
 
 
 class NameTaken(DomainError):
-    """A user with this name exists, or is invited already. Choose another name."""
+    """A user or a machine with this name exists, or is invited already. Choose another name."""
 
     code = "user_name_taken"
 
@@ -51,7 +51,7 @@ def invite(
     """
     wanted = sorted(groups)
     _require(actor, wanted)
-    if User.objects.filter(username__iexact=username).exists() or _open().filter(username__iexact=username):
+    if users.is_name_taken(username) or is_invited(username):
         raise NameTaken(NameTaken.__doc__)
     token = Plaintext(secrets.token_urlsafe(32))
     with transaction.atomic():
@@ -123,6 +123,11 @@ def revoke(invitation: Invitation, *, actor: Principal) -> None:
         if not _open().filter(pk=invitation.pk).update(revoked_at=timezone.now()):
             raise Void(Void.__doc__)
         _record("kms:RevokeInvitation", invitation, actor, {})
+
+
+def is_invited(username: str) -> bool:
+    """Whether a user of this name could still come."""
+    return _open().filter(username__iexact=username).exists()
 
 
 def find(token: str) -> Invitation:

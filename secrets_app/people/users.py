@@ -1,4 +1,4 @@
-"""The only writer of users, principals and groups.
+"""The only writer of users, their principals and groups.
 
 Members of a group have its policies, so only users with *KMS full access* may change the members, or let
 a user in again. Nothing here can leave the installation without an administrator.
@@ -89,6 +89,12 @@ def create(
         principal.groups.set([_group(name) for name in groups])
         trail.record("kms:CreateUser", _arn(user), actor=actor or principal, resource_id=user.pk)
     return user
+
+
+def is_name_taken(name: str) -> bool:
+    """Whether a user or a machine has this name, in whatever case."""
+    others = Principal.objects.exclude(kind=Principal.Kind.SYSTEM)
+    return User.objects.filter(username__iexact=name).exists() or others.filter(name__iexact=name).exists()
 
 
 def create_first_administrator() -> tuple[User, Plaintext] | None:

@@ -133,6 +133,8 @@ def ruled_out(principal: Principal | None, action: str) -> Decision | None:
         return Decision(False, f"There is no action {action}.")
     if principal.kind == Principal.Kind.SYSTEM:
         return None if seals.holds(principal) else Decision(False, seals.SENTENCE)
+    if principal.kind == Principal.Kind.MACHINE and not principal.is_active:
+        return Decision(False, "This machine is disabled.")
     # A machine signs in by no user; its row says so under a seal, which is looked at where rights are read.
     if principal.kind != Principal.Kind.MACHINE and (principal.user is None or not principal.user.is_active):
         return Decision(False, "This user is disabled.")

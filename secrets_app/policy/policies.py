@@ -248,7 +248,7 @@ def _with_full_access() -> models.QuerySet[Principal]:
     full = Attachment.objects.filter(policy__kind=Policy.Kind.SYSTEM, policy__name=FULL_ACCESS)
     directly = Q(pk__in=full.filter(principal__isnull=False).values("principal"))
     by_group = Q(groups__in=full.filter(group__isnull=False).values("group"))
-    works = Q(user__is_active=True) | Q(kind=Principal.Kind.MACHINE)
+    works = Q(user__is_active=True) | Q(kind=Principal.Kind.MACHINE, is_active=True)
     return Principal.objects.filter(directly | by_group, works)
 
 

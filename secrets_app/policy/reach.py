@@ -142,7 +142,7 @@ class Everybody:
     """The rights of all users who can sign in and of all machines, read once."""
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
-        works = Q(user__is_active=True) | Q(kind=Principal.Kind.MACHINE)
+        works = Q(user__is_active=True) | Q(kind=Principal.Kind.MACHINE, is_active=True)
         self._principals = list(Principal.objects.filter(works).select_related("user").order_by("name"))
         self._members: dict[UUID, list[tuple[int, str]]] = defaultdict(list)
         members: Any = Principal.groups.through

@@ -15,6 +15,7 @@ from secrets_app.crypto import key_pairs
 from secrets_app.models import SecretVersion
 from secrets_app.secrets import versions
 from tests.faults.case import Case, advance
+from tests.faults.test_drifted_hosts import go_back, take_snapshot
 from tests.wires.test_rotation import worker
 from tests.wires.test_ssh_keys import awkward
 
@@ -223,3 +224,17 @@ def test_fi_r_07_a_line_that_is_closed_after_the_look_is_the_reason_and_not_the_
     assert (run.outcome, run.code) == ("failed", "key_from"), run.sentence
     assert case.current == kept
     assert lines_of(case, FILE) == ['from="10.9.9.9" KEY']
+
+
+def test_fi_r_08_a_key_that_a_snapshot_brought_back_passes_its_options_on(case: Case):
+    case.shared = False  # the host's owner goes back to an older state
+    put(case, FILE, "no-pty KEY of a job")
+    assert case.rotate().outcome == "succeeded"
+    older = case.current
+    take_snapshot(case)
+    assert case.rotate().outcome == "succeeded"
+    go_back(case)
+    run = case.rotate()
+    assert run.outcome == "succeeded", run.sentence
+    assert lines_of(case, FILE) == ["no-pty KEY of a job"]
+    assert not case.accepts(older)

@@ -20,7 +20,7 @@ from secrets_app import keyring, origin
 from secrets_app.actions import Action
 from secrets_app.keys import key_states
 from secrets_app.models import AuditEvent, Key, Principal, Refusals, User
-from secrets_app.people import users
+from secrets_app.people import machines, users
 from secrets_app.policy import decisions, policies, requiring
 from secrets_app.secrets import lifecycle
 from tests import factories
@@ -112,7 +112,7 @@ def policy_of(actions: list[Action], effect: str = "Allow") -> Any:
 
 
 def machine(name: str) -> Principal:
-    return Principal.objects.create(kind=Principal.Kind.MACHINE, name=name)
+    return machines.create(name, actor=factories.administrator())
 
 
 def by_screen(user: User, kind: Kind, thing: Any) -> dict[str, str]:

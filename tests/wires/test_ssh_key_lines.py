@@ -98,6 +98,14 @@ def test_fi_r_03_a_key_that_only_a_program_names_is_given_no_line_without_option
     assert read(svc) == ["# nobody's"]
 
 
+def test_fi_r_03_a_key_that_stands_nowhere_is_told_before_the_new_one_gets_its_line(svc: Rig) -> None:
+    put(svc, "# nobody's")
+    assert told(svc).mark == Mark.WARNING
+    assert "or else none" in told(svc).sentence
+    svc.add()
+    assert read(svc) == ["# nobody's", "NEW keyturn"]
+
+
 TWO = ['from="127.0.0.0/8" OLD one', 'from="10.9.9.9",no-pty OLD two']
 
 

@@ -6,6 +6,7 @@ The files are edited as the account that they belong to; `scripts/keys.sh` says 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from rotation.connectors import words
 from rotation.connectors.base import ConnectorError, Fence, Level, Proof, Refused, Verdict
@@ -69,7 +70,7 @@ def probe(shell: RootShell, deadline: Deadline, username: str, key: str) -> Proo
             return unclear("no_answer")
     match said.word:
         case "ACCEPTED" if code := key_lines.closed(found, shell.client_address):
-            return unclear(code)
+            return replace(unclear(code), level=Level.LISTED)
         case "ACCEPTED":
             return Proof(Verdict.ACCEPTED, Level.LISTED)
         case "REJECTED":

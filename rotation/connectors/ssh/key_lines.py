@@ -85,6 +85,12 @@ def checks(found: Findings, address: str) -> Iterator[Check]:
             f"The key stands on {len(codes)} lines, and {shut} of them cannot be tested from here "
             f"({', '.join(seen)}). Each line gets one with the new key and the same options.",
         )
+    elif found.one("key_stands") == "no":
+        yield warning(
+            "key_lines",
+            "The current key stands in no file that sshd reads. The new key gets the options of an earlier "
+            "one that is back there, or else none.",
+        )
     elif codes:
         yield passed("key_lines", _told(len(codes)))
 

@@ -36,16 +36,29 @@ def generate(secret: Secret, username: str) -> versions.Value:
 
 def tell(work: Work, version: SecretVersion, generation: int) -> None:
     """Have the host accept the new key too. Raises as `Connector.add_key` does."""
-    current = work.secret.labelled(Label.Role.CURRENT)
     work.keys.add_key(
         work.manager,
         work.account.username,
         version.public_key,
-        like=current.public_key if current else "",
+        like=_beside(work, version),
         fence=base.Fence(work.console_id, generation),
         timeout=SET,
         allowed=work.run.overrides,
     )
+
+
+def _beside(work: Work, version: SecretVersion) -> str:
+    """The key whose lines and options the new one gets: the current one's, or those of one that is back.
+
+    A restored snapshot has an earlier key in place of the current one, behind the same options.
+    """
+    current = work.secret.labelled(Label.Role.CURRENT)
+    if current is None:
+        return ""
+    older = [old for old in _leftovers(work) if old.public_key != version.public_key]
+    if not older or work.probe(current).is_listed:
+        return current.public_key
+    return next((old.public_key for old in older if work.probe(old).is_listed), current.public_key)
 
 
 def control(work: Work, facts: base.Facts) -> Iterable[base.Check]:

@@ -88,7 +88,7 @@ if [ -n "$user" ]; then
             stands=$(with_files try all)
             case $stands in
                 done) tell_lines ;;
-                absent) if has_key_command; then problem=key_by_command; fi ;;
+                absent) fact key_stands no; if has_key_command; then problem=key_by_command; fi ;;
                 *) problem=$stands ;;
             esac
         fi
