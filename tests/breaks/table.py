@@ -679,7 +679,7 @@ BREAKS = (
           "        if other.kind == kind or not _may_be_told(actor, other, instance):", "        if other.kind == kind:",
           f"{T_OWN_RIGHTS}::test_beside_a_secret_that_one_may_not_see_neither_kind_is_made_and_both_hear_the_same"),
     Break("a secret is created at a name that one may create", "rotation/managed/creation.py",
-          "    decisions.require(actor, decisions.Action.CREATE_SECRET, made)\n", "",
+          "    decisions.require(actor, decisions.Action.CREATE_SECRET, future)\n", "",
           f"{T_OWN_RIGHTS}::test_who_may_create_under_some_names_creates_under_those"),
     Break("the right to tag is asked with the tags as they would be", "secrets_app/secrets/lifecycle.py",
           "        decisions.require(actor, action, decisions.retagged(secret, tags))\n", "",
