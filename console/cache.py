@@ -1,10 +1,10 @@
 """The only writer of the cache: JSON in a table of Keyturn's own database, each entry with a seal.
 
-What stands here counts tries to sign in, so it is read before anybody has shown who they are. Nothing that is
+What stands here counts tries to sign in, so it is read before any user has authenticated. Nothing that is
 read is ever unpickled, and an entry whose seal does not fit its key, its value and its end is one that is not
-there. A writer of this table can still delete an entry: that starts a count anew, and opens nothing.
+there. A writer of this table can still delete an entry: that restarts a count, and gives no access.
 
-No entry is thrown out before its end to make room: with many addresses somebody could empty a count by that.
+No entry is thrown out before its end to make room: an attacker with many addresses could empty a count so.
 A store that does not answer is an error and never "too many tries".
 """
 

@@ -130,7 +130,7 @@ class Layout:
 
     @cached_property
     def restore(self) -> DatabaseRestore | None:
-        """An older database that was put back and still asks something of a person; for those signed in."""
+        """An older database that was restored and still asks something of a person; for those signed in."""
         return restores.unsettled() if isinstance(self.request.user, User) else None
 
     @property

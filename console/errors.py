@@ -26,6 +26,7 @@ from console.process import databases, logs
 from console.sessions import expiry
 from secrets_app.audit import trail
 from secrets_app.people import second_factors
+from secrets_app.policy import requiring
 from secrets_app.policy.decisions import Action
 
 RETRY_SECONDS = "15"  # after which a 503 may have passed
@@ -145,14 +146,14 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
     The sentence names only policies and grants of the user who asked.
     """
-    if not isinstance(exception, resources.Refused):
+    if not isinstance(exception, requiring.Refused):
         return answer(request, FORBIDDEN)
     problem = replace(FORBIDDEN, because=str(exception), url=_simulator(request, exception))
     return answer(request, _with_second_factor(request, problem) if exception.lacks_factor else problem)
 
 
 def _with_second_factor(request: HttpRequest, problem: Problem) -> Problem:
-    """What to do for somebody who would be let in with a second factor."""
+    """What to do for a user whom a second factor would allow it."""
     next_ = f"?{urlencode({'next': request.get_full_path()})}" if request.method == "GET" else ""
     own = Authenticator.objects.filter(user=request.user, type__in=second_factors.KINDS)
     ways = set(own.values_list("type", flat=True))
@@ -164,11 +165,11 @@ def _with_second_factor(request: HttpRequest, problem: Problem) -> Problem:
     return replace(problem, advice=advice, way_out=(reverse(name) + next_, "Confirm with your second factor"))
 
 
-def _simulator(request: HttpRequest, refused: resources.Refused) -> str:
+def _simulator(request: HttpRequest, refused: requiring.Refused) -> str:
     """The same question in the simulator, for those who may ask it there."""
     if not resources.may(request, Action.SIMULATE_POLICY):
         return ""
-    asked = {"user": request.user.get_username(), "action": refused.action, "resource": refused.resource}
+    asked = {"user": request.user.get_username(), "action": refused.action, "resource": refused.arn}
     return f"{reverse('simulator')}?{urlencode(asked)}"
 
 
@@ -178,7 +179,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def conflict(request: HttpRequest, sentence: str, *, title: str = "This cannot be done now") -> HttpResponse:
-    """409: somebody or something else changed the world first."""
+    """409: something has changed since the page was opened."""
     return answer(
         request,
         Problem(

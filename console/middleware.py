@@ -30,7 +30,7 @@ from secrets_app import keyring, origin
 from secrets_app.audit import trail
 from secrets_app.models import Principal, User
 from secrets_app.people import second_factors
-from secrets_app.policy import decisions
+from secrets_app.policy import decisions, requiring
 from secrets_app.secrets import lifecycle
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ PROBES = {"/livez": probes.livez, "/readyz": probes.readyz, "/healthz": probes.h
 
 
 def is_public(request: HttpRequest) -> bool:
-    """Static files and the health checks: the same for everybody, and needed while all else is closed."""
+    """Static files and the health checks: the same for all users, and needed while all else is closed."""
     return request.path_info in PROBES or request.path_info.startswith(settings.STATIC_URL)
 
 
@@ -99,7 +99,7 @@ class RequestId:
 
 
 class Probes:
-    """A health check is answered before all else: whoever watches may ask by an address that is no host name
+    """A health check is answered before all else: monitoring may use an address that is no host name
 
     of ours, and a check that read a session or a user would fail with them.
     """
@@ -136,12 +136,13 @@ class RequestContext:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        """What every view answers where it is not allowed, or being deleted, or cannot be recorded."""
+        """What every view answers to what is not there, not allowed, being deleted, or cannot be recorded."""
+        if isinstance(exception, requiring.NotFound):
+            return errors.not_found(request)
         if isinstance(exception, decisions.NotAllowed):
             try:
-                return errors.forbidden(
-                    request, resources.refused(cast(http.OperatorRequest, request), exception)
-                )
+                refused = resources.refused(cast(http.OperatorRequest, request), exception)
+                return errors.forbidden(request, refused)
             except trail.NotRecorded as error:
                 exception = error
         if isinstance(exception, lifecycle.NotEnabled | accounts.Unmanaged):
@@ -160,7 +161,7 @@ def _has_second_factor(request: HttpRequest) -> bool:
     """Whether this session was opened or renewed with a second factor; allauth keeps the record."""
     if not isinstance(request.user, User):
         return False
-    # By user: what somebody else proved in this session counts for nobody.
+    # By user: a proof of another user in this session does not count.
     return any(record["method"] == "mfa" for record in get_authentication_records(request, request.user))
 
 

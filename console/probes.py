@@ -1,4 +1,4 @@
-"""Whether this process and this installation work, for whoever watches. Nothing here needs a sign-in.
+"""Health checks of this process and of the installation, for monitoring. None needs a sign-in.
 
 `console.middleware.Probes` calls these before all else, by whatever name or address they are asked.
 """
@@ -19,7 +19,7 @@ _RETRY_SECONDS = "10"
 @never_cache
 @require_safe
 def livez(request: HttpRequest) -> HttpResponse:
-    """200 while this process answers; it asks nobody else."""
+    """200 while this process answers; it depends on nothing else."""
     return JsonResponse({"status": "ok"})
 
 

@@ -1,7 +1,7 @@
 """The WSGI application, and the page in its place until the set-up has run.
 
 A process may be started before its database has tables, and Django reads the list of static files once. The
-application is built anew when the set-up has run, and nobody needs to restart anything.
+application is rebuilt when the set-up has run, so no restart is needed.
 """
 
 import os

@@ -108,7 +108,7 @@ class Fleet:
             return list(pool.map(lambda name: self.start(name, spec), names))
 
     def hosts(self) -> list[Host]:
-        """Return the living hosts of this folder, by name, whoever started them."""
+        """Return the living hosts of this folder, by name, whichever process started them."""
         hosts = []
         for name, (_, pid) in sorted(machine.running(self.folder).items()):
             # A host that is still on its way, or going, has no first process.

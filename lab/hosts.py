@@ -184,7 +184,7 @@ class Host:
     def drop_sessions(self) -> None:
         """Kill sshd's part of every session, open or half-open; what ran in one loses its pipes."""
         deadline = time.monotonic() + RUN_SECONDS
-        # Until none is left: a session forks once more when its login is done, perhaps just now.
+        # Until no process is left: a session forks again when its login is done, perhaps just now.
         while (sessions := self._sessions()) and time.monotonic() < deadline:
             machine.kill(*sessions)
 
@@ -210,7 +210,7 @@ class Host:
         self.restore()
 
     def freeze(self) -> None:
-        """Stop every process of the host where it stands: the kernel still accepts, and nobody answers."""
+        """Stop every process of the host: the kernel still accepts connections, and no process answers."""
         self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:

@@ -33,7 +33,7 @@ class Management(Enum):
     SUDO = "sudo"  # any command as root, and sudo does not ask
     SUDO_PASSWORD = "sudo-password"  # any command as root, once it has the account's own password
     ROOT = "root"  # there is no such account: root itself logs in, by key
-    NONE = "none"  # nobody was prepared
+    NONE = "none"  # no account was prepared
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def _build(packages: Sequence[str], layer: Path, archives: Path) -> None:
         root.chmod(0o755)
         for archive in _download(packages, archives):
             _must(["dpkg-deb", "--extract", str(archive), str(root)])
-        # Some packages still say /bin where everybody has /usr/bin; only usr/ is laid over the hosts' own.
+        # Some packages still name /bin instead of /usr/bin; only usr/ is laid over the hosts' own.
         for name in ("bin", "sbin", "lib", "lib64"):
             if (root / name).is_dir():
                 shutil.copytree(root / name, root / "usr" / name, symlinks=True, dirs_exist_ok=True)

@@ -110,7 +110,7 @@ def why_not(account: ManagedAccount, machine: Machine) -> str:
 
 
 def _was_entered(secret: Secret) -> bool:
-    """Whether a person chose a value that is kept; one that we made and nobody heard of may go anywhere."""
+    """Whether a user chose a stored value; a generated one that was never sent may go to any machine."""
     kept = secret.versions.filter(destroyed_at__isnull=True)
     return kept.exclude(origin=SecretVersion.Origin.GENERATED, offered_at__isnull=True).exists()
 
@@ -143,7 +143,7 @@ def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secre
 def value(version: SecretVersion, *, over: base.Endpoint) -> versions.Value:
     """Open `version` to send it over a connection that trusts `over`, and nothing beside.
 
-    The account is read anew: whatever was changed since the run began counts. Raises `OtherMachine`,
+    The account is read again: whatever was changed since the run began counts. Raises `OtherMachine`,
     `accounts.Unmanaged` for a secret that belongs to no machine, and as `versions.value`.
     """
     (account,) = _accounts([version.secret])

@@ -67,7 +67,7 @@ def stop_all(secret: Secret, *, actor: Principal, sentence: str) -> None:
     """Leave nothing under way for a secret that is about to go. Raises `TooLate`.
 
     A host that was told a value must be asked first which one it accepts: after that, deleting loses
-    nothing that anybody needs to log in.
+    nothing that is needed to log in.
     """
     with transaction.atomic(), trail.at_the_end():
         for run in secret.runs.active().select_related("secret__region", "secret__account"):

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from rotation.models import Chore
 
-AGAIN_AFTER = timedelta(minutes=1)  # where nobody said that it is done
+AGAIN_AFTER = timedelta(minutes=1)  # if it was not reported as done
 SLACK = timedelta(seconds=2)  # the nearest tick counts: the one after it would be some seconds late each time
 
 

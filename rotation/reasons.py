@@ -53,10 +53,12 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "key_refused",
-        "The instance refuses the new key although it is in its key file: its algorithm or length may not be "
-        "allowed there (PubkeyAcceptedAlgorithms, RequiredRSASize). Choose another key algorithm.",
+        "The instance refuses the new key although it stands in its key file, on a line whose options let it "
+        "in. Its algorithm or length may not be allowed there (PubkeyAcceptedAlgorithms, RequiredRSASize), "
+        "or something outside the key file refuses the account (AllowUsers, PAM, SELinux).",
         Advice(
-            "Create a secret with another key algorithm, or allow this one in the instance's sshd.",
+            "Read why in the log of the instance's sshd. For its algorithm: allow it there, or create a "
+            "secret with another one.",
             "instance",
         ),
     ),
@@ -156,7 +158,7 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "restored",
-        "An older database was put back, and not acknowledged yet: no value is sent to an instance.",
+        "An older database was restored, and not acknowledged yet: no value is sent to an instance.",
         Advice("Acknowledge the restore under Audit; the run then continues automatically."),
     ),
     Reason(

@@ -3,7 +3,7 @@
 Two dates are never less than 6 hours apart on the wall clock, and never more than a year. A night in which
 the clocks change neither loses a date nor doubles it.
 
-Knows no table and no clock: whoever asks says what time it is.
+Knows no table and no clock: the caller says what time it is.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ def _refuse_restored() -> None:
     """Return if hosts may be told values. A new secret's first run, and a due one, wait instead."""
     if restores.under_way() is not None:
         raise NotRotatable(
-            "An older database was put back. Nothing is rotated until an administrator has acknowledged the "
+            "An older database was restored. Nothing is rotated until an administrator has acknowledged the "
             "restore, under Audit."
         )
 

@@ -1,4 +1,4 @@
-"""Whether this worker has been asked to end, and the end itself, which waits for nobody.
+"""Whether this worker was asked to stop, and how it stops without waiting.
 
 The promise: `WITHIN` after the wish to stop the process is gone. Nothing new is begun from that moment; a
 step that is under way has `FOR_STEPS` to come to its end. What it has not ended by then is handed back, by

@@ -193,7 +193,7 @@ def _start_alone(schedule: Schedule) -> None:
 
 @shared_task
 def look_for_restore() -> None:
-    """Notice an older database that was put back, and go on with asking every account's host after one."""
+    """Notice an older database that was restored, and go on with asking every account's host after one."""
     if keyring.is_sealed():
         return
     restored.look()

@@ -38,7 +38,7 @@ class Wire:
     scanner: base.Scanner
     kinds: frozenset[base.Kind]  # of credentials that it can change
     without: Mapping[str, frozenset[base.Kind]]  # ... but not where this operating system runs
-    ports: tuple[int, ...]  # where it is answered usually, the first of them unless somebody says otherwise
+    ports: tuple[int, ...]  # where it usually listens; the first one is the default
     is_username: Callable[[str], bool]  # whether an account there may be called so
     account_problem: Callable[[str], str]  # what keeps a management account from being called so, or nothing
     identity: base.Identity  # what is pinned

@@ -1,6 +1,6 @@
 """Everything that can be asked for, and what it is asked of: the one table of actions and resources.
 
-Knows nobody. `docs/actions.md` is the same table for people, and a test holds the two together.
+Imports no other room. `docs/actions.md` is the same table for people, and a test holds the two together.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What every error of the domain is: one code for a program, one sentence for a person.
+"""The base class of domain errors: a code for programs and a sentence for users.
 
-A screen shows the sentence, an interface answers with the code, and both find the class by one table. Knows
-nobody.
+A screen shows the sentence, an interface answers with the code, and both find the class by one table. Imports
+no other room.
 """
 
 from __future__ import annotations

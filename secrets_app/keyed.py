@@ -1,7 +1,7 @@
 """Keyed hashes and seals of what stands in a store, by a key that no store has: Django's, in its own file.
 
-Whoever reads the database finds nothing that opens a session or a link: it holds the keyed hash of what the
-browser has. Whoever writes it can plant nothing of their own, since they cannot work the hash out. Each
+A reader of the database finds nothing that opens a session or a link: it holds the keyed hash of what the
+browser has. A writer of it can plant nothing, without the key for the hash. Each
 purpose has a key of its own, so that what stands for one thing is never taken for another.
 """
 
@@ -19,7 +19,7 @@ def digest(purpose: str, *parts: str) -> str:
 
     The length of each part is part of it: no two lists of parts run into the same text.
     """
-    # Not strict: a text that is no text in UTF-8 fits nothing, and is no error of whoever asks.
+    # Not strict: a text that is not UTF-8 matches nothing, and is not the caller's error.
     joined = b"".join(
         len(part).to_bytes(8, "big") + part
         for part in (text.encode("utf-8", "surrogatepass") for text in parts)

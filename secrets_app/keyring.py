@@ -93,7 +93,7 @@ def is_sealed() -> bool:
         return _Memory.root_id is None
     try:
         if _Memory.root_id is not None and not _is_as_remembered(_Memory.root_id):
-            forget()  # proven anew below: the key that is there now may be the right one
+            forget()  # proven again below: the key that is there now may be the right one
         _prove()
     except Sealed as error:
         forget()
@@ -202,7 +202,7 @@ def _refusal(state: str) -> KeyUnusable:
 
 
 def rewrap(sealed: SealedValue, to: KeyVersion) -> bool:
-    """Wrap the data key of `sealed` under `to`; False where somebody else has changed the row meanwhile.
+    """Wrap the data key of `sealed` under `to`; False if another process has changed the row meanwhile.
 
     The payload stays as it is. What does not open is left as it was. Raises `envelope.Tampered`, `Sealed`
     or `KeyUnusable`.
@@ -223,7 +223,7 @@ def destroy(sealed: SealedValue) -> None:
 def scrub() -> None:
     """Take destroyed values out of SQLite's journal too, where their old pages stand until overwritten.
 
-    Never call it inside a transaction. Where somebody reads on for longer than a second it gives up; the
+    Never call it inside a transaction. If a reader holds on for longer than a second, it gives up; the
     next call does it.
     """
     if connection.vendor == "sqlite":

@@ -100,7 +100,7 @@ def _current() -> _Work | None:
 
 
 def current() -> Origin:
-    """Where the work that is going on came from; NOWHERE if nobody said."""
+    """The origin of the current work; NOWHERE if it was not set."""
     work = _current()
     return work.origin if work else NOWHERE
 
@@ -138,8 +138,8 @@ def allowed_by(actor: UUID, action: str, resource: str) -> str:
     if work is None:
         return ""
     container = resource.partition("/")[0]
-    found = work.allowed.get((actor, str(action), resource))
-    return found or work.allowed.get((actor, str(action), container)) or ""
+    decision = work.allowed.get((actor, str(action), resource))
+    return decision or work.allowed.get((actor, str(action), container)) or ""
 
 
 def _plain_address(address: str | None) -> str | None:

@@ -85,7 +85,7 @@ def put_tags(secret: Secret, tags: Mapping[str, str]) -> None:
 
 
 def accept(owner: Principal | User | Group | Secret) -> None:
-    """Seal the set of this row as it stands in the database: somebody has looked at it."""
+    """Seal the set of this row as it is in the database: a user has checked it."""
     if isinstance(owner, Principal):
         _seal_rights(owner.pk)
     elif isinstance(owner, User):

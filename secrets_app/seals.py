@@ -1,7 +1,7 @@
 """Seals of the rows that decide: made where Keyturn writes one, checked where one is read for a decision.
 
 A seal is an HMAC by a key outside the database, over a row's table, its identity and every column that
-decides. Whoever writes to the database without the key makes a row that grants nothing. A row whose seal does
+decides. A row that was written to the database without the key grants nothing. A row whose seal does
 not hold is never sealed again by a later change of it: only `accept` does that, for the person who runs the
 server. What a seal cannot show: that a row, its seal and the set around it are those of an earlier day.
 """
@@ -248,7 +248,7 @@ def holds(row: SealedRow) -> bool:
 
 
 def accept(row: SealedRow) -> None:
-    """Seal this row as it stands in the database: somebody has looked at it and answers for it."""
+    """Seal this row as it is in the database: a user has checked it and answers for it."""
     with transaction.atomic():
         rows = type(row)._base_manager
         stored = rows.select_for_update(of=("self",)).get(pk=row.pk)

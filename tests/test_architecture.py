@@ -159,7 +159,9 @@ def test_each_table_is_written_by_the_module_that_says_so():
         # The seals of the sets around a user, a principal and a secret stand in their rows.
         "User": ("secrets_app.people.users", "secrets_app.seal_sets"), "GroupSeal": "secrets_app.seal_sets",
         "ChangedRecord": "secrets_app.integrity.seal_check",
-        "Principal": ("secrets_app.people.users", "secrets_app.seal_sets"),
+        "Principal": (
+            "secrets_app.people.users", "secrets_app.people.machines", "secrets_app.seal_sets",
+        ),
         # The set-up makes the first key, before there is anybody who could be asked.
         "Key": ("secrets_app.keys.key_states", "secrets_app.keyring"),
         "KeyVersion": ("secrets_app.keys.key_states", "secrets_app.keyring"),
@@ -220,3 +222,11 @@ def test_the_name_of_a_resource_is_composed_in_one_place():
         if isinstance(node, ast.JoinedStr) and ast.unparse(node)[2:].startswith("acs:")
     }
     assert found == {"secrets_app.actions"}
+
+
+@pytest.mark.parametrize("name", sorted(n for n in MODULES if within(n, "console.fetching")))
+def test_what_is_fetched_by_principal_knows_no_request(name):
+    for imported in imports(MODULES[name]):
+        is_http = any(within(imported, module) for module in ("django.http", "django.core", "django.urls"))
+        assert not is_http, f"{name} imports {imported}"
+        assert not within(imported, "console") or within(imported, "console.fetching"), imported

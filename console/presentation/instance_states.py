@@ -1,7 +1,7 @@
 """How an instance and its host keys stand, in words: tone, label, sentence.
 
 A host shows one key of each type. Where it shows another one of a type that is approved, or none that
-is approved, it is a different machine or somebody between: *changed*. A type more is not.
+is approved, it is a different machine or an attacker in between: *changed*. A type more is not.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ DRIFTED = frozenset({"changed_outside", "snapshot", credential_state.DATABASE_OL
 NOT_SINCE_RESTORE = Fact(
     "warning",
     "Not verified since the database was restored",
-    "An older database was put back, and it has not been verified since whether the instance accepts "
+    "An older database was restored, and it has not been verified since whether the instance accepts "
     "this value.",
     "Choose Verify all under Audit, or check for drift.",
 )

@@ -1,6 +1,6 @@
 """Wake the embedded broker's consumers at once: each has a named pipe in the data folder, its bell.
 
-Only a hint: the message stands in its row, and a consumer that nobody wakes looks by itself soon. So
+Only a hint: the message stands in its row, and a consumer that is not woken soon polls. So
 whatever goes wrong with a pipe is no error: nothing is lost, and nothing waits for longer than one such look.
 The pipes carry no content. Their folder is for its owner only, as everything in the data folder is.
 """
@@ -44,7 +44,7 @@ def _ring_one(entry: os.DirEntry[str]) -> None:
         try:
             end = os.open(entry.path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nobody has it open to read: its consumer has died
+            if error.errno == errno.ENXIO:  # no process has it open to read: its consumer has died
                 os.unlink(entry.path)
             return
         try:
@@ -63,7 +63,7 @@ class Bell:
         place.chmod(0o700)
         _sweep(place)
         self._path = place / f"{os.getpid()}-{uuid.uuid4().hex}"
-        # Under its name only once it is open: a pipe that nobody reads is taken away as a dead consumer's.
+        # Under its name only once it is open: a pipe without a reader is removed as a dead consumer's.
         hidden = place / f".{self._path.name}"
         os.mkfifo(hidden, 0o600)
         flags = os.O_NONBLOCK | os.O_CLOEXEC

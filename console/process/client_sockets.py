@@ -1,6 +1,6 @@
 """A client's socket as a thread sees it: one request to read, and an answer that is taken at once.
 
-What the client does not take yet is kept and sent later by whoever watches the socket. A thread waits only
+What the client does not take yet is kept, and sent later by the main loop. A thread waits only
 while more than `KEPT_BYTES` are kept, and only as long as the client takes them at a fair rate.
 """
 

@@ -1,7 +1,7 @@
 """Gunicorn's threaded worker, whose threads never wait for a client.
 
 The main loop reads each request whole before a thread gets it, and sends what the client of an answer has
-not taken yet. So whoever sends or reads a byte a second holds a place in a table, and no thread. A request
+not taken yet. A client that sends or reads a byte a second takes a place in a table, and no thread. A request
 that is not here in time is answered 408, and an answer that is not taken in time is cut off. When the places
 or the memory for them are used up, the address that has the most loses its oldest.
 

@@ -17,8 +17,8 @@ class Trouble(enum.Enum):
     AWAY = "away"  # it does not answer
     READ_ONLY = "read-only"  # it answers, and takes no changes
     FULL = "full"  # its disk is full
-    BUSY = "busy"  # somebody else has kept it locked
-    NOT_SET_UP = "not set up"  # it has none of our tables
+    BUSY = "busy"  # another process has kept it locked
+    NOT_SET_UP = "not set up"  # it has no table of ours
 
 
 _SQLSTATES = {

@@ -69,6 +69,6 @@ def shortcomings(cursor: Any) -> list[checks.CheckMessage]:
     for name, (number, sentence) in _SERVER.items():
         cursor.execute("SELECT current_setting(%s)", [name])
         if cursor.fetchone()[0] != "on":
-            hint = f"Set {name} = on in postgresql.conf and reload the server."
+            hint = f"Set {name} = on in postgresql.conf and reload PostgreSQL."
             messages.append(checks.Error(sentence, hint=hint, id=number))
     return messages

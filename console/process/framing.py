@@ -1,4 +1,4 @@
-"""Where a request ends: what has to be here before anybody reads it.
+"""Where a request ends: what must have arrived before it is read.
 
 Knows lengths and nothing else of HTTP; what a request says is for the server's own parser, which gets
 exactly the bytes that are counted here. A request whose end is not certain is refused, and not guessed.

@@ -131,5 +131,5 @@ def _is_read_only() -> bool:
         cursor.execute("SHOW transaction_read_only")  # a standby says "on" too
         is_read_only = bool(cursor.fetchone()[0] == "on")
     if is_read_only:
-        connection.close()  # it keeps what the database was told at its beginning; the next one asks anew
+        connection.close()  # it keeps the settings from its beginning; the next one reads them again
     return is_read_only

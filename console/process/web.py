@@ -64,7 +64,7 @@ def post_fork(server: Any, worker: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """What is loaded now stays until the worker ends: no collection looks through it again.
 
-    One that does takes tens of milliseconds, and somebody waits for a page meanwhile.
+    One that does takes tens of milliseconds, and a user waits for a page meanwhile.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""What the access review shows: who reads each value, what reaches everything, grants nobody uses."""
+"""The access review: who can read each value, wildcards that reach everything, unused grants."""
 
 from __future__ import annotations
 

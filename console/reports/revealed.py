@@ -1,4 +1,4 @@
-"""Which values somebody knows: what they had shown, and what they typed in; for when they leave.
+"""Which values a user knows, because they read or entered them; for the day when the user leaves.
 
 A value is out of their hands once a later one, which was generated, is current.
 """
@@ -19,7 +19,7 @@ Origin = SecretVersion.Origin
 
 @dataclass(frozen=True)
 class Known:
-    """One secret of which somebody knows a value."""
+    """A secret of which a user knows a value."""
 
     secret: Secret
     times: int  # that a value was shown to them

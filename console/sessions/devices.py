@@ -1,4 +1,4 @@
-"""The open sessions of a person: where each was opened and when somebody was last there; and ending them.
+"""The open sessions of a person: where each was opened and when it was last used; and how to end them.
 
 allauth keeps a row for each sign-in. Ending one deletes the session itself, so the next request with its
 cookie is a stranger's. What was ended, and by whom, is recorded with it.
@@ -78,7 +78,7 @@ def end_all(user: User, *, actor: Principal, reason: str = "", but: str | None =
 
 
 def _browser(agent: str) -> str:
-    """`Firefox on Linux`; the words are ours, as anybody may send any text."""
+    """`Firefox on Linux`; the words are ours, because a browser can send any text."""
     browser = next((name for mark, name in _BROWSERS if mark in agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in agent), "")
     if browser and system:

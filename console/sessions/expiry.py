@@ -1,7 +1,7 @@
 """When a session ends: after idle minutes without a person's action, and after twelve hours whatever happens.
 
-Keeps two times in the session, and nothing else: when it began and when somebody was last there. A request
-that a page sends by itself never counts as somebody, so a browser left open signs itself out.
+Keeps two times in the session, and nothing else: when it began and when its user was last active. A request
+that a page sends automatically never counts as activity, so a browser left open signs itself out.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class SessionLimits:
 
 
 def sign_in_again() -> HttpResponse:
-    """Have the page open sign-in over itself; where somebody is signed in, it only gets its new token."""
+    """Have the page open sign-in over itself; if a user is signed in, it only gets its new token."""
     return HttpResponse(status=401, headers={"HX-Trigger": json.dumps({"signedOut": {}})})
 
 
 def seconds_left(session: SessionBase) -> int:
-    """How long this session lasts if nobody does anything; zero or less where it is over.
+    """How long this session lasts without activity; zero or less if it has expired.
 
     A session from before these limits has no times yet and begins now.
     """
@@ -87,7 +87,7 @@ def _mark_seen(session: SessionBase) -> None:
 
 
 def _begin(request: HttpRequest, **_: object) -> None:
-    # Somebody who signs in again keeps what the session holds, but starts another twelve hours.
+    # A user who signs in again keeps the content of the session, but starts another twelve hours.
     request.session[BEGAN_AT] = request.session[SEEN_AT] = timezone.now().timestamp()
 
 

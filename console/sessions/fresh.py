@@ -1,4 +1,4 @@
-"""Fresh authentication: whoever has just shown who they are may do what a borrowed browser must not.
+"""Re-authentication: what a borrowed browser must not do requires a recent proof of the user.
 
 `docs/fresh.md` lists every form that is sent to Keyturn, whether it asks, and why.
 

@@ -1,6 +1,6 @@
-"""By what somebody showed who they are in this session, and when: allauth's records, read in one place.
+"""How and when the user of this session authenticated: allauth's records, read in one place.
 
-Coming by an identity provider is not by itself proof that somebody is there: its own session may sign a
+A sign-in through an identity provider does not prove that the user is present: its own session may sign a
 borrowed browser in without a question. It counts from when the provider says it last asked.
 """
 

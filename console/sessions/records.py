@@ -1,7 +1,7 @@
 """Who came and went, in the audit trail: signing in, failing to, confirming who it is, signing out.
 
-Nobody is signed in, and nobody counts as just confirmed, without an event. Signing out is never refused:
-where it cannot be recorded, the log says so. A name that somebody typed and that nobody has is not kept:
+No sign-in and no re-authentication counts without its event. Signing out is never refused:
+where it cannot be recorded, the log says so. A typed name that belongs to no user is not kept:
 it may be a password in the wrong field.
 """
 
@@ -81,12 +81,12 @@ def factor_failed(user: User, *, is_confirming: bool) -> None:
 
 
 def old_password_failed(user: User) -> None:
-    """Record that somebody at an open session did not know its password, when they wanted another one."""
+    """Record a wrong current password at a change of the password in an open session."""
     _refused(CHANGE_PASSWORD, user, "The current password was wrong.", actor=user.principal)
 
 
 def password_refused(request: HttpRequest, user: User) -> None:
-    """Record that a right password let nobody in: this person signs in by the identity provider alone."""
+    """Record that a right password was refused: this user signs in with the identity provider only."""
     because = "This user signs in with the identity provider only."
     if isinstance(request.user, User):
         _refused(CONFIRM, user, because, actor=user.principal)
@@ -95,7 +95,7 @@ def password_refused(request: HttpRequest, user: User) -> None:
 
 
 def identity_failed(because: str, *, of: User | None = None, is_confirming: bool = False) -> None:
-    """Record that an identity provider's answer let nobody in, or did not confirm who it is."""
+    """Record that an identity provider's answer led to no sign-in, or did not confirm the user."""
     if is_confirming and of is not None:
         _refused(CONFIRM, of, because, actor=of.principal)
     else:

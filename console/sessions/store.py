@@ -2,7 +2,7 @@
 
 `session_key` is the name of the row, as everywhere: the list of sessions and allauth's table have that, and
 it opens nothing. The cookie is known to the browser and, for the time of a request, to the middleware here.
-Users who read the database or a copy of it can sign in as nobody. Users who write it can plant no session:
+A reader of the database or of a copy of it can use no session. A writer of it can plant none:
 neither the name that a cookie leads to nor the signature of the contents can be made without Django's key,
 and contents that are copied into another row do not open.
 """

@@ -39,7 +39,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return False
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """The address to throttle by. Without one nobody could be throttled, so nobody signs in."""
+        """The address to throttle by. Without one no limit would apply, so no sign-in is possible."""
         address = http.client_address(request)
         if address is None:
             raise PermissionDenied
@@ -52,7 +52,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def pre_authenticate(self, request: HttpRequest, **credentials: str) -> None:
         """Count this try by the browser if the person has used it before, and else with others.
 
-        By address, by name, by network, and last with everybody's: no network can use that up. A right
+        By address, by name, by network, and last over all users: no network can use that up. A right
         password gives the first two back.
         """
         name = credentials.get("username", "")
@@ -99,7 +99,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return not fresh.is_fresh(context.request)
 
     def authenticate(self, request: HttpRequest, **credentials: str) -> User | None:
-        """Whoever has the password, where it counts; where it does not, it is as wrong as any other."""
+        """The user with this password, if passwords count; if not, it is as wrong as any other."""
         user: User | None = super().authenticate(request, **credentials)
         if user is None or openid_only.takes_password(user):
             return user
@@ -107,9 +107,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return None
 
     def pre_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse | None:
-        """Whoever has a way in that Keyturn did not store, or lacks one, signs in by none."""
+        """A user whose second factors or identities were changed outside Keyturn cannot sign in."""
         if not (seals.holds(user) and seal_sets.ways_in_hold(user.pk)):
-            user.is_active = False  # here only: allauth answers as it does to somebody who is disabled
+            user.is_active = False  # here only: allauth answers as it does to a disabled user
         answer: HttpResponse | None = super().pre_login(request, user, **kwargs)
         return answer
 

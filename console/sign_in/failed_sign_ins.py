@@ -59,7 +59,7 @@ def _tell(request: HttpRequest, user: User, **_: object) -> None:
 
 
 def sentence(failed: list[Failed]) -> str:
-    """How often, from where, and whether somebody had the password."""
+    """How often, from where, and whether the password was right."""
     count, known = _sum(failed), _sum(attempt for attempt in failed if attempt.knew_password)
     addresses = list(dict.fromkeys(attempt.address for attempt in failed if attempt.address))
     more = f" and {len(addresses) - 3} more" if len(addresses) > 3 else ""

@@ -32,7 +32,7 @@ def keep(password: Plaintext) -> None:
 
 
 def remove() -> None:
-    """Remove the file if it is there: the password in it lets nobody in any more."""
+    """Remove the file if it is there: the password in it is no longer valid."""
     try:
         file().unlink(missing_ok=True)
     except OSError as error:

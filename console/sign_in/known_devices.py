@@ -1,8 +1,8 @@
-"""Browsers that somebody has signed in with before: each keeps a way in of its own.
+"""Browsers in which a user has signed in before: their attempts are counted separately.
 
-Five wrong passwords from anywhere close the way of everybody else to that person for five minutes. A browser
+Five wrong passwords from anywhere lock that name for five minutes in browsers that are not known. A browser
 that has been signed in keeps a cookie that says for whom; it opens nothing, and its tries are counted by
-themselves. So nobody far away can lock a person out of their own machine, and a stolen cookie allows five
+themselves. So a remote attacker cannot lock users out of their own browser, and a stolen cookie allows five
 guesses in five minutes, until the password changes.
 
 Nothing is stored here: the cookie is a keyed hash over the person, the password that they have, and the day.
@@ -44,7 +44,7 @@ def name_of(request: HttpRequest, username: str) -> str:
     for number, day, mark in entries:
         if _is_recent(day) and keyed.fits(mark, _PURPOSE, *_parts(user, number, day)):
             return f"{user.pk} {number}"
-    # Whoever is signed in already, and confirms who they are, is known by the session.
+    # A signed-in user who re-authenticates is known by the session.
     if request.user == user:
         return f"{user.pk} {keyed.digest(_PURPOSE, 'session', request.session.session_key or '')}"
     return ""
@@ -77,7 +77,7 @@ def _signed_in(request: HttpRequest, user: User, **_: object) -> None:
 
 
 def _with(request: HttpRequest, user: User) -> list[str]:
-    """What the browser holds, with this person first and anew."""
+    """What the browser holds, with this user first, renewed."""
     number, day = secrets.token_hex(16), str(_today())
     others = [
         "-".join(entry)

@@ -29,7 +29,7 @@ from console import openid_settings
 
 Claims = dict[str, Any]
 
-#: Signatures by a private key alone: with a shared secret, or with none, anybody could be the provider.
+#: Signatures by a private key alone: with a shared secret, or with none, any party could be the provider.
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 REQUIRED = ["iss", "sub", "aud", "exp", "iat"]
 LEEWAY_SECONDS = 60  # that the two clocks may differ
@@ -175,13 +175,13 @@ class Callback(OAuth2CallbackView):  # type: ignore[misc]
 
 
 def _may_ask(url: object) -> bool:
-    """A provider elsewhere sends nobody to this machine's own ports."""
+    """A provider elsewhere cannot direct a request to this machine's own ports."""
     is_here = openid_settings.provider().issuer.startswith("http://")
     return openid_settings.is_safe(url) and (is_here or str(url).startswith("https://"))
 
 
 def app() -> SocialApp:
-    """The configured client as allauth knows one: no row of its table, and read anew each time.
+    """The configured client as allauth knows one: no row of its table, and read again each time.
 
     Raises `NoSecret`.
     """

@@ -1,7 +1,7 @@
-"""What a proven identity opens: a session, a link to whoever is signed in, an invitation, a confirmation.
+"""What a proven identity allows: to sign in, to be linked, to accept an invitation, to re-authenticate.
 
 It opens what was asked for when the journey began, which the person's own session remembers, and nothing to
-an identity that nobody linked: nobody becomes a user by signing in somewhere else.
+an identity that is not linked: signing in elsewhere creates no user.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class IdentityAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return [openid.app()] if is_ours else []
 
     def get_requests_session(self) -> Session:
-        """With TLS verified and a limit of time, as it comes; and it follows nobody to elsewhere."""
+        """With TLS verified and a limit of time, as it comes; and it follows no redirect."""
         session: Session = super().get_requests_session()
         session.max_redirects = 0
         return session
@@ -53,11 +53,11 @@ class IdentityAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return False
 
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
-        user: User = sociallogin.user  # nobody's name or address comes from a provider
+        user: User = sociallogin.user  # names and addresses are not taken from a provider
         return user
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """Answer in allauth's place, but for a person who may sign in and for one who is disabled."""
+        """Answer in allauth's place, except for users who may sign in and for disabled users."""
         if answer := PROCESSES[sociallogin.state["process"]](request, sociallogin):
             raise ImmediateHttpResponse(answer)
 
@@ -116,7 +116,7 @@ def _accept(request: HttpRequest, login: SocialLogin) -> Answer:
         login.user.refresh_from_db()  # whose password went
     else:
         login.lookup()
-    # The link was used up just now: whoever had it is there, whatever the provider says of when it asked.
+    # The link was just used, so its user is present, even if the provider asked long ago.
     _came(request, login, login.user, asked_at=timezone.now().timestamp())
     return None
 

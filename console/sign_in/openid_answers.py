@@ -1,4 +1,4 @@
-"""What somebody is told whom the identity provider's answer let in nowhere: what happened, and what to do.
+"""Pages for an identity provider's answer that led to no sign-in: what happened, and what to do.
 
 Each leaves an event where an identity was refused; none repeats what the provider sent.
 """
@@ -18,12 +18,12 @@ from secrets_app.people import invitations
 
 log = logging.getLogger(__name__)
 
-#: In the session of whoever opened a link: which invitation, and the hash of the link.
+#: In the session in which a link was opened: which invitation, and the hash of the link.
 OPENED = "invitation"
 
 
 def unknown(request: HttpRequest) -> HttpResponse:
-    """403: the provider knows this person, and nobody linked that to a user here."""
+    """403: the provider knows this identity, but it is linked to no user here."""
     _note(request, "No user has this identity.")
     name = _name()
     return _answer(
@@ -100,7 +100,7 @@ def cancelled(request: HttpRequest) -> HttpResponse:
 
 
 def not_confirmed(request: HttpRequest, because: str) -> HttpResponse:
-    """403: somebody came back, and it does not show that the person is there now."""
+    """403: the answer does not prove that the user is present now."""
     _note(request, because)
     return _answer(
         request,
@@ -114,12 +114,12 @@ def not_confirmed(request: HttpRequest, because: str) -> HttpResponse:
 
 
 def signed_in_already(request: HttpRequest) -> HttpResponse:
-    """409: an invitation is for somebody who is not here yet."""
+    """409: an invitation is for a new user, and a user is signed in."""
     return errors.conflict(request, "You are signed in already. Sign out, then open the link again.")
 
 
 def conflict(request: HttpRequest, error: type[Exception]) -> HttpResponse:
-    """409: the identity, or the name, is somebody else's."""
+    """409: the identity, or the name, belongs to another user."""
     return errors.conflict(request, str(error.__doc__))
 
 

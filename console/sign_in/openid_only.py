@@ -1,6 +1,6 @@
 """Where people sign in by the identity provider alone (`KEYTURN_OIDC_ONLY`): whose password still counts.
 
-Nobody is locked out by it. A password counts for whoever has linked no identity yet, and they are led to
+It locks no user out. Users without a linked identity can still use their password, and are led to
 linking one before anything else; administrators without one stay as they are, for the day on which the
 provider is away. And a password that `recover` printed on Keyturn's machine counts until it is changed.
 """

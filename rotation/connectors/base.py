@@ -184,6 +184,11 @@ class Proof:
     code: str = ""  # of a `Reason`: `accepts_anything`, `truncates`, `locked`, ...
     control: str = ""  # of a change: what stood behind the host's check as it refused all that it must refuse
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether a key stands in a file that the host reads, though its line may let nobody in from here."""
+        return self.level == Level.LISTED and self.verdict != Verdict.REJECTED
+
 
 class Mark(enum.StrEnum):
     """The outcome of one line of the preflight checklist."""
@@ -215,6 +220,7 @@ class Facts:
     accounts: tuple[str, ...] = ()  # local accounts that could be managed, for the form's suggestions
     password_login: bool = True  # sshd lets this account in with a password and its shell runs commands
     fenced: bool = True  # flock(1) and timeout(1) are there
+    is_slow: bool = False  # to make a hash of a password may take it seconds
 
     @property
     def blocked(self) -> Check | None:
@@ -252,12 +258,14 @@ class Looks(Protocol):
         console_id: str = "",
         kind: Kind = Kind.PASSWORD,
         allowed: Collection[str] = (),
+        public_key: str = "",
     ) -> Facts:
         """Look at the host and, where `username` is given, at that account; change nothing.
 
         `kind` is what will be changed: a locked password stands in the way of a password only, and a
-        key file that cannot be edited in the way of a key only. What would be blocked for a reason in
-        `allowed`, some of `OVERRIDABLE`, is a warning that says so.
+        key file that cannot be edited in the way of a key only. `public_key` is the one that the account
+        has now; where it stands, and with which options, is looked at as well. What would be blocked for
+        a reason in `allowed`, some of `OVERRIDABLE`, is a warning that says so.
 
         Never raises for what it finds: an unreachable host or a refused login is a blocked check.
         `Unreachable`, `HostKeyChanged` and `LoginRefused` become checks with those codes.
@@ -356,9 +364,9 @@ class Keys(Protocol):
         """Let `username` log in with `public_key` too; every other line of the file stays as it is.
 
         Both keys are a type and its base64, without options and comment; anything else raises
-        `Refused(code="bad_key_line")` before a connection is made. The new line takes over the options and
-        the comment of `like`'s line, where `like` is not empty and has one. A key that is there already
-        is left as it is.
+        `Refused(code="bad_key_line")` before a connection is made. Beside each line of `like`, in
+        each file, there is one with the same options and comment afterwards. Where `like` is empty or stands
+        nowhere, a key that is nowhere either gets one line of its own.
 
         Returns and raises as `set_password` does.
         """

@@ -127,7 +127,7 @@ def _embedded(address: IPv6Address, low: IPv4Address) -> Iterator[IPv4Address]:
 
 
 def _is_reserved(address: Address) -> bool:
-    if address in _COMPATIBLE:  # ::7f00:1, deprecated; only ::1 among them is somebody
+    if address in _COMPATIBLE:  # ::7f00:1, deprecated; only ::1 among them is a host
         return address != IPv6Address("::1")
     return address.is_reserved and not address.is_loopback
 

@@ -25,7 +25,7 @@ from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
 #: A change that was sent may still be applied for so long; without a fence on the host we wait it out.
-LATE_APPLY = timedelta(seconds=15)
+LATE_APPLY = timedelta(seconds=30)
 MOST_ATTEMPTS = 5  # times that a host is told, per run
 
 

@@ -31,7 +31,7 @@ def is_newer(work: Work, generation: int) -> bool:
 def note_keys_that_are_back(work: Work) -> None:
     """Count the removed keys that an older state of the host has again as keys to remove."""
     for version in versions.removed(work.secret)[:MOST_KEYS]:
-        if work.probe(version).verdict == base.Verdict.ACCEPTED:
+        if work.probe(version).is_listed:
             with transaction.atomic():
                 leases.hold(work.lease)
                 versions.mark_back(version)

@@ -30,8 +30,8 @@ def try_current(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     """Log in with the current password before it is changed; yield a line where that was tried.
 
     Only one that the host's own check accepts is tried, so that no wrong password is counted. What was seen
-    stays in `work.shut_out`: the new value is then proven by the host's own check alone. Raises `Unreachable`
-    or `HostKeyChanged`.
+    stays in `work.shut_out`: the new value is then proven by the host's own check alone. Raises
+    `HostKeyChanged`, and `Unreachable` where the check cannot be asked.
     """
     if work.is_own_login or not facts.password_login or work.run.attempts:
         return
@@ -44,11 +44,12 @@ def try_current(work: Work, facts: base.Facts) -> Iterator[base.Check]:
         seen = work.account.credential_sentence.removeprefix(reasons.sentence(credential_state.NO_LOGIN, ""))
         work.shut_out = base.Proof(base.Verdict.UNCLEAR, reason=seen)
     else:
-        proof = log_in(work, current)
-        if proof.verdict == base.Verdict.REJECTED:
-            instances.note_control(work.run.instance)  # a failed login; the daily one would be a second
-        if proof.verdict != base.Verdict.ACCEPTED:
-            work.shut_out = proof
+        try:
+            work.shut_out = _refused(work, current)
+        except base.Unreachable as error:
+            sentence = f"A login with the current value could not be tried: {error}"
+            yield base.Check("login_now", base.Mark.UNKNOWN, sentence)
+            return
     if work.shut_out is None:
         yield base.Check("login_now", base.Mark.PASSED, "A login with the current value works.")
     else:
@@ -57,6 +58,13 @@ def try_current(work: Work, facts: base.Facts) -> Iterator[base.Check]:
             "the instance's own check."
         )
         yield base.Check("login_now", base.Mark.WARNING, sentence, credential_state.NO_LOGIN)
+
+
+def _refused(work: Work, current: SecretVersion) -> base.Proof | None:
+    proof = log_in(work, current)
+    if proof.verdict == base.Verdict.REJECTED:
+        instances.note_control(work.run.instance)  # a failed login; the daily one would be a second
+    return None if proof.verdict == base.Verdict.ACCEPTED else proof
 
 
 def log_in(work: Work, version: SecretVersion) -> base.Proof:

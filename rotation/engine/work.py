@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # a method is given the work that it is a part of
 _random = random.SystemRandom()
 
 #: Seconds that each conversation may take; every one is well below the lease.
-PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 15.0, 20.0
+PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 20.0, 20.0
 BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
 CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
 
@@ -207,6 +207,7 @@ class Work:
 
     def look(self) -> base.Facts:
         """Ask the host for its facts about the account; reads only."""
+        current = self.secret.labelled(Label.Role.CURRENT)
         return self.connector.preflight(
             self.manager,
             self.account.username,
@@ -214,6 +215,7 @@ class Work:
             console_id=self.console_id,
             kind=self.method.KIND,
             allowed=self.run.overrides,
+            public_key=current.public_key if current else "",
         )
 
     def probe(self, version: SecretVersion) -> base.Proof:

@@ -1,7 +1,7 @@
 """The only writer of instances: where each is, and what is known of it.
 
 A management credential is handed only to the machine it was attached for: a change of address,
-port or host key detaches it until somebody who may use it attaches it again. Otherwise a
+port or host key detaches it until a user who may use it attaches it again. Otherwise a
 connection test would send it to a machine of the editor's choice.
 """
 

@@ -31,7 +31,7 @@ class TooOften(DomainError):
 
 
 def require(actor: Principal) -> None:
-    """Return if this person had fewer hosts looked at lately than anybody may. Raises `TooOften`.
+    """Return if this user started fewer checks of hosts lately than the limit. Raises `TooOften`.
 
     Call it inside the transaction that asks for the look: two at once are counted one after the other.
     """

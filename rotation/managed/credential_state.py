@@ -17,7 +17,7 @@ from secrets_app.models import Label
 Credential = ManagedAccount.Credential
 
 
-#: Codes of a credential: nobody has asked the host since an older database was put back; and it refused.
+#: Codes of a credential: nobody has asked the host since an older database was restored; and it refused.
 RESTORED, DATABASE_OLDER = "restored", "database_older"
 #: The host accepts the current value, and nobody could log on with it when that was tried last.
 NO_LOGIN = "no_login"
@@ -86,7 +86,7 @@ def _forget(account: ManagedAccount) -> None:
 
 
 def doubt_all() -> None:
-    """Take back what is known of every account: it was true when the database that was put back was copied.
+    """Take back what is known of every account: it was true when the database that was restored was copied.
 
     What is in doubt already, or known to be wrong, stays so.
     """
@@ -94,7 +94,7 @@ def doubt_all() -> None:
     ManagedAccount.objects.filter(released_at__isnull=True, credential__in=known).update(
         credential=Credential.NOT_VERIFIED,
         credential_code=RESTORED,
-        credential_sentence="An older database was put back. The instance was not asked since.",
+        credential_sentence="An older database was restored. The instance was not asked since.",
         traces={},  # the same look as then proves nothing of now
     )
 

@@ -25,7 +25,7 @@ class Decision(enum.StrEnum):
 
 
 def resolve(secret: Secret, *, actor: Principal, decision: str, reason: str) -> None:
-    """End a rotation whose result nobody can ask for, as a person says it stands.
+    """End a rotation whose result cannot be determined, as a user decides.
 
     No value is destroyed: the pending version loses its label and is kept. `GONE` stops the schedule too;
     after `SET_ASIDE` the host is asked whether it accepts the current value. The secret can be deleted

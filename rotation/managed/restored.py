@@ -1,4 +1,4 @@
-"""What an older database that was put back means for hosts: they may have values that are not here.
+"""What an older database that was restored means for hosts: they may have values that are not here.
 
 Until a person has acknowledged it no host is told a value. What an account's row says of the host was true of
 another time, so nothing reads as in sync before the host was asked again. Looking is allowed, and safe.
@@ -19,7 +19,7 @@ from secrets_app.models import DatabaseRestore, Label, Secret
 
 
 class Unacknowledged(DomainError):
-    """An older database was put back, and not acknowledged yet: no value is sent to an instance."""
+    """An older database was restored, and not acknowledged yet: no value is sent to an instance."""
 
     code = "restore_unacknowledged"
 
@@ -45,7 +45,7 @@ def refuse() -> None:
 
 
 def is_doubtful(account: ManagedAccount) -> bool:
-    """Whether no host has accepted the account's current value since an older database was put back."""
+    """Whether no host has accepted the account's current value since an older database was restored."""
     restore = restores.newest()
     if restore is None:
         return False
@@ -73,7 +73,7 @@ def _to_ask() -> QuerySet[ManagedAccount]:
 
 
 def _asked(restore: DatabaseRestore) -> Exists:
-    """Whether a run has asked the host of an account since somebody chose Verify all."""
+    """Whether a run has asked the host of an account since a user chose Verify all."""
     since = Run.objects.filter(secret=OuterRef("secret"), created_at__gte=restore.verify_asked_at)
     return Exists(since.filter(state=Run.State.ENDED))
 

@@ -1,6 +1,6 @@
 """What happens: instances and how to reach them, the accounts managed there, schedules, runs, steps.
 
-A run's row is the job itself; the queue only wakes somebody up. Every table names its writer in
+A run's row is the job itself; the queue only wakes a worker. Every table names its writer in
 its docstring.
 """
 

@@ -29,7 +29,7 @@ class ManagementCredential(SealedRow, Identified):
     sealed = models.OneToOneField(SealedValue, on_delete=models.PROTECT, related_name="+")
     has_password = models.BooleanField(default=False)
     public_key = models.TextField(blank=True)  # OpenSSH form; set where it logs in with a key
-    is_own = models.BooleanField(default=False)  # Keyturn made the key pair; nobody else has seen it
+    is_own = models.BooleanField(default=False)  # a key pair of Keyturn's own, which no user has seen
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
 
     class Meta:
@@ -166,7 +166,7 @@ class HostKey(SealedRow, Identified):
         CERTIFICATE = base.Identity.CERTIFICATE.value, "Certificate"
 
     class State(models.TextChoices):
-        SEEN = "seen", "Seen"  # waits for somebody to compare the fingerprint
+        SEEN = "seen", "Seen"  # waits for a user to compare the fingerprint
         APPROVED = "approved", "Approved"  # pinned
         RETIRED = "retired", "Retired"  # was approved once
 

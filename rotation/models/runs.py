@@ -30,7 +30,7 @@ class Run(Identified):
         VERIFY = "verify", "Verification"  # is the current value still good?
         CHECK = "check", "Connection test"  # of an instance, or of one account that no secret manages yet
         SCAN = "scan", "Host key scan"
-        DRIFT = "drift", "Drift check"  # has somebody else changed the credential?
+        DRIFT = "drift", "Drift check"  # was the credential changed outside Keyturn?
         RECONCILE = "reconcile", "Reconciliation"  # the current value is set again
 
     class Trigger(models.TextChoices):
@@ -79,7 +79,7 @@ class Run(Identified):
         SecretVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="runs"
     )
     requested_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
-    reason = models.CharField(max_length=500, blank=True)  # why somebody asked for it
+    reason = models.CharField(max_length=500, blank=True)  # the reason that its requester gave
     overrides = models.JSONField(default=list, blank=True)  # codes of checks that may not stop it
     username = models.CharField(max_length=64, blank=True)  # of a check of one account
     account_kind = models.CharField(max_length=16, blank=True, choices=Secret.Kind)  # ... and of what

@@ -56,7 +56,7 @@ class Chore(models.Model):
 
     name = models.CharField(max_length=64, primary_key=True)  # of settings.PERIODIC_WORK
     due_at = models.DateTimeField(db_default=Now())
-    claimed_at = models.DateTimeField(null=True)  # when somebody last began it
+    claimed_at = models.DateTimeField(null=True)  # when it last began
     last_run_at = models.DateTimeField(null=True)  # when it was last done
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """The database itself refuses to change or delete an event or a checkpoint.
 
 Put in place after every migration, and again if it was taken away: by triggers on both databases, and on
-PostgreSQL by the privileges of our own role as well. Whoever owns the tables or is a superuser can undo
+PostgreSQL by the privileges of our own role as well. The owner of the tables or a superuser can undo
 both; that much the chain and the exported checkpoints make evident.
 """
 

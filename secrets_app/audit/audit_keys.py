@@ -1,7 +1,7 @@
 """The keys of the audit trail: one that chains events and marks values, one that signs checkpoints.
 
 Neither is ever in the database, and none is made while there is something that another one made: a trail
-whose key is gone is *sealed*, since nobody could tell a later event from a forged one.
+whose key is gone is *sealed*, since a later event could not be told from a forged one.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def chaining() -> bytes:
 
 
 def mark(value: bytes) -> str:
-    """What stands for a value in an event; nobody without the key can try values against it."""
+    """The mark of a value in an event; without the key, values cannot be tried against it."""
     return hmac.digest(_derived(b"keyturn value mark 1"), value, hashlib.sha256).hex()
 
 
@@ -107,7 +107,7 @@ def signing() -> Ed25519PrivateKey:
 
 
 def public_key() -> str:
-    """The public half, in hexadecimal, for whoever checks the exported checkpoints elsewhere."""
+    """The public half, in hexadecimal, for checking the exported checkpoints elsewhere."""
     return signing().public_key().public_bytes_raw().hex()
 
 

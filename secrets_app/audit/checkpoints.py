@@ -1,7 +1,7 @@
 """The only writer of checkpoints: signed statements of how far the chain of events went.
 
-A chain alone does not show that its newest events were cut off, nor that yesterday's database was put back.
-So its head is signed from time to time and written to a file, which whoever keeps the machine's backups
+A chain alone does not show that its newest events were cut off, nor that yesterday's database was restored.
+So its head is signed from time to time and written to a file, which the owner of the machine's backups
 copies elsewhere. A file that cannot be written holds nothing up: what is missing in it is added later.
 
 Each checkpoint stays for ever, so there is none for each event. How far the trail went since stands in a
@@ -177,9 +177,9 @@ def _newest_in(path: Path) -> Exported | None:
 
 
 def contradicted() -> Exported | None:
-    """Return the newest exported checkpoint if this trail does not have its event, and nobody said why.
+    """Return the newest exported checkpoint if this trail lacks its event without an acknowledgement.
 
-    Then an older database was put back. Raises OSError or `audit_keys.KeyMissing`.
+    Then an older database was restored. Raises OSError or `audit_keys.KeyMissing`.
     """
     point = newest()
     if point is None:

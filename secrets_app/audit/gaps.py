@@ -1,4 +1,4 @@
-"""Where the audit trail goes on after an older database was put back, as its own events say.
+"""Where the audit trail goes on after an older database was restored, as its own events say.
 
 The event that acknowledges a restore stands beyond every event that the newest exported checkpoint knew of,
 so that no number is given twice. Only its digest, which needs the audit key, makes it count.
@@ -34,7 +34,7 @@ class Gap:
         if self.at - 1 <= self.after:
             gone = "no number is missing"
         return (
-            f"An older database was put back: {gone}. Acknowledged by {self.who} on "
+            f"An older database was restored: {gone}. Acknowledged by {self.who} on "
             f"{self.when:%Y-%m-%d %H:%M} UTC in event {self.at}."
         )
 
@@ -54,7 +54,7 @@ def known() -> list[Gap]:
 def _gap(event: AuditEvent) -> Gap | None:
     before = AuditEvent.objects.filter(sequence__lt=event.sequence).order_by("-sequence").first()
     after, mac = (before.sequence, before.mac) if before else (0, chain.GENESIS)
-    # Whoever writes the database without the key could else declare anything a restore.
+    # Otherwise a writer of the database without the key could declare anything a restore.
     if not hmac.compare_digest(chain.mac(audit_keys.chaining(), event, mac), event.mac):
         return None
     try:

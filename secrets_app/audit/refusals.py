@@ -1,6 +1,6 @@
 """Refusals in the audit trail: the first at once, more of the same within a minute as one event with a count.
 
-So nobody fills the trail, or the disk, by asking again and again for what is refused.
+So repeated refusals cannot fill the trail, or the disk.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def note(
                 resource_id=resource_id,
                 decision=because,
             )
-        else:  # somebody with the same name was a moment faster
+        else:  # another request with the same name was a moment faster
             Refusals.objects.filter(name=name).update(count=F("count") + 1)
 
 

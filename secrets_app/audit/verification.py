@@ -57,7 +57,7 @@ Signed = AuditCheckpoint | checkpoints.Exported
 
 
 def verify(
-    *, file: Path | None = None, newest: int | None = None, told: Callable[[int], None] | None = None
+    *, file: Path | None = None, newest: int | None = None, progress: Callable[[int], None] | None = None
 ) -> Report:
     """Check the trail against its chain, its checkpoints, and the checkpoints in `file`.
 
@@ -71,7 +71,7 @@ def verify(
         head = AuditHead.objects.first()
         if head is not None:
             audit_keys.require(head)
-        _check(report, head, key, public, noted, file=file, newest=newest, told=told)
+        _check(report, head, key, public, noted, file=file, newest=newest, progress=progress)
     except _Broken as error:
         report.verdict, report.sentence, report.first_bad = Verdict.BROKEN, str(error), error.sequence
     except (audit_keys.KeyMissing, OSError) as error:
@@ -88,7 +88,7 @@ def _check(
     *,
     file: Path | None,
     newest: int | None,
-    told: Callable[[int], None] | None,
+    progress: Callable[[int], None] | None,
 ) -> None:
     end = head.sequence if head else 0
     report.first = max(1, end - newest + 1) if newest else 1
@@ -105,7 +105,7 @@ def _check(
     marks = [_Marks(here, "The checkpoint of the database"), _Marks(there, f"The checkpoint in {exported}")]
     own = _standing([noted] if noted else [], known)
     ends = _Marks(own, f"The head noted in {checkpoints.head_file()}")
-    last = _walk(report, key, end, [*marks, ends], told, {gap.at: gap.after for gap in known})
+    last = _walk(report, key, end, [*marks, ends], progress, {gap.at: gap.after for gap in known})
     _compare_end(head, last)
     for mark in (*marks, ends):
         mark.nothing_beyond(end)
@@ -119,7 +119,7 @@ def _walk(
     key: bytes,
     end: int,
     marks: list[_Marks],
-    told: Callable[[int], None] | None,
+    progress: Callable[[int], None] | None,
     acknowledged: dict[int, int],
 ) -> int:
     """Read the events in their order; return the last one's sequence. Raises `_Broken`.
@@ -145,8 +145,8 @@ def _walk(
             )
         previous, expected = event.mac, expected + 1
         report.events += 1
-        if told and not report.events % CHUNK:
-            told(report.events)
+        if progress and not report.events % CHUNK:
+            progress(report.events)
     return expected - 1
 
 
@@ -218,7 +218,7 @@ class _Marks:
         if self.next.mac != event.mac:
             raise _Broken(
                 f"{self.name} of event {event.sequence} signs another digest: the events up to it were "
-                "written anew.",
+                "rewritten.",
                 event.sequence,
             )
         self.compared += 1
@@ -230,14 +230,14 @@ class _Marks:
             if self.next.sequence > end:
                 raise _Broken(
                     f"{self.name} goes to event {self.next.sequence}, the events to {end}: the newest were "
-                    "cut off, or an older database was put back.",
+                    "cut off, or an older database was restored.",
                     end + 1,
                 )
             self._pass()
 
 
 def _standing(rows: Iterable[Signed], known: list[gaps.Gap]) -> Iterator[Signed]:
-    """Leave out the checkpoints of a history that was replaced, as somebody has acknowledged."""
+    """Leave out the checkpoints of a history that was replaced, as a user has acknowledged."""
     return (row for row in rows if not any(gap.replaced(row.sequence) for gap in known))
 
 

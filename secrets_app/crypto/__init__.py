@@ -1,1 +1,1 @@
-"""Bytes and text: sealing, passwords, key pairs, files of keys. Knows no Django and nobody else."""
+"""Encryption, passwords, key pairs and key files. Imports neither Django nor another room."""

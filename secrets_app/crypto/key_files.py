@@ -1,7 +1,7 @@
 """Keys that stand in files of their own: what only the owner of the file may read.
 
 Writes a key once and never over another; keeps none in memory and knows no row. A file that others may read
-or change is refused, as ssh(1) refuses such a private key: a key that was open to everybody for a year is
+or change is refused, as ssh(1) refuses such a private key: a key that was readable by all users for a year is
 found on the first day and not after the theft. There is no exception for a group: mount a secret with mode
 0400 and the owner that Keyturn runs as.
 """
@@ -29,7 +29,7 @@ def read_private(path: Path) -> str:
     A link is followed and the file at its end is judged: the very one that is read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for somebody to write
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for a writer
     except OSError:
         raise Unreadable(f"The key file {path} is missing or cannot be read.") from None
     with os.fdopen(descriptor, encoding="ascii") as file:
@@ -79,7 +79,7 @@ class KeyFile:
     def create(self) -> None:
         """Write a new key; never over an existing file (FileExistsError)."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Written apart and linked into place: nobody ever reads half a key.
+        # Written apart and linked into place, so that half a key is never read.
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
         try:

@@ -1,4 +1,4 @@
-"""SSH key pairs: made, read, described. Knows nobody; keys are text in OpenSSH form."""
+"""Generate, read and describe SSH key pairs, as text in OpenSSH form. Imports no other room."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Password policies, and passwords made and checked by them.
 
-Knows nobody. Alphabets hold nothing that a shell, a form, chpasswd(8) or a CSV file would mangle,
+Imports no other room. Alphabets hold nothing that a shell, a form, chpasswd(8) or a CSV file would mangle,
 and no character that a person takes for another where that can be had.
 """
 

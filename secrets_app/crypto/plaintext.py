@@ -4,7 +4,7 @@ A `Plaintext` shows `***` wherever Python would show it: `repr`, `str`, `format`
 template output. It cannot be pickled, so it cannot travel in a task message, a cache or a session.
 There is one way to the text, `reveal()`, and a reader can search for it.
 
-Knows nobody: both the store and the connectors import it.
+Imports no other room: both the store and the connectors import it.
 """
 
 from __future__ import annotations

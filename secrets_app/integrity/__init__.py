@@ -1,1 +1,1 @@
-"""What is not as Keyturn left it: rows changed outside it, and an older database put back."""
+"""What is not as Keyturn left it: rows changed outside it, and an restored older database."""

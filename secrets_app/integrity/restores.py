@@ -1,4 +1,4 @@
-"""The only writer of restores: an older database that was put back, noticed and acknowledged.
+"""The only writer of restores: an older database that was restored, noticed and acknowledged.
 
 The file of exported checkpoints is outside the database. Where the trail does not have what its newest
 checkpoint signs, this database is older than the file or has another history: values that were made since are
@@ -39,13 +39,13 @@ class Nothing(DomainError):
 
 
 class NoReason(DomainError, ValueError):
-    """This needs a reason: say in a few words which backup was put back, and why."""
+    """This needs a reason: say in a few words which backup was restored, and why."""
 
     code = "restore_reason_missing"
 
 
 def under_way() -> DatabaseRestore | None:
-    """Return the restore that nobody has acknowledged, if there is one."""
+    """Return the restore that is not acknowledged yet, if there is one."""
     return DatabaseRestore.objects.filter(acknowledged_at=None).first()
 
 
@@ -83,9 +83,9 @@ def notice() -> DatabaseRestore | None:
                 NOTICE, trail(), actor=users.system(), outcome=AuditEvent.Outcome.FAILED, details=details
             )
     except IntegrityError:
-        return None  # somebody else noticed at the same moment
+        return None  # another process noticed at the same moment
     log.critical(
-        "An older database was put back: it goes to event %s, the exported checkpoints to %s of %s. "
+        "An older database was restored: it goes to event %s, the exported checkpoints to %s of %s. "
         "Nothing is rotated until a user acknowledges the restore.",
         newest,
         point.sequence,
@@ -97,7 +97,7 @@ def notice() -> DatabaseRestore | None:
 def acknowledge(restore: DatabaseRestore, *, actor: Principal, reason: str) -> None:
     """Let the trail go on from here, and work on hosts with it.
 
-    Raises `decisions.NotAllowed`, `NoReason`, `Nothing` where somebody else has done it, or OSError where the
+    Raises `decisions.NotAllowed`, `NoReason`, `Nothing` if another user has done it, or OSError where the
     file of exported checkpoints cannot be read: without it the numbers that it knows could be given again.
     """
     decisions.require(actor, Action.ACKNOWLEDGE_RESTORE)
@@ -127,7 +127,7 @@ def acknowledge(restore: DatabaseRestore, *, actor: Principal, reason: str) -> N
 
 
 def ask_to_verify(restore: DatabaseRestore, *, actor: Principal) -> None:
-    """Have every account asked whether the host accepts its current value; once more if it was done before.
+    """Have every account checked for whether its host accepts the current value, again if it was done before.
 
     Raises `decisions.NotAllowed`.
     """

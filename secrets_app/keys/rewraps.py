@@ -1,8 +1,8 @@
 """The only writer of rewraps: move the data keys of a key's values to its newest version, or to another key.
 
-A row at a time and online: each is moved by one comparing update in a transaction of its own, so whoever
-reads it meanwhile finds the old wrap or the new one, and both open. A worker that dies leaves rows that are
-moved and rows that are not; the next one goes on with those. Payloads are never touched.
+A row at a time and online: each is moved by one comparing update in a transaction of its own. A reader
+meanwhile finds the old wrap or the new one, and both can be decrypted. A worker that dies leaves some rows
+moved and others not; the next one goes on with those. Payloads are never touched.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def start(source: Key, target: Key, *, actor: Principal) -> Rewrap:
 
 
 def due() -> QuerySet[Rewrap]:
-    """Those that nobody carries just now."""
+    """Those that no worker carries out just now."""
     return Rewrap.objects.filter(state=Rewrap.State.RUNNING).filter(_is_free())
 
 
@@ -81,7 +81,7 @@ def carry(rewrap_id: UUID) -> bool:
     try:
         return _carry(work)
     except keyring.KeyUnusable as error:
-        # Only waits: whoever enables the key again has it go on.
+        # Only waits: it goes on when the key is enabled again.
         Rewrap.objects.filter(pk=work.pk).update(sentence=str(error))
         return False
     finally:

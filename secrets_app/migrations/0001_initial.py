@@ -131,6 +131,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(choices=[('user', 'User'), ('machine', 'Machine'), ('system', 'Keyturn')], max_length=8)),
                 ('name', models.CharField(max_length=80)),
                 ('user', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='principal', to=settings.AUTH_USER_MODEL)),
+                ('is_active', models.BooleanField(default=True)),
                 ('groups', models.ManyToManyField(blank=True, related_name='members', to='auth.group')),
                 ('rights_seal', models.CharField(default='', editable=False, max_length=64)),
             ],
@@ -424,6 +425,10 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(condition=models.Q(('kind', 'system')), fields=('kind',), name='one_system_principal'),
         ),
         migrations.AddConstraint(
+            model_name='principal',
+            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), condition=models.Q(('kind', 'system'), _negated=True), name='one_principal_per_name'),
+        ),
+        migrations.AddConstraint(
             model_name='policy',
             constraint=models.UniqueConstraint(fields=('account', 'name'), name='one_policy_per_name', violation_error_message='A policy with this name exists. Choose another name.'),
         ),
@@ -501,7 +506,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='secret',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', ''), ('type', 'generic')), models.Q(('type', 'ecs'), models.Q(('kind', ''), _negated=True)), _connector='OR'), name='only_a_generic_secret_has_no_kind'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', ''), ('type', 'generic')), models.Q(models.Q(('type', 'generic'), _negated=True), models.Q(('kind', ''), _negated=True)), _connector='OR'), name='only_a_generic_secret_has_no_kind'),
         ),
         migrations.AlterUniqueTogether(
             name='secretgroupgrant',

@@ -16,7 +16,7 @@ class AuditEvent(models.Model):
         DENIED = "denied", "Denied"
         FAILED = "failed", "Failed"
 
-    # A column that is not in chain.encode is one that anybody may change unnoticed.
+    # A column that is not in chain.encode can be changed unnoticed.
     sequence = models.BigIntegerField(primary_key=True)  # 1, 2, 3, ... without a gap
     at = models.DateTimeField(editable=False, db_index=True)  # the database's time
     actor = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
@@ -52,7 +52,7 @@ class AuditEvent(models.Model):
 
 
 class AuditHead(models.Model):
-    """Where the chain of events ends: one row, locked by whoever appends. Writer: `trail`."""
+    """Where the chain of events ends: one row, locked by each append. Writer: `trail`."""
 
     ONLY = 1
 
@@ -79,7 +79,7 @@ class AuditCheckpoint(models.Model):
 
 
 class DatabaseRestore(Identified):
-    """An older database that was put back, and who acknowledged it. Writer: `restores`."""
+    """An older database that was restored, and who acknowledged it. Writer: `restores`."""
 
     exported_to = models.BigIntegerField()  # the event that the newest exported checkpoint signs
     exported_at = models.DateTimeField()
@@ -87,7 +87,7 @@ class DatabaseRestore(Identified):
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledged_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
     reason = models.CharField(max_length=500, blank=True)
-    verify_asked_at = models.DateTimeField(null=True, blank=True)  # somebody chose Verify all
+    verify_asked_at = models.DateTimeField(null=True, blank=True)  # a user chose Verify all
     verify_asked_by = models.ForeignKey(Principal, null=True, on_delete=models.PROTECT, related_name="+")
     verified_at = models.DateTimeField(null=True, blank=True)  # every account was asked
 

@@ -46,7 +46,7 @@ class Users(SealedManager["User"], UserManager["User"]):
 
 
 class User(SealedRow, AbstractBaseUser, PermissionsMixin, Identified):
-    """A person who signs in. Writer: `users`; of the seals of sets, `seal_sets`."""
+    """A user who signs in. Writer: `users`; of the seals of sets, `seal_sets`."""
 
     SEALED = ("id", "username", "password", "is_active", "is_superuser", "must_change_password")
 
@@ -72,7 +72,7 @@ class User(SealedRow, AbstractBaseUser, PermissionsMixin, Identified):
             models.UniqueConstraint(
                 Lower("username"), name="one_user_per_name", violation_error_message="This name is taken."
             ),
-            # Django lets a superuser past every permission; nobody is one.
+            # Django gives a superuser every permission; no user is one.
             models.CheckConstraint(condition=models.Q(is_superuser=False), name="nobody_is_superuser"),
         ]
 
@@ -88,10 +88,10 @@ class User(SealedRow, AbstractBaseUser, PermissionsMixin, Identified):
 class Principal(SealedRow, Identified):
     """Who acts: a person, a machine, or Keyturn itself on a schedule.
 
-    Writer: `users`; of the seal of its rights, `seal_sets`.
+    Writer: `users`; of a machine, `machines`; of the seal of its rights, `seal_sets`.
     """
 
-    SEALED = ("id", "kind", "name", "user_id")
+    SEALED = ("id", "kind", "name", "user_id", "is_active")
 
     class Kind(models.TextChoices):
         USER = "user", "User"
@@ -103,6 +103,7 @@ class Principal(SealedRow, Identified):
     user = models.OneToOneField(
         User, null=True, blank=True, on_delete=models.PROTECT, related_name="principal"
     )
+    is_active = models.BooleanField(default=True)  # of a machine; a person's is the user's
     groups = models.ManyToManyField(Group, blank=True, related_name="members")
     # Of its groups and policies, of which a deleted row of another table would make fewer: `seal_sets`.
     rights_seal = models.CharField(max_length=64, default="", editable=False)
@@ -111,6 +112,10 @@ class Principal(SealedRow, Identified):
         constraints = [
             models.UniqueConstraint(
                 fields=["kind"], condition=models.Q(kind="system"), name="one_system_principal"
+            ),
+            # A policy names either by its name alone. No user is ever deleted, nor signs in by a new name.
+            models.UniqueConstraint(
+                Lower("name"), condition=~models.Q(kind="system"), name="one_principal_per_name"
             ),
         ]
 

@@ -24,7 +24,7 @@ class Policy(SealedRow, Identified):
     SEALED = ("id", "account_id", "name", "kind", "document", "revision")
 
     class Kind(models.TextChoices):
-        SYSTEM = "system", "System policy"  # comes with the product, and is nobody's to edit
+        SYSTEM = "system", "System policy"  # comes with Keyturn and is read-only
         CUSTOM = "custom", "Custom policy"
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="policies")

@@ -98,7 +98,7 @@ class Secret(SealedRow, Identified):
                 violation_error_message="This name is in use in this region. Choose another one.",
             ),
             models.CheckConstraint(
-                condition=models.Q(type="generic", kind="") | (models.Q(type="ecs") & ~models.Q(kind="")),
+                condition=models.Q(type="generic", kind="") | ~models.Q(type="generic") & ~models.Q(kind=""),
                 name="only_a_generic_secret_has_no_kind",
             ),
         ]

@@ -1,8 +1,8 @@
 """The only writer of who is who at an identity provider: an issuer with its subject belongs to one person.
 
-allauth keeps the rows, with the issuer as their provider. Nothing else binds somebody: a name or an address
-that a provider tells can be another one's tomorrow. Linking and unlinking are recorded in the transaction
-that does it, and whoever has no other way in keeps the one there is.
+allauth keeps the rows, with the issuer as their provider. Nothing else identifies a user: a name or address
+from a provider can be another user's tomorrow. Linking and unlinking are recorded in the transaction
+that does it, and a user without another way to sign in keeps the identity.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class OnlyWay(DomainError):
 
 @dataclass(frozen=True)
 class Identity:
-    """Somebody at a provider; `name` is only for showing."""
+    """A user of a provider; `name` is for display only."""
 
     issuer: str
     subject: str
@@ -98,7 +98,7 @@ def unlink(user: User, issuer: str) -> bool:
 
 
 def _locked(user: User) -> User:
-    """This person as the database knows them, and nobody else's to change until the transaction ends."""
+    """The row of this user, locked until the transaction ends."""
     return User.objects.select_for_update().get(pk=user.pk)
 
 

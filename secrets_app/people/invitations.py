@@ -3,7 +3,7 @@
 Or it lets one in again who is here and lost password or identity; until it is used nothing changes for them.
 Only a keyed hash of a link is stored, and a seal over what it gives to whom: no link can be made by writing
 to the database, and an invitation that was changed there is void. What the inviter might do when they
-invited, they must still be allowed to do when the invited person comes: an invitation of somebody who lost
+invited, they must still be allowed to do when the invited user accepts: an invitation by a user who lost
 their rights is void.
 """
 
@@ -31,7 +31,7 @@ VALID_FOR = timedelta(hours=72)
 
 
 class NameTaken(DomainError):
-    """A user with this name exists, or is invited already. Choose another name."""
+    """A user or a machine with this name exists, or is invited already. Choose another name."""
 
     code = "user_name_taken"
 
@@ -47,11 +47,11 @@ def invite(
 ) -> tuple[Invitation, Plaintext]:
     """Invite a user; return what their link ends with, this once.
 
-    Raises `decisions.NotAllowed` or `NameTaken`. Whoever hands out groups has full access.
+    Raises `decisions.NotAllowed` or `NameTaken`. Only users with full access give groups.
     """
     wanted = sorted(groups)
     _require(actor, wanted)
-    if User.objects.filter(username__iexact=username).exists() or _open().filter(username__iexact=username):
+    if users.is_name_taken(username) or is_invited(username):
         raise NameTaken(NameTaken.__doc__)
     token = Plaintext(secrets.token_urlsafe(32))
     with transaction.atomic():
@@ -74,10 +74,10 @@ class Disabled(DomainError):
 
 
 def invite_back(user: User, *, actor: Principal, reason: str) -> tuple[Invitation, Plaintext]:
-    """Let somebody who is here choose a new way in; return what their link ends with, this once.
+    """Let an existing user choose a new way to sign in; return the end of their link, only now.
 
     What they have works until they use it, and ends then; a second factor stays. An earlier link is void.
-    Raises `decisions.NotAllowed`, `Own` or `Disabled`. Whoever hands one out could become that person, so it
+    Raises `decisions.NotAllowed`, `Own` or `Disabled`. Its creator could sign in as that user, so it
     takes full access.
     """
     _require(actor, [], user)
@@ -123,6 +123,11 @@ def revoke(invitation: Invitation, *, actor: Principal) -> None:
         if not _open().filter(pk=invitation.pk).update(revoked_at=timezone.now()):
             raise Void(Void.__doc__)
         _record("kms:RevokeInvitation", invitation, actor, {})
+
+
+def is_invited(username: str) -> bool:
+    """Whether a user of this name could still come."""
+    return _open().filter(username__iexact=username).exists()
 
 
 def find(token: str) -> Invitation:

@@ -1,7 +1,7 @@
 """What a second factor needs from us: sealed secrets, codes that count once, a record of each change.
 
 allauth keeps the factors in a table of its own. This module is the only one that seals and opens what is
-secret in them, and it binds each to its person: a row that was moved to somebody else opens nothing.
+secret in them, and it binds each to its person: a row that was moved to another user opens nothing.
 Adding and removing one is recorded in the transaction that does it.
 """
 
@@ -28,7 +28,7 @@ FIELD = "second_factor"
 #: The groups whose members `KEYTURN_REQUIRE_MFA` is about.
 REQUIRED_OF = (users.ADMINISTRATORS,)
 _PREFIX = "sealed:"
-#: What signs somebody in; recovery codes only stand in for one of these.
+#: Factors for a sign-in; recovery codes only replace one of these.
 KINDS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 _COUNTER = "last_counter"
 
@@ -67,7 +67,7 @@ def is_required(user: User) -> bool:
 
 
 def is_needed(factor: Authenticator) -> bool:
-    """Whether it is the last second factor of somebody who must have one."""
+    """Whether it is the last second factor of a user who must have one."""
     others = Authenticator.objects.filter(user=factor.user, type__in=KINDS).exclude(pk=factor.pk)
     return factor.type in KINDS and is_required(factor.user) and not others.exists()
 
@@ -86,7 +86,7 @@ def person(user: User) -> Person:
 
 
 def reset(user: User, *, actor: Principal, reason: str) -> None:
-    """Take every second factor and recovery code of somebody else away.
+    """Remove every second factor and recovery code of another user.
 
     Raises `Own` or `decisions.NotAllowed`. Keyturn itself may, for administrators of its machine.
     """

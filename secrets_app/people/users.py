@@ -1,7 +1,7 @@
-"""The only writer of users, principals and groups.
+"""The only writer of users, their principals and groups.
 
-Whoever is in a group has its policies, so only whoever has *KMS full access* may change who is in one, or let
-somebody in again. Nothing here can leave the installation without an administrator.
+Members of a group have its policies, so only users with *KMS full access* may change the members, or let
+a user in again. Nothing here can leave the installation without an administrator.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def create(
     display_name: str = "",
     time_zone: str = "UTC",
 ) -> User:
-    """Make a person who can sign in, with its principal. Raises IntegrityError where the name is taken.
+    """Create a user who can sign in, with its principal. Raises IntegrityError where the name is taken.
 
     Without a password they sign in with an identity that the caller links to them.
     """
@@ -91,8 +91,14 @@ def create(
     return user
 
 
+def is_name_taken(name: str) -> bool:
+    """Whether a user or a machine has this name, in whatever case."""
+    others = Principal.objects.exclude(kind=Principal.Kind.SYSTEM)
+    return User.objects.filter(username__iexact=name).exists() or others.filter(name__iexact=name).exists()
+
+
 def create_first_administrator() -> tuple[User, Plaintext] | None:
-    """Make the first administrator with a password that is returned once; None where anybody exists."""
+    """Make the first administrator with a password that is returned once; None if a user exists."""
     if User.objects.exists():
         return None
     regions.account()

@@ -94,8 +94,8 @@ def decide(
     """Decide whether `principal` may do `action` to `resource`; where in doubt, no.
 
     `resource` is a row with an ARN; a region stands for the container there (`...:secret`), and None for
-    the container of what belongs to no region. `reason` is what somebody said who reads a value; None while
-    nobody was asked yet: then it is taken for one that every policy accepts.
+    the container of what belongs to no region. `reason` is the reason of a reader of a value; None while
+    it was not asked for yet: then it counts as one that every policy accepts.
     """
     refused = ruled_out(principal, action)
     if refused:
@@ -133,6 +133,8 @@ def ruled_out(principal: Principal | None, action: str) -> Decision | None:
         return Decision(False, f"There is no action {action}.")
     if principal.kind == Principal.Kind.SYSTEM:
         return None if seals.holds(principal) else Decision(False, seals.SENTENCE)
+    if principal.kind == Principal.Kind.MACHINE and not principal.is_active:
+        return Decision(False, "This machine is disabled.")
     # A machine signs in by no user; its row says so under a seal, which is looked at where rights are read.
     if principal.kind != Principal.Kind.MACHINE and (principal.user is None or not principal.user.is_active):
         return Decision(False, "This user is disabled.")

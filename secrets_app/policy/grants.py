@@ -18,7 +18,7 @@ from secrets_app.policy import decisions, ram_conditions
 
 
 class ToOneself(decisions.NotAllowed):
-    """Nobody grants to themselves, nor to a group that they are in."""
+    """Users cannot grant to themselves, nor to a group that they are in."""
 
     code = "grant_to_oneself"
 

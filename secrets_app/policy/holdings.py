@@ -1,6 +1,6 @@
 """What a principal holds: the statements of its policies and groups, and the grants to it, proven whole.
 
-Rows that were changed outside Keyturn grant nothing. Rights are read anew for every request: who was refused
+Rows that were changed outside Keyturn grant nothing. Rights are read again for every request: who was refused
 something a moment ago stays refused, and who lost a right has lost it with the next request.
 """
 
@@ -55,7 +55,7 @@ class _Readings:
 
 
 def forget() -> None:
-    """Read rights anew within this request: they were just changed."""
+    """Read rights again within this request: they were just changed."""
     read = origin.kept(_Readings)
     if read:
         read.sheets.clear()

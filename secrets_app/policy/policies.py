@@ -1,7 +1,7 @@
 """The only writer of policies and of what they are attached to.
 
-Only whoever has *KMS full access* may change either: any lesser right to edit policies would be a right to
-everything. The last administrator cannot take that away from everybody, nor from itself.
+Only users with *KMS full access* may change either: any lesser right to edit policies would be a right to
+everything. The last administrator cannot remove that access from all users, nor from itself.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def create(name: str, text: str, *, actor: Principal, description: str = "") -> 
 
 
 def change(policy: Policy, text: str, *, revision: int, actor: Principal, description: str = "") -> Policy:
-    """Save a document that was opened at `revision`; it holds for everybody who has it at once.
+    """Save a document that was opened at `revision`; it takes effect immediately for all users who have it.
 
     Raises `decisions.NotAllowed`, `ram_documents.BadDocument`, `NotYours` or `Outdated`.
     """
@@ -167,7 +167,7 @@ def change(policy: Policy, text: str, *, revision: int, actor: Principal, descri
 
 
 def delete(policy: Policy, *, actor: Principal) -> None:
-    """Delete a custom policy that nobody has. Raises as `change`, or `StillAttached`."""
+    """Delete a custom policy that is attached to no user or group. Raises as `change`, or `StillAttached`."""
     decisions.require(actor, Action.DELETE_POLICY, policy)
     require_full_access(actor, Action.DELETE_POLICY, policy)
     if policy.kind == Policy.Kind.SYSTEM:
@@ -236,10 +236,10 @@ def require_full_access(actor: Principal, action: Action, resource: object = Non
 
 
 def require_an_administrator() -> None:
-    """Return if somebody still has full access. Raises `LastAdministrator`; call it after the change."""
-    # Of two people who take it from each other at once, the second waits here and sees what the first did.
+    """Return if a user still has full access. Raises `LastAdministrator`; call it after the change."""
+    # Of two users who remove it from each other at once, the second waits here and sees what the first did.
     list(Policy.objects.select_for_update().filter(kind=Policy.Kind.SYSTEM, name=FULL_ACCESS))
-    # A machine does not count: nobody could sign in as it and give the right to somebody else.
+    # A machine does not count: no user could sign in as it and give the right to another user.
     if not _with_full_access().filter(user__is_active=True).exists():
         raise LastAdministrator(LastAdministrator.__doc__)
 
@@ -248,7 +248,7 @@ def _with_full_access() -> models.QuerySet[Principal]:
     full = Attachment.objects.filter(policy__kind=Policy.Kind.SYSTEM, policy__name=FULL_ACCESS)
     directly = Q(pk__in=full.filter(principal__isnull=False).values("principal"))
     by_group = Q(groups__in=full.filter(group__isnull=False).values("group"))
-    works = Q(user__is_active=True) | Q(kind=Principal.Kind.MACHINE)
+    works = Q(user__is_active=True) | Q(kind=Principal.Kind.MACHINE, is_active=True)
     return Principal.objects.filter(directly | by_group, works)
 
 

@@ -50,17 +50,17 @@ def _text(value: str) -> str:
 
 
 def _number(value: str) -> Decimal:
-    found = Decimal(value)
-    if not found.is_finite():
+    number = Decimal(value)
+    if not number.is_finite():
         raise InvalidOperation
-    return found
+    return number
 
 
 def _moment(value: str) -> datetime:
-    found = datetime.fromisoformat(value)
-    if found.tzinfo is None:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
         raise ValueError
-    return found
+    return moment
 
 
 def _truth(value: str) -> bool:
@@ -71,8 +71,8 @@ def _network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(value.strip(), strict=False)
 
 
-def _is_within(found: str, wanted: str) -> bool:
-    address = ipaddress.ip_address(found)
+def _is_within(asked: str, wanted: str) -> bool:
+    address = ipaddress.ip_address(asked)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     network = _network(wanted)
@@ -83,7 +83,7 @@ def _is_within(found: str, wanted: str) -> bool:
 class Operator:
     """How a value of a policy is compared with one of the request."""
 
-    fits: Callable[[str, str], bool]  # (found, wanted); raises where one is malformed
+    fits: Callable[[str, str], bool]  # (asked, wanted); raises if one is malformed
     check: Callable[[str], object]  # raises where a value in a policy is malformed
     takes: str  # the kind of key: string, number, date, bool, ip
     negated: bool = False
@@ -91,7 +91,7 @@ class Operator:
 
 
 def _compare(read: Callable[[str], Any], test: Callable[[Any, Any], bool]) -> Callable[[str, str], bool]:
-    return lambda found, wanted: test(read(found), read(wanted))
+    return lambda asked, wanted: test(read(asked), read(wanted))
 
 
 def _ordered(kind: str, read: Callable[[str], Any], what: str) -> dict[str, Operator]:
@@ -126,8 +126,8 @@ OPERATORS: dict[str, Operator] = {
     "StringNotEquals": Operator(_compare(_text, lambda a, b: a == b), _text, "string", negated=True),
     "StringEqualsIgnoreCase": Operator(_compare(fold, lambda a, b: a == b), _text, "string"),
     "StringNotEqualsIgnoreCase": Operator(_compare(fold, lambda a, b: a == b), _text, "string", negated=True),
-    "StringLike": Operator(lambda found, wanted: matches(wanted, found), _text, "string"),
-    "StringNotLike": Operator(lambda found, wanted: matches(wanted, found), _text, "string", negated=True),
+    "StringLike": Operator(lambda asked, wanted: matches(wanted, asked), _text, "string"),
+    "StringNotLike": Operator(lambda asked, wanted: matches(wanted, asked), _text, "string", negated=True),
     **_ordered("number", _number, "a number"),
     **_ordered("date", _moment, "a time such as 2026-01-31T17:00:00+08:00"),
     "Bool": Operator(_compare(_truth, lambda a, b: a == b), _truth, "bool", what="true or false"),
@@ -141,7 +141,7 @@ OPERATORS: dict[str, Operator] = {
 TAG_PREFIX = "kms:tag/"
 
 
-REASON = "kms:Reason"  # what somebody says who reads a value; empty where nothing was said
+REASON = "kms:Reason"  # the reason that a reader of a value gives; empty if none was given
 
 
 KEYS = {
@@ -166,12 +166,12 @@ def kind_of(key: str) -> str | None:
 def evaluate(condition: Condition, context: Context) -> bool | None:
     """Whether the condition holds; None where it cannot be evaluated."""
     operator = OPERATORS.get(condition.operator)
-    found = context.get(condition.key)
-    if operator is None or found is None:
+    asked = context.get(condition.key)
+    if operator is None or asked is None:
         return None
     try:
         # All of them, so that a malformed one counts wherever it stands.
-        fits = any([operator.fits(found, wanted) for wanted in condition.values])  # noqa: C419
+        fits = any([operator.fits(asked, wanted) for wanted in condition.values])  # noqa: C419
     except _MALFORMED:
         return None
     return fits != operator.negated
@@ -221,11 +221,11 @@ def conditions(text: str) -> tuple[Condition, ...]:
     """Return what `written` wrote. What it did not write can never be evaluated, so it allows nothing."""
     try:
         rows = json.loads(text) if text else []
-        found = tuple(Condition(operator, key, tuple(values)) for operator, key, values in rows)
+        read = tuple(Condition(operator, key, tuple(values)) for operator, key, values in rows)
     except (ValueError, TypeError, RecursionError):
         return _NEVER
-    words = (word for c in found for word in (c.operator, c.key, *c.values))
-    return found if all(isinstance(word, str) for word in words) else _NEVER
+    words = (word for c in read for word in (c.operator, c.key, *c.values))
+    return read if all(isinstance(word, str) for word in words) else _NEVER
 
 
 _NEVER = (Condition("", "", ()),)

@@ -86,10 +86,10 @@ class _Reader:
 
     def statements(self) -> tuple[Statement, ...]:
         document = self._parsed()
-        made = self._document(document)
+        statements = self._document(document)
         if self._problems:
             raise BadDocument(sorted(self._problems, key=lambda problem: problem.line))
-        return made
+        return statements
 
     def _parsed(self) -> object:
         # Counted even if it is no text in UTF-8, of which the next lines speak.
@@ -128,13 +128,13 @@ class _Reader:
         return self._text.count("\n", 0, max(self._text.lower().find(text.lower()), 0)) + 1
 
     def _once(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        entries = dict(pairs)
+        if len(entries) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
             line = self._text.count("\n", 0, self._text.rfind(json.dumps(twice, ensure_ascii=False))) + 1
             self._problems.append(Problem(line, f"{_short(twice)} stands here twice; only one would count."))
-        return found
+        return entries
 
     def _say(self, path: str, sentence: str) -> None:
         while path and path not in self._places:  # what is missing has the line of what it is missing from
@@ -157,23 +157,23 @@ class _Reader:
             return ()
         if len(statements) > STATEMENT_LIMIT:
             self._say("/Statement", f"A document has at most {STATEMENT_LIMIT} statements.")
-        made = [self._statement(f"/Statement/{n}", found, n + 1) for n, found in enumerate(statements)]
-        return tuple(statement for statement in made if statement)
+        read = [self._statement(f"/Statement/{n}", entry, n + 1) for n, entry in enumerate(statements)]
+        return tuple(statement for statement in read if statement)
 
-    def _statement(self, path: str, found: object, number: int) -> Statement | None:
-        if not isinstance(found, dict):
+    def _statement(self, path: str, entry: object, number: int) -> Statement | None:
+        if not isinstance(entry, dict):
             self._say(path, "A statement is an object with Effect, Action and Resource.")
             return None
-        for name in found.keys() - {"Effect", "Action", "Resource", "Condition"}:
+        for name in entry.keys() - {"Effect", "Action", "Resource", "Condition"}:
             self._say(
                 f"{path}/{name}",
                 f"{_short(name)} is not known here. Use Effect, Action, Resource and Condition.",
             )
-        if found.get("Effect") not in set(Effect):
+        if entry.get("Effect") not in set(Effect):
             self._say(f"{path}/Effect", 'Effect is "Allow" or "Deny".')
         before = len(self._problems)
-        actions = self._words(f"{path}/Action", found.get("Action"), "Action")
-        resources = self._words(f"{path}/Resource", found.get("Resource"), "Resource")
+        actions = self._words(f"{path}/Action", entry.get("Action"), "Action")
+        resources = self._words(f"{path}/Resource", entry.get("Resource"), "Resource")
         for place, action in actions:
             if not any(matches(action, known) for known in self._actions):
                 self._say(
@@ -182,11 +182,11 @@ class _Reader:
         for place, resource in resources:
             if not _is_resource(resource):
                 self._say(place, f"{_short(resource)} is not *, nor acs:kms:region:account:resource.")
-        conditions = self._conditions(f"{path}/Condition", found.get("Condition", {}))
-        if len(self._problems) > before or found.get("Effect") not in set(Effect):
+        conditions = self._conditions(f"{path}/Condition", entry.get("Condition", {}))
+        if len(self._problems) > before or entry.get("Effect") not in set(Effect):
             return None
         return Statement(
-            Effect(found["Effect"]),
+            Effect(entry["Effect"]),
             tuple(word for _, word in actions),
             tuple(word for _, word in resources),
             conditions,
@@ -194,11 +194,11 @@ class _Reader:
             number,
         )
 
-    def _words(self, path: str, found: object, name: str) -> list[tuple[str, str]]:
-        if isinstance(found, str) and found:
-            placed = [(path, found)]
-        elif isinstance(found, list) and found and all(isinstance(word, str) and word for word in found):
-            placed = [(f"{path}/{n}", word) for n, word in enumerate(found)]
+    def _words(self, path: str, value: object, name: str) -> list[tuple[str, str]]:
+        if isinstance(value, str) and value:
+            placed = [(path, value)]
+        elif isinstance(value, list) and value and all(isinstance(word, str) and word for word in value):
+            placed = [(f"{path}/{n}", word) for n, word in enumerate(value)]
         else:
             self._say(path, f"{name} is a text or a list of texts, and is not empty.")
             return []
@@ -207,22 +207,22 @@ class _Reader:
                 self._say(place, f"{name} has at most {PATTERN_LIMIT} characters.")
         return placed
 
-    def _conditions(self, path: str, found: object) -> tuple[Condition, ...]:
-        if not isinstance(found, dict):
+    def _conditions(self, path: str, entries: object) -> tuple[Condition, ...]:
+        if not isinstance(entries, dict):
             self._say(path, 'Condition is an object, such as {"Bool": {"acs:MFAPresent": "true"}}.')
             return ()
-        made = []
-        for name, keys in found.items():
+        conditions = []
+        for name, keys in entries.items():
             here = f"{path}/{name}"
             if name not in OPERATORS:
                 self._say(here, f"{_short(name)} is no operator. They are {', '.join(OPERATORS)}.")
             elif not isinstance(keys, dict) or not keys:
                 self._say(here, "An operator has an object of keys and their values.")
             else:
-                made += [self._condition(f"{here}/{k}", name, k, v) for k, v in keys.items()]
-        return tuple(condition for condition in made if condition)
+                conditions += [self._condition(f"{here}/{k}", name, k, v) for k, v in keys.items()]
+        return tuple(condition for condition in conditions if condition)
 
-    def _condition(self, path: str, name: str, key: str, found: object) -> Condition | None:
+    def _condition(self, path: str, name: str, key: str, value: object) -> Condition | None:
         operator, kind = OPERATORS[name], kind_of(key)
         if kind is None:
             self._say(path, f"{_short(key)} is no key. They are {', '.join(KEYS)} and {TAG_PREFIX}NAME.")
@@ -231,17 +231,17 @@ class _Reader:
             fitting = [known for known, other in OPERATORS.items() if other.takes == kind]
             self._say(path, f"{name} does not fit {_short(key)}. Use {', '.join(fitting)}.")
             return None
-        listed = found if isinstance(found, list) else [found]
+        listed = value if isinstance(value, list) else [value]
         values = [str(v).lower() if isinstance(v, bool) else str(v) for v in listed]
         if not listed or not all(isinstance(v, str | bool | int) for v in listed):
             self._say(path, f"{_short(key)} has a text or a list of texts.")
             return None
-        for n, value in enumerate(values):
+        for n, text in enumerate(values):
             try:
-                operator.check(value)
+                operator.check(text)
             except _MALFORMED:
-                place = f"{path}/{n}" if isinstance(found, list) else path
-                self._say(place, f"{_short(value)} is not {operator.what}.")
+                place = f"{path}/{n}" if isinstance(value, list) else path
+                self._say(place, f"{_short(text)} is not {operator.what}.")
         return Condition(name, key, tuple(values))
 
 
@@ -256,13 +256,13 @@ def _texts(document: object) -> Iterator[str]:
     """Every text and every name in a document."""
     left = [document]
     while left:
-        found = left.pop()
-        if isinstance(found, str):
-            yield found
-        elif isinstance(found, dict):
-            left += [*found, *found.values()]
-        elif isinstance(found, list):
-            left += found
+        item = left.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            left += [*item, *item.values()]
+        elif isinstance(item, list):
+            left += item
 
 
 def _short(text: str) -> str:

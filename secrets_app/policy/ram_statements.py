@@ -1,10 +1,10 @@
 """What follows from several RAM statements together.
 
 The order of evaluation is RAM's: an explicit Deny, then an Allow, then the implicit Deny. What cannot be
-evaluated, since a key is absent or a value malformed, never helps whoever asks: a Deny matches, an Allow
+evaluated, since a key is absent or a value malformed, never helps the principal: a Deny matches, an Allow
 does not. The order of statements and how often one stands there change nothing.
 
-Knows documents and names, and nobody: no Django, no rows. `sql` says the same as a condition on rows.
+Knows documents and names only: no Django, no rows. `sql` says the same as a condition on rows.
 
 Source of the language: Alibaba Cloud RAM, "Policy structure and syntax".
 """
@@ -80,7 +80,7 @@ def carried(
     *,
     unasked: Collection[str] = (),
 ) -> tuple[Condition, ...] | None:
-    """The conditions under which `action` is allowed here, for somebody else who is to have no more of it.
+    """The conditions under which `action` is allowed here, for a principal that must not get more of it.
 
     Where one Allow that holds has no condition, no Allow's count; else those of all that hold. A Deny that
     does not hold here counts as the opposite of what it lacks. The keys `unasked` have no value yet: an
@@ -127,12 +127,12 @@ def may_widen(
 
 def _left(statements: Iterable[Statement], effect: Effect, tags: Context) -> set[frozenset[Condition]]:
     """What is left to ask of a request by each statement that holds with these tags."""
-    found = set()
+    left = set()
     for statement in statements:
         if statement.effect != effect:
             continue
         of_tags = [c for c in statement.conditions if c.key.startswith(TAG_PREFIX)]
         holds = all_hold(evaluate(condition, tags) for condition in of_tags)
         if holds or (holds is None and effect == Effect.DENY):
-            found.add(frozenset(statement.conditions) - frozenset(of_tags))
-    return found
+            left.add(frozenset(statement.conditions) - frozenset(of_tags))
+    return left

@@ -2,7 +2,7 @@
 
 A decision is about one request; a review is about all that could come. So an Allow counts here whatever
 address, time or second factor it asks for, and a Deny that asks for one does not: what stands here is never
-less than what `decisions.decide` allows somebody. Tags belong to the secret and are always compared.
+less than what `decisions.decide` allows a principal. Tags belong to the secret and are always compared.
 
 Reads many people at once, in as many queries as for one.
 """
@@ -32,7 +32,7 @@ from secrets_app.models import (
 from secrets_app.policy import decisions, ram_conditions, ram_statements, sql
 
 UNUSED_AFTER = timedelta(days=90)
-#: These leave no event of their own, so nobody can say when such a grant was last used.
+#: These leave no event of their own, so the last use of such a grant is unknown.
 UNSEEN = frozenset(
     a.value
     for a in Action
@@ -42,15 +42,15 @@ UNSEEN = frozenset(
 
 def at_most(statements: Iterable[ram_statements.Statement]) -> tuple[ram_statements.Statement, ...]:
     """These statements as they are in the request that favours its sender most."""
-    found = []
+    favoured = []
     for statement in statements:
         of_request = [c for c in statement.conditions if not c.key.startswith(ram_conditions.TAG_PREFIX)]
         if not of_request:
-            found.append(statement)
+            favoured.append(statement)
         elif statement.effect == ram_statements.Effect.ALLOW:
             left = tuple(c for c in statement.conditions if c not in of_request)
-            found.append(replace(statement, conditions=left))
-    return tuple(found)
+            favoured.append(replace(statement, conditions=left))
+    return tuple(favoured)
 
 
 def is_conditional(statement: ram_statements.Statement) -> bool:
@@ -80,14 +80,14 @@ class Wildcard:
 def wildcards() -> list[Wildcard]:
     """The statements of all policies that reach every secret with more than looking."""
     prefixes = list(decisions.secret_rows().prefixes.values())
-    found = []
+    rows = []
     for policy in Policy.objects.select_related("account").prefetch_related("attachments"):
         for statement in decisions.compiled(policy.document, policy.name):
             if _reaches_all(statement, prefixes):
                 reads = statement.concerns(Action.GET_SECRET_VALUE)
                 count = len(policy.attachments.all())
-                found.append(Wildcard(policy, statement.number, statement.actions, reads, count))
-    return found
+                rows.append(Wildcard(policy, statement.number, statement.actions, reads, count))
+    return rows
 
 
 def _reaches_all(statement: ram_statements.Statement, prefixes: Sequence[str]) -> bool:
@@ -105,13 +105,13 @@ def _reaches_all(statement: ram_statements.Statement, prefixes: Sequence[str]) -
 
 @dataclass(frozen=True)
 class Source:
-    """What allows somebody something: a policy, by itself or by a group, or a grant."""
+    """The source of a permission: a policy, attached directly or through a group, or a grant."""
 
     label: str
     policy: Policy | None = None
     number: int = 0
     is_conditional: bool = False
-    group: str = ""  # by whose membership; not in the label, since not everybody may know it
+    group: str = ""  # through which group; not in the label, since not every user may know it
 
 
 @dataclass
@@ -123,26 +123,26 @@ class Right:
 
     @property
     def by_source(self) -> list[tuple[Source, list[Action]]]:
-        found: dict[Source, list[Action]] = {}
+        by_source: dict[Source, list[Action]] = {}
         for action, sources in self.actions.items():
             for source in sources:
-                found.setdefault(source, []).append(action)
-        return list(found.items())
+                by_source.setdefault(source, []).append(action)
+        return list(by_source.items())
 
 
 @dataclass(frozen=True)
 class _Held:
-    """A statement in somebody's hands, and where they have it from."""
+    """A statement that a principal has, and its source."""
 
     statement: ram_statements.Statement
     source: Source
 
 
 class Everybody:
-    """The rights of all people who may sign in and of all machines, read once."""
+    """The rights of all users who can sign in and of all machines, read once."""
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
-        works = Q(user__is_active=True) | Q(kind=Principal.Kind.MACHINE)
+        works = Q(user__is_active=True) | Q(kind=Principal.Kind.MACHINE, is_active=True)
         self._principals = list(Principal.objects.filter(works).select_related("user").order_by("name"))
         self._members: dict[UUID, list[tuple[int, str]]] = defaultdict(list)
         members: Any = Principal.groups.through
@@ -163,15 +163,15 @@ class Everybody:
         wanted = tuple(actions)
         tags = {f"{ram_conditions.TAG_PREFIX}{tag.key}": tag.value for tag in secret.tags.all()}
         kept: dict[tuple[object, ...], dict[Action, tuple[Source, ...]]] = {}
-        found = []
+        rights = []
         for principal in self._principals:
             key = self._key(principal.pk, secret)
             if key not in kept:
                 # Principals that have the same policies and grants have the same rights.
                 kept[key] = _allowed(self._held(principal.pk, secret), wanted, secret.arn, tags)
             if kept[key]:
-                found.append(Right(principal, kept[key]))
-        return found
+                rights.append(Right(principal, kept[key]))
+        return rights
 
     def _key(self, principal: UUID, secret: Secret) -> tuple[object, ...]:
         if self._of_principals.get(principal) or self._grants.of_principal(secret.pk, principal):
@@ -207,18 +207,18 @@ def _allowed(
     held: Sequence[_Held], actions: Iterable[Action], name: str, tags: Mapping[str, str]
 ) -> dict[Action, tuple[Source, ...]]:
     """Each action that is allowed, with everything that allows it."""
-    favoured = at_most(one.statement for one in held)
-    found = {}
+    favoured = at_most(mine.statement for mine in held)
+    sources = {}
     for action in actions:
         if not ram_statements.decide(favoured, action, name, tags).allowed:
             continue
-        found[action] = tuple(
-            one.source
-            for one in held
-            if one.statement.effect == ram_statements.Effect.ALLOW
-            and ram_statements.decide(at_most([one.statement]), action, name, tags).allowed
+        sources[action] = tuple(
+            mine.source
+            for mine in held
+            if mine.statement.effect == ram_statements.Effect.ALLOW
+            and ram_statements.decide(at_most([mine.statement]), action, name, tags).allowed
         )
-    return found
+    return sources
 
 
 class _Grants:
@@ -246,7 +246,7 @@ class _Grants:
         return self._groups.get((secret, group), [])
 
 
-# ---------------------------------------------------------------- grants that nobody needs
+# ---------------------------------------------------------------- unused grants
 
 
 def unused_of_principals() -> QuerySet[SecretPrincipalGrant]:

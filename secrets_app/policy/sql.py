@@ -48,12 +48,12 @@ class Fits(Lookup):
         self, compiler: Any, connection: Any, operator: str, written: Callable[[str], str]
     ) -> tuple[str, tuple[Any, ...]]:
         left, parameters = self.process_lhs(compiler, connection)
-        parts, found = [], []
+        parts, values = [], []
         for pattern in self.rhs:
             is_wild = not _WILD.isdisjoint(pattern)
             parts.append(f"{left} {operator} %s" if is_wild else f"{left} = %s")
-            found += [*parameters, written(pattern) if is_wild else pattern]
-        return f"({' OR '.join(parts)})", tuple(found)
+            values += [*parameters, written(pattern) if is_wild else pattern]
+        return f"({' OR '.join(parts)})", tuple(values)
 
 
 def _like(pattern: str) -> str:
@@ -101,9 +101,9 @@ def condition(
     for statement in _merged(statements, action):
         fits = _holds(statement, context, rows)
         if fits is not None:
-            found = _both(_named(statement.resources, rows), fits)
-            (denied if statement.effect == ram_statements.Effect.DENY else allowed).append(found)
-    if any(found is ALL for found in allowed) and len(denied) == 1:
+            part = _both(_named(statement.resources, rows), fits)
+            (denied if statement.effect == ram_statements.Effect.DENY else allowed).append(part)
+    if any(part is ALL for part in allowed) and len(denied) == 1:
         return ALL  # itself, so that a caller may leave it out
     return reduce(or_, allowed) & ~reduce(or_, denied)
 
@@ -113,14 +113,14 @@ def _merged(statements: Iterable[ram_statements.Statement], action: str) -> list
 
     Each condition then stands in the query once, and is asked of a row only whose name fits.
     """
-    found: dict[tuple[ram_statements.Effect, tuple[ram_conditions.Condition, ...]], dict[str, None]] = {}
+    merged: dict[tuple[ram_statements.Effect, tuple[ram_conditions.Condition, ...]], dict[str, None]] = {}
     for statement in statements:
         if statement.concerns(action):
-            resources = found.setdefault((statement.effect, statement.conditions), {})
+            resources = merged.setdefault((statement.effect, statement.conditions), {})
             resources |= dict.fromkeys(statement.resources)
     return [
         ram_statements.Statement(effect, (action,), tuple(resources), conditions)
-        for (effect, conditions), resources in found.items()
+        for (effect, conditions), resources in merged.items()
     ]
 
 
@@ -174,12 +174,12 @@ def _named(patterns: Iterable[str], rows: Rows) -> Q:
         left = frozenset(rest for pattern in patterns for rest in residuals(pattern, prefix))
         if left:
             regions.setdefault(left, []).append(region)
-    found = NONE
+    rows_named = NONE
     for left, where in regions.items():
         here = ALL if len(where) == len(rows.prefixes) else Q(**{f"{rows.region}__in": where})
         named = ALL if "*" in left else Q(**{f"{rows.name}__fits": tuple(sorted(left))})
-        found = _both(here, named) if found is NONE else found | _both(here, named)
-    return found
+        rows_named = _both(here, named) if rows_named is NONE else rows_named | _both(here, named)
+    return rows_named
 
 
 @lru_cache(maxsize=8192)  # each list asks the same of each of its statements, in each region
@@ -206,9 +206,9 @@ def _after(pattern: str, places: Iterable[int], character: str) -> Iterable[int]
 
 def _with_stars(pattern: str, places: set[int]) -> set[int]:
     """A * may also stand for nothing."""
-    found = set(places)
+    reached = set(places)
     for place in places:
         while place < len(pattern) and pattern[place] == "*":
             place += 1
-            found.add(place)
-    return found
+            reached.add(place)
+    return reached

@@ -21,7 +21,7 @@ WITHIN = timedelta(minutes=10)
 
 
 class ReasonNeeded(decisions.NotAllowed):
-    """A policy allows this only to whoever gives a reason that it accepts."""
+    """A policy allows this only with a reason that it accepts."""
 
     code = "reason_needed"
 
@@ -62,7 +62,7 @@ def _accepts(secret: Secret, actor: Principal, reason: str) -> bool:
 
 
 def require_patience(actor: Principal) -> None:
-    """Return if this person has read fewer values lately than anybody may. Raises `TooOften`.
+    """Return if this user has read fewer values lately than the limit. Raises `TooOften`.
 
     Call it inside the transaction of the read: two at once are counted one after the other.
     """

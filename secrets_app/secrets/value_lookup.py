@@ -1,6 +1,6 @@
 """Was this text ever a value of ours? Which secret's, when was it the current one, and who was shown it.
 
-Compares marks and opens no value. The text is in no event, log or answer; that somebody asked is recorded
+Compares marks and opens no value. The text is in no event, log or answer; the look-up is recorded
 before the answer is given.
 """
 

@@ -28,7 +28,7 @@ from secrets_app.policy import decisions
 from secrets_app.secrets import lifecycle, read_limits
 
 FIELD = "value"
-#: A version becomes the current one. Nobody asks for it: it follows from a rotation.
+#: A version becomes the current one. No user requests it: it follows from a rotation.
 PROMOTED = "kms:UpdateSecretVersionStage"
 
 
@@ -65,7 +65,7 @@ class Value:
 
     @property
     def credential(self) -> Plaintext:
-        """The half that nobody else may see."""
+        """The private half."""
         found = self.password or self.private_key or self.text
         if found is None:
             raise NoValue
@@ -214,7 +214,7 @@ def _record_read(version: SecretVersion, actor: Principal, reason: str) -> None:
 
 
 def _require_key(version: SecretVersion, actor: Principal, reason: str) -> None:
-    """Return if the key lets this version be read; else record that somebody tried."""
+    """Return if the key lets this version be read; otherwise record the attempt."""
     try:
         if version.sealed is not None:
             keyring.usable(version.sealed)

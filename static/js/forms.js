@@ -2,7 +2,7 @@
 //
 // data-shown-if="name=value" shows a part while that field has that value ("name=" while it has none); what is
 // hidden is disabled too, so it does not travel. data-with-script marks what would do nothing without script.
-// data-own-zone proposes the browser's time zone to somebody who chose none.
+// data-own-zone proposes the browser's time zone to a user who chose none.
 "use strict";
 
 {

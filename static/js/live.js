@@ -1,4 +1,4 @@
-// What refreshes itself does not disturb whoever is working there: nothing moves under an open menu or a
+// What refreshes itself does not disturb its user: nothing moves under an open menu or a
 // button that is being pressed, and a table that was scrolled sideways stays so. The next refresh comes soon.
 "use strict";
 

@@ -1,7 +1,7 @@
 // The end of a session: a warning a minute before, and signing in again over the page, whose forms stay.
 //
-// What the page asks for by itself says so, and does not count as somebody being there. Another person
-// who signs in gets the page anew: nothing that the first one typed stays.
+// What the page asks for by itself says so, and does not count as activity. Another person
+// who signs in gets a new page: nothing that the first one typed stays.
 "use strict";
 
 if (document.getElementById("session")) {
@@ -27,7 +27,7 @@ if (document.getElementById("session")) {
   const tick = () => {
     const left = Math.ceil((endsAt - Date.now()) / 1000);
     const note = warning.querySelector("[data-left]");
-    if (note) { // gone where another person has signed in and the page is about to be loaded anew
+    if (note) { // gone where another person has signed in and the page is about to be reloaded
       note.textContent = String(Math.max(left, 0));
     }
     if (!isOver && left <= asksAt) {

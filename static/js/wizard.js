@@ -64,7 +64,7 @@
 
   document.body.addEventListener("htmx:afterSettle", (event) => {
     const form = wizard();
-    // The hidden parts refresh themselves while somebody types: only an answer to the form moves the focus.
+    // The hidden parts refresh themselves while the user types: only an answer to the form moves the focus.
     if (form && event.detail.requestConfig?.elt === form) {
       markErrors(form);
       focusOn(form, "[aria-invalid='true']", "input:not([type='hidden']):not(:disabled), select, textarea");

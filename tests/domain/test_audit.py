@@ -403,7 +403,7 @@ def test_aud_08_a_chain_rewritten_without_the_key_is_found_at_its_first_row(trai
 def test_aud_08_a_chain_rewritten_with_the_key_contradicts_the_checkpoint(trail):
     checkpoints.take()
     rewrite(audit_keys.chaining(), trail - 4)
-    broken(trail, "written anew")
+    broken(trail, "rewritten")
 
 
 def test_aud_08_a_checkpoint_that_our_key_did_not_sign_is_found(trail):
@@ -420,7 +420,7 @@ def test_aud_09_yesterday_s_database_is_known_by_the_exported_checkpoint(trail, 
     cut(trail)
     sql(f"DELETE FROM {POINTS} WHERE sequence > %s", trail)
     assert (list(AuditEvent.objects.all()), list(AuditCheckpoint.objects.all())) == yesterday
-    broken(trail + 1, "an older database was put back")
+    broken(trail + 1, "an older database was restored")
 
 
 def test_aud_09_yesterday_s_database_that_went_on_is_known_as_well(trail, dot):
@@ -431,7 +431,7 @@ def test_aud_09_yesterday_s_database_that_went_on_is_known_as_well(trail, dot):
     sql(f"DELETE FROM {POINTS} WHERE sequence > %s", trail)
     for _ in range(3):
         audit.record("kms:Other", "x", actor=dot.principal)
-    broken(trail + 1, "written anew")
+    broken(trail + 1, "rewritten")
 
 
 def test_a_row_beyond_the_head_is_found(trail):

@@ -320,7 +320,7 @@ def test_a_secret_restored_at_the_last_moment_is_not_purged(secret):
 def test_a_purge_waits_while_the_host_may_have_a_value_that_is_not_verified(secret):
     plan(secret)
     make_due(secret)
-    # As a database that was put back from a backup may have it.
+    # As a database that was restored from a backup may have it.
     held = versions.Value("svc", password=factories.Plaintext("an earlier value"))
     pending = versions.stage(secret, held, origin="generated", actor=factories.administrator())
     versions.mark_offered(pending)

@@ -8,6 +8,9 @@ import pytest
 from django.db.models.functions import Now
 
 from rotation import runs
+from rotation.connectors import base
+from rotation.connectors.memory.connector import MemoryConnector
+from rotation.engine.work import Work
 from rotation.models import ManagedAccount, Run
 from tests import factories
 from tests.domain.rig import OLD, drive, password, rotate
@@ -24,7 +27,7 @@ def step(run: Run, name: str):
 
 
 def shown_by_a_login(secret) -> None:
-    ManagedAccount.objects.filter(secret=secret).update(verified_level="command")
+    ManagedAccount.objects.filter(secret=secret).update(verified_level="command", verified_at=Now())
 
 
 def test_a_login_that_ends_without_an_answer_is_seen_before_the_change(secret, host):
@@ -81,3 +84,37 @@ def test_a_wrong_current_value_is_not_tried_by_a_login(secret, host):
     host.accounts["svc"].password = "somebody-elses-1"
     run = drive(rotate(secret), host)
     assert (run.outcome, host.failed_logins) == ("succeeded", 0)
+
+
+def test_a_value_that_cannot_be_asked_about_is_never_one_that_does_not_work(secret, host, monkeypatch):
+    def probed(self, who, username, value, *, timeout):
+        if value.reveal() == OLD:
+            return base.Proof(base.Verdict.REJECTED, base.Level.HASH)
+        return base.Proof(base.Verdict.UNCLEAR, reason="It took too long.", code="slow_check")
+
+    monkeypatch.setattr(MemoryConnector, "probe_password", probed)
+    host.drops_after_set = True
+    run = drive(rotate(secret), host, turns=8)
+    assert (run.outcome, run.truth) == ("failed", "unknown"), run.sentence
+
+
+def test_a_run_that_cannot_go_on_makes_the_value_current_that_the_host_turns_out_to_have(
+    secret, host, monkeypatch
+):
+    host.no_checker = host.drops_logins = True
+    monkeypatch.setattr(Work, "truth", lambda *_: Run.Truth.NEW)
+    run = drive(rotate(secret), host, turns=8)
+    assert (run.outcome, run.truth, run.code) == ("succeeded", "new", "not_shown"), run.sentence
+    assert host.accounts["svc"].password == password(secret) != OLD
+    assert account(secret).credential_sentence == run.sentence
+
+
+def test_a_login_that_cannot_even_be_tried_twice_leaves_the_value_current(secret, host, monkeypatch):
+    def away(*_, **__):
+        raise base.Unreachable
+
+    shown_by_a_login(secret)
+    monkeypatch.setattr(MemoryConnector, "prove_login", away)
+    run = drive(rotate(secret), host, turns=2)
+    assert (run.outcome, run.code) == ("succeeded", "no_login"), run.sentence
+    assert "could not be reached" in run.sentence

@@ -7,12 +7,13 @@ import json
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import IntegrityError, transaction
 
 from secrets_app import origin
 from secrets_app.actions import Action
 from secrets_app.integrity import seal_check
-from secrets_app.models import Principal, Secret, SecretPrincipalGrant
-from secrets_app.people import users
+from secrets_app.models import AuditEvent, Principal, Secret, SecretPrincipalGrant
+from secrets_app.people import invitations, machines, users
 from secrets_app.policy import decisions, grants, policies, reach
 from tests import factories
 from tests.domain.test_seals import written
@@ -29,8 +30,7 @@ def secret(open_keyring) -> Secret:
 
 @pytest.fixture
 def robot(db) -> Principal:
-    factories.administrator()
-    return Principal.objects.create(kind=Principal.Kind.MACHINE, name="robot")
+    return machines.create("robot", actor=factories.administrator())
 
 
 def give(to, *actions: str, effect: str = "Allow", on: str = "*", **condition: object) -> None:
@@ -159,3 +159,103 @@ def test_the_grants_of_a_purged_secret_end_for_a_machine_too(robot, secret):
     grants.grant(secret, robot, [GET], actor=factories.administrator())
     assert grants.end_all(secret) == 1
     assert not SecretPrincipalGrant.objects.exists()
+
+
+# ---------------------------------------------------------------- made, disabled, enabled
+
+
+def events(action: Action, machine: Principal) -> list[tuple[str, str, dict[str, object]]]:
+    rows = AuditEvent.objects.filter(action=action, resource_id=machine.pk).order_by("sequence")
+    return [(row.outcome, row.resource.rpartition(":")[2], row.details) for row in rows]
+
+
+def test_a_machine_is_made_without_a_right_and_recorded(robot, secret):
+    assert (robot.kind, robot.user, robot.is_active) == (Principal.Kind.MACHINE, None, True)
+    assert not robot.groups.exists()
+    assert events(Action.CREATE_USER, robot) == [("succeeded", "user/robot", {"kind": "machine"})]
+
+
+@pytest.mark.parametrize("name", ["robot", "ROBOT", "ann", "Ann", "nia", "keyturn", "Keyturn"])
+def test_a_name_belongs_to_one_machine_or_user_or_invited_person(name, robot):
+    admin = factories.administrator()
+    factories.user("ann")
+    invitations.invite("nia", actor=admin)
+    before = AuditEvent.objects.count()
+    with pytest.raises(machines.NameTaken):
+        machines.create(name, actor=admin)
+    assert (AuditEvent.objects.count(), Principal.objects.filter(kind="machine").count()) == (before, 1)
+
+
+def test_no_person_gets_the_name_of_a_machine(robot):
+    with pytest.raises(invitations.NameTaken):
+        invitations.invite("Robot", actor=factories.administrator())
+    with pytest.raises(IntegrityError), transaction.atomic():
+        factories.user("Robot")
+
+
+def test_of_two_machines_made_at_once_with_one_name_one_is_made(robot, monkeypatch):
+    monkeypatch.setattr(users, "is_name_taken", lambda name: False)
+    with pytest.raises(machines.NameTaken):
+        machines.create("Robot", actor=factories.administrator())
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "*", "a" * 65, "ü", "robot\n"])
+def test_a_machines_name_can_stand_in_a_policy(name):
+    with pytest.raises(machines.BadName):
+        machines.create(name, actor=factories.administrator())
+
+
+def test_to_make_a_machine_is_a_right(robot):
+    ann = factories.user("ann")
+    with pytest.raises(decisions.NotAllowed):
+        machines.create("other", actor=ann.principal)
+    give(ann, Action.CREATE_USER)
+    assert machines.create("other", actor=ann.principal).name == "other"
+
+
+def test_a_disabled_machine_has_no_right_until_it_is_enabled(robot, secret):
+    admin = factories.administrator()
+    give(robot, GET, DESCRIBE)
+    machines.disable(robot, actor=admin, reason="left behind")
+    for found in (robot, Principal.objects.get(pk=robot.pk)):
+        assert decisions.decide(found, GET, secret).because == "This machine is disabled."
+        assert listed(found, DESCRIBE) == set()
+        assert not decisions.may_somewhere(found, Action.LIST_SECRETS)
+    assert robot not in {right.principal for right in reach.Everybody([secret]).with_rights(secret, [GET])}
+    machines.disable(robot, actor=admin)
+    machines.enable(robot, actor=admin)
+    assert listed(robot, DESCRIBE) == {secret}
+    assert [details for _, _, details in events(Action.DISABLE_USER, robot)] == [
+        {"enabled": False},
+        {"enabled": True},
+    ]
+
+
+def test_a_disabled_machine_with_full_access_has_none(robot):
+    admin = factories.administrator()
+    users.join(Group.objects.get(name=users.ADMINISTRATORS), [robot], actor=admin)
+    machines.disable(robot, actor=admin)
+    assert not policies.has_full_access(robot)
+
+
+def test_a_machine_that_was_enabled_in_the_database_only_has_no_right(robot, secret):
+    give(robot, GET)
+    machines.disable(robot, actor=factories.administrator())
+    written(Principal).filter(pk=robot.pk).update(is_active=True)
+    assert not decisions.allows(Principal.objects.get(pk=robot.pk), GET, secret)
+
+
+def test_to_let_a_machine_in_again_takes_full_access(robot):
+    ann = factories.user("ann")
+    give(ann, Action.DISABLE_USER)
+    machines.disable(robot, actor=ann.principal)
+    with pytest.raises(decisions.NotAllowed):
+        machines.enable(robot, actor=ann.principal)
+    assert not Principal.objects.get(pk=robot.pk).is_active
+
+
+def test_only_a_machine_is_disabled_as_one(robot):
+    ann = factories.user("ann")
+    with pytest.raises(machines.NotAMachine):
+        machines.disable(ann.principal, actor=factories.administrator())
+    assert decisions.decide(ann.principal, GET).because != "This machine is disabled."

@@ -1,4 +1,4 @@
-"""An older database that was put back: noticed, nothing is changed on a host by it, and acknowledged."""
+"""An older database that was restored: noticed, nothing is changed on a host by it, and acknowledged."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_an_older_database_is_noticed_once_and_no_account_reads_as_in_sync(secre
     assert AuditEvent.objects.filter(action="kms:NoticeRestore", outcome="failed").count() == 1
     assert not ManagedAccount.objects.filter(credential="in_sync").exists()
     assert (account(secret).credential, account(secret).credential_code) == ("not_verified", "restored")
-    assert caplog.text.count("An older database was put back") == 1
+    assert caplog.text.count("An older database was restored") == 1
 
 
 def test_a_database_that_is_newer_than_the_last_checkpoint_is_noticed_by_the_noted_head(secret, host):
@@ -263,7 +263,7 @@ def test_nobody_starts_a_rotation_or_a_reconciliation_meanwhile(secret, host):
     older(secret, host)
     restored.look()
     for ask in (rotate, lambda one: runs.reconcile(one, actor=factories.administrator())):
-        with pytest.raises(runs.NotRotatable, match="older database was put back"):
+        with pytest.raises(runs.NotRotatable, match="older database was restored"):
             ask(secret)
     assert not secret.runs.active().exists()
 

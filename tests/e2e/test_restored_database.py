@@ -1,4 +1,4 @@
-"""An older copy of the whole database is put back under a console, with the databases' own means."""
+"""An older copy of the whole database is restored under a console, with the databases' own means."""
 
 from __future__ import annotations
 
@@ -105,16 +105,16 @@ def test_an_older_database_is_noticed_acknowledged_and_verified(where, made, req
     assert "Not verified since the database was restored" in browser.get(f"{secret}/").text
     refused = browser.post(f"{secret}/rotate/", reason="routine", token="one-press")
     assert refused.status == 409
-    assert "older database was put back" in refused.text
+    assert "older database was restored" in refused.text
     assert verify(site)[0] == 1
     assert browser.post("/audit/restore/acknowledge/", reason="the disk failed").status == 302
     code, said = verify(site)
     assert code == 0, said
-    assert "An older database was put back" in said
+    assert "An older database was restored" in said
     assert "Acknowledged by dot" in said
     assert browser.post(f"{secret}/rotate/", reason="routine", token="another").status == 302
     wait_for(lambda: "Nothing is rotated until" not in browser.get("/all/overview/").text, "the banner")
-    assert site.logged().count("An older database was put back") == 1
+    assert site.logged().count("An older database was restored") == 1
 
 
 def verify(site: Served) -> tuple[int, str]:

@@ -243,8 +243,8 @@ class Case:
             time.sleep(0.01)
 
     def _sample(self) -> None:
-        path = f"/proc/{self.host.pid}/root{self.file}"
         while not self._over.wait(0.01):
+            path = f"/proc/{self.host.pid}/root{self.file}"
             with contextlib.suppress(Exception):
                 entry = self.host.shadow(self.username) if not self.is_key_pair else _text(path)
                 if not self._samples or self._samples[-1][1] != entry:

@@ -15,6 +15,7 @@ from secrets_app.crypto import key_pairs
 from secrets_app.models import SecretVersion
 from secrets_app.secrets import versions
 from tests.faults.case import Case, advance
+from tests.faults.test_drifted_hosts import go_back, take_snapshot
 from tests.wires.test_rotation import worker
 from tests.wires.test_ssh_keys import awkward
 
@@ -159,3 +160,81 @@ def test_fi_k_07_a_link_to_another_accounts_file_is_not_followed(case: Case, whe
     assert run.code in {"path", "unreadable", "unwritable"}
     assert case.account.credential == "blocked"
     assert case.sh(looks) == before
+
+
+SECOND = "/home/svc/.ssh/authorized_keys2"
+
+
+def put(case: Case, path: str, *lines: str) -> None:
+    """Give a file of the account's these lines, KEY standing for its key."""
+    text = "".join(line.replace("KEY", case.current.public_key) + "\n" for line in lines)
+    case.host.run(["su", "svc", "-c", f"umask 077; cat >{path}"], text.encode())
+    case.forget_what_was_seen()  # a file half written, by this test
+
+
+def lines_of(case: Case, path: str) -> list[str]:
+    return case.host.read(path).replace(case.current.public_key, "KEY").splitlines()
+
+
+def test_fi_r_01_a_key_that_may_only_run_one_command_may_do_no_more_after_a_rotation(case: Case):
+    restricted = 'restrict,command="/bin/date" KEY of a job'
+    put(case, SECOND, restricted)
+    case.file = SECOND
+    put(case, FILE, "# nobody's")
+    for _ in range(2):
+        run = case.rotate()
+        assert run.outcome == "succeeded", run.sentence
+        assert (lines_of(case, FILE), lines_of(case, SECOND)) == (["# nobody's"], [restricted])
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["ours first", "ours last"])
+def test_fi_r_04_a_key_on_two_lines_keeps_both(case: Case, turned: bool):
+    lines = ['from="127.0.0.0/8" KEY', 'from="10.9.9.9" KEY']
+    lines = lines[::-1] if turned else lines
+    put(case, FILE, *lines)
+    run = case.rotate()
+    assert run.outcome == "succeeded", run.sentence
+    assert lines_of(case, FILE) == lines
+    told = [c["sentence"] for step in run.steps.all() for c in step.evidence if c["name"] == "key_lines"]
+    assert len(told) == 1
+    assert "1 of them cannot be tested from here (from=)" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [('from="10.9.9.9"', "key_from"), ('expiry-time="20200101"', "key_expired")]
+)
+def test_fi_r_05_a_line_that_lets_nobody_in_is_named_and_left_as_it_is(case: Case, options: str, code: str):
+    put(case, FILE, f"{options} KEY")
+    before = case.host.read(FILE)
+    with case.nothing_else_changes():
+        run = case.rotate()
+        assert (run.outcome, run.code) == ("blocked", code), run.sentence
+        verified = case.verify()
+    assert (verified.outcome, verified.code) == ("failed", "unclear")
+    assert options.partition("=")[0] in verified.sentence
+    assert case.account.credential == "not_verified"
+    assert case.host.read(FILE) == before
+
+
+def test_fi_r_07_a_line_that_is_closed_after_the_look_is_the_reason_and_not_the_algorithm(case: Case):
+    kept = case.current
+    failpoints.arm("after_intent", partial(put, case, FILE, 'from="10.9.9.9" KEY'))
+    run = case.rotate()
+    failpoints.disarm()
+    assert (run.outcome, run.code) == ("failed", "key_from"), run.sentence
+    assert case.current == kept
+    assert lines_of(case, FILE) == ['from="10.9.9.9" KEY']
+
+
+def test_fi_r_08_a_key_that_a_snapshot_brought_back_passes_its_options_on(case: Case):
+    case.shared = False  # the host's owner goes back to an older state
+    put(case, FILE, "no-pty KEY of a job")
+    assert case.rotate().outcome == "succeeded"
+    older = case.current
+    take_snapshot(case)
+    assert case.rotate().outcome == "succeeded"
+    go_back(case)
+    run = case.rotate()
+    assert run.outcome == "succeeded", run.sentence
+    assert lines_of(case, FILE) == ["no-pty KEY of a job"]
+    assert not case.accepts(older)

@@ -49,9 +49,11 @@ def test_fi_p_08_a_chosen_value_that_pam_remembers_is_refused_and_the_old_one_ke
 @passwords
 def test_fi_p_08_a_generated_value_that_pam_refuses_is_replaced_once_it_is_proven_dead(case: Case):
     case.host.write(
-        "/usr/local/bin/judge", "#!/bin/sh\necho x >>/run/asked; [ $(wc -l </run/asked) -ge 3 ]\n", 0o755
+        "/usr/local/bin/judge",
+        "#!/bin/sh\necho x >>/run/asked; [ $(wc -l </run/asked) -ge 3 ] || { echo BAD PASSWORD; exit 1; }\n",
+        0o755,
     )
-    case.sh(f"sed -i '1i password requisite pam_exec.so quiet /usr/local/bin/judge' {PAM}")
+    case.sh(f"sed -i '1i password requisite pam_exec.so quiet stdout /usr/local/bin/judge' {PAM}")
     run = case.rotate()
     assert run.outcome == "succeeded", run.sentence
     dead = case.secret.versions.exclude(dead_at=None)
@@ -61,7 +63,8 @@ def test_fi_p_08_a_generated_value_that_pam_refuses_is_replaced_once_it_is_prove
 
 @passwords
 def test_fi_p_08_a_host_that_refuses_everything_is_asked_three_times_and_then_blocked(case: Case):
-    case.sh(f"sed -i '1i password requisite pam_deny.so' {PAM}")
+    case.host.write("/usr/local/bin/judge", "#!/bin/sh\necho BAD PASSWORD; exit 1\n", 0o755)
+    case.sh(f"sed -i '1i password requisite pam_exec.so quiet stdout /usr/local/bin/judge' {PAM}")
     with case.nothing_else_changes():
         run = case.rotate()
     assert (run.outcome, run.code, run.attempts) == ("blocked", "policy", 3)

@@ -169,7 +169,7 @@ ROUTES: dict[str, Route] = {
     "audit_export_json": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "audit_verify": Route("", "anywhere kms:VerifyAuditTrail", "POST 200"),
     "audit_look_up": Route("", "anywhere kms:LookUpValue", EMPTY_FORM, asks_again=True),
-    # No older database was put back here.
+    # No older database was restored here.
     "restore": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "restore_progress": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "restore_acknowledge": Route("", "anywhere kms:AcknowledgeRestore", "GET POST 409", asks_again=True),

@@ -80,7 +80,7 @@ def test_without_a_value_there_is_nothing_to_compare_with(as_dot):
     ("code", "words"),
     [
         ("changed_outside", "It was changed on the instance"),
-        ("snapshot", "put back to an earlier state"),
+        ("snapshot", "restored to an earlier state"),
     ],
 )
 def test_a_drifted_secret_says_what_happened_and_offers_both_ways(as_dot, secret, code, words):

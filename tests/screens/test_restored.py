@@ -50,7 +50,7 @@ def secret(host) -> Secret:
 
 @pytest.fixture
 def restore(secret) -> DatabaseRestore:
-    """An older database was put back a moment ago, and nobody has acknowledged it."""
+    """An older database was restored a moment ago, and nobody has acknowledged it."""
     made = DatabaseRestore.objects.create(exported_to=10**6, exported_at=timezone.now(), found_to=7)
     ManagedAccount.objects.update(verified_at=timezone.now() - timedelta(days=1))
     credential_state.doubt_all()
@@ -114,7 +114,7 @@ def test_rotate_and_reconcile_are_refused_and_say_why(as_dot, secret, restore):
     for name in ("secret_rotate", "secret_reconcile"):
         answer = as_dot.post(of(name, secret), ROUTINE, headers=HTMX)
         assert answer.status_code == 409, name
-        assert "An older database was put back" in text(answer)
+        assert "An older database was restored" in text(answer)
     assert not secret.runs.active().exists()
 
 

@@ -95,6 +95,7 @@ def test_a_script_that_is_told_nothing_ends_by_itself_and_lets_go_of_the_lock(sv
 def talk_to_script(svc: Rig, said: str | None, *, limit: int = 8, pause: float = 0) -> str:
     """Run the script as sudo's shell would, say this at READY, and return its last word."""
     arguments = {"nonce": "nonce", "user": "svc", "console": svc.console, "generation": "1"}
+    arguments["hash_seconds"] = "3"
     shell = svc.host.spawn(["sh"])
     assert shell.stdin is not None
     assert shell.stdout is not None

@@ -1,4 +1,4 @@
-"""What keeps the management account out, on real hosts: each thing has its own sentence, and no other's."""
+"""What keeps Keyturn from an account, on real hosts: each thing has its own sentence, and no other's."""
 
 import pytest
 
@@ -104,3 +104,28 @@ def test_fi_r_55_sudo_that_asks_for_a_code_is_named_as_that(svc: Rig) -> None:
     svc.replace_program("/usr/bin/sudo", asks)
     manager = Manager(svc.manager.login, Sudo.PASSWORD, Plaintext(MANAGERS_PASSWORD))
     assert blocked(svc, manager) == ("sudo", "sudo_code")
+
+
+def test_fi_r_40_a_local_account_that_another_source_answers_for_is_not_changed(svc: Rig) -> None:
+    theirs = '[ "$1" = passwd ] && echo "svc:x:4711:4711::/:/bin/sh" || exec getent.real "$@"'
+    svc.replace_program("/usr/bin/getent", theirs)
+    assert blocked(svc) == ("local", "other_source")
+    with pytest.raises(base.Refused) as refusal:
+        svc.set(SECOND)
+    assert refusal.value.code == "other_source"
+    assert svc.probe(FIRST).code == "other_source"
+    assert svc.accepts(FIRST)
+
+
+def test_fi_r_42_a_password_program_that_gives_no_reason_is_not_said_to_have_a_rule(svc: Rig) -> None:
+    svc.host.run(["sed", "-i", "1i password requisite pam_deny.so", "/etc/pam.d/common-password"])
+    with pytest.raises(base.Refused) as refusal:
+        svc.set(SECOND)
+    assert refusal.value.code == "not_set"
+
+
+def test_fi_r_37_each_check_has_a_time_of_its_own(svc: Rig) -> None:
+    checker = "/usr/sbin/unix_chkpwd"
+    svc.replace_program(checker, f'sleep 3; exec {checker}.real "$@"')
+    manager, value = svc.manager, Plaintext(FIRST)
+    assert svc.connector.probe_password(manager, "svc", value, timeout=30).verdict == Verdict.ACCEPTED

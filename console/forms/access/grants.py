@@ -54,4 +54,4 @@ class Grant(_Actions):
 
 
 class Revoke(_Actions):
-    """Which of the actions that somebody was granted."""
+    """Which of the granted actions."""

@@ -34,7 +34,7 @@ class Invite(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, with_groups: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not with_groups:
-            del self.fields["groups"]  # their names are not everybody's to know
+            del self.fields["groups"]  # not every user may see their names
 
 
 class ChoosePassword(forms.Form):

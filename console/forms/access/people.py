@@ -57,7 +57,7 @@ class EditUser(forms.Form):
 
 
 class Reset(forms.Form):
-    """Why somebody gets a new way in."""
+    """The reason for a reset of the sign-in."""
 
     reason = forms.CharField(
         label="Reason",
@@ -69,7 +69,7 @@ class Reset(forms.Form):
 
 
 class Reason(forms.Form):
-    """Why somebody is disabled or enabled."""
+    """The reason for disabling or enabling a user."""
 
     reason = forms.CharField(
         label="Reason",

@@ -20,7 +20,7 @@ def _by_kind() -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 class Simulate(forms.Form):
-    """A request that somebody could send."""
+    """A request that a user could send."""
 
     user = forms.CharField(
         label="User",

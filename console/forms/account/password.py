@@ -9,7 +9,7 @@ from console.sessions import records
 
 
 class ChangePassword(ChangePasswordForm):  # type: ignore[misc]
-    """allauth's form; whoever found a browser open has to guess in sight of the audit."""
+    """allauth's form; each guess of a user at a borrowed browser is recorded in the audit trail."""
 
     def clean_oldpassword(self) -> str:
         try:

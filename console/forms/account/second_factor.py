@@ -128,7 +128,7 @@ class ActivateTotp(ActivateTOTPForm):  # type: ignore[misc]
 
 
 class Reset(forms.Form):
-    """Why somebody's second factor is taken away."""
+    """The reason for removing a user's second factor."""
 
     reason = forms.CharField(max_length=500, help_text="Recorded in the audit trail with your name.")
 

@@ -37,7 +37,7 @@ class TextField(forms.Field):
 
 
 class LookUp(forms.Form):
-    """The text that somebody found somewhere."""
+    """A text that may be a leaked value."""
 
     text = TextField(
         label="Value",

@@ -11,12 +11,12 @@ from secrets_app.integrity import restores
 
 
 class Acknowledge(forms.Form):
-    """Why an older database was put back."""
+    """Why an older database was restored."""
 
     reason = forms.CharField(
         label="Reason",
         max_length=500,
-        help_text="For example which backup was put back, and why. It is kept in the audit trail.",
+        help_text="For example which backup was restored, and why. It is kept in the audit trail.",
         error_messages={"required": str(restores.NoReason.__doc__)},
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )

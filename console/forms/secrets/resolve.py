@@ -13,7 +13,7 @@ SET_ASIDE: Final = "set_aside"
 
 
 def reason_field(help_text: str = "Recorded in the audit trail with your name.") -> forms.CharField:
-    """Why somebody decides so."""
+    """The decision, and the reason for it."""
     return forms.CharField(
         label="Reason",
         max_length=500,

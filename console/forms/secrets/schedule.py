@@ -165,7 +165,7 @@ class Rotation(RecurrenceForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if not self.is_on:
-            # Out of sight then; the times are kept for the day when somebody turns rotation on.
+            # Out of sight then; the times are kept until a user turns rotation on.
             self.without_errors_out_of_sight()
             self.errors.pop("next_at", None)
         return cleaned

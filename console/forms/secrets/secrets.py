@@ -112,7 +112,7 @@ class Rotate(Press):
 
 
 class Reveal(forms.Form):
-    """Why somebody reads a value."""
+    """The reason for reading a value."""
 
     reason = forms.CharField(
         label="Reason",

@@ -45,7 +45,7 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=Verdict.UNKNOWN) from None
 
     def _verify(self, options: dict[str, Any]) -> None:
-        report = verification.verify(file=options["checkpoints"], told=self._tell)
+        report = verification.verify(file=options["checkpoints"], progress=self._tell)
         for note in report.notes:
             self.stdout.write(note)
         if report.verdict == Verdict.WHOLE:

@@ -133,7 +133,8 @@ def _register(host: Host, credential: ManagementCredential, actor: Principal) ->
     shown = [key for key in SshScanner().scan(place, timeout=SCAN_SECONDS) if key.line in real]
     region = regions.account().regions.order_by("created_at").first()
     assert region is not None
-    with transaction.atomic():  # or a start that is killed here would leave one whose keys nobody approves
+    # Or a start that is killed here would leave a host whose keys are never approved.
+    with transaction.atomic():
         instance = instances.register(
             host.name, region=region, address=host.address, port=host.port, actor=actor, credential=credential
         )

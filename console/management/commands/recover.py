@@ -1,6 +1,6 @@
-"""Let somebody in again who has lost password or second factor, where nobody else can help.
+"""Give a user who lost the password or second factor access again, if no administrator can.
 
-Users who can run this on Keyturn's machine can read the database and the root key anyway. It is recorded even so.
+Users who can run this on Keyturn's machine can read the database and the root key anyway. It is recorded.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def holdings(secret: Secret, told: rights.Told) -> list[Holding]:
 
 
 def tab(request: OperatorRequest, secret: Secret) -> dict[str, object]:
-    """What the Permissions tab shows. Raises `resources.Refused`."""
+    """What the Permissions tab shows. Raises `requiring.Refused`."""
     resources.require(request, Action.LIST_GRANTS, secret)
     told = rights.Told(request)
     return {

@@ -30,7 +30,7 @@ from secrets_app.people import invitations, second_factors, users
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    """Those that can still be used, for whoever may invite or may see who is here."""
+    """The open ones, for users who may invite or may list users."""
     may_invite = resources.may(request, Action.CREATE_USER)
     if not may_invite:
         resources.require(request, Action.LIST_USERS)
@@ -62,7 +62,7 @@ def invite(request: OperatorRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @fresh.required()
 def back(request: OperatorRequest, pk: UUID) -> HttpResponse:
-    """Let somebody choose a new way in, who has lost password or identity."""
+    """Let a user who lost the password or the identity choose a new one."""
     person = rights.user(request, pk, Action.RESET_SIGN_IN)
     rights.require_full_access(request, Action.RESET_SIGN_IN, users.named(person))
     form = Reset(request.POST if request.method == "POST" else None)

@@ -1,4 +1,4 @@
-"""Rotate what somebody knows: the secrets they read or entered, and a rotation for each that is chosen."""
+"""Rotate what a user knows: the secrets that they read or entered, and a rotation of each selected one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AT_ONCE = 500
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
     person = rights.user(request, pk)
-    resources.require(request, Action.LIST_EVENTS)  # what somebody read is told by the audit trail
+    resources.require(request, Action.LIST_EVENTS)  # the audit trail says what a user read
     revealed = known(person.principal)
     seen = [
         row for row in revealed if decisions.allows(request.principal, Action.DESCRIBE_SECRET, row.secret)

@@ -1,4 +1,4 @@
-"""Your sessions, the sessions of somebody else, and taking a lost second factor away."""
+"""Your sessions, the sessions of another user, and the reset of a second factor."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAILED_SHOWN = 50
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    """Every session of whoever asks, and what failed as them."""
+    """The user's own sessions, and failed sign-ins with their name."""
     context = {
         "rows": devices.open_of(request.user, this=request.session.session_key),
         "who": request.user,
@@ -60,7 +60,7 @@ def end_others(request: OperatorRequest) -> HttpResponse:
 @login_required
 @require_safe
 def of_user(request: OperatorRequest, pk: UUID) -> HttpResponse:
-    """The sessions of a person, for whoever may see the person."""
+    """The sessions of another user."""
     who = _person(request, pk)
     context = {
         "rows": devices.open_of(who, this=request.session.session_key),
@@ -86,7 +86,7 @@ def end_of_user(request: OperatorRequest, pk: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @fresh.required()
 def reset_factor(request: OperatorRequest, pk: UUID) -> HttpResponse:
-    """Take every second factor of somebody else away, and end their sessions."""
+    """Remove every second factor of another user, and end their sessions."""
     who = _person(request, pk)
     resources.require(request, Action.RESET_SECOND_FACTOR, second_factors.person(who))
     if who == request.user:

@@ -99,7 +99,7 @@ def unlink(request: OperatorRequest) -> HttpResponseBase:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm(request: OperatorRequest) -> HttpResponseBase:
-    """Confirm who it is by signing in there once more: as a page, or as a dialog that leads away from one."""
+    """Re-authenticate at the provider: as a page, or as a dialog that leaves the page."""
     if identities.of(request.user, openid_settings.provider().issuer) is None:
         return redirect("account_reauthenticate")
     next_url = get_next_redirect_url(request)

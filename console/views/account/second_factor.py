@@ -28,7 +28,7 @@ from console.views.account import session
 from secrets_app.models import User
 from secrets_app.people import identities, second_factors
 
-#: Changed and recorded together, and only by somebody who has just shown who they are.
+#: Changed and recorded together, and only after a recent re-authentication.
 _guarded: list[Callable[..., Any]] = [login_required, fresh.required(), transaction.atomic]
 
 

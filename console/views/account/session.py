@@ -70,7 +70,7 @@ class SignIn(account.LoginView):  # type: ignore[misc]
 
 
 class ChangePassword(account.PasswordChangeView):  # type: ignore[misc]
-    """allauth's; whoever signs in elsewhere has no password to change."""
+    """allauth's; a user of the identity provider has no password to change."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if isinstance(request.user, User) and not request.user.has_usable_password():

@@ -205,14 +205,14 @@ def _cells(event: AuditEvent) -> exports.Cells:
 @login_required
 @require_http_methods(["GET", "POST"])
 @fresh.required()
-# That somebody asked must be durable before the answer leaves, so no transaction may be around it.
+# The event must be durable before the answer leaves, so no transaction may be around it.
 @transaction.non_atomic_requests
 def look_up(request: OperatorRequest) -> HttpResponse:
     resources.require(request, Action.LOOK_UP_VALUE)
     form = forms.LookUp(request.POST if request.method == "POST" else None)
     title = "Look up a value"
     if request.method == "GET" or not form.is_valid():
-        # A form anew: what was typed does not come back, only what is wrong with it.
+        # A new form: the typed text is not shown again, only its error.
         context: dict[str, object] = {"form": forms.LookUp(), "errors": form.errors.get("text", [])}
         return dialogs.ask(request, "audit/_look_up.html", title, context)
     matches = value_lookup.look_up(form.cleaned_data["text"], actor=request.principal)

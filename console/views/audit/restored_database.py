@@ -1,4 +1,4 @@
-"""An older database that was put back: what that means, Verify all, and Acknowledge the restore."""
+"""An older database that was restored: what that means, Verify all, and Acknowledge the restore."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 
 
 def test_connection(request: OperatorRequest, instance: Instance) -> None:
-    """Test the connection as soon as there is all that it takes; nobody has to think of it."""
+    """Test the connection automatically when everything for it is there."""
     has_login = instance.credential_id or instance.own_login_id
     is_ready = has_login and instance.host_keys.filter(state=HostKey.State.APPROVED).exists()
     if is_ready and resources.may(request, Action.CHECK_INSTANCE, instance):

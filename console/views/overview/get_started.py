@@ -84,7 +84,7 @@ def get_started(request: OperatorRequest) -> HttpResponse:
 
 
 def progress(request: OperatorRequest, rights: dict[str, bool]) -> Progress:
-    """Ask the store, so that a step is ticked whoever took it, and however; of what this person sees."""
+    """Ask the database, so that a step completes whichever user performed it; of what this user may see."""
     seen = resources.seen_instances(request)
     has_instance = seen.filter(credential__isnull=False, host_keys__state=HostKey.State.APPROVED).exists()
     has_credential = has_instance or (

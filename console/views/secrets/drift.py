@@ -1,4 +1,4 @@
-"""Check for drift, and Reconcile: has somebody changed the credential, and put it back as it was."""
+"""Check for drift (was the credential changed outside Keyturn?), and Reconcile."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 @never_cache
 @transaction.non_atomic_requests
 def download(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
-    """The private key as a file. It is read once more, so it is recorded once more."""
+    """The private key as a file. It is read again, so it is recorded again."""
     secret = resources.secret(request, region, pk, Action.GET_SECRET_VALUE)
     version = _version(secret, request.GET.get("version", ""))
     form = Reveal(request.POST)

@@ -1,4 +1,4 @@
-"""Rotate back to an earlier value: the host gets it again, and nobody is shown it."""
+"""Rotate back to an earlier value: the instance gets it again, and no user is shown it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ TABS = (
 )
 
 
-AUDIT_TAB = ("audit", "Audit")  # for whoever may read the trail
+AUDIT_TAB = ("audit", "Audit")  # for users who may read the trail
 
 
 SET_NAMES = {"lower": "lower case", "upper": "upper case", "digits": "digits", "symbols": "symbols"}

@@ -51,7 +51,7 @@ def _earlier(instance: Instance, shown: dict[str, object]) -> dict[str, object]:
 
 
 def _missing(request: OperatorRequest, instance: Instance) -> str:
-    """Why nobody can look now; empty where somebody can."""
+    """Why the check is not possible now; empty if it is."""
     if not resources.may(request, Action.CHECK_INSTANCE, instance):
         return "You do not have permission to check this instance."
     if not (instance.credential_id or instance.own_login_id):

@@ -58,6 +58,7 @@ class MemoryConnector:
         console_id: str = "",
         kind: Kind = Kind.PASSWORD,
         allowed: Collection[str] = (),
+        public_key: str = "",
     ) -> Facts:
         """As `Connector.preflight`, with one check for each thing that can be wrong here."""
         with self._host.lock:

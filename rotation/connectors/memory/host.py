@@ -95,7 +95,7 @@ class MemoryHost:
         return self.accounts[username]
 
     def shadow_accepts(self, username: str, password: str) -> bool:
-        """Whether this is the account's password now: what is true on the host, asked by nobody."""
+        """Whether this is the account's password now: what is true on the host, without a connection."""
         with self.lock:
             account = self.accounts.get(username)
             length = self.reads_only or None

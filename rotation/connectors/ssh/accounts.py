@@ -12,7 +12,7 @@ from datetime import date, timedelta
 
 from rotation.connectors import words
 from rotation.connectors.base import Check, Kind, Mark
-from rotation.connectors.ssh import reasons, rules
+from rotation.connectors.ssh import key_lines, reasons, rules
 from rotation.connectors.ssh.findings import Findings, blocked, passed, unknown, warning
 
 _DAYS_SHOWN = 365_000  # what /etc/shadow may hold beyond that is no date
@@ -32,9 +32,10 @@ class Question:
     kind: Kind
     console_id: str
     allowed: frozenset[str]
+    public_key: str = ""  # that the account has now
 
 
-def checks(found: Findings, question: Question, manager: str) -> Iterator[Check]:
+def checks(found: Findings, question: Question, manager: str, address: str) -> Iterator[Check]:
     """Every line about the account, the ones for both kinds of credential around those for one."""
     yield from _states(found, question)
     if question.username == manager:
@@ -43,6 +44,7 @@ def checks(found: Findings, question: Question, manager: str) -> Iterator[Check]
     if question.kind == Kind.KEY:
         yield rules.key_check(found, question.username)
         yield from _key_file(found)
+        yield from key_lines.checks(found, address)
     else:
         yield rules.password_check(found, question.username)
         yield from _password(found)
@@ -60,7 +62,7 @@ def _states(found: Findings, question: Question) -> Iterator[Check]:
         ("account", {"no_such_user"}, f"It exists, with user id {found.shown('uid')}."),
         (
             "local",
-            {"not_local"},
+            {"not_local", "other_source"},
             "It is one of the instance's own (/etc/passwd, /etc/shadow), not a directory's.",
         ),
         ("locked", {"locked", "empty_password"}, _locked_sentence(found, question.kind)),
@@ -124,7 +126,9 @@ def _marks(found: Findings, question: Question) -> Iterator[Check]:
 def _password(found: Findings) -> Iterator[Check]:
     if found.one("frozen"):
         sentence = reasons.sentence("immutable").format(found.shown("frozen"))
-        yield blocked("disk", name="shadow_file", sentence=sentence)
+        yield blocked("shadow_frozen", name="shadow_file", sentence=sentence)
+    elif found.one("mounted"):
+        yield blocked("shadow_mount", name="shadow_file")
     else:
         yield passed("shadow_file", "/etc/shadow is not marked immutable.")
     method = found.one("hash")

@@ -29,18 +29,19 @@ def change(
     arguments: Mapping[str, str],
     *values: bytes,
     believed: Collection[str],
+    host_seconds: int = HOST_SECONDS,
 ) -> str:
     """Have the host make a change; the values leave only for a script that has said READY.
 
     Returns what it said beside APPLIED. Raises as `Connector.set_password` does.
-    `believed` are the words for a refusal that the script may give.
+    `believed` are the words for a refusal that the script may give, `host_seconds` is the most that it has.
     """
-    seconds = min(HOST_SECONDS, int(deadline.left()) - 1)
+    seconds = min(host_seconds, int(deadline.left()) - 1)
     if seconds < _SHORTEST_CHANGE:
         raise Unreachable(reasons.sentence("no_answer"))
     _expect_ready(shell.run(script, arguments, seconds=seconds), believed)
     try:
-        said = shell.commit(*values, seconds=_ANSWER_SECONDS)
+        said = shell.commit(*values, seconds=max(_ANSWER_SECONDS, seconds + 2.0))
     except Silence:
         raise Unknown from None
     _expect_applied(said, believed)

@@ -62,6 +62,7 @@ class SshConnector:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._lifeline: paramiko.Transport | None = None
+        self._is_slow = False  # to make a hash, as the last preflight found
         self._shares = False
         self._kept: _Kept | None = None
 
@@ -74,18 +75,22 @@ class SshConnector:
         console_id: str = "",
         kind: Kind = Kind.PASSWORD,
         allowed: Collection[str] = (),
+        public_key: str = "",
     ) -> Facts:
         """As `Connector.preflight`: one connection, one script that only reads."""
         if username and not words.is_username(username):
             return Facts(checks=(blocked("bad_user", name="account"),))
+        if public_key:
+            key_files.check(username, public_key)
         answers.allowed_words(allowed)
         checks: list[Check] = []
-        question = Question(
-            username, kind, _checked_console(console_id) if console_id else "", frozenset(allowed)
-        )
+        console_id = _checked_console(console_id) if console_id else ""
+        question = Question(username, kind, console_id, frozenset(allowed), public_key)
         try:
             with self._root_shell(manager, timeout, checks) as (shell, _):
-                return preflights.look(shell, manager, question, checks)
+                facts = preflights.look(shell, manager, question, checks)
+                self._is_slow = facts.is_slow
+                return facts
         except ConnectorError as error:
             return Facts(checks=(*checks, preflights.failed(error)))
 
@@ -108,7 +113,9 @@ class SshConnector:
         passwords.check(username, new)
         fence = _checked_fence(fence)
         with self._root_shell(manager, timeout) as (shell, deadline):
-            return passwords.change(shell, deadline, username, new, fence, allowed, controlled)
+            return passwords.change(
+                shell, deadline, username, new, fence, allowed, controlled, is_slow=self._is_slow
+            )
 
     def probe_password(
         self, manager: Manager, username: str, password: Plaintext, *, timeout: float

@@ -6,14 +6,16 @@ The files are edited as the account that they belong to; `scripts/keys.sh` says 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from rotation.connectors import words
-from rotation.connectors.base import Fence, Level, Proof, Refused, Verdict
+from rotation.connectors.base import ConnectorError, Fence, Level, Proof, Refused, Verdict
 from rotation.connectors.reasons import Heard
-from rotation.connectors.ssh import answers, reasons
+from rotation.connectors.ssh import answers, key_lines, reasons
 from rotation.connectors.ssh import scripts as ssh_scripts
 from rotation.connectors.ssh.answers import unclear
 from rotation.connectors.ssh.connections import Deadline
+from rotation.connectors.ssh.findings import Findings
 from rotation.connectors.ssh.shell import RootShell, Silence
 
 # Words that a script may give; others are not believed.
@@ -56,13 +58,19 @@ def edit(
 
 def probe(shell: RootShell, deadline: Deadline, username: str, key: str) -> Proof:
     """Ask the host for `key`, as `Connector.probe_key`. Raises `Refused` where no root shell is to be had."""
+    found = Findings()
     said = shell.run("probe_key.sh", arguments(username, shell))
     if said.word == "READY":
         try:
             said = shell.commit(key.encode(), seconds=deadline.left())
-        except Silence:
+            while said.word == "FACT":
+                found.put(said.rest)
+                said = shell.next()
+        except (Silence, ConnectorError):
             return unclear("no_answer")
     match said.word:
+        case "ACCEPTED" if code := key_lines.closed(found, shell.client_address):
+            return replace(unclear(code), level=Level.LISTED)
         case "ACCEPTED":
             return Proof(Verdict.ACCEPTED, Level.LISTED)
         case "REJECTED":

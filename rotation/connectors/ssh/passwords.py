@@ -14,6 +14,7 @@ from rotation.connectors.reasons import Heard
 from rotation.connectors.ssh import answers, reasons
 from rotation.connectors.ssh.answers import unclear
 from rotation.connectors.ssh.connections import Deadline
+from rotation.connectors.ssh.scripts import HOST_SECONDS
 from rotation.connectors.ssh.shell import Answer, RootShell, Silence
 from secrets_app.crypto.plaintext import Plaintext
 
@@ -23,6 +24,8 @@ _UNCLEAR = reasons.heard(Heard.ACCOUNT | Heard.PROBE)
 _STANDING = re.compile(r"[0-9a-f]{64}")
 # Before pam 1.4, unix_chkpwd read at most 200 bytes with the final NUL and judged what it had.
 _SURELY_CHECKED_BYTES = 199
+#: Seconds for chpasswd, and as many more where a hash is made to be slow.
+_HASH_SECONDS, _SLOW_SECONDS = 3, 9
 
 
 def check(username: str, new: Plaintext) -> None:
@@ -41,16 +44,31 @@ def change(
     fence: Fence,
     allowed: Collection[str],
     controlled: str = "",
+    *,
+    is_slow: bool = False,
 ) -> Proof | None:
-    """Have the host set `new`; returns and raises as `Connector.set_password` does."""
+    """Have the host set `new`; returns and raises as `Connector.set_password` does.
+
+    `is_slow` says that the host may take seconds to make a hash.
+    """
+    longer = min(_SLOW_SECONDS, max(0, int(deadline.left()) - 1 - HOST_SECONDS)) if is_slow else 0
     given = {
         "user": username,
         "console": fence.console_id,
         "generation": str(int(fence.generation)),
         "allowed": answers.allowed_words(allowed),
+        "hash_seconds": str(_HASH_SECONDS + longer),
         "controlled": controlled if _STANDING.fullmatch(controlled) else "",
     }
-    said = answers.change(shell, deadline, "set_password.sh", given, new.encode(), believed=_REFUSALS)
+    said = answers.change(
+        shell,
+        deadline,
+        "set_password.sh",
+        given,
+        new.encode(),
+        believed=_REFUSALS,
+        host_seconds=HOST_SECONDS + longer,
+    )
     if said in {"accepts_anything", "truncates"}:
         return unclear(said)
     word, _, standing = said.partition(" ")
@@ -65,7 +83,8 @@ def probe(shell: RootShell, deadline: Deadline, username: str, password: Plainte
 
     Raises `Refused` where no root shell is to be had.
     """
-    said = shell.run("probe_password.sh", {"user": username})
+    # Three checks, each of them with a time of its own, in what is left for all.
+    said = shell.run("probe_password.sh", {"user": username}, seconds=max(HOST_SECONDS, int(deadline.left())))
     if said.word == "READY":
         # Of a single character nothing would be left, and an empty line asks nothing.
         short = password.reveal()[:-1].encode()

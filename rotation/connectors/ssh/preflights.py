@@ -33,11 +33,12 @@ def look(shell: RootShell, manager: Manager, question: Question, before: Iterabl
         "console": question.console_id,
         "manager": username,
         "kind": question.kind.value,
+        "held": question.public_key,
     }
     found = answers.look(shell, "preflight.sh", given)
     checks = [*before, *_host_checks(found, question.kind)]
     if question.username:
-        checks += accounts.checks(found, question, username)
+        checks += accounts.checks(found, question, username, shell.client_address)
     return Facts(
         checks=tuple(checks),
         generation=found.number("generation") or 0,
@@ -46,6 +47,7 @@ def look(shell: RootShell, manager: Manager, question: Question, before: Iterabl
         accounts=tuple(a for a in found.every("account")[:100] if words.is_username(a)),
         password_login=not question.username or rules.password_login(found, question.username),
         fenced=found.one("fenced") == "yes",
+        is_slow=found.one("slow") == "yes",
     )
 
 

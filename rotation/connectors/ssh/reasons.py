@@ -90,6 +90,40 @@ SSH: Final = reasons.table(
     ),
     Reason("key_disk", "The file system that holds the key file is full. Free some space there.", SERVER),
     Reason(
+        "key_authority",
+        "The key's line is for certificates (cert-authority or principals=), so sshd accepts no login with "
+        "the key itself.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
+        "key_by_command",
+        "The current key stands in no file that sshd reads; a program may name it (AuthorizedKeysCommand), "
+        "with options that are not known. Put the key into a file, with the options that it is to have.",
+        ACCOUNT,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
+        "key_expired",
+        "The key's line has expired (expiry-time), so sshd accepts no login with the key. Correct the date.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
+        "key_from",
+        "The key's line accepts logins only from other addresses than Keyturn's (from=), so a new key could "
+        "not be tested. Add Keyturn's address, as the instance sees it.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
+        "key_line",
+        "sshd passes over the key's line: it has an option that sshd does not know, or one twice.",
+        ACCOUNT,
+        of_account=True,
+    ),
+    Reason(
         "keys_elsewhere",
         "sshd does not take this account's keys from a file (AuthorizedKeysFile), so none can be added "
         "there.",
@@ -221,6 +255,38 @@ SSH: Final = reasons.table(
         heard=Heard.KEYS,
     ),
     Reason(
+        "not_set",
+        "The instance's password program failed and changed nothing. What it said names no rule for "
+        "passwords: a PAM module that refuses without a reason, or one that could not write /etc/shadow, "
+        "does that.",
+        Advice(
+            "Run chpasswd on the instance as root with a value of your own, read what it and the log say, "
+            "then retry.",
+            "instance",
+        ),
+        heard=Heard.CHANGE,
+    ),
+    Reason(
+        "other_source",
+        "Another source than the instance's own files answers first for this account (/etc/nsswitch.conf), "
+        "so that a change of the files would not count.",
+        Advice(
+            "Compare getent passwd NAME with getent -s files passwd NAME on the instance, and keep one of "
+            "the two accounts.",
+            "instance",
+        ),
+        stops=True,
+        of_account=True,
+        heard=Heard.ACCOUNT,
+    ),
+    Reason(
+        "pam_broken",
+        "A PAM module that the instance's password program needs is missing or failed, so no value was "
+        "judged.",
+        Advice("Correct the password lines of /etc/pam.d on the instance, then retry.", "instance"),
+        heard=Heard.CHANGE,
+    ),
+    Reason(
         "path",
         "The key file is reached by a link, or through a folder, that is not the account's own. Put a plain "
         "file there.",
@@ -252,6 +318,31 @@ SSH: Final = reasons.table(
         "sessions_left",
         "Some of the account's sessions did not end. Look at them with ps on the instance.",
         Advice("End what is left of the account's sessions on the instance.", "instance"),
+    ),
+    Reason(
+        "shadow_frozen",
+        "/etc/shadow, /etc/nshadow or /etc is marked immutable or append-only on the instance.",
+        Advice("Take the mark away on the instance with chattr -ia, then retry.", "instance"),
+        heard=Heard.CHANGE,
+    ),
+    Reason(
+        "shadow_lock",
+        "Another program on the instance holds the lock on /etc/shadow.",
+        PASSES,
+        waits=True,
+        heard=Heard.CHANGE,
+    ),
+    Reason(
+        "shadow_mount",
+        "/etc/shadow is a mount point on the instance, so that no other file can take its place.",
+        Advice("Have the instance's own /etc/shadow in its place, then retry.", "instance"),
+        heard=Heard.CHANGE,
+    ),
+    Reason(
+        "slow_check",
+        "One check of a password takes the instance longer than six seconds, so there was no verdict.",
+        Advice("Lower the rounds of the password hash on the instance (pam_unix, login.defs).", "instance"),
+        heard=Heard.PROBE,
     ),
     Reason(
         "shell",
@@ -359,6 +450,7 @@ LINES: Final[Mapping[str, str]] = MappingProxyType(
         "hash": "Hash",
         "key_disk": "Key disk",
         "key_file": "Key file",
+        "key_lines": "Key lines",
         "key_login": "Key login",
         "min_age": "Min age",
         "selinux": "Selinux",

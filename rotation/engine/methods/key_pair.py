@@ -8,6 +8,7 @@ work for the next one and nothing lost.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final, NoReturn
 
 from django.db import transaction
@@ -35,16 +36,29 @@ def generate(secret: Secret, username: str) -> versions.Value:
 
 def tell(work: Work, version: SecretVersion, generation: int) -> None:
     """Have the host accept the new key too. Raises as `Connector.add_key` does."""
-    current = work.secret.labelled(Label.Role.CURRENT)
     work.keys.add_key(
         work.manager,
         work.account.username,
         version.public_key,
-        like=current.public_key if current else "",
+        like=_beside(work, version),
         fence=base.Fence(work.console_id, generation),
         timeout=SET,
         allowed=work.run.overrides,
     )
+
+
+def _beside(work: Work, version: SecretVersion) -> str:
+    """The key whose lines and options the new one gets: the current one's, or those of one that is back.
+
+    A restored snapshot has an earlier key in place of the current one, behind the same options.
+    """
+    current = work.secret.labelled(Label.Role.CURRENT)
+    if current is None:
+        return ""
+    older = [old for old in _leftovers(work) if old.public_key != version.public_key]
+    if not older or work.probe(current).is_listed:
+        return current.public_key
+    return next((old.public_key for old in older if work.probe(old).is_listed), current.public_key)
 
 
 def control(work: Work, facts: base.Facts) -> Iterable[base.Check]:
@@ -58,9 +72,17 @@ def probe(work: Work, version: SecretVersion) -> base.Proof:
 
 
 def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
-    """Log in with the key. A refusal of `Level.LISTED` is the file's, one of `Level.LOGIN` is sshd's."""
+    """Log in with the key. A refusal of `Level.LISTED` is the file's, one of `Level.LOGIN` is sshd's.
+
+    Where sshd refuses what the file lists, what was seen in the file is the reason; only a login decides.
+    """
     listed = work.probe(version)
-    return listed if listed.verdict == base.Verdict.REJECTED else _log_in(work, version)
+    if listed.verdict == base.Verdict.REJECTED:
+        return listed
+    proof = _log_in(work, version)
+    if proof.verdict == base.Verdict.REJECTED:
+        return replace(proof, reason=listed.reason, code=listed.code)
+    return proof
 
 
 def _log_in(work: Work, version: SecretVersion) -> base.Proof:
@@ -71,10 +93,10 @@ def _log_in(work: Work, version: SecretVersion) -> base.Proof:
 def undo(work: Work, version: SecretVersion, facts: base.Facts | None, proof: base.Proof) -> None:
     """Take a key out again that sshd itself refuses; one that the file lacks leaves nothing to take back."""
     if proof.verdict == base.Verdict.REJECTED and proof.level == base.Level.LOGIN:
-        _take_back(work, version)
+        _take_back(work, version, proof)
 
 
-def _take_back(work: Work, version: SecretVersion) -> NoReturn:
+def _take_back(work: Work, version: SecretVersion, proof: base.Proof) -> NoReturn:
     """Remove a new key that sshd passes over although it stands in its file, and end the run."""
     with work.step(Step.Name.CLEAN) as notes:
         _remove(work, version)
@@ -82,7 +104,7 @@ def _take_back(work: Work, version: SecretVersion) -> NoReturn:
     with transaction.atomic():
         leases.hold(work.lease)
         versions.drop_pending(version)
-    work.fail(version, "key_refused", reasons.sentence("key_refused"))
+    work.fail(version, proof.code or "key_refused", proof.reason or reasons.sentence("key_refused"))
 
 
 def is_due(work: Work) -> bool:

@@ -3,7 +3,7 @@
 # An inherited SHELLOPTS=xtrace would print the value, allexport would put it into every child's environment,
 # and so would a variable of the same name that is exported already.
 set +x +v +a
-unset value control short commit script public like hash before
+unset value control short value_to_check said commit script public like hash before
 umask 077
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
@@ -43,6 +43,17 @@ is_number() { case $1 in '' | *[!0-9]*) return 1 ;; esac; }
 # Whether $1 is one of the reasons that this run may let pass; $allowed is not given to every script.
 is_allowed() { case " ${allowed-} " in *" $1 "*) ;; *) false ;; esac; }
 
+# Whether another source than this host's own files is asked first about the account (/etc/nsswitch.conf), and
+# knows one of that name: what is changed in the files then counts for nothing. Where that cannot be asked, no.
+other_source() {
+    for database in passwd shadow; do
+        ours=$(getent -s files $database "$user" 2>/dev/null) && [ -n "$ours" ] || return 1
+        found=$(getent $database "$user" 2>/dev/null) && [ -n "$found" ] || return 1
+        [ "$ours" = "$found" ] || return 0
+    done
+    return 1
+}
+
 # The word for what forbids a change of this account's password, or nothing. From the files and not from
 # passwd -S, whose letters differ between systems. Day 0 of `expires` counts: PAM takes it as expired.
 account_problem() {
@@ -56,6 +67,7 @@ account_problem() {
     fi
     look_in_shadow
     if [ $shadowed = no ]; then echo not_local; return; fi
+    if other_source; then echo other_source; return; fi
     today=$(($(date +%s) / 86400))
     case $hash in
         '') echo empty_password; return ;;
@@ -82,6 +94,12 @@ can_limit() { timeout -s KILL 5 true 2>/dev/null; }
 # Whether chattr(1) has made this immutable or append-only: then nobody can put another file in its place.
 is_frozen() {
     lsattr -d -- "$1" 2>/dev/null | { read -r flags x; case $flags in *[ia]*) ;; *) false ;; esac; }
+}
+
+# Whether something is mounted just there: then no other file can take its place.
+is_mounted() {
+    while read -r x x x x point x; do if [ "$point" = "$1" ]; then return; fi; done </proc/self/mountinfo
+    return 1
 }
 
 fence_root=/var/lib/keyturn
@@ -143,5 +161,12 @@ standing() {
         cat /etc/ssh/sshd_config /etc/ssh/sshd_config.d/* /etc/pam.conf /etc/pam.d/* /etc/security/*.conf /etc/login.defs
     } 2>/dev/null | sha256sum 2>/dev/null | while read -r sum name; do printf '%s' "$sum"; done
 }
-# 0: right, 7 (PAM_AUTH_ERR): wrong, anything else: no verdict.
-check() { printf '%s\000' "$1" | "$checker" "$user" nonull >/dev/null 2>&1; }
+# 0: right, 7 (PAM_AUTH_ERR): wrong, 137: it took more than $check_seconds, anything else: no verdict. Each check has
+# a time of its own: a hash that is made to be slow takes seconds.
+check_seconds=6
+check() {
+    if can_limit; then set -- "$1" timeout -s KILL "$check_seconds"; fi
+    value_to_check=$1
+    shift
+    printf '%s\000' "$value_to_check" | "$@" "$checker" "$user" nonull >/dev/null 2>&1
+}

@@ -42,9 +42,41 @@ printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f 
     stop FAILED disk
 }
 
-if [ "$action" = add ]; then answer=$(with_files add first); else answer=$(with_files remove all); fi
+# Of two files one may be changed and the other not: the old key's lines are as they were, and that is taken back.
+add_twins() {
+    twins=$(with_files twin all)
+    if [ "$twins" != done ]; then
+        case $(with_files remove all) in done | absent) ;; *) twins=unsure ;; esac
+    fi
+    echo "$twins"
+}
+
+# What a key may do follows from where it stands and behind which options: the new key gets a line beside each one of
+# the old key, in each file. Where the old key stands in no file, one line of its own in the first.
+add_key() {
+    stands=absent
+    [ -z "$like" ] || stands=$(public=$like; with_files find all)
+    case $stands in
+        done)
+            if [ "$public" = "$like" ]; then echo done; return; fi
+            answer=$(with_files try all)
+            if [ "$answer" = done ]; then answer=$(add_twins); fi
+            echo "$answer"
+            ;;
+        absent)
+            stands=$(with_files find all)
+            if [ "$stands" != absent ]; then echo "$stands"; return; fi
+            if has_key_command; then echo key_by_command; return; fi
+            with_files add first
+            ;;
+        *) echo "$stands" ;;
+    esac
+}
+
+if [ "$action" = add ]; then answer=$(add_key); else answer=$(with_files remove all); fi
 case $answer in
     done) stop APPLIED ;;
     absent) if [ "$action" = remove ]; then stop APPLIED; else stop UNSURE; fi ;;
+    unsure) stop UNSURE ;;
     *) stop FAILED "$answer" ;;
 esac

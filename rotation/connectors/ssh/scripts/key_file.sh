@@ -1,9 +1,13 @@
-# Look at one file of public keys, or change one line of it. Runs as the account itself, or as root where the
-# whole path is root's. Arguments: look, find, add or remove; the file; the account's home and user id.
-# Standard input: the public key, and on the next line one whose options and place a new line takes over.
+# Look at one file of public keys, or change what it says of one key. Runs as the account itself, or as root where
+# the whole path is root's. Arguments: what to do; the file; the account's home and user id.
+# Standard input: the public key, and on the next line the one that it is to stand beside.
 #
-# Says one word: done, absent, or why not. Every other line stays as it is, byte for byte: a whole new file is
-# written beside the old one, measured, put on the disk, and only then given its name.
+# look: could the file be edited? find: does the key stand in it? lines: what do the options of its lines say?
+# add: a line of its own. twin: behind each line of the other key, the same line with this one. try: could twin be
+# done? remove: every line of the key.
+#
+# Says one word: done, absent, or why not; `lines` says facts before it. Every other line stays as it is, byte for
+# byte: a whole new file is written beside the old one, measured, put on the disk, and only then given its name.
 
 set +x +v +a
 umask 077
@@ -32,8 +36,40 @@ function place(line, blob,    at, c, quoted, word) {
     return word[2] == blob ? at : 0
 }
 '
+# The lines of a key, three facts for each: the names of all options, and the values of two. No other value leaves
+# the host: a command or an environment may hold anything.
+options='
+function told(name, value) { gsub(/[^ -~]/, "?", value); print name "=" substr(value, 1, 250) }
+at = place($0, ENVIRON["wanted"]) {
+    names = from = until = name = ""; value = quoted = 0; text = substr($0, 1, at - 1) ","
+    sub(/^[ \t]+/, "", text); sub(/[ \t]+,$/, ",", text)
+    for (n = 1; n <= length(text); n++) {
+        c = substr(text, n, 1)
+        if (c == "\\" && substr(text, n + 1, 1) == "\"") { c = "\""; n++ }
+        else if (c == "\"") { quoted = !quoted; continue }
+        else if (!quoted && c == "=" && !value) { value = 1; content = ""; continue }
+        else if (!quoted && c == ",") {
+            name = tolower(name); names = names (names == "" ? "" : ",") name
+            if (value && name == "from") from = content
+            if (value && name == "expiry-time" && (until == "" || content < until)) until = content
+            name = ""; value = 0; continue
+        }
+        if (value) content = content c; else name = name c
+    }
+    told("key_options", names); told("key_from", from); told("key_until", until)
+}'
+# The lines of one key with another in its place, where they are not there yet; with all=yes every line of the file.
+twins='
+NR == FNR { is_there[$0] = 1; next }
+ENVIRON["all"] == "yes" { print }
+at = place($0, ENVIRON["wanted"]) {
+    rest = substr($0, at)
+    sub(/^[^ \t]+[ \t]+[^ \t\r]+/, "", rest)
+    twin = substr($0, 1, at - 1) ENVIRON["public"] rest
+    if (!(twin in is_there)) { is_there[twin] = 1; print twin }
+}'
 # Values go by the environment: awk would read escapes in an assignment.
-holds() { wanted=${public#* } awk "$program"'place($0, ENVIRON["wanted"]) { found = 1; exit } END { exit !found }' <"$real"; }
+holds() { wanted=${1#* } awk "$program"'place($0, ENVIRON["wanted"]) { found = 1; exit } END { exit !found }' <"$real"; }
 size_of() { wc -c <"$1" | { read -r size x; echo "$size"; }; }
 look_of() { ls -ldn -- "$1" | { read -r mode x owner group x; echo "${mode%[.+@]} $owner $group"; }; }
 sum_of() { if [ -e "$1" ]; then cksum <"$1"; fi; }
@@ -55,9 +91,14 @@ fi
 
 if [ $is_there = yes ]; then
     case $action in
-        find) if holds; then end done; else end absent; fi ;;
-        add) if holds; then end done; fi ;;
-        remove) holds || end absent ;;
+        find) if holds "$public"; then end done; else end absent; fi ;;
+        lines)
+            wanted=${public#* } awk "$program$options" <"$real"
+            end done
+            ;;
+        add) if holds "$public"; then end done; fi ;;
+        try | twin) holds "$like" || end absent ;;
+        remove) holds "$public" || end absent ;;
     esac
     set -- $(look_of "$real")
     [ "$2" = "$(id -u)" ] || end unwritable
@@ -67,7 +108,7 @@ if [ $is_there = yes ]; then
     ending=0
     [ "$size" -eq 0 ] || [ -z "$(tail -c 1 "$real")" ] || ending=1 # 1: the last line is not ended
 else
-    case $action in find | remove) end absent ;; esac
+    case $action in find | lines | try | twin | remove) end absent ;; esac
     # A folder that root would have to make is one that is not mounted now: nothing is put in its place.
     if [ ! -d "$folder" ]; then
         [ "$(id -u)" = "$account" ] || end no_home
@@ -79,7 +120,11 @@ else
 fi
 folder=${real%/*}
 [ -w "$folder" ] || end unwritable
-[ "$action" != look ] || end done
+case $action in look | try) end done ;; esac
+if [ "$action" = twin ]; then
+    added=$(wanted=${like#* } public=$public all=no awk "$program$twins" "$real" "$real" | wc -c)
+    [ "$added" -gt 0 ] || end done
+fi
 
 temp=$real.keyturn
 give_up() { rm -f -- "$temp"; end "$1"; }
@@ -98,19 +143,11 @@ else
 fi
 
 if [ "$action" = add ]; then
-    line=$(wanted=${like#* } public=$public awk "$program"'
-        at = place($0, ENVIRON["wanted"]) {
-            rest = substr($0, at)
-            sub(/^[^ \t]+[ \t]+[^ \t]+/, "", rest)
-            print substr($0, 1, at - 1) ENVIRON["public"] rest
-            exit
-        }' <"$source")
-    [ -n "$line" ] || line="$public keyturn"
-    wanted=${like#* } line=$line awk "$program"'
-        { print }
-        !done && place($0, ENVIRON["wanted"]) { print ENVIRON["line"]; done = 1 }
-        END { if (!done) print ENVIRON["line"] }' <"$source" | dd of="$temp" conv=fsync || give_up disk
-    added=$(printf '%s\n' "$line" | wc -c)
+    { awk '{ print }' <"$source" && printf '%s keyturn\n' "$public"; } | dd of="$temp" conv=fsync || give_up disk
+    expected=$((size + ending + $(printf '%s keyturn\n' "$public" | wc -c)))
+elif [ "$action" = twin ]; then
+    wanted=${like#* } public=$public all=yes awk "$program$twins" "$source" "$source" |
+        dd of="$temp" conv=fsync || give_up disk
     expected=$((size + ending + added))
 else
     removed=$(wanted=${public#* } ending=$ending awk "$program"'

@@ -90,7 +90,7 @@ as_reader() {
     if is_roots_path "$file"; then "$@"; elif [ "$uid" -eq 0 ]; then return 1; else as_account "$@"; fi
 }
 
-# Have $editor do $1 (look, find, add, remove) with $file; says its one word. It gets no descriptor of the lock.
+# Have $editor do $1 with $file; says its one word. It gets no descriptor of the lock.
 with_file() {
     if is_roots_path "$file"; then
         printf '%s\n%s\n' "$public" "$like" | sh -c "$editor" sh "$1" "$file" "$home" "$uid" 9>&- 2>/dev/null
@@ -135,3 +135,25 @@ is_loose() {
         [ -n "$part" ] || part=/
     done
 }
+
+# Say what the options of each line of $public are, in every file that sshd reads, and what time it is.
+tell_lines() (
+    fact now_local "$(date +%Y%m%d%H%M%S)"
+    fact now_utc "$(date -u +%Y%m%d%H%M%S)"
+    fact use_dns "$(sshd_value usedns)"
+    like=
+    set -f
+    for pattern in $(sshd_value authorizedkeysfile); do
+        expand "$pattern" || continue
+        if is_loose "$file"; then loose=yes; else loose=no; fi
+        with_file lines | while read -r told; do
+            case $told in
+                key_options=*) fact key_loose "$loose"; say FACT "$told" ;;
+                key_from=* | key_until=*) say FACT "$told" ;;
+            esac
+        done
+    done
+)
+
+# Whether sshd asks a program for keys as well: what it may say of one, and with which options, is not to be known.
+has_key_command() { case $(sshd_value authorizedkeyscommand) in '' | none) return 1 ;; esac; }

@@ -1,6 +1,6 @@
 # Look at the host and, where $user is not empty, at that account. Changes nothing.
 # Arguments: nonce, user, console, manager, address (of the client, as the host sees it), kind (of the credential:
-# password or key), editor.
+# password or key), editor, held (the public key that the account has now, or nothing).
 
 fact machine_id "$(head -n 1 /etc/machine-id 2>/dev/null)"
 fact os_name "$(. /etc/os-release 2>/dev/null && echo "$PRETTY_NAME")"
@@ -20,6 +20,18 @@ while IFS=: read -r name x uid gid gecos home login_shell || [ -n "$name" ]; do
     count=$((count + 1))
     fact account "$name"
 done </etc/passwd
+
+# Whether a hash of the account's password, as it is or as the host would make one now, may take seconds. By default
+# yescrypt has cost 5 (j9T) and SHA 5,000 rounds; crypt(5), pam_unix(8), login.defs(5).
+is_slow_to_hash() {
+    case $hash in
+        '$y$j'[./0-9A]'T$'* | '$6$'[!r]* | '$5$'[!r]*) ;;
+        '$y$'* | '$6$rounds='* | '$5$rounds='* | '$2'*) return ;;
+    esac
+    grep -Eqs '^[^#]*rounds=' /etc/pam.d/common-password /etc/pam.d/system-auth /etc/pam.d/password-auth \
+        /etc/pam.d/chpasswd /etc/pam.d/passwd ||
+        grep -Eqs '^[[:space:]]*(YESCRYPT_COST_FACTOR|BCRYPT_(MIN|MAX)_ROUNDS|SHA_CRYPT_(MIN|MAX)_ROUNDS)' /etc/login.defs
+}
 
 if [ -n "$user" ]; then
     if [ "$kind" = key ]; then problem=$(key_account_problem); else problem=$(account_problem); fi
@@ -41,7 +53,9 @@ if [ -n "$user" ]; then
         [./0-9A-Za-z]*) if [ ${#hash} -eq 13 ]; then fact hash des; fi ;;
     esac
     if [ "$kind" = password ]; then
-        for path in /etc /etc/shadow; do if is_frozen "$path"; then fact frozen "$path"; fi; done
+        for path in /etc /etc/shadow /etc/nshadow; do if is_frozen "$path"; then fact frozen "$path"; fi; done
+        if is_mounted /etc/shadow; then fact mounted /etc/shadow; fi
+        if is_slow_to_hash; then fact slow yes; fi
     fi
     today=$(($(date +%s) / 86400))
     if is_number "$changed" && is_number "$most" && [ "$today" -gt $((changed + most)) ]
@@ -58,11 +72,26 @@ if [ -n "$user" ]; then
     done
     if [ "$kind" = key ] && [ $known = yes ]; then
         problem=$(sshd_problem)
-        public='' like=''
+        public=$held like=$held
         set -f
-        for pattern in $(sshd_value authorizedkeysfile); do expand "$pattern" || problem=keys_elsewhere; break; done
+        first=
+        for pattern in $(sshd_value authorizedkeysfile); do
+            expand "$pattern" || { [ -n "$problem" ] || problem=keys_elsewhere; break; }
+            [ -n "$first" ] || first=$file
+            # Where the key stands is what will be edited; a first file without it may be whatever it is.
+            if [ -n "$held" ] && [ "$(with_file find)" = done ]; then first=$file; break; fi
+        done
         set +f
+        file=$first
         if [ -z "$problem" ]; then problem=$(with_file look); fi
+        if [ -n "$held" ] && [ "$problem" = done ]; then
+            stands=$(with_files try all)
+            case $stands in
+                done) tell_lines ;;
+                absent) fact key_stands no; if has_key_command; then problem=key_by_command; fi ;;
+                *) problem=$stands ;;
+            esac
+        fi
         if [ "$problem" = done ] && is_loose "$file"; then problem=strict_modes; fi
         fact keys "$problem"
         fact key_path "$file"

@@ -1,5 +1,5 @@
 # Ask whether a public key stands in a file that sshd reads for an account. Arguments: nonce, user, address, editor.
-# Makes no login. The options of a line are not judged: what sshd makes of them, only a login shows.
+# Makes no login. The options of its lines are told before the answer, and not judged here.
 
 problem=$(key_account_problem)
 case $problem in no_such_user | not_local) stop UNCLEAR "$problem" ;; esac
@@ -14,7 +14,7 @@ IFS= read -r public && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] ||
 like=
 answer=$(with_files find all)
 case $answer in
-    done) stop ACCEPTED ;;
+    done) tell_lines; stop ACCEPTED ;;
     absent) stop REJECTED ;;
     *) stop UNCLEAR "$answer" ;;
 esac

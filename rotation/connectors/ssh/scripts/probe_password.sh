@@ -5,7 +5,7 @@
 
 problem=$(account_problem)
 case $problem in
-    no_such_user | not_local | locked | empty_password) stop UNCLEAR "$problem" ;;
+    no_such_user | not_local | other_source | locked | empty_password) stop UNCLEAR "$problem" ;;
 esac
 
 ! is_written_down || stop UNCLEAR sudo_log
@@ -32,6 +32,7 @@ check "$value"
 case $? in
     0) ;;
     7) stop REJECTED ;; # PAM_AUTH_ERR
+    124 | 137) stop UNCLEAR slow_check ;;
     *) stop UNCLEAR checker_failed ;;
 esac
 # A yes is worth something only from a host that can also say no.
@@ -39,6 +40,7 @@ check "$control"
 case $? in
     7) ;;
     0) stop UNCLEAR accepts_anything ;;
+    124 | 137) stop UNCLEAR slow_check ;;
     *) stop UNCLEAR checker_failed ;;
 esac
 # And only if it means the whole value: old hashes read eight characters, or 72 bytes. $short is the value less its
@@ -48,5 +50,6 @@ check "$short"
 case $? in
     7) stop ACCEPTED ;;
     0) stop UNCLEAR truncates ;;
+    124 | 137) stop UNCLEAR slow_check ;;
     *) stop UNCLEAR checker_failed ;;
 esac

@@ -1,7 +1,7 @@
 # Give $user the password that arrives on standard input, if this is still wanted and still safe.
 # Arguments: nonce, user, console, generation, allowed (reasons to let pass: must_change, foreign_console), controlled
 # (what the check of passwords stood on when it last refused all that it must refuse, or nothing), limit (the seconds
-# after which timeout(1) ends this script).
+# after which timeout(1) ends this script), hash_seconds (for chpasswd, which may have to make a slow hash).
 #
 # Everything that can refuse does so before READY, that is, before the value has left the worker. All of it
 # happens under a lock whose descriptor chpasswd inherits: while any process of an older change is alive, a
@@ -50,6 +50,8 @@ is_controlled() { [ -n "$standing" ] && [ "$standing" = "$controlled" ]; }
 can_refuse=
 if [ -n "$checker" ] && ! is_controlled; then
     # No secret: it is no value, and was never one. Before anything is changed, since nothing could be shown after.
+    # Where the check is slow there is no time for it here: the verdict makes up for it, or is left out.
+    check_seconds=2
     check "no-$nonce"
     case $? in
         0) stop REFUSED accepts_anything ;;
@@ -61,6 +63,7 @@ fi
 # value and a part of the right one must be refused, or its yes means nothing.
 verdict() {
     [ -n "$checker" ] || return
+    in_time || return
     check "$value"
     case $? in
         0) ;;
@@ -68,22 +71,56 @@ verdict() {
         *) return ;;
     esac
     if is_controlled; then echo ACCEPTED; return; fi
+    in_time || return
     check "x$value"
-    [ $? = 7 ] || { echo accepts_anything; return; }
+    case $? in
+        0) echo accepts_anything; return ;;
+        7) ;;
+        *) return ;;
+    esac
     short=${value%?}
     if [ -n "$short" ]; then
+        in_time || return
         check "$short"
-        [ $? = 7 ] || { echo truncates; return; }
+        case $? in
+            0) echo truncates; return ;;
+            7) ;;
+            *) return ;;
+        esac
     fi
     echo ACCEPTED ${can_refuse:+$standing}
+}
+
+# Whether there is time for one more check before the script is ended. No verdict is better than no answer: the
+# caller then asks apart from the change.
+in_time() {
+    check_seconds=$((limit - 1 - ($(uptime_seconds) - started)))
+    [ $check_seconds -ge 1 ]
+}
+
+# The word for why chpasswd has set nothing: the value, where PAM says so, else what can be seen to be wrong.
+why_not() {
+    case $said in
+        *'BAD PASSWORD'* | *'Weak password'* | *'already used'* | *'maximum number of retries'* | *'too short'* | \
+            *'too simple'* | *'too similar'* | *'dictionary'*) echo policy; return ;;
+        *'lock busy'* | *'cannot lock'* | *"couldn't lock"*) echo shadow_lock; return ;;
+        *'Module is unknown'* | *'Critical error'* | *'System error'* | *'Failure setting'* | *'Symbol not found'* | \
+            *'Failed to load module'*) echo pam_broken; return ;;
+    esac
+    [ "$(free_kilobytes /etc)" -ge 64 ] || { echo disk; return; }
+    for path in /etc /etc/shadow /etc/nshadow; do
+        if is_frozen "$path"; then echo shadow_frozen; return; fi
+        if [ "$path" != /etc ] && is_mounted "$path"; then echo shadow_mount; return; fi
+    done
+    echo not_set
 }
 
 say READY
 
 # A connection cut in mid-line leaves read with a status of 1, and no second line follows: nothing is applied.
 IFS= read -r value && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] || stop ABORTED
-# What is left must be enough for chpasswd's three seconds.
-[ $(($(uptime_seconds) - started)) -le $((limit - 4)) ] || stop ABORTED
+# What is left must be enough for chpasswd.
+[ $(($(uptime_seconds) - started)) -le $((limit - hash_seconds - 1)) ] || stop ABORTED
 
 # First the number, then the change: an attempt that dies in between still keeps older ones out.
 printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f "$mark.new" "$mark" || {
@@ -91,12 +128,10 @@ printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f 
     stop FAILED disk
 }
 
-if can_limit; then
-    printf '%s:%s\n' "$user" "$value" | timeout -s KILL 3 chpasswd >/dev/null 2>&1
-else
-    printf '%s:%s\n' "$user" "$value" | chpasswd >/dev/null 2>&1
-fi
-status=$?
+# What it says is looked through for PAM's answer, and goes no further. Its end is all that is kept of it.
+if can_limit; then limited="timeout -s KILL $hash_seconds"; else limited=; fi
+said=$({ printf '%s:%s\n' "$user" "$value" | $limited chpasswd; echo "status $?"; } 2>&1 | tail -c 2000)
+status=${said##*status }
 
 # timeout(1) ends together with what it kills, and a program killed in the middle of rename(2) still finishes that.
 # It has the lock until it is gone: ours is given up, and to have it again is to know.
@@ -117,5 +152,4 @@ case $status:$changed in
     0:no | *:yes) stop UNSURE ;;
     124:no | 137:no) stop FAILED timeout ;;
 esac
-[ "$(free_kilobytes /etc)" -ge 64 ] || stop FAILED disk
-stop FAILED policy
+stop FAILED "$(why_not)"

@@ -1,0 +1,115 @@
+"""Instances, the credentials Keyturn works with there, and runs, as far as a principal may see and use them.
+
+What one may not describe does not exist (`NotFound`); what one may describe but not do is refused (`Refused`,
+recorded). A list shows only what its reader may describe.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from console.fetching import by_region
+from rotation.models import Instance, ManagementCredential, Run
+from secrets_app.actions import Action
+from secrets_app.models import Principal, Secret
+from secrets_app.policy import decisions, requiring
+from secrets_app.policy.sql import ALL
+
+_WITH_AN_INSTANCE = ("region", "account", "credential", "own_login__managed")
+
+
+def instances(actor: Principal, code: str) -> QuerySet[Instance]:
+    """The instances of a region (or of all) that `actor` may see. Raises `NotFound` or `Refused`."""
+    listed = by_region.listed(actor, Action.LIST_INSTANCES, code)
+    rows = Instance.objects.select_related(*_WITH_AN_INSTANCE)
+    seen = decisions.visible(actor, Action.DESCRIBE_INSTANCE, decisions.instance_rows())
+    return by_region.within(rows, listed).filter(seen)
+
+
+def seen_instances(actor: Principal) -> QuerySet[Instance]:
+    """As `instances` of all regions; none for one who may list none."""
+    if not requiring.may(actor, Action.LIST_INSTANCES):
+        return Instance.objects.none()
+    return instances(actor, by_region.ALL_REGIONS)
+
+
+def instance(actor: Principal, code: str, pk: UUID, action: Action) -> Instance:
+    """Return one instance for `action`. Raises `NotFound` or `Refused`."""
+    found = Instance.objects.select_related(*_WITH_AN_INSTANCE).filter(pk=pk).first()
+    if found is None:
+        raise requiring.NotFound
+    by_region.require_within(code, found.region)
+    requiring.require_seen(actor, Action.DESCRIBE_INSTANCE, found)
+    requiring.require(actor, action, found)
+    return found
+
+
+def sees_own_login(actor: Principal, instance: Instance) -> bool:
+    """Whether the secret that an instance logs in with may be named to `actor`."""
+    login = instance.own_login
+    return login is not None and requiring.may(actor, Action.DESCRIBE_SECRET, login)
+
+
+# ---------------------------------------------------------------- management credentials
+
+
+def credentials(actor: Principal) -> QuerySet[ManagementCredential]:
+    """The management credentials that `actor` may see. Raises `Refused`."""
+    requiring.require(actor, Action.LIST_CREDENTIALS)
+    seen = [
+        row.pk
+        for row in ManagementCredential.objects.select_related("account")
+        if decisions.allows(actor, Action.DESCRIBE_CREDENTIAL, row)
+    ]
+    return ManagementCredential.objects.filter(pk__in=seen).select_related("account", "created_by")
+
+
+def credential(actor: Principal, pk: UUID, action: Action) -> ManagementCredential:
+    """Return one management credential for `action`. Raises `NotFound` or `Refused`."""
+    found = ManagementCredential.objects.select_related("account", "created_by").filter(pk=pk).first()
+    if found is None:
+        raise requiring.NotFound
+    requiring.require_seen(actor, Action.DESCRIBE_CREDENTIAL, found)
+    requiring.require(actor, action, found)
+    return found
+
+
+# ---------------------------------------------------------------- runs
+
+
+def runs(actor: Principal, code: str) -> QuerySet[Run]:
+    """The runs of a region (or of all) that `actor` may see. Raises `NotFound` or `Refused`."""
+    listed = by_region.listed(actor, Action.LIST_RUNS, code)
+    rows = Run.objects.select_related("secret", "instance__region", "requested_by", "version")
+    if not decisions.are_all_regions(listed):
+        # Not a join: the newest are read in their order, and each is looked up in the region.
+        rows = rows.filter(Exists(Instance.objects.filter(pk=OuterRef("instance"), region__in=listed)))
+    of_secrets = decisions.visible(actor, Action.DESCRIBE_RUN, decisions.secret_rows())
+    of_instances = decisions.visible(actor, Action.DESCRIBE_RUN, decisions.instance_rows())
+    if ALL is of_secrets is of_instances:
+        return rows
+    return rows.filter(
+        Exists(Secret.objects.filter(of_secrets, pk=OuterRef("secret")))
+        | Q(Exists(Instance.objects.filter(of_instances, pk=OuterRef("instance"))), secret=None)
+    )
+
+
+def run(actor: Principal, code: str, pk: UUID) -> Run:
+    """Return one run to look at: who may describe its secret or instance may. Raises `NotFound`."""
+    rows = Run.objects.select_related(
+        "secret__region",
+        "secret__account",
+        "secret__managed",
+        "instance__region",
+        "instance__account",
+        "requested_by",
+        "version",
+    )
+    found = rows.filter(pk=pk).first()
+    if found is None:
+        raise requiring.NotFound
+    by_region.require_within(code, found.instance.region)
+    requiring.require_seen(actor, Action.DESCRIBE_RUN, found)
+    return found

@@ -1,0 +1,118 @@
+"""Secrets, and the keys that they are sealed under, as far as a principal may see and use them.
+
+What one may not describe does not exist (`NotFound`); what one may describe but not do is refused (`Refused`,
+recorded). A list shows only what its reader may describe.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from console.fetching import by_region
+from rotation import accounts
+from secrets_app import keyring
+from secrets_app.actions import Action
+from secrets_app.keys import key_states
+from secrets_app.models import Key, Principal, Secret
+from secrets_app.policy import decisions, requiring
+from secrets_app.secrets import lifecycle
+
+WHILE_PENDING_DELETION = frozenset({Action.DESCRIBE_SECRET, Action.RESTORE_SECRET})
+#: What is done to the account that a secret manages: a generic secret has none.
+OF_AN_ACCOUNT = frozenset(
+    {
+        Action.ROTATE_SECRET,
+        Action.UPDATE_ROTATION,
+        Action.RESOLVE_ROTATION,
+        Action.OVERRIDE_CHECK,
+        Action.REBIND_ACCOUNT,
+    }
+)
+_WITH_A_SECRET = ("region", "account", "managed__instance__region", "key", "schedule")
+
+
+def secrets(actor: Principal, code: str, *, purged: bool = False) -> QuerySet[Secret]:
+    """The secrets of a region (or of all) that `actor` may see; purged ones only where asked for.
+
+    Raises `NotFound` or `Refused`.
+    """
+    listed = by_region.listed(actor, Action.LIST_SECRETS, code)
+    rows = Secret.objects.filter(purged_at__isnull=not purged).select_related("region", "account")
+    seen = decisions.visible(actor, Action.DESCRIBE_SECRET, decisions.secret_rows())
+    return by_region.within(rows, listed).filter(seen)
+
+
+def seen_secrets(actor: Principal) -> QuerySet[Secret]:
+    """As `secrets` of all regions; none for one who may list none. For whatever is counted or named."""
+    if not requiring.may(actor, Action.LIST_SECRETS):
+        return Secret.objects.none()
+    return secrets(actor, by_region.ALL_REGIONS)
+
+
+def secret(actor: Principal, code: str, pk: UUID, action: Action) -> Secret:
+    """Return one secret for `action`.
+
+    Raises `NotFound`, `Refused`, `lifecycle.NotEnabled` for an action that a secret which is pending
+    deletion or purged does not allow, or `accounts.Unmanaged` for one that needs an account.
+    """
+    found = Secret.objects.select_related(*_WITH_A_SECRET).filter(pk=pk).first()
+    if found is None:
+        raise requiring.NotFound
+    by_region.require_within(code, found.region)
+    return _for(actor, found, action)
+
+
+def secret_named(actor: Principal, code: str, name: str, action: Action) -> Secret:
+    """Return the secret of this name in one region for `action`. Raises as `secret`.
+
+    A purged one has no name any more: another may have it.
+    """
+    rows = Secret.objects.select_related(*_WITH_A_SECRET).filter(purged_at__isnull=True)
+    found = rows.filter(region__code=code, name=name).first()
+    if found is None:
+        raise requiring.NotFound
+    return _for(actor, found, action)
+
+
+def _for(actor: Principal, found: Secret, action: Action) -> Secret:
+    requiring.require_seen(actor, Action.DESCRIBE_SECRET, found)
+    requiring.require(actor, action, found)
+    if action not in WHILE_PENDING_DELETION:
+        lifecycle.require_enabled(found)
+    if action in OF_AN_ACCOUNT:
+        accounts.needed(found)
+    return found
+
+
+# ---------------------------------------------------------------- keys
+
+
+def keys(actor: Principal) -> QuerySet[Key]:
+    """The keys that `actor` may see. Raises `Refused`."""
+    requiring.require(actor, Action.LIST_KEYS)
+    return _described(actor, Key.objects.all())
+
+
+def keys_to_seal_with(actor: Principal) -> QuerySet[Key]:
+    """The keys that may be chosen for a secret: the default one, and those that `actor` may see."""
+    known = _described(actor, Key.objects.all()).values("pk")
+    return key_states.enabled().filter(Q(pk__in=known) | Q(alias=keyring.DEFAULT_ALIAS))
+
+
+def _described(actor: Principal, rows: QuerySet[Key]) -> QuerySet[Key]:
+    seen = [
+        row.pk for row in rows.select_related("account") if decisions.allows(actor, Action.DESCRIBE_KEY, row)
+    ]
+    return rows.filter(pk__in=seen).select_related("account", "created_by").prefetch_related("versions")
+
+
+def key(actor: Principal, pk: UUID, action: Action) -> Key:
+    """Return one key for `action`. Raises `NotFound` or `Refused`."""
+    found = Key.objects.select_related("account", "created_by").filter(pk=pk).first()
+    if found is None:
+        raise requiring.NotFound
+    requiring.require_seen(actor, Action.DESCRIBE_KEY, found)
+    requiring.require(actor, action, found)
+    return found

@@ -1,0 +1,147 @@
+"""What rights are made of, policies, users and groups, as far as a principal may see and use them.
+
+What one may not describe does not exist here either (`NotFound`). Whatever hands out a right needs *KMS full
+access* beside its action (`Refused`, recorded).
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+
+from secrets_app import regions
+from secrets_app.actions import Action, Kind, arn
+from secrets_app.models import Attachment, Invitation, Policy, Principal, User
+from secrets_app.people import users
+from secrets_app.policy import decisions, requiring
+
+# ---------------------------------------------------------------- policies
+
+
+def listed_policies(actor: Principal) -> QuerySet[Policy]:
+    """The policies that `actor` may see. Raises `Refused`."""
+    requiring.require(actor, Action.LIST_POLICIES)
+    return seen_policies(actor)
+
+
+def seen_policies(actor: Principal) -> QuerySet[Policy]:
+    """Those which one may describe."""
+    rows = Policy.objects.select_related("account")
+    seen = [row.pk for row in rows if decisions.allows(actor, Action.DESCRIBE_POLICY, row)]
+    return Policy.objects.filter(pk__in=seen).select_related("account", "created_by")
+
+
+def policy(actor: Principal, pk: UUID, action: Action = Action.DESCRIBE_POLICY) -> Policy:
+    """Return one policy for `action`, which takes full access unless it is to look. Raises `NotFound`."""
+    found = Policy.objects.select_related("account", "created_by").filter(pk=pk).first()
+    if found is None or not decisions.allows(actor, Action.DESCRIBE_POLICY, found):
+        raise requiring.NotFound
+    if action != Action.DESCRIBE_POLICY:
+        requiring.require_full_access(actor, action, found)
+    return found
+
+
+def seen_holders(actor: Principal, attached: QuerySet[Attachment]) -> list[Attachment]:
+    """The attachments to users that `actor` may describe, and to groups where they may list them."""
+    lists_groups = requiring.may(actor, Action.LIST_GROUPS)
+    people = set(seen_users(actor).values_list("pk", flat=True))
+    return [
+        one
+        for one in attached
+        if (one.principal.user_id in people if one.principal is not None else lists_groups)
+    ]
+
+
+def seen_attachments(actor: Principal, attached: QuerySet[Attachment]) -> list[Attachment]:
+    """The attachments of policies that `actor` may describe."""
+    shown = set(seen_policies(actor).values_list("pk", flat=True))
+    return [one for one in attached if one.policy_id in shown]
+
+
+# ---------------------------------------------------------------- users
+
+
+def listed_users(actor: Principal) -> QuerySet[User]:
+    """The people that `actor` may see. Raises `Refused`."""
+    requiring.require(actor, Action.LIST_USERS)
+    return seen_users(actor)
+
+
+def seen_users(actor: Principal) -> QuerySet[User]:
+    """Those whom one may describe."""
+    account = regions.account().number
+    seen = [
+        row.pk
+        for row in User.objects.all()
+        if decisions.allows(actor, Action.DESCRIBE_USER, users.named(row, account=account))
+    ]
+    return User.objects.filter(pk__in=seen)
+
+
+class Told:
+    """Whose names `actor` is told: of users they may describe, their own, and of groups they may list."""
+
+    def __init__(self, actor: Principal) -> None:
+        self.actor = actor
+        self.people: set[UUID] = set(seen_users(actor).values_list("pk", flat=True))
+        if actor.user_id is not None:
+            self.people.add(actor.user_id)
+        self.groups = requiring.may(actor, Action.LIST_GROUPS)
+
+    def name(self, whom: User | Principal | Group) -> str:
+        """What this user, application or group is called here."""
+        if isinstance(whom, Group):
+            return str(whom) if self.groups else "A group that you may not see"
+        user_id = whom.pk if isinstance(whom, User) else whom.user_id
+        if user_id is None:
+            return str(whom) if whom == self.actor else "An application that you may not see"
+        return str(whom) if user_id in self.people else "A user that you may not see"
+
+
+def user(actor: Principal, pk: UUID, action: Action = Action.DESCRIBE_USER) -> User:
+    """Return one person for `action`. Raises `NotFound` or `Refused`."""
+    found = User.objects.select_related("principal").filter(pk=pk).first()
+    if found is None or not may_describe(actor, found):
+        raise requiring.NotFound
+    requiring.require(actor, action, users.named(found))
+    return found
+
+
+def may_describe(actor: Principal, who: User) -> bool:
+    return decisions.allows(actor, Action.DESCRIBE_USER, users.named(who))
+
+
+def sees_invitation(actor: Principal, row: Invitation) -> bool:
+    """Whether `actor` may describe the one who is invited, or has sent the invitation."""
+    name = users.Named(arn(Kind.USER, row.username, account=regions.account().number))
+    return row.invited_by == actor or decisions.allows(actor, Action.DESCRIBE_USER, name)
+
+
+def invitation(actor: Principal, pk: UUID) -> Invitation:
+    """Return one invitation. Raises `NotFound`."""
+    found = Invitation.objects.select_related("invited_by").filter(pk=pk).first()
+    if found is None or not sees_invitation(actor, found):
+        raise requiring.NotFound
+    return found
+
+
+# ---------------------------------------------------------------- groups
+
+
+def groups(actor: Principal) -> QuerySet[Group]:
+    """All groups: a group is only a name, its members and its policies. Raises `Refused`."""
+    requiring.require(actor, Action.LIST_GROUPS)
+    return Group.objects.all()
+
+
+def group(actor: Principal, pk: int, action: Action = Action.LIST_GROUPS) -> Group:
+    """Return one group; to change it takes full access. Raises `NotFound` or `Refused`."""
+    requiring.require(actor, Action.LIST_GROUPS)
+    found = Group.objects.filter(pk=pk).first()
+    if found is None:
+        raise requiring.NotFound
+    if action != Action.LIST_GROUPS:
+        requiring.require_full_access(actor, action, users.named(found))
+    return found
