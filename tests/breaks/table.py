@@ -1127,4 +1127,13 @@ BREAKS = (
     Break("a key that a snapshot brought back passes its options on", "rotation/engine/methods/key_pair.py",
           "        like=_beside(work, version),\n", '        like="",\n',
           "tests/faults/test_key_pairs.py::test_fi_r_08_a_key_that_a_snapshot_brought_back_passes_its_options_on"),
+    Break("sshd is asked with the host's own side of the connection", "rotation/connectors/ssh/key_files.py",
+          '"here": shell.host_place,', '"here": "",',
+          "tests/wires/test_ssh_sshd_in_force.py::test_fi_r_16_a_match_on_the_hosts_own_side_counts"),
+    Break("the file that sshd was started with is the one that counts", "rotation/connectors/ssh/scripts/keys.sh",
+          '"$daemon" -T -C "$told" "$@" 2>/dev/null', '"$daemon" -T -C "$told" 2>/dev/null',
+          "tests/wires/test_ssh_sshd_in_force.py::test_fi_r_17_the_file_that_the_daemon_was_started_with_counts"),
+    Break("a blank in the path of a key file is part of it", "rotation/connectors/ssh/scripts/keys.sh",
+          'if [ -z "$quoted" ]; then', 'if true; then',
+          "tests/wires/test_ssh_sshd_in_force.py::test_fi_r_15_a_blank_in_the_path_of_the_key_file_is_part_of_it"),
 )  # fmt: skip

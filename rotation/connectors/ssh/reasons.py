@@ -124,6 +124,14 @@ SSH: Final = reasons.table(
         of_account=True,
     ),
     Reason(
+        "keys_blank",
+        "sshd's AuthorizedKeysFile has a quote or a blank in a path, and which files it names could not be "
+        "told.",
+        SERVER,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
         "keys_elsewhere",
         "sshd does not take this account's keys from a file (AuthorizedKeysFile), so none can be added "
         "there.",

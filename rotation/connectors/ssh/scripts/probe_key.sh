@@ -1,4 +1,4 @@
-# Ask whether a public key stands in a file that sshd reads for an account. Arguments: nonce, user, address, editor.
+# Ask whether a public key stands in a file that sshd reads for an account. Arguments: nonce, user, address, here, editor.
 # Makes no login. The options of its lines are told before the answer, and not judged here.
 
 problem=$(key_account_problem)
