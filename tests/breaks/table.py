@@ -1136,4 +1136,13 @@ BREAKS = (
     Break("a blank in the path of a key file is part of it", "rotation/connectors/ssh/scripts/keys.sh",
           'if [ -z "$quoted" ]; then', 'if true; then',
           "tests/wires/test_ssh_sshd_in_force.py::test_fi_r_15_a_blank_in_the_path_of_the_key_file_is_part_of_it"),
+    Break("a key file that is put back is not written five times", "rotation/engine/changes.py",
+          "MOST_PUT_BACK = 2", "MOST_PUT_BACK = 5",
+          "tests/faults/test_key_files.py::test_fi_r_20_a_key_file_that_is_put_back_is_said_after_the_second_time"),
+    Break("a key in no file is refused only where a login is", "rotation/connectors/ssh/scripts/probe_key.sh",
+          "if has_key_command; then", "if false; then",
+          "tests/faults/test_key_files.py::test_fi_r_21_a_key_in_no_file_that_logs_in_is_not_called_refused"),
+    Break("what holds a link is judged before it is followed", "rotation/connectors/ssh/scripts/keys.sh",
+          '        is_roots "${plain:-/}" || return 1\n', "",
+          "tests/wires/test_ssh_sshd_in_force.py::test_fi_r_22_a_link_in_a_folder_of_the_accounts_own_is_never_followed_by_root"),
 )  # fmt: skip

@@ -112,3 +112,23 @@ def test_fi_r_17_a_daemon_whose_words_are_not_to_be_seen_is_said_so(svc: Rig) ->
     )
     (check,) = [c for c in facts.checks if c.name == "key_login"]
     assert (check.mark, "could not be seen" in check.sentence) == (Mark.UNKNOWN, True)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["/etc//keys//%u", "/etc/./keys/%u", "/etc/link/%u", "/etc/far/../keys/%u"]
+)
+def test_fi_r_22_a_safe_path_in_another_spelling_is_edited(svc: Rig, pattern: str) -> None:
+    move_keys(svc, "/etc/keys/svc")
+    svc.sh("ln -s keys /etc/link; mkdir -p /srv/a; ln -s /srv/a /etc/far; ln -s /etc/keys /srv/keys")
+    svc.configure_sshd(f"AuthorizedKeysFile {pattern}")
+    rotates_in(svc, "/etc/keys/svc")
+
+
+def test_fi_r_22_a_link_in_a_folder_of_the_accounts_own_is_never_followed_by_root(svc: Rig) -> None:
+    # sshd is told not to mind; root's own file is what an account would lead us to.
+    svc.sh("mkdir -p /srv/own /root/.ssh; echo kept >/root/.ssh/authorized_keys")
+    svc.sh("ln -s /root/.ssh/authorized_keys /srv/own/svc; chown svc /srv/own")
+    svc.configure_sshd("AuthorizedKeysFile /etc/way/%u")
+    svc.sh("ln -s /srv/own /etc/way")
+    assert svc.refusal() in ("path", "unreadable")
+    assert raw(svc.host, "/root/.ssh/authorized_keys") == b"kept\n"

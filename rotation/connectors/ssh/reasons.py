@@ -359,6 +359,14 @@ SSH: Final = reasons.table(
         heard=Heard.ANY,
     ),
     Reason(
+        "sshd_unseen",
+        "The key stands in none of the usual files, and with which configuration the instance's sshd runs "
+        "could not be seen.",
+        SERVER,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
         "strict_modes",
         "sshd passes over the key file, because others than the account may write to it, to its folder or "
         "to the home (StrictModes). Run chmod go-w on them.",

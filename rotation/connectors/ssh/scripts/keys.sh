@@ -209,18 +209,32 @@ is_roots() {
     ls -ldn -- "$1" 2>/dev/null | { read -r mode x owner x; case $owner:$mode in 0:?????-??-*) ;; *) false ;; esac; }
 }
 
-# Whether every part of a path is root's alone, and none is a link. Only there may root work: an account that may
-# make a link could have root put the key into root's own file, whose whole path is root's as well.
+# Whether every part of a path is root's alone, in whatever spelling: each link is followed as the kernel does, and what
+# holds it is judged before what it leads to. Only there may root work: an account that may make a link could have
+# root put the key into root's own file, whose whole path is root's as well. What is not there yet is root's to make.
 is_roots_path() {
-    part=$1
-    until [ -e "$part" ] || [ -L "$part" ]; do part=${part%/*}; [ -n "$part" ] || part=/; done
-    [ "$(readlink -f -- "$part" 2>/dev/null)" = "$part" ] || return 1
-    while is_roots "$part"; do
-        [ "$part" != / ] || return 0
-        part=${part%/*}
-        [ -n "$part" ] || part=/
+    left=$1 plain='' links=0
+    while [ -n "$left" ]; do
+        part=${left%%/*}
+        case $left in */*) left=${left#*/} ;; *) left= ;; esac
+        case $part in
+            '' | .) continue ;;
+            ..) plain=${plain%/*}; continue ;;
+        esac
+        is_roots "${plain:-/}" || return 1
+        if [ -L "$plain/$part" ]; then
+            links=$((links + 1))
+            target=$(readlink -- "$plain/$part") && [ -n "$target" ] && [ $links -le 40 ] || return 1
+            case $target in /*) plain= ;; esac
+            left=$target${left:+/$left}
+        elif [ -e "$plain/$part" ]; then
+            plain=$plain/$part
+        else
+            case /$left/ in */../*) return 1 ;; esac
+            return 0
+        fi
     done
-    return 1
+    is_roots "${plain:-/}"
 }
 
 # Run a command as the account and with nothing of root's. setpriv first: it opens no session and writes no log.

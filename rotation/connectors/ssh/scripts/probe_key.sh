@@ -15,6 +15,11 @@ like=
 answer=$(with_files find all)
 case $answer in
     done) tell_lines; stop ACCEPTED ;;
-    absent) stop REJECTED ;;
+    absent)
+        # Not in the files that we looked at: the host may know it from elsewhere.
+        if has_key_command; then stop UNCLEAR key_by_command; fi
+        [ "$served" = yes ] || stop UNCLEAR sshd_unseen
+        stop REJECTED
+        ;;
     *) stop UNCLEAR "$answer" ;;
 esac
