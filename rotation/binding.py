@@ -183,6 +183,8 @@ def bind(account: ManagedAccount) -> None:
 
 def bind_over(account: ManagedAccount, over: base.Endpoint) -> None:
     """Bind an account that never met a machine to the one that is about to hear its first value."""
+    if account.bound_at is not None:
+        return  # for good: it is moved by a person's word only
     machine = now_at(account.instance)
     keys = {fingerprint: line for fingerprint, line in machine.keys.items() if line in over.host_keys}
     _write_first(account, Machine(over.address, over.port, keys, machine.machine_id, over.wire))
@@ -209,6 +211,8 @@ def move(account: ManagedAccount, machine: Machine) -> None:
 
 def note_machine_id(account: ManagedAccount) -> None:
     """Complete the binding of an account whose value was just proven by what its machine calls itself."""
+    if account.bound_machine_id:
+        return
     machine_id = now_at(account.instance).machine_id
     if machine_id:
         ManagedAccount.objects.filter(pk=account.pk, bound_machine_id="").update(bound_machine_id=machine_id)

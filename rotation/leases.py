@@ -195,7 +195,8 @@ def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease
             started_at=Coalesce(F("started_at"), Now()),
             **waited,
         )
-        _break_steps(run_id, DIED)
+        if run.lease:  # else nobody had it before, and there are no steps
+            _break_steps(run_id, DIED)
     return Lease(run_id, run.lease + 1, worker, length)
 
 
@@ -322,7 +323,8 @@ def end(
             sentence=sentence[:500],
             ended_at=Now(),
         )
-        run = Run.objects.select_related("secret", "instance", "requested_by").get(pk=lease.run_id)
+        related = ("secret__account", "secret__region", "instance__account", "instance__region")
+        run = Run.objects.select_related(*related, "version", "requested_by").get(pk=lease.run_id)
         trail.record(
             Run.ENDED_EVENTS[Run.Kind(run.kind)],
             run.secret or run.instance,

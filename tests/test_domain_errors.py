@@ -18,6 +18,7 @@ INNER = {
     "secrets_app.audit.trail.NotRecorded",  # the database's own error: answered as 503 wherever it comes from
     "secrets_app.audit.verification._Broken",  # becomes a line of the report in the same module
     "rotation.engine.work.Stop",  # ends the work of one worker, when the row says already why
+    "rotation.engine.work.Arrived",  # caught by the engine, which makes the value current
 }
 
 

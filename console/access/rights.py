@@ -58,8 +58,8 @@ def seen_users(request: OperatorRequest) -> QuerySet[User]:
     return users_and_policies.seen_users(request.principal)
 
 
-class Told(users_and_policies.Told):
-    """Whose names the person who asks is told."""
+class ShownNames(users_and_policies.ShownNames):
+    """The names that the user of this request may see."""
 
     def __init__(self, request: OperatorRequest) -> None:
         super().__init__(request.principal)

@@ -80,8 +80,8 @@ def seen_users(actor: Principal) -> QuerySet[User]:
     return User.objects.filter(pk__in=seen)
 
 
-class Told:
-    """Whose names `actor` is told: of users they may describe, their own, and of groups they may list."""
+class ShownNames:
+    """The names that `actor` may see: of users they may describe, their own, and of groups they may list."""
 
     def __init__(self, actor: Principal) -> None:
         self.actor = actor

@@ -22,6 +22,8 @@ MOST_TRIES = 3  # of ending the sessions
 
 def is_finished(work: Work) -> bool:
     """Whether this run's value is current already, so that only the rest is left."""
+    if work.run.version_id is None:
+        return False
     current = work.secret.labelled(Label.Role.CURRENT)
     return current is not None and current.pk == work.run.version_id
 

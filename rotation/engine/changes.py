@@ -85,7 +85,7 @@ def preflight(work: Work) -> base.Facts:
 def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     """What only we know of the account: who else manages it, what was let pass, what it had before."""
     account = work.account
-    for other in creation.others(account.instance, account.username, but=account):
+    for other in creation.others(work.run.instance, account.username, but=account):
         yield base.Check("other_secret", base.Mark.WARNING, creation.told(other))
     for code in work.run.overrides:
         who = work.run.requested_by.name

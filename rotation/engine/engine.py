@@ -51,6 +51,8 @@ def advance(
     run = Run.objects.select_related(
         "secret__managed",
         "secret__region",
+        "secret__account",
+        "secret__key",
         "instance__credential__sealed",
         "instance__own_login",
         "instance__region",

@@ -142,10 +142,10 @@ def _sudo_of(instance: Instance) -> str:
 
 def require_creation(region: Region, name: str, tags: Mapping[str, str], *, actor: Principal) -> None:
     """Return if `actor` may make a secret of this full name. Raises `decisions.NotAllowed`."""
-    made = decisions.new_secret(region, name, tags)
-    decisions.require(actor, decisions.Action.CREATE_SECRET, made)
+    future = decisions.new_secret(region, name, tags)
+    decisions.require(actor, decisions.Action.CREATE_SECRET, future)
     if tags:
-        decisions.require(actor, decisions.Action.TAG_RESOURCE, made)
+        decisions.require(actor, decisions.Action.TAG_RESOURCE, future)
 
 
 def refuse_shared(instance: Instance, username: str, *, actor: Principal) -> None:
@@ -246,10 +246,10 @@ def managers_of(instance: Instance, username: str, kind: str = "") -> QuerySet[M
         same = same | Instance.objects.filter(
             machine_id=instance.machine_id, host_keys__fingerprint__in=fingerprints
         )
-    found = ManagedAccount.objects.filter(
+    managers = ManagedAccount.objects.filter(
         instance__in=same.values("pk"), username=username, released_at=None
     ).select_related("secret__region", "secret__account", "instance__region", "instance__account")
-    return found.filter(kind=kind) if kind else found
+    return managers.filter(kind=kind) if kind else managers
 
 
 def _manage(secret: Secret, instance: Instance, username: str, *, has_value: bool) -> ManagedAccount:

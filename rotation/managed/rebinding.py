@@ -71,7 +71,7 @@ def rebind(secrets: Iterable[Secret], *, actor: Principal, reason: str, stamp: s
     if not reason.strip():
         raise runs.NoReason(runs.NoReason.__doc__)
     with transaction.atomic(), trail.at_the_end():
-        for secret in sorted(secrets, key=lambda one: str(one.pk)):  # locked in one order
+        for secret in sorted(secrets, key=lambda row: str(row.pk)):  # locked in one order
             _rebind(secret, actor, reason.strip()[:500], stamp)
 
 
@@ -87,12 +87,12 @@ def _rebind(secret: Secret, actor: Principal, reason: str, stamp: str) -> None:
         raise runs.InProgress("A worker is connected to the instance. Try again in a minute.")
     binding.move(known.account, known.new)
     details = {"instance": known.account.instance.instance_id, "username": known.account.username}
-    details |= {f"old_{name}": text for name, text in _told(known.old).items()}
-    details |= {f"new_{name}": text for name, text in _told(known.new).items()}
+    details |= {f"old_{name}": text for name, text in _described(known.old).items()}
+    details |= {f"new_{name}": text for name, text in _described(known.new).items()}
     trail.record(Action.REBIND_ACCOUNT, secret, actor=actor, reason=reason, details=details)
 
 
-def _told(machine: binding.Machine | None) -> dict[str, str]:
+def _described(machine: binding.Machine | None) -> dict[str, str]:
     if machine is None:
         return {}
     return {

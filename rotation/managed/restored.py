@@ -31,6 +31,8 @@ def look() -> bool:
     """
     if restores.under_way() is not None:
         return True
+    if not restores.may_be_contradicted():
+        return False
     with transaction.atomic(), trail.at_the_end():
         found = restores.notice()
         if found is not None:

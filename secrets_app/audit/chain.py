@@ -10,12 +10,16 @@ import hmac
 import ipaddress
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 from uuid import UUID
 
 GENESIS = "0" * 64
 EVENT_FORMAT = "keyturn audit event 1"
 CHECKPOINT_FORMAT = "keyturn checkpoint 1"
+# Made once: a verification reads every event there is, and asks for each of these many times in each.
+_LENGTHS = [length.to_bytes(4, "big") for length in range(1024)]
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
 class Event(Protocol):
@@ -67,17 +71,17 @@ def encode(event: Event) -> bytes:
         event.outcome,
         event.decision,
         event.reason,
-        json.dumps(event.details, sort_keys=True, separators=(",", ":"), ensure_ascii=True),
+        _canonical(event.details),
         event.request_id,
         event.session,
-        ipaddress.ip_address(event.address).packed.hex() if event.address else "",
+        _packed(event.address) if event.address else "",
         event.value_mark,
     )
 
 
 def mac(key: bytes, event: Event, previous: str) -> str:
     """The digest of an event that follows the one whose digest is `previous`."""
-    return hmac.digest(key, encode(event) + bytes.fromhex(previous), hashlib.sha256).hex()
+    return hmac.digest(key, encode(event) + bytes.fromhex(previous), "sha256").hex()
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
@@ -98,7 +102,12 @@ def checkpoint_hash(checkpoint: Checkpoint) -> str:
 
 def moment(at: datetime) -> str:
     """The same text for the same microsecond, whatever the zone."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
+    return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat(timespec="microseconds")
+
+
+@lru_cache(maxsize=1024)
+def _packed(address: str) -> str:
+    return ipaddress.ip_address(address).packed.hex()
 
 
 def _hex(number: UUID | None) -> str:
@@ -107,4 +116,7 @@ def _hex(number: UUID | None) -> str:
 
 def _joined(*parts: str) -> bytes:
     encoded = [part.encode() for part in parts]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
+    try:
+        return b"".join([_LENGTHS[len(part)] + part for part in encoded])
+    except IndexError:  # of a part that is longer than nearly all
+        return b"".join([len(part).to_bytes(4, "big") + part for part in encoded])

@@ -59,6 +59,14 @@ def unsettled() -> DatabaseRestore | None:
     return DatabaseRestore.objects.filter(Q(acknowledged_at=None) | Q(verified_at=None)).last()
 
 
+def may_be_contradicted() -> bool:
+    """Whether `notice` has anything to say: it writes then, or logs that nothing could be compared."""
+    try:
+        return checkpoints.contradicted() is not None
+    except (OSError, audit_keys.KeyMissing):
+        return True
+
+
 def notice() -> DatabaseRestore | None:
     """Compare the trail with the file; return the restore that is new to us, with its event.
 

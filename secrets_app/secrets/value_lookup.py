@@ -43,7 +43,7 @@ def look_up(text: Plaintext, *, actor: Principal) -> list[Found]:
     rows = SecretVersion.objects.filter(value_mark__in=marks).select_related(
         "secret__region", "secret__account", "secret__managed__instance", "created_by"
     )
-    matches = [_told(version) for version in rows.order_by("-created_at")]
+    matches = [_match(version) for version in rows.order_by("-created_at")]
     with transaction.atomic(durable=True):
         trail.record(
             Action.LOOK_UP_VALUE,
@@ -66,7 +66,7 @@ def _readings(text: Plaintext) -> Iterator[versions.Value]:
     yield versions.Value("", public_key=pair.public_key, private_key=pair.private_key)
 
 
-def _told(version: SecretVersion) -> Found:
+def _match(version: SecretVersion) -> Found:
     secret = version.secret
     stages = AuditEvent.objects.filter(
         resource_id=secret.pk, action__in=[Action.CREATE_SECRET.value, versions.PROMOTED]

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from secrets_app import keyring
 from secrets_app.audit import audit_keys, trail
@@ -233,8 +234,11 @@ def _require_key(version: SecretVersion, actor: Principal, reason: str) -> None:
 
 def mark_offered(version: SecretVersion) -> None:
     """Record, before the first byte leaves, that a host may hear this value from now on."""
-    SecretVersion.objects.filter(pk=version.pk, offered_at__isnull=True).update(offered_at=Now())
-    version.refresh_from_db(fields=["offered_at"])
+    if SecretVersion.objects.filter(pk=version.pk, offered_at__isnull=True).update(offered_at=Now()):
+        # Only that there is one counts here; what compares it asks the database.
+        version.offered_at = timezone.now()
+    else:
+        version.refresh_from_db(fields=["offered_at"])
 
 
 def was_offered_within(version: SecretVersion, length: timedelta) -> bool:

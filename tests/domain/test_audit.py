@@ -591,3 +591,10 @@ def test_a_reveal_and_a_value_that_becomes_current_leave_a_mark_and_no_value(dot
     assert len({entered.value_mark, now.value_mark, ""}) == 3
     assert SecretVersion.objects.filter(value_mark="").count() == 0
     assert all("a-first-value-1" not in str(vars(event)) for event in AuditEvent.objects.all())
+
+
+def test_each_part_of_an_event_has_its_length_before_it_however_long_it_is():
+    for length in (0, 1, 1023, 1024, 70_000):
+        assert chain._joined("é", "x" * length) == (
+            b"\0\0\0\2" + "é".encode() + length.to_bytes(4, "big") + b"x" * length
+        )

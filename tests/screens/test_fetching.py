@@ -274,7 +274,7 @@ def test_what_is_not_seen_is_not_recorded_as_refused(robot):
 
 
 def test_a_machine_is_told_its_own_name_and_nobody_elses(robot):
-    told = users_and_policies.Told(robot)
+    told = users_and_policies.ShownNames(robot)
     assert told.name(robot) == "robot"
     assert told.name(machine("other")) == "An application that you may not see"
     assert told.name(factories.user("ann")) == "A user that you may not see"

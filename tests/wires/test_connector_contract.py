@@ -99,7 +99,9 @@ class SshRig:
         self.host.run(["usermod", "--shell", "/usr/sbin/nologin", "svc"])
 
     def refuse_by_policy(self) -> None:
-        self.host.run(["sed", "-i", "1i password requisite pam_deny.so", "/etc/pam.d/common-password"])
+        self.host.write("/usr/local/bin/judge", "#!/bin/sh\necho BAD PASSWORD; exit 1\n", 0o755)
+        rule = "password requisite pam_exec.so quiet stdout /usr/local/bin/judge"
+        self.host.run(["sed", "-i", f"1i {rule}", "/etc/pam.d/common-password"])
 
     def read_only_the_beginning(self) -> None:
         self.host.run(["sed", "-i", "s/^ENCRYPT_METHOD.*/ENCRYPT_METHOD DES/", "/etc/login.defs"])

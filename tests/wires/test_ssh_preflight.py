@@ -227,7 +227,7 @@ def test_an_immutable_file_is_named_before_anything_is_sent(svc: Rig) -> None:
     assert look(svc, Kind.KEY).blocked is None
     svc.host.write("/run/frozen", f"/etc/shadow\n{FILE}\n")
     check = line(look(svc), "shadow_file")
-    assert (check.mark, check.code) == (Mark.BLOCKED, "disk")
+    assert (check.mark, check.code) == (Mark.BLOCKED, "shadow_frozen")
     assert "/etc/shadow is marked immutable" in check.sentence
     check = line(look(svc, Kind.KEY), "key_file")
     assert (check.mark, check.code) == (Mark.BLOCKED, "unwritable")

@@ -30,13 +30,15 @@ def show(request: OperatorRequest) -> HttpResponse:
     page = paging.page(rows, request.GET, sorts={"name": "name"}, default="name")
     prefetch_related_objects(page.rows, "tags", "region__account")
     shown = set(rights.seen_policies(request).values_list("pk", flat=True))
-    told = rights.Told(request)
+    names = rights.ShownNames(request)
     context = {
         "page": page,
         "text": text,
-        "readers": access_review.readers(page.rows, told.people),
-        "wildcards": [(one, _line(one)) for one in reach.wildcards() if one.policy.pk in shown],
-        "unused": access_review.unused(request.principal, told.name),
+        "readers": access_review.readers(page.rows, names.people),
+        "wildcards": [
+            (statement, _line(statement)) for statement in reach.wildcards() if statement.policy.pk in shown
+        ],
+        "unused": access_review.unused(request.principal, names.name),
         "days": reach.UNUSED_AFTER.days,
     }
     return render(request, "access/review.html", context)

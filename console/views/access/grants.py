@@ -50,29 +50,29 @@ class Holding:
         return [(sorted(actions), ram_conditions.conditions(text)) for text, actions in sorted(parts.items())]
 
 
-def holdings(secret: Secret, told: rights.Told) -> list[Holding]:
+def holdings(secret: Secret, names: rights.ShownNames) -> list[Holding]:
     """The grants on a secret, by whom they are for."""
-    found: dict[str, Holding] = {}
+    by_holder: dict[str, Holding] = {}
     here = {"content_object": secret}
     for row in SecretPrincipalGrant.objects.filter(**here).select_related(
         "principal", "permission", "granted_by"
     ):
         key = f"{row.principal.kind}:{row.principal.user_id or row.principal_id}"
-        found.setdefault(key, Holding(key, row.principal, told.name(row.principal))).rows.append(row)
+        by_holder.setdefault(key, Holding(key, row.principal, names.name(row.principal))).rows.append(row)
     for one in SecretGroupGrant.objects.filter(**here).select_related("group", "permission", "granted_by"):
-        key, name = f"group:{one.group_id}", told.name(one.group)
-        found.setdefault(key, Holding(key, one.group, name)).rows.append(one)
-    return sorted(found.values(), key=lambda holding: (holding.is_group, str(holding.whom)))
+        key, name = f"group:{one.group_id}", names.name(one.group)
+        by_holder.setdefault(key, Holding(key, one.group, name)).rows.append(one)
+    return sorted(by_holder.values(), key=lambda holding: (holding.is_group, str(holding.whom)))
 
 
 def tab(request: OperatorRequest, secret: Secret) -> dict[str, object]:
     """What the Permissions tab shows. Raises `requiring.Refused`."""
     resources.require(request, Action.LIST_GRANTS, secret)
-    told = rights.Told(request)
+    names = rights.ShownNames(request)
     return {
         "page": paging.of_list(reach.Everybody([secret]).with_rights(secret), request.GET),
-        "holdings": holdings(secret, told),
-        "told": told,
+        "holdings": holdings(secret, names),
+        "names": names,
         "action_count": len(OF_A_SECRET),
         "may_grant": secret.is_enabled and resources.may(request, Action.CREATE_GRANT, secret),
         "may_revoke": secret.is_enabled and resources.may(request, Action.REVOKE_GRANT, secret),
@@ -115,7 +115,7 @@ def revoke(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = resources.secret(request, region, pk, Action.REVOKE_GRANT)
     sent = request.POST if request.method == "POST" else None
     key = (sent or request.GET).get("of", "")
-    holding = next((row for row in holdings(secret, rights.Told(request)) if row.key == key), None)
+    holding = next((row for row in holdings(secret, rights.ShownNames(request)) if row.key == key), None)
     if holding is None:
         raise Http404
     form = forms.Revoke(sent, offered=holding.actions, initial={"actions": holding.actions})

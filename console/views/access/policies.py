@@ -46,9 +46,9 @@ def start(request: OperatorRequest) -> HttpResponse:
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    told = rights.Told(request)
-    shown = Q(attachments__principal__user__in=told.people)
-    if told.groups:
+    names = rights.ShownNames(request)
+    shown = Q(attachments__principal__user__in=names.people)
+    if names.groups:
         shown |= Q(attachments__group__isnull=False)
     rows = rights.listed_policies(request).annotate(holder_count=Count("attachments", filter=shown))
     text, kind = request.GET.get("q", "")[:200].replace("\0", ""), request.GET.get("kind", "")

@@ -139,11 +139,11 @@ def live(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         return HttpResponse(status=204)
     response = render(request, "instances/_live.html", context)
     if not context["is_looking"]:
-        response["HX-Trigger"] = json.dumps({"toast": _told(instance)})
+        response["HX-Trigger"] = json.dumps({"toast": _toast(instance)})
     return response
 
 
-def _told(instance: Instance) -> dict[str, str]:
+def _toast(instance: Instance) -> dict[str, str]:
     """What to say aloud when the look at the host has ended."""
     last = instance.runs.filter(kind__in=LOOKS, state=Run.State.ENDED).order_by("-ended_at").first()
     if last is None:

@@ -63,11 +63,11 @@ def steps(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     response = render(request, "rotations/_run.html", {"run": run, "region": region})
     if not run.is_active:
         # Only a page that followed the run asks, and it asks no more after this.
-        response["HX-Trigger"] = json.dumps({"toast": _told(run), "runEnded": {"run": str(run.pk)}})
+        response["HX-Trigger"] = json.dumps({"toast": _toast(run), "runEnded": {"run": str(run.pk)}})
     return response
 
 
-def _told(run: Run) -> dict[str, str]:
+def _toast(run: Run) -> dict[str, str]:
     state = run_states.run_badge(run)
     tone = "info" if state.tone == "muted" else state.tone
     return {"tone": tone, "text": f"{run.get_kind_display()}: {state.label}."}

@@ -81,11 +81,11 @@ def restore(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
                 tasks.wake(restored.run)
     except (creation.AccountTaken, lifecycle.NotPending) as error:
         return errors.conflict(request, str(error), title="This secret cannot be restored now")
-    messages.success(request, _told(secret, restored))
+    messages.success(request, _sentence(secret, restored))
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
 
 
-def _told(secret: Secret, restored: deletion.Restored) -> str:
+def _sentence(secret: Secret, restored: deletion.Restored) -> str:
     said = [f"{secret.name} is restored."]
     if restored.next_at:
         missed = "The rotation that was due in the meantime was skipped; the" if restored.was_due else "The"

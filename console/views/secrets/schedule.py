@@ -48,7 +48,7 @@ def change(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         return _ask(request, secret, region, form, status=422)
     except schedules.Outdated:
         return _outdated(request, secret, region)
-    messages.success(request, _told(secret, saved))
+    messages.success(request, _sentence(secret, saved))
     return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
 
 
@@ -69,7 +69,7 @@ def _save(request: OperatorRequest, secret: Secret, plan: Schedule, form: Rotati
     )
 
 
-def _told(secret: Secret, plan: Schedule) -> str:
+def _sentence(secret: Secret, plan: Schedule) -> str:
     if not plan.is_on:
         return f"Automatic rotation of {secret.name} is off."
     if plan.paused_at:

@@ -352,7 +352,9 @@ class RootShell:
 
         `seconds` is what the host gives it, from its start to its end.
         """
-        self._send(ssh_scripts.block(script, {"nonce": self.nonce, **arguments}, seconds=seconds))
+        # A shell that has ended takes nothing any more: what it said last tells why.
+        with contextlib.suppress(Unreachable):
+            self._send(ssh_scripts.block(script, {"nonce": self.nonce, **arguments}, seconds=seconds))
         # A shell that traces its commands has said UP twice.
         while (answer := self.next()).word in ("SHELL", "UP"):
             continue

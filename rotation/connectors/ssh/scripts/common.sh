@@ -3,7 +3,7 @@
 # An inherited SHELLOPTS=xtrace would print the value, allexport would put it into every child's environment,
 # and so would a variable of the same name that is exported already.
 set +x +v +a
-unset value control short value_to_check said commit script public like hash before
+unset value control short said commit script public like hash before
 umask 077
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
@@ -143,7 +143,8 @@ is_written_down() { [ -n "${SUDO_USER:-}" ] && [ "$(sudo_log "$SUDO_USER")" = ye
 
 # The host's own password check. It makes no session and feeds no counter of failed logins.
 find_checker() {
-    checker=
+    checker= bound=
+    if can_limit; then bound="timeout -s KILL"; fi
     for path in /usr/sbin/unix_chkpwd /sbin/unix_chkpwd /usr/bin/unix_chkpwd; do
         if [ -x "$path" ]; then checker=$path; return; fi
     done
@@ -165,8 +166,5 @@ standing() {
 # a time of its own: a hash that is made to be slow takes seconds.
 check_seconds=6
 check() {
-    if can_limit; then set -- "$1" timeout -s KILL "$check_seconds"; fi
-    value_to_check=$1
-    shift
-    printf '%s\000' "$value_to_check" | "$@" "$checker" "$user" nonull >/dev/null 2>&1
+    printf '%s\000' "$1" | ${bound:+$bound "$check_seconds"} "$checker" "$user" nonull >/dev/null 2>&1
 }
