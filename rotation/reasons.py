@@ -192,6 +192,15 @@ ENGINE: Final = reasons.table(
         Advice("Nothing has to be done about this."),
     ),
     Reason(
+        "reverted",
+        "The key file was changed twice, and each time the change was gone at the next look: something on "
+        "the instance puts the file back.",
+        Advice(
+            "Look on the instance for what writes the key file: configuration management, or a script.",
+            "instance",
+        ),
+    ),
+    Reason(
         "unfinished",
         "The instance has the value of a rotation that was not finished. Rotate to finish it.",
         AGAIN,

@@ -27,6 +27,7 @@ from secrets_app.secrets import versions
 #: A change that was sent may still be applied for so long; without a fence on the host we wait it out.
 LATE_APPLY = timedelta(seconds=30)
 MOST_ATTEMPTS = 5  # times that a host is told, per run
+MOST_PUT_BACK = 2  # times that a change of a file is made which is gone at the next look
 
 
 def refuse_shared(work: Work) -> None:
@@ -189,6 +190,16 @@ def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | 
     if work.method.REPLACES:
         work.work_as(version)  # sudo may ask for the account's password, which is the new one now
     return None
+
+
+def undone(work: Work) -> str:
+    """Why no further attempt makes sense although the host says that it made the change, or nothing.
+
+    A key file is ours alone to edit, or another program's as well: then more attempts meet the same hand.
+    """
+    if not work.method.REPLACES and work.run.attempts >= MOST_PUT_BACK:
+        return "reverted"
+    return "untrue" if work.run.attempts >= MOST_ATTEMPTS else ""
 
 
 def try_out(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:

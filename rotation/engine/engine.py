@@ -207,8 +207,8 @@ def _not_taken(work: Work, version: SecretVersion, facts: base.Facts | None, pro
     work.method.undo(work, version, facts, proof)
     if proof.verdict == base.Verdict.UNCLEAR:
         work.doubt(proof, "The new value could not be tested")
-    if work.run.attempts >= changes.MOST_ATTEMPTS:
-        work.fail(version, "untrue", reasons.sentence("untrue"))
+    if code := changes.undone(work):
+        work.fail(version, code, reasons.sentence(code))
     work.put_off(
         "untrue", "The instance reported a change, but refuses the new value.", Credential.UNVERIFIED
     )

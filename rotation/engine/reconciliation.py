@@ -72,8 +72,8 @@ def _has_it(work: Work, current: SecretVersion) -> bool:
 def _not_taken(work: Work, current: SecretVersion, proof: base.Proof) -> NoReturn:
     if proof.verdict == base.Verdict.UNCLEAR:
         work.doubt(proof, "The current value could not be tested")
-    if work.run.attempts >= changes.MOST_ATTEMPTS:
-        work.fail(current, "untrue", reasons.sentence("untrue"))
+    if code := changes.undone(work):
+        work.fail(current, code, reasons.sentence(code))
     work.put_off(
         "untrue", "The instance reported a change, but refuses the current value.", Credential.OUT_OF_SYNC
     )

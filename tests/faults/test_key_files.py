@@ -145,3 +145,33 @@ def test_fi_h_14_an_old_key_that_a_command_still_names_is_told_and_not_called_re
     case.sh("rm /etc/keys")
     assert case.rotate().outcome == "succeeded"
     assert not case.accepts(old)
+
+
+@keys
+def test_fi_r_20_a_key_file_that_is_put_back_is_said_after_the_second_time(case: Case):
+    # What configuration management does, as early as it can.
+    case.replace_program(
+        "/usr/bin/sync", 'cp /srv/kept "$1/k"; mv "$1/k" "$1/authorized_keys"; exec sync.real "$@"'
+    )
+    case.sh(f"cp {FILE} /srv/kept; chmod 644 /srv/kept")
+    run = case.finish(case.rotate())
+    assert (run.outcome, run.truth, run.code, run.attempts) == ("failed", "old", "reverted", 2), run.sentence
+    case.restore_program("/usr/bin/sync")
+    assert case.rotate().outcome == "succeeded"
+
+
+@keys
+def test_fi_r_21_a_key_in_no_file_that_logs_in_is_not_called_refused(case: Case):
+    case.file = "/etc/keys"  # what is watched
+    for path in (case.file, "/etc/told"):
+        case.host.write(path, f"{case.current.public_key}\n")
+    case.configure_sshd(
+        "AuthorizedKeysCommand /usr/bin/cat /etc/told", "AuthorizedKeysCommandUser nobody", user="svc"
+    )
+    case.sh(f": >{FILE}")
+    assert case.verify().outcome == "succeeded"
+    assert case.account.credential == "in_sync"
+    case.host.write("/etc/told", "")
+    assert (case.verify().code, case.account.credential) == ("refused_value", "out_of_sync")
+    case.host.write("/etc/told", f"{case.current.public_key}\n")
+    assert (case.verify().outcome, case.account.credential) == ("succeeded", "in_sync")

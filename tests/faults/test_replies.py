@@ -117,19 +117,19 @@ def test_fi_h_20_a_host_that_says_changed_and_keeps_the_old_value_is_never_a_suc
 @keys
 def test_fi_h_20_a_host_that_says_added_and_adds_no_key_is_never_a_success(case: Case):
     case.replace_program("/usr/bin/mv", 'case "$*" in *authorized_keys*) exit 0;; esac; exec mv.real "$@"')
-    lied_to(case)
+    lied_to(case, "reverted")
     case.restore_program("/usr/bin/mv")
     assert case.rotate().outcome == "succeeded"
     assert case.secret.versions.count() == 2
 
 
-def lied_to(case: Case) -> None:
+def lied_to(case: Case, code: str = "untrue") -> None:
     kept = case.current
     run = case.rotate()
     assert (run.state, run.code) == ("waiting", "untrue")
     assert case.account.credential == "unverified"
     run = case.finish(run)
-    assert (run.outcome, run.truth, run.code) == ("failed", "old", "untrue")
+    assert (run.outcome, run.truth, run.code) == ("failed", "old", code)
     assert case.current == kept
 
 

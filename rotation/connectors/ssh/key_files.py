@@ -32,7 +32,12 @@ def check(username: str, *keys: str) -> None:
 
 def arguments(username: str, shell: RootShell) -> dict[str, str]:
     """What every script that knows about keys is given."""
-    return {"user": username, "address": shell.client_address, "editor": ssh_scripts.load("key_file.sh")}
+    return {
+        "user": username,
+        "address": shell.client_address,
+        "here": shell.host_place,
+        "editor": ssh_scripts.load("key_file.sh"),
+    }
 
 
 def edit(

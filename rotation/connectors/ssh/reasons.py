@@ -124,6 +124,14 @@ SSH: Final = reasons.table(
         of_account=True,
     ),
     Reason(
+        "keys_blank",
+        "sshd's AuthorizedKeysFile has a quote or a blank in a path, and which files it names could not be "
+        "told.",
+        SERVER,
+        of_account=True,
+        heard=Heard.KEYS,
+    ),
+    Reason(
         "keys_elsewhere",
         "sshd does not take this account's keys from a file (AuthorizedKeysFile), so none can be added "
         "there.",
@@ -349,6 +357,14 @@ SSH: Final = reasons.table(
         "The instance's sh has no printf of its own, so a value could be seen in the list of processes.",
         SERVER,
         heard=Heard.ANY,
+    ),
+    Reason(
+        "sshd_unseen",
+        "The key stands in none of the usual files, and with which configuration the instance's sshd runs "
+        "could not be seen.",
+        SERVER,
+        of_account=True,
+        heard=Heard.KEYS,
     ),
     Reason(
         "strict_modes",

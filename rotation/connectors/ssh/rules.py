@@ -41,6 +41,12 @@ def key_check(found: Findings, username: str) -> Check:
         return warning("key_login", f"{reason} A login with the new key may be refused.")
     if reason := _against_commands(found):
         return warning("key_login", f"{reason} A new key is therefore proven by the login alone.")
+    if found.one("sshd_served") == "no":
+        return unknown(
+            "key_login",
+            "With which configuration the instance's sshd runs could not be seen; the usual one lets this "
+            "account in with a key.",
+        )
     return passed("key_login", "sshd lets this account in with a key.")
 
 

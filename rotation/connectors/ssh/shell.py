@@ -235,6 +235,8 @@ class RootShell:
         self._deadline = deadline
         #: Our own address, as the host sees it; empty where it does not say.
         self.client_address = ""
+        #: The host's own address and port for this connection, with a blank between; empty likewise.
+        self.host_place = ""
 
     @property
     def nonce(self) -> str:
@@ -290,7 +292,7 @@ class RootShell:
         if self._manager.sudo != Sudo.NONE:
             become = f"command -v sudo >/dev/null || {{ echo $n NOSUDO; exit; }}; {become}"
         try:
-            self._talk.start(f"LC_ALL=C; export LC_ALL; echo $n SHELL ${{SSH_CONNECTION%% *}}; {become}")
+            self._talk.start(f"LC_ALL=C; export LC_ALL; echo $n SHELL $SSH_CONNECTION; {become}")
             answer = self._talk.first()
         except Silence as silence:
             if self._talk.password_must_change:
@@ -302,10 +304,16 @@ class RootShell:
             if silence.ended:
                 raise Refused(reasons.sentence("forced_command"), code="forced_command") from None
             raise Unreachable(reasons.sentence("no_answer")) from None
+        self._note_addresses(answer.rest)
+
+    def _note_addresses(self, connection: str) -> None:
+        """From what the host has in SSH_CONNECTION: the client's address and port, and its own."""
         try:
-            self.client_address = str(ipaddress.ip_address(answer.rest))
+            client, _, own, port = connection.split()
+            self.client_address = str(ipaddress.ip_address(client))
+            self.host_place = f"{ipaddress.ip_address(own)} {int(port):d}"
         except ValueError:
-            self.client_address = ""
+            self.client_address = self.host_place = ""
 
     def _sudo_failure(self, silence: Silence) -> Refused | Unreachable:
         if not silence.ended:

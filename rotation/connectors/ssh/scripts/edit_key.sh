@@ -1,4 +1,4 @@
-# Add or remove the public key that arrives on standard input. Arguments: nonce, user, address, editor, console,
+# Add or remove the public key that arrives on standard input. Arguments: nonce, user, address, here, editor, console,
 # generation, kind (key), action (add or remove), allowed (reasons to let pass: foreign_console), limit (the seconds after which timeout(1) ends this script).
 #
 # One lock for all the key files of a host: two accounts may share one file.

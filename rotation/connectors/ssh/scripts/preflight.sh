@@ -1,5 +1,5 @@
 # Look at the host and, where $user is not empty, at that account. Changes nothing.
-# Arguments: nonce, user, console, manager, address (of the client, as the host sees it), kind (of the credential:
+# Arguments: nonce, user, console, manager, address (of the client, as the host sees it), here, kind (of the credential:
 # password or key), editor, held (the public key that the account has now, or nothing).
 
 fact machine_id "$(head -n 1 /etc/machine-id 2>/dev/null)"
@@ -64,6 +64,7 @@ if [ -n "$user" ]; then
     if [ -n "$(foreign_mark)" ]; then fact foreign yes; else fact foreign no; fi
     if [ -n "$console" ]; then fact generation "$(recorded_generation)"; fi
     ask_sshd
+    fact sshd_served "$served"
     printf '%s\n' "$sshd_says" | while read -r key rest; do
         case $key in
             passwordauthentication | permitrootlogin | authenticationmethods | forcecommand | usepam | \
@@ -73,15 +74,14 @@ if [ -n "$user" ]; then
     if [ "$kind" = key ] && [ $known = yes ]; then
         problem=$(sshd_problem)
         public=$held like=$held
-        set -f
         first=
-        for pattern in $(sshd_value authorizedkeysfile); do
+        patterns=$all_patterns
+        while next_pattern; do
             expand "$pattern" || { [ -n "$problem" ] || problem=keys_elsewhere; break; }
             [ -n "$first" ] || first=$file
             # Where the key stands is what will be edited; a first file without it may be whatever it is.
             if [ -n "$held" ] && [ "$(with_file find)" = done ]; then first=$file; break; fi
         done
-        set +f
         file=$first
         if [ -z "$problem" ]; then problem=$(with_file look); fi
         if [ -n "$held" ] && [ "$problem" = done ]; then

@@ -1,4 +1,4 @@
-# Ask whether a public key stands in a file that sshd reads for an account. Arguments: nonce, user, address, editor.
+# Ask whether a public key stands in a file that sshd reads for an account. Arguments: nonce, user, address, here, editor.
 # Makes no login. The options of its lines are told before the answer, and not judged here.
 
 problem=$(key_account_problem)
@@ -15,6 +15,11 @@ like=
 answer=$(with_files find all)
 case $answer in
     done) tell_lines; stop ACCEPTED ;;
-    absent) stop REJECTED ;;
+    absent)
+        # Not in the files that we looked at: the host may know it from elsewhere.
+        if has_key_command; then stop UNCLEAR key_by_command; fi
+        [ "$served" = yes ] || stop UNCLEAR sshd_unseen
+        stop REJECTED
+        ;;
     *) stop UNCLEAR "$answer" ;;
 esac

@@ -1,5 +1,5 @@
 # Read what an account's credential looks like from outside. Changes nothing, and says no hash of a password.
-# Arguments: nonce, user, console, address, editor, kind (password or key).
+# Arguments: nonce, user, console, address, here, editor, kind (password or key).
 
 # The SHA-256 of standard input, in hex, or nothing where the host cannot compute one.
 digest() {
@@ -17,8 +17,8 @@ until [ -e "$part" ] || [ -L "$part" ]; do part=${part%/*}; [ -n "$part" ] || pa
 
 # The files in which sshd finds the account's keys, one after the other; fails where one cannot be read.
 key_files() (
-    set -f
-    for pattern in $(sshd_value authorizedkeysfile); do
+    patterns=$all_patterns
+    while next_pattern; do
         expand "$pattern" && as_reader sh -c "$reader" sh "$file" "$home" 2>/dev/null || exit 1
     done
 )
