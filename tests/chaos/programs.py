@@ -22,7 +22,8 @@ class Programs:
 
     def __init__(self, folder: Path) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        web, worker, beat = up._programs(self._listener.fileno(), 0)
+        # As many workers as `up` starts here: each is the same but for its name.
+        web, worker, *_, beat = up._programs(self._listener.fileno(), 0)
         second = Program("worker2", (*worker.argv, "-n", "second@%h"))
         self._programs = {"web": web, "worker": worker, "worker2": second, "beat": beat}
         self._running: dict[str, subprocess.Popen[bytes]] = {}

@@ -162,9 +162,9 @@ def test_fi_r_20_a_key_file_that_is_put_back_is_said_after_the_second_time(case:
 
 @keys
 def test_fi_r_21_a_key_in_no_file_that_logs_in_is_not_called_refused(case: Case):
-    case.file = "/etc/keys"  # what is watched
-    for path in (case.file, "/etc/told"):
+    for path in ("/etc/keys", "/etc/told"):
         case.host.write(path, f"{case.current.public_key}\n")
+    case.file = "/etc/keys"  # what is watched, from when it is there
     case.configure_sshd(
         "AuthorizedKeysCommand /usr/bin/cat /etc/told", "AuthorizedKeysCommandUser nobody", user="svc"
     )
