@@ -436,8 +436,8 @@ def test_aud_09_yesterday_s_database_that_went_on_is_known_as_well(trail, dot):
 
 def test_a_row_beyond_the_head_is_found(trail):
     sql(
-        f"INSERT INTO {EVENTS} (sequence, at, actor_name, action, resource, resource_id, version_id, outcome, "
-        "decision, reason, details, request_id, session, address, value_mark, mac, actor_id) "
+        f"INSERT INTO {EVENTS} (sequence, at, actor_name, action, resource, resource_id, version_id, "
+        "outcome, decision, reason, details, request_id, session, address, value_mark, mac, actor_id) "
         "SELECT sequence + 1, at, actor_name, action, resource, resource_id, "
         "version_id, outcome, decision, reason, details, request_id, session, address, value_mark, "
         "mac, actor_id "
