@@ -26,6 +26,13 @@ PINNED = ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okW
 KEY = PINNED[0]
 NEW = Plaintext("another-password-2")
 
+
+def in_one_connection(place: Endpoint) -> object:
+    connector = SshConnector(place)
+    with connector.shared():
+        return connector.preflight(MANAGER, "svc", timeout=5).blocked
+
+
 CALLS: dict[str, Callable[[Endpoint], object]] = {
     "scan": lambda place: SshScanner().scan(place, timeout=5),
     "preflight": lambda place: SshConnector(place).preflight(MANAGER, "svc", timeout=5).blocked,
@@ -43,6 +50,7 @@ CALLS: dict[str, Callable[[Endpoint], object]] = {
     ),
     "end_sessions": lambda place: SshConnector(place).end_sessions(MANAGER, "svc", timeout=5),
     "lifeline": lambda place: SshConnector(place).lifeline(MANAGER, timeout=5).__enter__(),
+    "shared": in_one_connection,
     "prove_login": lambda place: SshConnector(place).prove_login(MANAGER.login, timeout=5),
 }
 
