@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -82,13 +83,22 @@ class Listener:
 @contextmanager
 def listening(*addresses: str, greeting: bytes = b"") -> Iterator[list[Listener]]:
     """One listener for each address, all on the same port."""
-    found = [Listener(addresses[0], greeting=greeting)]
+    listeners: list[Listener] = []
+    while not listeners:
+        try:
+            listeners = [Listener(addresses[0], greeting=greeting)]
+            listeners += [Listener(address, listeners[0].port, greeting) for address in addresses[1:]]
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            # Free at the first address, and another test's at the second one: try another port.
+            while listeners:
+                listeners.pop().close()
     try:
-        found += [Listener(address, found[0].port, greeting) for address in addresses[1:]]
-        yield found
+        yield listeners
     finally:
-        for one in found:
-            one.close()
+        for listener in listeners:
+            listener.close()
 
 
 def test_every_call_of_a_connector_is_in_the_list():
