@@ -184,7 +184,7 @@ def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | 
         if not host_has(work, version):
             work.put_off(
                 "unknown",
-                "The connection broke and the instance kept the old value.",
+                "The change did not end, and the instance kept the old value.",
                 Credential.UNVERIFIED,
             )
     if work.method.REPLACES:

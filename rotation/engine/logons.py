@@ -23,6 +23,7 @@ from secrets_app.models import Label, SecretVersion
 
 #: A login that ran a command so lately need not be shown once more before a change.
 SHOWN = timedelta(hours=1)
+MUST_CHANGE = "must_change"
 _LOGINS = frozenset({base.Level.LOGIN, base.Level.COMMAND})
 
 
@@ -35,6 +36,8 @@ def try_current(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     """
     if work.is_own_login or not facts.password_login or work.run.attempts:
         return
+    if MUST_CHANGE in work.run.overrides:
+        return  # what keeps users out then is the old password's age, which the change ends
     current = work.secret.labelled(Label.Role.CURRENT)
     if current is None or _was_shown(work):
         return

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psycopg
 from django.db import connection, connections
@@ -30,7 +30,7 @@ from lab import Host
 from lab.hosts import _crypt as crypt
 from rotation import runs, tasks
 from rotation.connectors import base
-from rotation.connectors.ssh import shell
+from rotation.connectors.ssh import answers, shell
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from rotation.engine import engine, failpoints
 from rotation.inventory import identities, management
@@ -272,10 +272,18 @@ def replace(owner: object, name: str, other: object) -> None:
 
 def _on_the_wire(place: str, fault: Callable[[], None]) -> None:
     """Meet the fault while the new value goes to the host: in a line, between two, or after the last."""
-    tell = shell.Conversation.tell
+    tell, change = shell.Conversation.tell, answers.change
+    changes: list[bool] = []  # a value that is only asked about goes the same way
+
+    def changed(*args: Any, **options: Any) -> str:
+        changes.append(True)
+        try:
+            return change(*args, **options)
+        finally:
+            changes.pop()
 
     def torn(self: shell.Conversation, content: bytes) -> None:
-        if not content.endswith(b" COMMIT\n"):
+        if not changes or not content.endswith(b" COMMIT\n"):
             return tell(self, content)
         lines = content.splitlines(keepends=True)
         sent = {
@@ -289,6 +297,7 @@ def _on_the_wire(place: str, fault: Callable[[], None]) -> None:
         fault()
         return tell(self, content[len(sent) :]) if sent != content else None
 
+    replace(answers, "change", changed)
     replace(shell.Conversation, "tell", torn)
 
 

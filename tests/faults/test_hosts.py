@@ -201,10 +201,11 @@ def test_fi_h_07_an_edit_of_the_key_file_killed_anywhere_leaves_a_key_that_works
         )
         with case.nothing_else_changes():
             run = case.rotate()
-            assert run.outcome == "blocked"
+            # What changed nothing blocks; where even taking it back was killed, the same key is tried again.
+            assert run.outcome == "blocked" or run.code == "unknown", run.sentence
             assert case.accepts(case.current)
             case.restore_program(program)
-            assert case.rotate().outcome == "succeeded"
+            assert (case.finish(run) if run.is_active else case.rotate()).outcome == "succeeded"
             assert case.secret.versions.count() == number + 1
             assert case.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
 

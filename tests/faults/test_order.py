@@ -172,17 +172,28 @@ def test_fi_c_06_of_sixty_passwords_changed_at_once_none_is_falsely_reported_and
         return "applied"
 
     deadline, left = time.monotonic() + 240, names
+    unsure: set[str] = set()  # of an attempt that may still have set it after nobody waited for it any more
     while left:
         assert time.monotonic() < deadline, left
         with ThreadPoolExecutor(60) as pool:
             said = dict(zip(left, pool.map(change, left), strict=True))
         # They share one lock on the host, for which none waits longer than three seconds.
-        assert set(said.values()) <= {"applied", "timeout", "busy", "late", "unreachable", "unknown"}
+        assert set(said.values()) <= {
+            "applied",
+            "timeout",
+            "busy",
+            "late",
+            "unreachable",
+            "unknown",
+            "shadow_lock",
+        }
         for name, answer in said.items():
             is_changed = host.shadow_accepts(name, f"second-value-of-{name}")
             assert host.shadow_accepts(name, f"first-{name}") is not is_changed
             # Ended after the switch, chpasswd has changed it and says no such thing: that is not known.
-            assert answer == "unknown" or is_changed is (answer == "applied"), (name, answer)
+            if answer == "unknown":
+                unsure.add(name)
+            assert name in unsure or is_changed is (answer == "applied"), (name, answer)
         left = [name for name in left if said[name] != "applied"]
 
 
