@@ -433,9 +433,10 @@ def test_fi_b_05_two_beats_and_four_schedulers_start_each_due_rotation_once(take
 
     def schedule() -> None:
         for due in schedules.due(100):
+            actor = tasks.users.system()
             with transaction.atomic():
                 if schedules.claim(due):
-                    runs.start(due.secret, actor=tasks.users.system(), trigger=Run.Trigger.SCHEDULE)
+                    runs.start(due.secret, actor=actor, trigger=Run.Trigger.SCHEDULE)
 
     def beat() -> None:
         tasks.start_due()
