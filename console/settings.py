@@ -31,7 +31,7 @@ ROOT_KEY_FILE = env.path(
 )
 # What wraps keys by it: a class that keeps the contract of `secrets_app.root_keys.RootKey`.
 ROOT_KEY_PROVIDER = "secrets_app.root_keys.file.FileRootKey"
-# These two make and prove the audit trail; whoever may write the database must not have them.
+# These make and prove the audit trail; a process that only writes the database must not have them.
 AUDIT_KEY_FILE = env.path("KEYTURN_AUDIT_KEY_FILE", ROOT_KEY_FILE.with_name("audit.key"))
 SEAL_KEY_FILE = env.path("KEYTURN_SEAL_KEY_FILE", ROOT_KEY_FILE.with_name("seal.key"))
 CHECKPOINT_KEY_FILE = env.path("KEYTURN_CHECKPOINT_KEY_FILE", ROOT_KEY_FILE.with_name("checkpoint.key"))
@@ -188,7 +188,7 @@ ACCOUNT_ADAPTER = "console.sign_in.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
-# Other sessions end all the same: each holds a hash of the password it was opened with.
+# Other sessions end even so: each holds a hash of the password it was opened with.
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_PRESERVE_USERNAME_CASING = True
 ACCOUNT_SESSION_REMEMBER = False

@@ -111,7 +111,7 @@ def run_badge(run: Run) -> RunState:
         return _ACTIVE[Run.State(run.state)]
     outcome = Run.Outcome(run.outcome)
     if outcome == Run.Outcome.SUCCEEDED:
-        if run.code:  # nobody could log on, say: true all the same, and worth a look
+        if run.code:  # it succeeded, and something stays to be done: no user can log on, for example
             return RunState("warning", outcome.label, run.sentence, reasons.advice(run.code))
         return RunState("ok", outcome.label, run.sentence or _SUCCESS[Run.Kind(run.kind)])
     label = outcome.label

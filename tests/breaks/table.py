@@ -223,7 +223,7 @@ BREAKS = (
     Break("beat sends what a worker knows", "rotation/tasks.py",
           "@shared_task\ndef tick()", "def tick()",
           "tests/unit/test_beat.py::test_every_task_that_beat_sends_is_known_to_a_worker"),
-    Break("whoever starts a rotation may", "rotation/runs.py",
+    Break("a rotation is started only by a user who may", "rotation/runs.py",
           "    decisions.require(actor, Action.ROTATE_SECRET, secret)\n    if trigger in", "    if trigger in",
           f"{T_ENGINE}::test_a_rotation_acts_for_somebody_who_may"),
     Break("a check is overridden only by who may", "rotation/runs.py",
@@ -1139,4 +1139,7 @@ BREAKS = (
     Break("what holds a link is judged before it is followed", "rotation/connectors/ssh/scripts/keys.sh",
           '        is_roots "${plain:-/}" || return 1\n', "",
           "tests/wires/test_ssh_sshd_in_force.py::test_fi_r_22_a_link_in_a_folder_of_the_accounts_own_is_never_followed_by_root"),
+    Break("no two web workers share a database connection", "console/process/web.py",
+          "    databases.close_all()\n", "",
+          "tests/unit/test_web_settings.py::test_no_worker_is_born_with_a_connection_that_another_one_has_too"),
 )  # fmt: skip
