@@ -29,6 +29,7 @@ from secrets_app.models import Principal, Region
 DIED = "The worker did not come back; another one went on."
 REGION_FULL = "region_full"  # the code of a run that waits for others of its region
 CALLERS = 8  # runs of a region that end at once, and call the next ones
+NEAREST = 100  # waiting runs that are looked at first
 
 
 class Overtaken(DomainError):
@@ -161,7 +162,11 @@ def next_beside(instance_id: UUID) -> UUID | None:
         return None
     # The region is compared here, for the same reason.
     waiting = _free().filter(code=REGION_FULL).order_by("due_at").values_list("pk", "instance__region")
-    for pk in [pk for pk, place in waiting if place == region][:CALLERS]:
+    # Thousands may wait, and each end asks: all are read only where the oldest are other regions'.
+    rows = list(waiting[:NEAREST])
+    if len(rows) == NEAREST and all(place != region for _, place in rows):
+        rows = list(waiting)
+    for pk in [pk for pk, place in rows if place == region][:CALLERS]:
         mine = Run.objects.filter(pk=pk, state__in=Run.ACTIVE, code=REGION_FULL)
         if mine.update(code="", sentence=""):
             return pk

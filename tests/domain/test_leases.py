@@ -269,6 +269,16 @@ def test_of_many_that_are_lined_up_those_without_a_place_say_so_and_each_is_call
     assert leases.due(10) == [run.pk for run in waiting[2:4]]  # whatever becomes of the call
 
 
+@pytest.mark.usefixtures("_two_per_region")
+def test_a_run_that_waits_behind_many_of_another_region_is_called_too(monkeypatch):
+    monkeypatch.setattr(leases, "NEAREST", 2)
+    others = [rotate(one) for one in several(4, "other")]
+    mine = [rotate(one) for one in several(3)]
+    leases.line_up([run.pk for run in (*others, *mine)])
+    assert Run.objects.filter(code="region_full").count() == 3
+    assert leases.next_beside(mine[0].instance_id) == mine[2].pk
+
+
 # ---------------------------------------------------------------- how many at once
 
 
