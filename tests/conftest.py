@@ -12,7 +12,7 @@ from django.test import TransactionTestCase
 from secrets_app import keyring
 from secrets_app.audit import checkpoints
 from secrets_app.models import User
-from tests import amounts, clients, factories, messages, tables  # noqa: F401  # the test client's cookie
+from tests import amounts, clients, factories, messages, snapshots, tables  # noqa: F401  # the test client's cookie
 
 pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
@@ -85,7 +85,9 @@ def open_keyring(request: pytest.FixtureRequest) -> None:
     # What another test has exported is no checkpoint of this one's trail.
     for file in (Path(settings.AUDIT_EXPORT_FILE), checkpoints.head_file()):
         file.unlink(missing_ok=True)
-    keyring.ensure_root_key()
+    keyring.forget()
+    if snapshots.begin(keyring.ensure_root_key):
+        factories.begin()
     # Asked here, so that a test before, which left it sealed, gets its line in the log now.
     assert not keyring.is_sealed()
 
