@@ -17,7 +17,7 @@ VALUE = "a-first-value-1"
 
 
 def begin_often() -> list[dict[str, object]]:
-    """What a store holds after each of twelve beginnings: the first ones are written, the last ones put there."""
+    """What a store holds after each of twelve beginnings: the first are written, the last are put there."""
     found = []
     snapshots._known.add(snapshots._state())  # as if it had been met before: this test may be the first one
     for _ in range(12):
