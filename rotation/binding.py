@@ -141,9 +141,9 @@ def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secre
 
 
 def value(version: SecretVersion, *, over: base.Endpoint) -> versions.Value:
-    """Open `version` to send it over a connection that trusts `over`, and nothing beside.
+    """Open `version` to send it over a connection that trusts `over` and no other key.
 
-    The account is read again: whatever was changed since the run began counts. Raises `OtherMachine`,
+    The account is read again, so changes since the run began count. Raises `OtherMachine`,
     `accounts.Unmanaged` for a secret that belongs to no machine, and as `versions.value`.
     """
     (account,) = _accounts([version.secret])
@@ -236,7 +236,7 @@ def _fields(machine: Machine) -> dict[str, object]:
 def follow(instance: Instance) -> None:
     """Write for every account there whether its value still belongs to this machine.
 
-    Call it after whatever may have made the instance another machine, in the same transaction.
+    Call it after each change that may have made the instance another machine, in the same transaction.
     """
     with transaction.atomic():
         # A worker that writes down a proof just now waits, or is seen here; neither may win unseen.

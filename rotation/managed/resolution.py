@@ -1,4 +1,4 @@
-"""What a person decides about a value that the host was told and does not confirm."""
+"""A user's decision about a value that was sent to a host and not confirmed by it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The lines of the preflight checklist that are about one account; reads findings, talks to nobody.
+"""The lines of the preflight checklist about one account. Reads findings and makes no connection.
 
-An account is gone through in the order in which a problem hides what follows it: nothing is said of the
-password of an account that is not there.
+The checks run in an order in which each problem hides the ones after it: if the account does not exist, the
+checklist says nothing about its password.
 """
 
 from __future__ import annotations

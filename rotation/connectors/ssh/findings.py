@@ -52,7 +52,7 @@ def passed(name: str, sentence: str) -> Check:
 
 
 def warning(name: str, sentence: str, *, word: str = "") -> Check:
-    """A line that somebody should read, and that stops nothing."""
+    """A warning: shown, and does not stop a rotation."""
     return Check(name, Mark.WARNING, sentence, word)
 
 

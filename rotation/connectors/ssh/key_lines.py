@@ -1,8 +1,8 @@
-"""What the options of a key's lines say about a login from here; reads findings, talks to nobody.
+"""Whether the options of a key's lines permit a login from here. Reads findings and makes no connection.
 
-Source of every rule: sshd(8), AUTHORIZED_KEYS FILE FORMAT, and PATTERNS in ssh_config(5). A line is called
-closed only where that was seen. What is not certain, as a name that sshd may resolve, leaves it open: a login
-decides.
+Source of every rule: sshd(8), AUTHORIZED_KEYS FILE FORMAT, and PATTERNS in ssh_config(5). A line counts as
+closed only if its options certainly forbid the login. If that is uncertain, for example because sshd may
+resolve a name, the line counts as open and a login decides.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _is_over(until: str, here: Here) -> bool:
 
 
 def _may_come_from(sources: str, here: Here) -> bool:
-    """Whether a login from here may pass; a negated pattern that fits forbids it whatever others say."""
+    """Whether a login from here may pass; a negated pattern that fits overrides all other patterns."""
     if not here.address or len(sources) >= _WHOLE_CHARACTERS:
         return True
     may = False
@@ -134,7 +134,7 @@ def _may_come_from(sources: str, here: Here) -> bool:
         fits = _fits(pattern, here.address)
         if forbids and fits:
             return False
-        # With UseDNS a pattern may be meant for a name, and which one we have there is not known here.
+        # With UseDNS a pattern may be a name, and the host's name for our address is not known here.
         may = may or (not forbids and (fits or (here.resolves and _is_name(pattern))))
     return may
 

@@ -1,7 +1,7 @@
-"""Ask a host what a rotation has to know, and turn what it says into a checklist.
+"""Ask a host for the facts that a rotation needs, and turn the answers into a checklist.
 
-The order of the checklist is the order of a rotation: the way in, the host, the account. None of what comes
-from the host decides more than a line of it.
+The checklist follows the order of a rotation: the way in, the host, the account. Each answer of the host
+decides a single line.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def look(shell: RootShell, manager: Manager, question: Question, before: Iterabl
 
 
 def failed(error: ConnectorError) -> Check:
-    """The line for what kept us from looking."""
+    """The line for the reason why the host could not be examined."""
     name = "command"
     match error:
         case Unreachable():

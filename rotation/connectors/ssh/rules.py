@@ -1,6 +1,6 @@
-"""What sshd's own words (sshd -T) say about a login by one account; reads text, talks to nobody.
+"""What the configuration of sshd (sshd -T) says about logins of one account. Makes no connection.
 
-A guess that is wrong costs a sentence: whether a login works, only a login shows.
+A wrong guess costs only a wrong sentence: a real login decides whether a credential works.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _is_known(found: Findings) -> bool:
 
 
 def _against_password(found: Findings, username: str) -> str:
-    """Why a password does not get as far as a command, as a sentence; empty where it does."""
+    """Return why a login with a password cannot run a command, as a sentence; empty if it can."""
     methods = (found.one("sshd_authenticationmethods") or "any").split()
     if (found.one("sshd_passwordauthentication") or "yes") != "yes":
         return "sshd takes no passwords for this account (PasswordAuthentication)."
