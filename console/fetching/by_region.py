@@ -1,4 +1,4 @@
-"""The regions that somebody may list something of, and the one that is asked for."""
+"""The regions in which a principal may list rows, and the region that a request asks for."""
 
 from __future__ import annotations
 

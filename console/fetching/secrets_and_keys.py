@@ -45,7 +45,7 @@ def secrets(actor: Principal, code: str, *, purged: bool = False) -> QuerySet[Se
 
 
 def seen_secrets(actor: Principal) -> QuerySet[Secret]:
-    """As `secrets` of all regions; none for one who may list none. For whatever is counted or named."""
+    """As `secrets`, of all regions; empty for a principal who may list none. For counts and names."""
     if not requiring.may(actor, Action.LIST_SECRETS):
         return Secret.objects.none()
     return secrets(actor, by_region.ALL_REGIONS)

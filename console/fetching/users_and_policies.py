@@ -1,7 +1,7 @@
 """What rights are made of, policies, users and groups, as far as a principal may see and use them.
 
-What one may not describe does not exist here either (`NotFound`). Whatever hands out a right needs *KMS full
-access* beside its action (`Refused`, recorded).
+A row that the principal may not describe is not found (`NotFound`). A change that gives a right needs *KMS
+full access* beside its action (`Refused`, recorded).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Wake the embedded broker's consumers at once: each has a named pipe in the data folder, its bell.
 
-Only a hint: the message stands in its row, and a consumer that is not woken soon polls. So
-whatever goes wrong with a pipe is no error: nothing is lost, and nothing waits for longer than one such look.
+A bell is only a hint: the message stands in its row, and a consumer that is not woken soon polls. So
+a problem with a pipe is no error: nothing is lost, and no message waits for longer than one such interval.
 The pipes carry no content. Their folder is for its owner only, as everything in the data folder is.
 """
 

@@ -80,7 +80,7 @@ class _Told:
 
 def _obstacles() -> list[str]:
     try:
-        # Beyond this, whatever asks the tables would fail for the same reason and not say it.
+        # Return now: queries on the tables would fail for the same reason without naming it.
         if not _is_set_up():
             return [NOT_SET_UP]
         present = [READ_ONLY] if _is_read_only() else []

@@ -57,7 +57,7 @@ class Command(BaseCommand):
                 f"This installation does not contain the demo servers. {OWN_SERVER}",
                 returncode=start.NOT_CONFIGURED,
             )
-        # An exception, so that the fleet is stopped wherever the signal finds us.
+        # An exception, so that the fleet is stopped at any point of the command.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit())
         actor, reason = _administrator(), _why_not()
