@@ -216,7 +216,7 @@ def rewrap(sealed: SealedValue, to: KeyVersion) -> bool:
 
 
 def destroy(sealed: SealedValue) -> None:
-    """Delete a value and the data key that opens it. Whatever points at it lets go first."""
+    """Delete a value and the data key that opens it. The caller first removes all references to it."""
     sealed.delete()
 
 

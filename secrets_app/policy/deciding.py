@@ -2,7 +2,7 @@
 
 Its sources are what `holdings` has read: the policies attached to a principal and to its groups, and the
 grants on one secret; `ram_statements` says what follows from them. A list asks `visible`, which compiles the
-same statements. Whatever is in doubt is denied.
+same statements. In doubt the answer is no.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from secrets_app.models import (
 )
 from secrets_app.policy import holdings, ram_conditions, ram_statements, sql
 
-#: What Keyturn does by itself.
+#: The actions that Keyturn does automatically.
 SCHEDULED = frozenset({Action.ROTATE_SECRET, Action.DESCRIBE_SECRET})
 _TIME = "acs:CurrentTime"
 

@@ -170,7 +170,7 @@ def evaluate(condition: Condition, context: Context) -> bool | None:
     if operator is None or asked is None:
         return None
     try:
-        # All of them, so that a malformed one counts wherever it stands.
+        # All of them, so that a malformed one counts in any position.
         fits = any([operator.fits(asked, wanted) for wanted in condition.values])  # noqa: C419
     except _MALFORMED:
         return None
