@@ -33,7 +33,7 @@ EVERY = timedelta(minutes=1)
 class _Last:
     """When this process last did what it does once a minute."""
 
-    swept = told = float("-inf")
+    swept = reported = float("-inf")
 
 
 class Cache(BaseCache):
@@ -113,8 +113,8 @@ def _counts(row: CacheEntry) -> bool:
         return False
     if keyed.fits(row.seal, *_content(row)):
         return True
-    if time.monotonic() - _Last.told >= EVERY.total_seconds():
-        _Last.told = time.monotonic()
+    if time.monotonic() - _Last.reported >= EVERY.total_seconds():
+        _Last.reported = time.monotonic()
         log.warning("An entry of the cache was written by something else, or with another session key.")
     return False
 

@@ -222,7 +222,7 @@ ENGINE: Final = reasons.table(
 )
 
 _TABLES: Final[tuple[Table, ...]] = (reasons.COMMON, *(wire.reasons for wire in wires.TABLE.values()), ENGINE)
-ALL: Final = reasons.table(*(row for one in _TABLES for row in one.values()))
+ALL: Final = reasons.table(*(row for table in _TABLES for row in table.values()))
 
 #: What the lines of a checklist are about, those of the engine included.
 LINES: Final[Mapping[str, str]] = MappingProxyType(

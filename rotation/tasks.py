@@ -175,8 +175,8 @@ def _start_together(due: list[Schedule]) -> tuple[list[UUID], list[Schedule]]:
         idle = runs.without_any([schedule.secret_id for schedule in due])
         fire = schedules.claim_all([schedule for schedule in due if schedule.secret_id in idle])
         wanted = [schedule.secret for schedule in fire]
-        made = runs.start_all(wanted, actor=actor, trigger=Run.Trigger.SCHEDULE)
-    return [run.pk for run in made], [schedule for schedule in due if schedule.secret_id not in idle]
+        new_runs = runs.start_all(wanted, actor=actor, trigger=Run.Trigger.SCHEDULE)
+    return [run.pk for run in new_runs], [schedule for schedule in due if schedule.secret_id not in idle]
 
 
 def _start_alone(schedule: Schedule) -> None:
@@ -284,8 +284,8 @@ def rewrap(rewrap_id: str) -> None:
 @shared_task
 def sweep() -> None:
     """Wake a worker for every run and every rewrap that is due and not under way."""
-    for found in rewraps.due():
-        send(rewrap, str(found.pk))
+    for key_rewrap in rewraps.due():
+        send(rewrap, str(key_rewrap.pk))
     leases.hand_back_orphans(socket.gethostname(), _is_alive)
     for run_id in leases.due(BATCH):
         send(advance, str(run_id))

@@ -25,10 +25,10 @@ def region(code: str) -> Region | None:
     """Return the region of this code, None for all of them. Raises `NotFound`."""
     if code == ALL_REGIONS:
         return None
-    found = Region.objects.filter(code=code, retired_at__isnull=True).first()
-    if found is None:
+    row = Region.objects.filter(code=code, retired_at__isnull=True).first()
+    if row is None:
         raise requiring.NotFound
-    return found
+    return row
 
 
 def listed(actor: Principal, action: Action, code: str) -> list[Region]:

@@ -227,8 +227,8 @@ def others(
     instance: Instance, username: str, *, but: ManagedAccount | None = None
 ) -> QuerySet[ManagedAccount]:
     """Find who else manages this account, by a password or a key pair."""
-    found = managers_of(instance, username)
-    return found.exclude(pk=but.pk) if but else found
+    managers = managers_of(instance, username)
+    return managers.exclude(pk=but.pk) if but else managers
 
 
 def told(other: ManagedAccount) -> str:

@@ -34,10 +34,10 @@ def look() -> bool:
     if not restores.may_be_contradicted():
         return False
     with transaction.atomic(), trail.at_the_end():
-        found = restores.notice()
-        if found is not None:
+        restore = restores.notice()
+        if restore is not None:
             credential_state.doubt_all()
-    return found is not None
+    return restore is not None
 
 
 def refuse() -> None:

@@ -90,8 +90,8 @@ def revoke(
 
 def end_all(secret: Secret) -> int:
     """End every grant on a secret that is purged; return how many there were."""
-    rows = [table.objects.filter(content_object=secret) for table in (SecretPrincipalGrant, SecretGroupGrant)]
-    return sum(found.delete()[0] for found in rows)
+    tables = (SecretPrincipalGrant, SecretGroupGrant)
+    return sum(table.objects.filter(content_object=secret).delete()[0] for table in tables)
 
 
 def _table(

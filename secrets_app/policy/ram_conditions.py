@@ -103,14 +103,14 @@ def _ordered(kind: str, read: Callable[[str], Any], what: str) -> dict[str, Oper
         "GreaterThanEquals": lambda a, b: a >= b,
     }
     prefix = {"number": "Numeric", "date": "Date"}[kind]
-    made = {
+    operators = {
         f"{prefix}{name}": Operator(_compare(read, test), read, kind, what=what)
         for name, test in tests.items()
     }
-    made[f"{prefix}NotEquals"] = Operator(
+    operators[f"{prefix}NotEquals"] = Operator(
         _compare(read, tests["Equals"]), read, kind, negated=True, what=what
     )
-    return made
+    return operators
 
 
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}

@@ -67,10 +67,10 @@ class Value:
     @property
     def credential(self) -> Plaintext:
         """The private half."""
-        found = self.password or self.private_key or self.text
-        if found is None:
+        half = self.password or self.private_key or self.text
+        if half is None:
             raise NoValue
-        return found
+        return half
 
     def as_json(self) -> Plaintext:
         """`{"UserName","Password"}` or `{"UserName","PublicKey","PrivateKey"}`, in that order.
@@ -137,13 +137,13 @@ def _store(
     plaintext = value.as_json().encode()
     if len(plaintext) > VALUE_LIMIT_BYTES:
         raise ValueError(f"A secret value has at most {VALUE_LIMIT_BYTES:,} bytes.")
-    made = uuid.uuid4()
+    new_id = uuid.uuid4()
     with transaction.atomic():
-        sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=made, field=FIELD, key=secret.key)
+        sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=new_id, field=FIELD, key=secret.key)
         version = SecretVersion.objects.create(
-            id=made,
+            id=new_id,
             secret=secret,
-            version_id=version_id or str(made),
+            version_id=version_id or str(new_id),
             origin=origin,
             created_by=actor,
             sealed=sealed,
@@ -169,9 +169,9 @@ def value(version: SecretVersion) -> Value:
     )
 
 
-def are_same(one: SecretVersion, other: SecretVersion) -> bool:
+def are_same(version: SecretVersion, other: SecretVersion) -> bool:
     """Whether two versions hold the same password or private key. Raises as `value`."""
-    first, second = value(one).credential, value(other).credential
+    first, second = value(version).credential, value(other).credential
     return hmac.compare_digest(first.encode(), second.encode())
 
 
