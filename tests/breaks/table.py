@@ -517,7 +517,7 @@ BREAKS = (
           f"{T_AUDIT}::test_verify_says_since_when_nothing_vouches_for_the_newest"),
     # ---- where instances may be
     Break("no address is dialled that was not judged", "rotation/connectors/ssh/connections.py",
-          "    permitted = [place for place in found if _is_permitted(endpoint, place[4][0], deadline)]", "    permitted = found",
+          "    permitted = [place for place in places if _is_permitted(endpoint, place[4][0], deadline)]", "    permitted = places",
           "tests/wires/test_networks.py::test_no_call_dials_an_address_that_is_not_allowed"),
     Break("an address in an address is judged too", "rotation/connectors/networks.py",
           "        return self._lets(outer) and all(self._is_open(part) for part in inner)", "        return self._lets(outer)",
@@ -1109,7 +1109,7 @@ BREAKS = (
           "if (!(twin in is_there))", "if (!made++)",
           "tests/wires/test_ssh_key_lines.py::test_fi_r_04_each_line_of_a_key_gets_its_twin"),
     Break("a line that lets nobody in from here is no line that works", "rotation/connectors/ssh/key_files.py",
-          'case "ACCEPTED" if code := key_lines.closed(found, shell.client_address):',
+          'case "ACCEPTED" if code := key_lines.closed(findings, shell.client_address):',
           'case "ACCEPTED" if code := "":',
           "tests/wires/test_ssh_key_lines.py::test_fi_r_05_a_line_that_lets_nobody_in_from_here_is_named_by_its_option"),
     Break("a negated source keeps a login out", "rotation/connectors/ssh/key_lines.py",

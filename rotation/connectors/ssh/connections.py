@@ -147,18 +147,18 @@ def _addresses(host: str, port: int, deadline: Deadline) -> Sequence[Any]:
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(host)
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    found: list[Any] = []
+    addresses: list[Any] = []
 
     def resolve() -> None:
         with contextlib.suppress(OSError, UnicodeError):
-            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            addresses.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
     thread = threading.Thread(target=resolve, daemon=True)
     thread.start()
     thread.join(deadline.left())
-    if not found:
+    if not addresses:
         raise Unreachable("The instance's name could not be resolved.")
-    return tuple(found)
+    return tuple(addresses)
 
 
 def _connect(endpoint: Endpoint, deadline: Deadline) -> _Wire:
@@ -166,8 +166,8 @@ def _connect(endpoint: Endpoint, deadline: Deadline) -> _Wire:
 
     The name is resolved once, and the connection goes to the same address that was checked.
     """
-    found = _addresses(endpoint.address, endpoint.port, deadline)
-    permitted = [place for place in found if _is_permitted(endpoint, place[4][0], deadline)]
+    places = _addresses(endpoint.address, endpoint.port, deadline)
+    permitted = [place for place in places if _is_permitted(endpoint, place[4][0], deadline)]
     if not permitted:
         raise Unreachable(reasons.sentence("forbidden_address"), code="forbidden_address")
     for family, kind, protocol, _, address in permitted:

@@ -372,8 +372,8 @@ class SshScanner:
     def scan(self, endpoint: Endpoint, *, timeout: float) -> tuple[HostKey, ...]:
         """As `Scanner.scan`: types that the host does not have are left out."""
         deadline = Deadline(timeout)
-        found = (connections.shown_key(endpoint, kind, deadline) for kind in connections.KEY_TYPES)
-        keys = tuple(HostKey(k.get_name(), k.get_base64(), k.fingerprint) for k in found if k)
+        shown = (connections.shown_key(endpoint, kind, deadline) for kind in connections.KEY_TYPES)
+        keys = tuple(HostKey(k.get_name(), k.get_base64(), k.fingerprint) for k in shown if k)
         if not keys:
             raise Unreachable(reasons.sentence("weak_ssh"), code="weak_ssh")
         return keys

@@ -52,31 +52,33 @@ class Here:
     resolves: bool
 
 
-def lines(found: Findings) -> list[Line]:
+def lines(findings: Findings) -> list[Line]:
     """Every line of the key that was asked for."""
-    told = zip(
-        *map(found.every, ("key_loose", "key_options", "key_from", "key_until")),
+    columns = zip(
+        *map(findings.every, ("key_loose", "key_options", "key_from", "key_until")),
         strict=False,
     )
-    return [Line(tuple(filter(None, o.split(","))), f, u, loose == "yes") for loose, o, f, u in told]
+    return [Line(tuple(filter(None, o.split(","))), f, u, loose == "yes") for loose, o, f, u in columns]
 
 
-def hindrances(found: Findings, address: str) -> list[str]:
+def hindrances(findings: Findings, address: str) -> list[str]:
     """For each line the code of what keeps a login from here out, or nothing."""
-    here = Here(address, found.one("now_local"), found.one("now_utc"), found.one("use_dns") != "no")
-    return [_against(line, here) for line in lines(found)]
+    here = Here(
+        address, findings.first("now_local"), findings.first("now_utc"), findings.first("use_dns") != "no"
+    )
+    return [_against(line, here) for line in lines(findings)]
 
 
-def closed(found: Findings, address: str) -> str:
+def closed(findings: Findings, address: str) -> str:
     """The code of what keeps a login out where no line lets one in; empty where one may."""
-    codes = hindrances(found, address)
+    codes = hindrances(findings, address)
     return codes[0] if codes and all(codes) else ""
 
 
-def checks(found: Findings, address: str) -> Iterator[Check]:
+def checks(findings: Findings, address: str) -> Iterator[Check]:
     """The line `key_lines` of the checklist, where the account's key stands in a file."""
-    codes = hindrances(found, address)
-    if code := closed(found, address):
+    codes = hindrances(findings, address)
+    if code := closed(findings, address):
         yield blocked(code, name="key_lines")
     elif seen := sorted({_NAMES[code] for code in codes if code}):
         shut = sum(map(bool, codes))
@@ -85,17 +87,17 @@ def checks(found: Findings, address: str) -> Iterator[Check]:
             f"The key stands on {len(codes)} lines, and {shut} of them cannot be tested from here "
             f"({', '.join(seen)}). Each line gets one with the new key and the same options.",
         )
-    elif found.one("key_stands") == "no":
+    elif findings.first("key_stands") == "no":
         yield warning(
             "key_lines",
             "The current key stands in no file that sshd reads. The new key gets the options of an earlier "
             "one that is back there, or else none.",
         )
     elif codes:
-        yield passed("key_lines", _told(len(codes)))
+        yield passed("key_lines", _sentence(len(codes)))
 
 
-def _told(count: int) -> str:
+def _sentence(count: int) -> str:
     if count == 1:
         return "The key stands on one line; the new key gets the same options."
     return f"The key stands on {count} lines; each gets one with the new key and the same options."
