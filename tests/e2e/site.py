@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from lab import Fleet
+from tests.e2e.inside import Inside
 from tests.waiting import wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -31,6 +32,7 @@ class Site:
         self.port = free_port()
         self.root_key = folder / "elsewhere" / "root.key"
         self.starts = []
+        self._inside = None
 
     @property
     def environment(self):
@@ -113,6 +115,9 @@ class Site:
 
     def end(self):
         """Kill what runs; a test that failed must not leave the next ones a crowded machine."""
+        if self._inside is not None:
+            self._inside.end()
+            self._inside = None
         for process, _ in self.starts:
             if process.poll() is None:
                 process.kill()
@@ -126,18 +131,16 @@ class Site:
 
     def inside(self, script):
         """Run a script in this site's own database and return the JSON that it prints; it goes by a pipe."""
-        done = subprocess.run(
-            [sys.executable, "-"],
-            input=b"import django; django.setup()\n" + script.encode(),
-            capture_output=True,
-            cwd=CHECKOUT,
-            env=self.environment
-            | {"DJANGO_SETTINGS_MODULE": "console.settings", "PYTHONPATH": str(CHECKOUT)},
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr.decode()[-2000:]
-        return json.loads(done.stdout or b"null")
+        environment = self.environment | {
+            "DJANGO_SETTINGS_MODULE": "console.settings",
+            "PYTHONPATH": str(CHECKOUT),
+        }
+        if self._inside is not None and self._inside.environment != environment:
+            self._inside.end()
+            self._inside = None
+        if self._inside is None:
+            self._inside = Inside(CHECKOUT, environment)
+        return self._inside.run(script)
 
     def demo_hosts(self):
         """The hosts that `up` started for this site, by name."""
