@@ -10,6 +10,7 @@ import re
 import shlex
 
 from rotation.connectors import words
+from rotation.connectors.log_ons import LogOn
 
 #: In the account's comment field: it says that the command made the account, so undoing may remove it.
 COMMENT = "Keyturn management"
@@ -30,10 +31,10 @@ def account_problem(name: str) -> str:
     return ""
 
 
-def log_on(username: str, address: str, port: int, key_file: str) -> str:
+def log_on(username: str, address: str, port: int, key_file: str) -> LogOn:
     """Return the command to log on with; quoted, because an account's name may end in a dollar sign."""
     key = ["-i", key_file, "-o", "IdentitiesOnly=yes"] if key_file else []
-    return shlex.join(["ssh", *key, f"{username}@{address}", "-p", str(port)])
+    return LogOn(shlex.join(["ssh", *key, f"{username}@{address}", "-p", str(port)]))
 
 
 def command(username: str, public_key: str) -> str:
