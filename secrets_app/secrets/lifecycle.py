@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from secrets_app import keyring, seal_sets
 from secrets_app.audit import trail
-from secrets_app.crypto import key_pairs
 from secrets_app.crypto.passwords import Policy
 from secrets_app.errors import DomainError
+from secrets_app.kinds import table as kinds
 from secrets_app.models import (
     NAME_LENGTH,
     NAME_PATTERN,
@@ -110,8 +110,9 @@ def create(
     check_tags(tags or {})
     if (kind == "") != (type == Secret.Type.GENERIC):
         raise ValueError("A generic secret has no kind, and a managed one has a kind.")
-    key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if kind == Secret.Kind.KEY_PAIR else ""
-    if key_algorithm and key_algorithm not in key_pairs.ALGORITHMS:
+    algorithms = kinds.TABLE[kind].ALGORITHMS if kind else {}
+    key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if algorithms else ""
+    if key_algorithm and key_algorithm not in algorithms:
         raise ValueError(f"Unknown key algorithm {key_algorithm!r}.")
     key = key or keyring.default_key()
     keyring.primary(key)

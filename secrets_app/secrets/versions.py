@@ -21,9 +21,9 @@ from django.utils import timezone
 
 from secrets_app import keyring
 from secrets_app.audit import audit_keys, trail
-from secrets_app.crypto import key_pairs, passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
+from secrets_app.kinds import table as kinds
 from secrets_app.models import VALUE_LIMIT_BYTES, AuditEvent, Label, Principal, Secret, SecretVersion
 from secrets_app.policy import decisions
 from secrets_app.secrets import lifecycle, read_limits
@@ -95,18 +95,14 @@ def mark(value: Value) -> str:
 
 
 def given(secret: Secret, username: str, text: Plaintext) -> Value:
-    """Return what a person gave: a password, or a private key, whose public half is derived from it.
+    """Return the value in a text that a user entered, by the secret's kind.
 
     For a generic secret that is any text, and `username` is empty.
 
     Raises `passwords.Unfit` or `key_pairs.Unreadable`, never repeating the text.
     """
-    if secret.is_generic:
-        return Value("", text=text)
-    if secret.kind == Secret.Kind.KEY_PAIR:
-        pair = key_pairs.read(text)
-        return Value(username, public_key=pair.public_key, private_key=pair.private_key)
-    return Value(username, password=passwords.check_value(text))
+    kind = kinds.of(secret)
+    return Value("", text=text) if kind is None else Value(username, **kind.read(text))
 
 
 def stage(
