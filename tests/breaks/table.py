@@ -183,7 +183,7 @@ BREAKS = (
           f"{T_CONTRACT}::test_the_same_generation_may_be_sent_again_and_an_older_one_may_not"),
     Break("an older attempt is refused on the host, for keys too", EDIT_KEY,
           '[ "$generation" -ge "$recorded" ] || stop STALE\n', "",
-          "tests/wires/test_ssh_keys.py::test_c_04_an_older_attempt_is_stale_and_another_console_is_left_alone"),
+          "tests/wires/test_ssh_key_pairs.py::test_c_04_an_older_attempt_is_stale_and_another_console_is_left_alone"),
     Break("a value without its commit line is not applied", SET_PASSWORD,
           ' && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ]', "",
           f"{T_FAULTS}::test_a_value_without_its_commit_line_is_never_applied"),
