@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from _pytest.nodeid import coerce_node_id
 from django.conf import settings
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 
 from secrets_app import keyring
 from secrets_app.audit import checkpoints
@@ -113,6 +113,13 @@ def ann(open_keyring: None) -> User:
 def dot(open_keyring: None) -> User:
     """Return an administrator."""
     return factories.user("dot", "administrators")
+
+
+@pytest.fixture
+def as_dot(client: Client, dot: User) -> Client:
+    """Return a browser in which dot is signed in."""
+    client.force_login(dot)
+    return client
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 
 import pytest
 from django.contrib.auth.models import Group
-from django.test import Client
 from django.urls import reverse
 
 from secrets_app.models import Attachment, AuditEvent, Policy
@@ -16,12 +15,6 @@ from tests import factories
 
 pytestmark = pytest.mark.django_db
 CREATE = "/access/policies/create/"
-
-
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
 
 
 def text_of(*statements, **more) -> str:

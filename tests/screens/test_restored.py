@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -55,12 +54,6 @@ def restore(secret) -> DatabaseRestore:
     ManagedAccount.objects.update(verified_at=timezone.now() - timedelta(days=1))
     credential_state.doubt_all()
     return made
-
-
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
 
 
 def text(answer) -> str:
