@@ -8,15 +8,13 @@ from rotation.connectors.memory.connector import MemoryHost
 from rotation.engine import failpoints
 from secrets_app.models import Secret
 from tests import factories
-from tests.domain.rig import OLD
+from tests.domain.rig import OLD, simulated_host
 
 
 @pytest.fixture
 def host() -> MemoryHost:
     """Return a host with the account svc, whose password is OLD."""
-    made = MemoryHost()
-    made.add_account("svc", OLD)
-    return made
+    return simulated_host()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from secrets_app.audit import audit_keys
 from secrets_app.integrity import restores
 from secrets_app.models import AuditEvent, DatabaseRestore, Secret
 from tests import factories
-from tests.domain.rig import drive
+from tests.domain.rig import drive, simulated_host
 
 pytestmark = pytest.mark.django_db
 
@@ -35,9 +35,7 @@ def _files(settings, tmp_path):
 
 @pytest.fixture
 def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", VALUE)
-    return made
+    return simulated_host(VALUE)
 
 
 @pytest.fixture
