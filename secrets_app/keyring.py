@@ -87,7 +87,7 @@ def is_sealed() -> bool:
     """True while no value can be opened. Cheap: the key files are read again every five seconds.
 
     An open keyring does so too: a file that is gone or was exchanged is missing at the next start, and must
-    be put back before that. Each change is one line of the log.
+    be restored before that. Each change is one line of the log.
     """
     if time.monotonic() < _Memory.checked_until:
         return _Memory.root_id is None
