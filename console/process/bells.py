@@ -48,7 +48,7 @@ def _ring_one(entry: os.DirEntry[str]) -> None:
                 os.unlink(entry.path)
             return
         try:
-            os.write(end, _RING)  # a pipe that is full has not been heard yet, and will be
+            os.write(end, _RING)  # a full pipe: its reader has not read earlier rings yet, and will
         finally:
             os.close(end)
 
@@ -82,7 +82,7 @@ class Bell:
                 os.write(self._writer, _RING)
 
     def clear(self) -> None:
-        """Forget what has rung so far. What is looked at afterwards is what it rang for, or newer."""
+        """Forget earlier rings. A query after this sees the messages that they announced, or newer ones."""
         with contextlib.suppress(OSError):
             while os.read(self._reader, 4096):
                 pass

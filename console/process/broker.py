@@ -73,7 +73,7 @@ class Channel(virtual.Channel):
         transaction.on_commit(bells.ring)
 
     def has_room(self) -> None:
-        """Have the consumer, which may have held as much as it may, look again."""
+        """Have the consumer look again, as it may have been at its limit of held messages."""
         if isinstance(transport := self.connection, Transport):  # none of a channel that was closed meanwhile
             transport.look_again()
 

@@ -94,8 +94,8 @@ def decide(
     """Decide whether `principal` may do `action` to `resource`; where in doubt, no.
 
     `resource` is a row with an ARN; a region stands for the container there (`...:secret`), and None for
-    the container of what belongs to no region. `reason` is the reason of a reader of a value; None while
-    it was not asked for yet: then it counts as one that every policy accepts.
+    the container of what belongs to no region. `reason` is the reason that a user gave for reading a value;
+    None means that it was not asked for yet, and then it counts as one that every policy accepts.
     """
     refused = ruled_out(principal, action)
     if refused:
