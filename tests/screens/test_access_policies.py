@@ -12,6 +12,7 @@ from secrets_app.models import Attachment, AuditEvent, Policy
 from secrets_app.people import users
 from secrets_app.policy import policies, ram_documents
 from tests import factories
+from tests.statements import allow
 
 pytestmark = pytest.mark.django_db
 CREATE = "/access/policies/create/"
@@ -19,10 +20,6 @@ CREATE = "/access/policies/create/"
 
 def text_of(*statements, **more) -> str:
     return json.dumps({"Version": "1", "Statement": list(statements)} | more, indent=2)
-
-
-def allow(*actions, on="*", **more):
-    return {"Effect": "Allow", "Action": list(actions), "Resource": on, **more}
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 
 import pytest
@@ -19,6 +18,7 @@ from secrets_app.people import users
 from secrets_app.policy import grants, policies, reach
 from secrets_app.secrets import versions
 from tests import factories
+from tests.statements import allow, give
 
 pytestmark = pytest.mark.django_db
 URL = "/access/review/"
@@ -29,15 +29,6 @@ def secret(open_keyring):
     made = factories.secret(name="web/one", initial="a-first-password-1")
     factories.settle(made)
     return made
-
-
-def give(user, name, *statements, actor):
-    text = json.dumps({"Version": "1", "Statement": list(statements)})
-    policies.attach(policies.create(name, text, actor=actor.principal), user, actor=actor.principal)
-
-
-def allow(*actions, on="*", **more):
-    return {"Effect": "Allow", "Action": list(actions), "Resource": on, **more}
 
 
 def page(response) -> str:
