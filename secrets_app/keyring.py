@@ -87,7 +87,7 @@ def is_sealed() -> bool:
     """True while no value can be opened. Cheap: the key files are read again every five seconds.
 
     An open keyring does so too: a file that is gone or was exchanged is missing at the next start, and must
-    be put back before that. Each change is one line of the log.
+    be restored before that. Each change is one line of the log.
     """
     if time.monotonic() < _Memory.checked_until:
         return _Memory.root_id is None
@@ -216,7 +216,7 @@ def rewrap(sealed: SealedValue, to: KeyVersion) -> bool:
 
 
 def destroy(sealed: SealedValue) -> None:
-    """Delete a value and the data key that opens it. Whatever points at it lets go first."""
+    """Delete a value and the data key that opens it. The caller first removes all references to it."""
     sealed.delete()
 
 

@@ -3,16 +3,18 @@
 import gc
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.nodeid import coerce_node_id
 from django.conf import settings
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 
 from secrets_app import keyring
 from secrets_app.audit import checkpoints
 from secrets_app.models import User
-from tests import amounts, clients, factories, messages, snapshots, tables  # noqa: F401  # the test client's cookie
+from tests import amounts, factories, hashers, messages, snapshots, tables
+from tests import clients as clients  # the test client's cookie
 
 pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
@@ -118,6 +120,13 @@ def dot(open_keyring: None) -> User:
 
 
 @pytest.fixture
+def as_dot(client: Client, dot: User) -> Client:
+    """Return a browser in which dot is signed in."""
+    client.force_login(dot)
+    return client
+
+
+@pytest.fixture
 def hal(open_keyring: None) -> User:
     """Return a helpdesk member."""
     return factories.user("hal", "helpdesk")
@@ -127,3 +136,18 @@ def hal(open_keyring: None) -> User:
 def aud(open_keyring: None) -> User:
     """Return an auditor."""
     return factories.user("aud", "auditors")
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows with every Argon2 that is computed for a password that is tried."""
+    done: list[str] = []
+    for name in ("encode", "verify"):
+        real = getattr(hashers.QuickArgon2, name)
+
+        def counted(self: object, *given: object, real: Any = real, name: str = name) -> Any:
+            done.append(name)
+            return real(self, *given)
+
+        monkeypatch.setattr(hashers.QuickArgon2, name, counted)
+    return done

@@ -1,7 +1,7 @@
 """Change one credential on a host: look, mark what is about to be said, say it, and try it.
 
-Each part is safe to repeat. A value that leaves this process is stored and marked as offered before; whether
-it works, only a new login shows. Knows nothing of why the change is made, nor of what follows it.
+Each part is safe to repeat. A value is stored and marked as offered before it leaves this process; only a new
+login shows whether it works. Does not know why the change is made, nor what follows it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def preflight(work: Work) -> base.Facts:
 
 
 def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
-    """What only we know of the account: who else manages it, what was let pass, what it had before."""
+    """The checks that need the store: other secrets of the account, overridden checks, restored snapshots."""
     account = work.account
     for other in creation.others(work.run.instance, account.username, but=account):
         yield base.Check("other_secret", base.Mark.WARNING, creation.told(other))
@@ -155,7 +155,7 @@ def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
 
 @contextmanager
 def lifeline(work: Work) -> Iterator[None]:
-    """Keep a session open while the instance's own login changes: it is still logged in, whatever happens."""
+    """Keep a session open while the instance's own login changes: it stays logged in if the change fails."""
     if not work.is_own_login:
         yield
         return
@@ -193,9 +193,9 @@ def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | 
 
 
 def undone(work: Work) -> str:
-    """Why no further attempt makes sense although the host says that it made the change, or nothing.
+    """Return why another attempt is pointless although the host reports the change as done, or nothing.
 
-    A key file is ours alone to edit, or another program's as well: then more attempts meet the same hand.
+    If another program edits the key file too, it undoes further attempts in the same way.
     """
     if not work.method.REPLACES and work.run.attempts >= MOST_PUT_BACK:
         return "reverted"

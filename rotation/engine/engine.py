@@ -75,7 +75,7 @@ def advance(
 
 
 def _carry(work: Work) -> None:
-    """Do what this kind of run asks for; what keeps it from being done becomes a wait or an end."""
+    """Do the work of this kind of run; an obstacle becomes a wait or an end."""
     try:
         if work.run.tries > MOST_TRIES:
             _give_up(work)
@@ -91,20 +91,20 @@ def _carry(work: Work) -> None:
 
 
 def _finish_arrived(work: Work, arrived: Arrived) -> None:
-    """Make the value current that the host accepts, though not all was done that should show it."""
+    """Make the value current that the host accepts, although not every proof of it was made."""
     sentence = reasons.sentence("not_shown", str(arrived))
     proof = base.Proof(base.Verdict.ACCEPTED, base.Level.HASH, reason=sentence, code="not_shown")
     _finish(work, arrived.version, proof)
 
 
 def _stop_unusable(work: Work, error: keyring.KeyUnusable) -> NoReturn:
-    """End the run: it needs a value that nobody may open until a person enables the key."""
+    """End the run: it needs a value that cannot be opened until a user enables the key."""
     code = "key_disabled" if isinstance(error, keyring.KeyDisabled) else "key_unusable"
     work.settle(base.ConnectorError(str(error), code=code))
 
 
 def _give_up(work: Work) -> NoReturn:
-    """End a run that many workers could not end, and say what is known without asking anybody."""
+    """End a run that many workers could not end, with what is known without a call to the host."""
     sentence, truth = reasons.sentence("gave_up"), ""
     version = work.run.version
     if work.run.kind == Run.Kind.ROTATE and aftercare.is_finished(work):

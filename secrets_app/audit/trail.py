@@ -5,9 +5,9 @@ last statement: a change that cannot be recorded does not commit. An event holds
 numbers, never a value.
 
 Each event carries a digest over all its fields and the digest of the event before it, under a key that
-is not in the database. The head's row is locked from the first event of a transaction to its end, so
-whoever locks other rows after it could meet somebody who did it the other way round: `at_the_end` keeps
-what is recorded inside a block until the block is over.
+is not in the database. The head's row is locked from the first event of a transaction to its end. A
+transaction that locks other rows after it could deadlock with one that locks them before: `at_the_end`
+keeps what is recorded inside a block until the block is over.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Whether the audit trail is whole: every event in its place, unchanged, and none cut off at the end.
 
-Reads row by row in the memory of a few. What a chain shows by itself: a changed field, a missing row, events
-made without the key. What only a checkpoint shows: that the newest rows, with the head, are gone, or that an
-older database stands in the place of this one. A restore that was acknowledged is named and no fault. It
-changes nothing.
+Reads row by row in the memory of a few. The chain alone shows a changed field, a missing row, and events
+made without the key. Only a checkpoint shows that the newest rows and the head are gone, or that an older
+database stands in the place of this one. A restore that was acknowledged is named and is no fault. Changes
+nothing.
 """
 
 from __future__ import annotations

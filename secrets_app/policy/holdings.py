@@ -166,7 +166,7 @@ def _granted_by(rows: QuerySet[Any], whom: str, holder: Any) -> QuerySet[Any, tu
 
 @functools.lru_cache(maxsize=512)
 def compiled(document: str, source: str) -> tuple[ram_statements.Statement, ...]:
-    """The statements of a stored document. One that cannot be read any more denies everything.
+    """The statements of a stored document; a document that cannot be parsed denies everything.
 
     It was checked when it was saved; a reader that has become stricter must not turn a Deny into nothing.
     """

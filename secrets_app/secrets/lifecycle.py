@@ -15,9 +15,9 @@ from django.utils import timezone
 
 from secrets_app import keyring, seal_sets
 from secrets_app.audit import trail
-from secrets_app.crypto import key_pairs
 from secrets_app.crypto.passwords import Policy
 from secrets_app.errors import DomainError
+from secrets_app.kinds import table as kinds
 from secrets_app.models import (
     NAME_LENGTH,
     NAME_PATTERN,
@@ -54,7 +54,7 @@ class BadTag(DomainError, ValueError):
 
 
 class Widens(decisions.NotAllowed):
-    """These tags would give whoever sets them a right; the message says which."""
+    """These tags would give the user who sets them a right; the message says which."""
 
     code = "tags_widen_rights"
 
@@ -110,8 +110,9 @@ def create(
     check_tags(tags or {})
     if (kind == "") != (type == Secret.Type.GENERIC):
         raise ValueError("A generic secret has no kind, and a managed one has a kind.")
-    key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if kind == Secret.Kind.KEY_PAIR else ""
-    if key_algorithm and key_algorithm not in key_pairs.ALGORITHMS:
+    algorithms = kinds.TABLE[kind].ALGORITHMS if kind else {}
+    key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if algorithms else ""
+    if key_algorithm and key_algorithm not in algorithms:
         raise ValueError(f"Unknown key algorithm {key_algorithm!r}.")
     key = key or keyring.default_key()
     keyring.primary(key)
@@ -232,9 +233,9 @@ def _check_description(description: str) -> None:
 
 
 def note_read(secret: Secret, actor: Principal) -> None:
-    """Keep who last saw a value, for whoever asks later whether the secret is still in use.
+    """Keep who last saw a value, to show later whether the secret is still in use.
 
-    Raises `NotEnabled` where somebody has planned its deletion meanwhile.
+    Raises `NotEnabled` if its deletion was planned in the meantime.
     """
     enabled = Secret.objects.enabled().filter(pk=secret.pk)
     if not enabled.update(last_read_at=Now(), last_read_by=actor):
@@ -250,7 +251,7 @@ def held(secret_id: UUID) -> Secret:
 
 
 def held_idle(secret_ids: Collection[UUID]) -> set[UUID]:
-    """Hold those of many that are enabled, and that nobody holds now, as `held` does; return them."""
+    """Hold those of many that are enabled and not held by another process, as `held` does; return them."""
     free = Secret.objects.select_for_update(skip_locked=True).filter(pk__in=secret_ids)
     return {secret.pk for secret in free if secret.is_enabled}
 
@@ -317,8 +318,8 @@ def was_purged_since(moment: datetime) -> bool:
 def mark_purged(secret: Secret, *, actor: Principal, reason: str = "", only_if_due: bool = False) -> None:
     """Make the secret a tombstone: its name is free, its row and history stay. Raises `NotEnabled`.
 
-    The values are destroyed by the caller, in the same transaction. `only_if_due` leaves a secret
-    alone that somebody restored meanwhile.
+    The caller destroys the values in the same transaction. With `only_if_due`, a secret that was restored
+    in the meantime stays as it is.
     """
     rows = Secret.objects.kept().filter(pk=secret.pk)
     rows = rows.filter(deletion_due_at__lte=Now()) if only_if_due else rows.enabled()

@@ -21,9 +21,9 @@ from django.utils import timezone
 
 from secrets_app import keyring
 from secrets_app.audit import audit_keys, trail
-from secrets_app.crypto import key_pairs, passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
+from secrets_app.kinds import table as kinds
 from secrets_app.models import VALUE_LIMIT_BYTES, AuditEvent, Label, Principal, Secret, SecretVersion
 from secrets_app.policy import decisions
 from secrets_app.secrets import lifecycle, read_limits
@@ -67,10 +67,10 @@ class Value:
     @property
     def credential(self) -> Plaintext:
         """The private half."""
-        found = self.password or self.private_key or self.text
-        if found is None:
+        half = self.password or self.private_key or self.text
+        if half is None:
             raise NoValue
-        return found
+        return half
 
     def as_json(self) -> Plaintext:
         """`{"UserName","Password"}` or `{"UserName","PublicKey","PrivateKey"}`, in that order.
@@ -95,18 +95,14 @@ def mark(value: Value) -> str:
 
 
 def given(secret: Secret, username: str, text: Plaintext) -> Value:
-    """Return what a person gave: a password, or a private key, whose public half is derived from it.
+    """Return the value in a text that a user entered, by the secret's kind.
 
     For a generic secret that is any text, and `username` is empty.
 
     Raises `passwords.Unfit` or `key_pairs.Unreadable`, never repeating the text.
     """
-    if secret.is_generic:
-        return Value("", text=text)
-    if secret.kind == Secret.Kind.KEY_PAIR:
-        pair = key_pairs.read(text)
-        return Value(username, public_key=pair.public_key, private_key=pair.private_key)
-    return Value(username, password=passwords.check_value(text))
+    kind = kinds.of(secret)
+    return Value("", text=text) if kind is None else Value(username, **kind.read(text))
 
 
 def stage(
@@ -137,13 +133,13 @@ def _store(
     plaintext = value.as_json().encode()
     if len(plaintext) > VALUE_LIMIT_BYTES:
         raise ValueError(f"A secret value has at most {VALUE_LIMIT_BYTES:,} bytes.")
-    made = uuid.uuid4()
+    new_id = uuid.uuid4()
     with transaction.atomic():
-        sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=made, field=FIELD, key=secret.key)
+        sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=new_id, field=FIELD, key=secret.key)
         version = SecretVersion.objects.create(
-            id=made,
+            id=new_id,
             secret=secret,
-            version_id=version_id or str(made),
+            version_id=version_id or str(new_id),
             origin=origin,
             created_by=actor,
             sealed=sealed,
@@ -169,9 +165,9 @@ def value(version: SecretVersion) -> Value:
     )
 
 
-def are_same(one: SecretVersion, other: SecretVersion) -> bool:
+def are_same(version: SecretVersion, other: SecretVersion) -> bool:
     """Whether two versions hold the same password or private key. Raises as `value`."""
-    first, second = value(one).credential, value(other).credential
+    first, second = value(version).credential, value(other).credential
     return hmac.compare_digest(first.encode(), second.encode())
 
 

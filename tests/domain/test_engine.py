@@ -17,7 +17,7 @@ from secrets_app.models import AuditEvent, Secret, SecretVersion
 from secrets_app.policy import decisions
 from secrets_app.secrets import versions
 from tests import factories
-from tests.domain.rig import OLD, Crash, drive, password
+from tests.domain.rig import OLD, Crash, drive, drive_overtaken_at, password
 
 pytestmark = pytest.mark.django_db
 
@@ -137,13 +137,7 @@ def test_a_worker_that_was_overtaken_writes_nothing(secret, host):
 def test_a_zombie_that_wakes_after_its_lease_does_not_finish(secret, host):
     """The worker stops before its last step; another one finishes; the first one wakes up."""
     run = rotate(secret)
-
-    def overtake() -> None:
-        failpoints.disarm()
-        drive(run, host)
-
-    failpoints.arm("before_finish", overtake)
-    drive(run, host)
+    drive_overtaken_at("before_finish", run, host)
     assert Run.objects.get(pk=run.pk).outcome == "succeeded"
     assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
     assert secret.versions.count() == 2

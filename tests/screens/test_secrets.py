@@ -27,12 +27,6 @@ COLUMNS = [
 VALUE = "a-value-that-nobody-may-read"
 
 
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
 def url(name: str, secret: Secret | None = None, region: str = "main") -> str:
     return reverse(name, args=[region, secret.pk] if secret else [region])
 

@@ -23,6 +23,7 @@ from rotation import accounts, schedules
 from rotation.models import Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.passwords import policy
+from secrets_app.kinds import table as kinds
 from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
 from secrets_app.policy.decisions import Action
 
@@ -135,8 +136,8 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
 
 
 def _overview(secret: Secret) -> dict[str, object]:
-    rules, account = policy(secret.password_policy), accounts.of(secret)
-    current = secret.labelled(Label.Role.CURRENT) if secret.kind == Secret.Kind.KEY_PAIR else None
+    rules, account, kind = policy(secret.password_policy), accounts.of(secret), kinds.of(secret)
+    current = secret.labelled(Label.Role.CURRENT) if kind and kind.HAS_PUBLIC_HALF else None
     runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
     return {
         "run": runs.prefetch_related("steps").first(),
