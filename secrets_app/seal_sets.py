@@ -191,7 +191,7 @@ def _touched(instance: Principal | Group, reverse: bool, pk_set: set[Any] | None
 def _lock(rows: QuerySet[Any]) -> None:
     """Of two changes of one set at once the second sees what the first has made."""
     if connection.in_atomic_block:  # else allauth saves a factor by itself, at the request of its own person
-        list(rows.select_for_update().values_list("pk"))
+        list(rows.select_for_update(no_key=True).values_list("pk"))
 
 
 def _attachment_will_change(instance: Attachment, **_: Any) -> None:
