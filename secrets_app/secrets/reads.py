@@ -93,6 +93,7 @@ def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
         return [event for event in events if event]
 
     trail.append(choose)
+    # These rows are held since before the head was: nobody is waited for.
     lifecycle.note_reads(
         {read.secret_id: read.reader_id for read in reads if isinstance(answers[read], Recorded)}
     )
