@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import Case, F, UUIDField, Value, When
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -232,14 +232,27 @@ def _check_description(description: str) -> None:
         raise ValueError(f"A description has at most {DESCRIPTION_LENGTH:,} characters.")
 
 
-def note_read(secret: Secret, actor: Principal) -> None:
-    """Keep who last saw a value, to show later whether the secret is still in use.
+def hold_readable(secret_ids: Collection[UUID], *, waits: bool) -> dict[UUID, bool]:
+    """Hold these secrets until the caller's transaction ends; say of each whether its values may be read.
 
-    Raises `NotEnabled` if its deletion was planned in the meantime.
+    Always in the same order, so that two who hold several do not wait for each other. Unless the caller
+    `waits`, those that somebody else holds are left out.
     """
-    enabled = Secret.objects.enabled().filter(pk=secret.pk)
-    if not enabled.update(last_read_at=Now(), last_read_by=actor):
-        raise NotEnabled(why_not_enabled(Secret.objects.get(pk=secret.pk)))
+    rows = Secret.objects.select_for_update(no_key=True, skip_locked=not waits).filter(pk__in=secret_ids)
+    held = rows.order_by("pk").only("deletion_planned_at", "purged_at")
+    return {secret.pk: secret.is_enabled for secret in held}
+
+
+def note_reads(readers: Mapping[UUID, UUID]) -> None:
+    """Keep who last saw a value of each secret, to show later whether it is still in use.
+
+    By the ids of the secrets, which the caller holds.
+    """
+    if not readers:
+        return
+    last = [When(pk=secret, then=Value(reader)) for secret, reader in readers.items()]
+    by = Case(*last, output_field=UUIDField())
+    Secret.objects.filter(pk__in=readers).update(last_read_at=Now(), last_read_by=by)
 
 
 # ---------------------------------------------------------------- deletion

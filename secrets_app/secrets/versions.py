@@ -24,9 +24,9 @@ from secrets_app.audit import audit_keys, trail
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
 from secrets_app.kinds import table as kinds
-from secrets_app.models import VALUE_LIMIT_BYTES, AuditEvent, Label, Principal, Secret, SecretVersion
+from secrets_app.models import VALUE_LIMIT_BYTES, KeyVersion, Label, Principal, Secret, SecretVersion
 from secrets_app.policy import decisions
-from secrets_app.secrets import lifecycle, read_limits
+from secrets_app.secrets import read_limits, reads
 
 FIELD = "value"
 #: A version becomes the current one. No user requests it: it follows from a rotation.
@@ -150,11 +150,16 @@ def _store(
     return version
 
 
-def value(version: SecretVersion) -> Value:
-    """Open `version`, for the engine. Raises `NoValue`, `keyring.Sealed`, `envelope.Tampered`."""
+def value(version: SecretVersion, *, by: KeyVersion | None = None) -> Value:
+    """Open `version`, for the engine, or `by` the key version that a read was just recorded with.
+
+    Raises `NoValue`, `keyring.Sealed`, `keyring.KeyUnusable`, `envelope.Tampered`.
+    """
     if version.sealed is None:
         raise NoValue
-    raw = keyring.open_(version.sealed, owner_id=version.secret_id, subject_id=version.pk, field=FIELD)
+    raw = keyring.open_(
+        version.sealed, owner_id=version.secret_id, subject_id=version.pk, field=FIELD, version=by
+    )
     fields = json.loads(raw)
     return Value(
         username=fields.get("UserName", ""),
@@ -183,49 +188,15 @@ def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Val
     read_limits.require_reason(secret, actor=actor, reason=reason)
     if not secret.is_enabled:
         raise NoValue
-    _require_key(version, actor, reason)
     try:
-        _record_read(version, actor, reason)
+        recorded = reads.record(version, actor=actor, reason=reason)
+    except reads.Gone:
+        raise NoValue from None
     except read_limits.TooOften as error:
         read_limits.refused(secret, actor=actor, because=str(error))
         raise
-    return value(version)
-
-
-def _record_read(version: SecretVersion, actor: Principal, reason: str) -> None:
-    secret = version.secret
-    with transaction.atomic(durable=True):
-        read_limits.require_patience(actor)
-        try:
-            lifecycle.note_read(secret, actor)
-        except lifecycle.NotEnabled:  # planned since the secret was fetched
-            raise NoValue from None
-        trail.record(
-            decisions.Action.GET_SECRET_VALUE,
-            secret,
-            actor=actor,
-            version_id=version.version_id,
-            reason=reason,
-            value_mark=version.value_mark,
-        )
-
-
-def _require_key(version: SecretVersion, actor: Principal, reason: str) -> None:
-    """Return if the key lets this version be read; otherwise record the attempt."""
-    try:
-        if version.sealed is not None:
-            keyring.usable(version.sealed)
-    except keyring.KeyUnusable as error:
-        trail.record(
-            decisions.Action.GET_SECRET_VALUE,
-            version.secret,
-            actor=actor,
-            outcome=AuditEvent.Outcome.FAILED,
-            version_id=version.version_id,
-            reason=reason,
-            details={"because": str(error)},
-        )
-        raise
+    version.sealed = recorded.sealed
+    return value(version, by=recorded.key_version)
 
 
 def mark_offered(version: SecretVersion) -> None:
