@@ -1142,4 +1142,7 @@ BREAKS = (
     Break("no two web workers share a database connection", "console/process/web.py",
           "    databases.close_all()\n", "",
           "tests/unit/test_web_settings.py::test_no_worker_is_born_with_a_connection_that_another_one_has_too"),
+    Break("strangers are not told what is away", "console/context.py",
+          "return away.parts() if isinstance(self.request.user, User) else ()", "return away.parts()",
+          "tests/screens/test_health.py::test_strangers_are_not_told"),
 )  # fmt: skip
