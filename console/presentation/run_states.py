@@ -6,9 +6,13 @@ One badge and one timeline for every screen that shows a run, so that no two of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from django.utils import timezone
+
+from console.presentation import durations
+from console.presentation.secret_states import Fact
 from rotation import accounts, reasons
 from rotation.connectors import base
 from rotation.connectors.reasons import NOTHING, Advice
@@ -108,7 +112,10 @@ def run_badge(run: Run) -> RunState:
     if run.state == Run.State.WAITING:
         return RunState("warning", "Waiting", run.sentence, reasons.advice(run.code))
     if run.is_active:
-        return _ACTIVE[Run.State(run.state)]
+        known = _ACTIVE[Run.State(run.state)]
+        return (
+            replace(known, sentence=run.sentence) if run.state == Run.State.QUEUED and run.sentence else known
+        )
     outcome = Run.Outcome(run.outcome)
     if outcome == Run.Outcome.SUCCEEDED:
         if run.code:  # it succeeded, and something stays to be done: no user can log on, for example
@@ -119,6 +126,17 @@ def run_badge(run: Run) -> RunState:
         label = f"{label}: {run.get_truth_display()}"
     next_step = NOTHING if outcome == Run.Outcome.CANCELLED else reasons.advice(run.code)
     return RunState(_ENDED_TONES[outcome], label, run.sentence, next_step)
+
+
+def queued_for_long(run: Run) -> Fact:
+    """Say of a run that no worker has taken up for a while how long that is, and what to look at."""
+    since = durations.relative(run.due_at, timezone.now())
+    return Fact(
+        "warning",
+        "Queued",
+        run.sentence or f"It was requested {since}, and no worker has taken it up.",
+        "Check that a worker runs, and whether other work on the instance goes before it.",
+    )
 
 
 def timeline(run: Run) -> list[Entry]:

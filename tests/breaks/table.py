@@ -1145,4 +1145,7 @@ BREAKS = (
     Break("strangers are not told what is away", "console/context.py",
           "return away.parts() if isinstance(self.request.user, User) else ()", "return away.parts()",
           "tests/screens/test_health.py::test_strangers_are_not_told"),
+    Break("a queued run is shown to those only who may see it", "console/reports/overview.py",
+          "self._runs(outcome=ACTIVE).filter(state=Run.State.QUEUED", "Run.objects.filter(state=Run.State.QUEUED",
+          "tests/screens/test_overview.py::test_a_queued_run_is_shown_to_those_only_who_may_see_it"),
 )  # fmt: skip

@@ -10,12 +10,14 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from console.context import Layout
 from console.models import Heartbeat
 from console.process import away, health
 from console.views.overview import overview
@@ -236,7 +238,11 @@ def test_while_the_processes_of_one_start_begin_nothing_is_called_away(client, d
     assert away.WORKER.title not in _page(client)
 
 
-def test_strangers_are_not_told(client, dot, looks_now):
+def test_strangers_are_not_told(client, dot, looks_now, rf):
+    request = rf.get("/sign-in/")
+    request.user = AnonymousUser()
+    # No page of theirs has the frame today; one that gets it says nothing either.
+    assert Layout(request).away == ()
     for path in ("/sign-in/", "/no/such/page"):
         assert away.WORKER.title not in _page(client, path)
     assert client.get("/away/").status_code == 302
