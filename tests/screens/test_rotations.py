@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -247,3 +248,49 @@ def test_who_is_not_signed_in_is_sent_to_the_sign_in(client, secret):
     run = ended(secret)
     for path in (url("rotations"), url("run", run), url("run_steps", run)):
         assert client.get(path)["Location"].startswith(reverse("account_login"))
+
+
+# ---------------------------------------------------------------- the last change, and the checks below it
+
+
+def shown_on(client, secret) -> tuple[str, str]:
+    """What stands under the last change and under the last check on the secret's page."""
+    page = unescape(client.get(reverse("secret", args=["main", secret.pk])).content.decode())
+    change, _, check = (
+        page.partition('id="last-change"')[2].partition('id="about"')[0].partition("last-check")
+    )
+    return change, check
+
+
+@pytest.mark.parametrize("kind", ["drift", "verify"])
+def test_a_check_that_ran_by_itself_does_not_take_the_place_of_the_rotation(as_dot, kind):
+    secret = factories.secret(initial="a-first-value-1")
+    factories.settle(secret)
+    rotation = ended(secret)
+    check = getattr(runs, kind)(secret, actor=factories.administrator(), trigger="schedule")
+    for _ in range(2):
+        change, below = shown_on(as_dot, secret)
+        assert reverse("run_steps", args=["main", rotation.pk]) not in change  # it has ended
+        assert f'id="run-{rotation.pk}"' in change
+        assert check.get_kind_display() not in change
+        assert check.get_kind_display() in below
+        assert reverse("run", args=["main", check.pk]) in below
+        lease = leases.claim(check.pk, "host/1/2")
+        if lease:
+            leases.end(lease, "failed", code="unclear", sentence="Could not check: it is away.")
+    assert "Could not check: it is away." in shown_on(as_dot, secret)[1]
+
+
+def test_a_reconciliation_is_a_change_too(as_dot):
+    secret = factories.secret(initial="a-first-value-1")
+    factories.settle(secret)
+    ended(secret)
+    run = runs.reconcile(secret, actor=factories.administrator())
+    assert f'id="run-{run.pk}"' in shown_on(as_dot, secret)[0]
+
+
+def test_where_nothing_was_changed_yet_the_check_shows_its_steps(as_dot, secret):
+    check = runs.verify(secret, actor=factories.administrator())
+    change, below = shown_on(as_dot, secret)
+    assert "No rotation of this secret so far" in change
+    assert f'id="run-{check.pk}"' in below

@@ -20,6 +20,7 @@ from console.views.access import grants
 from console.views.audit import events
 from console.views.secrets import key_pair
 from rotation import accounts, schedules
+from rotation.engine.work import CHANGES
 from rotation.models import Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.passwords import policy
@@ -139,7 +140,9 @@ def _overview(secret: Secret) -> dict[str, object]:
     current = secret.labelled(Label.Role.CURRENT) if secret.kind == Secret.Kind.KEY_PAIR else None
     runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
     return {
-        "run": runs.prefetch_related("steps").first(),
+        # A check that ran by itself does not take the place of what was changed last.
+        "run": runs.filter(kind__in=CHANGES).prefetch_related("steps").first(),
+        "check": runs.exclude(kind__in=CHANGES).prefetch_related("steps").first(),
         "policy": rules,
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
         **key_pair.described(current.public_key if current else ""),
