@@ -10,9 +10,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from console.presentation import run_states
-from rotation import instance_checks, leases, runs
+from rotation import instance_checks, leases, reasons, runs
 from rotation.models import Run
 from secrets_app.models import Secret
 from tests import factories
@@ -294,3 +295,62 @@ def test_where_nothing_was_changed_yet_the_check_shows_its_steps(as_dot, secret)
     change, below = shown_on(as_dot, secret)
     assert "No rotation of this secret so far" in change
     assert f'id="run-{check.pk}"' in below
+
+
+# ---------------------------------------------------------------- what is said of it is what can be done
+
+
+def refused_check(kind: str = "verify") -> Run:
+    secret = factories.secret(initial="a-first-value-1")
+    factories.settle(secret)
+    run = getattr(runs, kind)(secret, actor=factories.administrator())
+    lease = leases.claim(run.pk, "host/1/2")
+    assert lease
+    leases.end(lease, "failed", code="refused_value", sentence="The instance refuses the current value.")
+    return Run.objects.get(pk=run.pk)
+
+
+def test_what_the_advice_names_stands_beside_it(as_dot):
+    run = refused_check()
+    page = unescape(as_dot.get(url("run", run)).content.decode())
+    assert reasons.advice("refused_value").text in page
+    for name in ("secret_reconcile", "secret_rotate"):
+        assert f'href="{reverse(name, args=["main", run.secret_id])}" data-dialog' in page
+    assert url("run_retry", run) in page
+
+
+def test_what_one_may_not_do_is_not_offered(client, aud):
+    run = refused_check()
+    client.force_login(aud)
+    page = client.get(url("run", run)).content.decode()
+    for name in ("secret_reconcile", "secret_rotate"):
+        assert reverse(name, args=["main", run.secret_id]) not in page
+
+
+def test_no_advice_on_the_page_of_a_secret_links_to_that_page(as_dot):
+    run = refused_check()
+    page = as_dot.get(reverse("secret", args=["main", run.secret_id])).content.decode()
+    assert "Open the secret" not in page
+    fragment = as_dot.get(url("run_steps", run), {"here": "secret"}).content.decode()
+    assert "Open the secret" not in fragment
+    assert "Open the secret" in as_dot.get(url("run_steps", run)).content.decode()
+
+
+def test_a_scan_that_failed_can_be_repeated_as_its_advice_says(as_dot):
+    scan = instance_checks.scan(factories.instance(), actor=factories.administrator())
+    lease = leases.claim(scan.pk, "host/1/2")
+    assert lease
+    leases.end(lease, "blocked", code="no_ssh", sentence="No SSH server answered.")
+    assert url("run_retry", scan) in as_dot.get(url("run", scan)).content.decode()
+    assert as_dot.post(url("run_retry", scan)).status_code == 302
+
+
+@pytest.mark.parametrize("fate", [{"deletion_planned_at": timezone.now()}, {"purged_at": timezone.now()}])
+@pytest.mark.parametrize("code", ["refused_value", "unverified", "changed_outside", "no_value"])
+def test_no_advice_of_a_run_names_what_its_secret_no_longer_takes(as_dot, code, fate):
+    run = refused_check()
+    Run.objects.filter(pk=run.pk).update(code=code)
+    Secret.objects.filter(pk=run.secret_id).update(**fate)
+    run = Run.objects.get(pk=run.pk)
+    assert run_states.run_badge(run).next_step.text == ""
+    assert run_states.remedies(run) == ()
