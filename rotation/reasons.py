@@ -15,8 +15,16 @@ from rotation.connectors import reasons
 from rotation.connectors.reasons import AGAIN, GENERAL, PASSES, Advice, Override, Reason, Table
 
 DRIFTED: Final = Advice(
-    "Reconcile sets the current value again; Rotate makes a new one. Find out first who changed it there.",
+    "Reconcile sets the current value again; Rotate Immediately makes a new one. Find out first who changed "
+    "it there.",
     "secret",
+    ("reconcile", "rotate"),
+)
+REFUSED: Final = Advice(
+    "Reconcile sets the current value again; Rotate Immediately makes a new one. Retry only asks the "
+    "instance again.",
+    "secret",
+    ("reconcile", "rotate"),
 )
 
 ENGINE: Final = reasons.table(
@@ -32,8 +40,10 @@ ENGINE: Final = reasons.table(
         "database_older",
         "The database is older than the instance, which was given a newer value since.",
         Advice(
-            "If a newer backup of the database exists, put it back instead. Else reconcile, or rotate.",
+            "If a newer backup of the database exists, put it back instead. Otherwise choose Reconcile or "
+            "Rotate Immediately.",
             "secret",
+            ("reconcile", "rotate"),
         ),
     ),
     Reason(
@@ -99,7 +109,7 @@ ENGINE: Final = reasons.table(
     Reason(
         "no_value",
         "There is no value yet. Rotate once.",
-        Advice("Rotate once: that makes the first value.", "secret"),
+        Advice("Rotate Immediately makes the first value.", "secret", ("rotate",)),
     ),
     Reason(
         "old_key_works",
@@ -150,7 +160,7 @@ ENGINE: Final = reasons.table(
         ),
         keeps_apart=True,
     ),
-    Reason("refused_value", "The instance refuses the current value. Rotate to put it right.", AGAIN),
+    Reason("refused_value", "The instance refuses the current value.", REFUSED),
     Reason(
         "region_full",
         "Waiting for a free slot: {} runs of this region are in progress, the most allowed.",
@@ -169,7 +179,7 @@ ENGINE: Final = reasons.table(
     Reason(
         "set_aside",
         "{} stated that the pending value is not on the instance.",
-        Advice("Wait for the verification, or rotate.", "secret"),
+        Advice("Wait for the verification, or choose Rotate Immediately.", "secret", ("rotate",)),
     ),
     Reason(
         "shared_account",
@@ -202,8 +212,8 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "unfinished",
-        "The instance has the value of a rotation that was not finished. Rotate to finish it.",
-        AGAIN,
+        "The instance has the value of a rotation that was not finished.",
+        Advice("Rotate Immediately finishes it.", "secret", ("rotate",)),
     ),
     Reason(
         "unsupported",

@@ -10,6 +10,7 @@ from _pytest.nodeid import coerce_node_id
 from django.conf import settings
 from django.test import Client, TransactionTestCase
 
+from console.process import away
 from secrets_app import keyring
 from secrets_app.audit import checkpoints
 from secrets_app.models import User
@@ -76,6 +77,13 @@ def _keyring(request: pytest.FixtureRequest) -> None:
 def _no_messages() -> None:
     """What the test before sent, or counted, goes."""
     messages.forget()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker and no beat shows itself to a test, which usually is not about that: no page asks."""
+    monkeypatch.setattr(away._Seen, "again_at", float("inf"))
+    monkeypatch.setattr(away._Seen, "parts", ())
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ DELETED = Fact(
     "Create a new secret for this account.",
 )
 ROTATING = Fact(
-    "busy", "Rotating", "A new value is being set on the instance.", "Wait for the run, or watch its steps."
+    "busy", "Rotating", "A rotation was requested and has not ended.", "Wait for the run, or watch its steps."
 )
 GONE = Fact("muted", "No value", "Its values are destroyed. The credential on the instance was not changed.")
 PURGED = Fact("muted", "No value", "Its values are destroyed.")

@@ -17,6 +17,7 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from console.models import Heartbeat
@@ -46,10 +47,16 @@ def beat(process: str) -> None:
         Path(settings.ALIVE_FILE).touch()
 
 
+def alive() -> dict[str, bool]:
+    """Return whether each kind of process has shown itself lately; one that never did is not in it."""
+    is_alive = ExpressionWrapper(Q(at__gt=Now() - STALE_AFTER), output_field=BooleanField())
+    return dict(Heartbeat.objects.annotate(is_alive=is_alive).values_list("process", "is_alive"))
+
+
 def missing() -> list[str]:
     """Return the kinds of process that have not shown themselves lately."""
-    alive = set(Heartbeat.objects.filter(at__gt=Now() - STALE_AFTER).values_list("process", flat=True))
-    return [process for process in PROCESSES if process not in alive]
+    shown = alive()
+    return [process for process in PROCESSES if not shown.get(process)]
 
 
 def forget() -> None:

@@ -31,6 +31,7 @@ class Advice:
 
     text: str
     target: str = ""
+    actions: tuple[str, ...] = ()  # what it names beside a retry, for a page to offer: `rotate`, `reconcile`
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,10 @@ LOGIN: Final = Advice(
 )
 ACCOUNT: Final = Advice("Correct the account on the instance, then retry.", "instance")
 SERVER: Final = Advice("Correct this on the instance, then retry.", "instance")
-OTHER_VALUE: Final = Advice("Choose another value, or let Keyturn generate one.", "secret")
-AGAIN: Final = Advice("Rotate again: the rotation first checks which value works on the instance.", "secret")
+OTHER_VALUE: Final = Advice(
+    "Choose another value, or let Keyturn generate one, in Rotate Immediately.", "secret", ("rotate",)
+)
+AGAIN: Final = Advice("Choose Retry: the next run first checks which value works on the instance.")
 PASSES: Final = Advice("This is temporary; Keyturn continues automatically.")
 NOTHING: Final = Advice("")
 GENERAL: Final = Advice("Check the result in the steps below, then retry.")

@@ -171,7 +171,7 @@ def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | 
     try:
         with work.step(Step.Name.SET) as notes:
             work.method.tell(work, version, generation)
-            notes.sentence = "The instance reports that the new value is set."
+            notes.sentence = f"The instance reports that the {_which(work)} value is set."
             if "must_change" in work.run.overrides:
                 cleared = "The instance no longer demands a change at the next login, as was asked."
                 notes.evidence = [{"name": "must_change", "mark": "warning", "sentence": cleared}]
@@ -207,22 +207,27 @@ def try_out(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof
     with work.step(Step.Name.TEST) as notes:
         failpoints.reach("before_test")
         proof = work.method.prove(work, version, facts)
-        notes.sentence = _told(proof)
+        notes.sentence = _told(proof, _which(work))
         if proof.verdict != base.Verdict.ACCEPTED:
             notes.state = Step.State.FAILED
     return proof
 
 
-def _told(proof: base.Proof) -> str:
+def _which(work: Work) -> str:
+    """The value that this run sends, in a word: a reconciliation sends the current one again."""
+    return "current" if work.run.kind == Run.Kind.RECONCILE else "new"
+
+
+def _told(proof: base.Proof, which: str) -> str:
     if proof.verdict == base.Verdict.ACCEPTED:
         return (
             logons.note(proof)
             or {
-                base.Level.COMMAND: "A new login with the new value ran a command.",
-                base.Level.LOGIN: "A new login with the new value succeeded.",
+                base.Level.COMMAND: f"A new login with the {which} value ran a command.",
+                base.Level.LOGIN: f"A new login with the {which} value succeeded.",
                 base.Level.LISTED: "The key stands in a file that the instance reads.",
-                base.Level.HASH: "The instance's own check accepts the new value; it accepts no login by "
-                "password.",
+                base.Level.HASH: f"The instance's own check accepts the {which} value; it accepts no "
+                "login by password.",
             }[proof.level or base.Level.LOGIN]
         )
-    return proof.reason or "The instance refuses the new value."
+    return proof.reason or f"The instance refuses the {which} value."

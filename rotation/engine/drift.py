@@ -78,6 +78,8 @@ def _ask(work: Work, current: SecretVersion, traces: base.Traces) -> None:
             base.Verdict.REJECTED: "The instance refuses the current value.",
             base.Verdict.UNCLEAR: f"Could not check: {proof.reason}",
         }[proof.verdict]
+        if proof.verdict != base.Verdict.ACCEPTED:
+            notes.state = Step.State.FAILED
         if proof.verdict == base.Verdict.REJECTED:
             found = history.find(work)
             notes.sentence += f" {history.told(found)}"

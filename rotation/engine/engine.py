@@ -219,12 +219,16 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
     failpoints.reach("before_finish")
     row = leases.begin(work.lease, Step.Name.FINISH)
     with transaction.atomic(), trail.at_the_end():
-        versions.promote(version)
+        has_old = versions.promote(version)
         sentence = logons.note(proof)
         credential_state.note_verified(work.account, proof.level, rotated=True, no_login=sentence)
         schedules.rotated(work.secret)
+        kept = "The new value is current; the old one is kept as previous."
         leases.finish(
-            work.lease, row, Step.State.DONE, "The new value is current; the old one is kept as previous."
+            work.lease,
+            row,
+            Step.State.DONE,
+            kept if has_old else "The new value is current. It is the first one.",
         )
         if not aftercare.is_due(work):
             code = proof.code if sentence else ""

@@ -255,11 +255,11 @@ def earlier(secret: Secret) -> QuerySet[SecretVersion]:
     return kept.order_by("-created_at")
 
 
-def promote(version: SecretVersion) -> None:
+def promote(version: SecretVersion) -> bool:
     """Make the pending version the current one, and the current one the previous, in one transaction.
 
-    Recorded, so that it can be told later when a value was the current one. Raises `NotPending` where another
-    worker was first.
+    Returns whether there was a current one. Recorded, so that it can be told later when a value was the
+    current one. Raises `NotPending` where another worker was first.
     """
     with transaction.atomic():
         labels = Label.objects.select_for_update().filter(secret_id=version.secret_id)
@@ -267,7 +267,7 @@ def promote(version: SecretVersion) -> None:
         if not moved:
             raise NotPending
         labels.filter(role=Label.Role.PREVIOUS).delete()
-        labels.filter(role=Label.Role.CURRENT).update(role=Label.Role.PREVIOUS)
+        had_one = labels.filter(role=Label.Role.CURRENT).update(role=Label.Role.PREVIOUS)
         Label.objects.create(secret_id=version.secret_id, version=version, role=Label.Role.CURRENT)
         mark_verified(version)
         prune(version.secret)
@@ -278,6 +278,7 @@ def promote(version: SecretVersion) -> None:
             version_id=version.version_id,
             value_mark=version.value_mark,
         )
+    return bool(had_one)
 
 
 def drop_pending(version: SecretVersion) -> None:

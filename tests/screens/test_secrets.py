@@ -261,7 +261,7 @@ def test_while_a_rotation_is_under_way_the_button_says_whose(as_dot, dot):
     secret = factories.secret()
     run = runs.start(secret, actor=dot.principal)
     shown = text(as_dot.get(url("secret", secret)))
-    assert "Rotating: started by dot" in shown
+    assert "Queued: requested by dot" in shown
     assert reverse("run", args=["main", run.pk]) in shown
     assert url("secret_rotate", secret) not in shown
 

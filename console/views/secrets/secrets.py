@@ -20,6 +20,7 @@ from console.views.access import grants
 from console.views.audit import events
 from console.views.secrets import key_pair
 from rotation import accounts, schedules
+from rotation.engine.work import CHANGES
 from rotation.models import Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.passwords import policy
@@ -140,7 +141,9 @@ def _overview(secret: Secret) -> dict[str, object]:
     current = secret.labelled(Label.Role.CURRENT) if kind and kind.HAS_PUBLIC_HALF else None
     runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
     return {
-        "run": runs.prefetch_related("steps").first(),
+        # A check that ran by itself does not take the place of what was changed last.
+        "run": runs.filter(kind__in=CHANGES).prefetch_related("steps").first(),
+        "check": runs.exclude(kind__in=CHANGES).prefetch_related("steps").first(),
         "policy": rules,
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
         **key_pair.described(current.public_key if current else ""),
