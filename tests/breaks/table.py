@@ -1142,4 +1142,10 @@ BREAKS = (
     Break("no two web workers share a database connection", "console/process/web.py",
           "    databases.close_all()\n", "",
           "tests/unit/test_web_settings.py::test_no_worker_is_born_with_a_connection_that_another_one_has_too"),
+    Break("a chosen password meets the secret's password policy", "rotation/runs.py",
+          "        raise passwords.OffPolicy(breach)\n", "        return breach\n",
+          "tests/domain/test_password_policy.py::test_a_value_that_breaks_the_password_policy_reaches_no_host"),
+    Break("breaking the password policy needs a right of its own", "rotation/runs.py",
+          "    decisions.require(actor, Action.OVERRIDE_POLICY, secret)\n", "",
+          "tests/domain/test_password_policy.py::test_an_override_of_the_policy_needs_a_right_of_its_own"),
 )  # fmt: skip

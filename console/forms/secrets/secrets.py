@@ -87,6 +87,18 @@ class Rotate(Press):
         label="New value", required=False, help_text="Exactly this password is set on the instance."
     )
 
+    overrides_policy = forms.BooleanField(
+        label="Use it even if it breaks the password policy",
+        required=False,
+        help_text="Shown on the secret, and recorded in the audit trail with your name.",
+    )
+    policy_reason = forms.CharField(
+        label="Reason for breaking the password policy",
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
     def __init__(
         self, data: Mapping[str, Any] | None = None, *, is_key_pair: bool = False, **kwargs: Any
     ) -> None:

@@ -136,10 +136,11 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
 
 def _overview(secret: Secret) -> dict[str, object]:
     rules, account = policy(secret.password_policy), accounts.of(secret)
-    current = secret.labelled(Label.Role.CURRENT) if secret.kind == Secret.Kind.KEY_PAIR else None
+    current = secret.labelled(Label.Role.CURRENT)
     runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
     return {
         "run": runs.prefetch_related("steps").first(),
+        "current": current,
         "policy": rules,
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
         **key_pair.described(current.public_key if current else ""),
