@@ -53,6 +53,7 @@ class Action(enum.StrEnum):
     RESTORE_SECRET = "kms:RestoreSecret", Kind.SECRET
     RESOLVE_ROTATION = "kms:ResolveRotation", Kind.SECRET
     OVERRIDE_CHECK = "kms:OverridePreflightCheck", Kind.SECRET
+    OVERRIDE_POLICY = "kms:OverridePasswordPolicy", Kind.SECRET
     REBIND_ACCOUNT = "kms:RebindManagedAccount", Kind.SECRET
     LIST_GRANTS = "kms:ListGrants", Kind.SECRET
     CREATE_GRANT = "kms:CreateGrant", Kind.SECRET

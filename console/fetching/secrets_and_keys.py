@@ -27,6 +27,7 @@ OF_AN_ACCOUNT = frozenset(
         Action.UPDATE_ROTATION,
         Action.RESOLVE_ROTATION,
         Action.OVERRIDE_CHECK,
+        Action.OVERRIDE_POLICY,
         Action.REBIND_ACCOUNT,
     }
 )

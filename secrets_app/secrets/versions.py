@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from secrets_app import keyring
 from secrets_app.audit import audit_keys, trail
+from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
 from secrets_app.kinds import table as kinds
@@ -105,21 +106,34 @@ def given(secret: Secret, username: str, text: Plaintext) -> Value:
     return Value("", text=text) if kind is None else Value(username, **kind.read(text))
 
 
+def policy_breach(secret: Secret, value: Value) -> str:
+    """Return the rules of the secret's password policy that `value` breaks; empty for what is no password."""
+    if value.password is None:
+        return ""
+    return passwords.policy(secret.password_policy).broken_by(value.password)
+
+
 def stage(
-    secret: Secret, value: Value, *, origin: str, actor: Principal, version_id: str = ""
+    secret: Secret,
+    value: Value,
+    *,
+    origin: str,
+    actor: Principal,
+    version_id: str = "",
+    breach_reason: str = "",
 ) -> SecretVersion:
     """Store `value`, sealed, as the pending version of `secret`; no host has heard of it yet.
 
     Call it inside the transaction that makes the run. A pending version that no host was offered is
-    replaced. Raises `PendingExists` where one was offered, `keyring.Sealed`, and ValueError for a
-    value over 30,720 bytes.
+    replaced. `breach_reason` says why it may break the password policy. Raises `PendingExists` where one
+    was offered, `keyring.Sealed`, and ValueError for a value over 30,720 bytes.
     """
     pending = secret.labelled(Label.Role.PENDING)
     if pending is not None:
         if pending.offered_at and not pending.dead_at:
             raise PendingExists
         drop_pending(pending)
-    return _store(secret, value, origin, actor, version_id, Label.Role.PENDING)
+    return _store(secret, value, origin, actor, version_id, Label.Role.PENDING, breach_reason)
 
 
 def enter(secret: Secret, value: Value, *, actor: Principal) -> SecretVersion:
@@ -128,7 +142,13 @@ def enter(secret: Secret, value: Value, *, actor: Principal) -> SecretVersion:
 
 
 def _store(
-    secret: Secret, value: Value, origin: str, actor: Principal, version_id: str, role: str
+    secret: Secret,
+    value: Value,
+    origin: str,
+    actor: Principal,
+    version_id: str,
+    role: str,
+    breach_reason: str = "",
 ) -> SecretVersion:
     plaintext = value.as_json().encode()
     if len(plaintext) > VALUE_LIMIT_BYTES:
@@ -145,6 +165,8 @@ def _store(
             sealed=sealed,
             public_key=value.public_key,
             value_mark=mark(value),
+            policy_breach=policy_breach(secret, value),
+            breach_reason=breach_reason,
         )
         Label.objects.create(secret=secret, version=version, role=role)
     return version

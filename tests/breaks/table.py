@@ -1187,4 +1187,10 @@ BREAKS = (
     Break("what an advice names is offered to those only who may do it", "console/templatetags/runs.py",
           "return run_states.remedies(run) if may_retry(context, run) else ()", "return run_states.remedies(run)",
           "tests/screens/test_rotations.py::test_what_one_may_not_do_is_not_offered"),
+    Break("a chosen password meets the secret's password policy", "rotation/runs.py",
+          "        raise passwords.OffPolicy(breach)\n", "        return breach\n",
+          "tests/domain/test_password_policy.py::test_a_value_that_breaks_the_password_policy_reaches_no_host"),
+    Break("breaking the password policy needs a right of its own", "rotation/runs.py",
+          "    decisions.require(actor, Action.OVERRIDE_POLICY, secret)\n", "",
+          "tests/domain/test_password_policy.py::test_an_override_of_the_policy_needs_a_right_of_its_own"),
 )  # fmt: skip

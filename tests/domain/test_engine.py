@@ -269,7 +269,7 @@ def test_a_run_that_ended_between_two_looks_is_not_taken_up(secret, host):
 
 def test_a_custom_value_that_the_host_refuses_ends_the_run_and_is_not_replaced(secret, host):
     host.refuses = "policy"
-    run = drive(rotate(secret, "custom-value-of-mine"), host)
+    run = drive(rotate(secret, "Custom-Value-of-mine-0123456789ab"), host)
     assert (run.outcome, run.truth) == ("failed", "old")
     assert secret.labelled("pending") is None
     assert password(secret) == host.accounts["svc"].password == OLD
@@ -303,7 +303,7 @@ def test_two_people_at_once_join_one_run(secret):
 def test_a_custom_value_while_a_run_is_active_is_refused(secret):
     rotate(secret)
     with pytest.raises(runs.InProgress):
-        rotate(secret, "custom-value-of-mine")
+        rotate(secret, "Custom-Value-of-mine-0123456789ab")
 
 
 def test_the_same_token_twice_is_one_run(secret, host):

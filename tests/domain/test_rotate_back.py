@@ -85,7 +85,7 @@ def test_going_back_needs_the_right_to_choose_a_value(secret, host, hal, aud):
 
 
 def test_a_queued_run_is_cancelled_and_says_by_whom(secret, host):
-    run = rotate(secret, value=factories.Plaintext("custom-value-of-mine"))
+    run = rotate(secret, value=factories.Plaintext("Custom-Value-of-mine-0123456789ab"))
     cancel(run)
     run = drive(run, host)
     assert (run.state, run.outcome) == ("ended", "cancelled")
@@ -123,18 +123,20 @@ def test_afterwards_it_goes_on_to_its_end(secret, host, place):
 
 
 def test_a_cancelled_custom_value_is_not_used_by_the_next_rotation(secret, host):
-    cancel(rotate(secret, value=factories.Plaintext("custom-value-of-mine")))
+    cancel(rotate(secret, value=factories.Plaintext("Custom-Value-of-mine-0123456789ab")))
     drive(rotate(secret), host)
-    assert host.accounts["svc"].password == password(secret) != "custom-value-of-mine"
+    assert host.accounts["svc"].password == password(secret) != "Custom-Value-of-mine-0123456789ab"
 
 
 def test_a_value_that_a_host_may_have_heard_is_kept_when_a_later_run_is_cancelled(secret, host):
     host.unreachable = True
-    run = rotate(secret, value=factories.Plaintext("an earlier value"))
+    run = rotate(secret, value=factories.Plaintext("An-earlier-Value-0123456789-abcdef"))
     versions.mark_offered(run.version)
     Run.objects.filter(pk=run.pk).update(state=Run.State.ENDED, outcome=Run.Outcome.FAILED)
     cancel(rotate(secret))
-    assert versions.value(secret.labelled("pending")).password.reveal() == "an earlier value"
+    assert (
+        versions.value(secret.labelled("pending")).password.reveal() == "An-earlier-Value-0123456789-abcdef"
+    )
 
 
 def test_a_run_that_has_ended_is_not_cancelled(secret, host):

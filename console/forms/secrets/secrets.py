@@ -108,6 +108,18 @@ class Rotate(Press):
     use_custom = forms.BooleanField(label="Use Custom Secret", required=False)
     value = _new_password()  # replaced by the field of the secret's kind
 
+    overrides_policy = forms.BooleanField(
+        label="Use it even if it breaks the password policy",
+        required=False,
+        help_text="Shown on the secret, and recorded in the audit trail with your name.",
+    )
+    policy_reason = forms.CharField(
+        label="Reason for breaking the password policy",
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
     def __init__(
         self, data: Mapping[str, Any] | None = None, *, kind: str = Secret.Kind.PASSWORD, **kwargs: Any
     ) -> None:

@@ -317,6 +317,12 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
         return value
 
     @property
+    def policy_breach(self) -> str:
+        """What of the policy the entered password breaks. It is what the instance has: that is no error."""
+        value = self.initial_value
+        return self.policy().broken_by(value) if value and not self.is_key_pair else ""
+
+    @property
     def chosen_algorithm(self) -> str:
         return str(self.cleaned_data.get("key_algorithm") or settings.KEY_ALGORITHM)
 

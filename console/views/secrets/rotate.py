@@ -50,6 +50,9 @@ def rotate(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     except (runs.InProgress, runs.NotRotatable) as error:
         form.add_error(None, str(error))
         return _ask(request, secret, region, form, status=409)
+    except runs.NoReason as error:
+        form.add_error("policy_reason", error.sentence)
+        return _ask(request, secret, region, form, status=422)
     except (passwords.Unfit, key_pairs.Unreadable) as error:
         form.add_error("value", str(error))
         return _ask(request, secret, region, form, status=422)
@@ -65,6 +68,8 @@ def _start(request: OperatorRequest, secret: Secret, form: Rotate) -> Run:
             value=cleaned["value"],
             is_leak=cleaned["reason"] == "leaked",
             token=cleaned["token"],
+            overrides_policy=cleaned["overrides_policy"],
+            reason=cleaned["policy_reason"] if cleaned["overrides_policy"] else "",
         )
         tasks.wake(run)
     return run
@@ -82,6 +87,8 @@ def _ask(
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
         "active": secret.runs.active().filter(kind=Run.Kind.ROTATE).select_related("requested_by").first(),
         "may_choose": resources.may(request, Action.PUT_SECRET_VALUE, secret),
+        "may_override": secret.kind == Secret.Kind.PASSWORD
+        and resources.may(request, Action.OVERRIDE_POLICY, secret),
     }
     return dialogs.show(request, "secrets/_rotate.html", TITLE, context, status=status)
 

@@ -138,12 +138,14 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
 
 def _overview(secret: Secret) -> dict[str, object]:
     rules, account, kind = policy(secret.password_policy), accounts.of(secret), kinds.of(secret)
-    current = secret.labelled(Label.Role.CURRENT) if kind and kind.HAS_PUBLIC_HALF else None
+    labelled = secret.labelled(Label.Role.CURRENT)
+    current = labelled if kind and kind.HAS_PUBLIC_HALF else None
     runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
     return {
         # A check that ran by itself does not take the place of what was changed last.
         "run": runs.filter(kind__in=CHANGES).prefetch_related("steps").first(),
         "check": runs.exclude(kind__in=CHANGES).prefetch_related("steps").first(),
+        "current": labelled,
         "policy": rules,
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
         **key_pair.described(current.public_key if current else ""),

@@ -195,6 +195,7 @@ def _review(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
         "sees_credential": shared is not None and resources.may(request, Action.DESCRIBE_CREDENTIAL, shared),
         "option_labels": options.labels(form.chosen_options()),
         "policy": form.policy(),
+        "policy_breach": form.policy_breach,
         "recurrence": form.chosen,
         "after_downtime": Schedule.CatchUp(form.after_downtime).label,
         "has_value": form.initial_value is not None,
