@@ -63,10 +63,10 @@ def host_has(work: Work, version: SecretVersion, *, sends_again: bool = False) -
     return proof.verdict == base.Verdict.ACCEPTED
 
 
-def preflight(work: Work) -> base.Facts:
-    """Look before touching; end or put off the run where a check forbids it."""
+def preflight(work: Work, *, is_kept: bool = False) -> base.Facts:
+    """Look before touching; end or put off the run where a check forbids it. `is_kept` as in `Work.step`."""
     refuse_shared(work)
-    with work.step(Step.Name.PREFLIGHT) as notes:
+    with work.step(Step.Name.PREFLIGHT, is_kept=is_kept) as notes:
         facts = work.look()
         instances.note_facts(work.run.instance, facts)
         # The machine-id is known only now; what follows may ask which value works.
@@ -143,11 +143,15 @@ def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
             "Waiting until an earlier attempt can no longer be applied.",
             Credential.UNVERIFIED,
         )
+    leases.go_on(work.lease)
     with transaction.atomic():
         generation = credential_state.raise_generation(work.account, facts.generation)
         leases.hold(work.lease, attempts=work.run.attempts + 1, generation=generation)
         binding.bind_over(work.account, work.endpoint)  # who hears the first value is who it is for
         versions.mark_offered(version)
+        # Of an own login this step says which value comes first, so it is there only once that is true.
+        if not work.is_own_login:
+            leases.begin_with(work.lease, Step.Name.SET)
     work.run.attempts += 1
     work.run.generation = generation
     return generation
@@ -169,7 +173,7 @@ def lifeline(work: Work) -> Iterator[None]:
 def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | None:
     """Tell the host. Returns the refusal where it will not take this value; nothing has changed then."""
     try:
-        with work.step(Step.Name.SET) as notes:
+        with work.step(Step.Name.SET, then=Step.Name.TEST) as notes:
             work.method.tell(work, version, generation)
             notes.sentence = f"The instance reports that the {_which(work)} value is set."
             if "must_change" in work.run.overrides:
@@ -203,8 +207,11 @@ def undone(work: Work) -> str:
 
 
 def try_out(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
-    """Log in on a new connection with this value, and keep what came of it as a step."""
-    with work.step(Step.Name.TEST) as notes:
+    """Log in on a new connection with this value, and keep what came of it as a step.
+
+    One that succeeded is written with what the caller makes of it.
+    """
+    with work.step(Step.Name.TEST, is_kept=True) as notes:
         failpoints.reach("before_test")
         proof = work.method.prove(work, version, facts)
         notes.sentence = _told(proof, _which(work))

@@ -188,8 +188,12 @@ class Work:
             self._manager = management.own_manager(instance, version, over=self.endpoint) if version else None
 
     @contextmanager
-    def step(self, name: str) -> Iterator[StepNotes]:
-        """One step, kept as evidence; what the block raises ends it as failed."""
+    def step(self, name: str, *, then: str = "", is_kept: bool = False) -> Iterator[StepNotes]:
+        """One step, kept as evidence; what the block raises ends it as failed.
+
+        One that is done starts the step that comes `then`. With `is_kept` it is written with what the caller
+        writes next under the lease, before the host hears anything more.
+        """
         row = leases.begin(self.lease, name)
         notes = StepNotes()
         try:
@@ -197,7 +201,13 @@ class Work:
         except (base.ConnectorError, management.NotAttached, keyring.KeyUnusable) as error:
             leases.finish(self.lease, row, Step.State.FAILED, notes.sentence or str(error), notes.evidence)
             raise
-        leases.finish(self.lease, row, notes.state, notes.sentence, notes.evidence)
+        is_done = notes.state == Step.State.DONE
+        if is_done and is_kept:
+            leases.keep(self.lease, row, notes.state, notes.sentence, notes.evidence)
+            return
+        leases.finish(
+            self.lease, row, notes.state, notes.sentence, notes.evidence, then=then if is_done else ""
+        )
 
     def value(self, version: SecretVersion) -> versions.Value:
         """Open `version` to send it over this work's connection. Raises as `binding.value`."""
