@@ -47,7 +47,7 @@ class HandedBack(Overtaken):
 
 @dataclass
 class Progress:
-    """What only the holder of a lease knows: nobody else writes steps of the run meanwhile."""
+    """The steps of a run as the holder of its lease knows them: no other worker writes them meanwhile."""
 
     number: int | None = None  # of the last step; None where that was not counted yet
     begun: Step | None = None  # began with the end of what came before; nothing was done in it
@@ -213,7 +213,7 @@ def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease
         )
         if run.lease:
             _break_steps(run_id, DIED)
-    # Of a run that nobody had before there are no steps.
+    # A run that no worker had before has no steps.
     return Lease(run_id, run.lease + 1, worker, length, Progress(number=None if run.lease else 0))
 
 
@@ -313,7 +313,7 @@ def hold(lease: Lease, **fields: object) -> None:
 
 
 def _together() -> AbstractContextManager[object]:
-    """A transaction, or the caller's own: a savepoint is a way back that nobody here would take."""
+    """A transaction, or the caller's own, without a savepoint: no code here rolls back to one."""
     return nullcontext() if connection.in_atomic_block else transaction.atomic()
 
 
@@ -326,7 +326,7 @@ def _renew(lease: Lease, fields: Mapping[str, object]) -> None:
 
 
 def _still_held(lease: Lease) -> bool:
-    """Whether nobody else has had the run since; renews nothing."""
+    """Whether this worker still holds the lease; does not renew it."""
     mine = Run.objects.filter(pk=lease.run_id, lease=lease.number, state=Run.State.RUNNING)
     return mine.filter(leased_until__gt=Now()).exists()
 

@@ -142,7 +142,7 @@ def start_all(secrets: Sequence[Secret], *, actor: Principal, trigger: str) -> l
 
     Raises `decisions.NotAllowed` or `accounts.Unmanaged` for one of them; then none is started.
     """
-    made = []
+    new_runs = []
     with transaction.atomic(), trail.at_the_end():
         for secret in secrets:
             decisions.require(actor, Action.ROTATE_SECRET, secret)
@@ -152,9 +152,9 @@ def start_all(secrets: Sequence[Secret], *, actor: Principal, trigger: str) -> l
             )
             details = {"run": str(run.pk), "trigger": trigger}
             trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
-            made.append(run)
-        Run.objects.bulk_create(made)
-    return made
+            new_runs.append(run)
+        Run.objects.bulk_create(new_runs)
+    return new_runs
 
 
 def _checked_overrides(secret: Secret, codes: Collection[str], reason: str, actor: Principal) -> list[str]:

@@ -181,13 +181,13 @@ def look_up(
     sealed_ids: Collection[uuid.UUID],
 ) -> dict[uuid.UUID, tuple[SealedValue, KeyVersion | DomainError]]:
     """Return these values with what `usable` says of each at this moment; a destroyed one is left out."""
-    found: dict[uuid.UUID, tuple[SealedValue, KeyVersion | DomainError]] = {}
+    values: dict[uuid.UUID, tuple[SealedValue, KeyVersion | DomainError]] = {}
     for sealed in SealedValue.objects.select_related("key_version__key").filter(pk__in=sealed_ids):
         try:
-            found[sealed.pk] = sealed, _opening(sealed.key_version)
+            values[sealed.pk] = sealed, _opening(sealed.key_version)
         except (KeyUnusable, Sealed) as error:
-            found[sealed.pk] = sealed, error
-    return found
+            values[sealed.pk] = sealed, error
+    return values
 
 
 def _opening(version: KeyVersion) -> KeyVersion:

@@ -81,8 +81,8 @@ def _ask(work: Work, current: SecretVersion, traces: base.Traces) -> None:
         if proof.verdict != base.Verdict.ACCEPTED:
             notes.state = Step.State.FAILED
         if proof.verdict == base.Verdict.REJECTED:
-            found = history.find(work)
-            notes.sentence += f" {history.told(found)}"
+            accepted = history.find(work)
+            notes.sentence += f" {history.told(accepted)}"
     if proof.verdict == base.Verdict.ACCEPTED:
         is_new = not work.account.traces or work.account.traces.get("mark") == traces.mark
         sentence = "The instance accepts the current value."
@@ -90,7 +90,7 @@ def _ask(work: Work, current: SecretVersion, traces: base.Traces) -> None:
             sentence += " It was set again outside Keyturn, or a related setting has changed."
         _end_in_sync(work, current, traces, sentence, proof)
     elif proof.verdict == base.Verdict.REJECTED:
-        _end_out_of_sync(work, traces, found)
+        _end_out_of_sync(work, traces, accepted)
     elif reasons.stops(proof.code):
         work.block(proof.code, _PROBLEM.format(proof.reason))
     else:
@@ -109,9 +109,9 @@ def _end_in_sync(
         leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=sentence)
 
 
-def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | None) -> NoReturn:
+def _end_out_of_sync(work: Work, traces: base.Traces, accepted: SecretVersion | None) -> NoReturn:
     pending = work.secret.labelled(Label.Role.PENDING)
-    if found is not None and pending is not None and found.pk == pending.pk:
+    if accepted is not None and pending is not None and accepted.pk == pending.pk:
         changes.take_up(work, pending, base.Proof(base.Verdict.ACCEPTED, base.Level.HASH))
         work.end(
             Run.Outcome.FAILED,
@@ -121,12 +121,13 @@ def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | Non
             truth=Run.Truth.NEW,
         )
     if history.is_newer(work, traces.generation) or restored.is_doubtful(work.account):
-        _end_older(work, traces, found)
+        _end_older(work, traces, accepted)
     code = "snapshot" if history.went_back(work, traces.generation) else "changed_outside"
     sentence = (
-        f"{reasons.sentence(code)} {history.told(found)} Reconcile to set the current value again, or rotate."
+        f"{reasons.sentence(code)} {history.told(accepted)} "
+        "Reconcile to set the current value again, or rotate."
     )
-    truth = Run.Truth.OLD if found else Run.Truth.NEITHER
+    truth = Run.Truth.OLD if accepted else Run.Truth.NEITHER
     with transaction.atomic(), trail.at_the_end():
         work.close(Run.Outcome.FAILED, code, sentence, Credential.OUT_OF_SYNC, truth=truth)
         if work.account.reconciles:
@@ -134,7 +135,7 @@ def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | Non
     raise Stop
 
 
-def _end_older(work: Work, traces: base.Traces, found: SecretVersion | None) -> NoReturn:
+def _end_older(work: Work, traces: base.Traces, accepted: SecretVersion | None) -> NoReturn:
     """End the run for a host that is newer than the restored database; the host itself was not changed."""
     if history.is_newer(work, traces.generation):
         what = reasons.sentence(credential_state.DATABASE_OLDER)
@@ -146,9 +147,9 @@ def _end_older(work: Work, traces: base.Traces, found: SecretVersion | None) -> 
     work.end(
         Run.Outcome.FAILED,
         credential_state.DATABASE_OLDER,
-        f"{what} {history.told(found)} Reconcile to set the current value again, or rotate.",
+        f"{what} {history.told(accepted)} Reconcile to set the current value again, or rotate.",
         Credential.OUT_OF_SYNC,
-        truth=Run.Truth.OLD if found else Run.Truth.NEITHER,
+        truth=Run.Truth.OLD if accepted else Run.Truth.NEITHER,
     )
 
 

@@ -1,8 +1,9 @@
 """Threads of one process that share a transaction of the audit trail.
 
-A transaction waits for the disk, and the head of the trail lets in one at a time. So a thread that comes
-while one is under way waits for its end, and one of those that came meanwhile makes the next one for all of
-them. Nobody gets an answer before the transaction that holds it has committed; if that failed, nobody does.
+A transaction waits for the disk, and the head of the trail admits one transaction at a time. So a thread that
+comes while one is under way waits for its end, and one of the waiting threads makes the next transaction for
+all of them. A thread gets its answer after its transaction has committed; if that fails, each thread of the
+transaction gets an error.
 
 Knows threads and transactions, and not what is recorded.
 """

@@ -77,13 +77,14 @@ def collected() -> Iterator[list[AuditEvent]]:
 
 
 def append(choose: Callable[[datetime], Sequence[AuditEvent]]) -> None:
-    """Append the events that `choose` returns; it is called, with the time, while nobody else appends.
+    """Append the events that `choose` returns; it is called, with the time, while the head is locked.
 
-    So what it reads in the trail, or of a change that is recorded there, stays so until the caller's
-    transaction ends. It locks no row. Raises `NotRecorded`.
+    No other transaction appends meanwhile, so what `choose` reads in the trail, or of a change that is
+    recorded there, stays the same until the caller's transaction ends. It must lock no row. Raises
+    `NotRecorded`.
     """
     try:
-        # Without a savepoint: whoever catches the exception cannot commit either.
+        # Without a savepoint: a caller that catches the exception cannot commit either.
         with transaction.atomic(savepoint=False):
             head, now = _held_head()
             audit_keys.require(head)

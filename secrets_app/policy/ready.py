@@ -1,7 +1,7 @@
 """Questions about one principal and its groups that Django makes into SQL once.
 
-Rights are read anew for every request. To make the SQL of these questions takes longer than the database
-takes to answer them, and it is the same each time but for the ids in it.
+Rights are read again for every request. Django takes longer to make the SQL of these questions than the
+database takes to answer them, and only the ids in the SQL differ.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Question:
         if name not in self._ready:
             stand_ins = [-1 - number for number in range(len(groups))]
             self._ready[name] = self._ask(_PRINCIPAL, stand_ins).query.sql_with_params()
-        sql, made = self._ready[name]
+        sql, parameters = self._ready[name]
         ids: dict[Any, Any] = {-1 - number: group for number, group in enumerate(groups)}
         ids[_PRINCIPAL] = ids[_PRINCIPAL.hex] = _kept(principal)
         with connection.cursor() as cursor:
-            cursor.execute(sql, [ids.get(part, part) for part in made])
+            cursor.execute(sql, [ids.get(part, part) for part in parameters])
             return list(cursor.fetchall())
 
 

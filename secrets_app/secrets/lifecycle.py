@@ -235,8 +235,8 @@ def _check_description(description: str) -> None:
 def hold_readable(secret_ids: Collection[UUID], *, waits: bool) -> dict[UUID, bool]:
     """Hold these secrets until the caller's transaction ends; say of each whether its values may be read.
 
-    Always in the same order, so that two who hold several do not wait for each other. Unless the caller
-    `waits`, those that somebody else holds are left out.
+    Always in the same order, so that two transactions that hold several do not wait for each other. Unless
+    the caller `waits`, secrets that another transaction holds are left out.
     """
     rows = Secret.objects.select_for_update(no_key=True, skip_locked=not waits).filter(pk__in=secret_ids)
     held = rows.order_by("pk").only("deletion_planned_at", "purged_at")

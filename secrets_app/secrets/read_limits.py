@@ -65,22 +65,23 @@ def _accepts(secret: Secret, actor: Principal, reason: str) -> bool:
 
 
 def too_many(actors: Sequence[UUID], now: datetime) -> list[TooOften | None]:
-    """What keeps each of these reads, by the ids of their readers in their order, from being one too many.
+    """Return for each read, given as the id of its reader, the error if it is one too many, else None.
 
-    Call it while nobody else appends to the trail, at its time: two at once are counted one after the other.
+    Call it while the head of the trail is locked, with the time of the event: two reads at once are then
+    counted one after the other.
     """
     had: Counter[UUID] = Counter()
     for actor, count in _reads(actors, now).values_list("actor").annotate(count=Count("pk")).order_by():
         had[actor] = count
-    found: list[TooOften | None] = []
+    errors: list[TooOften | None] = []
     new: Counter[UUID] = Counter()
     for actor in actors:
         if had[actor] + new[actor] < settings.READS_AT_MOST:
             new[actor] += 1
-            found.append(None)
+            errors.append(None)
         else:
-            found.append(TooOften(_again_at(actor, new[actor], now)))
-    return found
+            errors.append(TooOften(_again_at(actor, new[actor], now)))
+    return errors
 
 
 def _again_at(actor: UUID, new: int, now: datetime) -> datetime:

@@ -1,8 +1,8 @@
 """Record that values are read: the reads of many threads in one transaction.
 
-The order is the promise: nothing is opened before the event of its read is durable. What decides last is
-asked while nobody else appends to the trail: whether the key opens, and whether the reader has not read too
-many values. So a key whose disabling stands in the trail before a read opens nothing for it.
+The order is the promise: nothing is opened before the event of its read is durable. Two conditions are
+checked last, while the head of the trail is locked: that the key opens values, and that the reader has not
+read too many. So a key that was disabled in the trail before a read opens nothing for it.
 
 Opens nothing itself: `versions.reveal` does, with what it is told here.
 """
@@ -84,16 +84,16 @@ def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
 
     def choose(now: datetime) -> list[AuditEvent]:
         keys = keyring.look_up({read.sealed_id for read in reads})
-        found = {read: _found(read, held, keys, waits=waits) for read in reads}
-        may = [read for read, answer in found.items() if isinstance(answer, Recorded)]
+        first = {read: _found(read, held, keys, waits=waits) for read in reads}
+        may = [read for read, answer in first.items() if isinstance(answer, Recorded)]
         late = read_limits.too_many([read.reader_id for read in may], now)
-        answers.update(found)
+        answers.update(first)
         answers.update({read: error for read, error in zip(may, late, strict=True) if error})
         events = [_event(read, answers[read]) for read in reads]
         return [event for event in events if event]
 
     trail.append(choose)
-    # These rows are held since before the head was: nobody is waited for.
+    # These rows were locked before the head, so this waits for no other transaction.
     lifecycle.note_reads(
         {read.secret_id: read.reader_id for read in reads if isinstance(answers[read], Recorded)}
     )

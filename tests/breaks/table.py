@@ -1173,7 +1173,7 @@ BREAKS = (
           "        if framed.isascii():\n", "        if framed:\n",
           "tests/unit/test_chain.py::test_texts_of_any_length_are_encoded_each_with_its_length_before_it"),
     Break("rights are those of the principal that is asked about", "secrets_app/policy/ready.py",
-          "[ids.get(part, part) for part in made]", "made",
+          "[ids.get(part, part) for part in parameters]", "parameters",
           "tests/domain/test_ready.py::test_every_principal_is_answered_for_itself_and_its_own_groups"),
     Break("strangers are not told what is away", "console/context.py",
           "return away.parts() if isinstance(self.request.user, User) else ()", "return away.parts()",

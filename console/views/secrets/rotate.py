@@ -87,7 +87,7 @@ def _ask(
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
         "active": secret.runs.active().filter(kind=Run.Kind.ROTATE).select_related("requested_by").first(),
         "may_choose": resources.may(request, Action.PUT_SECRET_VALUE, secret),
-        "may_override": secret.kind == Secret.Kind.PASSWORD
+        "may_override": kinds.TABLE[secret.kind].HAS_POLICY
         and resources.may(request, Action.OVERRIDE_POLICY, secret),
     }
     return dialogs.show(request, "secrets/_rotate.html", TITLE, context, status=status)
