@@ -2,8 +2,8 @@
 
 A rotation against what a plain script does on the same host (log in, chpasswd, log in again), the secrets
 list at two sizes and under a long policy, a client that fetches the current value and logs on with it all the
-time, and how soon a leaked value is refused. Seconds depend on the machine; the ratios, and the goals, are
-what to compare.
+time, how soon a leaked value is refused, and how many values and events one process reads. Seconds depend on
+the machine; the ratios, and the goals, are what to compare.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ from rotation.engine import engine  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
 from tests import clients, factories  # noqa: E402, F401
-from tests.bench import leaks, policies, readers  # noqa: E402
+from tests.bench import leaks, policies, readers, reads  # noqa: E402
 from tests.chaos.hosts import prepare  # noqa: E402
 from tests.lab_fixtures import KeyPair, connect  # noqa: E402
+
+PARTS = ("rotation", "list", "policies", "reads", "readers", "leaks")
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -131,6 +133,12 @@ def measure_policies(rows: int, *, here: bool) -> None:
         policies.measure_on_postgres(rows)
 
 
+def measure_reads(count: int, *, here: bool) -> None:
+    reads.measure(count)
+    if not here:
+        reads.measure_on_postgres(count)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="keyturn bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -138,8 +146,9 @@ def main() -> int:
     parser.add_argument("--read", type=int, default=300, help="rotations under a reader, of each kind")
     parser.add_argument("--leaked", type=int, default=20, help="rotations of a leaked value")
     parser.add_argument("--queued", type=int, default=500, help="rotations that wait before a leaked value's")
-    parser.add_argument("--only", choices=["rotation", "list", "policies", "readers", "leaks"], default="")
-    parser.add_argument("--here", action="store_true", help="policies on this database only")
+    parser.add_argument("--only", choices=PARTS, default="")
+    parser.add_argument("--reads", type=int, default=800, help="reads of a value in each round")
+    parser.add_argument("--here", action="store_true", help="policies and reads on this database only")
     options = parser.parse_args()
     call_command("migrate", verbosity=0)
     keyring.ensure_root_key()
@@ -149,12 +158,13 @@ def main() -> int:
         "readers": lambda: readers.measure(options.read),
         "leaks": lambda: leaks.measure(options.leaked, options.queued),
         "policies": lambda: measure_policies(options.rows, here=options.here),
+        "reads": lambda: measure_reads(options.reads, here=options.here),
         "list": lambda: measure_list(options.rows // 100, options.rows, options.rounds),
     }
     for name, measure in parts.items():
         if options.only not in {"", name}:
             continue
-        if reason and name not in {"list", "policies"}:
+        if reason and name not in {"list", "policies", "reads"}:
             print(f"{name:<20}not measured: {reason}")
         else:
             measure()
