@@ -1,8 +1,8 @@
 """The right to work on a run, and what is written under it: evidence, waits, the end.
 
-Whoever works on a run holds a lease with a number that only grows; every write names that number, so
-a worker that was overtaken writes nothing. Times that decide who may work are the database's, never a
-worker's. With `runs`, which takes requests, the only writer of runs and steps.
+A worker holds a lease on its run, with a number that only grows. Every write names that number, so a worker
+that was overtaken writes nothing. Only the database's time decides who may work, never a worker's. With
+`runs`, which takes requests, the only writer of runs and steps.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _free() -> QuerySet[Run]:
     """Runs that a worker may take up now: due, on an instance where no other one is under way."""
     free = _active().filter(_takeable()).exclude(instance__in=_under_way().values("instance"))
     if restores.under_way() is not None:
-        # They stay where they are, and take nobody's place among those that are returned.
+        # They stay in the queue, and take no place among those that are returned.
         free = free.exclude(kind__in=[Run.Kind.ROTATE, Run.Kind.RECONCILE])
     return free
 
@@ -134,12 +134,12 @@ def _places() -> int:
 
 
 def due(limit: int) -> list[UUID]:
-    """Return runs that somebody should take up now, in the order of their turns, one of each instance."""
+    """Return runs that a worker should take up now, in the order of their turns, one of each instance."""
     return [pk for pk, has_place in _turns() if has_place][:limit]
 
 
 def line_up(added: Collection[UUID]) -> list[UUID]:
-    """Return those of `added`, new runs, that somebody should take up now; the others are called later.
+    """Return those of `added`, new runs, that a worker should take up now; the others are called later.
 
     The ones for which their region has no place say so, and are called when it has one.
     """
@@ -188,7 +188,7 @@ def next_beside(instance_id: UUID) -> UUID | None:
 
 
 def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease | None:
-    """Take up a run that is due and that nobody works on; None where there is nothing to do.
+    """Take up a run that is due and that no worker has; return None if there is nothing to do.
 
     One host is talked to by one worker at a time, and one region by as many as its limit says: a run for
     which there is no place stays queued. Of two claimants at once the loser gets None and waits for nothing.
@@ -241,7 +241,7 @@ def _has_place(run: Run) -> bool:
     if run.is_leak:
         return True
     region = run.instance.region_id
-    # Counted by one claimant of a region at a time; nobody holds this row for longer than a claim.
+    # Counted by one claimant of a region at a time; no process holds this row for longer than a claim.
     Region.objects.select_for_update(no_key=True).get(pk=region)
     if _crowds()[region] < _places():
         return True
@@ -263,7 +263,7 @@ def _break_steps(run_id: UUID, sentence: str) -> None:
 def hand_back(lease: Lease, why: str = "The worker was stopped; another one goes on.") -> bool:
     """End the lease so that another worker can go on at once; False where it was not held any more.
 
-    The number grows, so that whoever holds it still is overtaken from now on.
+    The number grows, so a worker that still holds the lease is overtaken from now on.
     """
     with transaction.atomic():
         held = Run.objects.filter(pk=lease.run_id, lease=lease.number, state=Run.State.RUNNING)

@@ -75,7 +75,7 @@ def advance(
 
 
 def _carry(work: Work) -> None:
-    """Do what this kind of run asks for; what keeps it from being done becomes a wait or an end."""
+    """Do the work of this kind of run; an obstacle becomes a wait or an end."""
     try:
         if work.run.tries > MOST_TRIES:
             _give_up(work)
@@ -91,20 +91,20 @@ def _carry(work: Work) -> None:
 
 
 def _finish_arrived(work: Work, arrived: Arrived) -> None:
-    """Make the value current that the host accepts, though not all was done that should show it."""
+    """Make the value current that the host accepts, although not every proof of it was made."""
     sentence = reasons.sentence("not_shown", str(arrived))
     proof = base.Proof(base.Verdict.ACCEPTED, base.Level.HASH, reason=sentence, code="not_shown")
     _finish(work, arrived.version, proof)
 
 
 def _stop_unusable(work: Work, error: keyring.KeyUnusable) -> NoReturn:
-    """End the run: it needs a value that nobody may open until a person enables the key."""
+    """End the run: it needs a value that cannot be opened until a user enables the key."""
     code = "key_disabled" if isinstance(error, keyring.KeyDisabled) else "key_unusable"
     work.settle(base.ConnectorError(str(error), code=code))
 
 
 def _give_up(work: Work) -> NoReturn:
-    """End a run that many workers could not end, and say what is known without asking anybody."""
+    """End a run that many workers could not end, with what is known without a call to the host."""
     sentence, truth = reasons.sentence("gave_up"), ""
     version = work.run.version
     if work.run.kind == Run.Kind.ROTATE and aftercare.is_finished(work):
@@ -231,12 +231,15 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
     leases.go_on(work.lease)
     with transaction.atomic(), trail.at_the_end():
         leases.hold(work.lease)  # before anything else: a worker that was overtaken finds other labels
-        versions.promote(version)
+        has_old = versions.promote(version)
         sentence = logons.note(proof)
         credential_state.note_verified(work.account, proof.level, rotated=True, no_login=sentence)
         schedules.rotated(work.secret)
+        kept = "The new value is current; the old one is kept as previous."
         leases.passed(
-            work.lease, Step.Name.FINISH, "The new value is current; the old one is kept as previous."
+            work.lease,
+            Step.Name.FINISH,
+            kept if has_old else "The new value is current. It is the first one.",
         )
         if not aftercare.is_due(work):
             code = proof.code if sentence else ""

@@ -72,7 +72,7 @@ class Work:
     method: Method
     scanner: base.Scanner | None = None
     refusal: base.Refused | None = None  # the last one of a value
-    told: base.Proof | None = None  # what the host said of the value that it had just set
+    told: base.Proof | None = None  # the host's own check of the value that it had just set
     shut_out: base.Proof | None = None  # why a login with the current value failed before the change
     _endpoint: base.Endpoint | None = field(default=None, repr=False)
     _connector: base.Target | None = field(default=None, repr=False)
@@ -109,7 +109,7 @@ class Work:
 
     @property
     def endpoint(self) -> base.Endpoint:
-        """Where the host is, trusting only what everybody is bound to whose value may be sent there."""
+        """Where the host is; trusts only keys to which every account is bound whose value may be sent."""
         if self._endpoint is None:
             instance = self.run.instance
             needed = [secret for secret in (self.run.secret, instance.own_login) if secret is not None]
@@ -249,7 +249,7 @@ class Work:
         current = self.secret.labelled(Label.Role.CURRENT)
         try:
             # Of two keys both may work; what counts is that the current one still does.
-            if current and current.pk == version.pk:  # set once more: there is no other
+            if current and current.pk == version.pk:  # set again: there is no other
                 works = self.probe(current).verdict
                 return {base.Verdict.ACCEPTED: Run.Truth.OLD, base.Verdict.REJECTED: Run.Truth.NEITHER}.get(
                     works, Run.Truth.UNKNOWN
@@ -285,7 +285,7 @@ class Work:
         self.block(error.code, sentence)
 
     def _how_to_get_in(self) -> str:
-        """What a person does where the host no longer lets Keyturn in, after a restored snapshot perhaps."""
+        """What a user does if the host refuses Keyturn's login, which may follow a restored snapshot."""
         instance = self.run.instance
         if instance.own_login is not None:
             return (

@@ -18,7 +18,7 @@ from secrets_app.models import AuditEvent, Secret, SecretVersion
 from secrets_app.policy import decisions
 from secrets_app.secrets import versions
 from tests import factories
-from tests.domain.rig import OLD, Crash, drive, password
+from tests.domain.rig import OLD, Crash, drive, drive_overtaken_at, password
 
 pytestmark = pytest.mark.django_db
 
@@ -138,13 +138,7 @@ def test_a_worker_that_was_overtaken_writes_nothing(secret, host):
 def test_a_zombie_that_wakes_after_its_lease_does_not_finish(secret, host):
     """The worker stops before its last step; another one finishes; the first one wakes up."""
     run = rotate(secret)
-
-    def overtake() -> None:
-        failpoints.disarm()
-        drive(run, host)
-
-    failpoints.arm("before_finish", overtake)
-    drive(run, host)
+    drive_overtaken_at("before_finish", run, host)
     assert Run.objects.get(pk=run.pk).outcome == "succeeded"
     assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
     assert secret.versions.count() == 2
@@ -335,7 +329,7 @@ def test_a_run_that_ended_between_two_looks_is_not_taken_up(secret, host):
 
 def test_a_custom_value_that_the_host_refuses_ends_the_run_and_is_not_replaced(secret, host):
     host.refuses = "policy"
-    run = drive(rotate(secret, "custom-value-of-mine"), host)
+    run = drive(rotate(secret, "Custom-Value-of-mine-0123456789ab"), host)
     assert (run.outcome, run.truth) == ("failed", "old")
     assert secret.labelled("pending") is None
     assert password(secret) == host.accounts["svc"].password == OLD
@@ -369,7 +363,7 @@ def test_two_people_at_once_join_one_run(secret):
 def test_a_custom_value_while_a_run_is_active_is_refused(secret):
     rotate(secret)
     with pytest.raises(runs.InProgress):
-        rotate(secret, "custom-value-of-mine")
+        rotate(secret, "Custom-Value-of-mine-0123456789ab")
 
 
 def test_the_same_token_twice_is_one_run(secret, host):
