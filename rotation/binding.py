@@ -60,7 +60,11 @@ class Machine:
 
 def now_at(instance: Instance) -> Machine:
     """The machine that an instance stands for now, as its rows have it."""
-    row = Instance.objects.only("wire", "address", "port", "machine_id").get(pk=instance.pk)
+    return _as_read(Instance.objects.only("wire", "address", "port", "machine_id").get(pk=instance.pk))
+
+
+def _as_read(row: Instance) -> Machine:
+    """The machine of a row that was read just now."""
     keys = {key.fingerprint: key.line for key in HostKey.objects.trusted(row)}
     return Machine(row.address, row.port, keys, row.machine_id, row.wire)
 
@@ -141,15 +145,23 @@ def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secre
 def value(version: SecretVersion, *, over: base.Endpoint) -> versions.Value:
     """Open `version` to send it over a connection that trusts `over` and no other key.
 
-    The account is read again, so changes since the run began count. Raises `OtherMachine`,
-    `accounts.Unmanaged` for a secret that belongs to no machine, and as `versions.value`.
+    Raises as `require` and as `versions.value`.
+    """
+    require(version, over=over)
+    return versions.value(version)
+
+
+def require(version: SecretVersion, *, over: base.Endpoint) -> None:
+    """Return if `version` may be sent over a connection that trusts `over`.
+
+    The account is read again, so changes since the run began count. Raises `OtherMachine`, or
+    `accounts.Unmanaged` for a secret that belongs to no machine.
     """
     (account,) = _accounts([version.secret])
     bound = bound_to(account)
     reason = why_not(account, _here(over, over.host_keys, account.instance.machine_id))
     if reason or bound is None or not set(over.host_keys) <= set(bound.keys.values()):
         raise OtherMachine(reason)
-    return versions.value(version)
 
 
 def _here(over: base.Endpoint, lines: Iterable[str], machine_id: str) -> Machine:
@@ -207,15 +219,6 @@ def move(account: ManagedAccount, machine: Machine) -> None:
     account.refresh_from_db()
 
 
-def note_machine_id(account: ManagedAccount) -> None:
-    """Add the machine-id to the binding of an account whose value was just proven."""
-    if account.bound_machine_id:
-        return
-    machine_id = now_at(account.instance).machine_id
-    if machine_id:
-        ManagedAccount.objects.filter(pk=account.pk, bound_machine_id="").update(bound_machine_id=machine_id)
-
-
 def _fields(machine: Machine) -> dict[str, object]:
     return {
         "bound_wire": machine.wire,
@@ -244,10 +247,18 @@ def follow(instance: Instance) -> None:
             _follow(account, machine)
 
 
-def follow_one(account: ManagedAccount) -> None:
-    """As `follow`, for one account of which something was just written."""
+def follow_one(account: ManagedAccount, *, is_proven: bool = False) -> None:
+    """As `follow`, for one account of which something was just written.
+
+    The binding of one whose value `is_proven` is completed by what its machine calls itself.
+    """
     row = ManagedAccount.objects.select_related("instance", "secret").get(pk=account.pk)
-    _follow(row, now_at(row.instance))
+    machine = _as_read(row.instance)
+    if is_proven and machine.machine_id and not row.bound_machine_id:
+        free = ManagedAccount.objects.filter(pk=row.pk, bound_machine_id="")
+        if free.update(bound_machine_id=machine.machine_id):
+            row.refresh_from_db(fields=["bound_machine_id", "seal"])
+    _follow(row, machine)
 
 
 def _follow(account: ManagedAccount, machine: Machine) -> None:

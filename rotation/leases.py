@@ -225,10 +225,14 @@ def _locked(run_id: UUID) -> Run | None:
     """
     instances = Instance.objects.select_for_update(skip_locked=True, no_key=True)
     where = Run.objects.filter(pk=run_id).values("instance")
-    if instances.filter(pk__in=where).first() is None:
+    instance = instances.filter(pk__in=where).first()
+    if instance is None:
         return None
     runs = Run.objects.select_for_update(skip_locked=True, no_key=True)
-    return runs.filter(_takeable(), pk=run_id).first()
+    run = runs.filter(_takeable(), pk=run_id).first()
+    if run is not None:
+        run.instance = instance
+    return run
 
 
 def _has_place(run: Run) -> bool:
@@ -236,7 +240,7 @@ def _has_place(run: Run) -> bool:
         return False
     if run.is_leak:
         return True
-    region = Instance.objects.values_list("region_id", flat=True).get(pk=run.instance_id)
+    region = run.instance.region_id
     # Counted by one claimant of a region at a time; no process holds this row for longer than a claim.
     Region.objects.select_for_update(no_key=True).get(pk=region)
     if _crowds()[region] < _places():
@@ -353,8 +357,12 @@ def end(
     truth: str = "",
     code: str = "",
     sentence: str = "",
+    known: Run | None = None,
 ) -> None:
-    """End the run, once, with its one terminal event. Raises `Overtaken`."""
+    """End the run, once, with its one terminal event. Raises `Overtaken`.
+
+    `known` is the run as the caller has it, with what it belongs to and the version that it is about.
+    """
     with transaction.atomic():
         hold(
             lease,
@@ -367,7 +375,7 @@ def end(
         )
         _leave_begun(lease, sentence)
         related = ("secret__account", "secret__region", "instance__account", "instance__region")
-        run = Run.objects.select_related(*related, "version", "requested_by").get(pk=lease.run_id)
+        run = known or Run.objects.select_related(*related, "version", "requested_by").get(pk=lease.run_id)
         trail.record(
             Run.ENDED_EVENTS[Run.Kind(run.kind)],
             run.secret or run.instance,

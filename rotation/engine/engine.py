@@ -132,7 +132,6 @@ def rotate(work: Work) -> None:
     work.require_kind()
     version = _create(work, then=Step.Name.PREFLIGHT)
     failpoints.reach("after_create")
-    changes.require_key(version)
     is_open = version.offered_at and not version.dead_at
     if is_open and changes.host_has(work, version, sends_again=True):
         _finish(work, version, _test(work, version))
@@ -174,8 +173,10 @@ def _create(work: Work, *, then: str = "") -> SecretVersion:
     """
     failpoints.reach("before_create")
     pending = work.secret.labelled(Label.Role.PENDING)
-    if pending is not None and work.run.version_id == pending.pk:
-        return pending
+    if pending is not None:
+        changes.require_key(pending)
+        if work.run.version_id == pending.pk:
+            return pending
     leases.go_on(work.lease)
     try:
         with transaction.atomic():
@@ -196,7 +197,7 @@ def _create(work: Work, *, then: str = "") -> SecretVersion:
 
 
 def _generate(work: Work) -> SecretVersion:
-    return versions.stage(
+    return versions.stage_first(
         work.secret,
         work.method.generate(work.secret, work.account.username),
         origin=SecretVersion.Origin.GENERATED,
@@ -242,7 +243,14 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
         )
         if not aftercare.is_due(work):
             code = proof.code if sentence else ""
-            leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW, code=code, sentence=sentence)
+            leases.end(
+                work.lease,
+                Run.Outcome.SUCCEEDED,
+                truth=Run.Truth.NEW,
+                code=code,
+                sentence=sentence,
+                known=work.run,
+            )
     if aftercare.is_due(work):
         work.work_as(None)  # an own login is the new value from here on
         failpoints.reach("after_labels")

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -76,6 +77,7 @@ class Work:
     _endpoint: base.Endpoint | None = field(default=None, repr=False)
     _connector: base.Target | None = field(default=None, repr=False)
     _manager: base.Manager | None = field(default=None, repr=False)
+    _values: dict[UUID, versions.Value] = field(default_factory=dict, repr=False)
     _open: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
@@ -125,7 +127,8 @@ class Work:
         return self._connector
 
     def hang_up(self) -> None:
-        """Close what the calls to the host have shared."""
+        """Close what the calls to the host have shared, and forget what was sent to it."""
+        self._values.clear()
         self._open.close()
 
     @property
@@ -210,8 +213,17 @@ class Work:
         )
 
     def value(self, version: SecretVersion) -> versions.Value:
-        """Open `version` to send it over this work's connection. Raises as `binding.value`."""
-        return binding.value(version, over=self.endpoint)
+        """Open `version` to send it over this work's connection, once for all its steps.
+
+        Where it may go is asked each time. A key that is disabled once the host has heard a value keeps
+        nobody from testing it. Raises as `binding.value`.
+        """
+        held = self._values.get(version.pk)
+        if held is None:
+            held = self._values[version.pk] = binding.value(version, over=self.endpoint)
+        else:
+            binding.require(version, over=self.endpoint)
+        return held
 
     # ---------------------------------------------------------------- what the host accepts
 

@@ -240,11 +240,10 @@ def managers_of(instance: Instance, username: str, kind: str = "") -> QuerySet[M
     """Find who manages this account, on this instance or on another row that is the same machine."""
     same = Instance.objects.filter(pk=instance.pk)
     approved = HostKey.objects.trusted(instance)
-    fingerprints = list(approved.values_list("fingerprint", flat=True))
-    if instance.machine_id and fingerprints:
+    if instance.machine_id:
         # The same host key alone may be a cloned image; with the same machine-id it is the same machine.
         same = same | Instance.objects.filter(
-            machine_id=instance.machine_id, host_keys__fingerprint__in=fingerprints
+            machine_id=instance.machine_id, host_keys__fingerprint__in=approved.values("fingerprint")
         )
     managers = ManagedAccount.objects.filter(
         instance__in=same.values("pk"), username=username, released_at=None

@@ -59,9 +59,7 @@ def note_verified(
         verified_level=level or "",
         **fields,
     )
-    if is_same:
-        binding.note_machine_id(account)
-    binding.follow_one(account)
+    binding.follow_one(account, is_proven=bool(is_same))
 
 
 def note_traces(account: ManagedAccount, traces: dict[str, object]) -> None:
@@ -141,7 +139,10 @@ def _was_not_looked_at() -> Q:
 
 def raise_generation(account: ManagedAccount, on_host: int) -> int:
     """Return the next attempt's number, above ours and the host's, and keep it."""
-    account.refresh_from_db(fields=["generation"])
-    account.generation = max(account.generation, on_host) + 1
-    ManagedAccount.objects.filter(pk=account.pk).update(generation=account.generation)
-    return account.generation
+    while True:
+        following = max(account.generation, on_host) + 1
+        same = ManagedAccount.objects.filter(pk=account.pk, generation=account.generation)
+        if same.update(generation=following):
+            account.generation = following
+            return following
+        account.refresh_from_db(fields=["generation"])  # another run has raised it since it was read

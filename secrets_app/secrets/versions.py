@@ -136,6 +136,14 @@ def stage(
     return _store(secret, value, origin, actor, version_id, Label.Role.PENDING, breach_reason)
 
 
+def stage_first(secret: Secret, value: Value, *, origin: str, actor: Principal) -> SecretVersion:
+    """As `stage`, for a caller that has just seen that nothing is pending; the database takes no second one.
+
+    Raises IntegrityError where that is no longer so.
+    """
+    return _store(secret, value, origin, actor, "", Label.Role.PENDING)
+
+
 def enter(secret: Secret, value: Value, *, actor: Principal) -> SecretVersion:
     """Store the value that a person entered at creation as the current one; not verified yet."""
     return _store(secret, value, SecretVersion.Origin.INITIAL, actor, "", Label.Role.CURRENT)

@@ -137,7 +137,7 @@ BREAKS = (
           "    if _under_way().filter(instance=run.instance_id).exists():\n        return False\n", "",
           f"{T_ENGINE}::test_two_runs_on_one_instance_do_not_run_at_the_same_time"),
     Break("a run that has ended, or is held, is not taken up", LEASES,
-          "    return runs.filter(_takeable(), pk=run_id).first()", "    return runs.filter(pk=run_id).first()",
+          "    run = runs.filter(_takeable(), pk=run_id).first()", "    run = runs.filter(pk=run_id).first()",
           f"{T_ENGINE}::test_a_run_that_ended_between_two_looks_is_not_taken_up"),
     Break("a lease grows with every worker", LEASES,
           '            lease=F("lease") + 1,\n            leased_until', '            lease=1,\n            leased_until',
@@ -265,7 +265,7 @@ BREAKS = (
           "        if had - wanted:", "        if False:",
           f"{T_CREATE}::test_another_host_key_detaches_the_credential"),
     Break("one machine registered twice is recognised", "rotation/managed/creation.py",
-          "    if instance.machine_id and fingerprints:", "    if False:",
+          "    if instance.machine_id:", "    if False:",
           f"{T_CREATE}::test_one_machine_registered_twice_is_recognised_by_its_identity"),
     # ---- who may do what
     Break("P-01: an Allow counts only where its conditions hold", "secrets_app/policy/ram_statements.py",
@@ -1205,4 +1205,7 @@ BREAKS = (
     Break("a worker that is to end announces no value", "rotation/engine/changes.py",
           "    leases.go_on(work.lease)\n", "",
           "tests/domain/test_engine.py::test_a_worker_that_is_to_end_begins_no_transaction_that_goes_on"),
+    Break("where a value that is open may go is asked before each step", "rotation/engine/work.py",
+          "            binding.require(version, over=self.endpoint)\n", "            pass\n",
+          "tests/domain/test_binding.py::test_a_value_that_is_open_goes_to_no_machine_that_its_account_is_no_longer_bound_to"),
 )  # fmt: skip

@@ -470,3 +470,19 @@ def test_an_own_login_takes_a_right_on_the_secret(secret):
     with pytest.raises(decisions.NotAllowed):
         management.use_own_login(instance_of(secret), secret, sudo="none", actor=dot())
     assert instance_of(secret).own_login is None
+
+
+def test_a_value_that_is_open_goes_to_no_machine_that_its_account_is_no_longer_bound_to(
+    secret, network, server, other
+):
+    def rebind() -> None:
+        mine = account(secret)
+        binding.move(mine, binding.Machine(AWAY, 22, {"other": "ssh-ed25519 other"}, "another-one", "ssh"))
+
+    run = runs.start(secret, actor=factories.administrator())
+    failpoints.arm("before_test", rebind)
+    run = network.drive(run)
+    failpoints.disarm()
+    assert run.code == "other_machine"
+    assert server.host.sets == 1
+    assert secret.labelled("pending").offered_at

@@ -11,7 +11,7 @@ from tests.domain.rig import OLD, drive, rotate, simulated_host
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FRAMES = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
-MOST_STATEMENTS, MOST_COMMITS = 73, 6
+MOST_STATEMENTS, MOST_COMMITS = 62, 6
 
 
 def test_a_password_rotation_makes_few_statements_and_commits():
