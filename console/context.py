@@ -16,6 +16,7 @@ from django.urls import NoReverseMatch, reverse
 from console import http
 from console.access import resources
 from console.openid_settings import Provider
+from console.process import away
 from console.sessions import expiry
 from secrets_app.integrity import restores
 from secrets_app.models import DatabaseRestore, User
@@ -132,6 +133,11 @@ class Layout:
     def restore(self) -> DatabaseRestore | None:
         """An older database that was restored and still asks something of a person; for those signed in."""
         return restores.unsettled() if isinstance(self.request.user, User) else None
+
+    @cached_property
+    def away(self) -> tuple[away.Away, ...]:
+        """The parts of the installation that are away; for those signed in."""
+        return away.parts() if isinstance(self.request.user, User) else ()
 
     @property
     def theme(self) -> str:

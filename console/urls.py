@@ -25,7 +25,7 @@ from console.views.audit import events, restored_database
 from console.views.credentials import credentials
 from console.views.instances import instance_changes, instances, own_login
 from console.views.keys import key_changes, keys
-from console.views.overview import get_started, overview
+from console.views.overview import away, get_started, overview
 from console.views.rotations import rotations, run_cancel, run_override
 from console.views.secrets import (
     deletion,
@@ -92,6 +92,7 @@ urlpatterns = [
     path("invitation/<str:token>/", invitations.open_link, name="invitation_open"),
     # ---- start
     path("", get_started.home, name="home"),
+    path("away/", away.show, name="away"),
     path("get-started/", get_started.get_started, name="get_started"),
     path("<slug:region>/overview/", overview.index, name="overview"),
     # ---- management credentials belong to no region

@@ -1,7 +1,7 @@
-"""What each reason means that the engine itself gives, and every reason there is by its code.
+"""The reasons that the engine itself gives, and the table of all reasons by code.
 
-The wires have tables of their own; here they are put together, so that whoever knows a code, the engine or a
-screen, finds everything about it in one row.
+The wires have tables of their own. This module joins them, so that the engine or a screen finds everything
+about a code in one row.
 """
 
 from __future__ import annotations
@@ -15,8 +15,16 @@ from rotation.connectors import reasons
 from rotation.connectors.reasons import AGAIN, GENERAL, PASSES, Advice, Override, Reason, Table
 
 DRIFTED: Final = Advice(
-    "Reconcile sets the current value again; Rotate makes a new one. Find out first who changed it there.",
+    "Reconcile sets the current value again; Rotate Immediately makes a new one. Find out first who changed "
+    "it there.",
     "secret",
+    ("reconcile", "rotate"),
+)
+REFUSED: Final = Advice(
+    "Reconcile sets the current value again; Rotate Immediately makes a new one. Retry only asks the "
+    "instance again.",
+    "secret",
+    ("reconcile", "rotate"),
 )
 
 ENGINE: Final = reasons.table(
@@ -32,8 +40,10 @@ ENGINE: Final = reasons.table(
         "database_older",
         "The database is older than the instance, which was given a newer value since.",
         Advice(
-            "If a newer backup of the database exists, put it back instead. Else reconcile, or rotate.",
+            "If a newer backup of the database exists, put it back instead. Otherwise choose Reconcile or "
+            "Rotate Immediately.",
             "secret",
+            ("reconcile", "rotate"),
         ),
     ),
     Reason(
@@ -99,7 +109,7 @@ ENGINE: Final = reasons.table(
     Reason(
         "no_value",
         "There is no value yet. Rotate once.",
-        Advice("Rotate once: that makes the first value.", "secret"),
+        Advice("Rotate Immediately makes the first value.", "secret", ("rotate",)),
     ),
     Reason(
         "old_key_works",
@@ -150,7 +160,7 @@ ENGINE: Final = reasons.table(
         ),
         keeps_apart=True,
     ),
-    Reason("refused_value", "The instance refuses the current value. Rotate to put it right.", AGAIN),
+    Reason("refused_value", "The instance refuses the current value.", REFUSED),
     Reason(
         "region_full",
         "Waiting for a free slot: {} runs of this region are in progress, the most allowed.",
@@ -169,7 +179,7 @@ ENGINE: Final = reasons.table(
     Reason(
         "set_aside",
         "{} stated that the pending value is not on the instance.",
-        Advice("Wait for the verification, or rotate.", "secret"),
+        Advice("Wait for the verification, or choose Rotate Immediately.", "secret", ("rotate",)),
     ),
     Reason(
         "shared_account",
@@ -202,8 +212,8 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "unfinished",
-        "The instance has the value of a rotation that was not finished. Rotate to finish it.",
-        AGAIN,
+        "The instance has the value of a rotation that was not finished.",
+        Advice("Rotate Immediately finishes it.", "secret", ("rotate",)),
     ),
     Reason(
         "unsupported",
@@ -222,7 +232,7 @@ ENGINE: Final = reasons.table(
 )
 
 _TABLES: Final[tuple[Table, ...]] = (reasons.COMMON, *(wire.reasons for wire in wires.TABLE.values()), ENGINE)
-ALL: Final = reasons.table(*(row for one in _TABLES for row in one.values()))
+ALL: Final = reasons.table(*(row for table in _TABLES for row in table.values()))
 
 #: What the lines of a checklist are about, those of the engine included.
 LINES: Final[Mapping[str, str]] = MappingProxyType(
@@ -251,12 +261,12 @@ def sentence(code: str, *names: object) -> str:
 
 
 def waits(code: str) -> bool:
-    """Whether this passes by itself."""
+    """Whether this passes without action by a user."""
     return code in ALL and ALL[code].waits
 
 
 def is_away(code: str) -> bool:
-    """Whether this is what a host gives that is away or slow."""
+    """Whether a host gives this reason because it is away or slow."""
     return code in ALL and ALL[code].is_away
 
 

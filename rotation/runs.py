@@ -1,6 +1,6 @@
 """Requests for work on a secret's host. The row is the job.
 
-With `leases`, which is for whoever does the work, and `cancelling`, the only writer of runs and steps.
+With `leases`, which is for the workers, and `cancelling`, the only writer of runs and steps.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def start(
     """Ask for a rotation; joins the one that is under way. With `value`, that is the new
     password, or the new private key.
 
-    With `from_version`, that is an earlier version's value again, which nobody is shown. `overrides` names
+    With `from_version`, the value is an earlier version's, which is not shown to a user. `overrides` names
     checks of `base.OVERRIDABLE` that may not stop this one run; that needs a right of its own and a `reason`.
     So does `overrides_policy`, with which `value` may break the secret's password policy.
 
@@ -89,7 +89,7 @@ def start(
         decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
         breach = _checked_policy(secret, account, value, actor, reason if overrides_policy else None)
     with transaction.atomic():
-        # Both of two people at once come here; the second sees the first one's run.
+        # Two requests at once both come here; the second one sees the run of the first.
         _refuse_deleted(lifecycle.held(secret.pk))
         same = Run.objects.filter(secret=secret, request_token=token).first() if token else None
         if same:
@@ -265,7 +265,7 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
 
 
 def drift(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
-    """Ask whether somebody else has changed the credential; joins any run that is under way.
+    """Ask whether the credential was changed outside Keyturn; joins any run that is under way.
 
     Raises `NotRotatable` where there is no current value, `accounts.Unmanaged` or `decisions.NotAllowed`.
     """
@@ -310,9 +310,9 @@ def _refuse_deleted(secret: Secret) -> None:
 
 
 def hurry(run: Run, *, is_leak: bool = False) -> bool:
-    """Let a run that waits go on now: somebody asks for it. One that is asked for after a leak goes first.
+    """Let a waiting run continue now, on request. A run that is requested after a leak goes first.
 
-    A wait that keeps two failed logins apart is waited out, whoever asks. Return whether anything changed.
+    A wait that keeps two failed logins apart is not shortened. Return whether anything changed.
     """
     waiting = Run.objects.filter(pk=run.pk, state=Run.State.WAITING).exclude(code__in=reasons.BUDGETS)
     changed = waiting.update(due_at=Now())

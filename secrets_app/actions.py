@@ -112,7 +112,7 @@ class Action(enum.StrEnum):
 #: kinds.
 EQUAL_REVEAL = (Action.GET_SECRET_VALUE, Action.REBIND_ACCOUNT, Action.PUT_SECRET_VALUE)
 
-#: What a grant on one secret may hand out.
+#: The actions that a grant on one secret may give.
 OF_A_SECRET = tuple(
     action
     for action in Action

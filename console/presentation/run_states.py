@@ -6,16 +6,18 @@ One badge and one timeline for every screen that shows a run, so that no two of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from django.utils import timezone
+
+from console.presentation import durations
+from console.presentation.secret_states import Fact
 from rotation import accounts, reasons
 from rotation.connectors import base
 from rotation.connectors.reasons import NOTHING, Advice
 from rotation.engine.methods import table as methods
 from rotation.models import Run, Step
-
-RETRYABLE = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE, Run.Kind.VERIFY, Run.Kind.DRIFT, Run.Kind.CHECK})
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,7 @@ _ENDED_TONES: Final = {
     Run.Outcome.CANCELLED: "muted",
 }
 _SUCCESS: Final = {
-    Run.Kind.ROTATE: "The instance accepted the new value. It is current now; the old one is kept as "
-    "previous.",
+    Run.Kind.ROTATE: "The instance accepted the new value. It is current now.",
     Run.Kind.VERIFY: "The instance accepts the current value.",
     Run.Kind.CHECK: "Everything that a rotation needs is there.",
     Run.Kind.SCAN: "The host keys of the instance were read.",
@@ -92,13 +93,13 @@ _PLANS: Final[dict[str, tuple[str, ...]]] = {
     Run.Kind.VERIFY: (Step.Name.TEST,),
     Run.Kind.CHECK: (Step.Name.PREFLIGHT,),
     Run.Kind.SCAN: (Step.Name.SCAN,),
-    Run.Kind.DRIFT: (Step.Name.TEST,),
-    Run.Kind.RECONCILE: (Step.Name.PREFLIGHT, Step.Name.SET, Step.Name.TEST, Step.Name.FINISH),
+    Run.Kind.DRIFT: (Step.Name.PREFLIGHT,),  # and a probe, if the credential looks different
+    Run.Kind.RECONCILE: (Step.Name.PREFLIGHT, Step.Name.PROBE, Step.Name.SET, Step.Name.TEST),
 }
 
 
 def override_label(code: str) -> str:
-    """Name a check that somebody let pass."""
+    """Name a check that a user has overridden."""
     override = reasons.override(code)
     return override.label if override else reasons.label(code)
 
@@ -108,7 +109,10 @@ def run_badge(run: Run) -> RunState:
     if run.state == Run.State.WAITING:
         return RunState("warning", "Waiting", run.sentence, reasons.advice(run.code))
     if run.is_active:
-        return _ACTIVE[Run.State(run.state)]
+        known = _ACTIVE[Run.State(run.state)]
+        return (
+            replace(known, sentence=run.sentence) if run.state == Run.State.QUEUED and run.sentence else known
+        )
     outcome = Run.Outcome(run.outcome)
     if outcome == Run.Outcome.SUCCEEDED:
         if run.code:  # it succeeded, and something stays to be done: no user can log on, for example
@@ -117,8 +121,21 @@ def run_badge(run: Run) -> RunState:
     label = outcome.label
     if outcome == Run.Outcome.FAILED and run.truth:
         label = f"{label}: {run.get_truth_display()}"
-    next_step = NOTHING if outcome == Run.Outcome.CANCELLED else reasons.advice(run.code)
+    # Of a secret that is being deleted nothing can be done any more but restoring it.
+    is_over = outcome == Run.Outcome.CANCELLED or (run.secret is not None and not run.secret.is_enabled)
+    next_step = NOTHING if is_over else reasons.advice(run.code)
     return RunState(_ENDED_TONES[outcome], label, run.sentence, next_step)
+
+
+def queued_for_long(run: Run) -> Fact:
+    """Say of a run that no worker has taken up for a while how long that is, and what to look at."""
+    since = durations.relative(run.due_at, timezone.now())
+    return Fact(
+        "warning",
+        "Queued",
+        run.sentence or f"It was requested {since}, and no worker has taken it up.",
+        "Check that a worker runs, and whether other work on the instance goes before it.",
+    )
 
 
 def timeline(run: Run) -> list[Entry]:
@@ -166,14 +183,24 @@ def _plan(run: Run) -> tuple[str, ...]:
     plan = _PLANS[run.kind]
     if run.kind != Run.Kind.ROTATE or run.secret is None:
         return plan
-    if not methods.TABLE[run.secret.kind].REPLACES:
+    account, replaces = accounts.needed(run.secret), methods.TABLE[run.secret.kind].REPLACES
+    if not replaces:
         plan = (*plan, Step.Name.CLEAN)
-    return (*plan, Step.Name.SESSIONS) if accounts.needed(run.secret).ends_sessions else plan
+    if account.ends_sessions or run.is_leak:
+        plan = (*plan, Step.Name.SESSIONS)
+    if replaces and (account.proves_old_refused or run.is_leak):
+        plan = (*plan, Step.Name.CLEAN)  # a login with the old password
+    return plan
 
 
 def is_retryable(run: Run) -> bool:
-    """Whether this kind of run can be had again, and it ended without success."""
-    return run.kind in RETRYABLE and not run.is_active and run.outcome != Run.Outcome.SUCCEEDED
+    """Whether this run ended without success, so that the same can be done again."""
+    return not run.is_active and run.outcome != Run.Outcome.SUCCEEDED
+
+
+def remedies(run: Run) -> tuple[str, ...]:
+    """The actions that its advice names beside a retry: `rotate`, `reconcile`."""
+    return run_badge(run).next_step.actions if is_retryable(run) and run.secret_id else ()
 
 
 def is_overridable(run: Run) -> bool:

@@ -1,7 +1,7 @@
-"""Know what keeps this process from serving, and whether worker and beat run. The only writer of heartbeats.
+"""Know why this process cannot serve, and whether worker and beat run. The only writer of heartbeats.
 
-Three questions, never mixed: that a process answers is its *liveness*; that it can serve is its *readiness*,
-which no other process changes; and that worker and beat show themselves is the state of the *installation*.
+Three separate questions: a process that answers is *live*; a process that can serve is *ready*, independent
+of all other processes; and the *installation* is healthy if worker and beat have written their heartbeats.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from console.models import Heartbeat
@@ -46,14 +47,20 @@ def beat(process: str) -> None:
         Path(settings.ALIVE_FILE).touch()
 
 
+def alive() -> dict[str, bool]:
+    """Return whether each kind of process has shown itself lately; one that never did is not in it."""
+    is_alive = ExpressionWrapper(Q(at__gt=Now() - STALE_AFTER), output_field=BooleanField())
+    return dict(Heartbeat.objects.annotate(is_alive=is_alive).values_list("process", "is_alive"))
+
+
 def missing() -> list[str]:
     """Return the kinds of process that have not shown themselves lately."""
-    alive = set(Heartbeat.objects.filter(at__gt=Now() - STALE_AFTER).values_list("process", flat=True))
-    return [process for process in PROCESSES if process not in alive]
+    shown = alive()
+    return [process for process in PROCESSES if not shown.get(process)]
 
 
 def forget() -> None:
-    """Drop what the processes of an earlier start left, so that health waits for those of this one."""
+    """Delete the heartbeats of an earlier start, so that health waits for the processes of this one."""
     Heartbeat.objects.all().delete()
 
 
@@ -80,7 +87,7 @@ class _Told:
 
 def _obstacles() -> list[str]:
     try:
-        # Beyond this, whatever asks the tables would fail for the same reason and not say it.
+        # Return now: queries on the tables would fail for the same reason without naming it.
         if not _is_set_up():
             return [NOT_SET_UP]
         present = [READ_ONLY] if _is_read_only() else []

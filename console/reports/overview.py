@@ -18,11 +18,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from console.access import resources
+from console.forms.rotations.rotations import ACTIVE
 from console.forms.rotations.rotations import Filters as RunFilters
 from console.forms.secrets.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
 from console.lists import instance_list, run_filters, secret_filters
-from console.presentation import secret_states
+from console.presentation import run_states, secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
 from console.reports import resolving
@@ -37,6 +38,7 @@ Credential = ManagedAccount.Credential
 DAYS = 30
 SHOWN = 8  # of each kind of what needs a person; the list has the others
 DELETION_NOTICE = timedelta(days=7)
+QUEUED_NOTICE = timedelta(minutes=1)
 #: In the order of what is worse.
 TROUBLED = (Credential.OUT_OF_SYNC, Credential.BLOCKED, Credential.UNVERIFIED, Credential.UNREACHABLE)
 AGES = ("to 25%", "to 50%", "to 75%", "to 100%", "longer")
@@ -83,6 +85,7 @@ class Overview:
         self.more: list[More] = []
         if resources.may(request, Action.VERIFY_AUDIT):
             self._add_changed_records()
+        self._add_queued()
         if self.may_secrets:
             self._needs_of_secrets()
         if self.may_instances:
@@ -115,6 +118,19 @@ class Overview:
                 "It counts for nothing until it was compared and accepted (manage.py audit accept).",
             )
             self.needs.append(Need(fact, row.name, reverse("audit")))
+
+    def _add_queued(self) -> None:
+        """Runs that no worker has taken up for longer than it usually takes."""
+        since = timezone.now() - QUEUED_NOTICE
+        rows = self._runs(outcome=ACTIVE).filter(state=Run.State.QUEUED, due_at__lte=since)
+        queued = list(rows.select_related("secret", "instance").order_by("due_at", "pk")[: SHOWN + 1])
+        for run in queued[:SHOWN]:
+            about = run.secret.name if run.secret else run.instance.name
+            url = reverse("run", args=[self.region, run.pk])
+            where = f"{run.get_kind_display()} on {run.instance.name}"
+            self.needs.append(Need(run_states.queued_for_long(run), about, url, where))
+        if len(queued) > SHOWN:
+            self.more.append(More("All runs under way", self._link("rotations", outcome=ACTIVE)))
 
     def _needs_of_secrets(self) -> None:
         troubled = self._secrets(status="enabled").filter(managed__credential__in=TROUBLED)

@@ -44,6 +44,12 @@ def may_retry(context: Context, run: Run) -> bool:
 
 
 @register.simple_tag(takes_context=True)
+def remedies(context: Context, run: Run) -> tuple[str, ...]:
+    """What the advice of this run names and its reader may do, beside a retry."""
+    return run_states.remedies(run) if may_retry(context, run) else ()
+
+
+@register.simple_tag(takes_context=True)
 def may_override(context: Context, run: Run) -> bool:
     """Whether the reader may let the rotation go on past the check that blocked it."""
     if run.secret is None or not run.secret.is_enabled or not run_states.is_overridable(run):

@@ -31,6 +31,7 @@ class Advice:
 
     text: str
     target: str = ""
+    actions: tuple[str, ...] = ()  # what it names beside a retry, for a page to offer: `rotate`, `reconcile`
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ class Reason:
     code: str  # for states, logs and interfaces; never text from a host
     sentence: str  # what was found and what to do next; {} stands for a name that the caller fills in
     advice: Advice
-    waits: bool = False  # it passes by itself: the run is put off, where a person must act first otherwise
+    waits: bool = False  # it passes without action: the run is put off; otherwise a person must act first
     is_away: bool = False  # ... and is what a host gives that is away or slow
     stops: bool = False  # no answer of the host is believed until a person has done something there
-    keeps_apart: bool = False  # a wait between two failed logins, which nobody may shorten
+    keeps_apart: bool = False  # a wait between two failed logins, which no request shortens
     of_account: bool = False  # of one account: the instance itself is in order
     heard: Heard = Heard.NOTHING
     override: Override | None = None  # for what may be let pass: nothing is lost by it
@@ -88,8 +89,10 @@ LOGIN: Final = Advice(
 )
 ACCOUNT: Final = Advice("Correct the account on the instance, then retry.", "instance")
 SERVER: Final = Advice("Correct this on the instance, then retry.", "instance")
-OTHER_VALUE: Final = Advice("Choose another value, or let Keyturn generate one.", "secret")
-AGAIN: Final = Advice("Rotate again: the rotation first checks which value works on the instance.", "secret")
+OTHER_VALUE: Final = Advice(
+    "Choose another value, or let Keyturn generate one, in Rotate Immediately.", "secret", ("rotate",)
+)
+AGAIN: Final = Advice("Choose Retry: the next run first checks which value works on the instance.")
 PASSES: Final = Advice("This is temporary; Keyturn continues automatically.")
 NOTHING: Final = Advice("")
 GENERAL: Final = Advice("Check the result in the steps below, then retry.")
@@ -339,7 +342,7 @@ LINES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-#: Checks that somebody who may can let pass, for one run: nothing is lost by them.
+#: Checks that a user with the right to do so can override for one run: that loses nothing.
 OVERRIDABLE: Final = frozenset(code for code, row in COMMON.items() if row.override)
 
 

@@ -43,6 +43,8 @@ def verify(work: Work) -> None:
         pending = _pending_that_works(work) if proof.verdict == base.Verdict.REJECTED else None
         if pending is not None:
             notes.sentence = reasons.sentence("taken_up" if work.method.REPLACES else "unfinished")
+        if proof.verdict != base.Verdict.ACCEPTED and not (pending is not None and work.method.REPLACES):
+            notes.state = Step.State.FAILED
     changes.take_up(work, pending, base.Proof(base.Verdict.ACCEPTED, base.Level.HASH))
     if proof.verdict == base.Verdict.ACCEPTED:
         with transaction.atomic():
@@ -95,7 +97,7 @@ def _facts(work: Work) -> base.Facts:
 
 
 def scan(work: Work) -> None:
-    """Read the host's public keys for somebody to compare; no credential is sent."""
+    """Read the host's public keys, for a user to compare; no credential is sent."""
     assert work.scanner is not None
     instance = work.run.instance
     with work.step(Step.Name.SCAN) as notes:

@@ -21,12 +21,13 @@ from django.utils import timezone
 
 from secrets_app import keyring
 from secrets_app.audit import audit_keys, trail
-from secrets_app.crypto import key_pairs, passwords
+from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
-from secrets_app.models import VALUE_LIMIT_BYTES, AuditEvent, Label, Principal, Secret, SecretVersion
+from secrets_app.kinds import table as kinds
+from secrets_app.models import VALUE_LIMIT_BYTES, KeyVersion, Label, Principal, Secret, SecretVersion
 from secrets_app.policy import decisions
-from secrets_app.secrets import lifecycle, read_limits
+from secrets_app.secrets import read_limits, reads
 
 FIELD = "value"
 #: A version becomes the current one. No user requests it: it follows from a rotation.
@@ -67,10 +68,10 @@ class Value:
     @property
     def credential(self) -> Plaintext:
         """The private half."""
-        found = self.password or self.private_key or self.text
-        if found is None:
+        half = self.password or self.private_key or self.text
+        if half is None:
             raise NoValue
-        return found
+        return half
 
     def as_json(self) -> Plaintext:
         """`{"UserName","Password"}` or `{"UserName","PublicKey","PrivateKey"}`, in that order.
@@ -95,18 +96,14 @@ def mark(value: Value) -> str:
 
 
 def given(secret: Secret, username: str, text: Plaintext) -> Value:
-    """Return what a person gave: a password, or a private key, whose public half is derived from it.
+    """Return the value in a text that a user entered, by the secret's kind.
 
     For a generic secret that is any text, and `username` is empty.
 
     Raises `passwords.Unfit` or `key_pairs.Unreadable`, never repeating the text.
     """
-    if secret.is_generic:
-        return Value("", text=text)
-    if secret.kind == Secret.Kind.KEY_PAIR:
-        pair = key_pairs.read(text)
-        return Value(username, public_key=pair.public_key, private_key=pair.private_key)
-    return Value(username, password=passwords.check_value(text))
+    kind = kinds.of(secret)
+    return Value("", text=text) if kind is None else Value(username, **kind.read(text))
 
 
 def policy_breach(secret: Secret, value: Value) -> str:
@@ -156,13 +153,13 @@ def _store(
     plaintext = value.as_json().encode()
     if len(plaintext) > VALUE_LIMIT_BYTES:
         raise ValueError(f"A secret value has at most {VALUE_LIMIT_BYTES:,} bytes.")
-    made = uuid.uuid4()
+    new_id = uuid.uuid4()
     with transaction.atomic():
-        sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=made, field=FIELD, key=secret.key)
+        sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=new_id, field=FIELD, key=secret.key)
         version = SecretVersion.objects.create(
-            id=made,
+            id=new_id,
             secret=secret,
-            version_id=version_id or str(made),
+            version_id=version_id or str(new_id),
             origin=origin,
             created_by=actor,
             sealed=sealed,
@@ -175,11 +172,16 @@ def _store(
     return version
 
 
-def value(version: SecretVersion) -> Value:
-    """Open `version`, for the engine. Raises `NoValue`, `keyring.Sealed`, `envelope.Tampered`."""
+def value(version: SecretVersion, *, by: KeyVersion | None = None) -> Value:
+    """Open `version`, for the engine, or `by` the key version that a read was just recorded with.
+
+    Raises `NoValue`, `keyring.Sealed`, `keyring.KeyUnusable`, `envelope.Tampered`.
+    """
     if version.sealed is None:
         raise NoValue
-    raw = keyring.open_(version.sealed, owner_id=version.secret_id, subject_id=version.pk, field=FIELD)
+    raw = keyring.open_(
+        version.sealed, owner_id=version.secret_id, subject_id=version.pk, field=FIELD, version=by
+    )
     fields = json.loads(raw)
     return Value(
         username=fields.get("UserName", ""),
@@ -190,9 +192,9 @@ def value(version: SecretVersion) -> Value:
     )
 
 
-def are_same(one: SecretVersion, other: SecretVersion) -> bool:
+def are_same(version: SecretVersion, other: SecretVersion) -> bool:
     """Whether two versions hold the same password or private key. Raises as `value`."""
-    first, second = value(one).credential, value(other).credential
+    first, second = value(version).credential, value(other).credential
     return hmac.compare_digest(first.encode(), second.encode())
 
 
@@ -208,49 +210,15 @@ def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Val
     read_limits.require_reason(secret, actor=actor, reason=reason)
     if not secret.is_enabled:
         raise NoValue
-    _require_key(version, actor, reason)
     try:
-        _record_read(version, actor, reason)
+        recorded = reads.record(version, actor=actor, reason=reason)
+    except reads.Gone:
+        raise NoValue from None
     except read_limits.TooOften as error:
         read_limits.refused(secret, actor=actor, because=str(error))
         raise
-    return value(version)
-
-
-def _record_read(version: SecretVersion, actor: Principal, reason: str) -> None:
-    secret = version.secret
-    with transaction.atomic(durable=True):
-        read_limits.require_patience(actor)
-        try:
-            lifecycle.note_read(secret, actor)
-        except lifecycle.NotEnabled:  # planned since the secret was fetched
-            raise NoValue from None
-        trail.record(
-            decisions.Action.GET_SECRET_VALUE,
-            secret,
-            actor=actor,
-            version_id=version.version_id,
-            reason=reason,
-            value_mark=version.value_mark,
-        )
-
-
-def _require_key(version: SecretVersion, actor: Principal, reason: str) -> None:
-    """Return if the key lets this version be read; otherwise record the attempt."""
-    try:
-        if version.sealed is not None:
-            keyring.usable(version.sealed)
-    except keyring.KeyUnusable as error:
-        trail.record(
-            decisions.Action.GET_SECRET_VALUE,
-            version.secret,
-            actor=actor,
-            outcome=AuditEvent.Outcome.FAILED,
-            version_id=version.version_id,
-            reason=reason,
-            details={"because": str(error)},
-        )
-        raise
+    version.sealed = recorded.sealed
+    return value(version, by=recorded.key_version)
 
 
 def mark_offered(version: SecretVersion) -> None:
@@ -309,11 +277,11 @@ def earlier(secret: Secret) -> QuerySet[SecretVersion]:
     return kept.order_by("-created_at")
 
 
-def promote(version: SecretVersion) -> None:
+def promote(version: SecretVersion) -> bool:
     """Make the pending version the current one, and the current one the previous, in one transaction.
 
-    Recorded, so that it can be told later when a value was the current one. Raises `NotPending` where another
-    worker was first.
+    Returns whether there was a current one. Recorded, so that it can be told later when a value was the
+    current one. Raises `NotPending` where another worker was first.
     """
     with transaction.atomic():
         labels = Label.objects.select_for_update().filter(secret_id=version.secret_id)
@@ -321,7 +289,7 @@ def promote(version: SecretVersion) -> None:
         if not moved:
             raise NotPending
         labels.filter(role=Label.Role.PREVIOUS).delete()
-        labels.filter(role=Label.Role.CURRENT).update(role=Label.Role.PREVIOUS)
+        had_one = labels.filter(role=Label.Role.CURRENT).update(role=Label.Role.PREVIOUS)
         Label.objects.create(secret_id=version.secret_id, version=version, role=Label.Role.CURRENT)
         mark_verified(version)
         prune(version.secret)
@@ -332,6 +300,7 @@ def promote(version: SecretVersion) -> None:
             version_id=version.version_id,
             value_mark=version.value_mark,
         )
+    return bool(had_one)
 
 
 def drop_pending(version: SecretVersion) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 
 from rotation import cancelling, runs
-from rotation.connectors.memory.connector import MemoryHost
 from rotation.engine import failpoints
 from rotation.models import Run
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policy import decisions, grants
 from secrets_app.secrets import versions
 from tests import factories
-from tests.domain.rig import OLD, drive, password, rotate
+from tests.domain.rig import OLD, drive, password, rotate, simulated_host
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 PLACES_BEFORE = ["after_claim", "before_create", "after_create", "after_preflight"]
@@ -156,8 +155,7 @@ def test_a_run_is_cancelled_by_who_may_rotate(secret, request, who):
 
 
 def test_back_to_an_earlier_key_gives_the_host_that_key_alone():
-    host = MemoryHost()
-    host.add_account("svc", OLD)
+    host = simulated_host()
     made = factories.secret(kind=Secret.Kind.KEY_PAIR, key_algorithm="ed25519")
     assert drive(rotate(made), host).outcome == "succeeded"
     first = made.labelled("current")

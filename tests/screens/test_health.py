@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
+import time
+from datetime import timedelta
+from html import unescape
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from console.process import health
+from console.context import Layout
+from console.models import Heartbeat
+from console.process import away, health
 from console.views.overview import overview
 from secrets_app import keyring
 
@@ -154,3 +164,123 @@ def test_a_page_whose_cause_has_one_line_a_minute_shows_no_id_that_the_log_may_l
     answer = client.get("/all/overview/")
     assert answer.status_code == 503
     assert answer["X-Request-ID"] not in answer.content.decode()
+
+
+# ---------------------------------------------------------------- what every page says of it
+
+
+@pytest.fixture
+def looks_now(monkeypatch):
+    """A web process that has run for a while, and looks for each page."""
+    monkeypatch.setattr(away._Seen, "again_at", float("-inf"))
+    monkeypatch.setattr(away._Seen, "began_at", float("-inf"))
+    monkeypatch.setattr(away, "KEPT_SECONDS", 0.0)
+
+
+def _show(*processes):
+    for process in processes:
+        health.beat(process)
+
+
+def _page(client, path="/all/secrets/"):
+    return unescape(client.get(path).content.decode())
+
+
+@pytest.mark.parametrize(
+    "path", ["/all/overview/", "/all/secrets/", "/audit/", "/sessions/", "/credentials/"]
+)
+@pytest.mark.parametrize(
+    ("alive", "part"), [(("beat",), away.WORKER), (("worker",), away.BEAT)], ids=["worker", "beat"]
+)
+def test_every_page_says_which_process_is_away_what_still_works_and_what_to_do(
+    client, dot, looks_now, alive, part, path
+):
+    client.force_login(dot)
+    _show(*alive)
+    shown = _page(client, path)
+    assert [one.title for one in (away.WORKER, away.BEAT, away.BROKER) if one.title in shown] == [part.title]
+    assert part.works in shown
+    assert part.advice in shown
+
+
+def test_a_process_that_stopped_a_moment_ago_is_away_and_one_that_shows_itself_again_is_back(
+    client, dot, looks_now
+):
+    client.force_login(dot)
+    _show("worker", "beat")
+    assert away.WORKER.title not in _page(client)
+    long_ago = timezone.now() - health.STALE_AFTER - timedelta(seconds=1)
+    Heartbeat.objects.filter(process="worker").update(at=long_ago)
+    assert away.WORKER.title in _page(client)
+    _show("worker")
+    assert away.WORKER.title not in _page(client)
+
+
+def test_an_open_page_learns_it_and_hears_nothing_while_nothing_changes(client, dot, looks_now):
+    client.force_login(dot)
+    _show("worker", "beat")
+    address = re.compile(r'hx-get="(/away/\?seen=[^"]*)"')
+    before = address.search(_page(client))
+    assert before
+    assert client.get(before[1]).status_code == 204
+    Heartbeat.objects.all().delete()
+    told = client.get(before[1]).content.decode()
+    assert away.WORKER.title in told
+    assert away.BEAT.title in told
+    after = address.search(told)
+    assert after
+    assert client.get(after[1]).status_code == 204
+
+
+def test_while_the_processes_of_one_start_begin_nothing_is_called_away(client, dot, looks_now, monkeypatch):
+    client.force_login(dot)
+    monkeypatch.setattr(away._Seen, "began_at", time.monotonic() + 3600)
+    assert away.WORKER.title not in _page(client)
+
+
+def test_strangers_are_not_told(client, dot, looks_now, rf):
+    request = rf.get("/sign-in/")
+    request.user = AnonymousUser()
+    # No page of theirs has the frame today; one that gets it says nothing either.
+    assert Layout(request).away == ()
+    for path in ("/sign-in/", "/no/such/page"):
+        assert away.WORKER.title not in _page(client, path)
+    assert client.get("/away/").status_code == 302
+    client.force_login(dot)
+    assert away.WORKER.title in _page(client)
+
+
+def test_it_costs_one_query_and_none_while_the_answer_is_fresh(client, dot, looks_now, monkeypatch):
+    client.force_login(dot)
+    monkeypatch.setattr(away, "KEPT_SECONDS", float("inf"))
+
+    def asked():
+        with CaptureQueriesContext(connection) as seen:
+            assert away.WORKER.title in _page(client)
+        return len([query for query in seen if Heartbeat._meta.db_table in query["sql"]])
+
+    assert [asked(), asked()] == [1, 0]
+
+
+def test_a_thread_that_finds_another_one_looking_does_not_wait(looks_now):
+    with away._Seen.looking:
+        assert away.parts() == ()
+    assert away.WORKER in away.parts()
+
+
+@pytest.mark.parametrize("answers", ["refuses", "is silent"])
+def test_a_broker_that_does_not_answer_is_named_in_place_of_the_processes_that_wait_for_it(
+    client, dot, looks_now, settings, answers
+):
+    client.force_login(dot)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        if answers == "refuses":
+            listener.close()
+        settings.BROKER_URL = f"redis://127.0.0.1:{port}/0"
+        shown = _page(client)
+        assert away.BROKER.title in shown
+        assert away.BROKER.works in shown
+        assert away.WORKER.title not in shown
+        _show("worker", "beat")
+        assert away.BROKER.title not in _page(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from html import unescape
@@ -16,16 +17,11 @@ from rotation import instance_checks, leases, runs
 from rotation.inventory import identities
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import Secret
+from secrets_app.policy import policies
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 Credential = ManagedAccount.Credential
-
-
-@pytest.fixture
-def as_dot(client, dot):
-    client.force_login(dot)
-    return client
 
 
 def page(client, region: str = "all") -> str:
@@ -139,6 +135,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(as_dot):
         ended(secret("blocked", next_at=timezone.now() - timedelta(hours=1)))
         ended(secret("in_sync", next_at=timezone.now() + timedelta(days=1)))
         identities.see_host_keys(factories.instance(), [factories.host_key()])
+        requested(3)
 
     grow()
     few = queries()
@@ -213,3 +210,49 @@ def test_an_auditor_sees_it_and_the_helpdesk_does_not(client, aud, hal, ann):
     assert client.get("/")["Location"] == "/all/secrets/"
     client.force_login(ann)
     assert client.get("/all/overview/").status_code == 403
+
+
+# ---------------------------------------------------------------- what no worker takes up
+
+
+def requested(minutes: float) -> Run:
+    run = runs.start(secret(), actor=factories.administrator())
+    Run.objects.filter(pk=run.pk).update(due_at=timezone.now() - timedelta(minutes=minutes))
+    return run
+
+
+def test_a_run_that_no_worker_takes_up_stands_there_after_a_minute(as_dot):
+    early = requested(0.5)
+    assert "Nothing needs you now" in page(as_dot)
+    late = requested(3)
+    scan = instance_checks.scan(factories.instance(name="lonely"), actor=factories.administrator())
+    Run.objects.filter(pk=scan.pk).update(due_at=timezone.now() - timedelta(minutes=2))
+    shown = page(as_dot)
+    assert f'href="{reverse("run", args=["all", late.pk])}"' in shown
+    assert "It was requested 3 minutes ago, and no worker has taken it up." in shown
+    assert "Host key scan on lonely" in shown
+    assert reverse("run", args=["all", early.pk]) not in shown
+
+
+def test_a_run_that_a_worker_has_is_not_called_queued(as_dot):
+    run = requested(3)
+    assert leases.claim(run.pk, "host/1/2")
+    assert "Nothing needs you now" in page(as_dot)
+
+
+def test_more_queued_runs_than_fit_become_a_link_to_those_under_way(as_dot):
+    for _ in range(10):
+        requested(3)
+    assert '<a href="/all/rotations/?outcome=active">All runs under way</a>' in page(as_dot)
+
+
+def test_a_queued_run_is_shown_to_those_only_who_may_see_it(client, ann, dot):
+    factories.region("other")
+    run = requested(3)
+    statement = {"Effect": "Allow", "Action": "kms:*Rotation*", "Resource": "acs:kms:other:*:*"}
+    text = json.dumps({"Version": "1", "Statement": [statement]})
+    policies.attach(policies.create("elsewhere", text, actor=dot.principal), ann, actor=dot.principal)
+    client.force_login(ann)
+    shown = page(client)
+    assert "Nothing needs you now" in shown
+    assert run.secret.name not in shown

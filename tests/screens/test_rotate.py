@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -20,12 +19,6 @@ VALUE = "canary-3c9d:The-new-Value-with-32-characters"
 HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
 ROUTINE = {"reason": "routine", "token": "one-press"}
 CUSTOM = {"reason": "routine", "use_custom": "on", "value": VALUE, "token": "one-press"}
-
-
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
 
 
 @pytest.fixture

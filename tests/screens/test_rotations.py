@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from console.presentation import run_states
-from rotation import instance_checks, leases, runs
+from rotation import instance_checks, leases, reasons, runs
 from rotation.models import Run
 from secrets_app.models import Secret
 from tests import factories
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
 
 
 @pytest.fixture
@@ -256,3 +252,108 @@ def test_a_period_that_ends_before_it_begins_is_said_beside_its_field(as_dot, se
     assert 'name="until" value="2026-05-01" aria-invalid="true" aria-describedby="until-error"' in page
     page = as_dot.get(path, {"since": "2026-05-02", "until": "2026-05-02"}).content.decode()
     assert "aria-invalid" not in page
+
+
+# ---------------------------------------------------------------- the last change, and the checks below it
+
+
+def shown_on(client, secret) -> tuple[str, str]:
+    """What stands under the last change and under the last check on the secret's page."""
+    page = unescape(client.get(reverse("secret", args=["main", secret.pk])).content.decode())
+    change, _, check = (
+        page.partition('id="last-change"')[2].partition('id="about"')[0].partition("last-check")
+    )
+    return change, check
+
+
+@pytest.mark.parametrize("kind", ["drift", "verify"])
+def test_a_check_that_ran_by_itself_does_not_take_the_place_of_the_rotation(as_dot, kind):
+    secret = factories.secret(initial="a-first-value-1")
+    factories.settle(secret)
+    rotation = ended(secret)
+    check = getattr(runs, kind)(secret, actor=factories.administrator(), trigger="schedule")
+    for _ in range(2):
+        change, below = shown_on(as_dot, secret)
+        assert reverse("run_steps", args=["main", rotation.pk]) not in change  # it has ended
+        assert f'id="run-{rotation.pk}"' in change
+        assert check.get_kind_display() not in change
+        assert check.get_kind_display() in below
+        assert reverse("run", args=["main", check.pk]) in below
+        lease = leases.claim(check.pk, "host/1/2")
+        if lease:
+            leases.end(lease, "failed", code="unclear", sentence="Could not check: it is away.")
+    assert "Could not check: it is away." in shown_on(as_dot, secret)[1]
+
+
+def test_a_reconciliation_is_a_change_too(as_dot):
+    secret = factories.secret(initial="a-first-value-1")
+    factories.settle(secret)
+    ended(secret)
+    run = runs.reconcile(secret, actor=factories.administrator())
+    assert f'id="run-{run.pk}"' in shown_on(as_dot, secret)[0]
+
+
+def test_where_nothing_was_changed_yet_the_check_shows_its_steps(as_dot, secret):
+    check = runs.verify(secret, actor=factories.administrator())
+    change, below = shown_on(as_dot, secret)
+    assert "No rotation of this secret so far" in change
+    assert f'id="run-{check.pk}"' in below
+
+
+# ---------------------------------------------------------------- what is said of it is what can be done
+
+
+def refused_check(kind: str = "verify") -> Run:
+    secret = factories.secret(initial="a-first-value-1")
+    factories.settle(secret)
+    run = getattr(runs, kind)(secret, actor=factories.administrator())
+    lease = leases.claim(run.pk, "host/1/2")
+    assert lease
+    leases.end(lease, "failed", code="refused_value", sentence="The instance refuses the current value.")
+    return Run.objects.get(pk=run.pk)
+
+
+def test_what_the_advice_names_stands_beside_it(as_dot):
+    run = refused_check()
+    page = unescape(as_dot.get(url("run", run)).content.decode())
+    assert reasons.advice("refused_value").text in page
+    for name in ("secret_reconcile", "secret_rotate"):
+        assert f'href="{reverse(name, args=["main", run.secret_id])}" data-dialog' in page
+    assert url("run_retry", run) in page
+
+
+def test_what_one_may_not_do_is_not_offered(client, aud):
+    run = refused_check()
+    client.force_login(aud)
+    page = client.get(url("run", run)).content.decode()
+    for name in ("secret_reconcile", "secret_rotate"):
+        assert reverse(name, args=["main", run.secret_id]) not in page
+
+
+def test_no_advice_on_the_page_of_a_secret_links_to_that_page(as_dot):
+    run = refused_check()
+    page = as_dot.get(reverse("secret", args=["main", run.secret_id])).content.decode()
+    assert "Open the secret" not in page
+    fragment = as_dot.get(url("run_steps", run), {"here": "secret"}).content.decode()
+    assert "Open the secret" not in fragment
+    assert "Open the secret" in as_dot.get(url("run_steps", run)).content.decode()
+
+
+def test_a_scan_that_failed_can_be_repeated_as_its_advice_says(as_dot):
+    scan = instance_checks.scan(factories.instance(), actor=factories.administrator())
+    lease = leases.claim(scan.pk, "host/1/2")
+    assert lease
+    leases.end(lease, "blocked", code="no_ssh", sentence="No SSH server answered.")
+    assert url("run_retry", scan) in as_dot.get(url("run", scan)).content.decode()
+    assert as_dot.post(url("run_retry", scan)).status_code == 302
+
+
+@pytest.mark.parametrize("fate", [{"deletion_planned_at": timezone.now()}, {"purged_at": timezone.now()}])
+@pytest.mark.parametrize("code", ["refused_value", "unverified", "changed_outside", "no_value"])
+def test_no_advice_of_a_run_names_what_its_secret_no_longer_takes(as_dot, code, fate):
+    run = refused_check()
+    Run.objects.filter(pk=run.pk).update(code=code)
+    Secret.objects.filter(pk=run.secret_id).update(**fate)
+    run = Run.objects.get(pk=run.pk)
+    assert run_states.run_badge(run).next_step.text == ""
+    assert run_states.remedies(run) == ()

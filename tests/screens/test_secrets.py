@@ -27,12 +27,6 @@ COLUMNS = [
 VALUE = "a-value-that-nobody-may-read"
 
 
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
 def url(name: str, secret: Secret | None = None, region: str = "main") -> str:
     return reverse(name, args=[region, secret.pk] if secret else [region])
 
@@ -267,7 +261,7 @@ def test_while_a_rotation_is_under_way_the_button_says_whose(as_dot, dot):
     secret = factories.secret()
     run = runs.start(secret, actor=dot.principal)
     shown = text(as_dot.get(url("secret", secret)))
-    assert "Rotating: started by dot" in shown
+    assert "Queued: requested by dot" in shown
     assert reverse("run", args=["main", run.pk]) in shown
     assert url("secret_rotate", secret) not in shown
 

@@ -22,12 +22,6 @@ WHERE = "/main/secrets/create/"
 
 
 @pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
-@pytest.fixture
 def instance() -> Instance:
     return factories.instance(name="web-main")
 

@@ -193,3 +193,14 @@ def test_an_old_code_that_is_in_a_row_still_has_something_to_show():
     assert reasons.label("was_renamed") == "was renamed"
     assert not reasons.waits("was_renamed")
     assert not reasons.stops("was_renamed")
+
+
+@pytest.mark.parametrize("code", sorted(reasons.ALL))
+def test_an_advice_that_names_an_action_has_it_offered(code):
+    """Only these two are offered by their names; every run that did not succeed can be retried."""
+    advice = reasons.advice(code)
+    named = tuple(
+        word.lower().split()[0] for word in ("Reconcile", "Rotate Immediately") if word in advice.text
+    )
+    assert advice.actions == named
+    assert advice.target == "secret" or not advice.actions

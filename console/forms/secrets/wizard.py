@@ -23,6 +23,7 @@ from rotation.models import Instance
 from secrets_app import keyring, names
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.kinds import table as kinds
 from secrets_app.models import (
     ECS_PREFIX,
     NAME_CHARACTERS,
@@ -306,7 +307,8 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
 
     @property
     def is_key_pair(self) -> bool:
-        return bool(self.cleaned_data.get("kind") == Secret.Kind.KEY_PAIR)
+        kind = kinds.TABLE.get(self.cleaned_data.get("kind", ""))
+        return kind is not None and kind.HAS_PUBLIC_HALF
 
     @property
     def initial_value(self) -> Plaintext | None:

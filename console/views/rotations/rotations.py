@@ -60,7 +60,8 @@ def steps(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     prefetch_related_objects([run], "steps")
     if request.GET.get("seen") == run_states.mark(run):
         return HttpResponse(status=204)
-    response = render(request, "rotations/_run.html", {"run": run, "region": region})
+    here = request.GET.get("here", "")  # the page that holds this fragment, if it is the secret's own
+    response = render(request, "rotations/_run.html", {"run": run, "region": region, "here": here[:10]})
     if not run.is_active:
         # Only a page that followed the run asks, and it asks no more after this.
         response["HX-Trigger"] = json.dumps({"toast": _toast(run), "runEnded": {"run": str(run.pk)}})

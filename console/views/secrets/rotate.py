@@ -21,6 +21,7 @@ from console.views import dialogs
 from rotation import runs, tasks
 from rotation.models import Run
 from secrets_app.crypto import key_pairs, passwords
+from secrets_app.kinds import table as kinds
 from secrets_app.models import Secret
 from secrets_app.policy.decisions import Action
 
@@ -38,11 +39,10 @@ def carries_a_value(request: HttpRequest) -> bool:
 @fresh.required(when=carries_a_value)
 def rotate(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = resources.secret(request, region, pk, Action.ROTATE_SECRET)
-    is_key_pair = secret.kind == Secret.Kind.KEY_PAIR
     if request.method == "GET":
         # The token makes pressing twice, or sending the page again, one rotation.
-        return _ask(request, secret, region, Rotate(initial={"token": uuid4().hex}, is_key_pair=is_key_pair))
-    form = Rotate(request.POST, is_key_pair=is_key_pair)
+        return _ask(request, secret, region, Rotate(initial={"token": uuid4().hex}, kind=secret.kind))
+    form = Rotate(request.POST, kind=secret.kind)
     if not form.is_valid():
         return _ask(request, secret, region, form, status=422)
     try:
@@ -83,7 +83,7 @@ def _ask(
         "region": region,
         "form": form,
         "policy": passwords.policy(secret.password_policy),
-        "is_key_pair": secret.kind == Secret.Kind.KEY_PAIR,
+        "is_key_pair": kinds.TABLE[secret.kind].HAS_PUBLIC_HALF,
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
         "active": secret.runs.active().filter(kind=Run.Kind.ROTATE).select_related("requested_by").first(),
         "may_choose": resources.may(request, Action.PUT_SECRET_VALUE, secret),

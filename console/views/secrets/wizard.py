@@ -49,7 +49,7 @@ def is_step(request: HttpRequest) -> bool:
 
 
 def takes_an_account(request: HttpRequest) -> bool:
-    """True when the secret is made: whatever its first value is, the account is Keyturn's from then on."""
+    """True when the secret is made: with any first value, the account is Keyturn's from then on."""
     return request.method == "POST" and not is_step(request)
 
 

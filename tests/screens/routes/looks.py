@@ -69,6 +69,7 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "healthz": nothing,
     "account_inactive": nothing,
     "session": nothing,
+    "away": nothing,
     "session_stay": nothing,
     "sessions": nothing,
     "mfa_index": nothing,
