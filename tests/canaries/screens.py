@@ -159,7 +159,7 @@ def fail(person: Person, cast: Cast, secret: Secret) -> None:
         assert answer.status_code == status, (status, answer.status_code, answer.content[-1500:])
 
     refused(422, person.ask("post", rotate, custom(f"{cast['with a line break']}\nx"), headers=HTMX))
-    refused(422, person.ask("post", rotate, custom("-" + cast["off the policy"], overrides_policy="")))
+    refused(422, person.ask("post", rotate, custom(f"{cast['off the policy']} x", overrides_policy="")))
     broken = {"name": "new", "username": "keyturn", "login": "key", "sudo": "passwordless"}
     refused(422, person.post("credential_create", broken | {"private_key": cast["in a broken key"]}))
     refused(404, person.post("secret_rotate", custom(cast["of a missing secret"]), "main", DEAD))
