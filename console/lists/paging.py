@@ -12,6 +12,7 @@ from django.db.models.sql.where import WhereNode
 from django.http import QueryDict
 
 PAGE_ROWS = 25
+MOST_PAGES = 9_999_999  # what no list has; a larger number asks for the last page too
 COUNT_CAP = 1_000  # an exact count under a long policy costs more than the page
 
 Row = TypeVar("Row", bound=Model)
@@ -57,7 +58,8 @@ def page(
     """Return the page of `rows` that `query` asks for by `page` and `sort`.
 
     `sorts` maps a word in the URL to a field; another word, or a page that is not a number, means the
-    default. Ties are broken by primary key, so that no row is shown twice.
+    default. A page after the last one is the last one. Ties are broken by primary key, so that no row is
+    shown twice.
 
     The page is found by primary keys alone and its rows are read after that: what a row needs from other
     tables is joined for one page and never for the whole list, as an annotation is that is not sorted by.
@@ -66,23 +68,38 @@ def page(
     sort = str(query.get("sort", default))
     if sort.lstrip("-") not in sorts:
         sort = default
-    asked = str(query.get("page", ""))
-    number = max(int(asked), 1) if re.fullmatch("[0-9]{1,7}", asked) else 1
+    number = _asked(query)
     sign = "-" if sort.startswith("-") else ""
     start = (number - 1) * PAGE_ROWS
     keys = rows.order_by(sign + sorts[sort.lstrip("-")], "pk").values_list("pk", flat=True)
-    end = start + PAGE_ROWS + 1
     if start <= COUNT_CAP:
         # One question for the page and the count: to put a long policy twice costs more than these keys.
-        counted = list(keys[: max(end, COUNT_CAP + 1)])
-        keys_here, total = counted[start:end], min(len(counted), COUNT_CAP + 1)
+        counted = list(keys[: max(start + PAGE_ROWS + 1, COUNT_CAP + 1)])
+        number = min(number, _pages(len(counted)))
+        start = (number - 1) * PAGE_ROWS
+        keys_here, total = counted[start : start + PAGE_ROWS + 1], len(counted)
     else:
-        keys_here = list(keys[start:end])
-        total = COUNT_CAP + 1 if keys_here else rows.order_by().values("pk")[: COUNT_CAP + 1].count()
+        keys_here, total = list(keys[start : start + PAGE_ROWS + 1]), COUNT_CAP + 1
+        if not keys_here:
+            total = rows.order_by().values("pk").count()
+            number = _pages(total)
+            start = (number - 1) * PAGE_ROWS
+            keys_here = list(keys[start : start + PAGE_ROWS + 1])
     whole = _unfiltered(rows) if shown is None else shown
     read = {row.pk: row for row in whole.filter(pk__in=keys_here[:PAGE_ROWS])}
     here = [read[key] for key in keys_here[:PAGE_ROWS] if key in read]
-    return Page(here, number, len(keys_here) > PAGE_ROWS, total, sort)
+    return Page(here, number, len(keys_here) > PAGE_ROWS, min(total, COUNT_CAP + 1), sort)
+
+
+def _asked(query: QueryDict) -> int:
+    """The page that the URL asks for, from 1."""
+    asked = str(query.get("page", ""))
+    digits = len(str(MOST_PAGES))
+    return min(max(int(asked[: digits + 1]), 1), MOST_PAGES) if re.fullmatch("[0-9]+", asked) else 1
+
+
+def _pages(count: int) -> int:
+    return max(-(-count // PAGE_ROWS), 1)
 
 
 def _unfiltered(rows: QuerySet[Row]) -> QuerySet[Row]:
@@ -97,7 +114,6 @@ def _unfiltered(rows: QuerySet[Row]) -> QuerySet[Row]:
 
 def of_list(rows: Sequence[Any], query: QueryDict) -> Page[Any]:
     """The page of rows that are no table: worked out, few, and in order already."""
-    asked = str(query.get("page", ""))
-    number = max(int(asked), 1) if re.fullmatch("[0-9]{1,7}", asked) else 1
+    number = min(_asked(query), _pages(len(rows)))
     start = (number - 1) * PAGE_ROWS
     return Page(list(rows[start : start + PAGE_ROWS]), number, start + PAGE_ROWS < len(rows), len(rows), "")

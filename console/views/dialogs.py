@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import Resolver404, resolve
 from django_htmx.http import HttpResponseClientRedirect
 
 from console.http import OperatorRequest
@@ -32,6 +33,19 @@ def ask(request: OperatorRequest, fragment: str, title: str, context: Mapping[st
 def leave(request: OperatorRequest, url: str) -> HttpResponse:
     """Go on to `url` after the form did its work."""
     return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
+
+
+def back(request: OperatorRequest, otherwise: str) -> HttpResponse:
+    """Go back to the list of secrets that the dialog lay over, as it was; else on to `otherwise`."""
+    under = request.htmx.current_url_abs_path if request.htmx else None
+    return leave(request, under if under and _is_list(under) else otherwise)
+
+
+def _is_list(url: str) -> bool:
+    try:
+        return resolve(urlsplit(url).path).url_name == "secrets"
+    except Resolver404:
+        return False
 
 
 def _is_sent_from_itself(request: OperatorRequest) -> bool:

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from rotation import accounts, binding, reasons, runs, schedules, wires
 from rotation.inventory import management
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential, Run, Schedule
-from secrets_app import keyring
+from secrets_app import keyring, names
 from secrets_app.audit import trail
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
@@ -180,7 +180,8 @@ def check_account(region: Region, instance: Instance, username: str, kind: str, 
     if not _takes(instance, kind):
         raise KindUnsupported(_why_it_takes_none(instance, kind))
     if not wires.is_username(instance.wire, username):
-        raise BadUsername(BadUsername.__doc__)
+        said = names.stranger(username, "A-Za-z0-9_.-")
+        raise BadUsername(f"{said} {BadUsername.__doc__}".strip())
     accounts.require(instance, username, actor=actor)
     for other in managers_of(instance, username):
         # A key pair would be a way around a password that this user may not even see.

@@ -19,6 +19,7 @@ from secrets_app.models.policy import (
 )
 from secrets_app.models.secrets import (
     ECS_PREFIX,
+    NAME_CHARACTERS,
     NAME_LENGTH,
     NAME_PATTERN,
     RECOVERY_WINDOW_DAYS,
@@ -33,6 +34,7 @@ from secrets_app.models.secrets import (
 
 __all__ = [
     "ECS_PREFIX",
+    "NAME_CHARACTERS",
     "NAME_LENGTH",
     "NAME_PATTERN",
     "RECOVERY_WINDOW_DAYS",

@@ -13,7 +13,8 @@ from secrets_app.seals import SealedQuerySet, SealedRow
 
 #: KMS CreateSecret (help.aliyun.com): 1 to 192 of these for an ECS secret; the column holds the
 #: largest wire's 512.
-NAME_PATTERN = r"^[A-Za-z0-9/_+=.@-]+\Z"
+NAME_CHARACTERS = "A-Za-z0-9/_+=.@-"
+NAME_PATTERN = rf"^[{NAME_CHARACTERS}]+\Z"
 
 
 NAME_LENGTH = 192

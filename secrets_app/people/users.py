@@ -14,7 +14,7 @@ from uuid import UUID
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 
-from secrets_app import regions
+from secrets_app import names, regions
 from secrets_app.actions import Action, Kind, arn
 from secrets_app.audit import trail
 from secrets_app.crypto.passwords import Policy
@@ -199,7 +199,7 @@ def create_group(name: str, *, actor: Principal) -> Group:
     decisions.require(actor, Action.CREATE_GROUP)
     policies.require_full_access(actor, Action.CREATE_GROUP)
     if not GROUP_NAME.fullmatch(name):
-        raise BadName(BadName.__doc__)
+        raise BadName(f"{names.stranger(name, 'A-Za-z0-9._@-')} {BadName.__doc__}".strip())
     # Those that come with the product are made when their first member is; they bring a policy.
     if name.lower() in GROUPS or Group.objects.filter(name__iexact=name).exists():
         raise NameTaken(NameTaken.__doc__)

@@ -13,12 +13,13 @@ from django.db.models import Case, F, UUIDField, Value, When
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from secrets_app import keyring, seal_sets
+from secrets_app import keyring, names, seal_sets
 from secrets_app.audit import trail
 from secrets_app.crypto.passwords import Policy
 from secrets_app.errors import DomainError
 from secrets_app.kinds import table as kinds
 from secrets_app.models import (
+    NAME_CHARACTERS,
     NAME_LENGTH,
     NAME_PATTERN,
     RECOVERY_WINDOW_DAYS,
@@ -105,7 +106,7 @@ def create(
     The caller records the event, since it knows what the secret is for.
     """
     if len(name) > NAME_LENGTH or not re.match(NAME_PATTERN, name):
-        raise BadName(BadName.__doc__)
+        raise BadName(f"{names.stranger(name, NAME_CHARACTERS)} {BadName.__doc__}".strip())
     _check_description(description)
     check_tags(tags or {})
     if (kind == "") != (type == Secret.Type.GENERIC):

@@ -14,8 +14,9 @@ TYPED = (
     "first password", "custom password", "refused password", "sign-in", "new sign-in",
     "wrong sign-in", "sign-in as name", "weak sign-in", "invited", "management password", "sudo password",
     "own login", "looked up", "without token", "without right", "of a missing secret", "by another method",
-    "too many fields", "of a strange host", "with a line break", "in a broken key", "not recorded", "sealed",
-    "in a broken view", "under a disabled key", "in the browser", "custom in the browser",
+    "too many fields", "of a strange host", "with a line break", "off the policy", "in a broken key",
+    "not recorded", "sealed", "in a broken view", "under a disabled key", "in the browser",
+    "custom in the browser",
 )  # fmt: skip
 KEYS = ("first key", "custom key", "management key")
 

@@ -72,7 +72,10 @@ def sign_in(cast: Cast) -> Person:
     cast["app"] = found = re.search(r'data-copy="([A-Z2-7]{32})"', page)[1]
     counter = next(iter(list(totp.yield_hotp_counters_from_time())[1:2]))
     code = totp.format_hotp_value(totp.hotp_value(found, counter))
-    assert person.post("mfa_activate_totp", {"code": code}, shows=True).status_code == 302
+    page = person.post("mfa_activate_totp", {"code": code}, shows=True).content.decode()
+    first = re.findall(r"\b\d{12}\b", page)
+    assert len(first) >= 8
+    cast |= {f"first recovery code {number}": code for number, code in enumerate(first)}
     page = person.post("mfa_view_recovery_codes", {}, shows=True).content.decode()
     codes = re.findall(r"\b\d{12}\b", page)
     assert len(codes) >= 8
@@ -156,7 +159,7 @@ def fail(person: Person, cast: Cast, secret: Secret) -> None:
         assert answer.status_code == status, (status, answer.status_code, answer.content[-1500:])
 
     refused(422, person.ask("post", rotate, custom(f"{cast['with a line break']}\nx"), headers=HTMX))
-    refused(422, person.ask("post", rotate, custom("-" + cast["off the policy"], overrides_policy="")))
+    refused(422, person.ask("post", rotate, custom(f"{cast['off the policy']} x", overrides_policy="")))
     broken = {"name": "new", "username": "keyturn", "login": "key", "sudo": "passwordless"}
     refused(422, person.post("credential_create", broken | {"private_key": cast["in a broken key"]}))
     refused(404, person.post("secret_rotate", custom(cast["of a missing secret"]), "main", DEAD))

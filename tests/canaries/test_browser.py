@@ -39,6 +39,8 @@ def walk(page: Page, base: str, secret: Secret, cast: dict[str, str]) -> None:
     page.get_by_role("link", name="Rotate Immediately").first.click()
     dialog.get_by_text("Use Custom Secret").click()
     dialog.get_by_label("New value").fill(cast["custom"])
+    dialog.get_by_text("Use it even if it breaks the password policy").click()
+    dialog.get_by_label("Reason for breaking the password policy").fill("of a canary")
     dialog.get_by_role("button", name="Confirm rotation").click()
     expect(dialog.get_by_role("heading", name="Rotation triggered")).to_be_visible()
     page.goto(f"{base}/main/secrets/create/")

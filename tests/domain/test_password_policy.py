@@ -6,11 +6,10 @@ import pytest
 
 from rotation import runs
 from secrets_app.actions import Action
-from secrets_app.crypto import passwords
+from secrets_app.crypto import key_pairs, passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent
 from secrets_app.policy import decisions
-from secrets_app.secrets import versions
 from tests import factories
 from tests.domain.rig import OLD, drive, password, rotate
 
@@ -84,6 +83,6 @@ def test_the_value_at_creation_is_what_the_host_has_and_is_only_marked(secret):
 
 def test_a_private_key_has_no_password_policy():
     made = factories.secret(kind="key_pair", key_algorithm="ed25519")
-    pair = versions.key_pairs.generate("ed25519")
+    pair = key_pairs.generate("ed25519")
     run = rotate(made, value=pair.private_key)
     assert run.version.policy_breach == ""

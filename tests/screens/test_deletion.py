@@ -224,3 +224,30 @@ def test_who_may_not_restore_cannot(client, request, secret, who):
     assert client.post(url("secret_restore", secret)).status_code in {403, 404}
     assert not fresh(secret).is_enabled
     assert versions.value(secret.labelled("current")).password.reveal() == VALUE
+
+
+# ---------------------------------------------------------------- from a list
+
+
+@pytest.mark.parametrize("where", ["/main/secrets/?status=enabled&page=2&sort=-name", "/all/secrets/"])
+def test_a_deletion_planned_from_a_list_returns_to_the_list_as_it_was(as_dot, secret, where):
+    over = HTMX | {"HX-Current-URL": f"http://testserver{where}"}
+    answer = as_dot.post(url("secret_delete", secret), PLAN, headers=over)
+    assert fresh(secret).is_pending_deletion
+    assert answer["HX-Redirect"] == where
+    assert as_dot.post(url("secret_restore", secret), headers=over)["HX-Redirect"] == where
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "http://testserver/main/instances/",
+        "http://testserver/nowhere",
+        "https://evil.example/main/secrets/",
+        "",
+    ],
+)
+def test_a_deletion_planned_elsewhere_leads_to_the_secret(as_dot, secret, elsewhere):
+    over = HTMX | ({"HX-Current-URL": elsewhere} if elsewhere else {})
+    answer = as_dot.post(url("secret_delete", secret), PLAN, headers=over)
+    assert answer["HX-Redirect"] == url("secret", secret)

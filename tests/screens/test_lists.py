@@ -6,6 +6,7 @@ import re
 
 import pytest
 from django.db import connection
+from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 
 from console.lists import paging
@@ -65,17 +66,51 @@ def test_rows_keep_the_order_that_was_asked_for_over_pages(as_dot, monkeypatch):
 
 @pytest.mark.parametrize(
     ("count", "said", "more"),
-    [(9, "5+ items", [True] * 4 + [False] * 3), (5, "5 items", [True] * 2 + [False] * 5)],
+    [(9, "5+ items", [True] * 4 + [False]), (5, "5 items", [True] * 2 + [False])],
 )
 def test_a_list_says_how_many_it_has_as_far_as_they_are_counted(as_dot, monkeypatch, count, said, more):
     monkeypatch.setattr(paging, "PAGE_ROWS", 2)
     monkeypatch.setattr(paging, "COUNT_CAP", 5)
     instance = factories.instance()
     names = [factories.secret(instance=instance, username=f"user{n}").name for n in range(count)]
-    pages = [as_dot.get("/all/secrets/", {"page": number}).context["page"] for number in range(1, 8)]
+    last = len(more)
+    pages = [as_dot.get("/all/secrets/", {"page": number + 1}).context["page"] for number in range(last)]
     assert [secret.name for page in pages for secret in page.rows] == sorted(names)
     assert [page.has_next for page in pages] == more
     assert {page.count_text for page in pages} == {said}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 9])
+@pytest.mark.parametrize("asked", ["7", "9999", "9999999", "12345678", "9" * 5000])
+def test_a_page_after_the_last_one_is_the_last_one(as_dot, monkeypatch, count, asked):
+    monkeypatch.setattr(paging, "PAGE_ROWS", 2)
+    monkeypatch.setattr(paging, "COUNT_CAP", 5)
+    instance = factories.instance()
+    names = [factories.secret(instance=instance, username=f"user{n}").name for n in range(count)]
+    answer = as_dot.get("/all/secrets/", {"page": asked})
+    page = answer.context["page"]
+    last = sorted(names)[-1 if count % 2 else -2 :]
+    assert [secret.name for secret in page.rows] == last
+    assert (page.number, page.has_next) == ((count + 1) // 2, False)
+    assert "No matching" not in answer.content.decode()
+
+
+def test_a_page_after_the_last_one_of_what_is_no_table_is_the_last_one(monkeypatch):
+    monkeypatch.setattr(paging, "PAGE_ROWS", 2)
+    page = paging.of_list(["a", "b", "c"], QueryDict("page=9999"))
+    assert (page.rows, page.number, page.has_next) == (["c"], 2, False)
+
+
+def test_an_empty_list_in_all_regions_does_not_speak_of_one_region(client, hal):
+    factories.region()
+    client.force_login(hal)
+    everywhere = client.get("/all/secrets/").content.decode()
+    assert "No region has a secret that you may see." in everywhere
+    assert "This region" not in everywhere
+    assert "This region has no secret" in client.get("/main/secrets/").content.decode()
+    searched = client.get("/all/secrets/?q=nothing").content.decode()
+    assert "No matching secrets" in searched
+    assert "all regions" not in searched[searched.index("No matching secrets") :]
 
 
 def test_under_fifty_statements_a_longer_list_takes_as_many_queries(open_keyring):

@@ -245,6 +245,15 @@ def test_who_is_not_signed_in_is_sent_to_the_sign_in(client, secret):
         assert client.get(path)["Location"].startswith(reverse("account_login"))
 
 
+@pytest.mark.parametrize("path", ["/main/rotations/", "/audit/"])
+def test_a_period_that_ends_before_it_begins_is_said_beside_its_field(as_dot, secret, path):
+    page = as_dot.get(path, {"since": "2026-05-02", "until": "2026-05-01"}).content.decode()
+    assert "To is earlier than From. Choose a later date." in page
+    assert 'name="until" value="2026-05-01" aria-invalid="true" aria-describedby="until-error"' in page
+    page = as_dot.get(path, {"since": "2026-05-02", "until": "2026-05-02"}).content.decode()
+    assert "aria-invalid" not in page
+
+
 # ---------------------------------------------------------------- the last change, and the checks below it
 
 

@@ -20,6 +20,7 @@ from secrets_app.models import AuditEvent, SealedValue
 from secrets_app.people import second_factors
 from tests import factories
 from tests.factories import PASSWORD
+from tests.screens.routes import own
 
 pytestmark = pytest.mark.django_db
 
@@ -59,7 +60,7 @@ def set_up(client) -> str:
     """Set up an app for whoever is signed in; return its key."""
     key = key_on(client.get(reverse("mfa_activate_totp")).content.decode())
     answer = client.post(reverse("mfa_activate_totp"), {"code": code_of(key)})
-    assert answer["Location"] == reverse("mfa_view_recovery_codes")
+    assert len(codes_on(answer.content.decode())) == 10
     return key
 
 
@@ -291,6 +292,51 @@ def test_recovery_codes_are_shown_when_they_are_made_and_never_again(app, client
     assert len(set(shown)) == 10
     assert codes_on(client.get(where).content.decode()) == []
     assert set(codes_on(client.post(where).content.decode())).isdisjoint(shown)
+
+
+def test_the_first_recovery_codes_are_shown_with_the_factor_and_work(client, dot, clock):
+    sign_in(client)
+    key = key_on(client.get(reverse("mfa_activate_totp")).content.decode())
+    answer = client.post(reverse("mfa_activate_totp"), {"code": code_of(key)})
+    page = answer.content.decode()
+    codes = codes_on(page)
+    assert len(set(codes)) == 10
+    for words in ("Copy", "Download", "Print", "I have kept them", "shown only now"):
+        assert words in page
+    assert "no longer work" not in page
+    assert "no-store" in answer["Cache-Control"]
+    assert not set(codes) & set(codes_on(str(dict(client.session))))
+    # Not on the next page either, nor a sentence that more of them were made.
+    after = client.get(reverse("home"), follow=True).content.decode()
+    assert not codes_on(after)
+    assert "recovery codes" not in after
+    other = Client()
+    sign_in(other)
+    give_code(other, codes[0])
+    assert is_signed_in(other)
+
+
+def test_the_first_recovery_codes_are_shown_with_a_passkey_too(dot):
+    client = Client(headers={"Host": "localhost"})
+    sign_in(client)
+    answer = client.post(reverse("mfa_add_webauthn"), own.add_passkey(client))
+    assert len(set(codes_on(answer.content.decode()))) == 10
+    second = client.post(reverse("mfa_add_webauthn"), own.add_passkey(client))
+    assert second["Location"] == reverse("mfa_index")  # the codes that were kept still work
+
+
+def test_new_recovery_codes_say_that_the_earlier_ones_no_longer_work(app, client):
+    sign_in(client)
+    give_code(client, code_of(app))
+    where = reverse("mfa_view_recovery_codes")
+    [first, *_] = codes_on(client.post(where).content.decode())
+    answer = client.post(where)
+    assert "The earlier codes no longer work." in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    other = Client()
+    sign_in(other)
+    give_code(other, first)
+    assert not is_signed_in(other)
 
 
 def test_a_recovery_code_signs_in_once_and_counts_as_a_second_factor(app, client):

@@ -140,6 +140,25 @@ def test_a_wrong_step_is_said_beside_its_field_and_not_left(as_dot, filled):
     assert 'id="wizard_name_answer"' in text(answer)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("web svc", "A space is not allowed."),
+        ("web/sväc", "The character ä is not allowed."),
+        ("web;rm", "The character ; is not allowed."),
+        ("web\u202esvc", "The character U+202E is not allowed."),
+        ("web<b>", "The character &lt; is not allowed."),
+    ],
+)
+def test_the_error_of_a_name_says_which_character_is_wrong(as_dot, filled, name, said):
+    answer = send(as_dot, filled | {"name": name}, "1")
+    assert answer.status_code == 422
+    assert said in text(answer)
+    assert "letters, digits and / _ + = . @ - characters" in text(answer)
+    answer = send(as_dot, filled | {"username": name.replace("/", "")}, "1")
+    assert said in text(answer)
+
+
 def test_the_second_step_checks_the_first_one_again(as_dot, filled):
     answer = send(as_dot, filled | {"username": "no such:user"}, "2")
     assert answer.status_code == 422

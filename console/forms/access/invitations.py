@@ -9,6 +9,7 @@ from django.contrib.auth import password_validation
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 
+from secrets_app import names
 from secrets_app.models import Invitation, User
 from secrets_app.people import users
 
@@ -17,6 +18,10 @@ def _groups() -> list[tuple[str, str]]:
     """Every group; those that come with the product are made with their first member."""
     names = {*users.GROUPS, *Group.objects.values_list("name", flat=True)}
     return [(name, name) for name in sorted(names)]
+
+
+#: Says which character; what the model says of the same name is then left out.
+USER_NAME = names.Only("A-Za-z0-9._@-", "Use letters, digits and . _ @ -")
 
 
 class Invite(forms.ModelForm):  # type: ignore[type-arg]
@@ -33,6 +38,7 @@ class Invite(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, with_groups: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["username"].validators.insert(0, USER_NAME)
         if not with_groups:
             del self.fields["groups"]  # not every user may see their names
 

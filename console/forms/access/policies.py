@@ -8,8 +8,8 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
 
+from secrets_app import names
 from secrets_app.actions import Action
 from secrets_app.models import Policy, User
 from secrets_app.policy import ram_documents
@@ -70,7 +70,7 @@ class Create(Write):
         label="Name",
         max_length=128,
         help_text="Letters, digits and -.",
-        validators=[RegexValidator(r"^[A-Za-z0-9-]+\Z", "Use letters, digits and -.")],
+        validators=[names.Only("A-Za-z0-9-", "Use letters, digits and -.")],
         error_messages={"required": "Enter a name."},
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )

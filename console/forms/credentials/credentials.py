@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
 
 from console.forms.secrets.key_pair import PrivateKeyField
 from console.forms.secrets.secrets import ValueField
 from rotation.inventory import management
 from rotation.models import ManagementCredential
+from secrets_app import names
 
 Sudo = ManagementCredential.Sudo
 OWN, KEY, PASSWORD = "own", "key", "password"
@@ -29,9 +29,7 @@ class Create(forms.Form):
         label="Name",
         max_length=80,
         help_text="Letters, digits and . _ @ - characters.",
-        validators=[
-            RegexValidator(r"^[A-Za-z0-9._@-]+\Z", "Use letters, digits and . _ @ - characters, no spaces.")
-        ],
+        validators=[names.Only("A-Za-z0-9._@-", "Use letters, digits and . _ @ - characters, no spaces.")],
         error_messages={"required": "Enter a name."},
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )

@@ -9,6 +9,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
+from secrets_app import names
 from secrets_app.keys import key_states
 from secrets_app.models import Key
 
@@ -20,13 +21,15 @@ OUT_OF_RANGE = f"Enter {LEAST} to {MOST} days."
 class Create(forms.Form):
     """A new key."""
 
-    alias = forms.RegexField(
-        key_states.ALIAS_PATTERN,
+    alias = forms.CharField(
         label="Alias",
         max_length=80,
         help_text="For example team/payments. Policies refer to the key by its alias, so the alias "
         "cannot be changed later.",
-        error_messages={"required": "Enter an alias.", "invalid": str(key_states.BadAlias.__doc__)},
+        validators=[
+            names.Only("A-Za-z0-9/_.-", str(key_states.BadAlias.__doc__), key_states.ALIAS_PATTERN),
+        ],
+        error_messages={"required": "Enter an alias."},
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
     description = forms.CharField(

@@ -29,6 +29,13 @@ class Filters(forms.Form):
     since = forms.DateField(label="From", required=False)
     until = forms.DateField(label="To", required=False)
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        since, until = cleaned.get("since"), cleaned.get("until")
+        if since and until and until < since:
+            self.add_error("until", "To is earlier than From. Choose a later date.")
+        return cleaned
+
     def chosen(self) -> dict[str, Any]:
         """The filters that are set and valid."""
         self.is_valid()

@@ -20,12 +20,13 @@ from console.forms.secrets.secrets import ValueField
 from console.forms.secrets.tags import DescriptionAndTags
 from rotation.managed import creation
 from rotation.models import Instance
-from secrets_app import keyring
+from secrets_app import keyring, names
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.kinds import table as kinds
 from secrets_app.models import (
     ECS_PREFIX,
+    NAME_CHARACTERS,
     NAME_LENGTH,
     NAME_PATTERN,
     Key,
@@ -171,23 +172,22 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
 
     def errors_until(self, step: int) -> dict[str, Any]:
         """The errors of this step and those before it; a later step is not filled in yet."""
-        reached = {name for names in STEPS[:step] for name in names}
+        reached = {name for fields in STEPS[:step] for name in fields}
         return {name: errors for name, errors in self.errors.items() if name in reached}
 
     def step_of_first_error(self) -> int:
         """The first step that holds an error, counted from 1; the last one where none belongs to a field."""
-        for number, names in enumerate(STEPS, 1):
-            if any(name in self.errors for name in names):
+        for number, fields in enumerate(STEPS, 1):
+            if any(name in self.errors for name in fields):
                 return number
         return len(STEPS)
 
     def clean_name(self) -> str:
         name = creation.full_name(self.cleaned_data["name"])
         if len(name) > NAME_LENGTH or not re.match(NAME_PATTERN, name) or name == ECS_PREFIX:
-            raise ValidationError(
-                f"After {ECS_PREFIX} a name has 1 to {NAME_LENGTH - len(ECS_PREFIX)} "
-                "letters, digits and / _ + = . @ - characters."
-            )
+            said = names.stranger(name, NAME_CHARACTERS)
+            rule = f"After {ECS_PREFIX} a name has 1 to {NAME_LENGTH - len(ECS_PREFIX)} letters, digits and"
+            raise ValidationError(f"{said} {rule} / _ + = . @ - characters.".strip())
         return name
 
     def name_taken(self, name: str, *, is_pending: bool = False) -> str:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.forms import BaseForm
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse_lazy
 from django.utils.decorators import method_decorator
@@ -65,7 +65,7 @@ class ActivateTotp(totp.ActivateTOTPView):  # type: ignore[misc]
         response: HttpResponse = super().form_valid(form)
         factor = Authenticator.objects.get(user=self.request.user, type=Authenticator.Type.TOTP)
         second_factors.counts_once(factor, counter)
-        return response
+        return _first_codes(self.request) if self.did_generate_recovery_codes else response
 
 
 @method_decorator(_guarded, name="dispatch")
@@ -81,6 +81,10 @@ class AddPasskey(webauthn.AddWebAuthnView):  # type: ignore[misc]
         context: dict[str, Any] = super().get_context_data(**kwargs)
         # allauth makes a new form here, and the errors would be lost.
         return context | kwargs | {"options": json.dumps(context["js_data"]["creation_options"])}
+
+    def form_valid(self, form: BaseForm) -> HttpResponse:
+        response: HttpResponse = super().form_valid(form)
+        return _first_codes(self.request) if self.did_generate_recovery_codes else response
 
 
 @method_decorator(_guarded, name="dispatch")
@@ -105,12 +109,23 @@ def recovery_codes(request: OperatorRequest) -> HttpResponse:
     """Make new recovery codes and show them, this once; looking at the page shows none."""
     if not second_factors.has_one(request.user):
         raise Http404
-    codes: list[str] = []
-    if request.method == "POST":
-        codes = private_apis.generate_recovery_codes(request).wrap().generate_codes()
     kept = Authenticator.objects.filter(user=request.user, type=Authenticator.Type.RECOVERY_CODES).first()
+    if request.method == "POST":
+        made = private_apis.generate_recovery_codes(request)
+        return _codes(request, made, replaces=kept is not None)
     left = len(kept.wrap().get_unused_codes()) if kept else 0
-    return render(request, "mfa/recovery_codes/show.html", {"codes": codes, "left": left})
+    return render(request, "mfa/recovery_codes/show.html", {"left": left})
+
+
+def _first_codes(request: HttpRequest) -> HttpResponse:
+    """The codes that were made with the first factor. In the answer itself: no later page can show them."""
+    made = Authenticator.objects.get(user=request.user, type=Authenticator.Type.RECOVERY_CODES)
+    return _codes(request, made, replaces=False)
+
+
+def _codes(request: HttpRequest, made: Authenticator, *, replaces: bool) -> HttpResponse:
+    context = {"codes": made.wrap().generate_codes(), "replaces": replaces}
+    return render(request, "mfa/recovery_codes/show.html", context)
 
 
 class Authenticate(base.AuthenticateView):  # type: ignore[misc]

@@ -41,7 +41,7 @@ def delete(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     except (cancelling.TooLate, deletion.IsLogin) as error:
         form.add_error(None, str(error))
         return _ask(request, secret, region, form, status=409)
-    return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
+    return dialogs.back(request, reverse("secret", args=[region, secret.pk]))
 
 
 def _delete(request: OperatorRequest, secret: Secret, form: Delete) -> None:
@@ -82,7 +82,7 @@ def restore(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     except (creation.AccountTaken, lifecycle.NotPending) as error:
         return errors.conflict(request, str(error), title="This secret cannot be restored now")
     messages.success(request, _sentence(secret, restored))
-    return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
+    return dialogs.back(request, reverse("secret", args=[region, secret.pk]))
 
 
 def _sentence(secret: Secret, restored: deletion.Restored) -> str:

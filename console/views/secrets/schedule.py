@@ -49,7 +49,7 @@ def change(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     except schedules.Outdated:
         return _outdated(request, secret, region)
     messages.success(request, _sentence(secret, saved))
-    return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
+    return dialogs.back(request, reverse("secret", args=[region, secret.pk]))
 
 
 def _save(request: OperatorRequest, secret: Secret, plan: Schedule, form: Rotation) -> Schedule:

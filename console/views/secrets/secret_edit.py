@@ -43,7 +43,7 @@ def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         form.add_error("tags", str(error))
         return _ask(request, secret, region, form, status=422)
     messages.success(request, f"{secret.name} is saved.")
-    return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
+    return dialogs.back(request, reverse("secret", args=[region, secret.pk]))
 
 
 def _form(request: OperatorRequest, secret: Secret, sent: QueryDict | None) -> Edit:

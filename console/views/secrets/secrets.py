@@ -69,6 +69,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
             "page": page,
             "rows": secret_rows.cells(request, region, page.rows),
             "region": region,
+            "is_everywhere": region == resources.ALL_REGIONS,
             "default_sort": secret_filters.DEFAULT_SORT,
             "filters": filters,
             "is_filtered": bool(chosen),
