@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -137,7 +137,7 @@ def _details(event: AuditEvent) -> list[tuple[str, str]]:
     return [(name.replace("_", " ").capitalize(), _in_words(content)) for name, content in known]
 
 
-_NOTHING = (None, "", [], {})
+_NOTHING: Final[tuple[object, ...]] = (None, "", [], {})
 
 
 def _in_words(content: object) -> str:
