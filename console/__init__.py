@@ -2,7 +2,7 @@
 
 from console.process import start
 
-# Whatever starts a process of Keyturn imports this package first, and reads the settings later.
+# Every process of Keyturn imports this package first and reads the settings later.
 start.watch()
 
 # Here, so that a task called from a view goes to this application's broker and not to Celery's default one.

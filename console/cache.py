@@ -1,8 +1,8 @@
 """The only writer of the cache: JSON in a table of Keyturn's own database, each entry with a seal.
 
 What stands here counts tries to sign in, so it is read before any user has authenticated. Nothing that is
-read is ever unpickled, and an entry whose seal does not fit its key, its value and its end is one that is not
-there. A writer of this table can still delete an entry: that restarts a count, and gives no access.
+read is ever unpickled, and an entry is ignored if its seal does not fit its key, its value and its end. An
+attacker who can write to this table can still delete an entry: that restarts a count, and gives no access.
 
 No entry is thrown out before its end to make room: an attacker with many addresses could empty a count so.
 A store that does not answer is an error and never "too many tries".
@@ -33,11 +33,11 @@ EVERY = timedelta(minutes=1)
 class _Last:
     """When this process last did what it does once a minute."""
 
-    swept = told = float("-inf")
+    swept = reported = float("-inf")
 
 
 class Cache(BaseCache):
-    """Django's interface over the table; a value is whatever JSON has a form for."""
+    """Django's interface over the table; a value is one that JSON can represent."""
 
     def __init__(self, _location: str, params: dict[str, Any]) -> None:
         super().__init__(params)
@@ -89,7 +89,7 @@ class Cache(BaseCache):
         CacheEntry.objects.all().delete()
 
     def _name(self, key: str, version: int | None) -> str:
-        # By its hash, as names and addresses stand in a key; and whatever its length and letters are.
+        # By its hash, because a key holds names and addresses, of any length and in any characters.
         return keyed.digest("cache key", self.make_key(key, version))
 
     def _row(self, key: str, value: Any, timeout: float | None, version: int | None) -> CacheEntry:
@@ -113,8 +113,8 @@ def _counts(row: CacheEntry) -> bool:
         return False
     if keyed.fits(row.seal, *_content(row)):
         return True
-    if time.monotonic() - _Last.told >= EVERY.total_seconds():
-        _Last.told = time.monotonic()
+    if time.monotonic() - _Last.reported >= EVERY.total_seconds():
+        _Last.reported = time.monotonic()
         log.warning("An entry of the cache was written by something else, or with another session key.")
     return False
 

@@ -174,7 +174,7 @@ def _simulator(request: HttpRequest, refused: requiring.Refused) -> str:
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """404, for Django's handler. It never repeats the address: someone else may have written it."""
+    """404, for Django's handler. It never repeats the address: another user may have written it."""
     return answer(request, NOT_FOUND)
 
 

@@ -181,7 +181,7 @@ def _zone(request: HttpRequest) -> ZoneInfo:
 
 
 def _goes_to_sign_in(request: HttpRequest, response: HttpResponseBase) -> bool:
-    # htmx would follow the redirect and swap the sign-in form into whatever part of the page asked.
+    # htmx would follow the redirect and swap the sign-in form into the part of the page that asked.
     is_redirect = response.status_code == 302
     to = response.get("Location", "").partition("?")[0]
     return is_redirect and bool(request.htmx) and to == reverse(settings.LOGIN_URL)  # type: ignore[attr-defined]
@@ -199,14 +199,14 @@ class SealedMode:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        """Whatever needed a key that is disabled has changed nothing: say which key, and who can help."""
+        """Answer a request that needed a disabled key, and changed nothing: which key, and who can help."""
         if isinstance(exception, keyring.KeyUnusable):
             return errors.conflict(request, str(exception), title="The key cannot be used now")
         return None
 
 
 class FirstPassword:
-    """Who still has the printed password chooses a new one before anything else."""
+    """Have users who still have the printed password choose a new one before anything else."""
 
     ALLOWED = frozenset({"account_change_password", "account_logout"})
 
@@ -228,7 +228,7 @@ class FirstPassword:
 
 
 class SecondFactor:
-    """Who must have a second factor and has none sets one up before anything else."""
+    """Have users who need a second factor and have none set one up before anything else."""
 
     ALLOWED = FirstPassword.ALLOWED | {
         "mfa_index",
@@ -262,7 +262,7 @@ class SecondFactor:
 
 
 class LinkFirst:
-    """Who must sign in by the provider and has linked no identity does so before anything else."""
+    """Have users who must sign in by the provider link their identity before anything else."""
 
     ALLOWED = SecondFactor.ALLOWED | {"openid_link"}
 
@@ -284,7 +284,7 @@ class LinkFirst:
 
 
 def send(request: HttpRequest, name: str) -> HttpResponseBase:
-    """Lead the whole page there, whatever part of it asked."""
+    """Redirect the whole page, even if only a part of it asked."""
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponseClientRedirect(reverse(name))
     return redirect(name)

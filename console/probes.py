@@ -1,6 +1,6 @@
 """Health checks of this process and of the installation, for monitoring. None needs a sign-in.
 
-`console.middleware.Probes` calls these before all else, by whatever name or address they are asked.
+`console.middleware.Probes` calls these before all else, for any host name or address in the request.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def _secret_key() -> str:
             return key_files.read_private(SECRET_KEY_FILE)
         except key_files.Unreadable as error:
             raise ImproperlyConfigured(str(error)) from None
-    # Without the file every process has a key of its own: nothing breaks, but nobody stays signed in.
+    # Without the file every process has a key of its own: nothing breaks, but no user stays signed in.
     return os.urandom(48).hex()
 
 
@@ -155,7 +155,7 @@ ATOMIC_REQUESTS = False
 BROKER_URL = env.secret_url(
     "KEYTURN_BROKER_URL", "embedded://localhost", schemes=("embedded", "redis", "rediss")
 )
-# Not Redis, and not Django's table: both unpickle what they read, before anybody has signed in.
+# Not Redis, and not Django's table: both unpickle what they read, before any user has signed in.
 CACHES = {"default": {"BACKEND": "console.cache.Cache"}}
 
 # ---------------------------------------------------------------- where instances may be
@@ -166,7 +166,7 @@ FORBIDDEN_NETWORKS = env.networks("KEYTURN_FORBIDDEN_NETWORKS", "")  # these win
 DEMO_NETWORKS = ("127.64.0.0/10", "127.128.0.0/10")  # of the demo's hosts
 if env.flag("KEYTURN_DEMO", False):  # `up` says so
     ALLOWED_NETWORKS += tuple(ip_network(text) for text in DEMO_NETWORKS)
-# Never an instance's, whatever is allowed. The last is what docker-compose.yml calls web.
+# Never an instance's, even in an allowed network. The last is the name of web in docker-compose.yml.
 OWN_SERVICES = (*env.services(DATABASES["default"], BROKER_URL, PUBLIC_URL), ("web", 8000))
 
 # ---------------------------------------------------------------- people
@@ -193,10 +193,10 @@ ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_PRESERVE_USERNAME_CASING = True
 ACCOUNT_SESSION_REMEMBER = False
 # Failed ones: ten a minute from one address, five in five minutes at one name; counted before any hashing.
-# And two passwords a second of everybody together: hashing costs more than asking. One network may use up a
-# third of that, right passwords included. A browser that the person has signed in with before is counted by
-# itself, five failures in five minutes, and by nothing of this; "login" would count it with its neighbours.
-# And so many journeys to an identity provider: each asks something of somebody else's server.
+# And two passwords a second of all users together: hashing costs more than asking. One network may use up a
+# third of that, right passwords included. A browser in which the user has signed in before is counted
+# separately, five failures in five minutes; "login" would count it with its neighbours.
+# And so many round trips to an identity provider: each sends requests to another company's machine.
 ACCOUNT_RATE_LIMITS = {
     "login_failed_here": "10/m/ip",
     "login_failed": "5/300s/key",  # a second factor counts by this too, after the right password
@@ -229,7 +229,7 @@ REQUIRE_MFA = env.flag("KEYTURN_REQUIRE_MFA", False)
 OIDC = openid_settings.read()
 SOCIALACCOUNT_ADAPTER = "console.sign_in.openid_adapter.IdentityAdapter"
 SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"provider_class": "console.sign_in.openid.Provider"}}
-# Only whom an invitation or the person's own signed-in session bound is let in; nobody by an e-mail address.
+# An identity signs in only if an invitation or the user's own session linked it; never by an e-mail address.
 SOCIALACCOUNT_AUTO_SIGNUP = False
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
 SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = False
@@ -273,7 +273,7 @@ REQUEST_SECONDS = env.number("KEYTURN_REQUEST_SECONDS", 20, least=1, most=600)
 CELERY_BROKER_URL = BROKER_URL
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,
-    # A broker that does not answer holds nobody up for longer: what was to be sent stands in a row.
+    # A broker that does not answer delays no caller for longer: the work to send stands in a row.
     "socket_connect_timeout": 2,
     "socket_timeout": 5,
 }
@@ -293,7 +293,7 @@ CELERY_BEAT_SCHEDULER = "console.process.heartbeats.Scheduler"
 _AT_ONCE = {"last_run_at": datetime.fromtimestamp(0, UTC)}
 CELERY_BEAT_SCHEDULE = {
     "do what is due": {"task": "rotation.tasks.tick", "schedule": 2.0, **_AT_ONCE},
-    # Whatever was signed before: between a stop and a start somebody may cut the trail.
+    # At each start, even if the head was signed before: while Keyturn is stopped the trail can be cut.
     "sign the audit trail": {"task": "rotation.tasks.sign_audit_trail", "schedule": 3600.0, **_AT_ONCE},
 }
 PERIODIC_WORK = {
@@ -322,7 +322,7 @@ CHECKS_AT_MOST = env.number(
     "KEYTURN_CHECKS_AT_MOST", 60, least=1, most=10_000
 )  # by one person, in 10 minutes
 RUN_PRUNE_VERSIONS = 10  # versions without a label that a secret keeps
-DRIFT_EVERY = timedelta(days=1)  # each account is looked at so often, for changes by somebody else
+DRIFT_EVERY = timedelta(days=1)  # each account is checked so often for changes outside Keyturn
 SCHEDULE_FAILURES = 5  # failed rotations in a row after which a schedule stops and a person decides
 FAILPOINTS_ALLOWED = False  # only the tests' settings say otherwise
 
@@ -374,11 +374,11 @@ LOGGING = {
     },
 }
 
-# For whatever reports errors here: it names places in the code, and shows nothing that was sent or held.
+# For every error reporter: it names places in the code, and shows no request data and no variables.
 DEFAULT_EXCEPTION_REPORTER_FILTER = "console.process.error_reports.NothingHeld"
 
 SILENCED_SYSTEM_CHECKS = [
-    "auth.W004",  # the name is unique, whatever its case, by a constraint on Lower(username)
+    "auth.W004",  # the name is unique in any case, by a constraint on Lower(username)
     "guardian.W001",  # secrets_app.policy.decisions alone reads grants, and denies too; no backend adds to it
     "security.W002",  # X-Frame-Options comes from console.middleware.SecurityHeaders
 ]

@@ -18,7 +18,7 @@ from lab import machine
 SSHD_LOG = "/var/log/sshd.log"
 PID_FILE = "/run/sshd.pid"
 RUN_SECONDS = 300.0
-UMASK = 0o022  # whatever this process has
+UMASK = 0o022  # not the one of this process
 
 
 class Gone(Exception):

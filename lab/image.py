@@ -7,6 +7,7 @@ made by the host itself when it boots.
 
 import io
 import os
+import re
 import secrets
 import tarfile
 import time
@@ -46,6 +47,7 @@ class Spec:
     sshd_config: tuple[str, ...] = ()  # lines before the usual ones: for sshd the first one counts
     host_key_types: tuple[str, ...] = ("ed25519",)
     disk: str = "256m"  # of memory at most, taken as it fills
+    rounds: int = 0  # what a new hash of a password costs, where not what Debian has it cost
 
 
 def base(layer: Path | None) -> bytes:
@@ -69,10 +71,17 @@ def host(name: str, address: str, port: int, spec: Spec, hidden: tuple[Path, ...
         for path, text in _identity(name, address).items():
             _file(tar, f"root/etc/{path}", text, 0o644)
         _file(tar, "root/etc/ssh/sshd_config", _sshd_config(address, port, spec), 0o644)
+        if spec.rounds:
+            rules = Path("/etc/pam.d/common-password").read_text()
+            _file(tar, "root/etc/pam.d/common-password", _with_rounds(rules, spec.rounds), 0o644)
         for path, text, mode, group in _accounts(spec):
             _file(tar, f"root/etc/{path}", text, mode, group=group)
         _management_home(tar, spec)
     return buffer.getvalue()
+
+
+def _with_rounds(rules: str, rounds: int) -> str:
+    return re.sub(r"\byescrypt\b", f"yescrypt rounds={rounds}", rules)
 
 
 def _add_base(tar: tarfile.TarFile, layer: Path | None) -> None:

@@ -1,9 +1,10 @@
 """The OS account that a secret manages, if it manages one; and an account as policies know it.
 
-A generic secret manages none: nothing else reads a secret's account, so that no place takes it for granted.
+A generic secret manages no account. Other modules read a secret's account only through this one, so that
+none of them takes it for granted.
 
 Policies name an account `...:instance/ID/user/NAME`. To manage one is a right on the instance and the user,
-whatever the secret is called: who may manage it sets its password, and so reads it.
+independent of the secret's name: a user who manages an account sets its password, and so knows it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Bind an account to the machine that proved its value, and open a value only for that machine.
 
-No value that is stored for an account leaves this process but through `value`, which is told over which
-connection it would leave: the address and the host keys that the connection trusts must be those that the
-account is bound to. So nothing that is changed about an instance makes Keyturn offer a value to another
-machine; a user who may do so binds the account to it first (`rebinding`). The machine-id, which a machine
-says of itself, can only narrow that: the pinned key is what counts.
+A stored value leaves this process only through `value`. The caller names the connection, and its address and
+trusted host keys must be those that the account is bound to. So no change to an instance makes Keyturn offer
+a value to another machine: a user with that right first binds the account to it (`rebinding`). The machine-id
+is the machine's own claim, so it can only narrow this: the pinned key decides.
 
 With the room `managed`, the only writer of managed accounts: their binding, and the state that follows.
 """
@@ -54,7 +53,7 @@ class Machine:
 
     @property
     def stamp(self) -> str:
-        """The same for the same machine only: a confirmation says by it what was on the screen."""
+        """A text that is the same for the same machine only: a confirmation names by it what the user saw."""
         seen = [self.wire, self.address, self.port, sorted(self.keys.items()), self.machine_id]
         return sha256(json.dumps(seen).encode()).hexdigest()
 
@@ -67,7 +66,7 @@ def now_at(instance: Instance) -> Machine:
 
 
 def bound_to(account: ManagedAccount) -> Machine | None:
-    """The machine that an account is bound to; None where it never met one."""
+    """The machine that an account is bound to; None if it was never bound."""
     if account.bound_at is None:
         return None
     return Machine(
@@ -82,7 +81,7 @@ def bound_to(account: ManagedAccount) -> Machine | None:
 def why_not(account: ManagedAccount, machine: Machine) -> str:
     """Say why this account's values may not go to `machine`; empty where they may.
 
-    Of several approved keys one that the account is bound to is enough: `narrowed` trusts no other.
+    If several keys are approved, one to which the account is bound is enough: `narrowed` trusts no other.
     """
     bound = bound_to(account)
     if bound is None:
@@ -121,8 +120,7 @@ def _was_entered(secret: Secret) -> bool:
 def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secret]) -> base.Endpoint:
     """Return `reached` trusting only host keys that the accounts of all `secrets` are bound to.
 
-    A key that was approved beside the bound one is thereby no way to a value. Raises `OtherMachine` or
-    `accounts.Unmanaged`.
+    So an additional approved key cannot receive a value. Raises `OtherMachine` or `accounts.Unmanaged`.
     """
     lines = set(reached.host_keys)
     for account in _accounts(secrets):
@@ -141,9 +139,9 @@ def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secre
 
 
 def value(version: SecretVersion, *, over: base.Endpoint) -> versions.Value:
-    """Open `version` to send it over a connection that trusts `over`, and nothing beside.
+    """Open `version` to send it over a connection that trusts `over` and no other key.
 
-    The account is read again: whatever was changed since the run began counts. Raises `OtherMachine`,
+    The account is read again, so changes since the run began count. Raises `OtherMachine`,
     `accounts.Unmanaged` for a secret that belongs to no machine, and as `versions.value`.
     """
     (account,) = _accounts([version.secret])
@@ -172,9 +170,9 @@ def _accounts(secrets: Iterable[Secret]) -> list[ManagedAccount]:
 
 
 def bind(account: ManagedAccount) -> None:
-    """Bind an account that never met a machine to what its instance stands for now, where that is known.
+    """Bind an account without a machine to the one that its instance stands for now, if that is known.
 
-    Call it as a person enters a value: they may know whom they entrust it to; later it might be another one.
+    Call it when a user enters a value: the user chose this machine, and later the instance may be another.
     """
     machine = now_at(account.instance)
     if machine.keys:
@@ -182,7 +180,7 @@ def bind(account: ManagedAccount) -> None:
 
 
 def bind_over(account: ManagedAccount, over: base.Endpoint) -> None:
-    """Bind an account that never met a machine to the one that is about to hear its first value."""
+    """Bind an account without a machine to the one that is about to receive its first value."""
     if account.bound_at is not None:
         return  # for good: it is moved by a person's word only
     machine = now_at(account.instance)
@@ -197,9 +195,9 @@ def _write_first(account: ManagedAccount, machine: Machine) -> None:
 
 
 def move(account: ManagedAccount, machine: Machine) -> None:
-    """Bind an account to `machine` from now on, because a person decided so; call it in a transaction.
+    """Bind an account to `machine` because a user decided so; call it in a transaction.
 
-    What was known of its credential was known of another machine.
+    Resets the state of its credential, which was the state on another machine.
     """
     known = Credential.NOT_VERIFIED if _has_current(account) else Credential.NO_VALUE
     sentence = "Bound to another machine; nothing was sent there yet. Verify it, or rotate."
@@ -210,7 +208,7 @@ def move(account: ManagedAccount, machine: Machine) -> None:
 
 
 def note_machine_id(account: ManagedAccount) -> None:
-    """Complete the binding of an account whose value was just proven by what its machine calls itself."""
+    """Add the machine-id to the binding of an account whose value was just proven."""
     if account.bound_machine_id:
         return
     machine_id = now_at(account.instance).machine_id
@@ -236,7 +234,7 @@ def _fields(machine: Machine) -> dict[str, object]:
 def follow(instance: Instance) -> None:
     """Write for every account there whether its value still belongs to this machine.
 
-    Call it after whatever may have made the instance another machine, in the same transaction.
+    Call it after each change that may have made the instance another machine, in the same transaction.
     """
     with transaction.atomic():
         # A worker that writes down a proof just now waits, or is seen here; neither may win unseen.

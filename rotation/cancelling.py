@@ -1,4 +1,4 @@
-"""End a run on request: at once if its host was told nothing, else once it is known which value works."""
+"""End a run on request: at once if nothing was sent to its host, else when it is known which value works."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def cancel(run: Run, *, actor: Principal) -> None:
 
 
 def _cancel(run: Run, *, actor: Principal, sentence: str) -> None:
-    """End a run that has told no host anything. Raises `TooLate`.
+    """End a run that has sent nothing to its host. Raises `TooLate`.
 
-    A worker that has it finds itself overtaken at its next write, and its next write is the one that
-    comes before the host is told. A value that was stored for it is dropped.
+    A worker that carries the run is overtaken at its next write, which comes before it sends the value to the
+    host. A value that was stored for the run is dropped.
     """
     with transaction.atomic():
         ended = Run.objects.filter(pk=run.pk, state__in=Run.ACTIVE, attempts=0).update(
@@ -66,8 +66,8 @@ def _cancel(run: Run, *, actor: Principal, sentence: str) -> None:
 def stop_all(secret: Secret, *, actor: Principal, sentence: str) -> None:
     """Leave nothing under way for a secret that is about to go. Raises `TooLate`.
 
-    A host that was told a value must be asked first which one it accepts: after that, deleting loses
-    nothing that is needed to log in.
+    If a value was sent to a host, the host must first be asked which value it accepts: after that, the
+    deletion loses no value that is needed to log in.
     """
     with transaction.atomic(), trail.at_the_end():
         for run in secret.runs.active().select_related("secret__region", "secret__account"):

@@ -1,8 +1,8 @@
 """The only writer of chores: when each piece of periodic work is due.
 
-The rows are the schedule. Beat only ticks, so a beat that is restarted every minute postpones nothing, and of
-many ticks at once one does each piece. A worker that dies over a piece, or fails at it, is followed after a
-minute. Knows names and lengths of time, and nothing of the work itself.
+The rows are the schedule. Beat only ticks, so frequent restarts of beat postpone nothing, and of many ticks
+at once a single one claims each chore. If a worker dies during a chore, or fails, another one retries after a
+minute. Knows names and periods, and nothing of the work itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SLACK = timedelta(seconds=2)  # the nearest tick counts: the one after it would 
 
 
 def due(work: Mapping[str, timedelta]) -> list[str]:
-    """Return which of `work`, by its names, is due by the database's clock; what is new to us is due."""
+    """Return the names in `work` that are due by the database's clock; a name without a row is due."""
     known = set(Chore.objects.values_list("name", flat=True))
     if missing := [Chore(name=name) for name in work if name not in known]:
         Chore.objects.bulk_create(missing, ignore_conflicts=True)

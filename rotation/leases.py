@@ -1,20 +1,21 @@
 """The right to work on a run, and what is written under it: evidence, waits, the end.
 
-Whoever works on a run holds a lease with a number that only grows; every write names that number, so
-a worker that was overtaken writes nothing. Times that decide who may work are the database's, never a
-worker's. With `runs`, which takes requests, the only writer of runs and steps.
+A worker holds a lease on its run, with a number that only grows. Every write names that number, so a worker
+that was overtaken writes nothing. Only the database's time decides who may work, never a worker's. With
+`runs`, which takes requests, the only writer of runs and steps.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import BooleanField, F, Func, Q, QuerySet, UUIDField
 from django.db.models.functions import Coalesce, Now
 from django.db.models.lookups import Exact
@@ -44,6 +45,15 @@ class HandedBack(Overtaken):
     code = "run_handed_back"
 
 
+@dataclass
+class Progress:
+    """What only the holder of a lease knows: nobody else writes steps of the run meanwhile."""
+
+    number: int | None = None  # of the last step; None where that was not counted yet
+    begun: Step | None = None  # began with the end of what came before; nothing was done in it
+    ended: Step | None = None  # with what was found, which is written with the next thing that is
+
+
 @dataclass(frozen=True)
 class Lease:
     """The right to work on a run until it is taken over."""
@@ -52,6 +62,7 @@ class Lease:
     number: int
     worker: str
     length: timedelta  # each write under it holds it for so long again
+    progress: Progress = field(default_factory=Progress, compare=False, repr=False)
 
 
 # ---------------------------------------------------------------- whose turn it is
@@ -85,7 +96,7 @@ def _free() -> QuerySet[Run]:
     """Runs that a worker may take up now: due, on an instance where no other one is under way."""
     free = _active().filter(_takeable()).exclude(instance__in=_under_way().values("instance"))
     if restores.under_way() is not None:
-        # They stay where they are, and take nobody's place among those that are returned.
+        # They stay in the queue, and take no place among those that are returned.
         free = free.exclude(kind__in=[Run.Kind.ROTATE, Run.Kind.RECONCILE])
     return free
 
@@ -123,12 +134,12 @@ def _places() -> int:
 
 
 def due(limit: int) -> list[UUID]:
-    """Return runs that somebody should take up now, in the order of their turns, one of each instance."""
+    """Return runs that a worker should take up now, in the order of their turns, one of each instance."""
     return [pk for pk, has_place in _turns() if has_place][:limit]
 
 
 def line_up(added: Collection[UUID]) -> list[UUID]:
-    """Return those of `added`, new runs, that somebody should take up now; the others are called later.
+    """Return those of `added`, new runs, that a worker should take up now; the others are called later.
 
     The ones for which their region has no place say so, and are called when it has one.
     """
@@ -177,7 +188,7 @@ def next_beside(instance_id: UUID) -> UUID | None:
 
 
 def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease | None:
-    """Take up a run that is due and that nobody works on; None where there is nothing to do.
+    """Take up a run that is due and that no worker has; return None if there is nothing to do.
 
     One host is talked to by one worker at a time, and one region by as many as its limit says: a run for
     which there is no place stays queued. Of two claimants at once the loser gets None and waits for nothing.
@@ -200,9 +211,10 @@ def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease
             started_at=Coalesce(F("started_at"), Now()),
             **waited,
         )
-        if run.lease:  # else nobody had it before, and there are no steps
+        if run.lease:
             _break_steps(run_id, DIED)
-    return Lease(run_id, run.lease + 1, worker, length)
+    # Of a run that nobody had before there are no steps.
+    return Lease(run_id, run.lease + 1, worker, length, Progress(number=None if run.lease else 0))
 
 
 def _locked(run_id: UUID) -> Run | None:
@@ -225,7 +237,7 @@ def _has_place(run: Run) -> bool:
     if run.is_leak:
         return True
     region = Instance.objects.values_list("region_id", flat=True).get(pk=run.instance_id)
-    # Counted by one claimant of a region at a time; nobody holds this row for longer than a claim.
+    # Counted by one claimant of a region at a time; no process holds this row for longer than a claim.
     Region.objects.select_for_update(no_key=True).get(pk=region)
     if _crowds()[region] < _places():
         return True
@@ -247,7 +259,7 @@ def _break_steps(run_id: UUID, sentence: str) -> None:
 def hand_back(lease: Lease, why: str = "The worker was stopped; another one goes on.") -> bool:
     """End the lease so that another worker can go on at once; False where it was not held any more.
 
-    The number grows, so that whoever holds it still is overtaken from now on.
+    The number grows, so a worker that still holds the lease is overtaken from now on.
     """
     with transaction.atomic():
         held = Run.objects.filter(pk=lease.run_id, lease=lease.number, state=Run.State.RUNNING)
@@ -288,7 +300,24 @@ def _lease_of(run: Run) -> Lease:
 
 
 def hold(lease: Lease, **fields: object) -> None:
-    """Renew the lease and write `fields`, if it is still held. Raises `Overtaken`."""
+    """Renew the lease and write `fields`, if it is still held. Raises `Overtaken`.
+
+    A step that was kept is written in the same transaction.
+    """
+    ended = lease.progress.ended
+    with _together() if ended else nullcontext():
+        _renew(lease, fields)
+        if ended is not None:
+            _write_end(ended)
+    lease.progress.ended = None
+
+
+def _together() -> AbstractContextManager[object]:
+    """A transaction, or the caller's own: a savepoint is a way back that nobody here would take."""
+    return nullcontext() if connection.in_atomic_block else transaction.atomic()
+
+
+def _renew(lease: Lease, fields: Mapping[str, object]) -> None:
     held = Run.objects.filter(pk=lease.run_id, lease=lease.number, state=Run.State.RUNNING).update(
         leased_until=Now() + lease.length, **fields
     )
@@ -296,16 +325,24 @@ def hold(lease: Lease, **fields: object) -> None:
         raise Overtaken
 
 
+def _still_held(lease: Lease) -> bool:
+    """Whether nobody else has had the run since; renews nothing."""
+    mine = Run.objects.filter(pk=lease.run_id, lease=lease.number, state=Run.State.RUNNING)
+    return mine.filter(leased_until__gt=Now()).exists()
+
+
 def wait(lease: Lease, delay: timedelta, *, code: str, sentence: str) -> None:
     """Give the lease back and have the run taken up again after `delay`. Raises `Overtaken`."""
-    hold(
-        lease,
-        state=Run.State.WAITING,
-        due_at=Now() + delay,
-        waits=F("waits") + 1,
-        code=code,
-        sentence=sentence[:500],
-    )
+    with _together():
+        hold(
+            lease,
+            state=Run.State.WAITING,
+            due_at=Now() + delay,
+            waits=F("waits") + 1,
+            code=code,
+            sentence=sentence[:500],
+        )
+        _leave_begun(lease, sentence)
 
 
 def end(
@@ -328,6 +365,7 @@ def end(
             sentence=sentence[:500],
             ended_at=Now(),
         )
+        _leave_begun(lease, sentence)
         related = ("secret__account", "secret__region", "instance__account", "instance__region")
         run = Run.objects.select_related(*related, "version", "requested_by").get(pk=lease.run_id)
         trail.record(
@@ -343,25 +381,106 @@ def end(
 # ---------------------------------------------------------------- steps
 
 
-def begin(lease: Lease, name: str) -> Step:
-    """Start a step; renews the lease. Raises `Overtaken`; hands the run back where this worker is to end."""
+def go_on(lease: Lease) -> None:
+    """Return if this worker may begin something; hands the run back where it is to end.
+
+    Call it before a transaction, which would take that back. Raises `HandedBack`.
+    """
     if shutdown.is_under_way():
+        if lease.progress.ended is not None:
+            hold(lease)
         hand_back(lease)
         raise HandedBack
-    with transaction.atomic():
+
+
+def begin(lease: Lease, name: str) -> Step:
+    """Start a step, or go on with the one that was begun; renews the lease where it starts one.
+
+    Raises `Overtaken`; hands the run back where this worker is to end.
+    """
+    go_on(lease)
+    begun = lease.progress.begun
+    if begun is not None and begun.name == name:
+        if not _still_held(lease):
+            raise Overtaken
+        lease.progress.begun = None
+        return begun
+    with _together():
         hold(lease)
-        number = Step.objects.filter(run_id=lease.run_id).count() + 1
-        return Step.objects.create(
-            run_id=lease.run_id, number=number, name=name, worker=lease.worker, lease=lease.number
-        )
+        _leave_begun(lease, "Nothing was done in it.")
+        step = _next(lease, name)
+        step.save(force_insert=True)
+        return step
+
+
+def _next(lease: Lease, name: str) -> Step:
+    if lease.progress.number is None:
+        lease.progress.number = Step.objects.filter(run_id=lease.run_id).count()
+    lease.progress.number += 1
+    number = lease.progress.number
+    return Step(run_id=lease.run_id, number=number, name=name, worker=lease.worker, lease=lease.number)
+
+
+def begin_with(lease: Lease, name: str) -> None:
+    """Start the step that comes next, in the caller's transaction; `begin` goes on with it."""
+    step = _next(lease, name)
+    step.save(force_insert=True)
+    lease.progress.begun = step
+
+
+def passed(lease: Lease, name: str, sentence: str, *, then: str = "") -> None:
+    """Write a step that is done as it begins, for the caller's transaction, which holds the lease.
+
+    `then` names the step that starts with it.
+    """
+    step = _next(lease, name)
+    step.state, step.sentence, step.ended_at = Step.State.DONE, sentence[:500], Now()
+    begun = _next(lease, then) if then else None
+    Step.objects.bulk_create([step, begun] if begun else [step])
+    lease.progress.begun = begun
+
+
+def _leave_begun(lease: Lease, sentence: str) -> None:
+    """End a step that was begun with what came before it, and in which nothing was done after all."""
+    begun, lease.progress.begun = lease.progress.begun, None
+    if begun is not None:
+        begun.state, begun.sentence = Step.State.FAILED, sentence[:500]
+        _write_end(begun)
+
+
+def _write_end(step: Step) -> None:
+    Step.objects.filter(pk=step.pk).update(
+        state=step.state, sentence=step.sentence, evidence=step.evidence, ended_at=Now()
+    )
 
 
 def finish(
+    lease: Lease,
+    step: Step,
+    state: str,
+    sentence: str = "",
+    evidence: Sequence[dict[str, str]] = (),
+    *,
+    then: str = "",
+) -> None:
+    """End a step with what was found, and start the one that comes `then`; renews the lease.
+
+    A worker that is to end starts nothing. Raises `Overtaken`.
+    """
+    keep(lease, step, state, sentence, evidence)
+    with _together():
+        hold(lease)
+        if then and not shutdown.is_under_way():
+            begin_with(lease, then)
+
+
+def keep(
     lease: Lease, step: Step, state: str, sentence: str = "", evidence: Sequence[dict[str, str]] = ()
 ) -> None:
-    """End a step with what was found; renews the lease. Raises `Overtaken`."""
-    with transaction.atomic():
-        hold(lease)
-        Step.objects.filter(pk=step.pk).update(
-            state=state, sentence=sentence[:500], evidence=list(evidence), ended_at=Now()
-        )
+    """End a step with what was found, which is written with the next thing that is written under the lease.
+
+    For a step after which that comes at once. A worker that dies before leaves a step that broke off, and
+    the next one asks the host.
+    """
+    step.state, step.sentence, step.evidence = state, sentence[:500], list(evidence)
+    lease.progress.ended = step

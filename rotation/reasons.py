@@ -1,7 +1,7 @@
-"""What each reason means that the engine itself gives, and every reason there is by its code.
+"""The reasons that the engine itself gives, and the table of all reasons by code.
 
-The wires have tables of their own; here they are put together, so that whoever knows a code, the engine or a
-screen, finds everything about it in one row.
+The wires have tables of their own. This module joins them, so that the engine or a screen finds everything
+about a code in one row.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ ENGINE: Final = reasons.table(
 )
 
 _TABLES: Final[tuple[Table, ...]] = (reasons.COMMON, *(wire.reasons for wire in wires.TABLE.values()), ENGINE)
-ALL: Final = reasons.table(*(row for one in _TABLES for row in one.values()))
+ALL: Final = reasons.table(*(row for table in _TABLES for row in table.values()))
 
 #: What the lines of a checklist are about, those of the engine included.
 LINES: Final[Mapping[str, str]] = MappingProxyType(
@@ -261,12 +261,12 @@ def sentence(code: str, *names: object) -> str:
 
 
 def waits(code: str) -> bool:
-    """Whether this passes by itself."""
+    """Whether this passes without action by a user."""
     return code in ALL and ALL[code].waits
 
 
 def is_away(code: str) -> bool:
-    """Whether this is what a host gives that is away or slow."""
+    """Whether a host gives this reason because it is away or slow."""
     return code in ALL and ALL[code].is_away
 
 

@@ -1,4 +1,4 @@
-"""Ask again for the work of a run that did not end well."""
+"""Retry the work of a run that did not succeed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from secrets_app.policy import decisions
 
 
 def retry(run: Run, *, actor: Principal) -> Run:
-    """Ask for the same again that `run`, which has ended, was asked for; what it overrode is not overridden.
+    """Request the work of `run`, which has ended, again; checks that it overrode are not overridden.
 
-    A value that a host may have heard, or that waits to be sent, is the one that is sent. Raises
-    `runs.InProgress` where `run` is active, and otherwise as the request of its kind does.
+    If a value may have reached the host, or waits to be sent, the new run sends that value. Raises
+    `runs.InProgress` if `run` is active, and otherwise as the request of its kind does.
     """
     run.refresh_from_db()
     if run.is_active:

@@ -1,6 +1,6 @@
 """Requests for work on a secret's host. The row is the job.
 
-With `leases`, which is for whoever does the work, and `cancelling`, the only writer of runs and steps.
+With `leases`, which is for the workers, and `cancelling`, the only writer of runs and steps.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rotation.connectors import base
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.actions import Action
 from secrets_app.audit import trail
+from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
 from secrets_app.integrity import restores
@@ -60,31 +61,35 @@ def start(
     from_version: SecretVersion | None = None,
     overrides: Collection[str] = (),
     reason: str = "",
+    overrides_policy: bool = False,
 ) -> Run:
     """Ask for a rotation; joins the one that is under way. With `value`, that is the new
     password, or the new private key.
 
-    With `from_version`, that is an earlier version's value again, which nobody is shown. `overrides` names
+    With `from_version`, the value is an earlier version's, which is not shown to a user. `overrides` names
     checks of `base.OVERRIDABLE` that may not stop this one run; that needs a right of its own and a `reason`.
+    So does `overrides_policy`, with which `value` may break the secret's password policy.
 
     The same `token` twice is one run. A value is sealed here, in the caller's transaction; it is
     never kept elsewhere. Raises `InProgress` for a value or an override while a run is active,
-    `NotRotatable`, `NoReason`, `NotOverridable`, `accounts.Unmanaged`, `decisions.NotAllowed`, or what
-    `versions.given` raises.
+    `NotRotatable`, `NoReason`, `NotOverridable`, `accounts.Unmanaged`, `decisions.NotAllowed`,
+    `passwords.OffPolicy`, or what `versions.given` raises.
     """
     decisions.require(actor, Action.ROTATE_SECRET, secret)
     if trigger in {Run.Trigger.MANUAL, Run.Trigger.RETRY}:
         _refuse_restored()
     account = accounts.needed(secret)
     let_pass = _checked_overrides(secret, overrides, reason, actor)
+    breach = ""
     if from_version is not None:
         decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
         value = _earlier(secret, from_version)
-    if value is not None:
-        decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
         versions.given(secret, account.username, value)
+    elif value is not None:
+        decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
+        breach = _checked_policy(secret, account, value, actor, reason if overrides_policy else None)
     with transaction.atomic():
-        # Both of two people at once come here; the second sees the first one's run.
+        # Two requests at once both come here; the second one sees the run of the first.
         _refuse_deleted(lifecycle.held(secret.pk))
         same = Run.objects.filter(secret=secret, request_token=token).first() if token else None
         if same:
@@ -110,7 +115,7 @@ def start(
         )
         if value is not None:
             origin = SecretVersion.Origin.EARLIER if from_version else SecretVersion.Origin.CUSTOM
-            _stage_chosen(run, account, value, actor, origin)
+            _stage_chosen(run, account, value, actor, origin, run.reason if breach else "")
         details: dict[str, object] = {"run": str(run.pk), "trigger": trigger}
         if is_leak:
             details["is_leak"] = True
@@ -120,6 +125,9 @@ def start(
         if let_pass:
             overridden = {"run": str(run.pk), "checks": let_pass}
             trail.record(Action.OVERRIDE_CHECK, secret, actor=actor, details=overridden, reason=run.reason)
+        if breach:
+            broken = {"run": str(run.pk), "because": breach}
+            trail.record(Action.OVERRIDE_POLICY, secret, actor=actor, details=broken, reason=run.reason)
     return run
 
 
@@ -161,6 +169,24 @@ def _checked_overrides(secret: Secret, codes: Collection[str], reason: str, acto
     return sorted(set(codes))
 
 
+def _checked_policy(
+    secret: Secret, account: ManagedAccount, value: Plaintext, actor: Principal, reason: str | None
+) -> str:
+    """Return the rules of the password policy that this actor lets `value` break, for this reason.
+
+    None as the reason lets nothing pass. Raises as `start` does.
+    """
+    breach = versions.policy_breach(secret, versions.given(secret, account.username, value))
+    if not breach:
+        return ""
+    if reason is None:
+        raise passwords.OffPolicy(breach)
+    decisions.require(actor, Action.OVERRIDE_POLICY, secret)
+    if not reason.strip():
+        raise NoReason(NoReason.__doc__)
+    return breach
+
+
 def _earlier(secret: Secret, version: SecretVersion) -> Plaintext:
     """Open the password or private key that a secret had before. Raises `NotRotatable`."""
     if version.secret_id != secret.pk:
@@ -173,11 +199,13 @@ def _earlier(secret: Secret, version: SecretVersion) -> Plaintext:
         raise NotRotatable("The value of this version was destroyed. Choose another one.") from None
 
 
-def _stage_chosen(run: Run, account: ManagedAccount, value: Plaintext, actor: Principal, origin: str) -> None:
+def _stage_chosen(
+    run: Run, account: ManagedAccount, value: Plaintext, actor: Principal, origin: str, breach_reason: str
+) -> None:
     assert run.secret is not None
     held = versions.given(run.secret, account.username, value)
     try:
-        version = versions.stage(run.secret, held, origin=origin, actor=actor)
+        version = versions.stage(run.secret, held, origin=origin, actor=actor, breach_reason=breach_reason)
     except versions.PendingExists:
         raise NotRotatable(
             "The instance may have a value that is not verified yet. "
@@ -237,7 +265,7 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
 
 
 def drift(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
-    """Ask whether somebody else has changed the credential; joins any run that is under way.
+    """Ask whether the credential was changed outside Keyturn; joins any run that is under way.
 
     Raises `NotRotatable` where there is no current value, `accounts.Unmanaged` or `decisions.NotAllowed`.
     """
@@ -282,9 +310,9 @@ def _refuse_deleted(secret: Secret) -> None:
 
 
 def hurry(run: Run, *, is_leak: bool = False) -> bool:
-    """Let a run that waits go on now: somebody asks for it. One that is asked for after a leak goes first.
+    """Let a waiting run continue now, on request. A run that is requested after a leak goes first.
 
-    A wait that keeps two failed logins apart is waited out, whoever asks. Return whether anything changed.
+    A wait that keeps two failed logins apart is not shortened. Return whether anything changed.
     """
     waiting = Run.objects.filter(pk=run.pk, state=Run.State.WAITING).exclude(code__in=reasons.BUDGETS)
     changed = waiting.update(due_at=Now())

@@ -1,7 +1,7 @@
-"""The only writer of schedules: when a secret rotates by itself.
+"""The only writer of schedules: when a secret rotates automatically.
 
-A date fires once, however many schedulers look at it, and the database's time alone says whether it has
-come: a clock that is wrong on some host starts nothing early and nothing twice.
+A date fires once, even if many schedulers read it. Only the database's time decides whether a date has come,
+so a wrong clock on one machine starts no rotation early or twice.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _following(had: Schedule, kept: Recurrence, at: datetime) -> datetime:
     same = replace(recurrence_of(had), jitter=kept.jitter, period=kept.period if kept.cron else had.period)
     if not had.is_on or same != kept or had.next_at is None:
         return kept.drawn_after(at)
-    # What passed during a pause was meant to pass; what is due otherwise stays due.
+    # A date that passed during a pause was meant to pass; any other date that is due stays due.
     return _ahead(had, at) if had.paused_at else had.next_at
 
 
@@ -179,11 +179,11 @@ def due(limit: int) -> list[Schedule]:
 
 
 def claim(schedule: Schedule) -> bool:
-    """Move a due schedule on to its next date; True for the one caller that may start the run.
+    """Move a due schedule on to its next date; return True to the one caller that may start the run.
 
-    Many schedulers may have read the same row: the update names the date that was read, so one of them wins,
-    and the revision, so that a schedule which somebody paused or turned off meanwhile does not fire. A row
-    that another one is claiming right now is passed over without waiting.
+    Many schedulers may have read the same row. The update names the date that was read, so that one of them
+    wins, and the revision, so that a schedule that a user paused or turned off meanwhile does not fire. A row
+    that another scheduler is claiming is passed over without waiting.
     """
     with transaction.atomic():
         read = Q(pk=schedule.pk, next_at=schedule.next_at, revision=schedule.revision)
@@ -248,7 +248,7 @@ def left_out(secret: Secret) -> datetime | None:
 def catch_up(secret: Secret) -> datetime | None:
     """Move a date that passed while nothing could rotate to the next one, and return the next date.
 
-    None where the secret does not rotate by itself.
+    Returns None if the secret does not rotate automatically.
     """
     schedule = Schedule.objects.select_for_update().filter(secret=secret, is_on=True).first()
     if schedule is None or schedule.paused_at or schedule.next_at is None:
@@ -278,7 +278,7 @@ def rotated(secret: Secret) -> None:
 def failed(secret: Secret) -> None:
     """Count one more rotation by schedule in a row that did not succeed; after the last one, stop.
 
-    A password that a host refuses again and again is worth a person's look, not another try.
+    If a host refuses a password again and again, a user must look at it; another try does not help.
     """
     mine = Schedule.objects.filter(secret=secret, is_on=True)
     mine.update(failures=F("failures") + 1)

@@ -1,11 +1,11 @@
 """Whether this worker was asked to stop, and how it stops without waiting.
 
-The promise: `WITHIN` after the wish to stop the process is gone. Nothing new is begun from that moment; a
-step that is under way has `FOR_STEPS` to come to its end. What it has not ended by then is handed back, by
-what the caller gives, and goes on elsewhere.
+The promise: the process ends within `WITHIN` seconds of the request to stop. It starts nothing new from that
+moment; a step under way has `FOR_STEPS` to end. The caller's `hand_back` returns the work that is unfinished
+by then, and another worker continues it.
 
-The wish is a byte that forked processes share: a pool's children know of it as soon as their parent does, and
-a signal handler may write it whatever lock the thread that it interrupts holds.
+The request is a byte that forked processes share: a pool's children see it as soon as their parent does, and
+a signal handler can write it without a lock.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 FOR_STEPS: Final = 8.0  # seconds from the wish on
-WITHIN: Final = 9.0  # ... to the end of the process, whatever still hangs
+WITHIN: Final = 9.0  # ... to the end of the process, even if a thread still hangs
 _LOOK_EVERY: Final = 0.2
 
 _wish = mmap.mmap(-1, 1)
 
 
 def begin() -> None:
-    """Say that this process, and what it has forked, is to end. Safe in a signal handler."""
+    """Ask this process and those that it has forked to stop. Safe in a signal handler."""
     _wish[0] = 1
 
 
@@ -38,15 +38,15 @@ def is_under_way() -> bool:
 
 
 def forget() -> None:
-    """Take the wish back."""
+    """Withdraw the request to stop."""
     _wish[0] = 0
 
 
 def watch(hand_back: Callable[[], object], *, ends_last: bool) -> None:
     """Have a thread wait for the wish to stop, call `hand_back` when time is up, and end the process.
 
-    A process that ends by itself in time is left alone. The one that `ends_last` is the parent of a pool: its
-    end kills its children, so it leaves them the time to hand back what is theirs.
+    A process that ends in time is left alone. The one that `ends_last` is the parent of a pool: its end kills
+    its children, so it first gives them time to hand back their own work.
     """
     threading.Thread(target=_watch, args=(hand_back, ends_last), name="shutdown", daemon=True).start()
 
@@ -68,7 +68,7 @@ def _watch(hand_back: Callable[[], object], ends_last: bool) -> None:
 def _logged(hand_back: Callable[[], object]) -> None:
     try:
         hand_back()
-    except Exception:  # whatever it is, the leases end by themselves
+    except Exception:  # in any case the leases expire
         log.exception("What this worker had under way could not be handed back; its leases run out.")
 
 

@@ -1,7 +1,7 @@
-"""Celery's way in. A task takes ids, calls one domain function, decides nothing.
+"""The Celery tasks. A task takes ids, calls one domain function and decides nothing.
 
-The queue is an alarm clock: a message that is lost is sent again by `sweep`, and one that comes
-twice finds the run taken.
+A message only wakes a worker: `sweep` sends a lost message again, and a message that arrives twice finds the
+run taken.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BATCH = 1000
 TOGETHER = 250  # in one transaction, which keeps others from writing: SQLite has one writer
 AWAY_SECONDS = 10.0  # without another try, after the broker did not answer
 DRIFT_TICK = timedelta(minutes=1)  # at least, between two calls of `start_drift_checks`
-SCRUBBED_FOR = timedelta(minutes=10)  # after a purge: each time once, in case somebody was reading
+SCRUBBED_FOR = timedelta(minutes=10)  # after a purge: once each time, in case another process was reading
 
 
 def worker_name() -> str:
@@ -56,7 +56,7 @@ def advance(run_id: str) -> None:
     """Carry a run as far as it goes now, after those whose old value has leaked; wake what waited for it."""
     if keyring.is_sealed():
         return  # the run stays where it is; the sweep finds it when the root key is back
-    # A message is a worker that is free, and not this run's turn: the rows say what goes first.
+    # A message means that a worker is free, not that it is this run's turn: the rows say which goes first.
     while (leaked := leases.urgent()) and str(leaked) != run_id and _carry(leaked):
         pass
     _carry(UUID(run_id))
@@ -66,7 +66,7 @@ def _carry(run_id: UUID) -> bool:
     """Do what can be done for one run; False where there was nothing to take up."""
     was_taken = engine.advance(run_id, worker=worker_name(), connect=wires.connect, scanner=wires.Scanner())
     if was_taken:
-        checkpoints.note_head()  # a database of before this run is noticed, whatever is signed when
+        checkpoints.note_head()  # an older database is noticed then, even without a new checkpoint
     if shutdown.is_under_way():
         send(advance, str(run_id))  # handed back, or never begun: for another worker
     if not was_taken:
@@ -96,10 +96,10 @@ class _Broker:
 
 
 def send(task: Any, *ids: str) -> None:
-    """Have a worker do `task` soon. A broker that does not answer holds nobody up, and is no error.
+    """Have a worker do `task` soon. A broker that does not answer is no error, and delays only this call.
 
-    The row is the job: the sweep finds it when the broker is back. For some seconds nothing else is sent by
-    this process, since each try may take its time.
+    The row is the job: the sweep finds it when the broker is back. After a failed try this process sends
+    nothing for some seconds, because each try may take long.
     """
     if time.monotonic() < _Broker.away_until:
         return
@@ -138,9 +138,9 @@ def tick() -> None:
 
 @shared_task
 def start_due() -> None:
-    """Start a rotation for every schedule whose time has come; what is wrong with one stops no other.
+    """Start a rotation for every schedule whose time has come; an error in one does not stop the others.
 
-    While a restored database waits to be acknowledged, none: what is due stays due.
+    Starts none while a restored database waits to be acknowledged: the schedules stay due.
     """
     if restored.look():
         return
@@ -152,7 +152,7 @@ def start_due() -> None:
 
 
 def _start_all(due: list[Schedule]) -> list[UUID]:
-    """Start these, together where that goes; return the new runs. Where it fails, each half by itself."""
+    """Start these together and return the new runs. If that fails, start each half separately."""
     try:
         fresh, others = _start_together(due)
     except Exception:
@@ -168,15 +168,15 @@ def _start_all(due: list[Schedule]) -> list[UUID]:
 
 
 def _start_together(due: list[Schedule]) -> tuple[list[UUID], list[Schedule]]:
-    """Start what nothing stands in the way of; return its runs, and the schedules that need a look each."""
+    """Start the rotations that nothing prevents; return their runs, and the schedules to start one by one."""
     actor = users.system()  # made by the first one that asks, who then holds no secret that another waits for
     # Together: a beat that dies between the two would have moved the date and rotated nothing.
     with transaction.atomic(), trail.at_the_end():
         idle = runs.without_any([schedule.secret_id for schedule in due])
         fire = schedules.claim_all([schedule for schedule in due if schedule.secret_id in idle])
         wanted = [schedule.secret for schedule in fire]
-        made = runs.start_all(wanted, actor=actor, trigger=Run.Trigger.SCHEDULE)
-    return [run.pk for run in made], [schedule for schedule in due if schedule.secret_id not in idle]
+        new_runs = runs.start_all(wanted, actor=actor, trigger=Run.Trigger.SCHEDULE)
+    return [run.pk for run in new_runs], [schedule for schedule in due if schedule.secret_id not in idle]
 
 
 def _start_alone(schedule: Schedule) -> None:
@@ -283,9 +283,9 @@ def rewrap(rewrap_id: str) -> None:
 
 @shared_task
 def sweep() -> None:
-    """Wake a worker for every run, and every rewrap, that is due and that nobody works on."""
-    for found in rewraps.due():
-        send(rewrap, str(found.pk))
+    """Wake a worker for every run and every rewrap that is due and not under way."""
+    for key_rewrap in rewraps.due():
+        send(rewrap, str(key_rewrap.pk))
     leases.hand_back_orphans(socket.gethostname(), _is_alive)
     for run_id in leases.due(BATCH):
         send(advance, str(run_id))

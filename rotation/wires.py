@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from rotation.connectors import base, words
+from rotation.connectors import base, log_ons, words
 from rotation.connectors.reasons import Table
 from rotation.connectors.ssh import preparation
 from rotation.connectors.ssh import reasons as ssh_reasons
@@ -45,7 +45,8 @@ class Wire:
     compare: Comparison  # how a person sees it on the target itself
     prepare: Callable[[str, str], str]  # a command that lets this account in there, with this public key
     unprepare: Callable[[str, str], str]  # ... and one that takes that back
-    log_on: Callable[[str, str, int, str], str]  # a person's command: account, address, port, file of the key
+    log_on: log_ons.Way  # how a user logs on to a target
+    log_on_to: Mapping[str, log_ons.Way]  # ... and how where this operating system runs, if otherwise
     reasons: Table  # those that it alone can report
     lines: Mapping[str, str]  # of a checklist, that it alone has
 
@@ -65,6 +66,7 @@ SSH: Final = Wire(
     prepare=preparation.command,
     unprepare=preparation.opposite,
     log_on=preparation.log_on,
+    log_on_to=MappingProxyType({"windows": log_ons.remote_desktop}),
     reasons=ssh_reasons.SSH,
     lines=ssh_reasons.LINES,
 )
@@ -119,9 +121,12 @@ def identity(wire: str) -> str:
     return TABLE[wire].identity.value if wire in TABLE else ""
 
 
-def log_on(wire: str, username: str, address: str, port: int, key_file: str) -> str:
-    """Return a person's command to log on with; nothing over a wire that is not in the table."""
-    return TABLE[wire].log_on(username, address, port, key_file) if wire in TABLE else ""
+def log_on(wire: str, os: str, username: str, address: str, port: int, key_file: str) -> log_ons.LogOn:
+    """Return how a user logs on to a target with this system; empty for a wire that is not in the table."""
+    if wire not in TABLE:
+        return log_ons.LogOn("")
+    way = TABLE[wire].log_on_to.get(os, TABLE[wire].log_on)
+    return way(username, address, port, key_file)
 
 
 def comparison(wire: str) -> Comparison | None:

@@ -53,6 +53,7 @@ class Action(enum.StrEnum):
     RESTORE_SECRET = "kms:RestoreSecret", Kind.SECRET
     RESOLVE_ROTATION = "kms:ResolveRotation", Kind.SECRET
     OVERRIDE_CHECK = "kms:OverridePreflightCheck", Kind.SECRET
+    OVERRIDE_POLICY = "kms:OverridePasswordPolicy", Kind.SECRET
     REBIND_ACCOUNT = "kms:RebindManagedAccount", Kind.SECRET
     LIST_GRANTS = "kms:ListGrants", Kind.SECRET
     CREATE_GRANT = "kms:CreateGrant", Kind.SECRET
@@ -111,7 +112,7 @@ class Action(enum.StrEnum):
 #: kinds.
 EQUAL_REVEAL = (Action.GET_SECRET_VALUE, Action.REBIND_ACCOUNT, Action.PUT_SECRET_VALUE)
 
-#: What a grant on one secret may hand out.
+#: The actions that a grant on one secret may give.
 OF_A_SECRET = tuple(
     action
     for action in Action

@@ -15,6 +15,7 @@ import hmac
 import logging
 import time
 import uuid
+from collections.abc import Collection
 
 from django.db import connection, transaction
 
@@ -87,7 +88,7 @@ def is_sealed() -> bool:
     """True while no value can be opened. Cheap: the key files are read again every five seconds.
 
     An open keyring does so too: a file that is gone or was exchanged is missing at the next start, and must
-    be put back before that. Each change is one line of the log.
+    be restored before that. Each change is one line of the log.
     """
     if time.monotonic() < _Memory.checked_until:
         return _Memory.root_id is None
@@ -147,13 +148,20 @@ def seal(
     )
 
 
-def open_(sealed: SealedValue, *, owner_id: uuid.UUID, subject_id: uuid.UUID, field: str) -> bytes:
+def open_(
+    sealed: SealedValue,
+    *,
+    owner_id: uuid.UUID,
+    subject_id: uuid.UUID,
+    field: str,
+    version: KeyVersion | None = None,
+) -> bytes:
     """Return the plaintext of `sealed`, which the caller expects to belong to these ids.
 
-    The names come from the caller, not from the row: a row that was moved does not open. Raises
-    `envelope.Tampered`, `Sealed` or `KeyUnusable`.
+    The names come from the caller, not from the row: a row that was moved does not open. `version` is what
+    `usable` has just returned for it. Raises `envelope.Tampered`, `Sealed` or `KeyUnusable`.
     """
-    version = usable(sealed)
+    version = version or usable(sealed)
     bound = _bound(sealed.account_id, owner_id, subject_id, field)
     data_key = _unwrap_data_key(version, sealed, bound)
     return envelope.open_(data_key, bytes(sealed.ciphertext), bound)
@@ -166,6 +174,23 @@ def usable(sealed: SealedValue) -> KeyVersion:
     """
     # Not `sealed.key_version`: a worker may hold that object for minutes, and the switch must reach it.
     version = KeyVersion.objects.select_related("key").get(pk=sealed.key_version_id)
+    return _opening(version)
+
+
+def look_up(
+    sealed_ids: Collection[uuid.UUID],
+) -> dict[uuid.UUID, tuple[SealedValue, KeyVersion | DomainError]]:
+    """Return these values with what `usable` says of each at this moment; a destroyed one is left out."""
+    found: dict[uuid.UUID, tuple[SealedValue, KeyVersion | DomainError]] = {}
+    for sealed in SealedValue.objects.select_related("key_version__key").filter(pk__in=sealed_ids):
+        try:
+            found[sealed.pk] = sealed, _opening(sealed.key_version)
+        except (KeyUnusable, Sealed) as error:
+            found[sealed.pk] = sealed, error
+    return found
+
+
+def _opening(version: KeyVersion) -> KeyVersion:
     if version.state not in OPENS:
         raise _refusal(version.state)
     return _whole(version)
@@ -216,7 +241,7 @@ def rewrap(sealed: SealedValue, to: KeyVersion) -> bool:
 
 
 def destroy(sealed: SealedValue) -> None:
-    """Delete a value and the data key that opens it. Whatever points at it lets go first."""
+    """Delete a value and the data key that opens it. The caller first removes all references to it."""
     sealed.delete()
 
 

@@ -25,7 +25,7 @@ Kept = TypeVar("Kept")
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of it. What is None is not known, and no condition that asks for it holds."""
+    """The known facts. A fact that is None is unknown, and a condition that needs it does not hold."""
 
     request_id: str = ""
     address: str | None = None  # an IP address
@@ -143,7 +143,7 @@ def allowed_by(actor: UUID, action: str, resource: str) -> str:
 
 
 def _plain_address(address: str | None) -> str | None:
-    """An address as both databases keep it; what is none is left out."""
+    """An address in the form that both databases store; None for a text that is no address."""
     try:
         return str(ipaddress.ip_address((address or "").partition("%")[0]))
     except ValueError:

@@ -189,9 +189,9 @@ def _touched(instance: Principal | Group, reverse: bool, pk_set: set[Any] | None
 
 
 def _lock(rows: QuerySet[Any]) -> None:
-    """Of two changes of one set at once the second sees what the first has made."""
-    if connection.in_atomic_block:  # else allauth saves a factor by itself, at the request of its own person
-        list(rows.select_for_update().values_list("pk"))
+    """Lock the rows of a set: of two changes at once, the second sees the result of the first."""
+    if connection.in_atomic_block:  # else allauth saves a factor, for its user, outside a transaction
+        list(rows.select_for_update(no_key=True).values_list("pk"))
 
 
 def _attachment_will_change(instance: Attachment, **_: Any) -> None:

@@ -148,7 +148,7 @@ class SealedQuerySet(models.QuerySet[_Row]):
             return super().update(**fields)
         rows: models.QuerySet[Any] = table._base_manager.using(self.db)
         with transaction.atomic(using=self.db):
-            held: list[Any] = list(self.select_for_update(of=("self",)))
+            held: list[Any] = list(self.select_for_update(of=("self",), no_key=True))
             changed = rows.filter(pk__in=[row.pk for row in held]).update(**fields)
             whole = [row.pk for row in held if agrees(row.seal, row.table(), row.deciding_values())]
             for row in rows.filter(pk__in=whole):
@@ -200,7 +200,7 @@ class SealedRow(models.Model):
     def _stored(self) -> SealedRow | None:
         if self._state.adding:
             return None
-        rows: models.QuerySet[Any] = type(self)._base_manager.select_for_update(of=("self",))
+        rows: models.QuerySet[Any] = type(self)._base_manager.select_for_update(of=("self",), no_key=True)
         return rows.filter(pk=self.pk).first()
 
     def _laid_over(self, stored: SealedRow, names: Iterable[str]) -> SealedRow:
@@ -251,5 +251,5 @@ def accept(row: SealedRow) -> None:
     """Seal this row as it is in the database: a user has checked it and answers for it."""
     with transaction.atomic():
         rows = type(row)._base_manager
-        stored = rows.select_for_update(of=("self",)).get(pk=row.pk)
+        stored = rows.select_for_update(of=("self",), no_key=True).get(pk=row.pk)
         rows.filter(pk=row.pk).update(seal=of(stored))

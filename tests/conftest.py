@@ -3,17 +3,19 @@
 import gc
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.nodeid import coerce_node_id
 from django.conf import settings
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 
 from console.process import away
 from secrets_app import keyring
 from secrets_app.audit import checkpoints
 from secrets_app.models import User
-from tests import amounts, clients, factories, messages, tables  # noqa: F401  # the test client's cookie
+from tests import amounts, factories, hashers, messages, snapshots, tables
+from tests import clients as clients  # the test client's cookie
 
 pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
@@ -93,7 +95,9 @@ def open_keyring(request: pytest.FixtureRequest) -> None:
     # What another test has exported is no checkpoint of this one's trail.
     for file in (Path(settings.AUDIT_EXPORT_FILE), checkpoints.head_file()):
         file.unlink(missing_ok=True)
-    keyring.ensure_root_key()
+    keyring.forget()
+    if snapshots.begin(keyring.ensure_root_key):
+        factories.begin()
     # Asked here, so that a test before, which left it sealed, gets its line in the log now.
     assert not keyring.is_sealed()
 
@@ -124,6 +128,13 @@ def dot(open_keyring: None) -> User:
 
 
 @pytest.fixture
+def as_dot(client: Client, dot: User) -> Client:
+    """Return a browser in which dot is signed in."""
+    client.force_login(dot)
+    return client
+
+
+@pytest.fixture
 def hal(open_keyring: None) -> User:
     """Return a helpdesk member."""
     return factories.user("hal", "helpdesk")
@@ -133,3 +144,18 @@ def hal(open_keyring: None) -> User:
 def aud(open_keyring: None) -> User:
     """Return an auditor."""
     return factories.user("aud", "auditors")
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows with every Argon2 that is computed for a password that is tried."""
+    done: list[str] = []
+    for name in ("encode", "verify"):
+        real = getattr(hashers.QuickArgon2, name)
+
+        def counted(self: object, *given: object, real: Any = real, name: str = name) -> Any:
+            done.append(name)
+            return real(self, *given)
+
+        monkeypatch.setattr(hashers.QuickArgon2, name, counted)
+    return done

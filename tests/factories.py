@@ -1,13 +1,18 @@
-"""Rows that tests need but do not talk about. Each call makes new ones, with names of their own."""
+"""Rows that tests need but do not talk about. Each call makes new ones, with names of their own.
+
+The names begin anew with each empty store, so that the rows are the same ones in each test; see `snapshots`.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from datetime import timedelta
+from types import NoneType
 
 from django.contrib.auth.models import Group
+from django.db.models import Model
 from django.utils import timezone
 
 from rotation.connectors import base
@@ -20,27 +25,60 @@ from secrets_app.models import Principal, Region, Secret, User
 from secrets_app.people import users
 from secrets_app.policy import policies
 from secrets_app.secrets import lifecycle, versions
+from tests import snapshots
 
 PASSWORD = "correct horse battery staple"
-_numbers = itertools.count(1)
+
+
+class _Numbers:
+    """What makes a name one of its own."""
+
+    last = 0
+    #: Where the count was after what was made at a number.
+    after: dict[Hashable, int] = {}
+
+
+def begin() -> None:
+    """Count from one again: the store is empty."""
+    _Numbers.last = 0
+
+
+def _next() -> int:
+    _Numbers.last += 1
+    return _Numbers.last
+
+
+def _once(make: Callable[[], object], *what: object) -> None:
+    """Have `make` write its rows, or write those that it wrote in a test before for the same values."""
+    if not all(isinstance(one, (str, int, Model, NoneType)) for one in what):
+        make()
+        return
+    key = (_Numbers.last, *(one.pk if isinstance(one, Model) else one for one in what))
+    snapshots.put_or_make(key, make)
+    _Numbers.last = max(_Numbers.last, _Numbers.after.setdefault(key, _Numbers.last))
 
 
 def user(username: str, *groups: str, **fields: object) -> User:
     """Somebody who can sign in with `PASSWORD`."""
-    return users.create(
-        username,
-        Plaintext(PASSWORD),
-        groups=groups,
-        must_change_password=False,
-        **fields,  # type: ignore[arg-type]
-    )
+
+    def make() -> None:
+        users.create(
+            username,
+            Plaintext(PASSWORD),
+            groups=groups,
+            must_change_password=False,
+            **fields,  # type: ignore[arg-type]
+        )
+
+    _once(make, "user", username, *groups, *itertools.chain(*fields.items()))
+    return User.objects.get(username=username)
 
 
 def deny(*actions: str, to: str = users.ADMINISTRATORS) -> None:
     """From now on nobody in this group may do these, whatever else allows it."""
     statement = {"Effect": "Deny", "Action": [str(action) for action in actions], "Resource": "*"}
     text = json.dumps({"Version": "1", "Statement": [statement]})
-    policy = policies.create(f"denied-{next(_numbers)}", text, actor=administrator())
+    policy = policies.create(f"denied-{_next()}", text, actor=administrator())
     policies.attach(policy, Group.objects.get(name=to), actor=administrator())
 
 
@@ -64,7 +102,7 @@ def credential(
     """A management credential with Keyturn's own key, or with this one."""
     given = {"private_key": Plaintext(private_key)} if private_key else {}
     return management.create_credential(
-        f"fleet-{next(_numbers)}",
+        f"fleet-{_next()}",
         "keyturn",
         sudo=sudo,
         actor=administrator(),
@@ -75,7 +113,7 @@ def credential(
 
 def host_key(number: int | None = None) -> base.HostKey:
     """A host key that no host has."""
-    number = number or next(_numbers)
+    number = number or _next()
     return base.HostKey("ssh-ed25519", f"AAAA{number}", f"SHA256:{number:043d}")
 
 
@@ -92,24 +130,31 @@ def instance(
 
     Unless it is `controlled`, its daily try with a random wrong password is behind it.
     """
-    number = next(_numbers)
-    defaults = {"address": f"127.9.{number // 250}.{number % 250 + 1}", "name": f"web-{number:03d}"} | fields
+    first = _Numbers.last + 1
+    defaults = {"address": f"127.9.{first // 250}.{first % 250 + 1}", "name": f"web-{first:03d}"} | fields
     name = str(defaults.pop("name"))
-    made = instances.register(
-        name,
-        region=region or globals()["region"](),
-        credential=credential or globals()["credential"](),
-        actor=administrator(),
-        **defaults,  # type: ignore[arg-type]
-    )
-    seen = list(keys) if keys is not None else [host_key(number)]
-    identities.see_host_keys(made, seen)
-    if approved and seen:
-        identities.approve_host_keys(made, [key.fingerprint for key in seen], actor=administrator())
-    if not controlled:
-        Instance.objects.filter(pk=made.pk).update(control_at=timezone.now() - timedelta(hours=1))
-        made.refresh_from_db()
-    return made
+    place = region or globals()["region"]()
+
+    def make() -> None:
+        number = _next()
+        made = instances.register(
+            name,
+            region=place,
+            credential=credential or globals()["credential"](),
+            actor=administrator(),
+            **defaults,  # type: ignore[arg-type]
+        )
+        seen = list(keys) if keys is not None else [host_key(number)]
+        identities.see_host_keys(made, seen)
+        if approved and seen:
+            identities.approve_host_keys(made, [key.fingerprint for key in seen], actor=administrator())
+        if not controlled:
+            Instance.objects.filter(pk=made.pk).update(control_at=timezone.now() - timedelta(hours=1))
+
+    given = itertools.chain(*fields.items())
+    _once(make, "instance", name, place, credential, keys, approved, controlled, *given)
+    related = ("region__account", "account", "credential")
+    return Instance.objects.select_related(*related).get(region=place, name=name)
 
 
 def secret(
@@ -125,16 +170,25 @@ def secret(
     Its first run is left queued.
     """
     on = instance or globals()["instance"]()
-    made, _ = creation.create(
-        name or f"svc-{next(_numbers)}",
-        region=on.region,
-        instance=on,
-        username=username,
-        actor=administrator(),
-        initial=Plaintext(initial) if initial else None,
-        **fields,  # type: ignore[arg-type]
-    )
-    return Secret.objects.select_related("managed__instance__region", "region", "account").get(pk=made.pk)
+    name = name or f"svc-{_Numbers.last + 1}"
+
+    def make() -> None:
+        _next()
+        creation.create(
+            name,
+            region=on.region,
+            instance=on,
+            username=username,
+            actor=administrator(),
+            initial=Plaintext(initial) if initial else None,
+            **fields,  # type: ignore[arg-type]
+        )
+
+    _once(make, "secret", name, on, username, initial, *itertools.chain(*fields.items()))
+    related = ("managed__instance__region", "region", "account")
+    # Others of this name may have been purged.
+    named = Secret.objects.filter(region=on.region, name=creation.full_name(name))
+    return named.select_related(*related).latest("created_at")
 
 
 def generic_secret(
@@ -142,7 +196,7 @@ def generic_secret(
 ) -> Secret:
     """A secret that belongs to no instance; without `value` it has none yet."""
     made = lifecycle.create(
-        name or f"token-{next(_numbers)}",
+        name or f"token-{_next()}",
         region=region or globals()["region"](),
         type=Secret.Type.GENERIC,
         actor=administrator(),

@@ -1,7 +1,7 @@
 """Fetch with permission what rights are made of: policies, users and groups.
 
-What one may not describe does not exist here either. Whatever hands out a right needs *KMS full access*
-beside its action, and is refused before a form is shown.
+A row that the user may not describe is not found. A change that gives a right needs *KMS full access* beside
+its action, and is refused before a form is shown.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Fetch by principal: what somebody may see and do, without a request; for screens and interfaces alike."""
+"""Fetch by principal: what a principal may see and do, without a request; for screens and interfaces."""

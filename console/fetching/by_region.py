@@ -1,4 +1,4 @@
-"""The regions that somebody may list something of, and the one that is asked for."""
+"""The regions in which a principal may list rows, and the region that a request asks for."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def region(code: str) -> Region | None:
     """Return the region of this code, None for all of them. Raises `NotFound`."""
     if code == ALL_REGIONS:
         return None
-    found = Region.objects.filter(code=code, retired_at__isnull=True).first()
-    if found is None:
+    row = Region.objects.filter(code=code, retired_at__isnull=True).first()
+    if row is None:
         raise requiring.NotFound
-    return found
+    return row
 
 
 def listed(actor: Principal, action: Action, code: str) -> list[Region]:

@@ -37,13 +37,13 @@ def seen_instances(actor: Principal) -> QuerySet[Instance]:
 
 def instance(actor: Principal, code: str, pk: UUID, action: Action) -> Instance:
     """Return one instance for `action`. Raises `NotFound` or `Refused`."""
-    found = Instance.objects.select_related(*_WITH_AN_INSTANCE).filter(pk=pk).first()
-    if found is None:
+    row = Instance.objects.select_related(*_WITH_AN_INSTANCE).filter(pk=pk).first()
+    if row is None:
         raise requiring.NotFound
-    by_region.require_within(code, found.region)
-    requiring.require_seen(actor, Action.DESCRIBE_INSTANCE, found)
-    requiring.require(actor, action, found)
-    return found
+    by_region.require_within(code, row.region)
+    requiring.require_seen(actor, Action.DESCRIBE_INSTANCE, row)
+    requiring.require(actor, action, row)
+    return row
 
 
 def sees_own_login(actor: Principal, instance: Instance) -> bool:
@@ -68,12 +68,12 @@ def credentials(actor: Principal) -> QuerySet[ManagementCredential]:
 
 def credential(actor: Principal, pk: UUID, action: Action) -> ManagementCredential:
     """Return one management credential for `action`. Raises `NotFound` or `Refused`."""
-    found = ManagementCredential.objects.select_related("account", "created_by").filter(pk=pk).first()
-    if found is None:
+    row = ManagementCredential.objects.select_related("account", "created_by").filter(pk=pk).first()
+    if row is None:
         raise requiring.NotFound
-    requiring.require_seen(actor, Action.DESCRIBE_CREDENTIAL, found)
-    requiring.require(actor, action, found)
-    return found
+    requiring.require_seen(actor, Action.DESCRIBE_CREDENTIAL, row)
+    requiring.require(actor, action, row)
+    return row
 
 
 # ---------------------------------------------------------------- runs
@@ -107,9 +107,9 @@ def run(actor: Principal, code: str, pk: UUID) -> Run:
         "requested_by",
         "version",
     )
-    found = rows.filter(pk=pk).first()
-    if found is None:
+    row = rows.filter(pk=pk).first()
+    if row is None:
         raise requiring.NotFound
-    by_region.require_within(code, found.instance.region)
-    requiring.require_seen(actor, Action.DESCRIBE_RUN, found)
-    return found
+    by_region.require_within(code, row.instance.region)
+    requiring.require_seen(actor, Action.DESCRIBE_RUN, row)
+    return row

@@ -27,6 +27,7 @@ OF_AN_ACCOUNT = frozenset(
         Action.UPDATE_ROTATION,
         Action.RESOLVE_ROTATION,
         Action.OVERRIDE_CHECK,
+        Action.OVERRIDE_POLICY,
         Action.REBIND_ACCOUNT,
     }
 )
@@ -45,7 +46,7 @@ def secrets(actor: Principal, code: str, *, purged: bool = False) -> QuerySet[Se
 
 
 def seen_secrets(actor: Principal) -> QuerySet[Secret]:
-    """As `secrets` of all regions; none for one who may list none. For whatever is counted or named."""
+    """As `secrets`, of all regions; empty for a principal who may list none. For counts and names."""
     if not requiring.may(actor, Action.LIST_SECRETS):
         return Secret.objects.none()
     return secrets(actor, by_region.ALL_REGIONS)
@@ -57,11 +58,11 @@ def secret(actor: Principal, code: str, pk: UUID, action: Action) -> Secret:
     Raises `NotFound`, `Refused`, `lifecycle.NotEnabled` for an action that a secret which is pending
     deletion or purged does not allow, or `accounts.Unmanaged` for one that needs an account.
     """
-    found = Secret.objects.select_related(*_WITH_A_SECRET).filter(pk=pk).first()
-    if found is None:
+    row = Secret.objects.select_related(*_WITH_A_SECRET).filter(pk=pk).first()
+    if row is None:
         raise requiring.NotFound
-    by_region.require_within(code, found.region)
-    return _for(actor, found, action)
+    by_region.require_within(code, row.region)
+    return _for(actor, row, action)
 
 
 def secret_named(actor: Principal, code: str, name: str, action: Action) -> Secret:
@@ -70,20 +71,20 @@ def secret_named(actor: Principal, code: str, name: str, action: Action) -> Secr
     A purged one has no name any more: another may have it.
     """
     rows = Secret.objects.select_related(*_WITH_A_SECRET).filter(purged_at__isnull=True)
-    found = rows.filter(region__code=code, name=name).first()
-    if found is None:
+    row = rows.filter(region__code=code, name=name).first()
+    if row is None:
         raise requiring.NotFound
-    return _for(actor, found, action)
+    return _for(actor, row, action)
 
 
-def _for(actor: Principal, found: Secret, action: Action) -> Secret:
-    requiring.require_seen(actor, Action.DESCRIBE_SECRET, found)
-    requiring.require(actor, action, found)
+def _for(actor: Principal, secret: Secret, action: Action) -> Secret:
+    requiring.require_seen(actor, Action.DESCRIBE_SECRET, secret)
+    requiring.require(actor, action, secret)
     if action not in WHILE_PENDING_DELETION:
-        lifecycle.require_enabled(found)
+        lifecycle.require_enabled(secret)
     if action in OF_AN_ACCOUNT:
-        accounts.needed(found)
-    return found
+        accounts.needed(secret)
+    return secret
 
 
 # ---------------------------------------------------------------- keys
@@ -110,9 +111,9 @@ def _described(actor: Principal, rows: QuerySet[Key]) -> QuerySet[Key]:
 
 def key(actor: Principal, pk: UUID, action: Action) -> Key:
     """Return one key for `action`. Raises `NotFound` or `Refused`."""
-    found = Key.objects.select_related("account", "created_by").filter(pk=pk).first()
-    if found is None:
+    row = Key.objects.select_related("account", "created_by").filter(pk=pk).first()
+    if row is None:
         raise requiring.NotFound
-    requiring.require_seen(actor, Action.DESCRIBE_KEY, found)
-    requiring.require(actor, action, found)
-    return found
+    requiring.require_seen(actor, Action.DESCRIBE_KEY, row)
+    requiring.require(actor, action, row)
+    return row

@@ -1,7 +1,7 @@
 """What rights are made of, policies, users and groups, as far as a principal may see and use them.
 
-What one may not describe does not exist here either (`NotFound`). Whatever hands out a right needs *KMS full
-access* beside its action (`Refused`, recorded).
+A row that the principal may not describe is not found (`NotFound`). A change that gives a right needs *KMS
+full access* beside its action (`Refused`, recorded).
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def seen_policies(actor: Principal) -> QuerySet[Policy]:
 
 def policy(actor: Principal, pk: UUID, action: Action = Action.DESCRIBE_POLICY) -> Policy:
     """Return one policy for `action`, which takes full access unless it is to look. Raises `NotFound`."""
-    found = Policy.objects.select_related("account", "created_by").filter(pk=pk).first()
-    if found is None or not decisions.allows(actor, Action.DESCRIBE_POLICY, found):
+    row = Policy.objects.select_related("account", "created_by").filter(pk=pk).first()
+    if row is None or not decisions.allows(actor, Action.DESCRIBE_POLICY, row):
         raise requiring.NotFound
     if action != Action.DESCRIBE_POLICY:
-        requiring.require_full_access(actor, action, found)
-    return found
+        requiring.require_full_access(actor, action, row)
+    return row
 
 
 def seen_holders(actor: Principal, attached: QuerySet[Attachment]) -> list[Attachment]:
@@ -48,16 +48,16 @@ def seen_holders(actor: Principal, attached: QuerySet[Attachment]) -> list[Attac
     lists_groups = requiring.may(actor, Action.LIST_GROUPS)
     people = set(seen_users(actor).values_list("pk", flat=True))
     return [
-        one
-        for one in attached
-        if (one.principal.user_id in people if one.principal is not None else lists_groups)
+        attachment
+        for attachment in attached
+        if (attachment.principal.user_id in people if attachment.principal is not None else lists_groups)
     ]
 
 
 def seen_attachments(actor: Principal, attached: QuerySet[Attachment]) -> list[Attachment]:
     """The attachments of policies that `actor` may describe."""
     shown = set(seen_policies(actor).values_list("pk", flat=True))
-    return [one for one in attached if one.policy_id in shown]
+    return [attachment for attachment in attached if attachment.policy_id in shown]
 
 
 # ---------------------------------------------------------------- users
@@ -102,11 +102,11 @@ class ShownNames:
 
 def user(actor: Principal, pk: UUID, action: Action = Action.DESCRIBE_USER) -> User:
     """Return one person for `action`. Raises `NotFound` or `Refused`."""
-    found = User.objects.select_related("principal").filter(pk=pk).first()
-    if found is None or not may_describe(actor, found):
+    row = User.objects.select_related("principal").filter(pk=pk).first()
+    if row is None or not may_describe(actor, row):
         raise requiring.NotFound
-    requiring.require(actor, action, users.named(found))
-    return found
+    requiring.require(actor, action, users.named(row))
+    return row
 
 
 def may_describe(actor: Principal, who: User) -> bool:
@@ -121,10 +121,10 @@ def sees_invitation(actor: Principal, row: Invitation) -> bool:
 
 def invitation(actor: Principal, pk: UUID) -> Invitation:
     """Return one invitation. Raises `NotFound`."""
-    found = Invitation.objects.select_related("invited_by").filter(pk=pk).first()
-    if found is None or not sees_invitation(actor, found):
+    row = Invitation.objects.select_related("invited_by").filter(pk=pk).first()
+    if row is None or not sees_invitation(actor, row):
         raise requiring.NotFound
-    return found
+    return row
 
 
 # ---------------------------------------------------------------- groups
@@ -139,9 +139,9 @@ def groups(actor: Principal) -> QuerySet[Group]:
 def group(actor: Principal, pk: int, action: Action = Action.LIST_GROUPS) -> Group:
     """Return one group; to change it takes full access. Raises `NotFound` or `Refused`."""
     requiring.require(actor, Action.LIST_GROUPS)
-    found = Group.objects.filter(pk=pk).first()
-    if found is None:
+    row = Group.objects.filter(pk=pk).first()
+    if row is None:
         raise requiring.NotFound
     if action != Action.LIST_GROUPS:
-        requiring.require_full_access(actor, action, users.named(found))
-    return found
+        requiring.require_full_access(actor, action, users.named(row))
+    return row

@@ -1,6 +1,6 @@
 """Write rows as they are read, as CSV or as JSON Lines: a list of any length in the memory of a few rows.
 
-Moments are UTC in ISO 8601, whatever the reader's zone is: a file outlives the page it came from.
+Times are in UTC, in the form of ISO 8601, not in the reader's time zone: a file outlives its page.
 """
 
 from __future__ import annotations

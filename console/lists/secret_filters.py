@@ -40,7 +40,7 @@ def _is_on(text: str) -> Exists:
 
 
 def _turned(automatic: str) -> Q:
-    """The rows that rotate by themselves (`on`), that should have (`overdue`), or that do not (`off`)."""
+    """The rows that rotate automatically (`on`), that should have (`overdue`), or that do not (`off`)."""
     if automatic == "off":
         return Q(schedule__is_on=False)
     on = Q(

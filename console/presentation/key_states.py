@@ -49,6 +49,6 @@ def primary(key: Key) -> KeyVersion | None:
 
 
 def renewed_at(key: Key) -> datetime | None:
-    """When the key gets its next version by itself; None while it is not enabled."""
+    """When the key next gets a version automatically; None while it is not enabled."""
     version = primary(key)
     return version.created_at + key_states.ROTATED_EVERY if version else None

@@ -99,7 +99,7 @@ _PLANS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def override_label(code: str) -> str:
-    """Name a check that somebody let pass."""
+    """Name a check that a user has overridden."""
     override = reasons.override(code)
     return override.label if override else reasons.label(code)
 

@@ -1,7 +1,7 @@
 """What is true of a secret, in the console's one vocabulary.
 
 Three facts, never one word for two of them: is the secret kept (status), does the host accept its value
-(credential), does it rotate by itself (automatic rotation). Each has a tone, a word, one plain sentence
+(credential), does it rotate automatically (automatic rotation). Each has a tone, a word, one plain sentence
 and the next thing to do.
 """
 
@@ -211,14 +211,14 @@ def is_on_other_machine(account: ManagedAccount | None) -> bool:
 
 
 def is_drifted(account: ManagedAccount | None) -> bool:
-    """Whether somebody else changed the credential on the host, or put the host back to an earlier state."""
+    """Whether the credential was changed outside Keyturn, or the host went back to an earlier state."""
     if account is None:
         return False
     return account.credential == Credential.OUT_OF_SYNC and account.credential_code in DRIFTED
 
 
 def automatic(secret: Secret) -> Fact:
-    """Whether the secret rotates by itself, and how often."""
+    """Whether the secret rotates automatically, and how often."""
     if accounts.of(secret) is None:
         return NEVER
     plan: Schedule | None = getattr(secret, "schedule", None)

@@ -1,1 +1,1 @@
-"""Processes: how they start, listen, log, watch each other and end."""
+"""Processes: how they start, listen, log, monitor each other and stop."""

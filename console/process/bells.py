@@ -1,7 +1,7 @@
 """Wake the embedded broker's consumers at once: each has a named pipe in the data folder, its bell.
 
-Only a hint: the message stands in its row, and a consumer that is not woken soon polls. So
-whatever goes wrong with a pipe is no error: nothing is lost, and nothing waits for longer than one such look.
+A bell is only a hint: the message stands in its row, and a consumer that is not woken soon polls. So
+a problem with a pipe is no error: nothing is lost, and no message waits for longer than one such interval.
 The pipes carry no content. Their folder is for its owner only, as everything in the data folder is.
 """
 
@@ -48,7 +48,7 @@ def _ring_one(entry: os.DirEntry[str]) -> None:
                 os.unlink(entry.path)
             return
         try:
-            os.write(end, _RING)  # a pipe that is full has not been heard yet, and will be
+            os.write(end, _RING)  # a full pipe: its reader has not read earlier rings yet, and will
         finally:
             os.close(end)
 
@@ -82,7 +82,7 @@ class Bell:
                 os.write(self._writer, _RING)
 
     def clear(self) -> None:
-        """Forget what has rung so far. What is looked at afterwards is what it rang for, or newer."""
+        """Forget earlier rings. A query after this sees the messages that they announced, or newer ones."""
         with contextlib.suppress(OSError):
             while os.read(self._reader, 4096):
                 pass

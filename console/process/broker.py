@@ -4,7 +4,7 @@ At least once: taking a message claims its row and does not remove it; only the 
 A claim older than the transport option `visibility_timeout` (seconds) is void, and the message is
 delivered again, so a consumer that is killed loses nothing. Sending is an INSERT on the caller's
 connection: inside a transaction the message appears with the commit or not at all, and its commit wakes the
-consumers. They look by themselves too, for claims that are void and for a wake-up that was lost.
+consumers. They also poll, for claims that are void and in case a wake-up was lost.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Channel(virtual.Channel):
         transaction.on_commit(bells.ring)
 
     def has_room(self) -> None:
-        """Have the consumer, which may have held as much as it may, look again."""
+        """Have the consumer look again, as it may have been at its limit of held messages."""
         if isinstance(transport := self.connection, Transport):  # none of a channel that was closed meanwhile
             transport.look_again()
 

@@ -99,7 +99,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         self._settle(conn)
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """End what has taken too long; by force, everything."""
+        """Close the connections whose time is over; with `force`, all of them."""
         now = time.monotonic()
         if now < self.look_at and not force:
             return
@@ -111,7 +111,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
                 self._overdue(conn)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """A worker that stops waits for what is being served, and for little else."""
+        """Before it stops, a worker waits for the requests that a thread is serving, and for little else."""
         for conn in self.connections:
             if conn.state is State.READING:
                 conn.deadline = min(conn.deadline, deadline)

@@ -1,8 +1,9 @@
 """Hold PostgreSQL to what a commit promises: that it is on the disk before a host hears of it.
 
 A commit that the server may still lose is worse than one that fails, since the host has the value by then.
-So our own sessions wait for the disk, whatever was set for the server, the database or the role; and what
-only the server's administrator can set is reported by `manage.py check --database default` and at `setup`.
+So our own sessions wait for the disk and override the settings of the server, the database and the role. The
+settings that only the server's administrator can change are reported by `manage.py check --database default`
+and at `setup`.
 
 A transaction whose client is suspended, or cut off without a word, would keep its run locked until TCP gives
 up, hours later. The server ends it when a lease would have ended.
@@ -53,7 +54,7 @@ def begin(connection: BaseDatabaseWrapper, **_: Any) -> None:
 
 @checks.register(checks.Tags.database)
 def server_is_durable(databases: Sequence[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
-    """Report what the server does not promise; nothing where no database is to be asked."""
+    """Report settings under which the server may lose a commit; none if no database is to be asked."""
     messages: list[checks.CheckMessage] = []
     for alias in databases or ():
         connection = connections[alias]

@@ -1,4 +1,4 @@
-"""What a report of an error may hold: where it came up, and nothing of what was sent or held in memory.
+"""Limit reports of errors to the place in the code: no request data, and no values from memory.
 
 Django would mail an administrator every field of the form and every variable of every frame; a mark on each
 view does not help where a request fails before it, and no list of names knows every variable. Set as

@@ -1,7 +1,7 @@
-"""Know what keeps this process from serving, and whether worker and beat run. The only writer of heartbeats.
+"""Know why this process cannot serve, and whether worker and beat run. The only writer of heartbeats.
 
-Three questions, never mixed: that a process answers is its *liveness*; that it can serve is its *readiness*,
-which no other process changes; and that worker and beat show themselves is the state of the *installation*.
+Three separate questions: a process that answers is *live*; a process that can serve is *ready*, independent
+of all other processes; and the *installation* is healthy if worker and beat have written their heartbeats.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def missing() -> list[str]:
 
 
 def forget() -> None:
-    """Drop what the processes of an earlier start left, so that health waits for those of this one."""
+    """Delete the heartbeats of an earlier start, so that health waits for the processes of this one."""
     Heartbeat.objects.all().delete()
 
 
@@ -87,7 +87,7 @@ class _Told:
 
 def _obstacles() -> list[str]:
     try:
-        # Beyond this, whatever asks the tables would fail for the same reason and not say it.
+        # Return now: queries on the tables would fail for the same reason without naming it.
         if not _is_set_up():
             return [NOT_SET_UP]
         present = [READ_ONLY] if _is_read_only() else []

@@ -1,11 +1,11 @@
-"""Keep one log record one line, whatever a host, a browser or an exception put into it.
+"""Keep one log record one line, even if a host, a browser or an exception put line ends into it.
 
 Text from elsewhere may hold line ends, terminal sequences and marks that turn the reading direction; each is
 printed as its escape. A traceback keeps its lines, each behind a margin that no record begins with. It names
 files and code, never the values of variables.
 
-What passes by itself, such as a database that is away, is one line for each cause and minute, without a
-traceback: hundreds of requests meet the same cause. A line of a request carries the request's id.
+A problem that passes without action, such as a database that is away, is one line for each cause and minute,
+without a traceback: hundreds of requests meet the same cause. A line of a request carries the request's id.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def one_line(text: str) -> str:
 
 
 def passing_cause(error: BaseException | None) -> str:
-    """What is away or full, if this error or what led to it passes by itself; else the empty string."""
+    """Return what is away or full, if this error or its cause passes without action; else an empty string."""
     for each in _chain(error):
         if _passes(each):
             # What says that nothing was done names its reason too: two reasons are two causes.
@@ -78,7 +78,7 @@ def _passes(error: BaseException) -> bool:
 
 
 class OncePerMinute(logging.Filter):
-    """A handler's filter: of what passes by itself it lets one record through for each cause and minute.
+    """A handler's filter: of problems that pass without action, it lets one a minute through for each cause.
 
     The next one says how many were left out. Everything else goes through as it is.
     """

@@ -26,7 +26,7 @@ def give_up(error: ImproperlyConfigured) -> NoReturn:
 
 
 def watch() -> None:
-    """Have whatever ends this process because of its settings end it so."""
+    """Have this process exit so that it is not started again if its settings are wrong."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -24,7 +24,7 @@ from typing import Final
 
 from console.process.logs import one_line
 
-GRACE_SECONDS: Final = 15.0  # a worker ends within ten, whatever hangs
+GRACE_SECONDS: Final = 15.0  # a worker ends within ten, even if a thread hangs
 FIRST_DELAY_SECONDS: Final = 0.5
 LONGEST_DELAY_SECONDS: Final = 30.0
 STEADY_SECONDS: Final = 60.0  # after running this long, a program's next delay is the first one again

@@ -62,9 +62,9 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """What is loaded now stays until the worker ends: no collection looks through it again.
+    """Exempt the loaded objects from garbage collection until the worker ends.
 
-    One that does takes tens of milliseconds, and a user waits for a page meanwhile.
+    A collection of them takes tens of milliseconds, and a user waits for a page meanwhile.
     """
     gc.collect()
     gc.freeze()

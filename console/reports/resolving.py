@@ -19,7 +19,7 @@ IN_DOUBT: Final = (Credential.UNVERIFIED, Credential.UNREACHABLE, Credential.BLO
 class Open:
     """What of a rotation is unresolved."""
 
-    run: Run | None  # goes on by itself, past the moment from which it cannot be cancelled
+    run: Run | None  # continues automatically, and can no longer be cancelled
     pending: SecretVersion | None  # the instance may have heard it
 
 

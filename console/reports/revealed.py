@@ -65,6 +65,6 @@ def _known(secret: Secret, read: tuple[datetime, int] | None, typed_at: datetime
     last = max(at for at in (read[0] if read else None, typed_at) if at)
     labels: list[Label] = secret.current_labels  # type: ignore[attr-defined]
     now = labels[0].version if labels else None
-    # An earlier value that was put back is one that they may have seen.
+    # They may have seen an earlier value that became the current one again.
     is_over = now is not None and now.created_at > last and now.origin != Origin.EARLIER
     return Known(secret, read[1] if read else 0, typed_at is not None, last, is_over)

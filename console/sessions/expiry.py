@@ -1,4 +1,4 @@
-"""When a session ends: after idle minutes without a person's action, and after twelve hours whatever happens.
+"""When a session ends: after some minutes without an action of its user, and after twelve hours in any case.
 
 Keeps two times in the session, and nothing else: when it began and when its user was last active. A request
 that a page sends automatically never counts as activity, so a browser left open signs itself out.
@@ -21,7 +21,7 @@ from django.utils import timezone
 from console.sessions import records
 from secrets_app.models import User
 
-#: The page puts it on what it asks for by itself (static/js/session.js). By header and not by URL: a list
+#: The page adds it to its automatic requests (static/js/session.js). By header and not by URL: a list
 #: that refreshes itself has the address of the list that a person opens.
 LIVE_HEADER = "X-Keyturn-Live"
 LEFT_HEADER = "X-Session-Seconds"

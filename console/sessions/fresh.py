@@ -47,10 +47,10 @@ def required(
         @fresh.required()
         def reveal(request, ...): ...
 
-    A part of a page (htmx) gets a dialog over whatever is open, and the same click or form goes again by
-    itself after it: what was typed stays in the browser. A plain request goes to a page and comes back to
-    its own address. What a plain form held is not kept, so a view that answers no GET names one that does
-    (`back`, with the same arguments or with none).
+    A request of htmx gets a dialog over the page. After it the browser repeats the same click or form, so
+    typed values stay in the browser. A plain request is redirected to a page and returns to its own address.
+    The values of a plain form are not kept, so a view that answers no GET names one that does (`back`, with
+    the same arguments or with none).
     """
 
     def decorate(view: Callable[Arguments, Any]) -> Callable[Arguments, Any]:

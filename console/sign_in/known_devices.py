@@ -1,9 +1,9 @@
 """Browsers in which a user has signed in before: their attempts are counted separately.
 
 Five wrong passwords from anywhere lock that name for five minutes in browsers that are not known. A browser
-that has been signed in keeps a cookie that says for whom; it opens nothing, and its tries are counted by
-themselves. So a remote attacker cannot lock users out of their own browser, and a stolen cookie allows five
-guesses in five minutes, until the password changes.
+in which a user has signed in keeps a cookie that names the user; it gives no access, and attempts with it are
+counted separately. So a remote attacker cannot lock users out of their own browser, and a stolen cookie
+allows five guesses in five minutes, until the password changes.
 
 Nothing is stored here: the cookie is a keyed hash over the person, the password that they have, and the day.
 """

@@ -124,7 +124,7 @@ def conflict(request: HttpRequest, error: type[Exception]) -> HttpResponse:
 
 
 def void(request: HttpRequest) -> HttpResponse:
-    """410: the invitation is none any more."""
+    """410: the invitation is not valid any more."""
     problem = errors.Problem(410, "This link is not valid", str(invitations.Void.__doc__))
     return errors.answer(request, problem)
 

@@ -1,6 +1,6 @@
 """A form in a dialog: inside the <dialog> where htmx asks, the same fragment as a page otherwise.
 
-On a page of its own it is sent by htmx too: what was typed then survives whatever is asked before it counts.
+On a page of its own it is sent by htmx too, so typed values survive a re-authentication before the change.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The contract with whatever changes a credential on a host, and a folder for each wire. No Django."""
+"""The contract for code that changes credentials on hosts, and a folder for each wire. No Django."""

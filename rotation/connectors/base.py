@@ -1,4 +1,4 @@
-"""The contract between the engine and whatever changes a credential on a host.
+"""The contract between the engine and the code that changes credentials on hosts.
 
 Plain values in, plain values out: a connector knows no Django, no database and no secret by name.
 Every call is bounded by `timeout` seconds of monotonic time, connecting included, closes what it
@@ -186,7 +186,7 @@ class Proof:
 
     @property
     def is_listed(self) -> bool:
-        """Whether a key stands in a file that the host reads, though its line may let nobody in from here."""
+        """Whether the host reads a file that holds the key; its line may still forbid a login from here."""
         return self.level == Level.LISTED and self.verdict != Verdict.REJECTED
 
 
@@ -245,7 +245,7 @@ class Traces:
     changed_on: int | None = None  # days since 1970-01-01, as /etc/shadow has it
     generation: int = 0  # the fence's number on the host; 0 where there is none
     problem: str = (
-        ""  # why nobody could log in with it: `locked`, `expired`, `must_change`, `no_such_user`, ...
+        ""  # why no login with it can succeed: `locked`, `expired`, `must_change`, `no_such_user`, ...
     )
 
 
@@ -320,15 +320,15 @@ class Passwords(Protocol):
         `Refused(code="bad_value")` before a connection is made. A reason in `allowed`, some of
         `OVERRIDABLE`, does not make the host refuse.
 
-        Returns once the host has reported, with this call's nonce, that the change was applied: with what
-        `probe_password` would say of the new value, asked by the host itself right after the change, or
-        None where it has no such check. A host that lies about the one may lie about the other.
+        Returns once the host has reported, with this call's nonce, that the change was applied. The result
+        is what `probe_password` would answer for the new value: the host runs its own check right after the
+        change. It is None if the host has no such check. A host that lies about one may lie about the other.
 
-        Its yes means something only if it refuses a random value, which is asked before anything is changed
-        (`Refused(code="accepts_anything")`), and a part of the new one. That is left out if `controlled` is
-        the `Proof.control` of an earlier change and what the check stands on (sshd, PAM, libc) is as then; so
-        whoever gives one says how long it is good for. Where the host cannot say what its check stands on,
-        there is none, and all of it is asked each time.
+        The host's yes is evidence only if its check refuses a random value, which is tried before anything is
+        changed (`Refused(code="accepts_anything")`), and a part of the new value. Both tests are left out if
+        `controlled` is the `Proof.control` of an earlier change and the programs behind the check (sshd, PAM,
+        libc) are unchanged since; the caller decides how long a control stays valid. A host that cannot
+        identify these programs gives no control, and both tests run each time.
         Raises `Unreachable`, `HostKeyChanged`, `LoginRefused`, `Refused`, `Stale` or `Busy` when
         nothing on the host has changed, and `Unknown` when the session broke, or the answer could
         not be believed, after the value had left.
@@ -340,10 +340,10 @@ class Passwords(Protocol):
     ) -> Proof:
         """Ask the host, through the management account, whether `password` is right; counts as no login.
 
-        Never raises for the host's state: what cannot be asked is `Verdict.UNCLEAR` with a reason, and so is
-        a password that is being changed (`changing`) for longer than the host waits for the end of it. A host
-        that accepts a random value too (`accepts_anything`), or this one without its last character
-        (`truncates`: an old hash that reads only so much), is not believed: `UNCLEAR` with that code.
+        Never raises for the host's state: if the check cannot run, or a change of the password (`changing`)
+        takes longer than the host waits for it, the verdict is `UNCLEAR` with a reason. A host that also
+        accepts a random value (`accepts_anything`), or `password` without its last character (`truncates`: an
+        old hash that covers only the first characters), is not believed: `UNCLEAR` with that code.
         Raises `Unreachable`, `HostKeyChanged` or `LoginRefused` when the host could not be asked at all.
         """
         ...
@@ -413,9 +413,9 @@ class Lifelines(Protocol):
     def lifeline(self, manager: Manager, *, timeout: float) -> AbstractContextManager[None]:
         """Keep a session as `manager` open; until the block ends, calls with a `Manager` go through it.
 
-        For an account that changes its own credential: whatever becomes of the change, this session is
-        still logged in. `prove_login` makes a new connection all the same. `timeout` is for opening it;
-        raises as `trace`. A lifeline that breaks is not replaced: the calls then raise `Unreachable`.
+        For an account that changes its own credential: this session stays logged in even if the change
+        fails. `prove_login` still makes a new connection. `timeout` is for opening the session; raises as
+        `trace`. A lifeline that breaks is not replaced: the calls then raise `Unreachable`.
         """
         ...
 
@@ -427,9 +427,10 @@ class Sharing(Protocol):
     def shared(self) -> AbstractContextManager[None]:
         """Until the block ends, calls with the same `Manager.login` go over one connection.
 
-        The first of them opens it. One that is found dead before a call has sent anything is replaced, within
-        that call's own time; whatever breaks later is raised as without sharing, and the next call opens
-        another. `prove_login` makes a connection of its own all the same, and a lifeline is never replaced.
+        The first call opens the connection. If it turns out to be dead before a call has sent anything, the
+        call replaces it within its own timeout. If it breaks later, the call raises as it would without
+        sharing, and the next call opens another. `prove_login` still makes a connection of its own, and a
+        lifeline is never replaced.
         """
         ...
 

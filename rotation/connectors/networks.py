@@ -20,7 +20,7 @@ Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Iterable[str]]  # a name and a port to addresses; nothing where there are none
 
 EVERYWHERE: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-#: Nothing that answers by itself: unspecified, "this network", multicast, reserved, broadcast.
+#: Addresses that no single host has: unspecified, "this network", multicast, reserved, broadcast.
 NOWHERE: tuple[Network, ...] = tuple(
     ip_network(text) for text in ("0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/128", "ff00::/8")
 )
@@ -50,7 +50,7 @@ class Networks:
     services: tuple[tuple[str, int], ...] = ()  # names or addresses, and ports, that no host has: our own
 
     def allow(self, address: str) -> bool:
-        """Whether a host may have this address, whatever its port. What is no IP address may not."""
+        """Whether a host may have this address, on any port. False for a text that is no IP address."""
         try:
             parsed = ip_address(address.partition("%")[0])
         except ValueError:

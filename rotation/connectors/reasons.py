@@ -52,10 +52,10 @@ class Reason:
     code: str  # for states, logs and interfaces; never text from a host
     sentence: str  # what was found and what to do next; {} stands for a name that the caller fills in
     advice: Advice
-    waits: bool = False  # it passes by itself: the run is put off, where a person must act first otherwise
+    waits: bool = False  # it passes without action: the run is put off; otherwise a person must act first
     is_away: bool = False  # ... and is what a host gives that is away or slow
     stops: bool = False  # no answer of the host is believed until a person has done something there
-    keeps_apart: bool = False  # a wait between two failed logins, which nobody may shorten
+    keeps_apart: bool = False  # a wait between two failed logins, which no request shortens
     of_account: bool = False  # of one account: the instance itself is in order
     heard: Heard = Heard.NOTHING
     override: Override | None = None  # for what may be let pass: nothing is lost by it
@@ -342,7 +342,7 @@ LINES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-#: Checks that somebody who may can let pass, for one run: nothing is lost by them.
+#: Checks that a user with the right to do so can override for one run: that loses nothing.
 OVERRIDABLE: Final = frozenset(code for code, row in COMMON.items() if row.override)
 
 

@@ -1,6 +1,6 @@
-"""What may be sent to a host at all, and how its numbers and its way to root are told.
+"""Which values may be sent to a host, and how its numbers and its way to root are worded.
 
-Plain rules over text: nothing here opens a connection. What a host refuses is told by `reasons`.
+Plain rules over text: nothing here opens a connection. The sentences of refusals stand in `reasons`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What follows a rotation whose new value is current: old keys go, sessions end, the old value is tried once.
 
-None of it can lose anything: the new value is proven and current before. A worker that dies in between
-leaves work for the next one, and a run ends only when all of it is done or known not to be doable.
+No part of it can lose a value: the new value is proven and current before. If a worker dies in between, the
+next one continues, and a run ends only when each part is done or known to be impossible.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def is_due(work: Work) -> bool:
 
 
 def carry(work: Work) -> None:
-    """Do what is left, and end the run as succeeded; what could not be done stands in its sentence."""
+    """Do the remaining work and end the run as succeeded; its sentence names the parts that failed."""
     work.method.clean(work)
     left = [
         credential_state.no_login(work.account),
@@ -55,7 +55,7 @@ def carry(work: Work) -> None:
 
 
 def end_sessions(work: Work) -> str:
-    """End what the account has open on the host, once. Returns what a person should know, or nothing."""
+    """End the account's sessions on the host, once. Returns a sentence for the user, or nothing."""
     tried = work.run.steps.filter(name=Step.Name.SESSIONS)
     if tried.filter(state=Step.State.DONE).exists():
         return ""

@@ -1,7 +1,7 @@
 """Change one credential on a host: look, mark what is about to be said, say it, and try it.
 
-Each part is safe to repeat. A value that leaves this process is stored and marked as offered before; whether
-it works, only a new login shows. Knows nothing of why the change is made, nor of what follows it.
+Each part is safe to repeat. A value is stored and marked as offered before it leaves this process; only a new
+login shows whether it works. Does not know why the change is made, nor what follows it.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def host_has(work: Work, version: SecretVersion, *, sends_again: bool = False) -
     return proof.verdict == base.Verdict.ACCEPTED
 
 
-def preflight(work: Work) -> base.Facts:
-    """Look before touching; end or put off the run where a check forbids it."""
+def preflight(work: Work, *, is_kept: bool = False) -> base.Facts:
+    """Look before touching; end or put off the run where a check forbids it. `is_kept` as in `Work.step`."""
     refuse_shared(work)
-    with work.step(Step.Name.PREFLIGHT) as notes:
+    with work.step(Step.Name.PREFLIGHT, is_kept=is_kept) as notes:
         facts = work.look()
         instances.note_facts(work.run.instance, facts)
         # The machine-id is known only now; what follows may ask which value works.
@@ -83,7 +83,7 @@ def preflight(work: Work) -> base.Facts:
 
 
 def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
-    """What only we know of the account: who else manages it, what was let pass, what it had before."""
+    """The checks that need the store: other secrets of the account, overridden checks, restored snapshots."""
     account = work.account
     for other in creation.others(work.run.instance, account.username, but=account):
         yield base.Check("other_secret", base.Mark.WARNING, creation.told(other))
@@ -143,11 +143,15 @@ def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
             "Waiting until an earlier attempt can no longer be applied.",
             Credential.UNVERIFIED,
         )
+    leases.go_on(work.lease)
     with transaction.atomic():
         generation = credential_state.raise_generation(work.account, facts.generation)
         leases.hold(work.lease, attempts=work.run.attempts + 1, generation=generation)
         binding.bind_over(work.account, work.endpoint)  # who hears the first value is who it is for
         versions.mark_offered(version)
+        # Of an own login this step says which value comes first, so it is there only once that is true.
+        if not work.is_own_login:
+            leases.begin_with(work.lease, Step.Name.SET)
     work.run.attempts += 1
     work.run.generation = generation
     return generation
@@ -155,7 +159,7 @@ def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
 
 @contextmanager
 def lifeline(work: Work) -> Iterator[None]:
-    """Keep a session open while the instance's own login changes: it is still logged in, whatever happens."""
+    """Keep a session open while the instance's own login changes: it stays logged in if the change fails."""
     if not work.is_own_login:
         yield
         return
@@ -169,7 +173,7 @@ def lifeline(work: Work) -> Iterator[None]:
 def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | None:
     """Tell the host. Returns the refusal where it will not take this value; nothing has changed then."""
     try:
-        with work.step(Step.Name.SET) as notes:
+        with work.step(Step.Name.SET, then=Step.Name.TEST) as notes:
             work.method.tell(work, version, generation)
             notes.sentence = f"The instance reports that the {_which(work)} value is set."
             if "must_change" in work.run.overrides:
@@ -193,9 +197,9 @@ def tell(work: Work, version: SecretVersion, generation: int) -> base.Refused | 
 
 
 def undone(work: Work) -> str:
-    """Why no further attempt makes sense although the host says that it made the change, or nothing.
+    """Return why another attempt is pointless although the host reports the change as done, or nothing.
 
-    A key file is ours alone to edit, or another program's as well: then more attempts meet the same hand.
+    If another program edits the key file too, it undoes further attempts in the same way.
     """
     if not work.method.REPLACES and work.run.attempts >= MOST_PUT_BACK:
         return "reverted"
@@ -203,8 +207,11 @@ def undone(work: Work) -> str:
 
 
 def try_out(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
-    """Log in on a new connection with this value, and keep what came of it as a step."""
-    with work.step(Step.Name.TEST) as notes:
+    """Log in on a new connection with this value, and keep what came of it as a step.
+
+    One that succeeded is written with what the caller makes of it.
+    """
+    with work.step(Step.Name.TEST, is_kept=True) as notes:
         failpoints.reach("before_test")
         proof = work.method.prove(work, version, facts)
         notes.sentence = _told(proof, _which(work))

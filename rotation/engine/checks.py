@@ -98,7 +98,7 @@ def _facts(work: Work) -> base.Facts:
 
 
 def scan(work: Work) -> None:
-    """Read the host's public keys for somebody to compare; no credential is sent."""
+    """Read the host's public keys, for a user to compare; no credential is sent."""
     assert work.scanner is not None
     instance = work.run.instance
     with work.step(Step.Name.SCAN) as notes:

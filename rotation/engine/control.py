@@ -1,7 +1,7 @@
-"""Ask an instance, once a day, to let somebody in with a random wrong password: it must refuse.
+"""Try a random wrong password on an instance once a day: the instance must refuse it.
 
-The answers of a host that accepts anything prove nothing. This is the one failed login that the normal path
-makes, so it is counted: one a day for each instance, and none where another one follows within minutes.
+If a host accepts any password, its answers prove nothing. This is the only failed login of a normal run, so
+it is counted: one a day for each instance, and none if another one follows within minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EVERY = timedelta(days=1)
 
 
 def check(work: Work, facts: base.Facts) -> Iterator[base.Check]:
-    """Yield a line of the checklist where the control was due; blocked where the wrong password was let in.
+    """Yield a line of the checklist if the control was due; blocked if the wrong password was accepted.
 
     Raises `Unreachable` or `HostKeyChanged`.
     """

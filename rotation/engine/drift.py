@@ -1,7 +1,7 @@
-"""Look whether somebody else has changed a credential, and say what the host has instead.
+"""Detect that a credential was changed outside Keyturn, and say which value the host has instead.
 
-As long as the account looks as it did when it was last in sync, no value is sent. Only a look that differs
-is followed by a question, and that counts as no login. Knows nothing of who asked.
+No value is sent as long as the account looks as it did when it was last in sync. If it looks different, the
+host's own check is asked, which counts as no login. Does not know who requested the check.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from secrets_app.models import Label, SecretVersion
 from secrets_app.people import users
 from secrets_app.secrets import versions
 
-#: Why an account cannot be used at all, whatever its value: somebody else did that on the host.
+#: Why an account cannot be used with any value: a change outside Keyturn on the host.
 _PROBLEM = "The account was changed on the instance: {}"
 
 
@@ -135,7 +135,7 @@ def _end_out_of_sync(work: Work, traces: base.Traces, found: SecretVersion | Non
 
 
 def _end_older(work: Work, traces: base.Traces, found: SecretVersion | None) -> NoReturn:
-    """End with what a restored database makes of it; nobody has changed the host by that."""
+    """End the run for a host that is newer than the restored database; the host itself was not changed."""
     if history.is_newer(work, traces.generation):
         what = reasons.sentence(credential_state.DATABASE_OLDER)
     else:

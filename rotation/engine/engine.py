@@ -75,7 +75,7 @@ def advance(
 
 
 def _carry(work: Work) -> None:
-    """Do what this kind of run asks for; what keeps it from being done becomes a wait or an end."""
+    """Do the work of this kind of run; an obstacle becomes a wait or an end."""
     try:
         if work.run.tries > MOST_TRIES:
             _give_up(work)
@@ -91,20 +91,20 @@ def _carry(work: Work) -> None:
 
 
 def _finish_arrived(work: Work, arrived: Arrived) -> None:
-    """Make the value current that the host accepts, though not all was done that should show it."""
+    """Make the value current that the host accepts, although not every proof of it was made."""
     sentence = reasons.sentence("not_shown", str(arrived))
     proof = base.Proof(base.Verdict.ACCEPTED, base.Level.HASH, reason=sentence, code="not_shown")
     _finish(work, arrived.version, proof)
 
 
 def _stop_unusable(work: Work, error: keyring.KeyUnusable) -> NoReturn:
-    """End the run: it needs a value that nobody may open until a person enables the key."""
+    """End the run: it needs a value that cannot be opened until a user enables the key."""
     code = "key_disabled" if isinstance(error, keyring.KeyDisabled) else "key_unusable"
     work.settle(base.ConnectorError(str(error), code=code))
 
 
 def _give_up(work: Work) -> NoReturn:
-    """End a run that many workers could not end, and say what is known without asking anybody."""
+    """End a run that many workers could not end, with what is known without a call to the host."""
     sentence, truth = reasons.sentence("gave_up"), ""
     version = work.run.version
     if work.run.kind == Run.Kind.ROTATE and aftercare.is_finished(work):
@@ -130,7 +130,7 @@ def rotate(work: Work) -> None:
         aftercare.carry(work)
         return
     work.require_kind()
-    version = _create(work)
+    version = _create(work, then=Step.Name.PREFLIGHT)
     failpoints.reach("after_create")
     changes.require_key(version)
     is_open = version.offered_at and not version.dead_at
@@ -138,7 +138,7 @@ def rotate(work: Work) -> None:
         _finish(work, version, _test(work, version))
         return
     for _ in range(MOST_VALUES):
-        facts = changes.preflight(work)
+        facts = changes.preflight(work, is_kept=not work.is_own_login)
         failpoints.reach("after_preflight")
         with changes.lifeline(work):
             proof = _change(work, version, facts)
@@ -167,21 +167,31 @@ def _change(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof
     return proof
 
 
-def _create(work: Work) -> SecretVersion:
-    """Have the value stored, with everything needed to log in, before any host hears of it."""
+def _create(work: Work, *, then: str = "") -> SecretVersion:
+    """Have the value stored, with everything needed to log in, before any host hears of it.
+
+    A new value starts the step that comes `then`.
+    """
     failpoints.reach("before_create")
     pending = work.secret.labelled(Label.Role.PENDING)
     if pending is not None and work.run.version_id == pending.pk:
         return pending
-    with work.step(Step.Name.CREATE) as notes, transaction.atomic():
-        if pending is not None:
-            notes.sentence = "An earlier run's value may be on the instance; it is used again."
-            version = pending
-        else:
-            version = _generate(work)
-            notes.sentence = "A new value is stored, encrypted. It has not been sent to an instance."
-        leases.hold(work.lease, version=version)
-        work.run.version = version
+    leases.go_on(work.lease)
+    try:
+        with transaction.atomic():
+            if pending is not None:
+                version = pending
+                sentence = "An earlier run's value may be on the instance; it is used again."
+            else:
+                version = _generate(work)
+                sentence = "A new value is stored, encrypted. It has not been sent to an instance."
+            leases.hold(work.lease, version=version)
+            leases.passed(work.lease, Step.Name.CREATE, sentence, then="" if pending else then)
+    except keyring.KeyUnusable as error:
+        row = leases.begin(work.lease, Step.Name.CREATE)
+        leases.finish(work.lease, row, Step.State.FAILED, str(error))
+        raise
+    work.run.version = version
     return version
 
 
@@ -217,17 +227,17 @@ def _not_taken(work: Work, version: SecretVersion, facts: base.Facts | None, pro
 def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
     """Move the labels, the account's state, the schedule and the run in one transaction."""
     failpoints.reach("before_finish")
-    row = leases.begin(work.lease, Step.Name.FINISH)
+    leases.go_on(work.lease)
     with transaction.atomic(), trail.at_the_end():
+        leases.hold(work.lease)  # before anything else: a worker that was overtaken finds other labels
         has_old = versions.promote(version)
         sentence = logons.note(proof)
         credential_state.note_verified(work.account, proof.level, rotated=True, no_login=sentence)
         schedules.rotated(work.secret)
         kept = "The new value is current; the old one is kept as previous."
-        leases.finish(
+        leases.passed(
             work.lease,
-            row,
-            Step.State.DONE,
+            Step.Name.FINISH,
             kept if has_old else "The new value is current. It is the first one.",
         )
         if not aftercare.is_due(work):

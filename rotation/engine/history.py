@@ -1,6 +1,6 @@
-"""Find which of the values that were kept a host accepts, and whether it went back to an older state.
+"""Find which stored value a host accepts, and whether the host went back to an older state.
 
-Every question is one that counts as no login.
+No question to the host counts as a login.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def went_back(work: Work, generation: int) -> bool:
 
 
 def is_newer(work: Work, generation: int) -> bool:
-    """Whether the host was told more by us than this database knows of: it is older than the host."""
+    """Whether the host has received changes that this database does not know, so that it is the older one."""
     return generation > work.account.generation
 
 
 def note_keys_that_are_back(work: Work) -> None:
-    """Count the removed keys that an older state of the host has again as keys to remove."""
+    """Mark removed keys that the host lists again as present, so that the run removes them."""
     for version in versions.removed(work.secret)[:MOST_KEYS]:
         if work.probe(version).is_listed:
             with transaction.atomic():
@@ -38,7 +38,7 @@ def note_keys_that_are_back(work: Work) -> None:
 
 
 def _seen(work: Work) -> int:
-    """The number that the host is known to have had; an attempt that never arrived counts for nothing."""
+    """The highest number that the host is known to have had; an attempt that never arrived does not count."""
     kinds = [Run.Kind.ROTATE, Run.Kind.RECONCILE]
     done = Run.objects.filter(secret=work.secret, kind__in=kinds)
     done = done.filter(Q(outcome=Run.Outcome.SUCCEEDED) | Q(truth=Run.Truth.NEW))

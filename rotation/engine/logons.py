@@ -1,8 +1,8 @@
-"""Whether anybody can log on with a value that the host's own check accepts, and why nobody can.
+"""Whether a login works with a value that the host's own check accepts, and why it does not.
 
-A password that is right may open nothing: account rules of PAM, a second factor, /etc/nologin, a login that
-is too slow. Such a host has the value all the same, so the value is the current one, and why a login failed
-is said beside it. It is looked for before a change, where that costs no failed login.
+A right password may not permit a login: account rules of PAM, a second factor, /etc/nologin, a login that is
+too slow. The host has the value even so, so the value becomes current, and the run and the credential say why
+the login failed. A login is also tried before a change if it costs no failed login.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from rotation.managed import credential_state
 from rotation.models import ManagedAccount
 from secrets_app.models import Label, SecretVersion
 
-#: A login that ran a command so lately need not be shown once more before a change.
+#: After a login that ran a command, no other login is needed before a change for this long.
 SHOWN = timedelta(hours=1)
 MUST_CHANGE = "must_change"
 _LOGINS = frozenset({base.Level.LOGIN, base.Level.COMMAND})
 
 
 def try_current(work: Work, facts: base.Facts) -> Iterator[base.Check]:
-    """Log in with the current password before it is changed; yield a line where that was tried.
+    """Log in with the current password before it is changed; yield a line of the checklist if that was tried.
 
-    Only one that the host's own check accepts is tried, so that no wrong password is counted. What was seen
-    stays in `work.shut_out`: the new value is then proven by the host's own check alone. Raises
-    `HostKeyChanged`, and `Unreachable` where the check cannot be asked.
+    Tries only a password that the host's own check accepts, so no wrong password is counted. If the login
+    fails, `work.shut_out` says why, and the new value is proven by the host's own check alone. Raises
+    `HostKeyChanged`, and `Unreachable` if the check cannot be asked.
     """
     if work.is_own_login or not facts.password_login or work.run.attempts:
         return
@@ -77,9 +77,9 @@ def log_in(work: Work, version: SecretVersion) -> base.Proof:
 
 
 def judged(work: Work, version: SecretVersion, seen: base.Proof) -> base.Proof:
-    """What a failed login says of a value that the host's own check accepts.
+    """The proof for a value that the host's own check accepts and that a login did not accept.
 
-    The check is asked again, apart from the change: a host that lies has to lie twice.
+    The check runs again, apart from the change: a host that lies has to lie twice.
     """
     if work.is_own_login:
         # Keyturn itself could not come back, so this one is not left as it is.
@@ -95,13 +95,13 @@ def judged(work: Work, version: SecretVersion, seen: base.Proof) -> base.Proof:
 
 
 def noted(quiet: base.Proof, seen: base.Proof) -> base.Proof:
-    """The proof by the host's own check, with why nobody could log on."""
+    """The proof by the host's own check, with the reason why the login failed."""
     sentence = reasons.sentence(credential_state.NO_LOGIN, _seen(seen))
     return base.Proof(base.Verdict.ACCEPTED, quiet.level, sentence, credential_state.NO_LOGIN)
 
 
 def note(proof: base.Proof) -> str:
-    """What a run and a credential say beside a proof; nothing where somebody could log on."""
+    """Return why the login failed, for a run and a credential; empty if a login succeeded."""
     return proof.reason if proof.code in {credential_state.NO_LOGIN, "not_shown"} else ""
 
 

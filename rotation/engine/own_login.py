@@ -1,8 +1,7 @@
 """What Keyturn logs in to an instance with while the instance's own login is being changed.
 
-A login that a secret holds may be of two values until a rotation is settled: the current one and the
-pending one. At most one of the two attempts here fails; what the run has written of itself says which comes
-first.
+Until a rotation is settled, the login may need either the current or the pending value of its secret. At most
+one of the two attempts here fails; the steps that the run has recorded say which value is tried first.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def choose(instance: Instance, connector: base.Logins, *, over: base.Endpoint) -
     first = management.own_manager(instance, likelier, over=over)
     if connector.prove_login(first.login, timeout=TRY).verdict != base.Verdict.REJECTED:
         return first
-    # The host has one of the two; where it has neither, the caller's login is refused and the run blocked.
+    # The host has one of the two; if it has neither, the caller's login is refused and the run blocked.
     return management.own_manager(instance, other, over=over)
 
 

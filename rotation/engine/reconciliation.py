@@ -1,7 +1,7 @@
-"""Set the current value on the host once more, after somebody or something else has changed it there.
+"""Set the current value on the host again after it was changed there outside Keyturn.
 
-The same discipline as a rotation's, without a new value: no label moves, and the value that is sent is one
-that was proven before. A worker may die between any two lines; a run that goes on begins with a probe.
+Follows the rules of a rotation without a new value: no label moves, and the value that is sent was proven
+before. A worker may die between any two lines; a run that continues begins with a probe.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from secrets_app.secrets import versions
 
 
 def reconcile(work: Work) -> None:
-    """check -> set -> test -> note; a host that has the value already is told nothing."""
+    """check -> set -> test -> note; nothing is sent to a host that has the value already."""
     current = _current(work)
     facts = changes.preflight(work)
     failpoints.reach("after_preflight")

@@ -71,7 +71,7 @@ class Work:
     method: Method
     scanner: base.Scanner | None = None
     refusal: base.Refused | None = None  # the last one of a value
-    told: base.Proof | None = None  # what the host said of the value that it had just set
+    told: base.Proof | None = None  # the host's own check of the value that it had just set
     shut_out: base.Proof | None = None  # why a login with the current value failed before the change
     _endpoint: base.Endpoint | None = field(default=None, repr=False)
     _connector: base.Target | None = field(default=None, repr=False)
@@ -107,7 +107,7 @@ class Work:
 
     @property
     def endpoint(self) -> base.Endpoint:
-        """Where the host is, trusting only what everybody is bound to whose value may be sent there."""
+        """Where the host is; trusts only keys to which every account is bound whose value may be sent."""
         if self._endpoint is None:
             instance = self.run.instance
             needed = [secret for secret in (self.run.secret, instance.own_login) if secret is not None]
@@ -188,8 +188,12 @@ class Work:
             self._manager = management.own_manager(instance, version, over=self.endpoint) if version else None
 
     @contextmanager
-    def step(self, name: str) -> Iterator[StepNotes]:
-        """One step, kept as evidence; what the block raises ends it as failed."""
+    def step(self, name: str, *, then: str = "", is_kept: bool = False) -> Iterator[StepNotes]:
+        """One step, kept as evidence; what the block raises ends it as failed.
+
+        One that is done starts the step that comes `then`. With `is_kept` it is written with what the caller
+        writes next under the lease, before the host hears anything more.
+        """
         row = leases.begin(self.lease, name)
         notes = StepNotes()
         try:
@@ -197,7 +201,13 @@ class Work:
         except (base.ConnectorError, management.NotAttached, keyring.KeyUnusable) as error:
             leases.finish(self.lease, row, Step.State.FAILED, notes.sentence or str(error), notes.evidence)
             raise
-        leases.finish(self.lease, row, notes.state, notes.sentence, notes.evidence)
+        is_done = notes.state == Step.State.DONE
+        if is_done and is_kept:
+            leases.keep(self.lease, row, notes.state, notes.sentence, notes.evidence)
+            return
+        leases.finish(
+            self.lease, row, notes.state, notes.sentence, notes.evidence, then=then if is_done else ""
+        )
 
     def value(self, version: SecretVersion) -> versions.Value:
         """Open `version` to send it over this work's connection. Raises as `binding.value`."""
@@ -227,7 +237,7 @@ class Work:
         current = self.secret.labelled(Label.Role.CURRENT)
         try:
             # Of two keys both may work; what counts is that the current one still does.
-            if current and current.pk == version.pk:  # set once more: there is no other
+            if current and current.pk == version.pk:  # set again: there is no other
                 works = self.probe(current).verdict
                 return {base.Verdict.ACCEPTED: Run.Truth.OLD, base.Verdict.REJECTED: Run.Truth.NEITHER}.get(
                     works, Run.Truth.UNKNOWN
@@ -263,7 +273,7 @@ class Work:
         self.block(error.code, sentence)
 
     def _how_to_get_in(self) -> str:
-        """What a person does where the host no longer lets Keyturn in, after a restored snapshot perhaps."""
+        """What a user does if the host refuses Keyturn's login, which may follow a restored snapshot."""
         instance = self.run.instance
         if instance.own_login is not None:
             return (

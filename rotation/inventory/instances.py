@@ -1,7 +1,7 @@
 """The only writer of instances: where each is, and what is known of it.
 
-A management credential is handed only to the machine it was attached for: a change of address,
-port or host key detaches it until a user who may use it attaches it again. Otherwise a
+A management credential is sent only to the machine for which it was attached: a change of address,
+port or host key detaches it until a user with the right attaches it again. Otherwise a
 connection test would send it to a machine of the editor's choice.
 """
 
@@ -52,7 +52,7 @@ class Outdated(DomainError):
 
 
 def place(instance: Instance) -> base.Endpoint:
-    """Return where an instance is, with no key that could be trusted, and where any may be."""
+    """Return where an instance is, without trusted keys, and the networks that are allowed."""
     return base.Endpoint(instance.address, instance.port, networks=networks(), wire=instance.wire)
 
 
@@ -135,10 +135,10 @@ def change(
 
 
 def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = False) -> None:
-    """Keep what a look at the host has shown: its checks, its identity, its accounts.
+    """Save the result of a check of the host: its checklist, its identity, its accounts.
 
-    What is wrong with one account is not wrong with the instance, and stands in no checklist of it. With
-    `keeps_checks` that stays as it is: the look was at an account that may never be managed.
+    A problem of one account is no problem of the instance, and stands in no checklist of it. With
+    `keeps_checks` that stays as it is: the check was of an account that may never be managed.
     """
     blocked = next(
         (c for c in facts.checks if c.mark == base.Mark.BLOCKED and c.code not in reasons.OF_ACCOUNTS), None
@@ -165,7 +165,7 @@ def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = Fa
 
 
 def note_control(instance: Instance) -> None:
-    """Keep that the host refused a random wrong password just now."""
+    """Record that the host refused a random wrong password just now."""
     Instance.objects.filter(pk=instance.pk).update(control_at=Now())
 
 
@@ -196,9 +196,9 @@ def as_evidence(checks: Iterable[base.Check]) -> list[dict[str, str]]:
 
 
 def without_login(because: str) -> dict[str, str | None]:
-    """No login is handed to what may be another machine: neither a shared one nor one of its own.
+    """Return the fields that detach each login from an instance that may now be another machine.
 
-    What the machine before called itself says nothing of this one.
+    They also clear the machine-id, which was that of the previous machine.
     """
     login = {"credential": None, "own_login": None, "own_login_sudo": ""}
     return {**login, "detached_because": because, "machine_id": "", "check_control": ""}

@@ -18,6 +18,7 @@ from secrets_app.audit import trail
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
+from secrets_app.kinds import table as kinds
 from secrets_app.models import Label, Principal, Secret, SecretVersion
 from secrets_app.policy import decisions
 
@@ -221,8 +222,12 @@ def log_in_with(instance: Instance, secret: Secret, *, sudo: str, actor: Princip
         raise NoOwnLogin(f"{secret.name} has no value that could be used, or is being deleted.")
     if sudo not in ManagementCredential.Sudo.values:
         raise NoOwnLogin("Choose how the account becomes root.")
-    if sudo == ManagementCredential.Sudo.PASSWORD and secret.kind == Secret.Kind.KEY_PAIR:
-        raise NoOwnLogin("A key pair holds no password for sudo. Allow the account sudo without one.")
+    kind = kinds.of(secret)
+    if sudo == ManagementCredential.Sudo.PASSWORD and not (kind and kind.ANSWERS_SUDO):
+        raise NoOwnLogin(
+            f"A {secret.get_kind_display().lower()} holds no password for sudo. Allow the account sudo "
+            "without one."
+        )
     with transaction.atomic():
         Instance.objects.filter(pk=instance.pk).update(
             own_login=secret,

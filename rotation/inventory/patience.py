@@ -1,6 +1,6 @@
-"""How often one person may have hosts looked at: often enough for work, too seldom to map a network.
+"""Limit how often a user may start checks of hosts: often enough for work, too seldom to map a network.
 
-Counts what the audit trail tells, so that a look which only hurries another one counts too.
+Counts the events of the audit trail, so a request that only speeds up a check under way counts too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TooOften(DomainError):
 def require(actor: Principal) -> None:
     """Return if this user started fewer checks of hosts lately than the limit. Raises `TooOften`.
 
-    Call it inside the transaction that asks for the look: two at once are counted one after the other.
+    Call it inside the transaction that requests the check: two requests at once are counted one by one.
     """
     Principal.objects.select_for_update(no_key=True).get(pk=actor.pk)
     looked = AuditEvent.objects.filter(

@@ -1,1 +1,1 @@
-"""Managed accounts: the only entry where secrets and instances move together."""
+"""Managed accounts: the only room that changes a secret together with its instance."""

@@ -183,14 +183,14 @@ def check_account(region: Region, instance: Instance, username: str, kind: str, 
         raise BadUsername(BadUsername.__doc__)
     accounts.require(instance, username, actor=actor)
     for other in managers_of(instance, username):
-        # Beside a password that one may not even see, a key pair would be a way around it.
+        # A key pair would be a way around a password that this user may not even see.
         if other.kind == kind or not _may_be_told(actor, other, instance):
             raise AccountTaken(why_taken(other, instance, "already", actor))
 
 
 def _takes(instance: Instance, kind: str) -> bool:
     """Whether a credential of this kind can be changed there."""
-    # One that is no kind at all is a form's to refuse, which may ask before it has looked.
+    # A form refuses an unknown kind, but may call this before it has validated the field.
     return kind not in wires.KINDS or wires.takes(instance.wire, wires.KINDS[kind], instance.os)
 
 
@@ -227,8 +227,8 @@ def others(
     instance: Instance, username: str, *, but: ManagedAccount | None = None
 ) -> QuerySet[ManagedAccount]:
     """Find who else manages this account, by a password or a key pair."""
-    found = managers_of(instance, username)
-    return found.exclude(pk=but.pk) if but else found
+    managers = managers_of(instance, username)
+    return managers.exclude(pk=but.pk) if but else managers
 
 
 def told(other: ManagedAccount) -> str:

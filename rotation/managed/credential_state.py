@@ -17,9 +17,9 @@ from secrets_app.models import Label
 Credential = ManagedAccount.Credential
 
 
-#: Codes of a credential: nobody has asked the host since an older database was restored; and it refused.
+#: Codes of a credential: the host was not asked since an older database was restored; and it refused.
 RESTORED, DATABASE_OLDER = "restored", "database_older"
-#: The host accepts the current value, and nobody could log on with it when that was tried last.
+#: The host accepts the current value, but the last login with it did not succeed.
 NO_LOGIN = "no_login"
 
 
@@ -41,10 +41,9 @@ def note_verified(
 ) -> None:
     """Write that the host accepted the current value just now, and how that was shown.
 
-    `rotated` says that it is a new one, `changed` that it was set on the host again. `no_login` is why nobody
-    could log on with it; that stays until a login is tried again, since the host's own check says nothing of
-    it. What was shown on the machine that the account was bound to when the run began says nothing once it is
-    bound to another one.
+    `rotated` says that the value is new, `changed` that it was set on the host again. `no_login` is why a
+    login with it did not succeed; that stays until the next login, because the host's own check does not
+    cover it. If the account was bound to another machine since the run began, the proof does not count.
     """
     fields: dict[str, object] = {"rotated_at": Now()} if rotated else {}
     if rotated or changed:
@@ -74,21 +73,21 @@ def note_traces(account: ManagedAccount, traces: dict[str, object]) -> None:
 
 
 def no_login(account: ManagedAccount) -> str:
-    """Why nobody could log on with the current value when that was tried last, or nothing."""
+    """Return why the last login with the current value did not succeed, or nothing."""
     rows = ManagedAccount.objects.filter(pk=account.pk, credential_code=NO_LOGIN)
     return rows.values_list("credential_sentence", flat=True).first() or ""
 
 
 def _forget(account: ManagedAccount) -> None:
-    """Take back what was wrong with the credential, but for why nobody could log on with it."""
+    """Clear the credential's problem, except the reason why a login with it did not succeed."""
     rows = ManagedAccount.objects.filter(pk=account.pk, bindings=account.bindings)
     rows.exclude(credential_code=NO_LOGIN).update(credential_code="", credential_sentence="")
 
 
 def doubt_all() -> None:
-    """Take back what is known of every account: it was true when the database that was restored was copied.
+    """Mark every account as not verified: its state was true when the restored database was copied.
 
-    What is in doubt already, or known to be wrong, stays so.
+    An account that is in doubt already, or known to be wrong, stays so.
     """
     known = [Credential.IN_SYNC, Credential.NOT_VERIFIED, Credential.UNREACHABLE, Credential.BLOCKED]
     ManagedAccount.objects.filter(released_at__isnull=True, credential__in=known).update(
@@ -112,9 +111,9 @@ def verifiable() -> QuerySet[ManagedAccount]:
 
 
 def due_for_drift_check(share: timedelta) -> list[ManagedAccount]:
-    """Return accounts that were not looked at for a day, longest first: as many as belong into `share` of it.
+    """Return accounts without a check for a day, longest first: as many as belong into `share` of a day.
 
-    So the looks spread over the day by themselves, however many accounts there are.
+    So the checks of any number of accounts spread over the day.
     """
     kept = ManagedAccount.objects.filter(released_at__isnull=True)
     limit = math.ceil(kept.count() * share / settings.DRIFT_EVERY)

@@ -1,4 +1,4 @@
-"""Plan the deletion of a managed secret, purge it, restore it: the secret and its account move together."""
+"""Plan the deletion of a managed secret, purge it, restore it: the secret and its account change together."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Restored:
 
 
 def plan_deletion(secret: Secret, *, actor: Principal, days: int = 30, reason: str = "") -> None:
-    """Have the secret purged `days` from now; until then it only can be looked at and restored.
+    """Have the secret purged `days` from now; until then it can only be viewed and restored.
 
-    Nothing on the instance changes. Work that no host has heard of is cancelled. Raises `cancelling.TooLate`,
+    Nothing on the instance changes. Runs that have sent nothing are cancelled. Raises `cancelling.TooLate`,
     `lifecycle.BadWindow`, `lifecycle.NotEnabled` or `decisions.NotAllowed`; nothing changes then.
     """
     decisions.require(actor, decisions.Action.DELETE_SECRET, secret)
@@ -124,7 +124,7 @@ def _stop_work(secret: Secret, actor: Principal) -> None:
 
 
 def _let_go(secret: Secret) -> int:
-    """Destroy what the secret kept and free its account for another one. Returns how many values."""
+    """Destroy the secret's values and free its account for another secret. Return the number of values."""
     schedules.close(secret)
     grants.end_all(secret)
     ManagedAccount.objects.filter(secret=secret).update(released_at=Now())

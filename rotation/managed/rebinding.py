@@ -1,7 +1,7 @@
 """Rebind: a user confirms that an account's values may be sent to another machine than before.
 
-That equals reading them: the user decides who receives them. So it takes a right on the secret, a reason,
-and exactly the machine that the user was shown. Sends nothing; the next run does.
+This equals reading the values: the user decides who receives them. So it requires a right on the secret, a
+reason, and exactly the machine that the user was shown. It sends nothing; the next run does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a person decides about a value that the host was told and does not confirm."""
+"""A user's decision about a value that was sent to a host and not confirmed by it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Credential = ManagedAccount.Credential
 
 
 class Decision(enum.StrEnum):
-    """How things stand, where no host can be asked or believed any more: what a person says of it."""
+    """A user's statement about the host, when the host cannot be asked or its answers are not believed."""
 
     GONE = "gone"  # the instance no longer exists
     SET_ASIDE = "set_aside"  # the pending value is not on the host

@@ -1,7 +1,7 @@
-"""What an older database that was restored means for hosts: they may have values that are not here.
+"""The effect of a restored older database on hosts: they may have values that are not stored here.
 
-Until a person has acknowledged it no host is told a value. What an account's row says of the host was true of
-another time, so nothing reads as in sync before the host was asked again. Looking is allowed, and safe.
+No value is sent to a host until a user has acknowledged the restore. The state of each account is from an
+earlier time, so no account counts as in sync before its host was asked again. Checks are allowed, and safe.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def look() -> bool:
     if not restores.may_be_contradicted():
         return False
     with transaction.atomic(), trail.at_the_end():
-        found = restores.notice()
-        if found is not None:
+        restore = restores.notice()
+        if restore is not None:
             credential_state.doubt_all()
-    return found is not None
+    return restore is not None
 
 
 def refuse() -> None:

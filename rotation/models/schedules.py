@@ -17,7 +17,7 @@ GRACE = timedelta(minutes=5)  # a rotation that starts so much later is not over
 
 
 class Schedule(Identified):
-    """When a secret rotates by itself: every `period`, or at the times of `cron`. Writer: `schedules`."""
+    """When a secret rotates automatically: every `period`, or at the times of `cron`. Writer: `schedules`."""
 
     class CatchUp(models.TextChoices):
         ONCE = "once", "Rotate once, as soon as possible"

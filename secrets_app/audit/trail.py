@@ -5,15 +5,15 @@ last statement: a change that cannot be recorded does not commit. An event holds
 numbers, never a value.
 
 Each event carries a digest over all its fields and the digest of the event before it, under a key that
-is not in the database. The head's row is locked from the first event of a transaction to its end, so
-whoever locks other rows after it could meet somebody who did it the other way round: `at_the_end` keeps
-what is recorded inside a block until the block is over.
+is not in the database. The head's row is locked from the first event of a transaction to its end. A
+transaction that locks other rows after it could deadlock with one that locks them before: `at_the_end`
+keeps what is recorded inside a block until the block is over.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -62,7 +62,52 @@ def at_the_end() -> Iterator[None]:
     finally:
         _kept.reset(token)
     if events:
-        _append_all(events)
+        append(lambda _: events)
+
+
+@contextmanager
+def collected() -> Iterator[list[AuditEvent]]:
+    """Hand what is recorded inside the block to the caller, who owes each event to `append`."""
+    events: list[AuditEvent] = []
+    token = _kept.set(events)
+    try:
+        yield events
+    finally:
+        _kept.reset(token)
+
+
+def append(choose: Callable[[datetime], Sequence[AuditEvent]]) -> None:
+    """Append the events that `choose` returns; it is called, with the time, while nobody else appends.
+
+    So what it reads in the trail, or of a change that is recorded there, stays so until the caller's
+    transaction ends. It locks no row. Raises `NotRecorded`.
+    """
+    try:
+        # Without a savepoint: whoever catches the exception cannot commit either.
+        with transaction.atomic(savepoint=False):
+            head, now = _held_head()
+            audit_keys.require(head)
+            key, sequence, mac = audit_keys.chaining(), head.sequence, head.mac
+            events = choose(now)
+            for event in events:
+                sequence = max(sequence, event.sequence) + 1
+                event.sequence, event.at = sequence, now
+                event.mac = mac = chain.mac(key, event, mac)
+            AuditEvent.objects.bulk_create(events)
+            AuditHead.objects.filter(pk=head.pk).update(sequence=sequence, mac=mac)
+    except (DatabaseError, audit_keys.KeyMissing) as error:
+        # Not as it came: a caller that takes an IntegrityError for a name in use would say so.
+        raise NotRecorded("The audit trail accepts no event.") from error
+
+
+def failed(event: AuditEvent, because: str) -> AuditEvent:
+    """Return an event that is not appended yet as one of a failure, with the reason for it."""
+    event.outcome, event.value_mark, event.details = (
+        AuditEvent.Outcome.FAILED,
+        "",
+        _plain({"because": because}),
+    )
+    return event
 
 
 def record(
@@ -108,7 +153,7 @@ def record(
     if kept is not None:
         kept.append(event)
     else:
-        _append_all([event])
+        append(lambda _: [event])
 
 
 def _decided(actor: Principal | None, action: str, arn: str, outcome: str) -> str:
@@ -126,24 +171,6 @@ class _Clock(Now):
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         return self.as_sql(compiler, connection, template="CLOCK_TIMESTAMP()", **context)
-
-
-def _append_all(events: list[AuditEvent]) -> None:
-    try:
-        # Without a savepoint: whoever catches the exception cannot commit either.
-        with transaction.atomic(savepoint=False):
-            head, now = _held_head()
-            audit_keys.require(head)
-            key, sequence, mac = audit_keys.chaining(), head.sequence, head.mac
-            for event in events:
-                sequence = max(sequence, event.sequence) + 1
-                event.sequence, event.at = sequence, now
-                event.mac = mac = chain.mac(key, event, mac)
-            AuditEvent.objects.bulk_create(events)
-            AuditHead.objects.filter(pk=head.pk).update(sequence=sequence, mac=mac)
-    except (DatabaseError, audit_keys.KeyMissing) as error:
-        # Not as it came: a caller that takes an IntegrityError for a name in use would say so.
-        raise NotRecorded("The audit trail accepts no event.") from error
 
 
 def _held_head() -> tuple[AuditHead, datetime]:

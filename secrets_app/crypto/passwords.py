@@ -20,6 +20,13 @@ SETS = {
     "digits": "0123456789",
     "symbols": "!#%+,-./:=?@^_~",
 }
+#: What a rule about a set asks for, in words.
+CALLED = {
+    "lower": "a lower-case letter (a-z)",
+    "upper": "an upper-case letter (A-Z)",
+    "digits": "a digit (0-9)",
+    "symbols": f"a symbol ({SETS['symbols']})",
+}
 LEAST_LENGTH, MOST_LENGTH = 14, 127
 LEAST_BITS = 128
 LIMIT_BYTES = 511  # PAM_MAX_RESP_SIZE is 512 with the final NUL: pam(3) refuses more
@@ -29,6 +36,12 @@ class Unfit(DomainError, ValueError):
     """This policy or this password cannot be used; the message says why and what to do."""
 
     code = "password_unfit"
+
+
+class OffPolicy(Unfit):
+    """This password does not meet the secret's password policy; the message names the broken rules."""
+
+    code = "password_off_policy"
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,24 @@ class Policy:
             drawn = [secrets.choice(self.alphabet) for _ in range(self.length)]
             if all(any(ch in characters for ch in drawn) for characters in chosen):
                 return Plaintext("".join(drawn))
+
+    def broken_by(self, value: Plaintext) -> str:
+        """Return the rules that a chosen password breaks, as sentences; empty if it keeps them all.
+
+        It keeps them if a rotation could have made it, or a longer one. The sentences never name the value.
+        """
+        text = value.reveal()
+        broken = []
+        if len(text) < self.length:
+            broken.append(f"The password policy asks for at least {self.length} characters.")
+        for key, characters in zip(self.sets, self._chosen, strict=True):
+            if not set(text) & set(characters):
+                broken.append(f"The password policy asks for {CALLED[key]}.")
+        if set(text) - set(self.alphabet) - set(self.excluded):
+            broken.append("The password policy allows no other characters than those of its sets.")
+        if set(text) & set(self.excluded):
+            broken.append(f"The password policy excludes these characters: {self.excluded}")
+        return " ".join(broken)
 
     def as_json(self) -> dict[str, object]:
         return {"length": self.length, "sets": list(self.sets), "excluded": self.excluded}

@@ -1,6 +1,6 @@
 """The type of a value that must not be printed.
 
-A `Plaintext` shows `***` wherever Python would show it: `repr`, `str`, `format`, logs, tracebacks,
+A `Plaintext` shows `***` where Python would print the value: `repr`, `str`, `format`, logs, tracebacks,
 template output. It cannot be pickled, so it cannot travel in a task message, a cache or a session.
 There is one way to the text, `reveal()`, and a reader can search for it.
 

@@ -171,6 +171,8 @@ class SecretVersion(Identified):
     sealed = models.OneToOneField(SealedValue, null=True, on_delete=models.PROTECT, related_name="+")
     public_key = models.TextField(blank=True)  # OpenSSH form; not secret
     value_mark = models.CharField(max_length=64, blank=True, db_index=True)  # an HMAC: "was this ever ours?"
+    policy_breach = models.CharField(max_length=500, blank=True)  # the rules that a chosen password broke
+    breach_reason = models.CharField(max_length=500, blank=True)  # ... and why that was allowed
     offered_at = models.DateTimeField(null=True, blank=True)  # a host may have heard this value since
     verified_at = models.DateTimeField(null=True, blank=True)  # a host last accepted it
     dead_at = models.DateTimeField(null=True, blank=True)  # proven never to have become valid

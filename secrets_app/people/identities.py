@@ -85,7 +85,7 @@ def replace(user: User, identity: Identity | None) -> None:
 
 
 def unlink(user: User, issuer: str) -> bool:
-    """Have this person sign in with it no more; False where there is none. Raises `OnlyWay`."""
+    """Unlink an identity from its user; return False if there is none. Raises `OnlyWay`."""
     with transaction.atomic():
         if not _locked(user).has_usable_password():
             raise OnlyWay(OnlyWay.__doc__)

@@ -59,7 +59,7 @@ def create(name: str, *, actor: Principal) -> Principal:
             details = {"kind": Principal.Kind.MACHINE.value}
             who = named(machine)
             trail.record(Action.CREATE_USER, who.arn, actor=actor, resource_id=who.pk, details=details)
-    except IntegrityError:  # somebody was faster
+    except IntegrityError:  # another request was faster
         raise NameTaken from None
     return machine
 

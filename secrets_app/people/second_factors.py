@@ -1,4 +1,4 @@
-"""What a second factor needs from us: sealed secrets, codes that count once, a record of each change.
+"""Second factors: their secrets are sealed, each code counts once, and each change is recorded.
 
 allauth keeps the factors in a table of its own. This module is the only one that seals and opens what is
 secret in them, and it binds each to its person: a row that was moved to another user opens nothing.

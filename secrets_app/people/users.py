@@ -92,7 +92,7 @@ def create(
 
 
 def is_name_taken(name: str) -> bool:
-    """Whether a user or a machine has this name, in whatever case."""
+    """Whether a user or a machine has this name, in upper or lower case."""
     others = Principal.objects.exclude(kind=Principal.Kind.SYSTEM)
     return User.objects.filter(username__iexact=name).exists() or others.filter(name__iexact=name).exists()
 

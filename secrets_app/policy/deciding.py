@@ -2,7 +2,7 @@
 
 Its sources are what `holdings` has read: the policies attached to a principal and to its groups, and the
 grants on one secret; `ram_statements` says what follows from them. A list asks `visible`, which compiles the
-same statements. Whatever is in doubt is denied.
+same statements. In doubt the answer is no.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from secrets_app.models import (
 )
 from secrets_app.policy import holdings, ram_conditions, ram_statements, sql
 
-#: What Keyturn does by itself.
+#: The actions that Keyturn does automatically.
 SCHEDULED = frozenset({Action.ROTATE_SECRET, Action.DESCRIBE_SECRET})
 _TIME = "acs:CurrentTime"
 
@@ -94,8 +94,8 @@ def decide(
     """Decide whether `principal` may do `action` to `resource`; where in doubt, no.
 
     `resource` is a row with an ARN; a region stands for the container there (`...:secret`), and None for
-    the container of what belongs to no region. `reason` is the reason of a reader of a value; None while
-    it was not asked for yet: then it counts as one that every policy accepts.
+    the container of what belongs to no region. `reason` is the reason that a user gave for reading a value;
+    None means that it was not asked for yet, and then it counts as one that every policy accepts.
     """
     refused = ruled_out(principal, action)
     if refused:
@@ -111,7 +111,7 @@ def decide(
     if not _is_whole(resource, target.secret):
         return Decision(False, seals.SENTENCE)
     context = circumstances() if reason is None else circumstances() | {ram_conditions.REASON: reason}
-    return _told(principal, wanted, target, _verdict(principal, wanted, target, context))
+    return _decision(principal, wanted, target, _verdict(principal, wanted, target, context))
 
 
 def simulate(user: User, action: str, resource: object, facts: dict[str, str]) -> Decision:
@@ -123,7 +123,7 @@ def simulate(user: User, action: str, resource: object, facts: dict[str, str]) -
     target = _target(wanted, resource) if wanted else None
     if wanted is None or target is None:
         return NO_SUCH_RESOURCE
-    return _told(user.principal, wanted, target, _verdict(user.principal, wanted, target, facts))
+    return _decision(user.principal, wanted, target, _verdict(user.principal, wanted, target, facts))
 
 
 def ruled_out(principal: Principal | None, action: str) -> Decision | None:
@@ -171,27 +171,29 @@ def widened(principal: Principal, secret: Secret, tags: Mapping[str, str]) -> li
     if principal.kind == Principal.Kind.SYSTEM:
         return []
     before, after = Target(secret.arn, secret), Target(secret.arn, secret, tags)
-    found: list[Action] = []
+    actions: list[Action] = []
     for action in OF_A_SECRET:
         statements, _ = about(principal, action, before, {})
         if ram_statements.may_widen(statements, action, secret.arn, before.tagged(), after.tagged()):
-            found.append(action)
-    return found
+            actions.append(action)
+    return actions
 
 
 def _with_a_reason(statements: tuple[ram_statements.Statement, ...]) -> tuple[ram_statements.Statement, ...]:
     """These statements as they are once a reason is given that each of them accepts."""
-    found = []
+    accepted = []
     for statement in statements:
         left = tuple(c for c in statement.conditions if c.key != ram_conditions.REASON)
         if len(left) == len(statement.conditions):
-            found.append(statement)
+            accepted.append(statement)
         elif statement.effect == ram_statements.Effect.ALLOW:
-            found.append(replace(statement, conditions=left))
-    return tuple(found)
+            accepted.append(replace(statement, conditions=left))
+    return tuple(accepted)
 
 
-def _told(principal: Principal, action: Action, target: Target, verdict: ram_statements.Verdict) -> Decision:
+def _decision(
+    principal: Principal, action: Action, target: Target, verdict: ram_statements.Verdict
+) -> Decision:
     by = verdict.statement
     if by is None:
         sentence = f"No policy of {principal.name} and no grant allows {action} here."
@@ -270,7 +272,7 @@ def visible(principal: Principal | None, action: Action, rows: sql.Rows) -> Q:
 
 def _granted(principal: Principal, action: Action, rows: sql.Rows) -> Q:
     """The rows with a grant of `action` whose conditions hold: one question for each set of conditions."""
-    found = sql.NONE
+    condition = sql.NONE
     given = (
         s for granted in holdings.sheet(principal).grants.values() for s in granted if action in s.actions
     )
@@ -292,8 +294,8 @@ def _granted(principal: Principal, action: Action, rows: sql.Rows) -> Q:
         directly = SecretPrincipalGrant.objects.filter(principal=principal, **here)
         directly = directly.exclude(pk__in=void["principal"])
         granted = Q(Exists(directly)) | Q(Exists(by_group))
-        found |= granted if holds is sql.ALL else granted & holds
-    return found
+        condition |= granted if holds is sql.ALL else granted & holds
+    return condition
 
 
 def _tags_of_secret(key: str) -> Any:

@@ -81,10 +81,10 @@ def conditions_held(
         principal, action, deciding.Target(secret.arn, secret), deciding.circumstances()
     )
     unasked = (ram_conditions.REASON,) if action == Action.GET_SECRET_VALUE else ()
-    found = ram_statements.carried(statements, action, secret.arn, context, unasked=unasked)
-    if found is None:
+    conditions = ram_statements.carried(statements, action, secret.arn, context, unasked=unasked)
+    if conditions is None:
         raise NotAllowed("You cannot grant this permission.", action, secret)
-    return found
+    return conditions
 
 
 def allows(principal: Principal | None, action: str, resource: object = None) -> bool:

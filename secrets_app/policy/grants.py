@@ -1,7 +1,7 @@
 """The only writer of grants: one action on one secret, for a principal or a group.
 
-Who grants hands out only what the decision allows them now, on the conditions on which it does; and not to
-themselves. A grant ends with its secret: a new secret of the same name has none.
+Users grant only what the decision allows them now, under the same conditions, and not to themselves. A grant
+ends with its secret: a new secret of the same name has none.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def revoke(
 
 def end_all(secret: Secret) -> int:
     """End every grant on a secret that is purged; return how many there were."""
-    rows = [table.objects.filter(content_object=secret) for table in (SecretPrincipalGrant, SecretGroupGrant)]
-    return sum(found.delete()[0] for found in rows)
+    tables = (SecretPrincipalGrant, SecretGroupGrant)
+    return sum(table.objects.filter(content_object=secret).delete()[0] for table in tables)
 
 
 def _table(

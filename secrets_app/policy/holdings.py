@@ -7,7 +7,7 @@ something a moment ago stays refused, and who lost a right has lost it with the 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ from secrets_app.models import (
     SecretGroupGrant,
     SecretPrincipalGrant,
 )
-from secrets_app.policy import ram_conditions, ram_documents, ram_statements
+from secrets_app.policy import ram_conditions, ram_documents, ram_statements, ready
 
 
 @dataclass
@@ -99,8 +99,7 @@ _OF_ATTACHED = ("principal", "group", "policy__seal", *(f"policy__{column}" for 
 def _read(principal: Principal) -> Sheet:
     """Read what decides for this principal; rows that were changed outside Keyturn grant nothing."""
     user, word = principal.user, _word(principal)
-    columns = ("rights_seal", "groups", "groups__name", "groups__sealed__seal")
-    rows = list(Principal.objects.filter(pk=principal.pk).values_list(*columns))
+    rows = _BELONGS_TO.rows(principal.pk)
     groups = {group: (name, seal or "") for _, group, name, seal in rows if group is not None}
     held = Attachment.objects.filter(Q(principal=principal) | Q(group__in=list(groups)))
     held = held.select_related("policy").only(*_OF_ATTACHED)
@@ -111,9 +110,8 @@ def _read(principal: Principal) -> Sheet:
         return Sheet(closed(f"the groups or policies of {word}"))
     statements = tuple(s for policy in {row.policy: None for row in attached} for s in _of(policy))
     sheet = Sheet(statements)
-    to_it = _granted_by(SecretPrincipalGrant.objects.filter(principal=principal), "principal", Value(0))
-    to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=list(groups)), "group", F("group"))
-    for pk, secret, action, conditions, seal, whom, group in to_it.union(to_groups, all=True):
+    for pk, kept, action, conditions, seal, whom, group in _IS_GRANTED.rows(principal.pk, list(groups)):
+        secret = kept if isinstance(kept, UUID) else UUID(kept)
         is_direct = whom == "principal"
         table, holder = (SecretPrincipalGrant, principal.pk) if is_direct else (SecretGroupGrant, group)
         if seals.agrees(seal, table.table(), (holder, secret, action, conditions)):
@@ -159,6 +157,20 @@ def closed(what: str) -> tuple[ram_statements.Statement, ...]:
     )
 
 
+def _belonging(principal: UUID, _: Sequence[int]) -> QuerySet[Any, tuple[Any, ...]]:
+    columns = ("rights_seal", "groups", "groups__name", "groups__sealed__seal")
+    return Principal.objects.filter(pk=principal).values_list(*columns)
+
+
+def _granted(principal: UUID, groups: Sequence[int]) -> QuerySet[Any, tuple[Any, ...]]:
+    to_it = _granted_by(SecretPrincipalGrant.objects.filter(principal=principal), "principal", Value(0))
+    to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=groups), "group", F("group"))
+    return to_it.union(to_groups, all=True)
+
+
+_BELONGS_TO, _IS_GRANTED = ready.Question(_belonging), ready.Question(_granted)
+
+
 def _granted_by(rows: QuerySet[Any], whom: str, holder: Any) -> QuerySet[Any, tuple[Any, ...]]:
     columns = ("pk", "content_object", "permission__codename", "conditions", "seal")
     return rows.values_list(*columns, Value(whom), holder)
@@ -166,7 +178,7 @@ def _granted_by(rows: QuerySet[Any], whom: str, holder: Any) -> QuerySet[Any, tu
 
 @functools.lru_cache(maxsize=512)
 def compiled(document: str, source: str) -> tuple[ram_statements.Statement, ...]:
-    """The statements of a stored document. One that cannot be read any more denies everything.
+    """The statements of a stored document; a document that cannot be parsed denies everything.
 
     It was checked when it was saved; a reader that has become stricter must not turn a Deny into nothing.
     """

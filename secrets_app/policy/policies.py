@@ -107,9 +107,9 @@ def ensure() -> None:
     account = regions.account()
     for name, (description, actions) in SYSTEM.items():
         fields = {"kind": Policy.Kind.SYSTEM, "description": description, "document": document(actions)}
-        made, is_new = Policy.objects.get_or_create(account=account, name=name, defaults=fields)
-        if not is_new and made.document != fields["document"]:
-            Policy.objects.filter(pk=made.pk).update(**fields, revision=F("revision") + 1, changed_at=Now())
+        policy, is_new = Policy.objects.get_or_create(account=account, name=name, defaults=fields)
+        if not is_new and policy.document != fields["document"]:
+            Policy.objects.filter(pk=policy.pk).update(**fields, revision=F("revision") + 1, changed_at=Now())
 
 
 def document(actions: list[str]) -> str:
@@ -190,8 +190,8 @@ def _holders(policy: Policy, actor: Principal) -> str:
         :5
     ]
     left = len(attached) - len(named)
-    one, many = ("other", "others") if named else ("user or group", "users or groups")
-    return ", ".join([*named, *([f"{left} {one if left == 1 else many}"] if left else [])])
+    singular, plural = ("other", "others") if named else ("user or group", "users or groups")
+    return ", ".join([*named, *([f"{left} {singular if left == 1 else plural}"] if left else [])])
 
 
 # ---------------------------------------------------------------- attachments

@@ -103,14 +103,14 @@ def _ordered(kind: str, read: Callable[[str], Any], what: str) -> dict[str, Oper
         "GreaterThanEquals": lambda a, b: a >= b,
     }
     prefix = {"number": "Numeric", "date": "Date"}[kind]
-    made = {
+    operators = {
         f"{prefix}{name}": Operator(_compare(read, test), read, kind, what=what)
         for name, test in tests.items()
     }
-    made[f"{prefix}NotEquals"] = Operator(
+    operators[f"{prefix}NotEquals"] = Operator(
         _compare(read, tests["Equals"]), read, kind, negated=True, what=what
     )
-    return made
+    return operators
 
 
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -170,7 +170,7 @@ def evaluate(condition: Condition, context: Context) -> bool | None:
     if operator is None or asked is None:
         return None
     try:
-        # All of them, so that a malformed one counts wherever it stands.
+        # All of them, so that a malformed one counts in any position.
         fits = any([operator.fits(asked, wanted) for wanted in condition.values])  # noqa: C419
     except _MALFORMED:
         return None

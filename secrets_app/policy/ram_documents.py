@@ -108,7 +108,7 @@ class _Reader:
             raise BadDocument([Problem(error.lineno, f"This is not JSON: {error.msg}.")]) from None
         except RecursionError:
             raise BadDocument([Problem(1, "This is nested too deeply.")]) from None
-        # By itself, before anything else is said: a sentence that repeats such a text could not be shown.
+        # Alone and before any other check: a sentence that repeats such a text could not be shown.
         for text in _texts(document):
             if bad := _UNKEEPABLE.search(text):
                 line = self._line(json.dumps(text)[1:-1])
@@ -124,7 +124,7 @@ class _Reader:
         return number
 
     def _line(self, text: str) -> int:
-        """The line on which this stands first, whatever case its escapes have; 1 if nowhere."""
+        """The first line on which this stands, with escapes in either case; 1 if there is none."""
         return self._text.count("\n", 0, max(self._text.lower().find(text.lower()), 0)) + 1
 
     def _once(self, pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -1,8 +1,8 @@
-"""Who reaches what, in the request that favours them most: of a policy, of a secret, of everything.
+"""Who reaches what, under the most permissive conditions: of a policy, of a secret, of everything.
 
-A decision is about one request; a review is about all that could come. So an Allow counts here whatever
-address, time or second factor it asks for, and a Deny that asks for one does not: what stands here is never
-less than what `decisions.decide` allows a principal. Tags belong to the secret and are always compared.
+A decision is about one request; a review is about all requests that could come. So an Allow counts here even
+if it requires an address, a time or a second factor, and a Deny that requires one does not: the result is
+never less than what `decisions.decide` allows a principal. Tags belong to the secret and are always compared.
 
 Reads many people at once, in as many queries as for one.
 """

@@ -1,7 +1,7 @@
-"""What somebody asks for from outside: see it, or it is not found; do it, or be refused, which is recorded.
+"""Requests from outside: see a row, or it is not found; act on it, or be refused, which is recorded.
 
 For screens and interfaces. A function of the domain asks `decisions.require`, often inside the transaction of
-its change: a refusal that was recorded there would end with it.
+its change: a refusal that was recorded there would be rolled back with it.
 """
 
 from __future__ import annotations

@@ -9,15 +9,15 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import Case, F, UUIDField, Value, When
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from secrets_app import keyring, seal_sets
 from secrets_app.audit import trail
-from secrets_app.crypto import key_pairs
 from secrets_app.crypto.passwords import Policy
 from secrets_app.errors import DomainError
+from secrets_app.kinds import table as kinds
 from secrets_app.models import (
     NAME_LENGTH,
     NAME_PATTERN,
@@ -54,7 +54,7 @@ class BadTag(DomainError, ValueError):
 
 
 class Widens(decisions.NotAllowed):
-    """These tags would give whoever sets them a right; the message says which."""
+    """These tags would give the user who sets them a right; the message says which."""
 
     code = "tags_widen_rights"
 
@@ -110,8 +110,9 @@ def create(
     check_tags(tags or {})
     if (kind == "") != (type == Secret.Type.GENERIC):
         raise ValueError("A generic secret has no kind, and a managed one has a kind.")
-    key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if kind == Secret.Kind.KEY_PAIR else ""
-    if key_algorithm and key_algorithm not in key_pairs.ALGORITHMS:
+    algorithms = kinds.TABLE[kind].ALGORITHMS if kind else {}
+    key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if algorithms else ""
+    if key_algorithm and key_algorithm not in algorithms:
         raise ValueError(f"Unknown key algorithm {key_algorithm!r}.")
     key = key or keyring.default_key()
     keyring.primary(key)
@@ -231,14 +232,27 @@ def _check_description(description: str) -> None:
         raise ValueError(f"A description has at most {DESCRIPTION_LENGTH:,} characters.")
 
 
-def note_read(secret: Secret, actor: Principal) -> None:
-    """Keep who last saw a value, for whoever asks later whether the secret is still in use.
+def hold_readable(secret_ids: Collection[UUID], *, waits: bool) -> dict[UUID, bool]:
+    """Hold these secrets until the caller's transaction ends; say of each whether its values may be read.
 
-    Raises `NotEnabled` where somebody has planned its deletion meanwhile.
+    Always in the same order, so that two who hold several do not wait for each other. Unless the caller
+    `waits`, those that somebody else holds are left out.
     """
-    enabled = Secret.objects.enabled().filter(pk=secret.pk)
-    if not enabled.update(last_read_at=Now(), last_read_by=actor):
-        raise NotEnabled(why_not_enabled(Secret.objects.get(pk=secret.pk)))
+    rows = Secret.objects.select_for_update(no_key=True, skip_locked=not waits).filter(pk__in=secret_ids)
+    held = rows.order_by("pk").only("deletion_planned_at", "purged_at")
+    return {secret.pk: secret.is_enabled for secret in held}
+
+
+def note_reads(readers: Mapping[UUID, UUID]) -> None:
+    """Keep who last saw a value of each secret, to show later whether it is still in use.
+
+    By the ids of the secrets, which the caller holds.
+    """
+    if not readers:
+        return
+    last = [When(pk=secret, then=Value(reader)) for secret, reader in readers.items()]
+    by = Case(*last, output_field=UUIDField())
+    Secret.objects.filter(pk__in=readers).update(last_read_at=Now(), last_read_by=by)
 
 
 # ---------------------------------------------------------------- deletion
@@ -250,7 +264,7 @@ def held(secret_id: UUID) -> Secret:
 
 
 def held_idle(secret_ids: Collection[UUID]) -> set[UUID]:
-    """Hold those of many that are enabled, and that nobody holds now, as `held` does; return them."""
+    """Hold those of many that are enabled and not held by another process, as `held` does; return them."""
     free = Secret.objects.select_for_update(skip_locked=True).filter(pk__in=secret_ids)
     return {secret.pk for secret in free if secret.is_enabled}
 
@@ -317,8 +331,8 @@ def was_purged_since(moment: datetime) -> bool:
 def mark_purged(secret: Secret, *, actor: Principal, reason: str = "", only_if_due: bool = False) -> None:
     """Make the secret a tombstone: its name is free, its row and history stay. Raises `NotEnabled`.
 
-    The values are destroyed by the caller, in the same transaction. `only_if_due` leaves a secret
-    alone that somebody restored meanwhile.
+    The caller destroys the values in the same transaction. With `only_if_due`, a secret that was restored
+    in the meantime stays as it is.
     """
     rows = Secret.objects.kept().filter(pk=secret.pk)
     rows = rows.filter(deletion_due_at__lte=Now()) if only_if_due else rows.enabled()

@@ -6,10 +6,13 @@ A refusal is recorded. Knows no value and no version; `versions.reveal` asks her
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.conf import settings
-from django.db.models.functions import Now
+from django.db.models import Count, QuerySet
 
 from secrets_app.actions import Action
 from secrets_app.audit import refusals
@@ -61,21 +64,40 @@ def _accepts(secret: Secret, actor: Principal, reason: str) -> bool:
     return decisions.decide(actor, Action.GET_SECRET_VALUE, secret, reason=reason.strip()).allowed
 
 
-def require_patience(actor: Principal) -> None:
-    """Return if this user has read fewer values lately than the limit. Raises `TooOften`.
+def too_many(actors: Sequence[UUID], now: datetime) -> list[TooOften | None]:
+    """What keeps each of these reads, by the ids of their readers in their order, from being one too many.
 
-    Call it inside the transaction of the read: two at once are counted one after the other.
+    Call it while nobody else appends to the trail, at its time: two at once are counted one after the other.
     """
-    Principal.objects.select_for_update(no_key=True).get(pk=actor.pk)
-    read = AuditEvent.objects.filter(
-        actor=actor,
+    had: Counter[UUID] = Counter()
+    for actor, count in _reads(actors, now).values_list("actor").annotate(count=Count("pk")).order_by():
+        had[actor] = count
+    found: list[TooOften | None] = []
+    new: Counter[UUID] = Counter()
+    for actor in actors:
+        if had[actor] + new[actor] < settings.READS_AT_MOST:
+            new[actor] += 1
+            found.append(None)
+        else:
+            found.append(TooOften(_again_at(actor, new[actor], now)))
+    return found
+
+
+def _again_at(actor: UUID, new: int, now: datetime) -> datetime:
+    """When one of the reads that count does so no more; `new` of them are being recorded now."""
+    if new >= settings.READS_AT_MOST:
+        return now + WITHIN
+    oldest = _reads([actor], now).order_by("-sequence").values_list("at", flat=True)
+    return oldest[settings.READS_AT_MOST - 1 - new] + WITHIN
+
+
+def _reads(actors: Sequence[UUID], now: datetime) -> QuerySet[AuditEvent]:
+    return AuditEvent.objects.filter(
+        actor__in=set(actors),
         action=Action.GET_SECRET_VALUE,
         outcome=AuditEvent.Outcome.SUCCEEDED,
-        at__gt=Now() - WITHIN,
+        at__gt=now - WITHIN,
     )
-    lately = list(read.order_by("-sequence").values_list("at", flat=True)[: settings.READS_AT_MOST])
-    if len(lately) == settings.READS_AT_MOST:
-        raise TooOften(lately[-1] + WITHIN)
 
 
 def refused(secret: Secret, *, actor: Principal, because: str) -> None:

@@ -21,12 +21,13 @@ from django.utils import timezone
 
 from secrets_app import keyring
 from secrets_app.audit import audit_keys, trail
-from secrets_app.crypto import key_pairs, passwords
+from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
-from secrets_app.models import VALUE_LIMIT_BYTES, AuditEvent, Label, Principal, Secret, SecretVersion
+from secrets_app.kinds import table as kinds
+from secrets_app.models import VALUE_LIMIT_BYTES, KeyVersion, Label, Principal, Secret, SecretVersion
 from secrets_app.policy import decisions
-from secrets_app.secrets import lifecycle, read_limits
+from secrets_app.secrets import read_limits, reads
 
 FIELD = "value"
 #: A version becomes the current one. No user requests it: it follows from a rotation.
@@ -67,10 +68,10 @@ class Value:
     @property
     def credential(self) -> Plaintext:
         """The private half."""
-        found = self.password or self.private_key or self.text
-        if found is None:
+        half = self.password or self.private_key or self.text
+        if half is None:
             raise NoValue
-        return found
+        return half
 
     def as_json(self) -> Plaintext:
         """`{"UserName","Password"}` or `{"UserName","PublicKey","PrivateKey"}`, in that order.
@@ -95,35 +96,44 @@ def mark(value: Value) -> str:
 
 
 def given(secret: Secret, username: str, text: Plaintext) -> Value:
-    """Return what a person gave: a password, or a private key, whose public half is derived from it.
+    """Return the value in a text that a user entered, by the secret's kind.
 
     For a generic secret that is any text, and `username` is empty.
 
     Raises `passwords.Unfit` or `key_pairs.Unreadable`, never repeating the text.
     """
-    if secret.is_generic:
-        return Value("", text=text)
-    if secret.kind == Secret.Kind.KEY_PAIR:
-        pair = key_pairs.read(text)
-        return Value(username, public_key=pair.public_key, private_key=pair.private_key)
-    return Value(username, password=passwords.check_value(text))
+    kind = kinds.of(secret)
+    return Value("", text=text) if kind is None else Value(username, **kind.read(text))
+
+
+def policy_breach(secret: Secret, value: Value) -> str:
+    """Return the rules of the secret's password policy that `value` breaks; empty for what is no password."""
+    if value.password is None:
+        return ""
+    return passwords.policy(secret.password_policy).broken_by(value.password)
 
 
 def stage(
-    secret: Secret, value: Value, *, origin: str, actor: Principal, version_id: str = ""
+    secret: Secret,
+    value: Value,
+    *,
+    origin: str,
+    actor: Principal,
+    version_id: str = "",
+    breach_reason: str = "",
 ) -> SecretVersion:
     """Store `value`, sealed, as the pending version of `secret`; no host has heard of it yet.
 
     Call it inside the transaction that makes the run. A pending version that no host was offered is
-    replaced. Raises `PendingExists` where one was offered, `keyring.Sealed`, and ValueError for a
-    value over 30,720 bytes.
+    replaced. `breach_reason` says why it may break the password policy. Raises `PendingExists` where one
+    was offered, `keyring.Sealed`, and ValueError for a value over 30,720 bytes.
     """
     pending = secret.labelled(Label.Role.PENDING)
     if pending is not None:
         if pending.offered_at and not pending.dead_at:
             raise PendingExists
         drop_pending(pending)
-    return _store(secret, value, origin, actor, version_id, Label.Role.PENDING)
+    return _store(secret, value, origin, actor, version_id, Label.Role.PENDING, breach_reason)
 
 
 def enter(secret: Secret, value: Value, *, actor: Principal) -> SecretVersion:
@@ -132,33 +142,46 @@ def enter(secret: Secret, value: Value, *, actor: Principal) -> SecretVersion:
 
 
 def _store(
-    secret: Secret, value: Value, origin: str, actor: Principal, version_id: str, role: str
+    secret: Secret,
+    value: Value,
+    origin: str,
+    actor: Principal,
+    version_id: str,
+    role: str,
+    breach_reason: str = "",
 ) -> SecretVersion:
     plaintext = value.as_json().encode()
     if len(plaintext) > VALUE_LIMIT_BYTES:
         raise ValueError(f"A secret value has at most {VALUE_LIMIT_BYTES:,} bytes.")
-    made = uuid.uuid4()
+    new_id = uuid.uuid4()
     with transaction.atomic():
-        sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=made, field=FIELD, key=secret.key)
+        sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=new_id, field=FIELD, key=secret.key)
         version = SecretVersion.objects.create(
-            id=made,
+            id=new_id,
             secret=secret,
-            version_id=version_id or str(made),
+            version_id=version_id or str(new_id),
             origin=origin,
             created_by=actor,
             sealed=sealed,
             public_key=value.public_key,
             value_mark=mark(value),
+            policy_breach=policy_breach(secret, value),
+            breach_reason=breach_reason,
         )
         Label.objects.create(secret=secret, version=version, role=role)
     return version
 
 
-def value(version: SecretVersion) -> Value:
-    """Open `version`, for the engine. Raises `NoValue`, `keyring.Sealed`, `envelope.Tampered`."""
+def value(version: SecretVersion, *, by: KeyVersion | None = None) -> Value:
+    """Open `version`, for the engine, or `by` the key version that a read was just recorded with.
+
+    Raises `NoValue`, `keyring.Sealed`, `keyring.KeyUnusable`, `envelope.Tampered`.
+    """
     if version.sealed is None:
         raise NoValue
-    raw = keyring.open_(version.sealed, owner_id=version.secret_id, subject_id=version.pk, field=FIELD)
+    raw = keyring.open_(
+        version.sealed, owner_id=version.secret_id, subject_id=version.pk, field=FIELD, version=by
+    )
     fields = json.loads(raw)
     return Value(
         username=fields.get("UserName", ""),
@@ -169,9 +192,9 @@ def value(version: SecretVersion) -> Value:
     )
 
 
-def are_same(one: SecretVersion, other: SecretVersion) -> bool:
+def are_same(version: SecretVersion, other: SecretVersion) -> bool:
     """Whether two versions hold the same password or private key. Raises as `value`."""
-    first, second = value(one).credential, value(other).credential
+    first, second = value(version).credential, value(other).credential
     return hmac.compare_digest(first.encode(), second.encode())
 
 
@@ -187,49 +210,15 @@ def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Val
     read_limits.require_reason(secret, actor=actor, reason=reason)
     if not secret.is_enabled:
         raise NoValue
-    _require_key(version, actor, reason)
     try:
-        _record_read(version, actor, reason)
+        recorded = reads.record(version, actor=actor, reason=reason)
+    except reads.Gone:
+        raise NoValue from None
     except read_limits.TooOften as error:
         read_limits.refused(secret, actor=actor, because=str(error))
         raise
-    return value(version)
-
-
-def _record_read(version: SecretVersion, actor: Principal, reason: str) -> None:
-    secret = version.secret
-    with transaction.atomic(durable=True):
-        read_limits.require_patience(actor)
-        try:
-            lifecycle.note_read(secret, actor)
-        except lifecycle.NotEnabled:  # planned since the secret was fetched
-            raise NoValue from None
-        trail.record(
-            decisions.Action.GET_SECRET_VALUE,
-            secret,
-            actor=actor,
-            version_id=version.version_id,
-            reason=reason,
-            value_mark=version.value_mark,
-        )
-
-
-def _require_key(version: SecretVersion, actor: Principal, reason: str) -> None:
-    """Return if the key lets this version be read; otherwise record the attempt."""
-    try:
-        if version.sealed is not None:
-            keyring.usable(version.sealed)
-    except keyring.KeyUnusable as error:
-        trail.record(
-            decisions.Action.GET_SECRET_VALUE,
-            version.secret,
-            actor=actor,
-            outcome=AuditEvent.Outcome.FAILED,
-            version_id=version.version_id,
-            reason=reason,
-            details={"because": str(error)},
-        )
-        raise
+    version.sealed = recorded.sealed
+    return value(version, by=recorded.key_version)
 
 
 def mark_offered(version: SecretVersion) -> None:

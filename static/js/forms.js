@@ -36,14 +36,12 @@
     }
   };
 
+  // On the way down: whatever asks the server on a change then sends the fields that are shown after it.
+  document.addEventListener("change", (event) => event.target.form && depend(event.target.form), true);
+
   document.addEventListener("change", (event) => {
-    const form = event.target.form;
-    if (!form) {
-      return;
-    }
-    depend(form);
-    if (event.target.hasAttribute("data-submits")) {
-      form.requestSubmit();
+    if (event.target.form && event.target.hasAttribute("data-submits")) {
+      event.target.form.requestSubmit();
     }
   });
 

@@ -142,6 +142,8 @@ def custom(value: str, **differences: str) -> dict[str, str]:
         "reason": "routine",
         "use_custom": "on",
         "value": value,
+        "overrides_policy": "on",
+        "policy_reason": "of a canary",
         "token": uuid4().hex,
     } | differences
 
@@ -154,6 +156,7 @@ def fail(person: Person, cast: Cast, secret: Secret) -> None:
         assert answer.status_code == status, (status, answer.status_code, answer.content[-1500:])
 
     refused(422, person.ask("post", rotate, custom(f"{cast['with a line break']}\nx"), headers=HTMX))
+    refused(422, person.ask("post", rotate, custom("-" + cast["off the policy"], overrides_policy="")))
     broken = {"name": "new", "username": "keyturn", "login": "key", "sudo": "passwordless"}
     refused(422, person.post("credential_create", broken | {"private_key": cast["in a broken key"]}))
     refused(404, person.post("secret_rotate", custom(cast["of a missing secret"]), "main", DEAD))

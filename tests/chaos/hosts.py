@@ -6,16 +6,12 @@ from dataclasses import dataclass
 
 from lab import Host
 from lab.hosts import _crypt
-from rotation.connectors.ssh.connector import SshScanner
-from rotation.inventory import identities
-from rotation.models import Instance
 from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
-from tests import factories
+from tests import factories, lab_instances
 from tests.chaos.naive import FIRST
 from tests.lab_fixtures import KeyPair
-from tests.networks import endpoint
 
 
 @dataclass
@@ -47,23 +43,11 @@ class Target:
         return self.host.shadow_accepts("svc", versions.value(version).password.reveal())
 
 
-def register(host: Host, key: KeyPair) -> Instance:
-    """Scan, compare, approve."""
-    instance = factories.instance(
-        name=host.name, address=host.address, port=host.port, keys=[],
-        credential=factories.credential(private_key=key.private),
-    )  # fmt: skip
-    seen = SshScanner().scan(endpoint(host.address, host.port), timeout=30)
-    identities.see_host_keys(instance, seen)
-    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
-    return instance
-
-
 def prepare(host: Host, key: KeyPair) -> Secret:
     """A host with one password secret, of `svc`, and an account for the naive rotator."""
     host.add_account("svc", password=FIRST)
     host.add_account("naive", password=FIRST)
-    made = factories.secret(instance=register(host, key), initial=FIRST)
+    made = factories.secret(instance=lab_instances.register(host, key), initial=FIRST)
     factories.settle(made)
     return made
 

@@ -18,6 +18,13 @@ from tests import factories
 OLD = "the-old-password-1"
 
 
+def simulated_host(password: str = OLD) -> MemoryHost:
+    """Return a host with the account svc, which has this password."""
+    host = MemoryHost()
+    host.add_account("svc", password)
+    return host
+
+
 class Crash(BaseException):
     """Stands for a worker that is gone: nothing catches it."""
 
@@ -46,6 +53,17 @@ def drive_killed_at(place: str, run: Run, host: MemoryHost) -> Run:
     failpoints.arm(place, die)
     with pytest.raises(Crash):
         drive(run, host)
+    return drive(run, host)
+
+
+def drive_overtaken_at(place: str, run: Run, host: MemoryHost) -> Run:
+    """Let a worker stop at `place` while another one finishes, and go on then, after the end of its lease."""
+
+    def overtake() -> None:
+        failpoints.disarm()
+        drive(run, host)
+
+    failpoints.arm(place, overtake)
     return drive(run, host)
 
 

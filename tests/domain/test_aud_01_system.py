@@ -17,7 +17,7 @@ from secrets_app import keyring
 from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, KeyVersion, Secret
 from tests import factories
-from tests.domain.rig import drive
+from tests.domain.rig import drive, simulated_host
 
 pytestmark = pytest.mark.django_db
 
@@ -27,9 +27,7 @@ OURS, THEIRS = "Keyturn", "factory"
 
 @pytest.fixture
 def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", VALUE)
-    return made
+    return simulated_host(VALUE)
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ def rotate_after_a_leak(secret: Secret) -> Run:
 
 
 def rotate_to_a_chosen_value(secret: Secret) -> Run:
-    return runs.start(secret, actor=dot(), value=Plaintext("a-chosen-value-1"))
+    return runs.start(secret, actor=dot(), value=Plaintext("A-chosen-Value-1-0123456789-abcdef"))
 
 
 def rotate_back(secret: Secret) -> Run:

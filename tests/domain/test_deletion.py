@@ -117,7 +117,7 @@ def test_a_schedule_that_was_read_before_the_plan_does_not_fire_either(secret, m
 
 
 def test_queued_work_is_cancelled_and_its_value_dropped(secret, host):
-    run = rotate(secret, value=factories.Plaintext("custom-value-of-mine"))
+    run = rotate(secret, value=factories.Plaintext("Custom-Value-of-mine-0123456789ab"))
     plan(secret)
     run.refresh_from_db()
     assert (run.state, run.outcome) == ("ended", "cancelled")
@@ -156,7 +156,7 @@ def test_nothing_is_deleted_while_a_run_is_past_its_intent(secret, host, place, 
 
 @pytest.mark.parametrize("end", [plan, purge])
 def test_nothing_is_deleted_while_the_host_may_have_a_value_that_is_not_verified(secret, end):
-    run = rotate(secret, value=factories.Plaintext("an earlier value"))
+    run = rotate(secret, value=factories.Plaintext("An-earlier-Value-0123456789-abcdef"))
     versions.mark_offered(run.version)
     Run.objects.filter(pk=run.pk).update(state=Run.State.ENDED, outcome=Run.Outcome.FAILED)
     with pytest.raises(cancelling.TooLate, match="not verified yet"):
@@ -321,12 +321,12 @@ def test_a_purge_waits_while_the_host_may_have_a_value_that_is_not_verified(secr
     plan(secret)
     make_due(secret)
     # As a database that was restored from a backup may have it.
-    held = versions.Value("svc", password=factories.Plaintext("an earlier value"))
+    held = versions.Value("svc", password=factories.Plaintext("An-earlier-Value-0123456789-abcdef"))
     pending = versions.stage(secret, held, origin="generated", actor=factories.administrator())
     versions.mark_offered(pending)
     tasks.purge_due()
     assert fresh(secret).status == "pending_deletion"
-    assert versions.value(pending).password.reveal() == "an earlier value"
+    assert versions.value(pending).password.reveal() == "An-earlier-Value-0123456789-abcdef"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -6,18 +6,19 @@ from datetime import timedelta
 
 import pytest
 
-from rotation import leases, runs
+from rotation import leases, runs, shutdown
 from rotation.connectors import base
 from rotation.connectors.memory.connector import MemoryConnector
 from rotation.engine import failpoints
 from rotation.engine.methods import password as method
+from rotation.inventory import management
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret, SecretVersion
 from secrets_app.policy import decisions
 from secrets_app.secrets import versions
 from tests import factories
-from tests.domain.rig import OLD, Crash, drive, password
+from tests.domain.rig import OLD, Crash, drive, drive_overtaken_at, password
 
 pytestmark = pytest.mark.django_db
 
@@ -137,17 +138,70 @@ def test_a_worker_that_was_overtaken_writes_nothing(secret, host):
 def test_a_zombie_that_wakes_after_its_lease_does_not_finish(secret, host):
     """The worker stops before its last step; another one finishes; the first one wakes up."""
     run = rotate(secret)
-
-    def overtake() -> None:
-        failpoints.disarm()
-        drive(run, host)
-
-    failpoints.arm("before_finish", overtake)
-    drive(run, host)
+    drive_overtaken_at("before_finish", run, host)
     assert Run.objects.get(pk=run.pk).outcome == "succeeded"
     assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
     assert secret.versions.count() == 2
     assert password(secret) == host.accounts["svc"].password
+
+
+@pytest.mark.parametrize("place", ["after_create", "after_intent", "after_set"])
+def test_a_zombie_that_wakes_before_a_step_that_was_begun_asks_the_host_nothing(secret, host, place):
+    run, asked = rotate(secret), []
+
+    def overtake() -> None:
+        failpoints.disarm()
+        drive(run, host)
+        asked.append((host.connections, host.sets, host.probes))
+
+    failpoints.arm(place, overtake)
+    drive(run, host)
+    assert asked == [(host.connections, host.sets, host.probes)]
+    assert Run.objects.get(pk=run.pk).outcome == "succeeded"
+    assert not run.steps.filter(state="running").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "stored", "offered", "told"),
+    [
+        ("before_create", 0, 0, 0),
+        ("after_create", 1, 0, 0),
+        ("after_preflight", 1, 0, 0),
+        ("after_intent", 1, 1, 0),
+        ("before_finish", 1, 1, 1),
+    ],
+)
+def test_a_worker_that_is_to_end_begins_no_transaction_that_goes_on(
+    secret, host, place, stored, offered, told
+):
+    run = rotate(secret)
+    failpoints.arm(place, shutdown.begin)
+    try:
+        drive(run, host)
+    finally:
+        shutdown.forget()
+        failpoints.disarm()
+    made = secret.versions.exclude(origin="initial")
+    assert leases.due(10) == [run.pk]
+    assert (made.count(), made.exclude(offered_at=None).count(), host.sets) == (stored, offered, told)
+    assert not run.steps.filter(state="running").exists()
+    stopped = run.steps.filter(state="broken").values_list("sentence", flat=True)
+    assert set(stopped) <= {"The worker was stopped; another one goes on."}
+    assert drive(run, host).outcome == "succeeded"
+    assert made.count() == 1
+
+
+def test_a_step_that_was_begun_and_not_taken_says_why(secret, host):
+    """The value is stored and the check begun; then it shows that the account is the instance's own."""
+    credential = factories.credential()
+    type(credential).objects.filter(pk=credential.pk).update(username="svc")
+    credential.refresh_from_db()
+    management.attach(secret.managed.instance, credential, actor=factories.administrator())
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.code) == ("blocked", "shared_account")
+    create, check = run.steps.all()
+    assert (create.state, check.name, check.state) == ("done", "preflight", "failed")
+    assert (check.sentence, check.ended_at is None) == (run.sentence, False)
 
 
 def test_the_lease_of_a_worker_whose_process_is_gone_is_handed_back_at_once(secret):
@@ -275,7 +329,7 @@ def test_a_run_that_ended_between_two_looks_is_not_taken_up(secret, host):
 
 def test_a_custom_value_that_the_host_refuses_ends_the_run_and_is_not_replaced(secret, host):
     host.refuses = "policy"
-    run = drive(rotate(secret, "custom-value-of-mine"), host)
+    run = drive(rotate(secret, "Custom-Value-of-mine-0123456789ab"), host)
     assert (run.outcome, run.truth) == ("failed", "old")
     assert secret.labelled("pending") is None
     assert password(secret) == host.accounts["svc"].password == OLD
@@ -309,7 +363,7 @@ def test_two_people_at_once_join_one_run(secret):
 def test_a_custom_value_while_a_run_is_active_is_refused(secret):
     rotate(secret)
     with pytest.raises(runs.InProgress):
-        rotate(secret, "custom-value-of-mine")
+        rotate(secret, "Custom-Value-of-mine-0123456789ab")
 
 
 def test_the_same_token_twice_is_one_run(secret, host):

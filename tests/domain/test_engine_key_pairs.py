@@ -15,7 +15,7 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.secrets import versions
 from tests import factories
-from tests.domain.rig import Crash, drive
+from tests.domain.rig import Crash, drive, drive_overtaken_at
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 OLD = key_pairs.generate("ed25519")
@@ -251,13 +251,7 @@ def test_a_key_that_is_given_at_creation_is_looked_for_on_the_host(host, pair, o
 
 def test_a_zombie_that_wakes_before_it_removes_does_not_end_the_run_twice(secret, host):
     run = rotate(secret)
-
-    def overtake() -> None:
-        failpoints.disarm()
-        drive(run, host)
-
-    failpoints.arm("before_clean", overtake)
-    drive(run, host)
+    drive_overtaken_at("before_clean", run, host)
     assert Run.objects.get(pk=run.pk).outcome == "succeeded"
     assert AuditEvent.objects.filter(action="kms:RotationEnded").count() == 1
     assert keys(host) == [current(secret).public_key]

@@ -1,7 +1,5 @@
 """A grant hands on no more than its giver has: neither without the conditions, nor to the giver."""
 
-import itertools
-import json
 from datetime import timedelta
 
 import pytest
@@ -13,7 +11,7 @@ from secrets_app.actions import Action
 from secrets_app.crypto import passwords
 from secrets_app.models import Secret, SecretPrincipalGrant
 from secrets_app.people import users
-from secrets_app.policy import deciding, decisions, grants, policies
+from secrets_app.policy import deciding, decisions, grants
 from secrets_app.secrets import lifecycle
 from tests import factories
 
@@ -36,26 +34,10 @@ def cal(dot):
     return factories.user("cal")
 
 
-@pytest.fixture
-def give(dot):
-    """Let a user do something, on a condition."""
-
-    def attach(user, *actions, effect="Allow", on="*", **condition):
-        statement = {"Effect": effect, "Action": list(actions), "Resource": on}
-        if condition:
-            statement["Condition"] = condition
-        text = json.dumps({"Version": "1", "Statement": [statement]})
-        name = f"given-{next(_numbers)}"
-        policies.attach(policies.create(name, text, actor=dot.principal), user, actor=dot.principal)
-
-    return attach
-
-
 def asked_from(address):
     return origin.bind(address=address, is_secure=True, is_mfa=False)
 
 
-_numbers = itertools.count()
 OFFICE = {"IpAddress": {"acs:SourceIp": "10.0.0.0/8"}}
 WITH_TICKET = {"StringLike": {"kms:Reason": "INC-*"}}
 BEFORE_TOMORROW = {"DateLessThan": {"acs:CurrentTime": (timezone.now() + timedelta(days=1)).isoformat()}}

@@ -178,7 +178,7 @@ def test_cry_06_a_key_that_is_disabled_after_the_value_was_stored_stops_the_run_
     made, host = factories.secret(initial="the-old-password-1", key=key), MemoryHost()
     host.add_account("svc", "the-old-password-1")
     factories.settle(made)
-    run = runs.start(made, actor=actor(), value=Plaintext("A-custom-Value-1"))
+    run = runs.start(made, actor=actor(), value=Plaintext("A-custom-Value-1-0123456789-abcdef"))
     key_states.disable(key, actor=actor())
     run = drive(run, host)
     assert (run.outcome, run.code, run.attempts) == (Run.Outcome.BLOCKED, "key_disabled", 0)

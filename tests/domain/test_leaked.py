@@ -184,7 +184,9 @@ def test_where_no_password_logs_in_the_hosts_own_check_is_asked_alone(secret, ho
 
 
 def test_the_same_password_again_is_not_called_refused(secret, host):
-    run = drive(rotate(secret, is_leak=True, value=Plaintext(OLD)), host)
+    run = drive(
+        rotate(secret, is_leak=True, value=Plaintext(OLD), overrides_policy=True, reason="the same"), host
+    )
     assert (run.outcome, host.failed_logins) == ("succeeded", 0)
     assert secret.labelled("previous").refused_at is None
 

@@ -100,10 +100,10 @@ def test_a_run_that_was_blocked_is_retried_once_the_reason_is_gone(secret, host)
 
 def test_a_retry_sends_the_value_that_a_person_chose_for_the_blocked_run(secret, host):
     host.accounts["svc"].problem = "locked"
-    blocked = drive(rotate(secret, value=Plaintext("custom-value-of-mine")), host)
+    blocked = drive(rotate(secret, value=Plaintext("Custom-Value-of-mine-0123456789ab")), host)
     host.accounts["svc"].problem = ""
     drive(retrying.retry(blocked, actor=factories.administrator()), host)
-    assert host.accounts["svc"].password == password(secret) == "custom-value-of-mine"
+    assert host.accounts["svc"].password == password(secret) == "Custom-Value-of-mine-0123456789ab"
 
 
 def test_a_run_that_has_not_ended_is_not_retried(secret):

@@ -1,7 +1,6 @@
 """Ways to a value around the right to see it: a second secret, a name of one's choice, other tags."""
 
 import itertools
-import json
 
 import pytest
 
@@ -13,7 +12,7 @@ from secrets_app.actions import Action
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret, Tag
-from secrets_app.policy import decisions, grants, policies
+from secrets_app.policy import decisions, grants
 from secrets_app.secrets import lifecycle
 from tests import factories
 
@@ -25,21 +24,6 @@ GET = Action.GET_SECRET_VALUE
 @pytest.fixture
 def instance(open_keyring) -> Instance:
     return factories.instance(name="edge-01")
-
-
-@pytest.fixture
-def give(dot):
-    """Let a user do something, on a condition."""
-
-    def attach(user, *actions, effect="Allow", on="*", **condition):
-        statement = {"Effect": effect, "Action": list(actions), "Resource": on}
-        if condition:
-            statement["Condition"] = condition
-        text = json.dumps({"Version": "1", "Statement": [statement]})
-        made = policies.create(f"given-{next(_numbers)}", text, actor=dot.principal)
-        policies.attach(made, user, actor=dot.principal)
-
-    return attach
 
 
 def create(instance, actor, name="mine", username="svc", **fields):

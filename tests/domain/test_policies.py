@@ -13,6 +13,7 @@ from secrets_app.models import Attachment, Policy, Secret, SecretPrincipalGrant
 from secrets_app.people import users
 from secrets_app.policy import decisions, grants, policies, ram_documents
 from tests import factories
+from tests.statements import allow, deny
 
 pytestmark = pytest.mark.django_db
 
@@ -25,14 +26,6 @@ def secret(open_keyring) -> Secret:
 def policy(name, *statements, actor):
     text = json.dumps({"Version": "1", "Statement": list(statements)})
     return policies.create(name, text, actor=actor.principal)
-
-
-def allow(*actions, on="*", **more):
-    return {"Effect": "Allow", "Action": list(actions), "Resource": on, **more}
-
-
-def deny(*actions, on="*", **more):
-    return allow(*actions, on=on, **more) | {"Effect": "Deny"}
 
 
 def may(user):

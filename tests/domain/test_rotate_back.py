@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 
 from rotation import cancelling, runs
-from rotation.connectors.memory.connector import MemoryHost
 from rotation.engine import failpoints
 from rotation.models import Run
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policy import decisions, grants
 from secrets_app.secrets import versions
 from tests import factories
-from tests.domain.rig import OLD, drive, password, rotate
+from tests.domain.rig import OLD, drive, password, rotate, simulated_host
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 PLACES_BEFORE = ["after_claim", "before_create", "after_create", "after_preflight"]
@@ -86,7 +85,7 @@ def test_going_back_needs_the_right_to_choose_a_value(secret, host, hal, aud):
 
 
 def test_a_queued_run_is_cancelled_and_says_by_whom(secret, host):
-    run = rotate(secret, value=factories.Plaintext("custom-value-of-mine"))
+    run = rotate(secret, value=factories.Plaintext("Custom-Value-of-mine-0123456789ab"))
     cancel(run)
     run = drive(run, host)
     assert (run.state, run.outcome) == ("ended", "cancelled")
@@ -124,18 +123,20 @@ def test_afterwards_it_goes_on_to_its_end(secret, host, place):
 
 
 def test_a_cancelled_custom_value_is_not_used_by_the_next_rotation(secret, host):
-    cancel(rotate(secret, value=factories.Plaintext("custom-value-of-mine")))
+    cancel(rotate(secret, value=factories.Plaintext("Custom-Value-of-mine-0123456789ab")))
     drive(rotate(secret), host)
-    assert host.accounts["svc"].password == password(secret) != "custom-value-of-mine"
+    assert host.accounts["svc"].password == password(secret) != "Custom-Value-of-mine-0123456789ab"
 
 
 def test_a_value_that_a_host_may_have_heard_is_kept_when_a_later_run_is_cancelled(secret, host):
     host.unreachable = True
-    run = rotate(secret, value=factories.Plaintext("an earlier value"))
+    run = rotate(secret, value=factories.Plaintext("An-earlier-Value-0123456789-abcdef"))
     versions.mark_offered(run.version)
     Run.objects.filter(pk=run.pk).update(state=Run.State.ENDED, outcome=Run.Outcome.FAILED)
     cancel(rotate(secret))
-    assert versions.value(secret.labelled("pending")).password.reveal() == "an earlier value"
+    assert (
+        versions.value(secret.labelled("pending")).password.reveal() == "An-earlier-Value-0123456789-abcdef"
+    )
 
 
 def test_a_run_that_has_ended_is_not_cancelled(secret, host):
@@ -154,8 +155,7 @@ def test_a_run_is_cancelled_by_who_may_rotate(secret, request, who):
 
 
 def test_back_to_an_earlier_key_gives_the_host_that_key_alone():
-    host = MemoryHost()
-    host.add_account("svc", OLD)
+    host = simulated_host()
     made = factories.secret(kind=Secret.Kind.KEY_PAIR, key_algorithm="ed25519")
     assert drive(rotate(made), host).outcome == "succeeded"
     first = made.labelled("current")

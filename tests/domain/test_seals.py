@@ -47,7 +47,7 @@ from secrets_app.people import invitations, users
 from secrets_app.policy import decisions, grants, policies
 from secrets_app.secrets import lifecycle, versions
 from tests import factories
-from tests.domain.rig import drive
+from tests.domain.rig import drive, simulated_host
 
 pytestmark = pytest.mark.django_db
 VALUE = "the-value-of-svc-1"
@@ -87,9 +87,7 @@ def named() -> set[str]:
 
 @pytest.fixture
 def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", VALUE)
-    return made
+    return simulated_host(VALUE)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from rotation import accounts, binding, instance_checks, runs, wires
 from rotation.connectors import base
+from rotation.connectors.log_ons import LogOn
 from rotation.connectors.memory.connector import MemoryConnector, MemoryHost, MemoryScanner
 from rotation.engine import engine
 from rotation.engine.methods import table as methods
@@ -114,6 +115,16 @@ def test_a_wire_that_is_not_in_the_table_reaches_nothing():
         management.endpoint(instance)
     assert accounts.Named(instance, "root").arn == ""
     assert instance.where.endswith(":22")
+
+
+def test_how_a_user_logs_on_is_the_wires_for_each_system(toy, monkeypatch):
+    ways = {"log_on": lambda *_: LogOn("toy"), "log_on_to": {"windows": lambda *_: LogOn("w")}}
+    row = dataclasses.replace(toy, **ways)
+    monkeypatch.setattr(wires, "TABLE", MappingProxyType({"toy": row}))
+    where = ("svc.toy", "192.0.2.77", 5986, "")
+    assert wires.log_on("toy", "linux", *where).command == "toy"
+    assert wires.log_on("toy", "windows", *where).command == "w"
+    assert wires.log_on("gone", "windows", *where).command == ""
 
 
 def test_every_row_is_complete():

@@ -13,11 +13,10 @@ import subprocess
 import tempfile
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from http.cookies import SimpleCookie
 from pathlib import Path
 
 from tests import services
-from tests.e2e.served import PASSWORD, Answer
+from tests.e2e.served import PASSWORD, Answer, exchange
 from tests.e2e.site import CHECKOUT
 from tests.waiting import wait_for
 
@@ -116,16 +115,7 @@ class Visitor:
         headers = {"Host": HOST, "Cookie": cookies, "Origin": f"https://{HOST}", **self.headers}
         if body is not None:
             headers |= {"Content-Type": "application/x-www-form-urlencoded", "Referer": f"https://{HOST}/"}
-        try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            text = answer.read().decode(errors="replace")
-        finally:
-            connection.close()
-        for line in answer.headers.get_all("Set-Cookie", []):
-            for name, morsel in SimpleCookie(line).items():
-                self.cookies[name] = morsel.value
-        return Answer(answer.status, answer.headers, text)
+        return exchange(connection, method, path, body, headers, self.cookies)
 
     def sign_in(self, name: str = "dot", password: str = PASSWORD) -> Answer:
         self.ask("GET", "/sign-in/")

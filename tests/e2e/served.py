@@ -125,16 +125,28 @@ class Browser:
         }
         if body is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-        try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            text = answer.read().decode(errors="replace")
-        finally:
-            connection.close()
-        for line in answer.headers.get_all("Set-Cookie", []):
-            for name, morsel in SimpleCookie(line).items():
-                self.cookies[name] = morsel.value
-        return Answer(answer.status, answer.headers, text)
+        return exchange(connection, method, path, body, headers, self.cookies)
+
+
+def exchange(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: str | None,
+    headers: dict[str, str],
+    cookies: dict[str, str],
+) -> Answer:
+    """Send one request and close the connection; `cookies` keeps what the answer sets, as a browser would."""
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        text = answer.read().decode(errors="replace")
+    finally:
+        connection.close()
+    for line in answer.headers.get_all("Set-Cookie", []):
+        for name, morsel in SimpleCookie(line).items():
+            cookies[name] = morsel.value
+    return Answer(answer.status, answer.headers, text)
 
 
 def tracebacks(text: str) -> int:

@@ -15,13 +15,11 @@ from lab import Host
 from rotation import tasks
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from rotation.engine import engine
-from rotation.inventory import identities
 from rotation.models import Run
 from secrets_app.models import Secret, User
 from secrets_app.secrets import versions
-from tests import factories
+from tests import factories, lab_instances
 from tests.lab_fixtures import KeyPair
-from tests.networks import endpoint
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("browser")]
 OLD = "the-old-password-1"
@@ -68,13 +66,7 @@ def sign_in(browser: Browser, live_server) -> Iterator[SignIn]:
 @pytest.fixture
 def secret(host: Host, management_key: KeyPair) -> Secret:
     host.add_account("svc", password=OLD)
-    instance = factories.instance(
-        name=host.name, address=host.address, port=host.port, keys=[],
-        credential=factories.credential(private_key=management_key.private),
-    )  # fmt: skip
-    seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
-    identities.see_host_keys(instance, seen)
-    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    instance = lab_instances.register(host, management_key)
     made = factories.secret(instance=instance, initial=OLD, is_on=True, period=timedelta(days=7))
     factories.settle(made)
     return made

@@ -113,3 +113,26 @@ def test_the_wizard_asks_for_dates_with_nothing_but_the_times(page):
     page.get_by_role("button", name="OK").click()
     expect(page.get_by_text("View secret details")).to_be_visible()
     assert Schedule.objects.get().cron == "0 2 * * 0"
+
+
+@pytest.mark.parametrize("where", ["wizard", "schedule"])
+def test_set_times_are_previewed_as_soon_as_they_are_chosen(page, where):
+    """The fields that the choice shows travel with the first question, so it has no error to show."""
+    factories.instance(name="web-main")
+    secret = factories.secret(is_on=True)
+    if where == "wizard":
+        fill_first_step(page)
+        page.get_by_role("button", name="Next").click()
+    else:
+        page.goto(f"/main/secrets/{secret.pk}/schedule/")
+    expect(page.get_by_text(FIVE)).to_be_visible()
+    with page.expect_response("**/dates/*") as first:
+        page.get_by_text("At set times (cron)").click()
+    asked = parse_qs(urlsplit(first.value.url).query)
+    assert (asked["cron"], asked["zone"]) == (["0 2 * * *"], ["Europe/Berlin"])
+    assert "field-error" not in first.value.text()
+    expect(page.get_by_text("The next five dates in Europe/Berlin")).to_be_visible()
+    with page.expect_response("**/dates/*") as back:
+        page.get_by_text("Every period").click()
+    assert "period" in parse_qs(urlsplit(back.value.url).query)
+    assert "field-error" not in back.value.text()

@@ -27,15 +27,13 @@ from rotation import runs, tasks
 from rotation.connectors.base import Connector, Endpoint
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from rotation.engine import engine
-from rotation.inventory import identities, management
+from rotation.inventory import management
 from rotation.managed import rebinding
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.secrets import versions
-from tests import factories
-from tests.lab_fixtures import KeyPair
-from tests.networks import endpoint
+from tests import factories, lab_instances
 
 OLD = "the-old-Password-1"
 #: A line of somebody else in the same file, before and after the managed one.
@@ -43,23 +41,6 @@ OTHER = key_pairs.generate("ed25519").public_key + " somebody@else"
 AGEING = ("--mindays", "2", "--maxdays", "90", "--warndays", "5", "--inactive", "30")
 SEARCHED = ("/etc", "/home", "/opt", "/root", "/run", "/srv", "/tmp", "/var")
 MOST_TURNS = 10
-
-
-def register(host: Host, key: KeyPair, **credential: object) -> Instance:
-    """Register `host` with the keys that it shows, and a management account that logs in with `key`."""
-    instance = factories.instance(
-        name=host.name, address=host.address, port=host.port, keys=[],
-        credential=factories.credential(private_key=key.private, **credential),
-    )  # fmt: skip
-    approve(instance)
-    return instance
-
-
-def approve(instance: Instance) -> None:
-    """Pin what the host shows now, as somebody who compared it would."""
-    seen = SshScanner().scan(endpoint(instance.address, instance.port), timeout=10)
-    identities.see_host_keys(instance, seen)
-    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
 
 
 def advance(run: Run, connect: Callable[[Endpoint], Connector] = SshConnector) -> Run:
@@ -153,7 +134,7 @@ class Case:
         instance = self.instance
         credential = instance.credential
         assert credential is not None
-        approve(instance)
+        lab_instances.approve(instance)
         management.attach(instance, credential, actor=factories.administrator())
 
     def rebind(self) -> None:

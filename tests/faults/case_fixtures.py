@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.faults.case import Case, make, register
+from tests import lab_instances
+from tests.faults.case import Case, make
 from tests.lab_fixtures import KeyPair, NewHost
 
 
@@ -22,7 +23,7 @@ def new_case(
 
     def start(kind: str, *, host=None, instance=None, credential=None, spec=None, **account) -> Case:
         host = host or new_host(**(spec or {}))
-        instance = instance or register(host, management_key, **(credential or {}))
+        instance = instance or lab_instances.register(host, management_key, **(credential or {}))
         cases.append(make(host, instance, kind, **account))
         return cases[-1]
 

@@ -17,7 +17,7 @@ from tests import services
 from tests.faults import rig as rigs
 from tests.faults.case_fixtures import case, new_case  # noqa: F401
 from tests.faults.rig import KINDS, NewRig, Rig
-from tests.lab_fixtures import KeyPair, NewHost
+from tests.lab_fixtures import QUICK_HASHES, KeyPair, NewHost
 from tests.wires.relay import Relay
 
 _numbers = itertools.count(1)
@@ -75,7 +75,8 @@ def new_rig(
 @pytest.fixture(scope="module")
 def common_host(fleet: Fleet, management_key: KeyPair) -> Iterator[Host]:
     """Return a host for the tests of a module that leave it as it is, each with an account of its own."""
-    host = fleet.start(f"common-{next(_numbers)}", Spec(public_key=management_key.public))
+    spec = Spec(public_key=management_key.public, rounds=QUICK_HASHES)
+    host = fleet.start(f"common-{next(_numbers)}", spec)
     yield host
     fleet.stop(host.name)
 

@@ -33,14 +33,13 @@ from rotation.connectors import base
 from rotation.connectors.ssh import answers, shell
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from rotation.engine import engine, failpoints
-from rotation.inventory import identities, management
+from rotation.inventory import management
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
 from secrets_app.secrets import versions
-from tests import factories, services
+from tests import factories, lab_instances, services
 from tests.lab_fixtures import KeyPair
-from tests.networks import endpoint
 from tests.wires.relay import Relay
 
 PASSWORD, KEY_PAIR = "password", "key_pair"
@@ -192,7 +191,7 @@ def build(
     else:
         lines = [OTHERS[0], f"no-pty {pair.public_key} svc", OTHERS[1]]
         host.add_account(username, authorized_keys=lines, ageing=aged)
-    instance = instance or register(host, key, relay)
+    instance = instance or lab_instances.register(host, key, at=relay)
     initial = (OLD if kind == PASSWORD else pair.private_key.reveal()) if has_value else None
     options = {"key_algorithm": "ed25519"} if kind == KEY_PAIR else {}
     secret = factories.secret(instance=instance, initial=initial, kind=kind, username=username, **options)
@@ -200,19 +199,6 @@ def build(
     rig = Rig(kind, host, key, relay, instance, secret, output, username)
     rig.surroundings = surroundings(rig)
     return rig
-
-
-def register(host: Host, key: KeyPair, place: Relay | Host) -> Instance:
-    """Register the host as an operator would, at its relay's address: scan, compare, approve."""
-    instance = factories.instance(
-        name=f"{host.name}-{place.port}", address=place.address, port=place.port, keys=[],
-        credential=factories.credential(private_key=key.private),
-    )  # fmt: skip
-    seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
-    assert {key.line for key in seen} == {" ".join(line.split()[:2]) for line in host.host_keys()}
-    identities.see_host_keys(instance, seen)
-    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
-    return instance
 
 
 # -- faults ------------------------------------------------------------------------------------

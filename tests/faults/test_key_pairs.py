@@ -17,7 +17,7 @@ from secrets_app.secrets import versions
 from tests.faults.case import Case, advance
 from tests.faults.test_drifted_hosts import go_back, take_snapshot
 from tests.wires.test_rotation import worker
-from tests.wires.test_ssh_keys import awkward
+from tests.wires.test_ssh_key_pairs import awkward
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.parametrize("kind", ["key_pair"])]
 FILE = "/home/svc/.ssh/authorized_keys"

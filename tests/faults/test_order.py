@@ -21,7 +21,7 @@ from rotation.managed import creation, deletion
 from rotation.models import ManagedAccount, Run, Schedule
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Label, Secret
-from tests import factories, services
+from tests import factories, lab_instances, services
 from tests.faults import rig as rigs
 from tests.faults.rig import PASSWORD, NewRig, Rig
 from tests.lab_fixtures import KeyPair
@@ -82,7 +82,7 @@ def test_fi_c_03_one_account_of_one_machine_has_one_secret_whatever_the_machine_
     rig: Rig,
 ) -> None:
     assert rig.settle(rig.rotate()).outcome == "succeeded"
-    again = rigs.register(rig.host, rig.key, rig.host)
+    again = lab_instances.register(rig.host, rig.key, at=rig.host)
     check = instance_checks.check(again, actor=factories.administrator())
     assert rig.settle(check).outcome == "succeeded"
     again.refresh_from_db()

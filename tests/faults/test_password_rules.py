@@ -39,7 +39,7 @@ def test_fi_p_08_a_chosen_value_that_pam_remembers_is_refused_and_the_old_one_ke
     assert case.rotate().outcome == "succeeded"
     kept = case.current
     with case.nothing_else_changes():
-        run = case.rotate(value=Plaintext(f"{OLD}-svc"))
+        run = case.rotate(value=Plaintext(f"{OLD}-svc"), overrides_policy=True, reason="known to PAM")
     assert (run.outcome, run.truth, run.code) == ("failed", "old", "policy"), run.sentence
     assert case.current == kept
     assert case.account.credential == "in_sync"
@@ -146,7 +146,7 @@ def test_fi_p_11_an_age_below_which_the_account_may_not_change_it_does_not_stop_
 def test_fi_p_12_every_awkward_value_is_set_as_it_was_typed(case: Case, half: int):
     # In two parts: a secret keeps so many versions that every one of a part can still be opened.
     for value in [value for value in AWKWARD if value.isprintable()][half::2]:
-        run = case.rotate(value=Plaintext(value))
+        run = case.rotate(value=Plaintext(value), overrides_policy=True, reason="awkward")
         assert run.outcome == "succeeded", run.sentence
         assert case.accepts(case.current)
         assert versions.value(case.current).credential.reveal() == value
@@ -168,7 +168,7 @@ def test_fi_p_12_a_thousand_random_values_make_the_round_trip(case: Case):
     entries = "".join(f"u{n}:x:{20000 + n}:100::/:/bin/false\n" for n in range(1000))
     case.sh("cat >>/etc/passwd", entries.encode())
     case.sh("cat >>/etc/shadow", "".join(f"u{n}:*:19900:0:99999:7:::\n" for n in range(1000)).encode())
-    case.sh(f"sed -i 's/yescrypt/sha512 rounds=1000/' {PAM}")
+    case.sh(f"sed -i 's/yescrypt.*/sha512 rounds=1000/' {PAM}")
     records = "".join(f"u{n}:{value}\n" for n, value in enumerate(values))
     case.host.run(["chpasswd"], records.encode())
     assert [n for n, value in enumerate(values) if not case.host.shadow_accepts(f"u{n}", value)] == []

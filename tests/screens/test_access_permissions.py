@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.models import AuditEvent, SecretGroupGrant, SecretPrincipalGrant
 from secrets_app.people import users
-from secrets_app.policy import decisions, grants, policies, reach
+from secrets_app.policy import decisions, grants, reach
 from tests import factories
+from tests.statements import allow, give
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
-@pytest.fixture
 def secret(open_keyring):
     return factories.secret(name="web/one", tags={"env": "prod"})
-
-
-def give(user, name, *statements, actor):
-    text = json.dumps({"Version": "1", "Statement": list(statements)})
-    policies.attach(policies.create(name, text, actor=actor.principal), user, actor=actor.principal)
-
-
-def allow(*actions, on="*", **more):
-    return {"Effect": "Allow", "Action": list(actions), "Resource": on, **more}
 
 
 def page(response) -> str:

@@ -6,30 +6,20 @@ import json
 
 import pytest
 from django.contrib.auth.models import Group
-from django.test import Client
 from django.urls import reverse
 
 from secrets_app.models import Attachment, AuditEvent, Policy
 from secrets_app.people import users
 from secrets_app.policy import policies, ram_documents
 from tests import factories
+from tests.statements import allow
 
 pytestmark = pytest.mark.django_db
 CREATE = "/access/policies/create/"
 
 
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
 def text_of(*statements, **more) -> str:
     return json.dumps({"Version": "1", "Statement": list(statements)} | more, indent=2)
-
-
-def allow(*actions, on="*", **more):
-    return {"Effect": "Allow", "Action": list(actions), "Resource": on, **more}
 
 
 @pytest.fixture

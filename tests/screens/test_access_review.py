@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -20,15 +18,10 @@ from secrets_app.people import users
 from secrets_app.policy import grants, policies, reach
 from secrets_app.secrets import versions
 from tests import factories
+from tests.statements import allow, give
 
 pytestmark = pytest.mark.django_db
 URL = "/access/review/"
-
-
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
 
 
 @pytest.fixture
@@ -36,15 +29,6 @@ def secret(open_keyring):
     made = factories.secret(name="web/one", initial="a-first-password-1")
     factories.settle(made)
     return made
-
-
-def give(user, name, *statements, actor):
-    text = json.dumps({"Version": "1", "Statement": list(statements)})
-    policies.attach(policies.create(name, text, actor=actor.principal), user, actor=actor.principal)
-
-
-def allow(*actions, on="*", **more):
-    return {"Effect": "Allow", "Action": list(actions), "Resource": on, **more}
 
 
 def page(response) -> str:

@@ -18,12 +18,6 @@ URL = "/access/simulator/"
 
 
 @pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
-@pytest.fixture
 def office(dot, ann):
     """Let ann read values from an office by https with a second factor."""
     statements = [

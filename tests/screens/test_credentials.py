@@ -23,12 +23,6 @@ CREATE = "/credentials/create/"
 VALUES = {"password": "Tr0ub4dor&3-login", "sudo_password": "Tr0ub4dor&3-sudo"}
 
 
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
 def typed(**changes: str) -> dict[str, str]:
     return {"name": "fleet", "username": "keyturn", "login": "own", "sudo": "passwordless"} | changes
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -22,12 +21,6 @@ VALUE = "a-value-that-nobody-may-read"
 HTMX = {"HX-Request": "true", "HX-Target": "dialog"}
 SENTENCE = "Deleting a secret does not change the password or key pair already configured on the instance."
 PLAN = {"how": "plan", "days": "30", "reason": "decommissioned"}
-
-
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
 
 
 @pytest.fixture

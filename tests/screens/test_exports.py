@@ -20,12 +20,6 @@ from tests import factories
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def as_dot(client, dot):
-    client.force_login(dot)
-    return client
-
-
 def text(client, path: str) -> str:
     answer = client.get(path)
     assert answer.status_code == 200

@@ -26,7 +26,10 @@ TABLE = Path(__file__).resolve().parents[2] / "docs/fresh.md"
 #: What decides, for the rows that begin with "if": the first bodies ask, the second ones do not.
 DEPENDS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
     "secret_rotate": (
-        [{"use_custom": "on", "value": "a value of one's own"}, {"value": "hidden, and typed before"}],
+        [
+            {"use_custom": "on", "value": "A-Value-of-ones-own-0123456789-abc"},
+            {"value": "hidden, and typed before"},
+        ],
         [{"reason": "routine"}, {"reason": "leaked", "use_custom": "", "value": ""}],
     ),
     "secret_create": (
@@ -175,7 +178,12 @@ def test_ses_06_a_custom_value_goes_to_no_host_before_it_is_known_who_chose_it(s
     secret = factories.secret()
     factories.settle(secret)
     where = reverse("secret_rotate", args=["main", secret.pk])
-    typed = {"reason": "routine", "use_custom": "on", "value": "a value of one's own", "token": "one-press"}
+    typed = {
+        "reason": "routine",
+        "use_custom": "on",
+        "value": "A-Value-of-ones-own-0123456789-abc",
+        "token": "one-press",
+    }
     first = stale.post(where, typed, headers=HTMX)
     assert is_asked(first)
     assert not secret.runs.active().exists()

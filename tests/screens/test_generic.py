@@ -60,12 +60,6 @@ LISTS = ("secrets", "secrets_export", "overview", "instances", "instances_export
 
 
 @pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
-@pytest.fixture
 def managed(open_keyring) -> Secret:
     made = factories.secret(name="db/svc", initial="a-first-value-1", is_on=True)
     factories.settle(made)

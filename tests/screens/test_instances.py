@@ -22,12 +22,6 @@ pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
 
 
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
 def url(name: str, instance: Instance | None = None, region: str = "main") -> str:
     return reverse(name, args=[region, instance.pk] if instance else [region])
 

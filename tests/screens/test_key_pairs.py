@@ -6,7 +6,6 @@ import os
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from django.test import Client
 from django.urls import reverse
 
 from rotation.models import Instance, Run
@@ -36,12 +35,6 @@ def protected() -> str:
         serialization.BestAvailableEncryption(os.urandom(8).hex().encode()),
     )
     return made.decode()
-
-
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Refusals
 from secrets_app.people import users
 from tests.factories import PASSWORD
-from tests.hashers import QuickArgon2
 from tests.screens.routes.own import add_app, code_of
 
 pytestmark = pytest.mark.django_db
@@ -93,21 +92,6 @@ def test_neither_the_neighbours_nor_everybody_together_use_up_that_way(dot, sett
     assert not is_signed_in(new)
     sign_in(known)
     assert is_signed_in(known)
-
-
-@pytest.fixture
-def hashed(monkeypatch):
-    """Return a list that grows with every Argon2 that is computed for a password that is tried."""
-    done = []
-    for name in ("encode", "verify"):
-        real = getattr(QuickArgon2, name)
-
-        def counted(self, *args, real=real, name=name):
-            done.append(name)
-            return real(self, *args)
-
-        monkeypatch.setattr(QuickArgon2, name, counted)
-    return done
 
 
 def test_a_known_browser_has_five_tries_of_its_own_and_no_more(dot, hashed):

@@ -15,12 +15,6 @@ from tests.bench import policies
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def as_dot(client, dot):
-    client.force_login(dot)
-    return client
-
-
 def plans(client, path: str) -> list[str]:
     """How the database finds the primary keys of the page that `path` shows, where it need not sort."""
     with CaptureQueriesContext(connection) as seen:

@@ -24,12 +24,6 @@ pytestmark = pytest.mark.django_db
 Credential = ManagedAccount.Credential
 
 
-@pytest.fixture
-def as_dot(client, dot):
-    client.force_login(dot)
-    return client
-
-
 def page(client, region: str = "all") -> str:
     return unescape(client.get(f"/{region}/overview/").content.decode())
 

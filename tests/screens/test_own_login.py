@@ -19,12 +19,6 @@ SHARED = "with the shared management credential"
 
 
 @pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
-@pytest.fixture
 def secret() -> Secret:
     made = factories.secret(initial="the-first-value", username="root")
     factories.settle(made)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -17,7 +16,7 @@ from secrets_app.audit import audit_keys
 from secrets_app.integrity import restores
 from secrets_app.models import AuditEvent, DatabaseRestore, Secret
 from tests import factories
-from tests.domain.rig import drive
+from tests.domain.rig import drive, simulated_host
 
 pytestmark = pytest.mark.django_db
 
@@ -36,9 +35,7 @@ def _files(settings, tmp_path):
 
 @pytest.fixture
 def host() -> MemoryHost:
-    made = MemoryHost()
-    made.add_account("svc", VALUE)
-    return made
+    return simulated_host(VALUE)
 
 
 @pytest.fixture
@@ -55,12 +52,6 @@ def restore(secret) -> DatabaseRestore:
     ManagedAccount.objects.update(verified_at=timezone.now() - timedelta(days=1))
     credential_state.doubt_all()
     return made
-
-
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
 
 
 def text(answer) -> str:

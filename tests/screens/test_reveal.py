@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from django.db import OperationalError, connection
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -18,12 +17,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 VALUE = "canary-5a2f:<b>&amp;'\" kept"
 HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
-
-
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
 
 
 @pytest.fixture

@@ -28,12 +28,6 @@ HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
 
 
 @pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
-@pytest.fixture
 def secret() -> Secret:
     return factories.secret(initial=VALUE)
 

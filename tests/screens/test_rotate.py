@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from rotation import runs
 from rotation.models import Run
+from secrets_app.actions import Action
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
 from tests import factories, messages
 
 pytestmark = pytest.mark.django_db
 
-VALUE = "canary-3c9d:the new value"
+VALUE = "canary-3c9d:The-new-Value-with-32-characters"
 HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
 ROUTINE = {"reason": "routine", "token": "one-press"}
 CUSTOM = {"reason": "routine", "use_custom": "on", "value": VALUE, "token": "one-press"}
-
-
-@pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
 
 
 @pytest.fixture
@@ -156,9 +150,59 @@ def test_a_secret_pending_deletion_does_not_rotate(as_dot, secret):
 
 
 def test_a_value_that_the_host_may_have_heard_is_settled_before_a_custom_one(as_dot, secret):
-    run = runs.start(secret, actor=factories.administrator(), value=factories.Plaintext("an earlier value"))
+    run = runs.start(
+        secret,
+        actor=factories.administrator(),
+        value=factories.Plaintext("An-earlier-Value-0123456789-abcdef"),
+    )
     versions.mark_offered(run.version)
     Run.objects.filter(pk=run.pk).update(state=Run.State.ENDED, outcome=Run.Outcome.FAILED)
     answer = as_dot.post(where(secret), CUSTOM, headers=HTMX)
     assert answer.status_code == 409
     assert "Rotate once without a custom value first" in text(answer)
+
+
+# ---------------------------------------------------------------- the password policy
+
+WEAK = CUSTOM | {"value": "canary-3c9d"}
+BECAUSE = {"overrides_policy": "on", "policy_reason": "an old <i>device</i>"}
+
+
+@pytest.mark.parametrize("headers", [HTMX, None])
+def test_a_value_that_breaks_the_password_policy_is_refused_beside_its_field(as_dot, secret, headers):
+    answer = as_dot.post(where(secret), WEAK, headers=headers)
+    assert answer.status_code == 422
+    [error] = answer.context["form"].errors["value"]
+    assert "at least 32 characters" in error
+    assert "an upper-case letter" in text(answer)
+    assert "canary-3c9d" not in text(answer)
+    assert not secret.runs.exists()
+
+
+def test_a_user_with_that_right_may_use_it_even_so_for_a_reason(as_dot, secret):
+    assert "Use it even if it breaks the password policy" in text(as_dot.get(where(secret)))
+    answer = as_dot.post(where(secret), WEAK | BECAUSE | {"policy_reason": " "}, headers=HTMX)
+    assert answer.status_code == 422
+    assert "policy_reason" in answer.context["form"].errors
+    assert not secret.runs.exists()
+    assert as_dot.post(where(secret), WEAK | BECAUSE, headers=HTMX).status_code == 202
+    run = secret.runs.get()
+    assert run.reason == "an old <i>device</i>"
+    versions.promote(run.version)
+    for tab in ("overview", "versions"):
+        shown = as_dot.get(reverse("secret", args=["main", secret.pk]), {"tab": tab})
+        assert "at least 32 characters" in text(shown)
+        assert "an old &lt;i&gt;device&lt;/i&gt;" in shown.content.decode()
+
+
+def test_a_user_without_that_right_is_not_offered_to_break_the_policy(as_dot, secret):
+    factories.deny(Action.OVERRIDE_POLICY)
+    assert "overrides_policy" not in as_dot.get(where(secret)).content.decode()
+    assert as_dot.post(where(secret), WEAK | BECAUSE, headers=HTMX).status_code == 403
+    assert not secret.runs.exists()
+
+
+def test_a_reason_that_is_left_in_a_field_out_of_sight_is_not_kept(as_dot, secret):
+    given = ROUTINE | {"policy_reason": "left from before"}
+    assert as_dot.post(where(secret), given, headers=HTMX).status_code == 202
+    assert secret.runs.get().reason == ""

@@ -22,12 +22,6 @@ ON = {"rotation": "on", "period": "7", "unit": "days", "revision": "1"}
 
 
 @pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
-@pytest.fixture
 def secret() -> Secret:
     return factories.secret(is_on=True, period=WEEK)
 

@@ -29,12 +29,6 @@ FORM = {
 
 
 @pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
-@pytest.fixture
 def secret() -> Secret:
     return factories.secret(tags={"team": "old"}, description="before")
 

@@ -10,7 +10,6 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent
 from secrets_app.people import users
 from tests.factories import PASSWORD
-from tests.hashers import QuickArgon2
 
 pytestmark = pytest.mark.django_db
 
@@ -121,21 +120,6 @@ def test_auth_04_a_made_up_forwarded_address_does_not_lift_the_limit(client, dot
         sign_in(client, login=f"guess{number}", password="wrong wrong wrong", headers=headers)
     sign_in(client, headers={"X-Forwarded-For": "203.0.113.1"})
     assert not is_signed_in(client)
-
-
-@pytest.fixture
-def hashed(monkeypatch):
-    """Return a list that grows with every Argon2 that is computed."""
-    done = []
-    for name in ("encode", "verify"):
-        real = getattr(QuickArgon2, name)
-
-        def counted(self, *args, real=real, name=name):
-            done.append(name)
-            return real(self, *args)
-
-        monkeypatch.setattr(QuickArgon2, name, counted)
-    return done
 
 
 def test_auth_01_a_locked_name_costs_no_hashing(client, dot, hashed):

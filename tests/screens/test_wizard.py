@@ -22,12 +22,6 @@ WHERE = "/main/secrets/create/"
 
 
 @pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
-@pytest.fixture
 def instance() -> Instance:
     return factories.instance(name="web-main")
 
@@ -188,6 +182,21 @@ def test_the_review_says_what_will_be_made_and_what_is_known_of_the_instance(as_
         "works as <span", "keyturn", "for the web fleet", "team=web",
     ):  # fmt: skip
         assert words in shown
+
+
+def test_an_initial_value_that_breaks_the_password_policy_is_only_a_warning(as_dot, filled):
+    answer = send(as_dot, filled | {"value": "canary-weak"}, "2")
+    assert answer.status_code == 200
+    assert "does not meet the password policy" in text(answer)
+    assert "at least 32 characters" in text(answer)
+    assert "canary-weak" not in text(answer)
+    assert send(as_dot, filled | {"value": "canary-weak"}).status_code == 200
+    made = Secret.objects.get()
+    page = text(as_dot.get(reverse("secret", args=["main", made.pk])))
+    assert "The current password does not meet the password policy." in page
+    kept = send(as_dot, filled | {"value": "Aa1-" * 8, "name": "other", "username": "other"}, "2")
+    assert kept.status_code == 200
+    assert "does not meet the password policy" not in text(kept)
 
 
 def test_dates_are_previewed_and_a_period_out_of_bounds_is_named(as_dot):

@@ -28,12 +28,6 @@ FORM = {
 
 
 @pytest.fixture
-def as_dot(client: Client, dot) -> Client:
-    client.force_login(dot)
-    return client
-
-
-@pytest.fixture
 def instance() -> Instance:
     return factories.instance(name="web-main")
 

@@ -39,6 +39,41 @@ def test_a_generated_password_keeps_to_its_policy(policy):
 
 
 @given(policies)
+def test_a_generated_password_breaks_no_rule_for_chosen_ones(policy):
+    try:
+        policy.check()
+    except passwords.Unfit:
+        return
+    made = policy.generate().reveal()
+    assert not policy.broken_by(Plaintext(made))
+    assert not policy.broken_by(Plaintext(made * 2))
+
+
+@pytest.mark.parametrize(
+    ("differences", "value", "rule"),
+    [
+        ({}, "a", "at least 32 characters"),
+        ({}, "Aa1-" * 7 + "Aa1", "at least 32 characters"),
+        ({}, "A1-" * 12, "a lower-case letter"),
+        ({}, "a1-" * 12, "an upper-case letter"),
+        ({}, "Aa-" * 12, "a digit"),
+        ({}, "Aa1" * 12, "a symbol"),
+        ({}, "Aa1 -" * 12, "no other characters"),
+        ({}, "Aa1é-" * 12, "no other characters"),
+        ({"sets": ("lower", "upper", "digits")}, "Aa1-" * 12, "no other characters"),
+        ({"excluded": "0O1lI"}, "Aa1-2b" * 12, "excludes these characters: 0O1lI"),
+        ({"length": 64}, "Aa1-" * 12, "at least 64 characters"),
+    ],
+)
+def test_a_chosen_password_is_told_the_rule_that_it_breaks_and_no_other(differences, value, rule):
+    broken = passwords.Policy(**differences).broken_by(Plaintext(value))
+    assert rule in broken
+    assert value not in broken or value == "a"
+    if value != "a":
+        assert broken.count("The password policy") == 1
+
+
+@given(policies)
 def test_a_policy_survives_storage(policy):
     assert passwords.policy(policy.as_json()) == policy
 

@@ -13,14 +13,12 @@ from lab import Host
 from rotation import runs, tasks
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from rotation.engine import engine, failpoints
-from rotation.inventory import identities
 from rotation.managed import deletion
 from rotation.models import ManagedAccount, Run
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
-from tests import factories
+from tests import factories, lab_instances
 from tests.lab_fixtures import KeyPair
-from tests.networks import endpoint
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OLD = "the-old-password-1"
@@ -29,13 +27,7 @@ OLD = "the-old-password-1"
 @pytest.fixture
 def secret(host: Host, management_key: KeyPair) -> Secret:
     host.add_account("svc", password=OLD)
-    instance = factories.instance(
-        name=host.name, address=host.address, port=host.port, keys=[],
-        credential=factories.credential(private_key=management_key.private),
-    )  # fmt: skip
-    seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
-    identities.see_host_keys(instance, seen)
-    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
+    instance = lab_instances.register(host, management_key)
     made = factories.secret(instance=instance, initial=OLD)
     factories.settle(made)
     return made

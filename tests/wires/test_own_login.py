@@ -8,9 +8,9 @@ from lab import Host
 from rotation import runs
 from rotation.inventory import management
 from secrets_app.models import Secret
-from tests import factories
+from tests import factories, lab_instances
 from tests.lab_fixtures import KeyPair, NewHost
-from tests.wires.test_rotation import OLD, advance, current, register
+from tests.wires.test_rotation import OLD, advance, current
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -19,7 +19,7 @@ def own_login(host: Host, key: KeyPair) -> Secret:
     """Make a secret of an account that may use sudo with its own password, and the instance's login."""
     host.add_account("boss", password=OLD)
     host.write("/etc/sudoers.d/boss", "boss ALL=(root) ALL\n", 0o440)
-    instance = register(host, key)
+    instance = lab_instances.register(host, key)
     made = factories.secret(instance=instance, username="boss", initial=OLD)
     assert advance(made.runs.get()).outcome == "succeeded"
     management.use_own_login(instance, made, sudo="password", actor=factories.administrator())

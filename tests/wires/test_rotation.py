@@ -18,13 +18,11 @@ from lab import Host
 from rotation import instance_checks, runs, tasks
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from rotation.engine import engine, failpoints
-from rotation.inventory import identities
 from rotation.models import ManagedAccount, Run
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.secrets import versions
-from tests import factories
+from tests import factories, lab_instances
 from tests.lab_fixtures import KeyPair
-from tests.networks import endpoint
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OLD = "the-old-password-1"
@@ -48,22 +46,9 @@ def worker(run: Run, *arguments: str) -> subprocess.Popen[bytes]:
 @pytest.fixture
 def secret(host: Host, management_key: KeyPair) -> Secret:
     host.add_account("svc", password=OLD)
-    made = factories.secret(instance=register(host, management_key), initial=OLD)
+    made = factories.secret(instance=lab_instances.register(host, management_key), initial=OLD)
     factories.settle(made)
     return made
-
-
-def register(host: Host, key: KeyPair):
-    """Register `host` as an operator would: scan, compare, approve."""
-    instance = factories.instance(
-        name=host.name, address=host.address, port=host.port, keys=[],
-        credential=factories.credential(private_key=key.private),
-    )  # fmt: skip
-    seen = SshScanner().scan(endpoint(host.address, host.port), timeout=10)
-    assert {key.line for key in seen} == {" ".join(line.split()[:2]) for line in host.host_keys()}
-    identities.see_host_keys(instance, seen)
-    identities.approve_host_keys(instance, [k.fingerprint for k in seen], actor=factories.administrator())
-    return instance
 
 
 @pytest.fixture(autouse=True)

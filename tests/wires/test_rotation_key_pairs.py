@@ -13,9 +13,9 @@ from rotation.models import ManagedAccount, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
-from tests import factories
+from tests import factories, lab_instances
 from tests.lab_fixtures import KeyPair
-from tests.wires.test_rotation import advance, register
+from tests.wires.test_rotation import advance
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OTHER = key_pairs.generate("ed25519").public_key + " somebody@else"
@@ -30,7 +30,9 @@ def old() -> key_pairs.KeyPair:
 def secret(host: Host, management_key: KeyPair, old: key_pairs.KeyPair) -> Secret:
     host.add_account("svc", authorized_keys=[OTHER, f"no-pty {old.public_key} svc", OTHER])
     made = factories.secret(
-        instance=register(host, management_key), kind="key_pair", initial=old.private_key.reveal()
+        instance=lab_instances.register(host, management_key),
+        kind="key_pair",
+        initial=old.private_key.reveal(),
     )
     factories.settle(made)
     return made

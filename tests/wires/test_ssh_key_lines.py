@@ -10,7 +10,7 @@ from rotation.connectors.ssh import key_lines
 from rotation.connectors.ssh.findings import Findings
 from tests.lab_fixtures import KeyPair
 from tests.wires.test_ssh import shells  # noqa: F401
-from tests.wires.test_ssh_keys import FILE, Rig, raw
+from tests.wires.test_ssh_key_pairs import FILE, Rig, raw
 
 SECOND = "/home/svc/.ssh/authorized_keys2"
 

@@ -8,7 +8,7 @@ from lab import Host
 from rotation.connectors.base import Kind, Level, Mark, Verdict
 from tests.lab_fixtures import KeyPair
 from tests.wires.test_ssh import shells  # noqa: F401
-from tests.wires.test_ssh_keys import Rig, raw
+from tests.wires.test_ssh_key_pairs import Rig, raw
 
 CONFIG = "/etc/ssh/sshd_config"
 

@@ -43,7 +43,7 @@ class PasswordPolicy(forms.Form):
     )
 
     def typed_policy(self) -> passwords.Policy:
-        """What the three fields say, once they are valid each by itself."""
+        """What the three fields say, once each of them is valid."""
         typed: dict[str, Any] = self.cleaned_data
         return passwords.Policy(typed["length"], tuple(typed["sets"]), typed["excluded"])
 

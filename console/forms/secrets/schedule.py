@@ -1,4 +1,4 @@
-"""Configuration rotation: whether, how often and when next a secret rotates by itself."""
+"""Configuration rotation: whether, how often and when next a secret rotates automatically."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from console.forms.secrets.password_policy import PasswordPolicy
 from console.forms.secrets.tags import DescriptionAndTags, write_tags
 from rotation import accounts
 from secrets_app.crypto import passwords
+from secrets_app.kinds import table as kinds
 from secrets_app.models import Secret
 
 
@@ -31,7 +32,8 @@ class Edit(PasswordPolicy, Options, DescriptionAndTags):
     ) -> None:
         super().__init__(data, auto_id="edit_%s", initial=_shown(secret))
         self.kept = passwords.policy(secret.password_policy)
-        self.has_policy = secret.kind == Secret.Kind.PASSWORD
+        kind = kinds.of(secret)
+        self.has_policy = kind is not None and kind.HAS_POLICY
         if not self.has_policy:
             for name in (*password_policy.FIELDS, "proves_old_refused"):
                 del self.fields[name]

@@ -5,8 +5,9 @@ A value becomes a `Plaintext` as it is read and is never written into a page aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -15,6 +16,8 @@ from console.forms.secrets.key_pair import PrivateKeyField
 from console.presentation import secret_states
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.kinds import table as kinds
+from secrets_app.models import Secret
 
 
 class ValueField(forms.Field):
@@ -70,6 +73,26 @@ class Press(forms.Form):
     token = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
 
+def _new_password() -> forms.Field:
+    return ValueField(
+        label="New value", required=False, help_text="Exactly this password is set on the instance."
+    )
+
+
+def _new_private_key() -> forms.Field:
+    return PrivateKeyField(
+        label="New private key",
+        required=False,
+        help_text="In OpenSSH or PEM form and without a passphrase; the public key is set on the instance.",
+    )
+
+
+#: By kind, the field for a value that a user enters.
+_NEW_VALUE: Final[Mapping[str, Callable[[], forms.Field]]] = MappingProxyType(
+    {Secret.Kind.PASSWORD: _new_password, Secret.Kind.KEY_PAIR: _new_private_key}
+)
+
+
 class Rotate(Press):
     """Why a secret rotates now, and to which value."""
 
@@ -83,22 +106,26 @@ class Rotate(Press):
         widget=forms.RadioSelect,
     )
     use_custom = forms.BooleanField(label="Use Custom Secret", required=False)
-    value = ValueField(
-        label="New value", required=False, help_text="Exactly this password is set on the instance."
+    value = _new_password()  # replaced by the field of the secret's kind
+
+    overrides_policy = forms.BooleanField(
+        label="Use it even if it breaks the password policy",
+        required=False,
+        help_text="Shown on the secret, and recorded in the audit trail with your name.",
+    )
+    policy_reason = forms.CharField(
+        label="Reason for breaking the password policy",
+        required=False,
+        max_length=500,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
     def __init__(
-        self, data: Mapping[str, Any] | None = None, *, is_key_pair: bool = False, **kwargs: Any
+        self, data: Mapping[str, Any] | None = None, *, kind: str = Secret.Kind.PASSWORD, **kwargs: Any
     ) -> None:
         super().__init__(data, auto_id="rotate_%s", **kwargs)
-        self.what = "private key" if is_key_pair else "password"
-        if is_key_pair:
-            self.fields["value"] = PrivateKeyField(
-                label="New private key",
-                required=False,
-                help_text="In OpenSSH or PEM form and without a passphrase; the public key is set on "
-                "the instance.",
-            )
+        self.what = kinds.TABLE[kind].ENTERED
+        self.fields["value"] = _NEW_VALUE[kind]()
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

@@ -23,6 +23,7 @@ from rotation.models import Instance
 from secrets_app import keyring
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.kinds import table as kinds
 from secrets_app.models import (
     ECS_PREFIX,
     NAME_LENGTH,
@@ -306,13 +307,20 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
 
     @property
     def is_key_pair(self) -> bool:
-        return bool(self.cleaned_data.get("kind") == Secret.Kind.KEY_PAIR)
+        kind = kinds.TABLE.get(self.cleaned_data.get("kind", ""))
+        return kind is not None and kind.HAS_PUBLIC_HALF
 
     @property
     def initial_value(self) -> Plaintext | None:
         """The value that works now, where one was entered."""
         value: Plaintext | None = self.cleaned_data["private_key" if self.is_key_pair else "value"]
         return value
+
+    @property
+    def policy_breach(self) -> str:
+        """What of the policy the entered password breaks. It is what the instance has: that is no error."""
+        value = self.initial_value
+        return self.policy().broken_by(value) if value and not self.is_key_pair else ""
 
     @property
     def chosen_algorithm(self) -> str:

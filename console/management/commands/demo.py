@@ -57,7 +57,7 @@ class Command(BaseCommand):
                 f"This installation does not contain the demo servers. {OWN_SERVER}",
                 returncode=start.NOT_CONFIGURED,
             )
-        # An exception, so that the fleet is stopped wherever the signal finds us.
+        # An exception, so that the fleet is stopped at any point of the command.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit())
         actor, reason = _administrator(), _why_not()
@@ -100,7 +100,7 @@ def _why_not() -> str | None:
 def _again(fleet: Fleet, keep: Path, credential: ManagementCredential) -> Host | None:
     """Start a host as it was, passwords and host keys included; None where there is none to start.
 
-    One that lets another key in belongs to a database that is gone, and is none.
+    A host that trusts another management key belongs to a database that is gone, and is not started.
     """
     try:
         was = json.loads((keep / READY).read_text())

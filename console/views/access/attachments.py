@@ -1,4 +1,4 @@
-"""Attach a policy to a user or a group, and detach it; one dialog for wherever that is asked for."""
+"""Attach a policy to a user or a group, and detach it; one dialog for all pages that offer it."""
 
 from __future__ import annotations
 

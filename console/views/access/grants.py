@@ -53,15 +53,18 @@ class Holding:
 def holdings(secret: Secret, names: rights.ShownNames) -> list[Holding]:
     """The grants on a secret, by whom they are for."""
     by_holder: dict[str, Holding] = {}
-    here = {"content_object": secret}
-    for row in SecretPrincipalGrant.objects.filter(**here).select_related(
+    of_secret = {"content_object": secret}
+    for grant in SecretPrincipalGrant.objects.filter(**of_secret).select_related(
         "principal", "permission", "granted_by"
     ):
-        key = f"{row.principal.kind}:{row.principal.user_id or row.principal_id}"
-        by_holder.setdefault(key, Holding(key, row.principal, names.name(row.principal))).rows.append(row)
-    for one in SecretGroupGrant.objects.filter(**here).select_related("group", "permission", "granted_by"):
-        key, name = f"group:{one.group_id}", names.name(one.group)
-        by_holder.setdefault(key, Holding(key, one.group, name)).rows.append(one)
+        key = f"{grant.principal.kind}:{grant.principal.user_id or grant.principal_id}"
+        holding = Holding(key, grant.principal, names.name(grant.principal))
+        by_holder.setdefault(key, holding).rows.append(grant)
+    for of_group in SecretGroupGrant.objects.filter(**of_secret).select_related(
+        "group", "permission", "granted_by"
+    ):
+        key, name = f"group:{of_group.group_id}", names.name(of_group.group)
+        by_holder.setdefault(key, Holding(key, of_group.group, name)).rows.append(of_group)
     return sorted(by_holder.values(), key=lambda holding: (holding.is_group, str(holding.whom)))
 
 

@@ -81,7 +81,7 @@ def _may_reset(request: OperatorRequest, user: User) -> bool:
 
 
 def _attachments(user: User) -> QuerySet[Attachment]:
-    """Every policy that holds for this person, by itself and by a group."""
+    """Every policy that holds for this user, attached directly or through a group."""
     rows = Attachment.objects.filter(Q(principal=user.principal) | Q(group__in=user.groups.all()))
     return rows.select_related("policy", "group").order_by("policy__name", "group__name")
 

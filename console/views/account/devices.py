@@ -43,7 +43,7 @@ def index(request: OperatorRequest) -> HttpResponse:
 @login_required
 @require_POST
 def end(request: OperatorRequest, pk: int) -> HttpResponse:
-    """End one of one's own; of another person's there is none here."""
+    """End one of the user's own sessions; another user's session is not found."""
     if not devices.end(request.user, [pk], actor=request.principal):
         raise Http404
     return redirect("sessions")

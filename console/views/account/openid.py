@@ -1,7 +1,8 @@
 """Signing in with an identity provider: the beginnings, each by a POST, and the one way back.
 
 A browser's rule for forms (`form-action` of the content security policy) follows redirects, and a company's
-provider may send on to another host. So a beginning answers with a page of our own that goes on by itself.
+provider may redirect to another host. So each beginning answers with a page of our own that continues
+automatically.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def callback(request: HttpRequest) -> HttpResponseBase:
 
 
 def _leave(request: HttpRequest, process: str, **asked: Any) -> HttpResponse:
-    """A page that goes on to the provider by itself; or one that says why it cannot."""
+    """A page that continues to the provider automatically, or one that says why it cannot."""
     if not ratelimit.consume(request, action="openid"):
         problem = errors.Problem(
             429, "Too many requests", "Too many sign-ins were begun.", "Wait a minute.", "hourglass"

@@ -19,7 +19,7 @@ from console.views import dialogs
 from console.views.secrets import key_pair
 from rotation import accounts, wires
 from rotation.managed import restored
-from rotation.models import Instance, ManagedAccount
+from rotation.models import ManagedAccount
 from secrets_app import keyring
 from secrets_app.crypto import envelope
 from secrets_app.models import Label, Secret, SecretVersion
@@ -138,10 +138,7 @@ def _why_none(secret: Secret) -> str:
 
 
 def _log_on(account: ManagedAccount, file: str) -> dict[str, str]:
-    """How to log on with it; to Windows by Remote Desktop, whose port is not the one that we manage it by."""
-    if account.instance.os == Instance.OS.WINDOWS:
-        address = account.instance.address
-        return {"command": f"mstsc /v:{address}", "log_on_as": f"{address}\\{account.username}"}
-    instance = account.instance
-    command = wires.log_on(instance.wire, account.username, instance.address, instance.port, file)
-    return {"command": command, "log_on_as": ""}
+    """The command to log on with, and the name to enter if it asks for one."""
+    at = account.instance
+    way = wires.log_on(at.wire, at.os, account.username, at.address, at.port, file)
+    return {"command": way.command, "log_on_as": way.name}

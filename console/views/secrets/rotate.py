@@ -21,6 +21,7 @@ from console.views import dialogs
 from rotation import runs, tasks
 from rotation.models import Run
 from secrets_app.crypto import key_pairs, passwords
+from secrets_app.kinds import table as kinds
 from secrets_app.models import Label, Secret
 from secrets_app.policy.decisions import Action
 
@@ -38,11 +39,10 @@ def carries_a_value(request: HttpRequest) -> bool:
 @fresh.required(when=carries_a_value)
 def rotate(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = resources.secret(request, region, pk, Action.ROTATE_SECRET)
-    is_key_pair = secret.kind == Secret.Kind.KEY_PAIR
     if request.method == "GET":
         # The token makes pressing twice, or sending the page again, one rotation.
-        return _ask(request, secret, region, Rotate(initial={"token": uuid4().hex}, is_key_pair=is_key_pair))
-    form = Rotate(request.POST, is_key_pair=is_key_pair)
+        return _ask(request, secret, region, Rotate(initial={"token": uuid4().hex}, kind=secret.kind))
+    form = Rotate(request.POST, kind=secret.kind)
     if not form.is_valid():
         return _ask(request, secret, region, form, status=422)
     try:
@@ -50,6 +50,9 @@ def rotate(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     except (runs.InProgress, runs.NotRotatable) as error:
         form.add_error(None, str(error))
         return _ask(request, secret, region, form, status=409)
+    except runs.NoReason as error:
+        form.add_error("policy_reason", error.sentence)
+        return _ask(request, secret, region, form, status=422)
     except (passwords.Unfit, key_pairs.Unreadable) as error:
         form.add_error("value", str(error))
         return _ask(request, secret, region, form, status=422)
@@ -65,6 +68,8 @@ def _start(request: OperatorRequest, secret: Secret, form: Rotate) -> Run:
             value=cleaned["value"],
             is_leak=cleaned["reason"] == "leaked",
             token=cleaned["token"],
+            overrides_policy=cleaned["overrides_policy"],
+            reason=cleaned["policy_reason"] if cleaned["overrides_policy"] else "",
         )
         tasks.wake(run)
     return run
@@ -78,11 +83,13 @@ def _ask(
         "region": region,
         "form": form,
         "policy": passwords.policy(secret.password_policy),
-        "is_key_pair": secret.kind == Secret.Kind.KEY_PAIR,
+        "is_key_pair": kinds.TABLE[secret.kind].HAS_PUBLIC_HALF,
         "has_value": secret.labelled(Label.Role.CURRENT) is not None,
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
         "active": secret.runs.active().filter(kind=Run.Kind.ROTATE).select_related("requested_by").first(),
         "may_choose": resources.may(request, Action.PUT_SECRET_VALUE, secret),
+        "may_override": secret.kind == Secret.Kind.PASSWORD
+        and resources.may(request, Action.OVERRIDE_POLICY, secret),
     }
     return dialogs.show(request, "secrets/_rotate.html", TITLE, context, status=status)
 

@@ -49,7 +49,7 @@ def is_step(request: HttpRequest) -> bool:
 
 
 def takes_an_account(request: HttpRequest) -> bool:
-    """True when the secret is made: whatever its first value is, the account is Keyturn's from then on."""
+    """True when the secret is made: with any first value, the account is Keyturn's from then on."""
     return request.method == "POST" and not is_step(request)
 
 
@@ -195,6 +195,7 @@ def _review(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
         "sees_credential": shared is not None and resources.may(request, Action.DESCRIBE_CREDENTIAL, shared),
         "option_labels": options.labels(form.chosen_options()),
         "policy": form.policy(),
+        "policy_breach": form.policy_breach,
         "recurrence": form.chosen,
         "after_downtime": Schedule.CatchUp(form.after_downtime).label,
         "has_value": form.initial_value is not None,

@@ -229,8 +229,8 @@ class MemoryConnector:
             problem = host.problem(username)
             if problem in ("no_such_user", "not_local"):
                 return _unclear(problem)
-            found = public_key in host.accounts[username].keys
-            return Proof(Verdict.ACCEPTED if found else Verdict.REJECTED, Level.LISTED)
+            is_listed = public_key in host.accounts[username].keys
+            return Proof(Verdict.ACCEPTED if is_listed else Verdict.REJECTED, Level.LISTED)
 
     def trace(
         self, manager: Manager, username: str, *, kind: Kind, console_id: str, timeout: float

@@ -73,7 +73,7 @@ class MemoryHost:
     accepts_logins_with: str = field(default="", repr=False)  # from a place that unix_chkpwd does not ask
     keeps_sessions: bool = False  # ending one gives no answer
     ignores_new_keys: bool = False  # sshd does not take a key that is added, for its algorithm
-    keeps_keys: bool = False  # a key that is removed is still accepted, from somewhere else
+    keeps_keys: bool = False  # a removed key is still accepted, from another source
     drops_logins: bool = False  # ends every login's connection instead of answering
 
     # What it was asked.

@@ -50,14 +50,14 @@ def change(
 
 def look(shell: RootShell, script: str, arguments: Mapping[str, str]) -> Findings:
     """Run a script that only looks, and return what it finds. Raises as `RootShell.run`."""
-    found = Findings()
+    findings = Findings()
     said = shell.run(script, arguments)
     while said.word == "FACT":
-        found.put(said.rest)
+        findings.put(said.rest)
         said = shell.next()
     if said.word != "END":
         raise refusal(said, _REFUSALS)
-    return found
+    return findings
 
 
 def allowed_words(allowed: Collection[str]) -> str:

@@ -46,7 +46,7 @@ _MACS = (
     "hmac-sha2-256",
 )
 _MAX_RECEIVED_BYTES = 64 * 1024 * 1024
-# Before the handshake is done: paramiko keeps whatever comes before the first line break.
+# Before the end of the handshake: paramiko keeps everything up to the first line break.
 _MAX_GREETING_BYTES = 128 * 1024
 _QUICKACK = getattr(socket, "TCP_QUICKACK", socket.TCP_NODELAY)  # only Linux has it
 # What sshd says in place of its version to one connection too many (MaxStartups), and to an address that has
@@ -71,8 +71,8 @@ _SAFE = frozenset(
     }
 )
 
-# paramiko logs what the host says: its version, its banner, its farewell, with whatever control characters
-# they hold. A level on this name silences the transport and every channel below it.
+# paramiko logs what the host sends: its version, banner and disconnect message, control characters included.
+# A level on this name silences the transport and every channel below it.
 _LOG = "rotation.connectors.ssh.connector.transport"
 logging.getLogger(_LOG).setLevel(logging.CRITICAL + 1)
 logging.getLogger(_LOG).propagate = False
@@ -90,7 +90,7 @@ class Deadline:
 
 
 class _Wire(socket.socket):
-    """A socket that ends at a deadline and after a number of bytes, whatever the other side does.
+    """A socket that ends at a deadline or after a number of bytes, even if the other side keeps sending.
 
     paramiko's own timeouts each start again with every byte, so a host that sends one byte a second would
     hold a worker for hours. paramiko polls its socket ten times a second, so the end is seen at once.
@@ -107,14 +107,14 @@ class _Wire(socket.socket):
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def allow(self, deadline: Deadline) -> None:
-        """Begin anew: this deadline from now on, and the whole of what may be received."""
+        """Set a new deadline and allow the full number of bytes again."""
         self._deadline = deadline
         self._received_bytes = 0
         self._most_bytes = _MAX_RECEIVED_BYTES
 
     @property
     def turned_away(self) -> str:
-        """The code for what the host said in place of its version, or nothing."""
+        """Return the code for what the host sent instead of its version, or an empty string."""
         return next((code for said, code in _TURNED_AWAY.items() if said in self._greeting), "")
 
     @property
@@ -128,7 +128,7 @@ class _Wire(socket.socket):
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         if self._ended():
             return b""
-        # Linux takes this back by itself (tcp(7)), so it is said before each read.
+        # Linux resets this option on its own (tcp(7)), so it is set before each read.
         self.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         received = super().recv(bufsize, flags)
         self._received_bytes += len(received)
@@ -143,31 +143,31 @@ class _Wire(socket.socket):
 
 
 def _addresses(host: str, port: int, deadline: Deadline) -> Sequence[Any]:
-    """What the name resolves to. In a thread, since getaddrinfo(3) cannot be given a timeout."""
+    """Return the addresses of the name. Runs in a thread, because getaddrinfo(3) has no timeout."""
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(host)
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    found: list[Any] = []
+    addresses: list[Any] = []
 
     def resolve() -> None:
         with contextlib.suppress(OSError, UnicodeError):
-            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            addresses.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
     thread = threading.Thread(target=resolve, daemon=True)
     thread.start()
     thread.join(deadline.left())
-    if not found:
+    if not addresses:
         raise Unreachable("The instance's name could not be resolved.")
-    return tuple(found)
+    return tuple(addresses)
 
 
 def _connect(endpoint: Endpoint, deadline: Deadline) -> _Wire:
-    """Connect to the first address that answers, of those that a host may have. Raises `Unreachable`.
+    """Connect to the first allowed address that answers. Raises `Unreachable`.
 
-    A name is resolved once, and the connection goes to the very address that was judged.
+    The name is resolved once, and the connection goes to the same address that was checked.
     """
-    found = _addresses(endpoint.address, endpoint.port, deadline)
-    permitted = [place for place in found if _is_permitted(endpoint, place[4][0], deadline)]
+    places = _addresses(endpoint.address, endpoint.port, deadline)
+    permitted = [place for place in places if _is_permitted(endpoint, place[4][0], deadline)]
     if not permitted:
         raise Unreachable(reasons.sentence("forbidden_address"), code="forbidden_address")
     for family, kind, protocol, _, address in permitted:
@@ -198,7 +198,7 @@ class _Transport(paramiko.Transport):
         self._offered: dict[str, list[str]] = {}
 
     def _really_parse_kex_init(self, m: Any, ignore_first_byte: bool = False) -> dict[str, Any]:
-        # The one place where paramiko has the host's lists in hand: it throws them away when none fits.
+        # Only here does paramiko hold the host's lists: it discards them when no algorithm fits.
         parsed: dict[str, Any] = super()._really_parse_kex_init(m, ignore_first_byte)  # type: ignore[misc]
         self._offered = parsed
         return parsed
@@ -228,7 +228,7 @@ class _Transport(paramiko.Transport):
 def _negotiated(
     endpoint: Endpoint, deadline: Deadline, key_types: Sequence[str]
 ) -> Iterator[paramiko.Transport]:
-    """An encrypted connection whose host key nobody has looked at yet. Raises `IncompatiblePeer`."""
+    """Return an encrypted connection whose host key is not verified yet. Raises `IncompatiblePeer`."""
     wire = _connect(endpoint, deadline)
     transport: _Transport | None = None
     try:
@@ -276,7 +276,7 @@ def is_over(transport: paramiko.Transport) -> bool:
 
 
 def _resists_truncation(transport: paramiko.Transport) -> bool:
-    """Whether Terrapin (CVE-2023-48795) is out: strict key exchange, or a cipher that it does not reach."""
+    """Whether Terrapin (CVE-2023-48795) is impossible: strict key exchange, or a cipher it cannot attack."""
     strict, sends, receives = (
         getattr(transport, name, "") for name in ("agreed_on_strict_kex", "local_cipher", "remote_cipher")
     )

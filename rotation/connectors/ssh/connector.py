@@ -226,7 +226,7 @@ class SshConnector:
     def _root_shell(
         self, manager: Manager, timeout: float, checks: list[Check] | None = None
     ) -> Iterator[tuple[RootShell, Deadline]]:
-        """A root shell of this call's own; `checks` is told of every hurdle that is behind it."""
+        """Return a root shell for this call alone; each check that passes on the way is added to `checks`."""
         deadline = Deadline(timeout)
         checks = [] if checks is None else checks
         if self._shares and self._lifeline is None:
@@ -247,7 +247,7 @@ class SshConnector:
 
     @contextlib.contextmanager
     def _shared_shell(self, manager: Manager, deadline: Deadline, checks: list[Check]) -> Iterator[RootShell]:
-        """A root shell on the shared connection, which stays open if all is well with it."""
+        """Return a root shell on the shared connection, which stays open unless the call breaks it."""
         opened = self._open_again(manager, deadline)
         checks += _ways_in(manager) if opened else []
         shell = opened or RootShell(self._keep(manager, deadline, checks), manager, deadline)
@@ -267,14 +267,14 @@ class SshConnector:
             if is_whole and shell.has_ended and self._kept is not None:
                 connections.allow(self._kept.transport, Deadline(math.inf))
             else:
-                # Something may still run or be said there: what comes next begins anew.
+                # A command may still run or send output there, so the next call opens a new connection.
                 self._drop()
 
     def _open_again(self, manager: Manager, deadline: Deadline) -> RootShell | None:
-        """Open a shell on the connection that an earlier call left; None where that does not go.
+        """Open a shell on the connection that an earlier call left; return None if that fails.
 
-        Nothing has been sent by this call then, so it may open a connection of its own. The first try takes
-        half of its time at most: a line that was cut says nothing.
+        This call has sent nothing then, so it may open a connection of its own. The first try takes at most
+        half of the call's time: a connection that was cut gives no answer.
         """
         kept = self._kept
         if kept is None:
@@ -335,7 +335,7 @@ class SshConnector:
     def _borrowed(
         self, manager: Manager, deadline: Deadline, checks: list[Check]
     ) -> Iterator[paramiko.Transport]:
-        """The lifeline, for one call: a deadline that passes without an answer ends it for good."""
+        """Lend the lifeline to one call; it ends if the call's deadline passes without an answer."""
         transport = self._lifeline
         if transport is None or not transport.is_active():
             raise Unreachable(reasons.sentence("lifeline"))
@@ -372,8 +372,8 @@ class SshScanner:
     def scan(self, endpoint: Endpoint, *, timeout: float) -> tuple[HostKey, ...]:
         """As `Scanner.scan`: types that the host does not have are left out."""
         deadline = Deadline(timeout)
-        found = (connections.shown_key(endpoint, kind, deadline) for kind in connections.KEY_TYPES)
-        keys = tuple(HostKey(k.get_name(), k.get_base64(), k.fingerprint) for k in found if k)
+        shown = (connections.shown_key(endpoint, kind, deadline) for kind in connections.KEY_TYPES)
+        keys = tuple(HostKey(k.get_name(), k.get_base64(), k.fingerprint) for k in shown if k)
         if not keys:
             raise Unreachable(reasons.sentence("weak_ssh"), code="weak_ssh")
         return keys

@@ -32,17 +32,17 @@ class Findings:
         """Each value of a key that may be there several times."""
         return self._found.get(key, [])
 
-    def one(self, key: str) -> str:
+    def first(self, key: str) -> str:
         """The first value; empty where there is none."""
         return self._found.get(key, [""])[0]
 
     def shown(self, key: str) -> str:
         """The first value, short enough for a sentence."""
-        return self.one(key)[:_SHOWN_CHARACTERS]
+        return self.first(key)[:_SHOWN_CHARACTERS]
 
     def number(self, key: str) -> int | None:
         """The first value as a number; None where it is none."""
-        text = self.one(key)
+        text = self.first(key)
         return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
@@ -52,7 +52,7 @@ def passed(name: str, sentence: str) -> Check:
 
 
 def warning(name: str, sentence: str, *, word: str = "") -> Check:
-    """A line that somebody should read, and that stops nothing."""
+    """A warning: shown, and does not stop a rotation."""
     return Check(name, Mark.WARNING, sentence, word)
 
 

@@ -63,18 +63,18 @@ def edit(
 
 def probe(shell: RootShell, deadline: Deadline, username: str, key: str) -> Proof:
     """Ask the host for `key`, as `Connector.probe_key`. Raises `Refused` where no root shell is to be had."""
-    found = Findings()
+    findings = Findings()
     said = shell.run("probe_key.sh", arguments(username, shell))
     if said.word == "READY":
         try:
             said = shell.commit(key.encode(), seconds=deadline.left())
             while said.word == "FACT":
-                found.put(said.rest)
+                findings.put(said.rest)
                 said = shell.next()
         except (Silence, ConnectorError):
             return unclear("no_answer")
     match said.word:
-        case "ACCEPTED" if code := key_lines.closed(found, shell.client_address):
+        case "ACCEPTED" if code := key_lines.closed(findings, shell.client_address):
             return replace(unclear(code), level=Level.LISTED)
         case "ACCEPTED":
             return Proof(Verdict.ACCEPTED, Level.LISTED)

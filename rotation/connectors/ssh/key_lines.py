@@ -1,8 +1,8 @@
-"""What the options of a key's lines say about a login from here; reads findings, talks to nobody.
+"""Whether the options of a key's lines permit a login from here. Reads findings and makes no connection.
 
-Source of every rule: sshd(8), AUTHORIZED_KEYS FILE FORMAT, and PATTERNS in ssh_config(5). A line is called
-closed only where that was seen. What is not certain, as a name that sshd may resolve, leaves it open: a login
-decides.
+Source of every rule: sshd(8), AUTHORIZED_KEYS FILE FORMAT, and PATTERNS in ssh_config(5). A line counts as
+closed only if its options certainly forbid the login. If that is uncertain, for example because sshd may
+resolve a name, the line counts as open and a login decides.
 """
 
 from __future__ import annotations
@@ -52,31 +52,33 @@ class Here:
     resolves: bool
 
 
-def lines(found: Findings) -> list[Line]:
+def lines(findings: Findings) -> list[Line]:
     """Every line of the key that was asked for."""
-    told = zip(
-        *map(found.every, ("key_loose", "key_options", "key_from", "key_until")),
+    columns = zip(
+        *map(findings.every, ("key_loose", "key_options", "key_from", "key_until")),
         strict=False,
     )
-    return [Line(tuple(filter(None, o.split(","))), f, u, loose == "yes") for loose, o, f, u in told]
+    return [Line(tuple(filter(None, o.split(","))), f, u, loose == "yes") for loose, o, f, u in columns]
 
 
-def hindrances(found: Findings, address: str) -> list[str]:
+def hindrances(findings: Findings, address: str) -> list[str]:
     """For each line the code of what keeps a login from here out, or nothing."""
-    here = Here(address, found.one("now_local"), found.one("now_utc"), found.one("use_dns") != "no")
-    return [_against(line, here) for line in lines(found)]
+    here = Here(
+        address, findings.first("now_local"), findings.first("now_utc"), findings.first("use_dns") != "no"
+    )
+    return [_against(line, here) for line in lines(findings)]
 
 
-def closed(found: Findings, address: str) -> str:
+def closed(findings: Findings, address: str) -> str:
     """The code of what keeps a login out where no line lets one in; empty where one may."""
-    codes = hindrances(found, address)
+    codes = hindrances(findings, address)
     return codes[0] if codes and all(codes) else ""
 
 
-def checks(found: Findings, address: str) -> Iterator[Check]:
+def checks(findings: Findings, address: str) -> Iterator[Check]:
     """The line `key_lines` of the checklist, where the account's key stands in a file."""
-    codes = hindrances(found, address)
-    if code := closed(found, address):
+    codes = hindrances(findings, address)
+    if code := closed(findings, address):
         yield blocked(code, name="key_lines")
     elif seen := sorted({_NAMES[code] for code in codes if code}):
         shut = sum(map(bool, codes))
@@ -85,17 +87,17 @@ def checks(found: Findings, address: str) -> Iterator[Check]:
             f"The key stands on {len(codes)} lines, and {shut} of them cannot be tested from here "
             f"({', '.join(seen)}). Each line gets one with the new key and the same options.",
         )
-    elif found.one("key_stands") == "no":
+    elif findings.first("key_stands") == "no":
         yield warning(
             "key_lines",
             "The current key stands in no file that sshd reads. The new key gets the options of an earlier "
             "one that is back there, or else none.",
         )
     elif codes:
-        yield passed("key_lines", _told(len(codes)))
+        yield passed("key_lines", _sentence(len(codes)))
 
 
-def _told(count: int) -> str:
+def _sentence(count: int) -> str:
     if count == 1:
         return "The key stands on one line; the new key gets the same options."
     return f"The key stands on {count} lines; each gets one with the new key and the same options."
@@ -125,7 +127,7 @@ def _is_over(until: str, here: Here) -> bool:
 
 
 def _may_come_from(sources: str, here: Here) -> bool:
-    """Whether a login from here may pass; a negated pattern that fits forbids it whatever others say."""
+    """Whether a login from here may pass; a negated pattern that fits overrides all other patterns."""
     if not here.address or len(sources) >= _WHOLE_CHARACTERS:
         return True
     may = False
@@ -134,7 +136,7 @@ def _may_come_from(sources: str, here: Here) -> bool:
         fits = _fits(pattern, here.address)
         if forbids and fits:
             return False
-        # With UseDNS a pattern may be meant for a name, and which one we have there is not known here.
+        # With UseDNS a pattern may be a name, and the host's name for our address is not known here.
         may = may or (not forbids and (fits or (here.resolves and _is_name(pattern))))
     return may
 

@@ -68,7 +68,7 @@ def credential_of(login: Login) -> str | paramiko.PKey | None:
 def prove(
     transport: paramiko.Transport, username: str, credential: str | paramiko.PKey, deadline: Deadline
 ) -> Proof:
-    """Make one attempt on a connection that nobody has logged in on; as `Connector.prove_login`."""
+    """Make one attempt on a connection without a login yet, as `Connector.prove_login` does."""
     match connections.authenticate(transport, username, credential):
         case Answer.ACCEPTED:
             return _prove_command(Conversation(transport, deadline))
@@ -89,13 +89,13 @@ def _why_broken(transport: paramiko.Transport) -> str:
 
 
 def _says_expired(transport: paramiko.Transport) -> bool:
-    # Not get_banner(): of a connection that has ended it knows nothing any more.
+    # Not get_banner(): it returns nothing once the connection has ended.
     banner = getattr(transport.auth_handler, "banner", None)
     return isinstance(banner, bytes) and _EXPIRED.search(banner) is not None
 
 
 def _prove_command(talk: Conversation) -> Proof:
-    """The login went through; find out whether it is good for anything."""
+    """Find out whether the login, which succeeded, can run a command."""
     try:
         talk.start("echo $n DONE")
         if talk.first().word == "DONE":

@@ -1,7 +1,7 @@
-"""Ask a host what a rotation has to know, and turn what it says into a checklist.
+"""Ask a host for the facts that a rotation needs, and turn the answers into a checklist.
 
-The order of the checklist is the order of a rotation: the way in, the host, the account. None of what comes
-from the host decides more than a line of it.
+The checklist follows the order of a rotation: the way in, the host, the account. Each answer of the host
+decides a single line.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ def look(shell: RootShell, manager: Manager, question: Question, before: Iterabl
         "kind": question.kind.value,
         "held": question.public_key,
     }
-    found = answers.look(shell, "preflight.sh", given)
-    checks = [*before, *_host_checks(found, question.kind)]
+    findings = answers.look(shell, "preflight.sh", given)
+    checks = [*before, *_host_checks(findings, question.kind)]
     if question.username:
-        about = accounts.checks(found, question, username, shell.client_address)
+        about = accounts.checks(findings, question, username, shell.client_address)
         checks += [replace(check, of_account=True) for check in about]
     return Facts(
         checks=tuple(checks),
-        generation=found.number("generation") or 0,
-        machine_id=found.one("machine_id")[:64],
-        os_name=found.one("os_name")[:128],
-        accounts=tuple(a for a in found.every("account")[:100] if words.is_username(a)),
-        password_login=not question.username or rules.password_login(found, question.username),
-        fenced=found.one("fenced") == "yes",
-        is_slow=found.one("slow") == "yes",
+        generation=findings.number("generation") or 0,
+        machine_id=findings.first("machine_id")[:64],
+        os_name=findings.first("os_name")[:128],
+        accounts=tuple(a for a in findings.every("account")[:100] if words.is_username(a)),
+        password_login=not question.username or rules.password_login(findings, question.username),
+        fenced=findings.first("fenced") == "yes",
+        is_slow=findings.first("slow") == "yes",
     )
 
 
 def failed(error: ConnectorError) -> Check:
-    """The line for what kept us from looking."""
+    """The line for the reason why the host could not be examined."""
     name = "command"
     match error:
         case Unreachable():
@@ -68,19 +68,19 @@ def failed(error: ConnectorError) -> Check:
     return blocked(error.code, name=name, sentence=str(error))
 
 
-def _host_checks(found: Findings, kind: Kind) -> Iterator[Check]:
-    etc, mark = found.number("free_etc") or 0, found.number("free_fence") or 0
+def _host_checks(findings: Findings, kind: Kind) -> Iterator[Check]:
+    etc, mark = findings.number("free_etc") or 0, findings.number("free_fence") or 0
     if min(etc, mark) < words.LOW_KILOBYTES:
         yield blocked("disk")
     else:
         yield passed("disk", f"There is room: /etc has {words.size(etc)} free, /var/lib {words.size(mark)}.")
     if kind == Kind.PASSWORD:
-        if found.one("chpasswd") == "yes":
+        if findings.first("chpasswd") == "yes":
             yield passed("chpasswd", "The instance has chpasswd.")
         else:
             yield blocked("no_chpasswd", name="chpasswd")
-    yield _sudo_log(found.one("sudo_log"), kind if found.one("shell") else Kind.KEY)
-    if found.one("fenced") == "yes":
+    yield _sudo_log(findings.first("sudo_log"), kind if findings.first("shell") else Kind.KEY)
+    if findings.first("fenced") == "yes":
         yield passed(
             "fence", "The instance has flock and timeout: one change at a time, and none that is late."
         )

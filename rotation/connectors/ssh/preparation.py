@@ -10,6 +10,7 @@ import re
 import shlex
 
 from rotation.connectors import words
+from rotation.connectors.log_ons import LogOn
 
 #: In the account's comment field: it says that the command made the account, so undoing may remove it.
 COMMENT = "Keyturn management"
@@ -25,19 +26,19 @@ def account_problem(name: str) -> str:
     # A final $ is for machine accounts, and in a shell it begins a variable.
     if not words.is_username(name) or name.endswith("$"):
         return "An account has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
-    if re.fullmatch(r"[A-Z][A-Z0-9_]*", name):  # sudoers(5): an alias, and ALL is everybody
+    if re.fullmatch(r"[A-Z][A-Z0-9_]*", name):  # sudoers(5): an alias, and ALL means every user
         return "sudo takes a name in capitals for a list of users. Use another account."
     return ""
 
 
-def log_on(username: str, address: str, port: int, key_file: str) -> str:
+def log_on(username: str, address: str, port: int, key_file: str) -> LogOn:
     """Return the command to log on with; quoted, because an account's name may end in a dollar sign."""
     key = ["-i", key_file, "-o", "IdentitiesOnly=yes"] if key_file else []
-    return shlex.join(["ssh", *key, f"{username}@{address}", "-p", str(port)])
+    return LogOn(shlex.join(["ssh", *key, f"{username}@{address}", "-p", str(port)]))
 
 
 def command(username: str, public_key: str) -> str:
-    """Return the command that, run once on a server, lets Keyturn's own key in as this account.
+    """Return the command that, run once on a host, permits logins as this account with Keyturn's own key.
 
     The account may become root without a password: changing other accounts' passwords is root's work,
     so a narrower sudoers line would only look safer.

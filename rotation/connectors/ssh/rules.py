@@ -1,6 +1,6 @@
-"""What sshd's own words (sshd -T) say about a login by one account; reads text, talks to nobody.
+"""What the configuration of sshd (sshd -T) says about logins of one account. Makes no connection.
 
-A guess that is wrong costs a sentence: whether a login works, only a login shows.
+A wrong guess costs only a wrong sentence: a real login decides whether a credential works.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _DENIES = ("denyusers", "denygroups")
 _ALLOWS = ("allowusers", "allowgroups")
 
 
-def password_login(found: Findings, username: str) -> bool:
+def password_login(findings: Findings, username: str) -> bool:
     """Whether a login with a password gets to run a command."""
-    return not _against_password(found, username)
+    return not _against_password(findings, username)
 
 
-def password_check(found: Findings, username: str) -> Check:
+def password_check(findings: Findings, username: str) -> Check:
     """The line `password_login` of the checklist."""
-    if not _is_known(found):
+    if not _is_known(findings):
         return unknown("password_login", "The instance's sshd did not tell its configuration.")
-    if reason := _against_password(found, username):
+    if reason := _against_password(findings, username):
         return warning(
             "password_login",
             f"{reason} A new value is therefore proven by the instance's own check and not by a login.",
@@ -33,15 +33,15 @@ def password_check(found: Findings, username: str) -> Check:
     return passed("password_login", "sshd lets this account in with a password.")
 
 
-def key_check(found: Findings, username: str) -> Check:
+def key_check(findings: Findings, username: str) -> Check:
     """The line `key_login` of the checklist."""
-    if not _is_known(found):
+    if not _is_known(findings):
         return unknown("key_login", "The instance's sshd did not tell its configuration.")
-    if reason := _against_anybody(found, username):
+    if reason := _against_anybody(findings, username):
         return warning("key_login", f"{reason} A login with the new key may be refused.")
-    if reason := _against_commands(found):
+    if reason := _against_commands(findings):
         return warning("key_login", f"{reason} A new key is therefore proven by the login alone.")
-    if found.one("sshd_served") == "no":
+    if findings.first("sshd_served") == "no":
         return unknown(
             "key_login",
             "With which configuration the instance's sshd runs could not be seen; the usual one lets this "
@@ -50,51 +50,51 @@ def key_check(found: Findings, username: str) -> Check:
     return passed("key_login", "sshd lets this account in with a key.")
 
 
-def is_root(found: Findings, username: str) -> bool:
+def is_root(findings: Findings, username: str) -> bool:
     """Whether sshd takes this account for root: it goes by the user id (auth.c, auth_root_allowed)."""
-    return found.one("uid") == "0" or username == "root"
+    return findings.first("uid") == "0" or username == "root"
 
 
-def _is_known(found: Findings) -> bool:
-    return "sshd_passwordauthentication" in found
+def _is_known(findings: Findings) -> bool:
+    return "sshd_passwordauthentication" in findings
 
 
-def _against_password(found: Findings, username: str) -> str:
-    """Why a password does not get as far as a command, as a sentence; empty where it does."""
-    methods = (found.one("sshd_authenticationmethods") or "any").split()
-    if (found.one("sshd_passwordauthentication") or "yes") != "yes":
+def _against_password(findings: Findings, username: str) -> str:
+    """Return why a login with a password cannot run a command, as a sentence; empty if it can."""
+    methods = (findings.first("sshd_authenticationmethods") or "any").split()
+    if (findings.first("sshd_passwordauthentication") or "yes") != "yes":
         return "sshd takes no passwords for this account (PasswordAuthentication)."
-    if is_root(found, username) and (found.one("sshd_permitrootlogin") or "yes") != "yes":
+    if is_root(findings, username) and (findings.first("sshd_permitrootlogin") or "yes") != "yes":
         return "sshd lets an account with user id 0 in with no password (PermitRootLogin)."
     if not {"any", "password"} & set(methods):
         return "sshd asks this account for more than a password (AuthenticationMethods)."
-    return _against_anybody(found, username) or _against_commands(found)
+    return _against_anybody(findings, username) or _against_commands(findings)
 
 
-def _against_anybody(found: Findings, username: str) -> str:
+def _against_anybody(findings: Findings, username: str) -> str:
     """sshd_config(5): a user must be in no Deny list, and in each Allow list that there is."""
-    if is_root(found, username) and found.one("sshd_permitrootlogin") == "no":
+    if is_root(findings, username) and findings.first("sshd_permitrootlogin") == "no":
         return "sshd does not let an account with user id 0 in (PermitRootLogin no)."
-    names = {"users": [username], "groups": found.one("groups").split()}
+    names = {"users": [username], "groups": findings.first("groups").split()}
     for key in _DENIES:
-        if _matches(_patterns(found, key), names[key[4:]]):
+        if _matches(_patterns(findings, key), names[key[4:]]):
             return f"sshd's {key[:4].title()}{key[4:].title()} keeps this account out."
     for key in _ALLOWS:
-        if f"sshd_{key}" in found and not _matches(_patterns(found, key), names[key[5:]]):
+        if f"sshd_{key}" in findings and not _matches(_patterns(findings, key), names[key[5:]]):
             return f"sshd's {key[:5].title()}{key[5:].title()} does not name this account."
     return ""
 
 
-def _against_commands(found: Findings) -> str:
-    if (found.one("sshd_forcecommand") or "none") != "none":
+def _against_commands(findings: Findings) -> str:
+    if (findings.first("sshd_forcecommand") or "none") != "none":
         return "sshd runs a command of its own for this account (ForceCommand)."
-    if found.one("shell").rpartition("/")[2] in _SHELLS_THAT_RUN_NOTHING:
-        return f"The account's shell, {found.shown('shell')}, runs no command."
+    if findings.first("shell").rpartition("/")[2] in _SHELLS_THAT_RUN_NOTHING:
+        return f"The account's shell, {findings.shown('shell')}, runs no command."
     return ""
 
 
-def _patterns(found: Findings, key: str) -> list[str]:
-    return [pattern for line in found.every(f"sshd_{key}") for pattern in line.split()]
+def _patterns(findings: Findings, key: str) -> list[str]:
+    return [pattern for line in findings.every(f"sshd_{key}") for pattern in line.split()]
 
 
 def _matches(patterns: Iterable[str], names: Iterable[str]) -> bool:

@@ -1,9 +1,9 @@
 """A conversation with a root shell on a host, in which every answer is marked with a nonce.
 
-Exit statuses, banners and whatever start-up files print are no evidence. A line counts only when it holds
-this connection's nonce, and the texts that we send never hold a marker as it will be answered, so a host
-that merely echoes says nothing. The order is the promise: the sudo password goes only to its own prompt,
-and a secret value only to a script that has answered READY.
+Exit statuses, banners and the output of start-up files are no evidence. A line counts only if it holds this
+connection's nonce. The texts that we send never hold a marker in the form of an answer, so an echo of them
+does not count. The order is the promise: the sudo password goes only to its own prompt, and a secret value
+only to a script that has answered READY.
 """
 
 from __future__ import annotations
@@ -140,10 +140,10 @@ class Conversation:
             raise Silence(ended=False) from None
 
     def _host_ended(self, limit: Deadline) -> bool:
-        """Whether the command is at its end by itself, and the connection is not.
+        """Whether the command has ended on its own, on a connection that is still up.
 
-        A broken connection ends its channels too, but only a host says that one is at its end; and what a
-        signal killed has no exit status.
+        A broken connection ends its channels too, but only the host reports the end of a channel; and a
+        command that a signal killed has no exit status.
         """
         channel = self._channel
         if channel is None or not channel.eof_received:
@@ -217,12 +217,12 @@ class Conversation:
 
     @property
     def has_no_session(self) -> bool:
-        """sshd ran no command because PAM opened no session, or a file keeps everybody but root out."""
+        """Whether sshd ran no command because PAM opened no session, or a file admits root only."""
         return self._channel is not None and self._channel.exit_status == _NO_SESSION_STATUS
 
     @property
     def password_must_change(self) -> bool:
-        """sshd ran no command because the account's password has to be changed first."""
+        """Whether sshd ran no command because the account's password has to be changed first."""
         return self.said(_MUST_CHANGE)
 
 
@@ -244,7 +244,7 @@ class RootShell:
         return self._talk.nonce
 
     def give(self, deadline: Deadline) -> None:
-        """Let the shell, which is open, take until `deadline`."""
+        """Extend the deadline of the open shell to `deadline`."""
         self._deadline = deadline
         self._talk.give(deadline)
 

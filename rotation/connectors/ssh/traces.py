@@ -17,13 +17,13 @@ _REFUSALS = reasons.heard(Heard.ANY | Heard.ACCOUNT)
 def read(shell: RootShell, username: str, kind: Kind, console_id: str) -> Traces:
     """As `Connector.trace`; the hash of a password leaves the host only as the hash of a hash."""
     given = key_files.arguments(username, shell) | {"console": console_id, "kind": kind.value}
-    found = answers.look(shell, "trace.sh", given)
-    problem = found.one("problem")
-    mark = found.one("mark")
+    findings = answers.look(shell, "trace.sh", given)
+    problem = findings.first("problem")
+    mark = findings.first("mark")
     return Traces(
         mark=mark if _MARK.fullmatch(mark) else "",
-        changed_on=found.number("changed"),
-        generation=found.number("generation") or 0,
+        changed_on=findings.number("changed"),
+        generation=findings.number("generation") or 0,
         problem=problem if problem in _PROBLEMS or not problem else "script",
     )
 

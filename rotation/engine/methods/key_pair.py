@@ -1,8 +1,8 @@
 """What only the rotation of a key pair does: add and prove a key, take it back, and clean up.
 
-A host accepts both keys from the addition of the new one to the removal of the old one, which comes last:
-after the new key is current. So no moment has no key that works, and a worker that dies in between leaves
-work for the next one and nothing lost.
+A host accepts both keys from the addition of the new one to the removal of the old one. The removal comes
+last, after the new key is current. So a working key exists at any moment, and if a worker dies in between,
+the next one continues and no key is lost.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def tell(work: Work, version: SecretVersion, generation: int) -> None:
 
 
 def _beside(work: Work, version: SecretVersion) -> str:
-    """The key whose lines and options the new one gets: the current one's, or those of one that is back.
+    """Return the key whose lines and options the new key gets: the current key, or an earlier one.
 
-    A restored snapshot has an earlier key in place of the current one, behind the same options.
+    A restored snapshot has an earlier key in place of the current one, with the same options.
     """
     current = work.secret.labelled(Label.Role.CURRENT)
     if current is None:
@@ -66,15 +66,15 @@ def _beside(work: Work, version: SecretVersion) -> str:
 
 
 def control(work: Work, facts: base.Facts) -> Iterable[base.Check]:
-    """Nothing: a random key, unlike a random password, feeds no counter and shows nothing."""
+    """Return no line: a random key, unlike a random password, counts as no failure and proves nothing."""
     return ()
 
 
 def probe(work: Work, version: SecretVersion) -> base.Proof:
     """Ask whether the key stands in a file that the host reads for the account.
 
-    Where the host may know the current key from elsewhere, a login with it decides. Of the others the file's
-    word is enough, so that no login fails for them.
+    If the host may know the current key from another source than a file, a login with it decides. For other
+    keys the file is enough, so that no login fails for them.
     """
     listed = work.keys.probe_key(work.manager, work.account.username, version.public_key, timeout=PROBE)
     if listed.code not in _ELSEWHERE:
@@ -86,9 +86,10 @@ def probe(work: Work, version: SecretVersion) -> base.Proof:
 
 
 def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
-    """Log in with the key. A refusal of `Level.LISTED` is the file's, one of `Level.LOGIN` is sshd's.
+    """Log in with the key. A refusal has `Level.LISTED` if the file lacks it, `Level.LOGIN` if sshd refused.
 
-    Where sshd refuses what the file lists, what was seen in the file is the reason; only a login decides.
+    If sshd refuses a key that the file lists, the reason comes from the options in the file; only a login
+    decides.
     """
     listed = work.probe(version)
     if listed.verdict == base.Verdict.REJECTED:
@@ -105,7 +106,7 @@ def _log_in(work: Work, version: SecretVersion) -> base.Proof:
 
 
 def undo(work: Work, version: SecretVersion, facts: base.Facts | None, proof: base.Proof) -> None:
-    """Take a key out again that sshd itself refuses; one that the file lacks leaves nothing to take back."""
+    """Remove a key again that sshd refuses; if the file does not hold it, there is nothing to remove."""
     if proof.verdict == base.Verdict.REJECTED and proof.level == base.Level.LOGIN:
         _take_back(work, version, proof)
 
@@ -122,17 +123,17 @@ def _take_back(work: Work, version: SecretVersion, proof: base.Proof) -> NoRetur
 
 
 def is_due(work: Work) -> bool:
-    """Always: the old key is accepted until it is removed."""
+    """Return True: the old key is accepted until it is removed."""
     return True
 
 
 def disprove(work: Work) -> str:
-    """Nothing: each old key was shown to be refused as it was removed."""
+    """Return nothing: each old key was shown to be refused when it was removed."""
     return ""
 
 
 def clean(work: Work) -> None:
-    """Remove every old key and prove each one refused; put the run off or end it where that does not go."""
+    """Remove every old key and prove each one refused; if that fails, put the run off or end it."""
     try:
         for old in _leftovers(work):
             _clean(work, old)

@@ -1,7 +1,7 @@
 """What the engine asks of a kind of credential: one module for each kind keeps this protocol.
 
-A method makes a value, has a host take it, and says whether it works; it also knows what a host is left
-with when a rotation goes wrong, or well. It decides nothing about the run's order, which is the engine's.
+A method makes a value, sets it on a host, and says whether it works; it also removes what a failed or a
+successful rotation leaves on the host. The order of a run is the engine's decision.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a `Work` holds the method that it works by
 
 
 class Method(Protocol):
-    """How one kind of credential is made, told, asked for, proven and cleaned up."""
+    """How one kind of credential is made, set, checked, proven and cleaned up."""
 
     @property
     def KIND(self) -> base.Kind:
@@ -27,7 +27,7 @@ class Method(Protocol):
 
     @property
     def REPLACES(self) -> bool:
-        """Whether a host that takes the new value refuses the old one from then on by itself."""
+        """Whether a host that has the new value refuses the old one, without a second change."""
         ...
 
     def generate(self, secret: Secret, username: str) -> versions.Value:
@@ -47,14 +47,14 @@ class Method(Protocol):
         ...
 
     def undo(self, work: Work, version: SecretVersion, facts: base.Facts | None, proof: base.Proof) -> None:
-        """Take back on the host what a value that was not shown to work would leave there, where that helps.
+        """Remove a value from the host that was not shown to work, if that helps.
 
-        Ends the run as failed where the host is as it was before.
+        Ends the run as failed if the host is as it was before.
         """
         ...
 
     def control(self, work: Work, facts: base.Facts) -> Iterable[base.Check]:
-        """Look whether the host refuses what it must refuse, where that is due; lines of the checklist."""
+        """Check that the host refuses a wrong value, if that is due; yield lines of the checklist."""
         ...
 
     def is_due(self, work: Work) -> bool:
@@ -62,9 +62,9 @@ class Method(Protocol):
         ...
 
     def clean(self, work: Work) -> None:
-        """Take away what the host accepts beside the new value, or end the run or put it off."""
+        """Remove the other values that the host accepts; if that fails, end the run or put it off."""
         ...
 
     def disprove(self, work: Work) -> str:
-        """Show that the old value is refused, last of all. Returns what a person should know, or nothing."""
+        """Show last that the old value is refused. Return a sentence for the user, or nothing."""
         ...

@@ -1,7 +1,7 @@
 """What only the rotation of a password does: set it, prove it, put the old one back, show that it is dead.
 
-A host has one password of an account: with the new one set, the old one is gone. So nothing is left to take
-away, and what can be shown afterwards costs a failed login, which is counted and kept apart from others.
+A host has one password for an account: setting the new one replaces the old one, so there is nothing to
+remove. Proof that the old one is refused costs a failed login, which is counted and kept apart from others.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from secrets_app.secrets import versions
 
 KIND: Final = base.Kind.PASSWORD
 REPLACES: Final = True
-#: Seconds within which a connection counts as failed at once, and the pauses after which it is tried again:
-#: until the new password is current, everybody who fetches the old one is refused.
+#: Seconds within which a connection counts as failed at once, and the pauses before it is tried again:
+#: until the new password is current, the host refuses every user who fetches the old one.
 AT_ONCE, SOON = 1.0, (0.2, 0.8)
 
 
@@ -77,7 +77,7 @@ def probe(work: Work, version: SecretVersion) -> base.Proof:
 
 
 def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
-    """Ask the host's own check first: it counts as no login, so a wrong value never feeds a lock-out."""
+    """Ask the host's own check first: it counts as no login, so a wrong value causes no lock-out."""
     quiet = _checked(work, version)
     if quiet.verdict == base.Verdict.REJECTED or reasons.stops(quiet.code) or not facts.password_login:
         return quiet
@@ -87,7 +87,7 @@ def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     try:
         proof = _log_in(work, version)
     except base.Unreachable as error:
-        # Once a host may be away for a moment; of one that answers the check again the value is known.
+        # A host may be away for a moment; if it answers the check again, it says whether it has the value.
         if not (is_set and work.run.waits):
             raise
         proof = base.Proof(base.Verdict.UNCLEAR, reason=str(error), code=error.code)
@@ -128,7 +128,7 @@ def _checked(work: Work, version: SecretVersion) -> base.Proof:
 
 
 def undo(work: Work, version: SecretVersion, facts: base.Facts | None, proof: base.Proof) -> None:
-    """Give the instance's own login its old password again where the new one lets nobody in."""
+    """Give the instance's own login its old password again if no login works with the new one."""
     is_refused = proof.verdict == base.Verdict.REJECTED or proof.code == "refused_login"
     if work.is_own_login and facts and is_refused:
         _put_back(work, version, work.run.generation)
@@ -137,8 +137,8 @@ def undo(work: Work, version: SecretVersion, facts: base.Facts | None, proof: ba
 def _put_back(work: Work, version: SecretVersion, generation: int) -> None:
     """Give the instance's own login its old password again, by the session that is still open, and prove it.
 
-    Ends the run as failed where the old value works again. Otherwise returns; which value works is then for
-    the next take-up to find out.
+    Ends the run as failed if the old value works again. Otherwise returns, and the next worker finds out
+    which value works.
     """
     current = work.secret.labelled(Label.Role.CURRENT)
     if current is None:
@@ -163,7 +163,7 @@ def _put_back(work: Work, version: SecretVersion, generation: int) -> None:
 
 
 def _set_again(work: Work, current: SecretVersion, version: SecretVersion, generation: int) -> None:
-    """Set the old password, whichever of the two sudo asks for; a host that still has it is left alone."""
+    """Set the old password, by either value that sudo may ask for; does nothing if the host still has it."""
     for asked in (version, current):
         work.work_as(asked)
         try:
@@ -184,14 +184,14 @@ def is_due(work: Work) -> bool:
 
 
 def clean(work: Work) -> None:
-    """Nothing: the new password took the old one's place."""
+    """Do nothing: the new password replaced the old one."""
 
 
 def disprove(work: Work) -> str:
     """Show that the old password is refused, by the host's own check and then by one login.
 
-    Only where that is wanted. Returns what a person should know, or nothing. Ends the run as failed where
-    the old one still works.
+    Only if the secret's options ask for it. Returns a sentence for the user, or nothing. Ends the run as
+    failed if the old password still works.
     """
     if not work.tries_old_password:
         return ""
@@ -246,12 +246,12 @@ def _try_old(work: Work, old: SecretVersion, facts: base.Facts) -> base.Proof:
 
 
 def _can_log_in(work: Work, facts: base.Facts) -> bool:
-    """Whether a login that fails would say anything: not where one with the right password fails too."""
+    """Whether a failed login would prove anything: it does not if the right password fails too."""
     return facts.password_login and not credential_state.no_login(work.account)
 
 
 def _is_same(work: Work, old: SecretVersion) -> bool:
-    """Whether the current password is the old one again, as somebody may have chosen."""
+    """Whether the current password is the same as the old one; a user may have chosen it again."""
     current = work.secret.labelled(Label.Role.CURRENT)
     return current is not None and versions.are_same(old, current)
 
@@ -273,7 +273,7 @@ def _now(work: Work) -> datetime:
 def _last_failed_login(work: Work) -> datetime | None:
     refused = work.secret.versions.aggregate(last=Max("refused_at"))["last"]
     control = instances.control_at(work.run.instance)
-    # A worker that did not come back may have tried the old password, and told nobody.
+    # A worker that died may have tried the old password without a record of it.
     broken = Step.objects.filter(run__secret=work.secret, name=Step.Name.CLEAN, state=Step.State.BROKEN)
     untold = broken.aggregate(last=Max("started_at"))["last"]
     return max(filter(None, (refused, control, untold)), default=None)

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping
 from importlib import resources
 
-#: The most seconds from the start of a script on the host to its end, whatever happens to the connection.
+#: The most seconds that a script may run on the host, even if the connection breaks.
 HOST_SECONDS = 8
 
 #: Scripts that know about public keys, which share more than the others do.

@@ -1,0 +1,1 @@
+"""Kinds of credential: a module for each kind, and the table of them."""

@@ -1,0 +1,131 @@
+"""Record that values are read: the reads of many threads in one transaction.
+
+The order is the promise: nothing is opened before the event of its read is durable. What decides last is
+asked while nobody else appends to the trail: whether the key opens, and whether the reader has not read too
+many values. So a key whose disabling stands in the trail before a read opens nothing for it.
+
+Opens nothing itself: `versions.reveal` does, with what it is told here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from uuid import UUID
+
+from secrets_app import keyring
+from secrets_app.actions import Action
+from secrets_app.audit import batches, trail
+from secrets_app.errors import DomainError
+from secrets_app.models import AuditEvent, KeyVersion, Principal, SealedValue, SecretVersion
+from secrets_app.secrets import lifecycle, read_limits
+
+
+class Gone(DomainError):
+    """This value cannot be read any more: it was destroyed, or its secret is pending deletion."""
+
+    code = "value_gone"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A read whose event is durable: the sealed value, and the version of the key that opens it."""
+
+    sealed: SealedValue
+    key_version: KeyVersion
+
+
+@dataclass(frozen=True, eq=False)  # two that look alike are two
+class _Read:
+    """One read that is asked for, and the event that it makes."""
+
+    secret_id: UUID
+    sealed_id: UUID
+    reader_id: UUID
+    event: AuditEvent
+
+
+_Answer = Recorded | DomainError | None  # None: another transaction holds the secret
+
+
+def record(version: SecretVersion, *, actor: Principal, reason: str) -> Recorded:
+    """Record that `actor` reads the value of `version`, whose right to it the caller has checked.
+
+    Returns once the event is durable. Raises `Gone`, `read_limits.TooOften`, `keyring.KeyUnusable` (recorded,
+    as a failure) or `keyring.Sealed`, `trail.NotRecorded`, and RuntimeError inside a transaction.
+    """
+    if version.sealed_id is None:
+        raise Gone
+    with trail.collected() as events:
+        trail.record(
+            Action.GET_SECRET_VALUE,
+            version.secret,
+            actor=actor,
+            version_id=version.version_id,
+            reason=reason,
+            value_mark=version.value_mark,
+        )
+    read = _Read(version.secret_id, version.sealed_id, actor.pk, events[0])
+    answer = _passing.ask(read)
+    if answer is None:
+        answer = _waiting.ask(read)
+    if isinstance(answer, Recorded):
+        return answer
+    raise answer or Gone()
+
+
+def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
+    """Append the events of these reads, and answer each, in the order that they have."""
+    held = lifecycle.hold_readable({read.secret_id for read in reads}, waits=waits)
+    answers: dict[_Read, _Answer] = {}
+
+    def choose(now: datetime) -> list[AuditEvent]:
+        keys = keyring.look_up({read.sealed_id for read in reads})
+        found = {read: _found(read, held, keys, waits=waits) for read in reads}
+        may = [read for read, answer in found.items() if isinstance(answer, Recorded)]
+        late = read_limits.too_many([read.reader_id for read in may], now)
+        answers.update(found)
+        answers.update({read: error for read, error in zip(may, late, strict=True) if error})
+        events = [_event(read, answers[read]) for read in reads]
+        return [event for event in events if event]
+
+    trail.append(choose)
+    # These rows are held since before the head was: nobody is waited for.
+    lifecycle.note_reads(
+        {read.secret_id: read.reader_id for read in reads if isinstance(answers[read], Recorded)}
+    )
+    return [answers[read] for read in reads]
+
+
+def _found(
+    read: _Read,
+    held: dict[UUID, bool],
+    keys: dict[UUID, tuple[SealedValue, KeyVersion | DomainError]],
+    *,
+    waits: bool,
+) -> _Answer:
+    """What this read is answered unless its reader has read too many."""
+    if read.secret_id not in held and not waits:
+        return None
+    if not held.get(read.secret_id) or read.sealed_id not in keys:
+        return Gone()
+    sealed, opens = keys[read.sealed_id]
+    # Each raises an error of its own: a thread writes its traceback into it.
+    return Recorded(sealed, opens) if isinstance(opens, KeyVersion) else type(opens)(str(opens))
+
+
+def _event(read: _Read, answer: _Answer) -> AuditEvent | None:
+    # A copy: where this transaction fails, the next one takes the event as it was.
+    if isinstance(answer, Recorded):
+        return copy.copy(read.event)
+    if isinstance(answer, keyring.KeyUnusable):
+        return trail.failed(copy.copy(read.event), str(answer))
+    return None
+
+
+#: Only the readers of a secret wait for another transaction that holds it.
+_passing: batches.Batches[_Read, _Answer] = batches.Batches(partial(_record, waits=False))
+_waiting: batches.Batches[_Read, _Answer] = batches.Batches(partial(_record, waits=True))
