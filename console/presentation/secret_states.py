@@ -37,7 +37,7 @@ class Facts:
     automatic: Fact
 
 
-ENABLED = Fact("ok", "Enabled", "The secret rotates, and its value can be read by those who may.")
+ENABLED = Fact("ok", "Enabled", "It can be rotated, and its value can be read by those who may.")
 KEPT = Fact("ok", "Enabled", "Its value can be read by those who may.")
 DELETED = Fact(
     "muted",
@@ -63,6 +63,8 @@ OFF = Fact(
     "This secret rotates only when a user starts a rotation.",
     "Rotate it now and then, or after a leak.",
 )
+
+NO_LONGER = Fact("muted", "Off", "A deleted secret does not rotate.")
 
 #: Kept apart from the model: the words are the screen's, the states are the domain's.
 CREDENTIALS = {
@@ -220,8 +222,13 @@ def automatic(secret: Secret) -> Fact:
     if accounts.of(secret) is None:
         return NEVER
     plan: Schedule | None = getattr(secret, "schedule", None)
-    if plan is not None and plan.is_on and not secret.is_enabled:
-        return PAUSED_BY_DELETION
+    if secret.purged_at:
+        return NO_LONGER
+    if not secret.is_enabled:
+        is_on = plan is not None and plan.is_on
+        return (
+            PAUSED_BY_DELETION if is_on else replace(OFF, sentence=PAUSED_BY_DELETION.sentence, next_step="")
+        )
     if plan is None or not plan.is_on:
         return OFF
     if plan.stopped_at:

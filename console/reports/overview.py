@@ -264,8 +264,10 @@ class Overview:
         yield Figure("Instances ready", count["ready"], link, f"of {count['all']:,}")
 
     def _figures_of_runs(self) -> Iterator[Figure]:
-        chosen = {"kind": "rotate", "since": (timezone.localdate() - timedelta(days=13)).isoformat()}
-        yield Figure("Rotations, 14 days", self._runs(**chosen).count(), self._link("rotations", **chosen))
+        chosen = {"kind": "rotate", "since": (timezone.localdate() - timedelta(days=DAYS - 1)).isoformat()}
+        yield Figure(
+            f"Rotations, {DAYS} days", self._runs(**chosen).count(), self._link("rotations", **chosen)
+        )
 
     # ---------------------------------------------------------------- pictures
 
@@ -276,7 +278,7 @@ class Overview:
     def _per_day(self) -> Chart:
         today = timezone.localdate()
         first = today - timedelta(days=DAYS - 1)
-        rows = self._runs(kind="rotate", since=first.isoformat()).exclude(outcome="").order_by()
+        rows = self._runs(kind="rotate", since=first.isoformat()).order_by()
         # Compared and not truncated: SQLite would truncate by a call a row.
         days = [first + timedelta(days=number) for number in range(DAYS)]
         begun = [
@@ -290,10 +292,12 @@ class Overview:
             Series("Blocked", "warning"),
             Series("Failed", "danger"),
             Series("Cancelled", "muted"),
+            Series("Under way", "busy"),
         ]
+        outcomes = [*(line.name.lower() for line in series[:-1]), ""]
         bars = []
         for day in days:
-            parts = [counts[day.isoformat(), line.name.lower()] for line in series]
+            parts = [counts[day.isoformat(), outcome] for outcome in outcomes]
             link = self._link("rotations", kind="rotate", since=day.isoformat(), until=day.isoformat())
             bars.append(Bar(day.isoformat(), tuple(parts), link))
         return Chart("Rotations per day", "Day", tuple(series), tuple(bars), f"The last {DAYS} days")

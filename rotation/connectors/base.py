@@ -207,6 +207,9 @@ class Check:
     mark: Mark
     sentence: str  # what was found and, where blocked, what to do; safe to show
     code: str = ""  # for one that is blocked, or would be but for an override: as `Refused.code`
+    of_account: bool = field(
+        default=False, compare=False
+    )  # of the account that was asked about, not the host
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ def check(work: Work) -> None:
         notes.evidence = instances.as_evidence([*facts.checks, *lines])
         blocked = facts.blocked
         notes.state = Step.State.FAILED if blocked else Step.State.DONE
-        notes.sentence = blocked.sentence if blocked else "Everything that a rotation needs is there."
+        about = f" of {username}" if username else ""
+        notes.sentence = blocked.sentence if blocked else f"Everything that a rotation{about} needs is there."
     with transaction.atomic():
         instances.note_facts(work.run.instance, facts, keeps_checks=bool(username))
         outcome = Run.Outcome.BLOCKED if blocked else Run.Outcome.SUCCEEDED

@@ -137,8 +137,8 @@ def change(
 def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = False) -> None:
     """Save the result of a check of the host: its checklist, its identity, its accounts.
 
-    A problem of one account is no problem of the instance. With `keeps_checks` the checklist of the instance
-    stays as it is: the check was of an account that may never be managed.
+    A problem of one account is no problem of the instance, and stands in no checklist of it. With
+    `keeps_checks` that stays as it is: the check was of an account that may never be managed.
     """
     blocked = next(
         (c for c in facts.checks if c.mark == base.Mark.BLOCKED and c.code not in reasons.OF_ACCOUNTS), None
@@ -149,7 +149,7 @@ def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = Fa
         state = Instance.State.BLOCKED if reached else Instance.State.UNREACHABLE
     seen: dict[str, object] = {"last_contact_at": Now()} if reached else {}
     if not keeps_checks:
-        seen["checks"] = as_evidence(facts.checks)
+        seen["checks"] = as_evidence([check for check in facts.checks if not check.of_account])
     if facts.machine_id:
         seen |= {"machine_id": facts.machine_id[:64], "os_name": facts.os_name[:120]}
         seen["accounts"] = list(facts.accounts)

@@ -114,7 +114,7 @@ ROUTES: dict[str, Route] = {
     "sessions_end_others": Route("", "", "POST 302"),
     "session_end": Route("session", "mine", "POST 302"),
     "home": Route("", "", "GET HEAD 302"),
-    "away": Route("", "", LOOK),
+    "away": Route("", "", LOOK, strangers="GET HEAD 204"),
     "get_started": Route("", "", LOOK),
     # ---- people
     "access": Route("", "anywhere kms:ListUsers", "GET HEAD 302"),

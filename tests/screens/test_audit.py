@@ -375,3 +375,22 @@ def test_a_session_that_is_over_is_recorded_once(dot):
 def test_the_console_can_follow_the_head(as_dot):
     assert AuditHead.objects.get().sequence == AuditEvent.objects.count()
     assert django_settings.AUDIT_KEY_FILE.exists()
+
+
+@pytest.mark.parametrize(
+    ("details", "shown"),
+    [
+        ({"verdict": "whole", "first_bad": None}, {"Verdict": "whole"}),
+        ({"is_leak": True, "kept": False}, {"Is leak": "Yes", "Kept": "No"}),
+        ({"filters": {}, "groups": [], "note": ""}, {}),
+        ({"fingerprints": ["SHA256:a", "SHA256:b"]}, {"Fingerprints": "SHA256:a, SHA256:b"}),
+        ({"filters": {"actor": "dot"}, "rows": 0}, {"Filters": "actor: dot", "Rows": "0"}),
+    ],
+)
+def test_the_details_of_an_event_are_told_in_words_and_nothing_unknown_is(as_aud, details, shown):
+    trail.record("kms:VerifyAuditTrail", "x", actor=factories.administrator(), details=details)
+    event = AuditEvent.objects.filter(action="kms:VerifyAuditTrail").latest("sequence")
+    answer = as_aud.get(reverse("audit_event", args=[event.sequence]))
+    assert dict(answer.context["details"]) == shown
+    for name, content in shown.items():
+        assert f"<dt>{name}</dt><dd>{content}</dd>" in answer.content.decode()

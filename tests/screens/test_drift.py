@@ -211,9 +211,9 @@ def test_the_rotate_dialog_says_what_leaked_means_for_this_secret(as_dot, secret
     shown = text(as_dot.get(url("secret_rotate", secret), headers=HTMX))
     for words in (
         "runs before all scheduled work",
-        "ending them is off for this secret",
+        "there is ended once the new value works, although",
         "proven to be refused",
     ):
         assert words in shown
     ManagedAccount.objects.filter(secret=secret).update(ends_sessions=True)
-    assert "there is ended once the new value works" in text(as_dot.get(url("secret_rotate", secret)))
+    assert "there is ended once the new value works." in text(as_dot.get(url("secret_rotate", secret)))

@@ -83,3 +83,16 @@ def test_a_folder_that_takes_no_file_is_named_with_the_way_out(settings, tmp_pat
     settings.DATA_DIR = tmp_path / "missing"
     with pytest.raises(CommandError, match="recover admin"):
         set_up(io.StringIO())
+
+
+def test_after_the_change_one_is_signed_in_and_told_so():
+    set_up(io.StringIO())
+    first = first_password.file().read_text().strip()
+    browser = Client()
+    browser.post(reverse("account_login"), {"login": "admin", "password": first})
+    chosen = {"oldpassword": first, "password1": PASSWORD, "password2": PASSWORD}
+    page = browser.post(reverse("account_change_password"), chosen, follow=True)
+    assert page.status_code == 200
+    assert "Your other sessions have ended; this one continues." in page.content.decode()
+    assert "Sign in with the new password" not in page.content.decode()
+    assert browser.get(reverse("sessions")).status_code == 200

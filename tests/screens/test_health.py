@@ -245,7 +245,7 @@ def test_strangers_are_not_told(client, dot, looks_now, rf):
     assert Layout(request).away == ()
     for path in ("/sign-in/", "/no/such/page"):
         assert away.WORKER.title not in _page(client, path)
-    assert client.get("/away/").status_code == 302
+    assert client.get("/away/").status_code == 204
     client.force_login(dot)
     assert away.WORKER.title in _page(client)
 

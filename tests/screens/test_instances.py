@@ -10,11 +10,13 @@ from django.urls import reverse
 
 from rotation import instance_checks, leases
 from rotation.connectors import base
+from rotation.connectors.memory.connector import MemoryHost
 from rotation.connectors.networks import EVERYWHERE
 from rotation.inventory import identities, instances
 from rotation.models import HostKey, Instance, Run
 from secrets_app.models import AuditEvent
 from tests import factories
+from tests.domain.rig import OLD, drive, rotate
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
@@ -448,3 +450,31 @@ def test_an_instance_with_an_approved_key_and_a_credential_is_tested_without_bei
     key = made.host_keys.get()
     as_dot.post(reverse("instance_approve", args=["main", made.pk]), {"fingerprints": [key.fingerprint]})
     assert Run.objects.get(instance=made).kind == Run.Kind.CHECK
+
+
+# ---------------------------------------------------------------- whose checks stand there
+
+
+def test_a_check_of_one_account_is_not_shown_as_the_test_of_the_instance(as_dot):
+    instance = factories.instance()
+    actor = factories.administrator()
+    look = instance_checks.check_account(instance, "svc", "password", actor=actor)
+    lease = leases.claim(look.pk, "host/1/2")
+    assert lease
+    leases.end(lease, "blocked", code="locked", sentence="The account is locked.")
+    page = as_dot.get(url("instance", instance)).content.decode()
+    assert "Not tested yet." in page
+    assert "The account is locked." not in page.partition('id="checks"')[2].partition('id="host-keys"')[0]
+    assert "Connection test of svc" in as_dot.get(reverse("run", args=["main", look.pk])).content.decode()
+
+
+@pytest.mark.parametrize("problem", ["", "locked"])
+def test_what_a_rotation_found_of_its_account_is_not_said_of_the_instance(problem):
+    host = MemoryHost()
+    host.add_account("svc", OLD).problem = problem
+    secret = factories.secret(initial=OLD)
+    factories.settle(secret)
+    run = drive(rotate(secret), host)
+    assert run.outcome == ("blocked" if problem else "succeeded")
+    instance = Instance.objects.get(pk=run.instance_id)
+    assert [line["name"] for line in instance.checks] == ["reachable"]

@@ -165,7 +165,7 @@ def test_rotations_are_counted_by_day_and_outcome(as_dot):
     old = ended(made)
     Run.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=40))
     shown = chart(as_dot, 0)
-    assert (shown.total, shown.bars[-1].parts) == (2, (1, 0, 1, 0))
+    assert (shown.total, shown.bars[-1].parts) == (2, (1, 0, 1, 0, 0))
     assert as_dot.get(shown.bars[-1].url).context["page"].total == 2
 
 
@@ -256,3 +256,17 @@ def test_a_queued_run_is_shown_to_those_only_who_may_see_it(client, ann, dot):
     shown = page(client)
     assert "Nothing needs you now" in shown
     assert run.secret.name not in shown
+
+
+@pytest.mark.parametrize("outcome", ["succeeded", "failed", "blocked", "cancelled", ""])
+def test_the_figure_counts_the_rotations_that_the_picture_beside_it_shows(as_dot, outcome):
+    made = secret()
+    old = ended(made)
+    Run.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=20))
+    if outcome:
+        ended(made, outcome)
+    else:
+        runs.start(made, actor=factories.administrator())
+    context = as_dot.get("/all/overview/").context
+    [figure] = [one for one in context["figures"] if one.label.startswith("Rotations")]
+    assert (figure.count, context["charts"][0].total) == (2, 2)

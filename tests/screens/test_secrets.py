@@ -388,3 +388,51 @@ def test_a_blocked_credential_names_its_reason(client, dot):
     client.force_login(dot)
     for page in (reverse("secrets", args=["main"]), reverse("secret", args=["main", secret.pk])):
         assert "Blocked: host key changed" in client.get(page).content.decode()
+
+
+# ---------------------------------------------------------------- what is said is true of it
+
+
+NOW = timezone.now()
+FATES = {
+    "kept": {},
+    "pending": {"deletion_planned_at": NOW, "deletion_due_at": NOW},
+    "purged": {"deletion_planned_at": NOW, "purged_at": NOW},
+}
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+@pytest.mark.parametrize("credential", ManagedAccount.Credential.values)
+@pytest.mark.parametrize("fate", FATES)
+def test_no_fact_says_that_it_rotates_where_it_does_not(fate, credential, is_on):
+    secret = factories.secret(is_on=is_on, period=timedelta(days=7))
+    Secret.objects.filter(pk=secret.pk).update(**FATES[fate])
+    ManagedAccount.objects.filter(secret=secret).update(credential=credential)
+    secret = Secret.objects.select_related("managed__instance", "schedule").get(pk=secret.pk)
+    known = secret_states.facts(secret, is_rotating=False)
+    assert "rotates" not in known.status.sentence
+    if fate != "kept":
+        told = [known.credential.next_step, known.automatic.next_step]
+        assert not [text for text in told if "otate" in text]
+        assert "rotates automatically" not in known.automatic.sentence
+    assert ("rotates automatically" in known.automatic.sentence) == (is_on and fate == "kept")
+
+
+@pytest.mark.parametrize(
+    ("credential", "words"), [("out_of_sync", "Refused by the instance"), ("not_verified", "Not yet")]
+)
+def test_a_version_that_the_instance_refuses_does_not_wait_to_be_verified(as_dot, credential, words):
+    secret = factories.secret(initial="a-first-value-1")
+    ManagedAccount.objects.filter(secret=secret).update(credential=credential)
+    shown = text(as_dot.get(url("secret", secret) + "?tab=versions"))
+    assert [word for word in ("Refused by the instance", "Not yet") if word in shown] == [words]
+
+
+@pytest.mark.parametrize("initial", [None, "a-first-value-1"])
+def test_the_rotate_dialog_keeps_a_previous_value_only_where_there_is_one(as_dot, initial):
+    secret = factories.secret(initial=initial)
+    factories.settle(secret)
+    shown = text(as_dot.get(url("secret_rotate", secret)))
+    assert ("kept as previous" in shown) == bool(initial)
+    assert ("is then proven to be refused" in shown) == bool(initial)
+    assert ("Keyturn has no value of it yet" in shown) == (not initial)

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -123,12 +123,32 @@ def show(request: OperatorRequest, sequence: int) -> HttpResponse:
         raise Http404
     context = {
         "event": event,
-        "details": sorted(event.details.items()),
+        "details": _details(event),
         "run": _related(request, _run(event), Action.DESCRIBE_RUN),
         "secret": _related(request, _of(Secret, event), Action.DESCRIBE_SECRET),
         "instance": _related(request, _of(Instance, event), Action.DESCRIBE_INSTANCE),
     }
     return render(request, "audit/event.html", context)
+
+
+def _details(event: AuditEvent) -> list[tuple[str, str]]:
+    """What the event keeps beside, by names and values as a person writes them; nothing that is not known."""
+    known = [(name, content) for name, content in sorted(event.details.items()) if content not in _NOTHING]
+    return [(name.replace("_", " ").capitalize(), _in_words(content)) for name, content in known]
+
+
+_NOTHING: Final[tuple[object, ...]] = (None, "", [], {})
+
+
+def _in_words(content: object) -> str:
+    match content:
+        case bool():
+            return "Yes" if content else "No"
+        case list():
+            return ", ".join(map(_in_words, content))
+        case dict():
+            return ", ".join(f"{name}: {_in_words(part)}" for name, part in content.items())
+    return str(content)
 
 
 def _run(event: AuditEvent) -> Run | None:

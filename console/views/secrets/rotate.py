@@ -22,7 +22,7 @@ from rotation import runs, tasks
 from rotation.models import Run
 from secrets_app.crypto import key_pairs, passwords
 from secrets_app.kinds import table as kinds
-from secrets_app.models import Secret
+from secrets_app.models import Label, Secret
 from secrets_app.policy.decisions import Action
 
 TITLE = "Rotate Immediately"
@@ -84,6 +84,7 @@ def _ask(
         "form": form,
         "policy": passwords.policy(secret.password_policy),
         "is_key_pair": kinds.TABLE[secret.kind].HAS_PUBLIC_HALF,
+        "has_value": secret.labelled(Label.Role.CURRENT) is not None,
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
         "active": secret.runs.active().filter(kind=Run.Kind.ROTATE).select_related("requested_by").first(),
         "may_choose": resources.may(request, Action.PUT_SECRET_VALUE, secret),

@@ -21,7 +21,7 @@ from console.views.audit import events
 from console.views.secrets import key_pair
 from rotation import accounts, schedules
 from rotation.engine.work import CHANGES
-from rotation.models import Run
+from rotation.models import ManagedAccount, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.passwords import policy
 from secrets_app.kinds import table as kinds
@@ -98,6 +98,7 @@ def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
             default="-created",
         )
         context["back_to"] = _back_to(secret, context)
+        context["refused"] = _refused(secret)
     elif tab == "permissions":
         context |= grants.tab(request, secret)
     elif tab == "tags":
@@ -168,6 +169,14 @@ def _back_to(secret: Secret, context: dict[str, object]) -> set[UUID]:
         if not version.destroyed_at
         and not any(label.role in {"current", "pending"} for label in version.labels.all())
     }
+
+
+def _refused(secret: Secret) -> UUID | None:
+    """The version that the instance refuses: the current one, when the credential is out of sync."""
+    account = accounts.of(secret)
+    current = secret.labelled(Label.Role.CURRENT)
+    is_refused = account is not None and account.credential == ManagedAccount.Credential.OUT_OF_SYNC
+    return current.pk if current and is_refused else None
 
 
 def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:

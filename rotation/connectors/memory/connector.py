@@ -76,9 +76,10 @@ class MemoryConnector:
             problem = self._problem(username, kind)
             for code in filter(None, (problem, self._foreign(generations, console_id))):
                 if code in allowed:
-                    checks.append(Check(code, Mark.WARNING, f"Overridden: {reasons.sentence(code)}", code))
+                    said, mark = f"Overridden: {reasons.sentence(code)}", Mark.WARNING
                 else:
-                    checks.append(Check(code, Mark.BLOCKED, reasons.sentence(code), code))
+                    said, mark = reasons.sentence(code), Mark.BLOCKED
+                checks.append(Check(code, mark, said, code, of_account=True))
             return Facts(
                 checks=tuple(checks),
                 generation=generations.get(console_id, 0),

@@ -7,6 +7,7 @@ decides a single line.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from rotation.connectors import words
 from rotation.connectors.base import (
@@ -38,7 +39,8 @@ def look(shell: RootShell, manager: Manager, question: Question, before: Iterabl
     findings = answers.look(shell, "preflight.sh", given)
     checks = [*before, *_host_checks(findings, question.kind)]
     if question.username:
-        checks += accounts.checks(findings, question, username, shell.client_address)
+        about = accounts.checks(findings, question, username, shell.client_address)
+        checks += [replace(check, of_account=True) for check in about]
     return Facts(
         checks=tuple(checks),
         generation=findings.number("generation") or 0,
