@@ -3,7 +3,8 @@
 import base64
 import io
 import itertools
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import paramiko
@@ -76,11 +77,20 @@ def host(new_host: NewHost) -> Host:
 
 
 def connect(
-    host: Host, username: str, *, password: str | None = None, key: KeyPair | None = None
+    host: Host,
+    username: str,
+    *,
+    password: str | None = None,
+    key: KeyPair | None = None,
+    known: Sequence[str] | None = None,
+    over: socket.socket | None = None,
 ) -> paramiko.SSHClient:
-    """Log in, with the host's own key pinned; the caller closes what it gets."""
+    """Log in, with the host's own key pinned; the caller closes what it gets.
+
+    With `known`, the host keys are not read again; with `over`, the connection is already made.
+    """
     client = paramiko.SSHClient()
-    for line in host.host_keys():
+    for line in host.host_keys() if known is None else known:
         kind, _, blob = line.partition(" ")
         pinned = paramiko.PKey.from_type_string(kind, base64.b64decode(blob))
         place = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
@@ -97,6 +107,7 @@ def connect(
             look_for_keys=False,
             timeout=10,
             auth_timeout=20,
+            sock=over,
         )
     except BaseException:
         # Not closed, it would hold one of the host's few places for logins under way.

@@ -2,8 +2,9 @@
 
 A rotation against what a plain script does on the same host (log in, chpasswd, log in again), the secrets
 list at two sizes and under a long policy, a client that fetches the current value and logs on with it all the
-time, how soon a leaked value is refused, and how many values and events one process reads. Seconds depend on
-the machine; the ratios, and the goals, are what to compare.
+time, how soon a leaked value is refused, how many values and events one process reads, and how many rotations
+the workers carry in a second beside the same script. Seconds depend on the machine; the ratios, and the goals,
+are what to compare.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ django.setup()
 from django.core.management import call_command  # noqa: E402
 from django.test import Client  # noqa: E402
 
-from lab import Fleet, Host, Spec  # noqa: E402
+from lab import Fleet, Spec  # noqa: E402
 from rotation import runs, tasks  # noqa: E402
 from rotation.connectors.ssh.connector import SshConnector, SshScanner  # noqa: E402
 from rotation.engine import engine  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
 from tests import clients, factories  # noqa: E402, F401
-from tests.bench import leaks, policies, readers, reads  # noqa: E402
+from tests.bench import leaks, policies, readers, reads, scripts, throughput  # noqa: E402
 from tests.chaos.hosts import prepare  # noqa: E402
-from tests.lab_fixtures import KeyPair, connect  # noqa: E402
+from tests.lab_fixtures import KeyPair  # noqa: E402
 
-PARTS = ("rotation", "list", "policies", "reads", "readers", "leaks")
+PARTS = ("rotation", "list", "policies", "reads", "readers", "leaks", "throughput")
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -58,24 +59,13 @@ def rotation(secret: Secret) -> None:
         raise SystemExit(f"a rotation ended as {run.outcome}: {run.sentence}")
 
 
-def plain_script(host: Host, key: KeyPair) -> None:
-    value = secrets.token_urlsafe(24)
-    client = connect(host, "keyturn", key=key)
-    stdin, stdout, _ = client.exec_command("sudo chpasswd")
-    stdin.write(f"naive:{value}\n")
-    stdin.channel.shutdown_write()
-    stdout.channel.recv_exit_status()
-    client.close()
-    connect(host, "naive", password=value).close()
-
-
 def measure_rotation(rounds: int) -> None:
     key = KeyPair.generate()
     with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder)) as fleet:
         host = fleet.start("bench", Spec(public_key=key.public))
         secret = prepare(host, key)
         ours = timed(lambda: rotation(secret), rounds)
-        plain = timed(lambda: plain_script(host, key), rounds)
+        plain = timed(scripts.Script(host, key).password, rounds)
     print(f"rotation            {ours:6.2f} s   {ours / plain:4.1f} times a plain script's {plain:.2f} s")
 
 
@@ -139,6 +129,13 @@ def measure_reads(count: int, *, here: bool) -> None:
         reads.measure_on_postgres(count)
 
 
+def measure_throughput(options: argparse.Namespace) -> None:
+    if options.here:
+        throughput.measure(options.hosts, options.at_once, options.slices)
+    else:
+        throughput.measure_on(options.on, sys.argv[1:])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="keyturn bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -148,7 +145,13 @@ def main() -> int:
     parser.add_argument("--queued", type=int, default=500, help="rotations that wait before a leaked value's")
     parser.add_argument("--only", choices=PARTS, default="")
     parser.add_argument("--reads", type=int, default=800, help="reads of a value in each round")
-    parser.add_argument("--here", action="store_true", help="policies and reads on this database only")
+    parser.add_argument("--hosts", type=int, default=40, help="of the throughput")
+    parser.add_argument(
+        "--at-once", type=int, nargs="+", default=[4, 8, 16, 32], help="rotations under way together"
+    )
+    parser.add_argument("--slices", type=int, default=2, help="of the throughput: one rotation of each host")
+    parser.add_argument("--on", choices=["sqlite", "postgresql"], default="sqlite", help="of the throughput")
+    parser.add_argument("--here", action="store_true", help="on this database only, and in this process")
     options = parser.parse_args()
     call_command("migrate", verbosity=0)
     keyring.ensure_root_key()
@@ -157,6 +160,7 @@ def main() -> int:
         "rotation": lambda: measure_rotation(options.rounds),
         "readers": lambda: readers.measure(options.read),
         "leaks": lambda: leaks.measure(options.leaked, options.queued),
+        "throughput": lambda: measure_throughput(options),
         "policies": lambda: measure_policies(options.rows, here=options.here),
         "reads": lambda: measure_reads(options.reads, here=options.here),
         "list": lambda: measure_list(options.rows // 100, options.rows, options.rounds),

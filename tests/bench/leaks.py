@@ -17,9 +17,10 @@ from rotation.models import Run
 from secrets_app.models import Secret
 from tests import factories
 from tests.bench.readers import Watch, percentile
-from tests.chaos.hosts import FIRST, register
+from tests.chaos.naive import FIRST
 from tests.chaos.programs import Programs
 from tests.lab_fixtures import KeyPair
+from tests.lab_instances import register
 
 IDLE_P50, QUEUED_P99 = 3.0, 15.0  # seconds, what is aimed at
 BUSY_HOSTS = 5

@@ -1,0 +1,291 @@
+"""How many rotations a second the workers carry, beside a plain script on the same hosts.
+
+A slice of Keyturn's (each host once, through real Celery workers) and one of the script's take turns, so that
+what else this machine does slows both. Beside the rates it counts what one rotation costs: connections in the
+hosts' own logs, statements and commits in the workers, processor time of the client and of the hosts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from console.management.commands import up
+from console.process.supervisor import die_with
+from lab import Fleet, Host, Spec
+from rotation import runs, tasks
+from rotation.models import Run
+from secrets_app.models import Secret
+from tests import factories, services
+from tests.bench.scripts import Script
+from tests.chaos.hosts import Target, prepare_both
+from tests.lab_fixtures import KeyPair
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PATIENCE = 600.0  # seconds in which a slice ends
+LOOK = 0.2
+STILL = 1.0  # seconds without a task after which the workers have nothing left to do
+TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
+KINDS = (Secret.Kind.PASSWORD, Secret.Kind.KEY_PAIR)
+
+
+@dataclass
+class Cost:
+    """What some rotations took of everything; the milliseconds are processor time."""
+
+    rotations: int = 0
+    seconds: float = 0.0
+    connections: int = 0
+    statements: int = 0
+    commits: int = 0
+    client_ms: float = 0.0
+    hosts_ms: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def rate(self) -> float:
+        return self.rotations / self.seconds
+
+
+# -------------------------------------------------------------------- what is read from the machine
+
+
+def _ticks(pid: int) -> int:
+    """Processor time of a process and of its children that have ended, see proc_pid_stat(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return sum(int(number) for number in fields[11:15])
+
+
+def _hosts_ms(hosts: Iterable[Host]) -> float:
+    """Processor time of all that ever ran in these hosts: each process there is waited for by another."""
+    spaces = {os.stat(f"/proc/{host.pid}/ns/pid").st_ino for host in hosts}
+    ticks = 0
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # it has ended
+            if os.stat(f"/proc/{entry}/ns/pid").st_ino in spaces:
+                ticks += _ticks(int(entry))
+    return ticks * TICK_MS
+
+
+def _connections(hosts: Iterable[Host]) -> int:
+    return sum(host.sshd_log().count("Connection from ") for host in hosts)
+
+
+# -------------------------------------------------------------------- the workers
+
+
+class Workers:
+    """Worker processes of the product with so many threads together, which count what they do."""
+
+    def __init__(self, folder: Path, at_once: int) -> None:
+        names = up._workers()[:at_once]
+        threads = str(math.ceil(at_once / len(names)))
+        self._log = (folder / "workers.log").open("ab")
+        self._counts = [folder / f"{name}-{at_once}.counts" for name in names]
+        self._running = [
+            self._start(str(counts), *up._worker(name), "-c", threads)
+            for name, counts in zip(names, self._counts, strict=True)
+        ]
+        deadline = time.monotonic() + PATIENCE
+        while not all(counts.exists() and counts.stat().st_size for counts in self._counts):
+            if time.monotonic() > deadline or any(one.poll() is not None for one in self._running):
+                self.end()
+                raise SystemExit(f"the workers do not start: {folder / 'workers.log'}")
+            time.sleep(LOOK)
+
+    def _start(self, *words: str) -> subprocess.Popen[bytes]:
+        parent = os.getpid()
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.counted_worker", *words],
+            cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+            process_group=0, preexec_fn=lambda: die_with(parent),
+        )  # fmt: skip
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._running]
+
+    def rest(self) -> None:
+        """Return when no task has ended for a while: what a run leaves to do is a part of its cost."""
+        sizes, since = None, time.monotonic()
+        while time.monotonic() - since < STILL:
+            time.sleep(LOOK)
+            now = [counts.stat().st_size for counts in self._counts]
+            if now != sizes:
+                sizes, since = now, time.monotonic()
+
+    def counted(self) -> tuple[int, int]:
+        """Return the statements and the commits so far."""
+        last = [counts.read_text().splitlines()[-1].split() for counts in self._counts]
+        return sum(int(line[0]) for line in last), sum(int(line[1]) for line in last)
+
+    def end(self) -> None:
+        for process in self._running:
+            process.send_signal(signal.SIGTERM)
+        for process in self._running:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._log.close()
+
+
+# -------------------------------------------------------------------- the slices
+
+
+@dataclass
+class Place:
+    """Everything that a slice needs: hosts, their accounts and the scripts for them."""
+
+    hosts: list[Host]
+    targets: list[Target]
+    scripts: list[Script]
+    failed: Counter[str] = field(default_factory=Counter)
+
+    @contextlib.contextmanager
+    def read(self, workers: Workers | None) -> Iterator[Cost]:
+        """Yield a cost that holds, once the block has ended, what the block took."""
+        cost = Cost()
+        before = self._so_far(workers)
+        yield cost
+        if workers:
+            workers.rest()
+        else:
+            time.sleep(STILL)  # the hosts end the last sessions
+        vars(cost).update(vars(self._so_far(workers) - before + cost))
+
+    def _so_far(self, workers: Workers | None) -> Cost:
+        statements, commits = workers.counted() if workers else (0, 0)
+        client = sum(map(_ticks, workers.pids)) * TICK_MS if workers else time.process_time() * 1000
+        return Cost(
+            connections=_connections(self.hosts), statements=statements, commits=commits,
+            client_ms=client, hosts_ms=_hosts_ms(self.hosts),
+        )  # fmt: skip
+
+    def rotate(self, kind: str, workers: Workers, most: int | None = None) -> Cost:
+        """Rotate the account of this kind on each host, or on so many, through the workers."""
+        targets = [target for target in self.targets if target.secret.kind == kind][:most]
+        actor = factories.administrator()
+        started = {runs.start(target.secret, actor=actor).pk: target for target in targets}
+        with self.read(workers) as cost:
+            began = timezone.now()
+            for pk in started:
+                tasks.advance.delay(str(pk))
+            ended = _ended(list(started))
+            cost.seconds = (max(run.ended_at for run in ended) - began).total_seconds()
+        for run in ended:
+            done = run.outcome == Run.Outcome.SUCCEEDED and started[run.pk].has(run.version_id)
+            cost.rotations += done
+            self.failed.update([] if done else [f"{run.outcome} {run.code}"])
+        return cost
+
+    def script(self, kind: str, at_once: int) -> Cost:
+        """Have the script do the same to its own account on each host, on so many threads."""
+        with self.read(None) as cost, ThreadPoolExecutor(at_once) as pool:
+            began = time.monotonic()
+            password = kind == Secret.Kind.PASSWORD
+            list(pool.map(lambda one: one.password() if password else one.key_pair(), self.scripts))
+            cost.seconds, cost.rotations = time.monotonic() - began, len(self.scripts)
+        return cost
+
+
+def _ended(pks: list[object]) -> list[Run]:
+    """Return these runs when all have ended; one that was put off is sent again when it is due."""
+    deadline = time.monotonic() + PATIENCE
+    sent_again: set[object] = set()
+    while time.monotonic() < deadline:
+        found = list(Run.objects.filter(pk__in=pks))
+        if not any(run.is_active for run in found):
+            return found
+        waiting = {run.pk for run in found if run.state == Run.State.WAITING and run.due_at < timezone.now()}
+        for pk in waiting - sent_again:
+            tasks.advance.delay(str(pk))
+        sent_again = waiting
+        time.sleep(LOOK)
+    raise SystemExit(f"rotations do not end: {Counter((run.state, run.code) for run in found)}")
+
+
+# -------------------------------------------------------------------- the whole
+
+
+def measure_on(store: str, words: Sequence[str]) -> None:
+    """Measure in a process of its own, on an empty store of this kind."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keyturn-bench-"))
+        environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "tests.bench.settings",
+            "KEYTURN_TEST_DATA": folder,
+        }
+        for name in ("KEYTURN_TEST_DATABASE_URL", "KEYTURN_DATABASE_URL", "KEYTURN_BROKER_URL"):
+            environment.pop(name, None)
+        if store == "postgresql":
+            environment["KEYTURN_TEST_DATABASE_URL"] = stack.enter_context(services.postgres()).url
+            environment["KEYTURN_BROKER_URL"] = stack.enter_context(services.redis_server()).url
+        command = [sys.executable, "-m", "tests.bench", *words, "--only", "throughput", "--here"]
+        subprocess.run(command, env=environment, check=True)
+
+
+def measure(hosts: int, at_once: Sequence[int], slices: int) -> None:
+    """Print a row for each kind and number at once, on the store of these settings."""
+    key = KeyPair.generate()
+    with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder) / "fleet") as fleet:
+        started = fleet.start_many(hosts, Spec(public_key=key.public))
+        targets = [target for host in started for target in prepare_both(host, key)]
+        place = Place(started, targets, [Script(host, key) for host in started])
+        broker = settings.BROKER_URL.partition(":")[0]
+        print(f"{hosts} hosts on {os.cpu_count()} cores, {connection.vendor}, {broker} broker")
+        print("beside Ansible      not measured: only the plain script is", flush=True)
+        for number in at_once:
+            workers = Workers(Path(folder), number)
+            try:
+                for kind in KINDS:
+                    # What a host does once a day is over then, and what each thread does once.
+                    place.rotate(kind, workers, None if number == at_once[0] else number)
+                    _measure_row(place, kind, number, slices, workers)
+            finally:
+                workers.end()
+
+
+def _measure_row(place: Place, kind: str, at_once: int, slices: int, workers: Workers) -> None:
+    place.failed.clear()
+    ours, plain = Cost(), Cost()
+    for _ in range(slices):
+        ours += place.rotate(kind, workers)
+        plain += place.script(kind, at_once)
+    if not ours.rotations:
+        raise SystemExit(f"no rotation succeeded: {dict(place.failed)}")
+    print(
+        f"{kind}, {at_once} at once: {ours.rate:.2f} a second, script {plain.rate:.2f}, "
+        f"ratio {ours.rate / plain.rate:.2f}; {ours.rotations} rotations"
+    )
+    print(f"    each  {_each(ours)}; {ours.statements / ours.rotations:.1f} statements", end="")
+    print(f", {ours.commits / ours.rotations:.1f} commits")
+    print(f"  script  {_each(plain)}", flush=True)
+    for what, count in place.failed.items():
+        print(f"    {count} not counted: {what}", flush=True)
+
+
+def _each(cost: Cost) -> str:
+    client, hosts, opened = (n / cost.rotations for n in (cost.client_ms, cost.hosts_ms, cost.connections))
+    return f"{opened:.1f} connections; CPU {client:.0f} ms of the client, {hosts:.0f} ms of the hosts"
