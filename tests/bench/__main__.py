@@ -2,9 +2,9 @@
 
 A rotation against what a plain script does on the same host (log in, chpasswd, log in again), the secrets
 list at two sizes and under a long policy, a client that fetches the current value and logs on with it all the
-time, how soon a leaked value is refused, how many values and events one process reads, and how many rotations
-the workers carry in a second beside the same script. Seconds depend on the machine; the ratios, and the goals,
-are what to compare.
+time, how soon a leaked value is refused, how many values and events one process reads, and how many
+rotations the workers carry in a second beside the same script. Seconds depend on the machine; the ratios, and
+the goals, are what to compare.
 """
 
 from __future__ import annotations
