@@ -175,6 +175,8 @@ def looks_now(monkeypatch):
     monkeypatch.setattr(away._Seen, "again_at", float("-inf"))
     monkeypatch.setattr(away._Seen, "began_at", float("-inf"))
     monkeypatch.setattr(away, "KEPT_SECONDS", 0.0)
+    # However long a page takes here: what has shown itself in a test stays alive.
+    monkeypatch.setattr(health, "STALE_AFTER", timedelta(hours=1))
 
 
 def _show(*processes):
