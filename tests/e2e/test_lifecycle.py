@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -94,6 +95,12 @@ def open_from_list(page: Page, secret: Secret, action: str):
     return dialog
 
 
+def back_on_the_list(page: Page) -> None:
+    """What was begun in the list ends there."""
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"/main/secrets/(\?|$)"))
+
+
 def assert_accessible(page: Page) -> None:
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
@@ -120,6 +127,8 @@ def test_the_helpdesk_brings_back_what_an_administrator_had_deleted(sign_in, sec
     dialog.get_by_label("Delete In (7-30 days)").fill("9")
     dialog.get_by_label("Reason").fill("decommissioned")
     dialog.get_by_role("button", name="OK").click()
+    back_on_the_list(page)
+    page.goto(f"/main/secrets/{secret.pk}/")
     expect(page.get_by_role("note")).to_contain_text("Pending deletion until")
     expect(page.get_by_role("link", name="Rotate Immediately")).to_have_count(0)
     assert_accessible(page)
@@ -135,6 +144,8 @@ def test_the_helpdesk_brings_back_what_an_administrator_had_deleted(sign_in, sec
     assert_accessible(page)
     dialog.get_by_role("button", name="OK").click()
     expect(page.get_by_text("is restored.")).to_be_visible()
+    back_on_the_list(page)
+    page.goto(f"/main/secrets/{secret.pk}/")
     work(secret)
     expect(page.get_by_text("Still valid: the instance accepts the value that was kept.")).to_be_visible()
     assert OLD not in page.content()
@@ -151,6 +162,8 @@ def test_an_administrator_changes_the_schedule_edits_and_goes_back(sign_in, secr
     expect(dialog.get_by_label("Pause")).to_be_hidden()
     dialog.get_by_label("Turn on automatic rotation").check()
     dialog.get_by_role("button", name="OK").click()
+    back_on_the_list(page)
+    page.goto(f"/main/secrets/{secret.pk}/")
     expect(page.get_by_text("On, every 60 days")).to_be_visible()
 
     page.get_by_role("link", name="Edit", exact=True).click()
