@@ -119,9 +119,10 @@ def test_as_many_workers_run_as_are_wanted_and_the_others_work_while_one_is_star
         wait_for(lambda: len(site.main_pids("worker")) == 3, "three workers")
         first, second, third = site.main_pids("worker")
         os.kill(first, signal.SIGTERM)
-        wait_for(lambda: "ended (exit status 0); starting it again" in site.printed(), "the end of one")
+        # With whatever status: of three that start at once, this one may not listen to signals yet.
+        wait_for(lambda: "; starting it again" in site.printed(), "the end of one")
         assert {second, third} < set(site.running())
-        assert site.health()[0] == 200
+        wait_for(lambda: site.health()[0] == 200, "/healthz")
         wait_for(lambda: len(site.main_pids("worker")) == 3, "a worker in its place")
         assert {f"worker-{number}" for number in (1, 2, 3)} >= set(re.findall(r"worker-\d", site.printed()))
         assert site.stop() == 0
