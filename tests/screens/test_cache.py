@@ -23,7 +23,7 @@ WARNING = "written by something else"
 
 @pytest.fixture(autouse=True)
 def _a_new_minute(monkeypatch):
-    monkeypatch.setattr(backend._Last, "told", float("-inf"))
+    monkeypatch.setattr(backend._Last, "reported", float("-inf"))
     monkeypatch.setattr(backend._Last, "swept", float("-inf"))
 
 
@@ -150,6 +150,6 @@ def test_a_forged_entry_is_said_once_a_minute(caplog):
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
             assert cache.get("name") is None
-        backend._Last.told = float("-inf")
+        backend._Last.reported = float("-inf")
         cache.get("name")
     assert sum(WARNING in record.getMessage() for record in caplog.records) == 2

@@ -95,13 +95,6 @@ def test_a_blocked_check_of_an_instance_is_retried_by_who_may_check_it(as_dot, s
     assert as_dot.post(url("run_retry", run)).status_code == 403
 
 
-def test_a_scan_is_not_retried_but_asked_for_on_the_instance(as_dot, secret):
-    run = ended(
-        instance_checks.scan(secret.managed.instance, actor=factories.administrator()), code="unreachable"
-    )
-    assert as_dot.post(url("run_retry", run)).status_code == 409
-
-
 # ---------------------------------------------------------------- rotate all the same
 
 
