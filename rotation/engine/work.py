@@ -215,8 +215,8 @@ class Work:
     def value(self, version: SecretVersion) -> versions.Value:
         """Open `version` to send it over this work's connection, once for all its steps.
 
-        Where it may go is asked each time. A key that is disabled once the host has heard a value keeps
-        nobody from testing it. Raises as `binding.value`.
+        Where it may go is asked each time. Once the host has heard a value, it can be tested even if its key
+        is disabled meanwhile. Raises as `binding.value`.
         """
         held = self._values.get(version.pk)
         if held is None:

@@ -17,8 +17,9 @@ from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
+from tests import lab_instances
 from tests.lab_fixtures import KeyPair
-from tests.wires.test_rotation import advance, register
+from tests.wires.test_rotation import advance
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CHROMIUM = shutil.which("chromium")
@@ -62,7 +63,7 @@ def test_a_key_pair_is_created_rotated_and_downloaded(
 ) -> None:
     old = key_pairs.generate("ed25519")
     host.add_account("svc", authorized_keys=[old.public_key])
-    instance = register(host, management_key)
+    instance = lab_instances.register(host, management_key)
 
     page.goto("/main/secrets/")
     page.get_by_role("link", name="Create Secret").first.click()

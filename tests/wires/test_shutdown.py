@@ -22,11 +22,11 @@ from rotation.models import Instance, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
-from tests import factories, waiting
+from tests import factories, lab_instances, waiting
 from tests.lab_fixtures import KeyPair
 from tests.traps import PICKLED, Trap
 from tests.wires.relay import Relay
-from tests.wires.test_rotation import OLD, register
+from tests.wires.test_rotation import OLD
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -70,7 +70,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(params=["password", "key_pair"])
 def secret(request, host: Host, management_key: KeyPair) -> Secret:
-    instance = register(host, management_key)
+    instance = lab_instances.register(host, management_key)
     if request.param == "password":
         host.add_account("svc", password=OLD)
         made = factories.secret(instance=instance, initial=OLD)

@@ -1,7 +1,5 @@
 """One connection for the calls of a run, on real hosts."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from lab import Host, Management
@@ -12,7 +10,7 @@ from rotation.models import Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
-from tests import factories
+from tests import factories, lab_instances
 from tests.lab_fixtures import KeyPair, NewHost
 from tests.wires import test_rotation as rotations
 from tests.wires.relay import Relay
@@ -136,8 +134,7 @@ def test_a_rotation_makes_as_few_connections_as_it_can(
 
 def managed(host: Host, relay: Relay, key: KeyPair, kind: str) -> Secret:
     host.add_account("svc", password=rotations.OLD)
-    there = SimpleNamespace(name=host.name, address=relay.address, port=relay.port, host_keys=host.host_keys)
-    instance, more = rotations.register(there, key), {}
+    instance, more = lab_instances.register(host, key, at=relay), {}
     value = rotations.OLD
     if kind == "key_pair":
         pair = key_pairs.generate("ed25519")
