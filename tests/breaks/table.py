@@ -19,7 +19,6 @@ SET_PASSWORD, EDIT_KEY = (
 )  # fmt: skip
 PROBE_PASSWORD = "rotation/connectors/ssh/scripts/probe_password.sh"
 CONTROL, DRIFT = "rotation/engine/control.py", "rotation/engine/drift.py"
-T_ENGINE, T_KEYS = "tests/domain/test_engine.py", "tests/domain/test_engine_keys.py"
 LOGONS, T_LOGONS, T_WAYS_IN = (
     "rotation/engine/logons.py",
     "tests/domain/test_logons.py",
@@ -1208,4 +1207,7 @@ BREAKS = (
     Break("where a value that is open may go is asked before each step", "rotation/engine/work.py",
           "            binding.require(version, over=self.endpoint)\n", "            pass\n",
           "tests/domain/test_binding.py::test_a_value_that_is_open_goes_to_no_machine_that_its_account_is_no_longer_bound_to"),
+    Break("CRY-06: a key that is disabled after the check stops the run before the host hears of the value",
+          "rotation/engine/changes.py", "    require_key(version)\n    restored.refuse()", "    restored.refuse()",
+          "tests/domain/test_keys.py::test_cry_06_a_key_that_is_disabled_after_the_check_stops_the_run_untold"),
 )  # fmt: skip

@@ -43,8 +43,8 @@ def drive(run: Run, host: MemoryHost, turns: int = 1) -> Run:
     return run
 
 
-def drive_killed_at(place: str, run: Run, host: MemoryHost) -> Run:
-    """Let a worker die at `place`, and another one follow."""
+def die_at(place: str, run: Run, host: MemoryHost) -> None:
+    """Let a worker die at `place`."""
 
     def die() -> None:
         failpoints.disarm()
@@ -53,6 +53,11 @@ def drive_killed_at(place: str, run: Run, host: MemoryHost) -> Run:
     failpoints.arm(place, die)
     with pytest.raises(Crash):
         drive(run, host)
+
+
+def drive_killed_at(place: str, run: Run, host: MemoryHost) -> Run:
+    """Let a worker die at `place`, and another one follow."""
+    die_at(place, run, host)
     return drive(run, host)
 
 

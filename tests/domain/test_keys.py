@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from rotation import runs, tasks
 from rotation.connectors.memory.connector import MemoryHost
+from rotation.engine import failpoints
 from rotation.inventory import management
 from rotation.models import ManagementCredential, Run
 from secrets_app import keyring
@@ -22,7 +23,7 @@ from secrets_app.models import AuditEvent, Key, KeyVersion, Rewrap, SealedValue,
 from secrets_app.policy import decisions
 from secrets_app.secrets import versions
 from tests import factories
-from tests.domain.rig import drive, password
+from tests.domain.rig import die_at, drive, password
 
 pytestmark = pytest.mark.django_db
 
@@ -183,6 +184,24 @@ def test_cry_06_a_key_that_is_disabled_after_the_value_was_stored_stops_the_run_
     run = drive(run, host)
     assert (run.outcome, run.code, run.attempts) == (Run.Outcome.BLOCKED, "key_disabled", 0)
     assert not made.versions.filter(offered_at__isnull=False).exists()
+    assert host.shadow_accepts("svc", "the-old-password-1")
+
+
+@pytest.mark.parametrize("was_opened", [False, True])
+def test_cry_06_a_key_that_is_disabled_after_the_check_stops_the_run_untold(was_opened):
+    key = another()
+    made, host = factories.secret(initial="the-old-password-1", key=key), MemoryHost()
+    host.add_account("svc", "the-old-password-1")
+    factories.settle(made)
+    run = runs.start(made, actor=actor())
+    if was_opened:
+        # A worker died before it told the host. The next one asks for the value, and so has it open.
+        die_at("after_intent", run, host)
+    told = host.sets
+    failpoints.arm("after_preflight", lambda: key_states.disable(key, actor=actor()))
+    run = drive(run, host)
+    assert (run.outcome, run.code, host.sets) == (Run.Outcome.BLOCKED, "key_disabled", told)
+    assert run.attempts == int(was_opened)
     assert host.shadow_accepts("svc", "the-old-password-1")
 
 
