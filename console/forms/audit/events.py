@@ -6,11 +6,12 @@ from typing import Any
 
 from django import forms
 
+from console.forms.period import Period
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent
 
 
-class Filters(forms.Form):
+class Filters(Period):
     """What does not make sense narrows nothing."""
 
     actor = forms.CharField(required=False, max_length=80)
@@ -20,18 +21,6 @@ class Filters(forms.Form):
     address = forms.GenericIPAddressField(required=False)
     since = forms.DateTimeField(required=False)
     until = forms.DateTimeField(required=False)
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        since, until = cleaned.get("since"), cleaned.get("until")
-        if since and until and until < since:
-            self.add_error("until", "To is earlier than From. Choose a later date.")
-        return cleaned
-
-    def chosen(self) -> dict[str, Any]:
-        """The filters that are set and valid."""
-        self.is_valid()
-        return {name: chosen for name, chosen in self.cleaned_data.items() if chosen}
 
 
 class TextField(forms.Field):
