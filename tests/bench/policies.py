@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 
@@ -19,8 +15,8 @@ from console.process import web
 from secrets_app import seal_sets
 from secrets_app.models import Secret, Tag, User
 from secrets_app.policy import policies
-from tests import factories, services
-from tests.bench import seals
+from tests import factories
+from tests.bench import seals, stores
 
 STATEMENTS = 50
 PAGES = 40
@@ -117,10 +113,4 @@ def _learn() -> None:
 
 def measure_on_postgres(rows: int) -> None:
     """The same in a process of its own, on a cluster of its own."""
-    command = [sys.executable, "-m", "tests.bench", "--only", "policies", "--rows", str(rows), "--here"]
-    try:
-        with services.postgres() as store, tempfile.TemporaryDirectory() as folder:
-            environment = os.environ | {"KEYTURN_TEST_DATABASE_URL": store.url, "KEYTURN_TEST_DATA": folder}
-            subprocess.run(command, env=environment, check=True)
-    except services.Missing as missing:
-        print(f"policies            not measured on PostgreSQL: {missing}")
+    stores.on_postgres("policies", "--rows", str(rows))

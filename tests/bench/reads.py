@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -26,7 +23,8 @@ from secrets_app import origin
 from secrets_app.audit import batches, trail, verification
 from secrets_app.models import Principal, Secret, SecretVersion
 from secrets_app.secrets import versions
-from tests import factories, services
+from tests import factories
+from tests.bench import stores
 
 READERS = 16
 SECRETS = 32
@@ -154,10 +152,4 @@ def _fill(count: int) -> None:
 
 def measure_on_postgres(count: int) -> None:
     """The same in a process of its own, on a cluster of its own that waits for its disk."""
-    command = [sys.executable, "-m", "tests.bench", "--only", "reads", "--reads", str(count), "--here"]
-    try:
-        with services.postgres() as store, tempfile.TemporaryDirectory() as folder:
-            environment = os.environ | {"KEYTURN_TEST_DATABASE_URL": store.url, "KEYTURN_TEST_DATA": folder}
-            subprocess.run(command, env=environment, check=True)
-    except services.Missing as missing:
-        print(f"reads               not measured on PostgreSQL: {missing}")
+    stores.on_postgres("reads", "--reads", str(count))
