@@ -1,4 +1,4 @@
-"""Settings for a console that does it wrong: reads are recorded by a thread, a moment after the answer."""
+"""Settings for a console that does it wrong: reads are recorded by a thread, some time after the answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _write() -> None:
 
     while True:
         args, kwargs = _waiting.get()
-        time.sleep(0.2)
+        time.sleep(3)
         trail.record(*args, **kwargs)
 
 
