@@ -174,8 +174,9 @@ def _start_together(due: list[Schedule]) -> tuple[list[UUID], list[Schedule]]:
     with transaction.atomic(), trail.at_the_end():
         idle = runs.without_any([schedule.secret_id for schedule in due])
         fire = schedules.claim_all([schedule for schedule in due if schedule.secret_id in idle])
-        wanted = [schedule.secret for schedule in fire]
-        new_runs = runs.start_all(wanted, actor=actor, trigger=Run.Trigger.SCHEDULE)
+        wanted = [schedule.secret for schedule, _ in fire]
+        dates = {schedule.secret_id: date for schedule, date in fire}
+        new_runs = runs.start_all(wanted, actor=actor, trigger=Run.Trigger.SCHEDULE, dates=dates)
     return [run.pk for run in new_runs], [schedule for schedule in due if schedule.secret_id not in idle]
 
 
@@ -183,8 +184,8 @@ def _start_alone(schedule: Schedule) -> None:
     try:
         actor = users.system()
         with transaction.atomic():
-            if schedules.claim(schedule):
-                wake(runs.start(schedule.secret, actor=actor, trigger=Run.Trigger.SCHEDULE))
+            if date := schedules.claim(schedule):
+                wake(runs.start(schedule.secret, actor=actor, trigger=Run.Trigger.SCHEDULE, date=date))
     except runs.NotRotatable:
         log.info("secret %s is being deleted; its schedule does not fire", schedule.secret_id)
     except Exception:
