@@ -23,7 +23,7 @@ from console.views.access import (
 from console.views.account import confirm, devices, openid, second_factor, session
 from console.views.audit import events, restored_database
 from console.views.credentials import credentials
-from console.views.instances import instance_changes, instances, own_login
+from console.views.instances import instance_changes, instances, own_login, retirement
 from console.views.keys import key_changes, keys
 from console.views.overview import away, get_started, overview
 from console.views.rotations import rotations, run_cancel, run_override
@@ -99,6 +99,7 @@ urlpatterns = [
     path("credentials/", credentials.index, name="credentials"),
     path("credentials/create/", credentials.create, name="credential_create"),
     path("credentials/<uuid:pk>/", credentials.show, name="credential"),
+    path("credentials/<uuid:pk>/delete/", credentials.delete, name="credential_delete"),
     # ---- who may do what belongs to no region
     path("access/", policies.start, name="access"),
     path("access/policies/", policies.index, name="policies"),
@@ -180,6 +181,7 @@ urlpatterns = [
     path("<slug:region>/instances/<uuid:pk>/", instances.show, name="instance"),
     path("<slug:region>/instances/<uuid:pk>/live/", instances.live, name="instance_live"),
     path("<slug:region>/instances/<uuid:pk>/edit/", instance_changes.edit, name="instance_edit"),
+    path("<slug:region>/instances/<uuid:pk>/retire/", retirement.retire, name="instance_retire"),
     path("<slug:region>/instances/<uuid:pk>/scan/", instances.scan, name="instance_scan"),
     path("<slug:region>/instances/<uuid:pk>/approve/", instance_changes.approve, name="instance_approve"),
     path("<slug:region>/instances/<uuid:pk>/check/", instances.check, name="instance_check"),

@@ -64,11 +64,13 @@ class Action(enum.StrEnum):
     UPDATE_INSTANCE = "kms:UpdateInstance", Kind.INSTANCE
     CHECK_INSTANCE = "kms:CheckInstance", Kind.INSTANCE
     APPROVE_HOST_KEY = "kms:ApproveHostKey", Kind.INSTANCE
+    DEREGISTER_INSTANCE = "kms:DeregisterInstance", Kind.INSTANCE
     MANAGE_ACCOUNT = "kms:ManageAccount", Kind.INSTANCE  # of `...:instance/ID/user/NAME`
     LIST_CREDENTIALS = "kms:ListManagementCredentials", Kind.CREDENTIAL, True
     CREATE_CREDENTIAL = "kms:CreateManagementCredential", Kind.CREDENTIAL, True
     DESCRIBE_CREDENTIAL = "kms:DescribeManagementCredential", Kind.CREDENTIAL
     USE_CREDENTIAL = "kms:UseManagementCredential", Kind.CREDENTIAL
+    DELETE_CREDENTIAL = "kms:DeleteManagementCredential", Kind.CREDENTIAL
     LIST_RUNS = "kms:ListRotations", Kind.ROTATION, True
     DESCRIBE_RUN = "kms:DescribeRotation", Kind.SECRET  # or the instance, for a run that has no secret
     LIST_KEYS = "kms:ListKeys", Kind.KEY, True

@@ -104,8 +104,8 @@ def key(request: OperatorRequest, pk: UUID, action: Action) -> Key:
     return secrets_and_keys.key(request.principal, pk, action)
 
 
-def instances(request: OperatorRequest, code: str) -> QuerySet[Instance]:
-    return instances_and_runs.instances(request.principal, code)
+def instances(request: OperatorRequest, code: str, *, retired: bool = False) -> QuerySet[Instance]:
+    return instances_and_runs.instances(request.principal, code, retired=retired)
 
 
 def seen_instances(request: OperatorRequest) -> QuerySet[Instance]:
@@ -120,8 +120,8 @@ def sees_own_login(request: OperatorRequest, instance: Instance) -> bool:
     return instances_and_runs.sees_own_login(request.principal, instance)
 
 
-def credentials(request: OperatorRequest) -> QuerySet[ManagementCredential]:
-    return instances_and_runs.credentials(request.principal)
+def credentials(request: OperatorRequest, *, deleted: bool = False) -> QuerySet[ManagementCredential]:
+    return instances_and_runs.credentials(request.principal, deleted=deleted)
 
 
 def credential(request: OperatorRequest, pk: UUID, action: Action) -> ManagementCredential:

@@ -190,6 +190,10 @@ ROUTES: dict[str, Route] = {
     "credentials": Route("", "anywhere kms:ListManagementCredentials", LOOK),
     "credential_create": Route("", "anywhere kms:CreateManagementCredential", FORM, asks_again=True),
     "credential": Route("credential", "sees kms:DescribeManagementCredential", LOOK),
+    "credential_delete": Route(
+        "credential", "sees kms:DescribeManagementCredential, kms:DeleteManagementCredential", FORM,
+        asks_again=True,
+    ),
     # ---- secrets
     "overview": Route("region", "anywhere kms:ListRotations, region, here kms:ListRotations", LOOK),
     "secrets": Route("region", "region, here kms:ListSecrets", LOOK),
@@ -235,6 +239,7 @@ ROUTES: dict[str, Route] = {
     "instance": Route("instance", INSTANCE, LOOK),
     "instance_live": Route("instance", INSTANCE, LOOK),
     "instance_edit": Route("instance", INSTANCE + "kms:UpdateInstance", FORM, asks_again=True),
+    "instance_retire": Route("instance", INSTANCE + "kms:DeregisterInstance", FORM, asks_again=True),
     "instance_scan": Route("instance", INSTANCE + "kms:CheckInstance", "POST 302/202"),
     "instance_check": Route("instance", INSTANCE + "kms:CheckInstance", "POST 302/202"),
     "instance_approve": Route("instance", INSTANCE + "kms:ApproveHostKey", FORM, asks_again=True),
