@@ -27,7 +27,7 @@ from console.sessions import expiry, proofs
 from console.sign_in import openid_only
 from rotation import accounts
 from rotation.inventory import holding
-from secrets_app import keyring, origin
+from secrets_app import keyring, origin, regions
 from secrets_app.audit import trail
 from secrets_app.models import Principal, User
 from secrets_app.people import second_factors
@@ -155,7 +155,9 @@ class RequestContext:
 
 
 #: What may be looked at and not be acted on any more, wherever a view meets it.
-_GONE = lifecycle.NotEnabled | accounts.Unmanaged | holding.Retired | holding.CredentialDeleted
+_GONE = (
+    lifecycle.NotEnabled | accounts.Unmanaged | holding.Retired | holding.CredentialDeleted | regions.Retired
+)
 
 
 def _principal(request: HttpRequest) -> Principal | None:

@@ -42,6 +42,7 @@ from console.views.secrets import (
     wizard,
     wizard_check,
 )
+from console.views.settings import regions as settings_regions
 
 handler403 = "console.errors.forbidden"
 handler404 = "console.errors.not_found"
@@ -95,6 +96,12 @@ urlpatterns = [
     path("away/", away.show, name="away"),
     path("get-started/", get_started.get_started, name="get_started"),
     path("<slug:region>/overview/", overview.index, name="overview"),
+    # ---- settings
+    path("settings/", settings_regions.home, name="settings"),
+    path("settings/regions/", settings_regions.index, name="settings_regions"),
+    path("settings/regions/create/", settings_regions.create, name="region_create"),
+    path("settings/regions/<uuid:pk>/rename/", settings_regions.rename, name="region_rename"),
+    path("settings/regions/<uuid:pk>/retire/", settings_regions.retire, name="region_retire"),
     # ---- management credentials belong to no region
     path("credentials/", credentials.index, name="credentials"),
     path("credentials/create/", credentials.create, name="credential_create"),

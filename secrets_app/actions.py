@@ -20,6 +20,8 @@ class Kind(enum.StrEnum):
     GROUP = "group"
     POLICY = "policy"
     AUDIT = "audit"  # the trail, which is one
+    REGION = "region"
+    SETTINGS = "settings"  # of the installation, which are one
 
     @property
     def is_regional(self) -> bool:
@@ -102,6 +104,11 @@ class Action(enum.StrEnum):
     VERIFY_AUDIT = "kms:VerifyAuditTrail", Kind.AUDIT, True
     LOOK_UP_VALUE = "kms:LookUpValue", Kind.AUDIT, True
     ACKNOWLEDGE_RESTORE = "kms:AcknowledgeRestore", Kind.AUDIT, True
+
+    DESCRIBE_SETTINGS = "kms:DescribeSettings", Kind.SETTINGS, True
+    CREATE_REGION = "kms:CreateRegion", Kind.REGION, True
+    UPDATE_REGION = "kms:UpdateRegion", Kind.REGION
+    RETIRE_REGION = "kms:RetireRegion", Kind.REGION
 
     @property
     def is_read(self) -> bool:

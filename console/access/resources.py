@@ -28,6 +28,7 @@ SECTIONS: dict[str, Action | tuple[Action, ...]] = {
     "access": (Action.LIST_USERS, Action.LIST_GROUPS, Action.LIST_POLICIES),
     "audit": Action.LIST_EVENTS,
     "keys": Action.LIST_KEYS,
+    "settings": Action.DESCRIBE_SETTINGS,
 }
 
 
@@ -78,6 +79,14 @@ def region(request: OperatorRequest, code: str) -> Region | None:
 
 
 # ---------------------------------------------------------------- as `fetching` has them
+
+
+def described_regions(request: OperatorRequest) -> QuerySet[Region]:
+    return by_region.described(request.principal)
+
+
+def region_to(request: OperatorRequest, pk: UUID, action: Action) -> Region:
+    return by_region.to_change(request.principal, pk, action)
 
 
 def secrets(request: OperatorRequest, code: str, *, purged: bool = False) -> QuerySet[Secret]:

@@ -21,6 +21,7 @@ from rotation.connectors import base
 from rotation.connectors.networks import Networks
 from rotation.inventory import holding
 from rotation.models import Instance, ManagementCredential
+from secrets_app import regions
 from secrets_app.actions import Action
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
@@ -77,7 +78,7 @@ def register(
 ) -> Instance:
     """Register an instance, at the usual port of its wire where none is given; nothing is sent to it.
 
-    Raises `NameTaken`, `AddressTaken`, `AddressForbidden`, `holding.CredentialDeleted` or
+    Raises `NameTaken`, `AddressTaken`, `AddressForbidden`, `holding.CredentialDeleted`, `regions.Retired` or
     `decisions.NotAllowed`.
     """
     _refuse_forbidden(address)
@@ -87,6 +88,7 @@ def register(
     _refuse_twins(region, name, address, port, actor)
     try:
         with transaction.atomic():
+            regions.hold(region)
             if credential is not None:
                 holding.credential(credential)
             instance = Instance.objects.create(

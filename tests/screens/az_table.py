@@ -13,6 +13,7 @@ READS = {
     "kms:ListManagementCredentials", "kms:DescribeManagementCredential", "kms:ListRotations",
     "kms:DescribeRotation", "kms:ListKeys", "kms:DescribeKey", "kms:ListUsers", "kms:DescribeUser",
     "kms:ListGroups", "kms:ListPolicies", "kms:DescribePolicy", "kms:ListAuditEvents",
+    "kms:DescribeSettings",
 }  # fmt: skip
 ROTATES = {
     "kms:ListSecrets", "kms:DescribeSecret", "kms:RotateSecret", "kms:ListInstances",
@@ -68,6 +69,7 @@ INSTANCE = "sees kms:DescribeInstance, "
 RUN = "sees kms:DescribeRotation, "
 KEY, USER, POLICY = "sees kms:DescribeKey, ", "sees kms:DescribeUser, ", "sees kms:DescribePolicy, "
 GROUP = "anywhere kms:ListGroups, exists, "
+SETTINGS = "anywhere kms:DescribeSettings, "
 LOOK = "GET HEAD 200"
 FORM, EMPTY_FORM = "GET HEAD 200, POST 422", "GET 200, POST 422"
 #: The library answers these before it looks at the method.
@@ -186,6 +188,12 @@ ROUTES: dict[str, Route] = {
     "key_enable": Route("disabled key", KEY + "kms:EnableKey", "POST 302/200", asks_again=True),
     "key_destroy": Route("key", KEY + "kms:ScheduleKeyDeletion", EMPTY_FORM, asks_again=True),
     "key_cancel": Route("doomed key", KEY + "kms:CancelKeyDeletion", "POST 302/200", asks_again=True),
+    # ---- settings
+    "settings": Route("", "anywhere kms:DescribeSettings", "GET HEAD 302"),
+    "settings_regions": Route("", "anywhere kms:DescribeSettings", LOOK),
+    "region_create": Route("", SETTINGS + "anywhere kms:CreateRegion", FORM, asks_again=True),
+    "region_rename": Route("region row", SETTINGS + "exists, kms:UpdateRegion", FORM, asks_again=True),
+    "region_retire": Route("region row", SETTINGS + "exists, kms:RetireRegion", FORM, asks_again=True),
     # ---- management credentials
     "credentials": Route("", "anywhere kms:ListManagementCredentials", LOOK),
     "credential_create": Route("", "anywhere kms:CreateManagementCredential", FORM, asks_again=True),

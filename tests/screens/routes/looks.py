@@ -90,6 +90,8 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "user_sessions": one_person,
     "invitations": nothing,
     "keys": nothing,
+    "settings": nothing,
+    "settings_regions": nothing,
     "key": one_key,
     "key_progress": one_key,
     "secrets": everywhere,
