@@ -42,6 +42,7 @@ from console.views.secrets import (
     wizard,
     wizard_check,
 )
+from console.views.settings import about as settings_about
 from console.views.settings import regions as settings_regions
 
 handler403 = "console.errors.forbidden"
@@ -102,6 +103,8 @@ urlpatterns = [
     path("settings/regions/create/", settings_regions.create, name="region_create"),
     path("settings/regions/<uuid:pk>/rename/", settings_regions.rename, name="region_rename"),
     path("settings/regions/<uuid:pk>/retire/", settings_regions.retire, name="region_retire"),
+    path("settings/sessions/", settings_about.rules, name="settings_rules"),
+    path("settings/about/", settings_about.show, name="settings_about"),
     # ---- management credentials belong to no region
     path("credentials/", credentials.index, name="credentials"),
     path("credentials/create/", credentials.create, name="credential_create"),

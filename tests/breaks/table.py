@@ -1246,4 +1246,7 @@ BREAKS = (
     Break("who may see the settings may not change a region by that", "rotation/inventory/places.py",
           "    decisions.require(actor, Action.RETIRE_REGION, regions.named(region))\n", "    decisions.require(actor, Action.DESCRIBE_SETTINGS)\n",
           "tests/domain/test_regions.py::test_regions_are_changed_by_who_may"),
+    Break("no password of the broker's URL is shown under Settings", "console/reports/installation.py",
+          '    where = f"{parts.hostname}:{parts.port or 6379}"\n', "    where = settings.BROKER_URL\n",
+          "tests/screens/test_settings_about.py::test_no_password_of_a_url_stands_on_the_page"),
 )  # fmt: skip

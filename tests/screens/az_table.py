@@ -194,6 +194,8 @@ ROUTES: dict[str, Route] = {
     "region_create": Route("", SETTINGS + "anywhere kms:CreateRegion", FORM, asks_again=True),
     "region_rename": Route("region row", SETTINGS + "exists, kms:UpdateRegion", FORM, asks_again=True),
     "region_retire": Route("region row", SETTINGS + "exists, kms:RetireRegion", FORM, asks_again=True),
+    "settings_rules": Route("", "anywhere kms:DescribeSettings", LOOK),
+    "settings_about": Route("", "anywhere kms:DescribeSettings", LOOK),
     # ---- management credentials
     "credentials": Route("", "anywhere kms:ListManagementCredentials", LOOK),
     "credential_create": Route("", "anywhere kms:CreateManagementCredential", FORM, asks_again=True),

@@ -92,6 +92,8 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "keys": nothing,
     "settings": nothing,
     "settings_regions": nothing,
+    "settings_rules": nothing,
+    "settings_about": nothing,
     "key": one_key,
     "key_progress": one_key,
     "secrets": everywhere,
