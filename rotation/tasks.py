@@ -24,6 +24,7 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from rotation import cancelling, chores, leases, runs, schedules, shutdown, wires
 from rotation.engine import engine
+from rotation.inventory import management
 from rotation.managed import credential_state, deletion, restored
 from rotation.models import Run, Schedule
 from secrets_app import keyring
@@ -237,7 +238,8 @@ def purge_due() -> None:
             log.warning("secret %s is not purged yet: %s", secret.pk, error)
         except lifecycle.NotEnabled:
             log.info("secret %s was restored or purged meanwhile", secret.pk)
-    if lifecycle.was_purged_since(timezone.now() - SCRUBBED_FOR):
+    since = timezone.now() - SCRUBBED_FOR
+    if lifecycle.was_purged_since(since) or management.was_deleted_since(since):
         transaction.on_commit(keyring.scrub)
 
 

@@ -44,4 +44,6 @@ def narrowed(rows: QuerySet[Instance], chosen: dict[str, str]) -> QuerySet[Insta
         rows = rows.filter(
             Q(name__icontains=text) | Q(address__icontains=text) | Q(instance_id__icontains=text)
         )
-    return rows.filter(state=chosen["status"]) if "status" in chosen else rows
+    # The retired ones are other rows than those of a state: the caller has fetched them.
+    is_of_state = chosen.get("status") in Instance.State.values
+    return rows.filter(state=chosen["status"]) if is_of_state else rows

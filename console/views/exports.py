@@ -57,10 +57,10 @@ def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
 @login_required
 @require_safe
 def all_instances(request: OperatorRequest, region: str) -> HttpResponseBase:
-    rows = instance_list.with_figures(resources.instances(request, region), resources.seen_secrets(request))
-    instances = instance_list.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by(
-        "name", "pk"
-    )
+    filters = instance_forms.Filters(request.GET)
+    seen = resources.instances(request, region, retired=filters.is_of_retired)
+    rows = instance_list.with_figures(seen, resources.seen_secrets(request))
+    instances = instance_list.narrowed(rows, filters.chosen()).order_by("name", "pk")
     _record(request, "kms:ExportInstances", region, "csv")
     return exports.stream(instances, _instance, INSTANCE_COLUMNS, name="instances", form="csv")
 

@@ -21,6 +21,7 @@ _HOST_NAME: Final = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
     r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\Z"
 )
+RETIRED: Final = "retired"  # a choice of the filter beside the states; no other shows these
 _ONE_LINE = RegexValidator(r"^[^\x00-\x1f\x7f]+\Z", "A name is one line without control characters.")
 _PLAIN: Final = {"autocomplete": "off", "spellcheck": "false"}
 
@@ -218,10 +219,17 @@ class Filters(forms.Form):
 
     q = forms.CharField(required=False, max_length=200)
     status = forms.ChoiceField(
-        label="Status", required=False, choices=[("", "All statuses"), *Instance.State.choices]
+        label="Status",
+        required=False,
+        choices=[("", "All statuses"), *Instance.State.choices, (RETIRED, "Retired")],
     )
 
     def chosen(self) -> dict[str, str]:
         """The filters that are set and valid; what does not make sense narrows nothing."""
         self.is_valid()
         return {name: text for name, text in self.cleaned_data.items() if text}
+
+    @property
+    def is_of_retired(self) -> bool:
+        """Whether the instances are listed of which only the history is left."""
+        return self.chosen().get("status") == RETIRED
