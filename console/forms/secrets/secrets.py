@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from console.forms.secrets.key_pair import PrivateKeyField
@@ -18,6 +19,7 @@ from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.kinds import table as kinds
 from secrets_app.models import Secret
+from secrets_app.secrets import read_limits
 
 
 class ValueField(forms.Field):
@@ -143,11 +145,18 @@ class Reveal(forms.Form):
 
     reason = forms.CharField(
         label="Reason",
-        required=False,
-        max_length=500,
+        max_length=read_limits.REASON_AT_MOST,
         help_text="Recorded in the audit trail with your name.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": str(read_limits.NoReason())},
     )
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(data, auto_id="reveal_%s")
+        self.fields["reason"].required = settings.REVEAL_REASON == "required"
+
+    def clean_reason(self) -> str:
+        try:
+            return read_limits.fit_reason(self.cleaned_data["reason"])
+        except (read_limits.NoReason, read_limits.UnfitReason) as error:
+            raise ValidationError(str(error)) from None
