@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, cast
 
 from django import forms, template
 from django.http import QueryDict
@@ -19,6 +19,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
+from console.forms.filters import Several
 from console.presentation import durations
 from console.private_apis import render_icon
 
@@ -157,6 +158,25 @@ def _kind(bound: forms.BoundField) -> str:
     if isinstance(widget, forms.Select):
         return "select"
     return "textarea" if isinstance(widget, forms.Textarea) else "input"
+
+
+@register.inclusion_tag("_list_choices.html")
+def choices(bound: forms.BoundField) -> dict[str, object]:
+    """A filter of a list with several choices, `filters.Several`, as a menu of ticks."""
+    field = cast(Several, bound.field)
+    chosen = field.to_python(bound.value())
+    options = [
+        {"value": value, "label": label, "is_chosen": value in chosen} for value, label in field.options
+    ]
+    labels = [label for value, label in field.options if value in chosen]
+    said = f"{len(labels)} chosen" if len(labels) > 2 else ", ".join(labels)
+    return {
+        "name": bound.html_name,
+        "label": bound.label,
+        "every": field.every,
+        "chosen": said or field.every,
+        "options": options,
+    }
 
 
 @register.inclusion_tag("_steps.html")

@@ -68,7 +68,8 @@ def _record(request: OperatorRequest, action: str, region: str, form: str) -> No
     """Who took a list away is written down before the first line leaves."""
     if request.method == "HEAD":
         return
-    filters = {name: text[:200] for name, text in request.GET.items() if name not in {"page", "sort"}}
+    asked = {name: given for name, given in request.GET.lists() if name not in {"page", "sort"}}
+    filters = {name: exports.said(given) for name, given in asked.items()}
     trail.record(
         action,
         actions.arn("*", "", account="*", region="*" if region == resources.ALL_REGIONS else region),

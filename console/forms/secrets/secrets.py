@@ -13,6 +13,8 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from console.forms import filters
+from console.forms.filters import Several
 from console.forms.secrets.key_pair import PrivateKeyField
 from console.presentation import secret_states
 from secrets_app.crypto import passwords
@@ -44,15 +46,11 @@ class ValueField(forms.Field):
             raise ValidationError(str(unfit)) from None
 
 
-class Filters(forms.Form):
-    """What the list of secrets is narrowed to; what does not make sense narrows nothing."""
+class Filters(filters.Filters):
+    """What the list of secrets is narrowed to."""
 
     q = forms.CharField(required=False, max_length=200)
-    credential = forms.ChoiceField(
-        label="Credential",
-        required=False,
-        choices=[("", "All credentials"), *secret_states.CREDENTIAL_CHOICES],
-    )
+    credential = Several("Credential", "All credentials", secret_states.CREDENTIAL_CHOICES)
     status = forms.ChoiceField(
         label="Status", required=False, choices=[("", "All statuses"), *secret_states.STATUS_CHOICES]
     )
@@ -62,11 +60,6 @@ class Filters(forms.Form):
         required=False,
         choices=[("", "Any automatic rotation"), *secret_states.AUTOMATIC_CHOICES],
     )
-
-    def chosen(self) -> dict[str, str]:
-        """The filters that are set and valid."""
-        self.is_valid()
-        return {name: text for name, text in self.cleaned_data.items() if text}
 
 
 class Press(forms.Form):

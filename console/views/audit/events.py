@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -94,7 +95,7 @@ def index(request: OperatorRequest) -> HttpResponse:
         "things": "events",
         "page": page(narrowed(AuditEvent.objects.all(), chosen), request.GET),
         "filters": filters,
-        "is_filtered": bool(chosen),
+        "is_filtered": filters.is_set,
         "may_verify": resources.may(request, Action.VERIFY_AUDIT),
         "may_look_up": resources.may(request, Action.LOOK_UP_VALUE),
     }
@@ -106,11 +107,13 @@ def narrowed(rows: QuerySet[AuditEvent], chosen: dict[str, Any]) -> QuerySet[Aud
         "actor": "actor_name",
         "action": "action__icontains",
         "resource": "resource__icontains",
-        "outcome": "outcome",
+        "outcome": "outcome__in",
         "address": "address",
         "since": "at__gte",
-        "until": "at__lte",
+        "until": "at__lt",
     }
+    if "until" in chosen:  # the field has no seconds: it means the whole minute
+        chosen = chosen | {"until": chosen["until"] + timedelta(minutes=1)}
     return rows.filter(**{lookups[name]: value for name, value in chosen.items()})
 
 
@@ -202,7 +205,7 @@ def export(request: OperatorRequest, form: str) -> HttpResponseBase:
     chosen = forms.Filters(request.GET).chosen()
     rows = narrowed(AuditEvent.objects.all(), chosen)
     if request.method != "HEAD":
-        filters = {name: str(value)[:200] for name, value in chosen.items()}
+        filters = {name: exports.said(value) for name, value in chosen.items()}
         details = {"format": form, "filters": filters}
         trail.record(EXPORT, _trail(), actor=request.principal, details=details)
     cells = _flat if form == "csv" else _cells

@@ -51,7 +51,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
         "region": region,
         "page": paging.page(matching, request.GET, sorts=instance_list.SORTS, default="name"),
         "filters": filters,
-        "is_filtered": bool(filters.chosen()),
+        "is_filtered": filters.is_set,
         "may_register": resources.may(request, Action.REGISTER_INSTANCE),
         "may_see_credentials": resources.may(request, Action.LIST_CREDENTIALS),
     }

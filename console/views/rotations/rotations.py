@@ -39,7 +39,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
         "region": region,
         "page": paging.page(matching, request.GET, sorts=run_filters.SORTS, default="-started"),
         "filters": filters,
-        "is_filtered": bool(filters.chosen()),
+        "is_filtered": filters.is_set,
     }
     return render(request, "rotations/list.html", context)
 

@@ -72,7 +72,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
             "is_everywhere": region == resources.ALL_REGIONS,
             "default_sort": secret_filters.DEFAULT_SORT,
             "filters": filters,
-            "is_filtered": bool(chosen),
+            "is_filtered": filters.is_set,
             "is_any_rotating": any(secret.is_rotating for secret in page.rows),  # type: ignore[attr-defined]
             "may_create": resources.may(request, Action.CREATE_SECRET),
         },
