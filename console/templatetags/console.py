@@ -47,6 +47,32 @@ class State(Protocol):
     def sentence(self) -> str: ...
 
 
+class ColumnNode(template.Node):
+    """What stands in a column that its reader may have hidden: its heading, or one cell of it."""
+
+    child_nodelists = ("nodelist",)
+
+    def __init__(self, name: str, nodelist: template.NodeList) -> None:
+        self.name, self.nodelist = name, nodelist
+
+    def render(self, context: Context) -> SafeString:
+        shown = context.get("shown")
+        is_hidden = shown is not None and self.name not in shown.columns
+        return _NOTHING if is_hidden else self.nodelist.render(context)
+
+
+_NOTHING = mark_safe("")
+
+
+@register.tag
+def column(parser: template.base.Parser, token: template.base.Token) -> ColumnNode:
+    """`{% column "kind" %}...{% endcolumn %}`: only if `shown`, the preference of a list, has this column."""
+    name = token.split_contents()[1].strip("\"'")
+    nodelist = parser.parse(("endcolumn",))
+    parser.delete_first_token()
+    return ColumnNode(name, nodelist)
+
+
 @register.simple_tag
 def icon(name: str, size: int = 16, classes: str = "") -> SafeString:
     """A decorative icon: the words beside it say what it means."""

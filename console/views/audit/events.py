@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from console.access import resources
 from console.forms.audit import events as forms
 from console.http import OperatorRequest
-from console.lists import exports, paging
+from console.lists import exports, paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
 from rotation.models import Instance, Run
@@ -58,10 +58,10 @@ class Page:
         return f"{self.total:,} event{'' if self.total == 1 else 's'}"
 
 
-def page(rows: QuerySet[AuditEvent], query: QueryDict) -> Page:
+def page(rows: QuerySet[AuditEvent], query: QueryDict, size: int | None = None) -> Page:
     """The events before or after the one that the URL names: by sequence, so that none costs more."""
     before, after = (_number(query.get(name, "")) for name in ("before", "after"))
-    size = paging.PAGE_ROWS
+    size = size or paging.PAGE_ROWS
     if after is not None:
         rows_here = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
         has_newer, has_older = len(rows_here) > size, True
@@ -90,10 +90,12 @@ def index(request: OperatorRequest) -> HttpResponse:
     resources.require(request, Action.LIST_EVENTS)
     filters = forms.Filters(request.GET)
     chosen = filters.chosen()
+    shown = preferences.of(request.principal, "audit")
     context = {
         "heading": "Audit",
         "things": "events",
-        "page": page(narrowed(AuditEvent.objects.all(), chosen), request.GET),
+        "page": page(narrowed(AuditEvent.objects.all(), chosen), request.GET, shown.rows),
+        "shown": shown,
         "filters": filters,
         "is_filtered": filters.is_set,
         "may_verify": resources.may(request, Action.VERIFY_AUDIT),

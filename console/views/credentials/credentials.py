@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from console.access import resources
 from console.forms.credentials import credentials as forms
 from console.http import OperatorRequest
-from console.lists import paging
+from console.lists import paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
 from rotation.inventory import instances, management, preparation
@@ -43,10 +43,12 @@ def index(request: OperatorRequest) -> HttpResponse:
     text = request.GET.get("q", "")[:200].replace("\0", "")
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(username__icontains=text))
+    shown = preferences.of(request.principal, "credentials")
     context = {
         "heading": "Management credentials",
         "things": "management credentials",
-        "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
+        "page": paging.page(rows, request.GET, sorts=SORTS, default="name", size=shown.rows),
+        "shown": shown,
         "text": text,
         "is_filtered": bool(text),
         "may_create": resources.may(request, Action.CREATE_CREDENTIAL),

@@ -13,7 +13,7 @@ from console.access import resources
 from console.forms.secrets import options
 from console.forms.secrets.secrets import Filters
 from console.http import OperatorRequest
-from console.lists import paging, secret_filters, secret_rows
+from console.lists import paging, preferences, secret_filters, secret_rows
 from console.presentation import secret_states
 from console.reports import resolving
 from console.views.access import grants
@@ -53,12 +53,14 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     chosen = filters.chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
     matching = secret_filters.narrowed(seen, chosen)
+    shown = preferences.of(request.principal, "secrets")
     page = paging.page(
         matching,
         request.GET,
         sorts=secret_filters.SORTS,
         default=secret_filters.DEFAULT_SORT,
         shown=secret_rows.shown(),
+        size=shown.rows,
     )
     return render(
         request,
@@ -67,7 +69,8 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
             "heading": "Secrets",
             "things": "secrets",
             "page": page,
-            "rows": secret_rows.cells(request, region, page.rows),
+            "shown": shown,
+            "rows": secret_rows.cells(request, region, page.rows, with_tags="tags" in shown.columns),
             "region": region,
             "is_everywhere": region == resources.ALL_REGIONS,
             "default_sort": secret_filters.DEFAULT_SORT,
