@@ -8,7 +8,7 @@ from django.urls import path
 
 from console.http import FORM_METHODS
 from console.probes import healthz, livez, readyz
-from console.views import exports
+from console.views import exports, list_preferences
 from console.views.access import (
     access_review,
     attachments,
@@ -92,6 +92,7 @@ urlpatterns = [
     path("invitation/", invitations.accept, name="invitation"),
     path("invitation/identity/", openid.accept, name="openid_accept"),
     path("invitation/<str:token>/", invitations.open_link, name="invitation_open"),
+    path("lists/shown/", list_preferences.keep, name="list_preferences"),
     # ---- start
     path("", get_started.home, name="home"),
     path("away/", away.show, name="away"),

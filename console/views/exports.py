@@ -58,7 +58,7 @@ def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
 @require_safe
 def all_instances(request: OperatorRequest, region: str) -> HttpResponseBase:
     filters = instance_forms.Filters(request.GET)
-    seen = resources.instances(request, region, retired=filters.is_of_retired)
+    seen = resources.instances(request, region, with_retired=filters.shows_retired)
     rows = instance_list.with_figures(seen, resources.seen_secrets(request))
     instances = instance_list.narrowed(rows, filters.chosen()).order_by("name", "pk")
     _record(request, "kms:ExportInstances", region, "csv")
@@ -69,7 +69,8 @@ def _record(request: OperatorRequest, action: str, region: str, form: str) -> No
     """Who took a list away is written down before the first line leaves."""
     if request.method == "HEAD":
         return
-    filters = {name: text[:200] for name, text in request.GET.items() if name not in {"page", "sort"}}
+    asked = {name: given for name, given in request.GET.lists() if name not in {"page", "sort"}}
+    filters = {name: exports.said(given) for name, given in asked.items()}
     trail.record(
         action,
         actions.arn("*", "", account="*", region="*" if region == resources.ALL_REGIONS else region),

@@ -94,7 +94,7 @@ def test_a_value_is_not_shown_to_somebody_who_opened_the_page_before_the_plan(do
     assert version.secret.is_enabled
     plan(secret)
     with pytest.raises(versions.NoValue):
-        versions.reveal(version, actor=dot.principal)
+        versions.reveal(version, actor=dot.principal, reason="test")
     assert not AuditEvent.objects.filter(action="kms:GetSecretValue").exists()
 
 

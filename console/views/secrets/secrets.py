@@ -13,7 +13,7 @@ from console.access import resources
 from console.forms.secrets import options
 from console.forms.secrets.secrets import Filters
 from console.http import OperatorRequest
-from console.lists import paging, secret_filters, secret_rows
+from console.lists import paging, preferences, secret_filters, secret_rows
 from console.presentation import secret_states
 from console.reports import resolving
 from console.views.access import grants
@@ -53,12 +53,14 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     chosen = filters.chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
     matching = secret_filters.narrowed(seen, chosen)
+    shown = preferences.of(request.principal, "secrets")
     page = paging.page(
         matching,
         request.GET,
         sorts=secret_filters.SORTS,
         default=secret_filters.DEFAULT_SORT,
         shown=secret_rows.shown(),
+        size=shown.rows,
     )
     return render(
         request,
@@ -67,12 +69,13 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
             "heading": "Secrets",
             "things": "secrets",
             "page": page,
-            "rows": secret_rows.cells(request, region, page.rows),
+            "shown": shown,
+            "rows": secret_rows.cells(request, region, page.rows, with_tags="tags" in shown.columns),
             "region": region,
             "is_everywhere": region == resources.ALL_REGIONS,
             "default_sort": secret_filters.DEFAULT_SORT,
             "filters": filters,
-            "is_filtered": bool(chosen),
+            "is_filtered": filters.is_set,
             "is_any_rotating": any(secret.is_rotating for secret in page.rows),  # type: ignore[attr-defined]
             "may_create": resources.may(request, Action.CREATE_SECRET),
         },
