@@ -11,13 +11,13 @@ Knows what is done to one row as `deeds.do`; reads no request and sends no messa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from rotation import runs, shutdown
@@ -55,6 +55,12 @@ class BadToken(DomainError, ValueError):
     """A bulk action needs a token of 1 to 64 characters, by which the same one twice is one."""
 
     code = "bulk_token_invalid"
+
+
+class NotDone(DomainError):
+    """An internal error prevented this. Keyturn's log has the details."""
+
+    code = "bulk_internal_error"
 
 
 class Changed(DomainError):
@@ -142,17 +148,24 @@ def _target(item: BulkItem) -> str:
 
 def of(actor: Principal) -> QuerySet[BulkAction]:
     """The bulk actions that `actor` confirmed, the newest first."""
-    return BulkAction.objects.filter(requested_by=actor).order_by("-created_at", "pk")
+    return BulkAction.objects.filter(requested_by=actor).order_by("-created_at", "pk").defer("targets")
 
 
-def seen_items(bulk: BulkAction, actor: Principal) -> QuerySet[BulkItem]:
-    """The rows of `bulk` that `actor` may see now."""
+def seen_items(actor: Principal, bulks: Collection[BulkAction]) -> QuerySet[BulkItem]:
+    """The rows of these actions that `actor` may see now."""
     of_secrets = decisions.visible(actor, Action.DESCRIBE_SECRET, decisions.secret_rows())
     of_instances = decisions.visible(actor, Action.DESCRIBE_INSTANCE, decisions.instance_rows())
-    return BulkItem.objects.filter(bulk=bulk).filter(
+    return BulkItem.objects.filter(bulk__in=[bulk.pk for bulk in bulks]).filter(
         Exists(Secret.objects.filter(of_secrets, pk=OuterRef("secret")))
         | Q(Exists(Instance.objects.filter(of_instances, pk=OuterRef("retried__instance"))), secret=None)
     )
+
+
+def how_far(items: QuerySet[BulkItem]) -> dict[UUID, tuple[int, int]]:
+    """By action, how many of these rows are done and how many there are; a run that was started has ended."""
+    is_open = Q(state=State.WAITING) | Q(run__state__in=Run.ACTIVE)
+    counted = items.order_by().values("bulk").annotate(total=Count("pk"), left=Count("pk", filter=is_open))
+    return {row["bulk"]: (row["total"] - row["left"], row["total"]) for row in counted}
 
 
 def note_seen(bulk: BulkAction) -> None:
@@ -236,8 +249,7 @@ def _carry(bulk: BulkAction, item_id: UUID, wake: Callable[[Run], None]) -> None
         raise  # the store is away, or the audit trail accepts nothing: the row waits
     except Exception:
         log.exception("A row of bulk action %s could not be done.", bulk.pk)
-        sentence = "An internal error prevented this. Keyturn's log has the details."
-        _mark(item_id, State.IMPOSSIBLE, code="bulk_internal_error", sentence=sentence)
+        _mark(item_id, State.IMPOSSIBLE, code=NotDone.code, sentence=NotDone.default())
 
 
 def _taken(item_id: UUID) -> BulkItem | None:

@@ -100,3 +100,10 @@ class BulkItem(Identified):
 
     def __str__(self) -> str:
         return f"{self.number} of {self.bulk_id}"
+
+    @property
+    def name(self) -> str:
+        """Of its secret, or of the instance of a run that is of no secret."""
+        if self.secret is not None:
+            return self.secret.name
+        return self.retried.instance.name if self.retried else ""

@@ -252,7 +252,7 @@ def test_what_one_may_no_longer_see_is_not_done_and_not_listed(dot, cal):
     give(cal, "hides", deny("kms:DescribeSecret", on=hidden.arn), actor=dot)
     assert [item.state for item in finish(bulk)] == ["done", "impossible"]
     assert not hidden.runs.exists()
-    assert [item.secret for item in bulk_actions.seen_items(bulk, cal.principal)] == [kept]
+    assert [item.secret for item in bulk_actions.seen_items(cal.principal, [bulk])] == [kept]
 
 
 def test_a_user_who_is_disabled_meanwhile_does_nothing_more(dot, cal, monkeypatch):

@@ -191,6 +191,17 @@ def export(*args: str, action: str) -> Make:
     return lambda cast: Call(list(args), {}, (action,), "get", auditor=200)
 
 
+def bulk(cast: Cast) -> Call:
+    given = {"action": "verify", "ids": str(secret().pk), "token": "press", "confirmed": "on"}
+    return Call(["main"], given, ("kms:BulkActionStarted",), refused=ROTATE)
+
+
+def bulk_retry(cast: Cast) -> Call:
+    run = ended(queued(), Run.Outcome.FAILED, truth="old", code="policy", sentence="The host said no.")
+    given = {"action": "retry", "ids": str(run.pk), "token": "press", "confirmed": "on"}
+    return Call(["main"], given, ("kms:BulkActionStarted",), refused=ROTATE)
+
+
 CREDENTIAL = {"name": "fleet", "username": "keyturn", "login": "own", "sudo": "passwordless"}
 CHANGES: dict[str, Make] = {
     "secret_create": create,
@@ -209,6 +220,8 @@ CHANGES: dict[str, Make] = {
     "secret_revoke": revoke,
     "secret_restore": restore,
     "secret_rebind": rebind,
+    "secrets_bulk": bulk,
+    "rotations_bulk": bulk_retry,
     "credential_create": lambda cast: Call([], CREDENTIAL, ("kms:CreateManagementCredential",)),
     "instance_register": register,
     "instance_edit": change_instance,
