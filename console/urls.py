@@ -22,6 +22,8 @@ from console.views.access import (
 )
 from console.views.account import confirm, devices, openid, second_factor, session
 from console.views.audit import events, restored_database
+from console.views.bulk import bulk_actions
+from console.views.bulk import confirm as bulk_confirm
 from console.views.credentials import credentials
 from console.views.instances import instance_changes, instances, own_login, retirement
 from console.views.keys import key_changes, keys
@@ -156,6 +158,13 @@ urlpatterns = [
     path("keys/<uuid:pk>/enable/", key_changes.enable, name="key_enable"),
     path("keys/<uuid:pk>/destroy/", key_changes.destroy, name="key_destroy"),
     path("keys/<uuid:pk>/cancel/", key_changes.cancel, name="key_cancel"),
+    # ---- background actions are of a user, in all regions
+    path("background/", bulk_actions.index, name="bulk_actions"),
+    path("background/bell/", bulk_actions.bell, name="bulk_bell"),
+    path("background/<uuid:pk>/", bulk_actions.show, name="bulk_action"),
+    path("background/<uuid:pk>/progress/", bulk_actions.progress, name="bulk_progress"),
+    path("<slug:region>/secrets/bulk/", bulk_confirm.of_secrets, name="secrets_bulk"),
+    path("<slug:region>/rotations/bulk/", bulk_confirm.of_runs, name="rotations_bulk"),
     # ---- secrets
     path("<slug:region>/secrets/", secrets.index, name="secrets"),
     path("<slug:region>/secrets/export.csv", exports.all_secrets, name="secrets_export"),

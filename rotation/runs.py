@@ -230,10 +230,13 @@ def _stage_chosen(
     run.version = version
 
 
-def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
+def verify(
+    secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL, is_recorded: bool = False
+) -> Run:
     """Ask whether the host accepts the current value; joins any run that is under way.
 
-    Raises `NotRotatable` or `accounts.Unmanaged`.
+    Recorded if a user asked for it: a retry, or `is_recorded`; else it is part of a change that is. Raises
+    `NotRotatable` or `accounts.Unmanaged`.
     """
     account = accounts.needed(secret)
     with transaction.atomic():
@@ -242,7 +245,7 @@ def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUA
         if active:
             return active
         run = add(Run.Kind.VERIFY, account.instance, actor, secret=secret, trigger=trigger)
-        if trigger == Run.Trigger.RETRY:  # else it is part of a change that is recorded
+        if is_recorded or trigger == Run.Trigger.RETRY:
             _record_asked(secret, run, actor)
     return run
 
@@ -295,6 +298,11 @@ def drift(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL
         if actor.kind != Principal.Kind.SYSTEM:  # of the daily looks, what they found is enough
             _record_asked(secret, run, actor)
     return run
+
+
+def note_campaign(run: Run, campaign: UUID) -> None:
+    """Note the bulk action that started this run."""
+    Run.objects.filter(pk=run.pk).update(campaign=campaign)
 
 
 def _record_asked(secret: Secret, run: Run, actor: Principal, *, joins: bool = False) -> None:

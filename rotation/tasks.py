@@ -23,6 +23,7 @@ from django.utils.module_loading import import_string
 from kombu.exceptions import OperationalError as BrokerError
 
 from rotation import cancelling, chores, leases, runs, schedules, shutdown, wires
+from rotation.bulk import bulk_actions
 from rotation.engine import engine
 from rotation.inventory import management
 from rotation.managed import credential_state, deletion, restored
@@ -285,8 +286,18 @@ def rewrap(rewrap_id: str) -> None:
 
 
 @shared_task
+def carry_bulk(bulk_id: str) -> None:
+    """Do some rows of a bulk action, and come back for the next."""
+    if not keyring.is_sealed() and bulk_actions.carry(UUID(bulk_id), wake=wake):
+        send(carry_bulk, bulk_id)
+
+
+@shared_task
 def sweep() -> None:
-    """Wake a worker for every run and every rewrap that is due and not under way."""
+    """Wake a worker for every run, rewrap and bulk action that is due and not under way."""
+    bulk_actions.settle()
+    for bulk_id in bulk_actions.due():
+        send(carry_bulk, str(bulk_id))
     for key_rewrap in rewraps.due():
         send(rewrap, str(key_rewrap.pk))
     leases.hand_back_orphans(socket.gethostname(), _is_alive)

@@ -90,7 +90,7 @@ class Run(Identified):
     username = models.CharField(max_length=64, blank=True)  # of a check of one account
     account_kind = models.CharField(max_length=16, blank=True, choices=Secret.Kind)  # ... and of what
     request_token = models.CharField(max_length=64, blank=True)  # the same one twice is one run
-    # Of the action on many secrets that this run is a part of. No such action exists yet, so nothing sets it.
+    # Of the bulk action that started this run; of a run that it joined it is empty.
     campaign = models.UUIDField(null=True, blank=True, editable=False)
     state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
     outcome = models.CharField(max_length=10, choices=Outcome, blank=True)

@@ -166,6 +166,16 @@ ROUTES: dict[str, Route] = {
     "access_review": Route(
         "", "anywhere kms:ListUsers, anywhere kms:ListPolicies, anywhere kms:ListSecrets", LOOK
     ),
+    # ---- background actions
+    "bulk_actions": Route("", "", LOOK),
+    "bulk_bell": Route("", "", LOOK),
+    "bulk_action": Route("bulk", "mine", LOOK),
+    "bulk_progress": Route("bulk", "mine", LOOK),
+    # Nothing is selected.
+    "secrets_bulk": Route("region", "region, here kms:ListSecrets", "POST 409"),
+    "rotations_bulk": Route(
+        "region", "region, here kms:ListRotations, anywhere kms:RotateSecret", "POST 409"
+    ),
     # ---- the audit trail
     "audit": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "audit_event": Route("event", "anywhere kms:ListAuditEvents, exists", LOOK),
