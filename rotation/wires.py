@@ -40,6 +40,7 @@ class Wire:
     without: Mapping[str, frozenset[base.Kind]]  # ... but not where this operating system runs
     ports: tuple[int, ...]  # where it usually listens; the first one is the default
     is_username: Callable[[str], bool]  # whether an account there may be called so
+    username_rule: str  # ... and that in one sentence
     account_problem: Callable[[str], str]  # what keeps a management account from being called so, or nothing
     identity: base.Identity  # what is pinned
     compare: Comparison  # how a person sees it on the target itself
@@ -60,6 +61,7 @@ SSH: Final = Wire(
     without=MappingProxyType({"windows": frozenset({base.Kind.KEY})}),
     ports=(22,),
     is_username=words.is_username,
+    username_rule=words.USERNAME_RULE,
     account_problem=preparation.account_problem,
     identity=base.Identity.HOST_KEY,
     compare=Comparison(preparation.COMPARE, preparation.COMPARE_EXAMPLE, preparation.COMPARE_NEVER),
@@ -94,6 +96,11 @@ def of(name: str) -> Wire:
 def is_username(wire: str, name: str) -> bool:
     """Whether an account over this wire may be called so; over one that is not in the table, none may."""
     return wire in TABLE and TABLE[wire].is_username(name)
+
+
+def username_rule(wire: str) -> str:
+    """Return what an account over this wire may be called, as a sentence; empty for one not in the table."""
+    return TABLE[wire].username_rule if wire in TABLE else ""
 
 
 def usual_port(wire: str) -> int | None:
