@@ -17,6 +17,10 @@ from rotation.connectors.reasons import Table
 from rotation.connectors.ssh import preparation
 from rotation.connectors.ssh import reasons as ssh_reasons
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.connectors.winrm import names as winrm_names
+from rotation.connectors.winrm import preparation as winrm_preparation
+from rotation.connectors.winrm import reasons as winrm_reasons
+from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,30 @@ SSH: Final = Wire(
     lines=ssh_reasons.LINES,
 )
 
-TABLE: Final[Mapping[str, Wire]] = MappingProxyType({wire.name: wire for wire in (SSH,)})
+WINRM: Final = Wire(
+    name="winrm",
+    label="WinRM",
+    connect=WinRmConnector,
+    scanner=WinRmScanner(),
+    kinds=frozenset({base.Kind.PASSWORD}),
+    without=MappingProxyType({}),
+    ports=(5986,),
+    is_username=winrm_names.is_username,
+    username_rule=winrm_names.USERNAME_RULE,
+    account_problem=winrm_names.account_problem,
+    identity=base.Identity.CERTIFICATE,
+    compare=Comparison(
+        winrm_preparation.COMPARE, winrm_preparation.COMPARE_EXAMPLE, winrm_preparation.COMPARE_NEVER
+    ),
+    prepare=winrm_preparation.command,
+    unprepare=winrm_preparation.opposite,
+    log_on=log_ons.remote_desktop,
+    log_on_to=MappingProxyType({}),
+    reasons=winrm_reasons.WINRM,
+    lines=winrm_reasons.LINES,
+)
+
+TABLE: Final[Mapping[str, Wire]] = MappingProxyType({wire.name: wire for wire in (SSH, WINRM)})
 
 USUAL: Final = SSH  # where nothing else is said
 

@@ -585,7 +585,7 @@ _LEVELS: Final = frozenset(
         "logical", "bitwise", "comparison", "additive", "multiplicative", "format", "range", "array_literal",
         "unary", "left_assignment",
     )
-) | {"argument_expression", "pipeline", "pipeline_chain"}  # fmt: skip
+) | {"argument_expression", "pipeline", "pipeline_chain", "while_condition"}  # fmt: skip
 
 
 def _text(node: Node) -> str:
