@@ -19,6 +19,8 @@ from console.access import resources
 from console.openid_settings import Provider
 from console.process import away
 from console.sessions import expiry
+from rotation.bulk import bulk_actions
+from rotation.models import BulkAction
 from secrets_app.integrity import restores
 from secrets_app.models import DatabaseRestore, User
 from secrets_app.policy.decisions import Action
@@ -85,6 +87,18 @@ class RegionChoice:
     name: str
     url: str
     is_current: bool
+
+
+@dataclass(frozen=True)
+class Bell:
+    """A user's latest background actions, and how many of them run or have a result not yet looked at."""
+
+    actions: tuple[tuple[BulkAction, int], ...]  # and how many percent of its rows are done
+    running: int = 0
+    unseen: int = 0
+
+
+BELL_ROWS, BELL_COUNTS = 5, 20
 
 
 class Layout:
@@ -155,6 +169,20 @@ class Layout:
     def away(self) -> tuple[away.Away, ...]:
         """The parts of the installation that are away; for those signed in."""
         return away.parts() if isinstance(self.request.user, User) else ()
+
+    @cached_property
+    def bell(self) -> Bell | None:
+        """What runs in the background for this person; for those who have a navigation."""
+        if not isinstance(self.request.user, User) or not self.nav:
+            return None
+        actor = self.request.user.principal
+        newest = list(bulk_actions.of(actor)[:BELL_COUNTS])
+        running = [row for row in newest if row.ended_at is None]
+        far = bulk_actions.how_far(bulk_actions.seen_items(actor, running)) if running else {}
+        percents = {pk: done * 100 // total for pk, (done, total) in far.items()}
+        shown = tuple((row, percents.get(row.pk, 0)) for row in newest[:BELL_ROWS])
+        unseen = sum(row.ended_at is not None and row.seen_at is None for row in newest)
+        return Bell(shown, len(running), unseen)
 
     @property
     def theme(self) -> str:

@@ -8,7 +8,7 @@ from django.urls import path
 
 from console.http import FORM_METHODS
 from console.probes import healthz, livez, readyz
-from console.views import exports
+from console.views import exports, list_preferences
 from console.views.access import (
     access_review,
     attachments,
@@ -22,6 +22,8 @@ from console.views.access import (
 )
 from console.views.account import confirm, devices, openid, second_factor, session
 from console.views.audit import events, restored_database
+from console.views.bulk import bulk_actions
+from console.views.bulk import confirm as bulk_confirm
 from console.views.credentials import credentials
 from console.views.instances import instance_changes, instances, own_login, retirement
 from console.views.keys import key_changes, keys
@@ -93,6 +95,7 @@ urlpatterns = [
     path("invitation/", invitations.accept, name="invitation"),
     path("invitation/identity/", openid.accept, name="openid_accept"),
     path("invitation/<str:token>/", invitations.open_link, name="invitation_open"),
+    path("lists/shown/", list_preferences.keep, name="list_preferences"),
     # ---- start
     path("", get_started.home, name="home"),
     path("away/", away.show, name="away"),
@@ -158,6 +161,13 @@ urlpatterns = [
     path("keys/<uuid:pk>/enable/", key_changes.enable, name="key_enable"),
     path("keys/<uuid:pk>/destroy/", key_changes.destroy, name="key_destroy"),
     path("keys/<uuid:pk>/cancel/", key_changes.cancel, name="key_cancel"),
+    # ---- background actions are of a user, in all regions
+    path("background/", bulk_actions.index, name="bulk_actions"),
+    path("background/bell/", bulk_actions.bell, name="bulk_bell"),
+    path("background/<uuid:pk>/", bulk_actions.show, name="bulk_action"),
+    path("background/<uuid:pk>/progress/", bulk_actions.progress, name="bulk_progress"),
+    path("<slug:region>/secrets/bulk/", bulk_confirm.of_secrets, name="secrets_bulk"),
+    path("<slug:region>/rotations/bulk/", bulk_confirm.of_runs, name="rotations_bulk"),
     # ---- secrets
     path("<slug:region>/secrets/", secrets.index, name="secrets"),
     path("<slug:region>/secrets/export.csv", exports.all_secrets, name="secrets_export"),

@@ -39,9 +39,7 @@ def check_account(instance: Instance, username: str, kind: str, *, actor: Princi
     """
     decisions.require(actor, Action.CHECK_INSTANCE, instance)
     if not wires.is_username(instance.wire, username) or kind not in Secret.Kind.values:
-        raise runs.NotRotatable(
-            "An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
-        )
+        raise runs.NotRotatable(wires.username_rule(instance.wire))
     accounts.require(instance, username, actor=actor)
     return _on_instance(Run.Kind.CHECK, instance, actor, username=username, account_kind=kind)
 

@@ -113,8 +113,8 @@ def key(request: OperatorRequest, pk: UUID, action: Action) -> Key:
     return secrets_and_keys.key(request.principal, pk, action)
 
 
-def instances(request: OperatorRequest, code: str, *, retired: bool = False) -> QuerySet[Instance]:
-    return instances_and_runs.instances(request.principal, code, retired=retired)
+def instances(request: OperatorRequest, code: str, *, with_retired: bool = False) -> QuerySet[Instance]:
+    return instances_and_runs.instances(request.principal, code, with_retired=with_retired)
 
 
 def seen_instances(request: OperatorRequest) -> QuerySet[Instance]:

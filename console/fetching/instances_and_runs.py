@@ -21,13 +21,14 @@ from secrets_app.policy.sql import ALL
 _WITH_AN_INSTANCE = ("region", "account", "credential", "own_login__managed")
 
 
-def instances(actor: Principal, code: str, *, retired: bool = False) -> QuerySet[Instance]:
-    """The instances of a region (or of all) that `actor` may see; retired ones only where asked for.
+def instances(actor: Principal, code: str, *, with_retired: bool = False) -> QuerySet[Instance]:
+    """The instances of a region (or of all) that `actor` may see, with the retired ones where asked for.
 
     Raises `NotFound` or `Refused`.
     """
     listed = by_region.listed(actor, Action.LIST_INSTANCES, code)
-    rows = Instance.objects.filter(retired_at__isnull=not retired).select_related(*_WITH_AN_INSTANCE)
+    rows = Instance.objects.all() if with_retired else Instance.objects.registered()
+    rows = rows.select_related(*_WITH_AN_INSTANCE)
     seen = decisions.visible(actor, Action.DESCRIBE_INSTANCE, decisions.instance_rows())
     return by_region.within(rows, listed).filter(seen)
 

@@ -74,12 +74,15 @@ def create_credential(
     password: Plaintext | None = None,
     private_key: Plaintext | None = None,
     sudo_password: Plaintext | None = None,
+    wire: str = wires.USUAL.name,
 ) -> ManagementCredential:
     """Store an account that instances share; without a password or key, Keyturn makes a key pair of its own.
 
+    Its name is one that accounts over this wire may have.
+
     Raises `instances.NameTaken`, `BadAccount`, `key_pairs.Unreadable` or `keyring.Sealed`.
     """
-    check_account_name(username)
+    check_account_name(username, wire)
     pair = None
     is_own = password is None and private_key is None
     if is_own:

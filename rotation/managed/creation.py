@@ -51,7 +51,7 @@ class SharedAccount(DomainError):
 
 
 class BadUsername(DomainError, ValueError):
-    """An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."""
+    """No account on this instance can be called so; the message says what is allowed."""
 
     code = "username_invalid"
 
@@ -184,7 +184,7 @@ def check_account(region: Region, instance: Instance, username: str, kind: str, 
         raise KindUnsupported(_why_it_takes_none(instance, kind))
     if not wires.is_username(instance.wire, username):
         said = names.stranger(username, "A-Za-z0-9_.-")
-        raise BadUsername(f"{said} {BadUsername.__doc__}".strip())
+        raise BadUsername(f"{said} {wires.username_rule(instance.wire)}".strip())
     accounts.require(instance, username, actor=actor)
     for other in managers_of(instance, username):
         # A key pair would be a way around a password that this user may not even see.

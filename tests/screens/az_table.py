@@ -113,6 +113,7 @@ ROUTES: dict[str, Route] = {
     "session": Route("", "", "GET HEAD 204"),
     "session_stay": Route("", "", "POST 204"),
     "sessions": Route("", "", LOOK),
+    "list_preferences": Route("", "", "POST 302"),
     "sessions_end_others": Route("", "", "POST 302"),
     "session_end": Route("session", "mine", "POST 302"),
     "home": Route("", "", "GET HEAD 302"),
@@ -164,6 +165,16 @@ ROUTES: dict[str, Route] = {
     "simulator": Route("", "anywhere kms:SimulatePolicy", LOOK),
     "access_review": Route(
         "", "anywhere kms:ListUsers, anywhere kms:ListPolicies, anywhere kms:ListSecrets", LOOK
+    ),
+    # ---- background actions
+    "bulk_actions": Route("", "", LOOK),
+    "bulk_bell": Route("", "", LOOK),
+    "bulk_action": Route("bulk", "mine", LOOK),
+    "bulk_progress": Route("bulk", "mine", LOOK),
+    # Nothing is selected.
+    "secrets_bulk": Route("region", "region, here kms:ListSecrets", "POST 409"),
+    "rotations_bulk": Route(
+        "region", "region, here kms:ListRotations, anywhere kms:RotateSecret", "POST 409"
     ),
     # ---- the audit trail
     "audit": Route("", "anywhere kms:ListAuditEvents", LOOK),

@@ -12,6 +12,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 
+from console.forms import filters
+from console.forms.filters import Several
 from rotation import accounts, wires
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app.models import Region, Secret
@@ -214,22 +216,13 @@ class Approve(forms.Form):
         ]
 
 
-class Filters(forms.Form):
+class Filters(filters.Filters):
     """What the list of instances is narrowed to."""
 
     q = forms.CharField(required=False, max_length=200)
-    status = forms.ChoiceField(
-        label="Status",
-        required=False,
-        choices=[("", "All statuses"), *Instance.State.choices, (RETIRED, "Retired")],
-    )
-
-    def chosen(self) -> dict[str, str]:
-        """The filters that are set and valid; what does not make sense narrows nothing."""
-        self.is_valid()
-        return {name: text for name, text in self.cleaned_data.items() if text}
+    status = Several("Status", "All statuses", [*Instance.State.choices, (RETIRED, "Retired")])
 
     @property
-    def is_of_retired(self) -> bool:
-        """Whether the instances are listed of which only the history is left."""
-        return self.chosen().get("status") == RETIRED
+    def shows_retired(self) -> bool:
+        """Whether the instances are listed too of which only the history is left."""
+        return RETIRED in self.chosen().get("status", [])

@@ -18,7 +18,7 @@ from console.access import resources
 from console.forms.confirmation import TypedName
 from console.forms.credentials import credentials as forms
 from console.http import OperatorRequest
-from console.lists import paging
+from console.lists import paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
 from rotation.inventory import instances, management, preparation
@@ -46,10 +46,12 @@ def index(request: OperatorRequest) -> HttpResponse:
     text = request.GET.get("q", "")[:200].replace("\0", "")
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(username__icontains=text))
+    shown = preferences.of(request.principal, "credentials")
     context = {
         "heading": "Management credentials",
         "things": "management credentials",
-        "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
+        "page": paging.page(rows, request.GET, sorts=SORTS, default="name", size=shown.rows),
+        "shown": shown,
         "text": text,
         "is_of_deleted": is_of_deleted,
         "is_filtered": bool(text) or is_of_deleted,

@@ -19,7 +19,7 @@ from console import errors
 from console.access import resources
 from console.forms.instances import instances as forms
 from console.http import OperatorRequest
-from console.lists import instance_list, paging
+from console.lists import instance_list, paging, preferences
 from console.presentation.instance_states import HostKeys
 from console.sessions import fresh
 from console.views import dialogs
@@ -48,17 +48,21 @@ _OFFERED = {
 @require_safe
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     filters = forms.Filters(request.GET)
-    rows = resources.instances(request, region, retired=filters.is_of_retired)
+    rows = resources.instances(request, region, with_retired=filters.shows_retired)
     matching = instance_list.narrowed(
         instance_list.with_figures(rows, resources.seen_secrets(request)), filters.chosen()
     )
+    shown = preferences.of(request.principal, "instances")
     context = {
         "heading": "Instances",
         "things": "instances",
         "region": region,
-        "page": paging.page(matching, request.GET, sorts=instance_list.SORTS, default="name"),
+        "page": paging.page(
+            matching, request.GET, sorts=instance_list.SORTS, default="name", size=shown.rows
+        ),
+        "shown": shown,
         "filters": filters,
-        "is_filtered": bool(filters.chosen()),
+        "is_filtered": filters.is_set,
         "may_register": resources.may(request, Action.REGISTER_INSTANCE),
         "may_see_credentials": resources.may(request, Action.LIST_CREDENTIALS),
     }

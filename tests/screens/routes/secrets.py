@@ -202,6 +202,17 @@ def export(*args: str, action: str) -> Make:
     return lambda cast: Call(list(args), {}, (action,), "get", auditor=200)
 
 
+def bulk(cast: Cast) -> Call:
+    given = {"action": "verify", "ids": str(secret().pk), "token": "press", "confirmed": "on"}
+    return Call(["main"], given, ("kms:BulkActionStarted",), refused=ROTATE)
+
+
+def bulk_retry(cast: Cast) -> Call:
+    run = ended(queued(), Run.Outcome.FAILED, truth="old", code="policy", sentence="The host said no.")
+    given = {"action": "retry", "ids": str(run.pk), "token": "press", "confirmed": "on"}
+    return Call(["main"], given, ("kms:BulkActionStarted",), refused=ROTATE)
+
+
 CREDENTIAL = {"name": "fleet", "username": "keyturn", "login": "own", "sudo": "passwordless"}
 CHANGES: dict[str, Make] = {
     "secret_create": create,
@@ -220,6 +231,8 @@ CHANGES: dict[str, Make] = {
     "secret_revoke": revoke,
     "secret_restore": restore,
     "secret_rebind": rebind,
+    "secrets_bulk": bulk,
+    "rotations_bulk": bulk_retry,
     "credential_create": lambda cast: Call([], CREDENTIAL, ("kms:CreateManagementCredential",)),
     "credential_delete": delete_credential,
     "instance_register": register,
