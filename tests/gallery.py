@@ -31,7 +31,7 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, Key, Secret, User
 from secrets_app.secrets import versions
-from tests import clients, factories, gallery_access  # noqa: F401  # the test client's cookie
+from tests import clients, factories, gallery_access, gallery_settings  # noqa: F401  # the test client's cookie
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
@@ -87,6 +87,7 @@ def seed() -> User:
     _purged(servers[1])
     _decisions(servers[0])
     gallery_access.seed()
+    gallery_settings.seed()
     _keys(servers[1])
     return viewer
 
@@ -284,7 +285,10 @@ def screens() -> list[Screen]:
         "secret-key-away": f"/main/secrets/{Secret.objects.get(name__endswith='pay/payments').pk}/",
         "not-found": "/nowhere/",
     }  # fmt: skip
-    return [Screen(name, path) for name, path in (paths | gallery_access.paths()).items()]
+    return [
+        Screen(name, path)
+        for name, path in (paths | gallery_access.paths() | gallery_settings.paths()).items()
+    ]
 
 
 @contextlib.contextmanager
