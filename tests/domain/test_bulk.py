@@ -256,10 +256,15 @@ def test_what_one_may_no_longer_see_is_not_done_and_not_listed(dot, cal):
 
 
 def test_a_user_who_is_disabled_meanwhile_does_nothing_more(dot, cal, monkeypatch):
-    monkeypatch.setattr(bulk_actions, "CHUNK", 1)
     bulk = start("rotate", made(3), cal)
-    assert bulk_actions.carry(bulk.pk, wake=lambda run: None)
-    users.disable(cal, actor=dot.principal)
+    real = deeds.do
+
+    def do(*given):
+        done = real(*given)
+        users.disable(User.objects.get(pk=cal.pk), actor=dot.principal)
+        return done
+
+    monkeypatch.setattr(deeds, "do", do)
     items = finish(bulk)
     assert [item.state for item in items] == ["done", "refused", "refused"]
     assert items[1].sentence == "This user is disabled."
@@ -346,6 +351,19 @@ def test_a_worker_that_dies_between_a_deed_and_its_mark_has_done_nothing(dot, mo
     assert [item.state for item in finish(bulk)] == ["done"] * 3
     assert [secret.runs.count() for secret in secrets] == [1, 1, 1]
     assert events("kms:RotateSecret").count() == 3
+
+
+def test_a_late_worker_does_not_do_again_what_is_done(dot):
+    bulk = start("verify", made(2), dot)
+    items = finish(bulk)
+    for run in Run.objects.all():
+        lease = leases.claim(run.pk, "w")
+        assert lease
+        leases.end(lease, "succeeded")
+    for item in items:
+        bulk_actions._carry(bulk, item.pk, lambda run: None)
+    assert Run.objects.count() == 2
+    assert events("kms:RotateSecret").count() == 2
 
 
 def test_who_is_at_it_is_not_disturbed_until_it_says_nothing_more(dot):
