@@ -6,6 +6,7 @@ Computed when the template asks for it, so a fragment costs no query.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -69,6 +70,13 @@ ACCESS_TABS = (
     ("Access review", "access_review", (Action.LIST_USERS, Action.LIST_POLICIES, Action.LIST_SECRETS)),
 )
 
+#: The parts of Settings, in the same way.
+SETTINGS_TABS = (
+    ("Regions", "settings_regions", (Action.DESCRIBE_SETTINGS,)),
+    ("Sessions and reveal", "settings_rules", (Action.DESCRIBE_SETTINGS,)),
+    ("About", "settings_about", (Action.DESCRIBE_SETTINGS,)),
+)
+
 
 @dataclass(frozen=True)
 class RegionChoice:
@@ -119,9 +127,17 @@ class Layout:
     @cached_property
     def access_tabs(self) -> list[NavEntry]:
         """The parts of Access that this person's permissions open."""
+        return self._tabs(ACCESS_TABS)
+
+    @cached_property
+    def settings_tabs(self) -> list[NavEntry]:
+        """The parts of Settings that this person's permissions open."""
+        return self._tabs(SETTINGS_TABS)
+
+    def _tabs(self, parts: Iterable[tuple[str, str, tuple[Action, ...]]]) -> list[NavEntry]:
         return [
             NavEntry(label, "", reverse(name), self._is_active(reverse(name)))
-            for label, name, actions in ACCESS_TABS
+            for label, name, actions in parts
             if all(resources.may(self.request, action) for action in actions)
         ]
 

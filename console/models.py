@@ -1,4 +1,4 @@
-"""What the machinery keeps in the database: messages between processes, and when each was last alive."""
+"""What the console itself keeps in the database: messages between processes, and how users see lists."""
 
 from __future__ import annotations
 
@@ -32,3 +32,17 @@ class CacheEntry(models.Model):
     value = models.TextField()  # JSON
     seal = models.CharField(max_length=64)
     expires_at = models.DateTimeField(db_index=True)
+
+
+class ListPreference(models.Model):
+    """How a user sees one list; `console.lists.preferences` alone writes this table."""
+
+    principal = models.ForeignKey("secrets_app.Principal", on_delete=models.CASCADE)
+    name = models.CharField(max_length=20)  # of the list
+    rows = models.PositiveSmallIntegerField()  # on a page
+    columns = models.JSONField()  # names of those that are shown
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["principal", "name"], name="one_preference_of_a_list"),
+        ]

@@ -317,6 +317,7 @@ RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000) 
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
 FAILED_LOGINS_APART = timedelta(minutes=5)  # of one account, which a host may count and lock it for
 KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", key_pairs.ALGORITHMS)  # preselected
+REVEAL_REASON = env.choice("KEYTURN_REVEAL_REASON", "required", ("required", "optional"))
 READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
 CHECKS_AT_MOST = env.number(
     "KEYTURN_CHECKS_AT_MOST", 60, least=1, most=10_000

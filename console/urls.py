@@ -8,7 +8,7 @@ from django.urls import path
 
 from console.http import FORM_METHODS
 from console.probes import healthz, livez, readyz
-from console.views import exports
+from console.views import exports, list_preferences
 from console.views.access import (
     access_review,
     attachments,
@@ -25,7 +25,7 @@ from console.views.audit import events, restored_database
 from console.views.bulk import bulk_actions
 from console.views.bulk import confirm as bulk_confirm
 from console.views.credentials import credentials
-from console.views.instances import instance_changes, instances, own_login
+from console.views.instances import instance_changes, instances, own_login, retirement
 from console.views.keys import key_changes, keys
 from console.views.overview import away, get_started, overview
 from console.views.rotations import rotations, run_cancel, run_override
@@ -44,6 +44,8 @@ from console.views.secrets import (
     wizard,
     wizard_check,
 )
+from console.views.settings import about as settings_about
+from console.views.settings import regions as settings_regions
 
 handler403 = "console.errors.forbidden"
 handler404 = "console.errors.not_found"
@@ -92,15 +94,25 @@ urlpatterns = [
     path("invitation/", invitations.accept, name="invitation"),
     path("invitation/identity/", openid.accept, name="openid_accept"),
     path("invitation/<str:token>/", invitations.open_link, name="invitation_open"),
+    path("lists/shown/", list_preferences.keep, name="list_preferences"),
     # ---- start
     path("", get_started.home, name="home"),
     path("away/", away.show, name="away"),
     path("get-started/", get_started.get_started, name="get_started"),
     path("<slug:region>/overview/", overview.index, name="overview"),
+    # ---- settings
+    path("settings/", settings_regions.home, name="settings"),
+    path("settings/regions/", settings_regions.index, name="settings_regions"),
+    path("settings/regions/create/", settings_regions.create, name="region_create"),
+    path("settings/regions/<uuid:pk>/rename/", settings_regions.rename, name="region_rename"),
+    path("settings/regions/<uuid:pk>/retire/", settings_regions.retire, name="region_retire"),
+    path("settings/sessions/", settings_about.rules, name="settings_rules"),
+    path("settings/about/", settings_about.show, name="settings_about"),
     # ---- management credentials belong to no region
     path("credentials/", credentials.index, name="credentials"),
     path("credentials/create/", credentials.create, name="credential_create"),
     path("credentials/<uuid:pk>/", credentials.show, name="credential"),
+    path("credentials/<uuid:pk>/delete/", credentials.delete, name="credential_delete"),
     # ---- who may do what belongs to no region
     path("access/", policies.start, name="access"),
     path("access/policies/", policies.index, name="policies"),
@@ -189,6 +201,7 @@ urlpatterns = [
     path("<slug:region>/instances/<uuid:pk>/", instances.show, name="instance"),
     path("<slug:region>/instances/<uuid:pk>/live/", instances.live, name="instance_live"),
     path("<slug:region>/instances/<uuid:pk>/edit/", instance_changes.edit, name="instance_edit"),
+    path("<slug:region>/instances/<uuid:pk>/retire/", retirement.retire, name="instance_retire"),
     path("<slug:region>/instances/<uuid:pk>/scan/", instances.scan, name="instance_scan"),
     path("<slug:region>/instances/<uuid:pk>/approve/", instance_changes.approve, name="instance_approve"),
     path("<slug:region>/instances/<uuid:pk>/check/", instances.check, name="instance_check"),

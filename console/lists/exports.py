@@ -59,6 +59,11 @@ def utc(moment: datetime | None) -> datetime | None:
     return moment.astimezone(UTC).replace(microsecond=0) if moment else None
 
 
+def said(chosen: object) -> str:
+    """A filter as the audit trail keeps it."""
+    return (", ".join(map(str, chosen)) if isinstance(chosen, list) else str(chosen))[:200]
+
+
 def stream(
     rows: QuerySet[Row], cells: Callable[[Row], Cells], names: Iterable[str], *, name: str, form: str
 ) -> StreamingHttpResponse:

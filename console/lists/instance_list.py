@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
@@ -39,9 +41,12 @@ def _last_scan() -> Subquery:
     return Subquery(scans.order_by("-created_at").values("started_at")[:1])
 
 
-def narrowed(rows: QuerySet[Instance], chosen: dict[str, str]) -> QuerySet[Instance]:
+def narrowed(rows: QuerySet[Instance], chosen: dict[str, Any]) -> QuerySet[Instance]:
     if text := chosen.get("q"):
         rows = rows.filter(
             Q(name__icontains=text) | Q(address__icontains=text) | Q(instance_id__icontains=text)
         )
-    return rows.filter(state=chosen["status"]) if "status" in chosen else rows
+    if "status" not in chosen:
+        return rows
+    # The retired ones are there only where the filter names them.
+    return rows.filter(Q(state__in=chosen["status"], retired_at=None) | Q(retired_at__isnull=False))

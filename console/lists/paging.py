@@ -27,6 +27,7 @@ class Page(Generic[Row]):
     has_next: bool
     total: int  # at most COUNT_CAP + 1
     sort: str  # as in the URL: `name` or `-name`
+    size: int  # rows on a full page
 
     @property
     def has_previous(self) -> bool:
@@ -34,7 +35,7 @@ class Page(Generic[Row]):
 
     @property
     def first(self) -> int:
-        return (self.number - 1) * PAGE_ROWS + 1 if self.rows else 0
+        return (self.number - 1) * self.size + 1 if self.rows else 0
 
     @property
     def last(self) -> int:
@@ -54,8 +55,9 @@ def page(
     sorts: Mapping[str, str],
     default: str,
     shown: QuerySet[Row] | None = None,
+    size: int | None = None,
 ) -> Page[Row]:
-    """Return the page of `rows` that `query` asks for by `page` and `sort`.
+    """Return the page of `rows` that `query` asks for by `page` and `sort`, of `size` rows or `PAGE_ROWS`.
 
     `sorts` maps a word in the URL to a field; another word, or a page that is not a number, means the
     default. A page after the last one is the last one. Ties are broken by primary key, so that no row is
@@ -65,30 +67,31 @@ def page(
     tables is joined for one page and never for the whole list, as an annotation is that is not sorted by.
     `shown` has what a row needs, of all rows there are; without it, the columns of `rows` are read.
     """
+    size = size or PAGE_ROWS
     sort = str(query.get("sort", default))
     if sort.lstrip("-") not in sorts:
         sort = default
     number = _asked(query)
     sign = "-" if sort.startswith("-") else ""
-    start = (number - 1) * PAGE_ROWS
+    start = (number - 1) * size
     keys = rows.order_by(sign + sorts[sort.lstrip("-")], "pk").values_list("pk", flat=True)
     if start <= COUNT_CAP:
         # One question for the page and the count: to put a long policy twice costs more than these keys.
-        counted = list(keys[: max(start + PAGE_ROWS + 1, COUNT_CAP + 1)])
-        number = min(number, _pages(len(counted)))
-        start = (number - 1) * PAGE_ROWS
-        keys_here, total = counted[start : start + PAGE_ROWS + 1], len(counted)
+        counted = list(keys[: max(start + size + 1, COUNT_CAP + 1)])
+        number = min(number, _pages(len(counted), size))
+        start = (number - 1) * size
+        keys_here, total = counted[start : start + size + 1], len(counted)
     else:
-        keys_here, total = list(keys[start : start + PAGE_ROWS + 1]), COUNT_CAP + 1
+        keys_here, total = list(keys[start : start + size + 1]), COUNT_CAP + 1
         if not keys_here:
             total = rows.order_by().values("pk").count()
-            number = _pages(total)
-            start = (number - 1) * PAGE_ROWS
-            keys_here = list(keys[start : start + PAGE_ROWS + 1])
+            number = _pages(total, size)
+            start = (number - 1) * size
+            keys_here = list(keys[start : start + size + 1])
     whole = _unfiltered(rows) if shown is None else shown
-    read = {row.pk: row for row in whole.filter(pk__in=keys_here[:PAGE_ROWS])}
-    here = [read[key] for key in keys_here[:PAGE_ROWS] if key in read]
-    return Page(here, number, len(keys_here) > PAGE_ROWS, min(total, COUNT_CAP + 1), sort)
+    read = {row.pk: row for row in whole.filter(pk__in=keys_here[:size])}
+    here = [read[key] for key in keys_here[:size] if key in read]
+    return Page(here, number, len(keys_here) > size, min(total, COUNT_CAP + 1), sort, size)
 
 
 def _asked(query: QueryDict) -> int:
@@ -98,8 +101,8 @@ def _asked(query: QueryDict) -> int:
     return min(max(int(asked[: digits + 1]), 1), MOST_PAGES) if re.fullmatch("[0-9]+", asked) else 1
 
 
-def _pages(count: int) -> int:
-    return max(-(-count // PAGE_ROWS), 1)
+def _pages(count: int, size: int) -> int:
+    return max(-(-count // size), 1)
 
 
 def _unfiltered(rows: QuerySet[Row]) -> QuerySet[Row]:
@@ -114,6 +117,7 @@ def _unfiltered(rows: QuerySet[Row]) -> QuerySet[Row]:
 
 def of_list(rows: Sequence[Any], query: QueryDict) -> Page[Any]:
     """The page of rows that are no table: worked out, few, and in order already."""
-    number = min(_asked(query), _pages(len(rows)))
-    start = (number - 1) * PAGE_ROWS
-    return Page(list(rows[start : start + PAGE_ROWS]), number, start + PAGE_ROWS < len(rows), len(rows), "")
+    size = PAGE_ROWS
+    number = min(_asked(query), _pages(len(rows), size))
+    start = (number - 1) * size
+    return Page(list(rows[start : start + size]), number, start + size < len(rows), len(rows), "", size)

@@ -32,19 +32,24 @@ def narrowed(rows: QuerySet[Run], chosen: dict[str, Any]) -> QuerySet[Run]:
             | Q(requested_by__in=Principal.objects.filter(name__icontains=text).values("pk"))
         )
     if kind := chosen.get("kind"):
-        rows = rows.filter(kind=kind)
+        rows = rows.filter(kind__in=kind)
     if trigger := chosen.get("trigger"):
-        rows = rows.filter(trigger=trigger)
+        rows = rows.filter(trigger__in=trigger)
     if instance := chosen.get("instance"):
         rows = rows.filter(Q(instance__name__iexact=instance) | Q(instance__instance_id__iexact=instance))
     if since := chosen.get("since"):
         rows = rows.filter(created_at__gte=midnight(since))
     if until := chosen.get("until"):
         rows = rows.filter(created_at__lt=midnight(until + timedelta(days=1)))
-    outcome = chosen.get("outcome")
-    if outcome == forms.ACTIVE:
-        return rows.filter(state__in=Run.ACTIVE)
-    return rows.filter(outcome=outcome) if outcome else rows
+    outcomes = chosen.get("outcome")
+    return rows.filter(_ended(outcomes)) if outcomes else rows
+
+
+def _ended(outcomes: list[str]) -> Q:
+    """The runs that ended like this; one that is under way has no outcome."""
+    known = [outcome for outcome in outcomes if outcome != forms.ACTIVE]
+    ended = Q(outcome__in=known) if known else Q()
+    return ended | Q(state__in=Run.ACTIVE) if forms.ACTIVE in outcomes else ended
 
 
 def midnight(day: date) -> datetime:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+from typing import Any
+
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
@@ -52,20 +56,25 @@ def _turned(automatic: str) -> Q:
     return on & Q(schedule__next_at__lt=timezone.now() - GRACE) if automatic == "overdue" else on
 
 
-def narrowed(rows: QuerySet[Secret], chosen: dict[str, str]) -> QuerySet[Secret]:
-    text, credential, status = (chosen.get(name, "") for name in ("q", "credential", "status"))
-    if text:
-        rows = rows.filter(Q(name__icontains=text) | Q(_is_on(text)))
-    if credential == "rotating":
-        rows = rows.filter(secret_rows.is_rotating())
-    elif credential == "drifted":
-        rows = rows.filter(
+def _credential(state: str) -> Q:
+    """The rows whose credential the list shows like this: while one rotates, it shows that."""
+    if state == "rotating":
+        return Q(secret_rows.is_rotating())
+    if state == "drifted":
+        return Q(
             ~secret_rows.is_rotating(),
             managed__credential=ManagedAccount.Credential.OUT_OF_SYNC,
             managed__credential_code__in=secret_states.DRIFTED,
         )
-    elif credential:
-        rows = rows.filter(~secret_rows.is_rotating(), managed__credential=credential)
+    return Q(~secret_rows.is_rotating(), managed__credential=state)
+
+
+def narrowed(rows: QuerySet[Secret], chosen: dict[str, Any]) -> QuerySet[Secret]:
+    text, status = chosen.get("q", ""), chosen.get("status", "")
+    if text:
+        rows = rows.filter(Q(name__icontains=text) | Q(_is_on(text)))
+    if credentials := chosen.get("credential"):
+        rows = rows.filter(reduce(or_, map(_credential, credentials)))
     if status in {"enabled", "pending_deletion"}:
         rows = rows.filter(deletion_planned_at__isnull=status == "enabled")
     if automatic := chosen.get("automatic"):

@@ -43,7 +43,9 @@ def is_rotating() -> Exists:
 
 def with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
     """Each row with whether it rotates now, and how its last rotation ended."""
-    ended = Run.objects.filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE, state=Run.State.ENDED)
+    ended = Run.objects.without_missed().filter(
+        secret=OuterRef("pk"), kind=Run.Kind.ROTATE, state=Run.State.ENDED
+    )
     last = ended.order_by("-created_at")
     return rows.annotate(
         is_rotating=is_rotating(),
@@ -74,21 +76,25 @@ def rights(request: OperatorRequest, secret: Secret, possible: Mapping[str, Acti
     }
 
 
-def cells(request: OperatorRequest, region: str, secrets: list[Secret]) -> list[Cells]:
-    """What stands in the row of each of these, which `shown` has read.
+def cells(
+    request: OperatorRequest, region: str, secrets: list[Secret], *, with_tags: bool = False
+) -> list[Cells]:
+    """What stands in the row of each of these, which `shown` has read; `with_tags`, its tags too.
 
     A dict and not the secret: its template looks up thirty names in each row, and those of a dict it finds
     at its first try.
     """
     # What is allowed nowhere is not asked of each row.
     possible = {name: action for name, action in ACTIONS.items() if resources.may(request, action)}
-    if decisions.asks_for_tags(request.user.principal, possible.values()):
+    if with_tags or decisions.asks_for_tags(request.user.principal, possible.values()):
         prefetch_related_objects(secrets, "tags")
     _place(secrets)
     links = _Links(request, region)
     is_everywhere = region == resources.ALL_REGIONS
     return [
-        _facts(secret, is_everywhere=is_everywhere) | links.of(secret, rights(request, secret, possible))
+        _facts(secret, is_everywhere=is_everywhere)
+        | links.of(secret, rights(request, secret, possible))
+        | {"tags": list(secret.tags.all()) if with_tags else []}
         for secret in secrets
     ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, cast
 
 from django import forms, template
 from django.http import QueryDict
@@ -19,6 +19,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
+from console.forms.filters import Several
 from console.presentation import durations
 from console.private_apis import render_icon
 
@@ -44,6 +45,32 @@ class State(Protocol):
     def tone(self) -> str: ...
     @property
     def sentence(self) -> str: ...
+
+
+class ColumnNode(template.Node):
+    """What stands in a column that its reader may have hidden: its heading, or one cell of it."""
+
+    child_nodelists = ("nodelist",)
+
+    def __init__(self, name: str, nodelist: template.NodeList) -> None:
+        self.name, self.nodelist = name, nodelist
+
+    def render(self, context: Context) -> SafeString:
+        shown = context.get("shown")
+        is_hidden = shown is not None and self.name not in shown.columns
+        return _NOTHING if is_hidden else self.nodelist.render(context)
+
+
+_NOTHING = mark_safe("")
+
+
+@register.tag
+def column(parser: template.base.Parser, token: template.base.Token) -> ColumnNode:
+    """`{% column "kind" %}...{% endcolumn %}`: only if `shown`, the preference of a list, has this column."""
+    name = token.split_contents()[1].strip("\"'")
+    nodelist = parser.parse(("endcolumn",))
+    parser.delete_first_token()
+    return ColumnNode(name, nodelist)
 
 
 @register.simple_tag
@@ -157,6 +184,25 @@ def _kind(bound: forms.BoundField) -> str:
     if isinstance(widget, forms.Select):
         return "select"
     return "textarea" if isinstance(widget, forms.Textarea) else "input"
+
+
+@register.inclusion_tag("_list_choices.html")
+def choices(bound: forms.BoundField) -> dict[str, object]:
+    """A filter of a list with several choices, `filters.Several`, as a menu of ticks."""
+    field = cast(Several, bound.field)
+    chosen = field.to_python(bound.value())
+    options = [
+        {"value": value, "label": label, "is_chosen": value in chosen} for value, label in field.options
+    ]
+    labels = [label for value, label in field.options if value in chosen]
+    said = f"{len(labels)} chosen" if len(labels) > 2 else ", ".join(labels)
+    return {
+        "name": bound.html_name,
+        "label": bound.label,
+        "every": field.every,
+        "chosen": said or field.every,
+        "options": options,
+    }
 
 
 @register.inclusion_tag("_steps.html")

@@ -1,4 +1,4 @@
-"""What must hold, beside the right, before a person is shown a value: a reason where a policy asks for one,
+"""What must hold, beside the right, before a person is shown a value: a reason, which policies may judge,
 and patience.
 
 A refusal is recorded. Knows no value and no version; `versions.reveal` asks here.
@@ -6,6 +6,7 @@ A refusal is recorded. Knows no value and no version; `versions.reveal` asks her
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -21,6 +22,22 @@ from secrets_app.models import AuditEvent, Principal, Secret
 from secrets_app.policy import decisions
 
 WITHIN = timedelta(minutes=10)
+REASON_AT_MOST = 500  # characters, as many as an event keeps
+#: Control characters, and what breaks a line or turns it round: a reader of the trail sees what was typed.
+_UNFIT_CATEGORIES = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
+_UNFIT_DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+class NoReason(DomainError):
+    """Enter a reason. It is recorded in the audit trail."""
+
+    code = "no_reason"
+
+
+class UnfitReason(DomainError):
+    """This reason cannot be recorded as it was entered."""
+
+    code = "unfit_reason"
 
 
 class ReasonNeeded(decisions.NotAllowed):
@@ -43,6 +60,27 @@ class TooOften(DomainError):
             f"{settings.READS_AT_MOST} values in {minutes} minutes are the most that a user may read."
         )
         self.again_at = again_at
+
+
+def fit_reason(given: str) -> str:
+    """Return the reason as it is recorded, empty only if it may be. Raises `NoReason`, `UnfitReason`."""
+    reason = given.strip()
+    for character in reason:
+        if _is_unfit(character):
+            raise UnfitReason(f"The character U+{ord(character):04X} is not allowed.")
+    if len(reason) > REASON_AT_MOST:
+        raise UnfitReason(f"Use at most {REASON_AT_MOST} characters.")
+    is_blank = not any(character.isprintable() and not character.isspace() for character in reason)
+    if is_blank and settings.REVEAL_REASON == "required":
+        raise NoReason
+    return "" if is_blank else reason
+
+
+def _is_unfit(character: str) -> bool:
+    return (
+        unicodedata.category(character) in _UNFIT_CATEGORIES
+        or unicodedata.bidirectional(character) in _UNFIT_DIRECTIONS
+    )
 
 
 def asks_for_reason(secret: Secret, *, actor: Principal, reason: str = "") -> bool:

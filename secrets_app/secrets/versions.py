@@ -209,12 +209,14 @@ def are_same(version: SecretVersion, other: SecretVersion) -> bool:
 def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Value:
     """Show a value to a person: check the right, record it durably, and only then open it.
 
-    Raises `decisions.NotAllowed`, `read_limits.ReasonNeeded`, `read_limits.TooOften`, `NoValue` (also while
-    deletion is planned), and whatever `value` raises. Never call it inside a transaction: the record would
+    Raises `decisions.NotAllowed`, `read_limits.NoReason`, `read_limits.UnfitReason`,
+    `read_limits.ReasonNeeded`, `read_limits.TooOften`, `NoValue` (also while deletion is planned), and
+    whatever `value` raises. Never call it inside a transaction: the record would
     not be durable when the value leaves (RuntimeError).
     """
     secret = version.secret
     decisions.require(actor, decisions.Action.GET_SECRET_VALUE, secret)
+    reason = read_limits.fit_reason(reason)
     read_limits.require_reason(secret, actor=actor, reason=reason)
     if not secret.is_enabled:
         raise NoValue

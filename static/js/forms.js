@@ -1,4 +1,4 @@
-// What a form does by itself: parts that depend on another field, values shown on request, instant filters.
+// What a form does by itself: parts that depend on another field, values shown on request.
 //
 // data-shown-if="name=value" shows a part while that field has that value ("name=" while it has none); what is
 // hidden is disabled too, so it does not travel. data-with-script marks what would do nothing without script.
@@ -38,12 +38,6 @@
 
   // On the way down: whatever asks the server on a change then sends the fields that are shown after it.
   document.addEventListener("change", (event) => event.target.form && depend(event.target.form), true);
-
-  document.addEventListener("change", (event) => {
-    if (event.target.form && event.target.hasAttribute("data-submits")) {
-      event.target.form.requestSubmit();
-    }
-  });
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-show-value]");

@@ -9,6 +9,7 @@
     const items = menu.querySelector(".menu-items");
     const button = menu.querySelector("summary").getBoundingClientRect();
     items.classList.add("is-placed");
+    items.style.left = "0"; // near an edge it would be measured narrower than it is elsewhere
     const { width, height } = items.getBoundingClientRect();
     const fromEnd = menu.classList.contains("menu-end");
     const wanted = fromEnd ? button.right - width : button.left;

@@ -33,6 +33,7 @@ def walk(page: Page, base: str, secret: Secret, cast: dict[str, str]) -> None:
     page.goto(f"{base}/main/secrets/{secret.pk}/")
     page.get_by_role("link", name="Get secret value").first.click()
     dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("to log on")
     dialog.get_by_role("button", name="Show value").click()
     expect(dialog.get_by_label("Value", exact=True)).to_have_text(cast["shown"])
     dialog.get_by_role("link", name="Close").click()

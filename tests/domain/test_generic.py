@@ -65,7 +65,7 @@ def test_its_value_is_any_text_sealed_and_read_with_the_right_only(token, ann):
     assert versions.value(version).text.reveal() == VALUE
     assert versions.value(version).username == ""
     with pytest.raises(decisions.NotAllowed):
-        versions.reveal(version, actor=ann.principal)
+        versions.reveal(version, actor=ann.principal, reason="test")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -170,7 +170,7 @@ def test_it_is_planned_for_deletion_and_restored_and_nothing_is_asked(token):
     deletion.plan_deletion(token, days=9, **by_whom())
     assert fresh(token).is_pending_deletion
     with pytest.raises(versions.NoValue):
-        versions.reveal(fresh(token).labelled("current"), **by_whom())
+        versions.reveal(fresh(token).labelled("current"), reason="test", **by_whom())
     found = deletion.restore(fresh(token), **by_whom())
     assert found == deletion.Restored(None, False, None)
     assert fresh(token).is_enabled

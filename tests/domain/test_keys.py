@@ -145,10 +145,10 @@ def test_cry_06_a_disabled_key_shows_no_value_and_enabling_restores_it(dot):
     version = made.labelled("current")
     key_states.disable(made.key, actor=dot.principal)
     with pytest.raises(keyring.KeyDisabled):
-        versions.reveal(SecretVersion.objects.get(pk=version.pk), actor=dot.principal)
+        versions.reveal(SecretVersion.objects.get(pk=version.pk), actor=dot.principal, reason="test")
     assert events("kms:DisableKey")[0].details == {"values": SealedValue.objects.count()}
     key_states.enable(made.key, actor=dot.principal)
-    assert versions.reveal(version, actor=dot.principal).password.reveal() == "the-password-1"
+    assert versions.reveal(version, actor=dot.principal, reason="test").password.reveal() == "the-password-1"
     assert len(events("kms:EnableKey")) == 1
 
 

@@ -11,7 +11,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from secrets_app import keyring, seal_sets
+from secrets_app import keyring, origin, seal_sets
 from secrets_app.audit import batches, trail, verification
 from secrets_app.models import AuditEvent, KeyVersion, Principal, Secret
 from secrets_app.secrets import lifecycle, read_limits, reads, versions
@@ -56,22 +56,23 @@ def many() -> list[Secret]:
     return [factories.generic_secret(value=f"value-{n}") for n in range(MANY)]
 
 
-def read(secret: Secret, actor: Principal, reason: str = "") -> str:
+def read(secret: Secret, actor: Principal, request_id: str = "") -> str:
     try:
-        value = versions.reveal(secret.labelled("current"), actor=actor, reason=reason)
+        with origin.bind(request_id=request_id):
+            value = versions.reveal(secret.labelled("current"), actor=actor, reason="test")
         return value.credential.reveal()
     finally:
         connection.close()
 
 
 def all_at_once(
-    secrets: Sequence[Secret], actor: Principal, reasons: Sequence[str] = (), gate: Gate | None = None
+    secrets: Sequence[Secret], actor: Principal, requests: Sequence[str] = (), gate: Gate | None = None
 ) -> list[Future[str]]:
     """Read each in a thread of its own, the first one first; return once all have ended."""
     with ThreadPoolExecutor(len(secrets)) as pool:
         started = []
         for number, secret in enumerate(secrets):
-            started.append(pool.submit(read, secret, actor, reasons[number] if reasons else ""))
+            started.append(pool.submit(read, secret, actor, requests[number] if requests else ""))
             if number == 0 and gate is not None:
                 wait_for(lambda: gate.sizes, "the first reader")
     return started
@@ -176,8 +177,8 @@ def test_a_commit_that_may_have_happened_is_not_repeated(gate, many, dot, monkey
 
 
 def test_a_read_that_cannot_be_recorded_fails_by_itself(gate, many, dot):
-    reasons = ["", "\ud800", *[""] * (MANY - 2)]  # no bytes can be made of this one
-    started = all_at_once(many, dot.principal, reasons, gate=gate)
+    requests = ["", "\ud800", *[""] * (MANY - 2)]  # no bytes can be made of this one
+    started = all_at_once(many, dot.principal, requests, gate=gate)
     assert errors(started) == [None, UnicodeEncodeError, *[None] * (MANY - 2)]
     assert len(events()) == MANY - 1
     assert is_whole()
@@ -313,7 +314,7 @@ def test_a_version_without_a_value_leaves_no_event_of_a_read(dot):
     versions.destroy_all(secret)
     version.refresh_from_db()
     with pytest.raises(versions.NoValue):
-        versions.reveal(version, actor=dot.principal)
+        versions.reveal(version, actor=dot.principal, reason="test")
     assert events() == []
 
 

@@ -36,7 +36,9 @@ def test_a_reveal_returns_the_value_and_leaves_one_event(secret, dot):
 @pytest.mark.parametrize("role", ["ann", "hal", "aud"])
 def test_who_may_not_read_values_gets_none(secret, role, request):
     with pytest.raises(decisions.NotAllowed):
-        versions.reveal(secret.labelled("current"), actor=request.getfixturevalue(role).principal)
+        versions.reveal(
+            secret.labelled("current"), actor=request.getfixturevalue(role).principal, reason="test"
+        )
     assert reads() == 0
 
 
@@ -44,12 +46,14 @@ def test_somebody_disabled_gets_none(secret, dot):
     dot.is_active = False
     dot.save()
     with pytest.raises(decisions.NotAllowed):
-        versions.reveal(secret.labelled("current"), actor=type(dot.principal).objects.get(user=dot))
+        versions.reveal(
+            secret.labelled("current"), actor=type(dot.principal).objects.get(user=dot), reason="test"
+        )
 
 
 def test_a_value_is_not_opened_inside_a_transaction_that_may_still_roll_back(secret, dot):
     with pytest.raises(RuntimeError), transaction.atomic():
-        versions.reveal(secret.labelled("current"), actor=dot.principal)
+        versions.reveal(secret.labelled("current"), actor=dot.principal, reason="test")
     assert reads() == 0
 
 
@@ -62,11 +66,11 @@ def test_where_the_event_cannot_be_written_no_value_leaves(secret, dot):
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(refuse), pytest.raises(OSError, match="disk full"):
-        versions.reveal(version, actor=dot.principal)
+        versions.reveal(version, actor=dot.principal, reason="test")
 
 
 def test_an_event_carries_where_the_request_came_from(secret, dot):
     with origin.bind(request_id="abc", address="127.0.0.9", session="s"):
-        versions.reveal(secret.labelled("current"), actor=dot.principal)
+        versions.reveal(secret.labelled("current"), actor=dot.principal, reason="test")
     event = AuditEvent.objects.get(action="kms:GetSecretValue")
     assert (event.request_id, event.address, event.session) == ("abc", "127.0.0.9", "s")

@@ -112,6 +112,7 @@ def test_a_key_pair_is_created_rotated_and_downloaded(
     expect(page.get_by_text("Clean up").first).to_be_visible()
     look(page, "details")
     page.get_by_role("link", name="Get secret value").click()
+    page.get_by_label("Reason").fill("to log on")
     page.get_by_role("button", name="Show value").click()
     expect(page.get_by_text("ssh -i web-svc.pem")).to_be_visible()
     expect(page.locator("#revealed")).to_contain_text(re.compile("BEGIN OPENSSH PRIVATE KEY"))

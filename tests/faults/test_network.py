@@ -73,7 +73,8 @@ def test_fi_n_01_an_instance_that_is_away_is_waited_for_longer_each_time(
         for wait, scheduled in zip(waits, work.BACK_OFF, strict=False):
             assert 0.7 <= wait / scheduled.total_seconds() <= 1.6
         # What works is served all the while, and the value that waits is kept.
-        shown = versions.reveal(rig.secret.labelled(Label.Role.CURRENT), actor=factories.administrator())
+        current = rig.secret.labelled(Label.Role.CURRENT)
+        shown = versions.reveal(current, actor=factories.administrator(), reason="test")
         assert rig.accepts(shown)
         pending = rig.secret.labelled(Label.Role.PENDING)
         assert pending is not None

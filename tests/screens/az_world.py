@@ -53,7 +53,11 @@ HTMX = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "rows"}
 OWN_RESOURCES = [
     "acs:kms:main:*:*",
     "acs:kms::*:*/own-*",
-    *(f"acs:kms::*:{kind}" for kind in ("credential", "key", "user", "group", "policy", "audit")),
+    *(
+        f"acs:kms::*:{kind}"
+        for kind in ("credential", "key", "user", "group", "policy", "audit", "region", "settings")
+    ),
+    "acs:kms::*:region/main",
 ]
 
 Args = dict[str, Any]
@@ -248,6 +252,7 @@ def _things(which: str) -> dict[str, Args]:
     credential = management.create_credential(f"{which}-fleet", "keyturn", sudo="passwordless", actor=actor)
     host = factories.instance(region=region, credential=credential, name=f"{which}-host")
     found = _people(which) | _keys(which) | {"credential": {"pk": credential.pk}}
+    found["region row"] = {"pk": region.pk}
     found |= {name: {"region": region.code, "pk": pk} for name, pk in _regional(host).items()}
     secret = Secret.objects.get(pk=found["secret"]["pk"])
     previous = secret.labelled("previous")

@@ -299,7 +299,9 @@ class TestNothingIsRecorded:
 
     def test_aud_03_no_value_leaves(self, as_dot, secret):
         for headers in (HTMX, None):
-            answer = as_dot.post(reverse("secret_reveal", args=["main", secret.pk]), headers=headers)
+            answer = as_dot.post(
+                reverse("secret_reveal", args=["main", secret.pk]), {"reason": "x"}, headers=headers
+            )
             assert answer.status_code == 503
             assert "canary-71b3" not in text(answer)
             assert "This cannot be recorded" in text(answer)

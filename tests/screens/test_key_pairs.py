@@ -262,9 +262,9 @@ def test_an_older_key_is_downloaded_by_its_versions_id(as_dot, secret):
     old = secret.labelled("current")
     made = versions.Value("svc", public_key=OTHER.public_key, private_key=OTHER.private_key)
     versions.promote(versions.stage(secret, made, origin="generated", actor=factories.administrator()))
-    new = as_dot.post(download_url(secret)).content.decode()
+    new = as_dot.post(download_url(secret), {"reason": "x"}).content.decode()
     assert new == OTHER.private_key.reveal()
-    assert CANARY in text(as_dot.post(f"{download_url(secret)}?version={old.version_id}"))
+    assert CANARY in text(as_dot.post(f"{download_url(secret)}?version={old.version_id}", {"reason": "x"}))
     assert {event.version_id for event in reads()} == {v.version_id for v in secret.versions.all()}
 
 
@@ -285,7 +285,7 @@ def test_a_password_is_no_file(as_dot):
 
 def test_a_key_pending_deletion_is_not_downloaded(as_dot, secret):
     Secret.objects.filter(pk=secret.pk).update(deletion_planned_at=secret.created_at)
-    answer = as_dot.post(download_url(secret))
+    answer = as_dot.post(download_url(secret), {"reason": "x"})
     assert answer.status_code == 409
     assert CANARY not in text(answer)
     assert reads() == []

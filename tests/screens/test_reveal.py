@@ -15,6 +15,7 @@ from tests import factories
 # Not inside a transaction: the record must be durable before the value leaves.
 pytestmark = pytest.mark.django_db(transaction=True)
 
+WHY = {"reason": "on call"}
 VALUE = "canary-5a2f:<b>&amp;'\" kept"
 HTMX = {"HX-Request": "true", "HX-Target": "dialog-content"}
 
@@ -82,20 +83,20 @@ def test_a_value_that_cannot_be_recorded_is_not_shown(client, dot, secret):
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(full):
-        answer = client.post(where(secret), {}, headers=HTMX)
+        answer = client.post(where(secret), WHY, headers=HTMX)
     assert answer.status_code == 503
     assert "canary-5a2f" not in text(answer)
 
 
 def test_no_browser_or_proxy_may_keep_the_answer(as_dot, secret):
-    for answer in (as_dot.get(where(secret)), as_dot.post(where(secret), {})):
+    for answer in (as_dot.get(where(secret)), as_dot.post(where(secret), WHY)):
         assert "no-store" in answer["Cache-Control"]
         assert "canary-5a2f" not in str(answer.headers)
         assert "canary-5a2f" not in str(answer.cookies)
 
 
 def test_without_script_the_value_stands_on_a_page_of_its_own(as_dot, secret):
-    shown = text(as_dot.post(where(secret), {}))
+    shown = text(as_dot.post(where(secret), WHY))
     assert "<html" in shown
     assert "canary-5a2f" in shown
 
@@ -105,7 +106,7 @@ def test_a_secret_without_a_value_says_so_and_offers_the_first_rotation(as_dot):
     shown = text(as_dot.get(where(empty), headers=HTMX))
     assert "No value yet" in shown
     assert reverse("secret_rotate", args=["main", empty.pk]) in shown
-    assert as_dot.post(where(empty), {}, headers=HTMX).status_code == 409
+    assert as_dot.post(where(empty), WHY, headers=HTMX).status_code == 409
     assert reads() == []
 
 
@@ -118,19 +119,19 @@ def test_an_older_version_is_read_by_its_id(as_dot, secret):
         actor=factories.administrator(),
     )
     versions.promote(new)
-    assert "the newer one" in text(as_dot.post(where(secret), {}, headers=HTMX))
+    assert "the newer one" in text(as_dot.post(where(secret), WHY, headers=HTMX))
     address = f"{where(secret)}?version={old.version_id}"
     asked = text(as_dot.get(address, headers=HTMX))
     assert "ACSPrevious" in asked
     assert f'hx-post="{address}"' in asked
-    assert "canary-5a2f" in text(as_dot.post(address, {}, headers=HTMX))
+    assert "canary-5a2f" in text(as_dot.post(address, WHY, headers=HTMX))
     assert reads()[0].version_id == old.version_id
 
 
 def test_a_version_of_another_secret_is_not_found(as_dot, secret):
     other = factories.secret(initial="another secret's value")
     address = f"{where(secret)}?version={other.labelled('current').version_id}"
-    for answer in (as_dot.get(address), as_dot.post(address, {})):
+    for answer in (as_dot.get(address), as_dot.post(address, WHY)):
         assert answer.status_code == 404
         assert "another secret's value" not in text(answer)
     assert reads() == []
@@ -139,7 +140,7 @@ def test_a_version_of_another_secret_is_not_found(as_dot, secret):
 def test_a_secret_pending_deletion_gives_no_value(as_dot, secret):
     Secret.objects.filter(pk=secret.pk).update(deletion_planned_at=timezone.now())
     assert "pending deletion" in text(as_dot.get(where(secret), headers=HTMX))
-    answer = as_dot.post(where(secret), {}, headers=HTMX)
+    answer = as_dot.post(where(secret), WHY, headers=HTMX)
     assert answer.status_code == 409
     assert "canary-5a2f" not in text(answer)
     assert "restored" in text(answer)
@@ -147,7 +148,7 @@ def test_a_secret_pending_deletion_gives_no_value(as_dot, secret):
 
 def test_a_disabled_key_gives_no_value(as_dot, secret):
     KeyVersion.objects.update(state="disabled")
-    answer = as_dot.post(where(secret), {}, headers=HTMX)
+    answer = as_dot.post(where(secret), WHY, headers=HTMX)
     assert answer.status_code == 409
     assert "disabled" in text(answer)
     assert "canary-5a2f" not in text(answer)
@@ -163,14 +164,14 @@ def test_the_command_quotes_a_name_that_a_shell_would_expand(as_dot, secret):
     ManagedAccount.objects.filter(secret=secret).update(username="svc$")
     Instance.objects.update(port=2222)
     address = secret.managed.instance.address
-    shown = text(as_dot.post(where(secret), {}, headers=HTMX)).replace("&#x27;", "'")
+    shown = text(as_dot.post(where(secret), WHY, headers=HTMX)).replace("&#x27;", "'")
     assert f"ssh 'svc$@{address}' -p 2222" in shown
 
 
 @pytest.mark.parametrize("who", ["hal", "aud"])
 def test_who_may_not_read_gets_a_refusal_that_is_recorded(client, request, secret, who):
     client.force_login(request.getfixturevalue(who))
-    for answer in (client.get(where(secret)), client.post(where(secret), {}, headers=HTMX)):
+    for answer in (client.get(where(secret)), client.post(where(secret), WHY, headers=HTMX)):
         assert answer.status_code == 403
         assert "canary-5a2f" not in text(answer)
     assert {event.outcome for event in reads()} == {"denied"}

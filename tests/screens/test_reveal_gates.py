@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import threading
 from datetime import timedelta
@@ -18,7 +19,7 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policy import policies
 from secrets_app.secrets import versions
-from secrets_app.secrets.read_limits import ReasonNeeded, TooOften
+from secrets_app.secrets.read_limits import NoReason, ReasonNeeded, TooOften, UnfitReason
 from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,7 +37,7 @@ def where(secret: Secret) -> str:
     return reverse("secret_reveal", args=["main", secret.pk])
 
 
-def read(client: Client, secret: Secret, reason: str = "", **headers: str):
+def read(client: Client, secret: Secret, reason: str = "on call", **headers: str):
     return client.post(where(secret), {"reason": reason}, headers=headers or HTMX)
 
 
@@ -58,12 +59,72 @@ def when(effect: str, operator: str, wanted: str) -> dict:
 # ---------------------------------------------------------------- a reason
 
 
-def test_where_no_policy_asks_a_value_is_read_without_a_reason(as_dot, secret):
-    assert VALUE in read(as_dot, secret).content.decode()
+@pytest.fixture
+def is_optional(settings) -> None:
+    settings.REVEAL_REASON = "optional"
+
+
+#: By what a user enters: how the field answers.
+UNFIT = {
+    "": "Enter a reason. It is recorded in the audit trail.",
+    "  \t ": "Enter a reason. It is recorded in the audit trail.",
+    "\u200b\u2060": "Enter a reason. It is recorded in the audit trail.",
+    "x" * 501: "at most 500 characters",
+    "first\nsecond": "The character U+000A is not allowed.",
+    "a\x1b[31mred": "The character U+001B is not allowed.",
+    "a\x00b": "Null characters are not allowed.",
+    "a\u2028b": "The character U+2028 is not allowed.",
+    "a\u202eb": "The character U+202E is not allowed.",
+}
+
+
+@pytest.mark.parametrize(("unfit", "said"), UNFIT.items())
+def test_without_a_fit_reason_neither_a_value_nor_its_file_is_shown(as_dot, dot, unfit, said):
+    key = key_pairs.generate("ed25519").private_key.reveal()
+    pair = factories.secret(kind="key_pair", key_algorithm="ed25519", initial=key, username="git")
+    old = f"{where(pair)}?version={pair.labelled('current').version_id}"
+    for path in (where(pair), old, reverse("secret_download", args=["main", pair.pk])):
+        for headers in (HTMX, {}):
+            refused = as_dot.post(path, {"reason": unfit}, headers=headers)
+            shown = html.unescape(refused.content.decode())
+            assert refused.status_code == 422
+            assert 'aria-invalid="true"' in shown
+            assert said in shown
+            assert "PRIVATE KEY" not in shown
+    with pytest.raises((NoReason, UnfitReason)):
+        versions.reveal(pair.labelled("current"), actor=dot.principal, reason=unfit)
+    assert told("succeeded") == []
+
+
+def test_a_request_without_the_field_shows_nothing(as_dot, secret):
+    assert as_dot.post(where(secret), {}).status_code == 422
+    assert told("succeeded") == []
+
+
+def test_a_reason_is_kept_as_it_was_entered_with_letters_of_any_language(as_dot, secret):
+    for reason in ("Störung 7: „Zugriff“", "事故\u00a0対応", "क्\u200dष", "x" * 500):
+        assert VALUE in read(as_dot, secret, f"  {reason} ").content.decode()
+        assert told("succeeded")[0].reason == reason
+
+
+def test_where_it_is_optional_a_value_is_read_without_a_reason(as_dot, secret, is_optional):
+    assert "(optional)" in as_dot.get(where(secret), headers=HTMX).content.decode()
+    assert VALUE in read(as_dot, secret, "").content.decode()
+    assert [event.reason for event in told("succeeded")] == [""]
+    assert read(as_dot, secret, "first\nsecond").status_code == 422
+
+
+def test_the_reason_stands_in_the_list_of_events_in_the_event_and_in_both_files(as_dot, secret):
+    read(as_dot, secret, "incident <42>")
+    event = told("succeeded")[-1]
+    for path in ("/audit/", f"/audit/{event.sequence}/", f"/main/secrets/{secret.pk}/?tab=audit"):
+        assert "incident &lt;42&gt;" in as_dot.get(path).content.decode()
+    for path in ("/audit/export.csv", "/audit/export.jsonl"):
+        assert b"incident <42>" in b"".join(as_dot.get(path).streaming_content)
 
 
 @pytest.mark.parametrize("blank", ["", "   "])
-def test_a_policy_that_asks_for_a_reason_shows_nothing_without_one(as_dot, dot, secret, blank):
+def test_a_policy_that_asks_for_a_reason_shows_nothing_without_one(as_dot, dot, secret, blank, is_optional):
     attach(when("Deny", "StringEquals", ""))
     form = as_dot.get(where(secret), headers=HTMX)
     assert form.status_code == 200
@@ -80,7 +141,7 @@ def test_a_policy_that_asks_for_a_reason_shows_nothing_without_one(as_dot, dot, 
     assert [event.reason for event in told("succeeded")] == ["incident 42"]
 
 
-def test_a_policy_may_ask_for_the_number_of_a_ticket(as_dot, secret, dot):
+def test_a_policy_may_ask_for_the_number_of_a_ticket(as_dot, secret, dot, is_optional):
     attach(when("Deny", "StringNotLike", "INC-?*"))
     for wrong in ("", "because", "inc-7", "INC-"):
         assert read(as_dot, secret, wrong).status_code == 422, wrong
@@ -160,15 +221,18 @@ def test_other_sessions_and_the_file_count_too(as_dot, dot, settings):
     key = key_pairs.generate("ed25519").private_key.reveal()
     pair = factories.secret(kind="key_pair", key_algorithm="ed25519", initial=key, username="git")
     assert read(as_dot, pair).status_code == 200
-    assert as_dot.post(reverse("secret_download", args=["main", pair.pk]), {}).status_code == 200
+    assert (
+        as_dot.post(reverse("secret_download", args=["main", pair.pk]), {"reason": "on call"}).status_code
+        == 200
+    )
     other = Client()
     other.force_login(dot)
     assert read(other, pair).status_code == 429
-    answer = other.post(reverse("secret_download", args=["main", pair.pk]), {})
+    answer = other.post(reverse("secret_download", args=["main", pair.pk]), {"reason": "on call"})
     assert answer.status_code == 429
     assert b"PRIVATE KEY" not in answer.content
     with pytest.raises(TooOften):
-        versions.reveal(pair.labelled("current"), actor=dot.principal)
+        versions.reveal(pair.labelled("current"), actor=dot.principal, reason="on call")
 
 
 def test_values_read_long_ago_do_not_count(as_dot, secret, settings):
@@ -187,7 +251,7 @@ def test_many_at_once_are_counted_one_after_the_other(dot, secret, settings):
     def ask() -> None:
         try:
             ready.wait()
-            versions.reveal(secret.labelled("current"), actor=dot.principal)
+            versions.reveal(secret.labelled("current"), actor=dot.principal, reason="on call")
             shown.append(1)
         except TooOften:
             pass

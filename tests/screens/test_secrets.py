@@ -101,7 +101,7 @@ def test_only_posts_with_a_token_change_anything(dot):
 
 def test_the_list_has_the_columns_that_a_kms_user_knows(as_dot):
     factories.secret()
-    shown = text(as_dot.get(url("secrets")))
+    shown = text(as_dot.get(url("secrets"))).partition("<thead>")[2]
     places = [shown.index(f">{name}<") for name in COLUMNS]
     assert places == sorted(places)
     for action in ("Details", "Rotate Immediately", "More"):

@@ -65,7 +65,7 @@ def test_nothing_else_that_is_sent_becomes_something_untrue(browser, dot, said):
     place, instance = ["main", secret.pk], ["main", secret.managed.instance.pk]
     for name, args, typed in (
         ("secret_rotate", place, {"reason": "routine"}),
-        ("secret_reveal", place, {}),
+        ("secret_reveal", place, {"reason": "x"}),
         ("instance_scan", instance, {}),
         ("instance_check", instance, {}),
     ):

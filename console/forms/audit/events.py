@@ -6,9 +6,22 @@ from typing import Any
 
 from django import forms
 
+from console.forms.filters import Several
 from console.forms.period import Period
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent
+
+
+class AddressField(forms.GenericIPAddressField):
+    """A whole address, in any spelling; the library has two other sentences for one that is none."""
+
+    def clean(self, value: Any) -> Any:
+        try:
+            return super().clean(value)
+        except forms.ValidationError:
+            raise forms.ValidationError(
+                "Enter a whole IP address, such as 192.0.2.7 or 2001:db8::7."
+            ) from None
 
 
 class Filters(Period):
@@ -17,10 +30,10 @@ class Filters(Period):
     actor = forms.CharField(required=False, max_length=80)
     action = forms.CharField(required=False, max_length=64)
     resource = forms.CharField(required=False, max_length=700)
-    outcome = forms.ChoiceField(required=False, choices=[("", "All outcomes"), *AuditEvent.Outcome.choices])
-    address = forms.GenericIPAddressField(required=False)
-    since = forms.DateTimeField(required=False)
-    until = forms.DateTimeField(required=False)
+    outcome = Several("Outcome", "All outcomes", AuditEvent.Outcome.choices)
+    address = AddressField(required=False)
+    since = forms.DateTimeField(label="From", required=False)
+    until = forms.DateTimeField(label="To", required=False)
 
 
 class TextField(forms.Field):

@@ -12,6 +12,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 
+from console.forms import filters
+from console.forms.filters import Several
 from rotation import accounts, wires
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app.models import Region, Secret
@@ -21,6 +23,7 @@ _HOST_NAME: Final = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
     r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\Z"
 )
+RETIRED: Final = "retired"  # a choice of the filter beside the states; no other shows these
 _ONE_LINE = RegexValidator(r"^[^\x00-\x1f\x7f]+\Z", "A name is one line without control characters.")
 _PLAIN: Final = {"autocomplete": "off", "spellcheck": "false"}
 
@@ -213,15 +216,13 @@ class Approve(forms.Form):
         ]
 
 
-class Filters(forms.Form):
+class Filters(filters.Filters):
     """What the list of instances is narrowed to."""
 
     q = forms.CharField(required=False, max_length=200)
-    status = forms.ChoiceField(
-        label="Status", required=False, choices=[("", "All statuses"), *Instance.State.choices]
-    )
+    status = Several("Status", "All statuses", [*Instance.State.choices, (RETIRED, "Retired")])
 
-    def chosen(self) -> dict[str, str]:
-        """The filters that are set and valid; what does not make sense narrows nothing."""
-        self.is_valid()
-        return {name: text for name, text in self.cleaned_data.items() if text}
+    @property
+    def shows_retired(self) -> bool:
+        """Whether the instances are listed too of which only the history is left."""
+        return RETIRED in self.chosen().get("status", [])

@@ -10,14 +10,18 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from console.forms import filters
+from console.forms.filters import Several
 from console.forms.secrets.key_pair import PrivateKeyField
 from console.presentation import secret_states
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.kinds import table as kinds
 from secrets_app.models import Secret
+from secrets_app.secrets import read_limits
 
 
 class ValueField(forms.Field):
@@ -42,15 +46,11 @@ class ValueField(forms.Field):
             raise ValidationError(str(unfit)) from None
 
 
-class Filters(forms.Form):
-    """What the list of secrets is narrowed to; what does not make sense narrows nothing."""
+class Filters(filters.Filters):
+    """What the list of secrets is narrowed to."""
 
     q = forms.CharField(required=False, max_length=200)
-    credential = forms.ChoiceField(
-        label="Credential",
-        required=False,
-        choices=[("", "All credentials"), *secret_states.CREDENTIAL_CHOICES],
-    )
+    credential = Several("Credential", "All credentials", secret_states.CREDENTIAL_CHOICES)
     status = forms.ChoiceField(
         label="Status", required=False, choices=[("", "All statuses"), *secret_states.STATUS_CHOICES]
     )
@@ -60,11 +60,6 @@ class Filters(forms.Form):
         required=False,
         choices=[("", "Any automatic rotation"), *secret_states.AUTOMATIC_CHOICES],
     )
-
-    def chosen(self) -> dict[str, str]:
-        """The filters that are set and valid."""
-        self.is_valid()
-        return {name: text for name, text in self.cleaned_data.items() if text}
 
 
 class Press(forms.Form):
@@ -143,11 +138,18 @@ class Reveal(forms.Form):
 
     reason = forms.CharField(
         label="Reason",
-        required=False,
-        max_length=500,
+        max_length=read_limits.REASON_AT_MOST,
         help_text="Recorded in the audit trail with your name.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": str(read_limits.NoReason())},
     )
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(data, auto_id="reveal_%s")
+        self.fields["reason"].required = settings.REVEAL_REASON == "required"
+
+    def clean_reason(self) -> str:
+        try:
+            return read_limits.fit_reason(self.cleaned_data["reason"])
+        except (read_limits.NoReason, read_limits.UnfitReason) as error:
+            raise ValidationError(str(error)) from None

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from console.access import resources, rights
 from console.forms.access import people as forms
 from console.http import OperatorRequest
-from console.lists import paging
+from console.lists import paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
 from secrets_app.models import Attachment, SecretGroupGrant, User
@@ -35,10 +35,12 @@ def index(request: OperatorRequest) -> HttpResponse:
     text = request.GET.get("q", "")[:200].replace("\0", "")
     if text:
         rows = rows.filter(name__icontains=text)
+    shown = preferences.of(request.principal, "groups")
     context = {
         "heading": "Groups",
         "things": "groups",
-        "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
+        "page": paging.page(rows, request.GET, sorts=SORTS, default="name", size=shown.rows),
+        "shown": shown,
         "text": text,
         "is_filtered": bool(text),
         "may_create": resources.may(request, Action.CREATE_GROUP) and rights.has_full_access(request),

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from console.access import resources, rights
 from console.forms.access import people as forms
 from console.http import OperatorRequest
-from console.lists import paging
+from console.lists import paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
 from secrets_app.models import Attachment, SecretGroupGrant, SecretPrincipalGrant, User
@@ -35,10 +35,12 @@ def index(request: OperatorRequest) -> HttpResponse:
         rows = rows.filter(Q(username__icontains=text) | Q(display_name__icontains=text))
     if state in {"enabled", "disabled"}:
         rows = rows.filter(is_active=state == "enabled")
+    shown = preferences.of(request.principal, "users")
     context = {
         "heading": "Users",
         "things": "users",
-        "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
+        "page": paging.page(rows, request.GET, sorts=SORTS, default="name", size=shown.rows),
+        "shown": shown,
         "text": text,
         "state": state,
         "is_filtered": bool(text or state),

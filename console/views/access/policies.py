@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from console.access import resources, rights
 from console.forms.access import policies as forms
 from console.http import OperatorRequest
-from console.lists import paging
+from console.lists import paging, preferences
 from console.presentation import documents
 from console.reports import reached
 from console.sessions import fresh
@@ -47,19 +47,21 @@ def start(request: OperatorRequest) -> HttpResponse:
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
     names = rights.ShownNames(request)
-    shown = Q(attachments__principal__user__in=names.people)
+    seen = Q(attachments__principal__user__in=names.people)
     if names.groups:
-        shown |= Q(attachments__group__isnull=False)
-    rows = rights.listed_policies(request).annotate(holder_count=Count("attachments", filter=shown))
+        seen |= Q(attachments__group__isnull=False)
+    rows = rights.listed_policies(request).annotate(holder_count=Count("attachments", filter=seen))
     text, kind = request.GET.get("q", "")[:200].replace("\0", ""), request.GET.get("kind", "")
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(description__icontains=text))
     if kind in Policy.Kind:
         rows = rows.filter(kind=kind)
+    shown = preferences.of(request.principal, "policies")
     context = {
         "heading": "Policies",
         "things": "policies",
-        "page": paging.page(rows, request.GET, sorts=SORTS, default="name"),
+        "page": paging.page(rows, request.GET, sorts=SORTS, default="name", size=shown.rows),
+        "shown": shown,
         "text": text,
         "kind": kind,
         "is_filtered": bool(text or kind),

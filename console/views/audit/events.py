@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from console.access import resources
 from console.forms.audit import events as forms
 from console.http import OperatorRequest
-from console.lists import exports, paging
+from console.lists import exports, paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
 from rotation.models import Instance, Run
@@ -57,10 +58,10 @@ class Page:
         return f"{self.total:,} event{'' if self.total == 1 else 's'}"
 
 
-def page(rows: QuerySet[AuditEvent], query: QueryDict) -> Page:
+def page(rows: QuerySet[AuditEvent], query: QueryDict, size: int | None = None) -> Page:
     """The events before or after the one that the URL names: by sequence, so that none costs more."""
     before, after = (_number(query.get(name, "")) for name in ("before", "after"))
-    size = paging.PAGE_ROWS
+    size = size or paging.PAGE_ROWS
     if after is not None:
         rows_here = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
         has_newer, has_older = len(rows_here) > size, True
@@ -89,12 +90,14 @@ def index(request: OperatorRequest) -> HttpResponse:
     resources.require(request, Action.LIST_EVENTS)
     filters = forms.Filters(request.GET)
     chosen = filters.chosen()
+    shown = preferences.of(request.principal, "audit")
     context = {
         "heading": "Audit",
         "things": "events",
-        "page": page(narrowed(AuditEvent.objects.all(), chosen), request.GET),
+        "page": page(narrowed(AuditEvent.objects.all(), chosen), request.GET, shown.rows),
+        "shown": shown,
         "filters": filters,
-        "is_filtered": bool(chosen),
+        "is_filtered": filters.is_set,
         "may_verify": resources.may(request, Action.VERIFY_AUDIT),
         "may_look_up": resources.may(request, Action.LOOK_UP_VALUE),
     }
@@ -106,11 +109,13 @@ def narrowed(rows: QuerySet[AuditEvent], chosen: dict[str, Any]) -> QuerySet[Aud
         "actor": "actor_name",
         "action": "action__icontains",
         "resource": "resource__icontains",
-        "outcome": "outcome",
+        "outcome": "outcome__in",
         "address": "address",
         "since": "at__gte",
-        "until": "at__lte",
+        "until": "at__lt",
     }
+    if "until" in chosen:  # the field has no seconds: it means the whole minute
+        chosen = chosen | {"until": chosen["until"] + timedelta(minutes=1)}
     return rows.filter(**{lookups[name]: value for name, value in chosen.items()})
 
 
@@ -202,7 +207,7 @@ def export(request: OperatorRequest, form: str) -> HttpResponseBase:
     chosen = forms.Filters(request.GET).chosen()
     rows = narrowed(AuditEvent.objects.all(), chosen)
     if request.method != "HEAD":
-        filters = {name: str(value)[:200] for name, value in chosen.items()}
+        filters = {name: exports.said(value) for name, value in chosen.items()}
         details = {"format": form, "filters": filters}
         trail.record(EXPORT, _trail(), actor=request.principal, details=details)
     cells = _flat if form == "csv" else _cells

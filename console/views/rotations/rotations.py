@@ -17,7 +17,7 @@ from console import errors
 from console.access import resources
 from console.forms.rotations import rotations as forms
 from console.http import OperatorRequest
-from console.lists import paging, run_filters
+from console.lists import paging, preferences, run_filters
 from console.presentation import run_states
 from console.presentation.run_states import is_retryable
 from console.views import dialogs
@@ -33,13 +33,17 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     rows = resources.runs(request, region)
     filters = forms.Filters(request.GET)
     matching = run_filters.narrowed(rows, filters.chosen())
+    shown = preferences.of(request.principal, "rotations")
     context = {
         "heading": "Rotations",
         "things": "runs",
         "region": region,
-        "page": paging.page(matching, request.GET, sorts=run_filters.SORTS, default="-started"),
+        "page": paging.page(
+            matching, request.GET, sorts=run_filters.SORTS, default="-started", size=shown.rows
+        ),
+        "shown": shown,
         "filters": filters,
-        "is_filtered": bool(filters.chosen()),
+        "is_filtered": filters.is_set,
     }
     return render(request, "rotations/list.html", context)
 

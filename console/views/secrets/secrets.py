@@ -13,13 +13,13 @@ from console.access import resources
 from console.forms.secrets import options
 from console.forms.secrets.secrets import Filters
 from console.http import OperatorRequest
-from console.lists import paging, secret_filters, secret_rows
+from console.lists import paging, preferences, secret_filters, secret_rows
 from console.presentation import secret_states
 from console.reports import resolving
 from console.views.access import grants
 from console.views.audit import events
 from console.views.secrets import key_pair
-from rotation import accounts, schedules
+from rotation import accounts, missed
 from rotation.engine.work import CHANGES
 from rotation.models import ManagedAccount, Run
 from secrets_app.crypto import key_pairs
@@ -53,12 +53,14 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     chosen = filters.chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
     matching = secret_filters.narrowed(seen, chosen)
+    shown = preferences.of(request.principal, "secrets")
     page = paging.page(
         matching,
         request.GET,
         sorts=secret_filters.SORTS,
         default=secret_filters.DEFAULT_SORT,
         shown=secret_rows.shown(),
+        size=shown.rows,
     )
     return render(
         request,
@@ -67,12 +69,13 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
             "heading": "Secrets",
             "things": "secrets",
             "page": page,
-            "rows": secret_rows.cells(request, region, page.rows),
+            "shown": shown,
+            "rows": secret_rows.cells(request, region, page.rows, with_tags="tags" in shown.columns),
             "region": region,
             "is_everywhere": region == resources.ALL_REGIONS,
             "default_sort": secret_filters.DEFAULT_SORT,
             "filters": filters,
-            "is_filtered": bool(chosen),
+            "is_filtered": filters.is_set,
             "is_any_rotating": any(secret.is_rotating for secret in page.rows),  # type: ignore[attr-defined]
             "may_create": resources.may(request, Action.CREATE_SECRET),
         },
@@ -127,7 +130,7 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
         "region": region,
         "active": active,
         "facts": secret_states.facts(secret, is_rotating=active is not None),
-        "left_out_at": schedules.left_out(secret),
+        "missed": missed.last(secret),
         "account": account,
         "is_drifted": secret.is_enabled and secret_states.is_drifted(account),
         "is_on_other_machine": secret.is_enabled and secret_states.is_on_other_machine(account),
@@ -145,7 +148,7 @@ def _overview(secret: Secret) -> dict[str, object]:
     runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
     return {
         # A check that ran by itself does not take the place of what was changed last.
-        "run": runs.filter(kind__in=CHANGES).prefetch_related("steps").first(),
+        "run": runs.without_missed().filter(kind__in=CHANGES).prefetch_related("steps").first(),
         "check": runs.exclude(kind__in=CHANGES).prefetch_related("steps").first(),
         "current": labelled,
         "policy": rules,

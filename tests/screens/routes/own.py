@@ -156,4 +156,6 @@ CHANGES: dict[str, Make] = {
     "openid_confirm": confirm_at_provider,
     "session_end": lambda cast: Call([another_session(cast).pk], {}, ("kms:EndSessions",), auditor=404),
     "sessions_end_others": end_others,
+    # How a list looks to oneself decides nothing.
+    "list_preferences": lambda cast: Call([], {"list": "secrets", "rows": "50"}, (), auditor=302),
 }

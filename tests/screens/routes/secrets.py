@@ -135,6 +135,17 @@ def register(cast: Cast) -> Call:
     return Call(["main"], given, ("kms:RegisterInstance", CHECK))
 
 
+def retire(cast: Cast) -> Call:
+    made = factories.instance()
+    return Call(["main", made.pk], {"name": made.name, "reason": "burnt"}, ("kms:DeregisterInstance",))
+
+
+def delete_credential(cast: Cast) -> Call:
+    made = factories.credential()
+    given = {"name": made.name, "reason": "replaced"}
+    return Call([made.pk], given, ("kms:DeleteManagementCredential",))
+
+
 def of_instance(cast: Cast) -> Call:
     return Call(["main", factories.instance().pk], {}, (CHECK,))
 
@@ -223,8 +234,10 @@ CHANGES: dict[str, Make] = {
     "secrets_bulk": bulk,
     "rotations_bulk": bulk_retry,
     "credential_create": lambda cast: Call([], CREDENTIAL, ("kms:CreateManagementCredential",)),
+    "credential_delete": delete_credential,
     "instance_register": register,
     "instance_edit": change_instance,
+    "instance_retire": retire,
     "instance_scan": of_instance,
     "instance_check": of_instance,
     "instance_approve": approve,

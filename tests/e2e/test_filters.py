@@ -1,0 +1,69 @@
+"""The filters of a list apply as they are chosen, without a press, and the browser's address says which."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests import gallery
+from tests.e2e.browser import opened
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(gallery.CHROMIUM is None, reason="Chromium is not installed"),
+]
+LIST = "/all/rotations/"
+
+
+def asked(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def test_filters_apply_at_once_by_keyboard_keep_the_focus_and_can_be_gone_back_to(open_keyring):
+    with opened(LIST) as page:
+        whole = page.get_by_role("status").filter(has_text="items").text_content()
+        outcome = page.locator("summary", has_text="All outcomes")
+        outcome.focus()
+        page.keyboard.press("Enter")
+        for label in ("Failed", "Blocked"):
+            tick = page.get_by_role("checkbox", name=label)
+            tick.focus()
+            with page.expect_response(re.compile(r"outcome=")):
+                page.keyboard.press("Space")
+            expect(tick).to_be_focused()
+        expect(page).to_have_url(re.compile(r"outcome=failed&outcome=blocked$"))
+        assert asked(page) == {"outcome": ["failed", "blocked"]}
+        outcomes = page.locator("td[data-label=Outcome]")
+        expect(outcomes.filter(has_not_text=re.compile("Failed|Blocked"))).to_have_count(0)
+        assert outcomes.count()
+        expect(page.get_by_role("link", name="Export CSV")).to_have_attribute(
+            "href", re.compile("outcome=failed&outcome=blocked$")
+        )
+        page.keyboard.press("Escape")
+        expect(page.locator("summary", has_text="Failed, Blocked")).to_be_focused()
+
+        page.get_by_role("link", name="Today").click()
+        expect(page.get_by_role("link", name="Today")).to_have_attribute("aria-current", "true")
+        expect(page.get_by_role("link", name="Today")).to_be_focused()
+        expect(page).to_have_url(re.compile(r"until=\d{4}-\d\d-\d\d$"))
+        assert asked(page).keys() == {"outcome", "since", "until"}
+
+        page.get_by_label("To", exact=True).fill("2001-01-01")
+        expect(page.get_by_label("To", exact=True)).to_have_attribute("aria-invalid", "true")
+        expect(page.get_by_text("To is earlier than From.")).to_be_visible()
+
+        # The address is the list: it can be handed on, and each choice is gone back from.
+        page.go_back()
+        expect(page.get_by_text("To is earlier than From.")).to_have_count(0)
+        page.go_back()
+        expect(page.get_by_label("To", exact=True)).to_have_value("")
+        expect(page.locator("summary", has_text="Failed, Blocked")).to_be_visible()
+        page.reload()
+        expect(page.locator("summary", has_text="Failed, Blocked")).to_be_visible()
+        page.get_by_role("link", name="Clear").click()
+        expect(page.get_by_role("status").filter(has_text="items")).to_have_text(whole or "")
+        assert asked(page) == {}
