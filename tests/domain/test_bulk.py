@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -452,6 +454,54 @@ def test_a_row_that_was_put_in_or_turned_to_another_secret_is_not_done(dot, cal)
     bulk.items.filter(number=0).update(secret=stranger)
     assert [item.code for item in finish(bulk)] == ["bulk_changed_outside", "", "bulk_changed_outside"]
     assert not stranger.runs.exists()
+
+
+# ---------------------------------------------------------------- workers that are killed
+
+
+def carry_until_killed(bulk: BulkAction, statement: int) -> int:
+    """Let a process of its own carry the action, killed with -9 at a statement; return how it ended."""
+    connections.close_all()  # a connection to SQLite must not live on in a child
+    child = os.fork()
+    if child == 0:
+        reached = 0
+
+        def kill(execute, sql, params, many, context):
+            nonlocal reached
+            reached += 1
+            result = execute(sql, params, many, context)
+            if reached == statement:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        try:
+            with connection.execute_wrapper(kill):
+                bulk_actions.carry(bulk.pk, wake=lambda run: None)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_killed_at_any_statement_do_every_row_once(open_keyring):
+    dot = factories.user("dot", "administrators")
+    secrets = made(8)
+    bulk = start("delete", secrets, dot, days=30, reason="gone")
+    kills, between, statement = 0, 0, 2
+    while carry_until_killed(bulk, statement) == -signal.SIGKILL:
+        kills, statement = kills + 1, statement + 5
+        done = set(bulk.items.filter(state="done").values_list("secret", flat=True))
+        between += 0 < len(done) < len(secrets)
+        assert (
+            set(Secret.objects.filter(deletion_planned_at__isnull=False).values_list("pk", flat=True)) == done
+        )
+        assert set(events("kms:DeleteSecret").values_list("resource_id", flat=True)) == done
+        BulkAction.objects.update(carried_until=Now() - bulk_actions.HELD_FOR)
+    finish(bulk)
+    assert states(bulk) == ["done"] * 8
+    assert events("kms:DeleteSecret").count() == 8
+    assert (kills > 5, between > 2) == (True, True)  # they did fall in the midst of the work
+    assert verification.verify().verdict == verification.Verdict.WHOLE
 
 
 # ---------------------------------------------------------------- many workers at once
