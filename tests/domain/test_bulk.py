@@ -12,6 +12,7 @@ import pytest
 from django.db import OperationalError, connection, connections
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from rotation import leases, runs, tasks
 from rotation.bulk import bulk_actions, deeds
@@ -19,7 +20,7 @@ from rotation.managed import deletion
 from rotation.models import BulkAction, BulkItem, Run
 from secrets_app import origin, seals
 from secrets_app.audit import verification
-from secrets_app.models import AuditEvent, Secret, User
+from secrets_app.models import AuditEvent, DatabaseRestore, Secret, User
 from secrets_app.people import users
 from secrets_app.policy import grants
 from secrets_app.policy.decisions import Action
@@ -400,6 +401,17 @@ def test_a_long_action_gives_the_worker_back_between_its_rows(dot, monkeypatch):
     assert sent == [("rotation.tasks.carry_bulk", str(bulk.pk))]
     tasks.carry_bulk(str(bulk.pk))
     assert (states(bulk), len(sent)) == (["done"] * 3, 1)
+
+
+def test_nothing_is_done_before_a_restored_database_is_acknowledged(dot):
+    (secret,) = made(1)
+    bulk = start("delete", [secret], dot, days=30)
+    restore = DatabaseRestore.objects.create(exported_to=10**6, exported_at=timezone.now(), found_to=1)
+    tasks.carry_bulk(str(bulk.pk))
+    assert states(bulk) == ["waiting"]
+    DatabaseRestore.objects.filter(pk=restore.pk).update(acknowledged_at=timezone.now())
+    tasks.carry_bulk(str(bulk.pk))
+    assert states(bulk) == ["done"]
 
 
 def test_it_has_ended_when_its_last_run_has(dot):
