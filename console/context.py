@@ -6,6 +6,7 @@ Computed when the template asks for it, so a fragment costs no query.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -18,6 +19,8 @@ from console.access import resources
 from console.openid_settings import Provider
 from console.process import away
 from console.sessions import expiry
+from rotation.bulk import bulk_actions
+from rotation.models import BulkAction
 from secrets_app.integrity import restores
 from secrets_app.models import DatabaseRestore, User
 from secrets_app.policy.decisions import Action
@@ -67,6 +70,13 @@ ACCESS_TABS = (
     ("Access review", "access_review", (Action.LIST_USERS, Action.LIST_POLICIES, Action.LIST_SECRETS)),
 )
 
+#: The parts of Settings, in the same way.
+SETTINGS_TABS = (
+    ("Regions", "settings_regions", (Action.DESCRIBE_SETTINGS,)),
+    ("Sessions and reveal", "settings_rules", (Action.DESCRIBE_SETTINGS,)),
+    ("About", "settings_about", (Action.DESCRIBE_SETTINGS,)),
+)
+
 
 @dataclass(frozen=True)
 class RegionChoice:
@@ -76,6 +86,18 @@ class RegionChoice:
     name: str
     url: str
     is_current: bool
+
+
+@dataclass(frozen=True)
+class Bell:
+    """A user's latest background actions, and how many of them run or have a result not yet looked at."""
+
+    actions: tuple[tuple[BulkAction, int], ...]  # and how many percent of its rows are done
+    running: int = 0
+    unseen: int = 0
+
+
+BELL_ROWS, BELL_COUNTS = 5, 20
 
 
 class Layout:
@@ -105,9 +127,17 @@ class Layout:
     @cached_property
     def access_tabs(self) -> list[NavEntry]:
         """The parts of Access that this person's permissions open."""
+        return self._tabs(ACCESS_TABS)
+
+    @cached_property
+    def settings_tabs(self) -> list[NavEntry]:
+        """The parts of Settings that this person's permissions open."""
+        return self._tabs(SETTINGS_TABS)
+
+    def _tabs(self, parts: Iterable[tuple[str, str, tuple[Action, ...]]]) -> list[NavEntry]:
         return [
             NavEntry(label, "", reverse(name), self._is_active(reverse(name)))
-            for label, name, actions in ACCESS_TABS
+            for label, name, actions in parts
             if all(resources.may(self.request, action) for action in actions)
         ]
 
@@ -138,6 +168,20 @@ class Layout:
     def away(self) -> tuple[away.Away, ...]:
         """The parts of the installation that are away; for those signed in."""
         return away.parts() if isinstance(self.request.user, User) else ()
+
+    @cached_property
+    def bell(self) -> Bell | None:
+        """What runs in the background for this person; for those who have a navigation."""
+        if not isinstance(self.request.user, User) or not self.nav:
+            return None
+        actor = self.request.user.principal
+        newest = list(bulk_actions.of(actor)[:BELL_COUNTS])
+        running = [row for row in newest if row.ended_at is None]
+        far = bulk_actions.how_far(bulk_actions.seen_items(actor, running)) if running else {}
+        percents = {pk: done * 100 // total for pk, (done, total) in far.items()}
+        shown = tuple((row, percents.get(row.pk, 0)) for row in newest[:BELL_ROWS])
+        unseen = sum(row.ended_at is not None and row.seen_at is None for row in newest)
+        return Bell(shown, len(running), unseen)
 
     @property
     def theme(self) -> str:

@@ -26,7 +26,8 @@ from console.access import resources
 from console.sessions import expiry, proofs
 from console.sign_in import openid_only
 from rotation import accounts
-from secrets_app import keyring, origin
+from rotation.inventory import holding
+from secrets_app import keyring, origin, regions
 from secrets_app.audit import trail
 from secrets_app.models import Principal, User
 from secrets_app.people import second_factors
@@ -145,12 +146,18 @@ class RequestContext:
                 return errors.forbidden(request, refused)
             except trail.NotRecorded as error:
                 exception = error
-        if isinstance(exception, lifecycle.NotEnabled | accounts.Unmanaged):
+        if isinstance(exception, _GONE):
             return errors.conflict(request, str(exception))
         if isinstance(exception, trail.NotRecorded):
             log.critical("Nothing was done, because it could not be recorded.", exc_info=exception)
             return errors.not_recorded(request, exception)
         return None
+
+
+#: What may be looked at and not be acted on any more, wherever a view meets it.
+_GONE = (
+    lifecycle.NotEnabled | accounts.Unmanaged | holding.Retired | holding.CredentialDeleted | regions.Retired
+)
 
 
 def _principal(request: HttpRequest) -> Principal | None:

@@ -22,8 +22,10 @@ from console.views.access import (
 )
 from console.views.account import confirm, devices, openid, second_factor, session
 from console.views.audit import events, restored_database
+from console.views.bulk import bulk_actions
+from console.views.bulk import confirm as bulk_confirm
 from console.views.credentials import credentials
-from console.views.instances import instance_changes, instances, own_login
+from console.views.instances import instance_changes, instances, own_login, retirement
 from console.views.keys import key_changes, keys
 from console.views.overview import away, get_started, overview
 from console.views.rotations import rotations, run_cancel, run_override
@@ -42,6 +44,8 @@ from console.views.secrets import (
     wizard,
     wizard_check,
 )
+from console.views.settings import about as settings_about
+from console.views.settings import regions as settings_regions
 
 handler403 = "console.errors.forbidden"
 handler404 = "console.errors.not_found"
@@ -96,10 +100,19 @@ urlpatterns = [
     path("away/", away.show, name="away"),
     path("get-started/", get_started.get_started, name="get_started"),
     path("<slug:region>/overview/", overview.index, name="overview"),
+    # ---- settings
+    path("settings/", settings_regions.home, name="settings"),
+    path("settings/regions/", settings_regions.index, name="settings_regions"),
+    path("settings/regions/create/", settings_regions.create, name="region_create"),
+    path("settings/regions/<uuid:pk>/rename/", settings_regions.rename, name="region_rename"),
+    path("settings/regions/<uuid:pk>/retire/", settings_regions.retire, name="region_retire"),
+    path("settings/sessions/", settings_about.rules, name="settings_rules"),
+    path("settings/about/", settings_about.show, name="settings_about"),
     # ---- management credentials belong to no region
     path("credentials/", credentials.index, name="credentials"),
     path("credentials/create/", credentials.create, name="credential_create"),
     path("credentials/<uuid:pk>/", credentials.show, name="credential"),
+    path("credentials/<uuid:pk>/delete/", credentials.delete, name="credential_delete"),
     # ---- who may do what belongs to no region
     path("access/", policies.start, name="access"),
     path("access/policies/", policies.index, name="policies"),
@@ -145,6 +158,13 @@ urlpatterns = [
     path("keys/<uuid:pk>/enable/", key_changes.enable, name="key_enable"),
     path("keys/<uuid:pk>/destroy/", key_changes.destroy, name="key_destroy"),
     path("keys/<uuid:pk>/cancel/", key_changes.cancel, name="key_cancel"),
+    # ---- background actions are of a user, in all regions
+    path("background/", bulk_actions.index, name="bulk_actions"),
+    path("background/bell/", bulk_actions.bell, name="bulk_bell"),
+    path("background/<uuid:pk>/", bulk_actions.show, name="bulk_action"),
+    path("background/<uuid:pk>/progress/", bulk_actions.progress, name="bulk_progress"),
+    path("<slug:region>/secrets/bulk/", bulk_confirm.of_secrets, name="secrets_bulk"),
+    path("<slug:region>/rotations/bulk/", bulk_confirm.of_runs, name="rotations_bulk"),
     # ---- secrets
     path("<slug:region>/secrets/", secrets.index, name="secrets"),
     path("<slug:region>/secrets/export.csv", exports.all_secrets, name="secrets_export"),
@@ -181,6 +201,7 @@ urlpatterns = [
     path("<slug:region>/instances/<uuid:pk>/", instances.show, name="instance"),
     path("<slug:region>/instances/<uuid:pk>/live/", instances.live, name="instance_live"),
     path("<slug:region>/instances/<uuid:pk>/edit/", instance_changes.edit, name="instance_edit"),
+    path("<slug:region>/instances/<uuid:pk>/retire/", retirement.retire, name="instance_retire"),
     path("<slug:region>/instances/<uuid:pk>/scan/", instances.scan, name="instance_scan"),
     path("<slug:region>/instances/<uuid:pk>/approve/", instance_changes.approve, name="instance_approve"),
     path("<slug:region>/instances/<uuid:pk>/check/", instances.check, name="instance_check"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import IntegrityError, transaction
 
 from rotation import accounts, runs, wires
-from rotation.inventory import patience
+from rotation.inventory import holding, patience
 from rotation.models import Instance, Run
 from secrets_app.actions import Action
 from secrets_app.audit import trail
@@ -14,13 +14,19 @@ from secrets_app.policy import decisions
 
 
 def check(instance: Instance, *, actor: Principal) -> Run:
-    """Ask for a connection test; joins the one that is under way. Raises `patience.TooOften`."""
+    """Ask for a connection test; joins the one that is under way.
+
+    Raises `holding.Retired` or `patience.TooOften`.
+    """
     decisions.require(actor, Action.CHECK_INSTANCE, instance)
     return _on_instance(Run.Kind.CHECK, instance, actor)
 
 
 def scan(instance: Instance, *, actor: Principal) -> Run:
-    """Ask for the host's keys; joins the scan that is under way. Raises `patience.TooOften`."""
+    """Ask for the host's keys; joins the scan that is under way.
+
+    Raises `holding.Retired` or `patience.TooOften`.
+    """
     decisions.require(actor, Action.CHECK_INSTANCE, instance)
     return _on_instance(Run.Kind.SCAN, instance, actor)
 
@@ -29,13 +35,11 @@ def check_account(instance: Instance, username: str, kind: str, *, actor: Princi
     """Ask whether one account could be managed, a `kind` of secret; joins the check that is under way.
 
     What is found stands in the run's steps. Raises `runs.NotRotatable` for a name that no account can have,
-    `patience.TooOften` or `decisions.NotAllowed`.
+    `holding.Retired`, `patience.TooOften` or `decisions.NotAllowed`.
     """
     decisions.require(actor, Action.CHECK_INSTANCE, instance)
     if not wires.is_username(instance.wire, username) or kind not in Secret.Kind.values:
-        raise runs.NotRotatable(
-            "An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
-        )
+        raise runs.NotRotatable(wires.username_rule(instance.wire))
     accounts.require(instance, username, actor=actor)
     return _on_instance(Run.Kind.CHECK, instance, actor, username=username, account_kind=kind)
 
@@ -46,6 +50,7 @@ def _on_instance(
     about = {"username": username, "account_kind": account_kind}
     try:
         with transaction.atomic():
+            holding.instance(instance)
             patience.require(actor)
             run = runs.add(kind, instance, actor, **about)
             _record_look(run, instance, actor)

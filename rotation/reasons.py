@@ -26,6 +26,9 @@ REFUSED: Final = Advice(
     "secret",
     ("reconcile", "rotate"),
 )
+MISSED: Final = Advice(
+    "If a later run has not rotated the secret, choose Rotate Immediately.", "secret", ("rotate",)
+)
 
 ENGINE: Final = reasons.table(
     Reason("attempts", "The instance did not take the new value in five attempts.", AGAIN),
@@ -84,6 +87,39 @@ ENGINE: Final = reasons.table(
         Advice(
             "Find out why the instance refuses the login although the value is right: sshd's "
             "AllowUsers, PAM.",
+            "instance",
+        ),
+    ),
+    Reason(
+        "missed_changed",
+        "The schedule was changed, paused or turned off after the date had passed, and no rotation had "
+        "started by then.",
+        MISSED,
+    ),
+    Reason(
+        "missed_down",
+        "No rotation was started in time. Keyturn, its scheduler or its database was stopped or not "
+        "reachable, or an older database was restored and not acknowledged.",
+        MISSED,
+    ),
+    Reason(
+        "missed_queued",
+        "The rotation for this date was still queued when the next date came: {}",
+        Advice(
+            "Check that a worker runs, and whether other work on the instance goes before it.",
+            "instance",
+        ),
+    ),
+    Reason(
+        "missed_running",
+        "The rotation for this date had not ended when the next date came: {}",
+        MISSED,
+    ),
+    Reason(
+        "missed_waiting",
+        "The rotation for this date was still waiting when the next date came: {}",
+        Advice(
+            "Correct what the rotation waits for; it then continues automatically.",
             "instance",
         ),
     ),

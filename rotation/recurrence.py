@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 from typing import ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -133,6 +133,10 @@ class Recurrence:
             return self.drawn_after(max(date, now))
         periods = max((now - date) // self.period, 0) + 1
         return self.put_off(date + self.period * periods)
+
+    def passed(self, date: datetime, now: datetime) -> list[datetime]:
+        """Return `date` and those after it that have come by `now`, before any random delay."""
+        return [date, *takewhile(lambda following: following <= now, self.after(date))]
 
     @property
     def words(self) -> str:

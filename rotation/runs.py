@@ -1,18 +1,19 @@
 """Requests for work on a secret's host. The row is the job.
 
-With `leases`, which is for the workers, and `cancelling`, the only writer of runs and steps.
+With `leases`, which is for the workers, `cancelling` and `missed`, the only writer of runs and steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import accounts, binding, reasons
+from rotation import accounts, binding, missed, reasons
 from rotation.connectors import base
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.actions import Action
@@ -62,13 +63,15 @@ def start(
     overrides: Collection[str] = (),
     reason: str = "",
     overrides_policy: bool = False,
+    date: datetime | None = None,
 ) -> Run:
     """Ask for a rotation; joins the one that is under way. With `value`, that is the new
     password, or the new private key.
 
     With `from_version`, the value is an earlier version's, which is not shown to a user. `overrides` names
     checks of `base.OVERRIDABLE` that may not stop this one run; that needs a right of its own and a `reason`.
-    So does `overrides_policy`, with which `value` may break the secret's password policy.
+    So does `overrides_policy`, with which `value` may break the secret's password policy. `date` is the
+    schedule's date that this rotation is for; one that is joined serves it.
 
     The same `token` twice is one run. A value is sealed here, in the caller's transaction; it is
     never kept elsewhere. Raises `InProgress` for a value or an override while a run is active,
@@ -100,6 +103,8 @@ def start(
                 raise InProgress(InProgress.__doc__)
             if hurry(active, is_leak=is_leak):
                 _record_asked(secret, active, actor, joins=True)
+            if date is not None:
+                missed.serve(active, date)
             return active
         _make_way(active)
         run = add(
@@ -112,6 +117,7 @@ def start(
             request_token=token,
             overrides=let_pass,
             reason=reason.strip()[:500],
+            date_at=date,
         )
         if value is not None:
             origin = SecretVersion.Origin.EARLIER if from_version else SecretVersion.Origin.CUSTOM
@@ -137,10 +143,13 @@ def without_any(secret_ids: Collection[UUID]) -> set[UUID]:
     return held.difference(Run.objects.active().filter(secret__in=held).values_list("secret_id", flat=True))
 
 
-def start_all(secrets: Sequence[Secret], *, actor: Principal, trigger: str) -> list[Run]:
+def start_all(
+    secrets: Sequence[Secret], *, actor: Principal, trigger: str, dates: Mapping[UUID, datetime]
+) -> list[Run]:
     """Ask for a rotation of many, which the caller has from `without_any` in the same transaction.
 
-    Raises `decisions.NotAllowed` or `accounts.Unmanaged` for one of them; then none is started.
+    `dates` are those of their schedules, by secret. Raises `decisions.NotAllowed` or
+    `accounts.Unmanaged` for one of them; then none is started.
     """
     new_runs = []
     with transaction.atomic(), trail.at_the_end():
@@ -148,7 +157,12 @@ def start_all(secrets: Sequence[Secret], *, actor: Principal, trigger: str) -> l
             decisions.require(actor, Action.ROTATE_SECRET, secret)
             instance = accounts.needed(secret).instance
             run = Run(
-                kind=Run.Kind.ROTATE, instance=instance, requested_by=actor, secret=secret, trigger=trigger
+                kind=Run.Kind.ROTATE,
+                instance=instance,
+                requested_by=actor,
+                secret=secret,
+                trigger=trigger,
+                date_at=dates.get(secret.pk),
             )
             details = {"run": str(run.pk), "trigger": trigger}
             trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
@@ -216,10 +230,13 @@ def _stage_chosen(
     run.version = version
 
 
-def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL) -> Run:
+def verify(
+    secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL, is_recorded: bool = False
+) -> Run:
     """Ask whether the host accepts the current value; joins any run that is under way.
 
-    Raises `NotRotatable` or `accounts.Unmanaged`.
+    Recorded if a user asked for it: a retry, or `is_recorded`; else it is part of a change that is. Raises
+    `NotRotatable` or `accounts.Unmanaged`.
     """
     account = accounts.needed(secret)
     with transaction.atomic():
@@ -228,7 +245,7 @@ def verify(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUA
         if active:
             return active
         run = add(Run.Kind.VERIFY, account.instance, actor, secret=secret, trigger=trigger)
-        if trigger == Run.Trigger.RETRY:  # else it is part of a change that is recorded
+        if is_recorded or trigger == Run.Trigger.RETRY:
             _record_asked(secret, run, actor)
     return run
 
@@ -281,6 +298,11 @@ def drift(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MANUAL
         if actor.kind != Principal.Kind.SYSTEM:  # of the daily looks, what they found is enough
             _record_asked(secret, run, actor)
     return run
+
+
+def note_campaign(run: Run, campaign: UUID) -> None:
+    """Note the bulk action that started this run."""
+    Run.objects.filter(pk=run.pk).update(campaign=campaign)
 
 
 def _record_asked(secret: Secret, run: Run, actor: Principal, *, joins: bool = False) -> None:

@@ -7,7 +7,7 @@ so a wrong clock on one machine starts no rotation early or twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -15,18 +15,16 @@ from django.db import transaction
 from django.db.models import F, Q, Window
 from django.db.models.functions import Now, RowNumber
 
-from rotation import accounts
+from rotation import accounts, missed
 from rotation.models import GRACE, PERIOD_LIMITS, Schedule
 from rotation.recurrence import Recurrence
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
-from secrets_app.models import AuditEvent, Principal, Region, Secret
-from secrets_app.people import users
+from secrets_app.models import Principal, Region, Secret
 from secrets_app.policy import decisions
 from secrets_app.secrets import lifecycle
 
 PRESETS_DAYS = (7, 30, 60, 90)
-LEFT_OUT = "kms:LeaveOutRotation"
 
 
 class BadDate(DomainError, ValueError):
@@ -113,6 +111,9 @@ def change(
         if had.revision != revision:
             raise Outdated
         following = next_at or _following(had, kept, at) if is_on else None
+        if following is None or following > at:
+            # What passed during a pause was meant to pass; what was overdue before it was not.
+            _note_overdue(had, had.paused_at or at, "missed_changed")
         Schedule.objects.filter(pk=had.pk).update(
             is_on=is_on,
             period=kept.period,
@@ -178,88 +179,98 @@ def due(limit: int) -> list[Schedule]:
     )
 
 
-def claim(schedule: Schedule) -> bool:
-    """Move a due schedule on to its next date; return True to the one caller that may start the run.
+def claim(schedule: Schedule) -> datetime | None:
+    """Move a due schedule on; return the date that fires to the one caller that may start its run.
 
     Many schedulers may have read the same row. The update names the date that was read, so that one of them
     wins, and the revision, so that a schedule that a user paused or turned off meanwhile does not fire. A row
-    that another scheduler is claiming is passed over without waiting.
+    that another scheduler is claiming is passed over without waiting. Dates that fire no more are recorded.
     """
     with transaction.atomic():
         read = Q(pk=schedule.pk, next_at=schedule.next_at, revision=schedule.revision)
         unchanged = Schedule.objects.filter(read).filter(_is_due())
         at = unchanged.select_for_update(skip_locked=True).values_list(Now(), flat=True).first()
         if at is None:
-            return False
-        following = _after_claim(schedule, at)
-        if not unchanged.update(next_at=following):
-            return False
-        return not _is_left_out(schedule, at, following)
+            return None
+        turn = _turn(schedule, at)
+        if not unchanged.update(next_at=turn.following):
+            return None
+        missed.note(schedule.secret, turn.missed, "missed_down")
+    return turn.fires
 
 
-def claim_all(read: Sequence[Schedule]) -> list[Schedule]:
-    """Do what `claim` does for many at once; return those whose run the caller starts."""
+def claim_all(read: Sequence[Schedule]) -> list[tuple[Schedule, datetime]]:
+    """Do what `claim` does for many at once; return those whose run the caller starts, each with its date."""
     before = {schedule.pk: schedule for schedule in read}
     with transaction.atomic():
         there = Schedule.objects.filter(_is_due(), pk__in=before).annotate(at=Now())
         moved: list[Schedule] = []
-        fires: list[Schedule] = []
+        fires: list[tuple[Schedule, datetime]] = []
         for row in there.select_for_update(skip_locked=True):
             schedule = before[row.pk]
             if (row.next_at, row.revision) != (schedule.next_at, schedule.revision):
                 continue
-            row.next_at = _after_claim(schedule, row.at)
+            turn = _turn(schedule, row.at)
+            row.next_at = turn.following
             moved.append(row)
-            if not _is_left_out(schedule, row.at, row.next_at):
-                fires.append(schedule)
+            missed.note(schedule.secret, turn.missed, "missed_down")
+            if turn.fires:
+                fires.append((schedule, turn.fires))
         # The rows are locked, or the transaction is the only one that writes: nothing can have come between.
         Schedule.objects.bulk_update(moved, ["next_at"])
     return fires
 
 
-def _is_left_out(schedule: Schedule, at: datetime, following: datetime) -> bool:
-    """Whether this date passed in a downtime, which the schedule does not catch up with; that is recorded."""
-    assert schedule.next_at is not None
-    if schedule.catch_up != Schedule.CatchUp.SKIP or schedule.next_at >= at - GRACE:
-        return False
-    details = {"date": schedule.next_at.isoformat(), "next_at": following.isoformat()}
-    trail.record(LEFT_OUT, schedule.secret, actor=users.system(), details=details)
-    return True
+@dataclass(frozen=True)
+class _Turn:
+    """What becomes of the dates of a schedule that have come."""
+
+    following: datetime  # the next date, which is ahead
+    fires: datetime | None  # the last of those that have come, unless the schedule leaves it out
+    missed: list[datetime]  # the others
 
 
-def _after_claim(schedule: Schedule, at: datetime) -> datetime:
-    """Return the date after this one: a long downtime is caught up with once, not once per date missed."""
+def _turn(schedule: Schedule, at: datetime) -> _Turn:
+    """Fire the last date that has come: a long downtime is caught up with once, not once per date missed."""
     date, mine = schedule.next_at, recurrence_of(schedule)
     assert date is not None
     following = mine.drawn_after(date)
     if following > at:
-        return following
-    if schedule.catch_up == Schedule.CatchUp.SKIP:
-        return mine.first_ahead(date, at)
-    return mine.drawn_after(at)
+        come = [date]
+    else:
+        come = mine.passed(date, at)
+        skips = schedule.catch_up == Schedule.CatchUp.SKIP
+        following = mine.first_ahead(date, at) if skips else mine.drawn_after(at)
+    if schedule.catch_up == Schedule.CatchUp.SKIP and come[-1] < at - GRACE:
+        return _Turn(following, None, come)
+    return _Turn(following, come[-1], come[:-1])
 
 
-def left_out(secret: Secret) -> datetime | None:
-    """Return the last date on which this secret did not rotate because it had passed in a downtime."""
-    event = AuditEvent.objects.filter(resource_id=secret.pk, action=LEFT_OUT).first()
-    return datetime.fromisoformat(str(event.details["date"])) if event else None
+def _note_overdue(had: Schedule, until: datetime, code: str) -> None:
+    """Record the dates that were overdue at `until`, when the schedule stops waiting for them."""
+    is_live = had.is_on and not had.stopped_at
+    if is_live and had.next_at and had.next_at < until - GRACE:
+        missed.note(had.secret, recurrence_of(had).passed(had.next_at, until - GRACE), code)
 
 
-def catch_up(secret: Secret) -> datetime | None:
-    """Move a date that passed while nothing could rotate to the next one, and return the next date.
+def catch_up(secret: Secret, *, planned_at: datetime) -> datetime | None:
+    """Move a date that passed since the deletion was planned to the next one, and return the next date.
 
-    Returns None if the secret does not rotate automatically.
+    Returns None if the secret does not rotate automatically. A date that was overdue before is recorded.
     """
     schedule = Schedule.objects.select_for_update().filter(secret=secret, is_on=True).first()
     if schedule is None or schedule.paused_at or schedule.next_at is None:
         return None
+    _note_overdue(schedule, planned_at, "missed_changed")
     following = _ahead(schedule, now())
     Schedule.objects.filter(pk=schedule.pk).update(next_at=following)
     return following
 
 
 def close(secret: Secret) -> None:
-    """Turn off the schedule of a secret that is purged."""
+    """Turn off the schedule of a secret that is purged; a date that was overdue before is recorded."""
+    for had in Schedule.objects.select_for_update().filter(secret=secret):
+        _note_overdue(had, had.paused_at or secret.deletion_planned_at or now(), "missed_changed")
     Schedule.objects.filter(secret=secret).update(is_on=False, next_at=None)
 
 
@@ -271,7 +282,14 @@ def rotated(secret: Secret) -> None:
     with transaction.atomic():
         mine = Schedule.objects.select_for_update().filter(secret=secret, is_on=True, stopped_at=None)
         for schedule in mine:
-            following = recurrence_of(schedule).drawn_after(now())
+            at = now()
+            if schedule.paused_at:
+                _note_overdue(schedule, schedule.paused_at, "missed_changed")
+            elif schedule.next_at and schedule.next_at <= at:
+                # This rotation serves the last of the dates that have come and were not claimed.
+                come = recurrence_of(schedule).passed(schedule.next_at, at)
+                missed.note(secret, come[:-1], "missed_down")
+            following = recurrence_of(schedule).drawn_after(at)
             Schedule.objects.filter(pk=schedule.pk).update(next_at=following, failures=0)
 
 
@@ -282,6 +300,7 @@ def failed(secret: Secret) -> None:
     """
     mine = Schedule.objects.filter(secret=secret, is_on=True)
     mine.update(failures=F("failures") + 1)
-    mine.filter(failures__gte=settings.SCHEDULE_FAILURES, stopped_at__isnull=True).update(
-        stopped_at=Now(), next_at=None
-    )
+    stopping = mine.filter(failures__gte=settings.SCHEDULE_FAILURES, stopped_at__isnull=True)
+    for had in stopping:
+        _note_overdue(had, had.paused_at or now(), "missed_down")
+    stopping.update(stopped_at=Now(), next_at=None)

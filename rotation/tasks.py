@@ -23,7 +23,9 @@ from django.utils.module_loading import import_string
 from kombu.exceptions import OperationalError as BrokerError
 
 from rotation import cancelling, chores, leases, runs, schedules, shutdown, wires
+from rotation.bulk import bulk_actions
 from rotation.engine import engine
+from rotation.inventory import management
 from rotation.managed import credential_state, deletion, restored
 from rotation.models import Run, Schedule
 from secrets_app import keyring
@@ -174,8 +176,9 @@ def _start_together(due: list[Schedule]) -> tuple[list[UUID], list[Schedule]]:
     with transaction.atomic(), trail.at_the_end():
         idle = runs.without_any([schedule.secret_id for schedule in due])
         fire = schedules.claim_all([schedule for schedule in due if schedule.secret_id in idle])
-        wanted = [schedule.secret for schedule in fire]
-        new_runs = runs.start_all(wanted, actor=actor, trigger=Run.Trigger.SCHEDULE)
+        wanted = [schedule.secret for schedule, _ in fire]
+        dates = {schedule.secret_id: date for schedule, date in fire}
+        new_runs = runs.start_all(wanted, actor=actor, trigger=Run.Trigger.SCHEDULE, dates=dates)
     return [run.pk for run in new_runs], [schedule for schedule in due if schedule.secret_id not in idle]
 
 
@@ -183,8 +186,8 @@ def _start_alone(schedule: Schedule) -> None:
     try:
         actor = users.system()
         with transaction.atomic():
-            if schedules.claim(schedule):
-                wake(runs.start(schedule.secret, actor=actor, trigger=Run.Trigger.SCHEDULE))
+            if date := schedules.claim(schedule):
+                wake(runs.start(schedule.secret, actor=actor, trigger=Run.Trigger.SCHEDULE, date=date))
     except runs.NotRotatable:
         log.info("secret %s is being deleted; its schedule does not fire", schedule.secret_id)
     except Exception:
@@ -236,7 +239,8 @@ def purge_due() -> None:
             log.warning("secret %s is not purged yet: %s", secret.pk, error)
         except lifecycle.NotEnabled:
             log.info("secret %s was restored or purged meanwhile", secret.pk)
-    if lifecycle.was_purged_since(timezone.now() - SCRUBBED_FOR):
+    since = timezone.now() - SCRUBBED_FOR
+    if lifecycle.was_purged_since(since) or management.was_deleted_since(since):
         transaction.on_commit(keyring.scrub)
 
 
@@ -282,8 +286,18 @@ def rewrap(rewrap_id: str) -> None:
 
 
 @shared_task
+def carry_bulk(bulk_id: str) -> None:
+    """Do some rows of a bulk action, and come back for the next."""
+    if not keyring.is_sealed() and bulk_actions.carry(UUID(bulk_id), wake=wake):
+        send(carry_bulk, bulk_id)
+
+
+@shared_task
 def sweep() -> None:
-    """Wake a worker for every run and every rewrap that is due and not under way."""
+    """Wake a worker for every run, rewrap and bulk action that is due and not under way."""
+    bulk_actions.settle()
+    for bulk_id in bulk_actions.due():
+        send(carry_bulk, str(bulk_id))
     for key_rewrap in rewraps.due():
         send(rewrap, str(key_rewrap.pk))
     leases.hand_back_orphans(socket.gethostname(), _is_alive)

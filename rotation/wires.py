@@ -17,6 +17,10 @@ from rotation.connectors.reasons import Table
 from rotation.connectors.ssh import preparation
 from rotation.connectors.ssh import reasons as ssh_reasons
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.connectors.winrm import names as winrm_names
+from rotation.connectors.winrm import preparation as winrm_preparation
+from rotation.connectors.winrm import reasons as winrm_reasons
+from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Wire:
     without: Mapping[str, frozenset[base.Kind]]  # ... but not where this operating system runs
     ports: tuple[int, ...]  # where it usually listens; the first one is the default
     is_username: Callable[[str], bool]  # whether an account there may be called so
+    username_rule: str  # ... and that in one sentence
     account_problem: Callable[[str], str]  # what keeps a management account from being called so, or nothing
     identity: base.Identity  # what is pinned
     compare: Comparison  # how a person sees it on the target itself
@@ -60,6 +65,7 @@ SSH: Final = Wire(
     without=MappingProxyType({"windows": frozenset({base.Kind.KEY})}),
     ports=(22,),
     is_username=words.is_username,
+    username_rule=words.USERNAME_RULE,
     account_problem=preparation.account_problem,
     identity=base.Identity.HOST_KEY,
     compare=Comparison(preparation.COMPARE, preparation.COMPARE_EXAMPLE, preparation.COMPARE_NEVER),
@@ -71,7 +77,30 @@ SSH: Final = Wire(
     lines=ssh_reasons.LINES,
 )
 
-TABLE: Final[Mapping[str, Wire]] = MappingProxyType({wire.name: wire for wire in (SSH,)})
+WINRM: Final = Wire(
+    name="winrm",
+    label="WinRM",
+    connect=WinRmConnector,
+    scanner=WinRmScanner(),
+    kinds=frozenset({base.Kind.PASSWORD}),
+    without=MappingProxyType({}),
+    ports=(5986,),
+    is_username=winrm_names.is_username,
+    username_rule=winrm_names.USERNAME_RULE,
+    account_problem=winrm_names.account_problem,
+    identity=base.Identity.CERTIFICATE,
+    compare=Comparison(
+        winrm_preparation.COMPARE, winrm_preparation.COMPARE_EXAMPLE, winrm_preparation.COMPARE_NEVER
+    ),
+    prepare=winrm_preparation.command,
+    unprepare=winrm_preparation.opposite,
+    log_on=log_ons.remote_desktop,
+    log_on_to=MappingProxyType({}),
+    reasons=winrm_reasons.WINRM,
+    lines=winrm_reasons.LINES,
+)
+
+TABLE: Final[Mapping[str, Wire]] = MappingProxyType({wire.name: wire for wire in (SSH, WINRM)})
 
 USUAL: Final = SSH  # where nothing else is said
 
@@ -94,6 +123,11 @@ def of(name: str) -> Wire:
 def is_username(wire: str, name: str) -> bool:
     """Whether an account over this wire may be called so; over one that is not in the table, none may."""
     return wire in TABLE and TABLE[wire].is_username(name)
+
+
+def username_rule(wire: str) -> str:
+    """Return what an account over this wire may be called, as a sentence; empty for one not in the table."""
+    return TABLE[wire].username_rule if wire in TABLE else ""
 
 
 def usual_port(wire: str) -> int | None:

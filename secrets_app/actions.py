@@ -20,6 +20,8 @@ class Kind(enum.StrEnum):
     GROUP = "group"
     POLICY = "policy"
     AUDIT = "audit"  # the trail, which is one
+    REGION = "region"
+    SETTINGS = "settings"  # of the installation, which are one
 
     @property
     def is_regional(self) -> bool:
@@ -64,11 +66,13 @@ class Action(enum.StrEnum):
     UPDATE_INSTANCE = "kms:UpdateInstance", Kind.INSTANCE
     CHECK_INSTANCE = "kms:CheckInstance", Kind.INSTANCE
     APPROVE_HOST_KEY = "kms:ApproveHostKey", Kind.INSTANCE
+    DEREGISTER_INSTANCE = "kms:DeregisterInstance", Kind.INSTANCE
     MANAGE_ACCOUNT = "kms:ManageAccount", Kind.INSTANCE  # of `...:instance/ID/user/NAME`
     LIST_CREDENTIALS = "kms:ListManagementCredentials", Kind.CREDENTIAL, True
     CREATE_CREDENTIAL = "kms:CreateManagementCredential", Kind.CREDENTIAL, True
     DESCRIBE_CREDENTIAL = "kms:DescribeManagementCredential", Kind.CREDENTIAL
     USE_CREDENTIAL = "kms:UseManagementCredential", Kind.CREDENTIAL
+    DELETE_CREDENTIAL = "kms:DeleteManagementCredential", Kind.CREDENTIAL
     LIST_RUNS = "kms:ListRotations", Kind.ROTATION, True
     DESCRIBE_RUN = "kms:DescribeRotation", Kind.SECRET  # or the instance, for a run that has no secret
     LIST_KEYS = "kms:ListKeys", Kind.KEY, True
@@ -100,6 +104,11 @@ class Action(enum.StrEnum):
     VERIFY_AUDIT = "kms:VerifyAuditTrail", Kind.AUDIT, True
     LOOK_UP_VALUE = "kms:LookUpValue", Kind.AUDIT, True
     ACKNOWLEDGE_RESTORE = "kms:AcknowledgeRestore", Kind.AUDIT, True
+
+    DESCRIBE_SETTINGS = "kms:DescribeSettings", Kind.SETTINGS, True
+    CREATE_REGION = "kms:CreateRegion", Kind.REGION, True
+    UPDATE_REGION = "kms:UpdateRegion", Kind.REGION
+    RETIRE_REGION = "kms:RetireRegion", Kind.REGION
 
     @property
     def is_read(self) -> bool:

@@ -177,7 +177,8 @@ def test_each_table_is_written_by_the_module_that_says_so():
         "ManagementCredential": "rotation.inventory.management",
         "ManagedAccount": ("rotation.managed", "rotation.binding"),
         "Schedule": "rotation.schedules", "Chore": "rotation.chores",
-        "Run": ("rotation.runs", "rotation.leases", "rotation.cancelling"),
+        "Run": ("rotation.runs", "rotation.leases", "rotation.cancelling", "rotation.missed"),
+        "BulkAction": "rotation.bulk.bulk_actions", "BulkItem": "rotation.bulk.bulk_actions",
         "Step": ("rotation.runs", "rotation.leases", "rotation.cancelling"),
     }  # fmt: skip
     writing = {

@@ -28,6 +28,7 @@ SECTIONS: dict[str, Action | tuple[Action, ...]] = {
     "access": (Action.LIST_USERS, Action.LIST_GROUPS, Action.LIST_POLICIES),
     "audit": Action.LIST_EVENTS,
     "keys": Action.LIST_KEYS,
+    "settings": Action.DESCRIBE_SETTINGS,
 }
 
 
@@ -80,6 +81,14 @@ def region(request: OperatorRequest, code: str) -> Region | None:
 # ---------------------------------------------------------------- as `fetching` has them
 
 
+def described_regions(request: OperatorRequest) -> QuerySet[Region]:
+    return by_region.described(request.principal)
+
+
+def region_to(request: OperatorRequest, pk: UUID, action: Action) -> Region:
+    return by_region.to_change(request.principal, pk, action)
+
+
 def secrets(request: OperatorRequest, code: str, *, purged: bool = False) -> QuerySet[Secret]:
     return secrets_and_keys.secrets(request.principal, code, purged=purged)
 
@@ -104,8 +113,8 @@ def key(request: OperatorRequest, pk: UUID, action: Action) -> Key:
     return secrets_and_keys.key(request.principal, pk, action)
 
 
-def instances(request: OperatorRequest, code: str) -> QuerySet[Instance]:
-    return instances_and_runs.instances(request.principal, code)
+def instances(request: OperatorRequest, code: str, *, with_retired: bool = False) -> QuerySet[Instance]:
+    return instances_and_runs.instances(request.principal, code, with_retired=with_retired)
 
 
 def seen_instances(request: OperatorRequest) -> QuerySet[Instance]:
@@ -120,8 +129,8 @@ def sees_own_login(request: OperatorRequest, instance: Instance) -> bool:
     return instances_and_runs.sees_own_login(request.principal, instance)
 
 
-def credentials(request: OperatorRequest) -> QuerySet[ManagementCredential]:
-    return instances_and_runs.credentials(request.principal)
+def credentials(request: OperatorRequest, *, deleted: bool = False) -> QuerySet[ManagementCredential]:
+    return instances_and_runs.credentials(request.principal, deleted=deleted)
 
 
 def credential(request: OperatorRequest, pk: UUID, action: Action) -> ManagementCredential:

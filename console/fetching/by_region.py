@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import TypeVar
+from uuid import UUID
 
 from django.db.models import QuerySet
 
 from rotation.models import Instance
+from secrets_app import regions
 from secrets_app.actions import Action
 from secrets_app.models import Principal, Region, Secret
 from secrets_app.policy import decisions, requiring
@@ -28,6 +30,22 @@ def region(code: str) -> Region | None:
     row = Region.objects.filter(code=code, retired_at__isnull=True).first()
     if row is None:
         raise requiring.NotFound
+    return row
+
+
+def described(actor: Principal) -> QuerySet[Region]:
+    """Every region, retired ones too, for one who may see the settings. Raises `Refused`."""
+    requiring.require(actor, Action.DESCRIBE_SETTINGS)
+    return Region.objects.select_related("account")
+
+
+def to_change(actor: Principal, pk: UUID, action: Action) -> Region:
+    """Return one region for `action`. Raises `NotFound`, `Refused`, or `regions.Retired`."""
+    row = described(actor).filter(pk=pk).first()
+    if row is None:
+        raise requiring.NotFound
+    requiring.require(actor, action, regions.named(row))
+    regions.require_kept(row)
     return row
 
 
@@ -53,9 +71,9 @@ def shown(actor: Principal | None) -> list[Region]:
     ]
 
 
-def within(rows: QuerySet[Row], regions: list[Region]) -> QuerySet[Row]:
+def within(rows: QuerySet[Row], listed: list[Region]) -> QuerySet[Row]:
     """Leave out the comparison where every region is listed: an index on names then serves the page."""
-    return rows if decisions.are_all_regions(regions) else rows.filter(region__in=regions)
+    return rows if decisions.are_all_regions(listed) else rows.filter(region__in=listed)
 
 
 def require_within(code: str, where: Region) -> None:

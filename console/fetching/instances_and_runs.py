@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from console.fetching import by_region
+from rotation.inventory import holding
 from rotation.models import Instance, ManagementCredential, Run
 from secrets_app.actions import Action
 from secrets_app.models import Principal, Secret
@@ -20,10 +21,14 @@ from secrets_app.policy.sql import ALL
 _WITH_AN_INSTANCE = ("region", "account", "credential", "own_login__managed")
 
 
-def instances(actor: Principal, code: str) -> QuerySet[Instance]:
-    """The instances of a region (or of all) that `actor` may see. Raises `NotFound` or `Refused`."""
+def instances(actor: Principal, code: str, *, with_retired: bool = False) -> QuerySet[Instance]:
+    """The instances of a region (or of all) that `actor` may see, with the retired ones where asked for.
+
+    Raises `NotFound` or `Refused`.
+    """
     listed = by_region.listed(actor, Action.LIST_INSTANCES, code)
-    rows = Instance.objects.select_related(*_WITH_AN_INSTANCE)
+    rows = Instance.objects.all() if with_retired else Instance.objects.registered()
+    rows = rows.select_related(*_WITH_AN_INSTANCE)
     seen = decisions.visible(actor, Action.DESCRIBE_INSTANCE, decisions.instance_rows())
     return by_region.within(rows, listed).filter(seen)
 
@@ -36,13 +41,18 @@ def seen_instances(actor: Principal) -> QuerySet[Instance]:
 
 
 def instance(actor: Principal, code: str, pk: UUID, action: Action) -> Instance:
-    """Return one instance for `action`. Raises `NotFound` or `Refused`."""
+    """Return one instance for `action`.
+
+    Raises `NotFound`, `Refused`, or `holding.Retired` for anything but to look at a retired one.
+    """
     row = Instance.objects.select_related(*_WITH_AN_INSTANCE).filter(pk=pk).first()
     if row is None:
         raise requiring.NotFound
     by_region.require_within(code, row.region)
     requiring.require_seen(actor, Action.DESCRIBE_INSTANCE, row)
     requiring.require(actor, action, row)
+    if action != Action.DESCRIBE_INSTANCE:
+        holding.require_registered(row)
     return row
 
 
@@ -55,24 +65,31 @@ def sees_own_login(actor: Principal, instance: Instance) -> bool:
 # ---------------------------------------------------------------- management credentials
 
 
-def credentials(actor: Principal) -> QuerySet[ManagementCredential]:
-    """The management credentials that `actor` may see. Raises `Refused`."""
+def credentials(actor: Principal, *, deleted: bool = False) -> QuerySet[ManagementCredential]:
+    """The management credentials that `actor` may see; deleted ones only on request. Raises `Refused`."""
     requiring.require(actor, Action.LIST_CREDENTIALS)
     seen = [
         row.pk
-        for row in ManagementCredential.objects.select_related("account")
+        for row in ManagementCredential.objects.filter(deleted_at__isnull=not deleted).select_related(
+            "account"
+        )
         if decisions.allows(actor, Action.DESCRIBE_CREDENTIAL, row)
     ]
     return ManagementCredential.objects.filter(pk__in=seen).select_related("account", "created_by")
 
 
 def credential(actor: Principal, pk: UUID, action: Action) -> ManagementCredential:
-    """Return one management credential for `action`. Raises `NotFound` or `Refused`."""
+    """Return one management credential for `action`.
+
+    Raises `NotFound`, `Refused`, or `holding.CredentialDeleted` for anything but to look at a deleted one.
+    """
     row = ManagementCredential.objects.select_related("account", "created_by").filter(pk=pk).first()
     if row is None:
         raise requiring.NotFound
     requiring.require_seen(actor, Action.DESCRIBE_CREDENTIAL, row)
     requiring.require(actor, action, row)
+    if action != Action.DESCRIBE_CREDENTIAL:
+        holding.require_kept(row)
     return row
 
 

@@ -46,4 +46,7 @@ def narrowed(rows: QuerySet[Instance], chosen: dict[str, Any]) -> QuerySet[Insta
         rows = rows.filter(
             Q(name__icontains=text) | Q(address__icontains=text) | Q(instance_id__icontains=text)
         )
-    return rows.filter(state__in=chosen["status"]) if "status" in chosen else rows
+    if "status" not in chosen:
+        return rows
+    # The retired ones are there only where the filter names them.
+    return rows.filter(Q(state__in=chosen["status"], retired_at=None) | Q(retired_at__isnull=False))

@@ -43,7 +43,9 @@ def is_rotating() -> Exists:
 
 def with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
     """Each row with whether it rotates now, and how its last rotation ended."""
-    ended = Run.objects.filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE, state=Run.State.ENDED)
+    ended = Run.objects.without_missed().filter(
+        secret=OuterRef("pk"), kind=Run.Kind.ROTATE, state=Run.State.ENDED
+    )
     last = ended.order_by("-created_at")
     return rows.annotate(
         is_rotating=is_rotating(),

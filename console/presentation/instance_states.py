@@ -23,6 +23,7 @@ _STATUS: Final = {
     Instance.State.UNREACHABLE: Fact("danger", "Unreachable", "It did not answer."),
     Instance.State.BLOCKED: Fact("warning", "Blocked", "A problem must be corrected first."),
 }
+RETIRED: Final = Fact("muted", "Retired", "Only its history is left.")
 _KEY_STATES: Final = {
     HostKey.State.SEEN: Fact("warning", "Not approved", "Found by a scan; not trusted."),
     HostKey.State.APPROVED: Fact("ok", "Approved", "Trusted: the only keys that Keyturn talks to."),
@@ -32,7 +33,9 @@ _HOST_KEY_CHECKS: Final = {"host_key", "host_key_changed"}
 
 
 def instance_badge(instance: Instance) -> Fact:
-    """Return what the last look at the instance found."""
+    """Return what the last look at the instance found, or that it is retired."""
+    if instance.retired_at:
+        return RETIRED
     state = _STATUS[Instance.State(instance.state)]
     return Fact(state.tone, state.label, instance.state_sentence or state.sentence)
 

@@ -61,6 +61,7 @@ _ENDED_TONES: Final = {
     Run.Outcome.FAILED: "danger",
     Run.Outcome.BLOCKED: "warning",
     Run.Outcome.CANCELLED: "muted",
+    Run.Outcome.MISSED: "warning",
 }
 _SUCCESS: Final = {
     Run.Kind.ROTATE: "The instance accepted the new value. It is current now.",
@@ -170,7 +171,7 @@ def _taken(step: Step) -> Entry:
 
 
 def _ahead(run: Run, steps: Sequence[Step]) -> Iterator[Entry]:
-    if run.outcome == Run.Outcome.SUCCEEDED:
+    if run.outcome in {Run.Outcome.SUCCEEDED, Run.Outcome.MISSED}:
         return  # a run that was resumed leaves out what it need not repeat
     last = {step.name: step.state for step in steps}
     for name in _plan(run):
@@ -195,12 +196,13 @@ def _plan(run: Run) -> tuple[str, ...]:
 
 def is_retryable(run: Run) -> bool:
     """Whether this run ended without success, so that the same can be done again."""
-    return not run.is_active and run.outcome != Run.Outcome.SUCCEEDED
+    return not run.is_active and run.outcome not in {Run.Outcome.SUCCEEDED, Run.Outcome.MISSED}
 
 
 def remedies(run: Run) -> tuple[str, ...]:
     """The actions that its advice names beside a retry: `rotate`, `reconcile`."""
-    return run_badge(run).next_step.actions if is_retryable(run) and run.secret_id else ()
+    is_open = is_retryable(run) or run.outcome == Run.Outcome.MISSED
+    return run_badge(run).next_step.actions if is_open and run.secret_id else ()
 
 
 def is_overridable(run: Run) -> bool:

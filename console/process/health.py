@@ -53,6 +53,12 @@ def alive() -> dict[str, bool]:
     return dict(Heartbeat.objects.annotate(is_alive=is_alive).values_list("process", "is_alive"))
 
 
+def seen() -> dict[str, timedelta]:
+    """Return how long ago each kind of process has shown itself; one that never did is not in it."""
+    rows = Heartbeat.objects.annotate(now=Now()).values_list("process", "now", "at")
+    return {process: max(now - at, timedelta(0)) for process, now, at in rows}
+
+
 def missing() -> list[str]:
     """Return the kinds of process that have not shown themselves lately."""
     shown = alive()

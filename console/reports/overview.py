@@ -268,6 +268,10 @@ class Overview:
         yield Figure(
             f"Rotations, {DAYS} days", self._runs(**chosen).count(), self._link("rotations", **chosen)
         )
+        chosen["outcome"] = Run.Outcome.MISSED.value
+        missed = self._runs(**chosen).count()
+        tone = "danger" if missed else ""
+        yield Figure(f"Missed, {DAYS} days", missed, self._link("rotations", **chosen), tone=tone)
 
     # ---------------------------------------------------------------- pictures
 
@@ -292,6 +296,7 @@ class Overview:
             Series("Blocked", "warning"),
             Series("Failed", "danger"),
             Series("Cancelled", "muted"),
+            Series("Missed", "info"),
             Series("Under way", "busy"),
         ]
         outcomes = [*(line.name.lower() for line in series[:-1]), ""]

@@ -36,8 +36,10 @@ def credential_badge(secret: Secret) -> secret_states.Fact:
 @register.simple_tag(takes_context=True)
 def may_retry(context: Context, run: Run) -> bool:
     """Whether the reader may have the same work done again that this run did not bring to its end."""
-    if not run_states.is_retryable(run):
-        return False
+    return run_states.is_retryable(run) and _may_again(context, run)
+
+
+def _may_again(context: Context, run: Run) -> bool:
     if run.secret is None:
         return resources.may(context["request"], Action.CHECK_INSTANCE, run.instance)
     return run.secret.is_enabled and resources.may(context["request"], Action.ROTATE_SECRET, run.secret)
@@ -46,7 +48,7 @@ def may_retry(context: Context, run: Run) -> bool:
 @register.simple_tag(takes_context=True)
 def remedies(context: Context, run: Run) -> tuple[str, ...]:
     """What the advice of this run names and its reader may do, beside a retry."""
-    return run_states.remedies(run) if may_retry(context, run) else ()
+    return run_states.remedies(run) if _may_again(context, run) else ()
 
 
 @register.simple_tag(takes_context=True)

@@ -22,6 +22,7 @@ from secrets_app.models import Secret
 RUN_COLUMNS = (
     "run_id", "started", "ended", "kind", "secret", "instance", "instance_id", "region", "trigger",
     "requested_by", "outcome", "reason", "sentence", "duration_seconds", "attempts",
+    "date", "last_date_missed", "dates_missed",
 )  # fmt: skip
 SECRET_COLUMNS = (
     "name", "arn", "type", "region", "instance", "instance_id", "address", "user", "kind", "credential",
@@ -55,10 +56,10 @@ def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
 @login_required
 @require_safe
 def all_instances(request: OperatorRequest, region: str) -> HttpResponseBase:
-    rows = instance_list.with_figures(resources.instances(request, region), resources.seen_secrets(request))
-    instances = instance_list.narrowed(rows, instance_forms.Filters(request.GET).chosen()).order_by(
-        "name", "pk"
-    )
+    filters = instance_forms.Filters(request.GET)
+    seen = resources.instances(request, region, with_retired=filters.shows_retired)
+    rows = instance_list.with_figures(seen, resources.seen_secrets(request))
+    instances = instance_list.narrowed(rows, filters.chosen()).order_by("name", "pk")
     _record(request, "kms:ExportInstances", region, "csv")
     return exports.stream(instances, _instance, INSTANCE_COLUMNS, name="instances", form="csv")
 
@@ -85,6 +86,7 @@ def _run(run: Run) -> exports.Cells:
         run.instance.instance_id, run.instance.region.code, run.get_trigger_display(), run.requested_by.name,
         run_states.run_badge(run).label, run.code, run.sentence,
         round(took.total_seconds(), 3) if took else None, run.attempts,
+        exports.utc(run.date_at), exports.utc(run.last_date_at), run.dates or None,
     )  # fmt: skip
     return dict(zip(RUN_COLUMNS, contents, strict=True))
 

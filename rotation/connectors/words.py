@@ -16,6 +16,7 @@ _PUBLIC_KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [
 # useradd(8), with a capital allowed: a portable name that no shell and no option parser mistakes, and with a
 # final $ as Samba's machine accounts have it.
 _USERNAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}[A-Za-z0-9_$-]?")
+USERNAME_RULE = "An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."
 _MAX_VALUE_BYTES = 511  # PAM_MAX_RESP_SIZE less its final NUL
 
 

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from rotation import binding, wires
 from rotation.connectors import base
-from rotation.inventory import instances
+from rotation.inventory import holding, instances
 from rotation.models import HostKey, Instance
 from secrets_app.actions import Action
 from secrets_app.audit import trail
@@ -30,10 +30,11 @@ def see_host_keys(instance: Instance, keys: Iterable[base.HostKey]) -> None:
 def approve_host_keys(instance: Instance, fingerprints: Iterable[str], *, actor: Principal) -> None:
     """Trust exactly these keys of the instance from now on; a later change detaches the credential.
 
-    Raises ValueError where no key with one of the fingerprints was seen.
+    Raises `holding.Retired`, or ValueError where no key with one of the fingerprints was seen.
     """
     wanted = set(fingerprints)
     with transaction.atomic():
+        holding.instance(instance)
         keys = HostKey.objects.select_for_update().filter(instance=instance)
         if (
             not wanted

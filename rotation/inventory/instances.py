@@ -19,7 +19,9 @@ from django.db.models.functions import Now
 from rotation import binding, reasons, wires
 from rotation.connectors import base
 from rotation.connectors.networks import Networks
+from rotation.inventory import holding
 from rotation.models import Instance, ManagementCredential
+from secrets_app import regions
 from secrets_app.actions import Action
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
@@ -76,7 +78,8 @@ def register(
 ) -> Instance:
     """Register an instance, at the usual port of its wire where none is given; nothing is sent to it.
 
-    Raises `NameTaken`, `AddressTaken`, `AddressForbidden` or `decisions.NotAllowed`.
+    Raises `NameTaken`, `AddressTaken`, `AddressForbidden`, `holding.CredentialDeleted`, `regions.Retired` or
+    `decisions.NotAllowed`.
     """
     _refuse_forbidden(address)
     if credential is not None:
@@ -85,6 +88,9 @@ def register(
     _refuse_twins(region, name, address, port, actor)
     try:
         with transaction.atomic():
+            regions.hold(region)
+            if credential is not None:
+                holding.credential(credential)
             instance = Instance.objects.create(
                 account_id=region.account_id,
                 region=region,
@@ -108,7 +114,8 @@ def change(
 ) -> Instance:
     """Save a form that was opened at `revision`. A new address or port detaches the credential.
 
-    Raises `Outdated`, `NameTaken`, `AddressTaken`, or `AddressForbidden` for a new address.
+    Raises `Outdated`, `NameTaken`, `AddressTaken`, `holding.Retired`, or, for a new address,
+    `AddressForbidden`.
     """
     moved = (address, port) != (instance.address, instance.port)
     if moved:  # what was allowed once, and is not connected to any more, may still get another name
@@ -117,6 +124,7 @@ def change(
     detached = without_login("Its address changed. Attach a credential again.")
     try:
         with transaction.atomic():
+            holding.instance(instance)
             saved = Instance.objects.filter(pk=instance.pk, revision=revision).update(
                 name=name,
                 address=address,
@@ -213,7 +221,8 @@ def _refuse_forbidden(address: str) -> None:
 def _refuse_twins(
     region: Region, name: str, address: str, port: int, actor: Principal, *, but: Instance | None = None
 ) -> None:
-    others = Instance.objects.exclude(pk=but.pk) if but else Instance.objects.all()
+    others = Instance.objects.registered()
+    others = others.exclude(pk=but.pk) if but else others
     if others.filter(region=region, name=name).exists():
         raise NameTaken(f"An instance named {name} is registered in {region.name}. Choose another name.")
     same = others.filter(account_id=region.account_id, address=address, port=port)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import replace
+from datetime import datetime
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 
 from rotation import accounts, binding, reasons, wires
 from rotation.connectors import base
-from rotation.inventory import instances
+from rotation.inventory import holding, instances, retirement
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app import keyring, regions, seals
 from secrets_app.actions import Action
@@ -56,6 +59,12 @@ class NoOwnLogin(DomainError, ValueError):
     code = "own_login_impossible"
 
 
+class CredentialInUse(DomainError):
+    """Instances log in with this management credential; the message names them."""
+
+    code = "credential_in_use"
+
+
 def create_credential(
     name: str,
     username: str,
@@ -65,12 +74,15 @@ def create_credential(
     password: Plaintext | None = None,
     private_key: Plaintext | None = None,
     sudo_password: Plaintext | None = None,
+    wire: str = wires.USUAL.name,
 ) -> ManagementCredential:
     """Store an account that instances share; without a password or key, Keyturn makes a key pair of its own.
 
+    Its name is one that accounts over this wire may have.
+
     Raises `instances.NameTaken`, `BadAccount`, `key_pairs.Unreadable` or `keyring.Sealed`.
     """
-    check_account_name(username)
+    check_account_name(username, wire)
     pair = None
     is_own = password is None and private_key is None
     if is_own:
@@ -106,6 +118,45 @@ def create_credential(
     return credential
 
 
+def instances_with(credential: ManagementCredential) -> QuerySet[Instance]:
+    """The instances that keep a credential from being deleted: those that log in with it."""
+    return Instance.objects.registered().filter(credential=credential)
+
+
+def delete_credential(credential: ManagementCredential, *, actor: Principal, reason: str = "") -> None:
+    """Delete a credential that no instance logs in with: its values and their data key are destroyed.
+
+    Its row stays, for the history; its name is free. Nothing changes on any instance, so its account there
+    still accepts them. Raises `CredentialInUse` with the instances that use it, `holding.CredentialDeleted`
+    or `decisions.NotAllowed`; nothing changes then.
+    """
+    decisions.require(actor, Action.DELETE_CREDENTIAL, credential)
+    with transaction.atomic():
+        held = holding.credential(credential)
+        used = instances_with(held)
+        if count := used.count():
+            listed = used.select_related("region", "account").order_by("name")
+            known = [row.name for row in listed if decisions.allows(actor, Action.DESCRIBE_INSTANCE, row)]
+            log_in = "instance logs in" if count == 1 else "instances log in"
+            raise CredentialInUse(
+                f"{count} {log_in} with {held.name}{retirement.named(known, count)}. Attach another "
+                "management credential to each of them first, or retire it."
+            )
+        sealed = held.sealed
+        ManagementCredential.objects.filter(pk=held.pk).update(
+            sealed=None, deleted_at=Now(), deleted_by=actor, deletion_reason=reason[:500]
+        )
+        if sealed is not None:
+            keyring.destroy(sealed)
+        details = {"username": held.username}
+        trail.record(Action.DELETE_CREDENTIAL, credential, actor=actor, reason=reason, details=details)
+
+
+def was_deleted_since(moment: datetime) -> bool:
+    """Whether a credential was deleted after `moment`."""
+    return ManagementCredential.objects.filter(deleted_at__gte=moment).exists()
+
+
 def check_account_name(name: str, wire: str = wires.USUAL.name) -> str:
     """Return `name` if Keyturn can work as an account that is called so. Raises `BadAccount`."""
     if problem := wires.of(wire).account_problem(name):
@@ -131,6 +182,8 @@ def manager(instance: Instance, *, over: base.Endpoint) -> base.Manager:
             instance.detached_because or "No management credential is attached to this instance. Attach one.",
             "no_credential",
         )
+    if credential.sealed is None:
+        raise NotAttached("The management credential of this instance is deleted.", "no_credential")
     fields = json.loads(
         keyring.open_(credential.sealed, owner_id=credential.pk, subject_id=credential.pk, field=FIELD)
     )
@@ -176,10 +229,12 @@ def require_whole(*rows: seals.SealedRow | None) -> None:
 def attach(instance: Instance, credential: ManagementCredential, *, actor: Principal) -> None:
     """Let `instance` be managed with `credential`, and no longer with a secret of its own.
 
-    Raises `decisions.NotAllowed`.
+    Raises `holding.Retired`, `holding.CredentialDeleted` or `decisions.NotAllowed`.
     """
     decisions.require(actor, Action.USE_CREDENTIAL, credential)
     with transaction.atomic():
+        holding.credential(credential)
+        holding.instance(instance)
         Instance.objects.filter(pk=instance.pk).update(
             credential=credential,
             own_login=None,

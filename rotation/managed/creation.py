@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from rotation import accounts, binding, reasons, runs, schedules, wires
-from rotation.inventory import management
+from rotation.inventory import holding, management
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential, Run, Schedule
 from secrets_app import keyring, names
 from secrets_app.audit import trail
@@ -51,7 +51,7 @@ class SharedAccount(DomainError):
 
 
 class BadUsername(DomainError, ValueError):
-    """An OS user has 1 to 32 letters, digits and _ . - characters and begins with a letter or _."""
+    """No account on this instance can be called so; the message says what is allowed."""
 
     code = "username_invalid"
 
@@ -86,7 +86,8 @@ def create(
     cannot be reached now does not prevent creation. With `as_own_login`, Keyturn works on the instance as
     this account from now on, with this secret's value instead of the shared credential's, so an initial
     value is needed. Raises `RegionMismatch`, `AccountTaken`, `SharedAccount`, `BadUsername`,
-    `KindUnsupported`, `management.NoOwnLogin`, `recurrence.Unfit`, `decisions.NotAllowed` and what
+    `KindUnsupported`, `holding.Retired`, `management.NoOwnLogin`, `recurrence.Unfit`,
+    `decisions.NotAllowed` and what
     `versions.given` and `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one
     of `key_pairs.ALGORITHMS`; empty stands for the setting's. `key` seals its values; none stands for the
     default key.
@@ -100,6 +101,7 @@ def create(
     elif initial is None:
         raise management.NoOwnLogin("Enter the account's present value: Keyturn logs in with it from now on.")
     with transaction.atomic(), trail.at_the_end():
+        holding.instance(instance)
         secret = lifecycle.create(
             full_name(name),
             region=region,
@@ -172,6 +174,7 @@ def full_name(name: str) -> str:
 
 def check_account(region: Region, instance: Instance, username: str, kind: str, *, actor: Principal) -> None:
     """Return if `actor` may have a secret manage this account. Raises as `create` does."""
+    holding.require_registered(instance)
     if instance.region_id != region.pk:
         raise RegionMismatch(
             f"{instance.name} is in {instance.region.name}. Choose an instance of {region.name}, "
@@ -181,7 +184,7 @@ def check_account(region: Region, instance: Instance, username: str, kind: str, 
         raise KindUnsupported(_why_it_takes_none(instance, kind))
     if not wires.is_username(instance.wire, username):
         said = names.stranger(username, "A-Za-z0-9_.-")
-        raise BadUsername(f"{said} {BadUsername.__doc__}".strip())
+        raise BadUsername(f"{said} {wires.username_rule(instance.wire)}".strip())
     accounts.require(instance, username, actor=actor)
     for other in managers_of(instance, username):
         # A key pair would be a way around a password that this user may not even see.

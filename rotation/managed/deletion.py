@@ -87,7 +87,8 @@ def restore(secret: Secret, *, actor: Principal) -> Restored:
             _refuse_rivals(account, actor)
         lifecycle.restore(secret)
         before = Schedule.objects.filter(secret=secret).values_list("next_at", flat=True).first()
-        next_at = schedules.catch_up(secret)
+        planned_at = held.deletion_planned_at
+        next_at = schedules.catch_up(secret, planned_at=planned_at) if planned_at else None
         run = _ask_host(account, actor) if account is not None else None
         trail.record(decisions.Action.RESTORE_SECRET, secret, actor=actor)
     return Restored(next_at, bool(next_at and next_at != before), run)

@@ -76,7 +76,9 @@ def _to_ask() -> QuerySet[ManagedAccount]:
 
 def _asked(restore: DatabaseRestore) -> Exists:
     """Whether a run has asked the host of an account since a user chose Verify all."""
-    since = Run.objects.filter(secret=OuterRef("secret"), created_at__gte=restore.verify_asked_at)
+    since = Run.objects.without_missed().filter(
+        secret=OuterRef("secret"), created_at__gte=restore.verify_asked_at
+    )
     return Exists(since.filter(state=Run.State.ENDED))
 
 

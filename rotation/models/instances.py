@@ -12,6 +12,14 @@ from secrets_app.models import Account, Identified, Principal, Region, SealedVal
 from secrets_app.seals import SealedQuerySet, SealedRow
 
 
+class CredentialQuerySet(SealedQuerySet["ManagementCredential"]):
+    """Management credentials, by what is true of them."""
+
+    def kept(self) -> CredentialQuerySet:
+        """Those that are not deleted: the ones a list shows."""
+        return self.filter(deleted_at__isnull=True)
+
+
 class ManagementCredential(SealedRow, Identified):
     """An account that Keyturn works as, shared by many instances. Writer: `management`."""
 
@@ -26,17 +34,25 @@ class ManagementCredential(SealedRow, Identified):
     name = models.CharField(max_length=80)
     username = models.CharField(max_length=64)
     sudo = models.CharField(max_length=12, choices=Sudo, default=Sudo.PASSWORDLESS)
-    sealed = models.OneToOneField(SealedValue, on_delete=models.PROTECT, related_name="+")
+    sealed = models.OneToOneField(SealedValue, null=True, on_delete=models.PROTECT, related_name="+")
     has_password = models.BooleanField(default=False)
     public_key = models.TextField(blank=True)  # OpenSSH form; set where it logs in with a key
     is_own = models.BooleanField(default=False)  # a key pair of Keyturn's own, which no user has seen
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    deleted_at = models.DateTimeField(null=True, blank=True)  # a tombstone: values gone, history kept
+    deleted_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    deletion_reason = models.CharField(max_length=500, blank=True)
+
+    objects = CredentialQuerySet.as_manager()  # type: ignore[misc, assignment]
 
     class Meta:
         ordering = ["name"]
         constraints = [
             models.UniqueConstraint(
                 fields=["account", "name"],
+                condition=models.Q(deleted_at__isnull=True),
                 name="one_credential_per_name",
                 violation_error_message="A management credential with this name exists. Choose another name.",
             ),
@@ -48,6 +64,14 @@ class ManagementCredential(SealedRow, Identified):
     @property
     def arn(self) -> str:
         return actions.arn(actions.Kind.CREDENTIAL, self.name, account=self.account.number)
+
+
+class InstanceQuerySet(SealedQuerySet["Instance"]):
+    """Instances, by what is true of them."""
+
+    def registered(self) -> InstanceQuerySet:
+        """Those that are not retired: the ones a list shows."""
+        return self.filter(retired_at__isnull=True)
 
 
 class Instance(SealedRow, Identified):
@@ -109,17 +133,26 @@ class Instance(SealedRow, Identified):
     last_contact_at = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     revision = models.PositiveIntegerField(default=1)
+    retired_at = models.DateTimeField(null=True, blank=True)  # only its history is left
+    retired_by = models.ForeignKey(
+        Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    retirement_reason = models.CharField(max_length=500, blank=True)
+
+    objects = InstanceQuerySet.as_manager()  # type: ignore[misc, assignment]
 
     class Meta:
         ordering = ["name"]
         constraints = [
             models.UniqueConstraint(
                 fields=["region", "name"],
+                condition=models.Q(retired_at__isnull=True),
                 name="one_instance_per_name",
                 violation_error_message="An instance with this name is registered in this region.",
             ),
             models.UniqueConstraint(
                 fields=["account", "address", "port"],
+                condition=models.Q(retired_at__isnull=True),
                 name="one_instance_per_address",
                 violation_error_message="An instance with this address and port is registered.",
             ),

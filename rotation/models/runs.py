@@ -18,11 +18,16 @@ class RunQuerySet(models.QuerySet["Run"]):
     def active(self) -> RunQuerySet:
         return self.filter(state__in=Run.ACTIVE)
 
+    def without_missed(self) -> RunQuerySet:
+        """Runs that were requested: a missed date is recorded beside them, and nothing was done for it."""
+        return self.exclude(outcome=Run.Outcome.MISSED)
+
 
 class Run(Identified):
     """One piece of work on a host, from request to end. The row is the job.
 
-    Writers: `runs`, `leases`, `cancelling`.
+    A date of a schedule that passed without a rotation is such a row too, which ended as it was written.
+    Writers: `runs`, `leases`, `cancelling`, `missed`.
     """
 
     class Kind(models.TextChoices):
@@ -52,6 +57,7 @@ class Run(Identified):
         FAILED = "failed", "Failed"  # `truth` says which value works
         BLOCKED = "blocked", "Blocked"  # nothing was changed; a person must act
         CANCELLED = "cancelled", "Cancelled"
+        MISSED = "missed", "Missed"  # no run: a date of the schedule passed without a rotation
 
     class Truth(models.TextChoices):
         OLD = "old", "the old value works"
@@ -84,7 +90,7 @@ class Run(Identified):
     username = models.CharField(max_length=64, blank=True)  # of a check of one account
     account_kind = models.CharField(max_length=16, blank=True, choices=Secret.Kind)  # ... and of what
     request_token = models.CharField(max_length=64, blank=True)  # the same one twice is one run
-    # Of the action on many secrets that this run is a part of. No such action exists yet, so nothing sets it.
+    # Of the bulk action that started this run; of a run that it joined it is empty.
     campaign = models.UUIDField(null=True, blank=True, editable=False)
     state = models.CharField(max_length=8, choices=State, default=State.QUEUED)
     outcome = models.CharField(max_length=10, choices=Outcome, blank=True)
@@ -92,6 +98,9 @@ class Run(Identified):
     code = models.CharField(max_length=40, blank=True)  # the reason of a failure or a wait
     sentence = models.CharField(max_length=500, blank=True)  # ... and what to do about it
     due_at = models.DateTimeField(db_default=Now())
+    date_at = models.DateTimeField(null=True, blank=True)  # the schedule's date that this is for
+    last_date_at = models.DateTimeField(null=True, blank=True)  # of the dates that were missed
+    dates = models.PositiveIntegerField(default=0)  # how many were missed, from `date_at` to `last_date_at`
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     attempts = models.PositiveIntegerField(default=0)  # times a host was told the value
@@ -116,6 +125,11 @@ class Run(Identified):
                 fields=["instance", "kind", "username", "account_kind"],
                 condition=models.Q(state__in=["queued", "running", "waiting"], secret__isnull=True),
                 name="one_active_run_per_instance_and_kind",
+            ),
+            models.UniqueConstraint(
+                fields=["secret", "date_at"],
+                condition=models.Q(outcome="missed"),
+                name="one_record_per_missed_date",
             ),
         ]
         indexes = [

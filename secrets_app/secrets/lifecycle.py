@@ -13,7 +13,7 @@ from django.db.models import Case, F, UUIDField, Value, When
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from secrets_app import keyring, names, seal_sets
+from secrets_app import keyring, names, regions, seal_sets
 from secrets_app.audit import trail
 from secrets_app.crypto.passwords import Policy
 from secrets_app.errors import DomainError
@@ -100,8 +100,8 @@ def create(
     """Make a secret without a value, which `key` will seal; the default key where none is given.
 
     A generic secret has no `kind`: that says what an account's credential is. Raises `BadName`, `NameTaken`,
-    `BadTag`, `passwords.Unfit`, ValueError, or `keyring.KeyDisabled` or `keyring.KeyUnusable` for a key that
-    seals nothing now.
+    `BadTag`, `passwords.Unfit`, `regions.Retired`, ValueError, or `keyring.KeyDisabled` or
+    `keyring.KeyUnusable` for a key that seals nothing now.
 
     The caller records the event, since it knows what the secret is for.
     """
@@ -119,6 +119,8 @@ def create(
     keyring.primary(key)
     try:
         with transaction.atomic():
+            if type == Secret.Type.GENERIC:  # another one has an instance there, which the caller holds
+                regions.hold(region)
             secret = Secret.objects.create(
                 account_id=region.account_id,
                 region=region,

@@ -6,9 +6,7 @@
 
 {
   const dialog = document.getElementById("dialog");
-  const question = document.getElementById("discard");
   let opener = null;
-  let typed = false;
 
   const open = (element, url) => {
     opener = element;
@@ -24,17 +22,6 @@
     }
   };
 
-  const askFirst = () => {
-    const shown = dialog.querySelector(".dialog-discard");
-    if (shown) {
-      shown.remove();
-      focusInside();
-      return;
-    }
-    dialog.append(question.content.cloneNode(true));
-    dialog.querySelector("[data-keep]").focus();
-  };
-
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[data-dialog], [data-dialog-url]");
     const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
@@ -44,32 +31,11 @@
     } else if (event.target.closest("#dialog [data-dialog-close]")) {
       event.preventDefault();
       dialog.close();
-    } else if (event.target.closest("#dialog [data-keep]")) {
-      askFirst();
-    }
-  });
-
-  dialog.addEventListener("input", () => {
-    typed = true;
-  });
-
-  // Escape is caught as a key too: the browser does not let `cancel` be refused twice in a row.
-  dialog.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !event.defaultPrevented && typed) {
-      event.preventDefault();
-      askFirst();
-    }
-  });
-  dialog.addEventListener("cancel", (event) => {
-    if (event.target === dialog && typed) {
-      event.preventDefault();
-      askFirst();
     }
   });
 
   dialog.addEventListener("close", () => {
     dialog.replaceChildren();
-    typed = false;
     // An item of a closed menu cannot take the focus; the button of its menu can.
     const back = opener && (opener.closest("details.menu:not([open])")?.querySelector("summary") || opener);
     opener = null;
@@ -81,8 +47,6 @@
     if (!dialog.contains(event.target) || !dialog.firstElementChild) {
       return;
     }
-    // Once the form has done its work there is nothing to lose.
-    typed = typed && dialog.querySelector("form") !== null;
     const isNew = !dialog.open;
     if (isNew) {
       dialog.showModal();

@@ -85,10 +85,10 @@ def test_a_scheduled_rotation_that_the_host_refuses_ends_with_one_event_that_say
 
 def test_a_rotation_that_was_left_out_is_told(secret):
     Schedule.objects.filter(secret=secret).update(catch_up=Schedule.CatchUp.SKIP)
-    Schedule.objects.filter(secret=secret).update(next_at=Now() - timedelta(days=30))
+    Schedule.objects.filter(secret=secret).update(next_at=Now() - timedelta(days=29))
     trail = Trail()
     tasks.start_due()
-    assert trail.more() == [("kms:LeaveOutRotation", "succeeded", OURS)]
+    assert trail.more() == [("kms:RotationMissed", "failed", OURS)]
 
 
 def test_the_daily_look_tells_what_it_found_and_a_reconciliation_of_its_own_is_told(secret, host):

@@ -223,6 +223,7 @@ def test_restoring_does_not_rotate_and_a_date_that_passed_moves_to_the_next_one(
     plan(secret)
     passed = timezone.now() - timedelta(days=10)
     Schedule.objects.filter(secret=secret).update(next_at=passed)
+    Secret.objects.filter(pk=secret.pk).update(deletion_planned_at=passed - timedelta(days=1))
     found = restore(secret)
     assert (found.was_due, found.next_at) == (True, passed + timedelta(days=14))
     tasks.start_due()

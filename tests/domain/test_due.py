@@ -80,7 +80,7 @@ def test_fi_t_01_a_wrong_clock_moves_no_date_that_a_person_sets_or_a_restore_fin
     assert abs(plan(secret).next_at - real_now() - DAY) < HOUR
     date = fall_due(secret, ago=HOUR)
     with transaction.atomic():
-        assert schedules.catch_up(secret) == date + DAY
+        assert schedules.catch_up(secret, planned_at=date) == date + DAY
 
 
 # ---------------------------------------------------------------- the random delay
@@ -114,31 +114,44 @@ def test_after_a_downtime_of_many_dates_one_rotation_starts_and_the_recurrence_g
     fall_due(secret, ago=10 * DAY)
     for _ in range(3):
         tasks.start_due()
-    assert secret.runs.count() == 1
+    assert Run.objects.without_missed().filter(secret=secret).count() == 1
     assert real_now() < plan(secret).next_at <= real_now() + DAY
 
 
-@pytest.mark.parametrize("given", [{"period": DAY}, {"cron": "0 2 * * *"}])
+def at_another_hour() -> str:
+    """Once a day, twelve hours from now."""
+    return f"0 {(real_now() + 12 * HOUR).hour} * * *"
+
+
+@pytest.mark.parametrize("given", [{"period": DAY}, {"cron": at_another_hour()}])
 def test_a_schedule_may_leave_out_what_passed_in_a_downtime_and_says_so(given):
     secret = made(catch_up=SKIP, **given)
     date = fall_due(secret, ago=10 * DAY + HOUR)
     for _ in range(3):
         tasks.start_due()
-    assert not secret.runs.exists()
+    row = secret.runs.get()
+    assert (row.outcome, row.code, row.state) == ("missed", "missed_down", "ended")
+    assert row.date_at == date
+    assert row.dates == 11
     following = plan(secret).next_at
     assert real_now() < following <= real_now() + DAY
-    event = AuditEvent.objects.get(action="kms:LeaveOutRotation")
-    assert (event.resource_id, event.actor_name) == (secret.pk, "Keyturn")
-    assert event.details == {"date": date.isoformat(), "next_at": following.isoformat()}
-    assert schedules.left_out(secret) == date
+    assert timedelta(0) < following - row.last_date_at <= DAY
+    event = AuditEvent.objects.get(action="kms:RotationMissed")
+    assert (event.resource_id, event.actor_name, event.outcome) == (secret.pk, "Keyturn", "failed")
+    assert event.details == {
+        "run": str(row.pk),
+        "from": date.isoformat(),
+        "to": row.last_date_at.isoformat(),
+        "dates": 11,
+        "code": "missed_down",
+    }
 
 
 def test_a_date_that_is_only_a_little_late_is_left_out_by_nobody():
     secret = made(catch_up=SKIP)
     fall_due(secret, ago=timedelta(minutes=4))
     tasks.start_due()
-    assert secret.runs.count() == 1
-    assert schedules.left_out(secret) is None
+    assert secret.runs.get().state == "queued"
 
 
 def test_left_out_dates_keep_the_recurrence_of_the_period():
@@ -174,8 +187,8 @@ def test_who_read_a_row_before_somebody_changed_it_starts_nothing_on_what_was_re
     schedules.change(secret, revision=read.revision, **given)
     assert not schedules.claim(read)
     tasks.start_due()
-    assert not secret.runs.exists()
-    assert schedules.left_out(secret) == read.next_at
+    row = secret.runs.get()
+    assert (row.outcome, row.date_at) == ("missed", read.next_at)
 
 
 def test_who_read_a_date_that_has_fired_since_does_not_take_the_one_after_it():
@@ -253,7 +266,7 @@ def test_among_many_that_start_together_each_keeps_its_own_rules():
     under_way = runs.start(joined, actor=factories.administrator())
     for one in (joined, deleted, paused, plain):
         fall_due(one)
-    fall_due(skipped, ago=3 * DAY)
+    fall_due(skipped, ago=3 * DAY + HOUR)
     Schedule.objects.filter(secret=paused).update(paused_at=Now())
     Secret.objects.filter(pk=deleted.pk).update(deletion_planned_at=Now())
     before = plan(deleted).next_at
@@ -261,8 +274,8 @@ def test_among_many_that_start_together_each_keeps_its_own_rules():
     assert [run.pk for run in joined.runs.filter(kind="rotate")] == [under_way.pk]
     assert plan(joined).next_at > real_now()
     assert plan(deleted).next_at == before
-    assert not Run.objects.filter(secret__in=[deleted, paused, skipped], kind="rotate").exists()
-    assert schedules.left_out(skipped)
+    assert not Run.objects.filter(secret__in=[deleted, paused], kind="rotate").exists()
+    assert [run.outcome for run in skipped.runs.filter(kind="rotate")] == ["missed"]
     (run,) = plain.runs.filter(kind="rotate")
     assert (run.trigger, run.state, run.requested_by.name) == ("schedule", "queued", "Keyturn")
     assert run.due_at

@@ -172,6 +172,7 @@ def test_a_period_that_cannot_be_is_refused(secret, period):
 def test_a_paused_schedule_lets_its_dates_pass_and_goes_on_in_its_recurrence(secret):
     change(secret, is_paused=True)
     fall_due(secret, ago=timedelta(days=10))
+    Schedule.objects.filter(secret=secret).update(paused_at=Now() - timedelta(days=11))
     passed = plan(secret).next_at
     tasks.start_due()
     assert not secret.runs.exists()

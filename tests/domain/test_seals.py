@@ -17,9 +17,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rotation import runs
+from rotation.bulk import bulk_actions
 from rotation.connectors.memory.connector import MemoryHost
 from rotation.inventory import identities, management
-from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
+from rotation.models import BulkAction, HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app import keyring, origin, seals
 from secrets_app.actions import Action
 from secrets_app.crypto import key_files
@@ -119,6 +120,7 @@ def world(secret: Secret, eve: User) -> None:
     office = users.create_group("office", actor=admin)
     grants.grant(secret, office, [Action.ROTATE_SECRET], actor=admin)
     invitations.invite("ivy", actor=admin)
+    bulk_actions.start("verify", [secret.pk], actor=admin, token="t")
     users.system()
 
 
@@ -173,7 +175,7 @@ class _Undone(Exception):
 def test_every_table_that_decides_is_sealed():
     tables = {
         Account, Region, User, Principal, Invitation, KeyVersion, Secret, Policy, SecretPrincipalGrant,
-        SecretGroupGrant, Instance, HostKey, ManagementCredential, ManagedAccount,
+        SecretGroupGrant, Instance, HostKey, ManagementCredential, ManagedAccount, BulkAction,
     }  # fmt: skip
     assert set(seal_check.tables()) == tables
 

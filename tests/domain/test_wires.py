@@ -17,6 +17,7 @@ from rotation.inventory import identities, management
 from rotation.managed import creation
 from rotation.models import HostKey, Instance, ManagedAccount, Run
 from secrets_app import seals
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Label, Secret
 from secrets_app.secrets import versions
 from tests import factories
@@ -45,6 +46,8 @@ def toy(host, monkeypatch):
         kinds=frozenset({base.Kind.PASSWORD}),
         ports=(5986,),
         is_username=lambda name: "." in name,
+        username_rule="A toy's account has a dot.",
+        account_problem=lambda name: "" if name.startswith("toy\\") else "A toy's name begins with toy.",
         identity=base.Identity.CERTIFICATE,
     )
     monkeypatch.setattr(wires, "TABLE", MappingProxyType({**wires.TABLE, "toy": wire}))
@@ -96,10 +99,22 @@ def test_the_names_and_the_kinds_of_accounts_are_the_wires(instance):
     creation.check_account(instance.region, instance, "svc.toy", password, actor=dot)
     assert accounts.Named(instance, "svc.toy").arn.endswith("/user/svc.toy")
     assert accounts.Named(instance, "svc").arn == ""
-    with pytest.raises(creation.BadUsername):
+    with pytest.raises(creation.BadUsername, match=r"A toy's account has a dot\."):
         creation.check_account(instance.region, instance, "svc", password, actor=dot)
+    with pytest.raises(runs.NotRotatable, match=r"A toy's account has a dot\."):
+        instance_checks.check_account(instance, "svc", password, actor=dot)
     with pytest.raises(creation.KindUnsupported):
         creation.check_account(instance.region, instance, "svc.toy", pair, actor=dot)
+
+
+def test_the_name_of_a_management_account_is_the_wires(toy):
+    dot = factories.administrator()
+    made = {"sudo": "none", "actor": dot, "password": Plaintext("a-login-password")}
+    assert management.create_credential("one", "toy\\svc", wire="toy", **made).username == "toy\\svc"
+    with pytest.raises(management.BadAccount):
+        management.create_credential("two", "toy\\svc", **made)
+    with pytest.raises(management.BadAccount, match="begins with toy"):
+        management.create_credential("three", "svc", wire="toy", **made)
 
 
 def test_an_instance_is_named_without_the_port_that_is_usual_there(instance):
@@ -138,6 +153,7 @@ def test_every_row_is_complete():
         assert isinstance(made, base.Keys) == (base.Kind.KEY in wire.kinds)
         assert {part for part in dir(base.Target) if not part.startswith("_")} <= set(dir(made))
         assert wire.compare.command
+        assert wire.username_rule.endswith(".")
 
 
 def test_each_kind_of_secret_has_a_method_and_a_name_on_a_wire():

@@ -13,6 +13,7 @@ READS = {
     "kms:ListManagementCredentials", "kms:DescribeManagementCredential", "kms:ListRotations",
     "kms:DescribeRotation", "kms:ListKeys", "kms:DescribeKey", "kms:ListUsers", "kms:DescribeUser",
     "kms:ListGroups", "kms:ListPolicies", "kms:DescribePolicy", "kms:ListAuditEvents",
+    "kms:DescribeSettings",
 }  # fmt: skip
 ROTATES = {
     "kms:ListSecrets", "kms:DescribeSecret", "kms:RotateSecret", "kms:ListInstances",
@@ -68,6 +69,7 @@ INSTANCE = "sees kms:DescribeInstance, "
 RUN = "sees kms:DescribeRotation, "
 KEY, USER, POLICY = "sees kms:DescribeKey, ", "sees kms:DescribeUser, ", "sees kms:DescribePolicy, "
 GROUP = "anywhere kms:ListGroups, exists, "
+SETTINGS = "anywhere kms:DescribeSettings, "
 LOOK = "GET HEAD 200"
 FORM, EMPTY_FORM = "GET HEAD 200, POST 422", "GET 200, POST 422"
 #: The library answers these before it looks at the method.
@@ -164,6 +166,16 @@ ROUTES: dict[str, Route] = {
     "access_review": Route(
         "", "anywhere kms:ListUsers, anywhere kms:ListPolicies, anywhere kms:ListSecrets", LOOK
     ),
+    # ---- background actions
+    "bulk_actions": Route("", "", LOOK),
+    "bulk_bell": Route("", "", LOOK),
+    "bulk_action": Route("bulk", "mine", LOOK),
+    "bulk_progress": Route("bulk", "mine", LOOK),
+    # Nothing is selected.
+    "secrets_bulk": Route("region", "region, here kms:ListSecrets", "POST 409"),
+    "rotations_bulk": Route(
+        "region", "region, here kms:ListRotations, anywhere kms:RotateSecret", "POST 409"
+    ),
     # ---- the audit trail
     "audit": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "audit_event": Route("event", "anywhere kms:ListAuditEvents, exists", LOOK),
@@ -187,10 +199,22 @@ ROUTES: dict[str, Route] = {
     "key_enable": Route("disabled key", KEY + "kms:EnableKey", "POST 302/200", asks_again=True),
     "key_destroy": Route("key", KEY + "kms:ScheduleKeyDeletion", EMPTY_FORM, asks_again=True),
     "key_cancel": Route("doomed key", KEY + "kms:CancelKeyDeletion", "POST 302/200", asks_again=True),
+    # ---- settings
+    "settings": Route("", "anywhere kms:DescribeSettings", "GET HEAD 302"),
+    "settings_regions": Route("", "anywhere kms:DescribeSettings", LOOK),
+    "region_create": Route("", SETTINGS + "anywhere kms:CreateRegion", FORM, asks_again=True),
+    "region_rename": Route("region row", SETTINGS + "exists, kms:UpdateRegion", FORM, asks_again=True),
+    "region_retire": Route("region row", SETTINGS + "exists, kms:RetireRegion", FORM, asks_again=True),
+    "settings_rules": Route("", "anywhere kms:DescribeSettings", LOOK),
+    "settings_about": Route("", "anywhere kms:DescribeSettings", LOOK),
     # ---- management credentials
     "credentials": Route("", "anywhere kms:ListManagementCredentials", LOOK),
     "credential_create": Route("", "anywhere kms:CreateManagementCredential", FORM, asks_again=True),
     "credential": Route("credential", "sees kms:DescribeManagementCredential", LOOK),
+    "credential_delete": Route(
+        "credential", "sees kms:DescribeManagementCredential, kms:DeleteManagementCredential", FORM,
+        asks_again=True,
+    ),
     # ---- secrets
     "overview": Route("region", "anywhere kms:ListRotations, region, here kms:ListRotations", LOOK),
     "secrets": Route("region", "region, here kms:ListSecrets", LOOK),
@@ -236,6 +260,7 @@ ROUTES: dict[str, Route] = {
     "instance": Route("instance", INSTANCE, LOOK),
     "instance_live": Route("instance", INSTANCE, LOOK),
     "instance_edit": Route("instance", INSTANCE + "kms:UpdateInstance", FORM, asks_again=True),
+    "instance_retire": Route("instance", INSTANCE + "kms:DeregisterInstance", FORM, asks_again=True),
     "instance_scan": Route("instance", INSTANCE + "kms:CheckInstance", "POST 302/202"),
     "instance_check": Route("instance", INSTANCE + "kms:CheckInstance", "POST 302/202"),
     "instance_approve": Route("instance", INSTANCE + "kms:ApproveHostKey", FORM, asks_again=True),

@@ -33,7 +33,7 @@ from console.sessions.store import Name
 from rotation import instance_checks, leases, runs
 from rotation.inventory import management
 from rotation.managed import credential_state, deletion
-from rotation.models import Instance, ManagedAccount, Run
+from rotation.models import BulkAction, BulkItem, Instance, ManagedAccount, Run
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
@@ -53,7 +53,11 @@ HTMX = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "rows"}
 OWN_RESOURCES = [
     "acs:kms:main:*:*",
     "acs:kms::*:*/own-*",
-    *(f"acs:kms::*:{kind}" for kind in ("credential", "key", "user", "group", "policy", "audit")),
+    *(
+        f"acs:kms::*:{kind}"
+        for kind in ("credential", "key", "user", "group", "policy", "audit", "region", "settings")
+    ),
+    "acs:kms::*:region/main",
 ]
 
 Args = dict[str, Any]
@@ -66,16 +70,16 @@ class World:
     cookies: dict[str, str] = field(default_factory=dict)
     stale: dict[str, str] = field(default_factory=dict)  # signed in too long ago for what asks again
     objects: dict[str, dict[str, Args]] = field(default_factory=lambda: {"own": {}, "foreign": {}})
-    personal: dict[tuple[str, str], int] = field(default_factory=dict)
+    personal: dict[tuple[str, str], int | UUID] = field(default_factory=dict)
     bodies: dict[str, dict[str, str]] = field(default_factory=dict)  # where an empty one names no object
 
     def args(self, kind: str, which: str, person: str) -> Args:
         """The arguments of a URL; `which` is own, foreign, missing, misplaced, part or all."""
         if not kind:
             return {}
-        if kind in {"session", "passkey"}:
+        if kind in {"session", "passkey", "bulk"}:
             whose = {"own": person, "foreign": "other"}.get(which, "")
-            return {"pk": self.personal.get((kind, whose), NO_NUMBER)}
+            return {"pk": self.personal.get((kind, whose), NOBODY if kind == "bulk" else NO_NUMBER)}
         if kind == "region":
             return {"region": {**REGIONS, "missing": "nowhere"}.get(which, which)}
         # What is not there is asked for beside what is foreign: the two answers must look the same.
@@ -195,6 +199,16 @@ def _sign_in(name: str, world: World) -> None:
         kept[name] = str(store.cookie)
     world.personal["session", name] = UserSession.objects.get(session_key=Name.behind(world.stale[name])).pk
     world.personal["passkey", name] = WebAuthn.add(user, "Key", _registration()).instance.pk
+    world.personal["bulk", name] = _bulk(user)
+
+
+def _bulk(user: User) -> UUID:
+    """A background action of this user, whatever may be seen of its rows."""
+    bulk = BulkAction.objects.create(action="verify", requested_by=user.principal, token="press")
+    BulkItem.objects.create(
+        bulk=bulk, number=0, secret=Secret.objects.get(name="acs/ecs/az/secret", region__code="main")
+    )
+    return bulk.pk
 
 
 def _registration() -> dict[str, Any]:
@@ -238,6 +252,7 @@ def _things(which: str) -> dict[str, Args]:
     credential = management.create_credential(f"{which}-fleet", "keyturn", sudo="passwordless", actor=actor)
     host = factories.instance(region=region, credential=credential, name=f"{which}-host")
     found = _people(which) | _keys(which) | {"credential": {"pk": credential.pk}}
+    found["region row"] = {"pk": region.pk}
     found |= {name: {"region": region.code, "pk": pk} for name, pk in _regional(host).items()}
     secret = Secret.objects.get(pk=found["secret"]["pk"])
     previous = secret.labelled("previous")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from console.lists import exports
-from rotation import leases, runs
+from rotation import leases, missed, runs
 from rotation.models import Run
 from secrets_app.models import AuditEvent
 from tests import factories
@@ -47,6 +47,15 @@ def test_the_history_is_exported_as_the_filter_shows_it(as_dot):
     lines = [json.loads(line) for line in text(as_dot, "/all/rotations/export.jsonl").splitlines()]
     assert [line["run_id"] for line in lines] == [str(other.pk), str(failed.pk)]
     assert datetime.fromisoformat(lines[0]["started"]).utcoffset().total_seconds() == 0
+
+
+def test_missed_dates_are_exported_with_the_first_the_last_and_their_number(as_dot):
+    run = ended()
+    dates = [datetime(2026, 1, day, 2, tzinfo=UTC) for day in (3, 4, 5)]
+    missed.note(run.secret, dates, "missed_down")
+    (row,) = table(as_dot, "/all/rotations/export.csv?outcome=missed")
+    assert (row["outcome"], row["reason"], row["dates_missed"]) == ("Missed", "missed_down", "3")
+    assert [row["date"][:10], row["last_date_missed"][:10]] == ["2026-01-03", "2026-01-05"]
 
 
 def test_the_history_narrows_by_time_instance_and_trigger_in_the_url(as_dot):

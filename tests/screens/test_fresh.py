@@ -42,6 +42,10 @@ DEPENDS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
         ],
         [],  # a step, which the next test sends
     ),
+    "secrets_bulk": (
+        [{"action": "delete"}, {"action": "tag", "secret": str(uuid.UUID(int=9))}],
+        [{}, {"action": "rotate"}, {"action": "verify"}, {"action": "drift"}, {"action": "restore"}],
+    ),
     "instance_register": ([{"credential": str(uuid.UUID(int=9))}], [{}, {"credential": "", "name": "db"}]),
 }
 READING = {"Effect": "Allow", "Action": "kms:DescribeSecret", "Resource": "*"}

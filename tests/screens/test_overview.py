@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from rotation import instance_checks, leases, runs
+from rotation import instance_checks, leases, missed, runs
 from rotation.inventory import identities
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import Secret
@@ -117,6 +117,7 @@ def test_many_of_a_kind_become_a_link_to_their_list(as_dot):
 def test_every_figure_is_the_count_of_the_list_it_links_to(as_dot):
     one, two = secret(), secret("out_of_sync", next_at=timezone.now() - timedelta(days=1))
     ended(one), ended(two, "failed")
+    missed.note(two, [timezone.now()], "missed_down")
     ManagedAccount.objects.filter(secret=two).update(credential_code="changed_outside")
     Instance.objects.filter(pk=one.managed.instance.pk).update(state="ready")
     for figure in as_dot.get("/main/overview/").context["figures"]:
@@ -162,11 +163,12 @@ def chart(client, number: int):
 def test_rotations_are_counted_by_day_and_outcome(as_dot):
     made = secret()
     ended(made), ended(made, "failed")
+    missed.note(made, [timezone.now()], "missed_down")
     old = ended(made)
     Run.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=40))
     shown = chart(as_dot, 0)
-    assert (shown.total, shown.bars[-1].parts) == (2, (1, 0, 1, 0, 0))
-    assert as_dot.get(shown.bars[-1].url).context["page"].total == 2
+    assert (shown.total, shown.bars[-1].parts) == (3, (1, 0, 1, 0, 1, 0))
+    assert as_dot.get(shown.bars[-1].url).context["page"].total == 3
 
 
 def test_the_age_is_told_against_the_period(as_dot):

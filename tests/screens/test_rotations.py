@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from console.presentation import run_states
-from rotation import instance_checks, leases, reasons, runs
-from rotation.models import Run
+from rotation import instance_checks, leases, missed, reasons, runs
+from rotation.models import ManagedAccount, Run
 from secrets_app.models import Secret
 from tests import factories
 
@@ -357,3 +357,59 @@ def test_no_advice_of_a_run_names_what_its_secret_no_longer_takes(as_dot, code, 
     run = Run.objects.get(pk=run.pk)
     assert run_states.run_badge(run).next_step.text == ""
     assert run_states.remedies(run) == ()
+
+
+# ---------------------------------------------------------------- missed
+
+
+def noted(secret: Secret, count: int = 3) -> Run:
+    first = timezone.now() - timedelta(days=count)
+    missed.note(secret, [first + timedelta(days=day) for day in range(count)], "missed_down")
+    return Run.objects.get(secret=secret, outcome="missed")
+
+
+def test_missed_dates_are_found_by_their_outcome_and_stand_in_the_history_of_the_secret(as_dot, secret):
+    done, row = ended(secret, "succeeded"), noted(secret)
+    found = as_dot.get(url("rotations"), {"outcome": "missed"})
+    assert [run.pk for run in found.context["page"].rows] == [row.pk]
+    history = as_dot.get(f"/main/secrets/{secret.pk}/?tab=history")
+    assert {run.pk for run in history.context["page"].rows} == {done.pk, row.pk}
+    for page in (found.content.decode(), history.content.decode()):
+        assert "Missed" in page
+        assert "(3 dates)" in page
+        assert f"{row.date_at:%Y-%m-%d %H:%M}" in page
+
+
+def test_the_page_of_missed_dates_names_the_reason_and_offers_a_rotation_and_no_retry(as_dot, secret):
+    row = noted(secret)
+    page = unescape(as_dot.get(url("run", row)).content.decode())
+    assert reasons.sentence("missed_down") in page
+    assert "Dates missed" in page
+    assert reverse("secret_rotate", args=["main", secret.pk]) in page
+    assert url("run_retry", row) not in page
+    assert "Not reached" not in page
+    assert as_dot.post(url("run_retry", row)).status_code == 409
+
+
+def test_who_may_not_rotate_is_offered_no_rotation_for_missed_dates(client, aud, secret):
+    row = noted(secret)
+    client.force_login(aud)
+    page = client.get(url("run", row)).content.decode()
+    assert "Missed" in page
+    assert reverse("secret_rotate", args=["main", secret.pk]) not in page
+
+
+def test_missed_dates_do_not_take_the_place_of_the_last_rotation(as_dot, secret):
+    done = ended(secret, "succeeded")
+    row = noted(secret)
+    listed = as_dot.get("/main/secrets/").context["page"].rows[0]
+    assert (listed.last_outcome, listed.last_ended_at) == ("succeeded", done.ended_at)
+    shown = as_dot.get(f"/main/secrets/{secret.pk}/")
+    assert shown.context["run"].pk == done.pk
+    assert url("run", row) in shown.content.decode()
+
+
+def test_dates_that_were_missed_before_the_last_rotation_are_history_and_no_state(as_dot, secret):
+    row = noted(secret)
+    ManagedAccount.objects.filter(secret=secret).update(rotated_at=timezone.now())
+    assert url("run", row) not in as_dot.get(f"/main/secrets/{secret.pk}/").content.decode()

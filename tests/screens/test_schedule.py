@@ -207,7 +207,7 @@ def test_a_date_that_was_left_out_is_named(as_dot, secret):
     Schedule.objects.filter(secret=secret).update(next_at=gone)
     tasks.start_due()
     for page in (shown(as_dot, secret), text(as_dot.get(url(secret), headers=HTMX))):
-        assert "Skipped" in page
+        assert "Missed" in page
         assert f"{gone:%Y-%m-%d %H:%M}" in page
 
 

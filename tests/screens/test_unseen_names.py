@@ -27,8 +27,11 @@ from tests.screens.az_table import ROUTES
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("unseen")]
 
 READERS = ("by-policy", "by-grant", "by-lists")
-#: What names people and groups by its purpose is not for somebody who may see one secret only.
-ANSWERS_FOR_ALL = {"kms:ListGroups", "kms:ListAuditEvents", "kms:VerifyAuditTrail", "kms:LookUpValue"}
+#: What names people, groups or regions by its purpose is not for somebody who may see one secret only.
+ANSWERS_FOR_ALL = {
+    "kms:ListGroups", "kms:ListAuditEvents", "kms:VerifyAuditTrail", "kms:LookUpValue",
+    "kms:DescribeSettings",
+}  # fmt: skip
 TABS = ("versions", "history", "permissions", "tags", "audit")
 WAYS: dict[str, dict[str, str]] = {"page": {}, "htmx": az_world.HTMX}
 

@@ -19,9 +19,9 @@ from secrets_app import keyring
 from secrets_app.errors import DomainError
 
 ROTATION = Path(reasons.__file__).resolve().parent
-TABLES = {ROTATION / "reasons.py", ROTATION / "connectors/reasons.py", ROTATION / "connectors/ssh/reasons.py"}
+TABLES = {ROTATION / "reasons.py", *ROTATION.glob("connectors/**/reasons.py")}
 MODULES = sorted(path for path in ROTATION.rglob("*.py") if "migrations" not in path.parts)
-SCRIPTS = sorted(ROTATION.rglob("*.sh"))
+SCRIPTS = sorted([*ROTATION.rglob("*.sh"), *ROTATION.rglob("*.ps1")])
 #: Where a call names the reason by its place and not as `code=`.
 PLACES = {
     "block": 0, "put_off": 0, "fail": 1, "end": 1, "close": 1, "_wait": 2, "NotAttached": 1,

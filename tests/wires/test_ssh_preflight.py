@@ -220,7 +220,7 @@ def test_fi_p_13_a_value_that_an_old_hash_reads_whole_is_believed(svc: Rig, valu
 def test_an_immutable_file_is_named_before_anything_is_sent(svc: Rig) -> None:
     """lsattr is a double: not every file system of a lab's host keeps these marks."""
     svc.replace_program(
-        "/usr/bin/lsattr", 'for f; do :; done; grep -qx "$f" /run/frozen && echo "----i--- $f"'
+        "/usr/bin/lsattr", 'shift 2; for f; do ! grep -qx "$f" /run/frozen || echo "----i--- $f"; done'
     )
     svc.host.write("/run/frozen", "")
     assert look(svc).blocked is None

@@ -23,6 +23,7 @@ _HOST_NAME: Final = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
     r"(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\Z"
 )
+RETIRED: Final = "retired"  # a choice of the filter beside the states; no other shows these
 _ONE_LINE = RegexValidator(r"^[^\x00-\x1f\x7f]+\Z", "A name is one line without control characters.")
 _PLAIN: Final = {"autocomplete": "off", "spellcheck": "false"}
 
@@ -219,4 +220,9 @@ class Filters(filters.Filters):
     """What the list of instances is narrowed to."""
 
     q = forms.CharField(required=False, max_length=200)
-    status = Several("Status", "All statuses", Instance.State.choices)
+    status = Several("Status", "All statuses", [*Instance.State.choices, (RETIRED, "Retired")])
+
+    @property
+    def shows_retired(self) -> bool:
+        """Whether the instances are listed too of which only the history is left."""
+        return RETIRED in self.chosen().get("status", [])

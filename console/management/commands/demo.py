@@ -145,7 +145,9 @@ def _register(host: Host, credential: ManagementCredential, actor: Principal) ->
 
 
 def _credential(actor: Principal) -> ManagementCredential:
-    return ManagementCredential.objects.filter(name=CREDENTIAL).first() or management.create_credential(
+    return ManagementCredential.objects.kept().filter(
+        name=CREDENTIAL
+    ).first() or management.create_credential(
         CREDENTIAL, Spec().username, sudo=ManagementCredential.Sudo.PASSWORDLESS, actor=actor
     )
 

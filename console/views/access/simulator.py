@@ -125,7 +125,8 @@ def _secrets(name: str, last: str) -> list[Secret | Instance]:
 
 
 def _instances(name: str, last: str) -> list[Secret | Instance]:
-    rows = Instance.objects.select_related("region", "account").filter(Q(instance_id=last) | Q(name=last))
+    rows = Instance.objects.registered().select_related("region", "account")
+    rows = rows.filter(Q(instance_id=last) | Q(name=last))
     return [row for row in rows if name in {row.instance_id, row.name, row.arn}]
 
 

@@ -15,6 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
 from console.access import resources
+from console.forms.confirmation import TypedName
 from console.forms.credentials import credentials as forms
 from console.http import OperatorRequest
 from console.lists import paging, preferences
@@ -25,6 +26,7 @@ from rotation.models import ManagementCredential
 from secrets_app.crypto import key_pairs
 from secrets_app.policy.decisions import Action
 
+MOST_LISTED = 20
 SORTS = {
     "name": "name",
     "account": "username",
@@ -39,7 +41,8 @@ SORTS = {
 def index(request: OperatorRequest) -> HttpResponse:
     used = resources.seen_instances(request).filter(credential=OuterRef("pk")).order_by().values("credential")
     counted = Coalesce(Subquery(used.annotate(count=Count("pk")).values("count")), 0)
-    rows = resources.credentials(request).annotate(instance_count=counted)
+    is_of_deleted = request.GET.get("status") == "deleted"
+    rows = resources.credentials(request, deleted=is_of_deleted).annotate(instance_count=counted)
     text = request.GET.get("q", "")[:200].replace("\0", "")
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(username__icontains=text))
@@ -50,7 +53,8 @@ def index(request: OperatorRequest) -> HttpResponse:
         "page": paging.page(rows, request.GET, sorts=SORTS, default="name", size=shown.rows),
         "shown": shown,
         "text": text,
-        "is_filtered": bool(text),
+        "is_of_deleted": is_of_deleted,
+        "is_filtered": bool(text) or is_of_deleted,
         "may_create": resources.may(request, Action.CREATE_CREDENTIAL),
     }
     return render(request, "credentials/list.html", context)
@@ -93,11 +97,13 @@ def _create(request: OperatorRequest, form: forms.Create) -> ManagementCredentia
 def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
     credential = resources.credential(request, pk, Action.DESCRIBE_CREDENTIAL)
     # The command lets the account use sudo without a password, so it fits only where that is meant.
+    is_kept = credential.deleted_at is None
     fits = bool(credential.public_key) and credential.sudo != ManagementCredential.Sudo.PASSWORD
     context = {
         "credential": credential,
         "fingerprint": key_pairs.fingerprint(credential.public_key) if credential.public_key else "",
-        "prepare": preparation.command(credential) if fits else "",
+        "may_delete": is_kept and resources.may(request, Action.DELETE_CREDENTIAL, credential),
+        "prepare": preparation.command(credential) if fits and is_kept else "",
         "undo": preparation.opposite(credential) if fits else "",
         "page": paging.page(
             resources.seen_instances(request).filter(credential=credential),
@@ -107,3 +113,37 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
         ),
     }
     return render(request, "credentials/credential.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@fresh.required()
+def delete(request: OperatorRequest, pk: UUID) -> HttpResponse:
+    credential = resources.credential(request, pk, Action.DELETE_CREDENTIAL)
+    form = TypedName(
+        request.POST if request.method == "POST" else None, what="credential", name=credential.name
+    )
+    status = 422 if request.method == "POST" else 200
+    if request.method == "POST" and form.is_valid():
+        try:
+            management.delete_credential(
+                credential, actor=request.principal, reason=form.cleaned_data["reason"]
+            )
+        except management.CredentialInUse as error:
+            form.add_error(None, str(error))
+            status = 409
+        else:
+            messages.success(request, f"{credential.name} is deleted. Nothing was changed on any instance.")
+            return dialogs.leave(request, reverse("credential", args=[credential.pk]))
+    used = management.instances_with(credential)
+    seen = resources.seen_instances(request).filter(pk__in=used.values("pk"))
+    listed = list(seen.order_by("name")[:MOST_LISTED])
+    context = {
+        "credential": credential,
+        "form": form,
+        "instances": listed,
+        "unlisted_count": used.count() - len(listed),
+    }
+    return dialogs.show(
+        request, "credentials/_delete.html", "Delete management credential", context, status=status
+    )

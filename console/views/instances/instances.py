@@ -35,13 +35,20 @@ RECENT_RUNS = 10
 
 #: Looking at a host, as against changing an account on it; the live part of the page follows these.
 LOOKS = (Run.Kind.SCAN, Run.Kind.CHECK)
+_OFFERED = {
+    "check": Action.CHECK_INSTANCE,
+    "approve": Action.APPROVE_HOST_KEY,
+    "attach": Action.USE_CREDENTIAL,
+    "edit": Action.UPDATE_INSTANCE,
+    "retire": Action.DEREGISTER_INSTANCE,
+}
 
 
 @login_required
 @require_safe
 def index(request: OperatorRequest, region: str) -> HttpResponse:
-    rows = resources.instances(request, region)
     filters = forms.Filters(request.GET)
+    rows = resources.instances(request, region, with_retired=filters.shows_retired)
     matching = instance_list.narrowed(
         instance_list.with_figures(rows, resources.seen_secrets(request)), filters.chosen()
     )
@@ -175,13 +182,19 @@ def _context(request: OperatorRequest, region: str, instance: Instance) -> dict[
         "secrets": _secrets(request, instance),
         "rebindable": rebind.rebindable(request, instance),
         "runs": _recent(request, instance),
-        "may": {
-            "check": resources.may(request, Action.CHECK_INSTANCE, instance),
-            "approve": resources.may(request, Action.APPROVE_HOST_KEY, instance),
-            "attach": resources.may(request, Action.USE_CREDENTIAL, instance),
-            "edit": resources.may(request, Action.UPDATE_INSTANCE, instance),
-            "see_own_login": resources.sees_own_login(request, instance),
-            "see_credential": resources.may(request, Action.DESCRIBE_CREDENTIAL, instance.credential),
+        "may": _may(request, instance),
+    }
+
+
+def _may(request: OperatorRequest, instance: Instance) -> dict[str, bool]:
+    """What the page offers; of a retired instance nothing is left but its history."""
+    is_registered = instance.retired_at is None
+    return {
+        "see_own_login": resources.sees_own_login(request, instance),
+        "see_credential": resources.may(request, Action.DESCRIBE_CREDENTIAL, instance.credential),
+        **{
+            name: is_registered and resources.may(request, action, instance)
+            for name, action in _OFFERED.items()
         },
     }
 

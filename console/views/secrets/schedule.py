@@ -24,7 +24,7 @@ from console.forms.secrets.schedule import (
 from console.http import OperatorRequest
 from console.presentation import secret_states
 from console.views import dialogs
-from rotation import schedules
+from rotation import missed, schedules
 from rotation.models import Schedule
 from rotation.recurrence import Recurrence
 from secrets_app.models import AuditEvent, Secret
@@ -106,7 +106,7 @@ def _ask(
         "presets": schedules.PRESETS_DAYS,
         "cron_presets": CRON_PRESETS,
         "often": secret_states.often(secret.schedule),
-        "left_out_at": schedules.left_out(secret),
+        "missed": missed.last(secret),
         **preview(RecurrenceForm(form.data) if form.is_bound else schedules.recurrence_of(secret.schedule)),
         **more,
     }

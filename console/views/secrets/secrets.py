@@ -18,7 +18,7 @@ from console.reports import resolving
 from console.views.access import grants
 from console.views.audit import events
 from console.views.secrets import key_pair
-from rotation import accounts, schedules
+from rotation import accounts, missed
 from rotation.engine.work import CHANGES
 from rotation.models import ManagedAccount, Run
 from secrets_app.crypto import key_pairs
@@ -129,7 +129,7 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
         "region": region,
         "active": active,
         "facts": secret_states.facts(secret, is_rotating=active is not None),
-        "left_out_at": schedules.left_out(secret),
+        "missed": missed.last(secret),
         "account": account,
         "is_drifted": secret.is_enabled and secret_states.is_drifted(account),
         "is_on_other_machine": secret.is_enabled and secret_states.is_on_other_machine(account),
@@ -147,7 +147,7 @@ def _overview(secret: Secret) -> dict[str, object]:
     runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
     return {
         # A check that ran by itself does not take the place of what was changed last.
-        "run": runs.filter(kind__in=CHANGES).prefetch_related("steps").first(),
+        "run": runs.without_missed().filter(kind__in=CHANGES).prefetch_related("steps").first(),
         "check": runs.exclude(kind__in=CHANGES).prefetch_related("steps").first(),
         "current": labelled,
         "policy": rules,

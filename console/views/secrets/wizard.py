@@ -27,7 +27,7 @@ from console.sessions import fresh
 from console.views import dialogs
 from console.views.secrets import key_pair, schedule, wizard_check
 from rotation import accounts, schedules, tasks
-from rotation.inventory import management
+from rotation.inventory import holding, management
 from rotation.managed import creation, rotation_options
 from rotation.models import Instance, Run, Schedule
 from secrets_app import keyring
@@ -216,6 +216,7 @@ FIELD_OF: dict[type[DomainError], str] = {
     creation.SharedAccount: "username",
     management.NoOwnLogin: "as_own_login",
     creation.RegionMismatch: "instance",
+    holding.Retired: "instance",
     keyring.KeyUnusable: "key",
     creation.KindUnsupported: "kind",
 }

@@ -6,8 +6,8 @@ that are for nobody who is signed in.
 
 from __future__ import annotations
 
-from tests.screens.routes import access, keys, looks, own, secrets, strangers
+from tests.screens.routes import access, keys, looks, own, secrets, settings, strangers
 
-CHANGES = {**secrets.CHANGES, **keys.CHANGES, **access.CHANGES, **own.CHANGES}
+CHANGES = {**secrets.CHANGES, **keys.CHANGES, **access.CHANGES, **settings.CHANGES, **own.CHANGES}
 READS = looks.READS
 SIGN_IN = strangers.SIGN_IN

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rotation import instance_checks
+from rotation.bulk import bulk_actions
 from secrets_app.keys import key_states
 from secrets_app.people import users
 from secrets_app.policy import policies
@@ -63,6 +64,11 @@ def one_policy(cast: Cast) -> list[Any]:
     return [policies.create("reader", text, actor=factories.administrator()).pk]
 
 
+def one_bulk(cast: Cast) -> list[Any]:
+    ids = [secret().pk]
+    return [bulk_actions.start("verify", ids, actor=cast.dot.principal, token="press").pk]
+
+
 READS: dict[str, Callable[[Cast], list[Any]]] = {
     "livez": nothing,
     "readyz": nothing,
@@ -74,6 +80,10 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "sessions": nothing,
     "mfa_index": nothing,
     "home": nothing,
+    "bulk_actions": nothing,
+    "bulk_bell": nothing,
+    "bulk_action": one_bulk,
+    "bulk_progress": one_bulk,
     "get_started": nothing,
     "overview": everywhere,
     "credentials": nothing,
@@ -90,6 +100,10 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "user_sessions": one_person,
     "invitations": nothing,
     "keys": nothing,
+    "settings": nothing,
+    "settings_regions": nothing,
+    "settings_rules": nothing,
+    "settings_about": nothing,
     "key": one_key,
     "key_progress": one_key,
     "secrets": everywhere,

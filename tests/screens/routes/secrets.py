@@ -135,6 +135,17 @@ def register(cast: Cast) -> Call:
     return Call(["main"], given, ("kms:RegisterInstance", CHECK))
 
 
+def retire(cast: Cast) -> Call:
+    made = factories.instance()
+    return Call(["main", made.pk], {"name": made.name, "reason": "burnt"}, ("kms:DeregisterInstance",))
+
+
+def delete_credential(cast: Cast) -> Call:
+    made = factories.credential()
+    given = {"name": made.name, "reason": "replaced"}
+    return Call([made.pk], given, ("kms:DeleteManagementCredential",))
+
+
 def of_instance(cast: Cast) -> Call:
     return Call(["main", factories.instance().pk], {}, (CHECK,))
 
@@ -191,6 +202,17 @@ def export(*args: str, action: str) -> Make:
     return lambda cast: Call(list(args), {}, (action,), "get", auditor=200)
 
 
+def bulk(cast: Cast) -> Call:
+    given = {"action": "verify", "ids": str(secret().pk), "token": "press", "confirmed": "on"}
+    return Call(["main"], given, ("kms:BulkActionStarted",), refused=ROTATE)
+
+
+def bulk_retry(cast: Cast) -> Call:
+    run = ended(queued(), Run.Outcome.FAILED, truth="old", code="policy", sentence="The host said no.")
+    given = {"action": "retry", "ids": str(run.pk), "token": "press", "confirmed": "on"}
+    return Call(["main"], given, ("kms:BulkActionStarted",), refused=ROTATE)
+
+
 CREDENTIAL = {"name": "fleet", "username": "keyturn", "login": "own", "sudo": "passwordless"}
 CHANGES: dict[str, Make] = {
     "secret_create": create,
@@ -209,9 +231,13 @@ CHANGES: dict[str, Make] = {
     "secret_revoke": revoke,
     "secret_restore": restore,
     "secret_rebind": rebind,
+    "secrets_bulk": bulk,
+    "rotations_bulk": bulk_retry,
     "credential_create": lambda cast: Call([], CREDENTIAL, ("kms:CreateManagementCredential",)),
+    "credential_delete": delete_credential,
     "instance_register": register,
     "instance_edit": change_instance,
+    "instance_retire": retire,
     "instance_scan": of_instance,
     "instance_check": of_instance,
     "instance_approve": approve,

@@ -23,7 +23,7 @@ _OF_KEYS = frozenset(("edit_key.sh", "probe_key.sh", "preflight.sh", "trace.sh")
 _BLOCK = """{{
 script={script}
 if timeout -s KILL 5 true 2>/dev/null
-then exec timeout -s KILL {seconds} sh -c "$script"
+then exec timeout -s KILL {seconds} sh -c "$script" limited
 else exec sh -c "$script"
 fi
 }}

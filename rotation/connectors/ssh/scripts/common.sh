@@ -1,9 +1,10 @@
 # Shared by every script: plain POSIX sh for dash, bash and busybox. $nonce and $user are set before it.
+# A process costs a host more than all else here, so functions set a variable and print nothing, where they can.
 
 # An inherited SHELLOPTS=xtrace would print the value, allexport would put it into every child's environment,
 # and so would a variable of the same name that is exported already.
 set +x +v +a
-unset value control short said commit script public like hash before
+unset value control short said commit script public like hash before today judged has_setpriv problem
 umask 077
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
@@ -38,14 +39,41 @@ look_in_shadow() {
     done </etc/shadow
 }
 
+newline='
+'
+
+# Sets $today to the days since 1970, as /etc/shadow counts them.
+look_at_date() { [ -n "${today-}" ] || today=$(($(date +%s) / 86400)); }
+
+# Sets $mode, $owner, $group and $size from a line of ls -ldn.
+split_look() {
+    set -f
+    set -- $1
+    set +f
+    mode=${1-} owner=${3-} group=${4-} size=${5-}
+}
+
 is_number() { case $1 in '' | *[!0-9]*) return 1 ;; esac; }
 
 # Whether $1 is one of the reasons that this run may let pass; $allowed is not given to every script.
 is_allowed() { case " ${allowed-} " in *" $1 "*) ;; *) false ;; esac; }
 
+# Whether the files are the first source of both, and what stands there is the answer.
+files_are_first() {
+    firsts=
+    while read -r database first then x || [ -n "$database" ]; do
+        case "$database $then" in
+            'passwd: ['* | 'shadow: ['*) return 1 ;;
+            'passwd: '* | 'shadow: '*) firsts="$firsts$database$first " ;;
+        esac
+    done 2>/dev/null </etc/nsswitch.conf
+    case $firsts in 'passwd:files shadow:files ' | 'shadow:files passwd:files ') ;; *) false ;; esac
+}
+
 # Whether another source than this host's own files is asked first about the account (/etc/nsswitch.conf), and
 # knows one of that name: what is changed in the files then counts for nothing. Where that cannot be asked, no.
 other_source() {
+    ! files_are_first || return 1
     for database in passwd shadow; do
         ours=$(getent -s files $database "$user" 2>/dev/null) && [ -n "$ours" ] || return 1
         found=$(getent $database "$user" 2>/dev/null) && [ -n "$found" ] || return 1
@@ -54,46 +82,63 @@ other_source() {
     return 1
 }
 
-# The word for what forbids a change of this account's password, or nothing. From the files and not from
+# Sets $problem to the word for what forbids a change of this account's password, or to nothing, and what
+# look_in_passwd and look_in_shadow set. From the files and not from
 # passwd -S, whose letters differ between systems. Day 0 of `expires` counts: PAM takes it as expired.
 account_problem() {
+    problem=
     look_in_passwd
+    look_in_shadow
     if [ $known = no ]; then
         case $(getent passwd "$user" 2>/dev/null) in
-            "$user":*) echo not_local ;;
-            *) echo no_such_user ;;
+            "$user":*) problem=not_local ;;
+            *) problem=no_such_user ;;
         esac
         return
     fi
-    look_in_shadow
-    if [ $shadowed = no ]; then echo not_local; return; fi
-    if other_source; then echo other_source; return; fi
-    today=$(($(date +%s) / 86400))
+    if [ $shadowed = no ]; then problem=not_local; return; fi
+    if other_source; then problem=other_source; return; fi
+    look_at_date
     case $hash in
-        '') echo empty_password; return ;;
-        '!'* | '*'*) echo locked; return ;;
+        '') problem=empty_password; return ;;
+        '!'* | '*'*) problem=locked; return ;;
     esac
-    if is_number "$expires" && [ "$today" -ge "$expires" ]; then echo expired; return; fi
-    if is_number "$changed" && [ "$changed" = 0 ]; then echo must_change; return; fi
+    if is_number "$expires" && [ "$today" -ge "$expires" ]; then problem=expired; return; fi
+    if is_number "$changed" && [ "$changed" = 0 ]; then problem=must_change; return; fi
     if is_number "$changed" && is_number "$most" && is_number "$inactive" &&
         [ "$today" -gt $((changed + most + inactive)) ]; then
-        echo expired
+        problem=expired
     fi
 }
 
-# Free kilobytes of the file system that holds $1; 0 where it is read-only or cannot be told.
+# Sets $free to the free kilobytes of the file system that holds $1; to 0 where it is read-only or cannot be told.
 free_kilobytes() {
-    [ -w "$1" ] || { echo 0; return; }
-    df -Pk "$1" 2>/dev/null | { read -r x; read -r x x x free x; is_number "$free" && echo "$free" || echo 0; }
+    free=0
+    if [ -w "$1" ]; then look_at_space "$(df -Pk "$1" 2>/dev/null)"; fi
+    is_number "$free" || free=0
+}
+
+# Sets $free from the second line of df -Pk.
+look_at_space() {
+    case $1 in *"$newline"*) ;; *) free=; return ;; esac
+    set -f
+    set -- ${1#*"$newline"}
+    set +f
+    free=${4-}
 }
 
 # Tried and not looked up: a busybox may be called flock or timeout and be built without it.
 can_lock() { flock -s -n 9 9</dev/null 2>/dev/null; }
-can_limit() { timeout -s KILL 5 true 2>/dev/null; }
+can_limit() { [ "$0" = limited ]; } # as it was tried before this script began
 
-# Whether chattr(1) has made this immutable or append-only: then nobody can put another file in its place.
-is_frozen() {
-    lsattr -d -- "$1" 2>/dev/null | { read -r flags x; case $flags in *[ia]*) ;; *) false ;; esac; }
+# Sets $frozen to those of the paths, one on each line, that chattr(1) has made immutable or append-only: then nobody
+# can put another file in their place.
+look_for_frozen() {
+    frozen= left=$(lsattr -d -- "$@" 2>/dev/null)$newline
+    while [ -n "${left%"$newline"}" ]; do
+        line=${left%%"$newline"*} left=${left#*"$newline"}
+        case ${line%% *} in *[ia]*) frozen=$frozen${line#* }$newline ;; esac
+    done
 }
 
 # Whether something is mounted just there: then no other file can take its place.
@@ -104,42 +149,45 @@ is_mounted() {
 
 fence_root=/var/lib/keyturn
 
-# The path of another console's mark for the same credential ($kind: password or key), or nothing.
-foreign_mark() {
-    for mark in "$fence_root"/*/"$user.$kind"; do
-        case $mark in
+# Whether another console has left a mark for the same credential ($kind: password or key).
+has_foreign_mark() {
+    for other in "$fence_root"/*/"$user.$kind"; do
+        case $other in
             "$fence_root/$console"/*) ;;
-            *) if [ -f "$mark" ]; then echo "$mark"; return; fi ;;
+            *) if [ -f "$other" ]; then return; fi ;;
         esac
     done
+    return 1
 }
 
-# The generation in the mark of this console; 0 where there is none, nothing where it is not a number.
-recorded_generation() {
+# Sets $recorded to the generation in the mark of this console; to 0 where there is none, to nothing where it is not a
+# number.
+look_at_generation() {
     recorded=0
     if [ -f "$fence_root/$console/$user.$kind" ]; then
         read -r recorded <"$fence_root/$console/$user.$kind"
     fi
-    is_number "$recorded" && echo "$recorded"
+    is_number "$recorded" || recorded=
 }
 
-# Seconds since boot: unlike the clock, nobody sets it.
-uptime_seconds() {
+# Sets $seconds to those since boot: unlike the clock, nobody sets it.
+look_at_uptime() {
     read -r seconds x </proc/uptime
-    echo "${seconds%%.*}"
+    seconds=${seconds%%.*}
 }
 
-# Whether sudo writes down what the shells of account $1 read, and so every value that we send: yes, no, none where
-# there is no sudo, or nothing where it does not tell.
-sudo_log() {
-    if ! command -v sudo >/dev/null; then
-        echo none
-    elif rules=$(sudo -n -l -U "$1" 2>/dev/null) && [ -n "$rules" ]; then
-        if printf '%s\n' "$rules" | grep -Eq '(^|[ ,])(log_input|log_stdin)([ ,]|$)|(^|[^A-Z])LOG_INPUT:'
-        then echo yes; else echo no; fi
-    fi
+# Sets $logged to whether sudo writes down what the shells of account $1 read, and so every value that we send: yes,
+# no, none where there is no sudo, or nothing where it does not tell.
+look_at_sudo_log() {
+    if ! command -v sudo >/dev/null; then logged=none; return; fi
+    logged=
+    rules=$(sudo -n -l -U "$1" 2>/dev/null) && [ -n "$rules" ] || return 0
+    case $newline$rules$newline in
+        *[" ,$newline"]log_input[" ,$newline"]* | *[" ,$newline"]log_stdin[" ,$newline"]* | *[!A-Z]LOG_INPUT:*) logged=yes ;;
+        *) logged=no ;;
+    esac
 }
-is_written_down() { [ -n "${SUDO_USER:-}" ] && [ "$(sudo_log "$SUDO_USER")" = yes ]; }
+is_written_down() { [ -n "${SUDO_USER:-}" ] && look_at_sudo_log "$SUDO_USER" && [ "$logged" = yes ]; }
 
 # The host's own password check. It makes no session and feeds no counter of failed logins.
 find_checker() {
@@ -149,18 +197,20 @@ find_checker() {
         if [ -x "$path" ]; then checker=$path; return; fi
     done
 }
-# What the check of passwords stands on, as one number: the programs and libraries of sshd, PAM and crypt(3), and their
+# Sets $standing to what the check of passwords stands on, as one number: the programs and libraries of sshd, PAM and crypt(3), and their
 # settings. Nothing where that cannot be read: then it is never the same as before.
-standing() {
+look_at_standing() {
+    standing=
     command -v sha256sum >/dev/null && stat -L -c %i / >/dev/null 2>&1 || return 0
-    {
+    sum=$({
         stat -L -c '%n %d %i %s %Y %Z' "$checker" /usr/sbin/sshd /usr/local/sbin/sshd /usr/lib/openssh/sshd-* \
             /lib*/libc.so* /lib*/*/libc.so* /lib/ld-musl-* /lib*/libcrypt.so* /lib*/*/libcrypt.so* \
             /usr/lib*/libc.so* /usr/lib*/*/libc.so* /usr/lib*/libcrypt.so* /usr/lib*/*/libcrypt.so* \
             /lib*/libpam*.so* /lib*/*/libpam*.so* /usr/lib*/libpam*.so* /usr/lib*/*/libpam*.so* \
             /lib*/security/*.so /lib*/*/security/*.so /usr/lib*/security/*.so /usr/lib*/*/security/*.so
         cat /etc/ssh/sshd_config /etc/ssh/sshd_config.d/* /etc/pam.conf /etc/pam.d/* /etc/security/*.conf /etc/login.defs
-    } 2>/dev/null | sha256sum 2>/dev/null | while read -r sum name; do printf '%s' "$sum"; done
+    } 2>/dev/null | sha256sum 2>/dev/null)
+    standing=${sum%% *}
 }
 # 0: right, 7 (PAM_AUTH_ERR): wrong, 137: it took more than $check_seconds, anything else: no verdict. Each check has
 # a time of its own: a hash that is made to be slow takes seconds.

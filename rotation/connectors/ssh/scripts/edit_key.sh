@@ -3,16 +3,15 @@
 #
 # One lock for all the key files of a host: two accounts may share one file.
 
-started=$(uptime_seconds)
+look_at_uptime
+started=$seconds
 mark=$fence_root/$console/$user.$kind
 lock=$fence_root/keys.lock
 
-problem=$(key_account_problem)
+key_account_problem
 [ -z "$problem" ] || stop REFUSED "$problem"
-look_in_passwd
-look_in_shadow
 ask_sshd
-problem=$(sshd_problem)
+sshd_problem
 [ -z "$problem" ] || stop REFUSED "$problem"
 
 mkdir -p "$fence_root/$console" 2>/dev/null && [ ! -L "$fence_root" ] && (: >>"$lock") 2>/dev/null ||
@@ -27,15 +26,16 @@ if can_lock; then
     done
 fi
 
-[ -z "$(foreign_mark)" ] || is_allowed foreign_console || stop REFUSED foreign_console
-recorded=$(recorded_generation)
+! has_foreign_mark || is_allowed foreign_console || stop REFUSED foreign_console
+look_at_generation
 [ -n "$recorded" ] || stop REFUSED fence
 [ "$generation" -ge "$recorded" ] || stop STALE
 
 say READY
 
 IFS= read -r public && IFS= read -r like && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] || stop ABORTED
-[ $(($(uptime_seconds) - started)) -le $((limit - 4)) ] || stop ABORTED
+look_at_uptime
+[ $((seconds - started)) -le $((limit - 4)) ] || stop ABORTED
 
 printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f "$mark.new" "$mark" || {
     rm -f "$mark.new"
@@ -44,36 +44,33 @@ printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f 
 
 # Of two files one may be changed and the other not: the old key's lines are as they were, and that is taken back.
 add_twins() {
-    twins=$(with_files twin all)
+    with_files twin all
+    twins=$answer
     if [ "$twins" != done ]; then
-        case $(with_files remove all) in done | absent) ;; *) twins=unsure ;; esac
+        with_files remove all
+        case $answer in done | absent) ;; *) twins=unsure ;; esac
     fi
-    echo "$twins"
+    answer=$twins
 }
 
 # What a key may do follows from where it stands and behind which options: the new key gets a line beside each one of
 # the old key, in each file. Where the old key stands in no file, one line of its own in the first.
 add_key() {
-    stands=absent
-    [ -z "$like" ] || stands=$(public=$like; with_files find all)
-    case $stands in
-        done)
-            if [ "$public" = "$like" ]; then echo done; return; fi
-            answer=$(with_files try all)
-            if [ "$answer" = done ]; then answer=$(add_twins); fi
-            echo "$answer"
-            ;;
-        absent)
-            stands=$(with_files find all)
-            if [ "$stands" != absent ]; then echo "$stands"; return; fi
-            if has_key_command; then echo key_by_command; return; fi
-            with_files add first
-            ;;
-        *) echo "$stands" ;;
-    esac
+    if [ -n "$like" ] && [ "$public" != "$like" ]; then
+        with_files try all
+        case $answer in
+            done) add_twins; return ;;
+            absent) ;;
+            *) return ;;
+        esac
+    fi
+    with_files find all
+    [ "$answer" = absent ] || return 0
+    if has_key_command; then answer=key_by_command; return; fi
+    with_files add first
 }
 
-if [ "$action" = add ]; then answer=$(add_key); else answer=$(with_files remove all); fi
+if [ "$action" = add ]; then add_key; else with_files remove all; fi
 case $answer in
     done) stop APPLIED ;;
     absent) if [ "$action" = remove ]; then stop APPLIED; else stop UNSURE; fi ;;

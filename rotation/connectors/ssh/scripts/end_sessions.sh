@@ -5,7 +5,7 @@
 # Everything is stopped before anything is killed: what is stopped starts nothing new.
 
 look_in_passwd
-[ $known = yes ] || stop REFUSED "$(account_problem)"
+[ $known = yes ] || { account_problem; stop REFUSED "$problem"; }
 
 is_in() { case " $2 " in *" $1 "*) ;; *) false ;; esac; }
 

@@ -1,5 +1,5 @@
 # Look at one file of public keys, or change what it says of one key. Runs as the account itself, or as root where
-# the whole path is root's. Arguments: what to do; the file; the account's home and user id.
+# the whole path is root's. Arguments: what to do; the file; the account's home and user id; the user id it runs as.
 # Standard input: the public key, and on the next line the one that it is to stand beside.
 #
 # look: could the file be edited? find: does the key stand in it? lines: what do the options of its lines say?
@@ -13,7 +13,7 @@ set +x +v +a
 umask 077
 end() { echo "$1"; exit 0; }
 
-action=$1 file=$2 home=$3 account=$4
+action=$1 file=$2 home=$3 account=$4 runs_as=$5
 IFS= read -r public && IFS= read -r like || end script
 folder=${file%/*} real=$file
 
@@ -70,8 +70,14 @@ at = place($0, ENVIRON["wanted"]) {
 }'
 # Values go by the environment: awk would read escapes in an assignment.
 holds() { wanted=${1#* } awk "$program"'place($0, ENVIRON["wanted"]) { found = 1; exit } END { exit !found }' <"$real"; }
-size_of() { wc -c <"$1" | { read -r size x; echo "$size"; }; }
-look_of() { ls -ldn -- "$1" | { read -r mode x owner group x; echo "${mode%[.+@]} $owner $group"; }; }
+size_of() { echo $(($(wc -c <"$1"))); }
+# Sets $look to its mode, owner and group, and $look_size.
+look_at() {
+    set -f
+    set -- $(ls -ldn -- "$1")
+    set +f
+    look="${1%[.+@]} ${3-} ${4-}" look_size=${5-}
+}
 sum_of() { if [ -e "$1" ]; then cksum <"$1"; fi; }
 
 command -v awk >/dev/null || end no_awk
@@ -100,18 +106,17 @@ if [ $is_there = yes ]; then
         try | twin) holds "$like" || end absent ;;
         remove) holds "$public" || end absent ;;
     esac
-    set -- $(look_of "$real")
-    [ "$2" = "$(id -u)" ] || end unwritable
+    look_at "$real"
+    case $look in *" $runs_as "*) ;; *) end unwritable ;; esac
     [ -w "$real" ] || end unwritable
-    before=$(look_of "$real")
-    size=$(size_of "$real")
+    before=$look size=$look_size
     ending=0
     [ "$size" -eq 0 ] || [ -z "$(tail -c 1 "$real")" ] || ending=1 # 1: the last line is not ended
 else
     case $action in find | lines | try | twin | remove) end absent ;; esac
     # A folder that root would have to make is one that is not mounted now: nothing is put in its place.
     if [ ! -d "$folder" ]; then
-        [ "$(id -u)" = "$account" ] || end no_home
+        [ "$runs_as" = "$account" ] || end no_home
         [ -d "${folder%/*}" ] && [ -w "${folder%/*}" ] || end unwritable
         [ "$action" = look ] && end done
         mkdir -m 700 -- "$folder" || end unwritable
@@ -133,12 +138,13 @@ sum=$(sum_of "$real")
 if [ $is_there = yes ]; then
     # The mode, and what else belongs to the file, comes along with a copy of it.
     cp -p -- "$real" "$temp" || give_up disk
-    [ "$(look_of "$temp")" = "$before" ] || give_up unwritable
+    look_at "$temp"
+    [ "$look" = "$before" ] || give_up unwritable
     source=$real
 else
     : >"$temp" || give_up disk
     # sshd reads it as the account, and root's umask would hide it.
-    [ "$(id -u)" = "$account" ] || chmod 0644 "$temp" || give_up disk
+    [ "$runs_as" = "$account" ] || chmod 0644 "$temp" || give_up disk
     source=/dev/null
 fi
 

@@ -4,23 +4,21 @@
 
 cd / # The account may not be allowed to stand where we do.
 
-# The word for what forbids a login with a key, or nothing. A password that is locked or empty does not; one
+# Sets $problem to the word for what forbids a login with a key, or to nothing. A password that is locked or empty does not; one
 # that must be changed does: sshd then runs no command, whatever the login was made with.
 key_account_problem() {
     look_in_passwd
     look_in_shadow
+    problem=
     if [ $known = no ] || [ $shadowed = no ]; then account_problem; return; fi
-    today=$(($(date +%s) / 86400))
-    if is_number "$expires" && [ "$today" -ge "$expires" ]; then echo expired; return; fi
+    look_at_date
+    if is_number "$expires" && [ "$today" -ge "$expires" ]; then problem=expired; return; fi
     is_number "$changed" || return
-    if [ "$changed" = 0 ]; then echo must_change_first; return; fi
+    if [ "$changed" = 0 ]; then problem=must_change_first; return; fi
     is_number "$most" && [ "$today" -gt $((changed + most)) ] || return
     if is_number "$inactive" && [ "$today" -gt $((changed + most + inactive)) ]
-    then echo expired; else echo must_change_first; fi
+    then problem=expired; else problem=must_change_first; fi
 }
-
-newline='
-'
 
 # Sets $daemon to the program of the sshd that serves this very connection and $given to the words it was started
 # with, one on each line: from the topmost ancestor of this process that is an sshd. $served is no where none tells:
@@ -28,8 +26,14 @@ newline='
 find_daemon() {
     daemon='' given='' served=no process=$$
     while is_number "$process" && [ "$process" -gt 0 ]; do
-        program=$(readlink "/proc/$process/exe" 2>/dev/null)
-        program=${program% (deleted)}
+        name='' parent=''
+        while read -r key value x; do
+            case $key in Name:) name=$value ;; PPid:) parent=$value; break ;; esac
+        done 2>/dev/null <"/proc/$process/status"
+        case $name in
+            sh | dash | bash | busybox | sudo | timeout) program= ;; # none of ours is asked after
+            *) program=$(readlink "/proc/$process/exe" 2>/dev/null) program=${program% (deleted)} ;;
+        esac
         case $program in
             */sshd)
                 daemon=$program served=no
@@ -37,14 +41,18 @@ find_daemon() {
                 case $title in
                     'sshd: '*' [listener]'*) # what sshd makes of its own words: a blank between each two
                         title=${title#sshd: }
-                        given=$(printf '%s\n' "${title%% \[listener\]*}" | tr ' ' '\n') served=yes
+                        title=${title%% \[listener\]*} given='' served=yes
+                        while :; do
+                            given=$given${title%% *}$newline
+                            case $title in *' '*) title=${title#* } ;; *) break ;; esac
+                        done
+                        given=${given%"$newline"}
                         ;;
                     /*) given=$title served=yes ;;
                 esac
                 ;;
         esac
-        process=$(while read -r key value x; do if [ "$key" = PPid: ]; then echo "$value"; fi; done \
-            <"/proc/$process/status" 2>/dev/null)
+        process=$parent
     done
     for program in "$daemon" /usr/sbin/sshd /usr/local/sbin/sshd /sbin/sshd; do
         if [ -n "$program" ] && [ -x "$program" ]; then daemon=$program; return; fi
@@ -84,8 +92,27 @@ dump_sshd() {
     "$daemon" -T -C "$told" "$@" 2>/dev/null
 }
 
-# Sets $sshd_says to the daemon's configuration as it applies to this account, Match blocks included, and from it
-# $all_patterns, one on each line. An old sshd knows no rdomain.
+# A shell searches a long text slowly, so little is kept of it.
+keep_what_matters() {
+    sshd_says=
+    set -f
+    IFS=$newline
+    set -- $1
+    unset IFS
+    set +f
+    for line in "$@"; do
+        case $line in
+            passwordauthentication\ * | pubkeyauthentication\ * | permitrootlogin\ * | authenticationmethods\ * | \
+                forcecommand\ * | usepam\ * | usedns\ * | strictmodes\ * | allowusers\ * | denyusers\ * | \
+                allowgroups\ * | denygroups\ * | authorizedkeysfile\ * | authorizedkeyscommand\ *)
+                sshd_says=$sshd_says$line$newline
+                ;;
+        esac
+    done
+}
+
+# Sets $sshd_says to what matters here of the daemon's configuration as it applies to this account, Match blocks
+# included, and from it $all_patterns, one on each line. An old sshd knows no rdomain.
 ask_sshd() {
     find_daemon
     sshd_says='' all_patterns=''
@@ -94,42 +121,74 @@ ask_sshd() {
     [ -z "$here" ] || whole="$client,laddr=${here% *},lport=${here#* }"
     for told in "${whole:+$whole,rdomain=}" "$whole" "$client"; do
         [ -n "$told" ] || continue
-        sshd_says=$(dump_sshd "$told")
+        keep_what_matters "$(dump_sshd "$told")"
         [ -z "$sshd_says" ] || break
     done
-    config=$(printf '%s\n' "$given" | while read -r word; do
-        case $word in -*f) IFS= read -r value && echo "$value" ;; -f?*) echo "${word#-f}" ;; esac; done)
+    config='' word='' left=$given$newline
+    while [ -n "$left" ]; do
+        value=${left%%"$newline"*} left=${left#*"$newline"}
+        case $word in -*f) config=$value word='' ;; *) word=$value; case $word in -f?*) config=${word#-f} ;; esac ;; esac
+    done
     config=${config:-/etc/ssh/sshd_config}
-    all_patterns=$(key_patterns)
+    [ "$kind" = password ] || look_for_patterns
 }
 
-# Every line of the configuration that names key files, those of what it includes too.
+# Every line of the configuration that names key files, those of what it includes too, and of an include that may lead
+# to a file that is not found.
 key_file_lines() (
+    lines='
+        /^[ \t\r\f\v]*"?[Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Ee][Dd][Kk][Ee][Yy][Ss][Ff][Ii][Ll][Ee]/ { print "line " $0 }
+        /^[ \t\r\f\v]*[Ii][Nn][Cc][Ll][Uu][Dd][Ee][^#]*["\\]/ { print "line " $0 }
+        tolower($1) == "include" { for (n = 2; n <= NF; n++) { gsub(/"/, "", $n); print "more " $n } }'
     todo=$config depth=0
     while [ -n "$todo" ] && [ $depth -lt 16 ]; do
         depth=$((depth + 1)) next=
-        for part in $todo; do
-            [ -f "$part" ] || continue
-            grep -iE '^[[:space:]]*"?AuthorizedKeysFile' -- "$part" 2>/dev/null
-            grep -iE '^[[:space:]]*include[^#]*["\\]' -- "$part" 2>/dev/null # it may lead to a file that is not found
-            included='tolower($1) == "include" { for (n = 2; n <= NF; n++) { gsub(/"/, "", $n); print $n } }'
-            for more in $(awk "$included" "$part"); do
-                case $more in /*) ;; *) more=/etc/ssh/$more ;; esac
-                next="$next $more"
-            done
+        set --
+        for part in $todo; do if [ -f "$part" ]; then set -- "$@" "$part"; fi; done
+        [ $# -gt 0 ] || break
+        left=$(awk "$lines" "$@" 2>/dev/null)$newline
+        while [ -n "$left" ]; do
+            line=${left%%"$newline"*} left=${left#*"$newline"}
+            case $line in
+                'line '*) printf '%s\n' "${line#line }" ;;
+                'more /'*) next="$next ${line#more }" ;;
+                'more '*) next="$next /etc/ssh/${line#more }" ;;
+            esac
         done
         todo=$next
     done
-    printf '%s\n' "$given" | grep -iE '^(-[a-zA-Z]*o)?AuthorizedKeysFile' | sed 's/^-[a-zA-Z]*o//'
+    left=$given$newline
+    while [ -n "$left" ]; do
+        line=${left%%"$newline"*} left=${left#*"$newline"}
+        case $line in -*o[Aa]*) line=${line#-*o} ;; esac
+        case $line in
+            [Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Ee][Dd][Kk][Ee][Yy][Ss][Ff][Ii][Ll][Ee]*) printf '%s\n' "$line" ;;
+        esac
+    done
 )
 
-# The patterns of the files that sshd reads, one on each line. sshd tells them with a blank between each two, and does
+# Sets $all_patterns to those of the files that sshd reads, one on each line. sshd tells them with a blank between each two, and does
 # not quote one that holds a blank: that is looked up in its files, and where it stays open nothing is said.
-key_patterns() {
-    told=$(sshd_value authorizedkeysfile)
-    quoted=$(key_file_lines | grep '["\\'"']")
-    if [ -z "$quoted" ]; then printf '%s\n' "$told" | tr -s ' \t' '\n\n'; return; fi
-    key_file_lines | told=$told awk '
+look_for_patterns() {
+    sshd_value authorizedkeysfile
+    all_patterns=$value
+    case $all_patterns in *[[:space:]]*) ;; *) return ;; esac
+    told=$all_patterns lines=$(key_file_lines)
+    case $lines in
+        *[\"\\\']*) all_patterns=$(quoted_patterns) ;;
+        *)
+            set -f
+            all_patterns=
+            for pattern in $told; do all_patterns=$all_patterns$pattern$newline; done
+            set +f
+            all_patterns=${all_patterns%"$newline"}
+            ;;
+    esac
+}
+
+# The patterns where $lines, which names them, has quotes. $told: how sshd tells them.
+quoted_patterns() {
+    printf '%s\n' "$lines" | told=$told awk '
     {
         text = $0; gsub(/\r$/, "", text); sub(/^[ \t]*"?[A-Za-z]+"?[ \t]*=?[ \t]*/, "", text)
         list = joined = word = quote = ""; has = 0
@@ -166,20 +225,26 @@ next_pattern() {
     case $patterns in *"$newline"*) patterns=${patterns#*"$newline"} ;; *) patterns= ;; esac
 }
 
+# Sets $value to what the daemon says of $1, which it writes in small letters.
 sshd_value() {
-    printf '%s\n' "$sshd_says" | while read -r key rest; do
-        if [ "$key" = "$1" ]; then printf '%s\n' "$rest"; break; fi
-    done
+    value=
+    case $newline$sshd_says in
+        *"$newline$1 "*) value=$newline$sshd_says value=${value#*"$newline$1 "} value=${value%%"$newline"*} ;;
+    esac
 }
 
-# The word for what in sshd's configuration keeps a key in a file from being used, or nothing.
+# Sets $problem to the word for what in sshd's configuration keeps a key in a file from being used, or to nothing.
 sshd_problem() {
-    [ -n "$sshd_says" ] || { echo no_sshd_answer; return; }
-    [ "$(sshd_value pubkeyauthentication)" = yes ] || { echo no_public_keys; return; }
-    case $(sshd_value authorizedkeysfile) in '' | none) echo keys_elsewhere; return ;; esac
-    [ -n "$all_patterns" ] || { echo keys_blank; return; }
+    problem=
+    [ -n "$sshd_says" ] || { problem=no_sshd_answer; return; }
+    sshd_value pubkeyauthentication
+    [ "$value" = yes ] || { problem=no_public_keys; return; }
+    sshd_value authorizedkeysfile
+    case $value in '' | none) problem=keys_elsewhere; return ;; esac
+    [ -n "$all_patterns" ] || { problem=keys_blank; return; }
     # Without PAM, sshd itself takes a leading ! for an account that nobody may enter.
-    case $(sshd_value usepam):$hash in no:'!'*) echo locked_without_pam ;; esac
+    sshd_value usepam
+    case $value:$hash in no:'!'*) problem=locked_without_pam ;; esac
 }
 
 # Sets $file from one of sshd's patterns: sshd_config(5), TOKENS of AuthorizedKeysFile.
@@ -204,9 +269,25 @@ expand() {
     case $file in /*) ;; *) file=$home/$file ;; esac
 }
 
-# Whether this is root's, and nobody else may write to it.
+# Whether each of these is root's or that of the account with the id $1, and nobody else may write to it.
+are_owned_by() {
+    either=$1
+    shift
+    looks=$(ls -ldn -- "$@" 2>/dev/null) || return 1
+    looks=$looks$newline
+    for look in "$@"; do
+        split_look "${looks%%"$newline"*}"
+        looks=${looks#*"$newline"}
+        case $owner:$mode in 0:?????-??-* | "$either":?????-??-*) ;; *) return 1 ;; esac
+    done
+}
+
+# Whether this is root's, and nobody else may write to it. Asked once: what is root's alone, nobody else changes.
 is_roots() {
-    ls -ldn -- "$1" 2>/dev/null | { read -r mode x owner x; case $owner:$mode in 0:?????-??-*) ;; *) false ;; esac; }
+    case ${judged-} in *"$newline$1 yes$newline"*) return 0 ;; *"$newline$1 no$newline"*) return 1 ;; esac
+    if are_owned_by 0 "$1"; then judgement=yes; else judgement=no; fi
+    judged=${judged-}$newline$1\ $judgement$newline
+    [ $judgement = yes ]
 }
 
 # Whether every part of a path is root's alone, in whatever spelling: each link is followed as the kernel does, and what
@@ -237,9 +318,18 @@ is_roots_path() {
     is_roots "${plain:-/}"
 }
 
+# Whether setpriv(1) is there and knows what is asked of it.
+has_setpriv() {
+    if [ -z "${has_setpriv-}" ]; then
+        if setpriv --reuid "$uid" --regid "$gid" --init-groups true 2>/dev/null
+        then has_setpriv=yes; else has_setpriv=no; fi
+    fi
+    [ $has_setpriv = yes ]
+}
+
 # Run a command as the account and with nothing of root's. setpriv first: it opens no session and writes no log.
 as_account() {
-    if setpriv --reuid "$uid" --regid "$gid" --init-groups true 2>/dev/null
+    if has_setpriv
     then setpriv --reuid "$uid" --regid "$gid" --init-groups "$@"
     else sudo -n -u "$user" -- "$@"
     fi
@@ -250,63 +340,73 @@ as_reader() {
     if is_roots_path "$file"; then "$@"; elif [ "$uid" -eq 0 ]; then return 1; else as_account "$@"; fi
 }
 
-# Have $editor do $1 with $file; says its one word. It gets no descriptor of the lock.
+# Whether no such file can be there: what root may search, it sees as it is.
+is_surely_absent() { [ ! -e "$file" ] && [ ! -L "$file" ] && [ -x "${file%/*}" ]; }
+
+# Have $editor do $1 with $file, and set $answer to its one word. It gets no descriptor of the lock.
 with_file() {
+    case $1 in find | lines | try | twin | remove) if is_surely_absent; then answer=absent; return; fi ;; esac
     if is_roots_path "$file"; then
-        printf '%s\n%s\n' "$public" "$like" | sh -c "$editor" sh "$1" "$file" "$home" "$uid" 9>&- 2>/dev/null
+        answer=$(printf '%s\n%s\n' "$public" "$like" |
+            sh -c "$editor" sh "$1" "$file" "$home" "$uid" 0 9>&- 2>/dev/null)
     elif [ "$uid" -eq 0 ]; then
-        echo path
+        answer=path
     else
-        printf '%s\n%s\n' "$public" "$like" | as_account sh -c "$editor" sh "$1" "$file" "$home" "$uid" 9>&- 2>/dev/null
+        has_setpriv || : # asked here, so that the answer is kept
+        answer=$(printf '%s\n%s\n' "$public" "$like" |
+            as_account sh -c "$editor" sh "$1" "$file" "$home" "$uid" "$uid" 9>&- 2>/dev/null)
     fi
 }
 
-# Have $editor do $1 with each file that sshd reads; says the first word that is none of absent and done, else the
-# best one. With `first` as $2, only the first file is looked at: the one to which keys are added.
+# Have $editor do $1 with each file that sshd reads, and set $answer to the first word that is none of absent and done,
+# else to the best one. With `first` as $2, only the first file is looked at: the one to which keys are added.
 with_files() {
-    said=absent
+    best=absent
     patterns=$all_patterns
     while next_pattern; do
-        expand "$pattern" || { echo keys_elsewhere; return; }
-        answer=$(with_file "$1")
+        expand "$pattern" || { answer=keys_elsewhere; return; }
+        with_file "$1"
         case $answer in
             absent) ;;
-            done) said=done ;;
-            *) echo "${answer:-script}"; return ;;
+            done) best=done ;;
+            *) answer=${answer:-script}; return ;;
         esac
         [ "$2" != first ] || break
     done
-    echo "$said"
+    answer=$best
 }
 
 # Whether sshd would leave a file unread for who may write to it (sshd_config(5), StrictModes).
 is_loose() {
-    [ "$(sshd_value strictmodes)" = yes ] && [ -e "$1" ] || return 1
+    sshd_value strictmodes
+    [ "$value" = yes ] && [ -e "$1" ] || return 1
     part=$(readlink -f -- "$1" 2>/dev/null) && [ -n "$part" ] || return 1
     top=$(readlink -f -- "$home" 2>/dev/null)
     case $part in "$top"/*) ;; *) top=/ ;; esac
-    while :; do
-        ls -ldn -- "$part" 2>/dev/null | {
-            read -r mode x owner x
-            case $owner:$mode in 0:?????-??-* | "$uid":?????-??-*) ;; *) false ;; esac
-        } || return 0
-        [ "$part" != "$top" ] && [ "$part" != / ] || return 1
+    set -- "$part"
+    until [ "$part" = "$top" ] || [ "$part" = / ]; do
         part=${part%/*}
         [ -n "$part" ] || part=/
+        set -- "$@" "$part"
     done
+    ! are_owned_by "$uid" "$@"
 }
 
 # Say what the options of each line of $public are, in every file that sshd reads, and what time it is.
 tell_lines() (
     fact now_local "$(date +%Y%m%d%H%M%S)"
     fact now_utc "$(date -u +%Y%m%d%H%M%S)"
-    fact use_dns "$(sshd_value usedns)"
+    sshd_value usedns
+    fact use_dns "$value"
     like=
     patterns=$all_patterns
     while next_pattern; do
         expand "$pattern" || continue
         if is_loose "$file"; then loose=yes; else loose=no; fi
-        with_file lines | while read -r told; do
+        with_file lines
+        answer=$answer$newline
+        while [ -n "$answer" ]; do
+            told=${answer%%"$newline"*} answer=${answer#*"$newline"}
             case $told in
                 key_options=*) fact key_loose "$loose"; say FACT "$told" ;;
                 key_from=* | key_until=*) say FACT "$told" ;;
@@ -316,4 +416,7 @@ tell_lines() (
 )
 
 # Whether sshd asks a program for keys as well: what it may say of one, and with which options, is not to be known.
-has_key_command() { case $(sshd_value authorizedkeyscommand) in '' | none) return 1 ;; esac; }
+has_key_command() {
+    sshd_value authorizedkeyscommand
+    case $value in '' | none) return 1 ;; esac
+}

@@ -2,14 +2,19 @@
 # Arguments: nonce, user, console, manager, address (of the client, as the host sees it), here, kind (of the credential:
 # password or key), editor, held (the public key that the account has now, or nothing).
 
-fact machine_id "$(head -n 1 /etc/machine-id 2>/dev/null)"
+machine_id=
+IFS= read -r machine_id 2>/dev/null </etc/machine-id
+fact machine_id "$machine_id"
 fact os_name "$(. /etc/os-release 2>/dev/null && echo "$PRETTY_NAME")"
-fact free_etc "$(free_kilobytes /etc)"
-fact free_fence "$(free_kilobytes /var/lib)"
+free_kilobytes /etc
+fact free_etc "$free"
+free_kilobytes /var/lib
+fact free_fence "$free"
 if can_lock && can_limit; then fact fenced yes; else fact fenced no; fi
 if command -v chpasswd >/dev/null; then fact chpasswd yes; else fact chpasswd no; fi
 
-fact sudo_log "$(sudo_log "$manager")"
+look_at_sudo_log "$manager"
+fact sudo_log "$logged"
 
 count=0
 while IFS=: read -r name x uid gid gecos home login_shell || [ -n "$name" ]; do
@@ -20,6 +25,15 @@ while IFS=: read -r name x uid gid gecos home login_shell || [ -n "$name" ]; do
     count=$((count + 1))
     fact account "$name"
 done </etc/passwd
+
+# Say which of these paths can't be replaced.
+tell_frozen() {
+    look_for_frozen "$@"
+    while [ -n "$frozen" ]; do
+        fact frozen "${frozen%%"$newline"*}"
+        frozen=${frozen#*"$newline"}
+    done
+}
 
 # Whether a hash of the account's password, as it is or as the host would make one now, may take seconds. By default
 # yescrypt has cost 5 (j9T) and SHA 5,000 rounds; crypt(5), pam_unix(8), login.defs(5).
@@ -34,10 +48,8 @@ is_slow_to_hash() {
 }
 
 if [ -n "$user" ]; then
-    if [ "$kind" = key ]; then problem=$(key_account_problem); else problem=$(account_problem); fi
+    if [ "$kind" = key ]; then key_account_problem; else account_problem; fi
     fact problem "$problem"
-    look_in_passwd
-    look_in_shadow
     fact shell "$login_shell"
     fact uid "$uid"
     fact expires "$expires"
@@ -53,26 +65,28 @@ if [ -n "$user" ]; then
         [./0-9A-Za-z]*) if [ ${#hash} -eq 13 ]; then fact hash des; fi ;;
     esac
     if [ "$kind" = password ]; then
-        for path in /etc /etc/shadow /etc/nshadow; do if is_frozen "$path"; then fact frozen "$path"; fi; done
+        tell_frozen /etc /etc/shadow /etc/nshadow
         if is_mounted /etc/shadow; then fact mounted /etc/shadow; fi
         if is_slow_to_hash; then fact slow yes; fi
     fi
-    today=$(($(date +%s) / 86400))
+    look_at_date
     if is_number "$changed" && is_number "$most" && [ "$today" -gt $((changed + most)) ]
     then fact aged yes; else fact aged no; fi
     fact groups "$(id -Gn "$user" 2>/dev/null)"
-    if [ -n "$(foreign_mark)" ]; then fact foreign yes; else fact foreign no; fi
-    if [ -n "$console" ]; then fact generation "$(recorded_generation)"; fi
+    if has_foreign_mark; then fact foreign yes; else fact foreign no; fi
+    if [ -n "$console" ]; then look_at_generation; fact generation "$recorded"; fi
     ask_sshd
     fact sshd_served "$served"
-    printf '%s\n' "$sshd_says" | while read -r key rest; do
+    left=$sshd_says
+    while [ -n "$left" ]; do
+        line=${left%%"$newline"*} left=${left#*"$newline"} key=${line%% *}
         case $key in
             passwordauthentication | permitrootlogin | authenticationmethods | forcecommand | usepam | \
-                allowusers | denyusers | allowgroups | denygroups) fact "sshd_$key" "$rest" ;;
+                allowusers | denyusers | allowgroups | denygroups) fact "sshd_$key" "${line#"$key "}" ;;
         esac
     done
     if [ "$kind" = key ] && [ $known = yes ]; then
-        problem=$(sshd_problem)
+        sshd_problem
         public=$held like=$held
         first=
         patterns=$all_patterns
@@ -80,26 +94,31 @@ if [ -n "$user" ]; then
             expand "$pattern" || { [ -n "$problem" ] || problem=keys_elsewhere; break; }
             [ -n "$first" ] || first=$file
             # Where the key stands is what will be edited; a first file without it may be whatever it is.
-            if [ -n "$held" ] && [ "$(with_file find)" = done ]; then first=$file; break; fi
+            [ -n "$held" ] || continue
+            with_file find
+            if [ "$answer" = done ]; then first=$file; break; fi
         done
         file=$first
-        if [ -z "$problem" ]; then problem=$(with_file look); fi
+        if [ -z "$problem" ]; then with_file look; problem=$answer; fi
         if [ -n "$held" ] && [ "$problem" = done ]; then
-            stands=$(with_files try all)
-            case $stands in
+            with_files try all
+            file=$first
+            case $answer in
                 done) tell_lines ;;
                 absent) fact key_stands no; if has_key_command; then problem=key_by_command; fi ;;
-                *) problem=$stands ;;
+                *) problem=$answer ;;
             esac
         fi
         if [ "$problem" = done ] && is_loose "$file"; then problem=strict_modes; fi
         fact keys "$problem"
         fact key_path "$file"
-        fact key_look "$(as_reader ls -ldn -- "$file" 2>/dev/null | { read -r mode x owner x; echo "$mode${owner:+ }$owner"; })"
+        split_look "$(as_reader ls -ldn -- "$file" 2>/dev/null)"
+        fact key_look "$mode${owner:+ }$owner"
         part=${file%/*}
-        for path in "$part" "$file"; do if is_frozen "$path"; then fact frozen "$path"; fi; done
+        tell_frozen "$part" "$file"
         until [ -d "$part" ]; do part=${part%/*}; [ -n "$part" ] || part=/; done
-        fact free_keys "$(as_reader df -Pk "$part" 2>/dev/null | { read -r x; read -r x x x free x; echo "$free"; })"
+        look_at_space "$(as_reader df -Pk "$part" 2>/dev/null)"
+        fact free_keys "$free"
         if [ ! -e /sys/fs/selinux/enforce ]; then fact selinux off
         elif command -v restorecon >/dev/null; then fact selinux on
         else fact selinux bare; fi

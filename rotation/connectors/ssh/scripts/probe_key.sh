@@ -1,18 +1,17 @@
 # Ask whether a public key stands in a file that sshd reads for an account. Arguments: nonce, user, address, here, editor.
 # Makes no login. The options of its lines are told before the answer, and not judged here.
 
-problem=$(key_account_problem)
+kind=key
+key_account_problem
 case $problem in no_such_user | not_local) stop UNCLEAR "$problem" ;; esac
-look_in_passwd
-look_in_shadow
 ask_sshd
-problem=$(sshd_problem)
+sshd_problem
 [ -z "$problem" ] || stop UNCLEAR "$problem"
 
 say READY
 IFS= read -r public && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] || stop ABORTED
 like=
-answer=$(with_files find all)
+with_files find all
 case $answer in
     done) tell_lines; stop ACCEPTED ;;
     absent)

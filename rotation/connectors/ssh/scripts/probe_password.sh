@@ -3,7 +3,7 @@
 # unix_chkpwd(8) is what PAM itself asks: it makes no session, waits for nothing and feeds no counter of
 # failed logins. It also answers where sshd allows no passwords or the shell runs nothing.
 
-problem=$(account_problem)
+account_problem
 case $problem in
     no_such_user | not_local | other_source | locked | empty_password) stop UNCLEAR "$problem" ;;
 esac

@@ -7,13 +7,14 @@
 # happens under a lock whose descriptor chpasswd inherits: while any process of an older change is alive, a
 # newer one waits. The whole is ended by timeout(1), and a commit that comes late is not obeyed.
 
-started=$(uptime_seconds)
+look_at_uptime
+started=$seconds
 kind=password
 mark=$fence_root/$console/$user.$kind
 lock=$fence_root/$user.password.lock
 
 refuse_account() {
-    problem=$(account_problem)
+    account_problem
     [ -z "$problem" ] || { [ "$problem" = must_change ] && is_allowed must_change; } || stop REFUSED "$problem"
 }
 refuse_account
@@ -34,18 +35,19 @@ fi
 
 # Once more, now that nobody else is changing it.
 refuse_account
-[ -z "$(foreign_mark)" ] || is_allowed foreign_console || stop REFUSED foreign_console
-recorded=$(recorded_generation)
+! has_foreign_mark || is_allowed foreign_console || stop REFUSED foreign_console
+look_at_generation
 [ -n "$recorded" ] || stop REFUSED fence
 [ "$generation" -ge "$recorded" ] || stop STALE
-[ "$(free_kilobytes /etc)" -ge 64 ] || stop REFUSED disk
+free_kilobytes /etc
+[ "$free" -ge 64 ] || stop REFUSED disk
 
 look_in_shadow
 before=$hash
 
 # Whether the host was asked already, on the same footing, if its check can say no.
 find_checker
-standing=$(standing)
+look_at_standing
 is_controlled() { [ -n "$standing" ] && [ "$standing" = "$controlled" ]; }
 can_refuse=
 if [ -n "$checker" ] && ! is_controlled; then
@@ -94,7 +96,8 @@ verdict() {
 # Whether there is time for one more check before the script is ended. No verdict is better than no answer: the
 # caller then asks apart from the change.
 in_time() {
-    check_seconds=$((limit - 1 - ($(uptime_seconds) - started)))
+    look_at_uptime
+    check_seconds=$((limit - 1 - (seconds - started)))
     [ $check_seconds -ge 1 ]
 }
 
@@ -107,11 +110,11 @@ why_not() {
         *'Module is unknown'* | *'Critical error'* | *'System error'* | *'Failure setting'* | *'Symbol not found'* | \
             *'Failed to load module'*) echo pam_broken; return ;;
     esac
-    [ "$(free_kilobytes /etc)" -ge 64 ] || { echo disk; return; }
-    for path in /etc /etc/shadow /etc/nshadow; do
-        if is_frozen "$path"; then echo shadow_frozen; return; fi
-        if [ "$path" != /etc ] && is_mounted "$path"; then echo shadow_mount; return; fi
-    done
+    free_kilobytes /etc
+    [ "$free" -ge 64 ] || { echo disk; return; }
+    look_for_frozen /etc /etc/shadow /etc/nshadow
+    [ -z "$frozen" ] || { echo shadow_frozen; return; }
+    for path in /etc/shadow /etc/nshadow; do if is_mounted "$path"; then echo shadow_mount; return; fi; done
     echo not_set
 }
 
@@ -120,7 +123,8 @@ say READY
 # A connection cut in mid-line leaves read with a status of 1, and no second line follows: nothing is applied.
 IFS= read -r value && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] || stop ABORTED
 # What is left must be enough for chpasswd.
-[ $(($(uptime_seconds) - started)) -le $((limit - hash_seconds - 1)) ] || stop ABORTED
+look_at_uptime
+[ $((seconds - started)) -le $((limit - hash_seconds - 1)) ] || stop ABORTED
 
 # First the number, then the change: an attempt that dies in between still keeps older ones out.
 printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f "$mark.new" "$mark" || {

@@ -19,19 +19,19 @@ until [ -e "$part" ] || [ -L "$part" ]; do part=${part%/*}; [ -n "$part" ] || pa
 key_files() (
     patterns=$all_patterns
     while next_pattern; do
-        expand "$pattern" && as_reader sh -c "$reader" sh "$file" "$home" 2>/dev/null || exit 1
+        expand "$pattern" || exit 1
+        is_surely_absent || as_reader sh -c "$reader" sh "$file" "$home" 2>/dev/null || exit 1
     done
 )
 
-if [ "$kind" = key ]; then problem=$(key_account_problem); else problem=$(account_problem); fi
-look_in_passwd
-look_in_shadow
+if [ "$kind" = key ]; then key_account_problem; else account_problem; fi
 if [ "$kind" = key ]; then
     ask_sshd
-    [ -n "$problem" ] || problem=$(sshd_problem)
+    [ -n "$problem" ] || sshd_problem
 fi
 fact problem "$problem"
-fact generation "$(recorded_generation)"
+look_at_generation
+fact generation "$recorded"
 if [ $known = yes ] && [ $shadowed = yes ]; then
     if is_number "$changed"; then fact changed "$changed"; fi
     if [ "$kind" = password ]; then

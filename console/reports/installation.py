@@ -1,0 +1,190 @@
+"""What this installation is made of, and how each part is: for the page About.
+
+Nothing secret is in it: an address stands here without the user and password that its URL may hold.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sqlite3
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib import metadata
+from typing import Final
+from urllib.parse import urlsplit
+
+import django
+import redis
+from cryptography.hazmat.backends.openssl import backend
+from django.conf import settings
+from django.db import connection
+
+from console.context import product_version
+from console.presentation import durations
+from console.process import away, health
+from secrets_app import root_keys
+from secrets_app.audit import checkpoints
+from secrets_app.models import AuditCheckpoint, AuditHead
+
+#: Of the data folder. An embedded database grows by less than this in a day.
+LITTLE_BYTES: Final = 1_000_000_000
+_UNITS: Final = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One fact: what it is about, how it is, and what more there is to say."""
+
+    label: str
+    text: str
+    note: str = ""
+    tone: str = ""  # of a badge in which the text stands; none where it is no state
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Facts that belong together."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+def parts() -> list[Part]:
+    """Everything, as it is now."""
+    return [
+        Part("Version", tuple(_versions())),
+        Part("Processes", tuple(_processes())),
+        Part("Storage", tuple(_storage())),
+        Part("Keys", tuple(_keys())),
+        Part("Audit trail", tuple(_audit())),
+    ]
+
+
+def _versions() -> Iterator[Line]:
+    yield Line("Keyturn", product_version())
+    yield Line("Python", platform.python_version())
+    yield Line("Django", django.get_version())
+    yield Line("OpenSSL", backend.openssl_version_text(), f"For TLS: {ssl.OPENSSL_VERSION}")
+    yield Line(
+        "SSH client",
+        f"Paramiko {metadata.version('paramiko')}",
+        "Part of Keyturn: the OpenSSH client of this machine is not used.",
+    )
+
+
+# ---------------------------------------------------------------- processes
+
+
+def _processes() -> Iterator[Line]:
+    yield Line("Web", "Running", "It has answered this request.", "ok")
+    seen, advice = health.seen(), {part.name: part.advice for part in (away.WORKER, away.BEAT)}
+    for name in health.PROCESSES:
+        yield _process(name, seen.get(name), advice[name])
+
+
+def _process(name: str, ago: timedelta | None, advice: str) -> Line:
+    label = name.capitalize()
+    if ago is None:
+        return Line(label, "Not running", f"Not seen since Keyturn started. {advice}", "danger")
+    seconds = int(ago.total_seconds())
+    said = f"Seen {seconds} second{'' if seconds == 1 else 's'} ago."
+    if ago > health.STALE_AFTER:
+        long_ago = f"Last seen {durations.duration(ago)} ago."
+        return Line(label, "Not running", f"{long_ago} {advice}", "danger")
+    return Line(label, "Running", said, "ok")
+
+
+# ---------------------------------------------------------------- storage
+
+
+def _storage() -> Iterator[Line]:
+    yield Line("Database", *_database())
+    yield _broker()
+    yield _disk()
+
+
+def _database() -> tuple[str, str]:
+    given = settings.DATABASES["default"]
+    if connection.vendor == "sqlite":
+        return f"SQLite {sqlite3.sqlite_version}", str(given["NAME"])
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version")
+        version = str(cursor.fetchone()[0])
+    where = ":".join(str(given[name]) for name in ("HOST", "PORT") if given.get(name))
+    return f"PostgreSQL {version}", " ".join(
+        filter(None, [f"{given['NAME']}", f"at {where}" if where else ""])
+    )
+
+
+def _broker() -> Line:
+    """The message broker. A Redis is asked, for no longer than a second."""
+    parts = urlsplit(settings.BROKER_URL)
+    if parts.scheme == "embedded":
+        return Line("Message broker", "Embedded", "A table of the database.")
+    where = f"{parts.hostname}:{parts.port or 6379}"
+    broker = redis.Redis.from_url(
+        settings.BROKER_URL, socket_connect_timeout=away.BROKER_SECONDS, socket_timeout=away.BROKER_SECONDS
+    )
+    try:
+        with broker:
+            version = broker.info("server")["redis_version"]
+    except (redis.RedisError, OSError, KeyError):
+        return Line("Message broker", "Redis does not answer", where, "danger")
+    return Line("Message broker", f"Redis {version}", where)
+
+
+def _disk() -> Line:
+    folder = str(settings.DATA_DIR)
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError as error:
+        return Line("Data folder", "Cannot be read", f"{folder}: {error.strerror}", "danger")
+    text = f"{size(usage.free)} free of {size(usage.total)}"
+    return Line("Data folder", text, folder, "warning" if usage.free < LITTLE_BYTES else "")
+
+
+def size(count: int) -> str:
+    """A number of bytes as people read it: 1.5 GB."""
+    for unit, bytes_ in _UNITS:
+        if count >= bytes_:
+            return f"{count / bytes_:.1f} {unit}"
+    return f"{count / 10**6:.1f} MB"
+
+
+# ---------------------------------------------------------------- keys and the audit trail
+
+
+def _keys() -> Iterator[Line]:
+    provider = root_keys.provider()
+    name = settings.ROOT_KEY_PROVIDER.split(".")[-2].capitalize()
+    yield Line("Root key provider", name, str(provider))
+    try:
+        yield Line(
+            "Root key id", provider.key_id().hex(), "It tells the key from another one, and nothing else."
+        )
+    except root_keys.Unavailable as error:
+        yield Line("Root key id", "Not available", str(error), "danger")
+
+
+def _audit() -> Iterator[Line]:
+    head, last = AuditHead.objects.first(), AuditCheckpoint.objects.last()
+    sequence = head.sequence if head else 0
+    yield Line("Newest event", f"{sequence:,}")
+    if last is None:
+        yield Line("Last checkpoint", "None yet", "A worker signs the first one when it starts.", "warning")
+    else:
+        after = f"{sequence - last.sequence:,} newer events are not signed yet."
+        yield Line("Last checkpoint", f"{last.sequence:,}", after, at=last.at)
+    yield Line("Checkpoints are exported to", str(settings.AUDIT_EXPORT_FILE), _exported())
+
+
+def _exported() -> str:
+    try:
+        newest = checkpoints.newest()
+    except (OSError, checkpoints.Malformed):
+        return "The file cannot be read."
+    return f"Up to event {newest.sequence:,}." if newest else "Nothing is exported yet."

@@ -1,0 +1,1 @@
+"""Screens of bulk actions: the question before one, its progress, and the bell."""

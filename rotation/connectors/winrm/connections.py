@@ -1,0 +1,388 @@
+"""One connection to a host that speaks WinRM: where it may go, who answers there, how long it may take.
+
+The connection is made and its certificate is judged before a library for HTTP hears of it, and no second one
+is ever made in its place: NTLM's keys belong to the connection, and another logon would be another attempt.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import enum
+import hashlib
+import ipaddress
+import math
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+from spnego.exceptions import SpnegoError
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import HTTPError, NewConnectionError
+from winrm.exceptions import (
+    InvalidCredentialsError,
+    WinRMError,
+    WinRMOperationTimeoutError,
+    WinRMTransportError,
+    WSManFaultError,
+)
+from winrm.protocol import Protocol
+
+from rotation.connectors.base import (
+    Endpoint,
+    HostKey,
+    HostKeyChanged,
+    Login,
+    LoginRefused,
+    Refused,
+    Unreachable,
+)
+from rotation.connectors.winrm import reasons
+
+Answer = TypeVar("Answer")
+
+#: What is pinned: a certificate itself, or an authority that signs the certificates of hosts.
+CERTIFICATE: Final = "x509"
+AUTHORITY: Final = "x509-ca"
+
+_MOST_BYTES = 8 * 1024 * 1024
+_OPERATION_SECONDS = 20
+#: Numbers of faults, from pywinrm's source and recordings (MS-WSMV names no numbers).
+_NOT_ALLOWED, _NO_PROGRAM = 5, 2147942402
+_QUOTAS = (2150859173, 2150859174)
+#: X509_V_ERR_* of OpenSSL's x509_vfy.h.
+_DATES, _NAMES = (9, 10), (62, 64)
+#: What pywinrm and what it stands on raise for a host that answers with something else than WS-Man.
+_ODD = (
+    requests.RequestException, HTTPError, OSError, KeyError, AssertionError, StopIteration, ET.ParseError,
+    ValueError, IndexError, AttributeError, TypeError, struct.error, SpnegoError, WinRMError,
+    WinRMTransportError,
+)  # fmt: skip
+
+
+class Transport(enum.Enum):
+    """How messages are kept from others."""
+
+    HTTPS = "https"  # by TLS, to a certificate that is pinned
+    HTTP = "http"  # each message is sealed with the keys of the NTLM logon; never in clear
+
+
+class Deadline:
+    """An instant of monotonic time; clocks that are set do not move it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds until then, never below zero."""
+        return max(0.0, self._end - time.monotonic())
+
+
+class _Limits:
+    """Until when a socket may be used, and how much it may receive."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self.received_bytes = 0
+
+    def seconds(self) -> float:
+        left = self.deadline.left()
+        if not left or self.received_bytes > _MOST_BYTES:
+            raise TimeoutError
+        return min(left, 3600.0)
+
+
+class _Bounded:
+    """Ends a socket at a deadline or after a number of bytes, even if the host keeps sending.
+
+    A timeout of a library starts again with every byte, so a host that sends one byte a second would hold a
+    worker for hours.
+    """
+
+    limits: _Limits
+
+    def recv_into(self, *given: Any) -> int:
+        self.settimeout(self.limits.seconds())  # type: ignore[attr-defined]
+        received: int = super().recv_into(*given)  # type: ignore[misc]
+        self.limits.received_bytes += received
+        return received
+
+    def sendall(self, *given: Any) -> None:
+        self.settimeout(self.limits.seconds())  # type: ignore[attr-defined]
+        super().sendall(*given)  # type: ignore[misc]
+
+
+class _Plain(_Bounded, socket.socket):
+    """A connection without TLS."""
+
+
+class _Secure(_Bounded, ssl.SSLSocket):
+    """A connection with TLS."""
+
+
+class _Connection(HTTPConnection):
+    """A connection of urllib3's over a socket that is there already; there is no other one."""
+
+    def __init__(self, *given: Any, sockets: list[socket.socket], **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._sockets = sockets
+
+    def _new_conn(self) -> socket.socket:
+        if not self._sockets:
+            raise NewConnectionError(self, "the connection has ended")
+        return self._sockets.pop()
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _Adapter(HTTPAdapter):
+    """Sends every request over the one connection."""
+
+    def __init__(self, endpoint: Endpoint, sockets: list[socket.socket]) -> None:
+        super().__init__(max_retries=0)
+        self._only = _Pool(endpoint.address, endpoint.port, maxsize=1, sockets=sockets)
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
+        return self._only
+
+    def cert_verify(self, *_: Any) -> None:
+        """Do nothing: the certificate was judged when the connection was made."""
+
+    def close(self) -> None:
+        self._only.close()
+        super().close()
+
+
+class Session:
+    """A connection on which one account is logged on, or will be with the first message."""
+
+    def __init__(self, endpoint: Endpoint, login: Login, transport: Transport, deadline: Deadline) -> None:
+        """Connect and judge the certificate. Raises `Unreachable`, `HostKeyChanged` or `LoginRefused`."""
+        if not login.password:
+            raise LoginRefused(reasons.sentence("no_credential"), code="no_credential")
+        self.login = login
+        self._limits = _Limits(deadline)
+        made = _dialled(endpoint, transport, self._limits)
+        self._socket = made
+        self.is_broken = False
+        self.protocol = _protocol(endpoint, login, transport)
+        session = self.protocol.transport.build_session()
+        session.trust_env = False
+        session.max_redirects = 0
+        adapter = _Adapter(endpoint, [made])
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        if transport is Transport.HTTP:
+            self.protocol.transport.message_encryption = "always"
+            try:
+                self.ask(self.protocol.transport.setup_encryption, session)
+            except BaseException:
+                self.close()
+                raise
+
+    def allow(self, deadline: Deadline) -> None:
+        """Set a new deadline, and allow the full number of bytes again."""
+        self._limits.deadline = deadline
+        self._limits.received_bytes = 0
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self._limits.deadline.left()
+
+    def is_open(self) -> bool:
+        """Whether the connection seems to be there: nothing has broken it, and the host has not ended it."""
+        if self.is_broken:
+            return False
+        if self._socket.fileno() < 0:
+            return False
+        readable, _, _ = select.select([self._socket], [], [], 0)
+        return not readable
+
+    def ask(self, call: Callable[..., Answer], *given: Any, **options: Any) -> Answer:
+        """Make one call of pywinrm's, and raise what is then known.
+
+        Raises `LoginRefused`, `Refused` for an account without rights, `Unreachable` for all that says
+        nothing about the call, and `WinRMOperationTimeoutError` where there is no output yet.
+        """
+        self.protocol.operation_timeout_sec = max(1, min(_OPERATION_SECONDS, int(self.left()) - 1))
+        try:
+            return call(*given, **options)
+        except WinRMOperationTimeoutError:
+            raise
+        except InvalidCredentialsError:
+            self.is_broken = True
+            raise LoginRefused from None
+        except WSManFaultError as fault:
+            raise _of_fault(fault) from None
+        except _ODD:
+            self.is_broken = True
+            raise Unreachable(reasons.sentence("no_answer")) from None
+
+    def close(self) -> None:
+        """End the connection."""
+        with contextlib.suppress(OSError):
+            self.protocol.transport.close_session()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+def scan(endpoint: Endpoint, deadline: Deadline) -> tuple[HostKey, ...]:
+    """Return the certificate that the host shows, whatever it is; no login. Raises `Unreachable`."""
+    plain = _connect(endpoint, deadline)
+    try:
+        der = _handshake(plain, _open_context(), endpoint, _Limits(deadline)).getpeercert(binary_form=True)
+    finally:
+        plain.close()
+    assert der
+    blob = base64.b64encode(der).decode()
+    return (HostKey(CERTIFICATE, blob, hashlib.sha256(der).hexdigest().upper()),)
+
+
+def _of_fault(fault: WSManFaultError) -> Refused | Unreachable:
+    if fault.wsman_fault_code == _NOT_ALLOWED:
+        return Refused(reasons.sentence("not_administrator"), code="not_administrator")
+    if fault.wsman_fault_code == _NO_PROGRAM:
+        return Refused(reasons.sentence("no_powershell"), code="no_powershell")
+    if fault.wmierror_code in _QUOTAS or fault.wsman_fault_code in _QUOTAS:
+        return Unreachable(reasons.sentence("shells_full"), code="shells_full")
+    return Unreachable(reasons.sentence("no_answer"))
+
+
+def _protocol(endpoint: Endpoint, login: Login, transport: Transport) -> Protocol:
+    host = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
+    assert login.password is not None
+    return Protocol(
+        f"{transport.value}://{host}:{endpoint.port}/wsman",
+        transport="ntlm",
+        username=login.username,
+        password=login.password.reveal(),
+        ca_trust_path=None,  # type: ignore[arg-type]  # by its documentation: none
+        server_cert_validation="validate",
+        # Set up by hand over HTTP, once the only connection is in its place.
+        message_encryption="never",
+        operation_timeout_sec=_OPERATION_SECONDS,
+        read_timeout_sec=_OPERATION_SECONDS + 10,
+        proxy=None,
+    )
+
+
+def _dialled(endpoint: Endpoint, transport: Transport, limits: _Limits) -> socket.socket:
+    """Return a connection to the host that is pinned; over HTTP, what seals the messages shows the host."""
+    if transport is Transport.HTTP:
+        plain = _connect(endpoint, limits.deadline)
+        bounded = _Plain(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        bounded.limits = limits
+        return bounded
+    pins = [tuple(line.split()[:2]) for line in endpoint.host_keys]
+    exact = {pin[1] for pin in pins if pin[0] == CERTIFICATE}
+    authorities = [pin[1] for pin in pins if pin[0] == AUTHORITY]
+    if not exact and not authorities:
+        raise HostKeyChanged("No certificate is approved for this instance yet.")
+    plain = _connect(endpoint, limits.deadline)
+    try:
+        secure = _handshake(plain, _open_context() if exact else _strict(authorities), endpoint, limits)
+    except BaseException:
+        plain.close()
+        raise
+    shown = base64.b64encode(secure.getpeercert(binary_form=True) or b"").decode()
+    if exact and shown not in exact:
+        secure.close()
+        raise HostKeyChanged
+    return secure
+
+
+def _handshake(
+    plain: socket.socket, context: ssl.SSLContext, endpoint: Endpoint, limits: _Limits
+) -> ssl.SSLSocket:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = _Secure
+    try:
+        plain.settimeout(limits.seconds())
+        secure = context.wrap_socket(plain, server_hostname=endpoint.address)
+    except ssl.SSLCertVerificationError as error:
+        code = _why_not_trusted(error.verify_code)
+        raise HostKeyChanged(reasons.sentence(code), code=code) from None
+    except OSError:
+        raise Unreachable(reasons.sentence("no_winrm"), code="no_winrm") from None
+    assert isinstance(secure, _Secure)
+    secure.limits = limits
+    return secure
+
+
+def _why_not_trusted(number: int) -> str:
+    if number in _DATES:
+        return "certificate_expired"
+    return "certificate_name" if number in _NAMES else "certificate_untrusted"
+
+
+def _open_context() -> ssl.SSLContext:
+    """For a certificate that is compared byte for byte: who signed it for which name says nothing more."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _strict(authorities: Sequence[str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for blob in authorities:
+        context.load_verify_locations(cadata=base64.b64decode(blob))
+    return context
+
+
+def _addresses(host: str, port: int, deadline: Deadline) -> Sequence[Any]:
+    """Return the addresses of the name. Runs in a thread, because getaddrinfo(3) has no timeout."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    addresses: list[Any] = []
+
+    def resolve() -> None:
+        with contextlib.suppress(OSError, UnicodeError):
+            addresses.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+    thread = threading.Thread(target=resolve, daemon=True)
+    thread.start()
+    thread.join(min(deadline.left(), threading.TIMEOUT_MAX) if deadline.left() < math.inf else None)
+    if not addresses:
+        raise Unreachable("The instance's name could not be resolved.")
+    return tuple(addresses)
+
+
+def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
+    """Connect to the first allowed address that answers, which is the one that was checked."""
+    places = _addresses(endpoint.address, endpoint.port, deadline)
+    permitted = [place for place in places if _is_permitted(endpoint, place[4][0], deadline)]
+    if not permitted:
+        raise Unreachable(reasons.sentence("forbidden_address"), code="forbidden_address")
+    for family, kind, protocol, _, address in permitted:
+        plain = socket.socket(family, kind, protocol)
+        try:
+            plain.settimeout(deadline.left() or 0.001)
+            plain.connect(address)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            plain.close()
+            continue
+        return plain
+    raise Unreachable(reasons.sentence("no_winrm"))
+
+
+def _is_permitted(endpoint: Endpoint, address: str, deadline: Deadline) -> bool:
+    def resolve(name: str, port: int) -> Iterator[str]:
+        with contextlib.suppress(Unreachable, OSError):
+            yield from (place[4][0] for place in _addresses(name, port, deadline))
+
+    return endpoint.networks.permit(address, endpoint.port, resolve=resolve)

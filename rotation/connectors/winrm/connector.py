@@ -1,0 +1,297 @@
+"""Change and test passwords of local accounts on Windows hosts, over WinRM with an administrator's account.
+
+Every call is one connection of its own, or goes over the lifeline's or a shared one, and has one deadline. A
+new value leaves this process only for the standard input of a script on the host that has answered under this
+call's nonce.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from winrm.exceptions import WinRMOperationTimeoutError
+
+from rotation.connectors.base import (
+    OVERRIDABLE,
+    ConnectorError,
+    Endpoint,
+    Facts,
+    Fence,
+    HostKey,
+    Kind,
+    Level,
+    Login,
+    LoginRefused,
+    Manager,
+    Proof,
+    Refused,
+    Traces,
+    Unknown,
+    Unreachable,
+    Verdict,
+)
+from rotation.connectors.winrm import answers, connections, names, preflights, reasons, shell
+from rotation.connectors.winrm.connections import Deadline, Session, Transport
+from rotation.connectors.winrm.shell import Silence
+from secrets_app.crypto.plaintext import Plaintext
+
+#: Without a console there is no mark to look for; the script is given a name that none has.
+_NO_CONSOLE: Final = "-"
+_SHORTEST_CHANGE = 6  # seconds below which a change is not begun
+_HOST_SHORTER = 5  # the host drops a change so long before the caller gives up
+_FINAL_TICKS: Final = 864_000_000_000  # .NET's, in a day
+_EPOCH_DAYS: Final = 719_162  # from 0001-01-01 to 1970-01-01
+
+
+class WinRmConnector:
+    """One Windows host, as `Target`, `Passwords`, `Lifelines` and `Sharing`. Not shared between threads."""
+
+    def __init__(self, endpoint: Endpoint, transport: Transport = Transport.HTTPS) -> None:
+        self._endpoint = endpoint
+        self._transport = transport
+        self._lifeline: Session | None = None
+        self._shares = False
+        self._kept: Session | None = None
+        self._problems: dict[str, str] = {}  # what kept each account out, when it was last looked at
+
+    def preflight(
+        self,
+        manager: Manager,
+        username: str = "",
+        *,
+        timeout: float,
+        console_id: str = "",
+        kind: Kind = Kind.PASSWORD,
+        allowed: Collection[str] = (),
+        public_key: str = "",
+    ) -> Facts:
+        """As `Looks.preflight`: one script that only reads. There are no keys here."""
+        if username and not names.is_username(username):
+            return Facts(checks=(preflights.blocked("bad_user", name="account", sentence=reasons.BAD_USER),))
+        console = names.check_console(console_id) if console_id else _NO_CONSOLE
+        _allowed_words(allowed)
+        try:
+            with self._session(manager, timeout) as session:
+                said = shell.look(session, "preflight.ps1", [username, console])
+                if isinstance(account := said.get("account"), dict):
+                    self._note(username, answers.problem(account.get("problem")))
+                return preflights.facts(said, manager, username, allowed)
+        except ConnectorError as error:
+            return Facts(checks=(preflights.failed(error),))
+
+    def set_password(
+        self,
+        manager: Manager,
+        username: str,
+        new: Plaintext,
+        *,
+        fence: Fence,
+        timeout: float,
+        allowed: Collection[str] = (),
+        controlled: str = "",
+    ) -> Proof | None:
+        """As `Passwords.set_password`, by a reset: what Windows keeps about old passwords is not asked.
+
+        At most 127 characters. The host's own check is a logon; it is tried with the new value only, since
+        each wrong value counts there, and gives no control: `controlled` changes nothing.
+        """
+        names.check(username, new)
+        console = names.check_console(fence.console_id)
+        words = _allowed_words(allowed)
+        with self._session(manager, timeout) as session:
+            seconds = int(session.left())
+            if seconds < _SHORTEST_CHANGE:
+                raise Unreachable(reasons.sentence("no_answer"))
+            given = [username, console, str(int(fence.generation)), words, str(seconds - _HOST_SHORTER)]
+            with shell.running(session, "set_password.ps1", given, is_last=False) as script:
+                self._ready(script, username)
+                try:
+                    script.commit(new)
+                    said = script.next()
+                except (ConnectorError, WinRMOperationTimeoutError, Silence):
+                    raise Unknown from None
+                proof = answers.of_change(said)
+                self._note(username, proof.code if proof else "")
+                return proof
+
+    def probe_password(
+        self, manager: Manager, username: str, password: Plaintext, *, timeout: float
+    ) -> Proof:
+        """As `Passwords.probe_password`, by a logon on the host itself.
+
+        A wrong value counts as a failed one, so the host is not asked where the next one would lock the
+        account (`near_lock_out`).
+        """
+        try:
+            names.check(username, password)
+            with (
+                self._session(manager, timeout) as session,
+                shell.running(
+                    session, "probe_password.ps1", [username, _NO_CONSOLE], is_last=False
+                ) as script,
+            ):
+                return self._probed(script, username, password)
+        except Refused as refusal:
+            return Proof(Verdict.UNCLEAR, reason=str(refusal), code=refusal.code)
+
+    def trace(
+        self, manager: Manager, username: str, *, kind: Kind, console_id: str, timeout: float
+    ) -> Traces:
+        """As `Looks.trace`. The mark is of the time at which the password was last set."""
+        names.check(username)
+        console = names.check_console(console_id)
+        with self._session(manager, timeout) as session:
+            said = shell.look(session, "trace.ps1", [username, console])
+        if said["say"] != "END":
+            raise answers.refused("odd_answer")
+        problem, when = answers.problem(said.get("problem")), str(said.get("set", ""))[:32]
+        self._note(username, problem)
+        mark = hashlib.sha256(f"{console_id}\0{when}".encode()).hexdigest() if when else ""
+        return Traces(
+            mark=mark,
+            changed_on=int(when) // _FINAL_TICKS - _EPOCH_DAYS if when.isdecimal() else None,
+            generation=preflights.number(said.get("generation")) or 0,
+            problem=problem,
+        )
+
+    def prove_login(self, login: Login, *, timeout: float) -> Proof:
+        """As `Logins.prove_login`, by one NTLM logon and a script.
+
+        WinRM gives no reason for a refused logon. It counts as a wrong password where this connector has
+        found the account in order before; otherwise the answer is unclear. An account that is logged on and
+        may open no shell has shown its password.
+        """
+        if not login.password:
+            return answers.unclear("no_credential")
+        try:
+            session = Session(self._endpoint, login, self._transport, Deadline(timeout))
+        except LoginRefused:
+            return self._refused(login.username)
+        with contextlib.closing(session):
+            try:
+                said = shell.look(session, "login.ps1", ["", _NO_CONSOLE])
+            except LoginRefused:
+                return self._refused(login.username)
+            except Refused as refusal:
+                known = refusal.code == "not_administrator"
+                verdict = Proof(Verdict.ACCEPTED, Level.LOGIN, reasons.sentence("login_only"))
+                return verdict if known else answers.unclear(refusal.code)
+            except Unreachable as error:
+                return answers.unclear(error.code if error.code == "shells_full" else "no_answer")
+            return (
+                Proof(Verdict.ACCEPTED, Level.COMMAND)
+                if said["say"] == "DONE"
+                else answers.unclear("odd_answer")
+            )
+
+    @contextlib.contextmanager
+    def lifeline(self, manager: Manager, *, timeout: float) -> Iterator[None]:
+        """As `Lifelines.lifeline`: NTLM's logon lasts as long as its connection."""
+        if self._lifeline is not None:
+            raise ValueError("a lifeline is open already")
+        session = Session(self._endpoint, manager.login, self._transport, Deadline(timeout))
+        with contextlib.closing(session):
+            shell.look(session, "login.ps1", ["", _NO_CONSOLE])
+            self._lifeline = session
+            try:
+                yield
+            finally:
+                self._lifeline = None
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """As `Sharing.shared`: one connection with one logon, and a shell of its own for each call."""
+        if self._shares:
+            raise ValueError("a connection is shared already")
+        self._shares = True
+        try:
+            yield
+        finally:
+            self._shares = False
+            self._drop()
+
+    @contextlib.contextmanager
+    def _session(self, manager: Manager, timeout: float) -> Iterator[Session]:
+        deadline = Deadline(timeout)
+        if self._lifeline is not None:
+            if self._lifeline.is_broken:
+                raise Unreachable(reasons.sentence("lifeline"))
+            self._lifeline.allow(deadline)
+            yield self._lifeline
+        elif self._shares:
+            session = self._shared_session(manager, deadline)
+            try:
+                yield session
+            finally:
+                if session.is_broken:
+                    self._drop()
+        else:
+            with contextlib.closing(self._logged_on(manager, deadline)) as session:
+                yield session
+
+    def _shared_session(self, manager: Manager, deadline: Deadline) -> Session:
+        if self._kept is not None and self._kept.login is manager.login and self._kept.is_open():
+            self._kept.allow(deadline)
+            return self._kept
+        self._drop()
+        self._kept = self._logged_on(manager, deadline)
+        return self._kept
+
+    def _logged_on(self, manager: Manager, deadline: Deadline) -> Session:
+        return Session(self._endpoint, manager.login, self._transport, deadline)
+
+    def _drop(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
+    def _ready(self, script: shell.Script, username: str) -> None:
+        try:
+            said = script.next()
+        except Silence:
+            raise shell.silent(script) from None
+        if said["say"] == "REFUSED":
+            self._note(username, answers.problem(said.get("code")))
+        answers.expect_ready(said)
+
+    def _probed(self, script: shell.Script, username: str, password: Plaintext) -> Proof:
+        try:
+            said = script.next()
+            if said["say"] != "READY":
+                proof = answers.of_check(said)
+            else:
+                self._note(username, "")
+                script.commit(password)
+                proof = answers.of_check(script.next())
+        except Silence:
+            return answers.unclear("odd_answer" if script.has_ended else "no_answer")
+        if proof.verdict == Verdict.UNCLEAR:
+            self._note(username, proof.code)
+        return proof
+
+    def _note(self, username: str, problem: str) -> None:
+        self._problems[username.lower()] = problem
+
+    def _refused(self, username: str) -> Proof:
+        problem = self._problems.get(username.lower())
+        if problem == "":
+            return Proof(Verdict.REJECTED, Level.LOGIN)
+        known = problem is not None and problem in reasons.ALL
+        return answers.unclear(problem if known and problem else "no_reason_given")
+
+
+class WinRmScanner:
+    """Asks a host for its certificate, as `Scanner`."""
+
+    def scan(self, endpoint: Endpoint, *, timeout: float) -> tuple[HostKey, ...]:
+        """As `Scanner.scan`: the certificate in DER, with its SHA-256 in hexadecimal as Windows shows it."""
+        return connections.scan(endpoint, Deadline(timeout))
+
+
+def _allowed_words(allowed: Collection[str]) -> str:
+    if not OVERRIDABLE.issuperset(allowed):
+        raise ValueError("only the reasons in OVERRIDABLE can be allowed")
+    return " ".join(sorted(allowed))

@@ -1,0 +1,169 @@
+"""Ask a host for the facts that a rotation needs, and turn the answers into a checklist.
+
+Everything that comes from the host is capped and stripped of what cannot be printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+from rotation.connectors.base import (
+    Check,
+    ConnectorError,
+    Facts,
+    HostKeyChanged,
+    LoginRefused,
+    Manager,
+    Mark,
+    Refused,
+    Unreachable,
+)
+from rotation.connectors.reasons import COMMON
+from rotation.connectors.winrm import answers, names, reasons
+from rotation.connectors.winrm.shell import Said
+
+_SHOWN = 5  # services or tasks that a sentence names
+_ACCOUNTS = 100
+
+
+def facts(said: Said, manager: Manager, username: str, allowed: Collection[str]) -> Facts:
+    """Make the checklist of what the script found. Raises `Refused` for an answer that it does not give."""
+    if said["say"] != "END":
+        raise answers.refused("odd_answer")
+    checks = [*_ways_in(manager), *_host_checks(said)]
+    if username:
+        checks += [replace(check, of_account=True) for check in _account_checks(said, username, allowed)]
+        if manager.login.username.rpartition("\\")[2].partition("@")[0].lower() == username.lower():
+            checks.append(Check("own_account", Mark.WARNING, COMMON["own_account"].sentence, of_account=True))
+    account = said.get("account")
+    return Facts(
+        checks=tuple(checks),
+        generation=number(said.get("generation")) or 0,
+        machine_id=_text(said.get("machine"))[:64],
+        os_name=_text(said.get("os"))[:120],
+        accounts=tuple(a for a in _texts(said.get("accounts"))[:_ACCOUNTS] if names.is_username(a)),
+        password_login=not isinstance(account, dict) or account.get("problem") != "no_network_logon",
+    )
+
+
+def failed(error: ConnectorError) -> Check:
+    """The line for the reason why the host could not be examined."""
+    name = "command"
+    match error:
+        case Unreachable():
+            name = "reachable"
+        case HostKeyChanged():
+            name = "host_key"
+        case LoginRefused():
+            name = "login"
+        case Refused(code="not_administrator"):
+            name = "administrator"
+        case Refused(code="constrained" | "no_powershell"):
+            name = "powershell"
+    return blocked(error.code, name=name, sentence=str(error))
+
+
+def blocked(code: str, *, name: str = "", sentence: str = "") -> Check:
+    """A line that forbids a rotation, for the reason that this word names."""
+    return Check(name or code, Mark.BLOCKED, sentence or reasons.sentence(code), code)
+
+
+def number(value: object) -> int | None:
+    """A number of the host's that can be one; None for anything else."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and 0 <= value < 1 << 62 else None  # type: ignore[operator, return-value]
+
+
+def _ways_in(manager: Manager) -> Iterator[Check]:
+    yield Check("reachable", Mark.PASSED, "The instance answers on its WinRM port.")
+    yield Check("host_key", Mark.PASSED, "The instance shows the certificate that was approved.")
+    yield Check("login", Mark.PASSED, f"{manager.login.username} is logged in.")
+
+
+def _host_checks(said: Said) -> Iterator[Check]:
+    if said.get("admin") is True:
+        yield Check("administrator", Mark.PASSED, "The management account is an administrator there.")
+    else:
+        yield blocked("not_administrator", name="administrator")
+    version = number(said.get("version"))
+    if said.get("setter") is True:
+        yield Check("powershell", Mark.PASSED, f"Windows PowerShell {version} sets passwords there.")
+    else:
+        yield Check(
+            "powershell",
+            Mark.PASSED,
+            f"Windows PowerShell {version} has no commands for local accounts; passwords are set by ADSI.",
+        )
+    if said.get("controller") is True:
+        yield blocked("domain_controller", name="local")
+
+
+def _account_checks(said: Said, username: str, allowed: Collection[str]) -> Iterator[Check]:
+    account = said.get("account")
+    if not isinstance(account, dict):
+        raise answers.refused("odd_answer")
+    problem = answers.problem(account.get("problem"))
+    if problem == "domain_controller":
+        return  # said of the host
+    yield from _problem(problem, username, allowed)
+    if problem == "no_such_user":
+        return
+    if said.get("foreign") is True:
+        yield _let_pass("foreign_console", allowed)
+    yield _rules(account)
+    yield from _dependants(said)
+
+
+def _problem(problem: str, username: str, allowed: Collection[str]) -> Iterator[Check]:
+    if problem:
+        yield _let_pass(problem, allowed)
+    else:
+        yield Check("account", Mark.PASSED, f"{username} is a local account, enabled and not locked.")
+
+
+def _let_pass(code: str, allowed: Collection[str]) -> Check:
+    override = reasons.ALL[code].override
+    if code in allowed and override is not None:
+        return Check(code, Mark.WARNING, override.sentence, code)
+    return blocked(code)
+
+
+def _rules(account: Said) -> Check:
+    length, threshold = number(account.get("length")), number(account.get("threshold"))
+    window = number(account.get("window"))
+    if length is None or threshold is None or window is None:
+        return Check("password_rules", Mark.UNKNOWN, "The instance did not tell its password rules.")
+    locks = (
+        f"{threshold} wrong passwords within {window // 60} minutes lock the account"
+        if threshold
+        else "wrong passwords do not lock the account"
+    )
+    never = " The password never expires." if account.get("never") is True else ""
+    sentence = f"Passwords have at least {length} characters there; {locks}.{never}"
+    return Check("password_rules", Mark.PASSED, sentence)
+
+
+def _dependants(said: Said) -> Iterator[Check]:
+    """What runs as the account keeps its password, and fails at its next start after a rotation."""
+    for key, what in (("services", "service"), ("tasks", "scheduled task")):
+        found = _texts(said.get(key))
+        if not found:
+            continue
+        shown = ", ".join(found[:_SHOWN])
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        plural = "s" if len(found) > 1 else ""
+        yield Check(
+            "dependants",
+            Mark.WARNING,
+            f"{len(found)} {what}{plural} on the instance run{'' if plural else 's'} as this account and "
+            f"must be given each new password: {shown}{more}.",
+        )
+
+
+def _text(value: object) -> str:
+    return "".join(c for c in value[:128] if c.isprintable()) if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> list[str]:
+    return [_text(item) for item in value if _text(item)] if isinstance(value, list) else []

@@ -1,0 +1,185 @@
+"""What each reason means that only a host with WinRM, PowerShell and local Windows accounts can give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from rotation.connectors import reasons
+from rotation.connectors.reasons import ACCOUNT, LOGIN, PASSES, SERVER, Advice, Heard, Reason, Table
+
+#: What Windows refuses in words of its own, under codes that every wire has.
+BAD_USER: Final = (
+    "The account name is none of a local Windows account: at most 20 letters, digits and . _ - only."
+)
+BAD_VALUE: Final = "The password is empty, longer than 127 characters, or holds a line break or NUL."
+FOREIGN: Final = (
+    "Another console manages this account. Remove its mark under HKLM\\SOFTWARE\\Keyturn on the instance "
+    "once it no longer does."
+)
+
+_CERTIFICATE: Final = Advice(
+    "Give WinRM on the instance a certificate that is in order, or approve the certificate itself after "
+    "comparing its fingerprint.",
+    "instance",
+)
+
+WINRM: Final = reasons.table(
+    Reason(
+        "account_expired",
+        "The account has expired. Extend it on the instance; a rotation does not.",
+        ACCOUNT,
+        stops=True,
+        of_account=True,
+        heard=Heard.ACCOUNT | Heard.PROBE,
+    ),
+    Reason(
+        "certificate_expired",
+        "The instance's certificate is outside its dates; nothing was sent, no login was attempted.",
+        _CERTIFICATE,
+    ),
+    Reason(
+        "certificate_name",
+        "The instance's certificate is for another name; nothing was sent, no login was attempted.",
+        _CERTIFICATE,
+    ),
+    Reason(
+        "certificate_untrusted",
+        "The instance's certificate is not signed by the approved authority; nothing was sent, no login was "
+        "attempted.",
+        _CERTIFICATE,
+    ),
+    Reason(
+        "check_failed",
+        "The instance's own password check failed without a verdict.",
+        SERVER,
+    ),
+    Reason(
+        "constrained",
+        "PowerShell runs in Constrained Language Mode for the management account, in which passwords cannot "
+        "be changed.",
+        Advice("Exempt the management account from that policy on the instance.", "instance"),
+    ),
+    Reason(
+        "disabled",
+        "The account is disabled. Enable it on the instance if it is in use; a rotation does not.",
+        ACCOUNT,
+        stops=True,
+        of_account=True,
+        heard=Heard.ACCOUNT | Heard.PROBE,
+    ),
+    Reason(
+        "domain_controller",
+        "The instance is a domain controller, which has no local accounts.",
+        Advice("Rotate accounts of the domain in the directory.", "instance"),
+        stops=True,
+        of_account=True,
+        heard=Heard.ACCOUNT,
+    ),
+    Reason(
+        "laps",
+        "Windows LAPS manages the password of this account, and changes it on its own.",
+        Advice(
+            "Decide which of the two manages the account: end the LAPS policy for it, or delete the secret."
+        ),
+        stops=True,
+        of_account=True,
+        heard=Heard.ACCOUNT | Heard.CHANGE,
+    ),
+    Reason(
+        "locked_out",
+        "The account is locked out after too many wrong passwords. A rotation does not unlock it.",
+        ACCOUNT,
+        stops=True,
+        of_account=True,
+        heard=Heard.ACCOUNT | Heard.PROBE,
+    ),
+    Reason(
+        "near_lock_out",
+        "One more wrong password would lock the account, so the instance was not asked.",
+        PASSES,
+        waits=True,
+        heard=Heard.PROBE,
+    ),
+    Reason(
+        "no_mark",
+        "The generation mark could not be written under HKLM\\SOFTWARE\\Keyturn on the instance.",
+        SERVER,
+        heard=Heard.CHANGE,
+    ),
+    Reason(
+        "no_network_logon",
+        "The account may not log on over the network, so a login cannot test its password.",
+        ACCOUNT,
+        of_account=True,
+        heard=Heard.PROBE,
+    ),
+    Reason(
+        "no_powershell",
+        "The instance has no Windows PowerShell in C:\\Windows\\System32.",
+        SERVER,
+    ),
+    Reason(
+        "no_reason_given",
+        "The instance refused the login without a reason: the password may be wrong or have to be changed, "
+        "or the account may be locked, disabled, expired or not allowed to log on over the network.",
+        ACCOUNT,
+    ),
+    Reason(
+        "no_winrm",
+        "No WinRM answered at the instance's address and port: nothing listens there, what listens is not "
+        "WinRM, or a firewall is between.",
+        Advice(
+            "Check the instance's address and port, and that WinRM listens there (winrm enumerate "
+            "winrm/config/listener).",
+            "instance",
+        ),
+        waits=True,
+        is_away=True,
+    ),
+    Reason(
+        "not_administrator",
+        "The management account has no administrator's rights on the instance.",
+        LOGIN,
+        heard=Heard.CHANGE,
+    ),
+    Reason(
+        "odd_answer",
+        "The instance's answer to a script was not the one that the script gives.",
+        SERVER,
+    ),
+    Reason(
+        "shells_full",
+        "The management account has too many WinRM shells open on the instance just now.",
+        PASSES,
+        waits=True,
+        is_away=True,
+    ),
+)
+
+#: The lines of a checklist that only such a host has.
+LINES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "administrator": "Administrator's rights",
+        "dependants": "Services and tasks",
+        "powershell": "PowerShell",
+        "password_rules": "Password rules",
+    }
+)
+
+#: Everything that may be reported over WinRM.
+ALL: Final[Table] = MappingProxyType({**reasons.COMMON, **WINRM})
+
+#: What may be wrong with an account, so that its password is not changed.
+ACCOUNT_PROBLEMS: Final = reasons.heard(ALL, Heard.ACCOUNT)
+
+
+def sentence(code: str) -> str:
+    """What to show for a reason. Raises `KeyError` for a code that has none."""
+    return FOREIGN if code == "foreign_console" else ALL[code].sentence
+
+
+def heard(of: Heard) -> frozenset[str]:
+    """Return the codes that are believed from any of these scripts."""
+    return reasons.heard(ALL, of)

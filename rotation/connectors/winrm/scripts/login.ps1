@@ -1,0 +1,2 @@
+# Shows that a login runs commands.
+Say @{ say = 'DONE' }
