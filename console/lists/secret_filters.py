@@ -7,6 +7,7 @@ from operator import or_
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import QueryDict
 from django.utils import timezone
 
 from console.access import resources
@@ -36,11 +37,11 @@ SORTS = {
 DEFAULT_SORT = "name"
 
 
-def read(request: OperatorRequest) -> Filters:
-    """The filters of this request, with the keys that its user may see."""
+def read(request: OperatorRequest, query: QueryDict) -> Filters:
+    """The filters in `query`, with the keys that the user of this request may see."""
     may_list = resources.may(request, Action.LIST_KEYS)
     keys = resources.keys(request).order_by("alias").values_list("alias", flat=True) if may_list else ()
-    return Filters(request.GET, keys=keys)
+    return Filters(query, keys=keys)
 
 
 def _is_on(text: str) -> Exists:

@@ -45,7 +45,7 @@ def runs(request: OperatorRequest, region: str, form: str) -> HttpResponseBase:
 @login_required
 @require_safe
 def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
-    chosen = secret_filters.read(request).chosen()
+    chosen = secret_filters.read(request, request.GET).chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
     rows = secret_rows.with_runs(seen.select_related("managed__instance__region", "schedule"))
     secrets = secret_filters.narrowed(rows, chosen).order_by("name", "pk")

@@ -70,8 +70,11 @@ class Filters(filters.Filters):
     #: Those that stand behind **More filters**.
     MORE: Final = ("instance", "user", "tag", "key")
 
-    def __init__(self, data: Any, *, keys: Iterable[str] = ()) -> None:
-        """`keys` are the aliases that the reader may see: by no other can the list be narrowed."""
+    def __init__(self, data: Any, *, keys: Iterable[str]) -> None:
+        """`keys` are the aliases that the reader may see: by no other can the list be narrowed.
+
+        Without them a filter by key would be passed over, and every secret be meant.
+        """
         super().__init__(data)
         self.fields["key"].choices = [("", "Any key"), *((alias, alias) for alias in keys)]  # type: ignore[attr-defined]
 

@@ -48,7 +48,7 @@ RUN_SORTS = {"started": "created_at"}
 @login_required
 @require_safe
 def index(request: OperatorRequest, region: str) -> HttpResponse:
-    filters = secret_filters.read(request)
+    filters = secret_filters.read(request, request.GET)
     chosen = filters.chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
     matching = secret_filters.narrowed(seen, chosen)
