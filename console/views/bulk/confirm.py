@@ -17,7 +17,6 @@ from console import errors
 from console.access import resources
 from console.forms.bulk import confirm as forms
 from console.forms.rotations import rotations as run_forms
-from console.forms.secrets import secrets as secret_forms
 from console.http import OperatorRequest
 from console.lists import run_filters, secret_filters
 from console.presentation import bulk_states
@@ -87,7 +86,7 @@ def _secrets(request: OperatorRequest, seen: QuerySet[Secret]) -> QuerySet[Secre
         failed = _failed(again)
         return seen.filter(pk__in=failed.values("secret"))
     if request.POST.get("all"):
-        chosen = secret_forms.Filters(QueryDict(request.POST.get("filter", ""))).chosen()
+        chosen = secret_filters.read(request, QueryDict(request.POST.get("filter", ""))).chosen()
         # Nothing can be done to a purged one, and the filter alone would mean every other one.
         return seen.none() if chosen.get("status") == "deleted" else secret_filters.narrowed(seen, chosen)
     return seen.filter(pk__in=_ticked(request, "secret"))
