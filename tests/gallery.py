@@ -132,6 +132,7 @@ def _bulk(made: list[Secret], viewer: User) -> None:
         outcome, truth, code = OUTCOMES[number % 3]
         leases.end(lease, outcome, truth=truth, code=code, sentence="The host said so." if code else "")
     bulk_actions.settle()
+    bulk_actions.note_seen(first)  # else the first look at it would change the bell on every page after
     tags = {"tags": {"env": "prod"}}
     second = bulk_actions.start("tag", [made[0].pk], actor=actor, token="second", choices=tags)
     bulk_actions.carry(second.pk, wake=lambda run: None)
