@@ -1274,7 +1274,6 @@ BREAKS = (
           "            holding.instance(instance)\n", "",
           "tests/domain/test_retirement.py::test_a_retired_instance_gets_nothing_more"),
     Break("a retired instance is in no list", "console/fetching/instances_and_runs.py",
-          "Instance.objects.all() if with_retired else Instance.objects.registered()", "Instance.objects.all()",
           "if with_retired else Instance.objects.registered()", "if with_retired else Instance.objects.all()",
           "tests/screens/test_retirement.py::test_a_retired_instance_leaves_the_lists_and_keeps_a_page"),
     Break("a management credential that an instance logs in with is not deleted", "rotation/inventory/management.py",
