@@ -1274,4 +1274,7 @@ BREAKS = (
           '        chosen = secret_filters.read(request, QueryDict(request.POST.get("filter", ""))).chosen()\n',
           '        chosen = secret_filters.Filters(QueryDict(request.POST.get("filter", "")), keys=()).chosen()\n',
           "tests/screens/test_bulk.py::test_all_that_match_are_those_of_every_filter_of_the_list"),
+    Break("an exported list of users names groups only to users who may list them", "console/views/exports.py",
+          "sees_groups=resources.may(request, Action.LIST_GROUPS)", "sees_groups=True",
+          "tests/screens/test_exports.py::test_an_export_holds_only_what_its_reader_may_describe"),
 )  # fmt: skip
