@@ -73,6 +73,7 @@ ACCESS_TABS = (
 #: The parts of Settings, in the same way.
 SETTINGS_TABS = (
     ("Regions", "settings_regions", (Action.DESCRIBE_SETTINGS,)),
+    ("Mail", "settings_mail", (Action.DESCRIBE_SETTINGS,)),
     ("Sessions and reveal", "settings_rules", (Action.DESCRIBE_SETTINGS,)),
     ("About", "settings_about", (Action.DESCRIBE_SETTINGS,)),
 )

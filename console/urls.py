@@ -45,6 +45,7 @@ from console.views.secrets import (
     wizard_check,
 )
 from console.views.settings import about as settings_about
+from console.views.settings import mail as settings_mail
 from console.views.settings import regions as settings_regions
 
 handler403 = "console.errors.forbidden"
@@ -106,6 +107,8 @@ urlpatterns = [
     path("settings/regions/create/", settings_regions.create, name="region_create"),
     path("settings/regions/<uuid:pk>/rename/", settings_regions.rename, name="region_rename"),
     path("settings/regions/<uuid:pk>/retire/", settings_regions.retire, name="region_retire"),
+    path("settings/mail/", settings_mail.show, name="settings_mail"),
+    path("settings/mail/test/", settings_mail.send_test, name="settings_mail_test"),
     path("settings/sessions/", settings_about.rules, name="settings_rules"),
     path("settings/about/", settings_about.show, name="settings_about"),
     # ---- management credentials belong to no region

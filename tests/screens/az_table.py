@@ -209,6 +209,9 @@ ROUTES: dict[str, Route] = {
     "region_create": Route("", SETTINGS + "anywhere kms:CreateRegion", FORM, asks_again=True),
     "region_rename": Route("region row", SETTINGS + "exists, kms:UpdateRegion", FORM, asks_again=True),
     "region_retire": Route("region row", SETTINGS + "exists, kms:RetireRegion", FORM, asks_again=True),
+    "settings_mail": Route("", "anywhere kms:DescribeSettings", LOOK),
+    # No mail server is configured here.
+    "settings_mail_test": Route("", SETTINGS + "anywhere kms:SendTestMail", "POST 409"),
     "settings_rules": Route("", "anywhere kms:DescribeSettings", LOOK),
     "settings_about": Route("", "anywhere kms:DescribeSettings", LOOK),
     # ---- management credentials

@@ -356,6 +356,15 @@ def test_a_run_is_linked_only_for_those_who_may_see_it(client, dot):
     assert str(secret.runs.get().pk) not in page
 
 
+def test_a_run_leads_back_to_the_action_that_started_it_for_the_user_of_that(as_dot, client):
+    bulk = start(as_dot, "verify", made(1))
+    work(bulk)
+    run, back = reverse("run", args=["main", Run.objects.get().pk]), reverse("bulk_action", args=[bulk.pk])
+    assert f'<dd><a href="{back}">Verify</a>' in as_dot.get(run).content.decode()
+    client.force_login(factories.user("other", "administrators"))
+    assert back not in client.get(run).content.decode()
+
+
 # ---------------------------------------------------------------- the bell
 
 

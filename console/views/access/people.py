@@ -105,10 +105,12 @@ def _grants(request: OperatorRequest, user: User) -> list[SecretPrincipalGrant |
 @fresh.required()
 def edit(request: OperatorRequest, pk: UUID) -> HttpResponse:
     user = rights.user(request, pk, Action.UPDATE_USER)
+    shown = {"display_name": user.display_name, "email": user.email}
     sent = request.POST if request.method == "POST" else None
-    form = forms.EditUser(sent, initial={"display_name": user.display_name}, auto_id="user_%s")
+    form = forms.EditUser(sent, initial=shown, auto_id="user_%s")
     if request.method == "POST" and form.is_valid():
         users.rename(user, form.cleaned_data["display_name"], actor=request.principal)
+        users.readdress(user, form.cleaned_data["email"], actor=request.principal)
         messages.success(request, f"{user} is saved.")
         return dialogs.leave(request, reverse("user", args=[user.pk]))
     return dialogs.ask(request, "access/_user_edit.html", "Edit user", {"form": form, "person": user})

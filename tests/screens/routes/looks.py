@@ -102,6 +102,7 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "keys": nothing,
     "settings": nothing,
     "settings_regions": nothing,
+    "settings_mail": nothing,
     "settings_rules": nothing,
     "settings_about": nothing,
     "key": one_key,
