@@ -98,7 +98,7 @@ class Overview:
     def _secrets(self, **chosen: str) -> QuerySet[Secret]:
         """The rows of the list of secrets under this filter, and nothing beside them."""
         return secret_filters.narrowed(
-            resources.secrets(self.request, self.region), SecretFilters(chosen).chosen()
+            resources.secrets(self.request, self.region), SecretFilters(chosen, keys=()).chosen()
         )
 
     def _runs(self, **chosen: str) -> QuerySet[Run]:

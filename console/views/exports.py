@@ -9,7 +9,6 @@ from django.views.decorators.http import require_safe
 from console.access import resources
 from console.forms.instances import instances as instance_forms
 from console.forms.rotations import rotations as run_forms
-from console.forms.secrets import secrets as secret_forms
 from console.http import OperatorRequest
 from console.lists import exports, instance_list, run_filters, secret_filters, secret_rows
 from console.presentation import run_states, secret_states
@@ -46,7 +45,7 @@ def runs(request: OperatorRequest, region: str, form: str) -> HttpResponseBase:
 @login_required
 @require_safe
 def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
-    chosen = secret_forms.Filters(request.GET).chosen()
+    chosen = secret_filters.read(request, request.GET).chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
     rows = secret_rows.with_runs(seen.select_related("managed__instance__region", "schedule"))
     secrets = secret_filters.narrowed(rows, chosen).order_by("name", "pk")

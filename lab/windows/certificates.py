@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import ipaddress
 from dataclasses import dataclass, field
@@ -50,6 +51,11 @@ class Authority:
     def pem(self) -> str:
         """The same as text, as a client's list of authorities has it."""
         return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    @property
+    def blob(self) -> str:
+        """The same in base64, in one line."""
+        return base64.b64encode(self.der).decode()
 
     def issue(self, kind: str, address: str) -> Certificate:
         """Return a certificate of one of the kinds for a host at this address."""

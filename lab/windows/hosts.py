@@ -7,6 +7,7 @@ real Windows has confirmed it.
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,7 @@ class Account:
     full_name: str = ""
     set_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     bad_attempts: int = 0
+    bad_at: float = 0.0  # monotonic
     network_logon: bool = True
 
     @property
@@ -153,10 +155,13 @@ class WindowsHost:
             self.logons.append(((account.name if account else username).lower(), code))
             self.record.add("event 4625" if code else "event 4624", username)
             if account is not None and code == LOGON_FAILURE:
+                if time.monotonic() - account.bad_at > self.rules.window:
+                    account.bad_attempts = 0
                 account.bad_attempts += 1
                 if self.rules.threshold and account.bad_attempts >= self.rules.threshold:
                     account.is_locked = True
                     self.record.add("event 4740", username)
+                account.bad_at = time.monotonic()
             elif account is not None and code == 0:
                 account.bad_attempts = 0
             return code

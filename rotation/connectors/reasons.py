@@ -241,6 +241,12 @@ COMMON: Final = table(
         Advice("Attach a management credential to the instance.", "instance"),
     ),
     Reason(
+        "no_reason_given",
+        "The instance refused the login without a reason: the password may be wrong or have to be changed, "
+        "or the account may be locked, disabled, expired or not allowed to log on over the network.",
+        ACCOUNT,
+    ),
+    Reason(
         "no_such_user",
         "There is no such account on the instance.",
         ACCOUNT,

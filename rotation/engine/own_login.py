@@ -12,6 +12,8 @@ from rotation.models import Instance, Step
 from secrets_app.models import Label, SecretVersion
 
 TRY = 15.0  # seconds for one login
+#: Of a login that was refused by a host that never says why.
+_MAY_BE_WRONG = frozenset({"no_reason_given"})
 _EVIDENCE = {Label.Role.PENDING: "own_login_pending", Label.Role.CURRENT: "own_login_current"}
 
 
@@ -27,7 +29,8 @@ def choose(instance: Instance, connector: base.Logins, *, over: base.Endpoint) -
         return management.manager(instance, over=over)
     likelier, other = (pending, current) if _is_there(pending) else (current, pending)
     first = management.own_manager(instance, likelier, over=over)
-    if connector.prove_login(first.login, timeout=TRY).verdict != base.Verdict.REJECTED:
+    proof = connector.prove_login(first.login, timeout=TRY)
+    if proof.verdict != base.Verdict.REJECTED and proof.code not in _MAY_BE_WRONG:
         return first
     # The host has one of the two; if it has neither, the caller's login is refused and the run blocked.
     return management.own_manager(instance, other, over=over)

@@ -288,6 +288,7 @@ class ManagedAccount(SealedRow, Identified):
         ]
         indexes = [
             models.Index(fields=["credential", "secret"], name="account_by_credential"),
+            models.Index(fields=["username"], name="account_by_username"),
             models.Index(
                 fields=["drift_checked_at"],
                 condition=models.Q(released_at__isnull=True),

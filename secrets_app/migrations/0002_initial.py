@@ -336,6 +336,7 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['key'],
                 'constraints': [models.UniqueConstraint(fields=('secret', 'key'), name='one_tag_per_key')],
+                'indexes': [models.Index(fields=['key', 'value'], name='tag_by_key')],
             },
         ),
         migrations.CreateModel(

@@ -77,7 +77,8 @@ class WinRmConnector:
             with self._session(manager, timeout) as session:
                 said = shell.look(session, "preflight.ps1", [username, console])
                 if isinstance(account := said.get("account"), dict):
-                    self._note(username, answers.problem(account.get("problem")))
+                    near = "near_lock_out" if account.get("near") is True else ""
+                    self._note(username, answers.problem(account.get("problem")) or near)
                 return preflights.facts(said, manager, username, allowed)
         except ConnectorError as error:
             return Facts(checks=(preflights.failed(error),))
@@ -162,10 +163,13 @@ class WinRmConnector:
 
         WinRM gives no reason for a refused logon. It counts as a wrong password where this connector has
         found the account in order before; otherwise the answer is unclear. An account that is logged on and
-        may open no shell has shown its password.
+        may open no shell has shown its password. No login is tried where the account was found to be one
+        wrong password away from its lock-out.
         """
         if not login.password:
             return answers.unclear("no_credential")
+        if self._problems.get(login.username.lower()) == "near_lock_out":
+            return answers.unclear("near_lock_out")
         try:
             session = Session(self._endpoint, login, self._transport, Deadline(timeout))
         except LoginRefused:

@@ -121,12 +121,6 @@ WINRM: Final = reasons.table(
         SERVER,
     ),
     Reason(
-        "no_reason_given",
-        "The instance refused the login without a reason: the password may be wrong or have to be changed, "
-        "or the account may be locked, disabled, expired or not allowed to log on over the network.",
-        ACCOUNT,
-    ),
-    Reason(
         "no_winrm",
         "No WinRM answered at the instance's address and port: nothing listens there, what listens is not "
         "WinRM, or a firewall is between.",

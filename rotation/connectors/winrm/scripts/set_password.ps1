@@ -23,7 +23,9 @@ function Set-Value($value) {
         if (Get-Command Set-LocalUser -ErrorAction SilentlyContinue) { Set-LocalUser -Name $user -Password $secure }
         else { $null = ([ADSI]"WinNT://$machine/$user,user").SetPassword($value) }
     } catch { return (Get-Cause $_) }
-    $checked = Test-Value $value
+    # Should the value not have arrived, to ask for it is a wrong logon.
+    if ((Get-Account).near) { $checked = @{ say = 'UNCLEAR'; code = 'near_lock_out' } }
+    else { $checked = Test-Value $value }
     @{ say = 'APPLIED'; checked = $checked }
 }
 

@@ -1,0 +1,499 @@
+"""What breaks on a Windows host, between it and the worker, and in its rules; on simulated hosts."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import winrm
+
+from lab.windows.certificates import Authority
+from lab.windows.hosts import WindowsHost
+from lab.windows.wsman import Endpoint
+from rotation import runs
+from rotation.connectors import base
+from rotation.connectors.base import Fence, Login, Manager, Mark, Verdict
+from rotation.connectors.winrm.connections import AUTHORITY, Transport
+from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
+from rotation.inventory import management
+from rotation.models import ManagedAccount, Run
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.models import Secret
+from secrets_app.secrets import versions
+from tests import factories, waiting, windows_instances
+from tests.networks import endpoint
+from tests.windows_instances import MANAGER, PASSWORD, advance
+
+pytestmark = pytest.mark.django_db(transaction=True)
+OLD, NEW = "The-old-Password-1", "The-new-Password-2"
+CONSOLE = "3f2c1a00-0000-4000-8000-000000000001"
+#: The operations of one change, each with its number among those of its name.
+CHANGE = [
+    ("Create", 1), ("Command", 1), ("Send", 1), ("Receive", 1), ("Send", 2), ("Receive", 2), ("Signal", 1),
+    ("Delete", 1),
+]  # fmt: skip
+
+
+@pytest.fixture
+def at() -> Iterator[Endpoint]:
+    with windows_instances.running("127.0.43.1") as made:
+        made.host.add_account("svc", OLD)
+        yield made
+
+
+@pytest.fixture
+def host(at: Endpoint) -> WindowsHost:
+    return at.host
+
+
+@pytest.fixture
+def secret(at: Endpoint) -> Secret:
+    made = factories.secret(instance=windows_instances.register(at), initial=OLD)
+    factories.settle(made)
+    return made
+
+
+def connector(at: Endpoint) -> WinRmConnector:
+    shown = WinRmScanner().scan(endpoint(at.address, at.port), timeout=15)
+    return WinRmConnector(endpoint(at.address, at.port, tuple(key.line for key in shown)))
+
+
+def manager(username: str = MANAGER, password: str = PASSWORD) -> Manager:
+    return Manager(Login(username, password=Plaintext(password)))
+
+
+def change(wire: WinRmConnector, value: str = NEW, *, generation: int = 1, timeout: float = 15) -> object:
+    fence = Fence(CONSOLE, generation)
+    return wire.set_password(manager(), "svc", Plaintext(value), fence=fence, timeout=timeout)
+
+
+def probe(wire: WinRmConnector, value: str) -> base.Proof:
+    return wire.probe_password(manager(), "svc", Plaintext(value), timeout=15)
+
+
+def prove(wire: WinRmConnector, value: str) -> base.Proof:
+    return wire.prove_login(Login("svc", password=Plaintext(value)), timeout=15)
+
+
+def rotate(secret: Secret) -> Run:
+    return runs.start(Secret.objects.get(pk=secret.pk), actor=factories.administrator())
+
+
+def until_it_ends(run: Run) -> Run:
+    for _ in range(12):
+        run = advance(run)
+        if run.state == Run.State.ENDED:
+            return run
+    raise AssertionError(f"{run.code}: {run.sentence}")
+
+
+def current(secret: Secret) -> str:
+    return versions.value(Secret.objects.get(pk=secret.pk).labelled("current")).password.reveal()
+
+
+def account(secret: Secret) -> ManagedAccount:
+    return ManagedAccount.objects.get(secret=secret)
+
+
+# ---------------------------------------------------------------- X-01: the answer that is lost
+
+
+@pytest.mark.parametrize(("operation", "nth"), CHANGE)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", ["drop", "503"])
+def test_fi_x_01_an_answer_that_is_lost_anywhere_is_never_taken_for_a_failure(
+    at, host, operation, nth, when, what
+):
+    at.arm(operation, when, what, nth=nth)
+    wire = connector(at)
+    is_sent = (operation, nth) in CHANGE[4:]
+    may_have_heard = (operation, nth) in CHANGE[4:6]
+    if may_have_heard:
+        with pytest.raises(base.Unknown):
+            change(wire)
+    elif not is_sent:
+        with pytest.raises(base.Unreachable):
+            change(wire)
+        assert host.accepts("svc", OLD)
+    else:
+        change(wire)
+    # The script may still be at work: what is asked under its lock is the same before and after.
+    change(wire)
+    assert host.accepts("svc", NEW)
+    assert prove(wire, NEW).verdict == Verdict.ACCEPTED
+    assert host.failed_logons("svc") == 0
+
+
+def test_fi_x_01_the_engine_finds_a_change_whose_answer_was_lost_and_makes_no_second_one(
+    secret, at, host, monkeypatch
+):
+    lost = itertools.count(1)
+    answer = Endpoint.answer
+
+    def lose(self: Endpoint, user: str, message: bytes) -> tuple[str, bytes]:
+        what, said = answer(self, user, message)
+        return ("drop" if host.resets and next(lost) == 1 else what), said
+
+    monkeypatch.setattr(Endpoint, "answer", lose)
+    run = until_it_ends(rotate(secret))
+    assert run.outcome == "succeeded", f"{run.code}: {run.sentence}"
+    assert next(lost) > 2
+    assert host.resets == ["svc"]
+    assert host.accepts("svc", current(secret))
+    assert host.failed_logons("svc") == 0
+
+
+def test_fi_x_01_a_value_without_its_commit_line_is_never_set(at, host):
+    wire = connector(at)
+    at.arm("Send", "before", "drop", nth=2)
+    with pytest.raises(base.Unknown):
+        change(wire)
+    assert host.accepts("svc", OLD)
+    assert host.resets == []
+
+
+# ---------------------------------------------------------------- X-02: the lock-out
+
+
+def test_fi_x_02_near_the_lock_out_no_wrong_password_is_tried(at, host):
+    host.rules.threshold = 3
+    wire = connector(at)
+    assert [probe(wire, "wrong-Word-1").verdict for _ in range(2)] == [Verdict.REJECTED] * 2
+    for _ in range(3):
+        proof = probe(wire, "wrong-Word-1")
+        assert (proof.verdict, proof.code) == (Verdict.UNCLEAR, "near_lock_out")
+    assert not host.accounts["svc"].is_locked
+    assert host.failed_logons("svc") == 2
+
+
+def test_fi_x_02_lost_answers_cost_no_failed_logon(secret, at, host):
+    host.rules.threshold = 2
+    at.most_seconds = 5
+    run = rotate(secret)
+    for nth in (2, 4, 6):
+        at.arm("Command", "before", "drop", nth=nth)
+    run = until_it_ends(run)
+    assert run.outcome == "succeeded", f"{run.code}: {run.sentence}"
+    assert host.failed_logons("svc") == 0
+
+
+def test_fi_x_02_a_refused_login_says_wrong_only_of_an_account_that_was_in_order(at, host):
+    wire = connector(at)
+    assert (prove(wire, "wrong-Word-1").verdict, prove(wire, "wrong-Word-1").code) == (
+        Verdict.UNCLEAR,
+        "no_reason_given",
+    )
+    wire.preflight(manager(), "svc", timeout=15, console_id=CONSOLE)
+    assert prove(wire, "wrong-Word-1").verdict == Verdict.REJECTED
+    host.accounts["svc"].is_locked = True
+    wire.preflight(manager(), "svc", timeout=15, console_id=CONSOLE)
+    assert prove(wire, OLD).code == "locked_out"
+
+
+# ---------------------------------------------------------------- X-03, -04, -05, -11: what Windows refuses
+
+
+def test_fi_x_03_a_value_that_the_rules_refuse_is_drawn_again_and_the_old_one_kept(secret, host):
+    host.refuses_values = True
+    run = until_it_ends(rotate(secret))
+    assert (run.outcome, run.code) == ("blocked", "policy"), run.sentence
+    assert host.accepts("svc", OLD)
+    assert current(secret) == OLD
+    host.refuses_values = False
+    assert until_it_ends(rotate(secret)).outcome == "succeeded"
+
+
+@pytest.mark.parametrize("has_local_accounts", [True, False])
+def test_fi_x_03_both_ways_to_set_a_password_name_the_rules(at, host, has_local_accounts):
+    host.has_local_accounts = has_local_accounts
+    host.refuses_values = True
+    with pytest.raises(base.Refused) as refusal:
+        change(connector(at))
+    assert refusal.value.code == "policy"
+    host.refuses_values = False
+    change(connector(at), generation=2)
+    assert host.accepts("svc", NEW)
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        ({"is_locked": True}, "locked_out"),
+        ({"is_enabled": False}, "disabled"),
+        ({"expires": datetime.now(UTC) - timedelta(days=1)}, "account_expired"),
+        ({"must_change": True}, "must_change"),
+    ],
+)
+def test_fi_x_04_an_account_that_is_not_in_order_is_named_and_left_as_it_is(secret, host, state, code):
+    vars(host.accounts["svc"]).update(state)
+    before = host.accounts["svc"].state
+    run = advance(rotate(secret))
+    assert (run.outcome, run.code) == ("blocked", code), run.sentence
+    assert host.accounts["svc"].state == before
+    assert host.accepts("svc", OLD)
+    assert host.resets == []
+
+
+@pytest.mark.parametrize("name", ["svc", ""])
+def test_fi_x_05_an_account_that_laps_manages_is_left_to_it(secret, host, name):
+    host.manage_by_laps(name)
+    host.accounts["svc"].rid = 500
+    run = advance(rotate(secret))
+    assert (run.outcome, run.code) == ("blocked", "laps"), run.sentence
+    assert host.resets == []
+
+
+def test_fi_x_05_laps_that_is_not_seen_beforehand_refuses_the_change(at, host, monkeypatch):
+    monkeypatch.setattr(WindowsHost, "_is_laps", lambda *_: True)
+    with pytest.raises(base.Refused) as refusal:
+        change(connector(at))
+    assert refusal.value.code == "laps"
+    assert host.accepts("svc", OLD)
+
+
+def test_fi_x_11_a_domain_controller_has_no_local_accounts(secret, host):
+    host.is_controller = True
+    run = advance(rotate(secret))
+    assert (run.outcome, run.code) == ("blocked", "domain_controller"), run.sentence
+    assert host.resets == []
+
+
+# ---------------------------------------------------------------- X-06: what the host writes down
+
+
+def test_fi_x_06_a_value_is_in_no_event_no_command_line_and_no_output(secret, at, host):
+    values = [OLD]
+    for _ in range(3):
+        assert until_it_ends(rotate(secret)).outcome == "succeeded"
+        values.append(current(secret))
+    host.has_local_accounts = False
+    assert until_it_ends(rotate(secret)).outcome == "succeeded"
+    for value in [*values, current(secret)]:
+        assert host.record.places(value) <= {"stdin"}
+    assert host.record.places(PASSWORD) == set()
+    session = winrm.Session("127.0.0.1", auth=(MANAGER, PASSWORD))
+    with Endpoint(host, "127.0.43.2") as plain:
+        session.protocol = winrm.Protocol(
+            f"http://127.0.43.2:{plain.port}/wsman",
+            transport="ntlm",
+            username=MANAGER,
+            password=PASSWORD,
+            message_encryption="always",
+            ca_trust_path=None,
+            proxy=None,
+        )
+        session.run_ps(f"[Console]::Out.WriteLine('{values[1]}')")
+    assert {"command line", "event 4688", "event 4104", "stdout"} <= host.record.places(values[1])
+
+
+# ---------------------------------------------------------------- X-07: the certificate
+
+
+def test_fi_x_07_a_certificate_that_changed_stops_before_any_login(secret, at, host):
+    at.certificate = Authority().issue("self_signed", at.address)
+    seen = at.attempts
+    run = advance(rotate(secret))
+    assert (run.outcome, run.code) == ("blocked", "host_key_changed"), run.sentence
+    assert at.attempts == seen
+    assert host.logons == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("good", ""),
+        ("expired", "certificate_expired"),
+        ("wrong_name", "certificate_name"),
+        ("self_signed", "certificate_untrusted"),
+    ],
+)
+def test_fi_x_07_under_an_approved_authority_a_certificate_is_judged_before_any_login(host, kind, code):
+    authority = Authority()
+    line = base.HostKey(AUTHORITY, authority.blob, "").line
+    with Endpoint(host, "127.0.43.3", certificate=authority.issue(kind, "127.0.43.3")) as at:
+        wire = WinRmConnector(endpoint(at.address, at.port, (line,)))
+        facts = wire.preflight(manager(), timeout=15)
+        assert (facts.blocked.code if facts.blocked else "") == code
+        assert at.attempts == (not code)
+
+
+@pytest.mark.parametrize("kind", ["expired", "wrong_name", "self_signed"])
+def test_fi_x_07_a_certificate_that_was_compared_itself_is_trusted_for_what_it_is(host, kind):
+    with Endpoint(host, "127.0.43.4", certificate=Authority().issue(kind, "127.0.43.4")) as at:
+        assert connector(at).preflight(manager(), timeout=15).blocked is None
+
+
+def test_fi_x_07_without_an_approved_certificate_nothing_is_connected_to(at):
+    wire = WinRmConnector(endpoint(at.address, at.port))
+    with pytest.raises(base.HostKeyChanged):
+        change(wire)
+    assert at.connections == 0
+
+
+# ---------------------------------------------------------------- X-08: quotas
+
+
+def test_fi_x_08_too_many_shells_are_waited_for(secret, at, host):
+    host.shell_quota = 0
+    run = advance(rotate(secret))
+    assert (run.state, run.code) == ("waiting", "shells_full"), run.sentence
+    host.shell_quota = 30
+    assert until_it_ends(run).outcome == "succeeded"
+
+
+@pytest.mark.parametrize("status", ["500", "503", "413"])
+def test_fi_x_08_an_error_of_http_is_no_refusal(secret, at, host, status):
+    at.arm("Create", "before", status)
+    run = advance(rotate(secret))
+    assert run.state == "waiting", f"{run.code}: {run.sentence}"
+    assert until_it_ends(run).outcome == "succeeded"
+
+
+# ---------------------------------------------------------------- X-09: a snapshot
+
+
+def test_fi_x_09_a_snapshot_is_named_by_its_number_and_put_right(secret, host):
+    assert until_it_ends(rotate(secret)).outcome == "succeeded"
+    old, kept = current(secret), host.snapshot()
+    assert until_it_ends(rotate(secret)).outcome == "succeeded"
+    newest = current(secret)
+    host.revert(kept)
+    assert host.accepts("svc", old)
+    run = advance(runs.reconcile(Secret.objects.get(pk=secret.pk), actor=factories.administrator()))
+    assert run.outcome == "succeeded", f"{run.code}: {run.sentence}"
+    assert current(secret) == newest
+    assert host.accepts("svc", newest)
+
+
+# ---------------------------------------------------------------- X-10: Keyturn's own login
+
+
+def own_login(at: Endpoint) -> Secret:
+    instance = windows_instances.register(at)
+    at.host.add_account("boss", OLD, is_admin=True)
+    made = factories.secret(instance=instance, username="boss", initial=OLD)
+    assert until_it_ends(made.runs.get()).outcome == "succeeded"
+    management.use_own_login(instance, made, sudo="none", actor=factories.administrator())
+    return Secret.objects.get(pk=made.pk)
+
+
+def test_fi_x_10_the_account_that_keyturn_works_as_rotates_over_the_session_that_is_open(at, host):
+    secret = own_login(at)
+    for _ in range(2):
+        run = until_it_ends(rotate(secret))
+        assert run.outcome == "succeeded", f"{run.code}: {run.sentence}"
+        assert host.accepts("boss", current(secret))
+    assert host.failed_logons("boss") == 0
+    assert host.resets == ["boss"] * 2
+
+
+def test_fi_x_10_after_a_lost_answer_keyturn_finds_the_value_by_which_it_gets_in(at, host, monkeypatch):
+    secret = own_login(at)
+    lost = itertools.count(1)
+    answer = Endpoint.answer
+
+    def lose(self: Endpoint, user: str, message: bytes) -> tuple[str, bytes]:
+        what, said = answer(self, user, message)
+        return ("drop" if host.resets and next(lost) == 1 else what), said
+
+    monkeypatch.setattr(Endpoint, "answer", lose)
+    run = until_it_ends(rotate(secret))
+    assert run.outcome == "succeeded", f"{run.code}: {run.sentence}"
+    assert host.resets == ["boss"]
+    assert host.accepts("boss", current(secret))
+    assert host.failed_logons("boss") <= 1
+
+
+# ---------------------------------------------------------------- X-12: what runs as the account
+
+
+def test_fi_x_12_services_and_tasks_that_run_as_the_account_are_listed_before_its_password_changes(at, host):
+    host.services = [("Backup", ".\\svc"), ("Spooler", "LocalSystem"), ("Agent", "WIN-LAB\\svc")]
+    host.tasks = [("Nightly", "svc")]
+    facts = connector(at).preflight(manager(), "svc", timeout=15, console_id=CONSOLE)
+    assert facts.blocked is None
+    said = [check.sentence for check in facts.checks if check.name == "dependants"]
+    assert [check.mark for check in facts.checks if check.name == "dependants"] == [Mark.WARNING] * 2
+    assert "2 services" in said[0]
+    assert "Backup, Agent" in said[0]
+    assert "1 scheduled task on the instance runs as this account" in said[1]
+
+
+# ---------------------------------------------------------------- what else may happen
+
+
+def test_while_a_change_is_made_an_older_one_is_refused_and_a_newer_one_waits_and_gives_up(at, host):
+    host.before_set = threading.Event()
+    first = threading.Thread(target=lambda: change(connector(at), "The-newer-Word-3", generation=8))
+    first.start()
+    waiting.wait_for(lambda: host.generation(CONSOLE, "svc") == 8)
+    with pytest.raises(base.Stale):
+        change(connector(at), "The-older-Word-2", generation=7)
+    with pytest.raises(base.Busy):
+        change(connector(at), "Another-Word-4", generation=9)
+    host.before_set.set()
+    first.join()
+    assert host.accepts("svc", "The-newer-Word-3")
+    assert host.generation(CONSOLE, "svc") == 8
+
+
+def test_a_process_that_died_with_the_lock_leaves_it_to_the_next_one(at, host):
+    host.before_set = threading.Event()
+    wire = connector(at)
+    at.arm("Receive", "before", "drop", nth=2)
+    with pytest.raises(base.Unknown):
+        change(wire)
+    waiting.wait_for(lambda: host.generation(CONSOLE, "svc") == 1)
+    for shell in list(at.shells.values()):
+        for process in shell.processes.values():
+            process.kill()
+    host.before_set.set()
+    change(wire, generation=2)
+    assert host.accepts("svc", NEW)
+
+
+def test_an_account_without_rights_is_named(at, host):
+    host.accounts[MANAGER].is_admin = False
+    facts = connector(at).preflight(manager(), "svc", timeout=15, console_id=CONSOLE)
+    assert facts.blocked is not None
+    assert facts.blocked.code == "not_administrator"
+
+
+def test_constrained_language_is_named(at, host):
+    host.language_mode = "ConstrainedLanguage"
+    facts = connector(at).preflight(manager(), "svc", timeout=15, console_id=CONSOLE)
+    assert facts.blocked is not None
+    assert facts.blocked.code == "constrained"
+
+
+def test_the_marks_on_a_host_are_for_administrators_alone(at, host):
+    change(connector(at))
+    assert host.registry["software\\keyturn"]["(rights)"] == "O:BAG:BAD:P(A;CI;KA;;;BA)(A;CI;KA;;;SY)"
+
+
+def test_a_change_that_cannot_be_checked_there_gives_no_verdict(at, host):
+    host.is_broken_check = True
+    wire = connector(at)
+    assert change(wire) is None
+    assert probe(wire, NEW).code == "check_failed"
+    host.accounts["svc"].network_logon = False
+    host.is_broken_check = False
+    assert probe(wire, NEW).code == "no_network_logon"
+
+
+def test_fi_x_02_a_host_that_lies_about_a_change_is_not_believed_and_the_account_not_locked(secret, host):
+    host.lies = True
+    run = until_it_ends(rotate(secret))
+    assert run.outcome == "failed", run.sentence
+    assert current(secret) == OLD
+    assert not host.accounts["svc"].is_locked
+
+
+def test_over_http_only_sealed_messages_leave(host):
+    with Endpoint(host, "127.0.43.5") as at:
+        wire = WinRmConnector(endpoint(at.address, at.port), Transport.HTTP)
+        change(wire)
+        assert host.accepts("svc", NEW)
