@@ -8,7 +8,7 @@ from django.urls import path
 
 from console.http import FORM_METHODS
 from console.probes import healthz, livez, readyz
-from console.views import exports, list_preferences
+from console.views import exports, list_preferences, search
 from console.views.access import (
     access_review,
     attachments,
@@ -99,6 +99,7 @@ urlpatterns = [
     # ---- start
     path("", get_started.home, name="home"),
     path("away/", away.show, name="away"),
+    path("search/", search.show, name="search"),
     path("get-started/", get_started.get_started, name="get_started"),
     path("<slug:region>/overview/", overview.index, name="overview"),
     # ---- settings

@@ -12,6 +12,7 @@ import pytest
 from django.db import OperationalError, connection, connections
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from rotation import leases, runs, tasks
@@ -325,6 +326,17 @@ def test_more_than_500_rows_are_refused_whole(dot):
     with pytest.raises(bulk_actions.TooMany, match="500"):
         bulk_actions.start("rotate", [uuid.uuid4() for _ in range(501)], actor=dot.principal, token="t")
     assert not BulkAction.objects.exists()
+
+
+def test_more_rows_are_confirmed_with_as_many_queries(dot):
+    def queries(secrets: list[Secret]) -> int:
+        with CaptureQueriesContext(connection) as seen:
+            start("rotate", secrets, dot)
+        return len(seen)
+
+    secrets = [factories.generic_secret() for _ in range(60)]
+    queries(secrets[:1])  # what is read once stays read
+    assert queries(secrets) == queries(secrets[:2])
 
 
 @pytest.mark.parametrize("token", ["", "x" * 65])

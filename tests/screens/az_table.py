@@ -117,6 +117,7 @@ ROUTES: dict[str, Route] = {
     "sessions_end_others": Route("", "", "POST 302"),
     "session_end": Route("session", "mine", "POST 302"),
     "home": Route("", "", "GET HEAD 302"),
+    "search": Route("", "", LOOK),
     "away": Route("", "", LOOK, strangers="GET HEAD 204"),
     "get_started": Route("", "", LOOK),
     # ---- people

@@ -442,7 +442,9 @@ def test_failed_runs_are_selected_in_the_list_of_rotations_and_retried(as_dot):
     assert f'name="run" value="{first.pk}" form="bulk"' in html
     fine = runs.start(made(1)[0], actor=factories.administrator())
     end(fine, "succeeded")
-    given = {"action": "retry", "run": [first.pk, second.pk, fine.pk]}
+    missed = runs.add("rotate", first.instance, factories.administrator(), secret=first.secret, state="ended")
+    Run.objects.filter(pk=missed.pk).update(outcome=Run.Outcome.MISSED)
+    given = {"action": "retry", "run": [first.pk, second.pk, fine.pk, missed.pk]}
     asked = as_dot.post(RUNS, given, headers=HTMX)
     assert "2 runs" in text(asked)
     assert f"Rotation of {first.secret.name}" in text(asked)

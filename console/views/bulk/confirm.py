@@ -97,7 +97,7 @@ def _runs(request: OperatorRequest, seen: QuerySet[Run]) -> QuerySet[Run]:
         failed = _failed(again)
         newest = [run or retried for run, retried in failed.values_list("run", "retried")]
         return seen.filter(pk__in=newest)
-    ended = seen.filter(state=Run.State.ENDED).exclude(outcome=Run.Outcome.SUCCEEDED)
+    ended = seen.filter(state=Run.State.ENDED).exclude(outcome__in=deeds.NOT_RETRIED)
     if request.POST.get("all"):
         chosen = run_forms.Filters(QueryDict(request.POST.get("filter", ""))).chosen()
         return run_filters.narrowed(ended, chosen)
