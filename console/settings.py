@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from console import env, openid_settings
+from console import env, mail_settings, openid_settings
 from secrets_app.crypto import key_files, key_pairs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -169,6 +169,9 @@ if env.flag("KEYTURN_DEMO", False):  # `up` says so
 # Never an instance's, even in an allowed network. The last is the name of web in docker-compose.yml.
 OWN_SERVICES = (*env.services(DATABASES["default"], BROKER_URL, PUBLIC_URL), ("web", 8000))
 
+# None where no mail server is configured: then nothing is sent.
+MAIL = mail_settings.read()
+
 # ---------------------------------------------------------------- people
 
 AUTH_USER_MODEL = "secrets_app.User"
@@ -205,6 +208,7 @@ ACCOUNT_RATE_LIMITS = {
     "passwords_of_all": "120/m/key",
     "login": None,
     "openid": "60/m/ip",
+    "test_mail": "5/600s/user",  # each one is a message that a server of others takes
 }
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 ACCOUNT_FORMS = {"change_password": "console.forms.account.password.ChangePassword"}

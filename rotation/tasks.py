@@ -287,8 +287,13 @@ def rewrap(rewrap_id: str) -> None:
 
 @shared_task
 def carry_bulk(bulk_id: str) -> None:
-    """Do some rows of a bulk action, and come back for the next."""
-    if not keyring.is_sealed() and bulk_actions.carry(UUID(bulk_id), wake=wake):
+    """Do some rows of a bulk action, and come back for the next.
+
+    None while a restored database waits to be acknowledged: it may have an action that was done long ago.
+    """
+    if keyring.is_sealed() or restored.look():
+        return
+    if bulk_actions.carry(UUID(bulk_id), wake=wake):
         send(carry_bulk, bulk_id)
 
 

@@ -17,7 +17,12 @@ from secrets_app.models import User
 from tests import amounts, factories, hashers, messages, snapshots, tables
 from tests import clients as clients  # the test client's cookie
 
-pytest_plugins = ["tests.lab_fixtures", "tests.provider_fixtures", "tests.service_fixtures"]
+pytest_plugins = [
+    "tests.lab_fixtures",
+    "tests.mail_fixtures",
+    "tests.provider_fixtures",
+    "tests.service_fixtures",
+]
 # Playwright's synchronous API runs an event loop in the thread that also asks the database.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 #: Held by tests/unit/test_stores.py; the engine's writes are tried on both by test_engine and by the faults.

@@ -22,16 +22,17 @@ from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Playwright
 
 from rotation import instance_checks, leases, reasons, runs
+from rotation.bulk import bulk_actions
 from rotation.connectors import base
 from rotation.inventory import identities
 from rotation.managed import credential_state, deletion
-from rotation.models import Instance, ManagedAccount, Run, Schedule
+from rotation.models import BulkAction, Instance, ManagedAccount, Run, Schedule
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, Key, Secret, User
 from secrets_app.secrets import versions
-from tests import clients, factories, gallery_access  # noqa: F401  # the test client's cookie
+from tests import clients, factories, gallery_access, gallery_settings  # noqa: F401  # the test client's cookie
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
@@ -87,7 +88,9 @@ def seed() -> User:
     _purged(servers[1])
     _decisions(servers[0])
     gallery_access.seed()
+    gallery_settings.seed()
     _keys(servers[1])
+    _bulk(made, viewer)
     return viewer
 
 
@@ -115,6 +118,23 @@ def _keys(server: Instance) -> None:
     old = made["moving"].versions.get(number=2)
     key_states.plan_destruction(made["moving"], days=30, actor=actor, version=old)
     rewraps.start(made["moving"], made["moving"], actor=actor)
+
+
+def _bulk(made: list[Secret], viewer: User) -> None:
+    """Background actions that have ended: a bell that polls would disturb tests that wait for other polls."""
+    actor = viewer.principal
+    secrets = [*made[:4], *made[6:], factories.generic_secret(name="api/token")]
+    first = bulk_actions.start("rotate", [one.pk for one in secrets], actor=actor, token="first")
+    bulk_actions.carry(first.pk, wake=lambda run: None)
+    for number, run in enumerate(Run.objects.filter(campaign=first.pk).order_by("created_at", "pk")):
+        lease = leases.claim(run.pk, "worker-1/1/1")
+        assert lease
+        outcome, truth, code = OUTCOMES[number % 3]
+        leases.end(lease, outcome, truth=truth, code=code, sentence="The host said so." if code else "")
+    bulk_actions.settle()
+    tags = {"tags": {"env": "prod"}}
+    second = bulk_actions.start("tag", [made[0].pk], actor=actor, token="second", choices=tags)
+    bulk_actions.carry(second.pk, wake=lambda run: None)
 
 
 def _decisions(server: Instance) -> None:
@@ -282,9 +302,14 @@ def screens() -> list[Screen]:
         "key-disable": f"{default}disable/", "key-rewrap": f"{default}rewrap/", "key-disabled": disabled,
         "key-retired": retired, "key-moving": moving, "key-destroy": f"{moving}destroy/",
         "secret-key-away": f"/main/secrets/{Secret.objects.get(name__endswith='pay/payments').pk}/",
+        "bulk-actions": "/background/",
+        "bulk-action": f"/background/{BulkAction.objects.get(token='first').pk}/",
         "not-found": "/nowhere/",
     }  # fmt: skip
-    return [Screen(name, path) for name, path in (paths | gallery_access.paths()).items()]
+    return [
+        Screen(name, path)
+        for name, path in (paths | gallery_access.paths() | gallery_settings.paths()).items()
+    ]
 
 
 @contextlib.contextmanager

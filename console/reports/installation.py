@@ -43,6 +43,7 @@ class Line:
     note: str = ""
     tone: str = ""  # of a badge in which the text stands; none where it is no state
     at: datetime | None = None
+    is_copied: bool = False  # it is something that people compare or paste
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,8 @@ def _keys() -> Iterator[Line]:
     name = settings.ROOT_KEY_PROVIDER.split(".")[-2].capitalize()
     yield Line("Root key provider", name, str(provider))
     try:
-        yield Line(
-            "Root key id", provider.key_id().hex(), "It tells the key from another one, and nothing else."
-        )
+        note = "It tells the key from another one, and nothing else."
+        yield Line("Root key id", provider.key_id().hex(), note, is_copied=True)
     except root_keys.Unavailable as error:
         yield Line("Root key id", "Not available", str(error), "danger")
 

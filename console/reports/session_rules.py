@@ -59,6 +59,12 @@ def of_values(shown_seconds: int) -> list[Rule]:
             "KEYTURN_READS_AT_MOST",
             "By one user, or one machine.",
         ),
+        Rule(
+            "Reason",
+            settings.REVEAL_REASON.capitalize(),
+            "KEYTURN_REVEAL_REASON",
+            "Of Get secret value; a policy may ask for one too.",
+        ),
         Rule("Shown for", f"{shown_seconds} seconds", FIXED, "Then the value leaves the page."),
         Rule(
             "Checks at most",

@@ -9,8 +9,8 @@ from django.template import Context
 
 from console.access import resources
 from console.presentation import bulk_states, run_states
-from rotation.bulk import deeds
-from rotation.models import BulkAction
+from rotation.bulk import bulk_actions, deeds
+from rotation.models import BulkAction, Run
 from secrets_app.policy.decisions import Action
 
 register = template.Library()
@@ -45,6 +45,14 @@ def bulk_offers(context: Context, things: str) -> list[Offer]:
 
 def _offer(kind: Kind) -> Offer:
     return Offer(kind.value, kind.label, bulk_states.ICONS[kind], kind == Kind.DELETE)
+
+
+@register.simple_tag(takes_context=True)
+def bulk_of(context: Context, run: Run) -> BulkAction | None:
+    """The reader's own bulk action that started this run."""
+    if run.campaign is None:
+        return None
+    return bulk_actions.of(context["request"].user.principal).filter(pk=run.campaign).first()
 
 
 @register.filter

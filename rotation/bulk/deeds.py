@@ -37,6 +37,9 @@ RIGHTS: Final[Mapping[str, Action]] = MappingProxyType(
 )
 
 
+NOT_RETRIED: Final = (Run.Outcome.SUCCEEDED, Run.Outcome.MISSED)  # a date that passed is no run
+
+
 class NotVisible(DomainError):
     """You may not see this row any more, so nothing was done."""
 
@@ -143,7 +146,7 @@ def _retry(item: BulkItem, actor: Principal) -> Done:
         decisions.require(actor, Action.ROTATE_SECRET, run.secret)
     if not decisions.allows(actor, Action.DESCRIBE_RUN, run):
         raise NotVisible
-    if run.outcome == Run.Outcome.SUCCEEDED:
+    if run.outcome in NOT_RETRIED:
         raise NotRetryable
     if run.secret is None:
         return Done(retrying.retry(run, actor=actor))

@@ -133,7 +133,7 @@ class Migration(migrations.Migration):
                 ('bindings', models.PositiveIntegerField(default=0)),
             ],
             options={
-                'indexes': [models.Index(fields=['credential', 'secret'], name='account_by_credential'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['drift_checked_at'], name='account_by_drift_check')],
+                'indexes': [models.Index(fields=['credential', 'secret'], name='account_by_credential'), models.Index(fields=['username'], name='account_by_username'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['drift_checked_at'], name='account_by_drift_check')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('released_at__isnull', True)), fields=('instance', 'username', 'kind'), name='one_secret_per_account')],
             },
         ),

@@ -65,6 +65,15 @@ class ManagementCredential(SealedRow, Identified):
     def arn(self) -> str:
         return actions.arn(actions.Kind.CREDENTIAL, self.name, account=self.account.number)
 
+    @property
+    def login_label(self) -> str:
+        """What it logs in with."""
+        if self.is_own:
+            return "Keyturn's own key"
+        if self.public_key:
+            return "Private key"
+        return "Password" if self.has_password else ""
+
 
 class InstanceQuerySet(SealedQuerySet["Instance"]):
     """Instances, by what is true of them."""
@@ -288,6 +297,7 @@ class ManagedAccount(SealedRow, Identified):
         ]
         indexes = [
             models.Index(fields=["credential", "secret"], name="account_by_credential"),
+            models.Index(fields=["username"], name="account_by_username"),
             models.Index(
                 fields=["drift_checked_at"],
                 condition=models.Q(released_at__isnull=True),

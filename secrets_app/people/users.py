@@ -155,6 +155,18 @@ def rename(user: User, display_name: str, *, actor: Principal) -> None:
     user.display_name = display_name
 
 
+def readdress(user: User, email: str, *, actor: Principal) -> None:
+    """Change where this person's mail goes; the same address is no change. Raises `decisions.NotAllowed`."""
+    decisions.require(actor, Action.UPDATE_USER, named(user))
+    with transaction.atomic():
+        if User.objects.filter(pk=user.pk).exclude(email=email).update(email=email):
+            details = {"changed": ["e-mail"]}
+            trail.record(
+                Action.UPDATE_USER, named(user).arn, actor=actor, resource_id=user.pk, details=details
+            )
+    user.email = email
+
+
 def disable(user: User, *, actor: Principal, reason: str = "") -> None:
     """Have every right of this person end, and their sessions with their next request.
 

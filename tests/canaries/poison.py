@@ -17,7 +17,7 @@ from django.apps import apps
 from django.contrib.auth.models import Group
 from django.db import connection, models
 
-from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential, Run, Step
+from rotation.models import BulkItem, HostKey, Instance, ManagedAccount, ManagementCredential, Run, Step
 from secrets_app import seal_sets, seals
 from secrets_app.audit import append_only
 from secrets_app.models import (
@@ -83,6 +83,7 @@ WRITTEN: dict[type[models.Model], tuple[str, ...]] = {
     ManagedAccount: ("username", "credential_sentence"),
     Run: ("reason", "username", "sentence", "worker"),
     Step: ("worker", "sentence"),
+    BulkItem: ("sentence",),
     Region: ("name",),
     User: ("username", "display_name"),
     Principal: ("name",),

@@ -24,12 +24,12 @@ HTMX = ({}, {"HX-Request": "true", "HX-Target": "dialog-content"})
 PARAMETERS = (
     "q", "status", "credential", "automatic", "kind", "outcome", "trigger", "instance", "since", "until",
     "actor", "action", "resource", "address", "tab", "version", "before", "after", "page", "next", "user",
-    "policy", "to", "of", "region",
+    "policy", "to", "of", "region", "result",
 )  # fmt: skip
 SEARCHED = (
     "/all/secrets/", "/all/instances/", "/all/rotations/", "/audit/", "/access/users/", "/access/groups/",
     "/access/policies/", "/access/simulator/", "/access/review/", "/access/attach/", "/keys/",
-    "/credentials/", "/all/overview/", "/sign-in/", "/sessions/", "/access/invitations/",
+    "/credentials/", "/all/overview/", "/sign-in/", "/sessions/", "/access/invitations/", "/background/",
 )  # fmt: skip
 
 

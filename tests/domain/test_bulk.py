@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from rotation import leases, runs, tasks
 from rotation.bulk import bulk_actions, deeds
@@ -17,7 +21,7 @@ from rotation.managed import deletion
 from rotation.models import BulkAction, BulkItem, Run
 from secrets_app import origin, seals
 from secrets_app.audit import verification
-from secrets_app.models import AuditEvent, Secret, User
+from secrets_app.models import AuditEvent, DatabaseRestore, Secret, User
 from secrets_app.people import users
 from secrets_app.policy import grants
 from secrets_app.policy.decisions import Action
@@ -256,10 +260,15 @@ def test_what_one_may_no_longer_see_is_not_done_and_not_listed(dot, cal):
 
 
 def test_a_user_who_is_disabled_meanwhile_does_nothing_more(dot, cal, monkeypatch):
-    monkeypatch.setattr(bulk_actions, "CHUNK", 1)
     bulk = start("rotate", made(3), cal)
-    assert bulk_actions.carry(bulk.pk, wake=lambda run: None)
-    users.disable(cal, actor=dot.principal)
+    real = deeds.do
+
+    def do(*given):
+        done = real(*given)
+        users.disable(User.objects.get(pk=cal.pk), actor=dot.principal)
+        return done
+
+    monkeypatch.setattr(deeds, "do", do)
     items = finish(bulk)
     assert [item.state for item in items] == ["done", "refused", "refused"]
     assert items[1].sentence == "This user is disabled."
@@ -319,6 +328,17 @@ def test_more_than_500_rows_are_refused_whole(dot):
     assert not BulkAction.objects.exists()
 
 
+def test_more_rows_are_confirmed_with_as_many_queries(dot):
+    def queries(secrets: list[Secret]) -> int:
+        with CaptureQueriesContext(connection) as seen:
+            start("rotate", secrets, dot)
+        return len(seen)
+
+    secrets = [factories.generic_secret() for _ in range(60)]
+    queries(secrets[:1])  # what is read once stays read
+    assert queries(secrets) == queries(secrets[:2])
+
+
 @pytest.mark.parametrize("token", ["", "x" * 65])
 def test_a_token_that_could_not_be_kept_is_refused(dot, token):
     with pytest.raises(bulk_actions.BadToken):
@@ -346,6 +366,19 @@ def test_a_worker_that_dies_between_a_deed_and_its_mark_has_done_nothing(dot, mo
     assert [item.state for item in finish(bulk)] == ["done"] * 3
     assert [secret.runs.count() for secret in secrets] == [1, 1, 1]
     assert events("kms:RotateSecret").count() == 3
+
+
+def test_a_late_worker_does_not_do_again_what_is_done(dot):
+    bulk = start("verify", made(2), dot)
+    items = finish(bulk)
+    for run in Run.objects.all():
+        lease = leases.claim(run.pk, "w")
+        assert lease
+        leases.end(lease, "succeeded")
+    for item in items:
+        bulk_actions._carry(bulk, item.pk, lambda run: None)
+    assert Run.objects.count() == 2
+    assert events("kms:RotateSecret").count() == 2
 
 
 def test_who_is_at_it_is_not_disturbed_until_it_says_nothing_more(dot):
@@ -380,6 +413,17 @@ def test_a_long_action_gives_the_worker_back_between_its_rows(dot, monkeypatch):
     assert sent == [("rotation.tasks.carry_bulk", str(bulk.pk))]
     tasks.carry_bulk(str(bulk.pk))
     assert (states(bulk), len(sent)) == (["done"] * 3, 1)
+
+
+def test_nothing_is_done_before_a_restored_database_is_acknowledged(dot):
+    (secret,) = made(1)
+    bulk = start("delete", [secret], dot, days=30)
+    restore = DatabaseRestore.objects.create(exported_to=10**6, exported_at=timezone.now(), found_to=1)
+    tasks.carry_bulk(str(bulk.pk))
+    assert states(bulk) == ["waiting"]
+    DatabaseRestore.objects.filter(pk=restore.pk).update(acknowledged_at=timezone.now())
+    tasks.carry_bulk(str(bulk.pk))
+    assert states(bulk) == ["done"]
 
 
 def test_it_has_ended_when_its_last_run_has(dot):
@@ -434,6 +478,54 @@ def test_a_row_that_was_put_in_or_turned_to_another_secret_is_not_done(dot, cal)
     bulk.items.filter(number=0).update(secret=stranger)
     assert [item.code for item in finish(bulk)] == ["bulk_changed_outside", "", "bulk_changed_outside"]
     assert not stranger.runs.exists()
+
+
+# ---------------------------------------------------------------- workers that are killed
+
+
+def carry_until_killed(bulk: BulkAction, statement: int) -> int:
+    """Let a process of its own carry the action, killed with -9 at a statement; return how it ended."""
+    connections.close_all()  # a connection to SQLite must not live on in a child
+    child = os.fork()
+    if child == 0:
+        reached = 0
+
+        def kill(execute, sql, params, many, context):
+            nonlocal reached
+            reached += 1
+            result = execute(sql, params, many, context)
+            if reached == statement:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        try:
+            with connection.execute_wrapper(kill):
+                bulk_actions.carry(bulk.pk, wake=lambda run: None)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_killed_at_any_statement_do_every_row_once(open_keyring):
+    dot = factories.user("dot", "administrators")
+    secrets = made(8)
+    bulk = start("delete", secrets, dot, days=30, reason="gone")
+    kills, between, statement = 0, 0, 2
+    while carry_until_killed(bulk, statement) == -signal.SIGKILL:
+        kills, statement = kills + 1, statement + 5
+        done = set(bulk.items.filter(state="done").values_list("secret", flat=True))
+        between += 0 < len(done) < len(secrets)
+        assert (
+            set(Secret.objects.filter(deletion_planned_at__isnull=False).values_list("pk", flat=True)) == done
+        )
+        assert set(events("kms:DeleteSecret").values_list("resource_id", flat=True)) == done
+        BulkAction.objects.update(carried_until=Now() - bulk_actions.HELD_FOR)
+    finish(bulk)
+    assert states(bulk) == ["done"] * 8
+    assert events("kms:DeleteSecret").count() == 8
+    assert (kills > 5, between > 2) == (True, True)  # they did fall in the midst of the work
+    assert verification.verify().verdict == verification.Verdict.WHOLE
 
 
 # ---------------------------------------------------------------- many workers at once

@@ -17,6 +17,7 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 
 from secrets_app.models import AuditEvent, User
+from secrets_app.people import users
 from tests import factories
 from tests.screens.routes import CHANGES, READS, SIGN_IN
 from tests.screens.routes.calls import NEW_VALUE, VALUE, Call, Cast
@@ -49,7 +50,8 @@ def _no_checkpoints_of_other_tests(settings, tmp_path) -> None:
 
 
 @pytest.fixture
-def cast(dot, aud, provider) -> Cast:
+def cast(dot, aud, provider, mail_server) -> Cast:
+    users.readdress(dot, "dot@example.com", actor=dot.principal)
     return Cast(dot, aud, factories.user("eve"))
 
 

@@ -13,7 +13,8 @@ from django.urls import reverse
 
 from rotation import leases, runs, tasks
 from rotation.bulk import bulk_actions
-from rotation.models import BulkAction, Run
+from rotation.models import BulkAction, BulkItem, Run
+from secrets_app.keys import key_states
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policy import grants
 from secrets_app.policy.decisions import Action
@@ -355,6 +356,15 @@ def test_a_run_is_linked_only_for_those_who_may_see_it(client, dot):
     assert str(secret.runs.get().pk) not in page
 
 
+def test_a_run_leads_back_to_the_action_that_started_it_for_the_user_of_that(as_dot, client):
+    bulk = start(as_dot, "verify", made(1))
+    work(bulk)
+    run, back = reverse("run", args=["main", Run.objects.get().pk]), reverse("bulk_action", args=[bulk.pk])
+    assert f'<dd><a href="{back}">Verify</a>' in as_dot.get(run).content.decode()
+    client.force_login(factories.user("other", "administrators"))
+    assert back not in client.get(run).content.decode()
+
+
 # ---------------------------------------------------------------- the bell
 
 
@@ -432,7 +442,9 @@ def test_failed_runs_are_selected_in_the_list_of_rotations_and_retried(as_dot):
     assert f'name="run" value="{first.pk}" form="bulk"' in html
     fine = runs.start(made(1)[0], actor=factories.administrator())
     end(fine, "succeeded")
-    given = {"action": "retry", "run": [first.pk, second.pk, fine.pk]}
+    missed = runs.add("rotate", first.instance, factories.administrator(), secret=first.secret, state="ended")
+    Run.objects.filter(pk=missed.pk).update(outcome=Run.Outcome.MISSED)
+    given = {"action": "retry", "run": [first.pk, second.pk, fine.pk, missed.pk]}
     asked = as_dot.post(RUNS, given, headers=HTMX)
     assert "2 runs" in text(asked)
     assert f"Rotation of {first.secret.name}" in text(asked)
@@ -441,6 +453,27 @@ def test_failed_runs_are_selected_in_the_list_of_rotations_and_retried(as_dot):
     work(bulk)
     assert Run.objects.filter(trigger="retry", campaign=bulk.pk).count() == 2
     assert f'name="run" value="{fine.pk}"' not in as_dot.get("/main/rotations/").content.decode()
+
+
+@pytest.mark.parametrize(
+    "query", ["key=team/pay", "tag=team%3Dweb", "user=root", "instance=web-x", "kind=key_pair"]
+)
+def test_all_that_match_are_those_of_every_filter_of_the_list(as_dot, query):
+    key = key_states.create("team/pay", actor=factories.administrator())
+    made(1, username="svc", tags={"team": "db"})
+    wanted = factories.secret(
+        instance=factories.instance(name="web-x"),
+        username="root",
+        kind="key_pair",
+        key=key,
+        tags={"team": "web"},
+    )
+    factories.settle(wanted)
+    listed = as_dot.get(f"/main/secrets/?{query}").context["page"].rows
+    assert [one.pk for one in listed] == [wanted.pk]
+    asked = as_dot.post(SECRETS, {"action": "rotate", "all": "on", "filter": query}, headers=HTMX)
+    confirm(as_dot, asked, reason="routine")
+    assert [item.secret_id for item in BulkItem.objects.all()] == [wanted.pk]
 
 
 def test_all_failed_runs_that_match_are_retried(as_dot):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import html
+import io
+import json
 import re
 from datetime import date, timedelta
 
@@ -15,7 +19,9 @@ from rotation import leases, runs
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import origin
 from secrets_app.audit import trail
-from secrets_app.models import AuditEvent
+from secrets_app.keys import key_states
+from secrets_app.models import AuditEvent, Secret
+from secrets_app.policy import policies
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +121,97 @@ def test_a_menu_says_what_is_chosen_in_it_and_works_as_a_plain_form(as_dot, quer
     assert set(ticked) == set(QueryDict(query).getlist("outcome"))
     assert re.search(r'<form method="get" action="/all/rotations/"', page)
     assert 'type="submit">Search' in page
+
+
+# ---------------------------------------------------------------- secrets
+
+
+def names(client, query: str) -> set[str]:
+    path = f"/all/secrets/?{query}"
+    found = {row.name for row in client.get(path).context["page"].rows}
+    lines = csv.DictReader(io.StringIO(export(client, f"/all/secrets/export.csv?{query}")))
+    assert {line["name"] for line in lines} == found
+    return found
+
+
+@pytest.fixture
+def three() -> dict[str, str]:
+    """A password on one instance, another on a second one, and a token of no account."""
+    web, db = factories.instance(), factories.instance()
+    Instance.objects.filter(pk=web.pk).update(name="web-x", instance_id="i-webx")
+    Instance.objects.filter(pk=db.pk).update(name="db-x")
+    key = key_states.create("team/pay", actor=factories.administrator())
+    return {
+        "web": factories.secret(instance=web, username="svc", tags={"team": "web", "zone": "a"}).name,
+        "db": factories.secret(instance=db, username="root", tags={"team": "db"}).name,
+        "token": factories.generic_secret(value="x", key=key, tags={"team": ""}).name,
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("kind=password", "web db"),
+        ("kind=key_pair", ""),
+        ("kind=password&kind=key_pair", "web db"),
+        ("instance=WEB-x", "web"),
+        ("instance=i-webx", "web"),
+        ("instance=web", ""),
+        ("user=svc", "web"),
+        ("user=sv", ""),
+        ("tag=team", "web db token"),
+        ("tag=team%3Dweb", "web"),
+        ("tag=team%3D", "token"),
+        ("tag=+team+%3D+web+", "web"),
+        ("tag=web", ""),
+        ("tag=%3Dweb", ""),
+        ("key=team/pay", "token"),
+        ("key=nonsense", "web db token"),
+        ("tag=team&user=root&kind=password&instance=db-x", "db"),
+    ],
+)
+def test_secrets_narrow_to_a_kind_an_instance_a_user_a_tag_and_a_key(as_dot, three, query, found):
+    assert names(as_dot, query) == {three[one] for one in found.split()}
+
+
+def test_by_a_key_that_one_may_not_see_nothing_is_narrowed_and_no_menu_names_it(client, ann, three):
+    statements = [{"Effect": "Allow", "Action": ["kms:ListSecrets", "kms:DescribeSecret"], "Resource": "*"}]
+    may = policies.create(
+        "reader", json.dumps({"Version": "1", "Statement": statements}), actor=factories.administrator()
+    )
+    policies.attach(may, ann, actor=factories.administrator())
+    client.force_login(ann)
+    answer = client.get("/all/secrets/?key=team/pay")
+    assert {row.name for row in answer.context["page"].rows} == set(three.values())
+    page = answer.content.decode()
+    assert 'name="key"' not in page
+    assert ">team/pay<" not in page
+
+
+def test_a_tag_is_a_link_to_the_secrets_that_have_it(as_dot, three):
+    secret = Secret.objects.get(name=three["web"])
+    for tab in ("overview", "tags"):
+        page = as_dot.get(f"/main/secrets/{secret.pk}/?tab={tab}").content.decode()
+        for href in ("/main/secrets/?tag=team%3Dweb", "/main/secrets/?tag=zone%3Da"):
+            assert f'href="{href}"' in page
+    as_dot.post("/lists/shown/", {"list": "secrets", "rows": "25", "columns": "tags"})
+    listed = as_dot.get("/all/secrets/").content.decode()
+    assert 'href="/all/secrets/?tag=team%3Dweb">team=web</a>' in listed
+    assert shown(as_dot, "/all/secrets/?tag=team%3Dweb") == {secret.pk}
+
+
+def test_a_tag_with_marks_of_an_address_is_found_by_its_link(as_dot):
+    secret = factories.secret(tags={"a/b:c": "d=e@f + g/h"})
+    page = as_dot.get(f"/main/secrets/{secret.pk}/?tab=tags").content.decode()
+    (href,) = re.findall(r'href="(/main/secrets/\?tag=[^"]*)"', page)
+    assert shown(as_dot, html.unescape(href)) == {secret.pk}
+
+
+@pytest.mark.parametrize("query", ["", "instance=web-x", "user=svc", "tag=team", "key=team/pay"])
+def test_the_other_filters_are_open_where_one_is_set(as_dot, three, query):
+    page = as_dot.get(f"/all/secrets/?{query}").content.decode()
+    (state,) = re.findall(r'<details class="filters-more"( open)?>', page)
+    assert bool(state) is bool(query)
 
 
 # ---------------------------------------------------------------- periods

@@ -110,8 +110,17 @@ def test_a_root_key_that_went_away_is_said_and_the_page_stays(monkeypatch, as_do
 def test_the_rules_are_those_that_hold(as_dot, settings):
     settings.SESSION_IDLE = timedelta(minutes=42)
     settings.READS_AT_MOST = 1234
+    settings.REVEAL_REASON = "optional"
     shown = page(as_dot, RULES)
-    for text in ("42 minutes", "12 hours", "5 minutes", "1,234 values", "30 seconds", "may postpone it"):
+    for text in (
+        "42 minutes",
+        "12 hours",
+        "5 minutes",
+        "1,234 values",
+        "Optional",
+        "30 seconds",
+        "may postpone it",
+    ):
         assert text in shown
     settings.REQUIRE_MFA = True
     assert "Required for administrators" in [rule.text for rule in session_rules.of_sessions()]

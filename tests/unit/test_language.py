@@ -27,8 +27,11 @@ FORBIDDEN_IN_NOTES = re.compile(
     r"once more|all the same|anew|by a way that|gone for good)\b",
     re.IGNORECASE,
 )
-# A user reads "instance". These are other things: what listens on a port, or a server of PostgreSQL.
-SERVER = re.compile(r"\bservers?\b(?<!SSH server)(?<!demo servers)(?<!web server)", re.IGNORECASE)
+# A user reads "instance". These are other things: what listens on a port, takes mail, or is of PostgreSQL.
+SERVER = re.compile(
+    r"\bservers?\b(?<!SSH server)(?<!demo servers)(?<!web server)(?<!mail server)(?<!mail servers)",
+    re.IGNORECASE,
+)
 # The subject and the verb of an English sentence are at least this many words.
 WORDS_AT_LEAST = 4
 # docs/rules.md quotes the names of tests/breaks/table.py.

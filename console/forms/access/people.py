@@ -46,13 +46,21 @@ class Join(forms.Form):
 
 
 class EditUser(forms.Form):
-    """What a person is called."""
+    """What a person is called, and where their mail goes."""
 
     display_name = forms.CharField(
         label="Display name",
         required=False,
         max_length=80,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    email = forms.EmailField(
+        label="E-mail",
+        required=False,
+        max_length=254,
+        help_text="Only for messages from Keyturn; it is not a name to sign in with.",
+        error_messages={"invalid": "Enter an address such as ann@example.com, or nothing."},
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
     )
 
 

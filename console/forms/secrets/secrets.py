@@ -5,7 +5,7 @@ A value becomes a `Plaintext` as it is read and is never written into a page aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -51,6 +51,7 @@ class Filters(filters.Filters):
 
     q = forms.CharField(required=False, max_length=200)
     credential = Several("Credential", "All credentials", secret_states.CREDENTIAL_CHOICES)
+    kind = Several("Kind", "All kinds", Secret.Kind.choices)
     status = forms.ChoiceField(
         label="Status", required=False, choices=[("", "All statuses"), *secret_states.STATUS_CHOICES]
     )
@@ -60,6 +61,27 @@ class Filters(filters.Filters):
         required=False,
         choices=[("", "Any automatic rotation"), *secret_states.AUTOMATIC_CHOICES],
     )
+
+    instance = forms.CharField(required=False, max_length=80)
+    user = forms.CharField(required=False, max_length=64)
+    tag = forms.CharField(required=False, max_length=400)
+    key = forms.ChoiceField(label="Key", required=False)
+
+    #: Those that stand behind **More filters**.
+    MORE: Final = ("instance", "user", "tag", "key")
+
+    def __init__(self, data: Any, *, keys: Iterable[str]) -> None:
+        """`keys` are the aliases that the reader may see: by no other can the list be narrowed.
+
+        Without them a filter by key would be passed over, and every secret be meant.
+        """
+        super().__init__(data)
+        self.fields["key"].choices = [("", "Any key"), *((alias, alias) for alias in keys)]  # type: ignore[attr-defined]
+
+    @property
+    def has_more(self) -> bool:
+        """Whether one of `MORE` is set, or wrong."""
+        return any(self.chosen().get(name) or name in self.errors for name in self.MORE)
 
 
 class Press(forms.Form):

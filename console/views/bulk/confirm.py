@@ -17,7 +17,6 @@ from console import errors
 from console.access import resources
 from console.forms.bulk import confirm as forms
 from console.forms.rotations import rotations as run_forms
-from console.forms.secrets import secrets as secret_forms
 from console.http import OperatorRequest
 from console.lists import run_filters, secret_filters
 from console.presentation import bulk_states
@@ -32,7 +31,6 @@ from secrets_app.policy.requiring import NotFound
 
 Kind = BulkAction.Action
 MOST_NAMED = 5
-NOT_NOW = "This bulk action cannot be started"
 #: What a single secret asks a fresh sign-in for.
 ASKS_AGAIN = frozenset({Kind.DELETE.value, Kind.TAG.value})
 
@@ -65,7 +63,7 @@ def of_secrets(request: OperatorRequest, region: str) -> HttpResponse:
     seen = resources.secrets(request, region)
     action = request.POST.get("action", "")
     if action not in Kind.values or action == Kind.RETRY:
-        return errors.conflict(request, "Choose an action.", title=NOT_NOW)
+        return _cannot(request, "Choose an action.")
     resources.require(request, deeds.RIGHTS[action])
     rows = _secrets(request, seen)
     back = reverse("secrets", args=[region])
@@ -88,7 +86,7 @@ def _secrets(request: OperatorRequest, seen: QuerySet[Secret]) -> QuerySet[Secre
         failed = _failed(again)
         return seen.filter(pk__in=failed.values("secret"))
     if request.POST.get("all"):
-        chosen = secret_forms.Filters(QueryDict(request.POST.get("filter", ""))).chosen()
+        chosen = secret_filters.read(request, QueryDict(request.POST.get("filter", ""))).chosen()
         # Nothing can be done to a purged one, and the filter alone would mean every other one.
         return seen.none() if chosen.get("status") == "deleted" else secret_filters.narrowed(seen, chosen)
     return seen.filter(pk__in=_ticked(request, "secret"))
@@ -99,7 +97,7 @@ def _runs(request: OperatorRequest, seen: QuerySet[Run]) -> QuerySet[Run]:
         failed = _failed(again)
         newest = [run or retried for run, retried in failed.values_list("run", "retried")]
         return seen.filter(pk__in=newest)
-    ended = seen.filter(state=Run.State.ENDED).exclude(outcome=Run.Outcome.SUCCEEDED)
+    ended = seen.filter(state=Run.State.ENDED).exclude(outcome__in=deeds.NOT_RETRIED)
     if request.POST.get("all"):
         chosen = run_forms.Filters(QueryDict(request.POST.get("filter", ""))).chosen()
         return run_filters.narrowed(ended, chosen)
@@ -132,9 +130,9 @@ def _ask(
 ) -> HttpResponse:  # fmt: skip
     ids = list(rows.order_by(order, "pk").values_list("pk", flat=True)[: bulk_actions.MOST + 1])
     if not ids:
-        return errors.conflict(request, _none(thing), title=NOT_NOW)
+        return _cannot(request, _none(thing))
     if len(ids) > bulk_actions.MOST:
-        return errors.conflict(request, str(bulk_actions.TooMany()), title=NOT_NOW)
+        return _cannot(request, bulk_actions.TooMany.default())
     first = rows.model._default_manager.filter(pk__in=ids[:MOST_NAMED]).order_by(order, "pk")
     earlier = _earlier(request)
     asked = Asked(action, ids, [_name(row) for row in first], thing, back, earlier.choices if earlier else {})
@@ -144,6 +142,14 @@ def _ask(
         return _show(request, asked, kind(initial=began | kind.shown(asked.initial)))
     form = kind(request.POST)
     return _start(request, asked, form) if form.is_valid() else _show(request, asked, form, status=422)
+
+
+def _cannot(request: OperatorRequest, sentence: str) -> HttpResponse:
+    """409: what was selected is nothing, or too much."""
+    problem = errors.Problem(
+        409, "This bulk action cannot be started", sentence, "Change the selection and try again."
+    )
+    return errors.answer(request, problem)
 
 
 def _none(thing: str) -> str:
@@ -172,5 +178,5 @@ def _start(request: OperatorRequest, asked: Asked, form: forms.Confirm) -> HttpR
             )
             transaction.on_commit(lambda: tasks.send(tasks.carry_bulk, str(bulk.pk)))
     except bulk_actions.NothingSelected:
-        return errors.conflict(request, _none(asked.things), title=NOT_NOW)
+        return _cannot(request, _none(asked.things))
     return dialogs.leave(request, reverse("bulk_action", args=[bulk.pk]))

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
@@ -16,7 +17,7 @@ from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
 from rotation.inventory import retirement
-from rotation.models import Instance
+from rotation.models import Instance, Run
 from secrets_app.policy.decisions import Action
 
 MOST_LISTED = 20
@@ -47,9 +48,18 @@ def _needed_by(request: OperatorRequest, instance: Instance) -> dict[str, object
     secrets = retirement.secrets_on(instance)
     seen = resources.seen_secrets(request).filter(pk__in=secrets.values("pk"))
     listed = list(seen.select_related("managed").order_by("name")[:MOST_LISTED])
-    runs = list(retirement.runs_on(instance).select_related("requested_by"))
+    runs = retirement.runs_on(instance)
+    seen_runs = _seen_runs(request, runs)
     return {
         "secrets": listed,
         "unlisted_count": secrets.count() - len(listed),
-        "runs": runs,
+        "runs": seen_runs,
+        "unlisted_runs": runs.count() - len(seen_runs),
     }
+
+
+def _seen_runs(request: OperatorRequest, runs: QuerySet[Run]) -> list[Run]:
+    if not resources.may(request, Action.LIST_RUNS):
+        return []
+    seen = resources.runs(request, resources.ALL_REGIONS).filter(pk__in=runs.values("pk"))
+    return list(seen.order_by("-created_at")[:MOST_LISTED])

@@ -11,7 +11,6 @@ from django.views.decorators.http import require_safe
 
 from console.access import resources
 from console.forms.secrets import options
-from console.forms.secrets.secrets import Filters
 from console.http import OperatorRequest
 from console.lists import paging, preferences, secret_filters, secret_rows
 from console.presentation import secret_states
@@ -49,7 +48,7 @@ RUN_SORTS = {"started": "created_at"}
 @login_required
 @require_safe
 def index(request: OperatorRequest, region: str) -> HttpResponse:
-    filters = Filters(request.GET)
+    filters = secret_filters.read(request, request.GET)
     chosen = filters.chosen()
     seen = resources.secrets(request, region, purged=chosen.get("status") == "deleted")
     matching = secret_filters.narrowed(seen, chosen)

@@ -18,6 +18,7 @@ def retire(cast: Cast) -> Call:
 
 
 CHANGES: dict[str, Make] = {
+    "settings_mail_test": lambda cast: Call([], {}, ("kms:SendTestMail",)),
     "region_create": lambda cast: Call([], {"code": "north", "name": "North"}, ("kms:CreateRegion",)),
     "region_rename": rename,
     "region_retire": retire,
