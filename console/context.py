@@ -157,8 +157,7 @@ class Layout:
     @property
     def search_url(self) -> str | None:
         """Search looks in all regions, so that a thing elsewhere is never out of sight."""
-        has_list = any(entry.label == "Secrets" for entry in self.nav)
-        return section_url("secrets", resources.ALL_REGIONS) if has_list else None
+        return reverse("search") if self.nav else None
 
     @cached_property
     def restore(self) -> DatabaseRestore | None:

@@ -8,7 +8,7 @@ from django.urls import path
 
 from console.http import FORM_METHODS
 from console.probes import healthz, livez, readyz
-from console.views import exports, list_preferences
+from console.views import exports, list_preferences, search
 from console.views.access import (
     access_review,
     attachments,
@@ -99,6 +99,7 @@ urlpatterns = [
     # ---- start
     path("", get_started.home, name="home"),
     path("away/", away.show, name="away"),
+    path("search/", search.show, name="search"),
     path("get-started/", get_started.get_started, name="get_started"),
     path("<slug:region>/overview/", overview.index, name="overview"),
     # ---- settings
@@ -113,12 +114,14 @@ urlpatterns = [
     path("settings/about/", settings_about.show, name="settings_about"),
     # ---- management credentials belong to no region
     path("credentials/", credentials.index, name="credentials"),
+    path("credentials/export.csv", exports.all_credentials, name="credentials_export"),
     path("credentials/create/", credentials.create, name="credential_create"),
     path("credentials/<uuid:pk>/", credentials.show, name="credential"),
     path("credentials/<uuid:pk>/delete/", credentials.delete, name="credential_delete"),
     # ---- who may do what belongs to no region
     path("access/", policies.start, name="access"),
     path("access/policies/", policies.index, name="policies"),
+    path("access/policies/export.csv", exports.all_policies, name="policies_export"),
     path("access/policies/create/", policies.create, name="policy_create"),
     path("access/policies/<uuid:pk>/", policies.show, name="policy"),
     path("access/policies/<uuid:pk>/edit/", policies.edit, name="policy_edit"),
@@ -128,11 +131,13 @@ urlpatterns = [
     path("access/simulator/", simulator.show, name="simulator"),
     path("access/review/", access_review.show, name="access_review"),
     path("access/groups/", groups.index, name="groups"),
+    path("access/groups/export.csv", exports.all_groups, name="groups_export"),
     path("access/groups/create/", groups.create, name="group_create"),
     path("access/groups/<int:pk>/", groups.show, name="group"),
     path("access/groups/<int:pk>/join/", groups.join, name="group_join"),
     path("access/groups/<int:pk>/leave/<uuid:member>/", groups.leave, name="group_leave"),
     path("access/users/", people.index, name="users"),
+    path("access/users/export.csv", exports.all_users, name="users_export"),
     path("access/users/<uuid:pk>/", people.show, name="user"),
     path("access/users/<uuid:pk>/edit/", people.edit, name="user_edit"),
     path("access/users/<uuid:pk>/disable/", people.disable, name="user_disable"),
@@ -152,6 +157,7 @@ urlpatterns = [
     path("audit/<int:sequence>/", events.show, name="audit_event"),
     # ---- keys belong to no region
     path("keys/", keys.index, name="keys"),
+    path("keys/export.csv", exports.all_keys, name="keys_export"),
     path("keys/create/", keys.create, name="key_create"),
     path("keys/<uuid:pk>/", keys.show, name="key"),
     path("keys/<uuid:pk>/new-version/", key_changes.new_version, name="key_new_version"),

@@ -44,15 +44,24 @@ def read(request: OperatorRequest, query: QueryDict) -> Filters:
     return Filters(query, keys=keys)
 
 
-def _is_on(text: str) -> Exists:
-    """Whether the user or the instance is called like this; asked only of rows whose name is not."""
+def _is_on(text: str) -> Q:
+    """Whether the user or the instance is called like this, or a tag is; asked of the other rows."""
     named = Q(
         Q(username__icontains=text)
         | Q(instance__name__icontains=text)
         | Q(instance__instance_id__iexact=text)
         | Q(instance__address__icontains=text)
     )
-    return Exists(ManagedAccount.objects.filter(named, secret=OuterRef("pk")))
+    is_named = Exists(ManagedAccount.objects.filter(named, secret=OuterRef("pk")))
+    return Q(is_named) | Q(pk__in=_tagged(text).values("secret"))
+
+
+def _tagged(text: str) -> QuerySet[Tag]:
+    """The tags with this key, this value, or written `key=value`. Whole and not parts: an index has them."""
+    key, sign, value = text.partition("=")
+    return (
+        Tag.objects.filter(key=key, value=value) if sign else Tag.objects.filter(Q(key=text) | Q(value=text))
+    )
 
 
 def _turned(automatic: str) -> Q:

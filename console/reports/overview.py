@@ -265,13 +265,10 @@ class Overview:
 
     def _figures_of_runs(self) -> Iterator[Figure]:
         chosen = {"kind": "rotate", "since": (timezone.localdate() - timedelta(days=DAYS - 1)).isoformat()}
-        yield Figure(
-            f"Rotations, {DAYS} days", self._runs(**chosen).count(), self._link("rotations", **chosen)
-        )
-        chosen["outcome"] = Run.Outcome.MISSED.value
-        missed = self._runs(**chosen).count()
-        tone = "danger" if missed else ""
-        yield Figure(f"Missed, {DAYS} days", missed, self._link("rotations", **chosen), tone=tone)
+        rows, link = self._runs(**chosen), self._link("rotations", **chosen)
+        missed = rows.filter(outcome=Run.Outcome.MISSED).count()
+        note = f"{missed:,} missed" if missed else ""
+        yield Figure(f"Rotations, {DAYS} days", rows.count(), link, note)
 
     # ---------------------------------------------------------------- pictures
 

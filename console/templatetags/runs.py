@@ -41,7 +41,8 @@ def may_retry(context: Context, run: Run) -> bool:
 
 def _may_again(context: Context, run: Run) -> bool:
     if run.secret is None:
-        return resources.may(context["request"], Action.CHECK_INSTANCE, run.instance)
+        is_registered = run.instance.retired_at is None
+        return is_registered and resources.may(context["request"], Action.CHECK_INSTANCE, run.instance)
     return run.secret.is_enabled and resources.may(context["request"], Action.ROTATE_SECRET, run.secret)
 
 

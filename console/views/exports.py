@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import Group
 from django.http import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from console.access import resources
+from console.forms.access import lists as access_forms
+from console.forms.credentials import credentials as credential_forms
 from console.forms.instances import instances as instance_forms
 from console.forms.rotations import rotations as run_forms
 from console.http import OperatorRequest
-from console.lists import exports, instance_list, run_filters, secret_filters, secret_rows
-from console.presentation import run_states, secret_states
+from console.lists import (
+    access_lists,
+    credential_list,
+    exports,
+    instance_list,
+    key_list,
+    run_filters,
+    secret_filters,
+    secret_rows,
+)
+from console.presentation import key_states, run_states, secret_states
 from console.presentation.instance_states import instance_badge, listed_host_keys
 from rotation import accounts
-from rotation.models import Instance, Run
+from rotation.models import Instance, ManagementCredential, Run
 from secrets_app import actions
+from secrets_app.actions import Action
 from secrets_app.audit import trail
-from secrets_app.models import Secret
+from secrets_app.models import Key, Policy, Secret, User
 
 RUN_COLUMNS = (
     "run_id", "started", "ended", "kind", "secret", "instance", "instance_id", "region", "trigger",
@@ -31,6 +46,13 @@ SECRET_COLUMNS = (
 INSTANCE_COLUMNS = (
     "instance_id", "name", "region", "os", "address", "account", "host_key", "secrets", "last_contact",
     "status", "sentence",
+)  # fmt: skip
+CREDENTIAL_COLUMNS = ("name", "account", "sudo", "login", "instances", "created", "created_by")
+USER_COLUMNS = ("name", "display_name", "groups", "last_sign_in", "status")
+GROUP_COLUMNS = ("name", "members", "policies")
+POLICY_COLUMNS = ("name", "kind", "description", "attached_to", "changed")
+KEY_COLUMNS = (
+    "alias", "description", "state", "primary_version", "made", "secrets", "next_rotation", "created",
 )  # fmt: skip
 
 
@@ -62,6 +84,48 @@ def all_instances(request: OperatorRequest, region: str) -> HttpResponseBase:
     instances = instance_list.narrowed(rows, filters.chosen()).order_by("name", "pk")
     _record(request, "kms:ExportInstances", region, "csv")
     return exports.stream(instances, _instance, INSTANCE_COLUMNS, name="instances", form="csv")
+
+
+@login_required
+@require_safe
+def all_credentials(request: OperatorRequest) -> HttpResponseBase:
+    chosen = credential_forms.Filters(request.GET).chosen()
+    rows = credential_list.credentials(request, chosen).order_by("name", "pk")
+    _record(request, "kms:ExportManagementCredentials", resources.ALL_REGIONS, "csv")
+    return exports.stream(rows, _credential, CREDENTIAL_COLUMNS, name="management-credentials", form="csv")
+
+
+@login_required
+@require_safe
+def all_users(request: OperatorRequest) -> HttpResponseBase:
+    rows = access_lists.users(request, access_forms.Users(request.GET).chosen()).order_by("username", "pk")
+    cells = partial(_user, sees_groups=resources.may(request, Action.LIST_GROUPS))
+    _record(request, "kms:ExportUsers", resources.ALL_REGIONS, "csv")
+    return exports.stream(rows, cells, USER_COLUMNS, name="users", form="csv")
+
+
+@login_required
+@require_safe
+def all_groups(request: OperatorRequest) -> HttpResponseBase:
+    rows = access_lists.groups(request, access_forms.Groups(request.GET).chosen()).order_by("name", "pk")
+    _record(request, "kms:ExportGroups", resources.ALL_REGIONS, "csv")
+    return exports.stream(rows, _group, GROUP_COLUMNS, name="groups", form="csv")
+
+
+@login_required
+@require_safe
+def all_policies(request: OperatorRequest) -> HttpResponseBase:
+    rows = access_lists.policies(request, access_forms.Policies(request.GET).chosen()).order_by("name", "pk")
+    _record(request, "kms:ExportPolicies", resources.ALL_REGIONS, "csv")
+    return exports.stream(rows, _policy, POLICY_COLUMNS, name="policies", form="csv")
+
+
+@login_required
+@require_safe
+def all_keys(request: OperatorRequest) -> HttpResponseBase:
+    rows = key_list.keys(request).order_by("alias", "pk")
+    _record(request, "kms:ExportKeys", resources.ALL_REGIONS, "csv")
+    return exports.stream(rows, _key, KEY_COLUMNS, name="keys", form="csv")
 
 
 def _record(request: OperatorRequest, action: str, region: str, form: str) -> None:
@@ -125,3 +189,39 @@ def _instance(instance: Instance) -> exports.Cells:
         instance.secret_count, exports.utc(instance.last_contact_at), state.label, state.sentence,  # type: ignore[attr-defined]
     )  # fmt: skip
     return dict(zip(INSTANCE_COLUMNS, contents, strict=True))
+
+
+def _credential(row: ManagementCredential) -> exports.Cells:
+    contents = (
+        row.name, row.username, row.get_sudo_display(), row.login_label,
+        row.instance_count, exports.utc(row.created_at), row.created_by.name,  # type: ignore[attr-defined]
+    )  # fmt: skip
+    return dict(zip(CREDENTIAL_COLUMNS, contents, strict=True))
+
+
+def _user(row: User, *, sees_groups: bool) -> exports.Cells:
+    groups = ", ".join(sorted(group.name for group in row.groups.all())) if sees_groups else ""
+    status = "Enabled" if row.is_active else "Disabled"
+    contents = (row.username, row.display_name, groups, exports.utc(row.last_login), status)
+    return dict(zip(USER_COLUMNS, contents, strict=True))
+
+
+def _group(row: Group) -> exports.Cells:
+    contents = (row.name, row.member_count, row.policy_count)  # type: ignore[attr-defined]
+    return dict(zip(GROUP_COLUMNS, contents, strict=True))
+
+
+def _policy(row: Policy) -> exports.Cells:
+    holders = row.holder_count  # type: ignore[attr-defined]
+    contents = (row.name, row.get_kind_display(), row.description, holders, exports.utc(row.changed_at))
+    return dict(zip(POLICY_COLUMNS, contents, strict=True))
+
+
+def _key(row: Key) -> exports.Cells:
+    primary = key_states.primary(row)
+    contents = (
+        row.alias, row.description, key_states.of_key(row).label, primary.number if primary else "",
+        exports.utc(primary.created_at if primary else None), row.secret_count,  # type: ignore[attr-defined]
+        exports.utc(key_states.renewed_at(row)), exports.utc(row.created_at),
+    )  # fmt: skip
+    return dict(zip(KEY_COLUMNS, contents, strict=True))

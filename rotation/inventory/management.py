@@ -284,6 +284,7 @@ def log_in_with(instance: Instance, secret: Secret, *, sudo: str, actor: Princip
             "without one."
         )
     with transaction.atomic():
+        holding.instance(instance)
         Instance.objects.filter(pk=instance.pk).update(
             own_login=secret,
             own_login_sudo=sudo,

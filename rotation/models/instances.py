@@ -65,6 +65,15 @@ class ManagementCredential(SealedRow, Identified):
     def arn(self) -> str:
         return actions.arn(actions.Kind.CREDENTIAL, self.name, account=self.account.number)
 
+    @property
+    def login_label(self) -> str:
+        """What it logs in with."""
+        if self.is_own:
+            return "Keyturn's own key"
+        if self.public_key:
+            return "Private key"
+        return "Password" if self.has_password else ""
+
 
 class InstanceQuerySet(SealedQuerySet["Instance"]):
     """Instances, by what is true of them."""

@@ -231,7 +231,10 @@ class Tag(Identified):
     class Meta:
         ordering = ["key"]
         constraints = [models.UniqueConstraint(fields=["secret", "key"], name="one_tag_per_key")]
-        indexes = [models.Index(fields=["key", "value"], name="tag_by_key")]
+        indexes = [
+            models.Index(fields=["key", "value"], name="tag_by_key"),
+            models.Index(fields=["value"], name="tag_by_value"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.key}={self.value}" if self.value else self.key

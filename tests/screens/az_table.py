@@ -117,11 +117,13 @@ ROUTES: dict[str, Route] = {
     "sessions_end_others": Route("", "", "POST 302"),
     "session_end": Route("session", "mine", "POST 302"),
     "home": Route("", "", "GET HEAD 302"),
+    "search": Route("", "", LOOK),
     "away": Route("", "", LOOK, strangers="GET HEAD 204"),
     "get_started": Route("", "", LOOK),
     # ---- people
     "access": Route("", "anywhere kms:ListUsers", "GET HEAD 302"),
     "users": Route("", "anywhere kms:ListUsers", LOOK),
+    "users_export": Route("", "anywhere kms:ListUsers", LOOK),
     "user": Route("user", USER, LOOK),
     "user_edit": Route("user", USER + "kms:UpdateUser", "GET HEAD 200, POST 302/200", asks_again=True),
     "user_disable": Route("user", USER + "kms:DisableUser", "GET HEAD 200, POST 302/200", asks_again=True),
@@ -144,6 +146,7 @@ ROUTES: dict[str, Route] = {
         "invitation", "anywhere kms:CreateUser, sees kms:DescribeUser", "POST 302", asks_again=True
     ),
     "groups": Route("", "anywhere kms:ListGroups", LOOK),
+    "groups_export": Route("", "anywhere kms:ListGroups", LOOK),
     "group_create": Route("", "anywhere kms:CreateGroup, full", FORM, asks_again=True),
     "group": Route("group", GROUP, LOOK),
     "group_join": Route("group", GROUP + "kms:UpdateGroup, full", FORM, asks_again=True),
@@ -152,6 +155,7 @@ ROUTES: dict[str, Route] = {
     ),
     # ---- policies
     "policies": Route("", "anywhere kms:ListPolicies", LOOK),
+    "policies_export": Route("", "anywhere kms:ListPolicies", LOOK),
     "policy_create": Route("", "anywhere kms:CreatePolicy, full", FORM, asks_again=True),
     "policy": Route("policy", POLICY, LOOK),
     "policy_edit": Route("policy", POLICY + "kms:UpdatePolicy, full", FORM, asks_again=True),
@@ -190,6 +194,7 @@ ROUTES: dict[str, Route] = {
     "restore_verify": Route("", "anywhere kms:AcknowledgeRestore", "POST 409", asks_again=True),
     # ---- keys
     "keys": Route("", "anywhere kms:ListKeys", LOOK),
+    "keys_export": Route("", "anywhere kms:ListKeys", LOOK),
     "key_create": Route("", "anywhere kms:CreateKey", EMPTY_FORM, asks_again=True),
     "key": Route("key", KEY, LOOK),
     "key_progress": Route("key", KEY, LOOK),
@@ -212,6 +217,7 @@ ROUTES: dict[str, Route] = {
     "settings_about": Route("", "anywhere kms:DescribeSettings", LOOK),
     # ---- management credentials
     "credentials": Route("", "anywhere kms:ListManagementCredentials", LOOK),
+    "credentials_export": Route("", "anywhere kms:ListManagementCredentials", LOOK),
     "credential_create": Route("", "anywhere kms:CreateManagementCredential", FORM, asks_again=True),
     "credential": Route("credential", "sees kms:DescribeManagementCredential", LOOK),
     "credential_delete": Route(

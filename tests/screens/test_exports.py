@@ -8,13 +8,20 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from console.lists import exports
 from rotation import leases, missed, runs
-from rotation.models import Run
-from secrets_app.models import AuditEvent
+from rotation.inventory import management
+from rotation.models import ManagementCredential, Run
+from secrets_app import seals
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.keys import key_states
+from secrets_app.models import AuditEvent, User
+from secrets_app.people import users
+from secrets_app.policy import policies
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -142,3 +149,121 @@ def test_each_list_offers_its_export_with_the_filter_of_the_page(as_dot, path):
     ended()
     page = as_dot.get(f"/all/{path}/", {"q": "svc", "page": "1"}).content.decode()
     assert f"/all/{path}/export.csv?q=svc" in page
+
+
+# ---------------------------------------------------------------- lists of no region
+
+#: By the path of a list: its event, and what the first column of its rows is called.
+LISTS = {
+    "/credentials/": ("kms:ExportManagementCredentials", "name"),
+    "/access/users/": ("kms:ExportUsers", "name"),
+    "/access/groups/": ("kms:ExportGroups", "name"),
+    "/access/policies/": ("kms:ExportPolicies", "name"),
+    "/keys/": ("kms:ExportKeys", "alias"),
+}
+
+
+def names(page) -> list[str]:
+    return [
+        row.username if isinstance(row, User) else getattr(row, "alias", "") or row.name for row in page.rows
+    ]
+
+
+@pytest.fixture
+def some(dot) -> None:
+    """Rows of every list, each with a name that a spreadsheet would run."""
+    by = factories.administrator()
+    credential = factories.credential()
+    ManagementCredential.objects.filter(pk=credential.pk).update(name="=cmd()")
+    seals.accept(ManagementCredential.objects.get(pk=credential.pk))
+    group = users.create_group("night", actor=by)
+    Group.objects.filter(pk=group.pk).update(name="=1+1")
+    policies.create("reader", policies.document(["kms:DescribeSecret"]), description="@SUM(1)", actor=by)
+    key_states.create("team/one", description="-2+3", actor=by)
+    User.objects.filter(pk=factories.user("eve").pk).update(display_name="+1")
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_of_no_region_is_exported_whole_as_its_page_shows_it(as_dot, dot, some, path):
+    action, column = LISTS[path]
+    page = as_dot.get(path)
+    assert f'href="{path}export.csv' in page.content.decode()
+    listed = page.context["page"]
+    rows = table(as_dot, f"{path}export.csv")
+    named = [exports.cell(name) for name in names(listed)]
+    assert sorted(row[column] for row in rows) == sorted(named)
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(exports.FORMULA_STARTS)]
+    assert [cell for row in rows for cell in row.values() if cell.startswith("'")]
+    event = AuditEvent.objects.get(action=action)
+    assert (event.actor, event.details) == (dot.principal, {"format": "csv", "filters": {}})
+
+
+@pytest.mark.parametrize("path", [path for path in LISTS if path != "/keys/"])
+def test_an_export_has_the_filter_of_its_list_and_says_so(as_dot, some, path):
+    assert table(as_dot, f"{path}export.csv?q=no-such-name&page=2&sort=name") == []
+    event = AuditEvent.objects.get(action=LISTS[path][0])
+    assert event.details["filters"] == {"q": "no-such-name"}
+
+
+def test_users_and_policies_are_exported_by_their_state_and_kind(as_dot, some):
+    User.objects.filter(username="eve").update(is_active=False)
+    (row,) = table(as_dot, "/access/users/export.csv?state=disabled")
+    assert (row["name"], row["status"], row["display_name"]) == ("eve", "Disabled", "'+1")
+    (row,) = table(as_dot, "/access/policies/export.csv?kind=custom")
+    assert (row["name"], row["kind"], row["description"]) == ("reader", "Custom policy", "'@SUM(1)")
+    assert len(table(as_dot, "/access/policies/export.csv?kind=custom&kind=system")) > 1
+
+
+def test_an_export_holds_only_what_its_reader_may_describe(client, ann, some):
+    give = {
+        "kms:ListUsers": "*", "kms:DescribeUser": "acs:kms:*:*:user/ann",
+        "kms:ListKeys": "*", "kms:DescribeKey": "acs:kms:*:*:key/team/*",
+        "kms:ListPolicies": "*", "kms:DescribePolicy": "acs:kms:*:*:policy/none",
+        "kms:ListManagementCredentials": "*",
+    }  # fmt: skip
+    text_ = [{"Effect": "Allow", "Action": action, "Resource": on} for action, on in give.items()]
+    may = policies.create(
+        "some", json.dumps({"Version": "1", "Statement": text_}), actor=factories.administrator()
+    )
+    policies.attach(may, ann, actor=factories.administrator())
+    users.join(
+        users.create_group("day", actor=factories.administrator()), [ann], actor=factories.administrator()
+    )
+    client.force_login(ann)
+    (row,) = table(client, "/access/users/export.csv")
+    assert (row["name"], row["groups"]) == ("ann", "")  # she may list no groups
+    assert [row["alias"] for row in table(client, "/keys/export.csv")] == ["team/one"]
+    assert table(client, "/access/policies/export.csv") == []
+    assert table(client, "/credentials/export.csv") == []
+    assert client.get("/access/groups/export.csv").status_code == 403
+    assert not AuditEvent.objects.filter(action="kms:ExportGroups", outcome="succeeded").exists()
+
+
+def test_no_export_of_credentials_and_keys_holds_a_value(as_dot, some):
+    value = Plaintext("Tr0ub4dor-of-root")
+    management.create_credential(
+        "by-password", "root", sudo="none", actor=factories.administrator(), password=value
+    )
+    rows = text(as_dot, "/credentials/export.csv")
+    assert "by-password,root" in rows
+    assert "Tr0ub4dor" not in rows
+    assert "PRIVATE" not in rows
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_the_queries_of_an_export_of_no_region_do_not_grow_with_the_rows(as_dot, some, path):
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as seen:
+            text(as_dot, f"{path}export.csv")
+        return len(seen)
+
+    by = factories.administrator()
+    queries()
+    few = queries()
+    for n in range(4):
+        factories.credential()
+        users.create_group(f"more-{n}", actor=by)
+        policies.create(f"more-{n}", policies.document(["kms:DescribeSecret"]), actor=by)
+        key_states.create(f"more/{n}", actor=by)
+        factories.user(f"more{n}", "helpdesk")
+    assert queries() == few

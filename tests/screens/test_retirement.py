@@ -71,6 +71,21 @@ def test_a_retired_instance_is_in_no_picker(as_dot):
     assert not gone.managed_accounts.exists()
 
 
+def test_a_run_on_a_retired_instance_is_not_offered_again(as_dot):
+    instance = factories.instance()
+    run = instance_checks.check(instance, actor=factories.administrator())
+    lease = leases.claim(run.pk, "tests")
+    assert lease
+    leases.end(lease, Run.Outcome.BLOCKED, code="no_credential", sentence="No credential is attached.")
+    shown, retry = reverse("run", args=["main", run.pk]), reverse("run_retry", args=["main", run.pk])
+    assert retry in page(as_dot, shown)
+    retire(as_dot, instance)
+    assert instance.name in page(as_dot, shown)
+    assert retry not in page(as_dot, shown)
+    assert as_dot.post(retry).status_code == 409
+    assert instance.runs.count() == 1
+
+
 @pytest.mark.parametrize("action", ["instance_edit", "instance_check", "instance_attach", "instance_retire"])
 def test_what_is_done_to_a_retired_instance_is_answered_with_when_it_was_retired(as_dot, action):
     instance = factories.instance()

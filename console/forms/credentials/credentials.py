@@ -1,4 +1,4 @@
-"""The form that makes a management credential.
+"""The form that makes a management credential, and the filters of their list.
 
 Its values become `Plaintext` as they are read and are never written into a page again, not even after
 an error. The account's name is put into a command that root runs, so it is checked most strictly here.
@@ -11,6 +11,7 @@ from typing import Any, Final
 from django import forms
 from django.core.exceptions import ValidationError
 
+from console.forms import filters
 from console.forms.secrets.key_pair import PrivateKeyField
 from console.forms.secrets.secrets import ValueField
 from rotation.inventory import management
@@ -20,6 +21,15 @@ from secrets_app import names
 Sudo = ManagementCredential.Sudo
 OWN, KEY, PASSWORD = "own", "key", "password"
 _VALUE: Final = {"autocomplete": "new-password", "spellcheck": "false", "data-value": ""}
+
+
+class Filters(filters.Filters):
+    """What the list of management credentials is narrowed to."""
+
+    q = forms.CharField(required=False, max_length=200)
+    status = forms.ChoiceField(
+        label="Status", required=False, choices=[("", "Not deleted"), ("deleted", "Deleted")]
+    )
 
 
 class Create(forms.Form):

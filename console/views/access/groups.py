@@ -7,17 +7,16 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import Group
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from console.access import resources, rights
+from console.forms.access import lists as list_forms
 from console.forms.access import people as forms
 from console.http import OperatorRequest
-from console.lists import paging, preferences
+from console.lists import access_lists, paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
 from secrets_app.models import Attachment, SecretGroupGrant, User
@@ -25,35 +24,25 @@ from secrets_app.people import users
 from secrets_app.policy import decisions, policies
 from secrets_app.policy.decisions import Action
 
-SORTS = {"name": "name", "members": "member_count", "policies": "policy_count"}
-
 
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    rows = _with_figures(request, rights.groups(request))
-    text = request.GET.get("q", "")[:200].replace("\0", "")
-    if text:
-        rows = rows.filter(name__icontains=text)
+    filters = list_forms.Groups(request.GET)
+    rows = access_lists.groups(request, filters.chosen())
     shown = preferences.of(request.principal, "groups")
     context = {
         "heading": "Groups",
         "things": "groups",
-        "page": paging.page(rows, request.GET, sorts=SORTS, default="name", size=shown.rows),
+        "page": paging.page(
+            rows, request.GET, sorts=access_lists.GROUP_SORTS, default="name", size=shown.rows
+        ),
         "shown": shown,
-        "text": text,
-        "is_filtered": bool(text),
+        "filters": filters,
+        "is_filtered": filters.is_set,
         "may_create": resources.may(request, Action.CREATE_GROUP) and rights.has_full_access(request),
     }
     return render(request, "access/groups.html", context)
-
-
-def _with_figures(request: OperatorRequest, rows: QuerySet[Group]) -> QuerySet[Group]:
-    """Each group with how many of its members and policies this person may see."""
-    attached = Attachment.objects.filter(group=OuterRef("pk"), policy__in=rights.seen_policies(request))
-    counted = Subquery(attached.order_by().values("group").annotate(count=Count("pk")).values("count"))
-    members = Count("members", filter=Q(members__user__in=rights.seen_users(request)))
-    return rows.annotate(member_count=members, policy_count=Coalesce(counted, 0))
 
 
 @login_required

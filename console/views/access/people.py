@@ -13,9 +13,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from console.access import resources, rights
+from console.forms.access import lists as list_forms
 from console.forms.access import people as forms
 from console.http import OperatorRequest
-from console.lists import paging, preferences
+from console.lists import access_lists, paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
 from secrets_app.models import Attachment, SecretGroupGrant, SecretPrincipalGrant, User
@@ -23,27 +24,22 @@ from secrets_app.people import users
 from secrets_app.policy import decisions, policies
 from secrets_app.policy.decisions import Action
 
-SORTS = {"name": "username", "display": "display_name", "signed_in": "last_login", "state": "is_active"}
-
 
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    rows = rights.listed_users(request).select_related("principal").prefetch_related("principal__groups")
-    text, state = request.GET.get("q", "")[:200].replace("\0", ""), request.GET.get("state", "")
-    if text:
-        rows = rows.filter(Q(username__icontains=text) | Q(display_name__icontains=text))
-    if state in {"enabled", "disabled"}:
-        rows = rows.filter(is_active=state == "enabled")
+    filters = list_forms.Users(request.GET)
+    rows = access_lists.users(request, filters.chosen())
     shown = preferences.of(request.principal, "users")
     context = {
         "heading": "Users",
         "things": "users",
-        "page": paging.page(rows, request.GET, sorts=SORTS, default="name", size=shown.rows),
+        "page": paging.page(
+            rows, request.GET, sorts=access_lists.USER_SORTS, default="name", size=shown.rows
+        ),
         "shown": shown,
-        "text": text,
-        "state": state,
-        "is_filtered": bool(text or state),
+        "filters": filters,
+        "is_filtered": filters.is_set,
         "may_invite": resources.may(request, Action.CREATE_USER),
         "may_see_groups": resources.may(request, Action.LIST_GROUPS),
     }

@@ -7,16 +7,16 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from console.access import resources, rights
+from console.forms.access import lists as list_forms
 from console.forms.access import policies as forms
 from console.http import OperatorRequest
-from console.lists import paging, preferences
+from console.lists import access_lists, paging, preferences
 from console.presentation import documents
 from console.reports import reached
 from console.sessions import fresh
@@ -24,8 +24,6 @@ from console.views import dialogs
 from secrets_app.models import AuditEvent, Policy
 from secrets_app.policy import policies
 from secrets_app.policy.decisions import Action
-
-SORTS = {"name": "name", "kind": "kind", "holders": "holder_count", "changed": "changed_at"}
 
 
 @login_required
@@ -46,26 +44,18 @@ def start(request: OperatorRequest) -> HttpResponse:
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    names = rights.ShownNames(request)
-    seen = Q(attachments__principal__user__in=names.people)
-    if names.groups:
-        seen |= Q(attachments__group__isnull=False)
-    rows = rights.listed_policies(request).annotate(holder_count=Count("attachments", filter=seen))
-    text, kind = request.GET.get("q", "")[:200].replace("\0", ""), request.GET.get("kind", "")
-    if text:
-        rows = rows.filter(Q(name__icontains=text) | Q(description__icontains=text))
-    if kind in Policy.Kind:
-        rows = rows.filter(kind=kind)
+    filters = list_forms.Policies(request.GET)
+    rows = access_lists.policies(request, filters.chosen())
     shown = preferences.of(request.principal, "policies")
     context = {
         "heading": "Policies",
         "things": "policies",
-        "page": paging.page(rows, request.GET, sorts=SORTS, default="name", size=shown.rows),
+        "page": paging.page(
+            rows, request.GET, sorts=access_lists.POLICY_SORTS, default="name", size=shown.rows
+        ),
         "shown": shown,
-        "text": text,
-        "kind": kind,
-        "is_filtered": bool(text or kind),
-        "kinds": Policy.Kind.choices,
+        "filters": filters,
+        "is_filtered": filters.is_set,
         "may_create": resources.may(request, Action.CREATE_POLICY) and rights.has_full_access(request),
     }
     return render(request, "access/policies.html", context)

@@ -6,8 +6,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -18,7 +16,7 @@ from console.access import resources
 from console.forms.confirmation import TypedName
 from console.forms.credentials import credentials as forms
 from console.http import OperatorRequest
-from console.lists import paging, preferences
+from console.lists import credential_list, paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
 from rotation.inventory import instances, management, preparation
@@ -27,34 +25,21 @@ from secrets_app.crypto import key_pairs
 from secrets_app.policy.decisions import Action
 
 MOST_LISTED = 20
-SORTS = {
-    "name": "name",
-    "account": "username",
-    "sudo": "sudo",
-    "instances": "instance_count",
-    "created": "created_at",
-}
 
 
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    used = resources.seen_instances(request).filter(credential=OuterRef("pk")).order_by().values("credential")
-    counted = Coalesce(Subquery(used.annotate(count=Count("pk")).values("count")), 0)
-    is_of_deleted = request.GET.get("status") == "deleted"
-    rows = resources.credentials(request, deleted=is_of_deleted).annotate(instance_count=counted)
-    text = request.GET.get("q", "")[:200].replace("\0", "")
-    if text:
-        rows = rows.filter(Q(name__icontains=text) | Q(username__icontains=text))
+    filters = forms.Filters(request.GET)
+    rows = credential_list.credentials(request, filters.chosen())
     shown = preferences.of(request.principal, "credentials")
     context = {
         "heading": "Management credentials",
         "things": "management credentials",
-        "page": paging.page(rows, request.GET, sorts=SORTS, default="name", size=shown.rows),
+        "page": paging.page(rows, request.GET, sorts=credential_list.SORTS, default="name", size=shown.rows),
         "shown": shown,
-        "text": text,
-        "is_of_deleted": is_of_deleted,
-        "is_filtered": bool(text) or is_of_deleted,
+        "filters": filters,
+        "is_filtered": filters.is_set,
         "may_create": resources.may(request, Action.CREATE_CREDENTIAL),
     }
     return render(request, "credentials/list.html", context)

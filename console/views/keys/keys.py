@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from console.access import resources
 from console.forms.keys import keys as forms
 from console.http import OperatorRequest
-from console.lists import paging, preferences
+from console.lists import key_list, paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
 from secrets_app import keyring
@@ -24,20 +24,16 @@ from secrets_app.keys import key_states
 from secrets_app.models import Key, KeyVersion, SealedValue
 from secrets_app.policy.decisions import Action
 
-SORTS = {"alias": "alias", "secrets": "secret_count", "created": "created_at"}
-
 
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    used = resources.seen_secrets(request).filter(key=OuterRef("pk")).order_by().values("key")
-    counted = Coalesce(Subquery(used.annotate(count=Count("pk")).values("count")), 0)
     shown = preferences.of(request.principal, "keys")
-    rows = resources.keys(request).annotate(secret_count=counted)
+    rows = key_list.keys(request)
     context = {
         "heading": "Keys",
         "things": "keys",
-        "page": paging.page(rows, request.GET, sorts=SORTS, default="alias", size=shown.rows),
+        "page": paging.page(rows, request.GET, sorts=key_list.SORTS, default="alias", size=shown.rows),
         "shown": shown,
         "may_create": resources.may(request, Action.CREATE_KEY),
     }

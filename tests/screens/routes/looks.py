@@ -76,6 +76,7 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "account_inactive": nothing,
     "session": nothing,
     "away": nothing,
+    "search": nothing,
     "session_stay": nothing,
     "sessions": nothing,
     "mfa_index": nothing,

@@ -1,0 +1,26 @@
+"""What the lists of users, groups and policies are narrowed to."""
+
+from __future__ import annotations
+
+from django import forms
+
+from console.forms.filters import Filters, Several
+from secrets_app.models import Policy
+
+
+class Groups(Filters):
+    q = forms.CharField(required=False, max_length=200)
+
+
+class Users(Filters):
+    q = forms.CharField(required=False, max_length=200)
+    state = forms.ChoiceField(
+        label="Status",
+        required=False,
+        choices=[("", "Any status"), ("enabled", "Enabled"), ("disabled", "Disabled")],
+    )
+
+
+class Policies(Filters):
+    q = forms.CharField(required=False, max_length=200)
+    kind = Several("Kind", "Any kind", Policy.Kind.choices)
