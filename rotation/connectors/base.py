@@ -125,9 +125,9 @@ class Manager:
 class HostKey:
     """A public host key that a host has shown."""
 
-    algorithm: str  # "ssh-ed25519"
-    blob: str  # base64 of the public key, as in known_hosts
-    fingerprint: str  # "SHA256:..." as ssh-keygen -l prints it, without padding
+    algorithm: str  # "ssh-ed25519", or "x509" for a certificate
+    blob: str  # base64 of the public key, as in known_hosts, or of the certificate
+    fingerprint: str  # as the host's own tools print it: "SHA256:..." by ssh-keygen -l, without padding
 
     @property
     def line(self) -> str:
@@ -160,9 +160,9 @@ class Fence:
 class Level(enum.StrEnum):
     """How a value was shown to work, from weakest to strongest."""
 
-    HASH = "hash"  # the host's own password check (unix_chkpwd); counts as no login
+    HASH = "hash"  # the host's own password check (unix_chkpwd, or a logon on a Windows host itself)
     LISTED = "listed"  # the public key stands in a file that sshd reads for the account; no login
-    LOGIN = "login"  # a new SSH connection authenticated
+    LOGIN = "login"  # a new connection authenticated
     COMMAND = "command"  # ... and ran a command
 
 
@@ -218,11 +218,11 @@ class Facts:
 
     checks: tuple[Check, ...] = field(default_factory=tuple)
     generation: int = 0  # the fence's number on the host, 0 where there is none
-    machine_id: str = ""  # /etc/machine-id; empty where there is none
-    os_name: str = ""  # PRETTY_NAME of /etc/os-release
+    machine_id: str = ""  # /etc/machine-id, or Windows' MachineGuid; empty where there is none
+    os_name: str = ""  # PRETTY_NAME of /etc/os-release, or the caption of Windows
     accounts: tuple[str, ...] = ()  # local accounts that could be managed, for the form's suggestions
-    password_login: bool = True  # sshd lets this account in with a password and its shell runs commands
-    fenced: bool = True  # flock(1) and timeout(1) are there
+    password_login: bool = True  # a login with a password shows that it works; under sshd, it runs commands
+    fenced: bool = True  # one change at a time, and none that is late
     is_slow: bool = False  # to make a hash of a password may take it seconds
 
     @property
@@ -338,7 +338,10 @@ class Passwords(Protocol):
     def probe_password(
         self, manager: Manager, username: str, password: Plaintext, *, timeout: float
     ) -> Proof:
-        """Ask the host, through the management account, whether `password` is right; counts as no login.
+        """Ask the host, through the management account, whether `password` is right.
+
+        That counts as no login. On a host that can only try one, a wrong value counts, so it is not asked
+        where one more would lock the account.
 
         Never raises for the host's state: if the check cannot run, or a change of the password (`changing`)
         takes longer than the host waits for it, the verdict is `UNCLEAR` with a reason. A host that also

@@ -109,9 +109,9 @@ def _end_in_sync(
         leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=sentence)
 
 
-def _end_out_of_sync(work: Work, traces: base.Traces, accepted: SecretVersion | None) -> NoReturn:
+def _end_out_of_sync(work: Work, traces: base.Traces, accepted: history.Found) -> NoReturn:
     pending = work.secret.labelled(Label.Role.PENDING)
-    if accepted is not None and pending is not None and accepted.pk == pending.pk:
+    if accepted.version is not None and pending is not None and accepted.version.pk == pending.pk:
         changes.take_up(work, pending, base.Proof(base.Verdict.ACCEPTED, base.Level.HASH))
         work.end(
             Run.Outcome.FAILED,
@@ -127,15 +127,14 @@ def _end_out_of_sync(work: Work, traces: base.Traces, accepted: SecretVersion | 
         f"{reasons.sentence(code)} {history.told(accepted)} "
         "Reconcile to set the current value again, or rotate."
     )
-    truth = Run.Truth.OLD if accepted else Run.Truth.NEITHER
     with transaction.atomic(), trail.at_the_end():
-        work.close(Run.Outcome.FAILED, code, sentence, Credential.OUT_OF_SYNC, truth=truth)
+        work.close(Run.Outcome.FAILED, code, sentence, Credential.OUT_OF_SYNC, truth=accepted.truth)
         if work.account.reconciles:
             _reconcile(work)
     raise Stop
 
 
-def _end_older(work: Work, traces: base.Traces, accepted: SecretVersion | None) -> NoReturn:
+def _end_older(work: Work, traces: base.Traces, accepted: history.Found) -> NoReturn:
     """End the run for a host that is newer than the restored database; the host itself was not changed."""
     if history.is_newer(work, traces.generation):
         what = reasons.sentence(credential_state.DATABASE_OLDER)
@@ -149,7 +148,7 @@ def _end_older(work: Work, traces: base.Traces, accepted: SecretVersion | None) 
         credential_state.DATABASE_OLDER,
         f"{what} {history.told(accepted)} Reconcile to set the current value again, or rotate.",
         Credential.OUT_OF_SYNC,
-        truth=Run.Truth.OLD if accepted else Run.Truth.NEITHER,
+        truth=accepted.truth,
     )
 
 

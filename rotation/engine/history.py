@@ -5,6 +5,8 @@ No question to the host counts as a login.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.db import transaction
 from django.db.models import Max, Q
 
@@ -46,7 +48,22 @@ def _seen(work: Work) -> int:
     return max(newest, int(work.account.traces.get("generation", 0)))
 
 
-def find(work: Work) -> SecretVersion | None:
+@dataclass(frozen=True)
+class Found:
+    """What a search for the value that the host accepts has come to."""
+
+    version: SecretVersion | None
+    is_whole: bool = True  # each value that was asked for got an answer
+
+    @property
+    def truth(self) -> Run.Truth:
+        """Which value works, where the current one does not."""
+        if self.version is not None:
+            return Run.Truth.OLD
+        return Run.Truth.NEITHER if self.is_whole else Run.Truth.UNKNOWN
+
+
+def find(work: Work) -> Found:
     """Return the version that the host accepts in place of the current one: pending, then newest first.
 
     Raises what a probe does.
@@ -55,15 +72,21 @@ def find(work: Work) -> SecretVersion | None:
     kept = list(versions.earlier(work.secret))
     if pending is not None and pending.offered_at:
         kept.insert(0, pending)
+    verdicts = set()
     for version in kept:
         leases.hold(work.lease)
-        if work.probe(version).verdict == base.Verdict.ACCEPTED:
-            return version
-    return None
+        verdict = work.probe(version).verdict
+        if verdict == base.Verdict.ACCEPTED:
+            return Found(version)
+        verdicts.add(verdict)
+    return Found(None, is_whole=base.Verdict.UNCLEAR not in verdicts)
 
 
-def told(version: SecretVersion | None) -> str:
+def told(found: Found) -> str:
     """Say which version works, by its name and date."""
+    version = found.version
     if version is None:
-        return "No kept value works there."
+        if found.is_whole:
+            return "No kept value works there."
+        return "No kept value that could be checked works there; some could not be checked."
     return f"Version {version.version_id} of {version.created_at:%Y-%m-%d %H:%M} UTC works there."

@@ -337,7 +337,6 @@ class Migration(migrations.Migration):
                 'ordering': ['key'],
                 'indexes': [models.Index(fields=['key', 'value'], name='tag_by_key'), models.Index(fields=['value'], name='tag_by_value')],
                 'constraints': [models.UniqueConstraint(fields=('secret', 'key'), name='one_tag_per_key')],
-                'indexes': [models.Index(fields=['key', 'value'], name='tag_by_key')],
             },
         ),
         migrations.CreateModel(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -65,7 +66,9 @@ def manager(username: str = MANAGER, password: str = PASSWORD) -> Manager:
     return Manager(Login(username, password=Plaintext(password)))
 
 
-def change(wire: WinRmConnector, value: str = NEW, *, generation: int = 1, timeout: float = 15) -> object:
+def change(
+    wire: WinRmConnector, value: str = NEW, *, generation: int = 1, timeout: float = 15
+) -> base.Proof | None:
     fence = Fence(CONSOLE, generation)
     return wire.set_password(manager(), "svc", Plaintext(value), fence=fence, timeout=timeout)
 
@@ -169,6 +172,30 @@ def test_fi_x_02_near_the_lock_out_no_wrong_password_is_tried(at, host):
     assert host.failed_logons("svc") == 2
 
 
+def test_fi_x_02_a_search_through_older_values_leaves_half_of_the_wrong_passwords_to_the_users(secret, host):
+    host.rules.threshold = 6
+    for _ in range(7):
+        assert until_it_ends(rotate(secret)).outcome == "succeeded"
+    host.reset("svc", "Set-by-0thers")
+    run = until_it_ends(runs.drift(Secret.objects.get(pk=secret.pk), actor=factories.administrator()))
+    assert (run.outcome, run.truth) == ("failed", "unknown"), run.sentence
+    assert "some could not be checked" in run.sentence
+    assert host.failed_logons("svc") == 3
+    assert account(secret).credential == "out_of_sync"
+
+
+def test_fi_x_02_near_the_lock_out_a_change_is_not_checked_either(at, host):
+    host.lies = True
+    host.rules.threshold = 3
+    host.accounts["svc"].bad_attempts = 2
+    host.accounts["svc"].bad_at = time.monotonic()
+    wire = connector(at)
+    proof = change(wire)
+    assert (proof.verdict, proof.code) == (Verdict.UNCLEAR, "near_lock_out")
+    assert prove(wire, NEW).code == "near_lock_out"
+    assert host.failed_logons("svc") == 0
+
+
 def test_fi_x_02_lost_answers_cost_no_failed_logon(secret, at, host):
     host.rules.threshold = 2
     at.most_seconds = 5
@@ -243,7 +270,7 @@ def test_fi_x_05_an_account_that_laps_manages_is_left_to_it(secret, host, name):
     host.accounts["svc"].rid = 500
     run = advance(rotate(secret))
     assert (run.outcome, run.code) == ("blocked", "laps"), run.sentence
-    assert host.resets == []
+    assert (run.attempts, host.resets) == (0, [])
 
 
 def test_fi_x_05_laps_that_is_not_seen_beforehand_refuses_the_change(at, host, monkeypatch):
@@ -350,6 +377,26 @@ def test_fi_x_08_an_error_of_http_is_no_refusal(secret, at, host, status):
     run = advance(rotate(secret))
     assert run.state == "waiting", f"{run.code}: {run.sentence}"
     assert until_it_ends(run).outcome == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("operation", "when"),
+    [("Create", "after"), ("Command", "before"), ("Receive", "after"), ("Delete", "after")],
+)
+def test_fi_x_08_a_login_that_was_let_in_is_one_whatever_breaks_then(at, host, operation, when):
+    wire = connector(at)
+    at.arm(operation, when, "drop")
+    if operation == "Create":
+        with pytest.raises(base.Unreachable):
+            wire.prove_login(manager().login, timeout=15)
+    else:
+        proof = wire.prove_login(manager().login, timeout=15)
+        assert proof.verdict == Verdict.ACCEPTED
+        assert proof.level == (base.Level.COMMAND if operation == "Delete" else base.Level.LOGIN)
+    host.shell_quota = 0
+    proof = wire.prove_login(manager().login, timeout=15)
+    assert (proof.verdict, proof.level) == (Verdict.ACCEPTED, base.Level.LOGIN)
+    assert "too many WinRM shells" in proof.reason
 
 
 # ---------------------------------------------------------------- a snapshot

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.windows.records import Record
 from lab.windows.wsman import Endpoint
 from rotation import instance_checks, runs
 from rotation.models import ManagedAccount, Run
@@ -64,3 +65,55 @@ def test_a_connection_test_shows_what_a_windows_host_has(secret, at):
     }
     assert "svc" in instance.accounts
     assert instance.os_name == "Simulated Windows Server"
+
+
+def drift(secret: Secret) -> Run:
+    return advance(runs.drift(Secret.objects.get(pk=secret.pk), actor=factories.administrator()))
+
+
+def test_a_password_that_was_set_outside_is_noticed_and_put_right(secret, at):
+    assert advance(rotate(secret)).outcome == "succeeded"
+    assert drift(secret).outcome == "succeeded"
+    kept = current(secret)
+    at.host.reset("svc", "Set-by-0thers")
+    run = drift(secret)
+    assert (run.outcome, run.code) == ("failed", "changed_outside"), run.sentence
+    assert ManagedAccount.objects.get(secret=secret).credential == "out_of_sync"
+    run = advance(runs.reconcile(Secret.objects.get(pk=secret.pk), actor=factories.administrator()))
+    assert run.outcome == "succeeded", run.sentence
+    assert at.host.accepts("svc", kept)
+
+
+def test_an_account_that_was_disabled_outside_is_noticed(secret, at):
+    assert advance(rotate(secret)).outcome == "succeeded"
+    at.host.accounts["svc"].is_enabled = False
+    run = drift(secret)
+    assert (run.outcome, run.code) == ("blocked", "disabled"), f"{run.code}: {run.sentence}"
+    assert at.host.failed_logons("svc") == 0
+
+
+def test_a_drift_check_of_what_is_as_it_was_is_no_logon_of_the_account(secret, at):
+    assert advance(rotate(secret)).outcome == "succeeded"
+    assert drift(secret).outcome == "succeeded"
+    at.host.logons.clear()
+    assert drift(secret).outcome == "succeeded"
+    assert {user for user, _ in at.host.logons} == {windows_instances.MANAGER}
+
+
+def test_an_account_that_may_not_log_on_over_the_network_is_not_taken_for_a_wrong_password(secret, at):
+    at.host.accounts["svc"].network_logon = False
+    run = advance(rotate(secret))
+    assert run.outcome != "succeeded"
+    assert "may not log on over the network" in run.sentence
+    assert ManagedAccount.objects.get(secret=secret).credential != "out_of_sync"
+
+
+def test_nothing_that_is_logged_on_the_way_holds_a_value(secret, at, caplog):
+    caplog.set_level("DEBUG")
+    run = advance(rotate(secret))
+    assert run.outcome == "succeeded"
+    record = Record()
+    record.add("log", caplog.text)
+    assert caplog.text
+    for value in (OLD, current(secret), windows_instances.PASSWORD):
+        assert record.places(value) == set()

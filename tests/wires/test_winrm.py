@@ -119,16 +119,19 @@ def test_a_shared_connection_that_is_dead_before_anything_is_sent_is_replaced(at
     assert at.attempts == 2
 
 
-def test_a_lifeline_that_broke_is_not_replaced_by_another_logon(at):
-    wire = WinRmConnector(place(at))
-    manager = Manager(LOGIN)
-    with wire.lifeline(manager, timeout=15):
-        assert wire.preflight(manager, "svc", timeout=15).blocked is None
-        at.drop()
-        for _ in range(2):
-            with pytest.raises(base.Unreachable):
-                wire.set_password(manager, "svc", Plaintext(NEW), fence=Fence(CONSOLE, 1), timeout=15)
-    assert at.attempts == 1
+@pytest.mark.parametrize("transport", list(Transport))
+def test_a_lifeline_that_broke_is_not_replaced_by_another_logon(at, transport):
+    is_sealed = transport is Transport.HTTP
+    with Endpoint(at.host, "127.0.44.5", certificate=None if is_sealed else at.certificate) as here:
+        wire = WinRmConnector(endpoint(here.address, here.port) if is_sealed else place(here), transport)
+        manager = Manager(LOGIN)
+        with wire.lifeline(manager, timeout=15):
+            assert wire.preflight(manager, "svc", timeout=15).blocked is None
+            here.drop()
+            for _ in range(2):
+                with pytest.raises(base.Unreachable):
+                    change(wire)
+        assert here.attempts == 1
     assert at.host.resets == []
 
 

@@ -176,6 +176,7 @@ class Session:
         made = _dialled(endpoint, transport, self._limits)
         self._socket = made
         self.is_broken = False
+        self.is_logged_on = False  # shown by the first answer of WS-Man, a fault as well
         self.protocol = _protocol(endpoint, login, transport)
         session = self.protocol.transport.build_session()
         session.trust_env = False
@@ -217,17 +218,20 @@ class Session:
         """
         self.protocol.operation_timeout_sec = max(1, min(_OPERATION_SECONDS, int(self.left()) - 1))
         try:
-            return call(*given, **options)
+            answer = call(*given, **options)
         except WinRMOperationTimeoutError:
             raise
         except InvalidCredentialsError:
             self.is_broken = True
             raise LoginRefused from None
         except WSManFaultError as fault:
+            self.is_logged_on = True
             raise _of_fault(fault) from None
         except _ODD:
             self.is_broken = True
             raise Unreachable(reasons.sentence("no_answer")) from None
+        self.is_logged_on = True
+        return answer
 
     def close(self) -> None:
         """End the connection."""

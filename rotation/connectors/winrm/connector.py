@@ -123,8 +123,8 @@ class WinRmConnector:
     ) -> Proof:
         """As `Passwords.probe_password`, by a logon on the host itself.
 
-        A wrong value counts as a failed one, so the host is not asked where the next one would lock the
-        account (`near_lock_out`).
+        A wrong value counts as a failed one, so the host is not asked where half of those that lock the
+        account have been tried, or where the next one would (`near_lock_out`).
         """
         try:
             names.check(username, password)
@@ -163,8 +163,8 @@ class WinRmConnector:
 
         WinRM gives no reason for a refused logon. It counts as a wrong password where this connector has
         found the account in order before; otherwise the answer is unclear. An account that is logged on and
-        may open no shell has shown its password. No login is tried where the account was found to be one
-        wrong password away from its lock-out.
+        may open no shell has shown its password. No login is tried where the account was found to be too
+        near its lock-out.
         """
         if not login.password:
             return answers.unclear("no_credential")
@@ -179,17 +179,13 @@ class WinRmConnector:
                 said = shell.look(session, "login.ps1", ["", _NO_CONSOLE])
             except LoginRefused:
                 return self._refused(login.username)
-            except Refused as refusal:
-                known = refusal.code == "not_administrator"
-                verdict = Proof(Verdict.ACCEPTED, Level.LOGIN, reasons.sentence("login_only"))
-                return verdict if known else answers.unclear(refusal.code)
-            except Unreachable as error:
-                return answers.unclear(error.code if error.code == "shells_full" else "no_answer")
-            return (
-                Proof(Verdict.ACCEPTED, Level.COMMAND)
-                if said["say"] == "DONE"
-                else answers.unclear("odd_answer")
-            )
+            except (Refused, Unreachable) as error:
+                if not session.is_logged_on:
+                    raise
+                why = "login_only" if error.code == "not_administrator" else error.code
+                return Proof(Verdict.ACCEPTED, Level.LOGIN, reasons.sentence(why))
+        is_done = said["say"] == "DONE"
+        return Proof(Verdict.ACCEPTED, Level.COMMAND if is_done else Level.LOGIN)
 
     @contextlib.contextmanager
     def lifeline(self, manager: Manager, *, timeout: float) -> Iterator[None]:

@@ -97,7 +97,7 @@ WINRM: Final = reasons.table(
     ),
     Reason(
         "near_lock_out",
-        "One more wrong password would lock the account, so the instance was not asked.",
+        "The account is too near its lock-out: a wrong password more could lock it, so none was tried.",
         PASSES,
         waits=True,
         heard=Heard.PROBE,

@@ -81,8 +81,9 @@ function Get-Account {
     $sid = (New-Object Security.Principal.SecurityIdentifier($entry.objectSid.Value, 0)).Value
     $facts.bad = $entry.BadPasswordAttempts.Value
     $facts.threshold = $entry.MaxBadPasswordsAllowed.Value
-    # Whether one more wrong password locks the account.
-    $facts.near = ($facts.threshold -gt 0) -and ($facts.bad + 1 -ge $facts.threshold)
+    # Half of what locks the account is left to its users, where that is more than one wrong password.
+    $half = ($facts.bad -ge 2) -and ($facts.bad + $facts.bad -ge $facts.threshold)
+    $facts.near = ($facts.threshold -gt 0) -and ($half -or ($facts.bad + 1 -ge $facts.threshold))
     $facts.window = $entry.LockoutObservationInterval.Value
     $facts.length = $entry.MinPasswordLength.Value
     $facts.history = $entry.PasswordHistoryLength.Value
