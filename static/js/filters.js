@@ -4,6 +4,7 @@
 
 {
   const form = () => document.querySelector("form[data-filters]");
+  let shown = location.pathname + location.search; // what the rows answer
 
   // As the server writes it into a new page.
   const say = (menu) => {
@@ -29,6 +30,21 @@
       }
     }
   };
+
+  // Not by htmx, which loads the page again for each entry of its own that comes back: with it what was typed
+  // into a dialog over the list would be lost, for which that dialog has an entry at the same address.
+  const move = (path) => {
+    if (path !== shown) {
+      history.pushState(null, "", path);
+      shown = path;
+    }
+  };
+
+  window.addEventListener("popstate", () => {
+    if (form() && location.pathname + location.search !== shown) {
+      location.reload();
+    }
+  });
 
   document.addEventListener("change", (event) => {
     const menu = event.target.closest("[data-choices]");
@@ -56,6 +72,7 @@
 
   document.body.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.requestConfig?.elt === form() && form()) {
+      move(event.detail.pathInfo.finalRequestPath);
       for (const input of form().querySelectorAll("[aria-invalid]")) {
         ["aria-invalid", "aria-describedby"].forEach((name) => input.removeAttribute(name));
       }

@@ -67,3 +67,23 @@ def test_filters_apply_at_once_by_keyboard_keep_the_focus_and_can_be_gone_back_t
         page.get_by_role("link", name="Clear").click()
         expect(page.get_by_role("status").filter(has_text="items")).to_have_text(whole or "")
         assert asked(page) == {}
+
+
+def test_what_is_typed_over_a_list_that_was_narrowed_is_not_lost_by_going_back(open_keyring):
+    with opened("/main/secrets/") as page:
+        page.locator("summary", has_text="All kinds").click()
+        page.get_by_role("checkbox", name="Password", exact=True).check()
+        expect(page).to_have_url(re.compile("kind=password$"))
+        page.get_by_role("link", name="Create Secret").first.click()
+        name = page.get_by_role("dialog").get_by_label("Secret name")
+        name.fill("half/typed")
+        page.go_back()
+        expect(page.get_by_text("Leave without saving?")).to_be_visible()
+        page.get_by_role("button", name="Go on editing").click()
+        expect(name).to_have_value("half/typed")
+        page.go_back()
+        page.get_by_role("button", name="Discard").click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(page).to_have_url(re.compile("kind=password$"))
+        page.go_back()
+        expect(page.locator("summary", has_text="All kinds")).to_be_visible()

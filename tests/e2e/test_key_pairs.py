@@ -67,9 +67,10 @@ def test_a_key_pair_is_created_rotated_and_downloaded(
 
     page.goto("/main/secrets/")
     page.get_by_role("link", name="Create Secret").first.click()
-    page.get_by_label("Secret name").fill("web/svc")
-    page.get_by_label("Managed instance").fill(instance.name)
-    page.get_by_label("Managed User").fill("svc")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Secret name").fill("web/svc")
+    dialog.get_by_label("Managed instance").fill(instance.name)
+    dialog.get_by_label("Managed User").fill("svc")
     expect(page.get_by_label("Current value", exact=True)).to_be_visible()
     expect(page.get_by_label("Private key")).to_be_hidden()
     page.get_by_text("Key pair", exact=True).click()

@@ -135,7 +135,7 @@ def test_the_helpdesk_brings_back_what_an_administrator_had_deleted(sign_in, sec
 
     page = sign_in(hal)
     page.goto("/main/secrets/")
-    page.get_by_label("Status", exact=True).select_option(label="Pending deletion")
+    page.get_by_role("combobox", name="Status").select_option(label="Pending deletion")
     expect(page.get_by_role("row", name=secret.name)).to_contain_text("in 8 days")
     assert_accessible(page)
     dialog = open_from_list(page, secret, "Restore Secret")
