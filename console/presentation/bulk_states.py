@@ -96,11 +96,19 @@ def with_result(items: QuerySet[BulkItem], *names: str) -> QuerySet[BulkItem]:
     return items.filter(wanted)
 
 
-def item_badge(item: BulkItem) -> Fact:
-    """How one row stands: as its run does, if it started or joined one."""
-    if item.state == State.DONE and item.run is not None:
+def item_badge(item: BulkItem, *, shows_run: bool) -> Fact:
+    """How one row stands: as its run does, if it started or joined one.
+
+    To a reader who may not see that run, only its result is said.
+    """
+    if item.state != State.DONE:
+        _, label, tone = RESULTS[item.state]
+        return Fact(tone, label, item.sentence)
+    if item.run is not None and shows_run:
         run = run_badge(item.run)
         return Fact(run.tone, run.label, run.sentence)
-    name = "succeeded" if item.state == State.DONE else item.state
-    _, label, tone = RESULTS[name]
+    name = "succeeded"
+    if item.run is not None:
+        name = "active" if item.run.is_active else item.run.outcome
+    _, label, tone = RESULTS.get(name, RESULTS["cancelled"])
     return Fact(tone, label, item.sentence)

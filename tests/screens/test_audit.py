@@ -396,3 +396,26 @@ def test_the_details_of_an_event_are_told_in_words_and_nothing_unknown_is(as_aud
     assert dict(answer.context["details"]) == shown
     for name, content in shown.items():
         assert f"<dt>{name}</dt><dd>{content}</dd>" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "query", ["after=999999999", "before=1", "before=0", "after=999999999&outcome=succeeded"]
+)
+def test_beyond_the_first_or_the_last_event_the_nearest_page_is_shown(as_dot, secret, query):
+    every = list(AuditEvent.objects.filter(outcome="succeeded").values_list("sequence", flat=True))
+    page = as_dot.get(f"/audit/?{query}").context["page"]
+    assert [event.sequence for event in page.rows] == every
+    assert (page.older, page.newer) == (None, None)
+
+
+def test_before_the_first_event_the_oldest_page_is_shown_and_leads_to_newer_ones(as_dot, secret):
+    as_dot.post("/lists/shown/", {"list": "audit", "rows": "25"})
+    for number in range(60):
+        trail.record("kms:Test", str(number), actor=secret.created_by)
+    every = list(AuditEvent.objects.values_list("sequence", flat=True))
+    page = as_dot.get("/audit/?before=1").context["page"]
+    assert [event.sequence for event in page.rows] == every[-25:]
+    assert (page.older, page.newer) == (None, every[-25])
+    newer = as_dot.get(f"/audit/?after={page.newer}").context["page"]
+    assert [event.sequence for event in newer.rows] == every[-50:-25]
+    assert newer.older == every[-50 + 24]

@@ -345,15 +345,21 @@ def test_what_its_user_may_no_longer_see_is_gone_from_page_list_and_bell(client,
     assert "0 of 1" in text(client.get(reverse("bulk_actions")))
 
 
-def test_a_run_is_linked_only_for_those_who_may_see_it(client, dot):
+def test_a_run_is_linked_and_quoted_only_for_those_who_may_see_it(client, dot):
     (secret,) = made(1)
     cal = factories.user("cal")
     give(cal, "rotates", allow("kms:ListSecrets", "kms:DescribeSecret", "kms:RotateSecret"), actor=dot)
     client.force_login(cal)
     bulk = start(client, "verify", [secret])
     work(bulk)
-    page = client.get(reverse("bulk_action", args=[bulk.pk])).content.decode()
-    assert str(secret.runs.get().pk) not in page
+    run = secret.runs.get()
+    end(run, "failed", truth="old", code="policy", sentence="What the instance said.")
+    answer = client.get(reverse("bulk_action", args=[bulk.pk]))
+    assert str(run.pk) not in answer.content.decode()
+    assert "What the instance said" not in text(answer)
+    assert "Failed 1" in text(answer)
+    give(cal, "reads-runs", allow("kms:DescribeRotation"), actor=dot)
+    assert "What the instance said" in text(client.get(reverse("bulk_action", args=[bulk.pk])))
 
 
 def test_a_run_leads_back_to_the_action_that_started_it_for_the_user_of_that(as_dot, client):

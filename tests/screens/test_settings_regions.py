@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from secrets_app.models import Region
@@ -120,3 +122,15 @@ def test_the_last_region_is_not_retired(as_dot):
     answer = send(as_dot, "region_retire", main.pk, name="Main", reason="moved")
     assert answer.status_code == 409
     assert "This is the only region." in answer.content.decode()
+
+
+def test_the_list_asks_as_much_for_many_regions_as_for_few(as_dot, west):
+    as_dot.get(INDEX)
+    with CaptureQueriesContext(connection) as few:
+        as_dot.get(INDEX)
+    for number in range(5):
+        made = factories.region(f"r{number}")
+        factories.instance(region=made)
+    with CaptureQueriesContext(connection) as many:
+        as_dot.get(INDEX)
+    assert len(many) == len(few)

@@ -35,6 +35,7 @@ from secrets_app.secrets import value_lookup
 log = logging.getLogger(__name__)
 
 EXPORT = "kms:ExportAuditEvents"
+BEFORE_ALL = -1  # of no event: the first one has 1
 CHECKED_AT_ONCE = 10_000  # more is for the command line, which has the time
 COLUMNS = (
     "sequence", "at", "actor", "action", "resource", "version", "outcome", "decision", "reason", "details",
@@ -59,17 +60,16 @@ class Page:
 
 
 def page(rows: QuerySet[AuditEvent], query: QueryDict, size: int | None = None) -> Page:
-    """The events before or after the one that the URL names: by sequence, so that none costs more."""
+    """The events before or after the one that the URL names: by sequence, so that none costs more.
+
+    Before the first event or after the last one, the page that is nearest.
+    """
     before, after = (_number(query.get(name, "")) for name in ("before", "after"))
     size = size or paging.PAGE_ROWS
-    if after is not None:
-        rows_here = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
-        has_newer, has_older = len(rows_here) > size, True
-        shown = rows_here[:size][::-1]
-    else:
-        rows_here = list((rows.filter(sequence__lt=before) if before else rows)[: size + 1])
-        has_newer, has_older = before is not None, len(rows_here) > size
-        shown = rows_here[:size]
+    shown, has_older, has_newer = _read(rows, size, before, after)
+    if not shown and (before is not None or after is not None):
+        before, after = None, BEFORE_ALL if after is None else None
+        shown, has_older, has_newer = _read(rows, size, before, after)
     # A first page that is not full has shown how many there are: a search for a rare word runs once.
     is_whole = before is None and after is None and not has_older
     return Page(
@@ -78,6 +78,17 @@ def page(rows: QuerySet[AuditEvent], query: QueryDict, size: int | None = None) 
         newer=shown[0].sequence if shown and has_newer else None,
         total=len(shown) if is_whole else rows.order_by().values("pk")[: paging.COUNT_CAP + 1].count(),
     )
+
+
+def _read(
+    rows: QuerySet[AuditEvent], size: int, before: int | None, after: int | None
+) -> tuple[list[AuditEvent], bool, bool]:
+    """One page, newest first, and whether there are older and newer events."""
+    if after is not None:
+        found = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
+        return found[:size][::-1], after != BEFORE_ALL, len(found) > size
+    found = list((rows.filter(sequence__lt=before) if before is not None else rows)[: size + 1])
+    return found[:size], len(found) > size, before is not None
 
 
 def _number(text: str) -> int | None:

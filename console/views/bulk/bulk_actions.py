@@ -13,6 +13,7 @@ from console.access import resources
 from console.http import OperatorRequest
 from console.lists import paging
 from console.presentation import bulk_states
+from console.presentation.secret_states import Fact
 from rotation.bulk import bulk_actions
 from rotation.models import BulkAction, BulkItem
 from secrets_app.policy.decisions import Action
@@ -77,12 +78,14 @@ def _context(request: OperatorRequest, pk: UUID) -> dict[str, object]:
         "progress": counted,
         "result": result,
         "page": page,
-        "rows": [(item, bulk_states.item_badge(item), _may_open(request, item)) for item in page.rows],
+        "rows": [_row(request, item) for item in page.rows],
         "is_running": bulk.ended_at is None,
         "may_retry": bulk.ended_at is not None and counted.failed,
         "is_of_runs": bulk.action == BulkAction.Action.RETRY,
     }
 
 
-def _may_open(request: OperatorRequest, item: BulkItem) -> bool:
-    return item.run is not None and resources.may(request, Action.DESCRIBE_RUN, item.run)
+def _row(request: OperatorRequest, item: BulkItem) -> tuple[BulkItem, Fact, bool]:
+    """A row, how it stands, and whether its run may be opened."""
+    may_open = item.run is not None and resources.may(request, Action.DESCRIBE_RUN, item.run)
+    return item, bulk_states.item_badge(item, shows_run=may_open), may_open
