@@ -17,13 +17,12 @@ SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 def main(run_id: str, place: str = "", action: str = "kill") -> None:
     django.setup()
-    from rotation import tasks
-    from rotation.connectors.ssh.connector import SshConnector, SshScanner
+    from rotation import tasks, wires
     from rotation.engine import engine, failpoints
 
     if place:
         failpoints.arm(place, lambda: os.kill(os.getpid(), SIGNALS[action]))
-    engine.advance(UUID(run_id), worker=tasks.worker_name(), connect=SshConnector, scanner=SshScanner())
+    engine.advance(UUID(run_id), worker=tasks.worker_name(), connect=wires.connect, scanner=wires.Scanner())
 
 
 if __name__ == "__main__":

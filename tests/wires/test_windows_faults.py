@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from secrets_app.secrets import versions
 from tests import factories, waiting, windows_instances
 from tests.networks import endpoint
 from tests.windows_instances import MANAGER, PASSWORD, advance
+from tests.wires.test_rotation import worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OLD, NEW = "The-old-Password-1", "The-new-Password-2"
@@ -147,6 +149,18 @@ def test_fi_x_01_the_engine_finds_a_change_whose_answer_was_lost_and_makes_no_se
     assert host.resets == ["svc"]
     assert host.accepts("svc", current(secret))
     assert host.failed_logons("svc") == 0
+
+
+@pytest.mark.parametrize("place", ["after_create", "after_intent", "after_set", "before_finish"])
+def test_fi_x_01_a_worker_killed_anywhere_leaves_one_change_and_no_guess(secret, host, place):
+    run = rotate(secret)
+    assert worker(run, place).wait(timeout=120) == -signal.SIGKILL
+    run = until_it_ends(run)
+    assert run.outcome == "succeeded", f"{run.code}: {run.sentence}"
+    assert host.accepts("svc", current(secret))
+    assert host.resets == ["svc"]
+    # What the host may have heard of is asked for, and a value that it has not is a wrong password there.
+    assert host.failed_logons("svc") == (place == "after_intent")
 
 
 def test_fi_x_01_a_value_without_its_commit_line_is_never_set(at, host):

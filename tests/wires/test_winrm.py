@@ -81,6 +81,12 @@ def test_only_lines_under_the_nonce_of_this_call_are_answers(session):
         assert script.next() == {"say": "DONE"}
 
 
+def test_a_byte_order_mark_before_an_answer_is_passed_over(session):
+    with shell.running(session, "login.ps1", ["", "-"], is_last=True) as script:
+        script._text = f'\ufeff{script._nonce} {{"say": "DONE", "first": 1}}\r\n'
+        assert script.next() == {"say": "DONE", "first": 1}
+
+
 def test_a_script_that_says_nothing_is_an_odd_answer_and_not_silence(at):
     session = Session(place(at), LOGIN, Transport.HTTPS, Deadline(30))
     with closing(session), pytest.raises(base.Refused) as refusal:

@@ -64,7 +64,8 @@ class Script:
         while True:
             while "\n" in self._text:
                 line, _, self._text = self._text.partition("\n")
-                if (said := self._read(line.strip())) is not None:
+                # With code page 65001 the output may begin with a byte order mark.
+                if (said := self._read(line.strip("\ufeff \r"))) is not None:
                     return said
             if self._has_ended or len(self._text) > _MOST_CHARACTERS or not self._session.left():
                 raise Silence
