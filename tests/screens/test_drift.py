@@ -146,7 +146,11 @@ def test_the_last_drift_check_stands_on_the_page(as_dot, secret):
 def test_new_kinds_and_triggers_are_in_the_filters_and_in_the_file(as_dot, secret):
     runs.drift(secret, actor=factories.administrator())
     page = text(as_dot.get("/main/rotations/"))
-    for option in ('value="drift">Drift check', 'value="reconcile">Reconciliation', 'value="retry">Retry'):
+    for option in (
+        'value="drift"><span>Drift check',
+        'value="reconcile"><span>Reconciliation',
+        'value="retry"><span>Retry',
+    ):
         assert option in page
     listed = as_dot.get("/main/rotations/", {"kind": "drift"}).context["page"]
     assert listed.total == 1

@@ -15,7 +15,7 @@ from secrets_app.models import Policy, User
 from secrets_app.policy import policies
 from tests import factories
 from tests.screens import nasty, nasty_walk
-from tests.screens.routes import CHANGES, READS, SIGN_IN, access, keys, own, secrets
+from tests.screens.routes import CHANGES, READS, SIGN_IN, access, keys, own, secrets, settings
 from tests.screens.test_aud_01 import (  # noqa: F401  # two of them are fixtures
     _no_checkpoints_of_other_tests,
     browser,
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("nasty")]
 
 TABLES = {
     "secrets": secrets.CHANGES, "keys": keys.CHANGES, "access": access.CHANGES, "own": own.CHANGES,
-    "sign-in": SIGN_IN, "reads": READS,
+    "settings": settings.CHANGES, "sign-in": SIGN_IN, "reads": READS,
 }  # fmt: skip
 TEXT = st.sampled_from(nasty.ALL) | st.text(max_size=6)
 #: Some of what each walk must have come by, or it would find nothing wrong.
