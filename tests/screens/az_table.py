@@ -119,6 +119,8 @@ ROUTES: dict[str, Route] = {
     "home": Route("", "", "GET HEAD 302"),
     "away": Route("", "", LOOK, strangers="GET HEAD 204"),
     "get_started": Route("", "", LOOK),
+    "help": Route("", "", LOOK),
+    "help_chapter": Route("chapter", "exists", LOOK),
     # ---- people
     "access": Route("", "anywhere kms:ListUsers", "GET HEAD 302"),
     "users": Route("", "anywhere kms:ListUsers", LOOK),
