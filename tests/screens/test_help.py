@@ -103,6 +103,15 @@ def test_a_screen_has_one_link_named_help_that_leads_to_its_section(as_dot, open
     assert links == [f"/help/{place}"]
 
 
+def test_a_dialog_over_a_page_opens_the_help_beside_it(as_dot, open_keyring):
+    factories.region("main")
+    for path, place in (("/main/secrets/create/", "create-secret"), ("/keys/create/", "keys")):
+        page = text(as_dot.get(path, headers={"HX-Request": "true", "HX-Target": "dialog"}))
+        link = re.search(r'<a class="copy dialog-help" href="([^"]*)" target="_blank" rel="noopener"', page)
+        assert link
+        assert link[1] == f"/help/screens/#{place}"
+
+
 def test_a_page_that_is_not_there_leads_to_the_list_of_chapters(as_ann):
     page = text(as_ann.get("/nowhere/at/all/"))
     assert 'class="page-help" href="/help/"' in page
