@@ -16,6 +16,7 @@ from django.urls import NoReverseMatch, reverse
 
 from console import http
 from console.access import resources
+from console.help import places
 from console.openid_settings import Provider
 from console.process import away
 from console.sessions import expiry
@@ -182,6 +183,15 @@ class Layout:
         shown = tuple((row, percents.get(row.pk, 0)) for row in newest[:BELL_ROWS])
         unseen = sum(row.ended_at is not None and row.seen_at is None for row in newest)
         return Bell(shown, len(running), unseen)
+
+    @property
+    def help_url(self) -> str:
+        """The help on this screen; empty for users who can open nothing yet, and in the help."""
+        user, match = self.request.user, self.request.resolver_match
+        if not isinstance(user, User) or user.must_change_password:
+            return ""
+        route = (match.view_name if match else "") or ""
+        return "" if route in {"help", "help_chapter"} else places.url_of(route)
 
     @property
     def theme(self) -> str:

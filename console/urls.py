@@ -25,6 +25,7 @@ from console.views.audit import events, restored_database
 from console.views.bulk import bulk_actions
 from console.views.bulk import confirm as bulk_confirm
 from console.views.credentials import credentials
+from console.views.help import chapters
 from console.views.instances import instance_changes, instances, own_login, retirement
 from console.views.keys import key_changes, keys
 from console.views.overview import away, get_started, overview
@@ -102,6 +103,9 @@ urlpatterns = [
     path("search/", search.show, name="search"),
     path("get-started/", get_started.get_started, name="get_started"),
     path("<slug:region>/overview/", overview.index, name="overview"),
+    # ---- help, for all users
+    path("help/", chapters.index, name="help"),
+    path("help/<slug:chapter>/", chapters.show, name="help_chapter"),
     # ---- settings
     path("settings/", settings_regions.home, name="settings"),
     path("settings/regions/", settings_regions.index, name="settings_regions"),

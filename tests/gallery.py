@@ -305,6 +305,8 @@ def screens() -> list[Screen]:
         "secret-key-away": f"/main/secrets/{Secret.objects.get(name__endswith='pay/payments').pk}/",
         "bulk-actions": "/background/",
         "bulk-action": f"/background/{BulkAction.objects.get(token='first').pk}/",
+        "help": "/help/", "help-screens": "/help/screens/", "help-actions": "/help/actions/",
+        "help-new": "/help/new/", "help-found": "/help/?q=rotate+immediately",
         "not-found": "/nowhere/",
     }  # fmt: skip
     return [

@@ -36,6 +36,7 @@ def addresses(ids: dict[str, Any]) -> Iterator[tuple[str, str]]:
             "region": "main",
             "sequence": 1,
             "token": "abc",
+            "chapter": "screens",
             "version": ids["version"],
             "member": ids["user"],
         }

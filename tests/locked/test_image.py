@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from console.help import chapters
 from tests.locked import environment
 
 pytestmark = pytest.mark.xdist_group("locked")
@@ -90,3 +91,7 @@ def test_the_image_has_no_demo_and_says_what_to_do_with_status_2(image, tmp_path
     assert done.stderr.count("\n") == 1
     assert "does not contain the demo servers" in done.stderr
     assert "Register" in done.stderr
+
+
+def test_the_image_has_every_chapter_of_the_help(image):
+    assert [one.file for one in chapters.CHAPTERS if not (image / one.file).is_file()] == []

@@ -120,6 +120,8 @@ ROUTES: dict[str, Route] = {
     "search": Route("", "", LOOK),
     "away": Route("", "", LOOK, strangers="GET HEAD 204"),
     "get_started": Route("", "", LOOK),
+    "help": Route("", "", LOOK),
+    "help_chapter": Route("chapter", "exists", LOOK),
     # ---- people
     "access": Route("", "anywhere kms:ListUsers", "GET HEAD 302"),
     "users": Route("", "anywhere kms:ListUsers", LOOK),

@@ -346,4 +346,5 @@ def _people(which: str) -> dict[str, Args]:
         "invitation": {"pk": invitation.pk},
         "link": {"token": token.reveal()},
         "event": {"sequence": event.sequence},
+        "chapter": {"chapter": "screens"},
     }

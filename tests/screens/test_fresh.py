@@ -51,7 +51,7 @@ DEPENDS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
 READING = {"Effect": "Allow", "Action": "kms:DescribeSecret", "Resource": "*"}
 ARGUMENTS = {
     "pk": uuid.UUID(int=7), "member": uuid.UUID(int=8), "version": uuid.UUID(int=9), "region": "main",
-    "sequence": 1, "token": "none",
+    "sequence": 1, "token": "none", "chapter": "screens",
 }  # fmt: skip
 
 

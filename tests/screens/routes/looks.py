@@ -86,6 +86,8 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "bulk_action": one_bulk,
     "bulk_progress": one_bulk,
     "get_started": nothing,
+    "help": nothing,
+    "help_chapter": lambda cast: ["screens"],
     "overview": everywhere,
     "credentials": nothing,
     "credential": lambda cast: [factories.credential().pk],
