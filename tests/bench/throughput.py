@@ -55,6 +55,7 @@ class Cost:
     commits: int = 0
     client_ms: float = 0.0
     hosts_ms: float = 0.0
+    processes: int = 0  # of the hosts
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -89,6 +90,11 @@ def _hosts_ms(hosts: Iterable[Host]) -> float:
 
 def _connections(hosts: Iterable[Host]) -> int:
     return sum(host.sshd_log().count("Connection from ") for host in hosts)
+
+
+def _processes(hosts: Iterable[Host]) -> int:
+    """How many processes these hosts have started so far: the number of the newest, which asks."""
+    return sum(int(host.run(["sh", "-c", "echo $$"]).stdout) for host in hosts)
 
 
 # -------------------------------------------------------------------- the workers
@@ -162,6 +168,7 @@ class Place:
     targets: list[Target]
     scripts: list[Script]
     failed: Counter[str] = field(default_factory=Counter)
+    asked: int = 0  # how often each host was asked for its newest process, by a process of its own
 
     @contextlib.contextmanager
     def read(self, workers: Workers | None) -> Iterator[Cost]:
@@ -176,11 +183,13 @@ class Place:
         vars(cost).update(vars(self._so_far(workers) - before + cost))
 
     def _so_far(self, workers: Workers | None) -> Cost:
+        self.asked += 1
         statements, commits = workers.counted() if workers else (0, 0)
         client = sum(map(_ticks, workers.pids)) * TICK_MS if workers else time.process_time() * 1000
         return Cost(
             connections=_connections(self.hosts), statements=statements, commits=commits,
             client_ms=client, hosts_ms=_hosts_ms(self.hosts),
+            processes=_processes(self.hosts) - self.asked * len(self.hosts),
         )  # fmt: skip
 
     def rotate(self, kind: str, workers: Workers, most: int | None = None) -> Cost:
@@ -287,5 +296,9 @@ def _measure_row(place: Place, kind: str, at_once: int, slices: int, workers: Wo
 
 
 def _each(cost: Cost) -> str:
-    client, hosts, opened = (n / cost.rotations for n in (cost.client_ms, cost.hosts_ms, cost.connections))
-    return f"{opened:.1f} connections; CPU {client:.0f} ms of the client, {hosts:.0f} ms of the hosts"
+    read = (cost.client_ms, cost.hosts_ms, cost.connections, cost.processes)
+    client, hosts, opened, started = (number / cost.rotations for number in read)
+    return (
+        f"{opened:.1f} connections; CPU {client:.0f} ms of the client, {hosts:.0f} ms of the hosts; "
+        f"{started:.0f} processes there"
+    )
