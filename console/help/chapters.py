@@ -38,6 +38,7 @@ class Chapter:
 CHAPTERS = (
     Chapter("screens", "The screens", "docs/screens.md"),
     Chapter("rotation", "What a rotation does", "docs/rotation.md"),
+    Chapter("windows", "Windows over WinRM", "docs/windows.md"),
     Chapter("actions", "Actions and policies", "docs/actions.md"),
     Chapter("sign-in", "Identity providers", "docs/sign-in.md"),
     Chapter("fresh", "Re-authentication", "docs/fresh.md"),

@@ -13,6 +13,7 @@ from console.help import chapters
 _SECTIONS = {
     "screens#get-started": "home get_started",
     "screens#overview": "overview",
+    "screens#search": "search",
     "screens#secrets": "secrets secret secret_edit",
     "screens#create-secret": "secret_create",
     "screens#one-secret": "secret_rotate_back secret_rebind secret_resolve secret_reconcile",
