@@ -183,7 +183,9 @@ look_at_sudo_log() {
     logged=
     rules=$(sudo -n -l -U "$1" 2>/dev/null) && [ -n "$rules" ] || return 0
     case $newline$rules$newline in
-        *[" ,$newline"]log_input[" ,$newline"]* | *[" ,$newline"]log_stdin[" ,$newline"]* | *[!A-Z]LOG_INPUT:*) logged=yes ;;
+        *[" ,$newline"]log_input[" ,$newline"]* | *[" ,$newline"]log_stdin[" ,$newline"]* | *[!A-Z]LOG_INPUT:*)
+            logged=yes
+            ;;
         *) logged=no ;;
     esac
 }
@@ -197,8 +199,8 @@ find_checker() {
         if [ -x "$path" ]; then checker=$path; return; fi
     done
 }
-# Sets $standing to what the check of passwords stands on, as one number: the programs and libraries of sshd, PAM and crypt(3), and their
-# settings. Nothing where that cannot be read: then it is never the same as before.
+# Sets $standing to what the check of passwords stands on, as one number: the programs and libraries of sshd, PAM and
+# crypt(3), and their settings. Nothing where that cannot be read: then it is never the same as before.
 look_at_standing() {
     standing=
     command -v sha256sum >/dev/null && stat -L -c %i / >/dev/null 2>&1 || return 0

@@ -4,8 +4,8 @@
 
 cd / # The account may not be allowed to stand where we do.
 
-# Sets $problem to the word for what forbids a login with a key, or to nothing. A password that is locked or empty does not; one
-# that must be changed does: sshd then runs no command, whatever the login was made with.
+# Sets $problem to the word for what forbids a login with a key, or to nothing. A password that is locked or empty does
+# not; one that must be changed does: sshd then runs no command, whatever the login was made with.
 key_account_problem() {
     look_in_passwd
     look_in_shadow
@@ -127,7 +127,13 @@ ask_sshd() {
     config='' word='' left=$given$newline
     while [ -n "$left" ]; do
         value=${left%%"$newline"*} left=${left#*"$newline"}
-        case $word in -*f) config=$value word='' ;; *) word=$value; case $word in -f?*) config=${word#-f} ;; esac ;; esac
+        case $word in
+            -*f) config=$value word='' ;; # the value of the word before
+            *)
+                word=$value
+                case $word in -f?*) config=${word#-f} ;; esac
+                ;;
+        esac
     done
     config=${config:-/etc/ssh/sshd_config}
     [ "$kind" = password ] || look_for_patterns
@@ -167,8 +173,9 @@ key_file_lines() (
     done
 )
 
-# Sets $all_patterns to those of the files that sshd reads, one on each line. sshd tells them with a blank between each two, and does
-# not quote one that holds a blank: that is looked up in its files, and where it stays open nothing is said.
+# Sets $all_patterns to those of the files that sshd reads, one on each line. sshd tells them with a blank between each
+# two, and does not quote one that holds a blank: that is looked up in its files, and where it stays open nothing is
+# said.
 look_for_patterns() {
     sshd_value authorizedkeysfile
     all_patterns=$value
