@@ -71,6 +71,7 @@ if (document.getElementById("session")) {
     if (event.detail.user !== document.documentElement.dataset.user) {
       document.querySelectorAll("dialog").forEach((one) => one.replaceChildren());
       document.querySelectorAll("form").forEach((form) => form.reset());
+      document.dispatchEvent(new Event("leaving"));
       location.reload();
       return;
     }

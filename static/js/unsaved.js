@@ -148,6 +148,13 @@
     unguard();
   });
 
+  // Another person has signed in: nothing is asked, and to take the entry back would stop the page from being reloaded.
+  document.addEventListener("leaving", () => {
+    forget(dialog);
+    forget(document.querySelector(".dialog-page"));
+    isGuarded = false;
+  });
+
   window.addEventListener("beforeunload", (event) => {
     if (isTyped(place())) {
       event.preventDefault();

@@ -39,14 +39,14 @@ tasks.wake(run)
 IDS = """
 import json
 from rotation.models import Instance, ManagementCredential, Run
-from secrets_app.models import Attachment, Key, Policy, Secret, User
+from secrets_app.models import Attachment, Key, Policy, Region, Secret, User
 secret = Secret.objects.get(name=NAME)
 found = dict(
     secret=secret.pk, version=secret.labelled("current").pk, instance=Instance.objects.first().pk,
     run=Run.objects.filter(secret=secret).first().pk, credential=ManagementCredential.objects.first().pk,
     key=Key.objects.first().pk, user=User.objects.get(username="admin").pk, policy=Policy.objects.first().pk,
     attachment=Attachment.objects.first().pk, invitation=secret.pk,
-    pair=Secret.objects.get(name__endswith="git").pk,
+    pair=Secret.objects.get(name__endswith="git").pk, region=Region.objects.first().pk, bulk=secret.pk,
 )
 group = User.objects.get(username="admin").groups.get().pk
 print(json.dumps({**{name: str(pk) for name, pk in found.items()}, "group": group}))

@@ -18,7 +18,7 @@ KINDS = {
     "access/users": "user", "access/policies": "policy", "access/groups": "group",
     "access/attachments": "attachment",
     "access/invitations": "invitation", "credentials": "credential", "keys": "key", "sessions": "number",
-    "second-factor": "number",
+    "second-factor": "number", "settings/regions": "region", "background": "bulk",
 }  # fmt: skip
 IN_REGION = {"secrets": "secret", "instances": "instance", "rotations": "run"}
 
