@@ -185,7 +185,7 @@ def test_a_closed_port_and_one_without_ssh_give_one_answer(greeting):
     assert len(set(open_)) == 1
 
 
-def test_one_module_alone_opens_connections_to_hosts():
+def test_one_module_of_each_wire_alone_opens_connections_to_hosts():
     dialling = {"connect", "connect_ex", "create_connection"}
     found = set()
     package = Path(rotation.__file__).parent
@@ -200,7 +200,7 @@ def test_one_module_alone_opens_connections_to_hosts():
         "wires.py: of(endpoint.wire).connect",
     }
     dialled = {name for name in found if not name.startswith("connectors/memory/")}
-    assert dialled == {"connectors/ssh/connections.py: plain.connect"}
+    assert dialled == {f"connectors/{wire}/connections.py: plain.connect" for wire in ("ssh", "winrm")}
 
 
 def test_whoever_makes_a_place_says_where_it_may_be():
