@@ -128,6 +128,8 @@ def another(field: models.Field[Any, Any], value: Any) -> Any:
     """Some other value that this column takes."""
     if isinstance(field, models.ForeignKey | models.UUIDField):
         return uuid.uuid4() if isinstance(value, uuid.UUID) or value is None else value + 1
+    if isinstance(field, models.GenericIPAddressField):
+        return "192.0.2.1"
     if isinstance(field, models.BooleanField):
         return not value
     if isinstance(field, models.DateTimeField):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
 from tests import services
-from tests.e2e.served import PEOPLE, Browser, Served, is_root, tracebacks
+from tests.e2e.served import CHECKOUT, PEOPLE, Browser, Served, is_root, tracebacks
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.xdist_group("failures")
@@ -22,6 +23,20 @@ DUE = """
 import json
 from rotation import leases
 print(json.dumps([str(run) for run in leases.due(10)]))
+"""
+#: The set-up as a process that is killed when Django has made a migration's tables and not yet noted that.
+KILLED = """
+import os, signal
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
+from django.core.management import execute_from_command_line
+from django.db.migrations.executor import MigrationExecutor
+record = MigrationExecutor.record_migration
+def die(executor, migration):
+    if str(migration) == "account.0001_initial":
+        os.kill(os.getpid(), signal.SIGKILL)
+    record(executor, migration)
+MigrationExecutor.record_migration = die
+execute_from_command_line(["manage.py", "setup"])
 """
 
 
@@ -240,6 +255,16 @@ def test_of_three_set_ups_at_once_one_does_the_work_and_none_fails(where, made, 
     assert [process.returncode for process in running] == [0, 0, 0], printed
     assert sum(out.count("Password ") for out, _ in printed) == 1
     assert sum(out.count("Root key ") for out, _ in printed) == 1
+
+
+def test_a_set_up_that_was_killed_between_a_migration_and_its_note_is_repeated(made):
+    site = made()
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED], cwd=CHECKOUT, env=site.environment,
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    assert "Password " in site.set_up()
 
 
 def test_two_set_ups_with_folders_of_their_own_and_one_database_do_not_meet(tmp_path, postgres):

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import connection, transaction
 
 from console.sign_in import first_password
 from secrets_app import keyring, regions, root_keys
@@ -41,7 +41,7 @@ class Command(BaseCommand):
 
     def _prepare(self) -> None:
         _make_session_key(settings.SECRET_KEY_FILE)
-        call_command("migrate", verbosity=0, interactive=False)
+        _migrate()
         _close_database_files()
         self.check(databases=["default"], tags=[checks.Tags.database])  # what it may lose
         call_command("collectstatic", verbosity=0, interactive=False)
@@ -130,6 +130,24 @@ def make_data_folder(folder: Path) -> None:
         raise CommandError(
             f"The data folder {folder} cannot be made or is not yours ({error.strerror}). Set KEYTURN_DATA."
         ) from None
+
+
+def _migrate() -> None:
+    """Bring the database up to date; a file of SQLite wholly or not at all.
+
+    Django writes down that a migration is done after some of them have ended, so that a set-up killed in
+    between could never be repeated. Foreign keys are checked by Django meanwhile: SQLite cannot be asked to
+    leave them unchecked once a transaction has begun.
+    """
+    if not settings.IS_SQLITE:
+        call_command("migrate", verbosity=0, interactive=False)
+        return
+    connection.disable_constraint_checking()
+    try:
+        with transaction.atomic():
+            call_command("migrate", verbosity=0, interactive=False)
+    finally:
+        connection.enable_constraint_checking()
 
 
 def _close_database_files() -> None:
