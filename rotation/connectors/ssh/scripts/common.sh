@@ -58,22 +58,9 @@ is_number() { case $1 in '' | *[!0-9]*) return 1 ;; esac; }
 # Whether $1 is one of the reasons that this run may let pass; $allowed is not given to every script.
 is_allowed() { case " ${allowed-} " in *" $1 "*) ;; *) false ;; esac; }
 
-# Whether the files are the first source of both, and what stands there is the answer.
-files_are_first() {
-    firsts=
-    while read -r database first then x || [ -n "$database" ]; do
-        case "$database $then" in
-            'passwd: ['* | 'shadow: ['*) return 1 ;;
-            'passwd: '* | 'shadow: '*) firsts="$firsts$database$first " ;;
-        esac
-    done 2>/dev/null </etc/nsswitch.conf
-    case $firsts in 'passwd:files shadow:files ' | 'shadow:files passwd:files ') ;; *) false ;; esac
-}
-
 # Whether another source than this host's own files is asked first about the account (/etc/nsswitch.conf), and
 # knows one of that name: what is changed in the files then counts for nothing. Where that cannot be asked, no.
 other_source() {
-    ! files_are_first || return 1
     for database in passwd shadow; do
         ours=$(getent -s files $database "$user" 2>/dev/null) && [ -n "$ours" ] || return 1
         found=$(getent $database "$user" 2>/dev/null) && [ -n "$found" ] || return 1
