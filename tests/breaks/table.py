@@ -515,7 +515,7 @@ BREAKS = (
           "    report.tail = _tail(marks[1 if exported else 0].last, end)", "    report.tail = _tail(marks[0].last, end)",
           f"{T_AUDIT}::test_verify_says_since_when_nothing_vouches_for_the_newest"),
     # ---- where instances may be
-    Break("no address is dialled that was not judged", "rotation/connectors/ssh/connections.py",
+    Break("no address is dialled that was not judged", "rotation/connectors/dialling.py",
           "    permitted = [place for place in places if _is_permitted(endpoint, place[4][0], deadline)]", "    permitted = places",
           "tests/wires/test_networks.py::test_no_call_dials_an_address_that_is_not_allowed"),
     Break("an address in an address is judged too", "rotation/connectors/networks.py",
@@ -1369,7 +1369,7 @@ BREAKS = (
     Break("a WinRM connection that broke is not replaced by another logon", "rotation/connectors/winrm/connections.py",
           "        if not self._sockets:\n            raise NewConnectionError(self, \"the connection has ended\")\n        return self._sockets.pop()\n", "        return self._sockets.pop() if self._sockets else super()._new_conn()\n",
           "tests/wires/test_winrm.py::test_a_lifeline_that_broke_is_not_replaced_by_another_logon"),
-    Break("a WinRM connection goes to an address that is allowed", "rotation/connectors/winrm/connections.py",
+    Break("a WinRM connection goes to an address that is allowed", "rotation/connectors/dialling.py",
           " if _is_permitted(endpoint, place[4][0], deadline)]", "]",
           "tests/wires/test_winrm.py::test_an_address_that_is_not_allowed_is_not_connected_to"),
     Break("a Windows host that sends a byte at a time is left at the deadline", "rotation/connectors/winrm/connections.py",

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import rotation
+from rotation.connectors import dialling
 from rotation.connectors.base import ConnectorError, Endpoint, Fence, Kind, Login, Manager, Unreachable
 from rotation.connectors.networks import EVERYWHERE, Networks
-from rotation.connectors.ssh import connections
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from secrets_app.crypto.plaintext import Plaintext
 from tests.networks import endpoint
@@ -133,7 +133,7 @@ def test_a_name_that_means_another_machine_a_moment_later_leads_nowhere_new(monk
             place = (next(answers), port)
             return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", place)]
 
-        monkeypatch.setattr(connections, "_addresses", resolve)
+        monkeypatch.setattr(dialling, "_addresses", resolve)
         host = Endpoint("rebinds.example", good.port, PINNED, places)
         with pytest.raises(Unreachable) as first:
             SshConnector(host).prove_login(MANAGER.login, timeout=5)
@@ -151,7 +151,7 @@ def test_of_several_addresses_only_those_that_are_allowed_are_dialled(monkeypatc
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, good.port))
             for address in ("127.0.0.1", "127.64.3.4")
         ]
-        monkeypatch.setattr(connections, "_addresses", lambda *_: found)
+        monkeypatch.setattr(dialling, "_addresses", lambda *_: found)
         with pytest.raises(Unreachable):
             SshScanner().scan(Endpoint("two.example", good.port, networks=places), timeout=5)
     assert (good.calls, bad.calls) == (1, 0)
@@ -185,7 +185,7 @@ def test_a_closed_port_and_one_without_ssh_give_one_answer(greeting):
     assert len(set(open_)) == 1
 
 
-def test_one_module_of_each_wire_alone_opens_connections_to_hosts():
+def test_one_module_alone_opens_connections_to_hosts():
     dialling = {"connect", "connect_ex", "create_connection"}
     found = set()
     package = Path(rotation.__file__).parent
@@ -200,7 +200,7 @@ def test_one_module_of_each_wire_alone_opens_connections_to_hosts():
         "wires.py: of(endpoint.wire).connect",
     }
     dialled = {name for name in found if not name.startswith("connectors/memory/")}
-    assert dialled == {f"connectors/{wire}/connections.py: plain.connect" for wire in ("ssh", "winrm")}
+    assert dialled == {"connectors/dialling.py: plain.connect"}
 
 
 def test_whoever_makes_a_place_says_where_it_may_be():

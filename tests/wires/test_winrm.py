@@ -13,8 +13,9 @@ import pytest
 from lab.windows.wsman import Endpoint
 from rotation.connectors import base
 from rotation.connectors.base import Fence, Login, Manager, Verdict
+from rotation.connectors.dialling import Deadline
 from rotation.connectors.winrm import names, scripts, shell
-from rotation.connectors.winrm.connections import Deadline, Session, Transport
+from rotation.connectors.winrm.connections import Session, Transport
 from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
 from secrets_app.crypto.plaintext import Plaintext
 from tests import windows_instances

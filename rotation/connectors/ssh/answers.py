@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from rotation.connectors.base import OVERRIDABLE, Busy, Proof, Refused, Stale, Unknown, Unreachable, Verdict
+from rotation.connectors.dialling import Deadline
 from rotation.connectors.reasons import Heard
 from rotation.connectors.ssh import reasons
-from rotation.connectors.ssh.connections import Deadline
 from rotation.connectors.ssh.findings import Findings
 from rotation.connectors.ssh.scripts import HOST_SECONDS
 from rotation.connectors.ssh.shell import Answer, RootShell, Silence

@@ -12,11 +12,8 @@ import binascii
 import contextlib
 import enum
 import io
-import ipaddress
 import logging
 import socket
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,7 +21,9 @@ import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.ssh_exception import IncompatiblePeer
 
+from rotation.connectors import dialling
 from rotation.connectors.base import Endpoint, HostKeyChanged, Unreachable
+from rotation.connectors.dialling import Deadline
 from rotation.connectors.ssh import reasons
 from secrets_app.crypto.plaintext import Plaintext
 
@@ -76,17 +75,6 @@ _SAFE = frozenset(
 _LOG = "rotation.connectors.ssh.connector.transport"
 logging.getLogger(_LOG).setLevel(logging.CRITICAL + 1)
 logging.getLogger(_LOG).propagate = False
-
-
-class Deadline:
-    """An instant of monotonic time; clocks that are set do not move it."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """Seconds until then, never below zero."""
-        return max(0.0, self._end - time.monotonic())
 
 
 class _Wire(socket.socket):
@@ -142,54 +130,6 @@ class _Wire(socket.socket):
         return super().send(content, flags)
 
 
-def _addresses(host: str, port: int, deadline: Deadline) -> Sequence[Any]:
-    """Return the addresses of the name. Runs in a thread, because getaddrinfo(3) has no timeout."""
-    with contextlib.suppress(ValueError):
-        ipaddress.ip_address(host)
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    addresses: list[Any] = []
-
-    def resolve() -> None:
-        with contextlib.suppress(OSError, UnicodeError):
-            addresses.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-
-    thread = threading.Thread(target=resolve, daemon=True)
-    thread.start()
-    thread.join(deadline.left())
-    if not addresses:
-        raise Unreachable("The instance's name could not be resolved.")
-    return tuple(addresses)
-
-
-def _connect(endpoint: Endpoint, deadline: Deadline) -> _Wire:
-    """Connect to the first allowed address that answers. Raises `Unreachable`.
-
-    The name is resolved once, and the connection goes to the same address that was checked.
-    """
-    places = _addresses(endpoint.address, endpoint.port, deadline)
-    permitted = [place for place in places if _is_permitted(endpoint, place[4][0], deadline)]
-    if not permitted:
-        raise Unreachable(reasons.sentence("forbidden_address"), code="forbidden_address")
-    for family, kind, protocol, _, address in permitted:
-        plain = socket.socket(family, kind, protocol)
-        try:
-            plain.settimeout(deadline.left() or 0.001)
-            plain.connect(address)
-        except OSError:
-            plain.close()
-            continue
-        return _Wire(plain, deadline)
-    raise Unreachable(reasons.sentence("no_ssh"))
-
-
-def _is_permitted(endpoint: Endpoint, address: str, deadline: Deadline) -> bool:
-    def resolve(name: str, port: int) -> Iterator[str]:
-        with contextlib.suppress(Unreachable, OSError):
-            yield from (place[4][0] for place in _addresses(name, port, deadline))
-
-    return endpoint.networks.permit(address, endpoint.port, resolve=resolve)
-
-
 class _Transport(paramiko.Transport):
     """A transport that remembers which algorithms the host offers, to say why none of them could be used."""
 
@@ -229,7 +169,7 @@ def _negotiated(
     endpoint: Endpoint, deadline: Deadline, key_types: Sequence[str]
 ) -> Iterator[paramiko.Transport]:
     """Return an encrypted connection whose host key is not verified yet. Raises `IncompatiblePeer`."""
-    wire = _connect(endpoint, deadline)
+    wire = _Wire(dialling.dial(endpoint, deadline, silent=reasons.sentence("no_ssh")), deadline)
     transport: _Transport | None = None
     try:
         transport = _Transport(wire)

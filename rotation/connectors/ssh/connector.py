@@ -34,6 +34,7 @@ from rotation.connectors.base import (
     Unreachable,
     Verdict,
 )
+from rotation.connectors.dialling import Deadline
 from rotation.connectors.ssh import (
     answers,
     connections,
@@ -46,7 +47,6 @@ from rotation.connectors.ssh import (
 )
 from rotation.connectors.ssh.accounts import Question
 from rotation.connectors.ssh.answers import unclear
-from rotation.connectors.ssh.connections import Deadline
 from rotation.connectors.ssh.findings import blocked, passed
 from rotation.connectors.ssh.shell import RootShell
 from secrets_app.crypto.plaintext import Plaintext

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from rotation.connectors import words
 from rotation.connectors.base import ConnectorError, Fence, Level, Proof, Refused, Verdict
+from rotation.connectors.dialling import Deadline
 from rotation.connectors.reasons import Heard
 from rotation.connectors.ssh import answers, key_lines, reasons
 from rotation.connectors.ssh import scripts as ssh_scripts
 from rotation.connectors.ssh.answers import unclear
-from rotation.connectors.ssh.connections import Deadline
 from rotation.connectors.ssh.findings import Findings
 from rotation.connectors.ssh.shell import RootShell, Silence
 

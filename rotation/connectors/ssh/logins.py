@@ -10,9 +10,10 @@ import re
 import paramiko
 
 from rotation.connectors.base import Level, Login, LoginRefused, Proof, Unreachable, Verdict
+from rotation.connectors.dialling import Deadline
 from rotation.connectors.ssh import connections, reasons
 from rotation.connectors.ssh.answers import unclear
-from rotation.connectors.ssh.connections import Answer, Deadline
+from rotation.connectors.ssh.connections import Answer
 from rotation.connectors.ssh.shell import Conversation, Silence
 
 # What PAM has sshd say before it ends the connection of an account that may not be entered any more; used

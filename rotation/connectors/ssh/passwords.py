@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from rotation.connectors import words
 from rotation.connectors.base import Fence, Level, Proof, Refused, Verdict
+from rotation.connectors.dialling import Deadline
 from rotation.connectors.reasons import Heard
 from rotation.connectors.ssh import answers, reasons
 from rotation.connectors.ssh.answers import unclear
-from rotation.connectors.ssh.connections import Deadline
 from rotation.connectors.ssh.scripts import HOST_SECONDS
 from rotation.connectors.ssh.shell import Answer, RootShell, Silence
 from secrets_app.crypto.plaintext import Plaintext

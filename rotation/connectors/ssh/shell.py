@@ -19,9 +19,9 @@ from typing import NamedTuple
 import paramiko
 
 from rotation.connectors.base import LoginRefused, Manager, Refused, Sudo, Unreachable
+from rotation.connectors.dialling import Deadline
 from rotation.connectors.ssh import reasons
 from rotation.connectors.ssh import scripts as ssh_scripts
-from rotation.connectors.ssh.connections import Deadline
 
 _KEPT_BYTES = 64 * 1024
 _FREED_SECONDS = 2.0  # in which a host gives back the place of a session that has ended

@@ -10,16 +10,12 @@ import base64
 import contextlib
 import enum
 import hashlib
-import ipaddress
-import math
 import select
 import socket
 import ssl
 import struct
-import threading
-import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import requests
@@ -37,6 +33,7 @@ from winrm.exceptions import (
 )
 from winrm.protocol import Protocol
 
+from rotation.connectors import dialling
 from rotation.connectors.base import (
     Endpoint,
     HostKey,
@@ -46,6 +43,7 @@ from rotation.connectors.base import (
     Refused,
     Unreachable,
 )
+from rotation.connectors.dialling import Deadline
 from rotation.connectors.winrm import reasons
 
 Answer = TypeVar("Answer")
@@ -74,17 +72,6 @@ class Transport(enum.Enum):
 
     HTTPS = "https"  # by TLS, to a certificate that is pinned
     HTTP = "http"  # each message is sealed with the keys of the NTLM logon; never in clear
-
-
-class Deadline:
-    """An instant of monotonic time; clocks that are set do not move it."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """Seconds until then, never below zero."""
-        return max(0.0, self._end - time.monotonic())
 
 
 class _Limits:
@@ -244,7 +231,7 @@ class Session:
 
 def scan(endpoint: Endpoint, deadline: Deadline) -> tuple[HostKey, ...]:
     """Return the certificate that the host shows, whatever it is; no login. Raises `Unreachable`."""
-    plain = _connect(endpoint, deadline)
+    plain = _connected(endpoint, deadline)
     try:
         der = _handshake(plain, _open_context(), endpoint, _Limits(deadline)).getpeercert(binary_form=True)
     finally:
@@ -285,7 +272,7 @@ def _protocol(endpoint: Endpoint, login: Login, transport: Transport) -> Protoco
 def _dialled(endpoint: Endpoint, transport: Transport, limits: _Limits) -> socket.socket:
     """Return a connection to the host that is pinned; over HTTP, what seals the messages shows the host."""
     if transport is Transport.HTTP:
-        plain = _connect(endpoint, limits.deadline)
+        plain = _connected(endpoint, limits.deadline)
         bounded = _Plain(plain.family, plain.type, plain.proto, fileno=plain.detach())
         bounded.limits = limits
         return bounded
@@ -294,7 +281,7 @@ def _dialled(endpoint: Endpoint, transport: Transport, limits: _Limits) -> socke
     authorities = [pin[1] for pin in pins if pin[0] == AUTHORITY]
     if not exact and not authorities:
         raise HostKeyChanged("No certificate is approved for this instance yet.")
-    plain = _connect(endpoint, limits.deadline)
+    plain = _connected(endpoint, limits.deadline)
     try:
         secure = _handshake(plain, _open_context() if exact else _strict(authorities), endpoint, limits)
     except BaseException:
@@ -346,47 +333,7 @@ def _strict(authorities: Sequence[str]) -> ssl.SSLContext:
     return context
 
 
-def _addresses(host: str, port: int, deadline: Deadline) -> Sequence[Any]:
-    """Return the addresses of the name. Runs in a thread, because getaddrinfo(3) has no timeout."""
-    with contextlib.suppress(ValueError):
-        ipaddress.ip_address(host)
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    addresses: list[Any] = []
-
-    def resolve() -> None:
-        with contextlib.suppress(OSError, UnicodeError):
-            addresses.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-
-    thread = threading.Thread(target=resolve, daemon=True)
-    thread.start()
-    thread.join(min(deadline.left(), threading.TIMEOUT_MAX) if deadline.left() < math.inf else None)
-    if not addresses:
-        raise Unreachable("The instance's name could not be resolved.")
-    return tuple(addresses)
-
-
-def _connect(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
-    """Connect to the first allowed address that answers, which is the one that was checked."""
-    places = _addresses(endpoint.address, endpoint.port, deadline)
-    permitted = [place for place in places if _is_permitted(endpoint, place[4][0], deadline)]
-    if not permitted:
-        raise Unreachable(reasons.sentence("forbidden_address"), code="forbidden_address")
-    for family, kind, protocol, _, address in permitted:
-        plain = socket.socket(family, kind, protocol)
-        try:
-            plain.settimeout(deadline.left() or 0.001)
-            plain.connect(address)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            plain.close()
-            continue
-        return plain
-    raise Unreachable(reasons.sentence("no_winrm"))
-
-
-def _is_permitted(endpoint: Endpoint, address: str, deadline: Deadline) -> bool:
-    def resolve(name: str, port: int) -> Iterator[str]:
-        with contextlib.suppress(Unreachable, OSError):
-            yield from (place[4][0] for place in _addresses(name, port, deadline))
-
-    return endpoint.networks.permit(address, endpoint.port, resolve=resolve)
+def _connected(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
+    plain = dialling.dial(endpoint, deadline, silent=reasons.sentence("no_winrm"))
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return plain

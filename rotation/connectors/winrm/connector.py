@@ -33,8 +33,9 @@ from rotation.connectors.base import (
     Unreachable,
     Verdict,
 )
+from rotation.connectors.dialling import Deadline
 from rotation.connectors.winrm import answers, connections, names, preflights, reasons, shell
-from rotation.connectors.winrm.connections import Deadline, Session, Transport
+from rotation.connectors.winrm.connections import Session, Transport
 from rotation.connectors.winrm.shell import Silence
 from secrets_app.crypto.plaintext import Plaintext
 

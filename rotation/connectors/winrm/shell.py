@@ -15,8 +15,9 @@ from typing import Any, Final
 from winrm.exceptions import WinRMOperationTimeoutError
 
 from rotation.connectors.base import ConnectorError, Refused, Unreachable
+from rotation.connectors.dialling import Deadline
 from rotation.connectors.winrm import reasons, scripts
-from rotation.connectors.winrm.connections import Deadline, Session
+from rotation.connectors.winrm.connections import Session
 from secrets_app.crypto.plaintext import Plaintext
 
 # Started without cmd.exe, which takes 8,191 characters and gives some a meaning; so with its full path.
