@@ -287,8 +287,8 @@ def test_among_many_that_start_together_each_keeps_its_own_rules():
 def test_a_region_with_many_due_dates_keeps_no_other_region_waiting():
     many = [made() for _ in range(4)]
     other = made(instance=factories.instance(region=factories.region("other")))
-    for one in many:
-        fall_due(one, ago=HOUR)
+    for number, one in enumerate(many):
+        fall_due(one, ago=DAY - number * HOUR)
     fall_due(other)
     assert [one.secret_id for one in schedules.due(2)] == [many[0].pk, other.pk]
 
