@@ -3,7 +3,7 @@
 The length of a compressed page shows which texts in it are equal: a user who can put text into a page, and
 measure its length, can guess what stands beside that text (BREACH, CVE-2013-3587). So a page is compressed
 only if its route is named here. None of these shows a value, a code, a link to sign in, or the secret of an
-authenticator app. The CSRF token is masked anew in each answer, and Django adds a random number of bytes
+authenticator app. The CSRF token is masked again in each answer, and Django adds a random number of bytes
 (GZipMiddleware, "Heal the Breach"). The answer to a form is never compressed: values and codes are in those.
 """
 
