@@ -1,18 +1,19 @@
 """Fill a database with an installation of many secrets and ten runs of each, by the database itself.
 
-Copies of a few rows that were made as users make them, each with what tells it from the others. What decides
-a right has its own seal as ever; a secret's, an instance's and an account's are read by no list.
+Copies of a few rows that were made as users make them, each with what tells it from the others, and sealed as
+Keyturn would have: a row whose seal does not hold is read again for each decision about it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Model
 
 from rotation import runs
 from rotation.models import HostKey, Instance, ManagedAccount, Run, Schedule
+from secrets_app import seal_sets, seals
 from secrets_app.models import Secret, Tag
 from tests import factories
 
@@ -125,8 +126,24 @@ def fill(count: int) -> None:
             "ended_at": _ago(f"{began} - 4"),
         },
     )
+    for model in (Secret, Instance, HostKey, ManagedAccount):
+        _seal(model)
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+        cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
+
+
+def _seal(model: type[Secret | Instance | HostKey | ManagedAccount]) -> None:
+    """Seal all rows of this table, and of secrets their tags."""
+    tagged = set(Tag.objects.values_list("secret", flat=True))
+    table, key = model._meta.db_table, model._meta.pk
+    extra = ", tags_seal = %s" if model is Secret else ""
+    values = []
+    for row in model._base_manager.iterator():
+        tags = {"env": "prod"} if row.pk in tagged else {}
+        of_tags = [seals.mac(seal_sets.TAGS, seal_sets.tag_values(row.pk, tags))] if extra else []
+        values.append([seals.of(row), *of_tags, key.get_db_prep_value(row.pk, connection)])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(f"UPDATE {table} SET seal = %s{extra} WHERE id = %s", values)  # noqa: S608
 
 
 def _copy(model: type[Model], template: Model, source: str, different: Mapping[str, str]) -> None:
