@@ -233,8 +233,8 @@ def _told(proof: base.Proof, which: str) -> str:
                 base.Level.COMMAND: f"A new login with the {which} value ran a command.",
                 base.Level.LOGIN: f"A new login with the {which} value succeeded.",
                 base.Level.LISTED: "The key stands in a file that the instance reads.",
-                base.Level.HASH: f"The instance's own check accepts the {which} value; it accepts no "
-                "login by password.",
+                base.Level.HASH: f"The instance's own check accepts the {which} value. No login was tried; "
+                "the checklist says why.",
             }[proof.level or base.Level.LOGIN]
         )
     return proof.reason or f"The instance refuses the {which} value."

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 MOST_TRIES = 30  # times that a worker takes a run up, crashes included
 MOST_VALUES = 3  # generated values that a host may refuse, per run
+NEW = "A new value is stored, encrypted. It has not been sent to an instance."
+KEPT = "The value that an earlier run stored is used. It has not been sent to an instance."
+OFFERED = "An earlier run's value may be on the instance; it is used again."
 
 
 def advance(
@@ -182,10 +185,10 @@ def _create(work: Work, *, then: str = "") -> SecretVersion:
         with transaction.atomic():
             if pending is not None:
                 version = pending
-                sentence = "An earlier run's value may be on the instance; it is used again."
+                sentence = OFFERED if pending.offered_at else KEPT
             else:
                 version = _generate(work)
-                sentence = "A new value is stored, encrypted. It has not been sent to an instance."
+                sentence = NEW
             leases.hold(work.lease, version=version)
             leases.passed(work.lease, Step.Name.CREATE, sentence, then="" if pending else then)
     except keyring.KeyUnusable as error:

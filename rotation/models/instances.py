@@ -297,7 +297,8 @@ class ManagedAccount(SealedRow, Identified):
         ]
         indexes = [
             models.Index(fields=["credential", "secret"], name="account_by_credential"),
-            models.Index(fields=["username"], name="account_by_username"),
+            models.Index(fields=["username", "secret"], name="account_by_username"),
+            models.Index(fields=["rotated_at", "secret"], name="account_by_rotation"),
             models.Index(
                 fields=["drift_checked_at"],
                 condition=models.Q(released_at__isnull=True),

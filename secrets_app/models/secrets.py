@@ -113,7 +113,15 @@ class Secret(SealedRow, Identified):
                 fields=["name", "id"], condition=models.Q(purged_at__isnull=True), name="secret_by_name"
             ),
             models.Index(
-                fields=["-created_at", "id"], condition=models.Q(purged_at__isnull=True), name="secret_newest"
+                fields=["created_at", "id"], condition=models.Q(purged_at__isnull=True), name="secret_newest"
+            ),
+            # Of runs by the name of their secret, which may be purged.
+            models.Index(fields=["name", "id"], name="secret_by_any_name"),
+            models.Index(
+                fields=["type", "id"], condition=models.Q(purged_at__isnull=True), name="secret_by_type"
+            ),
+            models.Index(
+                fields=["kind", "id"], condition=models.Q(purged_at__isnull=True), name="secret_by_kind"
             ),
             models.Index(
                 fields=["deletion_planned_at", "id"],

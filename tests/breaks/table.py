@@ -1431,4 +1431,7 @@ BREAKS = (
           '"region": region, **secret_rows.rights(request, secret)}\n    return render(request, "secrets/_menu.html"',
           '"region": region, **dict.fromkeys(secret_rows.ACTIONS, True)}\n    return render(request, "secrets/_menu.html"',
           "tests/screens/test_row_menu.py::test_each_right_opens_its_own_items_of_the_menu_and_no_other"),
+    Break("a page that shows something secret is not compressed", "console/compression.py",
+          "        and match.view_name in PAGES\n", "",
+          "tests/screens/test_compression.py::test_a_page_that_shows_the_key_of_an_app_is_not_compressed"),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -14,13 +14,14 @@ from django.views.decorators.http import require_http_methods
 from console.access import resources, rights
 from console.http import OperatorRequest
 from console.reports.revealed import Known, known
-from rotation import accounts, runs, tasks
-from secrets_app.models import Secret
+from rotation import tasks
+from rotation.bulk import bulk_actions, deeds
+from rotation.models import BulkAction
+from secrets_app.models import User
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
-from secrets_app.secrets import lifecycle
 
-AT_ONCE = 500
+AT_ONCE = bulk_actions.MOST
 
 
 @login_required
@@ -34,14 +35,14 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
     ]
     if request.method == "POST":
         chosen = set(request.POST.getlist("secret"))
-        _rotate(request, [row.secret for row in seen if str(row.secret.pk) in chosen])
-        return redirect("user_revealed", pk=person.pk)
+        return _rotate(request, person, [row.secret.pk for row in seen if str(row.secret.pk) in chosen])
     context = {
         "person": person,
         "rows": [(row, _may_rotate(request, row)) for row in seen[:AT_ONCE]],
         "hidden": len(revealed) - len(seen),
         "left": max(len(seen) - AT_ONCE, 0),
         "open": sum(not row.is_over for row in seen),
+        "token": uuid4().hex,
     }
     return render(request, "access/revealed.html", context)
 
@@ -50,25 +51,20 @@ def _may_rotate(request: OperatorRequest, row: Known) -> bool:
     return row.secret.is_enabled and resources.may_of_account(request, Action.ROTATE_SECRET, row.secret)
 
 
-def _rotate(request: OperatorRequest, secrets: list[Secret]) -> None:
-    """Start a rotation for each, and say for which it was refused; one refusal stops no other."""
-    started = 0
-    for secret in secrets[:AT_ONCE]:
-        try:
-            with transaction.atomic():
-                tasks.wake(runs.start(secret, actor=request.principal))
-            started += 1
-        except (
-            decisions.NotAllowed,
-            runs.InProgress,
-            runs.NotRotatable,
-            accounts.Unmanaged,
-            lifecycle.NotEnabled,
-        ) as error:
-            if isinstance(error, decisions.NotAllowed):
-                resources.refused(request, error)
-            messages.warning(request, f"{secret.name} is not rotated. {error}")
-    if started:
-        messages.success(request, f"{started} rotation{'' if started == 1 else 's'} started.")
-    elif not secrets:
+def _rotate(request: OperatorRequest, person: User, secrets: list[UUID]) -> HttpResponse:
+    """Have workers rotate these, each by its own right, and show how far they are."""
+    if not secrets:
         messages.warning(request, "Choose at least one secret.")
+        return redirect("user_revealed", pk=person.pk)
+    kind = BulkAction.Action.ROTATE
+    resources.require(request, deeds.RIGHTS[kind])
+    with transaction.atomic():
+        bulk = bulk_actions.start(kind, secrets[:AT_ONCE], actor=request.principal, token=_token(request))
+        transaction.on_commit(lambda: tasks.send(tasks.carry_bulk, str(bulk.pk)))
+    return redirect("bulk_action", pk=bulk.pk)
+
+
+def _token(request: OperatorRequest) -> str:
+    """What makes the same press twice one action; a new one where the page sent none that can be one."""
+    given = request.POST.get("token", "")
+    return given if 1 <= len(given) <= 64 else uuid4().hex

@@ -52,7 +52,9 @@ def rotate_what_was_read(cast: Cast) -> Call:
     made = secret()
     grants.grant(made, cast.eve, [Action.GET_SECRET_VALUE], actor=factories.administrator())
     versions.reveal(made.labelled("current"), actor=cast.eve.principal, reason="test")
-    return Call([cast.eve.pk], {"secret": [str(made.pk)]}, ("kms:RotateSecret",), auditor=302)
+    return Call(
+        [cast.eve.pk], {"secret": [str(made.pk)]}, ("kms:BulkActionStarted",), refused="kms:RotateSecret"
+    )
 
 
 def join(cast: Cast) -> Call:
