@@ -63,6 +63,7 @@ class Wire:
     ports: tuple[int, ...]  # where it usually listens; the first one is the default
     is_username: Callable[[str], bool]  # whether an account there may be called so
     username_rule: str  # ... and that in one sentence
+    least_sets: int  # of characters that its systems may demand of a password: fewer are refused by a policy
     account_problem: Callable[[str], str]  # what keeps a management account from being called so, or nothing
     identity: base.Identity  # what is pinned
     shown: Shown  # ... and what it is called
@@ -89,6 +90,7 @@ SSH: Final = Wire(
     ports=(22,),
     is_username=words.is_username,
     username_rule=words.USERNAME_RULE,
+    least_sets=1,
     account_problem=preparation.account_problem,
     identity=base.Identity.HOST_KEY,
     shown=Shown("host key", "host keys"),
@@ -115,6 +117,7 @@ WINRM: Final = Wire(
     ports=(5986,),
     is_username=winrm_names.is_username,
     username_rule=winrm_names.USERNAME_RULE,
+    least_sets=winrm_names.LEAST_SETS,
     account_problem=winrm_names.account_problem,
     identity=base.Identity.CERTIFICATE,
     shown=Shown("certificate", "certificates"),
@@ -154,6 +157,17 @@ def offers() -> list[tuple[str, str]]:
 def shown(wire: str) -> Shown:
     """Return what is called that a target shows; of one over a wire that is not in the table, as usual."""
     return TABLE.get(wire, USUAL).shown
+
+
+def policy_problem(wire: str, sets: int) -> str:
+    """Return why passwords of so few sets of characters may be refused over this wire, or nothing.
+
+    Nothing is known of a wire that is not in the table.
+    """
+    if wire not in TABLE or sets >= TABLE[wire].least_sets:
+        return ""
+    least = TABLE[wire].least_sets
+    return f"{TABLE[wire].offer}: the instance may refuse fewer than {least} sets. Choose at least {least}."
 
 
 def elevates(wire: str) -> bool:

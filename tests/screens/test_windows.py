@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import re
+
 import pytest
 from django.urls import reverse
 
-from rotation.connectors import base
+from rotation.connectors import log_ons
+from rotation.connectors.base import HostKey as HostKeySeen
 from rotation.inventory import holding, management
 from rotation.models import HostKey, Instance, ManagementCredential, Run
 from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.models import Secret
 from tests import factories
 from tests.screens.test_instances import scanned
 
 pytestmark = pytest.mark.django_db
-CERTIFICATE = base.HostKey("x509", "MIIB", "AB" * 32)
+CERTIFICATE = HostKeySeen("x509", "MIIB", "AB" * 32)
 PASSWORD = "The-manager-1-word"
 
 
@@ -94,7 +99,7 @@ def test_its_pages_speak_of_certificates_and_not_of_host_keys_or_sudo(as_dot):
     )
     assert answer.status_code == 302
     assert HostKey.objects.trusted(instance).get().fingerprint == CERTIFICATE.fingerprint
-    scanned(instance, base.HostKey("x509", "MIIC", "CD" * 32))
+    scanned(instance, HostKeySeen("x509", "MIIC", "CD" * 32))
     changed = page(as_dot, instance)
     assert "Certificate changed" in changed
     for text in (shown, asked, changed, page(as_dot, instance, "instance_attach")):
@@ -138,3 +143,71 @@ def test_a_credential_for_windows_refuses_what_only_linux_has(as_dot):
             "two", "keyturn", wire="winrm", sudo="passwordless", actor=dot, password=Plaintext(PASSWORD)
         )
     assert not ManagementCredential.objects.exists()
+
+
+def test_the_wizard_says_why_only_passwords_are_offered_and_refuses_what_windows_may(as_dot):
+    instance = windows(name="win-1")
+    asked = as_dot.get(reverse("secret_create_instance", args=["main"]), {"instance": "win-1"})
+    assert "WinRM" in asked.content.decode()
+    assert "key pairs" in asked.content.decode()
+    factories.instance(name="web-1")
+    other = as_dot.get(reverse("secret_create_instance", args=["main"]), {"instance": "web-1"})
+    assert "key pairs" not in other.content.decode()
+    for fields, sentence in (
+        ({"kind": "key_pair"}, "key pairs"),
+        ({"username": "svc.web."}, "A local Windows account has 1 to 20 letters"),
+        ({"username": "CORP\\svc"}, "A local Windows account has 1 to 20 letters"),
+        ({"username": "a" * 21}, "A local Windows account has 1 to 20 letters"),
+        ({"sets": ["lower", "digits"]}, "Choose at least 3."),
+    ):
+        answer = as_dot.post(reverse("secret_create", args=["main"]), wizard(instance) | fields)
+        assert answer.status_code == 422, fields
+        assert sentence in answer.content.decode()
+    made = as_dot.post(reverse("secret_create", args=["main"]), wizard(instance))
+    assert made.status_code == 302, made.content.decode()
+    assert Secret.objects.get().managed.instance == instance
+
+
+def wizard(instance: Instance) -> dict[str, object]:
+    return {
+        "type": "ecs",
+        "name": "svc",
+        "instance": instance.name,
+        "username": "svc.web",
+        "kind": "password",
+        "generate": "on",
+        "length": "32",
+        "sets": ["lower", "upper", "digits"],
+        "rotation": "off",
+    }
+
+
+def test_the_policy_of_a_secret_on_windows_keeps_three_sets_when_it_is_edited(as_dot):
+    secret = factories.secret(instance=windows())
+    fields = {"revision": secret.revision, "length": "40", "sets": ["lower", "upper"], "excluded": ""}
+    answer = as_dot.post(reverse("secret_edit", args=["main", secret.pk]), fields)
+    assert answer.status_code == 422
+    assert "Choose at least 3." in answer.content.decode()
+
+
+def test_a_shown_value_comes_with_a_file_for_remote_desktop_that_holds_no_password(as_dot):
+    instance = windows(address="192.0.2.7")
+    secret = factories.secret(instance=instance, username="svc", initial="The-old-1-word")
+    answer = as_dot.post(reverse("secret_reveal", args=["main", secret.pk]), {"reason": "on call"})
+    page = answer.content.decode()
+    assert "mstsc /v:192.0.2.7" in page
+    assert f'download="{instance.instance_id}.rdp"' in page
+    (packed,) = re.findall(r"data:application/x-rdp;base64,([A-Za-z0-9+/=]+)", page)
+    file = base64.b64decode(packed).decode()
+    assert file == ("full address:s:192.0.2.7\r\nusername:s:192.0.2.7\\svc\r\nprompt for credentials:i:1\r\n")
+
+
+def test_no_name_or_address_puts_another_setting_into_the_file():
+    assert log_ons.remote_desktop("svc", "192.0.2.7", 5986, "").file
+    for name, address in (
+        ("svc\r\nalternate shell:s:calc", "192.0.2.7"),
+        ("svc\nremoteapplicationmode:i:1", "192.0.2.7"),
+        ("svc", "192.0.2.7\rgatewayhostname:s:evil"),
+        ("svc\u2028x", "192.0.2.7"),
+    ):
+        assert log_ons.remote_desktop(name, address, 5986, "").file == ""
