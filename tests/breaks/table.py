@@ -1442,4 +1442,13 @@ BREAKS = (
     Break("an instance that exists elsewhere is not taken for the one to register", "console/management/commands/instance.py",
           'if options["if_absent"] and is_same:', 'if options["if_absent"]:',
           "tests/screens/test_commands.py::test_every_cause_has_its_exit_code"),
+    Break("an operating system that was written without the key allows nothing", "secrets_app/policy/deciding.py",
+          "if not all(seals.holds(row) for row in rows if isinstance(row, seals.SealedRow)):", "if False:",
+          "tests/domain/test_os_type.py::test_a_system_that_was_changed_outside_keyturn_allows_nothing"),
+    Break("a Deny by operating system counts in a list where the system is unknown", "secrets_app/policy/sql.py",
+          "return holds | ~rows_on([*systems]) if is_deny else holds", "return holds",
+          "tests/domain/test_os_type.py::test_a_deny_for_windows_counts_where_the_system_is_unknown_too"),
+    Break("a secret is created by the operating system of its instance", "rotation/managed/creation.py",
+          "os=instance.os, actor=actor", 'os="windows", actor=actor',
+          "tests/domain/test_os_type.py::test_a_secret_is_created_by_the_system_of_its_instance"),
 )  # fmt: skip
