@@ -33,6 +33,7 @@ from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, Key, Secret, User
 from secrets_app.secrets import versions
 from tests import clients, factories, gallery_access, gallery_settings  # noqa: F401  # the test client's cookie
+from tests.waiting import PATIENCE
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
@@ -351,7 +352,7 @@ def signed_in(browser: Browser, address: str, cookie: str, *, scheme: str, width
         viewport={"width": width, "height": 900},
         base_url=address,
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE * 1000)
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": address}])
     return context
 
