@@ -86,6 +86,7 @@ MIDDLEWARE = [
     "console.middleware.RequestId",
     "console.middleware.Probes",
     "console.readable.Readable",
+    "console.compression.Compression",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "console.middleware.SealedMode",
     "console.sessions.store.Sessions",

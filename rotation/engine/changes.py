@@ -85,7 +85,8 @@ def preflight(work: Work, *, is_kept: bool = False) -> base.Facts:
 def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     """The checks that need the store: other secrets of the account, overridden checks, restored snapshots."""
     account = work.account
-    for other in creation.others(work.run.instance, account.username, but=account):
+    others = creation.others(work.run.instance, account.username, but=account)
+    for other in others.select_related(None):  # `told` names none of what belongs to it
         yield base.Check("other_secret", base.Mark.WARNING, creation.told(other))
     for code in work.run.overrides:
         who = work.run.requested_by.name
@@ -233,8 +234,8 @@ def _told(proof: base.Proof, which: str) -> str:
                 base.Level.COMMAND: f"A new login with the {which} value ran a command.",
                 base.Level.LOGIN: f"A new login with the {which} value succeeded.",
                 base.Level.LISTED: "The key stands in a file that the instance reads.",
-                base.Level.HASH: f"The instance's own check accepts the {which} value; it accepts no "
-                "login by password.",
+                base.Level.HASH: f"The instance's own check accepts the {which} value. No login was tried; "
+                "the checklist says why.",
             }[proof.level or base.Level.LOGIN]
         )
     return proof.reason or f"The instance refuses the {which} value."

@@ -9,7 +9,7 @@ import pytest
 from rotation import leases, runs, shutdown
 from rotation.connectors import base
 from rotation.connectors.memory.connector import MemoryConnector
-from rotation.engine import failpoints
+from rotation.engine import engine, failpoints
 from rotation.engine.methods import password as method
 from rotation.inventory import management
 from rotation.models import ManagedAccount, Run, Step
@@ -306,6 +306,21 @@ def test_a_run_that_failed_leaves_a_value_that_the_next_one_sends_again(secret, 
     host.lies = False
     assert drive(rotate(secret), host).outcome == "succeeded"
     assert password(secret) == first.reveal()
+
+
+def test_a_kept_value_is_said_to_be_on_the_instance_only_if_it_was_sent(secret, host):
+    def created(run: Run) -> str:
+        return run.steps.get(name="create").sentence
+
+    host.accounts["svc"].problem = "locked"
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.attempts, created(run)) == ("blocked", 0, engine.NEW)
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.attempts, created(run)) == ("blocked", 0, engine.KEPT)
+    host.accounts["svc"].problem, host.lies = "", True
+    drive(rotate(secret), host, turns=8)
+    host.lies = False
+    assert created(drive(rotate(secret), host)) == engine.OFFERED
 
 
 def test_a_value_that_is_refused_because_it_is_there_already_is_a_success(secret, host):

@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 
 from lab import Host
+from rotation import reasons
 from rotation.connectors import base
 from rotation.connectors.base import Level, Login, Manager, Mark, Sudo, Verdict
 from rotation.connectors.ssh.connector import SshScanner
@@ -153,6 +154,18 @@ def test_fi_p_05_a_management_account_that_has_expired_is_named_as_that(svc: Rig
     assert refusal.value.code == "manager_expired"
     (check,) = [c for c in svc.preflight().checks if c.mark == Mark.BLOCKED]
     assert (check.name, check.code) == ("login", "manager_expired")
+    assert svc.accepts(FIRST)
+
+
+def test_a_management_account_that_nologin_keeps_out_is_told_where_to_look(svc: Rig) -> None:
+    svc.host.write("/etc/nologin", "closed for the night\n")
+    with pytest.raises(base.Unreachable) as ended:
+        svc.set(SECOND)
+    assert ended.value.code == "manager_broken"
+    assert "/etc/nologin" in str(ended.value)
+    assert "/etc/nologin" in reasons.advice("manager_broken").text
+    assert (reasons.waits("manager_broken"), reasons.is_away("manager_broken")) == (True, True)
+    svc.host.run(["rm", "/etc/nologin"])
     assert svc.accepts(FIRST)
 
 

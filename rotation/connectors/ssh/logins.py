@@ -46,8 +46,10 @@ def log_in(transport: paramiko.Transport, login: Login) -> None:
                     return
                 case Answer.BROKEN if _says_expired(transport):
                     raise LoginRefused(reasons.sentence("manager_expired"), code="manager_expired")
+                case Answer.BROKEN if connections.is_over(transport):
+                    raise Unreachable(reasons.sentence("slow_login"))
                 case Answer.BROKEN:
-                    raise Unreachable(reasons.sentence(_why_broken(transport)))
+                    raise Unreachable(reasons.sentence("manager_broken"), code="manager_broken")
                 case Answer.MORE_WANTED:
                     said = "more_wanted"
                 case Answer.NOT_OFFERED:

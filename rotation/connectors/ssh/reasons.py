@@ -159,6 +159,18 @@ SSH: Final = reasons.table(
         heard=Heard.KEYS,
     ),
     Reason(
+        "manager_broken",
+        "The connection ended instead of an answer to the management account's login. PAM's account rules "
+        "(pam_access, /etc/nologin, an expired account) and a network that breaks look alike.",
+        Advice(
+            "Look for /etc/nologin on the instance, and in its log of logins. If neither says why, check the "
+            "network between Keyturn and the instance.",
+            "instance",
+        ),
+        waits=True,
+        is_away=True,
+    ),
+    Reason(
         "manager_expired",
         "The management account has expired. Extend it with chage -E.",
         Advice("Extend the management account on the instance with chage -E.", "instance"),
