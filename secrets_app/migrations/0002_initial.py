@@ -424,4 +424,27 @@ class Migration(migrations.Migration):
                 'abstract': False,
             },
         ),
+        migrations.CreateModel(
+            name='AccessKey',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
+                ('key_id', models.CharField(max_length=20, unique=True)),
+                ('slot', models.PositiveSmallIntegerField()),
+                ('is_active', models.BooleanField(default=True)),
+                ('expires_at', models.DateTimeField(blank=True, null=True)),
+                ('networks', models.JSONField(blank=True, default=list)),
+                ('last_used_at', models.DateTimeField(blank=True, null=True)),
+                ('last_used_from', models.GenericIPAddressField(blank=True, null=True)),
+                ('last_used_for', models.CharField(blank=True, max_length=64)),
+                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
+                ('principal', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='access_keys', to='secrets_app.principal')),
+                ('sealed', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.sealedvalue')),
+            ],
+            options={
+                'ordering': ['principal', 'slot'],
+                'constraints': [models.UniqueConstraint(fields=('principal', 'slot'), name='one_access_key_per_slot'), models.CheckConstraint(condition=models.Q(('slot__gte', 1), ('slot__lte', 2)), name='two_access_keys_at_most')],
+            },
+        ),
     ]

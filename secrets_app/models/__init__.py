@@ -3,6 +3,7 @@
 Every table has one writer, named in its docstring. A row here never holds a plaintext.
 """
 
+from secrets_app.models.access_keys import AccessKey
 from secrets_app.models.audit import AuditCheckpoint, AuditEvent, AuditHead, DatabaseRestore, Refusals
 from secrets_app.models.base import Identified
 from secrets_app.models.keys import Key, KeyVersion, Rewrap, SealedValue
@@ -40,6 +41,7 @@ __all__ = [
     "RECOVERY_WINDOW_DAYS",
     "TAG_LIMIT",
     "VALUE_LIMIT_BYTES",
+    "AccessKey",
     "Account",
     "Attachment",
     "AuditCheckpoint",
