@@ -20,6 +20,9 @@ from secrets_app.models.policy import (
 )
 from secrets_app.models.secrets import (
     ECS_PREFIX,
+    GENERIC_NAME_LENGTH,
+    GENERIC_TAG_LIMIT,
+    GENERIC_VALUE_LIMIT_BYTES,
     NAME_CHARACTERS,
     NAME_LENGTH,
     NAME_PATTERN,
@@ -35,6 +38,9 @@ from secrets_app.models.secrets import (
 
 __all__ = [
     "ECS_PREFIX",
+    "GENERIC_NAME_LENGTH",
+    "GENERIC_TAG_LIMIT",
+    "GENERIC_VALUE_LIMIT_BYTES",
     "NAME_CHARACTERS",
     "NAME_LENGTH",
     "NAME_PATTERN",

@@ -1439,4 +1439,11 @@ BREAKS = (
     Break("an access key that was changed in the database is refused", "secrets_app/people/access_keys.py",
           "    if key is None or not seals.holds(key):\n", "    if key is None:\n",
           "tests/domain/test_access_keys.py::test_a_key_that_was_changed_in_the_database_is_as_if_not_there"),
+    Break("a token that comes again with another value is refused", "secrets_app/secrets/generic.py",
+          "            _require_same(same, value)\n", "",
+          "tests/domain/test_generic_versions.py::test_a_request_that_comes_again_with_its_token_does_nothing_more"),
+    Break("a program gives no reason to a policy that asks for one", "secrets_app/secrets/versions.py",
+          '    read_limits.require_reason(version.secret, actor=actor, reason="")\n',
+          "    decisions.require(actor, decisions.Action.GET_SECRET_VALUE, version.secret)\n",
+          "tests/domain/test_generic_versions.py::test_a_policy_that_accepts_some_reasons_lets_no_program_read"),
 )  # fmt: skip
