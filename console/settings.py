@@ -87,6 +87,7 @@ MIDDLEWARE = [
     "console.middleware.Probes",
     "console.interfaces.aws.door.Door",
     "console.readable.Readable",
+    "console.compression.Compression",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "console.middleware.SealedMode",
     "console.sessions.store.Sessions",

@@ -187,8 +187,8 @@ def secret(
     _once(make, "secret", name, on, username, initial, *itertools.chain(*fields.items()))
     related = ("managed__instance__region", "region", "account")
     # Others of this name may have been purged.
-    named = Secret.objects.filter(region=on.region, name=creation.full_name(name))
-    return named.select_related(*related).latest("created_at")
+    named = Secret.objects.filter(region=on.region, name=creation.full_name(name), purged_at=None)
+    return named.select_related(*related).get()
 
 
 def generic_secret(

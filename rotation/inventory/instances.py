@@ -158,17 +158,18 @@ def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = Fa
     seen: dict[str, object] = {"last_contact_at": Now()} if reached else {}
     if not keeps_checks:
         seen["checks"] = as_evidence([check for check in facts.checks if not check.of_account])
-    if facts.machine_id:
-        seen |= {"machine_id": facts.machine_id[:64], "os_name": facts.os_name[:120]}
-        seen["accounts"] = list(facts.accounts)
+    machine_id = facts.machine_id[:64]
+    if machine_id:
+        seen |= {"os_name": facts.os_name[:120], "accounts": list(facts.accounts)}
+    seen |= {"checked_at": Now(), "state": state}
+    seen["state_sentence"] = blocked.sentence[:500] if blocked else ""
+    mine = Instance.objects.filter(pk=instance.pk)
+    # Nearly always the machine calls itself as before. No other column decides, so no seal is to follow.
+    if (mine.filter(machine_id=machine_id) if machine_id else mine).update(**seen):
+        return
     with transaction.atomic():
-        Instance.objects.filter(pk=instance.pk).update(
-            checked_at=Now(),
-            state=state,
-            state_sentence=blocked.sentence[:500] if blocked else "",
-            **seen,
-        )
-        if facts.machine_id and facts.machine_id[:64] != instance.machine_id:
+        mine.update(machine_id=machine_id, **seen)
+        if machine_id != instance.machine_id:
             binding.follow(instance)
 
 

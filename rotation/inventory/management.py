@@ -212,7 +212,7 @@ def own_manager(instance: Instance, version: SecretVersion, *, over: base.Endpoi
 
 def endpoint(instance: Instance) -> base.Endpoint:
     """Return the address with the pinned keys. Raises `NotAttached` where no key is approved."""
-    approved = HostKey.objects.trusted(instance)
+    approved = HostKey.trusted_by(instance)
     if not approved:
         raise NotAttached(reasons.sentence("no_host_key"), "no_host_key")
     require_whole(instance, *approved)

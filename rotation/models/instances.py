@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.db import models
 from django.db.models.functions import Now
 
 from rotation import wires
 from rotation.connectors import base
-from secrets_app import actions
+from secrets_app import actions, prepared
 from secrets_app.models import Account, Identified, Principal, Region, SealedValue, Secret
 from secrets_app.seals import SealedQuerySet, SealedRow
 
@@ -194,7 +196,10 @@ class HostKeyQuerySet(SealedQuerySet["HostKey"]):
 
     def trusted(self, instance: Instance) -> HostKeyQuerySet:
         """What is pinned for an instance: approved, and of the kind that its wire shows."""
-        kind = wires.identity(instance.wire)
+        return self.pinned(instance.pk, wires.identity(instance.wire))
+
+    def pinned(self, instance: UUID, kind: str) -> HostKeyQuerySet:
+        """What is approved for an instance, of this kind."""
         return self.filter(instance=instance, state=HostKey.State.APPROVED, kind=kind)
 
 
@@ -238,6 +243,14 @@ class HostKey(SealedRow, Identified):
     @property
     def line(self) -> str:
         return f"{self.algorithm} {self.blob}"
+
+    @staticmethod
+    def trusted_by(instance: Instance) -> list[HostKey]:
+        """Return what is pinned for an instance now, as `trusted`."""
+        return _PINNED(instance.pk, str(wires.identity(instance.wire)))
+
+
+_PINNED = prepared.Question(lambda instance, kind: HostKey.objects.pinned(instance, kind))
 
 
 class ManagedAccount(SealedRow, Identified):
@@ -297,7 +310,8 @@ class ManagedAccount(SealedRow, Identified):
         ]
         indexes = [
             models.Index(fields=["credential", "secret"], name="account_by_credential"),
-            models.Index(fields=["username"], name="account_by_username"),
+            models.Index(fields=["username", "secret"], name="account_by_username"),
+            models.Index(fields=["rotated_at", "secret"], name="account_by_rotation"),
             models.Index(
                 fields=["drift_checked_at"],
                 condition=models.Q(released_at__isnull=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
-from secrets_app import actions
+from secrets_app import actions, prepared
 from secrets_app.actions import OF_A_SECRET
 from secrets_app.models.base import Identified
 from secrets_app.models.keys import Key, SealedValue
@@ -119,7 +119,15 @@ class Secret(SealedRow, Identified):
                 fields=["name", "id"], condition=models.Q(purged_at__isnull=True), name="secret_by_name"
             ),
             models.Index(
-                fields=["-created_at", "id"], condition=models.Q(purged_at__isnull=True), name="secret_newest"
+                fields=["created_at", "id"], condition=models.Q(purged_at__isnull=True), name="secret_newest"
+            ),
+            # Of runs by the name of their secret, which may be purged.
+            models.Index(fields=["name", "id"], name="secret_by_any_name"),
+            models.Index(
+                fields=["type", "id"], condition=models.Q(purged_at__isnull=True), name="secret_by_type"
+            ),
+            models.Index(
+                fields=["kind", "id"], condition=models.Q(purged_at__isnull=True), name="secret_by_kind"
             ),
             models.Index(
                 fields=["deletion_planned_at", "id"],
@@ -158,7 +166,7 @@ class Secret(SealedRow, Identified):
 
     def labelled(self, role: str) -> SecretVersion | None:
         """The version with this role's label, or None."""
-        label = self.labels.select_related("version").filter(role=role).first()
+        label = _LABELLED.first(self.pk, str(role))
         return label.version if label else None
 
 
@@ -225,6 +233,13 @@ class Label(Identified):
 
     def __str__(self) -> str:
         return self.name or self.get_role_display()
+
+
+_LABELLED = prepared.Question(
+    lambda secret, role: (
+        Label.objects.select_related("version").filter(secret=secret, role=role).order_by("pk")[:1]
+    )
+)
 
 
 class Tag(Identified):

@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from secrets_app import keyring
+from secrets_app import keyring, prepared
 from secrets_app.audit import audit_keys, trail
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
@@ -32,6 +32,12 @@ from secrets_app.secrets import read_limits, reads
 FIELD = "value"
 #: A version becomes the current one. No user requests it: it follows from a rotation.
 PROMOTED = "kms:UpdateSecretVersionStage"
+#: The versions of a secret that have a value and no label, newest first.
+_SPARE = prepared.Question(
+    lambda secret: SecretVersion.objects.filter(
+        secret=secret, labels__isnull=True, destroyed_at__isnull=True
+    ).order_by("-created_at")
+)
 
 
 class PendingExists(DomainError):
@@ -271,11 +277,11 @@ def mark_verified(version: SecretVersion) -> None:
     SecretVersion.objects.filter(pk=version.pk).update(verified_at=Now())
 
 
-def not_removed(secret: Secret) -> QuerySet[SecretVersion]:
+def not_removed(secret: Secret | uuid.UUID) -> QuerySet[SecretVersion]:
     """Return versions whose key a host may still accept, newest first; not the current and pending ones."""
     in_use = Label.objects.filter(secret=secret, role__in=[Label.Role.CURRENT, Label.Role.PENDING])
     return (
-        secret.versions.filter(removed_at=None, dead_at=None)
+        SecretVersion.objects.filter(secret=secret, removed_at=None, dead_at=None)
         .exclude(public_key="")
         .exclude(pk__in=in_use.values("version"))
     )
@@ -382,8 +388,7 @@ def set_aside(version: SecretVersion) -> None:
 
 def prune(secret: Secret) -> None:
     """Destroy the values of unlabelled versions beyond the newest ones that a secret keeps."""
-    spare = secret.versions.filter(labels__isnull=True, destroyed_at__isnull=True).order_by("-created_at")
-    for version in spare[settings.RUN_PRUNE_VERSIONS :]:
+    for version in _SPARE(secret.pk)[settings.RUN_PRUNE_VERSIONS :]:
         _destroy(version)
 
 

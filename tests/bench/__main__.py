@@ -1,10 +1,10 @@
 """Measure, as ratios in one run: `./keyturn bench`.
 
 A rotation against what a plain script does on the same host (log in, chpasswd, log in again), the secrets
-list at two sizes and under a long policy, a client that fetches the current value and logs on with it all the
-time, how soon a leaked value is refused, how many values and events one process reads, and how many
-rotations the workers carry in a second beside the same script. Seconds depend on the machine; the ratios, and
-the goals, are what to compare.
+list at two sizes and under a long policy, lists, search and the overview over many rows, a client that
+fetches the current value and logs on with it all the time, how soon a leaked value is refused, how many
+values and events one process reads, and how many rotations the workers carry in a second beside the same
+script. Seconds depend on the machine; the ratios, and the goals, are what to compare.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from rotation.engine import engine  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
 from tests import clients, factories  # noqa: E402, F401
-from tests.bench import leaks, policies, readers, reads, scripts, throughput  # noqa: E402
+from tests.bench import leaks, pages, policies, readers, reads, scripts, throughput  # noqa: E402
 from tests.chaos.hosts import prepare  # noqa: E402
 from tests.lab_fixtures import KeyPair  # noqa: E402
 
-PARTS = ("rotation", "list", "policies", "reads", "readers", "leaks", "throughput")
+PARTS = ("rotation", "list", "pages", "policies", "reads", "readers", "leaks", "throughput")
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -129,6 +129,12 @@ def measure_reads(count: int, *, here: bool) -> None:
         reads.measure_on_postgres(count)
 
 
+def measure_pages(options: argparse.Namespace) -> None:
+    pages.measure(options.rows, options.rounds, options.page)
+    if not options.here:
+        pages.measure_on_postgres(options.rows, options.rounds, options.page)
+
+
 def measure_throughput(options: argparse.Namespace) -> None:
     if options.here:
         throughput.measure(options.hosts, options.at_once, options.slices)
@@ -144,6 +150,7 @@ def main() -> int:
     parser.add_argument("--leaked", type=int, default=20, help="rotations of a leaked value")
     parser.add_argument("--queued", type=int, default=500, help="rotations that wait before a leaked value's")
     parser.add_argument("--only", choices=PARTS, default="")
+    parser.add_argument("--page", default="", help="of the pages, only those with this in their name")
     parser.add_argument("--reads", type=int, default=800, help="reads of a value in each round")
     parser.add_argument("--hosts", type=int, default=40, help="of the throughput")
     parser.add_argument(
@@ -163,12 +170,13 @@ def main() -> int:
         "throughput": lambda: measure_throughput(options),
         "policies": lambda: measure_policies(options.rows, here=options.here),
         "reads": lambda: measure_reads(options.reads, here=options.here),
+        "pages": lambda: measure_pages(options),
         "list": lambda: measure_list(options.rows // 100, options.rows, options.rounds),
     }
     for name, measure in parts.items():
         if options.only not in {"", name}:
             continue
-        if reason and name not in {"list", "policies", "reads"}:
+        if reason and name not in {"list", "pages", "policies", "reads"}:
             print(f"{name:<20}not measured: {reason}")
         else:
             measure()

@@ -16,7 +16,7 @@ from rotation import runs
 from rotation.managed import credential_state
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import AuditEvent, Secret
-from tests import factories
+from tests import factories, times
 
 pytestmark = pytest.mark.django_db
 
@@ -182,8 +182,8 @@ def test_a_query_that_makes_no_sense_narrows_nothing(as_dot, query):
 )
 def test_the_list_sorts_by_each_column_both_ways(as_dot, sort):
     instance = factories.instance()
-    for user in ("alpha", "beta", "gamma"):
-        factories.secret(instance=instance, username=user)
+    secrets = [factories.secret(instance=instance, username=user) for user in ("alpha", "beta", "gamma")]
+    times.in_turn(*secrets)
     up = names(as_dot.get(url("secrets"), {"sort": sort}))
     down = names(as_dot.get(url("secrets"), {"sort": f"-{sort}"}))
     assert sorted(up) == sorted(down)

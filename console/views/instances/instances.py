@@ -50,7 +50,10 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     filters = forms.Filters(request.GET)
     rows = resources.instances(request, region, with_retired=filters.shows_retired)
     matching = instance_list.narrowed(
-        instance_list.with_figures(rows, resources.seen_secrets(request)), filters.chosen()
+        instance_list.with_figures(
+            rows, resources.seen_secrets(request), sees_all=resources.sees_all_secrets(request)
+        ),
+        filters.chosen(),
     )
     shown = preferences.of(request.principal, "instances")
     context = {
