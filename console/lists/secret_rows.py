@@ -84,9 +84,7 @@ def cells(
     """
     # What is allowed nowhere is not asked of each row.
     possible = {"may_rotate": Action.ROTATE_SECRET} if resources.may(request, Action.ROTATE_SECRET) else {}
-    if with_tags or decisions.asks_for_tags(request.user.principal, possible.values()):
-        prefetch_related_objects(secrets, "tags")
-    _place(secrets)
+    ready(request, secrets, possible.values(), with_tags=with_tags)
     is_everywhere = region == resources.ALL_REGIONS and len(decisions.every_region()) > 1
     return [
         _facts(secret, is_everywhere=is_everywhere)
@@ -94,6 +92,15 @@ def cells(
         | {"tags": list(secret.tags.all()) if with_tags else []}
         for secret in secrets
     ]
+
+
+def ready(
+    request: OperatorRequest, secrets: list[Secret], actions: Iterable[Action], *, with_tags: bool = False
+) -> None:
+    """Read at once what deciding these actions on each of the rows needs."""
+    if with_tags or decisions.asks_for_tags(request.user.principal, actions):
+        prefetch_related_objects(secrets, "tags")
+    _place(secrets)
 
 
 def _place(secrets: Iterable[Secret]) -> None:
@@ -128,6 +135,7 @@ def _facts(secret: Secret, *, is_everywhere: bool) -> Cells:
         "next_at": plan.next_at if plan and secret.is_enabled else None,
         "ended_at": secret.last_ended_at,  # type: ignore[attr-defined]
         "failure": Run.Outcome(outcome).label if outcome and outcome != Run.Outcome.SUCCEEDED else "",
+        "until": secret.deletion_due_at if secret.is_pending_deletion else None,
         "created_at": secret.created_at,
         "is_enabled": secret.is_enabled,
     }

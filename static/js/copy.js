@@ -31,6 +31,8 @@
     for (const name of root.querySelectorAll("[data-copies]")) {
       const made = button.content.firstElementChild.cloneNode(true);
       made.dataset.copy = name.textContent;
+      made.title = `Copy ${name.dataset.copies || "name"}`;
+      made.setAttribute("aria-label", made.title);
       name.removeAttribute("data-copies");
       name.after(made);
     }

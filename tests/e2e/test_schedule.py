@@ -55,6 +55,7 @@ def choose_sundays(dialog) -> None:
 def test_times_are_previewed_as_they_are_typed_and_then_kept(page):
     secret = factories.secret(is_on=True)
     page.goto(f"/main/secrets/{secret.pk}/")
+    page.locator("#secret-actions summary").click()
     page.get_by_role("link", name="Configuration rotation").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text(FIVE)).to_be_visible()
