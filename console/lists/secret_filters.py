@@ -23,10 +23,10 @@ from secrets_app.models import Secret, Tag
 _OF_ACCOUNT, _OF_SCHEDULE = ("managed__secret_id",), ("schedule__secret_id",)
 SORTS: dict[str, str | By] = {
     "name": "name",
-    "type": "type",
+    "type": By("type", is_there="created_at"),
     "instance": By("managed__instance__name", ("managed__instance_id", *_OF_ACCOUNT), is_joined=True),
     "user": By("managed__username", _OF_ACCOUNT, is_joined=True),
-    "kind": "kind",
+    "kind": By("kind", is_there="created_at"),
     "credential": By("managed__credential", _OF_ACCOUNT, is_joined=True),
     "automatic": By("schedule__period", _OF_SCHEDULE, is_joined=True),
     "next": By("schedule__next_at", _OF_SCHEDULE, is_joined=True),
