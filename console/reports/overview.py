@@ -25,7 +25,7 @@ from console.forms.rotations.rotations import ACTIVE
 from console.forms.rotations.rotations import Filters as RunFilters
 from console.forms.secrets.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
-from console.lists import instance_list, run_filters, secret_filters
+from console.lists import instance_list, run_filters, secret_filters, secret_rows
 from console.presentation import run_states, secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
@@ -258,9 +258,8 @@ class Overview:
     def _in_sync(self) -> int:
         """The count of the list's own filter; the few that rotate are subtracted, not asked of each row."""
         rows = self._secrets().filter(managed__credential=Credential.IN_SYNC)
-        rotating = Run.objects.active().filter(kind=Run.Kind.ROTATE, secret__isnull=False)
         # Their keys and not a query in the query, for which SQLite would ask about each secret.
-        busy = rows.filter(pk__in=list(rotating.order_by().values_list("secret", flat=True))).count()
+        busy = rows.filter(pk__in=secret_rows.rotating()).count()
         if self.counts_all:  # an account is released as its secret is purged
             kept = ManagedAccount.objects.filter(released_at__isnull=True, credential=Credential.IN_SYNC)
             return kept.aggregate(count=Count("*"))["count"] - busy  # type: ignore[no-any-return]
