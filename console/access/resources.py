@@ -145,5 +145,9 @@ def runs(request: OperatorRequest, code: str) -> QuerySet[Run]:
     return instances_and_runs.runs(request.principal, code)
 
 
+def sees_all_runs(request: OperatorRequest, code: str) -> bool:
+    return instances_and_runs.sees_all_runs(request.principal, code)
+
+
 def run(request: OperatorRequest, code: str, pk: UUID) -> Run:
     return instances_and_runs.run(request.principal, code, pk)

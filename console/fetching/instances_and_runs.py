@@ -140,6 +140,14 @@ def runs(actor: Principal, code: str) -> QuerySet[Run]:
     )
 
 
+def sees_all_runs(actor: Principal, code: str) -> bool:
+    """Whether `runs` leaves none out, so that none has to be asked about."""
+    listed = by_region.listed(actor, Action.LIST_RUNS, code)
+    return decisions.are_all_regions(listed) and ALL is decisions.visible(
+        actor, Action.DESCRIBE_RUN, decisions.secret_rows()
+    ) is decisions.visible(actor, Action.DESCRIBE_RUN, decisions.instance_rows())
+
+
 def run(actor: Principal, code: str, pk: UUID) -> Run:
     """Return one run to look at: who may describe its secret or instance may. Raises `NotFound`."""
     rows = Run.objects.select_related(

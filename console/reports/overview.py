@@ -6,12 +6,15 @@ the list that it counts, made of that list's own filter.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
+from django.core.cache import cache
 from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Cast, Substr
 from django.urls import reverse
@@ -29,7 +32,7 @@ from console.presentation.secret_states import Fact
 from console.reports import resolving
 from console.reports.charts import Bar, Chart, Series
 from rotation import accounts
-from rotation.models import HostKey, Instance, ManagedAccount, Run
+from rotation.models import HostKey, Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import ChangedRecord, Secret
 from secrets_app.policy.decisions import Action
 
@@ -38,6 +41,7 @@ Credential = ManagedAccount.Credential
 DAYS = 30
 SHOWN = 8  # of each kind of what needs a person; the list has the others
 DELETION_NOTICE = timedelta(days=7)
+KEPT_FROM = 10_000  # secrets; the ages of fewer are counted as quickly as they are looked up
 QUEUED_NOTICE = timedelta(minutes=1)
 #: In the order of what is worse.
 TROUBLED = (Credential.OUT_OF_SYNC, Credential.BLOCKED, Credential.UNVERIFIED, Credential.UNREACHABLE)
@@ -83,6 +87,8 @@ class Overview:
         self.request, self.region = request, region
         self.may_secrets = resources.may(request, Action.LIST_SECRETS)
         self.may_instances = resources.may(request, Action.LIST_INSTANCES)
+        #: Of a reader from whom nothing is hidden, rows are counted in an index and no right is asked about.
+        self.counts_all = region == resources.ALL_REGIONS and resources.sees_all_secrets(request)
         self.needs: list[Need] = []
         self.more: list[More] = []
         if resources.may(request, Action.VERIFY_AUDIT):
@@ -273,8 +279,12 @@ class Overview:
     def _in_sync(self) -> int:
         """The count of the list's own filter; the few that rotate are subtracted, not asked of each row."""
         rows = self._secrets().filter(managed__credential=Credential.IN_SYNC)
-        rotating = Run.objects.active().filter(kind=Run.Kind.ROTATE, secret__isnull=False)
-        return rows.count() - rows.filter(pk__in=rotating.values("secret")).count()
+        # Their keys and not a query in the query, for which SQLite would ask about each secret.
+        busy = rows.filter(pk__in=secret_rows.rotating()).count()
+        if self.counts_all:  # an account is released as its secret is purged
+            kept = ManagedAccount.objects.filter(released_at__isnull=True, credential=Credential.IN_SYNC)
+            return kept.aggregate(count=Count("*"))["count"] - busy  # type: ignore[no-any-return]
+        return rows.count() - busy
 
     def _figures_of_instances(self) -> Iterator[Figure]:
         if not self.may_instances:
@@ -286,10 +296,24 @@ class Overview:
 
     def _figures_of_runs(self) -> Iterator[Figure]:
         chosen = {"kind": "rotate", "since": (timezone.localdate() - timedelta(days=DAYS - 1)).isoformat()}
-        rows, link = self._runs(**chosen), self._link("rotations", **chosen)
-        missed = rows.filter(outcome=Run.Outcome.MISSED).count()
+        counts, link = self._counted_runs, self._link("rotations", **chosen)
+        missed = sum(count for (_, outcome), count in counts.items() if outcome == Run.Outcome.MISSED)
         note = f"{missed:,} missed" if missed else ""
-        yield Figure(f"Rotations, {DAYS} days", rows.count(), link, note)
+        yield Figure(f"Rotations, {DAYS} days", counts.total(), link, note)
+
+    def _counted_ages(self) -> list[int]:
+        """How many passwords and keys there are of each age; of all of them, counted once in a minute."""
+        key = "overview.ages"
+        if self.counts_all and (kept := cache.get(key)) is not None:
+            return list(kept)
+        now = timezone.now()
+        rows = self._secrets(automatic="on").filter(managed__rotated_at__isnull=False)
+        counts = [0] * len(AGES)
+        for hour, period, count in _by_hour(rows, "managed__rotated_at", "schedule__period"):
+            counts[min(int((now - _hour(hour)) / period * 4), 4)] += count
+        if self.counts_all and sum(counts) > KEPT_FROM:
+            cache.set(key, counts, timeout=60)
+        return counts
 
     # ---------------------------------------------------------------- pictures
 
@@ -297,18 +321,38 @@ class Overview:
     def charts(self) -> list[Chart]:
         return [self._per_day(), *([self._ahead(), self._ages()] if self.may_secrets else [])]
 
-    def _per_day(self) -> Chart:
+    @cached_property
+    def _counted_runs(self) -> Counter[tuple[str, str]]:
+        """The rotations of the last days, by day and outcome.
+
+        Most have succeeded: all of a day are counted in an index, and the others read and subtracted.
+        """
         today = timezone.localdate()
-        first = today - timedelta(days=DAYS - 1)
-        rows = self._runs(kind="rotate", since=first.isoformat()).order_by()
+        days = [today - timedelta(days=number) for number in range(DAYS)]
+        rows = self._runs(kind="rotate", since=days[-1].isoformat()).order_by()
+        usual = [Run.Outcome.SUCCEEDED] if resources.sees_all_runs(self.request, self.region) else []
         # Compared and not truncated: SQLite would truncate by a call a row.
+        begun = [When(created_at__gte=run_filters.midnight(day), then=Value(day.isoformat())) for day in days]
+        of_day = rows.annotate(day=Case(*begun, output_field=CharField()))
+        if usual:
+            of_day = of_day.filter(outcome__in=set(Run.Outcome.values) - set(usual) | {""})
+        found = of_day.values_list("day", "outcome").annotate(count=Count("*"))
+        counts = Counter({(day, outcome): count for day, outcome, count in found})
+        if usual:
+            others: Counter[str] = Counter()
+            for (day, _), count in counts.items():
+                others[day] += count
+            ranges = [
+                (run_filters.midnight(day), run_filters.midnight(day + timedelta(days=1))) for day in days
+            ]
+            for day, count in zip(days, _in_ranges(rows, "created_at", ranges), strict=True):
+                counts[day.isoformat(), usual[0]] = count - others[day.isoformat()]
+        return counts
+
+    def _per_day(self) -> Chart:
+        first = timezone.localdate() - timedelta(days=DAYS - 1)
         days = [first + timedelta(days=number) for number in range(DAYS)]
-        begun = [
-            When(created_at__gte=run_filters.midnight(day), then=Value(day.isoformat()))
-            for day in reversed(days)
-        ]
-        by_day = rows.annotate(day=Case(*begun, output_field=CharField())).values_list("day", "outcome")
-        counts = Counter({(day, outcome): count for day, outcome, count in by_day.annotate(Count("pk"))})
+        counts = self._counted_runs
         series = [
             Series("Succeeded", "ok"),
             Series("Blocked", "warning"),
@@ -327,31 +371,57 @@ class Overview:
 
     def _ahead(self) -> Chart:
         now = timezone.now()
+        first = timezone.localdate()
+        days = [first + timedelta(days=number) for number in range(DAYS)]
         rows = self._secrets(automatic="on").filter(
             schedule__next_at__gte=now, schedule__next_at__lt=now + timedelta(days=DAYS)
         )
         counts: Counter[date] = Counter()
-        for hour, count in _by_hour(rows, "schedule__next_at"):
-            counts[timezone.localtime(_hour(hour)).date()] += count
-        first = timezone.localdate()
-        days = [first + timedelta(days=number) for number in range(DAYS)]
+        if self.counts_all:
+            waiting = Schedule.objects.filter(is_on=True, paused_at__isnull=True, stopped_at__isnull=True)
+            ends = [run_filters.midnight(day) for day in [*days, first + timedelta(days=DAYS)]]
+            ends = [now, *ends[1:-1], min(ends[-1], now + timedelta(days=DAYS))]
+            ranges = list(itertools.pairwise(ends))
+            for day, count in zip(days, _in_ranges(waiting, "next_at", ranges), strict=True):
+                counts[day] = count
+            # The schedule of a secret that is purged is off.
+            ending = Secret.objects.kept().filter(deletion_planned_at__isnull=False)
+            dates = waiting.filter(secret__in=list(ending.order_by().values_list("pk", flat=True)))
+            for at in dates.filter(next_at__gte=ends[0], next_at__lt=ends[-1]).values_list(
+                "next_at", flat=True
+            ):
+                counts[timezone.localtime(at).date()] -= 1
+        else:
+            for hour, count in _by_hour(rows, "schedule__next_at"):
+                counts[timezone.localtime(_hour(hour)).date()] += count
         bars = tuple(Bar(day.isoformat(), (counts[day],)) for day in days)
         return Chart(
             "What rotates next", "Day", (Series("Rotations", "busy"),), bars, f"The next {DAYS} days"
         )
 
     def _ages(self) -> Chart:
-        now = timezone.now()
-        rows = self._secrets(automatic="on").filter(managed__rotated_at__isnull=False)
-        counts = [0] * len(AGES)
-        for hour, period, count in _by_hour(rows, "managed__rotated_at", "schedule__period"):
-            counts[min(int((now - _hour(hour)) / period * 4), 4)] += count
+        counts = self._counted_ages()
         bars = tuple(
             Bar(name, (count, 0) if number < 4 else (0, count))
             for number, (name, count) in enumerate(zip(AGES, counts, strict=True))
         )
         series = (Series("Within its period", "ok"), Series("Older", "danger"))
         return Chart("Age against the period", "Age", series, bars, "Automatic ones")
+
+
+def _in_ranges(rows: QuerySet[Any], field: str, ranges: list[tuple[datetime, datetime]]) -> list[int]:
+    """How many rows there are from each beginning to before its end; each is counted in an index."""
+    counts = dict.fromkeys(range(len(ranges)), 0)
+    parts = [
+        rows.order_by()
+        .filter(**{f"{field}__gte": begin, f"{field}__lt": end})
+        .values(number=Value(number))
+        .annotate(count=Count("*"))
+        for number, (begin, end) in enumerate(ranges)
+    ]
+    for part in parts[0].union(*parts[1:], all=True):
+        counts[part["number"]] = part["count"]
+    return [*counts.values()]
 
 
 def _by_hour(rows: QuerySet[Secret], field: str, *others: str) -> Iterable[tuple[Any, ...]]:

@@ -134,7 +134,7 @@ class Migration(migrations.Migration):
                 ('bindings', models.PositiveIntegerField(default=0)),
             ],
             options={
-                'indexes': [models.Index(fields=['credential', 'secret'], name='account_by_credential'), models.Index(fields=['username', 'secret'], name='account_by_username'), models.Index(fields=['rotated_at', 'secret'], name='account_by_rotation'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['drift_checked_at'], name='account_by_drift_check')],
+                'indexes': [models.Index(fields=['credential', 'secret'], name='account_by_credential'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['credential', 'credential_code'], name='account_by_state'), models.Index(fields=['username', 'secret'], name='account_by_username'), models.Index(fields=['rotated_at', 'secret'], name='account_by_rotation'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['drift_checked_at'], name='account_by_drift_check')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('released_at__isnull', True)), fields=('instance', 'username', 'kind'), name='one_secret_per_account')],
             },
         ),
@@ -177,7 +177,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-created_at'],
-                'indexes': [models.Index(condition=models.Q(('state__in', ['queued', 'running', 'waiting'])), fields=['due_at'], name='run_active'), models.Index(fields=['created_at', 'id'], name='run_newest'), models.Index(fields=['kind', 'created_at'], name='run_by_kind'), models.Index(fields=['trigger', 'created_at'], name='run_by_trigger'), models.Index(fields=['outcome', 'created_at'], name='run_by_outcome'), models.Index(fields=['attempts', 'created_at'], name='run_by_attempts'), models.Index(fields=['requested_by', 'created_at'], name='run_by_requester'), models.Index(fields=['secret', '-created_at'], name='run_of_secret'), models.Index(fields=['instance', '-created_at'], name='run_of_instance')],
+                'indexes': [models.Index(condition=models.Q(('state__in', ['queued', 'running', 'waiting'])), fields=['due_at'], name='run_active'), models.Index(fields=['created_at', 'id'], name='run_newest'), models.Index(condition=models.Q(('created_at__isnull', False)), fields=['kind', 'created_at'], name='run_by_kind'), models.Index(condition=models.Q(('created_at__isnull', False)), fields=['trigger', 'created_at'], name='run_by_trigger'), models.Index(condition=models.Q(('created_at__isnull', False)), fields=['outcome', 'created_at'], name='run_by_outcome'), models.Index(condition=models.Q(('created_at__isnull', False)), fields=['attempts', 'created_at'], name='run_by_attempts'), models.Index(fields=['requested_by', 'created_at'], name='run_by_requester'), models.Index(fields=['secret', '-created_at'], name='run_of_secret'), models.Index(fields=['instance', '-created_at'], name='run_of_instance')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('secret__isnull', False), ('state__in', ['queued', 'running', 'waiting'])), fields=('secret',), name='one_active_run_per_secret'), models.UniqueConstraint(condition=models.Q(('secret__isnull', True), ('state__in', ['queued', 'running', 'waiting'])), fields=('instance', 'kind', 'username', 'account_kind'), name='one_active_run_per_instance_and_kind'), models.UniqueConstraint(condition=models.Q(('outcome', 'missed')), fields=('secret', 'date_at'), name='one_record_per_missed_date')],
             },
         ),
@@ -221,7 +221,7 @@ class Migration(migrations.Migration):
                 ('revision', models.PositiveIntegerField(default=1)),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('is_on', True), ('paused_at__isnull', True)), fields=['next_at'], name='schedule_due'), models.Index(fields=['next_at', 'secret'], name='schedule_by_date'), models.Index(fields=['period', 'secret'], name='schedule_by_period')],
+                'indexes': [models.Index(condition=models.Q(('is_on', True), ('paused_at__isnull', True)), fields=['next_at'], name='schedule_due'), models.Index(condition=models.Q(('is_on', True), ('paused_at__isnull', True), ('stopped_at__isnull', True)), fields=['next_at'], name='schedule_waiting'), models.Index(fields=['next_at', 'secret'], name='schedule_by_date'), models.Index(fields=['period', 'secret'], name='schedule_by_period')],
             },
         ),
         migrations.CreateModel(

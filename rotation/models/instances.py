@@ -336,6 +336,11 @@ class ManagedAccount(SealedRow, Identified):
         ]
         indexes = [
             models.Index(fields=["credential", "secret"], name="account_by_credential"),
+            models.Index(
+                fields=["credential", "credential_code"],
+                condition=models.Q(released_at__isnull=True),
+                name="account_by_state",
+            ),
             models.Index(fields=["username", "secret"], name="account_by_username"),
             models.Index(fields=["rotated_at", "secret"], name="account_by_rotation"),
             models.Index(

@@ -124,10 +124,14 @@ class Secret(SealedRow, Identified):
             # Of runs by the name of their secret, which may be purged.
             models.Index(fields=["name", "id"], name="secret_by_any_name"),
             models.Index(
-                fields=["type", "id"], condition=models.Q(purged_at__isnull=True), name="secret_by_type"
+                fields=["type", "id"],
+                condition=models.Q(purged_at__isnull=True, created_at__isnull=False),
+                name="secret_by_type",
             ),
             models.Index(
-                fields=["kind", "id"], condition=models.Q(purged_at__isnull=True), name="secret_by_kind"
+                fields=["kind", "id"],
+                condition=models.Q(purged_at__isnull=True, created_at__isnull=False),
+                name="secret_by_kind",
             ),
             models.Index(
                 fields=["deletion_planned_at", "id"],
