@@ -117,7 +117,7 @@ def test_a_credential_for_windows_has_a_password_and_shows_the_commands_for_powe
     shown = as_dot.get(answer["Location"]).content.decode()
     for text in (
         "Windows over WinRM",
-        "Enable-PSRemoting",
+        "Start-Service WinRM",
         "Add-LocalGroupMember",
         "Remove-LocalGroupMember",
     ):
