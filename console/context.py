@@ -121,7 +121,7 @@ class Layout:
             return []
         sections = [(section, section_url(section.url_name, self.region)) for section in SECTIONS]
         return [
-            NavEntry(section.label, section.icon, url, self._is_active(url))
+            NavEntry(section.label, section.icon, url, self._is_within(section, url))
             for section, url in sections
             if url and resources.may_open(self.request, section.name)
         ]
@@ -222,6 +222,11 @@ class Layout:
     @property
     def version(self) -> str:
         return product_version()
+
+    def _is_within(self, section: Section, url: str) -> bool:
+        """Management credentials are a part of Instances, with an address of their own."""
+        belongs = section.name == "instances" and self._is_active(reverse("credentials"))
+        return belongs or self._is_active(url)
 
     def _is_active(self, url: str) -> bool:
         path = self.request.path

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LEAST_SCALE = 5
+
 
 @dataclass(frozen=True)
 class Series:
@@ -39,6 +41,11 @@ class Chart:
     @property
     def highest(self) -> int:
         return max((bar.total for bar in self.bars), default=0)
+
+    @property
+    def scale(self) -> int:
+        """What the height of the picture stands for: one or two of something make low bars."""
+        return max(self.highest, LEAST_SCALE)
 
     @property
     def total(self) -> int:

@@ -22,7 +22,7 @@ from console.forms.rotations.rotations import ACTIVE
 from console.forms.rotations.rotations import Filters as RunFilters
 from console.forms.secrets.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
-from console.lists import instance_list, run_filters, secret_filters
+from console.lists import instance_list, run_filters, secret_filters, secret_rows
 from console.presentation import run_states, secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
@@ -41,6 +41,8 @@ DELETION_NOTICE = timedelta(days=7)
 QUEUED_NOTICE = timedelta(minutes=1)
 #: In the order of what is worse.
 TROUBLED = (Credential.OUT_OF_SYNC, Credential.BLOCKED, Credential.UNVERIFIED, Credential.UNREACHABLE)
+#: What settles what is wrong with a secret.
+SETTLES = (Action.ROTATE_SECRET, Action.RESOLVE_ROTATION, Action.REBIND_ACCOUNT, Action.RESTORE_SECRET)
 AGES = ("to 25%", "to 50%", "to 75%", "to 100%", "longer")
 
 
@@ -151,19 +153,18 @@ class Overview:
         self._add_overdue()
 
     def _add_doubtful(self, rows: list[Secret]) -> None:
-        may_resolve = resources.may(self.request, Action.RESOLVE_ROTATION)
-        may_rotate = resources.may(self.request, Action.ROTATE_SECRET)
-        may_rebind = resources.may(self.request, Action.REBIND_ACCOUNT)
-        unresolved = resolving.resolvable(rows) if may_resolve else set()
+        secret_rows.ready(self.request, rows, SETTLES)
+        unresolved = resolving.resolvable(rows)
         for row in rows:
-            action, account = None, accounts.of(row)
+            account = accounts.of(row)
             if secret_states.is_on_other_machine(account):
-                if may_rebind:
-                    action = ("Rebind", reverse("secret_rebind", args=[self.region, row.pk]))
-            elif row.pk in unresolved:
-                action = ("Resolve", reverse("secret_resolve", args=[self.region, row.pk]))
-            elif may_rotate and secret_states.is_drifted(account):
-                action = ("Reconcile", reverse("secret_reconcile", args=[self.region, row.pk]))
+                action = self._action(row, "Rebind", "secret_rebind", Action.REBIND_ACCOUNT)
+            elif row.pk in unresolved and resources.may(self.request, Action.RESOLVE_ROTATION, row):
+                action = self._action(row, "Resolve", "secret_resolve", Action.RESOLVE_ROTATION)
+            elif secret_states.is_drifted(account):
+                action = self._action(row, "Reconcile", "secret_reconcile", Action.ROTATE_SECRET)
+            else:
+                action = self._action(row, "Rotate Immediately", "secret_rotate", Action.ROTATE_SECRET)
             self.needs.append(
                 self._of_secret(row, secret_states.credential(account, is_rotating=False), action)
             )
@@ -176,7 +177,10 @@ class Overview:
     def _add_overdue(self) -> None:
         rows = self._secrets(automatic="overdue").select_related("managed__instance", "schedule")
         overdue = list(rows.order_by("schedule__next_at", "pk")[: SHOWN + 1])
-        self.needs += [self._of_secret(row, secret_states.automatic(row)) for row in overdue[:SHOWN]]
+        secret_rows.ready(self.request, overdue, SETTLES)
+        for row in overdue[:SHOWN]:
+            action = self._action(row, "Rotate Immediately", "secret_rotate", Action.ROTATE_SECRET)
+            self.needs.append(self._of_secret(row, secret_states.automatic(row), action))
         if len(overdue) > SHOWN:
             self.more.append(More("All that are overdue", self._link("secrets", automatic="overdue")))
 
@@ -188,7 +192,21 @@ class Overview:
         secrets = list(ending[: SHOWN + 1])
         if len(secrets) > SHOWN:
             self.more.append(More("All pending deletions", self._link("secrets", status="pending_deletion")))
-        return [self._of_secret(row, secret_states.status(row)) for row in secrets[:SHOWN]]
+        secret_rows.ready(self.request, secrets, SETTLES)
+        return [
+            self._of_secret(
+                row,
+                secret_states.status(row),
+                self._action(row, "Restore Secret", "secret_restore", Action.RESTORE_SECRET),
+            )
+            for row in secrets[:SHOWN]
+        ]
+
+    def _action(self, row: Secret, word: str, route: str, right: Action) -> tuple[str, str] | None:
+        """The dialog that settles what is wrong with this secret, for those who may do it."""
+        if not resources.may(self.request, right, row):
+            return None
+        return word, reverse(route, args=[self.region, row.pk])
 
     def _of_secret(self, row: Secret, fact: Fact, action: tuple[str, str] | None = None) -> Need:
         account = accounts.of(row)
@@ -206,7 +224,7 @@ class Overview:
         )
         newest = list(rows.order_by("-last_contact_at").values_list("pk", flat=True)[: SHOWN * 4])
         needs = []
-        for row in rows.filter(pk__in=newest).order_by("name"):
+        for row in rows.filter(pk__in=newest).select_related("region__account", "account").order_by("name"):
             known = HostKeys(row, list(row.host_keys.all()), row.scanned_at)  # type: ignore[attr-defined]
             if known.is_changed:
                 fact = Fact(
@@ -215,7 +233,10 @@ class Overview:
                     known.badge.sentence,
                     "Nothing is sent to it before you approve it.",
                 )
-                needs.append(Need(fact, row.name, reverse("instance", args=[self.region, row.pk]), row.where))
+                url, action = reverse("instance", args=[self.region, row.pk]), None
+                if resources.may(self.request, Action.APPROVE_HOST_KEY, row):
+                    action = ("Compare", reverse("instance_approve", args=[self.region, row.pk]))
+                needs.append(Need(fact, row.name, url, row.where, action))
         return needs[:SHOWN]
 
     # ---------------------------------------------------------------- figures

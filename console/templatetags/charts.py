@@ -45,13 +45,13 @@ def bars(chart: Chart) -> dict[str, object]:
 
 
 def shapes(chart: Chart) -> list[Shape]:
-    """Stack each bar's parts from below; the highest bar fills the height."""
+    """Stack each bar's parts from below; the height is the chart's scale."""
     rectangles = []
     for number, bar in enumerate(chart.bars):
         top = HEIGHT
         for series, count in zip(chart.series, bar.parts, strict=True):
             if count:
-                height = round(max(count / chart.highest * (HEIGHT - 2 * LEAST), LEAST), 2)
+                height = round(max(count / chart.scale * (HEIGHT - 2 * LEAST), LEAST), 2)
                 top = round(max(top - height, 0.0), 2)
                 title = f"{bar.label}: {series.name.lower()} {count:,}"
                 rectangles.append(Shape(number * SLOT + (SLOT - WIDTH) / 2, top, height, series.tone, title))

@@ -21,6 +21,7 @@ from secrets_app.models import Secret, User
 from secrets_app.secrets import versions
 from tests import factories, lab_instances
 from tests.lab_fixtures import KeyPair
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("browser")]
 OLD = "the-old-password-1"
@@ -50,7 +51,7 @@ def sign_in(browser: Browser, live_server) -> Iterator[SignIn]:
         page = context.new_page()
         page.on("console", lambda said: complaints.append(said.text) if _complains(said) else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.set_default_timeout(8000)
+        page.set_default_timeout(PATIENCE * 1000)
         page.goto("/sign-in/")
         page.get_by_label("User name").fill(user.username)
         page.get_by_label("Password", exact=True).fill(factories.PASSWORD)
@@ -136,7 +137,7 @@ def test_the_helpdesk_brings_back_what_an_administrator_had_deleted(sign_in, sec
     page = sign_in(hal)
     page.goto("/main/secrets/")
     page.get_by_role("combobox", name="Status").select_option(label="Pending deletion")
-    expect(page.get_by_role("row", name=secret.name)).to_contain_text("in 8 days")
+    expect(page.get_by_role("row", name=secret.name)).to_contain_text("in 8 d")
     assert_accessible(page)
     dialog = open_from_list(page, secret, "Restore Secret")
     for words in (secret.name, host.name, "svc", "dot", "decommissioned"):
@@ -166,6 +167,7 @@ def test_an_administrator_changes_the_schedule_edits_and_goes_back(sign_in, secr
     page.goto(f"/main/secrets/{secret.pk}/")
     expect(page.get_by_text("On, every 60 days")).to_be_visible()
 
+    page.locator("#secret-actions summary").click()
     page.get_by_role("link", name="Edit", exact=True).click()
     dialog = page.get_by_role("dialog")
     assert_accessible(page)

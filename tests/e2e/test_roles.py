@@ -81,7 +81,8 @@ def open_secret(page: Page, *, status: str = "") -> None:
 
 
 def plan_deletion(page: Page) -> None:
-    page.get_by_role("link", name="Plan Deletion Secret").first.click()
+    page.locator("#secret-actions summary").click()
+    page.get_by_role("link", name="Plan Deletion Secret").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text("Deleting a secret does not change the password or key pair")).to_be_visible()
     dialog.get_by_label("Delete In (7-30 days)").fill("7")
@@ -137,14 +138,15 @@ def test_the_auditor_reads_and_exports_the_history_and_no_value(site, as_):
     aud.get_by_role("link", name="Secrets", exact=True).first.click()
     open_secret(aud)
     for name in ("Get secret value", "Rotate Immediately", "Plan Deletion Secret"):
-        expect(aud.get_by_role("link", name=name)).to_have_count(0)
+        expect(aud.get_by_role("link", name=name, include_hidden=True)).to_have_count(0)
 
 
 def test_the_administrator_deletes_at_once_only_by_typing_the_name(site, as_):
     dot = as_("dot")
     open_secret(dot)
     expect(dot.get_by_text(re.compile("In sync|Out of sync")).first).to_be_visible(timeout=20_000)
-    dot.get_by_role("link", name="Plan Deletion Secret").first.click()
+    dot.locator("#secret-actions summary").click()
+    dot.get_by_role("link", name="Plan Deletion Secret").click()
     dialog = dot.get_by_role("dialog")
     dialog.get_by_text("Delete Secret Immediately").click()
     dialog.get_by_label("Type the secret's name to confirm").fill("acs/ecs/other")

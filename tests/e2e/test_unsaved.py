@@ -33,16 +33,21 @@ def test_back_asks_before_a_dialog_with_typed_text_closes_and_only_then(open_key
         secret = Secret.objects.get(name="acs/ecs/web/nginx")
         page.goto(f"/main/secrets/{secret.pk}/")
         here = page.url
-        opener = page.get_by_role("link", name="Edit", exact=True).first
+        more, edit = (
+            page.locator("#secret-actions summary"),
+            page.get_by_role("link", name="Edit", exact=True),
+        )
         dialog, question = page.get_by_role("dialog"), page.get_by_text(QUESTION)
 
-        opener.click()
+        more.click()
+        edit.click()
         expect(dialog).to_be_visible()
         page.go_back()  # nothing was typed
         page.wait_for_url("**/main/secrets/")
         page.go_forward()
 
-        opener.click()
+        more.click()
+        edit.click()
         field = dialog.get_by_label("Secret Description")
         field.fill("kept while I think")
         page.go_back()
@@ -56,7 +61,8 @@ def test_back_asks_before_a_dialog_with_typed_text_closes_and_only_then(open_key
         expect(dialog).to_have_count(0)
         assert page.url == here
 
-        opener.click()
+        more.click()
+        edit.click()
         dialog.get_by_label("Secret Description").fill("saved")
         dialog.get_by_role("button", name="OK").click()
         expect(page.get_by_text("saved", exact=True).first).to_be_visible()

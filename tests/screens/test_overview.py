@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from rotation import instance_checks, leases, missed, runs
 from rotation.inventory import identities
+from rotation.managed import deletion
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import Secret
 from secrets_app.policy import policies
@@ -22,6 +23,7 @@ from tests import factories
 
 pytestmark = pytest.mark.django_db
 Credential = ManagedAccount.Credential
+LOOK = ["kms:ListSecrets", "kms:DescribeSecret", "kms:ListRotations"]
 
 
 def page(client, region: str = "all") -> str:
@@ -103,6 +105,25 @@ def test_a_changed_host_key_stands_there(as_dot):
     shown = page(as_dot)
     assert "Host key changed" in shown
     assert reverse("instance", args=["all", made.pk]) in shown
+
+
+def test_what_needs_a_person_has_the_action_of_those_who_may_do_it_to_that_secret(as_dot, client, ann):
+    mine, other = secret("unreachable"), secret(next_at=timezone.now() - timedelta(days=2))
+    leaving = secret()
+    deletion.plan_deletion(leaving, days=7, actor=factories.administrator())
+    wanted = {("secret_rotate", mine), ("secret_rotate", other), ("secret_restore", leaving)}
+    links = {(route, made.pk): f'href="{reverse(route, args=["all", made.pk])}"' for route, made in wanted}
+    shown = page(as_dot)
+    assert [link for link in links.values() if link not in shown] == []
+    allow = {"Effect": "Allow", "Action": LOOK, "Resource": "*"}
+    rotate = {"Effect": "Allow", "Action": "kms:RotateSecret", "Resource": mine.arn}
+    text = json.dumps({"Version": "1", "Statement": [allow, rotate]})
+    actor = factories.administrator()
+    policies.attach(policies.create("one", text, actor=actor), ann, actor=actor)
+    client.force_login(ann)
+    shown = page(client)
+    assert other.name in shown
+    assert [key for key, link in links.items() if link in shown] == [("secret_rotate", mine.pk)]
 
 
 def test_many_of_a_kind_become_a_link_to_their_list(as_dot):

@@ -224,7 +224,9 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
         if not name or "tags" not in self.cleaned_data:
             return
         try:
-            creation.require_creation(self.region, name, self.cleaned_data["tags"], actor=self.actor)
+            instance = self.cleaned_data.get("instance")
+            os = instance.os if instance else ""
+            creation.require_creation(self.region, name, self.cleaned_data["tags"], os=os, actor=self.actor)
         except decisions.NotAllowed as error:
             is_of_tags = error.action == Action.TAG_RESOURCE
             sentence = "create a secret with these tags" if is_of_tags else "create a secret of this name"

@@ -41,7 +41,7 @@ def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             identities.approve_host_keys(instance, form.cleaned_data["fingerprints"], actor=request.principal)
-        except ValueError as error:
+        except identities.NotSeen as error:
             form.add_error("fingerprints", str(error))
         else:
             test_connection(request, instance)
