@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -17,6 +18,7 @@ from rotation.connectors.reasons import Table
 from rotation.connectors.ssh import preparation
 from rotation.connectors.ssh import reasons as ssh_reasons
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.connectors.winrm import connections as winrm_connections
 from rotation.connectors.winrm import names as winrm_names
 from rotation.connectors.winrm import preparation as winrm_preparation
 from rotation.connectors.winrm import reasons as winrm_reasons
@@ -67,6 +69,7 @@ class Wire:
     account_problem: Callable[[str], str]  # what keeps a management account from being called so, or nothing
     identity: base.Identity  # what is pinned
     shown: Shown  # ... and what it is called
+    expires_at: Callable[[str], datetime | None]  # ... and until when it is valid, if it has an end
     elevates: bool  # whether a management account may need sudo
     compare: Comparison  # how a person sees it on the target itself
     prepare: Callable[[str, str], str]  # a command that lets this account in there, with this public key
@@ -94,6 +97,7 @@ SSH: Final = Wire(
     account_problem=preparation.account_problem,
     identity=base.Identity.HOST_KEY,
     shown=Shown("host key", "host keys"),
+    expires_at=lambda _: None,
     elevates=True,
     compare=Comparison(preparation.COMPARE, preparation.COMPARE_EXAMPLE, preparation.COMPARE_NEVER),
     prepare=preparation.command,
@@ -121,6 +125,7 @@ WINRM: Final = Wire(
     account_problem=winrm_names.account_problem,
     identity=base.Identity.CERTIFICATE,
     shown=Shown("certificate", "certificates"),
+    expires_at=winrm_connections.expires_at,
     elevates=False,
     compare=Comparison(
         winrm_preparation.COMPARE, winrm_preparation.COMPARE_EXAMPLE, winrm_preparation.COMPARE_NEVER
@@ -168,6 +173,11 @@ def policy_problem(wire: str, sets: int) -> str:
         return ""
     least = TABLE[wire].least_sets
     return f"{TABLE[wire].offer}: the instance may refuse fewer than {least} sets. Choose at least {least}."
+
+
+def expires_at(wire: str, blob: str) -> datetime | None:
+    """Return until when what is pinned over a wire is valid; None if it has no end, or none is known."""
+    return TABLE[wire].expires_at(blob) if wire in TABLE else None
 
 
 def elevates(wire: str) -> bool:

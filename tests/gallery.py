@@ -75,6 +75,7 @@ def _seed() -> None:
     for server, state in zip(servers, Instance.State, strict=False):
         Instance.objects.filter(pk=server.pk).update(state=state, last_contact_at=timezone.now())
     _change_host_key(servers[2])
+    _windows()
     factories.instance(region=region, credential=credential, name="new-01", approved=False)
     made = [
         factories.secret(
@@ -97,6 +98,13 @@ def _seed() -> None:
     gallery_settings.seed()
     _keys(servers[1])
     _bulk(made, viewer)
+
+
+def _windows() -> None:
+    """An instance with a certificate that waits for its comparison."""
+    shown = base.HostKey("x509", "MIIB", "0A1B" * 16)
+    windows = {"wire": "winrm", "os": "windows", "port": 5986}
+    factories.instance(name="win-01", keys=[shown], approved=False, **windows)
 
 
 def _keys(server: Instance) -> None:
@@ -272,6 +280,8 @@ def screens() -> list[Screen]:
     web = f"/main/instances/{Instance.objects.get(name='web-01').pk}/"
     earlier = Secret.objects.get(name__endswith="web/nginx").labelled("previous")
     assert earlier
+    windows = Instance.objects.get(name="win-01")
+    win = f"/main/instances/{windows.pk}/"
     one, host = f"/main/secrets/{secret.pk}/", f"/main/instances/{instance.pk}/"
     ended = AuditEvent.objects.filter(action="kms:RotationEnded").latest("sequence")
     paths = {
@@ -310,6 +320,8 @@ def screens() -> list[Screen]:
         "secret-key-away": f"/main/secrets/{Secret.objects.get(name__endswith='pay/payments').pk}/",
         "bulk-actions": "/background/",
         "bulk-action": f"/background/{BulkAction.objects.get(token='first').pk}/",
+        "windows": win, "windows-approve": f"{win}approve/",
+        "windows-credential": f"/credentials/{windows.credential_id}/",
         "help": "/help/", "help-screens": "/help/screens/", "help-actions": "/help/actions/",
         "help-new": "/help/new/", "help-found": "/help/?q=rotate+immediately",
         "not-found": "/nowhere/",

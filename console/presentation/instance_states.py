@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
+from django.utils import timezone
+
 from console.presentation.secret_states import Fact
+from rotation import wires
 from rotation.models import HostKey, Instance
 
+SOON: Final = timedelta(days=30)
 Approved: Final = HostKey.State.APPROVED
 
 
@@ -89,6 +93,13 @@ class HostKeys:
             return False
         marks = {check["name"]: check["mark"] for check in self.instance.checks}
         return any(marks.get(name) == "blocked" for name in _HOST_KEY_CHECKS)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the first of what is approved ends, if that is soon or was; it stays pinned even so."""
+        ends = (wires.expires_at(self.instance.wire, key.blob) for key in self.approved)
+        first = min((end for end in ends if end), default=None)
+        return first if first and first < timezone.now() + SOON else None
 
     @property
     def badge(self) -> Fact:

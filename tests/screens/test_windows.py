@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.urls import reverse
+from django.utils import timezone
 
 from rotation.connectors import log_ons
 from rotation.connectors.base import HostKey as HostKeySeen
@@ -117,7 +122,7 @@ def test_a_credential_for_windows_has_a_password_and_shows_the_commands_for_powe
     shown = as_dot.get(answer["Location"]).content.decode()
     for text in (
         "Windows over WinRM",
-        "Enable-PSRemoting",
+        "Start-Service WinRM",
         "Add-LocalGroupMember",
         "Remove-LocalGroupMember",
     ):
@@ -211,3 +216,36 @@ def test_no_name_or_address_puts_another_setting_into_the_file():
         ("svc\u2028x", "192.0.2.7"),
     ):
         assert log_ons.remote_desktop(name, address, 5986, "").file == ""
+
+
+def test_an_approved_certificate_that_expires_soon_is_said_and_one_that_waits_or_lasts_is_not(as_dot):
+    def shown(days: int, address: str, **fields: object) -> str:
+        key = HostKeySeen("x509", certificate(days), f"{days:064d}")
+        instance = factories.instance(
+            wire="winrm", os="windows", port=5986, keys=[key], address=address, **fields
+        )
+        return page(as_dot, instance)
+
+    sentence = "An approved certificate expires"
+    assert sentence in shown(5, "192.0.2.1")
+    assert sentence in shown(-5, "192.0.2.2")
+    assert sentence not in shown(300, "192.0.2.3")
+    assert sentence not in shown(5, "192.0.2.4", approved=False)
+    assert sentence not in page(as_dot, windows())  # what is no certificate has no dates
+
+
+def certificate(days: int) -> str:
+    """One that ends in so many days, as a host key's blob has it."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), timezone.now()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "win-1")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=400))
+        .not_valid_after(now + timedelta(days=days))
+        .sign(key, hashes.SHA256())
+    )
+    return base64.b64encode(made.public_bytes(serialization.Encoding.DER)).decode()

@@ -6,6 +6,8 @@ name can stand in these commands, as it does here. No real Windows has confirmed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 #: Prints the SHA-256 of the certificate that WinRM shows, on the host itself.
 COMPARE = (
     "$print = (Get-Item WSMan:\\localhost\\Listener\\*\\CertificateThumbprint).Value; "
@@ -16,9 +18,9 @@ COMPARE_EXAMPLE, COMPARE_NEVER = "Cert:\\LocalMachine\\My", "openssl s_client"
 
 DOES = (
     "Run this once on each instance, in PowerShell as an administrator. It makes WinRM listen with a new "
-    "self-signed certificate, opens the port in the firewall, creates the account if its name has no domain, "
-    "and makes it an administrator. Enter the password of this credential when it asks. No real "
-    "Windows has confirmed these commands."
+    "self-signed certificate, opens the port to Keyturn only, creates the account if its name has no domain, "
+    "and makes it an administrator. Enter the password of this credential when it asks. No real Windows has "
+    "confirmed these commands."
 )
 UNDOES = (
     "takes the administrator's rights from the account, closes the port, ends listening with TLS, and "
@@ -32,25 +34,29 @@ _FILTER = "HKLM:\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Policies\\System
 def command(username: str, _public_key: str) -> str:
     """Return the commands that make WinRM listen with TLS and let this account in as an administrator.
 
-    A local administrator other than the built-in one has its rights over the network only without the filter
+    They stand in one block: pasted line by line, what follows a question would be taken for its answer. The
+    service is started without `Enable-PSRemoting`, which would open the port without TLS to all addresses. A
+    local administrator other than the built-in one has its rights over the network only without the filter
     that `LocalAccountTokenFilterPolicy` turns off.
     """
     lines = [
-        "Enable-PSRemoting -Force -SkipNetworkProfileCheck",
+        "$console = Read-Host 'IP address that Keyturn connects from'",
+        "Set-Service WinRM -StartupType Automatic",
+        "Start-Service WinRM",
         "$made = New-SelfSignedCertificate -DnsName $env:COMPUTERNAME "
         "-CertStoreLocation Cert:\\LocalMachine\\My",
         "New-Item WSMan:\\localhost\\Listener -Transport HTTPS -Address * "
         "-CertificateThumbPrint $made.Thumbprint -Force",
         f"New-NetFirewallRule -DisplayName '{_RULE}' -Direction Inbound -Protocol TCP -LocalPort 5986 "
-        "-Action Allow",
+        "-RemoteAddress $console -Action Allow",
     ]
     if _is_local(username):
         lines += [
-            "$password = Read-Host -AsSecureString 'Password'",
+            f"$password = Read-Host -AsSecureString 'Password of {username}'",
             f"New-LocalUser '{username}' -PasswordNeverExpires -Password $password",
             f"Set-ItemProperty {_FILTER} LocalAccountTokenFilterPolicy 1",
         ]
-    return "\n".join([*lines, f"Add-LocalGroupMember -SID S-1-5-32-544 -Member '{username}'"]) + "\n"
+    return _block([*lines, f"Add-LocalGroupMember -SID S-1-5-32-544 -Member '{username}'"])
 
 
 def opposite(username: str, _public_key: str) -> str:
@@ -63,7 +69,14 @@ def opposite(username: str, _public_key: str) -> str:
     ]
     if _is_local(username):
         lines.append(f"Remove-LocalUser '{username}'")
-    return "\n".join(lines) + "\n"
+    return _block(lines)
+
+
+def _block(lines: Sequence[str]) -> str:
+    """One block that is read whole before any of it runs, and that ends at the first failure."""
+    return (
+        "\n".join(["& {", *(f"  {line}" for line in ("$ErrorActionPreference = 'Stop'", *lines)), "}"]) + "\n"
+    )
 
 
 def _is_local(username: str) -> bool:
