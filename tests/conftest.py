@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"one_store: {ONE_STORE}")
     amounts.begin(long=config.getoption("long"))
+    gc.disable()  # until all tests are read, a fourth of which would be the search for garbage
 
 
 @pytest.hookimpl(trylast=True)
@@ -66,6 +67,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 TransactionTestCase._fixture_teardown = tables.empty

@@ -286,6 +286,8 @@ def _give(folder: Path, user: str) -> None:
 
 def main(command: Sequence[str]) -> int:
     """Run a command on both servers, and return its status."""
+    # Asked to end, it ends the command too, on the way out.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         with _folder() as folder, postgres(options=UNSAFE) as store, redis_server() as queue:
             environment = os.environ | {

@@ -97,6 +97,10 @@ def seen_secrets(request: OperatorRequest) -> QuerySet[Secret]:
     return secrets_and_keys.seen_secrets(request.principal)
 
 
+def sees_all_secrets(request: OperatorRequest) -> bool:
+    return secrets_and_keys.sees_all(request.principal)
+
+
 def secret(request: OperatorRequest, code: str, pk: UUID, action: Action) -> Secret:
     return secrets_and_keys.secret(request.principal, code, pk, action)
 

@@ -17,6 +17,7 @@ from secrets_app.actions import Action
 from secrets_app.keys import key_states
 from secrets_app.models import Key, Principal, Secret
 from secrets_app.policy import decisions, requiring
+from secrets_app.policy.sql import ALL
 from secrets_app.secrets import lifecycle
 
 WHILE_PENDING_DELETION = frozenset({Action.DESCRIBE_SECRET, Action.RESTORE_SECRET})
@@ -50,6 +51,15 @@ def seen_secrets(actor: Principal) -> QuerySet[Secret]:
     if not requiring.may(actor, Action.LIST_SECRETS):
         return Secret.objects.none()
     return secrets(actor, by_region.ALL_REGIONS)
+
+
+def sees_all(actor: Principal) -> bool:
+    """Whether no secret that is kept is hidden from `actor`, so that none has to be asked about."""
+    return (
+        requiring.may(actor, Action.LIST_SECRETS)
+        and decisions.are_all_regions(by_region.listed(actor, Action.LIST_SECRETS, by_region.ALL_REGIONS))
+        and decisions.visible(actor, Action.DESCRIBE_SECRET, decisions.secret_rows()) is ALL
+    )
 
 
 def secret(actor: Principal, code: str, pk: UUID, action: Action) -> Secret:

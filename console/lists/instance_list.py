@@ -22,11 +22,14 @@ SORTS = {
 }
 
 
-def with_figures(rows: QuerySet[Instance], seen: QuerySet[Secret]) -> QuerySet[Instance]:
+def with_figures(
+    rows: QuerySet[Instance], seen: QuerySet[Secret], *, sees_all: bool = False
+) -> QuerySet[Instance]:
     """Instances with what a list shows beside each; of the secrets on it those that its reader has `seen`."""
     # Counted by a subquery: a join and a group would be made for every instance, and not for one page.
     managed = ManagedAccount.objects.filter(instance=OuterRef("pk"), released_at=None).order_by()
-    managed = managed.filter(Exists(seen.filter(pk=OuterRef("secret"))))
+    if not sees_all:  # an account that is not released has a secret that is not purged
+        managed = managed.filter(Exists(seen.filter(pk=OuterRef("secret"))))
     counted = managed.values("instance").annotate(count=Count("pk")).values("count")
     return rows.annotate(
         secret_count=Coalesce(Subquery(counted), 0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +16,33 @@ MOST_PAGES = 9_999_999  # what no list has; a larger number asks for the last pa
 COUNT_CAP = 1_000  # an exact count under a long policy costs more than the page
 
 Row = TypeVar("Row", bound=Model)
+
+
+@dataclass(frozen=True)
+class By:
+    """How a list is sorted where one column of its own table does not say it all.
+
+    Rows without `field`, a column of another table, come last in either direction. They are asked for apart:
+    without them the database can begin at that table's index, and read no more rows than it shows.
+    """
+
+    field: str
+    ties: tuple[str, ...] = ("pk",)  # what orders rows of one value, where an index has another order
+    is_joined: bool = False
+    #: Instead of `field`: the rows of each of these groups, one group after the other.
+    groups: Callable[[QuerySet[Any]], list[QuerySet[Any]] | None] | None = None
+
+    def parts(self, rows: QuerySet[Row], sign: str) -> list[QuerySet[Row]]:
+        """The rows in their order, in parts that follow each other."""
+        ties = [sign + tie for tie in self.ties]
+        if self.groups is not None and (groups := self.groups(rows)) is not None:
+            ordered = [group.order_by(*ties) for group in groups]
+            return ordered[::-1] if sign else ordered
+        here = rows.order_by(sign + self.field, *ties)
+        if not self.is_joined:
+            return [here]
+        last = rows.filter(**{f"{self.field}__isnull": True}).order_by(f"{sign}pk")
+        return [here.filter(**{f"{self.field}__isnull": False}), last]
 
 
 @dataclass(frozen=True)
@@ -52,16 +79,16 @@ def page(
     rows: QuerySet[Row],
     query: QueryDict,
     *,
-    sorts: Mapping[str, str],
+    sorts: Mapping[str, str | By],
     default: str,
     shown: QuerySet[Row] | None = None,
     size: int | None = None,
 ) -> Page[Row]:
     """Return the page of `rows` that `query` asks for by `page` and `sort`, of `size` rows or `PAGE_ROWS`.
 
-    `sorts` maps a word in the URL to a field; another word, or a page that is not a number, means the
-    default. A page after the last one is the last one. Ties are broken by primary key, so that no row is
-    shown twice.
+    `sorts` maps a word in the URL to a field, or to what says more; another word, or a page that is not a
+    number, means the default. A page after the last one is the last one. Ties are broken by primary key in
+    the direction of the sort, so that no row is shown twice and one index serves both directions.
 
     The page is found by primary keys alone and its rows are read after that: what a row needs from other
     tables is joined for one page and never for the whole list, as an annotation is that is not sorted by.
@@ -72,26 +99,58 @@ def page(
     if sort.lstrip("-") not in sorts:
         sort = default
     number = _asked(query)
-    sign = "-" if sort.startswith("-") else ""
     start = (number - 1) * size
-    keys = rows.order_by(sign + sorts[sort.lstrip("-")], "pk").values_list("pk", flat=True)
+    keys = _Keys(rows, sorts[sort.lstrip("-")], "-" if sort.startswith("-") else "")
     if start <= COUNT_CAP:
         # One question for the page and the count: to put a long policy twice costs more than these keys.
-        counted = list(keys[: max(start + size + 1, COUNT_CAP + 1)])
+        counted = keys.between(0, max(start + size + 1, COUNT_CAP + 1))
         number = min(number, _pages(len(counted), size))
         start = (number - 1) * size
         keys_here, total = counted[start : start + size + 1], len(counted)
     else:
-        keys_here, total = list(keys[start : start + size + 1]), COUNT_CAP + 1
+        keys_here, total = keys.between(start, start + size + 1), COUNT_CAP + 1
         if not keys_here:
             total = rows.order_by().values("pk").count()
             number = _pages(total, size)
             start = (number - 1) * size
-            keys_here = list(keys[start : start + size + 1])
+            keys_here = keys.last(total - start)
     whole = _unfiltered(rows) if shown is None else shown
     read = {row.pk: row for row in whole.filter(pk__in=keys_here[:size])}
     here = [read[key] for key in keys_here[:size] if key in read]
     return Page(here, number, len(keys_here) > size, min(total, COUNT_CAP + 1), sort, size)
+
+
+class _Keys:
+    """The primary keys of a list in its order."""
+
+    def __init__(self, rows: QuerySet[Any], sort: str | By, sign: str) -> None:
+        by = By(sort) if isinstance(sort, str) else sort
+        self._parts = by.parts(rows, sign)
+
+    def between(self, start: int, stop: int) -> list[Any]:
+        """Those from `start` on and before `stop`."""
+        return _cut(self._parts, start, stop)
+
+    def last(self, count: int) -> list[Any]:
+        """The last so many, read from the end."""
+        return _cut([part.reverse() for part in reversed(self._parts)], 0, count)[::-1]
+
+
+def _cut(parts: list[QuerySet[Any]], start: int, stop: int) -> list[Any]:
+    """The keys from `start` on and before `stop` of these parts, read one after the other."""
+    found: list[Any] = []
+    skip, wanted = start, stop - start
+    for part in parts:
+        here = part.values_list("pk", flat=True)[skip : skip + wanted]
+        found += here
+        wanted = stop - start - len(found)
+        if not wanted or part is parts[-1]:
+            break
+        if found:
+            skip = 0
+        elif skip:
+            skip = max(skip - part.order_by().values("pk").count(), 0)
+    return found
 
 
 def _asked(query: QueryDict) -> int:

@@ -110,7 +110,11 @@ def _group(
     url: str = "",
 ) -> Group:
     """Show the first rows; their keys come first, so that sorting reads no more than it must."""
-    keys = list(rows.order_by(order, "pk").values_list("pk", flat=True)[: COUNTED + 1])
+    keys = list(
+        rows.order_by(order, "-pk" if order.startswith("-") else "pk").values_list("pk", flat=True)[
+            : COUNTED + 1
+        ]
+    )
     first = {row.pk: row for row in rows.filter(pk__in=keys[:SHOWN]).order_by()} if keys else {}
     hits = [hit(first[key]) for key in keys[:SHOWN] if key in first]
     if len(keys) <= SHOWN or not url:

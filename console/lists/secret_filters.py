@@ -6,7 +6,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import QueryDict
 from django.utils import timezone
 
@@ -14,21 +14,23 @@ from console.access import resources
 from console.forms.secrets.secrets import Filters
 from console.http import OperatorRequest
 from console.lists import secret_rows
+from console.lists.paging import By
 from console.presentation import secret_states
 from rotation.models import GRACE, Instance, ManagedAccount
 from secrets_app.actions import Action
 from secrets_app.models import Secret, Tag
 
-SORTS = {
+_OF_ACCOUNT, _OF_SCHEDULE = ("managed__secret_id",), ("schedule__secret_id",)
+SORTS: dict[str, str | By] = {
     "name": "name",
     "type": "type",
-    "instance": "managed__instance__name",
-    "user": "managed__username",
+    "instance": By("managed__instance__name", ("managed__instance_id", *_OF_ACCOUNT), is_joined=True),
+    "user": By("managed__username", _OF_ACCOUNT, is_joined=True),
     "kind": "kind",
-    "credential": "managed__credential",
-    "automatic": "schedule__period",
-    "next": "schedule__next_at",
-    "last": "managed__rotated_at",
+    "credential": By("managed__credential", _OF_ACCOUNT, is_joined=True),
+    "automatic": By("schedule__period", _OF_SCHEDULE, is_joined=True),
+    "next": By("schedule__next_at", _OF_SCHEDULE, is_joined=True),
+    "last": By("managed__rotated_at", _OF_ACCOUNT, is_joined=True),
     "status": "deletion_planned_at",
     "created": "created_at",
 }
@@ -44,16 +46,52 @@ def read(request: OperatorRequest, query: QueryDict) -> Filters:
     return Filters(query, keys=keys)
 
 
-def _is_on(text: str) -> Q:
-    """Whether the user or the instance is called like this, or a tag is; asked of the other rows."""
-    named = Q(
-        Q(username__icontains=text)
-        | Q(instance__name__icontains=text)
-        | Q(instance__instance_id__iexact=text)
-        | Q(instance__address__icontains=text)
+MOST_LISTED = 4_000  # as many are looked up by their keys
+MOST_JOINED = 30_000  # as many are joined; of more, rows are read in their order until enough of them fit
+
+
+def _called(rows: QuerySet[Secret], text: str, *, is_purged: bool) -> QuerySet[Secret]:
+    """The rows called like this, whose user or instance is, or that have such a tag."""
+    named = _named(text, is_purged=is_purged)
+    found = list(named[: MOST_LISTED + 1])
+    if len(found) <= MOST_LISTED:
+        return rows.filter(pk__in=set(found))
+    if len(named[MOST_JOINED : MOST_JOINED + 1]) == 0:
+        return rows.filter(pk__in=named)
+    # A value and not Exists, which PostgreSQL would answer for all accounts before it reads a row.
+    on = ManagedAccount.objects.filter(
+        Q(username__icontains=text) | _where(text, "instance__"), secret=OuterRef("pk")
     )
-    is_named = Exists(ManagedAccount.objects.filter(named, secret=OuterRef("pk")))
-    return Q(is_named) | Q(pk__in=_tagged(text).values("secret"))
+    return rows.alias(account_called=Subquery(on.values("pk")[:1])).filter(
+        Q(name__icontains=text)
+        | Q(account_called__isnull=False)
+        | Q(pk__in=_tagged(text).order_by().values("secret"))
+    )
+
+
+def _where(text: str, prefix: str = "") -> Q:
+    """The instances that are called like this."""
+    return (
+        Q(**{f"{prefix}name__icontains": text})
+        | Q(**{f"{prefix}instance_id__iexact": text})
+        | Q(**{f"{prefix}address__icontains": text})
+    )
+
+
+def _named(text: str, *, is_purged: bool) -> QuerySet[Secret, Any]:
+    """The keys of secrets called like this, each part found by an index or by a scan of a small one.
+
+    Asked of each row instead, no index could be used.
+    """
+    named = Secret.objects.filter(name__icontains=text, purged_at__isnull=not is_purged).order_by()
+    accounts = ManagedAccount.objects.order_by()
+    on = Instance.objects.filter(_where(text)).order_by()
+    return named.values_list("pk", flat=True).union(
+        accounts.filter(username__icontains=text).values_list("secret", flat=True),
+        accounts.filter(instance__in=on.values("pk")).values_list("secret", flat=True),
+        _tagged(text).order_by().values_list("secret", flat=True),
+        all=True,
+    )
 
 
 def _tagged(text: str) -> QuerySet[Tag]:
@@ -93,7 +131,7 @@ def _credential(state: str) -> Q:
 def narrowed(rows: QuerySet[Secret], chosen: dict[str, Any]) -> QuerySet[Secret]:
     text, status = chosen.get("q", ""), chosen.get("status", "")
     if text:
-        rows = rows.filter(Q(name__icontains=text) | Q(_is_on(text)))
+        rows = _called(rows, text, is_purged=status == "deleted")
     if credentials := chosen.get("credential"):
         rows = rows.filter(reduce(or_, map(_credential, credentials)))
     if status in {"enabled", "pending_deletion"}:

@@ -22,6 +22,7 @@ from cryptography.hazmat.backends.openssl import backend
 from django.conf import settings
 from django.db import connection
 
+from console import trigrams
 from console.context import product_version
 from console.presentation import durations
 from console.process import away, health
@@ -104,6 +105,14 @@ def _process(name: str, ago: timedelta | None, advice: str) -> Line:
 
 def _storage() -> Iterator[Line]:
     yield Line("Database", *_database())
+    if connection.vendor == "postgresql" and not trigrams.are_there():
+        yield Line(
+            "Search",
+            "Without an index",
+            "Searches are slow in large installations: the extension pg_trgm is missing. Have the owner of "
+            "the database run CREATE EXTENSION pg_trgm, then start Keyturn again.",
+            "warning",
+        )
     yield _broker()
     yield _disk()
 

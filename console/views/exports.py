@@ -61,7 +61,7 @@ KEY_COLUMNS = (
 def runs(request: OperatorRequest, region: str, form: str) -> HttpResponseBase:
     rows = run_filters.narrowed(resources.runs(request, region), run_forms.Filters(request.GET).chosen())
     _record(request, "kms:ExportRotations", region, form)
-    return exports.stream(rows.order_by("-created_at", "pk"), _run, RUN_COLUMNS, name="rotations", form=form)
+    return exports.stream(rows.order_by("-created_at", "-pk"), _run, RUN_COLUMNS, name="rotations", form=form)
 
 
 @login_required
@@ -80,7 +80,8 @@ def all_secrets(request: OperatorRequest, region: str) -> HttpResponseBase:
 def all_instances(request: OperatorRequest, region: str) -> HttpResponseBase:
     filters = instance_forms.Filters(request.GET)
     seen = resources.instances(request, region, with_retired=filters.shows_retired)
-    rows = instance_list.with_figures(seen, resources.seen_secrets(request))
+    sees_all = resources.sees_all_secrets(request)
+    rows = instance_list.with_figures(seen, resources.seen_secrets(request), sees_all=sees_all)
     instances = instance_list.narrowed(rows, filters.chosen()).order_by("name", "pk")
     _record(request, "kms:ExportInstances", region, "csv")
     return exports.stream(instances, _instance, INSTANCE_COLUMNS, name="instances", form="csv")
@@ -193,7 +194,7 @@ def _instance(instance: Instance) -> exports.Cells:
 
 def _credential(row: ManagementCredential) -> exports.Cells:
     contents = (
-        row.name, row.username, row.get_sudo_display(), row.login_label,
+        row.name, row.username, row.sudo_label, row.login_label,
         row.instance_count, exports.utc(row.created_at), row.created_by.name,  # type: ignore[attr-defined]
     )  # fmt: skip
     return dict(zip(CREDENTIAL_COLUMNS, contents, strict=True))

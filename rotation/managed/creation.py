@@ -197,6 +197,11 @@ def check_account(region: Region, instance: Instance, username: str, kind: str, 
             raise AccountTaken(why_taken(other, instance, "already", actor))
 
 
+def kinds_refused(instance: Instance) -> list[str]:
+    """Say of each kind of credential that cannot be managed there why that is so."""
+    return [_why_it_takes_none(instance, kind) for kind in wires.KINDS if not _takes(instance, kind)]
+
+
 def _takes(instance: Instance, kind: str) -> bool:
     """Whether a credential of this kind can be changed there."""
     # A form refuses an unknown kind, but may call this before it has validated the field.

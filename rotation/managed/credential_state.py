@@ -127,8 +127,6 @@ def due_for_drift_check(share: timedelta) -> list[ManagedAccount]:
 
 def claim_drift_check(account: ManagedAccount) -> bool:
     """Note that the account is looked at now; True for the one caller that may start the run."""
-    # By its age and not by the time that was read: SQLite keeps one of Now() with three digits after the
-    # second, and compares it as a text with the six of a parameter.
     still = ManagedAccount.objects.filter(_was_not_looked_at(), pk=account.pk)
     return bool(still.update(drift_checked_at=Now()))
 

@@ -75,9 +75,12 @@ def _to_ask() -> QuerySet[ManagedAccount]:
 
 
 def _asked(restore: DatabaseRestore) -> Exists:
-    """Whether a run has asked the host of an account since a user chose Verify all."""
+    """Whether a run has asked the host of an account since a user chose Verify all.
+
+    A run of that very moment may have come first: the host is asked again.
+    """
     since = Run.objects.without_missed().filter(
-        secret=OuterRef("secret"), created_at__gte=restore.verify_asked_at
+        secret=OuterRef("secret"), created_at__gt=restore.verify_asked_at
     )
     return Exists(since.filter(state=Run.State.ENDED))
 

@@ -23,6 +23,7 @@ class Migration(migrations.Migration):
                 ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='credentials', to='secrets_app.account')),
                 ('name', models.CharField(max_length=80)),
+                ('wire', models.CharField(choices=rotation.wires.choices, default='ssh', max_length=16)),
                 ('username', models.CharField(max_length=64)),
                 ('sudo', models.CharField(choices=[('none', 'None: the account is root'), ('passwordless', 'Passwordless'), ('password', 'With password')], default='passwordless', max_length=12)),
                 ('sealed', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.sealedvalue')),
@@ -133,7 +134,7 @@ class Migration(migrations.Migration):
                 ('bindings', models.PositiveIntegerField(default=0)),
             ],
             options={
-                'indexes': [models.Index(fields=['credential', 'secret'], name='account_by_credential'), models.Index(fields=['username'], name='account_by_username'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['drift_checked_at'], name='account_by_drift_check')],
+                'indexes': [models.Index(fields=['credential', 'secret'], name='account_by_credential'), models.Index(fields=['username', 'secret'], name='account_by_username'), models.Index(fields=['rotated_at', 'secret'], name='account_by_rotation'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['drift_checked_at'], name='account_by_drift_check')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('released_at__isnull', True)), fields=('instance', 'username', 'kind'), name='one_secret_per_account')],
             },
         ),
@@ -148,7 +149,7 @@ class Migration(migrations.Migration):
                 ('secret', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='secrets_app.secret')),
                 ('instance', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='rotation.instance')),
                 ('version', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='secrets_app.secretversion')),
-                ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
+                ('requested_by', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
                 ('reason', models.CharField(blank=True, max_length=500)),
                 ('overrides', models.JSONField(blank=True, default=list)),
                 ('username', models.CharField(blank=True, max_length=64)),
@@ -176,7 +177,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-created_at'],
-                'indexes': [models.Index(condition=models.Q(('state__in', ['queued', 'running', 'waiting'])), fields=['due_at'], name='run_active'), models.Index(fields=['-created_at', 'id'], name='run_newest'), models.Index(fields=['secret', '-created_at'], name='run_of_secret'), models.Index(fields=['instance', '-created_at'], name='run_of_instance')],
+                'indexes': [models.Index(condition=models.Q(('state__in', ['queued', 'running', 'waiting'])), fields=['due_at'], name='run_active'), models.Index(fields=['created_at', 'id'], name='run_newest'), models.Index(fields=['kind', 'created_at'], name='run_by_kind'), models.Index(fields=['trigger', 'created_at'], name='run_by_trigger'), models.Index(fields=['outcome', 'created_at'], name='run_by_outcome'), models.Index(fields=['attempts', 'created_at'], name='run_by_attempts'), models.Index(fields=['requested_by', 'created_at'], name='run_by_requester'), models.Index(fields=['secret', '-created_at'], name='run_of_secret'), models.Index(fields=['instance', '-created_at'], name='run_of_instance')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('secret__isnull', False), ('state__in', ['queued', 'running', 'waiting'])), fields=('secret',), name='one_active_run_per_secret'), models.UniqueConstraint(condition=models.Q(('secret__isnull', True), ('state__in', ['queued', 'running', 'waiting'])), fields=('instance', 'kind', 'username', 'account_kind'), name='one_active_run_per_instance_and_kind'), models.UniqueConstraint(condition=models.Q(('outcome', 'missed')), fields=('secret', 'date_at'), name='one_record_per_missed_date')],
             },
         ),
@@ -220,7 +221,7 @@ class Migration(migrations.Migration):
                 ('revision', models.PositiveIntegerField(default=1)),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('is_on', True), ('paused_at__isnull', True)), fields=['next_at'], name='schedule_due')],
+                'indexes': [models.Index(condition=models.Q(('is_on', True), ('paused_at__isnull', True)), fields=['next_at'], name='schedule_due'), models.Index(fields=['next_at', 'secret'], name='schedule_by_date'), models.Index(fields=['period', 'secret'], name='schedule_by_period')],
             },
         ),
         migrations.CreateModel(

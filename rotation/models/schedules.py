@@ -43,6 +43,8 @@ class Schedule(Identified):
                 condition=models.Q(is_on=True, paused_at__isnull=True),
                 name="schedule_due",
             ),
+            models.Index(fields=["next_at", "secret"], name="schedule_by_date"),
+            models.Index(fields=["period", "secret"], name="schedule_by_period"),
         ]
 
     @property

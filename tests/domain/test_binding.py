@@ -270,8 +270,9 @@ def test_a_change_in_the_middle_of_a_run_offers_nothing_to_another(network, secr
 
 
 def test_a_clone_in_the_servers_place_is_found_before_it_is_asked_anything(network, secret, server, other):
-    """Nobody has looked at it before: the rotation itself does."""
+    """Nobody has looked at it before: the rotation itself does, before any value is opened."""
     other.key = server.key
+    ManagedAccount.objects.filter(secret=secret).update(verified_level="command")
     network.at[instance_of(secret).address, 22] = other
     assert network.drive(rotate(secret), turns=2).code == "other_machine"
     assert other.heard == set()

@@ -20,7 +20,7 @@ from rotation.engine import engine, failpoints
 from rotation.models import ManagedAccount, Run, Schedule, Step
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.secrets import versions
-from tests import factories
+from tests import factories, times
 from tests.domain.rig import OLD
 
 pytestmark = pytest.mark.django_db
@@ -163,6 +163,7 @@ def test_leaked_ones_go_first_whichever_message_comes(taken):
     one, two, three, four = several(4)
     ordinary = [rotate(one), rotate(two)]
     leaked = [rotate(three, is_leak=True), rotate(four, is_leak=True)]
+    times.in_turn(*ordinary, *leaked, by="due_at")
     assert leases.urgent() == leaked[0].pk
     assert leases.due(4) == [run.pk for run in [*leaked, *ordinary]]
     tasks.advance(str(ordinary[1].pk))
@@ -235,6 +236,7 @@ def test_a_region_with_many_due_runs_keeps_no_other_region_waiting(settings):
     settings.RUNS_PER_REGION = 6
     many = [rotate(one) for one in several(8)]
     few = [rotate(one) for one in several(2, "other")]
+    times.in_turn(*many, *few, by="due_at")
     turns = [many[0], few[0], many[1], few[1], *many[2:6]]
     assert leases.due(20) == [run.pk for run in turns]
     assert leases.due(4) == [run.pk for run in turns[:4]]
@@ -247,6 +249,7 @@ def test_an_instance_with_many_due_runs_keeps_no_other_instance_waiting():
     place = factories.instance()
     many = [rotate(factories.secret(instance=place, username=f"u{n}")) for n in range(6)]
     other = rotate(several(1)[0])
+    times.in_turn(*many, other, by="due_at")
     assert leases.due(10) == [many[0].pk, other.pk]  # it is talked to by one worker at a time
     held = leases.claim(many[0].pk, "w")
     assert leases.due(10) == [other.pk]
@@ -257,6 +260,7 @@ def test_an_instance_with_many_due_runs_keeps_no_other_instance_waiting():
 @pytest.mark.usefixtures("_two_per_region")
 def test_of_many_that_are_lined_up_those_without_a_place_say_so_and_each_is_called_once():
     waiting = [rotate(one) for one in several(5)]
+    times.in_turn(*waiting, by="due_at")
     assert leases.line_up([run.pk for run in waiting[1:]]) == [waiting[1].pk]
     codes = dict(Run.objects.values_list("pk", "code"))
     assert [codes[run.pk] for run in waiting] == ["", "", *["region_full"] * 3]
@@ -274,6 +278,7 @@ def test_a_run_that_waits_behind_many_of_another_region_is_called_too(monkeypatc
     monkeypatch.setattr(leases, "NEAREST", 2)
     others = [rotate(one) for one in several(4, "other")]
     mine = [rotate(one) for one in several(3)]
+    times.in_turn(*others, *mine, by="due_at")
     leases.line_up([run.pk for run in (*others, *mine)])
     assert Run.objects.filter(code="region_full").count() == 3
     assert leases.next_beside(mine[0].instance_id) == mine[2].pk

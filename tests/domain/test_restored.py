@@ -21,7 +21,7 @@ from secrets_app.audit.verification import Verdict
 from secrets_app.integrity import restores
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead, DatabaseRestore, Secret
 from secrets_app.policy import decisions
-from tests import factories
+from tests import factories, times
 from tests.domain.rig import OLD, account, drive, password, rotate
 
 pytestmark = pytest.mark.django_db
@@ -316,6 +316,7 @@ def test_verify_all_asks_every_account_in_batches_and_names_those_that_are_older
     restored.look()
     restore = restores.under_way()
     restores.ask_to_verify(restore, actor=factories.administrator())
+    times.tick()
     restore.refresh_from_db()
     assert restored.progress(restore) == (0, 2)
     first = restored.verify_some(restore, 1)
@@ -341,6 +342,7 @@ def test_the_periodic_work_starts_the_verifications_and_ends_when_all_were_asked
     older(secret, host)
     tasks.look_for_restore()
     restores.ask_to_verify(restores.under_way(), actor=factories.administrator())
+    times.tick()
     tasks.look_for_restore()
     drive(secret.runs.active().get(kind="verify"), host)
     tasks.look_for_restore()

@@ -18,7 +18,7 @@ from secrets_app.models import AuditEvent, SecretGroupGrant, SecretPrincipalGran
 from secrets_app.people import users
 from secrets_app.policy import grants, policies, reach
 from secrets_app.secrets import versions
-from tests import factories
+from tests import factories, times
 from tests.statements import allow, give
 
 pytestmark = pytest.mark.django_db
@@ -140,6 +140,7 @@ def reveal(secret, user):
 
 
 def renew(secret, origin="generated"):
+    times.tick()
     held = versions.Value(secret.managed.username, password=Plaintext("a-second-value-1"))
     versions.promote(versions.stage(secret, held, origin=origin, actor=factories.administrator()))
 
@@ -159,6 +160,7 @@ def test_a_leaver_knows_what_she_read_or_entered_until_a_new_value_is_current(se
     assert (one.secret, one.times, one.typed, one.is_over) == (secret, 2, False, False)
     renew(secret)
     assert [known.is_over for known in revealed.known(eve.principal)] == [True]
+    times.tick()
     reveal(secret, eve)
     assert [known.is_over for known in revealed.known(eve.principal)] == [False]
     typed = {known.secret: known.typed for known in revealed.known(factories.administrator())}

@@ -58,10 +58,12 @@ def confirm(client, asked, url: str = SECRETS, **chosen: str):
 def start(client, action: str, secrets: list[Secret], **chosen: str) -> BulkAction:
     answer = confirm(client, ask(client, action, secrets), **chosen)
     assert answer.status_code == 200, text(answer)
-    bulk = BulkAction.objects.order_by("created_at").last()
-    assert bulk
-    assert answer["HX-Redirect"] == reverse("bulk_action", args=[bulk.pk])
+    (bulk,) = (row for row in BulkAction.objects.all() if answer["HX-Redirect"] == page_of(row))
     return bulk
+
+
+def page_of(bulk: BulkAction) -> str:
+    return reverse("bulk_action", args=[bulk.pk])
 
 
 def work(bulk: BulkAction) -> None:

@@ -15,7 +15,7 @@ from rotation.connectors.networks import EVERYWHERE
 from rotation.inventory import identities, instances
 from rotation.models import HostKey, Instance, Run
 from secrets_app.models import AuditEvent
-from tests import factories
+from tests import factories, times
 from tests.domain.rig import OLD, drive, rotate
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +34,7 @@ def typed(**changes: object) -> dict[str, object]:
 
 def scanned(instance: Instance, *keys: base.HostKey) -> Run:
     """A scan that has ended and was shown these keys."""
+    times.tick()  # no scan begins as another one was shown its keys
     run = instance_checks.scan(instance, actor=factories.administrator())
     lease = leases.claim(run.pk, "tests")
     assert lease

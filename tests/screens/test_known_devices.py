@@ -17,6 +17,7 @@ from secrets_app.audit import refusals
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Refusals
 from secrets_app.people import users
+from tests import times
 from tests.factories import PASSWORD
 from tests.screens.routes.own import add_app, code_of
 
@@ -45,6 +46,7 @@ def device_of(login: str = "dot", address: str = "198.51.100.1") -> Client:
     assert is_signed_in(client)
     client.post(reverse("account_logout"))
     assert not is_signed_in(client)
+    times.tick()
     return client
 
 
@@ -272,6 +274,7 @@ def test_a_network_is_what_one_customer_can_have(address, expected):
 def test_at_the_next_sign_in_it_is_said_how_often_and_from_where(dot):
     known = device_of()
     guess(times=3)
+    times.tick()
     sign_in(known)
     page = told(known)
     assert "3 failed sign-ins as you from 203.0.113.9 since your last one." in page
@@ -290,6 +293,7 @@ def test_what_was_not_tried_any_more_is_told_too(dot):
 def test_what_was_counted_is_told_once_though_it_is_recorded_later(dot):
     known = device_of()
     guess(times=3)
+    times.tick()
     sign_in(known)
     told(known)
     known.post(reverse("account_logout"))

@@ -10,7 +10,7 @@ from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 
 from console.lists import paging
-from tests import factories
+from tests import factories, times
 from tests.bench import policies
 
 pytestmark = pytest.mark.django_db
@@ -54,13 +54,14 @@ def test_a_page_is_read_from_an_index_and_nothing_is_sorted_for_it(as_dot, path)
 def test_rows_keep_the_order_that_was_asked_for_over_pages(as_dot, monkeypatch):
     monkeypatch.setattr(paging, "PAGE_ROWS", 2)
     instance = factories.instance()
-    names = [factories.secret(instance=instance, username=f"user{n}").name for n in range(5)]
+    secrets = [factories.secret(instance=instance, username=f"user{n}") for n in range(5)]
+    times.in_turn(*secrets)
     shown = [
         secret.name
         for number in (1, 2, 3)
         for secret in as_dot.get("/all/secrets/", {"sort": "-created", "page": number}).context["page"].rows
     ]
-    assert shown == names[::-1]
+    assert shown == [secret.name for secret in reversed(secrets)]
     assert as_dot.get("/all/secrets/", {"page": 3}).context["page"].total == 5
 
 

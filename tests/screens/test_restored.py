@@ -15,7 +15,7 @@ from rotation.models import ManagedAccount, Run
 from secrets_app.audit import audit_keys
 from secrets_app.integrity import restores
 from secrets_app.models import AuditEvent, DatabaseRestore, Secret
-from tests import factories
+from tests import factories, times
 from tests.domain.rig import drive, simulated_host
 
 pytestmark = pytest.mark.django_db
@@ -145,6 +145,7 @@ def test_verify_all_shows_its_progress_until_every_account_was_asked(as_dot, sec
     assert "1 account can be verified" in text(as_dot.get("/audit/restore/"))
     host.accounts["svc"].password = "a newer one"
     assert as_dot.post(reverse("restore_verify")).status_code == 302
+    times.tick()
     shown = text(as_dot.get("/audit/restore/progress/"))
     assert "0 of 1 account verified" in shown
     assert "hx-trigger" in shown
@@ -164,6 +165,7 @@ def test_the_banner_stays_until_every_account_was_verified(as_dot, secret, resto
     as_dot.post(reverse("restore_acknowledge"), {"reason": "the disk failed"})
     assert BANNER in text(as_dot.get("/all/overview/"))
     as_dot.post(reverse("restore_verify"))
+    times.tick()
     tasks.look_for_restore()
     drive(Run.objects.active().get(kind="verify"), host)
     tasks.look_for_restore()

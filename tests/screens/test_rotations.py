@@ -16,7 +16,7 @@ from console.presentation import run_states
 from rotation import instance_checks, leases, missed, reasons, runs
 from rotation.models import ManagedAccount, Run
 from secrets_app.models import Secret
-from tests import factories
+from tests import factories, times
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +83,7 @@ def test_the_list_narrows_by_outcome_kind_and_text_in_the_url(as_dot, secret):
 
 def test_the_newest_run_comes_first(as_dot, secret):
     first, second = ended(secret), ended(secret)
+    times.in_turn(first, second)
     assert [run.pk for run in as_dot.get(url("rotations")).context["page"].rows] == [second.pk, first.pk]
 
 
@@ -288,7 +289,7 @@ def test_a_check_that_ran_by_itself_does_not_take_the_place_of_the_rotation(as_d
 def test_a_reconciliation_is_a_change_too(as_dot):
     secret = factories.secret(initial="a-first-value-1")
     factories.settle(secret)
-    ended(secret)
+    times.in_turn(ended(secret))
     run = runs.reconcile(secret, actor=factories.administrator())
     assert f'id="run-{run.pk}"' in shown_on(as_dot, secret)[0]
 

@@ -16,13 +16,13 @@ from rotation import runs
 from rotation.managed import credential_state
 from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import AuditEvent, Secret
-from tests import factories
+from tests import factories, times
 
 pytestmark = pytest.mark.django_db
 
 COLUMNS = [
-    "Secret name", "Secret Type", "Managed instance", "Managed User", "Kind", "Credential",
-    "Automatic rotation", "Next rotation", "Last rotation", "Status", "Created", "Actions",
+    "Secret name", "Managed User", "instance", "Kind", "Credential", "Automatic rotation", "Next rotation",
+    "last", "Status", "Actions",
 ]  # fmt: skip
 VALUE = "a-value-that-nobody-may-read"
 
@@ -104,8 +104,7 @@ def test_the_list_has_the_columns_that_a_kms_user_knows(as_dot):
     shown = text(as_dot.get(url("secrets"))).partition("<thead>")[2]
     places = [shown.index(f">{name}<") for name in COLUMNS]
     assert places == sorted(places)
-    for action in ("Details", "Rotate Immediately", "More"):
-        assert action in shown
+    assert "Rotate Immediately: " in shown
 
 
 def test_an_empty_list_points_to_create_secret_and_get_started(as_dot):
@@ -182,8 +181,8 @@ def test_a_query_that_makes_no_sense_narrows_nothing(as_dot, query):
 )
 def test_the_list_sorts_by_each_column_both_ways(as_dot, sort):
     instance = factories.instance()
-    for user in ("alpha", "beta", "gamma"):
-        factories.secret(instance=instance, username=user)
+    secrets = [factories.secret(instance=instance, username=user) for user in ("alpha", "beta", "gamma")]
+    times.in_turn(*secrets)
     up = names(as_dot.get(url("secrets"), {"sort": sort}))
     down = names(as_dot.get(url("secrets"), {"sort": f"-{sort}"}))
     assert sorted(up) == sorted(down)
