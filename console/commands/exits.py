@@ -39,7 +39,7 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         not_allowed refused acting_user_refused grant_to_oneself own_second_factor own_sign_in_reset
         tags_widen_rights system_policy
     """,
-    Exit.NOT_FOUND: "not_found bulk_row_hidden link_void value_gone",
+    Exit.NOT_FOUND: "not_found bulk_row_hidden link_void value_gone no_such_version access_key_gone",
     Exit.INVALID: """
         domain_error invalid_argument region_code_invalid policy_document_invalid restore_reason_missing
         checkpoints_malformed password_unfit password_off_policy key_file_unreadable key_pair_unreadable
@@ -48,7 +48,8 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         region_mismatch kind_unsupported username_invalid override_reason_missing check_not_overridable
         address_forbidden login_name_invalid own_login_impossible schedule_unfit period_invalid cron_invalid
         time_zone_invalid jitter_invalid date_invalid bulk_too_many bulk_nothing_selected bulk_token_invalid
-        secret_unmanaged
+        secret_unmanaged credential_of_other_system value_too_large access_key_expiry_invalid
+        access_key_network_invalid
     """,
     Exit.CONFLICT: """
         region_code_taken region_retired last_region region_outdated region_not_empty policy_name_taken
@@ -60,7 +61,9 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         secret_is_login binding_changed run_past_cancelling run_not_retryable run_in_progress not_rotatable
         instance_in_use instance_name_taken address_taken instance_outdated credential_in_use
         instance_retired credential_deleted schedule_outdated bulk_changed_outside run_overtaken
-        run_handed_back already_exists
+        run_handed_back already_exists current_label_stays label_elsewhere secret_is_managed
+        version_token_taken labels_at_most versions_at_most access_keys_at_most access_key_without_principal
+        access_key_unusable
     """,
     Exit.IDENTITY: "host_key_not_seen other_machine no_host_key host_key_changed",
     Exit.BLOCKED: "instance_not_attached no_credential record_changed checkpoints_contradicted",

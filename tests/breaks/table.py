@@ -1520,4 +1520,7 @@ BREAKS = (
     Break("a secret is created by the operating system of its instance", "rotation/managed/creation.py",
           "os=instance.os, actor=actor", 'os="windows", actor=actor',
           "tests/domain/test_os_type.py::test_a_secret_is_created_by_the_system_of_its_instance"),
+    Break("a Windows host is confirmed only by the certificate that was named", "console/management/commands/confirm_windows.py",
+          'if key.fingerprint == options["fingerprint"]]', "if key.fingerprint]",
+          "tests/wires/test_confirm_windows.py::test_every_call_that_is_not_as_assumed_is_named"),
 )  # fmt: skip

@@ -27,8 +27,13 @@ def rights(ann):
 
     def give(*statements):
         written = [
-            {"Effect": effect, "Action": "kms:*", "Resource": "*", **({"Condition": when} if when else {})}
-            for effect, when in statements
+            {
+                "Effect": effect,
+                "Action": list(actions) or ["kms:*"],
+                "Resource": "*",
+                **({"Condition": when} if when else {}),
+            }
+            for effect, when, *actions in statements
         ]
         text = json.dumps({"Version": "1", "Statement": written})
         policy = policies.create("by-system", text, actor=factories.administrator())
@@ -99,7 +104,7 @@ def test_a_run_on_an_instance_is_seen_by_its_system(world, rights):
 
 
 def test_a_secret_is_created_by_the_system_of_its_instance(world, rights):
-    ann = rights(("Allow", None), ("Deny", {"StringEquals": {"kms:OSType": "Linux"}}))
+    ann = rights(("Allow", None), ("Deny", {"StringEquals": {"kms:OSType": "Linux"}}, Action.CREATE_SECRET))
     make = {"region": factories.region(), "username": "other", "actor": ann}
     creation.create("new-windows", instance=world["windows"][0], **make)
     with pytest.raises(decisions.NotAllowed):

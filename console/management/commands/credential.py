@@ -54,7 +54,7 @@ class Command(Face):
         name, login, wire = _name(options), options["login"], options["wire"]
         existing = _existing(actor, name)
         if existing is not None:
-            if options["if_absent"] and existing.username == options["account"]:
+            if options["if_absent"] and (existing.username, existing.wire) == (options["account"], wire):
                 return Answer(existed=True, credential=shown(existing))
             raise Exists(f"A management credential named {name} exists.", existing.pk)
         sudo = options["sudo"] or (Sudo.NONE if wire == wires.WINRM.name else Sudo.PASSWORDLESS)
@@ -109,6 +109,7 @@ def shown(credential: ManagementCredential) -> dict[str, Any]:
         "id": str(credential.pk),
         "name": credential.name,
         "account": credential.username,
+        "wire": credential.wire,
         "sudo": credential.sudo,
         "has_password": credential.has_password,
         "public_key": public,

@@ -22,7 +22,7 @@ from secrets_app.models import Principal
 from secrets_app.policy import requiring
 
 #: How an instance is reached where nothing else is said.
-WIRES = {Instance.OS.LINUX.value: wires.SSH.name, Instance.OS.WINDOWS.value: wires.WINRM.name}
+WIRES = {wire.os: wire.name for wire in wires.TABLE.values()}
 
 
 class Command(Face):
