@@ -99,8 +99,10 @@ def region(code: str = "main") -> Region:
 def credential(
     *, sudo: str = "passwordless", private_key: str = "", **fields: object
 ) -> ManagementCredential:
-    """A management credential with Keyturn's own key, or with this one."""
+    """A management credential with Keyturn's own key, or with this one, or with a password if it must."""
     given = {"private_key": Plaintext(private_key)} if private_key else {}
+    if fields.get("wire") == "winrm":
+        sudo, fields = "none", {"password": Plaintext("A-login-password-1")} | fields
     return management.create_credential(
         f"fleet-{_next()}",
         "keyturn",
@@ -140,7 +142,7 @@ def instance(
         made = instances.register(
             name,
             region=place,
-            credential=credential or globals()["credential"](),
+            credential=credential or globals()["credential"](wire=fields.get("wire", "ssh")),
             actor=administrator(),
             **defaults,  # type: ignore[arg-type]
         )
