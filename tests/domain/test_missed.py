@@ -136,6 +136,14 @@ def test_dates_that_one_rotation_lets_pass_are_one_row_and_each_date_is_told_onc
     assert Run.objects.active().get(secret=secret).date_at == dates[3]
 
 
+def test_a_time_that_the_store_wrote_is_no_earlier_than_itself():
+    secret = made()
+    fall_due(secret)
+    tasks.start_due()
+    run = secret.runs.get()
+    assert secret.runs.filter(created_at__gte=run.created_at).exists()
+
+
 def test_a_rotation_that_a_user_started_serves_the_date_that_comes_meanwhile():
     secret = made()
     run = runs.start(secret, actor=factories.administrator())

@@ -338,6 +338,17 @@ def test_verify_all_asks_every_account_in_batches_and_names_those_that_are_older
     assert restores.unsettled() is None
 
 
+def test_a_check_of_the_very_moment_of_verify_all_does_not_count_as_asked(secret, host):
+    older(secret, host)
+    restored.look()
+    restore = restores.under_way()
+    drive(runs.verify(secret, actor=factories.administrator()), host)
+    restores.ask_to_verify(restore, actor=factories.administrator())
+    restore.refresh_from_db()
+    Run.objects.filter(secret=secret).update(created_at=restore.verify_asked_at)
+    assert restored.progress(restore) == (0, 1)
+
+
 def test_the_periodic_work_starts_the_verifications_and_ends_when_all_were_asked(secret, host):
     older(secret, host)
     tasks.look_for_restore()
