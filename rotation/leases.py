@@ -122,6 +122,26 @@ _REGION_LOCKED = prepared.Question(
 )
 _UNDER_WAY = prepared.Question(lambda instance: _under_way().filter(instance=instance).values_list("pk")[:1])
 _REGIONS_OF_RUNNING = prepared.Question(lambda: _under_way().values_list("instance__region_id"))
+_LEAKED = prepared.Question(
+    lambda: _active().filter(_takeable(), is_leak=True).values_list("pk", flat=True)[:1]
+)
+_NEXT_ON = prepared.Question(
+    lambda instance: (
+        _active()
+        # By an expression that no index knows: SQLite would otherwise read every run that it ever had.
+        .filter(
+            _takeable(), Exact(Coalesce("instance_id", "instance_id", output_field=UUIDField()), instance)
+        )
+        .order_by("-is_leak", "due_at")
+        .values_list("pk", flat=True)[:1]
+    )
+)
+_TURNED_AWAY = prepared.Question(
+    lambda: _active().filter(_takeable(), code=REGION_FULL).values_list("pk", flat=True)[:1]
+)
+_REGION_OF = prepared.Question(
+    lambda instance: Instance.objects.filter(pk=instance).values_list("region_id", flat=True)
+)
 _STILL_HELD = prepared.Question(
     lambda run, number: _held(run, number).filter(leased_until__gt=Now()).values_list("pk")
 )
@@ -192,15 +212,15 @@ def line_up(added: Collection[UUID]) -> list[UUID]:
 
 def urgent() -> UUID | None:
     """Return the run to take up before all others, if any: the oldest one whose old value has leaked."""
+    # Asked for each message, and nearly always in vain: whether its instance is free is asked only then.
+    if not _LEAKED():
+        return None
     return _free().filter(is_leak=True).order_by("due_at").values_list("pk", flat=True).first()
 
 
 def next_on(instance_id: UUID) -> UUID | None:
     """Return the run that waits for this instance to become free, if any."""
-    # By an expression that no index knows: SQLite would otherwise read every run that the instance ever had.
-    place = Coalesce("instance_id", "instance_id", output_field=UUIDField())
-    waiting = _active().filter(_takeable(), Exact(place, instance_id))
-    return waiting.order_by("-is_leak", "due_at").values_list("pk", flat=True).first()
+    return _NEXT_ON.first(instance_id)
 
 
 def next_beside(instance_id: UUID) -> UUID | None:
@@ -208,10 +228,12 @@ def next_beside(instance_id: UUID) -> UUID | None:
 
     For one caller: a run that was called does not wait for a place any more, until it is turned away again.
     """
-    region = Instance.objects.values_list("region_id", flat=True).get(pk=instance_id)
+    (region,) = _REGION_OF(instance_id)
     if _crowds()[region] >= _places():
         return None
-    # The region is compared here, for the same reason.
+    if not _TURNED_AWAY():
+        return None
+    # The region is compared here: SQLite would otherwise read every run of its instances.
     waiting = _free().filter(code=REGION_FULL).order_by("due_at").values_list("pk", "instance__region")
     # Thousands may wait, and each end asks: all are read only where the oldest are other regions'.
     rows = list(waiting[:NEAREST])

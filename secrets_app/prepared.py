@@ -46,9 +46,15 @@ class _Statement:
             raise TypeError("a value has no place of its own in this statement")
         compiler.as_sql = self._filled_in
         self._values: Sequence[_Value] = ()
+        self._kinds = [_kind(stand_in) for stand_in in stand_ins]
 
     def fill_in(self, values: Sequence[_Value]) -> None:
-        """Use these values in the next execution."""
+        """Use these values in the next execution. Raises TypeError for a value of another type.
+
+        Django would make a UUID of a text; here SQLite would compare the text, and find nothing.
+        """
+        if [_kind(value) for value in values] != self._kinds:
+            raise TypeError("a value has another type than where the SQL was made")
         self._values = values
 
     def _filled_in(self, *_: Any, **__: Any) -> tuple[str, tuple[Any, ...]]:
@@ -140,6 +146,10 @@ def _require_no_seal(model: type[Model], fields: dict[str, object]) -> None:
 
 def _stand_ins(values: Sequence[_Value]) -> list[_Value]:
     return [_stand_in(value, number) for number, value in enumerate(values)]
+
+
+def _kind(value: _Value) -> type:
+    return next((kind for kind in (UUID, timedelta, str, int) if isinstance(value, kind)), object)
 
 
 def _stand_in(value: _Value, number: int) -> _Value:

@@ -1529,4 +1529,7 @@ BREAKS = (
     Break("a Windows host is confirmed only by the certificate that was named", "console/management/commands/confirm_windows.py",
           'if key.fingerprint == options["fingerprint"]]', "if key.fingerprint]",
           "tests/wires/test_confirm_windows.py::test_every_call_that_is_not_as_assumed_is_named"),
+    Break("a text in the place of an id is an error, and finds not merely nothing", "secrets_app/prepared.py",
+          "        if [_kind(value) for value in values] != self._kinds:\n", "        if False:\n",
+          "tests/domain/test_prepared.py::test_a_text_in_the_place_of_an_id_is_an_error_and_not_an_empty_answer"),
 )  # fmt: skip

@@ -106,3 +106,11 @@ def test_each_thread_asks_on_its_own_connection() -> None:
     thread.join()
     assert asked[-1] == secret
     assert any(secret._meta.db_table in str(sql) for sql in asked)
+
+
+def test_a_text_in_the_place_of_an_id_is_an_error_and_not_an_empty_answer() -> None:
+    secret = factories.secret()
+    found = prepared.Question(lambda pk: Secret.objects.filter(pk=pk))
+    assert found(secret.pk) == [secret]
+    with pytest.raises(TypeError, match="another type"):
+        found(str(secret.pk))

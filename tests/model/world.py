@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import connection, models, transaction
 from django.db.models.functions import Now
@@ -320,7 +321,7 @@ class World:
 
     def advance(self, run: RunRow, plan: Plan) -> None:
         self._numbers += 1
-        worker = Worker(self, run.pk, self._numbers, plan)
+        worker = Worker(self, UUID(str(run.pk)), self._numbers, plan)
         self._go_on(worker)
         if not worker.dead:
             self.workers.append(worker)
