@@ -1474,7 +1474,7 @@ BREAKS = (
     Break("a value for a program is recorded before it is opened", "secrets_app/secrets/versions.py",
           "        recorded = reads.record(version, actor=actor, reason=reason)\n", "        recorded = reads.Recorded(version.sealed, keyring.usable(version.sealed))\n",
           "tests/screens/test_aws.py::test_a_read_is_one_event_with_the_key_the_address_and_the_program"),
-    Break("what a program sends by mistake stands in no event", "console/interfaces/aws/door.py",
+    Break("what a program sends by mistake stands in no event", "console/interfaces/aws/records.py",
           '    return actions.arn(Kind.SECRET, "", account=number, region=call.region.code)\n', '    return actions.arn(\n        Kind.SECRET, str(call.given.get("SecretId", "")), account=number, region=call.region.code\n    )\n',
           "tests/screens/test_aws.py::test_a_read_is_one_event_with_the_key_the_address_and_the_program"),
     Break("a page that shows something secret is not compressed", "console/compression.py",
@@ -1486,4 +1486,7 @@ BREAKS = (
     Break("a change with SQL that was made before leaves alone what a seal covers", "secrets_app/prepared.py",
           "            _require_no_seal(chosen.model, fields)\n", "",
           "tests/domain/test_prepared.py::test_a_change_of_what_a_seal_covers_is_refused"),
+    Break("every call of a program leaves an event", "console/interfaces/aws/door.py",
+          "    if origin.recorded() == before:\n", "    if False:\n",
+          "tests/screens/test_aws.py::test_every_call_leaves_an_event_also_one_that_comes_again_and_changes_nothing"),
 )  # fmt: skip
