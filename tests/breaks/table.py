@@ -979,7 +979,7 @@ BREAKS = (
           "    work.require_kind()\n", "",
           "tests/domain/test_wires.py::test_a_key_pair_over_a_wire_without_them_is_refused_before_a_value_is_made"),
     Break("a request inside another sees nothing of it", "secrets_app/origin.py",
-          "is_secure=is_secure, is_mfa=is_mfa, at=at))", "is_secure=is_secure, is_mfa=is_mfa, at=at), *([outer.allowed] if (outer := _current()) else []))",
+          "    work = _Work(facts)\n", "    work = _Work(facts, *([outer.allowed] if (outer := _current()) else []))\n",
           "tests/domain/test_origin.py::test_a_request_inside_another_sees_nothing_of_it_and_leaves_nothing"),
     Break("a copy of its context ends with its request", "secrets_app/origin.py",
           "None if work is None or work.is_over else work", "work",

@@ -35,7 +35,7 @@ BODY_AT_MOST = 100 * 1024
 SERVICE, IDENTITY = "secretsmanager", "sts"
 _JSON, _XML = "application/x-amz-json-1.1", "text/xml"
 _TARGET = f"{SERVICE}."
-WHO_AM_I = "sts:GetCallerIdentity"  # in the audit trail; no policy gives it: every key may ask
+WHO_AM_I = "kms:GetCallerIdentity"  # in the audit trail; no policy gives it: every key may ask
 
 
 class Door:
