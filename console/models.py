@@ -41,6 +41,7 @@ class ListPreference(models.Model):
     name = models.CharField(max_length=20)  # of the list
     rows = models.PositiveSmallIntegerField()  # on a page
     columns = models.JSONField()  # names of those that are shown
+    is_compact = models.BooleanField(default=False)  # lower rows
 
     class Meta:
         constraints = [

@@ -188,6 +188,7 @@ urlpatterns = [
     path("<slug:region>/secrets/create/check/<uuid:pk>/", wizard_check.show, name="secret_create_checked"),
     path("<slug:region>/secrets/create/key/", key_pair.public_half, name="secret_create_key_pair"),
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
+    path("<slug:region>/secrets/<uuid:pk>/menu/", secrets.menu, name="secret_menu"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
     path(
         "<slug:region>/secrets/<uuid:pk>/versions/<uuid:version>/rotate-back/",

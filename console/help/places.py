@@ -14,7 +14,7 @@ _SECTIONS = {
     "screens#get-started": "home get_started",
     "screens#overview": "overview",
     "screens#search": "search",
-    "screens#secrets": "secrets secret secret_edit",
+    "screens#secrets": "secrets secret secret_edit list_preferences",
     "screens#create-secret": "secret_create",
     "screens#one-secret": "secret_rotate_back secret_rebind secret_resolve secret_reconcile",
     "screens#values": "secret_reveal",

@@ -21,16 +21,13 @@ class Column:
 LISTS: Final[Mapping[str, tuple[Column, ...]]] = MappingProxyType(
     {
         "secrets": (
-            Column("type", "Secret Type"),
-            Column("instance", "Managed instance"),
-            Column("user", "Managed User"),
+            Column("account", "Managed User"),
             Column("kind", "Kind"),
             Column("credential", "Credential"),
             Column("automatic", "Automatic rotation"),
-            Column("next", "Next rotation"),
-            Column("last", "Last rotation"),
+            Column("rotation", "Next rotation"),
             Column("status", "Status"),
-            Column("created", "Created"),
+            Column("created", "Created", is_usual=False),
             Column("tags", "Tags", is_usual=False),
         ),
         "instances": (

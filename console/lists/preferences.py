@@ -1,4 +1,5 @@
-"""The only writer of list preferences: how many rows and which columns of a list a user wants to see.
+"""The only writer of list preferences: how many rows, how high, and which columns of a list
+a user wants to see.
 
 A preference decides nothing but what is shown. It is read by the names of `columns.LISTS`: a name that a list
 no longer has is passed over.
@@ -24,6 +25,7 @@ class Shown:
     name: str
     rows: int
     columns: frozenset[str]
+    is_compact: bool
     is_own: bool  # the user has chosen it
 
     @property
@@ -41,14 +43,20 @@ def of(principal: Principal, name: str) -> Shown:
     kept = ListPreference.objects.filter(principal=principal, name=name).first()
     if kept is None:
         usual = frozenset(column.name for column in LISTS[name] if column.is_usual)
-        return Shown(name, paging.PAGE_ROWS, usual, is_own=False)
+        return Shown(name, paging.PAGE_ROWS, usual, is_compact=False, is_own=False)
     rows = kept.rows if kept.rows in SIZES else paging.PAGE_ROWS
-    return Shown(name, rows, _known(name, kept.columns), is_own=True)
+    return Shown(name, rows, _known(name, kept.columns), kept.is_compact, is_own=True)
 
 
-def keep(principal: Principal, name: str, *, rows: int, columns: Collection[str]) -> None:
+def keep(
+    principal: Principal, name: str, *, rows: int, columns: Collection[str], is_compact: bool = False
+) -> None:
     """Keep how `principal` wants to see this list; a column that it does not have is passed over."""
-    kept = {"rows": rows if rows in SIZES else paging.PAGE_ROWS, "columns": sorted(_known(name, columns))}
+    kept = {
+        "rows": rows if rows in SIZES else paging.PAGE_ROWS,
+        "columns": sorted(_known(name, columns)),
+        "is_compact": is_compact,
+    }
     ListPreference.objects.update_or_create(principal=principal, name=name, defaults=kept)
 
 

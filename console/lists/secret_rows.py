@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
-from uuid import uuid4
 
 from django.db.models import Exists, OuterRef, QuerySet, Subquery, prefetch_related_objects
-from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.safestring import mark_safe
 
 from console.access import resources
 from console.http import OperatorRequest
 from console.presentation import secret_states
 from rotation import accounts
-from rotation.models import Run
+from rotation.models import Run, Schedule
 from secrets_app.models import Secret
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
@@ -85,15 +83,14 @@ def cells(
     at its first try.
     """
     # What is allowed nowhere is not asked of each row.
-    possible = {name: action for name, action in ACTIONS.items() if resources.may(request, action)}
+    possible = {"may_rotate": Action.ROTATE_SECRET} if resources.may(request, Action.ROTATE_SECRET) else {}
     if with_tags or decisions.asks_for_tags(request.user.principal, possible.values()):
         prefetch_related_objects(secrets, "tags")
     _place(secrets)
-    links = _Links(request, region)
-    is_everywhere = region == resources.ALL_REGIONS
+    is_everywhere = region == resources.ALL_REGIONS and len(decisions.every_region()) > 1
     return [
         _facts(secret, is_everywhere=is_everywhere)
-        | links.of(secret, rights(request, secret, possible))
+        | _links(request, region, secret, may_rotate=rights(request, secret, possible)["may_rotate"])
         | {"tags": list(secret.tags.all()) if with_tags else []}
         for secret in secrets
     ]
@@ -109,6 +106,7 @@ def _place(secrets: Iterable[Secret]) -> None:
         account = accounts.of(secret)
         if account and account.instance.region_id in known:
             account.instance.region = known[account.instance.region_id]
+            account.instance.account = account.instance.region.account
 
 
 def _facts(secret: Secret, *, is_everywhere: bool) -> Cells:
@@ -119,50 +117,37 @@ def _facts(secret: Secret, *, is_everywhere: bool) -> Cells:
     return {
         "pk": secret.pk,
         "name": secret.name,
-        "type": TYPES[secret.type],
-        "kind": KINDS.get(secret.kind, ""),
+        "kind": KINDS.get(secret.kind, "") or TYPES[secret.type].removesuffix(" secret"),
         "instance": instance.name if instance else "",
         "where": instance.where if instance else "",
         "region": secret.region.name if is_everywhere else "",
         "username": account.username if account else "",
         "credential": known.credential,
-        "automatic": known.automatic,
+        "automatic": _automatic(known.automatic, plan),
         "status": known.status,
         "next_at": plan.next_at if plan and secret.is_enabled else None,
         "ended_at": secret.last_ended_at,  # type: ignore[attr-defined]
-        "outcome": Run.Outcome(outcome).label if outcome else "",
-        "until": secret.deletion_due_at if secret.is_pending_deletion else None,
+        "failure": Run.Outcome(outcome).label if outcome and outcome != Run.Outcome.SUCCEEDED else "",
         "created_at": secret.created_at,
         "is_enabled": secret.is_enabled,
     }
 
 
-class _Links:
-    """Where a row's links lead, and its menu. Of two rows of the same state and rights, these differ in the
-    row's id only: a page has few such menus, and each is put together once."""
+def _automatic(fact: secret_states.Fact, plan: Schedule | None) -> secret_states.Fact:
+    """The fact in a column that is narrow and stands beside the date: `Every 7 days`, `Overdue`."""
+    if fact.tone == "warning" and plan and plan.is_overdue:
+        return replace(fact, label="Overdue")
+    often = fact.label.removeprefix("On, ")
+    return fact if often == fact.label else replace(fact, label=often[:1].upper() + often[1:])
 
-    _PLACE = uuid4()  # stands where a row's id goes
 
-    def __init__(self, request: OperatorRequest, region: str) -> None:
-        self._request, self._region = request, region
-        self._here = reverse("secret", args=[region, self._PLACE])
-        self._rotate = reverse("secret_rotate", args=[region, self._PLACE])
-        self._made: dict[tuple[object, ...], str] = {}
-
-    def of(self, secret: Secret, allowed: Rights) -> Cells:
-        """The row's links and its menu, by what is allowed there."""
-        place, pk = str(self._PLACE), str(secret.pk)
-        return {
-            "url": self._here.replace(place, pk),
-            "rotate_url": self._rotate.replace(place, pk) if allowed["may_rotate"] else "",
-            "menu": mark_safe(self._menu(secret, allowed).replace(place, pk)),  # noqa: S308
-        }
-
-    def _menu(self, secret: Secret, allowed: Rights) -> str:
-        alike = (secret.status, *allowed.values())
-        if alike not in self._made:
-            stand_in = {"pk": self._PLACE, "is_enabled": secret.is_enabled}
-            stand_in["is_pending_deletion"] = secret.is_pending_deletion
-            context = {"secret": stand_in, "here": self._here, "region": self._region, **allowed}
-            self._made[alike] = render_to_string("secrets/_menu.html", context, self._request)
-        return self._made[alike]
+def _links(request: OperatorRequest, region: str, secret: Secret, *, may_rotate: bool) -> Cells:
+    """Where the row's cells lead: to the secret, to its instance, to the dialog that rotates it."""
+    account = accounts.of(secret)
+    instance = account.instance if account else None
+    may_see = instance is not None and resources.may(request, Action.DESCRIBE_INSTANCE, instance)
+    return {
+        "url": reverse("secret", args=[region, secret.pk]),
+        "instance_url": reverse("instance", args=[region, instance.pk]) if instance and may_see else "",
+        "rotate_url": reverse("secret_rotate", args=[region, secret.pk]) if may_rotate else "",
+    }

@@ -36,6 +36,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=20)),
                 ('rows', models.PositiveSmallIntegerField()),
                 ('columns', models.JSONField()),
+                ('is_compact', models.BooleanField(default=False)),
                 ('principal', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='secrets_app.principal')),
             ],
             options={

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
 
 def relative(moment: datetime, now: datetime) -> str:
     """`in 3 days`, `2 hours ago`; static/js/times.js says it in the same words."""
@@ -14,6 +16,24 @@ def relative(moment: datetime, now: datetime) -> str:
             text = _count(count, unit)
             return f"in {text}" if seconds > 0 else f"{text} ago"
     return "in less than a minute" if seconds > 0 else "just now"
+
+
+def near(moment: datetime, now: datetime) -> str:
+    """`in 3 d`, `5 h ago`: as `relative`, where there is little room; static/js/times.js says it alike."""
+    seconds = round((moment - now).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        count = abs(seconds) // length
+        if count:
+            return f"in {count} {unit}" if seconds > 0 else f"{count} {unit} ago"
+    return "now"
+
+
+def short(moment: datetime, now: datetime) -> str:
+    """`14:20` today, `5 Mar 14:20` this year, `5 Mar 2025` otherwise; both are in the reader's zone."""
+    if moment.date() == now.date():
+        return f"{moment:%H:%M}"
+    day = f"{moment.day} {MONTHS[moment.month - 1]}"
+    return f"{day} {moment:%H:%M}" if moment.year == now.year else f"{day} {moment.year}"
 
 
 def duration(length: timedelta | None) -> str:

@@ -6,8 +6,9 @@ and what is written here, which are ours, are marked safe.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Protocol, cast
 
 from django import forms, template
@@ -34,6 +35,21 @@ TONE_ICONS = {
     "danger": "circle-x",
     "muted": "circle-minus",
 }
+
+#: Drawn once for each page by `icon_sheet`: a list shows them in every row.
+SHEET = frozenset(
+    {
+        *TONE_ICONS.values(), "copy", "check", "chevron-down", "rotate-cw",
+        "layout-dashboard", "key-round", "server", "users", "lock-keyhole", "scroll-text", "settings",
+        "search",
+    }
+)  # fmt: skip
+
+#: In pixels, as base.css has it; each other size has a class of its own there.
+USUAL_SIZE = 16
+
+QUIET_TONES = frozenset({"ok", "muted"})
+LONG_LABEL = 22  # characters
 
 
 class State(Protocol):
@@ -81,11 +97,34 @@ def icon(name: str, size: int = 16, classes: str = "") -> SafeString:
 
 @lru_cache(maxsize=512)
 def _svg(name: str, size: int, classes: str) -> SafeString:
-    attributes = {"aria-hidden": "true", "focusable": "false"}
-    if classes:
-        attributes["class"] = classes
-    # Parsing the icon's file for each row of a list would cost more than the row.
-    return mark_safe(render_icon(name, size, **attributes))  # noqa: S308
+    # Strokes and colour are in base.css: a list would repeat them in each of its rows.
+    if size != USUAL_SIZE:
+        classes = f"{classes} icon-{size}".strip()
+    start = f'<svg class="{f"icon {classes}".strip()}" aria-hidden="true"'
+    if name in SHEET:
+        return mark_safe(f'{start}><use href="#i-{name}"/></svg>')  # noqa: S308
+    return mark_safe(f'{start} viewBox="0 0 24 24">{_shapes(name)}</svg>')  # noqa: S308
+
+
+@lru_cache(maxsize=512)
+def _shapes(name: str) -> str:
+    """The shapes of an icon, as Lucide draws them in a square of 24."""
+    _, _, drawn = render_icon(name, 24).partition(">")
+    return re.sub(r"\s*\n\s*", "", drawn.removesuffix("</svg>")).replace(" />", "/>")
+
+
+@register.simple_tag
+def icon_sheet() -> SafeString:
+    """The icons that repeat in every row of a list, drawn once for the page."""
+    return _sheet()
+
+
+@cache
+def _sheet() -> SafeString:
+    drawn = "".join(
+        f'<symbol id="i-{name}" viewBox="0 0 24 24">{_shapes(name)}</symbol>' for name in sorted(SHEET)
+    )
+    return mark_safe(f'<svg class="icon-sheet" aria-hidden="true">{drawn}</svg>')  # noqa: S308
 
 
 @register.simple_tag
@@ -100,6 +139,18 @@ def badge(state: State | str, label: str = "", sentence: str = "") -> SafeString
     if isinstance(state, str):
         return _badge(state, str(label), str(sentence))
     return _badge(state.tone, str(state.label), str(state.sentence))
+
+
+@register.simple_tag
+def fact(state: State, icon: bool = False) -> SafeString:
+    """A state in a list: a badge if it needs a look; else a word, with `icon` or without."""
+    if state.tone not in QUIET_TONES:
+        return badge(state)
+    # A list may cut off a long word, and shows it on hover.
+    title = state.label if len(state.label) > LONG_LABEL else ""
+    if icon or title:
+        return _badge(state.tone if icon else "", state.label, title)
+    return format_html("{}", state.label)
 
 
 @lru_cache(maxsize=512)  # a list shows the same few, row by row
@@ -125,6 +176,27 @@ def when(moment: datetime | None, relation: bool = True) -> SafeString:
             f' <span class="second" data-relative="{iso}">{durations.relative(moment, timezone.now())}</span>'
         )
     return mark_safe(shown)  # noqa: S308
+
+
+@register.simple_tag
+def short(moment: datetime | None) -> SafeString:
+    """A moment as a list has room for: `14:20` today, `5 Mar 14:20` this year, `5 Mar 2025` before."""
+    if moment is None:
+        return _NEVER
+    words = durations.short(timezone.localtime(moment), timezone.localtime(timezone.now()))
+    return _time(moment, words, "data-short")
+
+
+@register.simple_tag
+def near(moment: datetime | None) -> SafeString:
+    """How far away a moment is, as a list has room for: `in 3 d`, `5 h ago`."""
+    return _time(moment, durations.near(moment, timezone.now()), "data-near") if moment else _NEVER
+
+
+def _time(moment: datetime, words: str, form: str) -> SafeString:
+    utc = moment.astimezone(UTC)
+    attributes = f'datetime="{utc:%Y-%m-%dT%H:%M:%SZ}" title="{utc:%Y-%m-%d %H:%M:%S UTC}"'
+    return mark_safe(f"<time {attributes} {form}>{words}</time>")  # noqa: S308
 
 
 _NEVER = mark_safe('<span class="quiet">\N{EM DASH}</span>')
@@ -234,18 +306,32 @@ def copy(text: object, what: str = "value", show: bool = True) -> SafeString:
 
 @register.inclusion_tag("_sort_header.html", takes_context=True)
 def sort_header(
-    context: Context, key: str, label: str, default: str = "", classes: str = ""
-) -> dict[str, str]:
+    context: Context,
+    key: str,
+    label: str,
+    default: str = "",
+    classes: str = "",
+    also: str = "",
+    also_label: str = "",
+) -> dict[str, object]:
     """A column's header that sorts by `key`; pressing the sorted one turns the order round.
 
-    `default` is the order of the list where the URL names none, as in `-created`.
+    `default` is the order of the list where the URL names none, as in `-created`. A column of two facts
+    sorts by `also` too, with a link of its own.
     """
-    sorted_by = context["request"].GET.get("sort") or default
+    sorted_by = str(context["request"].GET.get("sort") or default)
+    wanted = [(key, label), (also, also_label)] if also else [(key, label)]
+    links = [(label, *_sorting(context, sorted_by, key)) for key, label in wanted]
+    direction = next((direction for _, _, direction in links if direction), "")
+    return {"links": links, "direction": direction, "classes": classes}
+
+
+def _sorting(context: Context, sorted_by: str, key: str) -> tuple[str, str]:
+    """Where a header's link leads, and how the list is sorted by its key now."""
     descends = sorted_by == f"-{key}"
     direction = "descending" if descends else "ascending" if sorted_by == key else ""
     target = f"-{key}" if direction == "ascending" else key
-    query = _changed(context["request"].GET, sort=target, page=None)
-    return {"label": label, "direction": direction, "url": query, "classes": classes}
+    return _changed(context["request"].GET, sort=target, page=None), direction
 
 
 @register.simple_tag(takes_context=True)

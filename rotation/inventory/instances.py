@@ -78,12 +78,13 @@ def register(
 ) -> Instance:
     """Register an instance, at the usual port of its wire where none is given; nothing is sent to it.
 
-    Raises `NameTaken`, `AddressTaken`, `AddressForbidden`, `holding.CredentialDeleted`, `regions.Retired` or
-    `decisions.NotAllowed`.
+    Raises `NameTaken`, `AddressTaken`, `AddressForbidden`, `holding.OtherSystem`,
+    `holding.CredentialDeleted`, `regions.Retired` or `decisions.NotAllowed`.
     """
     _refuse_forbidden(address)
     if credential is not None:
         decisions.require(actor, Action.USE_CREDENTIAL, credential)
+        holding.require_system(credential, wire)
     port = port or wires.of(wire).ports[0]
     _refuse_twins(region, name, address, port, actor)
     try:

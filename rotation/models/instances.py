@@ -25,7 +25,7 @@ class CredentialQuerySet(SealedQuerySet["ManagementCredential"]):
 class ManagementCredential(SealedRow, Identified):
     """An account that Keyturn works as, shared by many instances. Writer: `management`."""
 
-    SEALED = ("id", "account_id", "name", "username", "sudo", "sealed_id", "public_key")
+    SEALED = ("id", "account_id", "name", "wire", "username", "sudo", "sealed_id", "public_key")
 
     class Sudo(models.TextChoices):
         NONE = "none", "None: the account is root"
@@ -34,6 +34,7 @@ class ManagementCredential(SealedRow, Identified):
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="credentials")
     name = models.CharField(max_length=80)
+    wire = models.CharField(max_length=16, choices=wires.choices, default=wires.USUAL.name)
     username = models.CharField(max_length=64)
     sudo = models.CharField(max_length=12, choices=Sudo, default=Sudo.PASSWORDLESS)
     sealed = models.OneToOneField(SealedValue, null=True, on_delete=models.PROTECT, related_name="+")
@@ -66,6 +67,21 @@ class ManagementCredential(SealedRow, Identified):
     @property
     def arn(self) -> str:
         return actions.arn(actions.Kind.CREDENTIAL, self.name, account=self.account.number)
+
+    @property
+    def system(self) -> str:
+        """What it is for, as forms call it."""
+        return dict(wires.offers()).get(self.wire, self.wire)
+
+    @property
+    def elevates(self) -> bool:
+        """Whether such an account may need sudo."""
+        return wires.elevates(self.wire)
+
+    @property
+    def sudo_label(self) -> str:
+        """How it becomes root; nothing where there is no root."""
+        return self.get_sudo_display() if self.elevates else ""
 
     @property
     def login_label(self) -> str:
@@ -183,6 +199,16 @@ class Instance(SealedRow, Identified):
         return actions.arn(
             actions.Kind.INSTANCE, self.instance_id, account=self.account.number, region=self.region.code
         )
+
+    @property
+    def shown(self) -> wires.Shown:
+        """What that is called by which it shows that it is the same one."""
+        return wires.shown(self.wire)
+
+    @property
+    def elevates(self) -> bool:
+        """Whether an account that Keyturn works as there may need sudo."""
+        return wires.elevates(self.wire)
 
     @property
     def where(self) -> str:

@@ -1,4 +1,5 @@
-// Copy buttons: data-copy holds the text, or data-copy-from names the element that shows it.
+// Copy buttons: data-copy holds the text, or data-copy-from names the element that shows it. In a list, a name
+// with data-copies gets its button here: the page would carry one for each row.
 "use strict";
 
 {
@@ -24,6 +25,19 @@
       return copyBySelection(text);
     }
   };
+
+  const button = document.getElementById("copy-button");
+  const add = (root) => {
+    for (const name of root.querySelectorAll("[data-copies]")) {
+      const made = button.content.firstElementChild.cloneNode(true);
+      made.dataset.copy = name.textContent;
+      name.removeAttribute("data-copies");
+      name.after(made);
+    }
+  };
+
+  add(document);
+  document.body.addEventListener("htmx:load", (event) => add(event.target.parentElement || document));
 
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy], [data-copy-from]");

@@ -39,8 +39,9 @@
     // An item of a closed menu cannot take the focus; the button of its menu can.
     const back = opener && (opener.closest("details.menu:not([open])")?.querySelector("summary") || opener);
     opener = null;
-    // A list that refreshed itself meanwhile has another element of that name.
-    (back?.isConnected ? back : document.getElementById(back?.id || ""))?.focus();
+    // A list that refreshed itself meanwhile has another element of that name, or with that address.
+    const again = back && (document.getElementById(back.id) || document.querySelector(`a[data-dialog][href="${back.getAttribute("href")}"]`));
+    (back?.isConnected ? back : again)?.focus();
   });
 
   document.body.addEventListener("htmx:afterSettle", (event) => {

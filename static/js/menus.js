@@ -20,6 +20,34 @@
     items.style.top = `${top}px`;
   };
 
+  // The menu of a row is made here and read when it is opened: a list would carry one for each row. Without
+  // script, the row's name leads to the same actions.
+  const add = (root) => {
+    for (const cell of root.querySelectorAll("[data-more]")) {
+      const name = cell.closest("tr").querySelector(".cell-name > a");
+      const menu = document.getElementById("more-menu").content.firstElementChild.cloneNode(true);
+      menu.dataset.menu = `${name.pathname}menu/`;
+      const button = menu.querySelector("summary");
+      button.id = `more-${name.pathname}`;
+      button.setAttribute("aria-label", `More for ${name.textContent}`);
+      cell.removeAttribute("data-more");
+      cell.append(menu);
+    }
+  };
+
+  const load = async (menu) => {
+    if (!menu.dataset.menu) {
+      return;
+    }
+    const items = menu.querySelector(".menu-items");
+    items.setAttribute("aria-busy", "true");
+    await htmx.ajax("GET", menu.dataset.menu, { source: menu, target: items, swap: "innerHTML" });
+    items.removeAttribute("aria-busy");
+    if (menu.open) {
+      place(menu);
+    }
+  };
+
   const close = (menu, givesFocusBack) => {
     menu.open = false;
     if (givesFocusBack) {
@@ -41,9 +69,21 @@
         }
       }
       place(menu);
+      load(menu);
     },
     true,
   );
+
+  add(document);
+  document.body.addEventListener("htmx:load", (event) => add(event.target.parentElement || document));
+
+  // What an icon does is in its label; the mouse sees it too.
+  document.addEventListener("mouseover", (event) => {
+    const link = event.target.closest(".more[aria-label]:not([title])");
+    if (link) {
+      link.title = link.getAttribute("aria-label");
+    }
+  });
 
   document.addEventListener("click", (event) => {
     for (const menu of openMenus()) {

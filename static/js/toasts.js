@@ -4,6 +4,8 @@
 {
   const list = document.getElementById("toasts");
   const shownFor = 8000;
+  // On the sheet of icons, as console/templatetags/console.py has them.
+  const icons = { ok: "circle-check", warning: "triangle-alert", danger: "circle-x" };
 
   const expire = (toast) => {
     // A warning stays until it is closed; the others wait while someone reads or reaches for them.
@@ -22,11 +24,15 @@
 
   const add = (tone, text) => {
     const same = [...list.children].find((toast) => toast.querySelector("p")?.textContent === text);
-    const template = document.getElementById(`toast-${tone}`) || document.getElementById("toast-info");
     if (same || !text) {
       return;
     }
-    const toast = template.content.firstElementChild.cloneNode(true);
+    const toast = document.getElementById("toast").content.firstElementChild.cloneNode(true);
+    const shape = icons[tone];
+    if (shape) {
+      toast.classList.replace("tone-info", `tone-${tone}`);
+      toast.querySelector("use").setAttribute("href", `#i-${shape}`);
+    }
     toast.querySelector("p").textContent = text;
     list.append(toast);
     expire(toast);

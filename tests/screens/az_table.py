@@ -113,7 +113,7 @@ ROUTES: dict[str, Route] = {
     "session": Route("", "", "GET HEAD 204"),
     "session_stay": Route("", "", "POST 204"),
     "sessions": Route("", "", LOOK),
-    "list_preferences": Route("", "", "POST 302"),
+    "list_preferences": Route("", "", "GET 404, POST 302"),
     "sessions_end_others": Route("", "", "POST 302"),
     "session_end": Route("session", "mine", "POST 302"),
     "home": Route("", "", "GET HEAD 302"),
@@ -244,6 +244,7 @@ ROUTES: dict[str, Route] = {
     "secret_create_checked": Route("checked run", "anywhere kms:CreateSecret, " + RUN, LOOK),
     "secret_create_key_pair": Route("region", "anywhere kms:CreateSecret, region", "POST 200"),
     "secret": Route("secret", SECRET, LOOK),
+    "secret_menu": Route("secret", SECRET, LOOK),
     "secret_rotate": Route("secret", SECRET + "kms:RotateSecret", EMPTY_FORM),
     "secret_rotate_back": Route(
         "secret version", SECRET + "kms:RotateSecret, kms:PutSecretValue, part", "GET 200, POST 302/200",

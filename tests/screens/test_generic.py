@@ -39,6 +39,7 @@ TABS = ("overview", "versions", "history", "permissions", "tags", "audit")
 #: What an administrator is answered: to GET, and to POST with an empty form. Another method is 405.
 ROUTES = {
     "secret": (200, 405),
+    "secret_menu": (200, 405),
     "secret_rotate": (409, 409),
     "secret_rotate_back": (409, 409),
     "secret_reveal": (200, 422),

@@ -21,15 +21,16 @@ pytestmark = pytest.mark.django_db
 NO_SCREENS = {
     "livez", "readyz", "healthz", "away", "session", "bulk_bell", "bulk_progress", "key_progress",
     "restore_progress", "run_steps", "instance_live", "secret_create_instance", "secret_create_dates",
-    "secret_create_checked", "secret_schedule_dates", "secrets_export", "instances_export",
-    "rotations_export_csv", "rotations_export_json", "credentials_export", "groups_export", "keys_export",
+    "secret_create_checked", "secret_menu", "secret_schedule_dates", "secrets_export",
+    "instances_export", "rotations_export_csv", "rotations_export_json", "credentials_export",
+    "groups_export", "keys_export",
     "policies_export", "users_export", "audit_export_csv", "audit_export_json",
     "openid_callback", "invitation_open", "mfa_authenticate",
 }  # fmt: skip
 #: For those who are not signed in, who cannot open the help.
 FOR_STRANGERS = {"account_login", "account_inactive", "invitation"}
 THE_HELP = {"help", "help_chapter"}
-HREF = re.compile(r'href="([^"]*)"')
+HREF = re.compile(r'<a [^>]*?href="([^"]*)"')
 
 
 @pytest.fixture

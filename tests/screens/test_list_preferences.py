@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -81,12 +82,19 @@ def test_a_list_shows_the_columns_that_are_chosen_and_no_cell_of_the_others(as_d
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_the_form_stands_on_the_list_with_what_is_chosen(as_dot, rows, name):
+def test_the_list_leads_to_the_form_with_what_is_chosen(as_dot, rows, name):
     first, *_ = LISTS[name]
-    keep(as_dot, name, first.name, rows="50")
+    keep(as_dot, name, first.name, rows="50", density="compact")
     page = as_dot.get(f"{PATHS[name]}?q=&page=1&sort=name").content.decode()
-    form = re.search(rf'<form[^>]*action="{KEEP}".*?</form>', page, re.S)
+    assert "table-compact" in page
+    link = re.search(rf'href="({KEEP}[^"]+)" data-dialog', page)
+    assert link
+    dialog = as_dot.get(html.unescape(link[1])).content.decode()
+    form = re.search(rf'<form[^>]*action="{KEEP}".*?</form>', dialog, re.S)
     assert form
+    back = f'name="back" value="{PATHS[name]}?q=&amp;sort=name"'
+    assert back in form[0]
+    assert 'value="compact" checked' in form[0]
     assert re.findall(r'name="columns" value="(\w+)" checked', form[0]) == [first.name]
     assert "<option selected>50</option>" in form[0]
     assert 'method="post"' in form[0]
@@ -151,6 +159,20 @@ def test_what_one_user_chooses_changes_nothing_for_another(as_dot, rows):
 )
 def test_one_goes_back_to_the_list_and_to_no_other_site(as_dot, back, there):
     assert keep(as_dot, "secrets", back=back)["Location"] == there
+    sent = {"list": "secrets", "rows": "25", "back": back}
+    assert as_dot.post(KEEP, sent, headers={"HX-Request": "true"})["HX-Redirect"] == there
+
+
+def test_rows_are_as_high_as_chosen_and_comfortable_otherwise(as_dot, rows):
+    for density, is_compact in (("compact", True), ("comfortable", False), ("", False), ("x", False)):
+        keep(as_dot, "secrets", "kind", density=density)
+        assert ListPreference.objects.get().is_compact is is_compact
+        assert ("table-compact" in as_dot.get("/all/secrets/").content.decode()) is is_compact
+
+
+def test_the_form_of_a_list_that_is_not_there_is_not_found(as_dot):
+    for name in ("", "nonsense"):
+        assert as_dot.get(KEEP, {"list": name}).status_code == 404
 
 
 def test_who_is_not_signed_in_keeps_nothing(client):

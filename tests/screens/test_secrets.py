@@ -21,8 +21,8 @@ from tests import factories, times
 pytestmark = pytest.mark.django_db
 
 COLUMNS = [
-    "Secret name", "Secret Type", "Managed instance", "Managed User", "Kind", "Credential",
-    "Automatic rotation", "Next rotation", "Last rotation", "Status", "Created", "Actions",
+    "Secret name", "Managed User", "instance", "Kind", "Credential", "Automatic rotation", "Next rotation",
+    "last", "Status", "Actions",
 ]  # fmt: skip
 VALUE = "a-value-that-nobody-may-read"
 
@@ -104,8 +104,7 @@ def test_the_list_has_the_columns_that_a_kms_user_knows(as_dot):
     shown = text(as_dot.get(url("secrets"))).partition("<thead>")[2]
     places = [shown.index(f">{name}<") for name in COLUMNS]
     assert places == sorted(places)
-    for action in ("Details", "Rotate Immediately", "More"):
-        assert action in shown
+    assert "Rotate Immediately: " in shown
 
 
 def test_an_empty_list_points_to_create_secret_and_get_started(as_dot):

@@ -113,6 +113,15 @@ def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     return render(request, f"secrets/{tab}.html", context)
 
 
+@login_required
+@require_safe
+def menu(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
+    """The menu of a row of the list, read when it is opened."""
+    secret = resources.secret(request, region, pk, Action.DESCRIBE_SECRET)
+    context = {"secret": secret, "region": region, **secret_rows.rights(request, secret)}
+    return render(request, "secrets/_menu.html", context)
+
+
 def _tabs(request: OperatorRequest, secret: Secret) -> list[tuple[str, str]]:
     """Those that this person may open."""
     may_list = resources.may(request, Action.LIST_GRANTS, secret)
