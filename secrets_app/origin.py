@@ -49,6 +49,7 @@ class _Work:
     origin: Origin
     allowed: dict[tuple[UUID, str, str], str] = field(default_factory=dict)
     kept: dict[type, Any] = field(default_factory=dict)
+    records: int = 0
     is_over: bool = False
 
 
@@ -144,6 +145,19 @@ def allowed_by(actor: UUID, action: str, resource: str) -> str:
     container = resource.partition("/")[0]
     decision = work.allowed.get((actor, str(action), resource))
     return decision or work.allowed.get((actor, str(action), container)) or ""
+
+
+def note_recorded() -> None:
+    """Count one event of this work."""
+    work = _current()
+    if work is not None:
+        work.records += 1
+
+
+def recorded() -> int:
+    """How many events this work has made so far; one whose transaction failed counts too."""
+    work = _current()
+    return work.records if work else 0
 
 
 def _plain_address(address: str | None) -> str | None:

@@ -40,6 +40,7 @@ CHAPTERS = (
     Chapter("rotation", "What a rotation does", "docs/rotation.md"),
     Chapter("windows", "Windows over WinRM", "docs/windows.md"),
     Chapter("actions", "Actions and policies", "docs/actions.md"),
+    Chapter("applications", "Applications", "docs/applications.md"),
     Chapter("sign-in", "Identity providers", "docs/sign-in.md"),
     Chapter("fresh", "Re-authentication", "docs/fresh.md"),
     Chapter("audit", "The audit trail", "docs/audit.md"),

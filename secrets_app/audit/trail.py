@@ -150,6 +150,7 @@ def record(
         address=where.address,
         value_mark=value_mark,
     )
+    origin.note_recorded()
     kept = _kept.get()
     if kept is not None:
         kept.append(event)

@@ -307,10 +307,11 @@ def test_several_are_read_and_those_that_cannot_be_are_named(admin, robot):
         ("none", "ResourceNotFoundException"),
     ]
     read = [event for event in events() if event.action == Action.GET_SECRET_VALUE]
-    assert [(event.outcome, event.resource.rpartition("/")[2]) for event in read] == [
+    assert [(event.outcome, event.resource.rpartition("/")[2]) for event in read[:2]] == [
         ("succeeded", "one"),
         ("denied", "two"),
     ]
+    assert [(event.outcome, event.resource_id) for event in read[2:]] == [("failed", None)] * 2
 
 
 def test_a_managed_secret_is_read_and_rotated_and_never_put(admin):
@@ -505,6 +506,29 @@ def test_a_body_is_parsed_only_when_its_signature_is_right_and_refused_when_it_i
 
 
 # ---------------------------------------------------------------- fail closed
+
+
+def test_every_call_leaves_an_event_also_one_that_comes_again_and_changes_nothing(admin):
+    made(admin)
+    again = {"SecretString": VALUE, "ClientRequestToken": token("t1")}
+    for operation, given, action in (
+        ("CreateSecret", {"Name": "app/db", **again}, "kms:CreateSecret"),
+        ("PutSecretValue", {"SecretId": "app/db", **again}, "kms:PutSecretValue"),
+        ("RestoreSecret", {"SecretId": "app/db"}, "kms:RestoreSecret"),
+        ("UpdateSecretVersionStage", {
+            "SecretId": "app/db", "VersionStage": "AWSCURRENT", "MoveToVersionId": token("t1"),
+        }, "kms:PutSecretValue"),
+        ("DescribeSecret", {"SecretId": "app/db"}, "kms:DescribeSecret"),
+        ("ListSecretVersionIds", {"SecretId": "app/db"}, "kms:DescribeSecret"),
+        ("GetResourcePolicy", {"SecretId": "app/db"}, "kms:DescribeSecret"),
+        ("ListSecrets", {}, "kms:ListSecrets"),
+        ("BatchGetSecretValue", {"Filters": [{"Key": "name", "Values": ["none"]}]}, "kms:GetSecretValue"),
+    ):  # fmt: skip
+        before = len(events())
+        assert admin.call(operation, **given)[0] == 200, operation
+        [event] = events()[before:]
+        assert (event.action, event.outcome, event.details["operation"]) == (action, "succeeded", operation)
+        assert event.details["access_key"] == admin.key_id
 
 
 @pytest.mark.django_db(transaction=True)

@@ -19,12 +19,11 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from console import http
-from console.interfaces.aws import calls, faults, operations, shapes, signatures
-from secrets_app import actions, keyring, origin
-from secrets_app.actions import Kind
+from console.interfaces.aws import calls, faults, operations, records, shapes, signatures
+from secrets_app import keyring, origin
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
-from secrets_app.models import AccessKey, AuditEvent, Principal, Region
+from secrets_app.models import AccessKey, Principal, Region
 from secrets_app.people import access_keys
 from secrets_app.policy import decisions, requiring
 from secrets_app.secrets import read_limits
@@ -36,7 +35,7 @@ BODY_AT_MOST = 100 * 1024
 SERVICE, IDENTITY = "secretsmanager", "sts"
 _JSON, _XML = "application/x-amz-json-1.1", "text/xml"
 _TARGET = f"{SERVICE}."
-WHO_AM_I = "sts:GetCallerIdentity"  # in the audit trail; no policy gives it: every key may ask
+WHO_AM_I = "kms:GetCallerIdentity"  # in the audit trail; no policy gives it: every key may ask
 
 
 class Door:
@@ -146,7 +145,7 @@ def _done(
     operation = operations.TABLE.get(name) if target.startswith(_TARGET) else None
     if operation is None:
         raise faults.unknown_operation("Keyturn has no such operation.")
-    call = calls.Call(name, actor, region, region_name, {})
+    call, before = calls.Call(name, actor, region, region_name, {}), origin.recorded()
     try:
         call.given = shapes.read(name, sent.body)
         answer = operation.do(call)
@@ -156,10 +155,10 @@ def _done(
         raise faults.denied(call.user_arn, name, _denied_about(call)) from None
     except DomainError as error:
         fault = faults.of(error)
-        _record_failure(call, operation, error, fault)
+        records.failed(call, operation.action, error, fault)
         raise fault from None
-    if not operation.is_recorded:
-        _record(call, operation.action)
+    if origin.recorded() == before:
+        records.done(call, operation.action)
     access_keys.note_use(key, name)
     return HttpResponse(json.dumps(answer), content_type=_JSON)
 
@@ -167,39 +166,6 @@ def _done(
 def _denied_about(call: calls.Call) -> str:
     named = str(call.given.get("SecretId") or call.given.get("Name") or "*")
     return named if named.startswith("arn:") else call.arn_of(named)
-
-
-def _about(call: calls.Call) -> str:
-    """What the event of a call is about. Never what was sent for it: that may be a value, by mistake."""
-    if call.about is not None:
-        return call.about.arn
-    number = call.region.account.number
-    return actions.arn(Kind.SECRET, "", account=number, region=call.region.code)
-
-
-def _record(call: calls.Call, action: str) -> None:
-    trail.record(
-        action,
-        _about(call),
-        actor=call.actor,
-        resource_id=call.about.pk if call.about else None,
-        details={"operation": call.operation},
-    )
-
-
-def _record_failure(
-    call: calls.Call, operation: operations.Operation, error: DomainError, fault: faults.Fault
-) -> None:
-    if isinstance(error, keyring.KeyUnusable | read_limits.TooOften):
-        return  # what reads a value has recorded it
-    trail.record(
-        operation.action,
-        _about(call),
-        actor=call.actor,
-        outcome=AuditEvent.Outcome.FAILED,
-        resource_id=call.about.pk if call.about else None,
-        details={"operation": call.operation, "code": fault.type},
-    )
 
 
 # ---------------------------------------------------------------- who has signed

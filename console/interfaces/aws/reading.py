@@ -6,7 +6,7 @@ import contextlib
 from datetime import UTC, datetime, time
 from typing import Any
 
-from console.interfaces.aws import faults, labels, listing, shapes
+from console.interfaces.aws import faults, labels, listing, records, shapes
 from console.interfaces.aws.calls import Call
 from rotation.models import Schedule
 from secrets_app import keyring
@@ -103,6 +103,7 @@ def batch_get_secret_value(call: Call) -> dict[str, Any]:
             fault = faults.of(error)
             if fault.status >= 500:
                 raise
+            records.failed(call, Action.GET_SECRET_VALUE, error, fault)
             errors.append({"SecretId": secret_id, "ErrorCode": fault.type, "Message": fault.sentence})
     return {"SecretValues": values, "Errors": errors} | ({"NextToken": token} if token else {})
 
@@ -119,7 +120,8 @@ def described(call: Call, secret: Secret) -> dict[str, Any]:
         "ARN": call.arn(secret),
         "Name": secret.name,
         "CreatedDate": moment(secret.created_at),
-        "LastChangedDate": moment(secret.changed_at),
+        # SQLite rounds the one; a secret was not changed before it was made.
+        "LastChangedDate": moment(max(secret.changed_at, secret.created_at)),
     }
     if secret.description:
         found["Description"] = secret.description
