@@ -54,6 +54,17 @@ def words(name: str, default: str) -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
+def pairs(name: str) -> dict[str, str]:
+    """Pairs separated by commas: `eu-west-1=main,us-east-1=lab`. Raises ImproperlyConfigured."""
+    found = {}
+    for word in words(name, ""):
+        key, sign, value = (part.strip() for part in word.partition("="))
+        if not (key and sign and value):
+            raise ImproperlyConfigured(f"{name}: write pairs as eu-west-1=main, not {word}.")
+        found[key] = value
+    return found
+
+
 def networks(name: str, default: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """IP networks separated by commas: `10.0.0.0/8`, `fd00::/8`, `192.0.2.7` for one address."""
     parsed = []

@@ -85,6 +85,7 @@ MIDDLEWARE = [
     "console.middleware.SecurityHeaders",
     "console.middleware.RequestId",
     "console.middleware.Probes",
+    "console.interfaces.aws.door.Door",
     "console.readable.Readable",
     "console.compression.Compression",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -329,6 +330,7 @@ FAILED_LOGINS_APART = timedelta(minutes=5)  # of one account, which a host may c
 KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", key_pairs.ALGORITHMS)  # preselected
 REVEAL_REASON = env.choice("KEYTURN_REVEAL_REASON", "required", ("required", "optional"))
 READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
+AWS_REGIONS = env.pairs("KEYTURN_AWS_REGIONS")  # what clients of AWS call a region, and its code here
 CHECKS_AT_MOST = env.number(
     "KEYTURN_CHECKS_AT_MOST", 60, least=1, most=10_000
 )  # by one person, in 10 minutes

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
@@ -22,12 +23,18 @@ from django.db.models.functions import Now
 from rotation import accounts
 from rotation.connectors import base
 from rotation.models import HostKey, Instance, ManagedAccount
-from secrets_app import seals
+from secrets_app import prepared, seals
 from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.secrets import versions
 
 CODE = "other_machine"
 Credential = ManagedAccount.Credential
+_OF_SECRET = prepared.Question(
+    lambda secret: ManagedAccount.objects.filter(secret=secret).select_related("instance", "secret")
+)
+_ACCOUNT = prepared.Question(
+    lambda pk: ManagedAccount.objects.filter(pk=pk).select_related("instance", "secret")
+)
 
 
 class OtherMachine(base.ConnectorError):
@@ -65,7 +72,7 @@ def now_at(instance: Instance) -> Machine:
 
 def _as_read(row: Instance) -> Machine:
     """The machine of a row that was read just now."""
-    keys = {key.fingerprint: key.line for key in HostKey.objects.trusted(row)}
+    keys = {key.fingerprint: key.line for key in HostKey.trusted_by(row)}
     return Machine(row.address, row.port, keys, row.machine_id, row.wire)
 
 
@@ -127,7 +134,7 @@ def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secre
     So an additional approved key cannot receive a value. Raises `OtherMachine` or `accounts.Unmanaged`.
     """
     lines = set(reached.host_keys)
-    for account in _accounts(secrets):
+    for account in _accounts(secret.pk for secret in secrets):
         here = _here(reached, lines, account.instance.machine_id)
         if reason := why_not(account, here):
             raise OtherMachine(reason)
@@ -157,7 +164,7 @@ def require(version: SecretVersion, *, over: base.Endpoint) -> None:
     The account is read again, so changes since the run began count. Raises `OtherMachine`, or
     `accounts.Unmanaged` for a secret that belongs to no machine.
     """
-    (account,) = _accounts([version.secret])
+    (account,) = _accounts([version.secret_id])
     bound = bound_to(account)
     reason = why_not(account, _here(over, over.host_keys, account.instance.machine_id))
     if reason or bound is None or not set(over.host_keys) <= set(bound.keys.values()):
@@ -168,14 +175,23 @@ def _here(over: base.Endpoint, lines: Iterable[str], machine_id: str) -> Machine
     return Machine(over.address, over.port, {line: line for line in lines}, machine_id, over.wire)
 
 
-def _accounts(secrets: Iterable[Secret]) -> list[ManagedAccount]:
-    asked = {secret.pk for secret in secrets}
-    rows = list(ManagedAccount.objects.filter(secret__in=asked).select_related("instance", "secret"))
+def _accounts(secrets: Iterable[UUID]) -> list[ManagedAccount]:
+    asked = set(secrets)
+    rows = [row for secret in asked for row in _OF_SECRET(secret)]
     if len(rows) < len(asked):
         raise accounts.Unmanaged
     if not all(seals.holds(account) for account in rows):
         raise OtherMachine(seals.SENTENCE)
     return rows
+
+
+def read_again(account: ManagedAccount) -> None:
+    """Read again where an account's value may go, with the seal of that."""
+    row = _ACCOUNT.first(account.pk)
+    if row is None:
+        raise ManagedAccount.DoesNotExist
+    for column in ("seal", *ManagedAccount.BOUND):
+        setattr(account, column, getattr(row, column))
 
 
 # ---------------------------------------------------------------- the binding
@@ -252,7 +268,9 @@ def follow_one(account: ManagedAccount, *, is_proven: bool = False) -> None:
 
     The binding of one whose value `is_proven` is completed by what its machine calls itself.
     """
-    row = ManagedAccount.objects.select_related("instance", "secret").get(pk=account.pk)
+    row = _ACCOUNT.first(account.pk)
+    if row is None:
+        raise ManagedAccount.DoesNotExist
     machine = _as_read(row.instance)
     if is_proven and machine.machine_id and not row.bound_machine_id:
         free = ManagedAccount.objects.filter(pk=row.pk, bound_machine_id="")

@@ -22,6 +22,7 @@ from django.db.models.lookups import Exact
 
 from rotation import reasons, shutdown
 from rotation.models import Instance, Run, Step
+from secrets_app import prepared
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.integrity import restores
@@ -101,9 +102,48 @@ def _free() -> QuerySet[Run]:
     return free
 
 
+def _held(run_id: UUID, number: int) -> QuerySet[Run]:
+    """The run, if the lease of this number is still its last one."""
+    return Run.objects.filter(pk=run_id, lease=number, state=Run.State.RUNNING)
+
+
+# What each run asks some times, and many workers ask of many runs.
+_TAKEABLE = prepared.Question(lambda run: Run.objects.filter(_takeable(), pk=run).values_list("pk"))
+_INSTANCE_LOCKED = prepared.Question(
+    lambda run: Instance.objects.select_for_update(skip_locked=True, no_key=True).filter(
+        pk__in=Run.objects.filter(pk=run).values("instance")
+    )
+)
+_RUN_LOCKED = prepared.Question(
+    lambda run: Run.objects.select_for_update(skip_locked=True, no_key=True).filter(_takeable(), pk=run)
+)
+_REGION_LOCKED = prepared.Question(
+    lambda region: Region.objects.select_for_update(no_key=True).filter(pk=region)
+)
+_UNDER_WAY = prepared.Question(lambda instance: _under_way().filter(instance=instance).values_list("pk")[:1])
+_REGIONS_OF_RUNNING = prepared.Question(lambda: _under_way().values_list("instance__region_id"))
+_STILL_HELD = prepared.Question(
+    lambda run, number: _held(run, number).filter(leased_until__gt=Now()).values_list("pk")
+)
+_RENEW = prepared.Change(lambda run, number, length: (_held(run, number), {"leased_until": Now() + length}))
+_TAKE = prepared.Change(
+    lambda run, worker, length: (
+        Run.objects.filter(pk=run),
+        {
+            "state": Run.State.RUNNING,
+            "lease": F("lease") + 1,
+            "leased_until": Now() + length,
+            "worker": worker,
+            "tries": F("tries") + 1,
+            "started_at": Coalesce(F("started_at"), Now()),
+        },
+    )
+)
+
+
 def _crowds() -> Counter[UUID]:
     """How many runs are under way in each region."""
-    return Counter(_under_way().values_list("instance__region_id", flat=True))
+    return Counter(region for (region,) in _REGIONS_OF_RUNNING())
 
 
 def _turns() -> list[tuple[UUID, bool]]:
@@ -194,7 +234,7 @@ def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease
     which there is no place stays queued. Of two claimants at once the loser gets None and waits for nothing.
     """
     # Most messages that come twice end here, before anything is locked.
-    if shutdown.is_under_way() or not Run.objects.filter(_takeable(), pk=run_id).exists():
+    if shutdown.is_under_way() or not _TAKEABLE(run_id):
         return None
     length = lease or settings.LEASE
     with transaction.atomic():
@@ -202,15 +242,9 @@ def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease
         if run is None or not _has_place(run):
             return None
         waited = {"code": "", "sentence": ""} if run.code == REGION_FULL else {}
-        Run.objects.filter(pk=run_id).update(
-            state=Run.State.RUNNING,
-            lease=F("lease") + 1,
-            leased_until=Now() + length,
-            worker=worker,
-            tries=F("tries") + 1,
-            started_at=Coalesce(F("started_at"), Now()),
-            **waited,
-        )
+        _TAKE(run_id, worker, length)
+        if waited:
+            Run.objects.filter(pk=run_id).update(**waited)
         if run.lease:
             _break_steps(run_id, DIED)
     # A run that no worker had before has no steps.
@@ -223,26 +257,23 @@ def _locked(run_id: UUID) -> Run | None:
     Weaker than a row that goes: a new run, which names the instance, need not wait. On SQLite the
     transaction itself keeps every other writer out.
     """
-    instances = Instance.objects.select_for_update(skip_locked=True, no_key=True)
-    where = Run.objects.filter(pk=run_id).values("instance")
-    instance = instances.filter(pk__in=where).first()
+    instance = _INSTANCE_LOCKED.first(run_id)
     if instance is None:
         return None
-    runs = Run.objects.select_for_update(skip_locked=True, no_key=True)
-    run = runs.filter(_takeable(), pk=run_id).first()
+    run = _RUN_LOCKED.first(run_id)
     if run is not None:
         run.instance = instance
     return run
 
 
 def _has_place(run: Run) -> bool:
-    if _under_way().filter(instance=run.instance_id).exists():
+    if _UNDER_WAY(run.instance_id):
         return False
     if run.is_leak:
         return True
     region = run.instance.region_id
     # Counted by one claimant of a region at a time; no process holds this row for longer than a claim.
-    Region.objects.select_for_update(no_key=True).get(pk=region)
+    (_,) = _REGION_LOCKED(region)
     if _crowds()[region] < _places():
         return True
     _turn_away(Run.objects.filter(pk=run.pk))
@@ -322,17 +353,17 @@ def _together() -> AbstractContextManager[object]:
 
 
 def _renew(lease: Lease, fields: Mapping[str, object]) -> None:
-    held = Run.objects.filter(pk=lease.run_id, lease=lease.number, state=Run.State.RUNNING).update(
-        leased_until=Now() + lease.length, **fields
-    )
+    if fields:
+        held = _held(lease.run_id, lease.number).update(leased_until=Now() + lease.length, **fields)
+    else:
+        held = _RENEW(lease.run_id, lease.number, lease.length)
     if not held:
         raise Overtaken
 
 
 def _still_held(lease: Lease) -> bool:
     """Whether this worker still holds the lease; does not renew it."""
-    mine = Run.objects.filter(pk=lease.run_id, lease=lease.number, state=Run.State.RUNNING)
-    return mine.filter(leased_until__gt=Now()).exists()
+    return bool(_STILL_HELD(lease.run_id, lease.number))
 
 
 def wait(lease: Lease, delay: timedelta, *, code: str, sentence: str) -> None:

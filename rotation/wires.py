@@ -33,11 +33,29 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What that is called by which a target shows that it is the same one, within a sentence."""
+
+    one: str
+    many: str
+
+
+@dataclass(frozen=True)
+class Permits:
+    """What the command that prepares a target does, and its opposite, in words of a page."""
+
+    does: str
+    undoes: str
+
+
+@dataclass(frozen=True)
 class Wire:
     """One way to reach a target."""
 
     name: str  # in `Instance.wire` and `Endpoint.wire`; never changes
     label: str  # what people call it
+    os: str  # the system that is registered with it, as `Instance.OS` has it
+    offer: str  # ... and what a form calls the two together
     connect: Callable[[base.Endpoint], base.Target]  # and of the other parts those that it has
     scanner: base.Scanner
     kinds: frozenset[base.Kind]  # of credentials that it can change
@@ -45,11 +63,15 @@ class Wire:
     ports: tuple[int, ...]  # where it usually listens; the first one is the default
     is_username: Callable[[str], bool]  # whether an account there may be called so
     username_rule: str  # ... and that in one sentence
+    least_sets: int  # of characters that its systems may demand of a password: fewer are refused by a policy
     account_problem: Callable[[str], str]  # what keeps a management account from being called so, or nothing
     identity: base.Identity  # what is pinned
+    shown: Shown  # ... and what it is called
+    elevates: bool  # whether a management account may need sudo
     compare: Comparison  # how a person sees it on the target itself
     prepare: Callable[[str, str], str]  # a command that lets this account in there, with this public key
     unprepare: Callable[[str, str], str]  # ... and one that takes that back
+    permits: Permits  # ... and what the two do
     log_on: log_ons.Way  # how a user logs on to a target
     log_on_to: Mapping[str, log_ons.Way]  # ... and how where this operating system runs, if otherwise
     reasons: Table  # those that it alone can report
@@ -59,6 +81,8 @@ class Wire:
 SSH: Final = Wire(
     name="ssh",
     label="SSH",
+    os="linux",
+    offer="Linux over SSH",
     connect=SshConnector,
     scanner=SshScanner(),
     kinds=frozenset({base.Kind.PASSWORD, base.Kind.KEY}),
@@ -66,11 +90,15 @@ SSH: Final = Wire(
     ports=(22,),
     is_username=words.is_username,
     username_rule=words.USERNAME_RULE,
+    least_sets=1,
     account_problem=preparation.account_problem,
     identity=base.Identity.HOST_KEY,
+    shown=Shown("host key", "host keys"),
+    elevates=True,
     compare=Comparison(preparation.COMPARE, preparation.COMPARE_EXAMPLE, preparation.COMPARE_NEVER),
     prepare=preparation.command,
     unprepare=preparation.opposite,
+    permits=Permits(preparation.DOES, preparation.UNDOES),
     log_on=preparation.log_on,
     log_on_to=MappingProxyType({"windows": log_ons.remote_desktop}),
     reasons=ssh_reasons.SSH,
@@ -80,6 +108,8 @@ SSH: Final = Wire(
 WINRM: Final = Wire(
     name="winrm",
     label="WinRM",
+    os="windows",
+    offer="Windows over WinRM",
     connect=WinRmConnector,
     scanner=WinRmScanner(),
     kinds=frozenset({base.Kind.PASSWORD}),
@@ -87,13 +117,17 @@ WINRM: Final = Wire(
     ports=(5986,),
     is_username=winrm_names.is_username,
     username_rule=winrm_names.USERNAME_RULE,
+    least_sets=winrm_names.LEAST_SETS,
     account_problem=winrm_names.account_problem,
     identity=base.Identity.CERTIFICATE,
+    shown=Shown("certificate", "certificates"),
+    elevates=False,
     compare=Comparison(
         winrm_preparation.COMPARE, winrm_preparation.COMPARE_EXAMPLE, winrm_preparation.COMPARE_NEVER
     ),
     prepare=winrm_preparation.command,
     unprepare=winrm_preparation.opposite,
+    permits=Permits(winrm_preparation.DOES, winrm_preparation.UNDOES),
     log_on=log_ons.remote_desktop,
     log_on_to=MappingProxyType({}),
     reasons=winrm_reasons.WINRM,
@@ -113,6 +147,32 @@ KINDS: Final[Mapping[str, base.Kind]] = MappingProxyType(
 def choices() -> list[tuple[str, str]]:
     """Name and label of each wire; a function, so that a new wire needs no migration."""
     return [(wire.name, wire.label) for wire in TABLE.values()]
+
+
+def offers() -> list[tuple[str, str]]:
+    """Name of each wire, and what a form calls it together with its system."""
+    return [(wire.name, wire.offer) for wire in TABLE.values()]
+
+
+def shown(wire: str) -> Shown:
+    """Return what is called that a target shows; of one over a wire that is not in the table, as usual."""
+    return TABLE.get(wire, USUAL).shown
+
+
+def policy_problem(wire: str, sets: int) -> str:
+    """Return why passwords of so few sets of characters may be refused over this wire, or nothing.
+
+    Nothing is known of a wire that is not in the table.
+    """
+    if wire not in TABLE or sets >= TABLE[wire].least_sets:
+        return ""
+    least = TABLE[wire].least_sets
+    return f"{TABLE[wire].offer}: the instance may refuse fewer than {least} sets. Choose at least {least}."
+
+
+def elevates(wire: str) -> bool:
+    """Whether a management account over this wire may need sudo."""
+    return wire in TABLE and TABLE[wire].elevates
 
 
 def of(name: str) -> Wire:

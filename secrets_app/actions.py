@@ -90,6 +90,10 @@ class Action(enum.StrEnum):
     DISABLE_USER = "kms:DisableUser", Kind.USER
     RESET_SIGN_IN = "kms:ResetSignIn", Kind.USER
     RESET_SECOND_FACTOR = "kms:ResetSecondFactor", Kind.USER
+    LIST_ACCESS_KEYS = "kms:ListAccessKeys", Kind.USER
+    CREATE_ACCESS_KEY = "kms:CreateAccessKey", Kind.USER
+    UPDATE_ACCESS_KEY = "kms:UpdateAccessKey", Kind.USER
+    DELETE_ACCESS_KEY = "kms:DeleteAccessKey", Kind.USER
     LIST_GROUPS = "kms:ListGroups", Kind.GROUP, True
     CREATE_GROUP = "kms:CreateGroup", Kind.GROUP, True
     UPDATE_GROUP = "kms:UpdateGroup", Kind.GROUP

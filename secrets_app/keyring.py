@@ -19,7 +19,7 @@ from collections.abc import Collection
 
 from django.db import connection, transaction
 
-from secrets_app import regions, root_keys, seals
+from secrets_app import prepared, regions, root_keys, seals
 from secrets_app.audit import audit_keys
 from secrets_app.crypto import envelope
 from secrets_app.errors import DomainError
@@ -31,6 +31,12 @@ DEFAULT_ALIAS = "keyturn/default"
 DEFAULT_DESCRIPTION = "Seals whatever no other key was chosen for, management credentials included."
 RECHECK_SECONDS = 5.0
 OPENS = frozenset({KeyVersion.State.PRIMARY, KeyVersion.State.ENABLED})
+
+
+_VERSION = prepared.Question(lambda pk: KeyVersion.objects.select_related("key").filter(pk=pk))
+_PRIMARY = prepared.Question(
+    lambda key: KeyVersion.objects.select_related("key").filter(key=key, state=KeyVersion.State.PRIMARY)[:1]
+)
 
 
 class Sealed(DomainError):
@@ -173,7 +179,9 @@ def usable(sealed: SealedValue) -> KeyVersion:
     Raises `KeyDisabled` or `KeyUnusable`, so that work which would need the value can stop before it begins.
     """
     # Not `sealed.key_version`: a worker may hold that object for minutes, and the switch must reach it.
-    version = KeyVersion.objects.select_related("key").get(pk=sealed.key_version_id)
+    version = _VERSION.first(sealed.key_version_id)
+    if version is None:
+        raise KeyVersion.DoesNotExist
     return _opening(version)
 
 
@@ -198,7 +206,7 @@ def _opening(version: KeyVersion) -> KeyVersion:
 
 def primary(key: Key) -> KeyVersion:
     """Return the version that `key` seals new values with. Raises `KeyDisabled` or `KeyUnusable`."""
-    version = KeyVersion.objects.select_related("key").filter(key=key, state=KeyVersion.State.PRIMARY).first()
+    version = _PRIMARY.first(key.pk)
     if version is None:
         raise _refusal(Key.objects.get(pk=key.pk).state)
     return _whole(version)

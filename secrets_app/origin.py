@@ -12,7 +12,7 @@ disagree.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -35,6 +35,8 @@ class Origin:
     #: When a request came: its decisions are of this one moment, so that a list and its rows agree. Work that
     #: lasts has no such moment, and its rights are read for each decision.
     at: datetime | None = None
+    #: What signed it, and the program that says it sent it; for the details of each event. No secret.
+    signed: Mapping[str, str] = field(default_factory=dict)
 
 
 NOWHERE = Origin()
@@ -62,10 +64,12 @@ def bind(
     is_secure: bool | None = None,
     is_mfa: bool | None = None,
     at: datetime | None = None,
+    signed: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """What happens inside the block came from there."""
     plain = _plain_address(address)
-    work = _Work(Origin(request_id, plain, session, is_secure=is_secure, is_mfa=is_mfa, at=at))
+    facts = Origin(request_id, plain, session, is_secure=is_secure, is_mfa=is_mfa, at=at, signed=signed or {})
+    work = _Work(facts)
     try:
         with _as(work):
             yield

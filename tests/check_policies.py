@@ -17,6 +17,7 @@ import os
 import secrets
 import sys
 import time
+from collections import ChainMap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,9 @@ from tests.unit import ram_reference as reference
 QUESTIONS = list(itertools.product(some.ACTIONS, some.SECRETS))  # that each policy is asked
 BATCH = 500 * len(QUESTIONS)  # cases that one seed makes; what hypothesis remembers of more slows it down
 
-contexts = st.builds(lambda a, b: {**a, **b}, some.request_contexts, some.tag_contexts)
+contexts = st.builds(
+    lambda *parts: dict(ChainMap(*parts)), some.request_contexts, some.tag_contexts, some.os_contexts
+)
 
 
 @dataclass(frozen=True)

@@ -48,13 +48,13 @@ def _next() -> int:
     return _Numbers.last
 
 
-def _once(make: Callable[[], object], *what: object) -> None:
+def once(make: Callable[[], object], *what: object, often: bool = False) -> None:
     """Have `make` write its rows, or write those that it wrote in a test before for the same values."""
     if not all(isinstance(one, (str, int, Model, NoneType)) for one in what):
         make()
         return
     key = (_Numbers.last, *(one.pk if isinstance(one, Model) else one for one in what))
-    snapshots.put_or_make(key, make)
+    snapshots.put_or_make(key, make, often=often)
     _Numbers.last = max(_Numbers.last, _Numbers.after.setdefault(key, _Numbers.last))
 
 
@@ -70,7 +70,7 @@ def user(username: str, *groups: str, **fields: object) -> User:
             **fields,  # type: ignore[arg-type]
         )
 
-    _once(make, "user", username, *groups, *itertools.chain(*fields.items()))
+    once(make, "user", username, *groups, *itertools.chain(*fields.items()))
     return User.objects.get(username=username)
 
 
@@ -99,8 +99,10 @@ def region(code: str = "main") -> Region:
 def credential(
     *, sudo: str = "passwordless", private_key: str = "", **fields: object
 ) -> ManagementCredential:
-    """A management credential with Keyturn's own key, or with this one."""
+    """A management credential with Keyturn's own key, or with this one, or with a password if it must."""
     given = {"private_key": Plaintext(private_key)} if private_key else {}
+    if fields.get("wire") == "winrm":
+        sudo, fields = "none", {"password": Plaintext("A-login-password-1")} | fields
     return management.create_credential(
         f"fleet-{_next()}",
         "keyturn",
@@ -140,7 +142,7 @@ def instance(
         made = instances.register(
             name,
             region=place,
-            credential=credential or globals()["credential"](),
+            credential=credential or globals()["credential"](wire=fields.get("wire", "ssh")),
             actor=administrator(),
             **defaults,  # type: ignore[arg-type]
         )
@@ -152,7 +154,7 @@ def instance(
             Instance.objects.filter(pk=made.pk).update(control_at=timezone.now() - timedelta(hours=1))
 
     given = itertools.chain(*fields.items())
-    _once(make, "instance", name, place, credential, keys, approved, controlled, *given)
+    once(make, "instance", name, place, credential, keys, approved, controlled, *given)
     related = ("region__account", "account", "credential")
     return Instance.objects.select_related(*related).get(region=place, name=name)
 
@@ -184,7 +186,7 @@ def secret(
             **fields,  # type: ignore[arg-type]
         )
 
-    _once(make, "secret", name, on, username, initial, *itertools.chain(*fields.items()))
+    once(make, "secret", name, on, username, initial, *itertools.chain(*fields.items()))
     related = ("managed__instance__region", "region", "account")
     # Others of this name may have been purged.
     named = Secret.objects.filter(region=on.region, name=creation.full_name(name), purged_at=None)

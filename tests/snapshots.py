@@ -56,8 +56,11 @@ def begin(make: Callable[[], object]) -> bool:
     return is_empty
 
 
-def put_or_make(what: Hashable, make: Callable[[], object]) -> None:
-    """Have the rows that `make` writes, by writing those that it wrote when all was as it is now."""
+def put_or_make(what: Hashable, make: Callable[[], object], *, often: bool = False) -> None:
+    """Have the rows that `make` writes, by writing those that it wrote when all was as it is now.
+
+    With `often` they are kept the first time.
+    """
     if not _is_ordinary():
         make()
         return
@@ -74,7 +77,7 @@ def put_or_make(what: Hashable, make: Callable[[], object]) -> None:
             make()
         return
     _met[key] += 1
-    if _met[key] < 2:
+    if _met[key] < 2 and not often:
         make()
         return
     rows = _rows()

@@ -34,7 +34,7 @@ def running(address: str) -> Iterator[Endpoint]:
 
 def register(at: Endpoint) -> Instance:
     """Register the host as an instance, with the certificate that it shows."""
-    login = factories.credential(password=Plaintext(PASSWORD), sudo="none")
+    login = factories.credential(password=Plaintext(PASSWORD), wire="winrm")
     instance = factories.instance(
         address=at.address, port=at.port, wire="winrm", os="windows", keys=[], credential=login
     )

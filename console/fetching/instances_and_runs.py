@@ -49,6 +49,19 @@ def instance(actor: Principal, code: str, pk: UUID, action: Action) -> Instance:
     if row is None:
         raise requiring.NotFound
     by_region.require_within(code, row.region)
+    return _instance_for(actor, row, action)
+
+
+def instance_named(actor: Principal, code: str, name: str, action: Action) -> Instance:
+    """Return the registered instance of this name or id in one region for `action`. Raises as `instance`."""
+    rows = Instance.objects.registered().select_related(*_WITH_AN_INSTANCE).filter(region__code=code)
+    row = rows.filter(name=name).first() or rows.filter(instance_id=name).first()
+    if row is None:
+        raise requiring.NotFound
+    return _instance_for(actor, row, action)
+
+
+def _instance_for(actor: Principal, row: Instance, action: Action) -> Instance:
     requiring.require_seen(actor, Action.DESCRIBE_INSTANCE, row)
     requiring.require(actor, action, row)
     if action != Action.DESCRIBE_INSTANCE:
@@ -84,6 +97,20 @@ def credential(actor: Principal, pk: UUID, action: Action) -> ManagementCredenti
     Raises `NotFound`, `Refused`, or `holding.CredentialDeleted` for anything but to look at a deleted one.
     """
     row = ManagementCredential.objects.select_related("account", "created_by").filter(pk=pk).first()
+    return _credential_for(actor, row, action)
+
+
+def credential_named(actor: Principal, name: str, action: Action) -> ManagementCredential:
+    """Return the management credential of this name for `action`; a deleted one has none. Raises as above."""
+    kept = ManagementCredential.objects.filter(deleted_at__isnull=True).select_related(
+        "account", "created_by"
+    )
+    return _credential_for(actor, kept.filter(name=name).first(), action)
+
+
+def _credential_for(
+    actor: Principal, row: ManagementCredential | None, action: Action
+) -> ManagementCredential:
     if row is None:
         raise requiring.NotFound
     requiring.require_seen(actor, Action.DESCRIBE_CREDENTIAL, row)

@@ -46,6 +46,7 @@ CHAPTERS = (
     Chapter("seals", "Sealed records", "docs/seals.md"),
     Chapter("threats", "Threats", "docs/threats.md"),
     Chapter("operation", "Operation", "docs/operation.md"),
+    Chapter("commands", "Commands for scripts", "docs/commands.md"),
     Chapter("configuration", "Configuration", "docs/configuration.md"),
     Chapter("new", "What's new", "CHANGELOG.md"),
 )

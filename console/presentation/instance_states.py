@@ -26,7 +26,7 @@ _STATUS: Final = {
 RETIRED: Final = Fact("muted", "Retired", "Only its history is left.")
 _KEY_STATES: Final = {
     HostKey.State.SEEN: Fact("warning", "Not approved", "Found by a scan; not trusted."),
-    HostKey.State.APPROVED: Fact("ok", "Approved", "Trusted: the only keys that Keyturn talks to."),
+    HostKey.State.APPROVED: Fact("ok", "Approved", "Trusted: Keyturn talks to nothing else at this address."),
     HostKey.State.RETIRED: Fact("muted", "Retired", "Approved once; not trusted any more."),
 }
 _HOST_KEY_CHECKS: Final = {"host_key", "host_key_changed"}
@@ -93,10 +93,16 @@ class HostKeys:
     @property
     def badge(self) -> Fact:
         if self.is_changed:
-            return Fact("danger", "Changed", "It shows a key that is not approved. Compare it.")
+            return Fact(
+                "danger", "Changed", f"It shows a {self.instance.shown.one} that is not approved. Compare it."
+            )
         if self.approved:
-            return Fact("ok", "Pinned", "Keyturn talks to the approved keys only.")
-        return Fact("warning", "Not approved", "Scan the host key, compare it and approve it.")
+            return Fact(
+                "ok", "Pinned", f"Keyturn talks only to a {self.instance.shown.one} that is approved."
+            )
+        return Fact(
+            "warning", "Not approved", f"Scan the {self.instance.shown.one}, compare it and approve it."
+        )
 
 
 def listed_host_keys(instance: Instance) -> HostKeys:

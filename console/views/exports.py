@@ -194,7 +194,7 @@ def _instance(instance: Instance) -> exports.Cells:
 
 def _credential(row: ManagementCredential) -> exports.Cells:
     contents = (
-        row.name, row.username, row.get_sudo_display(), row.login_label,
+        row.name, row.username, row.sudo_label, row.login_label,
         row.instance_count, exports.utc(row.created_at), row.created_by.name,  # type: ignore[attr-defined]
     )  # fmt: skip
     return dict(zip(CREDENTIAL_COLUMNS, contents, strict=True))

@@ -48,6 +48,7 @@ def carry(work: Work) -> None:
         Run.Outcome.SUCCEEDED,
         truth=Run.Truth.NEW,
         sentence=f"The new value is current. {sentence}" if sentence else "",
+        known=work.run,
     )
 
 

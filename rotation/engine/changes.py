@@ -85,7 +85,8 @@ def preflight(work: Work, *, is_kept: bool = False) -> base.Facts:
 def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     """The checks that need the store: other secrets of the account, overridden checks, restored snapshots."""
     account = work.account
-    for other in creation.others(work.run.instance, account.username, but=account):
+    others = creation.others(work.run.instance, account.username, but=account)
+    for other in others.select_related(None):  # `told` names none of what belongs to it
         yield base.Check("other_secret", base.Mark.WARNING, creation.told(other))
     for code in work.run.overrides:
         who = work.run.requested_by.name

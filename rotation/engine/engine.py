@@ -26,7 +26,7 @@ from rotation.engine.work import CHANGES, Arrived, Connect, Credential, Stop, Wo
 from rotation.inventory import management
 from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
-from secrets_app import keyring
+from secrets_app import keyring, prepared
 from secrets_app.audit import trail
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
@@ -38,6 +38,19 @@ MOST_VALUES = 3  # generated values that a host may refuse, per run
 NEW = "A new value is stored, encrypted. It has not been sent to an instance."
 KEPT = "The value that an earlier run stored is used. It has not been sent to an instance."
 OFFERED = "An earlier run's value may be on the instance; it is used again."
+_RUN = prepared.Question(
+    lambda pk: Run.objects.filter(pk=pk).select_related(
+        "secret__managed",
+        "secret__region",
+        "secret__account",
+        "secret__key",
+        "instance__credential__sealed",
+        "instance__own_login",
+        "instance__region",
+        "version",
+        "requested_by",
+    )
+)
 
 
 def advance(
@@ -51,17 +64,7 @@ def advance(
     if held is None:
         return False
     failpoints.reach("after_claim")
-    run = Run.objects.select_related(
-        "secret__managed",
-        "secret__region",
-        "secret__account",
-        "secret__key",
-        "instance__credential__sealed",
-        "instance__own_login",
-        "instance__region",
-        "version",
-        "requested_by",
-    ).get(pk=run_id)
+    (run,) = _RUN(run_id)
     work = Work(run, held, connect, methods.of(run), scanner)
     try:
         try:

@@ -173,7 +173,7 @@ class Work:
         if self.run.secret is None:
             return
         # It may have been bound to another machine since the run was read.
-        self.account.refresh_from_db(fields=["seal", *ManagedAccount.BOUND])
+        binding.read_again(self.account)
         management.require_whole(self.secret, self.account)
         if self.account.instance_id != self.run.instance_id:
             raise management.ChangedOutside("The instance of this run")

@@ -7,6 +7,7 @@ only at the end of the transaction, and the row of what was retired stays.
 
 from __future__ import annotations
 
+from rotation import wires
 from rotation.models import Instance, ManagementCredential
 from secrets_app.errors import DomainError
 
@@ -21,6 +22,21 @@ class CredentialDeleted(DomainError):
     """This management credential is deleted; the message says since when."""
 
     code = "credential_deleted"
+
+
+class OtherSystem(DomainError, ValueError):
+    """This management credential is for instances of another system; the message names both."""
+
+    code = "credential_of_other_system"
+
+
+def require_system(row: ManagementCredential, wire: str) -> None:
+    """Return if instances over this wire can be managed with a credential. Raises `OtherSystem`."""
+    if row.wire != wire:
+        raise OtherSystem(
+            f"The management credential {row.name} is for {row.system}; the instance is "
+            f"{wires.of(wire).offer}. Choose one for that system."
+        )
 
 
 def instance(row: Instance) -> Instance:

@@ -13,7 +13,14 @@ from rotation.inventory import holding, instances
 from rotation.models import HostKey, Instance
 from secrets_app.actions import Action
 from secrets_app.audit import trail
+from secrets_app.errors import DomainError
 from secrets_app.models import Principal
+
+
+class NotSeen(DomainError, ValueError):
+    """Scan the host key again: what you approved is not what was seen."""
+
+    code = "host_key_not_seen"
 
 
 def see_host_keys(instance: Instance, keys: Iterable[base.HostKey]) -> None:
@@ -30,7 +37,7 @@ def see_host_keys(instance: Instance, keys: Iterable[base.HostKey]) -> None:
 def approve_host_keys(instance: Instance, fingerprints: Iterable[str], *, actor: Principal) -> None:
     """Trust exactly these keys of the instance from now on; a later change detaches the credential.
 
-    Raises `holding.Retired`, or ValueError where no key with one of the fingerprints was seen.
+    Raises `holding.Retired`, or `NotSeen` where no key with one of the fingerprints was seen.
     """
     wanted = set(fingerprints)
     with transaction.atomic():
@@ -40,7 +47,7 @@ def approve_host_keys(instance: Instance, fingerprints: Iterable[str], *, actor:
             not wanted
             or set(keys.filter(fingerprint__in=wanted).values_list("fingerprint", flat=True)) != wanted
         ):
-            raise ValueError("Scan the host key again: what you approved is not what was seen.")
+            raise NotSeen
         approved = keys.filter(state=HostKey.State.APPROVED)
         had = set(approved.values_list("fingerprint", flat=True))
         approved.exclude(fingerprint__in=wanted).update(state=HostKey.State.RETIRED)

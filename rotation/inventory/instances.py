@@ -78,12 +78,13 @@ def register(
 ) -> Instance:
     """Register an instance, at the usual port of its wire where none is given; nothing is sent to it.
 
-    Raises `NameTaken`, `AddressTaken`, `AddressForbidden`, `holding.CredentialDeleted`, `regions.Retired` or
-    `decisions.NotAllowed`.
+    Raises `NameTaken`, `AddressTaken`, `AddressForbidden`, `holding.OtherSystem`,
+    `holding.CredentialDeleted`, `regions.Retired` or `decisions.NotAllowed`.
     """
     _refuse_forbidden(address)
     if credential is not None:
         decisions.require(actor, Action.USE_CREDENTIAL, credential)
+        holding.require_system(credential, wire)
     port = port or wires.of(wire).ports[0]
     _refuse_twins(region, name, address, port, actor)
     try:
@@ -158,17 +159,18 @@ def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = Fa
     seen: dict[str, object] = {"last_contact_at": Now()} if reached else {}
     if not keeps_checks:
         seen["checks"] = as_evidence([check for check in facts.checks if not check.of_account])
-    if facts.machine_id:
-        seen |= {"machine_id": facts.machine_id[:64], "os_name": facts.os_name[:120]}
-        seen["accounts"] = list(facts.accounts)
+    machine_id = facts.machine_id[:64]
+    if machine_id:
+        seen |= {"os_name": facts.os_name[:120], "accounts": list(facts.accounts)}
+    seen |= {"checked_at": Now(), "state": state}
+    seen["state_sentence"] = blocked.sentence[:500] if blocked else ""
+    mine = Instance.objects.filter(pk=instance.pk)
+    # Nearly always the machine calls itself as before. No other column decides, so no seal is to follow.
+    if (mine.filter(machine_id=machine_id) if machine_id else mine).update(**seen):
+        return
     with transaction.atomic():
-        Instance.objects.filter(pk=instance.pk).update(
-            checked_at=Now(),
-            state=state,
-            state_sentence=blocked.sentence[:500] if blocked else "",
-            **seen,
-        )
-        if facts.machine_id and facts.machine_id[:64] != instance.machine_id:
+        mine.update(machine_id=machine_id, **seen)
+        if machine_id != instance.machine_id:
             binding.follow(instance)
 
 

@@ -83,6 +83,7 @@ def create_credential(
     Raises `instances.NameTaken`, `BadAccount`, `key_pairs.Unreadable` or `keyring.Sealed`.
     """
     check_account_name(username, wire)
+    _check_login(wire, sudo, has_password=password is not None)
     pair = None
     is_own = password is None and private_key is None
     if is_own:
@@ -102,6 +103,7 @@ def create_credential(
                 id=pk,
                 account=account,
                 name=name,
+                wire=wire,
                 username=username,
                 sudo=sudo,
                 has_password=password is not None,
@@ -164,6 +166,15 @@ def check_account_name(name: str, wire: str = wires.USUAL.name) -> str:
     return name
 
 
+def _check_login(wire: str, sudo: str, *, has_password: bool) -> None:
+    """Return if an account over this wire can log in so. Raises `BadAccount`."""
+    spoken = wires.of(wire)
+    if base.Kind.KEY not in spoken.kinds and not has_password:
+        raise BadAccount(f"{spoken.offer}: an account logs in with a password, not with a key. Enter one.")
+    if not spoken.elevates and sudo != ManagementCredential.Sudo.NONE:
+        raise BadAccount(f"{spoken.offer}: there is no sudo. The account must be an administrator itself.")
+
+
 def manager(instance: Instance, *, over: base.Endpoint) -> base.Manager:
     """Open what Keyturn logs in to the instance with, for the engine: a secret of its own, or the shared one.
 
@@ -212,7 +223,7 @@ def own_manager(instance: Instance, version: SecretVersion, *, over: base.Endpoi
 
 def endpoint(instance: Instance) -> base.Endpoint:
     """Return the address with the pinned keys. Raises `NotAttached` where no key is approved."""
-    approved = HostKey.objects.trusted(instance)
+    approved = HostKey.trusted_by(instance)
     if not approved:
         raise NotAttached(reasons.sentence("no_host_key"), "no_host_key")
     require_whole(instance, *approved)
@@ -229,9 +240,10 @@ def require_whole(*rows: seals.SealedRow | None) -> None:
 def attach(instance: Instance, credential: ManagementCredential, *, actor: Principal) -> None:
     """Let `instance` be managed with `credential`, and no longer with a secret of its own.
 
-    Raises `holding.Retired`, `holding.CredentialDeleted` or `decisions.NotAllowed`.
+    Raises `holding.OtherSystem`, `holding.Retired`, `holding.CredentialDeleted` or `decisions.NotAllowed`.
     """
     decisions.require(actor, Action.USE_CREDENTIAL, credential)
+    holding.require_system(credential, instance.wire)
     with transaction.atomic():
         holding.credential(credential)
         holding.instance(instance)

@@ -10,11 +10,11 @@ from rotation import wires
 from rotation.models import ManagementCredential
 
 
-def command(credential: ManagementCredential, wire: str = wires.USUAL.name) -> str:
-    """Return the command that, run once on an instance, lets Keyturn's own key in as this account."""
-    return wires.of(wire).prepare(credential.username, credential.public_key)
+def command(credential: ManagementCredential) -> str:
+    """Return the command that, run once on an instance, lets Keyturn in as this account."""
+    return wires.of(credential.wire).prepare(credential.username, credential.public_key)
 
 
-def opposite(credential: ManagementCredential, wire: str = wires.USUAL.name) -> str:
-    """Return the command that takes the key and the right to become root away again."""
-    return wires.of(wire).unprepare(credential.username, credential.public_key)
+def opposite(credential: ManagementCredential) -> str:
+    """Return the command that takes that back."""
+    return wires.of(credential.wire).unprepare(credential.username, credential.public_key)

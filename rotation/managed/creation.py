@@ -92,7 +92,7 @@ def create(
     of `key_pairs.ALGORITHMS`; empty stands for the setting's. `key` seals its values; none stands for the
     default key.
     """
-    require_creation(region, full_name(name), tags or {}, actor=actor)
+    require_creation(region, full_name(name), tags or {}, os=instance.os, actor=actor)
     if key is not None and key != keyring.default_key():
         decisions.require(actor, decisions.Action.DESCRIBE_KEY, key)
     check_account(region, instance, username, kind, actor=actor)
@@ -142,9 +142,14 @@ def _sudo_of(instance: Instance) -> str:
     return credential.sudo if credential else ManagementCredential.Sudo.PASSWORDLESS
 
 
-def require_creation(region: Region, name: str, tags: Mapping[str, str], *, actor: Principal) -> None:
-    """Return if `actor` may make a secret of this full name. Raises `decisions.NotAllowed`."""
-    future = decisions.new_secret(region, name, tags)
+def require_creation(
+    region: Region, name: str, tags: Mapping[str, str], *, os: str, actor: Principal
+) -> None:
+    """Return if `actor` may make a secret of this full name, for an instance with this operating system.
+
+    `os` is empty while the instance is not known. Raises `decisions.NotAllowed`.
+    """
+    future = decisions.new_secret(region, name, tags, os)
     decisions.require(actor, decisions.Action.CREATE_SECRET, future)
     if tags:
         decisions.require(actor, decisions.Action.TAG_RESOURCE, future)
@@ -190,6 +195,11 @@ def check_account(region: Region, instance: Instance, username: str, kind: str, 
         # A key pair would be a way around a password that this user may not even see.
         if other.kind == kind or not _may_be_told(actor, other, instance):
             raise AccountTaken(why_taken(other, instance, "already", actor))
+
+
+def kinds_refused(instance: Instance) -> list[str]:
+    """Say of each kind of credential that cannot be managed there why that is so."""
+    return [_why_it_takes_none(instance, kind) for kind in wires.KINDS if not _takes(instance, kind)]
 
 
 def _takes(instance: Instance, kind: str) -> bool:

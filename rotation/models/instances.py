@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.db import models
 from django.db.models.functions import Now
 
 from rotation import wires
 from rotation.connectors import base
-from secrets_app import actions
+from secrets_app import actions, prepared
 from secrets_app.models import Account, Identified, Principal, Region, SealedValue, Secret
 from secrets_app.seals import SealedQuerySet, SealedRow
 
@@ -23,7 +25,7 @@ class CredentialQuerySet(SealedQuerySet["ManagementCredential"]):
 class ManagementCredential(SealedRow, Identified):
     """An account that Keyturn works as, shared by many instances. Writer: `management`."""
 
-    SEALED = ("id", "account_id", "name", "username", "sudo", "sealed_id", "public_key")
+    SEALED = ("id", "account_id", "name", "wire", "username", "sudo", "sealed_id", "public_key")
 
     class Sudo(models.TextChoices):
         NONE = "none", "None: the account is root"
@@ -32,6 +34,7 @@ class ManagementCredential(SealedRow, Identified):
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="credentials")
     name = models.CharField(max_length=80)
+    wire = models.CharField(max_length=16, choices=wires.choices, default=wires.USUAL.name)
     username = models.CharField(max_length=64)
     sudo = models.CharField(max_length=12, choices=Sudo, default=Sudo.PASSWORDLESS)
     sealed = models.OneToOneField(SealedValue, null=True, on_delete=models.PROTECT, related_name="+")
@@ -64,6 +67,21 @@ class ManagementCredential(SealedRow, Identified):
     @property
     def arn(self) -> str:
         return actions.arn(actions.Kind.CREDENTIAL, self.name, account=self.account.number)
+
+    @property
+    def system(self) -> str:
+        """What it is for, as forms call it."""
+        return dict(wires.offers()).get(self.wire, self.wire)
+
+    @property
+    def elevates(self) -> bool:
+        """Whether such an account may need sudo."""
+        return wires.elevates(self.wire)
+
+    @property
+    def sudo_label(self) -> str:
+        """How it becomes root; nothing where there is no root."""
+        return self.get_sudo_display() if self.elevates else ""
 
     @property
     def login_label(self) -> str:
@@ -183,6 +201,16 @@ class Instance(SealedRow, Identified):
         )
 
     @property
+    def shown(self) -> wires.Shown:
+        """What that is called by which it shows that it is the same one."""
+        return wires.shown(self.wire)
+
+    @property
+    def elevates(self) -> bool:
+        """Whether an account that Keyturn works as there may need sudo."""
+        return wires.elevates(self.wire)
+
+    @property
     def where(self) -> str:
         """The address as one types it."""
         host = f"[{self.address}]" if ":" in self.address else self.address
@@ -194,7 +222,10 @@ class HostKeyQuerySet(SealedQuerySet["HostKey"]):
 
     def trusted(self, instance: Instance) -> HostKeyQuerySet:
         """What is pinned for an instance: approved, and of the kind that its wire shows."""
-        kind = wires.identity(instance.wire)
+        return self.pinned(instance.pk, wires.identity(instance.wire))
+
+    def pinned(self, instance: UUID, kind: str) -> HostKeyQuerySet:
+        """What is approved for an instance, of this kind."""
         return self.filter(instance=instance, state=HostKey.State.APPROVED, kind=kind)
 
 
@@ -238,6 +269,14 @@ class HostKey(SealedRow, Identified):
     @property
     def line(self) -> str:
         return f"{self.algorithm} {self.blob}"
+
+    @staticmethod
+    def trusted_by(instance: Instance) -> list[HostKey]:
+        """Return what is pinned for an instance now, as `trusted`."""
+        return _PINNED(instance.pk, str(wires.identity(instance.wire)))
+
+
+_PINNED = prepared.Question(lambda instance, kind: HostKey.objects.pinned(instance, kind))
 
 
 class ManagedAccount(SealedRow, Identified):

@@ -106,7 +106,7 @@ def failed(event: AuditEvent, because: str) -> AuditEvent:
     event.outcome, event.value_mark, event.details = (
         AuditEvent.Outcome.FAILED,
         "",
-        _plain({"because": because}),
+        {**event.details, **_plain({"because": because})},
     )
     return event
 
@@ -144,7 +144,7 @@ def record(
         outcome=str(outcome),
         decision=(decision or _decided(actor, str(action), arn, str(outcome)))[:300],
         reason=reason[:500],
-        details=_plain(dict(details or {})),
+        details=_plain({**where.signed, **(details or {})}),
         request_id=where.request_id[:64],
         session=where.session[:64],
         address=where.address,

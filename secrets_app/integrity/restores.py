@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from secrets_app import regions
+from secrets_app import prepared, regions
 from secrets_app.actions import Kind, arn
 from secrets_app.audit import audit_keys, checkpoints
 from secrets_app.audit import trail as audit
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 NOTICE = "kms:NoticeRestore"
 VERIFY_ALL = "kms:VerifyAllAccounts"
+
+
+_UNDER_WAY = prepared.Question(lambda: DatabaseRestore.objects.filter(acknowledged_at=None)[:1])
 
 
 class Nothing(DomainError):
@@ -46,7 +49,7 @@ class NoReason(DomainError, ValueError):
 
 def under_way() -> DatabaseRestore | None:
     """Return the restore that is not acknowledged yet, if there is one."""
-    return DatabaseRestore.objects.filter(acknowledged_at=None).first()
+    return _UNDER_WAY.first()
 
 
 def newest() -> DatabaseRestore | None:

@@ -2,6 +2,7 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.db.models.functions.text
+import django.utils.timezone
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -267,6 +268,7 @@ class Migration(migrations.Migration):
                 ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
                 ('revision', models.PositiveIntegerField(default=1)),
                 ('tags_seal', models.CharField(default='', editable=False, max_length=64)),
+                ('changed_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('last_read_at', models.DateTimeField(blank=True, null=True)),
                 ('last_read_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
                 ('deletion_planned_at', models.DateTimeField(blank=True, null=True)),
@@ -318,7 +320,7 @@ class Migration(migrations.Migration):
                 ('secret', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='labels', to='secrets_app.secret')),
                 ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='labels', to='secrets_app.secretversion')),
                 ('role', models.CharField(choices=[('current', 'ACSCurrent'), ('pending', 'ACSPending'), ('previous', 'ACSPrevious'), ('custom', 'Custom')], max_length=8)),
-                ('name', models.CharField(blank=True, max_length=64)),
+                ('name', models.CharField(blank=True, max_length=256)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(condition=models.Q(('role', 'custom'), _negated=True), fields=('secret', 'role'), name='one_version_per_role'), models.UniqueConstraint(condition=models.Q(('role', 'custom')), fields=('secret', 'name'), name='one_version_per_custom_label')],
@@ -422,6 +424,29 @@ class Migration(migrations.Migration):
             options={
                 'unique_together': {('group', 'permission', 'content_object')},
                 'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='AccessKey',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
+                ('key_id', models.CharField(max_length=20, unique=True)),
+                ('slot', models.PositiveSmallIntegerField()),
+                ('is_active', models.BooleanField(default=True)),
+                ('expires_at', models.DateTimeField(blank=True, null=True)),
+                ('networks', models.JSONField(blank=True, default=list)),
+                ('last_used_at', models.DateTimeField(blank=True, null=True)),
+                ('last_used_from', models.GenericIPAddressField(blank=True, null=True)),
+                ('last_used_for', models.CharField(blank=True, max_length=64)),
+                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
+                ('principal', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='access_keys', to='secrets_app.principal')),
+                ('sealed', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.sealedvalue')),
+            ],
+            options={
+                'ordering': ['principal', 'slot'],
+                'constraints': [models.UniqueConstraint(fields=('principal', 'slot'), name='one_access_key_per_slot'), models.CheckConstraint(condition=models.Q(('slot__gte', 1), ('slot__lte', 2)), name='two_access_keys_at_most')],
             },
         ),
     ]

@@ -3,6 +3,7 @@
 Every table has one writer, named in its docstring. A row here never holds a plaintext.
 """
 
+from secrets_app.models.access_keys import AccessKey
 from secrets_app.models.audit import AuditCheckpoint, AuditEvent, AuditHead, DatabaseRestore, Refusals
 from secrets_app.models.base import Identified
 from secrets_app.models.keys import Key, KeyVersion, Rewrap, SealedValue
@@ -19,6 +20,9 @@ from secrets_app.models.policy import (
 )
 from secrets_app.models.secrets import (
     ECS_PREFIX,
+    GENERIC_NAME_LENGTH,
+    GENERIC_TAG_LIMIT,
+    GENERIC_VALUE_LIMIT_BYTES,
     NAME_CHARACTERS,
     NAME_LENGTH,
     NAME_PATTERN,
@@ -34,12 +38,16 @@ from secrets_app.models.secrets import (
 
 __all__ = [
     "ECS_PREFIX",
+    "GENERIC_NAME_LENGTH",
+    "GENERIC_TAG_LIMIT",
+    "GENERIC_VALUE_LIMIT_BYTES",
     "NAME_CHARACTERS",
     "NAME_LENGTH",
     "NAME_PATTERN",
     "RECOVERY_WINDOW_DAYS",
     "TAG_LIMIT",
     "VALUE_LIMIT_BYTES",
+    "AccessKey",
     "Account",
     "Attachment",
     "AuditCheckpoint",

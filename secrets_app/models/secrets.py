@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils import timezone
 
-from secrets_app import actions
+from secrets_app import actions, prepared
 from secrets_app.actions import OF_A_SECRET
 from secrets_app.models.base import Identified
 from secrets_app.models.keys import Key, SealedValue
@@ -24,6 +25,10 @@ ECS_PREFIX = "acs/ecs/"
 
 
 VALUE_LIMIT_BYTES = 30_720
+
+
+#: Of a generic secret, as AWS Secrets Manager has them (API reference, CreateSecret, and its quotas).
+GENERIC_NAME_LENGTH, GENERIC_VALUE_LIMIT_BYTES, GENERIC_TAG_LIMIT = 512, 65_536, 50
 
 
 TAG_LIMIT = 20
@@ -69,6 +74,7 @@ class Secret(SealedRow, Identified):
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     revision = models.PositiveIntegerField(default=1)  # an edit says which one it was made on
     tags_seal = models.CharField(max_length=64, default="", editable=False)  # of all of them: `seal_sets`
+    changed_at = models.DateTimeField(default=timezone.now, editable=False)  # a program compares it
     last_read_at = models.DateTimeField(null=True, blank=True)
     last_read_by = models.ForeignKey(
         Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
@@ -160,7 +166,7 @@ class Secret(SealedRow, Identified):
 
     def labelled(self, role: str) -> SecretVersion | None:
         """The version with this role's label, or None."""
-        label = self.labels.select_related("version").filter(role=role).first()
+        label = _LABELLED.first(self.pk, str(role))
         return label.version if label else None
 
 
@@ -211,7 +217,7 @@ class Label(Identified):
     secret = models.ForeignKey(Secret, on_delete=models.PROTECT, related_name="labels")
     version = models.ForeignKey(SecretVersion, on_delete=models.PROTECT, related_name="labels")
     role = models.CharField(max_length=8, choices=Role)
-    name = models.CharField(max_length=64, blank=True)  # of a custom one
+    name = models.CharField(max_length=256, blank=True)  # of a custom one
 
     class Meta:
         constraints = [
@@ -227,6 +233,13 @@ class Label(Identified):
 
     def __str__(self) -> str:
         return self.name or self.get_role_display()
+
+
+_LABELLED = prepared.Question(
+    lambda secret, role: (
+        Label.objects.select_related("version").filter(secret=secret, role=role).order_by("pk")[:1]
+    )
+)
 
 
 class Tag(Identified):

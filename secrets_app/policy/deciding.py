@@ -7,7 +7,7 @@ same statements. In doubt the answer is no.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -50,15 +50,16 @@ class Tagged:
     arn: str
     tags: Mapping[str, str]
     secret: Secret | None = None
+    os: str = ""  # of the instance that it is to be made for, as its row has it; empty if not known yet
 
     @property
     def pk(self) -> UUID | None:
         return self.secret.pk if self.secret else None
 
 
-def new_secret(region: Region, name: str, tags: Mapping[str, str]) -> Tagged:
-    """A secret that is to be made."""
-    return Tagged(arn(Kind.SECRET, name, account=region.account.number, region=region.code), tags)
+def new_secret(region: Region, name: str, tags: Mapping[str, str], os: str = "") -> Tagged:
+    """A secret that is to be made, for an account of an instance with this operating system."""
+    return Tagged(arn(Kind.SECRET, name, account=region.account.number, region=region.code), tags, os=os)
 
 
 def retagged(secret: Secret, tags: Mapping[str, str]) -> Tagged:
@@ -67,11 +68,24 @@ def retagged(secret: Secret, tags: Mapping[str, str]) -> Tagged:
 
 
 class Target(NamedTuple):
-    """The name that a policy sees, the secret whose grants count, and the tags in the place of its own."""
+    """The name that a policy sees, the secret whose grants count, and the tags in the place of its own.
+
+    `of` is the resource itself, where it is no secret.
+    """
 
     name: str
     secret: Secret | None = None
     tags: Mapping[str, str] | None = None
+    of: object = None
+
+    def placed(self) -> tuple[object, object]:
+        """The account that the secret manages, if it manages one, and its instance, or what else is asked of.
+
+        By their names alone, for this package does not know what an instance is.
+        """
+        of = self.of if self.secret is None else self.secret
+        account = getattr(of, "managed", None)
+        return account, getattr(of if account is None else account, "instance", of)
 
     def own_tags(self) -> dict[str, str]:
         """The tags of the secret as they are stored."""
@@ -153,7 +167,7 @@ def _verdict(
 def about(
     principal: Principal, action: Action, target: Target, context: dict[str, str]
 ) -> tuple[tuple[ram_statements.Statement, ...], dict[str, str]]:
-    """The statements that bear on `action` here, with the tags in the context where one looks at them."""
+    """The statements that bear on `action` here; with tags and operating system, where one looks at them."""
     sheet = holdings.sheet(principal)
     statements = sheet.about(action)
     if target.secret is not None:
@@ -163,6 +177,12 @@ def about(
         if target.secret is not None and not seal_sets.tags_hold(target.secret, own):
             statements += holdings.closed("the tags of this secret")
         context = context | target.tagged(own)
+    if any(c.key == ram_conditions.OS_TYPE for s in statements for c in s.conditions):
+        rows = target.placed()
+        if not all(seals.holds(row) for row in rows if isinstance(row, seals.SealedRow)):
+            statements += holdings.closed("the instance of this")
+        system = ram_conditions.OS_TYPES.get(getattr(rows[1], "os", ""))
+        context = context | ({ram_conditions.OS_TYPE: system} if system else {})
     return statements, context
 
 
@@ -229,9 +249,9 @@ def _target(action: Action, resource: object) -> Target | None:
     if not name:
         return None
     if isinstance(resource, Tagged):
-        return Target(name, resource.secret, resource.tags)
+        return Target(name, resource.secret, resource.tags, resource)
     secret = resource if isinstance(resource, Secret) else getattr(resource, "secret", None)
-    return Target(name, secret if isinstance(secret, Secret) else None)
+    return Target(name, secret if isinstance(secret, Secret) else None, of=resource)
 
 
 def _is_whole(resource: object, secret: Secret | None) -> bool:
@@ -246,12 +266,12 @@ def _is_whole(resource: object, secret: Secret | None) -> bool:
 
 def secret_rows() -> sql.Rows:
     """How secrets are named and tagged, for `visible`."""
-    return sql.Rows(_prefixes(Kind.SECRET), "name", tags=_tags_of_secret)
+    return sql.Rows(_prefixes(Kind.SECRET), "name", tags=_tags_of_secret, os=_secret_on)
 
 
 def instance_rows() -> sql.Rows:
     """How instances are named, for `visible`."""
-    return sql.Rows(_prefixes(Kind.INSTANCE), "instance_id")
+    return sql.Rows(_prefixes(Kind.INSTANCE), "instance_id", os=lambda systems: Q(os__in=systems))
 
 
 def visible(principal: Principal | None, action: Action, rows: sql.Rows) -> Q:
@@ -300,6 +320,11 @@ def _granted(principal: Principal, action: Action, rows: sql.Rows) -> Q:
 
 def _tags_of_secret(key: str) -> Any:
     return Tag.objects.filter(secret=OuterRef("pk"), key=key)
+
+
+def _secret_on(systems: Collection[str]) -> Q:
+    """The secrets of accounts on instances with one of these operating systems."""
+    return Q(Exists(Secret.objects.filter(pk=OuterRef("pk"), managed__instance__os__in=systems)))
 
 
 def _prefixes(kind: Kind) -> dict[UUID, str]:

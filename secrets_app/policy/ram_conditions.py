@@ -144,12 +144,20 @@ TAG_PREFIX = "kms:tag/"
 REASON = "kms:Reason"  # the reason that a reader of a value gives; empty if none was given
 
 
+OS_TYPE = "kms:OSType"  # of the instance that the resource is, or belongs to
+
+
+#: What an instance's operating system is called in a condition, by how its row has it.
+OS_TYPES = {"linux": "Linux", "windows": "Windows"}
+
+
 KEYS = {
     "acs:SourceIp": "ip",
     "acs:CurrentTime": "date",
     "acs:MFAPresent": "bool",
     "acs:SecureTransport": "bool",
     REASON: "string",
+    OS_TYPE: "string",
 }
 
 

@@ -9,7 +9,7 @@ in Python, and what is left of it is compared with the name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import or_
@@ -86,6 +86,8 @@ class Rows:
     region: str = "region"
     #: A row's tags under the name of one, with `value`; none where this kind has no tags.
     tags: Callable[[str], QuerySet[Any]] | None = None
+    #: The rows of instances with one of these operating systems; none where this kind belongs to no instance.
+    os: Callable[[Collection[str]], Q] | None = None
 
 
 def condition(
@@ -145,6 +147,9 @@ def _holds(statement: ram_statements.Statement, context: ram_conditions.Context,
         if wanted.key.startswith(ram_conditions.TAG_PREFIX) and rows.tags is not None:
             left = _both(left, _tagged(wanted, rows.tags, is_deny=is_deny))
             continue
+        if wanted.key == ram_conditions.OS_TYPE and rows.os is not None:
+            left = _both(left, _on_system(wanted, rows.os, is_deny=is_deny))
+            continue
         answer = ram_conditions.evaluate(wanted, context)
         if answer is False or (answer is None and not is_deny):
             return None
@@ -158,6 +163,18 @@ def _tagged(wanted: ram_conditions.Condition, tags: Callable[[str], QuerySet[Any
     test = reduce(or_, (_compared(wanted.operator, value) for value in wanted.values))
     holds = Q(Exists(here.exclude(test) if operator.negated else here.filter(test)))
     return holds | ~Q(Exists(here)) if is_deny else holds
+
+
+def _on_system(
+    wanted: ram_conditions.Condition, rows_on: Callable[[Collection[str]], Q], *, is_deny: bool
+) -> Q:
+    """There are few systems, so each is compared here. A row without an instance is as one without a tag."""
+    systems = ram_conditions.OS_TYPES
+    answers = {
+        os: ram_conditions.evaluate(wanted, {ram_conditions.OS_TYPE: label}) for os, label in systems.items()
+    }
+    holds = rows_on([os for os, answer in answers.items() if answer])
+    return holds | ~rows_on([*systems]) if is_deny else holds
 
 
 def _compared(operator: str, value: str) -> Q:

@@ -19,6 +19,8 @@ from secrets_app.crypto.passwords import Policy
 from secrets_app.errors import DomainError
 from secrets_app.kinds import table as kinds
 from secrets_app.models import (
+    GENERIC_NAME_LENGTH,
+    GENERIC_TAG_LIMIT,
     NAME_CHARACTERS,
     NAME_LENGTH,
     NAME_PATTERN,
@@ -105,11 +107,12 @@ def create(
 
     The caller records the event, since it knows what the secret is for.
     """
-    if len(name) > NAME_LENGTH or not re.match(NAME_PATTERN, name):
+    is_generic = type == Secret.Type.GENERIC
+    if len(name) > (GENERIC_NAME_LENGTH if is_generic else NAME_LENGTH) or not re.match(NAME_PATTERN, name):
         raise BadName(f"{names.stranger(name, NAME_CHARACTERS)} {BadName.__doc__}".strip())
     _check_description(description)
-    check_tags(tags or {})
-    if (kind == "") != (type == Secret.Type.GENERIC):
+    check_tags(tags or {}, most=GENERIC_TAG_LIMIT if is_generic else TAG_LIMIT)
+    if (kind == "") != is_generic:
         raise ValueError("A generic secret has no kind, and a managed one has a kind.")
     algorithms = kinds.TABLE[kind].ALGORITHMS if kind else {}
     key_algorithm = (key_algorithm or settings.KEY_ALGORITHM) if algorithms else ""
@@ -119,7 +122,7 @@ def create(
     keyring.primary(key)
     try:
         with transaction.atomic():
-            if type == Secret.Type.GENERIC:  # another one has an instance there, which the caller holds
+            if is_generic:  # another one has an instance there, which the caller holds
                 regions.hold(region)
             secret = Secret.objects.create(
                 account_id=region.account_id,
@@ -161,13 +164,16 @@ def edit(
     """
     decisions.require(actor, decisions.Action.UPDATE_SECRET, secret)
     _check_description(description)
-    check_tags(tags or {})
+    check_tags(tags or {}, most=tag_limit(secret))
     rules = password_policy.check().as_json()
     with transaction.atomic():
         had = held(secret.pk)
         require_enabled(had)
         saved = Secret.objects.filter(pk=had.pk, revision=revision).update(
-            description=description, password_policy=rules, revision=F("revision") + 1
+            description=description,
+            password_policy=rules,
+            revision=F("revision") + 1,
+            changed_at=timezone.now(),
         )
         if not saved:
             raise Outdated
@@ -182,6 +188,30 @@ def edit(
             _set_tags(had, tags)
         details = {"changed": [name for name, is_changed in changed.items() if is_changed]}
         trail.record(decisions.Action.UPDATE_SECRET, secret, actor=actor, details=details)
+
+
+def retag(secret: Secret, tags: Mapping[str, str], *, actor: Principal) -> None:
+    """Have these be all tags of the secret. Raises as `edit`; asks for the rights to tags alone."""
+    check_tags(tags, most=tag_limit(secret))
+    with transaction.atomic():
+        had = held(secret.pk)
+        require_enabled(had)
+        before = {tag.key: tag.value for tag in had.tags.all()}
+        require_tags(had, before, tags, actor)
+        _set_tags(had, tags)
+        touch(had)
+        set_, gone = sorted(k for k in tags if before.get(k) != tags[k]), sorted(before.keys() - tags.keys())
+        action = decisions.Action.UNTAG_RESOURCE if gone and not set_ else decisions.Action.TAG_RESOURCE
+        trail.record(action, secret, actor=actor, details={"set": set_, "removed": gone})
+
+
+def touch(secret: Secret) -> None:
+    """Note that something of this secret, which the caller holds, was changed just now."""
+    Secret.objects.filter(pk=secret.pk).update(changed_at=timezone.now())
+
+
+def tag_limit(secret: Secret) -> int:
+    return GENERIC_TAG_LIMIT if secret.is_generic else TAG_LIMIT
 
 
 def require_tags(
@@ -210,14 +240,14 @@ def require_tags(
         )
 
 
-def check_tags(tags: Mapping[str, str]) -> None:
+def check_tags(tags: Mapping[str, str], *, most: int = TAG_LIMIT) -> None:
     """Return if KMS would take these tags. Raises `BadTag`.
 
     The rules are those of its TagResource (help.aliyun.com): 20 tags; no key that begins with acs: or
     aliyun, which are the platform's own, and no http:// or https:// in a key or a value.
     """
-    if len(tags) > TAG_LIMIT:
-        raise BadTag(f"A secret has at most {TAG_LIMIT} tags. Remove {len(tags) - TAG_LIMIT}.")
+    if len(tags) > most:
+        raise BadTag(f"A secret has at most {most} tags. Remove {len(tags) - most}.")
     for key, value in tags.items():
         if not 1 <= len(key) <= TAG_KEY_LENGTH or len(value) > TAG_VALUE_LENGTH:
             raise BadTag(

@@ -46,6 +46,7 @@ class _Read:
     sealed_id: UUID
     reader_id: UUID
     event: AuditEvent
+    is_a_persons: bool  # a machine reads as often as its programs start
 
 
 _Answer = Recorded | DomainError | None  # None: another transaction holds the secret
@@ -68,7 +69,8 @@ def record(version: SecretVersion, *, actor: Principal, reason: str) -> Recorded
             reason=reason,
             value_mark=version.value_mark,
         )
-    read = _Read(version.secret_id, version.sealed_id, actor.pk, events[0])
+    is_a_persons = actor.kind != Principal.Kind.MACHINE
+    read = _Read(version.secret_id, version.sealed_id, actor.pk, events[0], is_a_persons)
     answer = _passing.ask(read)
     if answer is None:
         answer = _waiting.ask(read)
@@ -86,9 +88,10 @@ def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
         keys = keyring.look_up({read.sealed_id for read in reads})
         first = {read: _found(read, held, keys, waits=waits) for read in reads}
         may = [read for read, answer in first.items() if isinstance(answer, Recorded)]
-        late = read_limits.too_many([read.reader_id for read in may], now)
+        people = [read for read in may if read.is_a_persons]
+        late = read_limits.too_many([read.reader_id for read in people], now)
         answers.update(first)
-        answers.update({read: error for read, error in zip(may, late, strict=True) if error})
+        answers.update({read: error for read, error in zip(people, late, strict=True) if error})
         events = [_event(read, answers[read]) for read in reads]
         return [event for event in events if event]
 

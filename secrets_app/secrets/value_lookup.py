@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Q
 
 from secrets_app.actions import Action, Kind, arn
 from secrets_app.audit import trail
@@ -68,9 +69,10 @@ def _readings(text: Plaintext) -> Iterator[versions.Value]:
 
 def _match(version: SecretVersion) -> Found:
     secret = version.secret
-    stages = AuditEvent.objects.filter(
-        resource_id=secret.pk, action__in=[Action.CREATE_SECRET.value, versions.PROMOTED]
-    ).exclude(version_id="")
+    became_current = Q(action__in=[Action.CREATE_SECRET.value, versions.PROMOTED]) | Q(
+        action=Action.PUT_SECRET_VALUE.value, details__current=True
+    )
+    stages = AuditEvent.objects.filter(became_current, resource_id=secret.pk).exclude(version_id="")
     began = stages.filter(version_id=version.version_id).order_by("sequence").first()
     ended = stages.filter(sequence__gt=began.sequence).order_by("sequence").first() if began else None
     reads = AuditEvent.objects.filter(

@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from secrets_app import keyring
+from secrets_app import keyring, prepared
 from secrets_app.audit import audit_keys, trail
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
@@ -32,6 +32,12 @@ from secrets_app.secrets import read_limits, reads
 FIELD = "value"
 #: A version becomes the current one. No user requests it: it follows from a rotation.
 PROMOTED = "kms:UpdateSecretVersionStage"
+#: The versions of a secret that have a value and no label, newest first.
+_SPARE = prepared.Question(
+    lambda secret: SecretVersion.objects.filter(
+        secret=secret, labels__isnull=True, destroyed_at__isnull=True
+    ).order_by("-created_at")
+)
 
 
 class PendingExists(DomainError):
@@ -64,11 +70,12 @@ class Value:
     public_key: str = ""
     private_key: Plaintext | None = None
     text: Plaintext | None = None
+    binary: Plaintext | None = None  # in base64
 
     @property
     def credential(self) -> Plaintext:
         """The private half."""
-        half = self.password or self.private_key or self.text
+        half = self.password or self.private_key or self.text or self.binary
         if half is None:
             raise NoValue
         return half
@@ -76,8 +83,10 @@ class Value:
     def as_json(self) -> Plaintext:
         """`{"UserName","Password"}` or `{"UserName","PublicKey","PrivateKey"}`, in that order.
 
-        `{"SecretData"}` of a generic secret.
+        `{"SecretData"}` of a generic secret, or `{"SecretBinary"}`.
         """
+        if self.binary is not None:
+            return Plaintext(json.dumps({"SecretBinary": self.binary.reveal()}))
         if self.text is not None:
             return Plaintext(json.dumps({"SecretData": self.text.reveal()}, ensure_ascii=False))
         fields = {"UserName": self.username}
@@ -92,6 +101,8 @@ def mark(value: Value) -> str:
     """What stands for a value in the audit trail. A key goes by its public half."""
     if value.public_key:
         return audit_keys.mark(b"key\0" + value.public_key.strip().encode())
+    if value.binary is not None:
+        return audit_keys.mark(b"binary\0" + value.binary.encode())
     return audit_keys.mark(b"text\0" + value.credential.encode())
 
 
@@ -155,11 +166,11 @@ def _store(
     origin: str,
     actor: Principal,
     version_id: str,
-    role: str,
+    role: str | None,
     breach_reason: str = "",
 ) -> SecretVersion:
     plaintext = value.as_json().encode()
-    if len(plaintext) > VALUE_LIMIT_BYTES:
+    if not secret.is_generic and len(plaintext) > VALUE_LIMIT_BYTES:
         raise ValueError(f"A secret value has at most {VALUE_LIMIT_BYTES:,} bytes.")
     new_id = uuid.uuid4()
     with transaction.atomic():
@@ -176,7 +187,8 @@ def _store(
             policy_breach=policy_breach(secret, value),
             breach_reason=breach_reason,
         )
-        Label.objects.create(secret=secret, version=version, role=role)
+        if role is not None:
+            Label.objects.create(secret=secret, version=version, role=role)
     return version
 
 
@@ -197,6 +209,7 @@ def value(version: SecretVersion, *, by: KeyVersion | None = None) -> Value:
         public_key=fields.get("PublicKey", ""),
         private_key=Plaintext(fields["PrivateKey"]) if "PrivateKey" in fields else None,
         text=Plaintext(fields["SecretData"]) if "SecretData" in fields else None,
+        binary=Plaintext(fields["SecretBinary"]) if "SecretBinary" in fields else None,
     )
 
 
@@ -218,6 +231,20 @@ def reveal(version: SecretVersion, *, actor: Principal, reason: str = "") -> Val
     decisions.require(actor, decisions.Action.GET_SECRET_VALUE, secret)
     reason = read_limits.fit_reason(reason)
     read_limits.require_reason(secret, actor=actor, reason=reason)
+    return _recorded(version, actor, reason)
+
+
+def fetch(version: SecretVersion, *, actor: Principal) -> Value:
+    """Return a value to a program, as `reveal` does to a person: the record is durable before it opens.
+
+    A program gives no reason: a policy that accepts only some allows it nothing. Raises as `reveal`.
+    """
+    read_limits.require_reason(version.secret, actor=actor, reason="")
+    return _recorded(version, actor, "")
+
+
+def _recorded(version: SecretVersion, actor: Principal, reason: str) -> Value:
+    secret = version.secret
     if not secret.is_enabled:
         raise NoValue
     try:
@@ -250,11 +277,11 @@ def mark_verified(version: SecretVersion) -> None:
     SecretVersion.objects.filter(pk=version.pk).update(verified_at=Now())
 
 
-def not_removed(secret: Secret) -> QuerySet[SecretVersion]:
+def not_removed(secret: Secret | uuid.UUID) -> QuerySet[SecretVersion]:
     """Return versions whose key a host may still accept, newest first; not the current and pending ones."""
     in_use = Label.objects.filter(secret=secret, role__in=[Label.Role.CURRENT, Label.Role.PENDING])
     return (
-        secret.versions.filter(removed_at=None, dead_at=None)
+        SecretVersion.objects.filter(secret=secret, removed_at=None, dead_at=None)
         .exclude(public_key="")
         .exclude(pk__in=in_use.values("version"))
     )
@@ -313,6 +340,37 @@ def promote(version: SecretVersion) -> bool:
     return bool(had_one)
 
 
+# ---------------------------------------------------------------- of a generic secret
+
+
+def add(secret: Secret, value: Value, *, actor: Principal, version_id: str) -> SecretVersion:
+    """Store a value of a generic secret, without a label. The caller holds the secret."""
+    return _store(secret, value, SecretVersion.Origin.CUSTOM, actor, version_id, None)
+
+
+def put_label(version: SecretVersion, role: str, name: str = "") -> None:
+    """Have this label point at `version`, and at no other version. The caller holds the secret."""
+    take_label(version.secret, role, name)
+    Label.objects.create(secret_id=version.secret_id, version=version, role=role, name=name)
+
+
+def take_label(secret: Secret, role: str, name: str = "") -> None:
+    """Have this label point at nothing. The caller holds the secret."""
+    Label.objects.filter(secret=secret, role=role, name=name).delete()
+
+
+def prune_unlabelled(secret: Secret, *, most: int, older_than: timedelta) -> bool:
+    """Destroy old values without a label, until `most` versions have a value; say whether that succeeded."""
+    kept = secret.versions.filter(destroyed_at__isnull=True)
+    over = kept.count() - most
+    if over > 0:
+        spare = kept.filter(labels__isnull=True, created_at__lt=Now() - older_than).order_by("created_at")
+        for version in spare[:over]:
+            _destroy(version)
+            over -= 1
+    return over <= 0
+
+
 def drop_pending(version: SecretVersion) -> None:
     """Take the pending label from a version that is proven never to have become valid.
 
@@ -330,8 +388,7 @@ def set_aside(version: SecretVersion) -> None:
 
 def prune(secret: Secret) -> None:
     """Destroy the values of unlabelled versions beyond the newest ones that a secret keeps."""
-    spare = secret.versions.filter(labels__isnull=True, destroyed_at__isnull=True).order_by("-created_at")
-    for version in spare[settings.RUN_PRUNE_VERSIONS :]:
+    for version in _SPARE(secret.pk)[settings.RUN_PRUNE_VERSIONS :]:
         _destroy(version)
 
 

@@ -32,6 +32,7 @@ from tests.canaries.cast import Cast
 from tests.canaries.needles import Searcher, make
 from tests.lab_fixtures import NewHost
 from tests.model.workers import PLACES
+from tests.waiting import PATIENCE
 from tests.watcher import watching
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -232,7 +233,7 @@ def _plant_processes(value: str) -> None:
     """In the environment of a process, as a child that was given a value would show it."""
     planted = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={"VALUE": value})
     time.sleep(1)  # many rounds of the watcher
-    planted.communicate(b"\n", timeout=10)
+    planted.communicate(b"\n", timeout=PATIENCE)
 
 
 def _plant(values: dict[str, str], person: screens.Person) -> None:

@@ -9,7 +9,9 @@ from django.db.models import OuterRef
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from secrets_app import origin, seal_sets
+from rotation import accounts
+from rotation.models import Instance, ManagedAccount
+from secrets_app import origin, seal_sets, seals
 from secrets_app.actions import Action
 from secrets_app.models import (
     Account,
@@ -39,6 +41,7 @@ def rows(open_keyring):
     regions = [Region.objects.create(account=account, code=code, name=code) for code in some.REGIONS]
     choices = itertools.cycle(itertools.product([*some.TAGS["env"], None], [*some.TAGS["team"], None]))
     actor = Principal.objects.create(kind=Principal.Kind.SYSTEM, name="Keyturn")
+    systems = itertools.cycle(["linux", None, "windows", "windows", None, "linux", "windows"])
     for region, name in itertools.product(regions, some.NAMES):
         secret = Secret.objects.create(
             account=account, region=region, name=name, kind="password", created_by=actor,
@@ -48,18 +51,32 @@ def rows(open_keyring):
             if value is not None:
                 Tag.objects.create(secret=secret, key=key, value=value)
         seal_sets.accept(secret)
+        if system := next(systems):
+            instance = Instance.objects.create(
+                account=account, region=region, instance_id=f"i-{secret.pk}", name=str(secret.pk), os=system,
+                address=f"{secret.pk}.example", created_by=actor,
+            )  # fmt: skip
+            made = ManagedAccount.objects.create(
+                secret=secret, instance=instance, username="svc", kind="password"
+            )
+            seals.accept(instance)
+            seals.accept(made)
     return sql.Rows(
         {region.pk: f"acs:kms:{region.code}:{some.ACCOUNT}:secret/" for region in regions},
         "name",
         tags=lambda key: Tag.objects.filter(secret=OuterRef("pk"), key=key),
+        os=decisions.secret_rows().os,
     )
 
 
 def one_by_one(statements, action, context):
     allowed = set()
-    for secret in Secret.objects.select_related("region", "account").prefetch_related("tags"):
-        tags = {f"kms:tag/{tag.key}": tag.value for tag in secret.tags.all()}
-        if ram_statements.decide(statements, action, secret.arn, {**context, **tags}).allowed:
+    related = ("region", "account", "managed__instance")
+    for secret in Secret.objects.select_related(*related).prefetch_related("tags"):
+        facts = {f"kms:tag/{tag.key}": tag.value for tag in secret.tags.all()}
+        if managed := accounts.of(secret):
+            facts["kms:OSType"] = managed.instance.get_os_display()
+        if ram_statements.decide(statements, action, secret.arn, {**context, **facts}).allowed:
             allowed.add(secret.arn)
     return allowed
 

@@ -29,6 +29,7 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.integrity import seal_check
 from secrets_app.keys import key_states
 from secrets_app.models import (
+    AccessKey,
     Account,
     Attachment,
     AuditEvent,
@@ -44,7 +45,7 @@ from secrets_app.models import (
     Tag,
     User,
 )
-from secrets_app.people import invitations, users
+from secrets_app.people import access_keys, invitations, users
 from secrets_app.policy import decisions, grants, policies
 from secrets_app.secrets import lifecycle, versions
 from tests import factories
@@ -121,6 +122,7 @@ def world(secret: Secret, eve: User) -> None:
     grants.grant(secret, office, [Action.ROTATE_SECRET], actor=admin)
     invitations.invite("ivy", actor=admin)
     bulk_actions.start("verify", [secret.pk], actor=admin, token="t")
+    access_keys.create(eve.principal, actor=admin)
     users.system()
 
 
@@ -177,7 +179,7 @@ class _Undone(Exception):
 def test_every_table_that_decides_is_sealed():
     tables = {
         Account, Region, User, Principal, Invitation, KeyVersion, Secret, Policy, SecretPrincipalGrant,
-        SecretGroupGrant, Instance, HostKey, ManagementCredential, ManagedAccount, BulkAction,
+        SecretGroupGrant, Instance, HostKey, ManagementCredential, ManagedAccount, BulkAction, AccessKey,
     }  # fmt: skip
     assert set(seal_check.tables()) == tables
 

@@ -54,9 +54,21 @@ def toy(host, monkeypatch):
     return wire
 
 
+def registered() -> Instance:
+    login = management.create_credential(
+        "toys",
+        "toy\\svc",
+        wire="toy",
+        sudo="none",
+        actor=factories.administrator(),
+        password=Plaintext("a-login-password"),
+    )
+    return factories.instance(address="192.0.2.77", port=5986, wire="toy", keys=[], credential=login)
+
+
 @pytest.fixture
 def instance(toy):
-    return factories.instance(address="192.0.2.77", port=5986, wire="toy", keys=[])
+    return registered()
 
 
 def carry(run: Run) -> Run:
@@ -178,11 +190,10 @@ class PasswordsOnly:
 def narrow(toy, host, monkeypatch):
     wire = dataclasses.replace(toy, connect=lambda endpoint: PasswordsOnly(host))
     monkeypatch.setattr(wires, "TABLE", MappingProxyType({**wires.TABLE, "toy": wire}))
-    instance = factories.instance(address="192.0.2.77", port=5986, wire="toy", keys=[])
+    instance = registered()
     identities.see_host_keys(instance, [KEY])
     dot = factories.administrator()
     identities.approve_host_keys(instance, [KEY.fingerprint], actor=dot)
-    management.attach(instance, factories.credential(), actor=dot)
     return instance
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab import Fleet
 from tests.e2e.inside import Inside
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROGRAMS = {"web": "gunicorn", "worker": "worker", "beat": "beat"}
@@ -111,7 +111,7 @@ class Site:
         process = self.starts[-1][0]
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        return process.wait(30)
+        return process.wait(PATIENCE)
 
     def end(self):
         """Kill what runs; a test that failed must not leave the next ones a crowded machine."""
@@ -123,7 +123,7 @@ class Site:
                 process.kill()
                 process.wait()
         try:
-            wait_for(lambda: not self.running(), "the end of every process", 10)
+            wait_for(lambda: not self.running(), "the end of every process")
         finally:
             for pid in self.running():
                 with contextlib.suppress(ProcessLookupError):

@@ -134,7 +134,7 @@ def test_a_stranger_rotates_a_password_and_logs_on_with_it(site, tmp_path):
         dialog.get_by_role("button", name="Confirm rotation").click()
         expect(dialog.get_by_role("heading", name="Rotation triggered")).to_be_visible()
         dialog.get_by_role("button", name="Close").last.click()
-        wait_for(lambda: demo.lets_in(custom), "the custom value", 30)
+        wait_for(lambda: demo.lets_in(custom), "the custom value")
         assert not demo.lets_in(new)
 
         page.get_by_role("link", name="Rotations", exact=True).click()

@@ -19,6 +19,7 @@ from secrets_app.models import Secret
 from secrets_app.secrets import versions
 from tests import lab_instances
 from tests.lab_fixtures import KeyPair
+from tests.waiting import PATIENCE
 from tests.wires.test_rotation import advance
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -42,7 +43,7 @@ def page(live_server, client, dot, monkeypatch) -> Iterator[Page]:
             [{"name": cookie.key, "value": cookie.value, "domain": "localhost", "path": "/", "secure": True}]
         )
         shown = context.new_page()
-        shown.set_default_timeout(10_000)
+        shown.set_default_timeout(PATIENCE * 1000)
         shown.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         shown.on("pageerror", lambda error: complaints.append(str(error)))
         yield shown

@@ -75,7 +75,7 @@ def kill_one(site: Site) -> str:
         process = site.starts[-1][0]
         process.kill()
         process.wait()
-        wait_for(lambda: not site.running(), "the end of all that the supervisor started", 30)
+        wait_for(lambda: not site.running(), "the end of all that the supervisor started")
         start(site)
     elif pid := site.main_pid(victim):
         os.kill(pid, signal.SIGKILL)

@@ -21,6 +21,7 @@ from secrets_app.models import Secret, User
 from secrets_app.secrets import versions
 from tests import factories, lab_instances
 from tests.lab_fixtures import KeyPair
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("browser")]
 OLD = "the-old-password-1"
@@ -50,7 +51,7 @@ def sign_in(browser: Browser, live_server) -> Iterator[SignIn]:
         page = context.new_page()
         page.on("console", lambda said: complaints.append(said.text) if _complains(said) else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.set_default_timeout(8000)
+        page.set_default_timeout(PATIENCE * 1000)
         page.goto("/sign-in/")
         page.get_by_label("User name").fill(user.username)
         page.get_by_label("Password", exact=True).fill(factories.PASSWORD)

@@ -22,6 +22,7 @@ from secrets_app.models import User
 from secrets_app.people import identities, invitations
 from tests import factories, gallery
 from tests.e2e.test_screens import HIDDEN, tell
+from tests.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -44,7 +45,7 @@ def page(address):
     with sync_playwright() as playwright:
         browser = gallery.launch(playwright)
         context = browser.new_context(base_url=address, viewport={"width": 1440, "height": 900})
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE * 1000)
         page = context.new_page()
         noise: list[str] = []
         page.on("console", lambda message: noise.append(message.text) if message.type == "error" else None)

@@ -64,14 +64,12 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     site = Site(tmp_path_factory.mktemp("people"))
-    expect.set_options(timeout=30_000)
     try:
         site.up("--demo-hosts=1")
         site.wait_until_healthy()
         wait_for(lambda: "has the password" in site.printed(), "the demo host")
         yield site
     finally:
-        expect.set_options(timeout=5_000)
         site.end()
 
 

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, Route, expect, sync_playwright
 from console.forms.secrets.schedule import RECURRENCE_FIELDS
 from rotation.models import Schedule
 from tests import factories, gallery
+from tests.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -30,7 +31,7 @@ def page(open_keyring):
         context = browser.new_context(
             base_url=address, timezone_id="Europe/Berlin", viewport={"width": 1280, "height": 900}
         )
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE * 1000)
         name = gallery.settings.SESSION_COOKIE_NAME
         context.add_cookies([{"name": name, "value": gallery.session(viewer), "url": address}])
         yield context.new_page()

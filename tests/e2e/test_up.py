@@ -15,7 +15,7 @@ import pytest
 
 from lab import Fleet, machine
 from tests.e2e.site import CHECKOUT, PROGRAMS, Site, free_port
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 DEAD = {"status": "unavailable", "missing": ["worker", "beat"], "sealed": False}
 SEALED = {"status": "unavailable", "missing": [], "sealed": True}
@@ -83,7 +83,7 @@ def test_no_process_carries_a_secret_in_its_command_line_or_environment(healthy)
 
 
 def test_health_is_not_kept_by_caches_and_names_no_secret(healthy):
-    with urllib.request.urlopen(f"http://127.0.0.1:{healthy.port}/healthz", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{healthy.port}/healthz", timeout=PATIENCE) as answer:
         assert "no-store" in answer.headers["Cache-Control"]
     assert healthy.health() == (200, {"status": "ok", "missing": [], "sealed": False})
 
@@ -136,13 +136,13 @@ def test_nothing_is_left_when_the_supervisor_is_killed(started):
     assert len(started.running()) >= 5
     started.starts[-1][0].kill()
     started.starts[-1][0].wait()
-    wait_for(lambda: not started.running(), "the end of every process", 10)
+    wait_for(lambda: not started.running(), "the end of every process")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_in_order_when_it_is_asked_to(started, number):
     started.starts[-1][0].send_signal(number)
-    assert started.starts[-1][0].wait(30) == 0
+    assert started.starts[-1][0].wait(PATIENCE) == 0
     assert started.running() == {}
     assert "was killed" not in started.printed()
     assert "Traceback" not in started.printed()
@@ -163,7 +163,7 @@ def test_a_second_start_on_the_same_folder_says_who_is_there(healthy):
         env=healthy.environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert second.returncode != 0
@@ -177,7 +177,7 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(site):
     with socket.socket() as other:
         other.bind(("127.0.0.1", site.port))
         other.listen()
-        assert site.up().wait(30) != 0
+        assert site.up().wait(PATIENCE) != 0
     assert f"Port {site.port} is taken" in site.printed()
     assert "./keyturn up --port 9000" in site.printed()
     assert "Traceback" not in site.printed()
@@ -211,7 +211,7 @@ def test_a_start_that_was_killed_at_any_time_is_followed_by_one_that_works(site)
             process.wait(seconds)
         process.kill()
         process.wait()
-        wait_for(lambda: not site.running(), "the end of every process", 10)
+        wait_for(lambda: not site.running(), "the end of every process")
     site.up()
     site.wait_until_healthy()
 
@@ -232,7 +232,7 @@ def test_the_demo_servers_keep_passwords_and_host_keys_and_die_with_the_supervis
     next(h for h in Fleet(folder).hosts() if h.name == "db-01").set_password("dba", "changed-meanwhile")
 
     site.starts[-1][0].kill()
-    wait_for(lambda: not machine.running(folder.resolve()), "the end of the demo servers", 10)
+    wait_for(lambda: not machine.running(folder.resolve()), "the end of the demo servers")
     site.up("--demo-hosts=3")
     wait_for(lambda: demo_is_up(site), "the demo servers again", 180)
     again = {host.name: host for host in Fleet(folder).hosts()}

@@ -16,6 +16,7 @@ from rotation.engine import failpoints, work
 from rotation.engine.methods import key_pair as keypart
 from rotation.engine.methods import password as passwordpart
 from tests.faults.case import Case, advance
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 both = pytest.mark.parametrize("kind", ["password", "key_pair"])
@@ -319,7 +320,7 @@ def test_fi_h_22_an_answer_that_comes_after_the_deadline_is_not_waited_for(case:
 
 
 def freeze_when(case: Case, path: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if os.path.exists(f"/proc/{case.host.pid}/root{path}"):
             case.host.freeze()

@@ -12,7 +12,7 @@ READS = {
     "kms:ListSecrets", "kms:DescribeSecret", "kms:ListGrants", "kms:ListInstances", "kms:DescribeInstance",
     "kms:ListManagementCredentials", "kms:DescribeManagementCredential", "kms:ListRotations",
     "kms:DescribeRotation", "kms:ListKeys", "kms:DescribeKey", "kms:ListUsers", "kms:DescribeUser",
-    "kms:ListGroups", "kms:ListPolicies", "kms:DescribePolicy", "kms:ListAuditEvents",
+    "kms:ListAccessKeys", "kms:ListGroups", "kms:ListPolicies", "kms:DescribePolicy", "kms:ListAuditEvents",
     "kms:DescribeSettings",
 }  # fmt: skip
 ROTATES = {

@@ -39,6 +39,11 @@ def _some(values):
 tag_conditions = st.dictionaries(
     _strings, st.dictionaries(_tag_keys, _some(_tag_values), min_size=1, max_size=2), max_size=2
 )
+os_conditions = st.dictionaries(
+    _strings,
+    st.fixed_dictionaries({"kms:OSType": _some(st.sampled_from(["Linux", "Windows", "windows", "W*", ""]))}),
+    max_size=1,
+)
 request_conditions = st.one_of(
     st.just({}),
     _some(st.sampled_from(["true", "false"])).map(lambda v: {"Bool": {"acs:MFAPresent": v}}),
@@ -56,10 +61,14 @@ statements = st.fixed_dictionaries(
         "Action": _some(_actions),
         "Resource": _some(_resources),
     },
-    optional={"Condition": st.builds(lambda a, b: {**a, **b}, tag_conditions, request_conditions)},
+    optional={
+        "Condition": st.builds(
+            lambda a, b, c: {**a, **b, **c}, tag_conditions, request_conditions, os_conditions
+        )
+    },
 )
 policies = st.lists(statements, min_size=1, max_size=6)
-conditions = st.builds(lambda a, b: {**a, **b}, tag_conditions, request_conditions)
+conditions = st.builds(lambda a, b, c: {**a, **b, **c}, tag_conditions, request_conditions, os_conditions)
 #: One action on one secret, as a statement: what stands on a grant is its giver's conditions.
 grants = st.lists(
     st.fixed_dictionaries(
@@ -83,6 +92,8 @@ request_contexts = st.fixed_dictionaries(
 tag_contexts = st.fixed_dictionaries(
     {}, optional={f"kms:tag/{key}": st.sampled_from(values) for key, values in TAGS.items()}
 )
+
+os_contexts = st.fixed_dictionaries({}, optional={"kms:OSType": st.sampled_from(["Linux", "Windows"])})
 
 
 def document(found):

@@ -13,6 +13,7 @@ from django.db import connection
 
 from rotation.models import Run
 from secrets_app.secrets import versions
+from tests.waiting import PATIENCE
 from tests.watcher import watching
 from tests.wires.test_rotation import advance, rotate, secret  # noqa: F401 - a fixture
 
@@ -33,7 +34,7 @@ def test_i8_a_reader_of_proc_sees_no_value_of_20_rotations_and_sees_a_planted_on
             [sys.executable, "-c", "input()", "planted-value-9"], stdin=subprocess.PIPE
         )
         time.sleep(1)  # many rounds of the watcher
-        planted.communicate(b"\n", timeout=10)
+        planted.communicate(b"\n", timeout=PATIENCE)
     assert len(made) == 21
     assert seen.rounds > 20
     assert seen.holds("planted-value-9")

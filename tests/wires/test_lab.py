@@ -15,6 +15,7 @@ import pytest
 from lab import Fleet, Gone, Host, HostNotStarted, Management, Spec, layer, machine
 from lab.fleet import PACKAGES
 from tests.lab_fixtures import KeyPair, NewHost, command, connect
+from tests.waiting import PATIENCE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PASSWORD = "First-Password.1"
@@ -33,7 +34,7 @@ def refused(host: Host, username: str, **login: object) -> bool:
     return isinstance(caught.value, paramiko.AuthenticationException)
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 10) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -23,6 +23,7 @@ from secrets_app.models import AuditEvent, Secret
 from secrets_app.secrets import versions
 from tests import factories, lab_instances
 from tests.lab_fixtures import KeyPair
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OLD = "the-old-password-1"
@@ -90,7 +91,7 @@ def test_a_rotation_gives_the_host_the_new_value_and_takes_the_old_one(secret, h
 
 def test_a_worker_killed_after_its_last_commit_leaves_nothing_to_do(secret, host):
     run = rotate(secret)
-    assert worker(run, "after_finish").wait(timeout=60) == -signal.SIGKILL
+    assert worker(run, "after_finish").wait(timeout=PATIENCE) == -signal.SIGKILL
     run = advance(run)
     assert (run.outcome, run.attempts, secret.versions.count()) == ("succeeded", 1, 2)
     assert host.shadow_accepts("svc", current(secret))

@@ -16,7 +16,7 @@ from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from secrets_app.crypto.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
 from tests.networks import endpoint
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 from tests.wires.ssh_rig import FIRST, SECOND, Rig, rig
 
 AWKWARD = [
@@ -586,7 +586,7 @@ def transports() -> int:
 
 
 def open_things() -> tuple[int, int]:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while transports() and time.monotonic() < deadline:
         time.sleep(0.05)
     return len(os.listdir("/proc/self/fd")), transports()

@@ -15,7 +15,7 @@ from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from secrets_app.crypto.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair
 from tests.networks import endpoint
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 from tests.wires.relay import Relay
 from tests.wires.ssh_rig import FIRST, SECOND, Rig, rig
 
@@ -146,13 +146,14 @@ def test_a_reply_that_is_lost_after_the_change_is_unknown_and_the_new_value_work
         with pytest.raises(base.Unknown):
             svc.set(SECOND, timeout=8)
         watcher.join()
-    assert time.monotonic() - started < 12
+    assert time.monotonic() - started < PATIENCE
     svc.relay = None
     assert svc.accepts(SECOND)
     assert svc.probe(SECOND).verdict == Verdict.ACCEPTED
 
 
 # -- slow and silent ---------------------------------------------------------------------------------
+# Without the deadline each of these takes half an hour, or has no end. How long a machine takes is not asked.
 
 
 def calls(svc: Rig, relay: Relay) -> dict[str, Callable[[], object]]:
@@ -174,7 +175,7 @@ def test_a_host_that_sends_a_byte_a_second_holds_nobody_beyond_the_deadline(svc:
         started = time.monotonic()
         with pytest.raises(base.Unreachable):
             calls(svc, relay)[call]()
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < PATIENCE
     assert svc.accepts(FIRST)
 
 
@@ -184,7 +185,7 @@ def test_the_preflight_of_a_host_that_sends_a_byte_a_second_ends_by_its_deadline
         relay.bytes_a_second = 1
         started = time.monotonic()
         assert (blocked := svc.preflight(timeout=4).blocked) is not None
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < PATIENCE
     assert blocked.code == "unreachable"
 
 
@@ -196,7 +197,7 @@ def test_a_host_that_falls_silent_at_any_point_ends_by_the_deadline(svc: Rig, af
         started = time.monotonic()
         with pytest.raises((base.Unreachable, base.Unknown)):
             svc.set(SECOND, timeout=8)
-        assert time.monotonic() - started < 12
+        assert time.monotonic() - started < PATIENCE
 
 
 def test_a_login_that_falls_silent_between_any_two_messages_ends_by_its_deadline_and_rejects_nothing(

@@ -14,6 +14,8 @@ from django.core.exceptions import ValidationError
 from console.forms import filters
 from console.forms.secrets.key_pair import PrivateKeyField
 from console.forms.secrets.secrets import ValueField
+from rotation import wires
+from rotation.connectors import base
 from rotation.inventory import management
 from rotation.models import ManagementCredential
 from secrets_app import names
@@ -43,9 +45,17 @@ class Create(forms.Form):
         error_messages={"required": "Enter a name."},
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
+    system = forms.ChoiceField(
+        label="System",
+        choices=wires.offers,
+        initial=wires.USUAL.name,
+        widget=forms.RadioSelect,
+        required=False,
+        error_messages={"invalid_choice": "Choose a system from the list."},
+    )
     username = forms.CharField(
         label="Account",
-        max_length=32,
+        max_length=64,
         initial="keyturn",
         help_text="The OS account that Keyturn logs in as, on every instance that uses this credential.",
         error_messages={"required": "Enter the account's name."},
@@ -59,6 +69,7 @@ class Create(forms.Form):
         ),
     )
     login = forms.ChoiceField(
+        required=False,
         label="Login",
         choices=[
             (OWN, "Grant permissions: Keyturn makes its own key pair"),
@@ -67,7 +78,6 @@ class Create(forms.Form):
         ],
         initial=OWN,
         widget=forms.RadioSelect,
-        error_messages={"required": "Choose how the account logs in."},
     )
     private_key = PrivateKeyField(
         label="Private key",
@@ -75,11 +85,11 @@ class Create(forms.Form):
     )
     password = ValueField(label="Password", help_text="It is encrypted and never shown again.")
     sudo = forms.ChoiceField(
+        required=False,
         label="Sudo",
         choices=Sudo.choices,
         initial=Sudo.PASSWORDLESS,
         widget=forms.RadioSelect,
-        error_messages={"required": "Choose how the account becomes root."},
     )
     sudo_password = ValueField(
         label="Sudo password",
@@ -91,18 +101,41 @@ class Create(forms.Form):
         super().__init__(*args, **kwargs)
         self.auto_id = "credential_%s"
 
+    def clean_system(self) -> str:
+        return str(self.cleaned_data["system"] or wires.USUAL.name)
+
+    @property
+    def wire(self) -> wires.Wire:
+        """How the instances are reached that this account is for."""
+        return wires.of(self.cleaned_data.get("system", wires.USUAL.name))
+
     def clean_username(self) -> str:
         try:
-            return management.check_account_name(str(self.cleaned_data["username"]))
+            return management.check_account_name(str(self.cleaned_data["username"]), self.wire.name)
         except management.BadAccount as error:
             raise ValidationError(str(error)) from None
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        self._settle_what_the_system_decides()
         self._drop_what_was_not_chosen()
         if cleaned.get("sudo") == Sudo.PASSWORD and "sudo_password" not in self.errors:
             self._settle_sudo_password()
         return cleaned
+
+    def _settle_what_the_system_decides(self) -> None:
+        """A choice that a system does not leave is out of sight, and what its field holds was not meant."""
+        if base.Kind.KEY not in self.wire.kinds:
+            self._settle("login", PASSWORD)
+        if not self.wire.elevates:
+            self._settle("sudo", Sudo.NONE)
+        for name, ask in (("login", "how the account logs in"), ("sudo", "how the account becomes root")):
+            if not self.cleaned_data.get(name) and name not in self.errors:
+                self.add_error(name, f"Choose {ask}.")
+
+    def _settle(self, name: str, choice: str) -> None:
+        self.errors.pop(name, None)
+        self.cleaned_data[name] = choice
 
     def _drop_what_was_not_chosen(self) -> None:
         """A field out of sight may be empty, or hold what was typed before; neither was meant."""

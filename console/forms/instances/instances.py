@@ -32,7 +32,7 @@ class CredentialField(forms.ModelChoiceField):  # type: ignore[type-arg]
     """A management credential, by its name and account."""
 
     def label_from_instance(self, obj: Any) -> str:
-        return f"{obj.name} ({obj.username})"
+        return f"{obj.name} ({obj.username}, {obj.system})"
 
 
 class RegionField(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -61,11 +61,10 @@ class Address(forms.Form):
     )
     port = forms.IntegerField(
         label="Port",
-        initial=wires.USUAL.ports[0],
         min_value=1,
         max_value=65535,
         error_messages={
-            "required": f"Enter the port of its {wires.USUAL.label} server, usually {wires.USUAL.ports[0]}.",
+            "required": "Enter the port.",
             "invalid": "A port is a number from 1 to 65535.",
             "min_value": "A port is a number from 1 to 65535.",
             "max_value": "A port is a number from 1 to 65535.",
@@ -87,9 +86,21 @@ class Address(forms.Form):
         return typed.lower()
 
 
-class Register(Address):
-    """An instance to register."""
+def _usual_ports() -> str:
+    return ", ".join(f"{wire.ports[0]} for {wire.offer}" for wire in wires.TABLE.values())
 
+
+class Register(Address):
+    """An instance to register: first which system it has, then where it is."""
+
+    system = forms.ChoiceField(
+        label="System",
+        choices=wires.offers,
+        initial=wires.USUAL.name,
+        widget=forms.RadioSelect,
+        required=False,
+        error_messages={"invalid_choice": "Choose a system from the list."},
+    )
     region = RegionField(
         label="Region",
         queryset=Region.objects.none(),
@@ -114,6 +125,9 @@ class Register(Address):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.auto_id = "register_%s"
+        self.order_fields(["system"])
+        self.fields["port"].required = False
+        self.fields["port"].help_text = f"Empty for the usual one: {_usual_ports()}."
         self.here = here
         if here:
             del self.fields["region"]  # the URL says it
@@ -122,10 +136,36 @@ class Register(Address):
             self.fields["region"].queryset = listed  # type: ignore[attr-defined]
         self.fields["credential"].queryset = credentials  # type: ignore[attr-defined]
 
+    def clean_system(self) -> str:
+        return str(self.cleaned_data["system"] or wires.USUAL.name)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        wire = wires.TABLE.get(cleaned.get("system", ""))
+        if wire and "port" in cleaned and cleaned["port"] is None:
+            cleaned["port"] = wire.ports[0]
+        if wire and (theirs := _usual_elsewhere(wire, cleaned.get("port"))):
+            self.add_error(
+                "port",
+                f"{theirs.label} listens on {cleaned['port']}. {wire.label} is usually on {wire.ports[0]}; "
+                f"for {theirs.label}, choose {theirs.offer}.",
+            )
+        return cleaned
+
+    @property
+    def chosen_wire(self) -> wires.Wire:
+        return wires.of(self.cleaned_data["system"])
+
     @property
     def chosen_region(self) -> Region:
         chosen: Region = self.here or self.cleaned_data["region"]
         return chosen
+
+
+def _usual_elsewhere(wire: wires.Wire, port: int | None) -> wires.Wire | None:
+    """The wire that listens there, where it is another one."""
+    others = (other for other in wires.TABLE.values() if port in other.ports)
+    return None if port in wire.ports else next(others, None)
 
 
 class Edit(Address):
@@ -188,6 +228,9 @@ class OwnLogin(forms.Form):
     def __init__(self, *args: Any, secrets: QuerySet[Secret], instance: Instance, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.auto_id = "own_login_%s"
+        self.instance = instance
+        if not instance.elevates:
+            del self.fields["sudo"]
         self.fields["secret"].queryset = (  # type: ignore[attr-defined]
             secrets.filter(deletion_planned_at__isnull=True)
             .filter(managed__instance=instance, managed__credential=ManagedAccount.Credential.IN_SYNC)
@@ -195,22 +238,26 @@ class OwnLogin(forms.Form):
             .order_by("managed__username", "name")
         )
 
+    @property
+    def chosen_sudo(self) -> str:
+        """How the account becomes root; where there is no sudo, it is an administrator itself."""
+        return str(self.cleaned_data.get("sudo", ManagementCredential.Sudo.NONE))
+
 
 class Approve(forms.Form):
     """The host keys that are trusted from now on, among those that the newest scan was shown."""
 
-    fingerprints = forms.MultipleChoiceField(
-        label="Trust exactly these keys",
-        widget=forms.CheckboxSelectMultiple,
-        error_messages={
-            "required": "Select the keys whose fingerprints you have compared.",
-            "invalid_choice": "The host keys of the instance have changed. Compare the keys shown here.",
-        },
-    )
+    fingerprints = forms.MultipleChoiceField(widget=forms.CheckboxSelectMultiple)
 
-    def __init__(self, *args: Any, keys: Sequence[HostKey], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, keys: Sequence[HostKey], shown: wires.Shown, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.auto_id = "approve_%s"
+        field = self.fields["fingerprints"]
+        field.label = f"Trust exactly these {shown.many}"
+        field.error_messages |= {
+            "required": f"Select the {shown.many} whose fingerprints you have compared.",
+            "invalid_choice": f"The {shown.many} of the instance have changed. Compare those shown here.",
+        }
         self.fields["fingerprints"].choices = [  # type: ignore[attr-defined]
             (key.fingerprint, f"{key.algorithm} {key.fingerprint}") for key in keys
         ]

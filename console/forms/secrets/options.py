@@ -18,8 +18,8 @@ class Options(forms.Form):
     ends_sessions = forms.BooleanField(
         label="End the account's sessions after each rotation",
         required=False,
-        help_text="SSH sessions of this account are ended, with the programs that run in them. "
-        "Services and scheduled jobs continue.",
+        help_text="Sessions of this account by SSH are ended, with the programs that run in them. "
+        "Services, scheduled jobs and sessions of other kinds continue.",
     )
     proves_old_refused = forms.BooleanField(
         label="Prove once that the old password is refused",

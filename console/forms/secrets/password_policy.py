@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from django import forms
 
+from rotation import wires
 from secrets_app.crypto import passwords
 
 FIELDS: Final = ("length", "sets", "excluded")
@@ -47,11 +48,13 @@ class PasswordPolicy(forms.Form):
         typed: dict[str, Any] = self.cleaned_data
         return passwords.Policy(typed["length"], tuple(typed["sets"]), typed["excluded"])
 
-    def check_policy(self) -> None:
-        """Put at the length what the three fields say wrong together."""
+    def check_policy(self, wire: str = "") -> None:
+        """Put at the length what the three fields say wrong together, and at the sets what a wire demands."""
         if set(FIELDS) & set(self.errors):
             return
         try:
             self.typed_policy().check()
         except passwords.Unfit as unfit:
             self.add_error("length", str(unfit))
+        if problem := wires.policy_problem(wire, len(self.cleaned_data["sets"])):
+            self.add_error("sets", problem)

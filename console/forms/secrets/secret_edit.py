@@ -31,6 +31,8 @@ class Edit(PasswordPolicy, Options, DescriptionAndTags):
         has_tags: bool = True,
     ) -> None:
         super().__init__(data, auto_id="edit_%s", initial=_shown(secret))
+        account = accounts.of(secret)
+        self.wire = account.instance.wire if account else ""
         self.kept = passwords.policy(secret.password_policy)
         kind = kinds.of(secret)
         self.has_policy = kind is not None and kind.HAS_POLICY
@@ -48,7 +50,7 @@ class Edit(PasswordPolicy, Options, DescriptionAndTags):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if self.has_policy:
-            self.check_policy()
+            self.check_policy(self.wire)
         return cleaned
 
     def policy(self) -> passwords.Policy:

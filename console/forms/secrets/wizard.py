@@ -92,7 +92,7 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
     username = forms.CharField(
         label="Managed User",
         max_length=64,
-        help_text="An OS user that exists on the instance, for example root.",
+        help_text="An OS user that exists on the instance, for example root or Administrator.",
         error_messages={"required": "Enter the OS user whose password or key this secret keeps."},
         widget=forms.TextInput(
             attrs={
@@ -127,7 +127,7 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
         label="Keyturn logs in to this instance with this secret",
         required=False,
         help_text="Instead of the management credential that other instances share. The account must be "
-        "allowed to become root, and its current value must be entered.",
+        "allowed to change other accounts' passwords, and its current value must be entered.",
     )
     key = forms.ModelChoiceField(
         label="Encryption key",
@@ -224,7 +224,9 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
         if not name or "tags" not in self.cleaned_data:
             return
         try:
-            creation.require_creation(self.region, name, self.cleaned_data["tags"], actor=self.actor)
+            instance = self.cleaned_data.get("instance")
+            os = instance.os if instance else ""
+            creation.require_creation(self.region, name, self.cleaned_data["tags"], os=os, actor=self.actor)
         except decisions.NotAllowed as error:
             is_of_tags = error.action == Action.TAG_RESOURCE
             sentence = "create a secret with these tags" if is_of_tags else "create a secret of this name"
@@ -290,7 +292,8 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
 
     def _clean_policy(self) -> None:
         if not self.is_key_pair:
-            self.check_policy()
+            chosen = self.cleaned_data.get("instance")
+            self.check_policy(chosen.wire if chosen else "")
             return
         # Out of sight for a key pair.
         for name in password_policy.FIELDS:

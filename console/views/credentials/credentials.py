@@ -19,6 +19,7 @@ from console.http import OperatorRequest
 from console.lists import credential_list, paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
+from rotation import wires
 from rotation.inventory import instances, management, preparation
 from rotation.models import ManagementCredential
 from secrets_app.crypto import key_pairs
@@ -71,6 +72,7 @@ def _create(request: OperatorRequest, form: forms.Create) -> ManagementCredentia
             password=cleaned["password"],
             private_key=cleaned["private_key"],
             sudo_password=cleaned["sudo_password"],
+            wire=form.wire.name,
         )
     except instances.NameTaken as error:
         form.add_error("name", str(error))
@@ -81,15 +83,17 @@ def _create(request: OperatorRequest, form: forms.Create) -> ManagementCredentia
 @require_safe
 def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
     credential = resources.credential(request, pk, Action.DESCRIBE_CREDENTIAL)
-    # The command lets the account use sudo without a password, so it fits only where that is meant.
+    # Over a wire with sudo the command allows it without a password, so it fits only where that is meant.
     is_kept = credential.deleted_at is None
-    fits = bool(credential.public_key) and credential.sudo != ManagementCredential.Sudo.PASSWORD
+    with_key = bool(credential.public_key) and credential.sudo != ManagementCredential.Sudo.PASSWORD
+    fits = with_key or not credential.elevates
     context = {
         "credential": credential,
         "fingerprint": key_pairs.fingerprint(credential.public_key) if credential.public_key else "",
         "may_delete": is_kept and resources.may(request, Action.DELETE_CREDENTIAL, credential),
         "prepare": preparation.command(credential) if fits and is_kept else "",
         "undo": preparation.opposite(credential) if fits else "",
+        "words": wires.of(credential.wire).permits,
         "page": paging.page(
             resources.seen_instances(request).filter(credential=credential),
             request.GET,

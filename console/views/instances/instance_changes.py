@@ -17,7 +17,7 @@ from console.sessions import fresh
 from console.views import dialogs
 from console.views.instances.instances import host_keys
 from rotation import instance_checks, tasks, wires
-from rotation.inventory import identities, instances, management, patience
+from rotation.inventory import holding, identities, instances, management, patience
 from rotation.models import HostKey, Instance
 from secrets_app.models import AuditEvent
 from secrets_app.policy import decisions
@@ -35,21 +35,22 @@ def approve(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     form = forms.Approve(
         request.POST if request.method == "POST" else None,
         keys=keys.shown,
+        shown=instance.shown,
         initial={"fingerprints": [key.fingerprint for key in ticked]},
     )
     if request.method == "POST" and form.is_valid():
         try:
             identities.approve_host_keys(instance, form.cleaned_data["fingerprints"], actor=request.principal)
-        except ValueError as error:
+        except identities.NotSeen as error:
             form.add_error("fingerprints", str(error))
         else:
             test_connection(request, instance)
-            messages.success(request, f"The host key of {instance.name} is approved.")
+            messages.success(request, f"The {instance.shown.one} of {instance.name} is approved.")
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
     return dialogs.ask(
         request,
         "instances/_approve.html",
-        "Approve host key",
+        f"Approve {instance.shown.one}",
         {
             "form": form,
             "region": region,
@@ -73,6 +74,8 @@ def attach(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             management.attach(instance, form.cleaned_data["credential"], actor=request.principal)
+        except holding.OtherSystem as error:
+            form.add_error("credential", str(error))
         except decisions.NotAllowed as error:
             resources.refused(request, error)
             form.add_error("credential", str(error))

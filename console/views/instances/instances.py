@@ -25,7 +25,7 @@ from console.sessions import fresh
 from console.views import dialogs
 from console.views.secrets import rebind
 from rotation import instance_checks, tasks
-from rotation.inventory import instances, patience
+from rotation.inventory import holding, instances, patience
 from rotation.models import Instance, Run
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
@@ -93,7 +93,7 @@ def register(request: OperatorRequest, region: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         instance = _register(request, form)
         if instance is not None:
-            messages.success(request, f"{instance.name} is registered. Compare its host key and approve it.")
+            messages.success(request, _registered(instance))
             return dialogs.leave(request, reverse("instance", args=[region, instance.pk]))
     return dialogs.ask(
         request,
@@ -101,6 +101,10 @@ def register(request: OperatorRequest, region: str) -> HttpResponse:
         "Register Instance",
         {"form": form, "region": region, "here": here},
     )
+
+
+def _registered(instance: Instance) -> str:
+    return f"{instance.name} is registered. Compare its {instance.shown.one} and approve it."
 
 
 def _register(request: OperatorRequest, form: forms.Register) -> Instance | None:
@@ -113,6 +117,8 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
                 region=form.chosen_region,
                 address=cleaned["address"],
                 port=cleaned["port"],
+                os=form.chosen_wire.os,
+                wire=form.chosen_wire.name,
                 credential=cleaned["credential"],
                 actor=request.principal,
             )
@@ -123,6 +129,8 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
         form.add_error("address", str(error))
     except patience.TooOften as error:
         form.add_error("address", str(error))
+    except holding.OtherSystem as error:
+        form.add_error("credential", str(error))
     except decisions.NotAllowed as error:
         resources.refused(request, error)
         form.add_error("credential", str(error))

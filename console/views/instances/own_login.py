@@ -33,9 +33,7 @@ def use(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         chosen = form.cleaned_data["secret"]
         try:
-            management.use_own_login(
-                instance, chosen, sudo=form.cleaned_data["sudo"], actor=request.principal
-            )
+            management.use_own_login(instance, chosen, sudo=form.chosen_sudo, actor=request.principal)
         except management.NoOwnLogin as error:
             form.add_error("secret", str(error))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -141,4 +142,10 @@ def _log_on(account: ManagedAccount, file: str) -> dict[str, str]:
     """The command to log on with, and the name to enter if it asks for one."""
     at = account.instance
     way = wires.log_on(at.wire, at.os, account.username, at.address, at.port, file)
-    return {"command": way.command, "log_on_as": way.name}
+    return {
+        "command": way.command,
+        "log_on_as": way.name,
+        # In the page itself: it is no secret, and a route of its own would be another read of the value.
+        "log_on_file": base64.b64encode(way.file.encode()).decode(),
+        "log_on_file_name": f"{at.instance_id}.rdp",
+    }

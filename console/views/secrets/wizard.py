@@ -86,7 +86,12 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
 def instance(request: OperatorRequest, region: str) -> HttpResponse:
     """What is known of the instance that was just chosen, and the accounts found there."""
     chosen = resources.instances(request, region).filter(name=request.GET.get("instance", "")).first()
-    context = {"chosen": chosen, "accounts": _accounts(request, chosen), "region": region}
+    context = {
+        "chosen": chosen,
+        "accounts": _accounts(request, chosen),
+        "kinds_refused": creation.kinds_refused(chosen) if chosen else [],
+        "region": region,
+    }
     return render(request, "secrets/_wizard_instance.html", context)
 
 
@@ -129,6 +134,7 @@ def _context(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
         "offered": list(instances.order_by("name")[:MOST_OFFERED]),
         "chosen": chosen,
         "accounts": _accounts(request, chosen),
+        "kinds_refused": creation.kinds_refused(chosen) if chosen else [],
         "prefix": ECS_PREFIX,
         "step_names": STEP_NAMES,
         "presets": schedules.PRESETS_DAYS,

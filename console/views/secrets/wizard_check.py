@@ -57,7 +57,8 @@ def _missing(request: OperatorRequest, instance: Instance) -> str:
     if not (instance.credential_id or instance.own_login_id):
         return "No management credential is attached to this instance. Attach one."
     if not instance.host_keys.filter(state=HostKey.State.APPROVED).exists():
-        return "No host key of this instance is approved. Scan its host key, compare, and approve it."
+        one = instance.shown.one
+        return f"No {one} of this instance is approved. Scan its {one}, compare, and approve it."
     return ""
 
 

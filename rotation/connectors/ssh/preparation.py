@@ -20,6 +20,12 @@ COMMENT = "Keyturn management"
 COMPARE = 'for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf "$key"; done'
 COMPARE_EXAMPLE, COMPARE_NEVER = "/etc/ssh/ssh_host_ed25519_key.pub", "ssh-keyscan"
 
+DOES = (
+    "Run this once on each instance, as its administrator. It creates the account if it is missing, "
+    "authorizes this key, and allows sudo without a password. Running it again changes nothing more."
+)
+UNDOES = "removes this key and the sudo rule, and the account only if the command created it."
+
 
 def account_problem(name: str) -> str:
     """Return what keeps a management account from being called so, or nothing."""

@@ -21,6 +21,8 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,18}[A-Za-z0-9_-])?")
 _DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?"
 _MANAGER = re.compile(rf"(?:{_DOMAIN}\\)?[A-Za-z0-9_][A-Za-z0-9_.-]{{0,63}}|[A-Za-z0-9_.-]{{1,64}}@{_DOMAIN}")
 _MOST_CHARACTERS = 127
+#: Complexity asks for three of the classes upper case, lower case, digits, symbols and other letters.
+LEAST_SETS = 3
 _CONSOLE = re.compile(r"[0-9a-fA-F-]{1,36}")
 
 

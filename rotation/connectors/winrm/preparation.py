@@ -14,6 +14,17 @@ COMPARE = (
 )
 COMPARE_EXAMPLE, COMPARE_NEVER = "Cert:\\LocalMachine\\My", "openssl s_client"
 
+DOES = (
+    "Run this once on each instance, in PowerShell as an administrator. It makes WinRM listen with a new "
+    "self-signed certificate, opens the port in the firewall, creates the account if its name has no domain, "
+    "and makes it an administrator. Enter the password of this credential when it asks. No real "
+    "Windows has confirmed these commands."
+)
+UNDOES = (
+    "takes the administrator's rights from the account, closes the port, ends listening with TLS, and "
+    "removes a local account."
+)
+
 _RULE = "Keyturn WinRM"
 _FILTER = "HKLM:\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Policies\\System"
 

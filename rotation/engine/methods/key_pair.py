@@ -19,6 +19,7 @@ from rotation.engine import failpoints
 from rotation.engine.work import BACK_OFF, PROBE, SET, TEST, Stop, Work
 from rotation.inventory import management
 from rotation.models import Run, Step
+from secrets_app import prepared
 from secrets_app.crypto import key_pairs
 from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.secrets import versions
@@ -30,6 +31,9 @@ _ELSEWHERE = (
     "sshd_unseen",
 )  # why a key in none of the files may be one that the host knows
 MOST_LEFTOVERS = 5  # old keys that one run removes, newest first
+_OLD = prepared.Question(
+    lambda secret, current: versions.not_removed(secret).exclude(public_key=current)[:MOST_LEFTOVERS]
+)
 
 
 def generate(secret: Secret, username: str) -> versions.Value:
@@ -145,8 +149,7 @@ def _leftovers(work: Work) -> list[SecretVersion]:
     """The versions whose key the host may still accept, but for those that hold the current one's."""
     current = work.secret.labelled(Label.Role.CURRENT)
     assert current is not None
-    old = versions.not_removed(work.secret).exclude(public_key=current.public_key)
-    return list(old[:MOST_LEFTOVERS])
+    return _OLD(work.secret.pk, current.public_key)
 
 
 def _clean(work: Work, old: SecretVersion) -> None:

@@ -1,0 +1,1 @@
+"""Commands for provisioning scripts: who acts, how a value comes in, and how each one ends."""

@@ -1,0 +1,64 @@
+"""What a script gives a command: values on standard input only, and a command line that is never repeated.
+
+Every user of the machine can read the command line of a running program, and a shell keeps it. So no option
+takes a value, and an argument that is not understood is not printed: it may be a value in the wrong place.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import NoReturn
+
+from django.core.management.base import CommandError, CommandParser
+
+from console.commands.exits import Exit
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.errors import DomainError
+
+MOST_BYTES = 64 * 1024  # of a value; a private key has a few thousand
+
+#: How argparse says what is wrong with an argument, up to where it repeats it.
+_REPEATS = re.compile(
+    r"(unrecognized arguments|invalid choice|invalid \S+ value|ignored explicit argument)\b.*", re.S
+)
+
+
+class NotPiped(DomainError):
+    """A value comes on standard input, through a pipe or from a file, and never on the command line."""
+
+    code = "value_not_piped"
+
+
+class Invalid(DomainError, ValueError):
+    """Something that was given cannot be used; the message says what."""
+
+    code = "invalid_argument"
+
+
+class CarefulParser(CommandParser):
+    """A parser that says which argument is wrong and never what it was."""
+
+    def error(self, message: str) -> NoReturn:
+        told = _REPEATS.sub(r"\1; it is not repeated here", message)
+        if not self.called_from_command_line:
+            raise CommandError(f"Error: {told}", returncode=Exit.USAGE)
+        self.print_usage(sys.stderr)
+        self.exit(Exit.USAGE, f"{self.prog}: error: {told}\nValues are read from standard input only.\n")
+
+
+def value() -> Plaintext:
+    """Return the value on standard input, without the line end after it. Raises `NotPiped` or `Invalid`."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise NotPiped("Standard input is a terminal, which would show the value. Use a pipe or a file.")
+    read = sys.stdin.buffer.read(MOST_BYTES + 1)
+    if len(read) > MOST_BYTES:
+        raise Invalid("The value on standard input is too long.")
+    try:
+        text = read.decode()
+    except UnicodeDecodeError:
+        raise Invalid("The value on standard input is not text in UTF-8.") from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise NotPiped("Standard input holds no value.")
+    return Plaintext(text)

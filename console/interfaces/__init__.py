@@ -1,0 +1,1 @@
+"""Interfaces for programs, beside the screens: each speaks a protocol that existing clients speak."""

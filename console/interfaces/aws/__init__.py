@@ -1,0 +1,1 @@
+"""AWS Secrets Manager's interface: what its clients send and expect, over Keyturn's secrets and rights."""

@@ -1,0 +1,121 @@
+"""One signed call: who calls, in which region, with what; and how its secret is found there.
+
+A name that the caller may not describe is not found; one that may be described and not used is refused, which
+is recorded.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from console.interfaces.aws import faults
+from secrets_app.actions import Action
+from secrets_app.models import NAME_PATTERN, Principal, Region, Secret
+from secrets_app.policy import decisions, requiring
+
+#: The first region by a name that every client takes.
+FIRST_REGION = "local-1"
+_ARN = re.compile(r"arn:aws:secretsmanager:([a-z0-9-]{1,64}):(\d{12}|\d{16}):secret:(.{1,530})")
+_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_WITH = ("region__account", "account", "key", "schedule")
+
+
+@dataclass
+class Call:
+    """A call whose signature was checked."""
+
+    operation: str
+    actor: Principal
+    region: Region
+    region_name: str  # as the client calls it, and reads it in ARNs
+    given: dict[str, Any]
+    about: Secret | None = None  # what it turned out to be about, for the record of the call
+
+    @property
+    def account(self) -> str:
+        return account(self.region)
+
+    @property
+    def user_arn(self) -> str:
+        return f"arn:aws:iam::{self.account}:user/{self.actor.name}"
+
+    def arn(self, secret: Secret) -> str:
+        """The ARN of a secret, with the name of its region that the caller uses."""
+        return self.arn_of(f"{secret.name}-{suffix(secret)}")
+
+    def arn_of(self, resource: str) -> str:
+        return f"arn:aws:secretsmanager:{self.region_name}:{self.account}:secret:{resource}"
+
+    def secret(self, action: Action, *, while_marked: bool = False, secret_id: str = "") -> Secret:
+        """Return the secret of this call for `action`. Raises `faults.Fault` or `requiring.Refused`."""
+        named = secret_id or str(self.given["SecretId"])
+        found = find(self, named)
+        if found is None or not (
+            decisions.allows(self.actor, action, found)
+            or decisions.allows(self.actor, Action.DESCRIBE_SECRET, found)
+        ):
+            raise faults.SECRET_NOT_FOUND()
+        requiring.require(self.actor, action, found)
+        if found.is_pending_deletion and not while_marked:
+            raise faults.MARKED()
+        self.about = found
+        return found
+
+
+def region(name: str) -> Region | None:
+    """Return the region of this name: its code, an alias of the settings, or `local-1` for the first one."""
+    rows = Region.objects.select_related("account").filter(retired_at__isnull=True)
+    if name == FIRST_REGION and not rows.filter(code=name).exists():
+        return rows.order_by("created_at", "code").first()
+    return rows.filter(code=settings.AWS_REGIONS.get(name, name)).first()
+
+
+def account(of: Region) -> str:
+    """The account's number as clients of AWS know one: 12 digits."""
+    return of.account.number[-12:].zfill(12)
+
+
+def suffix(secret: Secret) -> str:
+    """Six letters and digits of this secret alone: one of the same name that is made later has others."""
+    number, letters = secret.pk.int, ""
+    for _ in range(6):
+        number, digit = divmod(number, len(_LETTERS))
+        letters += _LETTERS[digit]
+    return letters
+
+
+def find(call: Call, secret_id: str) -> Secret | None:
+    """Return the secret of this name, ARN, or ARN without its last seven characters.
+
+    Raises `faults.Fault` for what is no name.
+    """
+    if not secret_id.startswith("arn:"):
+        check_name(secret_id)
+        return _named(call, secret_id)
+    parsed = _ARN.fullmatch(secret_id)
+    if parsed is None:
+        raise faults.BAD_NAME()
+    name, number, resource = parsed.group(1), parsed.group(2), parsed.group(3)
+    if region(name) != call.region or number not in {call.account, call.region.account.number}:
+        return None
+    if not _SUFFIX.fullmatch(resource[-7:]):
+        return _named(call, resource)
+    # As the service does: what ends as a suffix is one.
+    found = _named(call, resource[:-7])
+    return found if found is not None and suffix(found) == resource[-6:] else None
+
+
+def check_name(name: str) -> None:
+    """Return if a secret may be called so. Raises `faults.Fault`."""
+    if not re.match(NAME_PATTERN, name):
+        raise faults.BAD_NAME()
+
+
+def _named(call: Call, name: str) -> Secret | None:
+    rows = Secret.objects.select_related(*_WITH).filter(purged_at__isnull=True)
+    return rows.filter(region=call.region, name=name).first()

@@ -1,0 +1,41 @@
+"""Staging labels: the roles of Keyturn under the service's names, and custom ones as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from secrets_app.models import Label, Secret, SecretVersion
+
+CURRENT = "AWSCURRENT"
+ROLES = {CURRENT: Label.Role.CURRENT, "AWSPREVIOUS": Label.Role.PREVIOUS, "AWSPENDING": Label.Role.PENDING}
+_NAMES = {role: name for name, role in ROLES.items()}
+
+
+def role_of(stage: str) -> str:
+    """What Keyturn calls this stage: a role, or the name of a custom label."""
+    return ROLES.get(stage, stage)
+
+
+def name(label: Label) -> str:
+    return _NAMES.get(Label.Role(label.role), label.name)
+
+
+def of(version: SecretVersion) -> list[str]:
+    return sorted(name(label) for label in version.labels.all())
+
+
+def by_version(labels: Iterable[Label]) -> dict[str, list[str]]:
+    """The stages of each version that has one; the labels with their versions."""
+    found: dict[str, list[str]] = {}
+    for label in labels:
+        found.setdefault(label.version.version_id, []).append(name(label))
+    return {version: sorted(stages) for version, stages in found.items()}
+
+
+def holder(secret: Secret, stage: str) -> SecretVersion | None:
+    """The version that has this stage."""
+    role = ROLES.get(stage)
+    rows = secret.labels.select_related("version__sealed")
+    found = rows.filter(role=role) if role else rows.filter(role=Label.Role.CUSTOM, name=stage)
+    label = found.first()
+    return label.version if label else None

@@ -1,0 +1,193 @@
+"""Operations that read: values, what is known of a secret, its versions."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime, time
+from typing import Any
+
+from console.interfaces.aws import faults, labels, listing, shapes
+from console.interfaces.aws.calls import Call
+from rotation.models import Schedule
+from secrets_app import keyring
+from secrets_app.actions import Action
+from secrets_app.errors import DomainError
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.policy import decisions, requiring
+from secrets_app.secrets import read_limits, versions
+
+OWNER = "keyturn"  # of a secret whose account Keyturn manages
+BATCH_AT_MOST = 20
+
+
+def moment(at: datetime) -> float:
+    """Seconds since 1970 as a number with a fraction."""
+    return round(at.timestamp(), 6)
+
+
+def get_secret_value(call: Call) -> dict[str, Any]:
+    return _value(call, str(call.given["SecretId"]))
+
+
+def _value(call: Call, secret_id: str) -> dict[str, Any]:
+    secret = call.secret(Action.GET_SECRET_VALUE, secret_id=secret_id)
+    version = _version(secret, call.given.get("VersionId", ""), call.given.get("VersionStage", ""))
+    stages = labels.of(version)
+    try:
+        value = versions.fetch(version, actor=call.actor)
+    except versions.NoValue:
+        raise faults.not_found(
+            f"Secrets Manager can't find the specified secret value for VersionId: {version.version_id}"
+        ) from None
+    answer = {
+        "ARN": call.arn(secret),
+        "Name": secret.name,
+        "VersionId": version.version_id,
+        "VersionStages": stages,
+        "CreatedDate": moment(version.created_at),
+    }
+    if value.binary is not None:
+        return answer | {"SecretBinary": value.binary.reveal()}
+    text = value.text if value.text is not None else value.as_json()
+    return answer | {"SecretString": text.reveal()}
+
+
+def _version(secret: Secret, version_id: str, stage: str) -> SecretVersion:
+    """Return the version that is asked for; the current one where none is named. Raises `faults.Fault`."""
+    if not version_id:
+        version = labels.holder(secret, stage or labels.CURRENT)
+        if version is None:
+            raise faults.not_found(
+                "Secrets Manager can't find the specified secret value for staging label: "
+                f"{stage or labels.CURRENT}"
+            )
+        return version
+    named = secret.versions.select_related("sealed").filter(version_id=version_id).first()
+    if named is None:
+        raise faults.not_found(
+            f"Secrets Manager can't find the specified secret value for VersionId: {version_id}"
+        )
+    if stage and labels.holder(secret, stage) != named:
+        raise faults.invalid_request(
+            "You provided a VersionStage that is not associated to the provided VersionId."
+        )
+    return named
+
+
+def batch_get_secret_value(call: Call) -> dict[str, Any]:
+    """Read several; one that cannot be read is named in `Errors`, and the others are answered."""
+    given = call.given
+    if ("SecretIdList" in given) == ("Filters" in given):
+        raise faults.invalid_parameter("Either 'SecretIdList' or 'Filters' must be provided, but not both.")
+    if "MaxResults" in given and "Filters" not in given:
+        raise faults.invalid_parameter(
+            "'Filters' not specified. 'Filters' must also be specified when 'MaxResults' is provided."
+        )
+    token = ""
+    if "Filters" in given:
+        page, token = listing.page(call, most=given.get("MaxResults", BATCH_AT_MOST))
+        wanted = [secret.name for secret in page]
+    else:
+        wanted = shapes.strings("secretIdList", given["SecretIdList"], most=2048)
+    values, errors = [], []
+    for secret_id in wanted:
+        call.about = None
+        try:
+            values.append(_value(call, secret_id))
+        except decisions.NotAllowed as error:
+            if not isinstance(error, read_limits.ReasonNeeded):  # which has been recorded
+                requiring.refused(call.actor, error)
+            fault = faults.denied(call.user_arn, "GetSecretValue", secret_id)
+            errors.append({"SecretId": secret_id, "ErrorCode": fault.type, "Message": fault.sentence})
+        except DomainError as error:
+            fault = faults.of(error)
+            if fault.status >= 500:
+                raise
+            errors.append({"SecretId": secret_id, "ErrorCode": fault.type, "Message": fault.sentence})
+    return {"SecretValues": values, "Errors": errors} | ({"NextToken": token} if token else {})
+
+
+def describe_secret(call: Call) -> dict[str, Any]:
+    secret = call.secret(Action.DESCRIBE_SECRET, while_marked=True)
+    stages = labels.by_version(secret.labels.select_related("version"))
+    return described(call, secret) | ({"VersionIdsToStages": stages} if stages else {})
+
+
+def described(call: Call, secret: Secret) -> dict[str, Any]:
+    """What DescribeSecret and ListSecrets both say; what is not set is left out."""
+    found: dict[str, Any] = {
+        "ARN": call.arn(secret),
+        "Name": secret.name,
+        "CreatedDate": moment(secret.created_at),
+        "LastChangedDate": moment(secret.changed_at),
+    }
+    if secret.description:
+        found["Description"] = secret.description
+    if secret.key.alias != keyring.DEFAULT_ALIAS and decisions.allows(
+        call.actor, Action.DESCRIBE_KEY, secret.key
+    ):
+        found["KmsKeyId"] = f"alias/{secret.key.alias}"
+    if secret.last_read_at is not None:
+        day = datetime.combine(secret.last_read_at.astimezone(UTC).date(), time(tzinfo=UTC))
+        found["LastAccessedDate"] = moment(day)
+    if secret.deletion_due_at is not None:
+        found["DeletedDate"] = moment(secret.deletion_due_at)
+    tags = [{"Key": tag.key, "Value": tag.value} for tag in secret.tags.all()]
+    if tags:
+        found["Tags"] = tags
+    if not secret.is_generic:
+        found |= {"OwningService": OWNER} | _rotation(secret)
+    return found
+
+
+def _rotation(secret: Secret) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    with contextlib.suppress(Schedule.DoesNotExist):
+        schedule = secret.schedule
+        found["RotationEnabled"] = schedule.is_on
+        if schedule.is_on and not schedule.cron and schedule.period.days:
+            found["RotationRules"] = {"AutomaticallyAfterDays": schedule.period.days}
+        if schedule.is_on and schedule.next_at is not None:
+            found["NextRotationDate"] = moment(schedule.next_at)
+    return found
+
+
+def list_secret_version_ids(call: Call) -> dict[str, Any]:
+    secret = call.secret(Action.DESCRIBE_SECRET, while_marked=True)
+    rows = secret.versions.filter(destroyed_at__isnull=True).prefetch_related("labels")
+    shown = [
+        version
+        for version in rows.order_by("created_at", "pk")
+        if call.given.get("IncludeDeprecated") or version.labels.all()
+    ]
+    page, token = listing.cut(shown, call.given.get("NextToken", ""), call.given.get("MaxResults", 100))
+    answer = {"ARN": call.arn(secret), "Name": secret.name, "Versions": [_listed(one) for one in page]}
+    return answer | ({"NextToken": token} if token else {})
+
+
+def _listed(version: SecretVersion) -> dict[str, Any]:
+    stages = labels.of(version)
+    entry: dict[str, Any] = {
+        "VersionId": version.version_id,
+        "CreatedDate": moment(version.created_at),
+        "KmsKeyIds": ["DefaultEncryptionKey"],
+    }
+    return entry | ({"VersionStages": stages} if stages else {})
+
+
+def get_resource_policy(call: Call) -> dict[str, Any]:
+    """A secret has no resource policy: who may use it is said by Keyturn's own policies."""
+    secret = call.secret(Action.DESCRIBE_SECRET, while_marked=True)
+    if call.given.get("PolicyName", "default") != "default":
+        raise faults.not_found("Secrets Manager can't find the specified resource policy.")
+    return {"ARN": call.arn(secret), "Name": secret.name}
+
+
+def list_secrets(call: Call) -> dict[str, Any]:
+    page, token = listing.page(call, most=call.given.get("MaxResults", 100))
+    entries = []
+    for secret in page:
+        stages = labels.by_version(secret.labels.all())
+        more = {"SecretVersionsToStages": stages} if stages else {}
+        entries.append(described(call, secret) | more)
+    return {"SecretList": entries} | ({"NextToken": token} if token else {})

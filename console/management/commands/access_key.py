@@ -1,0 +1,110 @@
+"""Access keys for provisioning: make a machine and a key for it, list keys, disable one; as a user.
+
+The user is named, and only what that user may do is done and recorded: a shell on this machine is no right.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from secrets_app.errors import DomainError
+from secrets_app.models import AccessKey, Policy, Principal
+from secrets_app.people import access_keys, machines
+from secrets_app.policy import policies
+
+REASON = "manage.py access_key, on Keyturn's machine"
+
+
+class Command(BaseCommand):
+    help = "Create, list and disable access keys, as a user (--as). See docs/applications.md."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        create = verbs.add_parser("create", help="make a key, and its machine if there is none of this name")
+        create.add_argument("name", help="the machine, or a user")
+        create.add_argument("--policy", action="append", default=[], help="attach this policy to the machine")
+        create.add_argument("--network", action="append", default=[], help="requests come from here only")
+        create.add_argument("--expires", type=_moment, help="a time with its zone: 2027-01-31T12:00:00+00:00")
+        list_ = verbs.add_parser("list", help="list the keys of a machine or a user")
+        list_.add_argument("name")
+        disable = verbs.add_parser("disable", help="have the next request with a key be refused")
+        disable.add_argument("key_id")
+        for verb in (create, list_, disable):
+            verb.add_argument("--as", dest="actor", required=True, help="the user who does it")
+            verb.add_argument("--json", action="store_true", help="answer with one JSON object")
+
+    def handle(self, *args: Any, verb: str, actor: str, **options: Any) -> None:
+        try:
+            answer = _VERBS[verb](_principal(actor, Principal.Kind.USER), options)
+        except DomainError as error:
+            raise CommandError(error.sentence) from None
+        if options["json"]:
+            self.stdout.write(json.dumps(answer))
+            return
+        for row in answer["keys"]:
+            self.stdout.write("  ".join(f"{name}={value}" for name, value in row.items()))
+        if verb == "create":
+            self.stdout.write("The secret is shown only now.")
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return moment
+
+
+def _principal(name: str, *kinds: Principal.Kind) -> Principal:
+    found = Principal.objects.select_related("user").filter(name__iexact=name, kind__in=kinds).first()
+    if found is None:
+        raise CommandError(f"There is no {' or '.join(kind.label.lower() for kind in kinds)} {name}.")
+    return found
+
+
+def _create(actor: Principal, options: dict[str, Any]) -> dict[str, Any]:
+    with transaction.atomic():
+        kinds = (Principal.Kind.USER, Principal.Kind.MACHINE)
+        rows = Principal.objects.select_related("user").filter(name__iexact=options["name"], kind__in=kinds)
+        owner = rows.first() or machines.create(options["name"], actor=actor)
+        for name in options["policy"]:
+            policy = Policy.objects.filter(name=name).first()
+            if policy is None:
+                raise CommandError(f"There is no policy {name}.")
+            policies.attach(policy, owner, actor=actor)
+        key, secret = access_keys.create(
+            owner, actor=actor, networks=options["network"], expires_at=options["expires"], reason=REASON
+        )
+    return {"keys": [_shown(key) | {"secret": secret.reveal()}]}
+
+
+def _list(actor: Principal, options: dict[str, Any]) -> dict[str, Any]:
+    owner = _principal(options["name"], Principal.Kind.USER, Principal.Kind.MACHINE)
+    return {"keys": [_shown(key) for key in access_keys.of(owner, actor=actor)]}
+
+
+def _disable(actor: Principal, options: dict[str, Any]) -> dict[str, Any]:
+    key = AccessKey.objects.select_related("principal").filter(key_id=options["key_id"]).first()
+    if key is None:
+        raise access_keys.Gone
+    access_keys.disable(key, actor=actor, reason=REASON)
+    return {"keys": [_shown(key)]}
+
+
+def _shown(key: AccessKey) -> dict[str, Any]:
+    return {
+        "id": key.key_id,
+        "owner": key.principal.name,
+        "enabled": key.is_active,
+        "expires": key.expires_at.isoformat() if key.expires_at else None,
+        "networks": key.networks,
+        "last_used": key.last_used_at.isoformat() if key.last_used_at else None,
+    }
+
+
+_VERBS = {"create": _create, "list": _list, "disable": _disable}

@@ -1,0 +1,116 @@
+"""Management credentials for provisioning scripts: create one from standard input, list them."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+
+from console.commands import given
+from console.commands.face import Answer, Exists, Face, Options
+from console.fetching import instances_and_runs
+from console.forms.credentials import credentials as forms
+from rotation import wires
+from rotation.inventory import management
+from rotation.models import ManagementCredential
+from secrets_app.actions import Action
+from secrets_app.crypto import key_pairs, passwords
+from secrets_app.models import Principal
+from secrets_app.policy import requiring
+
+OWN, KEY, PASSWORD = forms.OWN, forms.KEY, forms.PASSWORD
+Sudo = ManagementCredential.Sudo
+
+
+class Command(Face):
+    help = "Create management credentials as a user; values come on standard input. See docs/commands.md."
+    VERBS: ClassVar = {
+        "create": "create a management credential",
+        "list": "list the management credentials that the user may see",
+    }
+
+    def add_to_create(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", help="its name")
+        parser.add_argument("--account", required=True, help="the OS account that Keyturn logs in as")
+        parser.add_argument(
+            "--login",
+            choices=[OWN, KEY, PASSWORD],
+            default=OWN,
+            help="own: Keyturn makes a key pair; key, password: read from standard input (own)",
+        )
+        parser.add_argument(
+            "--sudo", choices=Sudo.values, help="how it becomes root (passwordless; none with winrm)"
+        )
+        parser.add_argument(
+            "--wire", choices=list(wires.TABLE), default=wires.SSH.name, help="how the account logs in (ssh)"
+        )
+        parser.add_argument(
+            "--if-absent", action="store_true", help="succeed if it exists for this account already"
+        )
+
+    def create(self, actor: Principal, options: Options) -> Answer:
+        requiring.require(actor, Action.CREATE_CREDENTIAL)
+        name, login, wire = _name(options), options["login"], options["wire"]
+        existing = _existing(actor, name)
+        if existing is not None:
+            if options["if_absent"] and existing.username == options["account"]:
+                return Answer(existed=True, credential=shown(existing))
+            raise Exists(f"A management credential named {name} exists.", existing.pk)
+        sudo = options["sudo"] or (Sudo.NONE if wire == wires.WINRM.name else Sudo.PASSWORDLESS)
+        if sudo == Sudo.PASSWORD and login != PASSWORD:
+            raise given.Invalid(
+                "With --sudo password, the account logs in with a password: --login password."
+            )
+        if wire == wires.WINRM.name and login != PASSWORD:
+            raise given.Invalid("Over WinRM the account logs in with a password: --login password.")
+        value = given.value() if login != OWN else None
+        if login == PASSWORD and value is not None:
+            passwords.check_value(value)
+        made = management.create_credential(
+            name,
+            options["account"],
+            sudo=sudo,
+            actor=actor,
+            password=value if login == PASSWORD else None,
+            private_key=value if login == KEY else None,
+            sudo_password=value if sudo == Sudo.PASSWORD else None,
+            wire=wire,
+        )
+        return Answer(existed=False, credential=shown(made))
+
+    def add_to_list(self, parser: ArgumentParser) -> None:
+        pass
+
+    def list(self, actor: Principal, options: Options) -> Answer:
+        rows = instances_and_runs.credentials(actor)
+        return Answer(credentials=[shown(row) for row in rows.order_by("name", "id")])
+
+
+def _name(options: Options) -> str:
+    """Return the name as the form of the screen takes it. Raises `Invalid`."""
+    try:
+        return str(forms.Create.base_fields["name"].clean(options["name"]))
+    except ValidationError as error:
+        raise given.Invalid(f"name: {error.messages[0]}") from None
+
+
+def _existing(actor: Principal, name: str) -> ManagementCredential | None:
+    try:
+        return instances_and_runs.credential_named(actor, name, Action.DESCRIBE_CREDENTIAL)
+    except requiring.NotFound:
+        return None
+
+
+def shown(credential: ManagementCredential) -> dict[str, Any]:
+    """Return a management credential as JSON has it: the public half, and nothing secret."""
+    public = credential.public_key
+    return {
+        "id": str(credential.pk),
+        "name": credential.name,
+        "account": credential.username,
+        "sudo": credential.sudo,
+        "has_password": credential.has_password,
+        "public_key": public,
+        "fingerprint": key_pairs.fingerprint(public) if public else "",
+    }

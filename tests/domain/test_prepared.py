@@ -1,0 +1,108 @@
+"""What is asked with SQL that was made once is what Django would have found."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from rotation import runs
+from rotation.models import Instance, ManagedAccount, Run
+from secrets_app import prepared
+from secrets_app.models import Label, Secret
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def test_other_values_find_other_rows_with_what_belongs_to_them() -> None:
+    first, second = (factories.secret().managed for _ in range(2))
+    named = prepared.Question(
+        lambda secret, username: ManagedAccount.objects.filter(
+            secret=secret, username=username
+        ).select_related("secret__region")
+    )
+    for account in (first, second, first):
+        (found,) = named(account.secret_id, account.username)
+        assert (found, found.secret.name) == (account, account.secret.name)
+        with connection.execute_wrapper(_none_is_asked):
+            assert found.secret.region == account.secret.region
+    assert named(first.secret_id, "nobody") == []
+    assert named.first(uuid.uuid4(), first.username) is None
+
+
+def _none_is_asked(*_: object) -> object:
+    raise AssertionError("a row that was to come with the question was asked for")
+
+
+def test_a_row_is_read_again_at_each_call() -> None:
+    secret = factories.secret()
+    names = prepared.Question(lambda pk: Secret.objects.filter(pk=pk).values_list("description", flat=True))
+    assert names(secret.pk) == [secret.description]
+    Secret.objects.filter(pk=secret.pk).update(description="another")
+    assert names(secret.pk) == ["another"]
+
+
+def test_a_change_counts_what_it_changed() -> None:
+    one, other = (runs.start(factories.secret(), actor=factories.administrator()) for _ in range(2))
+    hold = prepared.Change(
+        lambda run, number, length: (
+            Run.objects.filter(pk=run, lease=number),
+            {"leased_until": Now() + length, "lease": F("lease") + 1},
+        )
+    )
+    assert hold(one.pk, 0, timedelta(minutes=5)) == 1
+    assert hold(one.pk, 0, timedelta(minutes=5)) == 0
+    assert hold(one.pk, 1, timedelta(days=2)) == 1
+    one.refresh_from_db()
+    other.refresh_from_db()
+    assert (one.lease, other.lease, other.leased_until) == (2, 0, None)
+    assert one.leased_until is not None
+    assert timedelta(days=1) < one.leased_until - one.created_at < timedelta(days=3)
+
+
+def test_a_value_that_would_be_left_out_is_an_error() -> None:
+    lost = prepared.Question(lambda pk, role: Label.objects.filter(secret=pk))
+    with pytest.raises(TypeError, match="no place"):
+        lost(uuid.uuid4(), "current")
+
+
+def test_a_change_of_what_a_seal_covers_is_refused() -> None:
+    moved = prepared.Change(lambda pk, name: (Instance.objects.filter(pk=pk), {"address": name}))
+    with pytest.raises(TypeError, match="seal"):
+        moved(uuid.uuid4(), "127.0.0.9")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_are_locked_in_a_transaction_only() -> None:
+    locked = prepared.Question(lambda pk: Secret.objects.select_for_update().filter(pk=pk))
+    with transaction.atomic():
+        assert locked(uuid.uuid4()) == []
+    with pytest.raises(transaction.TransactionManagementError):
+        locked(uuid.uuid4())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_thread_asks_on_its_own_connection() -> None:
+    secret = factories.secret()
+    found = prepared.Question(lambda pk: Secret.objects.filter(pk=pk))
+    assert found(secret.pk) == [secret]
+    asked: list[object] = []
+
+    def ask() -> None:
+        try:
+            with connection.execute_wrapper(lambda run, *rest: asked.append(rest[0]) or run(*rest)):
+                asked.extend(found(secret.pk))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert asked[-1] == secret
+    assert any(secret._meta.db_table in str(sql) for sql in asked)

@@ -1,0 +1,550 @@
+"""AWS Secrets Manager's interface, as its clients call it: operations, their words, and who is let in."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+
+from console.interfaces.aws import door
+from secrets_app import keyring
+from secrets_app.actions import Action
+from secrets_app.audit import trail
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.keys import key_states
+from secrets_app.models import AccessKey, AuditEvent, Principal, Region, Secret, User
+from secrets_app.people import access_keys, machines, users
+from secrets_app.policy import grants
+from tests import factories, sigv4
+
+pytestmark = pytest.mark.django_db
+VALUE = "correct-horse-1"
+
+
+def token(name: str) -> str:
+    return f"{name}-{'0' * 40}"[:40]
+
+
+def signer(principal: Principal, **given: Any) -> sigv4.Signer:
+    key, secret = access_keys.create(principal, actor=factories.administrator())
+    return sigv4.Signer(key.key_id, secret, **given)
+
+
+@pytest.fixture
+def admin(dot: User) -> sigv4.Signer:
+    """A client with every right."""
+    return signer(dot.principal)
+
+
+@pytest.fixture
+def robot(dot: User) -> Principal:
+    return machines.create("robot", actor=dot.principal)
+
+
+def made(client: sigv4.Signer, name: str = "app/db", value: str = VALUE, **more: Any) -> dict[str, Any]:
+    status, answer = client.call(
+        "CreateSecret", Name=name, SecretString=value, ClientRequestToken=token("t1"), **more
+    )
+    assert status == 200, answer
+    return answer
+
+
+def refused(answer: tuple[int, dict[str, Any]]) -> tuple[int, str]:
+    return answer[0], str(answer[1].get("__type", ""))
+
+
+def events() -> list[AuditEvent]:
+    return list(AuditEvent.objects.order_by("sequence"))
+
+
+# ---------------------------------------------------------------- values
+
+
+def test_a_value_is_made_read_changed_and_read_again(admin):
+    created = made(admin)
+    region = Region.objects.get()
+    number = region.account.number[-12:]
+    arn = created["ARN"]
+    assert re.fullmatch(rf"arn:aws:secretsmanager:local-1:{number}:secret:app/db-[A-Za-z0-9]{{6}}", arn)
+    assert created == {"ARN": arn, "Name": "app/db", "VersionId": token("t1")}
+    for secret_id in ("app/db", arn, arn[:-7]):
+        status, got = admin.call("GetSecretValue", SecretId=secret_id)
+        assert status == 200
+        assert isinstance(got.pop("CreatedDate"), float)
+        assert got == {
+            "ARN": arn,
+            "Name": "app/db",
+            "VersionId": token("t1"),
+            "VersionStages": ["AWSCURRENT"],
+            "SecretString": VALUE,
+        }
+    status, put = admin.call(
+        "PutSecretValue", SecretId=arn, SecretBinary="AAH/", ClientRequestToken=token("t2")
+    )
+    assert (status, put["VersionStages"]) == (200, ["AWSCURRENT"])
+    _, got = admin.call("GetSecretValue", SecretId="app/db")
+    assert got["SecretBinary"] == "AAH/"
+    assert "SecretString" not in got
+    _, before = admin.call("GetSecretValue", SecretId="app/db", VersionStage="AWSPREVIOUS")
+    assert before["SecretString"] == VALUE
+    _, by_id = admin.call("GetSecretValue", SecretId="app/db", VersionId=token("t1"))
+    assert by_id["VersionStages"] == ["AWSPREVIOUS"]
+    _, described = admin.call("DescribeSecret", SecretId=arn)
+    assert described["VersionIdsToStages"] == {token("t1"): ["AWSPREVIOUS"], token("t2"): ["AWSCURRENT"]}
+    assert {"Description", "KmsKeyId", "Tags", "DeletedDate", "RotationEnabled"}.isdisjoint(described)
+    assert described["LastAccessedDate"] % 86_400 == 0
+
+
+def test_each_refusal_has_the_code_and_the_text_of_the_service(admin):
+    made(admin)
+    admin.call("CreateSecret", Name="empty", ClientRequestToken=token("t1"))
+    admin.call("CreateSecret", Name="app/marked", SecretString="x", ClientRequestToken=token("t1"))
+    admin.call("DeleteSecret", SecretId="app/marked")
+    arn = admin.call("DescribeSecret", SecretId="app/db")[1]["ARN"]
+    t1, t2 = token("t1"), token("t2")
+    marked = (
+        "InvalidRequestException",
+        "You can't perform this operation on the secret because it was marked for deletion.",
+    )
+    gone = ("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+    name = (
+        "ValidationException",
+        "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: "
+        "-/_+=.@!",
+    )
+    cases: list[tuple[str, dict[str, Any], tuple[str, str]]] = [
+        ("GetSecretValue", {"SecretId": "none"}, gone),
+        ("GetSecretValue", {"SecretId": "a b"}, name),
+        ("DescribeSecret", {"SecretId": "a b"}, name),
+        ("CreateSecret", {"Name": "a b", "ClientRequestToken": t1}, name),
+        ("GetSecretValue", {"SecretId": arn.replace("local-1", "eu-west-9")}, gone),
+        ("GetSecretValue", {"SecretId": arn[:-1] + ("a" if arn[-1] != "a" else "b")}, gone),
+        ("GetSecretValue", {"SecretId": "empty"}, (
+            "ResourceNotFoundException",
+            "Secrets Manager can't find the specified secret value for staging label: AWSCURRENT")),
+        ("GetSecretValue", {"SecretId": "app/db", "VersionId": t2}, (
+            "ResourceNotFoundException",
+            f"Secrets Manager can't find the specified secret value for VersionId: {t2}")),
+        ("GetSecretValue", {"SecretId": "app/db", "VersionId": t1, "VersionStage": "AWSPENDING"}, (
+            "InvalidRequestException",
+            "You provided a VersionStage that is not associated to the provided VersionId.")),
+        ("GetSecretValue", {"SecretId": "app/marked"}, marked),
+        ("PutSecretValue", {"SecretId": "app/marked", "SecretString": "y", "ClientRequestToken": t2}, marked),
+        ("TagResource", {"SecretId": "app/marked", "Tags": [{"Key": "a"}]}, marked),
+        ("DeleteSecret", {"SecretId": "app/marked"}, marked),
+        ("CreateSecret", {"Name": "app/marked", "SecretString": "z", "ClientRequestToken": t2}, (
+            "InvalidRequestException",
+            "You can't create this secret because a secret with this name is already scheduled for deletion.")),
+        ("CreateSecret", {"Name": "app/db", "SecretString": VALUE, "ClientRequestToken": t2}, (
+            "ResourceExistsException",
+            "The operation failed because the secret app/db already exists.")),
+        ("CreateSecret", {"Name": "app/db", "SecretString": "other", "ClientRequestToken": t1}, (
+            "ResourceExistsException",
+            f"You can't use ClientRequestToken {t1} because that value is already in use for a version of "
+            f"secret {arn}.")),
+        ("PutSecretValue", {"SecretId": "app/db", "SecretString": "y"}, (
+            "InvalidRequestException",
+            "You must provide a ClientRequestToken value. We recommend a UUID-type value.")),
+        ("PutSecretValue", {"SecretId": "app/db", "SecretString": "y", "ClientRequestToken": "short"}, (
+            "InvalidParameterException", "ClientRequestToken must be 32-64 characters long.")),
+        ("PutSecretValue", {"SecretId": "app/db", "ClientRequestToken": t2}, (
+            "InvalidRequestException", "You must provide either SecretString or SecretBinary.")),
+        ("UpdateSecretVersionStage", {"SecretId": "app/db", "VersionStage": "AWSCURRENT",
+                                      "RemoveFromVersionId": t1}, (
+            "InvalidParameterException",
+            "You can only move staging label AWSCURRENT to a different secret version. It can't be completely "
+            "removed.")),
+        ("DeleteSecret", {"SecretId": "app/db", "RecoveryWindowInDays": 6}, (
+            "InvalidParameterException",
+            "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).")),
+        ("RotateSecret", {"SecretId": "app/db", "ClientRequestToken": t2}, (
+            "InvalidRequestException",
+            "No Lambda rotation function ARN is associated with this secret.")),
+        ("BatchGetSecretValue", {}, (
+            "InvalidParameterException",
+            "Either 'SecretIdList' or 'Filters' must be provided, but not both.")),
+        ("ListSecrets", {"Filters": [{"Values": ["a"]}]}, ("InvalidParameterException", "Invalid filter key")),
+        ("ListSecrets", {"Filters": [{"Key": "name"}]}, (
+            "InvalidParameterException", "Invalid filter values for key: name")),
+        ("ListSecrets", {"NextToken": "x"}, ("InvalidNextTokenException", "Invalid NextToken.")),
+        ("GetSecretValue", {}, (
+            "ValidationException",
+            "1 validation error detected: Value at 'secretId' failed to satisfy constraint: Member must not be "
+            "null")),
+        ("GetSecretValue", {"SecretId": 7}, (
+            "SerializationException", "The member SecretId has another type.")),
+        ("PutResourcePolicy", {"SecretId": "app/db"}, (
+            "UnknownOperationException", "Keyturn has no such operation.")),
+    ]  # fmt: skip
+    for operation, given, (code, message) in cases:
+        status, answer = admin.call(operation, **given)
+        assert (status, answer) == (400, {"__type": code, "Message": message, "message": message}), (
+            operation,
+            given,
+        )
+    assert admin.call("GetSecretValue", SecretId="app/db")[1]["VersionId"] == t1
+
+
+def test_a_label_is_moved_only_from_the_version_that_the_request_names(admin):
+    made(admin)
+    for number in (2, 3):
+        admin.call(
+            "PutSecretValue", SecretId="app/db", SecretString=str(number), ClientRequestToken=token(f"t{number}"),
+        )  # fmt: skip
+    given = {"SecretId": "app/db", "VersionStage": "AWSCURRENT", "MoveToVersionId": token("t2")}
+    status, answer = admin.call("UpdateSecretVersionStage", **given)
+    assert (status, answer["Message"]) == (
+        400,
+        "The parameter RemoveFromVersionId can't be empty. Staging label AWSCURRENT is currently attached to "
+        f"version {token('t3')}, so you must explicitly reference that version in RemoveFromVersionId.",
+    )
+    status, _ = admin.call("UpdateSecretVersionStage", **given, RemoveFromVersionId=token("t3"))
+    assert status == 200
+    stages = admin.call("DescribeSecret", SecretId="app/db")[1]["VersionIdsToStages"]
+    assert stages == {token("t2"): ["AWSCURRENT"], token("t3"): ["AWSPREVIOUS"]}
+    _, listed = admin.call("ListSecretVersionIds", SecretId="app/db")
+    assert [one["VersionId"] for one in listed["Versions"]] == [token("t2"), token("t3")]
+    _, all_ = admin.call("ListSecretVersionIds", SecretId="app/db", IncludeDeprecated=True, MaxResults=2)
+    assert len(all_["Versions"]) == 2
+    _, rest = admin.call(
+        "ListSecretVersionIds", SecretId="app/db", IncludeDeprecated=True, NextToken=all_["NextToken"]
+    )
+    found = all_["Versions"] + rest["Versions"]
+    assert "NextToken" not in rest
+    assert [one["VersionId"] for one in found if "VersionStages" not in one] == [token("t1")]
+
+
+def test_a_secret_is_updated_tagged_deleted_and_restored(admin):
+    made(admin, Tags=[{"Key": "team", "Value": "a"}], Description="first")
+    changed = [admin.call("DescribeSecret", SecretId="app/db")[1]["LastChangedDate"]]
+    for description in ("second", "third"):
+        status, answer = admin.call(
+            "UpdateSecret", SecretId="app/db", Description=description, ClientRequestToken=token(description)
+        )
+        assert (status, "VersionId" in answer) == (200, False)
+        changed.append(admin.call("DescribeSecret", SecretId="app/db")[1]["LastChangedDate"])
+    assert len(set(changed)) == 3
+    _, answer = admin.call(
+        "UpdateSecret", SecretId="app/db", SecretString="new", ClientRequestToken=token("t2")
+    )
+    assert answer["VersionId"] == token("t2")
+    assert admin.call("TagResource", SecretId="app/db", Tags=[{"Key": "team", "Value": "b"}]) == (200, {})
+    assert admin.call("UntagResource", SecretId="app/db", TagKeys=["absent"]) == (200, {})
+    _, described = admin.call("DescribeSecret", SecretId="app/db")
+    assert (described["Description"], described["Tags"]) == ("third", [{"Key": "team", "Value": "b"}])
+    _, deleted = admin.call("DeleteSecret", SecretId="app/db", RecoveryWindowInDays=7)
+    assert abs(deleted["DeletionDate"] - (datetime.now(UTC) + timedelta(days=7)).timestamp()) < 600
+    assert admin.call("ListSecrets")[1]["SecretList"] == []
+    [shown] = admin.call("ListSecrets", IncludePlannedDeletion=True)[1]["SecretList"]
+    assert shown["DeletedDate"] == deleted["DeletionDate"]
+    for _ in range(2):  # of a secret that is not to be deleted, too
+        assert admin.call("RestoreSecret", SecretId="app/db")[0] == 200
+    assert admin.call("GetSecretValue", SecretId="app/db")[1]["SecretString"] == "new"
+    assert admin.call("DeleteSecret", SecretId="app/db")[0] == 200
+    assert admin.call("DeleteSecret", SecretId="app/db", ForceDeleteWithoutRecovery=True)[0] == 200
+    again = made(admin)
+    assert again["ARN"] != described["ARN"]
+
+
+def test_a_list_has_filters_an_order_and_pages(admin):
+    for number, name in enumerate(("app/db", "app/Cache", "web/frontEnd", "other")):
+        made(admin, name, Description=f"the {name} thing", Tags=[{"Key": f"key{number}", "Value": "x"}])
+    factories.secret(name="managed")
+
+    def names(*filters: tuple[str, list[str]], **more: Any) -> list[str]:
+        given = {"Filters": [{"Key": key, "Values": values} for key, values in filters]} if filters else {}
+        status, answer = admin.call("ListSecrets", **given, **more)
+        assert status == 200, answer
+        return [one["Name"] for one in answer["SecretList"]]
+
+    for filters, expected in (
+        ([("name", ["app"])], ["app/Cache", "app/db"]),
+        ([("name", ["App"])], []),
+        ([("name", ["app/db other"])], []),
+        ([("name", ["!app", ])], ["acs/ecs/managed", "other", "web/frontEnd"]),
+        ([("name", ["app"]), ("name", ["!app/d"])], ["app/Cache"]),
+        ([("name", ["oth", "web"])], ["other", "web/frontEnd"]),
+        ([("tag-key", ["key1"])], ["app/Cache"]),
+        ([("tag-value", ["x"])], ["app/Cache", "app/db", "other", "web/frontEnd"]),
+        ([("description", ["THE oth"])], ["other"]),
+        ([("all", ["end"])], ["web/frontEnd"]),
+        ([("all", ["CACHE thing"])], ["app/Cache"]),
+        ([("owning-service", ["keyturn"])], ["acs/ecs/managed"]),
+    ):  # fmt: skip
+        assert names(*filters, SortBy="name") == expected, filters
+    assert names(SortBy="name", SortOrder="desc")[0] == "web/frontEnd"
+    seen: list[str] = []
+    given: dict[str, Any] = {"MaxResults": 2, "SortBy": "name"}
+    for size in (2, 2, 1):
+        _, answer = admin.call("ListSecrets", **given)
+        assert len(answer["SecretList"]) == size
+        seen += [one["Name"] for one in answer["SecretList"]]
+        given["NextToken"] = answer.get("NextToken")
+    assert given["NextToken"] is None
+    assert seen == names(SortBy="name")
+
+
+def test_several_are_read_and_those_that_cannot_be_are_named(admin, robot):
+    for name in ("one", "two", "three"):
+        made(admin, name)
+    client = signer(robot)
+    for name in ("one", "two"):
+        secret = Secret.objects.get(name=name)
+        actions = [Action.DESCRIBE_SECRET] + ([Action.GET_SECRET_VALUE] if name == "one" else [])
+        grants.grant(secret, robot, actions, actor=factories.administrator())
+    status, answer = client.call("BatchGetSecretValue", SecretIdList=["one", "two", "three", "none"])
+    assert status == 200
+    assert [(one["Name"], one["SecretString"]) for one in answer["SecretValues"]] == [("one", VALUE)]
+    assert [(one["SecretId"], one["ErrorCode"]) for one in answer["Errors"]] == [
+        ("two", "AccessDeniedException"),
+        ("three", "ResourceNotFoundException"),  # it is not there for one who may not describe it
+        ("none", "ResourceNotFoundException"),
+    ]
+    read = [event for event in events() if event.action == Action.GET_SECRET_VALUE]
+    assert [(event.outcome, event.resource.rpartition("/")[2]) for event in read] == [
+        ("succeeded", "one"),
+        ("denied", "two"),
+    ]
+
+
+def test_a_managed_secret_is_read_and_rotated_and_never_put(admin):
+    secret = factories.secret(initial="a-first-password-1", name="web01")
+    factories.settle(secret)
+    _, got = admin.call("GetSecretValue", SecretId="acs/ecs/web01")
+    assert json.loads(got["SecretString"]) == {"UserName": "svc", "Password": "a-first-password-1"}
+    _, described = admin.call("DescribeSecret", SecretId="acs/ecs/web01")
+    assert (described["OwningService"], described["RotationEnabled"]) == ("keyturn", False)
+    for operation, given in (
+        ("PutSecretValue", {"SecretString": "x", "ClientRequestToken": token("t")}),
+        ("UpdateSecret", {"SecretString": "x", "ClientRequestToken": token("t")}),
+        ("UpdateSecretVersionStage", {"VersionStage": "A", "MoveToVersionId": got["VersionId"]}),
+    ):
+        status, answer = admin.call(operation, SecretId="acs/ecs/web01", **given)
+        assert (status, answer["__type"]) == (400, "InvalidRequestException"), operation
+        assert "Keyturn manages" in answer["Message"]
+    before = secret.runs.count()
+    for _ in range(2):  # the same token is one run
+        status, _ = admin.call("RotateSecret", SecretId="acs/ecs/web01", ClientRequestToken=token("t"))
+        assert status == 200
+    assert secret.runs.count() == before + 1
+
+
+def test_a_random_password_has_the_classes_that_are_asked_for(admin):
+    assert len(admin.call("GetRandomPassword")[1]["RandomPassword"]) == 32
+    _, answer = admin.call(
+        "GetRandomPassword", PasswordLength=200, ExcludePunctuation=True, ExcludeCharacters="abc", IncludeSpace=True
+    )  # fmt: skip
+    assert re.fullmatch(r"[d-zA-Z0-9 ]{200}", answer["RandomPassword"])
+    assert refused(admin.call("GetRandomPassword", PasswordLength=3)) == (400, "InvalidParameterException")
+
+
+def test_who_has_signed_is_said_as_clients_ask_before_they_begin(admin, robot):
+    client = signer(robot)
+    body = b"Action=GetCallerIdentity&Version=2011-06-15"
+    form = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+    answer = client.send(body, client.headers(body, "", service="sts", more=form))
+    number = Region.objects.get().account.number[-12:]
+    assert answer.status_code == 200
+    assert f"<Arn>arn:aws:iam::{number}:user/robot</Arn>" in answer.content.decode()
+    other = b"Action=AssumeRole&Version=2011-06-15"
+    answer = client.send(other, client.headers(other, "", service="sts", more=form))
+    assert answer.status_code == 400
+    assert "<Code>InvalidAction</Code>" in answer.content.decode()
+
+
+# ---------------------------------------------------------------- who is let in
+
+
+def test_a_machine_reads_what_it_was_given_and_nothing_else(admin, robot):
+    made(admin)
+    client = signer(robot)
+    status, answer = client.call("GetSecretValue", SecretId="app/db")
+    assert (status, answer["__type"]) == (400, "ResourceNotFoundException")
+    secret = Secret.objects.get(name="app/db")
+    grants.grant(secret, robot, [Action.DESCRIBE_SECRET], actor=factories.administrator())
+    status, answer = client.call("GetSecretValue", SecretId="app/db")
+    number = Region.objects.get().account.number[-12:]
+    assert (status, answer["Message"]) == (
+        400,
+        f"User: arn:aws:iam::{number}:user/robot is not authorized to perform: secretsmanager:GetSecretValue on "
+        f"resource: arn:aws:secretsmanager:local-1:{number}:secret:app/db because no identity-based policy "
+        "allows the secretsmanager:GetSecretValue action",
+    )
+    for operation, given in (
+        ("PutSecretValue", {"SecretString": "x", "ClientRequestToken": token("t")}),
+        ("DeleteSecret", {}),
+        ("UpdateSecret", {"Description": "x", "ClientRequestToken": token("t")}),
+        ("TagResource", {"Tags": [{"Key": "a"}]}),
+    ):
+        assert refused(client.call(operation, SecretId="app/db", **given)) == (400, "AccessDeniedException")
+    creation = client.call("CreateSecret", Name="mine", SecretString="x", ClientRequestToken=token("t"))
+    assert refused(creation) == (400, "AccessDeniedException")
+    assert refused(client.call("ListSecrets")) == (400, "AccessDeniedException")
+    grants.grant(secret, robot, [Action.GET_SECRET_VALUE], actor=factories.administrator())
+    assert client.call("GetSecretValue", SecretId="app/db")[1]["SecretString"] == VALUE
+
+
+def test_a_read_is_one_event_with_the_key_the_address_and_the_program(admin, robot):
+    made(admin)
+    client = signer(robot)
+    grants.grant(Secret.objects.get(), robot, [Action.GET_SECRET_VALUE], actor=factories.administrator())
+    before = len(events())
+    body = json.dumps({"SecretId": "app/db"}).encode()
+    headers = client.headers(body, "secretsmanager.GetSecretValue")
+    answer = client.send(body, headers | {"user-agent": "Boto3/1.43\x1b[0m"})
+    [event] = events()[before:]
+    assert (event.action, event.outcome, event.actor_name) == ("kms:GetSecretValue", "succeeded", "robot")
+    assert event.details == {"access_key": client.key_id, "client": "Boto3/1.43?[0m"}
+    assert event.address == "127.0.0.1"
+    assert event.request_id == answer["x-amzn-RequestId"]
+    assert VALUE not in json.dumps(event.details) + event.reason + event.decision
+    key = AccessKey.objects.get(key_id=client.key_id)
+    assert (key.last_used_from, key.last_used_for) == ("127.0.0.1", "GetSecretValue")
+    for operation, action, outcome in (
+        ("DescribeSecret", "kms:DescribeSecret", "failed"),
+        ("GetRandomPassword", "kms:GetRandomPassword", "succeeded"),
+    ):
+        client.call(operation, **({"SecretId": "app/db"} if outcome == "failed" else {}))
+        assert (events()[-1].action, events()[-1].outcome) == (action, outcome)
+    client.call("GetSecretValue", SecretId="the-value-itself-by-mistake")
+    last = events()[-1]
+    assert (last.outcome, last.details["code"]) == ("failed", "ResourceNotFoundException")
+    assert "by-mistake" not in last.resource + json.dumps(last.details)
+
+
+def test_what_is_not_signed_by_a_valid_key_is_refused_and_recorded(admin, robot):
+    made(admin)
+    client = signer(robot)
+    grants.grant(Secret.objects.get(), robot, [Action.GET_SECRET_VALUE], actor=factories.administrator())
+    body = json.dumps({"SecretId": "app/db"}).encode()
+    target = "secretsmanager.GetSecretValue"
+
+    def told(headers: dict[str, str], sent: bytes = body, path: str = "") -> tuple[int, str]:
+        answer = client.send(sent, headers, path)
+        assert VALUE not in answer.content.decode()
+        assert not answer.cookies
+        return answer.status_code, json.loads(answer.content)["__type"]
+
+    good = client.headers(body, target)
+    assert told({"x-amz-target": target}) == (400, "MissingAuthenticationTokenException")
+    assert told(good, b'{"SecretId": "app/d2"}') == (400, "InvalidSignatureException")
+    assert told(good | {"x-amz-target": "secretsmanager.DescribeSecret"}) == (
+        400,
+        "InvalidSignatureException",
+    )
+    late = client.headers(body, target, at=datetime.now(UTC) - timedelta(minutes=6))
+    assert told(late) == (400, "InvalidSignatureException")
+    unsigned = client.headers(body, target, unsigned=("x-amz-target",))
+    assert told(unsigned) == (400, "IncompleteSignatureException")
+    temporary = client.headers(body, target, more={"x-amz-security-token": "t"})
+    assert told(temporary) == (400, "UnrecognizedClientException")
+    elsewhere = sigv4.Signer(client.key_id, Plaintext(client.secret), region="eu-west-9")
+    assert told(elsewhere.headers(body, target)) == (400, "InvalidSignatureException")
+    other = sigv4.Signer(client.key_id, Plaintext("A" * 40))
+    assert told(other.headers(body, target)) == (400, "InvalidSignatureException")
+    unknown = sigv4.Signer("AKIAAAAAAAAAAAAAAAAA", Plaintext(client.secret))
+    assert told(unknown.headers(body, target)) == (400, "UnrecognizedClientException")
+    # A signature in the URL, a path of another folder, another method.
+    assert told(good, path="/aws/?X-Amz-Signature=" + "0" * 64) == (
+        400,
+        "MissingAuthenticationTokenException",
+    )
+    assert told(good, path="/aws/secrets/") == (404, "UnknownOperationException")
+    assert client.http.get("/aws/").status_code == 405
+    denied = [event for event in events() if event.action == access_keys.USE]
+    assert denied
+    assert {event.outcome for event in denied} == {"denied"}
+    key = AccessKey.objects.get(key_id=client.key_id)
+    access_keys.disable(key, actor=factories.administrator())
+    assert told(client.headers(body, target)) == (400, "UnrecognizedClientException")
+    access_keys.enable(key, actor=factories.administrator())
+    machines.disable(robot, actor=factories.administrator())
+    assert told(client.headers(body, target)) == (400, "UnrecognizedClientException")
+    assert not AuditEvent.objects.filter(action=Action.GET_SECRET_VALUE, outcome="succeeded").exists()
+
+
+def test_a_key_of_a_disabled_user_reads_nothing(admin, dot):
+    made(admin)
+    users.create("second", Plaintext("x" * 20), groups=["administrators"])
+    users.disable(dot, actor=factories.administrator())
+    assert refused(admin.call("GetSecretValue", SecretId="app/db")) == (400, "UnrecognizedClientException")
+
+
+def test_a_body_is_parsed_only_when_its_signature_is_right_and_refused_when_it_is_too_large(
+    admin, monkeypatch
+):
+    parsed: list[bytes] = []
+    monkeypatch.setattr(door.shapes, "read", lambda operation, body: parsed.append(body) or {})
+    for body in (b"{" * 5000, b"\xff\xfe"):
+        headers = admin.headers(body, "secretsmanager.ListSecrets")
+        assert admin.send(body + b" ", headers).status_code == 400
+        assert parsed == []
+    monkeypatch.undo()
+    looked: list[str] = []
+    monkeypatch.setattr(access_keys, "opened", lambda key_id: looked.append(key_id))
+    large = b'{"SecretId": "' + b"x" * door.BODY_AT_MOST + b'"}'
+    answer = admin.send(large, admin.headers(large, "secretsmanager.GetSecretValue"))
+    assert (answer.status_code, json.loads(answer.content)["__type"]) == (
+        413,
+        "RequestEntityTooLargeException",
+    )
+    assert looked == []
+    monkeypatch.undo()
+    for body in (b"[" * 90_000, b"[]", b"\xff", b'{"SecretId": NaN}', b'{"SecretId": "\\ud800"}', b"{"):
+        answer = admin.send(body, admin.headers(body, "secretsmanager.GetSecretValue"))
+        assert (answer.status_code, json.loads(answer.content)["__type"]) == (
+            400,
+            "SerializationException",
+        ), body[:20]
+
+
+# ---------------------------------------------------------------- fail closed
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_be_opened_or_recorded_is_the_services_own_error(admin, monkeypatch, dot):
+    made(admin)
+
+    def told() -> tuple[int, str]:
+        answer = admin.call("GetSecretValue", SecretId="app/db")
+        assert VALUE not in json.dumps(answer[1])
+        return refused(answer)
+
+    wrong = (500, "InternalServiceError")
+    with monkeypatch.context() as patched:
+        patched.setattr(keyring, "is_sealed", lambda: True)
+        assert told() == wrong
+    with monkeypatch.context() as patched:
+        patched.setattr(trail, "_held_head", lambda: (_ for _ in ()).throw(DatabaseError("full")))
+        assert told() == wrong
+        assert refused(admin.call("DescribeSecret", SecretId="app/db")) == wrong
+    with monkeypatch.context() as patched:
+        patched.setattr(door.access_keys, "note_use", lambda key, name: 1 / 0)
+        assert told() == wrong
+    key_states.disable(keyring.default_key(), actor=dot.principal)
+    # The secret of the access key is sealed by the same key.
+    assert told() == wrong
+
+
+def test_the_address_at_the_root_is_for_requests_that_name_an_operation(admin, client):
+    made(admin)
+    at_root = sigv4.Signer(admin.key_id, Plaintext(admin.secret), path="/")
+    assert at_root.call("GetSecretValue", SecretId="app/db")[1]["SecretString"] == VALUE
+    assert client.get("/")["Content-Type"].startswith("text/html") or client.get("/").status_code == 302
+
+
+def test_a_region_goes_by_its_code_and_by_the_names_of_the_settings(admin, settings):
+    settings.AWS_REGIONS = {"eu-west-1": "lab"}
+    factories.region("lab")
+    for name, code in (("main", "main"), ("eu-west-1", "lab"), ("local-1", "main")):
+        client = sigv4.Signer(admin.key_id, Plaintext(admin.secret), region=name)
+        created = made(client, f"in-{name}-{uuid.uuid4().hex[:8]}x")
+        assert f":{name}:" in created["ARN"]
+        assert Secret.objects.get(name=created["Name"]).region.code == code
+        assert client.call("GetSecretValue", SecretId=created["ARN"])[0] == 200

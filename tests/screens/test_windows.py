@@ -1,0 +1,213 @@
+"""Windows instances on the screens: registered, approved, attached and given a secret, in their own words."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+import pytest
+from django.urls import reverse
+
+from rotation.connectors import log_ons
+from rotation.connectors.base import HostKey as HostKeySeen
+from rotation.inventory import holding, management
+from rotation.models import HostKey, Instance, ManagementCredential, Run
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.models import Secret
+from tests import factories
+from tests.screens.test_instances import scanned
+
+pytestmark = pytest.mark.django_db
+CERTIFICATE = HostKeySeen("x509", "MIIB", "AB" * 32)
+PASSWORD = "The-manager-1-word"
+
+
+def register(client, **changes: object):
+    region = factories.region()
+    fields = {"system": "winrm", "name": "win-1", "region": str(region.pk), "address": "10.0.0.5"} | changes
+    return client.post(reverse("instance_register", args=["main"]), fields)
+
+
+def create(client, **changes: object):
+    fields = {"system": "winrm", "name": "windows-fleet", "username": "CORP\\keyturn", "password": PASSWORD}
+    return client.post(reverse("credential_create"), fields | changes)
+
+
+def windows(**fields: object) -> Instance:
+    return factories.instance(wire="winrm", os="windows", port=5986, keys=[CERTIFICATE], **fields)
+
+
+def page(client, instance: Instance, name: str = "instance") -> str:
+    return client.get(reverse(name, args=["main", instance.pk])).content.decode()
+
+
+def test_registering_asks_for_the_system_and_takes_its_usual_port(as_dot):
+    form = as_dot.get(reverse("instance_register", args=["main"])).content.decode()
+    assert form.index("Windows over WinRM") < form.index("Address")
+    credential = factories.credential(wire="winrm")
+    assert register(as_dot, credential=str(credential.pk)).status_code == 302
+    made = Instance.objects.get()
+    assert (made.os, made.wire, made.port, made.credential) == ("windows", "winrm", 5986, credential)
+    assert [run.kind for run in made.runs.all()] == [Run.Kind.SCAN]
+    assert register(as_dot, system="ssh", name="web-1", address="10.0.0.6").status_code == 302
+    other = Instance.objects.get(name="web-1")
+    assert (other.os, other.wire, other.port) == ("linux", "ssh", 22)
+
+
+def test_what_belongs_to_another_system_is_refused_with_its_sentence(as_dot):
+    linux, windows_login = factories.credential(), factories.credential(wire="winrm")
+    for fields, sentence in (
+        ({"credential": str(linux.pk)}, "is for Linux over SSH; the instance is Windows over WinRM"),
+        (
+            {"system": "ssh", "credential": str(windows_login.pk)},
+            "is for Windows over WinRM; the instance is Linux over SSH",
+        ),
+        ({"port": "22"}, "SSH listens on 22. WinRM is usually on 5986"),
+        ({"system": "ssh", "port": "5986"}, "WinRM listens on 5986. SSH is usually on 22"),
+        ({"system": "telnet"}, "Choose a system from the list."),
+    ):
+        answer = register(as_dot, **fields)
+        assert answer.status_code == 422, fields
+        assert sentence in answer.content.decode()
+    assert not Instance.objects.exists()
+
+
+def test_a_credential_for_one_system_is_attached_to_no_instance_of_another(as_dot):
+    instance, other = windows(), factories.credential()
+    answer = as_dot.post(
+        reverse("instance_attach", args=["main", instance.pk]), {"credential": str(other.pk)}
+    )
+    assert answer.status_code == 422
+    assert "is for Linux over SSH" in answer.content.decode()
+    with pytest.raises(holding.OtherSystem):
+        management.attach(instance, other, actor=factories.administrator())
+    instance.refresh_from_db()
+    assert instance.credential_id != other.pk
+
+
+def test_its_pages_speak_of_certificates_and_not_of_host_keys_or_sudo(as_dot):
+    instance = windows(approved=False)
+    scanned(instance, CERTIFICATE)
+    shown = page(as_dot, instance)
+    for label in ("Certificates", "Scan certificate", "Approve certificate", CERTIFICATE.fingerprint):
+        assert label in shown
+    asked = page(as_dot, instance, "instance_approve")
+    assert "Trust exactly these certificates" in asked
+    assert "Get-Item WSMan:" in asked
+    answer = as_dot.post(
+        reverse("instance_approve", args=["main", instance.pk]), {"fingerprints": [CERTIFICATE.fingerprint]}
+    )
+    assert answer.status_code == 302
+    assert HostKey.objects.trusted(instance).get().fingerprint == CERTIFICATE.fingerprint
+    scanned(instance, HostKeySeen("x509", "MIIC", "CD" * 32))
+    changed = page(as_dot, instance)
+    assert "Certificate changed" in changed
+    for text in (shown, asked, changed, page(as_dot, instance, "instance_attach")):
+        words = text.lower().replace("host key scan", "")  # what a run of that kind is called, on any system
+        assert not [word for word in ("host key", "sudo", "sshd") if word in words]
+
+
+def test_a_credential_for_windows_has_a_password_and_shows_the_commands_for_powershell(as_dot):
+    answer = create(as_dot)
+    assert answer.status_code == 302
+    made = ManagementCredential.objects.get()
+    assert (made.wire, made.username, made.sudo) == ("winrm", "CORP\\keyturn", "none")
+    assert made.has_password
+    assert not made.public_key
+    shown = as_dot.get(answer["Location"]).content.decode()
+    for text in (
+        "Windows over WinRM",
+        "Enable-PSRemoting",
+        "Add-LocalGroupMember",
+        "Remove-LocalGroupMember",
+    ):
+        assert text in shown
+    assert PASSWORD not in shown
+    assert "sudo" not in shown.lower()
+
+
+def test_a_credential_for_windows_refuses_what_only_linux_has(as_dot):
+    for fields, sentence in (
+        ({"username": "key turn"}, "The account name is user, HOST\\user, DOMAIN\\user or user@domain"),
+        ({"password": ""}, "password"),
+        ({"system": "ssh", "login": "own", "sudo": "none"}, "begins with a letter or _"),
+    ):
+        answer = create(as_dot, **fields)
+        assert answer.status_code == 422, fields
+        assert sentence in answer.content.decode()
+    dot = factories.administrator()
+    with pytest.raises(management.BadAccount, match="not with a key"):
+        management.create_credential("one", "keyturn", wire="winrm", sudo="none", actor=dot)
+    with pytest.raises(management.BadAccount, match="no sudo"):
+        management.create_credential(
+            "two", "keyturn", wire="winrm", sudo="passwordless", actor=dot, password=Plaintext(PASSWORD)
+        )
+    assert not ManagementCredential.objects.exists()
+
+
+def test_the_wizard_says_why_only_passwords_are_offered_and_refuses_what_windows_may(as_dot):
+    instance = windows(name="win-1")
+    asked = as_dot.get(reverse("secret_create_instance", args=["main"]), {"instance": "win-1"})
+    assert "WinRM" in asked.content.decode()
+    assert "key pairs" in asked.content.decode()
+    factories.instance(name="web-1")
+    other = as_dot.get(reverse("secret_create_instance", args=["main"]), {"instance": "web-1"})
+    assert "key pairs" not in other.content.decode()
+    for fields, sentence in (
+        ({"kind": "key_pair"}, "key pairs"),
+        ({"username": "svc.web."}, "A local Windows account has 1 to 20 letters"),
+        ({"username": "CORP\\svc"}, "A local Windows account has 1 to 20 letters"),
+        ({"username": "a" * 21}, "A local Windows account has 1 to 20 letters"),
+        ({"sets": ["lower", "digits"]}, "Choose at least 3."),
+    ):
+        answer = as_dot.post(reverse("secret_create", args=["main"]), wizard(instance) | fields)
+        assert answer.status_code == 422, fields
+        assert sentence in answer.content.decode()
+    made = as_dot.post(reverse("secret_create", args=["main"]), wizard(instance))
+    assert made.status_code == 302, made.content.decode()
+    assert Secret.objects.get().managed.instance == instance
+
+
+def wizard(instance: Instance) -> dict[str, object]:
+    return {
+        "type": "ecs",
+        "name": "svc",
+        "instance": instance.name,
+        "username": "svc.web",
+        "kind": "password",
+        "generate": "on",
+        "length": "32",
+        "sets": ["lower", "upper", "digits"],
+        "rotation": "off",
+    }
+
+
+def test_the_policy_of_a_secret_on_windows_keeps_three_sets_when_it_is_edited(as_dot):
+    secret = factories.secret(instance=windows())
+    fields = {"revision": secret.revision, "length": "40", "sets": ["lower", "upper"], "excluded": ""}
+    answer = as_dot.post(reverse("secret_edit", args=["main", secret.pk]), fields)
+    assert answer.status_code == 422
+    assert "Choose at least 3." in answer.content.decode()
+
+
+def test_a_shown_value_comes_with_a_file_for_remote_desktop_that_holds_no_password(as_dot):
+    instance = windows(address="192.0.2.7")
+    secret = factories.secret(instance=instance, username="svc", initial="The-old-1-word")
+    answer = as_dot.post(reverse("secret_reveal", args=["main", secret.pk]), {"reason": "on call"})
+    page = answer.content.decode()
+    assert "mstsc /v:192.0.2.7" in page
+    assert f'download="{instance.instance_id}.rdp"' in page
+    (packed,) = re.findall(r"data:application/x-rdp;base64,([A-Za-z0-9+/=]+)", page)
+    file = base64.b64decode(packed).decode()
+    assert file == ("full address:s:192.0.2.7\r\nusername:s:192.0.2.7\\svc\r\nprompt for credentials:i:1\r\n")
+
+
+def test_no_name_or_address_puts_another_setting_into_the_file():
+    assert log_ons.remote_desktop("svc", "192.0.2.7", 5986, "").file
+    for name, address in (
+        ("svc\r\nalternate shell:s:calc", "192.0.2.7"),
+        ("svc\nremoteapplicationmode:i:1", "192.0.2.7"),
+        ("svc", "192.0.2.7\rgatewayhostname:s:evil"),
+        ("svc\u2028x", "192.0.2.7"),
+    ):
+        assert log_ons.remote_desktop(name, address, 5986, "").file == ""
