@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models.functions import Now
@@ -12,11 +12,30 @@ from rotation.models.instances import Instance
 from secrets_app.models import Identified, Principal, Secret, SecretVersion
 
 
+@models.CharField.register_lookup
+class Among(models.Lookup):
+    """`state__among=Run.ACTIVE`: as `in`, with these words of our own in the statement itself.
+
+    SQLite compares the condition of a partial index with words, and never with parameters.
+    """
+
+    lookup_name = "among"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        left, parameters = self.process_lhs(compiler, connection)
+        words = [str(word) for word in self.rhs]
+        if not all(word.isascii() and word.isalpha() for word in words):
+            raise ValueError("Only words of our own stand in a statement.")
+        listed = ", ".join(f"'{word}'" for word in words)
+        return f"{left} IN ({listed})", tuple(parameters)
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     """Runs, by what is true of them."""
 
     def active(self) -> RunQuerySet:
-        return self.filter(state__in=Run.ACTIVE)
+        return self.filter(state__among=Run.ACTIVE)
 
     def without_missed(self) -> RunQuerySet:
         """Runs that were requested: a missed date is recorded beside them, and nothing was done for it."""
