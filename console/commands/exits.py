@@ -48,7 +48,7 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         region_mismatch kind_unsupported username_invalid override_reason_missing check_not_overridable
         address_forbidden login_name_invalid own_login_impossible schedule_unfit period_invalid cron_invalid
         time_zone_invalid jitter_invalid date_invalid bulk_too_many bulk_nothing_selected bulk_token_invalid
-        secret_unmanaged
+        secret_unmanaged credential_of_other_system
     """,
     Exit.CONFLICT: """
         region_code_taken region_retired last_region region_outdated region_not_empty policy_name_taken
