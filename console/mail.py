@@ -129,7 +129,8 @@ def _deliver(server: mail_settings.Server, message: EmailMessage, password: Plai
         password=password.reveal(),
         use_tls=server.security == "starttls",
         use_ssl=server.security == "tls",
-        timeout=SECONDS,
+        # The caller has given up by then: smtplib takes a read that is too late for an ended connection.
+        timeout=2 * SECONDS,
     )
     backend.send_messages([message])
 

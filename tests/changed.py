@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("console", "lab", "rotation", "secrets_app")
 #: Words of a test file, or of one that it imports, that has the whole product run: pages, or processes.
 RUNS_ALL = re.compile(
-    r"\bClient\b|\bclient\.(get|post)\(|\breverse\(|manage\.py|load_command_class|gunicorn|celery_worker|\bconsole\.(urls|wsgi|celery)\b"
+    r"\bClient\b|\bclient\.(get|post)\(|\breverse\(|manage\.py|load_command_class|tests\.command_lines|gunicorn|celery_worker|\bconsole\.(urls|wsgi|celery)\b"
 )
 READS_FOLDERS = re.compile(r"\br?glob\(|iterdir\(")
 DATABASE = re.compile(r"django_db|transactional_db|open_keyring")

@@ -113,7 +113,7 @@ ROUTES: dict[str, Route] = {
     "session": Route("", "", "GET HEAD 204"),
     "session_stay": Route("", "", "POST 204"),
     "sessions": Route("", "", LOOK),
-    "list_preferences": Route("", "", "GET 404, POST 302"),
+    "list_preferences": Route("", "", "GET 404, POST 302/200"),
     "sessions_end_others": Route("", "", "POST 302"),
     "session_end": Route("session", "mine", "POST 302"),
     "home": Route("", "", "GET HEAD 302"),

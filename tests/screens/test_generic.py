@@ -277,11 +277,14 @@ def test_a_filter_finds_it_by_name_and_status_and_never_by_what_only_an_account_
 def test_its_row_offers_no_rotation(as_dot, token, managed):
     rows = {row["name"]: row for row in as_dot.get(listed("secrets")).context["rows"]}
     mine, other = rows[token.name], rows[managed.name]
-    assert (mine["instance"], mine["username"], mine["kind"], mine["rotate_url"]) == ("", "", "", "")
+    assert (mine["instance"], mine["username"], mine["kind"], mine["rotate_url"]) == ("", "", "Generic", "")
     assert other["rotate_url"]
-    assert "Get secret value" in mine["menu"]
-    assert "Configuration rotation" not in mine["menu"]
-    assert "Configuration rotation" in other["menu"]
+    menu, other_menu = (
+        text(as_dot.get(reverse("secret_menu", args=["main", one.pk]))) for one in (token, managed)
+    )
+    assert "Get secret value" in menu
+    assert "Configuration rotation" not in menu
+    assert "Configuration rotation" in other_menu
 
 
 def test_the_file_has_its_line_with_empty_cells(as_dot, token, managed):

@@ -130,7 +130,7 @@ def test_set_times_are_kept_and_said_in_words(as_dot, secret):
         "A date that passes while Keyturn is not running is skipped.", "Rotation times",
     ):  # fmt: skip
         assert words in page
-    assert "On, at 02:00 on Sunday (Europe/Berlin)" in text(as_dot.get(reverse("secrets", args=["main"])))
+    assert "At 02:00 on Sunday (Europe/Berlin)" in text(as_dot.get(reverse("secrets", args=["main"])))
     dialog = text(as_dot.get(url(secret), headers=HTMX))
     for words in (
         'value="0 2 * * 0"',
