@@ -313,16 +313,17 @@ def sort_header(
     classes: str = "",
     also: str = "",
     also_label: str = "",
+    also_name: str = "",
 ) -> dict[str, object]:
     """A column's header that sorts by `key`; pressing the sorted one turns the order round.
 
     `default` is the order of the list where the URL names none, as in `-created`. A column of two facts
-    sorts by `also` too, with a link of its own.
+    sorts by `also` too, with a link of its own: a short one, whose whole name is `also_name`.
     """
     sorted_by = str(context["request"].GET.get("sort") or default)
-    wanted = [(key, label), (also, also_label)] if also else [(key, label)]
-    links = [(label, *_sorting(context, sorted_by, key)) for key, label in wanted]
-    direction = next((direction for _, _, direction in links if direction), "")
+    wanted = [(key, label, "")] + ([(also, also_label, also_name)] if also else [])
+    links = [(label, name, *_sorting(context, sorted_by, key)) for key, label, name in wanted]
+    direction = next((direction for *_, direction in links if direction), "")
     return {"links": links, "direction": direction, "classes": classes}
 
 

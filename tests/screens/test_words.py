@@ -14,9 +14,9 @@ from tests import factories
 pytestmark = pytest.mark.django_db
 
 LIST = (
-    "Create Secret", "Secret name", "Secret Type", "Managed ECS secret", "Managed instance", "Managed User",
-    "Kind", "Credential", "Automatic rotation", "Next rotation", "Last rotation", "Status", "Created",
-    "Actions", "Details", "Rotate Immediately", "Plan Deletion Secret", "Export CSV",
+    "Create Secret", "Secret name", "Managed instance", "Managed User", "Kind", "Credential",
+    "Automatic rotation", "Next rotation", "Last rotation", "Status", "Actions", "Rotate Immediately",
+    "Export CSV",
 )  # fmt: skip
 WIZARD = (
     "Create Secret", "Configuration rotation", "Review and confirm", "Select Type", "Managed ECS secret",
@@ -30,9 +30,11 @@ DELETE = (
     "Delete Secret", "Plan Deletion Secret", "Delete In (7-30 days)", "Delete Secret Immediately",
     "Deleting a secret does not change the password or key pair already configured on the instance.", "OK",
 )  # fmt: skip
+MENU = ("Get secret value", "Configuration rotation", "Plan Deletion Secret")
 DETAILS = (
-    "Get secret value", "Rotate Immediately", "Configuration rotation", "Edit", "Plan Deletion Secret",
-    "Overview", "Versions", "Rotation history", "Permissions", "Tags", "Audit",
+    "Secret Type", "Managed ECS secret", "Managed instance", "Managed User", "Get secret value",
+    "Rotate Immediately", "Configuration rotation", "Edit", "Plan Deletion Secret", "Overview",
+    "Versions", "Rotation history", "Permissions", "Tags", "Audit",
 )  # fmt: skip
 HISTORY = (
     "Started", "Secret", "Instance", "Trigger", "Requested by", "Outcome", "Duration", "Attempts",
@@ -58,6 +60,7 @@ def pages(client: Client, dot, secret):
     return {
         "overview": reverse("overview", args=["main"]),
         "list": reverse("secrets", args=["main"]),
+        "menu": reverse("secret_menu", args=args),
         "wizard": reverse("secret_create", args=["main"]),
         "rotate": reverse("secret_rotate", args=args),
         "delete": reverse("secret_delete", args=args),
@@ -70,8 +73,8 @@ def pages(client: Client, dot, secret):
 @pytest.mark.parametrize(
     ("screen", "words"),
     [
-        ("list", LIST), ("wizard", WIZARD), ("rotate", ROTATE), ("delete", DELETE), ("details", DETAILS),
-        ("history", HISTORY), ("instances", INSTANCES),
+        ("list", LIST), ("menu", MENU), ("wizard", WIZARD), ("rotate", ROTATE), ("delete", DELETE),
+        ("details", DETAILS), ("history", HISTORY), ("instances", INSTANCES),
         ("list", NAVIGATION), ("overview", (*NAVIGATION, "Needs attention")),
     ],
 )  # fmt: skip
