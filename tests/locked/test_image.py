@@ -19,7 +19,12 @@ COMMANDS = sorted(
 AWAY = "postgresql://keyturn@127.0.0.1:1/keyturn"
 #: What each command needs to be told; `up` would stay, so it is given a port that nobody can have.
 WORDS = {
+    "access_key": ("list", "--as=ann"),
     "audit": ("verify",),
+    "confirm_windows": ("127.0.0.1", "--port=1", "--login=ann", "--account=bea", "--output=/dev/null"),
+    "credential": ("list", "--as=ann"),
+    "instance": ("list", "--as=ann"),
+    "secret": ("list", "--as=ann"),
     "recover": ("ann",),
     "up": ("--port=70000",),
 }

@@ -67,4 +67,4 @@ def _rotate(request: OperatorRequest, person: User, secrets: list[UUID]) -> Http
 def _token(request: OperatorRequest) -> str:
     """What makes the same press twice one action; a new one where the page sent none that can be one."""
     given = request.POST.get("token", "")
-    return given if 1 <= len(given) <= 64 else uuid4().hex
+    return given if given.isascii() and given.isalnum() and len(given) <= 64 else uuid4().hex
