@@ -142,7 +142,9 @@ def test_versions_without_a_label_go_once_there_are_a_hundred_and_they_are_a_day
         generic.put(secret, text(str(number)), actor=admin, version_id=f"v{number}")
     with pytest.raises(generic.TooManyVersions):
         generic.put(secret, text("more"), actor=admin, version_id="v4")
-    SecretVersion.objects.filter(secret=secret).update(created_at=timezone.now() - timedelta(days=2))
+    for age, version in enumerate(secret.versions.order_by("-version_id")):
+        created_at = timezone.now() - timedelta(days=2, hours=age)
+        SecretVersion.objects.filter(pk=version.pk).update(created_at=created_at)
     generic.put(secret, text("more"), actor=admin, version_id="v4")
     kept = secret.versions.filter(destroyed_at=None)
     assert sorted(kept.values_list("version_id", flat=True)) == ["v1", "v2", "v3", "v4"]
