@@ -27,7 +27,7 @@ from rotation.bulk import bulk_actions
 from rotation.engine import engine
 from rotation.inventory import management
 from rotation.managed import credential_state, deletion, restored
-from rotation.models import Run, Schedule
+from rotation.models import BulkAction, Run, Schedule
 from secrets_app import keyring
 from secrets_app.audit import checkpoints, refusals, trail
 from secrets_app.integrity import restores, seal_check
@@ -118,6 +118,11 @@ def send(task: Any, *ids: str) -> None:
 def wake(run: Run) -> None:
     """Have a worker take up `run` once the transaction that made it has committed."""
     transaction.on_commit(lambda: send(advance, str(run.pk)))
+
+
+def wake_bulk(bulk: BulkAction) -> None:
+    """Have a worker take up a bulk action, once the transaction that made it has committed."""
+    transaction.on_commit(lambda: send(carry_bulk, str(bulk.pk)))
 
 
 @shared_task

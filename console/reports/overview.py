@@ -311,9 +311,13 @@ class Overview:
         counts = [0] * len(AGES)
         for hour, period, count in _by_hour(rows, "managed__rotated_at", "schedule__period"):
             counts[min(int((now - _hour(hour)) / period * 4), 4)] += count
-        if self.counts_all and sum(counts) > KEPT_FROM:
+        if self._keeps(counts):
             cache.set(key, counts, timeout=60)
         return counts
+
+    def _keeps(self, counts: list[int]) -> bool:
+        """Whether these ages are looked up again, and not counted; never for a reader who sees some only."""
+        return self.counts_all and sum(counts) > KEPT_FROM
 
     # ---------------------------------------------------------------- pictures
 
@@ -401,12 +405,13 @@ class Overview:
 
     def _ages(self) -> Chart:
         counts = self._counted_ages()
+        note = "Automatic ones, at most a minute old" if self._keeps(counts) else "Automatic ones"
         bars = tuple(
             Bar(name, (count, 0) if number < 4 else (0, count))
             for number, (name, count) in enumerate(zip(AGES, counts, strict=True))
         )
         series = (Series("Within its period", "ok"), Series("Older", "danger"))
-        return Chart("Age against the period", "Age", series, bars, "Automatic ones")
+        return Chart("Age against the period", "Age", series, bars, note)
 
 
 def _in_ranges(rows: QuerySet[Any], field: str, ranges: list[tuple[datetime, datetime]]) -> list[int]:

@@ -251,12 +251,15 @@ def require_usable(key: AccessKey) -> Principal:
     """
     because = why_unusable(key, origin.current().address)
     if because:
-        who = named(key.principal)
-        refusals.note(
-            USE, who.arn, actor=key.principal, because=f"{key.key_id}: {because}", resource_id=who.pk
-        )
+        refuse(key, because)
         raise Unusable(because)
     return key.principal
+
+
+def refuse(key: AccessKey, because: str) -> None:
+    """Record that a request which this key has signed is refused. Raises `trail.NotRecorded`."""
+    who = named(key.principal)
+    refusals.note(USE, who.arn, actor=key.principal, because=f"{key.key_id}: {because}", resource_id=who.pk)
 
 
 def refuse_unknown(because: str) -> None:

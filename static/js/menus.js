@@ -41,9 +41,15 @@
     }
     const items = menu.querySelector(".menu-items");
     items.setAttribute("aria-busy", "true");
-    await htmx.ajax("GET", menu.dataset.menu, { source: menu, target: items, swap: "innerHTML" });
+    try {
+      await htmx.ajax("GET", menu.dataset.menu, { source: menu, target: items, swap: "innerHTML" });
+    } catch {
+      // Keyturn cannot be reached, which a message says.
+    }
     items.removeAttribute("aria-busy");
-    if (menu.open) {
+    if (!items.childElementCount) {
+      close(menu, true);
+    } else if (menu.open) {
       place(menu);
     }
   };

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urljoin
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -83,3 +85,14 @@ def test_the_focus_and_the_place_of_a_table_stay_where_they_were(open_keyring):
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog")).to_have_count(0)
         expect(opener).to_be_focused()
+
+
+def test_a_menu_that_its_reader_may_not_have_any_more_closes_and_says_so(open_keyring):
+    with opened(LIST) as page:
+        page.route(
+            "**/menu/",
+            lambda route: route.continue_(url=f"{urljoin(route.request.url, LIST)}{uuid4()}/menu/"),
+        )
+        page.get_by_label(f"More for {NAME}").click()
+        expect(page.locator(".toast")).to_contain_text("not found", ignore_case=True)
+        expect(page.locator("details.menu[open]")).to_have_count(0)

@@ -470,6 +470,26 @@ def test_what_is_not_signed_by_a_valid_key_is_refused_and_recorded(admin, robot)
     assert not AuditEvent.objects.filter(action=Action.GET_SECRET_VALUE, outcome="succeeded").exists()
 
 
+@pytest.mark.parametrize(
+    ("region", "service", "operation", "because"),
+    [
+        ("eu-west-9", "secretsmanager", "secretsmanager.GetSecretValue", "no region of the name"),
+        ("local-1", "secretsmanager", "secretsmanager.ReplicateSecretToRegions", "no operation of the name"),
+        ("local-1", "sts", "", "no operation of the name"),
+    ],
+)
+def test_a_valid_key_that_asks_for_what_is_not_there_leaves_an_event(
+    robot, region, service, operation, because
+):
+    client = signer(robot, region=region)
+    body = b"Action=AssumeRole" if service == "sts" else b"{}"
+    assert client.send(body, client.headers(body, operation, service=service)).status_code == 400
+    (event,) = [one for one in events() if one.action == access_keys.USE]
+    assert (event.actor, event.outcome) == (robot, "denied")
+    assert because in event.decision
+    assert client.key_id in event.decision
+
+
 def test_a_key_of_a_disabled_user_reads_nothing(admin, dot):
     made(admin)
     users.create("second", Plaintext("x" * 20), groups=["administrators"])

@@ -6,8 +6,10 @@ import gzip
 import re
 
 import pytest
-from django.urls import reverse
+from django.http import HttpResponse
+from django.urls import resolve, reverse
 
+from console.compression import Compression
 from tests import factories
 from tests.factories import PASSWORD
 from tests.screens.test_second_factor import code_of, codes_on, key_on
@@ -44,6 +46,19 @@ def test_a_list_and_what_it_leads_to_are_compressed_and_hold_the_same(as_dot):
         assert "Accept-Encoding" in packed["Vary"]
         assert int(packed["Content-Length"]) == len(packed.content) < len(plain.content) / 2
         assert "Keyturn" in gzip.decompress(packed.content).decode() or "svc" in plain.content.decode()
+
+
+def test_the_answer_to_a_form_and_an_error_are_not_compressed_on_a_page_that_is(rf):
+    where = reverse("secrets", args=["all"])
+
+    def is_compressed(request, status: int = 200) -> bool:
+        request.resolver_match = resolve(where)
+        answer = Compression(lambda _: HttpResponse(b"a" * 2000, status=status))(request)
+        return "Content-Encoding" in answer
+
+    assert is_compressed(rf.get(where, headers=GZIP))
+    assert not is_compressed(rf.post(where, headers=GZIP))
+    assert not is_compressed(rf.get(where, headers=GZIP), status=422)
 
 
 def test_a_page_that_shows_a_value_is_not_compressed(here):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from datetime import timedelta
 from html import unescape
@@ -13,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from console.reports import overview
 from rotation import instance_checks, leases, missed, runs
 from rotation.inventory import identities
 from rotation.managed import deletion
@@ -20,6 +22,7 @@ from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import Secret
 from secrets_app.policy import policies
 from tests import factories
+from tests.statements import allow, give
 
 pytestmark = pytest.mark.django_db
 Credential = ManagedAccount.Credential
@@ -203,6 +206,57 @@ def test_what_rotates_next_stands_at_its_day(as_dot):
     secret(next_at=timezone.now() + timedelta(days=2))
     secret(next_at=timezone.now() + timedelta(days=45))
     assert [n for n, bar in enumerate(chart(as_dot, 1).bars) if bar.total] == [2]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_counted_in_an_index_is_what_is_counted_row_by_row(as_dot, monkeypatch, seed):
+    """The quick way is for readers who see everything; the other one asks of each row."""
+    draw = random.Random(seed)
+    for number in range(12):
+        days = timedelta(days=draw.choice([2, 9, 30]))
+        ahead = timedelta(days=draw.randrange(-2, 40), minutes=draw.randrange(1, 1440))
+        made = secret(
+            draw.choice(["in_sync", "in_sync", "blocked"]), period=days, next_at=timezone.now() + ahead
+        )
+        plan = Schedule.objects.filter(secret=made)
+        match number % 6:
+            case 0:
+                runs.start(made, actor=factories.administrator())
+            case 1:
+                deletion.plan_deletion(made, actor=factories.administrator())
+            case 2:
+                deletion.purge(made, actor=factories.administrator())
+            case 3:
+                plan.update(**draw.choice([{"paused_at": timezone.now()}, {"is_on": False}]))
+            case _:
+                run = ended(made, draw.choice(["succeeded", "failed", "blocked"]))
+                Run.objects.filter(pk=run.pk).update(
+                    created_at=timezone.now() - timedelta(hours=draw.randrange(40 * 24))
+                )
+    quick = as_dot.get("/all/overview/").context
+    monkeypatch.setattr("console.reports.overview.resources.sees_all_secrets", lambda request: False)
+    monkeypatch.setattr("console.reports.overview.resources.sees_all_runs", lambda request, region: False)
+    by_row = as_dot.get("/all/overview/").context
+    assert [(one.label, one.count) for one in quick["figures"]] == [
+        (one.label, one.count) for one in by_row["figures"]
+    ]
+    assert quick["charts"] == by_row["charts"]
+
+
+def test_ages_that_are_kept_are_told_to_those_only_who_see_all_of_them(as_dot, client, dot, ann, monkeypatch):
+    monkeypatch.setattr(overview, "KEPT_FROM", 1)
+    mine, _ = (secret(period=timedelta(days=30), next_at=timezone.now() + timedelta(days=5)) for _ in "ab")
+    give(
+        ann, "mine", allow("kms:ListSecrets", "kms:ListRotations"),
+        allow("kms:DescribeSecret", on=mine.arn), actor=dot,
+    )  # fmt: skip
+    assert chart(as_dot, 2).total == 2
+    secret(period=timedelta(days=30), next_at=timezone.now() + timedelta(days=5))
+    kept = chart(as_dot, 2)
+    assert (kept.total, kept.note) == (2, "Automatic ones, at most a minute old")
+    client.force_login(ann)
+    hers = chart(client, 2)
+    assert (hers.total, hers.note) == (1, "Automatic ones")
 
 
 def test_a_picture_has_a_name_and_a_table_and_no_style_of_its_own(as_dot):

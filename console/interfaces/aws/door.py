@@ -81,6 +81,7 @@ def _answered(request: HttpRequest, request_id: str) -> HttpResponse:
         actor = _principal(key)
         region = calls.region(signature.region)
         if region is None:
+            access_keys.refuse(key, "There is no region of the name in the signature.")
             raise faults.BAD_SCOPE()
         if signature.service == IDENTITY:
             return _identity(sent, key, actor, region, request_id)
@@ -144,6 +145,7 @@ def _done(
     name = target.removeprefix(_TARGET)
     operation = operations.TABLE.get(name) if target.startswith(_TARGET) else None
     if operation is None:
+        access_keys.refuse(key, "There is no operation of the name in the request.")
         raise faults.unknown_operation("Keyturn has no such operation.")
     call, before = calls.Call(name, actor, region, region_name, {}), origin.recorded()
     try:
@@ -177,6 +179,7 @@ def _identity(
     """Answer GetCallerIdentity, which clients ask of another service to see whether their key is valid."""
     asked = parse_qs(sent.body.decode("ascii", "replace")).get("Action", [""])
     if asked != ["GetCallerIdentity"]:
+        access_keys.refuse(key, "There is no operation of the name in the request.")
         raise faults.Fault("InvalidAction", "Keyturn answers GetCallerIdentity only.")
     number = calls.account(region)
     who = access_keys.named(actor)

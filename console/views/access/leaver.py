@@ -60,7 +60,7 @@ def _rotate(request: OperatorRequest, person: User, secrets: list[UUID]) -> Http
     resources.require(request, deeds.RIGHTS[kind])
     with transaction.atomic():
         bulk = bulk_actions.start(kind, secrets[:AT_ONCE], actor=request.principal, token=_token(request))
-        transaction.on_commit(lambda: tasks.send(tasks.carry_bulk, str(bulk.pk)))
+        tasks.wake_bulk(bulk)
     return redirect("bulk_action", pk=bulk.pk)
 
 

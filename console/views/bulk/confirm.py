@@ -176,7 +176,7 @@ def _start(request: OperatorRequest, asked: Asked, form: forms.Confirm) -> HttpR
             bulk = bulk_actions.start(
                 asked.action, asked.ids, actor=request.principal, token=token, choices=form.choices()
             )
-            transaction.on_commit(lambda: tasks.send(tasks.carry_bulk, str(bulk.pk)))
+            tasks.wake_bulk(bulk)
     except bulk_actions.NothingSelected:
         return _cannot(request, _none(asked.things))
     return dialogs.leave(request, reverse("bulk_action", args=[bulk.pk]))
