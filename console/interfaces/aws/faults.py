@@ -89,12 +89,16 @@ BY_CODE: dict[str, partial[Fault]] = {
         invalid_parameter, "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive)."
     ),
 }
+#: Those of which the domain's own sentence says what to give instead.
+PARAMETERS = frozenset({"period_invalid", "cron_invalid", "jitter_invalid"})
 
 
 def of(error: DomainError) -> Fault:
     """What this error is called there; an error that no row names says its own sentence."""
     if isinstance(error, Fault):
         return error
+    if error.code in PARAMETERS:
+        return invalid_parameter(error.sentence)
     known = BY_CODE.get(error.code)
     return known() if known else invalid_request(error.sentence)
 

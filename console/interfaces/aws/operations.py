@@ -21,6 +21,7 @@ class Operation:
 
 TABLE: dict[str, Operation] = {
     "BatchGetSecretValue": Operation(reading.batch_get_secret_value, Action.GET_SECRET_VALUE),
+    "CancelRotateSecret": Operation(writing.cancel_rotate_secret, Action.UPDATE_ROTATION),
     "CreateSecret": Operation(writing.create_secret, Action.CREATE_SECRET),
     "DeleteSecret": Operation(writing.delete_secret, Action.DELETE_SECRET),
     "DescribeSecret": Operation(reading.describe_secret, Action.DESCRIBE_SECRET),
