@@ -13,6 +13,7 @@ import pytest
 from django.db import DatabaseError
 
 from console.interfaces.aws import door
+from console.interfaces.rates import Rates
 from rotation import schedules
 from secrets_app import keyring
 from secrets_app.actions import Action
@@ -740,3 +741,46 @@ def test_a_secret_that_is_not_managed_has_no_rotation(admin):
         answer = admin.call(operation, SecretId="app/db", ClientRequestToken=token("x"))
         assert refused(answer) == (400, "InvalidRequestException")
         assert "No Lambda rotation function" in answer[1]["Message"]
+
+
+# ---------------------------------------------------------------- too many calls
+
+
+@pytest.fixture
+def few(settings, monkeypatch):
+    settings.API_KEY_READS, settings.API_KEY_OTHERS = 3, 2
+    rates = Rates(clock=lambda: 1000.0)  # a second that does not end
+    monkeypatch.setattr(door, "rates", rates)
+    return rates
+
+
+def test_too_many_calls_of_a_key_wait_and_those_of_another_do_not(admin, robot, few, dot):
+    made(admin)
+    answers = [admin.call("GetSecretValue", SecretId="app/db") for _ in range(6)]
+    assert [status for status, _ in answers] == [200] * 3 + [400] * 3
+    assert refused(answers[-1]) == (400, "ThrottlingException")
+    assert VALUE not in str(answers[3:])
+    body = json.dumps({"SecretId": "app/db"}).encode()
+    answer = admin.send(body, admin.headers(body, "secretsmanager.GetSecretValue"))
+    assert (answer.status_code, answer["Retry-After"]) == (400, "1")
+    other = signer(factories.user("eve", "administrators").principal)
+    assert other.call("GetSecretValue", SecretId="app/db")[0] == 200
+    denied = [event for event in events() if event.action == "kms:UseAccessKey"]
+    assert len(denied) == 1
+    assert "more calls in a second" in denied[0].decision
+
+
+def test_who_has_not_signed_uses_up_nothing(admin, few):
+    made(admin)
+    forger = sigv4.Signer(admin.key_id, Plaintext("wrong" * 8))
+    for _ in range(9):
+        assert forger.call("GetSecretValue", SecretId="app/db")[0] in {400, 403}
+    assert admin.call("GetSecretValue", SecretId="app/db")[0] == 200
+
+
+def test_a_batch_counts_what_it_names(admin, few):
+    made(admin)
+    assert admin.call("BatchGetSecretValue", SecretIdList=["app/db", "none"])[0] == 200
+    answer = admin.call("BatchGetSecretValue", SecretIdList=["app/db", "none"])
+    assert refused(answer) == (400, "ThrottlingException")
+    assert admin.call("GetSecretValue", SecretId="app/db")[0] == 200

