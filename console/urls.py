@@ -154,6 +154,7 @@ urlpatterns = [
     path("audit/look-up/", events.look_up, name="audit_look_up"),
     path("audit/export.csv", events.export, {"form": "csv"}, name="audit_export_csv"),
     path("audit/export.jsonl", events.export, {"form": "jsonl"}, name="audit_export_json"),
+    path("audit/export/<slug:form>/", events.export, name="audit_export_shape"),
     path("audit/restore/", restored_database.index, name="restore"),
     path("audit/restore/progress/", restored_database.progress, name="restore_progress"),
     path("audit/restore/acknowledge/", restored_database.acknowledge, name="restore_acknowledge"),

@@ -187,6 +187,7 @@ ROUTES: dict[str, Route] = {
     "audit_event": Route("event", "anywhere kms:ListAuditEvents, exists", LOOK),
     "audit_export_csv": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "audit_export_json": Route("", "anywhere kms:ListAuditEvents", LOOK),
+    "audit_export_shape": Route("shape", "anywhere kms:ListAuditEvents, exists", LOOK),
     "audit_verify": Route("", "anywhere kms:VerifyAuditTrail", "POST 200"),
     "audit_look_up": Route("", "anywhere kms:LookUpValue", EMPTY_FORM, asks_again=True),
     # No older database was restored here.

@@ -346,5 +346,6 @@ def _people(which: str) -> dict[str, Args]:
         "invitation": {"pk": invitation.pk},
         "link": {"token": token.reveal()},
         "event": {"sequence": event.sequence},
+        "shape": {"form": "cloudtrail"},
         "chapter": {"chapter": "screens"},
     }

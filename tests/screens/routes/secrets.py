@@ -258,6 +258,7 @@ CHANGES: dict[str, Make] = {
     "keys_export": export(action="kms:ExportKeys"),
     "audit_export_csv": export(action="kms:ExportAuditEvents"),
     "audit_export_json": export(action="kms:ExportAuditEvents"),
+    "audit_export_shape": export("ocsf", action="kms:ExportAuditEvents"),
     "audit_verify": lambda cast: Call([], {}, ("kms:VerifyAuditTrail",), auditor=200),
     "restore_acknowledge": restored_database("kms:AcknowledgeRestore", reason="the disk failed"),
     "restore_verify": restored_database("kms:VerifyAllAccounts"),
