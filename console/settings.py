@@ -330,7 +330,7 @@ FAILED_LOGINS_APART = timedelta(minutes=5)  # of one account, which a host may c
 KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", key_pairs.ALGORITHMS)  # preselected
 REVEAL_REASON = env.choice("KEYTURN_REVEAL_REASON", "required", ("required", "optional"))
 READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
-AWS_REGIONS = env.pairs("KEYTURN_AWS_REGIONS")  # what clients of AWS call a region, and its code here
+REGION_NAMES = env.pairs("KEYTURN_REGION_NAMES")  # what programs call a region, and its code here
 CHECKS_AT_MOST = env.number(
     "KEYTURN_CHECKS_AT_MOST", 60, least=1, most=10_000
 )  # by one person, in 10 minutes
