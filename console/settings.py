@@ -86,6 +86,7 @@ MIDDLEWARE = [
     "console.middleware.RequestId",
     "console.middleware.Probes",
     "console.interfaces.aws.door.Door",
+    "console.interfaces.alibaba.door.Door",
     "console.readable.Readable",
     "console.compression.Compression",
     "whitenoise.middleware.WhiteNoiseMiddleware",
