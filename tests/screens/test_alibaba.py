@@ -783,3 +783,35 @@ def test_a_user_who_reads_too_much_is_told_when_to_come_again(admin, settings):
     answer = admin.send(*admin.signed("GetSecretValue", {"SecretName": "app/db"}))
     assert (answer.status_code, json.loads(answer.content)["Code"]) == (429, "Rejected.Throttling")
     assert int(answer["x-acs-retry-after"]) > 0
+
+
+def test_a_value_that_comes_in_the_query_stands_in_no_log_and_no_event(admin, client, caplog, monkeypatch):
+    """As the oldest clients send it; the canary is looked for in what was logged at DEBUG, tracebacks included."""
+    needle = "canary-in-the-query-7c1f"
+    old = as_(admin, scheme="HMAC-SHA1")
+    new = {"SecretName": "app/db", "SecretData": needle, "VersionId": "v1"}
+    caplog.set_level("DEBUG")
+    assert old.call("CreateSecret", **new)[0] == 200
+    query, headers, _ = old.signed("PutSecretValue", {**new, "VersionId": "v2"})
+    for sent, path, method in (
+        (query.replace("VersionId=v2", "VersionId=v3"), "/", "POST"),
+        (query, "/alibaba/none", "POST"),
+        (query, "/", "DELETE"),
+        (query + "&x=%ff", "/", "POST"),
+        (query, "/secrets/", "GET"),  # a page of the console
+    ):
+        assert old.send(sent, headers, path=path, method=method).status_code >= 300
+    for name, given in (
+        ("CreateSecret", new), ("PutSecretValue", {**new, "SecretDataType": "binary"}),
+        ("PutSecretValue", {**new, "VersionStages": needle}), ("GetSecretValue", {"SecretName": needle}),
+        ("UpdateSecret", {"SecretName": "app/db", "Description": "x", "ExtendedConfig.CustomData.a": needle}),
+        (needle, {}),
+    ):  # fmt: skip
+        assert old.call(name, **given)[0] >= 400
+    monkeypatch.setattr(door.access_keys, "note_use", lambda key, name: 1 / 0)
+    assert refused(old.call("PutSecretValue", **{**new, "VersionId": "v4"})) == (500, "InternalFailure")
+    assert "A call failed." in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    assert needle not in caplog.text
+    kept = json.dumps([[e.resource, e.reason, e.decision, e.details, e.actor_name] for e in events()])
+    assert needle not in kept
