@@ -13,6 +13,7 @@ import pytest
 from django.db import DatabaseError
 
 from console.interfaces.alibaba import door
+from console.interfaces.rates import Rates
 from rotation.models import ManagedAccount, Schedule
 from secrets_app import keyring
 from secrets_app.actions import Action
@@ -815,3 +816,25 @@ def test_a_value_that_comes_in_the_query_stands_in_no_log_and_no_event(admin, cl
     assert needle not in caplog.text
     kept = json.dumps([[e.resource, e.reason, e.decision, e.details, e.actor_name] for e in events()])
     assert needle not in kept
+
+
+def test_more_calls_in_a_second_than_are_answered_are_told_when_to_come_again(admin, settings, monkeypatch):
+    made(admin)
+    settings.API_KEY_READS = 1
+    monkeypatch.setattr(door, "rates", Rates(clock=lambda: 1000.0))  # a second that does not end
+    sent = [admin.signed("DescribeSecret", {"SecretName": "app/db"}) for _ in range(4)]
+    answers = [admin.send(*one) for one in sent]
+    assert [answer.status_code for answer in answers] == [200, 429, 429, 429]
+    for answer in answers[1:]:
+        assert json.loads(answer.content)["Code"] == "Rejected.Throttling"
+        assert answer["x-acs-retry-after"] == "1"
+    # What is beyond the limit leaves one event, and the other calls are as many as before.
+    notes = [event for event in events() if "more calls in a second" in event.decision]
+    assert len(notes) == 1
+    assert admin.call("ListSecrets")[0] == 200
+    # Many at once count as many.
+    monkeypatch.setattr(door, "rates", Rates(clock=lambda: 1000.0))
+    settings.API_KEY_READS = 3
+    pair = [{"SecretName": "app/db"}, {"SecretName": "none"}]
+    told = [admin.call("BatchGetSecretValue", SecretsList=pair)[0] for _ in range(2)]
+    assert told == [200, 429]

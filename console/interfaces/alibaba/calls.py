@@ -34,6 +34,11 @@ class Call:
     given: Given
     about: Secret | None = None  # what it turned out to be about, for the record of the call
 
+    @property
+    def account(self) -> str:
+        """The account's number as clients of every interface know it: 12 digits."""
+        return self.region.account.number[-12:].zfill(12)
+
     def secret(self, action: Action, *, while_marked: bool = False, name: str = "") -> Secret:
         """Return the secret of this call for `action`. Raises `faults.Fault` or `requiring.Refused`."""
         found = find(self, name or self.given.text("SecretName", needed=True))
@@ -74,8 +79,7 @@ def find(call: Call, text: str) -> Secret | None:
         if parsed is None:
             raise faults.INVALID()
         code, number, name = parsed.groups()
-        numbers = {call.region.account.number, call.region.account.number[-12:].zfill(12)}
-        if region(code) != call.region or number not in numbers:
+        if region(code) != call.region or number not in {call.account, call.region.account.number}:
             return None
     if not re.match(NAME_PATTERN, name):
         raise faults.INVALID()

@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from console import http
 from console.interfaces.alibaba import calls, faults, nonces, parameters, records, signatures, table
+from console.interfaces.rates import rates
 from secrets_app import keyring, origin
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
@@ -182,11 +183,14 @@ def _done(
         raise faults.NO_SUCH_ACTION()
     call, before = calls.Call(name, actor, region, given), origin.recorded()
     try:
+        _require_rate(call, key, entry)
         answer = entry.do(call)
     except decisions.NotAllowed as error:
         if not isinstance(error, read_limits.ReasonNeeded):  # which has been recorded
             requiring.refused(actor, error)
         raise _named(call, _denied(actor, region, entry.right)) from None
+    except faults.Throttled:
+        raise
     except DomainError as error:
         fault = faults.of(error)
         records.failed(call, entry.right, error, fault)
@@ -195,6 +199,17 @@ def _done(
         records.done(call, entry.right)
     access_keys.note_use(key, name)
     return _json(answer | {"RequestId": request_id})
+
+
+def _require_rate(call: calls.Call, key: AccessKey, entry: table.Entry) -> None:
+    """Return if this second has room for the call. Raises `faults.Throttled`."""
+    listed = call.given.json("SecretsList") if call.action == "BatchGetSecretValue" else None
+    count = len(listed) if isinstance(listed, list) and listed else 1
+    beyond = rates.take(key.key_id, call.account, is_read=entry.is_read, calls=count)
+    if beyond is not None:
+        if beyond.is_to_note:
+            access_keys.refuse(key, "There are more calls in a second than are answered.")
+        raise faults.THROTTLED(again_in=beyond.seconds)
 
 
 def _named(call: calls.Call, fault: faults.Fault) -> faults.Fault:
@@ -232,8 +247,8 @@ def _refusal(fault: faults.Fault, request: HttpRequest, request_id: str) -> Http
     response = _json(body, status=fault.status)
     if fault.status == 405:
         response["Allow"] = "GET, POST"
-    if fault.retry_after:
-        response["x-acs-retry-after"] = str(fault.retry_after)
+    if isinstance(fault, faults.Throttled):
+        response["x-acs-retry-after"] = str(fault.again_in)
     return response
 
 

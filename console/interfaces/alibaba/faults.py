@@ -15,11 +15,20 @@ class Fault(DomainError):
 
     code = "alibaba_fault"
 
-    def __init__(self, name: str, message: str, *, status: int = 400, retry_after: int = 0) -> None:
+    def __init__(self, name: str, message: str, *, status: int = 400) -> None:
         super().__init__(message)
         self.name, self.status = name, status
-        self.retry_after = retry_after  # in seconds; a client that reads it waits so long
         self.detail: dict[str, str] = {}  # of an access that was denied
+
+
+class Throttled(Fault):
+    """There were too many calls; `again_in` seconds later there is room."""
+
+    code = "alibaba_throttled"
+
+    def __init__(self, name: str, message: str, *, again_in: int = 10) -> None:
+        super().__init__(name, message, status=429)
+        self.again_in = again_in
 
 
 DRY_RUN = "DryRunOperationError"
@@ -64,16 +73,14 @@ DENIED = partial(
 NOT_FOUND = partial(Fault, "Forbidden.ResourceNotFound", "The resource is not found.", status=404)
 EXISTS = partial(Fault, "Rejected.ResourceExist", "The resource already exists.", status=409)
 MARKED = partial(Fault, "Rejected.ResourceInDeleteWindow", "The secret is planned to be deleted.", status=409)
-THROTTLED = partial(
-    Fault, "Rejected.Throttling", "The QPS upper limit is exceeded.", status=429, retry_after=10
-)
+THROTTLED = partial(Throttled, "Rejected.Throttling", "The QPS upper limit is exceeded.")
 INTERNAL = partial(Fault, "InternalFailure", "An internal error occurred.", status=500)
 UNAVAILABLE = partial(
     Fault, "ServiceUnavailableTemporary", "The service is not available now. Try again later.", status=503
 )
 
 #: By the code of the error: the fault; one that no row names says the domain's own sentence.
-BY_CODE: dict[str, partial[Fault]] = {
+BY_CODE: dict[str, partial[Fault] | partial[Throttled]] = {
     "secret_not_enabled": MARKED,
     "secret_name_taken": EXISTS,
     "version_token_taken": EXISTS,

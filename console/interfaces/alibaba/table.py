@@ -17,17 +17,18 @@ class Entry:
 
     do: Callable[[Call], dict[str, Any]]
     right: str  # that it asks for first, and its name in the audit trail
+    is_read: bool = False  # of a value, or of what is known of one secret: more of them are answered
 
 
 TABLE: dict[str, Entry] = {
-    "BatchGetSecretValue": Entry(reading.batch_get_secret_value, Action.GET_SECRET_VALUE),
+    "BatchGetSecretValue": Entry(reading.batch_get_secret_value, Action.GET_SECRET_VALUE, is_read=True),
     "CreateSecret": Entry(writing.create_secret, Action.CREATE_SECRET),
     "DeleteSecret": Entry(writing.delete_secret, Action.DELETE_SECRET),
     "DescribeAccountKmsStatus": Entry(others.describe_account_kms_status, "kms:DescribeAccountKmsStatus"),
     "DescribeRegions": Entry(others.describe_regions, "kms:DescribeRegions"),
-    "DescribeSecret": Entry(reading.describe_secret, Action.DESCRIBE_SECRET),
+    "DescribeSecret": Entry(reading.describe_secret, Action.DESCRIBE_SECRET, is_read=True),
     "GetRandomPassword": Entry(others.get_random_password, "kms:GetRandomPassword"),
-    "GetSecretValue": Entry(reading.get_secret_value, Action.GET_SECRET_VALUE),
+    "GetSecretValue": Entry(reading.get_secret_value, Action.GET_SECRET_VALUE, is_read=True),
     "ListSecretVersionIds": Entry(reading.list_secret_version_ids, Action.DESCRIBE_SECRET),
     "ListSecrets": Entry(reading.list_secrets, Action.LIST_SECRETS),
     "ListTagResources": Entry(tagging.list_tag_resources, Action.DESCRIBE_SECRET),
