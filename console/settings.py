@@ -81,6 +81,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "console.interfaces.alibaba.door.OnlyTls",
     "django.middleware.security.SecurityMiddleware",
     "console.middleware.SecurityHeaders",
     "console.middleware.RequestId",

@@ -840,3 +840,21 @@ def test_more_calls_in_a_second_than_are_answered_are_told_when_to_come_again(ad
     pair = [{"SecretName": "app/db"}, {"SecretName": "none"}]
     told = [admin.call("BatchGetSecretValue", SecretsList=pair)[0] for _ in range(2)]
     assert told == [200, 429]
+
+
+def test_a_call_without_tls_is_refused_and_not_redirected_with_its_query(admin, settings):
+    settings.SECURE_SSL_REDIRECT = True
+    needle = "canary-without-tls"
+    old = as_(admin, scheme="HMAC-SHA1")
+    for path in ("/", "/alibaba/"):
+        query, headers, _ = old.signed(
+            "CreateSecret", {"SecretName": "a", "SecretData": needle, "VersionId": "v1"}
+        )
+        answer = old.send(query, headers, path=path)
+        assert (answer.status_code, json.loads(answer.content)["Code"]) == (400, "InvalidProtocol.NeedSsl")
+        assert (answer["Cache-Control"], "Location" in answer) == ("no-store", False)
+        assert needle not in answer.content.decode()
+    assert not Secret.objects.exists()
+    assert old.http.get("/secrets/").status_code == 301
+    with_tls = old.http.generic("POST", f"/?{query}", headers={"host": "testserver"}, secure=True)
+    assert with_tls.status_code == 200

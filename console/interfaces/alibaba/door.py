@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
@@ -36,6 +37,25 @@ PATH = "/alibaba/"
 SENT_AT_MOST = 100 * 1024
 _ACTION = re.compile(r"(?:^|&)Action=")
 _FORM = "application/x-www-form-urlencoded"
+
+
+class OnlyTls:
+    """Refuse a call that came without TLS where a page would be redirected to https.
+
+    The redirect would repeat a query that may hold a value, and these clients do not follow one. It stands
+    before everything that redirects, so the answer has no other headers than its own.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not settings.SECURE_SSL_REDIRECT or request.is_secure() or not _is_ours(request):
+            return self.get_response(request)
+        request_id = str(uuid.uuid4())
+        response = _refusal(faults.NEEDS_TLS(), request, request_id)
+        response["x-acs-request-id"], response["Cache-Control"] = request_id, "no-store"
+        return response
 
 
 class Door:

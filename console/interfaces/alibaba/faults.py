@@ -63,6 +63,9 @@ NO_SUCH_ACTION = partial(
 )
 BAD_VERSION = partial(Fault, "InvalidVersion", "Specified parameter Version is not valid: use 2016-01-20.")
 BAD_METHOD = partial(Fault, "UnsupportedHTTPMethod", "An action is called by GET or POST.", status=405)
+NEEDS_TLS = partial(
+    Fault, "InvalidProtocol.NeedSsl", "Your request is denied as lack of ssl protect: use https."
+)
 NO_SUCH_REGION = partial(
     Fault, "InvalidRegionId.NotFound", "There is no region of the name in the request.", status=404
 )
