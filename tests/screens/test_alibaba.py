@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError
+from django.utils import timezone
 
 from console.interfaces.alibaba import door
 from console.interfaces.rates import Rates
+from console.models import CacheEntry
 from rotation.models import ManagedAccount, Schedule
 from secrets_app import keyring
 from secrets_app.actions import Action
@@ -367,7 +369,9 @@ def test_a_managed_secret_is_made_read_rotated_and_never_put(admin):
     )
     assert (created["SecretType"], created["AutomaticRotation"]) == ("ECS", "Enabled")
     assert created["RotationInterval"] == "604800s"
-    assert json.loads(created["ExtendedConfig"]) == config
+    assert json.loads(created["ExtendedConfig"]) == config  # also the name that the client gives its region
+    elsewhere = as_(admin, scheme="ACS4").call("DescribeSecret", SecretName="acs/ecs/web01")
+    assert json.loads(done(elsewhere)["ExtendedConfig"])["RegionId"] == "local-1"
     assert refused(admin.call("CreateSecret", **new, SecretData=value, ExtendedConfig=config)) == EXISTS
     got = done(
         admin.call(
@@ -640,6 +644,12 @@ def test_a_signed_request_is_answered_once(admin, robot, scheme):
     assert (again.status_code, json.loads(again.content)["Code"]) == (400, "SignatureNonceUsed")
     assert VALUE not in again.content.decode()
     assert "nonce" in events()[-1].decision
+    # It is kept until the request is too old, however far ahead the client's clock is.
+    ahead = client.signed("DescribeRegions", {}, at=datetime.now(UTC) + timedelta(minutes=14))
+    assert client.send(*ahead).status_code == 200
+    ends = sorted(CacheEntry.objects.values_list("expires_at", flat=True))
+    assert ends[0] > timezone.now() + timedelta(minutes=15)
+    assert ends[-1] > timezone.now() + timedelta(minutes=29)
     # The nonce is the key's own, and a request that is not signed uses none up.
     stolen = client.signed("GetSecretValue", {"SecretName": "app/db"}, nonce="not-yet")
     broken = acs.Signer(client.key_id, Plaintext("A" * 40), scheme=scheme)

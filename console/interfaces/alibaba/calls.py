@@ -31,6 +31,7 @@ class Call:
     action: str
     actor: Principal
     region: Region
+    region_name: str  # as the client calls it
     given: Given
     about: Secret | None = None  # what it turned out to be about, for the record of the call
 

@@ -62,7 +62,7 @@ def extended_config(call: Call, secret: Secret) -> dict[str, str]:
     known = decisions.allows(call.actor, Action.DESCRIBE_INSTANCE, account.instance)
     config = {
         "SecretSubType": SUB_TYPES[Secret.Kind(secret.kind)],
-        "RegionId": secret.region.code,
+        "RegionId": call.region_name,
         "InstanceId": account.instance.instance_id if known else "",
         "CustomData": {},
     }

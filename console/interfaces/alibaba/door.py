@@ -115,7 +115,9 @@ def _answered(request: HttpRequest, request_id: str) -> HttpResponse:
         actor = _principal(key)
         _refuse_again(key, signature)
         given = _given(key, sent, signature)
-        return _done(key, actor, _region(key, signature, given, sent), signature.action, given, request_id)
+        region, said = _region(key, signature, given, sent)
+        call = calls.Call(signature.action, actor, region, said or region.code, given)
+        return _done(key, call, request_id)
 
 
 def _sent(request: HttpRequest) -> signatures.Request:
@@ -155,7 +157,7 @@ def _principal(key: AccessKey) -> Principal:
 
 def _refuse_again(key: AccessKey, signature: signatures.Signature) -> None:
     try:
-        nonces.use(key, signature.nonce)
+        nonces.use(key, signature)
     except faults.Fault:
         access_keys.refuse(key, "The nonce of this request was used before.")
         raise
@@ -174,15 +176,18 @@ def _given(key: AccessKey, sent: signatures.Request, signature: signatures.Signa
 
 def _region(
     key: AccessKey, signature: signatures.Signature, given: parameters.Given, sent: signatures.Request
-) -> Region:
-    """The region of the signature's scope, of RegionId, or of the endpoint. Raises `faults.Fault`."""
+) -> tuple[Region, str]:
+    """The region of the signature's scope, of RegionId, or of the endpoint; and its name, if one was said.
+
+    Raises `faults.Fault`.
+    """
     names = [name for name in (signature.region, given.text("RegionId")) if name]
     found = {calls.region(name) for name in names} or {calls.region_of_host(sent.headers.get("host", ""))}
     region = found.pop()
     if region is None or found:
         access_keys.refuse(key, "There is no region of the name in the request, or it names two.")
         raise faults.NO_SUCH_REGION()
-    return region
+    return region, names[-1] if names else ""
 
 
 def _client(request: HttpRequest) -> str:
@@ -194,21 +199,19 @@ def _client(request: HttpRequest) -> str:
 # ---------------------------------------------------------------- an action
 
 
-def _done(
-    key: AccessKey, actor: Principal, region: Region, name: str, given: parameters.Given, request_id: str
-) -> HttpResponse:
-    entry = table.TABLE.get(name)
+def _done(key: AccessKey, call: calls.Call, request_id: str) -> HttpResponse:
+    entry = table.TABLE.get(call.action)
     if entry is None:
         access_keys.refuse(key, "There is no action of the name in the request.")
         raise faults.NO_SUCH_ACTION()
-    call, before = calls.Call(name, actor, region, given), origin.recorded()
+    before = origin.recorded()
     try:
         _require_rate(call, key, entry)
         answer = entry.do(call)
     except decisions.NotAllowed as error:
         if not isinstance(error, read_limits.ReasonNeeded):  # which has been recorded
-            requiring.refused(actor, error)
-        raise _named(call, _denied(actor, region, entry.right)) from None
+            requiring.refused(call.actor, error)
+        raise _named(call, _denied(call, entry.right)) from None
     except faults.Throttled:
         raise
     except DomainError as error:
@@ -217,7 +220,7 @@ def _done(
         raise _named(call, fault) from None
     if origin.recorded() == before:
         records.done(call, entry.right)
-    access_keys.note_use(key, name)
+    access_keys.note_use(key, call.action)
     return _json(answer | {"RequestId": request_id})
 
 
@@ -240,13 +243,13 @@ def _named(call: calls.Call, fault: faults.Fault) -> faults.Fault:
     return fault
 
 
-def _denied(actor: Principal, region: Region, right: str) -> faults.Fault:
+def _denied(call: calls.Call, right: str) -> faults.Fault:
     fault = faults.DENIED()
     fault.detail = {
         "AuthAction": str(right),
         "AuthPrincipalType": "SubUser",
-        "AuthPrincipalOwnerId": region.account.number,
-        "AuthPrincipalDisplayName": actor.name,
+        "AuthPrincipalOwnerId": call.region.account.number,
+        "AuthPrincipalDisplayName": call.actor.name,
     }
     return fault
 

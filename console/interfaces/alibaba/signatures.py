@@ -157,7 +157,7 @@ def require(request: Request, signature: Signature, secret: Plaintext, *, now: d
     if not _equal(made, signature.digest):
         raise faults.MISMATCH()
     # Only now: to one who has no secret, the clock says nothing.
-    at = _moment(signature.stamp)
+    at = moment(signature.stamp)
     if signature.scheme == ACS4 and signature.stamp[:10].replace("-", "") != signature.date:
         raise faults.MISMATCH()
     if not now - SKEW <= at <= now + SKEW:
@@ -204,7 +204,8 @@ def _equal(made: str, sent: str) -> bool:
     return hmac.compare_digest(made.encode(), sent.encode("utf-8", "replace"))
 
 
-def _moment(stamp: str) -> datetime:
+def moment(stamp: str) -> datetime:
+    """Return the time that a request says. Raises `faults.Fault`."""
     try:
         return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
     except ValueError:
