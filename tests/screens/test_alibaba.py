@@ -6,11 +6,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from console.interfaces.alibaba import door
@@ -868,3 +870,21 @@ def test_a_call_without_tls_is_refused_and_not_redirected_with_its_query(admin, 
     assert old.http.get("/secrets/").status_code == 301
     with_tls = old.http.generic("POST", f"/?{query}", headers={"host": "testserver"}, secure=True)
     assert with_tls.status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_that_send_one_request_at_once_one_is_answered(admin):
+    """Each thread has its own connection, as each web process has."""
+    made(admin)
+    sent = admin.signed("GetSecretValue", {"SecretName": "app/db"})
+    start = threading.Barrier(4)
+
+    def ask(_: int) -> int:
+        start.wait(timeout=60)
+        try:
+            return as_(admin).send(*sent).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(ask, range(4))) == [200, 400, 400, 400]
