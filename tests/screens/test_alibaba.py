@@ -209,6 +209,8 @@ def test_each_refusal_has_the_code_the_status_and_the_text_of_the_service(admin)
         ("UpdateSecretVersionStage", {**db, "VersionStage": "blue", "MoveToVersion": "v9"}, GONE),
         ("UpdateSecretVersionStage", {**db, "VersionStage": "blue", "RemoveFromVersion": "v1"}, INVALID),
         ("UpdateSecret", {**db, "ExtendedConfig.CustomData.Name": "x"}, INVALID),
+        ("UpdateSecret", {**db, "ExtendedConfig.CustomData": {"Name": "x"}}, INVALID),
+        ("UpdateSecret", {**db, "ExtendedConfig": {"CustomData": {"Name": "x"}}}, INVALID),
         ("DeleteSecret", {**db, "RecoveryWindowInDays": "6"}, INVALID),
         ("RestoreSecret", db, (409, "Rejected.ResourceInUse")),
         ("RotateSecret", {**db, "VersionId": "r1"}, (400, "UnsupportedOperation")),

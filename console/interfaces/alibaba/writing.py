@@ -106,7 +106,9 @@ def _stages(call: Call) -> list[str] | None:
 def update_secret(call: Call) -> dict[str, Any]:
     given = call.given
     description = given.text("Description", most=DESCRIPTION_LENGTH)
-    if given.begins("ExtendedConfig.CustomData.") or given.json("ExtendedConfig.CustomData"):
+    config = given.json("ExtendedConfig")
+    has_custom_data = given.json("ExtendedConfig.CustomData") or given.begins("ExtendedConfig.CustomData.")
+    if has_custom_data or (isinstance(config, dict) and config.get("CustomData")):
         raise faults.invalid("Keyturn keeps no CustomData: use tags.")
     secret = call.secret(Action.UPDATE_SECRET)
     lifecycle.edit(
