@@ -72,7 +72,7 @@ def region(name: str) -> Region | None:
     rows = Region.objects.select_related("account").filter(retired_at__isnull=True)
     if name == FIRST_REGION and not rows.filter(code=name).exists():
         return rows.order_by("created_at", "code").first()
-    return rows.filter(code=settings.AWS_REGIONS.get(name, name)).first()
+    return rows.filter(code=settings.REGION_NAMES.get(name, name)).first()
 
 
 def account(of: Region) -> str:
