@@ -97,7 +97,7 @@ def test_a_script_that_says_nothing_is_an_odd_answer_and_not_silence(at):
 
 
 def test_every_script_is_a_constant_that_fits_on_a_command_line():
-    for name in ("set_password", "probe_password", "preflight", "trace", "login"):
+    for name in ("set_password", "probe_password", "preflight", "trace", "login", "dependant"):
         assert len(scripts.encoded(f"{name}.ps1")) < 32_000
         text = base64.b64decode(scripts.encoded(f"{name}.ps1")).decode("utf-16-le")
         assert "#" not in text.replace("#<", "")
