@@ -210,6 +210,9 @@ class Check:
     of_account: bool = field(
         default=False, compare=False
     )  # of the account that was asked about, not the host
+    keys: tuple[str, ...] = field(
+        default=(), compare=False
+    )  # of the dependants that it names: `service:Backup`
 
 
 #: So many dependants of one account are listed.
@@ -223,6 +226,11 @@ class Dependant:
     kind: str  # `service`, `task` or `pool`
     name: str  # as the host has it: of a task with its folder
     is_running: bool = False
+
+    @property
+    def key(self) -> str:
+        """By which a list and a form name it."""
+        return f"{self.kind}:{self.name}"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from rotation import accounts, runs, wires
 from rotation.connectors import base
-from rotation.models import Dependant, ManagedAccount, Run
+from rotation.models import Dependant, Instance, ManagedAccount, Run
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.models import Principal, Secret
@@ -35,7 +35,7 @@ class BadDependant(DomainError, ValueError):
     code = "bad_dependant"
 
 
-class NothingFailed(DomainError):
+class NothingFailed(runs.NotRotatable):
     """Every chosen dependant has the current value."""
 
     code = "no_failed_dependants"
@@ -72,7 +72,15 @@ def note(account: ManagedAccount, facts: base.Facts) -> None:
     here.filter(pk__in=missing).update(is_missing=True)
 
 
-_UNSETTLED = frozenset({State.WAITING, State.BEGUN, State.FAILED})
+def note_for(instance: Instance, username: str, kind: str, facts: base.Facts) -> None:
+    """As `note`, for the account of this name if a secret manages it."""
+    rows = ManagedAccount.objects.filter(instance=instance, kind=kind, released_at__isnull=True)
+    for account in rows:
+        if account.username.lower() == username.lower():
+            note(account, facts)
+
+
+_UNSETTLED = frozenset(Dependant.BEHIND)
 
 
 # ---------------------------------------------------------------- what a user chooses

@@ -160,7 +160,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['kind', 'name'],
-                'indexes': [models.Index(condition=models.Q(('is_chosen', True), ('state', 'failed')), fields=['account'], name='dependant_failed')],
+                'indexes': [models.Index(condition=models.Q(('is_chosen', True), ('state__in', ['waiting', 'begun', 'failed'])), fields=['account'], name='dependant_behind')],
                 'constraints': [models.UniqueConstraint(fields=('account', 'kind', 'name'), name='one_dependant_per_name')],
             },
         ),

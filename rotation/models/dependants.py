@@ -24,6 +24,11 @@ class DependantQuerySet(models.QuerySet["Dependant"]):
     def failed(self) -> DependantQuerySet:
         return self.chosen().filter(state=Dependant.State.FAILED)
 
+    def behind(self) -> DependantQuerySet:
+        """Those that have not the current value, or do not run again: failed, or nothing has come of them."""
+        # In the words of the index of that name, which SQLite compares with no parameter.
+        return self.chosen().filter(state__among=Dependant.BEHIND)
+
 
 class Dependant(Identified):
     """A service, a scheduled task or an application pool that runs as a managed account.
@@ -46,6 +51,7 @@ class Dependant(Identified):
         GONE = "gone", "Not there"  # ... any more, or runs as another account
 
     WAITING: ClassVar = (State.WAITING, State.BEGUN)
+    BEHIND: ClassVar = (State.WAITING, State.BEGUN, State.FAILED)
 
     account = models.ForeignKey(ManagedAccount, on_delete=models.CASCADE, related_name="dependants")
     kind = models.CharField(max_length=8, choices=Kind)
@@ -71,8 +77,8 @@ class Dependant(Identified):
         indexes = [
             models.Index(
                 fields=["account"],
-                condition=models.Q(is_chosen=True, state="failed"),
-                name="dependant_failed",
+                condition=models.Q(is_chosen=True, state__in=["waiting", "begun", "failed"]),
+                name="dependant_behind",
             )
         ]
 

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
 from console.forms.secrets import options, password_policy
+from console.forms.secrets.dependants import NamesField
 from console.forms.secrets.key_pair import KeyAlgorithmField, PrivateKeyField
 from console.forms.secrets.options import Options
 from console.forms.secrets.password_policy import PasswordPolicy
@@ -123,6 +124,7 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
     )
     key_algorithm = KeyAlgorithmField()
     generate = forms.BooleanField(label="Generate one for me at the first rotation", required=False)
+    dependants = NamesField(required=False)
     as_own_login = forms.BooleanField(
         label="Keyturn logs in to this instance with this secret",
         required=False,

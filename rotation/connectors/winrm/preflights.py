@@ -181,13 +181,14 @@ def _dependant_checks(found: Sequence[Dependant], more: int, unasked: Collection
     for kind, (what, unknown) in _KINDS.items():
         if kind in unasked:
             yield Check("dependants", Mark.UNKNOWN, unknown)
-        if shown := [one.name for one in found if one.kind == kind]:
+        if shown := [one for one in found if one.kind == kind]:
             plural = "s" if len(shown) > 1 else ""
             yield Check(
                 "dependants",
                 Mark.WARNING,
                 f"{len(shown)} {what}{plural} on the instance run{'' if plural else 's'} as this account and "
-                f"must be given each new password: {', '.join(shown)}.",
+                f"must be given each new password: {', '.join(one.name for one in shown)}.",
+                keys=tuple(one.key for one in shown),
             )
     if more:
         yield Check("dependants", Mark.WARNING, f"{more} more run as this account; they are not listed.")
