@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from console.presentation import durations
 from console.presentation.secret_states import Fact
-from rotation import accounts, reasons
+from rotation import accounts, reasons, wires
 from rotation.connectors import base
 from rotation.connectors.reasons import NOTHING, Advice
 from rotation.engine.methods import table as methods
@@ -191,7 +191,7 @@ def _plan(run: Run) -> tuple[str, ...]:
         plan = (*plan, Step.Name.DEPENDANT)
     if not replaces:
         plan = (*plan, Step.Name.CLEAN)
-    if account.ends_sessions or run.is_leak:
+    if wires.ends_sessions(run.instance.wire) and (account.ends_sessions or run.is_leak):
         plan = (*plan, Step.Name.SESSIONS)
     if replaces and (account.proves_old_refused or run.is_leak):
         plan = (*plan, Step.Name.CLEAN)  # a login with the old password

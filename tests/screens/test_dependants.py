@@ -10,6 +10,7 @@ from rotation.connectors import base
 from rotation.managed import dependants
 from rotation.models import Dependant, Instance, ManagedAccount, Run, Step
 from secrets_app.models import Secret
+from secrets_app.policy import decisions
 from tests import factories
 from tests.screens.test_windows import wizard
 
@@ -191,4 +192,9 @@ def test_who_may_only_look_is_offered_and_allowed_nothing(client, instance):
         assert url(name, secret) not in shown
     for name in ("secret_dependants", "secret_dependants_look", "secret_dependants_retry"):
         assert client.post(url(name, secret)).status_code in {403, 404}
+    actor = factories.user("ann").principal
+    with pytest.raises(decisions.NotAllowed):
+        dependants.choose(secret, [], actor=actor, restarts=True)
+    with pytest.raises(decisions.NotAllowed):
+        dependants.retry(secret, actor=actor)
     assert rows(secret) == {"Backup": (True, "failed")}

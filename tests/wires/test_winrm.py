@@ -69,6 +69,15 @@ def test_a_value_without_its_commit_line_is_never_set(at, session):
     assert at.host.generation(CONSOLE, "svc") == 0
 
 
+def test_a_dependant_is_given_no_value_without_its_commit_line(at, session):
+    service = at.host.add_dependant("service", "Backup", ".\\svc", is_running=True)
+    given = ["svc", CONSOLE, "service", "Backup", "1", "running", "20"]
+    with shell.running(session, "dependant.ps1", given, is_last=False) as script:
+        ready(script)._send((NEW,), b"", is_last=True)
+        assert script.next()["say"] == "ABORTED"
+    assert (service.password, service.stops) == (OLD, 0)
+
+
 def test_a_commit_line_that_comes_too_late_is_not_obeyed(at, session):
     with shell.running(session, "set_password.ps1", ["svc", CONSOLE, "1", "", "-1"], is_last=False) as script:
         ready(script).commit(Plaintext(NEW))
