@@ -93,6 +93,8 @@ def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     for code in work.run.overrides:
         who = work.run.requested_by.name
         yield base.Check("override", base.Mark.WARNING, f"Overridden by {who} ({code}): {work.run.reason}")
+    if wires.has_dependants(work.run.instance.wire) and (new := dependants.undecided(work.account)):
+        yield base.Check("dependants", base.Mark.WARNING, new)
     if not work.run.attempts and history.went_back(work, facts.generation):
         history.note_keys_that_are_back(work)
         current = work.secret.labelled(Label.Role.CURRENT)

@@ -72,6 +72,21 @@ def note(account: ManagedAccount, facts: base.Facts) -> None:
     here.filter(pk__in=missing).update(is_missing=True)
 
 
+def undecided(account: ManagedAccount) -> str:
+    """Return a sentence about those that no user has decided about, or nothing."""
+    new = [str(row) for row in account.dependants.filter(decided_at=None, is_missing=False)]
+    if not new:
+        return ""
+    more = f" and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
+    return (
+        f"New, and not updated by this run: {', '.join(new[:_NAMED])}{more}. Choose Update dependants on the "
+        "secret's page to decide about them."
+    )
+
+
+_NAMED = 20  # in one sentence
+
+
 def note_for(instance: Instance, username: str, kind: str, facts: base.Facts) -> None:
     """As `note`, for the account of this name if a secret manages it."""
     rows = ManagedAccount.objects.filter(instance=instance, kind=kind, released_at__isnull=True)

@@ -116,7 +116,10 @@ def test_what_was_not_chosen_is_left_alone_and_listed(secret, host):
     choose(secret, BACKUP, restarts=False)
     late = host.add_dependant("service", "Late", ".\\svc")
     host.dependants = [one for one in host.dependants if one.name != "Shop"]
-    assert advance(rotate(secret)).outcome == "succeeded"
+    run = advance(rotate(secret))
+    assert run.outcome == "succeeded"
+    said = [line["sentence"] for line in run.steps.get(name="preflight").evidence]
+    assert any(sentence.startswith("New, and not updated by this run: Service Late.") for sentence in said)
     assert (passwords(host)["Backup"], late.password != current(secret)) == (current(secret), True)
     assert [one.stops for one in host.dependants] == [0, 0, 0]
     rows = Dependant.objects.filter(account__secret=secret)
