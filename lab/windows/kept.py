@@ -28,7 +28,7 @@ class Kept:
     certificate: Certificate
     address: str
     port: int
-    owner: str  # whoever kept it, by a word of theirs
+    owner: str  # an id of what keeps it
 
     def save_in(self, folder: Path) -> None:
         """Write it to `folder`, and again after each change of a password or of the registry."""
