@@ -57,17 +57,17 @@ class Authority:
         """The same in base64, in one line."""
         return base64.b64encode(self.der).decode()
 
-    def issue(self, kind: str, address: str) -> Certificate:
-        """Return a certificate of one of the kinds for a host at this address."""
+    def issue(self, kind: str, address: str, *, days: int = 30) -> Certificate:
+        """Return a certificate of one of the kinds for a host at this address, good for so many days."""
         if kind not in _KINDS:
             raise ValueError(kind)
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(address)
         place = ipaddress.ip_address("192.0.2.99" if kind == "wrong_name" else address)
-        days = (-30, -1) if kind == "expired" else (-1, 30)
+        dates = (-30, -1) if kind == "expired" else (-1, days)
         issuer, signer = (subject, key) if kind == "self_signed" else (self._certificate.subject, self._key)
         certificate = (
-            _builder(subject, issuer, key, days=days)
+            _builder(subject, issuer, key, days=dates)
             .add_extension(x509.SubjectAlternativeName([x509.IPAddress(place)]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False

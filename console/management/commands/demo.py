@@ -51,6 +51,7 @@ WINDOWS: Final = "simulated-windows"
 WINDOWS_ACCOUNTS: Final = ("Administrator", "backup")
 WINDOWS_CREDENTIAL: Final = "Demo, simulated Windows"
 WINDOWS_LOGIN: Final = "keyturn"
+CERTIFICATE_DAYS: Final = 3650
 #: Of a stock Windows: the built-in account of that name.
 ADMINISTRATOR_RID: Final = 500
 OWN_SERVER: Final = "Register an instance of your own instead: Instances, then Register instance."
@@ -207,7 +208,7 @@ def _windows_anew(folder: Path, password: str, actor: Principal) -> tuple[kept.K
             wire=wires.WINRM.name,
             actor=actor,
         )
-        certificate = Authority().issue("self_signed", address)
+        certificate = Authority().issue("self_signed", address, days=CERTIFICATE_DAYS)
         made = kept.Kept(host, certificate, address, port, str(credential.pk))
         made.save_in(folder)
     return made, credential
