@@ -31,16 +31,22 @@ class Certificate:
 class Authority:
     """Signs certificates; a test makes one and has its certificate trusted."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, days: tuple[int, int] = (-1, 30), signed_by: Authority | None = None) -> None:
+        """Make one whose own certificate is good from and to these days from now, by itself or another."""
         self._key = ec.generate_private_key(ec.SECP256R1())
-        name = _name("Lab Authority")
+        name = _name("Lab Authority" if signed_by is None else "Lab Issuing Authority")
+        issuer, signer = (name, self._key) if signed_by is None else (signed_by._subject, signed_by._key)
         self._certificate = (
-            _builder(name, name, self._key, days=(-1, 30))
+            _builder(name, issuer, self._key, days=days)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_key_usage(signs=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
-            .sign(self._key, hashes.SHA256())
+            .sign(signer, hashes.SHA256())
         )
+
+    @property
+    def _subject(self) -> x509.Name:
+        return self._certificate.subject
 
     @property
     def der(self) -> bytes:
