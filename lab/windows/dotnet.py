@@ -355,6 +355,7 @@ class _Key(Thing):
         self._need_rights()
         with self._host.lock:
             self._host.registry[self._path.lower()].pop(name.lower(), None)
+            self._host.on_change()
         return VOID
 
     def m_getsubkeynames(self) -> list[str]:

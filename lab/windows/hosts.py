@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from lab.windows.ntlm import nt_hash
 from lab.windows.records import Record
 
 # MS-ERREF: Win32 error codes of a logon.
@@ -24,7 +26,7 @@ _MARKS: Final = "SOFTWARE\\Keyturn"
 
 @dataclass
 class Account:
-    """A local account. `password` is what a logon is compared with."""
+    """A local account. A logon is compared with `password`, or with `kept_hash` where only that is known."""
 
     name: str
     password: str = field(repr=False)
@@ -40,6 +42,20 @@ class Account:
     bad_attempts: int = 0
     bad_at: float = 0.0  # monotonic
     network_logon: bool = True
+    kept_hash: str = field(default="", repr=False)  # of an account that was read from a file
+
+    @property
+    def nt_hash(self) -> bytes:
+        """What Windows keeps of its password."""
+        return bytes.fromhex(self.kept_hash) if self.kept_hash else nt_hash(self.password)
+
+    def has_password(self, password: str) -> bool:
+        """Whether this is its password."""
+        return nt_hash(password) == self.nt_hash if self.kept_hash else password == self.password
+
+    def set_password(self, password: str) -> None:
+        """Give it another one."""
+        self.password, self.kept_hash = password, ""
 
     @property
     def state(self) -> tuple[object, ...]:
@@ -105,6 +121,7 @@ class WindowsHost:
         self.resets: list[str] = []  # accounts whose password was set, in order
         self.shell_quota = 30
         self.before_set: threading.Event | None = None  # a set waits for it
+        self.on_change: Callable[[], None] = lambda: None  # of a password or the registry; under the lock
         self.set_key("SOFTWARE\\Microsoft\\Cryptography", MachineGuid=str(uuid.uuid4()))
 
     # -- arrange --------------------------------------------------------------------------------
@@ -129,6 +146,7 @@ class WindowsHost:
         for depth in range(1, len(parts) + 1):
             self.registry.setdefault("\\".join(parts[:depth]).lower(), {})
         self.registry[path.lower()] |= {name.lower(): value for name, value in values.items()}
+        self.on_change()
 
     def manage_by_laps(self, name: str = "") -> None:
         """Have Windows LAPS manage this account, or the built-in Administrator."""
@@ -145,7 +163,7 @@ class WindowsHost:
         """Go back to a snapshot."""
         with self.lock:
             for name, password in snapshot[0].items():
-                self.accounts[name].password = password
+                self.accounts[name].set_password(password)
                 self.accounts[name].set_at = datetime.now(UTC) - timedelta(days=1)
             self.registry = {path: dict(values) for path, values in snapshot[1].items()}
 
@@ -154,7 +172,7 @@ class WindowsHost:
     def accepts(self, name: str, password: str) -> bool:
         """Whether this is the account's password: no logon, nothing counted."""
         account = self.accounts.get(name.lower())
-        return account is not None and account.password == password
+        return account is not None and account.has_password(password)
 
     def generation(self, console: str, name: str) -> int:
         """The number that a console has left for an account."""
@@ -244,10 +262,11 @@ class WindowsHost:
                 return POLICY_REFUSED
             self.record.add("event 4724", account.name)
             if not self.lies:
-                account.password = password
+                account.set_password(password)
                 account.set_at = datetime.now(UTC)
                 account.must_change = False
                 self.resets.append(account.name)
+                self.on_change()
             return 0
 
     def _is_laps(self, account: Account) -> bool:

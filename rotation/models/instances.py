@@ -270,6 +270,11 @@ class HostKey(SealedRow, Identified):
     def line(self) -> str:
         return f"{self.algorithm} {self.blob}"
 
+    @property
+    def is_authority(self) -> bool:
+        """Whether it signs for instances, and is not the instance's own."""
+        return wires.is_authority(self.algorithm)
+
     @staticmethod
     def trusted_by(instance: Instance) -> list[HostKey]:
         """Return what is pinned for an instance now, as `trusted`."""

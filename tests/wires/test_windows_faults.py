@@ -15,13 +15,13 @@ import winrm
 from lab.windows.certificates import Authority
 from lab.windows.hosts import Dependant, WindowsHost
 from lab.windows.wsman import Endpoint
-from rotation import runs
+from rotation import binding, runs
 from rotation.connectors import base
 from rotation.connectors.base import Fence, Login, Manager, Mark, Verdict
 from rotation.connectors.winrm.connections import AUTHORITY, Transport
 from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
-from rotation.inventory import management
-from rotation.models import ManagedAccount, Run
+from rotation.inventory import identities, management
+from rotation.models import ManagedAccount, ManagementCredential, Run
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
@@ -365,6 +365,39 @@ def test_fi_x_07_under_an_approved_authority_a_certificate_is_judged_before_any_
 def test_fi_x_07_a_certificate_that_was_compared_itself_is_trusted_for_what_it_is(host, kind):
     with Endpoint(host, "127.0.43.4", certificate=Authority().issue(kind, "127.0.43.4")) as at:
         assert connector(at).preflight(manager(), timeout=15).blocked is None
+
+
+def test_fi_x_07_an_authority_may_sign_another_certificate_and_no_other_authority_may(secret, at, host):
+    authority = Authority()
+    at.certificate = authority.issue("good", at.address)
+    instance, dot = secret.managed.instance, factories.administrator()
+    identities.trust_authority(instance, authority.pem, actor=dot)
+    management.attach(instance, ManagementCredential.objects.get(), actor=dot)
+    binding.move(account(secret), binding.now_at(instance))
+    assert until_it_ends(rotate(secret)).outcome == "succeeded"
+    at.certificate = authority.issue("good", at.address)
+    assert until_it_ends(rotate(secret)).outcome == "succeeded"
+    seen, kept = at.attempts, current(secret)
+    for kind, signer, code in (
+        ("good", Authority(), "certificate_untrusted"),
+        ("expired", authority, "certificate_expired"),
+        ("wrong_name", authority, "certificate_name"),
+        ("self_signed", authority, "certificate_untrusted"),
+    ):
+        at.certificate = signer.issue(kind, at.address)
+        run = until_it_ends(rotate(secret))
+        assert (run.outcome, run.code) == ("blocked", code), run.sentence
+    assert at.attempts == seen
+    assert host.accepts("svc", kept)
+
+
+def test_fi_x_07_an_authority_that_another_one_has_signed_is_enough(host):
+    root = Authority()
+    issuing = Authority(signed_by=root)
+    with Endpoint(host, "127.0.43.5", certificate=issuing.issue("good", "127.0.43.5")) as at:
+        line = base.HostKey(AUTHORITY, issuing.blob, "").line
+        wire = WinRmConnector(endpoint(at.address, at.port, (line,)))
+        assert wire.preflight(manager(), timeout=15).blocked is None
 
 
 def test_fi_x_07_without_an_approved_certificate_nothing_is_connected_to(at):
