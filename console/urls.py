@@ -10,7 +10,9 @@ from console.http import FORM_METHODS
 from console.probes import healthz, livez, readyz
 from console.views import exports, list_preferences, search
 from console.views.access import (
+    access_keys,
     access_review,
+    applications,
     attachments,
     grants,
     groups,
@@ -148,6 +150,19 @@ urlpatterns = [
     path("access/users/<uuid:pk>/sign-in/reset/", invitations.back, name="user_reset_sign_in"),
     path("access/users/<uuid:pk>/revealed/", leaver.show, name="user_revealed"),
     path("access/users/<uuid:pk>/enable/", people.enable, name="user_enable"),
+    path("access/applications/", applications.index, name="applications"),
+    path("access/applications/export.csv", exports.all_applications, name="applications_export"),
+    path("access/applications/create/", applications.create, name="application_create"),
+    path("access/applications/<uuid:pk>/", applications.show, name="application"),
+    path("access/applications/<uuid:pk>/disable/", applications.disable, name="application_disable"),
+    path("access/applications/<uuid:pk>/enable/", applications.enable, name="application_enable"),
+    path("access/access-keys/", access_keys.index, name="access_keys"),
+    path("access/access-keys/export.csv", exports.all_access_keys, name="access_keys_export"),
+    path("access/access-keys/create/", access_keys.create, name="access_key_create"),
+    path("access/access-keys/<uuid:pk>/rotate/", access_keys.rotate, name="access_key_rotate"),
+    path("access/access-keys/<uuid:pk>/disable/", access_keys.disable, name="access_key_disable"),
+    path("access/access-keys/<uuid:pk>/enable/", access_keys.enable, name="access_key_enable"),
+    path("access/access-keys/<uuid:pk>/delete/", access_keys.delete, name="access_key_delete"),
     # ---- the audit trail is one, for all regions
     path("audit/", events.index, name="audit"),
     path("audit/verify/", events.verify, name="audit_verify"),
