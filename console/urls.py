@@ -44,6 +44,7 @@ from console.views.secrets import (
     schedule,
     secret_edit,
     secrets,
+    use,
     wizard,
     wizard_check,
 )
@@ -204,6 +205,7 @@ urlpatterns = [
     path("<slug:region>/secrets/create/key/", key_pair.public_half, name="secret_create_key_pair"),
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/menu/", secrets.menu, name="secret_menu"),
+    path("<slug:region>/secrets/<uuid:pk>/use/", use.show, name="secret_use"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
     path(
         "<slug:region>/secrets/<uuid:pk>/versions/<uuid:version>/rotate-back/",

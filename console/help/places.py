@@ -35,7 +35,8 @@ _SECTIONS = {
     ),
     "screens#applications-and-access-keys": (
         "applications application application_create application_disable application_enable access_keys "
-        "access_key_create access_key_rotate access_key_disable access_key_enable access_key_delete"
+        "access_key_create access_key_rotate access_key_disable access_key_enable access_key_delete "
+        "secret_use"
     ),
     "screens#policies": "policies policy policy_create policy_edit policy_delete policy_attach policy_detach",
     "screens#simulator-and-access-review": "simulator access_review",

@@ -324,3 +324,40 @@ def test_a_region_has_the_name_that_clients_know_it_by(as_dot, settings):
     for region in (first, second):
         assert calls.region(calls.name_of(region)) == region
     assert 'region_name="local-1"' in text(as_dot.get(KEYS))
+
+
+def test_use_in_an_application_fills_in_the_secret_for_all_who_may_see_it_and_shows_no_value(
+    as_dot, ann, give
+):
+    token = factories.generic_secret(name="app/db", value="correct-horse-1")
+    managed = factories.secret(name="web/one", initial="correct-horse-2")
+    for secret in (token, managed):
+        url = reverse("secret_use", args=["main", secret.pk])
+        for page in (
+            reverse("secret", args=["main", secret.pk]),
+            reverse("secret_menu", args=["main", secret.pk]),
+        ):
+            assert url in text(as_dot.get(page))
+        shown = text(as_dot.get(url, headers=HTMX))
+        assert shown.count(secret.name) >= len(snippets.ALL)
+        assert "http://testserver/aws/" in shown
+        assert "correct-horse" not in shown
+    other = Client()
+    other.force_login(ann)
+    assert other.get(reverse("secret_use", args=["main", token.pk])).status_code == 404
+    give(ann, "kms:DescribeSecret")
+    assert other.get(reverse("secret_use", args=["main", token.pk])).status_code == 200
+
+
+def test_the_python_snippet_reads_the_value_in_an_unmodified_boto3(
+    as_dot, dot, robot, live_server, monkeypatch
+):
+    secret = factories.generic_secret(name="app/db", value="correct-horse-1")
+    grants.grant(secret, robot, [Action.GET_SECRET_VALUE, Action.DESCRIBE_SECRET], actor=dot.principal)
+    value = secret_in(make(as_dot, robot))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", AccessKey.objects.get().key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", value)
+    known: dict[str, object] = {}
+    written = snippets.BOTO3.text(endpoint=f"{live_server.url}/aws/", region="local-1", secret="app/db")
+    exec(written, known)  # noqa: S102  # it is ours
+    assert known["value"] == "correct-horse-1"

@@ -124,6 +124,7 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "secret_create_checked": one_look,
     "secret": one_secret,
     "secret_menu": one_secret,
+    "secret_use": one_secret,
     "secret_schedule_dates": one_secret,
     "instances": everywhere,
     "instance": one_instance,
