@@ -331,6 +331,11 @@ KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", key_pairs.ALGORI
 REVEAL_REASON = env.choice("KEYTURN_REVEAL_REASON", "required", ("required", "optional"))
 READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
 AWS_REGIONS = env.pairs("KEYTURN_AWS_REGIONS")  # what clients of AWS call a region, and its code here
+# Calls of programs in a second: of values and what is known of one secret, and of all else.
+API_READS = env.number("KEYTURN_API_READS", 450, least=1, most=100_000)
+API_OTHERS = env.number("KEYTURN_API_OTHERS", 40, least=1, most=100_000)
+API_KEY_READS = env.number("KEYTURN_API_KEY_READS", 300, least=1, most=100_000)
+API_KEY_OTHERS = env.number("KEYTURN_API_KEY_OTHERS", 30, least=1, most=100_000)
 CHECKS_AT_MOST = env.number(
     "KEYTURN_CHECKS_AT_MOST", 60, least=1, most=10_000
 )  # by one person, in 10 minutes

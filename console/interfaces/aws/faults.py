@@ -20,6 +20,16 @@ class Fault(DomainError):
         self.type, self.status = type, status
 
 
+class Throttled(Fault):
+    """There were too many calls; `again_in` seconds later there is room."""
+
+    code = "aws_throttled"
+
+    def __init__(self, type: str, message: str, *, again_in: int = 1) -> None:
+        super().__init__(type, message)
+        self.again_in = again_in
+
+
 invalid_request = partial(Fault, "InvalidRequestException")
 invalid_parameter = partial(Fault, "InvalidParameterException")
 invalid = partial(Fault, "ValidationException")
@@ -43,7 +53,7 @@ MISMATCH = partial(
 BAD_SCOPE = partial(Fault, "InvalidSignatureException", "Credential should be scoped to a valid region.")
 TOO_LARGE = partial(Fault, "RequestEntityTooLargeException", "The request has more than 100 KB.", status=413)
 INTERNAL = partial(Fault, "InternalServiceError", "An internal error occurred. Try again later.", status=500)
-THROTTLED = partial(Fault, "ThrottlingException", "Rate exceeded")
+THROTTLED = partial(Throttled, "ThrottlingException", "Rate exceeded")
 SECRET_NOT_FOUND = partial(not_found, "Secrets Manager can't find the specified secret.")
 MARKED = partial(
     invalid_request,
@@ -89,12 +99,16 @@ BY_CODE: dict[str, partial[Fault]] = {
         invalid_parameter, "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive)."
     ),
 }
+#: Those of which the domain's own sentence says what to give instead.
+PARAMETERS = frozenset({"period_invalid", "cron_invalid", "jitter_invalid"})
 
 
 def of(error: DomainError) -> Fault:
     """What this error is called there; an error that no row names says its own sentence."""
     if isinstance(error, Fault):
         return error
+    if error.code in PARAMETERS:
+        return invalid_parameter(error.sentence)
     known = BY_CODE.get(error.code)
     return known() if known else invalid_request(error.sentence)
 
