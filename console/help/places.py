@@ -36,6 +36,11 @@ _SECTIONS = {
         "access users user user_edit user_disable user_enable user_revealed user_sessions user_reset_sign_in "
         "user_reset_factor invitations invite groups group group_create group_join group_leave"
     ),
+    "screens#applications-and-access-keys": (
+        "applications application application_create application_disable application_enable access_keys "
+        "access_key_create access_key_rotate access_key_disable access_key_enable access_key_delete "
+        "secret_use"
+    ),
     "screens#policies": "policies policy policy_create policy_edit policy_delete policy_attach policy_detach",
     "screens#simulator-and-access-review": "simulator access_review",
     "screens#keys": "keys key key_create key_rewrap key_disable key_destroy",

@@ -68,6 +68,7 @@ SECRET = "sees kms:DescribeSecret, "
 INSTANCE = "sees kms:DescribeInstance, "
 RUN = "sees kms:DescribeRotation, "
 KEY, USER, POLICY = "sees kms:DescribeKey, ", "sees kms:DescribeUser, ", "sees kms:DescribePolicy, "
+ACCESS_KEY = "sees kms:ListAccessKeys, sees kms:DescribeUser, "
 GROUP = "anywhere kms:ListGroups, exists, "
 SETTINGS = "anywhere kms:DescribeSettings, "
 LOOK = "GET HEAD 200"
@@ -154,6 +155,31 @@ ROUTES: dict[str, Route] = {
     "group_join": Route("group", GROUP + "kms:UpdateGroup, full", FORM, asks_again=True),
     "group_leave": Route(
         "member", GROUP + "kms:UpdateGroup, full, part", "GET HEAD 200, POST 302/200", asks_again=True
+    ),
+    "applications": Route("", "anywhere kms:ListUsers", LOOK),
+    "applications_export": Route("", "anywhere kms:ListUsers", LOOK),
+    "application_create": Route("", "anywhere kms:CreateUser", FORM, asks_again=True),
+    "application": Route("application", USER, LOOK),
+    "application_disable": Route(
+        "application", USER + "kms:DisableUser", "GET HEAD 200, POST 302/200", asks_again=True
+    ),
+    "application_enable": Route(
+        "disabled application", USER + "kms:DisableUser, full", "GET HEAD 200, POST 302/200", asks_again=True
+    ),
+    "access_keys": Route("", "anywhere kms:ListAccessKeys", LOOK),
+    "access_keys_export": Route("", "anywhere kms:ListAccessKeys", LOOK),
+    "access_key_create": Route("", "anywhere kms:CreateAccessKey", EMPTY_FORM, asks_again=True),
+    "access_key_rotate": Route(
+        "access key", ACCESS_KEY + "kms:CreateAccessKey, full", "GET HEAD 200, POST 409", asks_again=True
+    ),
+    "access_key_disable": Route(
+        "access key", ACCESS_KEY + "kms:UpdateAccessKey", "GET HEAD 200, POST 302/200"
+    ),
+    "access_key_enable": Route(
+        "access key", ACCESS_KEY + "kms:UpdateAccessKey, full", "GET HEAD 200, POST 302/200", asks_again=True
+    ),
+    "access_key_delete": Route(
+        "access key", ACCESS_KEY + "kms:DeleteAccessKey", "GET HEAD 200, POST 302/200", asks_again=True
     ),
     # ---- policies
     "policies": Route("", "anywhere kms:ListPolicies", LOOK),
@@ -246,6 +272,7 @@ ROUTES: dict[str, Route] = {
     "secret_create_key_pair": Route("region", "anywhere kms:CreateSecret, region", "POST 200"),
     "secret": Route("secret", SECRET, LOOK),
     "secret_menu": Route("secret", SECRET, LOOK),
+    "secret_use": Route("secret", SECRET, LOOK),
     "secret_rotate": Route("secret", SECRET + "kms:RotateSecret", EMPTY_FORM),
     "secret_rotate_back": Route(
         "secret version", SECRET + "kms:RotateSecret, kms:PutSecretValue, part", "GET 200, POST 302/200",

@@ -39,7 +39,7 @@ from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.keys import key_states
 from secrets_app.models import Attachment, AuditEvent, Secret, User
-from secrets_app.people import invitations, users
+from secrets_app.people import access_keys, invitations, machines, users
 from secrets_app.policy import grants, policies
 from secrets_app.secrets import versions
 from tests import factories, messages
@@ -342,7 +342,13 @@ def _people(which: str) -> dict[str, Args]:
     policies.attach(policy, Group.objects.get(pk=group.pk), actor=actor)
     invitation, token = invitations.invite(f"{which}-guest", actor=actor)
     event = AuditEvent.objects.earliest("sequence")
+    machine, idle = (machines.create(f"{which}-{name}", actor=actor) for name in ("app", "idle"))
+    machines.disable(idle, actor=actor)
+    key, _ = access_keys.create(machine, actor=actor)
     return {
+        "application": {"pk": machine.pk},
+        "disabled application": {"pk": idle.pk},
+        "access key": {"pk": key.pk},
         "user": {"pk": person.pk},
         "disabled user": {"pk": disabled.pk},
         "group": {"pk": group.pk},

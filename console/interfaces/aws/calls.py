@@ -75,6 +75,18 @@ def region(name: str) -> Region | None:
     return rows.filter(code=settings.REGION_NAMES.get(name, name)).first()
 
 
+def name_of(of: Region) -> str:
+    """Return what a client calls this region: an alias of the settings, `local-1`, or its code.
+
+    Some clients take only a name such as `local-1`, so an alias goes before the code.
+    """
+    for alias, code in settings.AWS_REGIONS.items():
+        if code == of.code:
+            return str(alias)
+    first = region(FIRST_REGION)
+    return FIRST_REGION if first == of else of.code
+
+
 def account(of: Region) -> str:
     """The account's number as clients of AWS know one: 12 digits."""
     return of.account.number[-12:].zfill(12)
