@@ -63,9 +63,10 @@ def look(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def retry(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     secret = resources.secret(request, region, pk, Action.ROTATE_SECRET)
-    listed = dependant_states.listed(_account(secret))
+    account = _account(secret)
     if request.method == "GET":
-        context = {"secret": secret, "region": region, "listed": listed}
+        listed = dependant_states.listed(account)
+        context = {"secret": secret, "region": region, "account": account, "listed": listed}
         return dialogs.show(request, "secrets/_dependants_retry.html", "Retry failed items", context)
     try:
         with transaction.atomic():
