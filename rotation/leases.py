@@ -610,7 +610,8 @@ def finish(
 ) -> None:
     """End a step with what was found, and start the one that comes `then`; renews the lease.
 
-    Within `SOON`, and if `is_soon` allows it, both are written with what follows. A worker that is to end starts nothing. Raises `Overtaken`.
+    Within `SOON`, and if `is_soon` allows it, both are written with what follows. A worker that is to end
+    starts nothing. Raises `Overtaken`.
     """
     keep(lease, step, state, sentence, evidence)
     starts = then and not shutdown.is_under_way()
