@@ -15,6 +15,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from rotation import accounts
 from rotation.models import Run
 from secrets_app.actions import AWS_NAMES
 from secrets_app.models import AuditEvent, Principal
@@ -171,7 +172,7 @@ def _uid(event: AuditEvent, beside: str = "") -> str:
 
 
 def _account(event: AuditEvent, run: Run | None) -> Account | None:
-    managed = getattr(run.secret, "managed", None) if run is not None and run.secret else None
+    managed = accounts.of(run.secret) if run is not None and run.secret else None
     if run is None or managed is None:
         return None
     return Account(
