@@ -20,9 +20,18 @@ from django.db import transaction
 
 from rotation import leases, reasons, schedules
 from rotation.connectors import base
-from rotation.engine import aftercare, changes, checks, drift, failpoints, logons, reconciliation
+from rotation.engine import (
+    aftercare,
+    changes,
+    checks,
+    dependants,
+    drift,
+    failpoints,
+    logons,
+    reconciliation,
+)
 from rotation.engine.methods import table as methods
-from rotation.engine.work import CHANGES, Arrived, Connect, Credential, Stop, Work
+from rotation.engine.work import TELLS, Arrived, Connect, Credential, Stop, Work
 from rotation.inventory import management
 from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
@@ -45,7 +54,7 @@ def advance(
 ) -> UUID | None:
     """Take up a run and carry it as far as it goes now; return its instance, or None if nothing was done."""
     failpoints.reach("before_claim")
-    if restored.look() and Run.objects.filter(pk=run_id, kind__in=CHANGES).exists():
+    if restored.look() and Run.objects.filter(pk=run_id, kind__in=TELLS).exists():
         return None  # it stays where it is; the sweep finds it when the restore is acknowledged
     held = leases.claim(run_id, worker, lease=lease)
     if held is None:
@@ -240,6 +249,9 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
         told = "The new value is current. It is the first one." if is_first else kept
         leases.passed(work.lease, Step.Name.FINISH, told, then=aftercare.begins_with(work, version))
         # The lease comes before anything else: a worker that was overtaken finds other labels.
+        if dependants.can_have(work):
+            leases.hold(work.lease)
+            dependants.expect(work)
         if aftercare.is_due(work):
             leases.hold(work.lease)
             move()
@@ -288,4 +300,5 @@ KINDS: dict[str, Callable[[Work], None]] = {
     Run.Kind.SCAN: checks.scan,
     Run.Kind.DRIFT: drift.drift,
     Run.Kind.RECONCILE: reconciliation.reconcile,
+    Run.Kind.DEPENDANTS: dependants.again,
 }
