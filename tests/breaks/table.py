@@ -1686,4 +1686,13 @@ BREAKS = (
     Break("a region that is full takes up no other run", "rotation/leases.py",
           "GreaterThan(Value(places), _under_way_in(region))", "GreaterThan(Value(places), _under_way_in(region) * 0)",
           "tests/domain/test_leases.py::test_another_region_and_a_leak_do_not_wait_for_a_full_one"),
+    Break("sudo is said to want a password only where it says so", "rotation/connectors/ssh/shell.py",
+          '        word = "sudo_failed"\n', '        word = "sudo"\n',
+          "tests/wires/test_ssh_odd_accounts.py::test_fi_r_57_sudo_that_starts_no_shell_is_not_said_to_want_a_password"),
+    Break("a password that is not in the shadow file is left alone", "rotation/connectors/ssh/scripts/common.sh",
+          ' || [ "$in_passwd" != x ]; then', "; then",
+          "tests/wires/test_ssh_odd_accounts.py::test_fi_r_45_a_password_that_is_not_in_the_shadow_file_is_left_alone_and_named"),
+    Break("a login is not tried where the shell is missing", "rotation/connectors/ssh/rules.py",
+          '    if findings.first("no_shell") == "yes":\n', "    if False:\n",
+          "tests/wires/test_ssh_odd_accounts.py::test_fi_r_46_a_shell_that_is_not_there_is_seen_before_a_login_is_tried"),
 )  # fmt: skip

@@ -100,11 +100,11 @@ def test_the_whole_list_takes_one_login(svc: Rig) -> None:
     ("spoil", "name", "code"),
     [
         (["userdel", "svc"], "account", "no_such_user"),
-        (["sed", "-i", "/^svc:/d", "/etc/shadow"], "local", "not_local"),
+        (["sed", "-i", "/^svc:/d", "/etc/shadow"], "local", "not_shadowed"),
         (["passwd", "--lock", "svc"], "locked", "locked"),
         (["passwd", "--delete", "svc"], "locked", "empty_password"),
         (["chage", "--expiredate", "2001-01-01", "svc"], "expired", "expired"),
-        (["chage", "--lastday", "2001-01-01", "-M", "9", "-I", "9", "svc"], "expired", "expired"),
+        (["chage", "--lastday", "2001-01-01", "-M", "9", "-I", "9", "svc"], "expired", "inactive"),
         (["chage", "--lastday", "0", "svc"], "must_change", "must_change"),
     ],
 )

@@ -62,11 +62,11 @@ def _states(findings: Findings, question: Question) -> Iterator[Check]:
         ("account", {"no_such_user"}, f"It exists, with user id {findings.shown('uid')}."),
         (
             "local",
-            {"not_local", "other_source"},
+            {"not_local", "not_shadowed", "other_source"},
             "It is one of the instance's own (/etc/passwd, /etc/shadow), not a directory's.",
         ),
         ("locked", {"locked", "empty_password"}, _locked_sentence(findings, question.kind)),
-        ("expired", {"expired"}, _expiry_sentence(findings)),
+        ("expired", {"expired", "inactive"}, _expiry_sentence(findings)),
         ("must_change", {"must_change", "must_change_first"}, _change_sentence(findings)),
     )
     for name, problems, sentence in states:

@@ -63,7 +63,7 @@ def failed(error: ConnectorError) -> Check:
             name = "host_key"
         case LoginRefused():
             name = "login"
-        case Refused(code="sudo" | "sudo_code" | "sudo_noexec"):
+        case Refused(code="sudo" | "sudo_code" | "sudo_failed" | "sudo_noexec"):
             name = "sudo"
     return blocked(error.code, name=name, sentence=str(error))
 

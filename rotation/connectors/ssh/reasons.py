@@ -78,9 +78,13 @@ SSH: Final = reasons.table(
     ),
     Reason(
         "forced_command",
-        "The instance runs another command in place of ours (a forced command, or a shell that runs none).",
+        "The login worked, and the instance did not run Keyturn's command: a forced command, a shell that "
+        "runs none, or a start-up file of the account (such as .bashrc) that ends it or takes its place does "
+        "that.",
         Advice(
-            "Remove the forced command from the management account's key or sshd configuration.", "instance"
+            "Look for a forced command in the management account's key and sshd's configuration, and for its "
+            "shell and start-up files on the instance.",
+            "instance",
         ),
     ),
     Reason(
@@ -89,6 +93,19 @@ SSH: Final = reasons.table(
         SERVER,
     ),
     Reason("key_disk", "The file system that holds the key file is full. Free some space there.", SERVER),
+    Reason(
+        "inactive",
+        "The account's password expired, and the days in which it could still be changed at a login are over "
+        "(chage -M and -I). A rotation does not let the account in again.",
+        Advice(
+            "Set a password of your own for the account on the instance as root, or correct its dates with "
+            "chage, then retry.",
+            "secret",
+        ),
+        stops=True,
+        of_account=True,
+        heard=Heard.ACCOUNT | Heard.KEYS,
+    ),
     Reason(
         "key_authority",
         "The key's line is for certificates (cert-authority or principals=), so sshd accepts no login with "
@@ -268,6 +285,15 @@ SSH: Final = reasons.table(
     Reason("no_sudo", "sudo is not installed on the instance, and the management account is not root.", ROOT),
     Reason("not_root", "The management account is not root, and no sudo is set for it.", ROOT),
     Reason(
+        "not_shadowed",
+        "/etc/passwd names the account, and its password is not one in /etc/shadow: the account has no line "
+        "there, or the second field in /etc/passwd is not x.",
+        Advice("Run pwconv on the instance as root, then retry.", "instance"),
+        stops=True,
+        of_account=True,
+        heard=Heard.ACCOUNT | Heard.KEYS,
+    ),
+    Reason(
         "odd_file",
         "The key file holds something other than lines of text; it was left as it is.",
         ACCOUNT,
@@ -399,6 +425,15 @@ SSH: Final = reasons.table(
         Advice(
             "Exempt the management account on the instance from that question, by NOPASSWD or in "
             "/etc/pam.d/sudo.",
+            "credential",
+        ),
+    ),
+    Reason(
+        "sudo_failed",
+        "sudo started no root shell, and did not say that it wants a password: a sudoers file with a wrong "
+        "owner or mode, PAM's rules for sudo, a plugin that fails, or secure_path without sh does that.",
+        Advice(
+            "Run sudo -n sh -c id on the instance as the management account, and correct what it says.",
             "credential",
         ),
     ),

@@ -88,6 +88,9 @@ def _against_anybody(findings: Findings, username: str) -> str:
 def _against_commands(findings: Findings) -> str:
     if (findings.first("sshd_forcecommand") or "none") != "none":
         return "sshd runs a command of its own for this account (ForceCommand)."
+    if findings.first("no_shell") == "yes":
+        shell = findings.shown("shell")
+        return f"The account's shell, {shell}, is not there or is no program: sshd accepts no login then."
     if findings.first("shell").rpartition("/")[2] in _SHELLS_THAT_RUN_NOTHING:
         return f"The account's shell, {findings.shown('shell')}, runs no command."
     return ""

@@ -38,6 +38,9 @@ _NO_EXEC = re.compile(rb"sh: .{0,40}(Permission denied|Operation not permitted)"
 _NO_SESSION_STATUS = 254
 _LOOK_SECONDS = 3.0  # after which a silent sudo is looked at
 _NOT_ALLOWED = re.compile(rb"not allowed to|not in the sudoers|may not run sudo", re.IGNORECASE)
+_WANTS_PASSWORD = re.compile(rb"a password is required|a terminal is required", re.IGNORECASE)
+_NO_ACCOUNT = re.compile(rb"account validation failure|account management error", re.IGNORECASE)
+_WRONG_PASSWORD = re.compile(rb"incorrect (password|authentication) attempt|sorry, try again", re.IGNORECASE)
 
 _TO_ROOT = {
     Sudo.NONE: 'exec sh -c "echo $n UP; exec sh"',
@@ -318,16 +321,20 @@ class RootShell:
     def _sudo_failure(self, silence: Silence) -> Refused | Unreachable:
         if not silence.ended:
             return Unreachable(reasons.sentence("no_answer"))
-        word = "sudo"
-        if self._talk.said(_NEEDS_TERMINAL):
+        word = "sudo_failed"
+        if self._manager.sudo == Sudo.NONE:
+            word = "forced_command"
+        elif self._talk.said(_NEEDS_TERMINAL):
             word = "sudo_terminal"
         elif self._talk.said(_NOT_ALLOWED):
             word = "sudo_not_allowed"
-        elif self._manager.sudo == Sudo.PASSWORD:
+        elif self._talk.said(_NO_ACCOUNT):
+            pass  # it then says that it wants a password, which would change nothing
+        elif self._talk.said(_WANTS_PASSWORD):
+            word = "sudo"
+        elif self._talk.said(_WRONG_PASSWORD):
             word = "sudo_password"
-        elif self._manager.sudo == Sudo.NONE:
-            word = "forced_command"
-        code = "forced_command" if word == "forced_command" else "sudo"
+        code = word if word in {"forced_command", "sudo_failed"} else "sudo"
         return Refused(reasons.sentence(word), code=code)
 
     def _send(self, content: bytes) -> None:

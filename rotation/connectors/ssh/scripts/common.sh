@@ -22,12 +22,12 @@ fact() { say FACT "$1=$2"; }
 # it to a file first.
 [ "$(command -v printf)" = printf ] || stop REFUSED shell
 
-# Sets $known, $home and $login_shell from /etc/passwd. Not getent(1): it would also answer for a directory,
+# Sets $known, $home, $login_shell and $in_passwd, the second field, from /etc/passwd. Not getent(1): it would also answer for a directory,
 # and would take an all-digit name for a number.
 look_in_passwd() {
     known=no
     while IFS=: read -r name x uid gid gecos home login_shell || [ -n "$name" ]; do
-        if [ "$name" = "$user" ]; then known=yes; return; fi
+        if [ "$name" = "$user" ]; then known=yes; in_passwd=$x; return; fi
     done </etc/passwd
 }
 
@@ -83,7 +83,8 @@ account_problem() {
         esac
         return
     fi
-    if [ $shadowed = no ]; then problem=not_local; return; fi
+    # chpasswd changes the field in /etc/passwd where that holds no x.
+    if [ $shadowed = no ] || [ "$in_passwd" != x ]; then problem=not_shadowed; return; fi
     if other_source; then problem=other_source; return; fi
     look_at_date
     case $hash in
@@ -94,7 +95,7 @@ account_problem() {
     if is_number "$changed" && [ "$changed" = 0 ]; then problem=must_change; return; fi
     if is_number "$changed" && is_number "$most" && is_number "$inactive" &&
         [ "$today" -gt $((changed + most + inactive)) ]; then
-        problem=expired
+        problem=inactive
     fi
 }
 

@@ -17,7 +17,7 @@ key_account_problem() {
     if [ "$changed" = 0 ]; then problem=must_change_first; return; fi
     is_number "$most" && [ "$today" -gt $((changed + most)) ] || return
     if is_number "$inactive" && [ "$today" -gt $((changed + most + inactive)) ]
-    then problem=expired; else problem=must_change_first; fi
+    then problem=inactive; else problem=must_change_first; fi
 }
 
 # Sets $daemon to the program of the sshd that serves this very connection and $given to the words it was started

@@ -51,6 +51,7 @@ if [ -n "$user" ]; then
     if [ "$kind" = key ]; then key_account_problem; else account_problem; fi
     fact problem "$problem"
     fact shell "$login_shell"
+    [ -f "${login_shell:-/bin/sh}" ] && [ -x "${login_shell:-/bin/sh}" ] || fact no_shell yes
     fact uid "$uid"
     fact expires "$expires"
     fact changed "$changed"
