@@ -301,6 +301,22 @@ def takes(wire: str, kind: base.Kind, os: str) -> bool:
     return wire in TABLE and kind in TABLE[wire].kinds - TABLE[wire].without.get(os, frozenset())
 
 
+def has_dependants(wire: str) -> bool:
+    """Whether what runs as an account there is found, and can be given the account's new value."""
+    return _has_part(wire, base.Dependants)
+
+
+def ends_sessions(wire: str) -> bool:
+    """Whether an account's sessions there can be ended."""
+    return _has_part(wire, base.Sessions)
+
+
+def _has_part(wire: str, part: type) -> bool:
+    """Whether connectors of this wire have this part of the contract."""
+    connect = TABLE[wire].connect if wire in TABLE else None
+    return isinstance(connect, type) and issubclass(connect, part)
+
+
 def identity(wire: str) -> str:
     """Return what is pinned over this wire: nothing over one that is not in the table."""
     return TABLE[wire].identity.value if wire in TABLE else ""

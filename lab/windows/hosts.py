@@ -65,6 +65,26 @@ class Account:
 
 
 @dataclass
+class Dependant:
+    """A service, a scheduled task or an application pool that runs as an account and keeps its password."""
+
+    kind: str  # `service`, `task` or `pool`
+    name: str  # of a task with its folder: `\\Nightly\\Backup`
+    account: str  # as Windows writes it: `.\\svc`, `WIN-LAB\\svc` or `svc`
+    password: str = field(default="", repr=False)
+    is_running: bool = False
+    logon: int = 1  # of a task, as TASK_LOGON_TYPE has it: 1 keeps a password, 3 and 5 do not
+    identity: str = "SpecificUser"  # of a pool
+    # Faults
+    is_denied: bool = False  # to administrators too
+    is_needed: bool = False  # by another service that runs
+    hangs: bool = False  # it does not stop
+    fails_to_start: bool = False  # for a reason of its own
+    stops: int = 0
+    starts: int = 0
+
+
+@dataclass
 class Rules:
     """The password and lock-out policy of a host."""
 
@@ -83,8 +103,10 @@ class WindowsHost:
         self.lock = threading.RLock()
         self.accounts: dict[str, Account] = {}
         self.rules = Rules()
-        self.services: list[tuple[str, str]] = []  # name, account it runs as
-        self.tasks: list[tuple[str, str]] = []
+        self.dependants: list[Dependant] = []
+        self.has_task_commands = True  # the module ScheduledTasks, since Windows Server 2012
+        self.has_iis = False
+        self.unasked: set[str] = set()  # kinds of dependants that cannot be listed
         self.registry: dict[str, dict[str, object]] = {}
         self.mutexes: dict[str, object] = {}
         self.is_controller = False
@@ -109,6 +131,14 @@ class WindowsHost:
         account = Account(name, password, rid or 1000 + len(self.accounts), is_admin)
         self.accounts[name.lower()] = account
         return account
+
+    def add_dependant(self, kind: str, name: str, account: str, **fields: object) -> Dependant:
+        """Add what runs as an account, with the password that the account has now."""
+        owner = self.account_of(account)
+        made = Dependant(kind, name, account, owner.password if owner else "", **fields)  # type: ignore[arg-type]
+        self.dependants.append(made)
+        self.has_iis |= kind == "pool"
+        return made
 
     def set_key(self, path: str, **values: object) -> None:
         """Put values under HKEY_LOCAL_MACHINE; every key above is there then too."""
@@ -183,6 +213,25 @@ class WindowsHost:
             elif account is not None and code == 0:
                 account.bad_attempts = 0
             return code
+
+    def start(self, dependant: Dependant) -> bool:
+        """Start what depends on an account: a logon with the password that it keeps."""
+        with self.lock:
+            owner = self.account_of(dependant.account)
+            if dependant.fails_to_start:
+                return False
+            if owner is not None and self.log_on(dependant.account, owner.password == dependant.password):
+                return False
+            dependant.is_running = True
+            dependant.starts += 1
+            return True
+
+    def stop(self, dependant: Dependant) -> None:
+        """Have it stop, which one that hangs never does."""
+        with self.lock:
+            if not dependant.hangs:
+                dependant.stops += dependant.is_running
+                dependant.is_running = False
 
     def _judge(self, account: Account | None, is_right: bool) -> int:
         if account is None:

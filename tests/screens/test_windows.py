@@ -19,6 +19,7 @@ from lab.windows.certificates import Authority
 from rotation.connectors import log_ons
 from rotation.connectors.base import HostKey as HostKeySeen
 from rotation.inventory import holding, management
+from rotation.managed import rotation_options
 from rotation.models import HostKey, Instance, ManagementCredential, Run
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
@@ -45,7 +46,7 @@ def windows(**fields: object) -> Instance:
     return factories.instance(wire="winrm", os="windows", port=5986, keys=[CERTIFICATE], **fields)
 
 
-def page(client, instance: Instance, name: str = "instance") -> str:
+def page(client, instance: Instance | Secret, name: str = "instance") -> str:
     return client.get(reverse(name, args=["main", instance.pk])).content.decode()
 
 
@@ -196,6 +197,24 @@ def test_the_policy_of_a_secret_on_windows_keeps_three_sets_when_it_is_edited(as
     answer = as_dot.post(reverse("secret_edit", args=["main", secret.pk]), fields)
     assert answer.status_code == 422
     assert "Choose at least 3." in answer.content.decode()
+
+
+def test_ending_sessions_is_not_offered_where_it_cannot_be_done(as_dot):
+    instance = windows()
+    secret = factories.secret(instance=instance, initial="The-old-1-word")
+    factories.settle(secret)
+    asked = page(as_dot, secret, "secret_edit")
+    assert "Prove once that the old password" in asked
+    assert "sessions after each rotation" not in asked
+    assert "end them on the instance" in page(as_dot, secret, "secret_rotate")
+    options = {"proves_old_refused": False, "reconciles": False}
+    with pytest.raises(rotation_options.CannotEndSessions, match="Over WinRM, Keyturn cannot end sessions"):
+        rotation_options.change_options(
+            secret, actor=factories.administrator(), ends_sessions=True, **options
+        )
+    answer = as_dot.post(reverse("secret_create", args=["main"]), wizard(instance) | {"ends_sessions": "on"})
+    assert answer.status_code == 422
+    assert "Over WinRM, Keyturn cannot end sessions" in answer.content.decode()
 
 
 def test_a_shown_value_comes_with_a_file_for_remote_desktop_that_holds_no_password(as_dot):
