@@ -277,7 +277,12 @@ ENGINE: Final = reasons.table(
     Reason("unverified", "It is not known which value works: {}", AGAIN),
 )
 
-_TABLES: Final[tuple[Table, ...]] = (reasons.COMMON, *(wire.reasons for wire in wires.TABLE.values()), ENGINE)
+#: A wire that reaches the same hosts as another one reports the same.
+_TABLES: Final[tuple[Table, ...]] = (
+    reasons.COMMON,
+    *(wire.reasons for wire in wires.TABLE.values() if wire.logs_in_as == wire.name),
+    ENGINE,
+)
 ALL: Final = reasons.table(*(row for table in _TABLES for row in table.values()))
 
 #: What the lines of a checklist are about, those of the engine included.

@@ -8,7 +8,7 @@ what a target shows that it is the same one. Adding a wire adds its modules and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -23,7 +23,7 @@ from rotation.connectors.winrm import connections as winrm_connections
 from rotation.connectors.winrm import names as winrm_names
 from rotation.connectors.winrm import preparation as winrm_preparation
 from rotation.connectors.winrm import reasons as winrm_reasons
-from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
+from rotation.connectors.winrm.connector import WinRmConnector, WinRmNameScanner, WinRmScanner
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Wire:
     offer: str  # ... and what a form calls the two together
     connect: Callable[[base.Endpoint], base.Target]  # and of the other parts those that it has
     scanner: base.Scanner
+    logs_in_as: str  # the wire whose management credentials are used: its own, or that of the same hosts
     kinds: frozenset[base.Kind]  # of credentials that it can change
     without: Mapping[str, frozenset[base.Kind]]  # ... but not where this operating system runs
     ports: tuple[int, ...]  # where it usually listens; the first one is the default
@@ -92,6 +93,7 @@ SSH: Final = Wire(
     offer="Linux over SSH",
     connect=SshConnector,
     scanner=SshScanner(),
+    logs_in_as="ssh",
     kinds=frozenset({base.Kind.PASSWORD, base.Kind.KEY}),
     without=MappingProxyType({"windows": frozenset({base.Kind.KEY})}),
     ports=(22,),
@@ -121,6 +123,7 @@ WINRM: Final = Wire(
     offer="Windows over WinRM",
     connect=WinRmConnector,
     scanner=WinRmScanner(),
+    logs_in_as="winrm",
     kinds=frozenset({base.Kind.PASSWORD}),
     without=MappingProxyType({}),
     ports=(5986,),
@@ -145,7 +148,26 @@ WINRM: Final = Wire(
     lines=winrm_reasons.LINES,
 )
 
-TABLE: Final[Mapping[str, Wire]] = MappingProxyType({wire.name: wire for wire in (SSH, WINRM)})
+#: The same hosts without TLS. Each message is sealed with the keys of the NTLM logon, so who reads or changes
+#: it must know the account's password; who merely answers at the address is not known before the logon.
+WINRM_HTTP: Final = replace(
+    WINRM,
+    name="winrm-http",
+    label="WinRM over HTTP",
+    offer="Windows over WinRM by HTTP",
+    connect=lambda endpoint: WinRmConnector(endpoint, winrm_connections.Transport.HTTP),
+    scanner=WinRmNameScanner(),
+    ports=(5985,),
+    identity=base.Identity.NAME,
+    shown=Shown("computer name", "computer names"),
+    expires_at=lambda _: None,
+    authority=None,
+    compare=Comparison(
+        winrm_preparation.COMPARE_NAME, winrm_preparation.NAME_EXAMPLE, winrm_preparation.NAME_NEVER
+    ),
+)
+
+TABLE: Final[Mapping[str, Wire]] = MappingProxyType({wire.name: wire for wire in (SSH, WINRM, WINRM_HTTP)})
 
 USUAL: Final = SSH  # where nothing else is said
 
@@ -167,6 +189,7 @@ TRANSPORTS: Final[Mapping[str, tuple[Transport, ...]]] = MappingProxyType(
         "windows": (
             Transport("https", WINRM, "HTTPS, the instance's own certificate is compared and approved"),
             Transport("authority", WINRM, "HTTPS, an authority signs its certificate", by_authority=True),
+            Transport("http", WINRM_HTTP, "HTTP, each message is encrypted with the keys of the NTLM login"),
         )
     }
 )
@@ -187,8 +210,13 @@ def choices() -> list[tuple[str, str]]:
 
 
 def offers() -> list[tuple[str, str]]:
-    """Name of each wire, and what a form calls it together with its system."""
-    return [(wire.name, wire.offer) for wire in TABLE.values()]
+    """Name of each wire that credentials are for, and what a form calls it together with its system."""
+    return [(wire.name, wire.offer) for wire in TABLE.values() if wire.logs_in_as == wire.name]
+
+
+def logs_in_as(wire: str) -> str:
+    """Return the wire whose management credentials are used over this one."""
+    return TABLE[wire].logs_in_as if wire in TABLE else wire
 
 
 def shown(wire: str) -> Shown:

@@ -19,6 +19,8 @@ from spnego.channel_bindings import GssChannelBindings
 
 _NOBODY: Final = b"nobody:0:" + b"0" * 32 + b":" + b"0" * 32 + b":[U]:LCT-0\n"
 _store = threading.Lock()
+#: Numbers of AV_PAIRs (MS-NLMP 2.2.2.1): the NetBIOS and the DNS name of the computer.
+_NAMES, _DNS_NAME = (1, 3), 3
 _MASK: Final = 0xFFFF_FFFF
 
 
@@ -42,10 +44,12 @@ class Acceptor:
             ),
         )
 
-    def challenge(self, token: bytes) -> bytes:
-        """Answer the first message."""
-        answer = self._context.step(token)
-        assert isinstance(answer, bytes)
+    def challenge(self, token: bytes, name: str) -> bytes:
+        """Answer the first message, as a host of this name; pyspnego itself says this machine's."""
+        self._context.step(token)
+        made = self._context._temp_challenge
+        answer = _renamed(made.pack(), name)
+        self._context._temp_challenge = type(made).unpack(answer)
         return answer
 
     def verify(self, token: bytes, hashed: bytes | None) -> None:
@@ -80,6 +84,28 @@ def names(token: bytes) -> tuple[str, str]:
         return token[offset : offset + length].decode("utf-16-le")
 
     return text(28), text(36)
+
+
+def _renamed(challenge: bytes, name: str) -> bytes:
+    """A CHALLENGE message (MS-NLMP 2.2.1.2) with other names of the host; the time in it stays."""
+    length, _, offset = struct.unpack("<HHI", challenge[40:48])
+    pairs, info = challenge[offset : offset + length], b""
+    while pairs:
+        number, size = struct.unpack("<HH", pairs[:4])
+        value, pairs = pairs[4 : 4 + size], pairs[4 + size :]
+        if number in _NAMES:
+            value = (name.lower() if number == _DNS_NAME else name).encode("utf-16-le")
+        info += struct.pack("<HH", number, len(value)) + value
+    target, head = name.encode("utf-16-le"), 56
+    return (
+        challenge[:12]
+        + struct.pack("<HHI", len(target), len(target), head)
+        + challenge[20:40]
+        + struct.pack("<HHI", len(info), len(info), head + len(target))
+        + (challenge[48:56] if min(offset, *struct.unpack("<I", challenge[16:20])) >= head else bytes(8))
+        + target
+        + info
+    )
 
 
 def nt_hash(password: str) -> bytes:

@@ -392,7 +392,7 @@ class _Handler(BaseHTTPRequestHandler):
         certificate = self._owner.certificate
         if token[8:12] == b"\1\0\0\0":
             self._acceptor = ntlm.Acceptor(certificate.der if certificate else None)
-            challenge = base64.b64encode(self._acceptor.challenge(token)).decode()
+            challenge = base64.b64encode(self._acceptor.challenge(token, self._owner.host.name)).decode()
             self._reply(401, WWW_Authenticate=f"{kind} {challenge}")
             return False
         if self._acceptor is None:

@@ -140,6 +140,7 @@ class Identity(enum.StrEnum):
 
     HOST_KEY = "host_key"
     CERTIFICATE = "certificate"
+    NAME = "name"  # a claim, which keeps a wrong address from a login
 
 
 class Kind(enum.StrEnum):

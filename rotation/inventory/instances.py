@@ -111,18 +111,32 @@ def register(
 
 
 def change(
-    instance: Instance, *, revision: int, name: str, address: str, port: int, actor: Principal
+    instance: Instance,
+    *,
+    revision: int,
+    name: str,
+    address: str,
+    port: int,
+    actor: Principal,
+    wire: str = "",
 ) -> Instance:
-    """Save a form that was opened at `revision`. A new address or port detaches the credential.
+    """Save a form that was opened at `revision`. A new address, port or wire detaches the credential.
+
+    Without a `wire` it stays as it is; another one is of the same system.
 
     Raises `Outdated`, `NameTaken`, `AddressTaken`, `holding.Retired`, or, for a new address,
     `AddressForbidden`.
     """
-    moved = (address, port) != (instance.address, instance.port)
-    if moved:  # what was allowed once, and is not connected to any more, may still get another name
+    wire = wire or instance.wire
+    is_elsewhere = (address, port) != (instance.address, instance.port)
+    moved = is_elsewhere or wire != instance.wire
+    if wires.of(wire).os != instance.os and wire != instance.wire:
+        raise ValueError("another wire is of the same system")
+    if is_elsewhere:  # what was allowed once, and is not connected to any more, may still get another name
         _refuse_forbidden(address)
     _refuse_twins(instance.region, name, address, port, actor, but=instance)
-    detached = without_login("Its address changed. Attach a credential again.")
+    what = "Its address" if is_elsewhere else "How Keyturn connects to it"
+    detached = without_login(f"{what} changed. Attach a credential again.")
     try:
         with transaction.atomic():
             holding.instance(instance)
@@ -130,6 +144,7 @@ def change(
                 name=name,
                 address=address,
                 port=port,
+                wire=wire,
                 revision=F("revision") + 1,
                 **(detached if moved else {}),
             )

@@ -88,7 +88,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('instance', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='host_keys', to='rotation.instance')),
-                ('kind', models.CharField(choices=[('host_key', 'Host key'), ('certificate', 'Certificate')], default='host_key', max_length=12)),
+                ('kind', models.CharField(choices=[('host_key', 'Host key'), ('certificate', 'Certificate'), ('name', 'Computer name')], default='host_key', max_length=12)),
                 ('algorithm', models.CharField(max_length=64)),
                 ('blob', models.TextField()),
                 ('fingerprint', models.CharField(max_length=64)),

@@ -237,6 +237,7 @@ class HostKey(SealedRow, Identified):
     class Kind(models.TextChoices):
         HOST_KEY = base.Identity.HOST_KEY.value, "Host key"
         CERTIFICATE = base.Identity.CERTIFICATE.value, "Certificate"
+        NAME = base.Identity.NAME.value, "Computer name"
 
     class State(models.TextChoices):
         SEEN = "seen", "Seen"  # waits for a user to compare the fingerprint

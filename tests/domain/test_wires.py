@@ -40,6 +40,7 @@ def toy(host, monkeypatch):
     wire = dataclasses.replace(
         wires.SSH,
         name="toy",
+        logs_in_as="toy",
         label="Toy",
         connect=lambda endpoint: MemoryConnector(host),
         scanner=MemoryScanner({"192.0.2.77": (KEY,)}),

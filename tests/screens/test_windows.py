@@ -368,3 +368,30 @@ def test_another_authority_or_none_any_more_detaches_the_credential(as_dot):
     for word in ("transport", "authority"):
         assert f'name="{word}"' in page(as_dot, instance, "instance_edit")
         assert f'name="{word}"' not in page(as_dot, factories.instance(), "instance_edit")
+
+
+def test_an_instance_over_http_has_a_name_to_compare_and_takes_the_same_credentials(as_dot):
+    credential = factories.credential(wire="winrm")
+    assert register(as_dot, transport="http", port="5986").status_code == 422
+    assert register(as_dot, transport="http", credential=str(credential.pk)).status_code == 302
+    instance = Instance.objects.get()
+    assert (instance.os, instance.wire, instance.port) == ("windows", "winrm-http", 5985)
+    scanned(instance, HostKeySeen("ntlm-name", "V0lOLTAx", "WIN-01"))
+    asked = page(as_dot, instance, "instance_approve")
+    assert "$env:COMPUTERNAME" in asked
+    shown = page(as_dot, instance)
+    for words in ("WinRM over HTTP", "Approve computer name", "WIN-01"):
+        assert words in shown
+    as_dot.post(reverse("instance_approve", args=["main", instance.pk]), {"fingerprints": ["WIN-01"]})
+    assert trusted(instance) == {("ntlm-name", "WIN-01")}
+    management.attach(instance, credential, actor=factories.administrator())
+    # What was trusted over one way counts for no other, and the credential is attached again by a user.
+    answer = edit(as_dot, instance, transport="https", port="5986")
+    assert answer.status_code == 302
+    assert trusted(instance) == set()
+    assert (instance.wire, instance.credential) == ("winrm", None)
+    assert "Its address changed." in page(as_dot, instance)
+    assert edit(as_dot, instance, transport="http").status_code == 422
+    edit(as_dot, instance, port="7000")
+    assert edit(as_dot, instance, transport="http").status_code == 302
+    assert "How Keyturn connects to it changed." in page(as_dot, instance)

@@ -18,7 +18,7 @@ from rotation.connectors.base import Fence, Level, Login, Manager, Mark, Sudo, V
 from rotation.connectors.memory.connector import MemoryConnector, MemoryHost
 from rotation.connectors.ssh.connector import SshConnector
 from rotation.connectors.winrm.connections import Transport
-from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
+from rotation.connectors.winrm.connector import WinRmConnector, WinRmNameScanner, WinRmScanner
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
 from tests.lab_fixtures import KeyPair, NewHost
@@ -158,14 +158,9 @@ class WindowsRig:
                 certificate=self._authority.issue("self_signed", "127.0.41.1") if https else None,
             )
         )
-        pinned = (
-            tuple(
-                key.line for key in WinRmScanner().scan(endpoint(self.at.address, self.at.port), timeout=15)
-            )
-            if https
-            else ()
-        )
-        place = endpoint(self.at.address, self.at.port, pinned)
+        scanner = WinRmScanner() if https else WinRmNameScanner()
+        shown = scanner.scan(endpoint(self.at.address, self.at.port), timeout=15)
+        place = endpoint(self.at.address, self.at.port, tuple(key.line for key in shown))
         self.connector = WinRmConnector(place, transport)
         self.manager = Manager(Login("Administrator", password=Plaintext("Admin-Word:1")))
 

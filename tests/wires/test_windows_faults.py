@@ -19,7 +19,7 @@ from rotation import binding, runs
 from rotation.connectors import base
 from rotation.connectors.base import Fence, Login, Manager, Mark, Verdict
 from rotation.connectors.winrm.connections import AUTHORITY, Transport
-from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
+from rotation.connectors.winrm.connector import WinRmConnector, WinRmNameScanner, WinRmScanner
 from rotation.inventory import identities, management
 from rotation.models import ManagedAccount, ManagementCredential, Run
 from secrets_app.crypto.plaintext import Plaintext
@@ -62,6 +62,12 @@ def secret(at: Endpoint) -> Secret:
 def connector(at: Endpoint) -> WinRmConnector:
     shown = WinRmScanner().scan(endpoint(at.address, at.port), timeout=15)
     return WinRmConnector(endpoint(at.address, at.port, tuple(key.line for key in shown)))
+
+
+def named(at: Endpoint) -> base.Endpoint:
+    """Where a host is over HTTP, with the name that it calls itself."""
+    shown = WinRmNameScanner().scan(endpoint(at.address, at.port), timeout=15)
+    return endpoint(at.address, at.port, tuple(key.line for key in shown))
 
 
 def manager(username: str = MANAGER, password: str = PASSWORD) -> Manager:
@@ -731,6 +737,6 @@ def test_fi_x_02_a_host_that_lies_about_a_change_is_not_believed_and_the_account
 
 def test_over_http_only_sealed_messages_leave(host):
     with Endpoint(host, "127.0.43.5") as at:
-        wire = WinRmConnector(endpoint(at.address, at.port), Transport.HTTP)
+        wire = WinRmConnector(named(at), Transport.HTTP)
         change(wire)
         assert host.accepts("svc", NEW)

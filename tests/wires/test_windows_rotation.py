@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.windows.hosts import WindowsHost
 from lab.windows.records import Record
 from lab.windows.wsman import Endpoint
 from rotation import instance_checks, runs
+from rotation.inventory import identities
 from rotation.models import ManagedAccount, Run
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
 from tests import factories, windows_instances
@@ -117,3 +120,28 @@ def test_nothing_that_is_logged_on_the_way_holds_a_value(secret, at, caplog):
     assert caplog.text
     for value in (OLD, current(secret), windows_instances.PASSWORD):
         assert record.places(value) == set()
+
+
+def test_over_http_a_host_of_another_name_hears_of_no_login():
+    host = WindowsHost("WIN-01")
+    host.add_account(windows_instances.MANAGER, windows_instances.PASSWORD, is_admin=True)
+    host.add_account("svc", OLD)
+    with Endpoint(host, "127.0.42.2") as at:
+        login = factories.credential(password=Plaintext(windows_instances.PASSWORD), wire="winrm")
+        instance = factories.instance(
+            address=at.address, port=at.port, wire="winrm-http", os="windows", keys=[], credential=login
+        )
+        assert advance(instance_checks.scan(instance, actor=factories.administrator())).outcome == "succeeded"
+        identities.approve_host_keys(instance, ["WIN-01"], actor=factories.administrator())
+        assert at.attempts == 0
+        secret = factories.secret(instance=instance, initial=OLD)
+        factories.settle(secret)
+        run = advance(rotate(secret))
+        assert run.outcome == "succeeded", f"{run.code}: {run.sentence}"
+        assert host.accepts("svc", current(secret))
+        assert host.record.places(current(secret)) == {"stdin"}
+        host.name, seen = "WIN-02", at.attempts
+        run = advance(rotate(secret))
+        assert (run.outcome, run.code) == ("blocked", "host_key_changed"), run.sentence
+        assert at.attempts == seen
+        assert host.record.of("unsupported") == []

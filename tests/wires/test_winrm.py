@@ -14,7 +14,7 @@ from lab.windows.wsman import Endpoint
 from rotation.connectors import base
 from rotation.connectors.base import Fence, Login, Manager, Verdict
 from rotation.connectors.dialling import Deadline
-from rotation.connectors.winrm import names, scripts, shell
+from rotation.connectors.winrm import introductions, names, scripts, shell
 from rotation.connectors.winrm.connections import Session, Transport
 from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
 from secrets_app.crypto.plaintext import Plaintext
@@ -37,6 +37,11 @@ def at() -> Iterator[Endpoint]:
 def place(at: Endpoint) -> base.Endpoint:
     shown = WinRmScanner().scan(endpoint(at.address, at.port), timeout=15)
     return endpoint(at.address, at.port, tuple(key.line for key in shown))
+
+
+def named(address: str, port: int) -> base.Endpoint:
+    """A host over HTTP, by the name that simulated hosts have."""
+    return endpoint(address, port, (introductions.pin("WIN-LAB").line,))
 
 
 def change(wire: WinRmConnector, username: str = "svc", value: str = NEW) -> object:
@@ -139,7 +144,7 @@ def test_a_shared_connection_that_is_dead_before_anything_is_sent_is_replaced(at
 def test_a_lifeline_that_broke_is_not_replaced_by_another_logon(at, transport):
     is_sealed = transport is Transport.HTTP
     with Endpoint(at.host, "127.0.44.5", certificate=None if is_sealed else at.certificate) as here:
-        wire = WinRmConnector(endpoint(here.address, here.port) if is_sealed else place(here), transport)
+        wire = WinRmConnector(named(here.address, here.port) if is_sealed else place(here), transport)
         manager = Manager(LOGIN)
         with wire.lifeline(manager, timeout=15):
             assert wire.preflight(manager, "svc", timeout=15).blocked is None
@@ -157,7 +162,7 @@ def test_a_proxy_of_the_environment_is_not_asked(at, monkeypatch):
     change(WinRmConnector(place(at)))
     assert at.host.accepts("svc", NEW)
     with Endpoint(at.host, "127.0.44.2") as plain:
-        change(WinRmConnector(endpoint(plain.address, plain.port), Transport.HTTP))
+        change(WinRmConnector(named(plain.address, plain.port), Transport.HTTP))
 
 
 def test_an_address_that_is_not_allowed_is_not_connected_to(at):
@@ -212,7 +217,7 @@ def test_what_is_not_winrm_is_said_to_be_so_and_hears_no_password(answer):
 
     with socket.create_server(("127.0.44.3", 0)) as listener:
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        wire = WinRmConnector(endpoint("127.0.44.3", listener.getsockname()[1]), Transport.HTTP)
+        wire = WinRmConnector(named("127.0.44.3", listener.getsockname()[1]), Transport.HTTP)
         with pytest.raises((base.Unreachable, base.LoginRefused)):
             change(wire)
         listener.shutdown(socket.SHUT_RDWR)
@@ -240,7 +245,7 @@ def test_a_host_that_sends_a_byte_at_a_time_holds_nobody_beyond_the_deadline():
 
     with socket.create_server(("127.0.44.4", 0)) as listener:
         threading.Thread(target=drip, args=(listener,), daemon=True).start()
-        wire = WinRmConnector(endpoint("127.0.44.4", listener.getsockname()[1]), Transport.HTTP)
+        wire = WinRmConnector(named("127.0.44.4", listener.getsockname()[1]), Transport.HTTP)
         facts = wire.preflight(Manager(LOGIN), timeout=2)
         assert not is_over.is_set()
         has_given_up.set()

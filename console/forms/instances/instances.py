@@ -197,12 +197,8 @@ class Register(Address, Trust):
             wire = way.wire if way else wire
         if wire and "port" in cleaned and cleaned["port"] is None:
             cleaned["port"] = wire.ports[0]
-        if wire and (theirs := _usual_elsewhere(wire, cleaned.get("port"))):
-            self.add_error(
-                "port",
-                f"{theirs.label} listens on {cleaned['port']}. {wire.label} is usually on {wire.ports[0]}; "
-                f"for {theirs.label}, choose {theirs.offer}.",
-            )
+        if wire:
+            _refuse_port_of_another(self, wire)
         return cleaned
 
     @property
@@ -215,6 +211,16 @@ class Register(Address, Trust):
     def chosen_region(self) -> Region:
         chosen: Region = self.here or self.cleaned_data["region"]
         return chosen
+
+
+def _refuse_port_of_another(form: Address, wire: wires.Wire) -> None:
+    port = form.cleaned_data.get("port")
+    if theirs := _usual_elsewhere(wire, port):
+        form.add_error(
+            "port",
+            f"{theirs.label} listens on {port}. {wire.label} is usually on {wire.ports[0]}; "
+            f"for {theirs.label}, choose {theirs.offer}.",
+        )
 
 
 def _usual_elsewhere(wire: wires.Wire, port: int | None) -> wires.Wire | None:
@@ -232,7 +238,7 @@ class Edit(Address, Trust):
         super().__init__(*args, **kwargs)
         self.auto_id = "edit_%s"
         self.has_authority = has_authority
-        self.os = instance.os
+        self.os, self.was = instance.os, instance.wire
         now = wires.transport(instance.os, instance.wire, by_authority=has_authority)
         self.leaves_choice = now is not None
         if now is None:  # its system leaves no choice, or it is reached in a way that is not offered for it
@@ -247,12 +253,20 @@ class Edit(Address, Trust):
         if self.leaves_choice:
             cleaned["transport"] = cleaned.get("transport") or self.fields["transport"].initial
             self.settle(self.os, has_authority=self.has_authority)
+            _refuse_port_of_another(self, wires.of(self.wire))
         return cleaned
+
+    @property
+    def wire(self) -> str:
+        """The wire that was chosen; the one that it has where there is no choice."""
+        way = self.chosen_transport(self.os) if self.leaves_choice else None
+        return way.wire.name if way else self.was
 
     @property
     def place(self) -> dict[str, Any]:
         """What is saved with the instance."""
-        return {name: self.cleaned_data[name] for name in ("name", "address", "port", "revision")}
+        shown = {name: self.cleaned_data[name] for name in ("name", "address", "port", "revision")}
+        return {**shown, "wire": self.wire}
 
 
 class Attach(forms.Form):

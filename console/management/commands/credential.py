@@ -43,7 +43,10 @@ class Command(Face):
             "--sudo", choices=Sudo.values, help="how it becomes root (passwordless; none with winrm)"
         )
         parser.add_argument(
-            "--wire", choices=list(wires.TABLE), default=wires.SSH.name, help="how the account logs in (ssh)"
+            "--wire",
+            choices=[name for name, _ in wires.offers()],
+            default=wires.SSH.name,
+            help="how the account logs in (ssh)",
         )
         parser.add_argument(
             "--if-absent", action="store_true", help="succeed if it exists for this account already"

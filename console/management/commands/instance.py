@@ -22,7 +22,8 @@ from secrets_app.models import Principal
 from secrets_app.policy import requiring
 
 #: How an instance is reached where nothing else is said.
-WIRES = {wire.os: wire.name for wire in wires.TABLE.values()}
+#: The usual wire of each system, which is the first.
+WIRES = {wire.os: wire.name for wire in reversed([*wires.TABLE.values()])}
 
 
 class Command(Face):

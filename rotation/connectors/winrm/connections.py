@@ -46,7 +46,7 @@ from rotation.connectors.base import (
     Unreachable,
 )
 from rotation.connectors.dialling import Deadline
-from rotation.connectors.winrm import authorities, reasons
+from rotation.connectors.winrm import authorities, introductions, reasons
 
 Answer = TypeVar("Answer")
 
@@ -176,6 +176,7 @@ class Session:
         if transport is Transport.HTTP:
             self.protocol.transport.message_encryption = "always"
             try:
+                _require_name(_introduced(endpoint, adapter), endpoint)
                 self.ask(self.protocol.transport.setup_encryption, session)
             except BaseException:
                 self.close()
@@ -231,6 +232,45 @@ class Session:
         self._socket.close()
 
 
+def scan_name(endpoint: Endpoint, deadline: Deadline) -> tuple[HostKey, ...]:
+    """Return the name by which the host calls itself over HTTP; no login. Raises `Unreachable`."""
+    made = _dialled(endpoint, Transport.HTTP, _Limits(deadline), is_login=False)
+    try:
+        return (introductions.pin(_introduced(endpoint, _Adapter(endpoint, [made]))),)
+    finally:
+        made.close()
+
+
+def _introduced(endpoint: Endpoint, adapter: _Adapter) -> str:
+    """Return the name that the host gives over this connection. Raises `Unreachable` where it gives none."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.max_redirects = 0
+        session.mount("http://", adapter)
+        try:
+            answer = session.post(
+                f"http://{_host(endpoint)}:{endpoint.port}/wsman",
+                headers={"Authorization": f"Negotiate {introductions.GREETING}"},
+                auth=lambda request: request,
+                timeout=_OPERATION_SECONDS,
+                allow_redirects=False,
+            )
+        except _ODD:
+            raise Unreachable(reasons.sentence("no_answer")) from None
+        finally:
+            session.adapters.clear()  # or its end would be that of the connection
+    name = introductions.name_in(answer.headers.get("WWW-Authenticate", ""))
+    if not name:
+        raise Unreachable(reasons.sentence("no_winrm"), code="no_winrm")
+    return name
+
+
+def _require_name(name: str, endpoint: Endpoint) -> None:
+    pins = [line.split() for line in endpoint.host_keys]
+    if introductions.pin(name).line.split() not in [pin for pin in pins if pin[0] == introductions.NAME]:
+        raise HostKeyChanged
+
+
 def scan(endpoint: Endpoint, deadline: Deadline) -> tuple[HostKey, ...]:
     """Return the certificate that the host shows, whatever it is; no login. Raises `Unreachable`."""
     plain = _connected(endpoint, deadline)
@@ -261,11 +301,14 @@ def _of_fault(fault: WSManFaultError) -> Refused | Unreachable:
     return Unreachable(reasons.sentence("no_answer"))
 
 
+def _host(endpoint: Endpoint) -> str:
+    return f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
+
+
 def _protocol(endpoint: Endpoint, login: Login, transport: Transport) -> Protocol:
-    host = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
     assert login.password is not None
     return Protocol(
-        f"{transport.value}://{host}:{endpoint.port}/wsman",
+        f"{transport.value}://{_host(endpoint)}:{endpoint.port}/wsman",
         transport="ntlm",
         username=login.username,
         password=login.password.reveal(),
@@ -279,9 +322,13 @@ def _protocol(endpoint: Endpoint, login: Login, transport: Transport) -> Protoco
     )
 
 
-def _dialled(endpoint: Endpoint, transport: Transport, limits: _Limits) -> socket.socket:
+def _dialled(
+    endpoint: Endpoint, transport: Transport, limits: _Limits, *, is_login: bool = True
+) -> socket.socket:
     """Return a connection to the host that is pinned; over HTTP, what seals the messages shows the host."""
     if transport is Transport.HTTP:
+        if not any(line.startswith(f"{introductions.NAME} ") for line in endpoint.host_keys) and is_login:
+            raise HostKeyChanged("No name is approved for this instance yet.")
         plain = _connected(endpoint, limits.deadline)
         bounded = _Plain(plain.family, plain.type, plain.proto, fileno=plain.detach())
         bounded.limits = limits

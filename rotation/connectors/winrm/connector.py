@@ -340,6 +340,14 @@ class WinRmScanner:
         return connections.scan(endpoint, Deadline(timeout))
 
 
+class WinRmNameScanner:
+    """Asks a host over HTTP for the name by which it calls itself, as `Scanner`."""
+
+    def scan(self, endpoint: Endpoint, *, timeout: float) -> tuple[HostKey, ...]:
+        """As `Scanner.scan`: the NetBIOS name of the computer, which is its own fingerprint."""
+        return connections.scan_name(endpoint, Deadline(timeout))
+
+
 def _allowed_words(allowed: Collection[str]) -> str:
     if not OVERRIDABLE.issuperset(allowed):
         raise ValueError("only the reasons in OVERRIDABLE can be allowed")

@@ -92,7 +92,7 @@ def number(value: object) -> int | None:
 
 def _ways_in(manager: Manager) -> Iterator[Check]:
     yield Check("reachable", Mark.PASSED, "The instance answers on its WinRM port.")
-    yield Check("host_key", Mark.PASSED, "The instance shows the certificate that was approved.")
+    yield Check("host_key", Mark.PASSED, "What the instance shows is approved.")
     yield Check("login", Mark.PASSED, f"{manager.login.username} is logged in.")
 
 

@@ -15,6 +15,8 @@ COMPARE = (
     "[BitConverter]::ToString([Security.Cryptography.SHA256]::Create().ComputeHash($raw)) -replace '-'"
 )
 COMPARE_EXAMPLE, COMPARE_NEVER = "Cert:\\LocalMachine\\My", "openssl s_client"
+#: Prints the name by which NTLM calls the host, on the host itself.
+COMPARE_NAME, NAME_EXAMPLE, NAME_NEVER = "$env:COMPUTERNAME", "WIN-01", "nslookup"
 
 DOES = (
     "Run this once on each instance, in PowerShell as an administrator. It makes WinRM listen with a new "
