@@ -35,6 +35,7 @@ from console.views.rotations import rotations, run_cancel, run_override
 from console.views.secrets import (
     deletion,
     drift,
+    generic,
     key_pair,
     rebind,
     resolve,
@@ -198,6 +199,7 @@ urlpatterns = [
     path("<slug:region>/secrets/", secrets.index, name="secrets"),
     path("<slug:region>/secrets/export.csv", exports.all_secrets, name="secrets_export"),
     path("<slug:region>/secrets/create/", wizard.create, name="secret_create"),
+    path("<slug:region>/secrets/create/generic/", generic.create, name="secret_create_generic"),
     path("<slug:region>/secrets/create/instance/", wizard.instance, name="secret_create_instance"),
     path("<slug:region>/secrets/create/dates/", wizard.dates, name="secret_create_dates"),
     path("<slug:region>/secrets/create/check/", wizard_check.again, name="secret_create_check"),
@@ -214,6 +216,7 @@ urlpatterns = [
     ),
     path("<slug:region>/secrets/<uuid:pk>/value/", reveal.reveal, name="secret_reveal"),
     path("<slug:region>/secrets/<uuid:pk>/value/file/", reveal.download, name="secret_download"),
+    path("<slug:region>/secrets/<uuid:pk>/value/edit/", generic.edit_value, name="secret_put_value"),
     path("<slug:region>/secrets/<uuid:pk>/edit/", secret_edit.edit, name="secret_edit"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/", schedule.change, name="secret_schedule"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/dates/", schedule.dates, name="secret_schedule_dates"),

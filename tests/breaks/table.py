@@ -1557,4 +1557,10 @@ BREAKS = (
     Break("calls beyond a limit are not answered", "console/interfaces/aws/door.py",
           "        _require_rate(call, key, operation)\n", "",
           "tests/screens/test_aws.py::test_too_many_calls_of_a_key_wait_and_those_of_another_do_not"),
+    Break("a value that another user changed meanwhile is not replaced", "secrets_app/secrets/generic.py",
+          '        if replaces is not None and replaces != (current.version_id if current else ""):\n', "        if False:\n",
+          "tests/screens/test_generic_values.py::test_of_two_people_who_edit_one_value_the_later_one_changes_nothing"),
+    Break("a typed value is not in the form that comes back with errors", "console/forms/secrets/key_pair.py",
+          "    def format_value(self, value: Any) -> None:\n        return None\n", "    pass\n",
+          "tests/screens/test_generic_values.py::test_what_cannot_be_stored_is_told_and_the_value_is_not_in_the_answer"),
 )  # fmt: skip
