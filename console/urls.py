@@ -34,6 +34,7 @@ from console.views.overview import away, get_started, overview
 from console.views.rotations import rotations, run_cancel, run_override
 from console.views.secrets import (
     deletion,
+    dependants,
     drift,
     generic,
     key_pair,
@@ -171,6 +172,7 @@ urlpatterns = [
     path("audit/look-up/", events.look_up, name="audit_look_up"),
     path("audit/export.csv", events.export, {"form": "csv"}, name="audit_export_csv"),
     path("audit/export.jsonl", events.export, {"form": "jsonl"}, name="audit_export_json"),
+    path("audit/export/<slug:form>/", events.export, name="audit_export_shape"),
     path("audit/restore/", restored_database.index, name="restore"),
     path("audit/restore/progress/", restored_database.progress, name="restore_progress"),
     path("audit/restore/acknowledge/", restored_database.acknowledge, name="restore_acknowledge"),
@@ -222,6 +224,11 @@ urlpatterns = [
     path("<slug:region>/secrets/<uuid:pk>/schedule/dates/", schedule.dates, name="secret_schedule_dates"),
     path("<slug:region>/secrets/<uuid:pk>/drift/", drift.check, name="secret_drift"),
     path("<slug:region>/secrets/<uuid:pk>/reconcile/", drift.reconcile, name="secret_reconcile"),
+    path("<slug:region>/secrets/<uuid:pk>/dependants/", dependants.choose, name="secret_dependants"),
+    path("<slug:region>/secrets/<uuid:pk>/dependants/look/", dependants.look, name="secret_dependants_look"),
+    path(
+        "<slug:region>/secrets/<uuid:pk>/dependants/retry/", dependants.retry, name="secret_dependants_retry"
+    ),
     path("<slug:region>/secrets/<uuid:pk>/resolve/", resolve.resolve, name="secret_resolve"),
     path("<slug:region>/secrets/<uuid:pk>/rebind/", rebind.of_secret, name="secret_rebind"),
     path("<slug:region>/secrets/<uuid:pk>/delete/", deletion.delete, name="secret_delete"),

@@ -98,7 +98,7 @@ def _free() -> QuerySet[Run]:
     free = _active().filter(_takeable()).exclude(instance__in=_under_way().values("instance"))
     if restores.under_way() is not None:
         # They stay in the queue, and take no place among those that are returned.
-        free = free.exclude(kind__in=[Run.Kind.ROTATE, Run.Kind.RECONCILE])
+        free = free.exclude(kind__in=[Run.Kind.ROTATE, Run.Kind.RECONCILE, Run.Kind.DEPENDANTS])
     return free
 
 

@@ -53,6 +53,13 @@ def remedies(context: Context, run: Run) -> tuple[str, ...]:
 
 
 @register.simple_tag(takes_context=True)
+def may_retry_items(context: Context, run: Run) -> bool:
+    """Whether the reader may give the dependants that this rotation names the current value again."""
+    is_named = run.outcome == Run.Outcome.SUCCEEDED and run.code == "dependants"
+    return is_named and run.secret is not None and _may_again(context, run)
+
+
+@register.simple_tag(takes_context=True)
 def may_override(context: Context, run: Run) -> bool:
     """Whether the reader may let the rotation go on past the check that blocked it."""
     if run.secret is None or not run.secret.is_enabled or not run_states.is_overridable(run):

@@ -1,4 +1,4 @@
-"""What follows a rotation whose new value is current: old keys go, sessions end, the old value is tried once.
+"""What follows a rotation whose new value is current: dependants get it, old keys go, sessions end.
 
 No part of it can lose a value: the new value is proven and current before. If a worker dies in between, the
 next one continues, and a run ends only when each part is done or known to be impossible.
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from rotation import leases, reasons
 from rotation.connectors import base
-from rotation.engine import failpoints
+from rotation.engine import dependants, failpoints
 from rotation.engine.work import BACK_OFF, TEST, Stop, Work
 from rotation.managed import credential_state
 from rotation.models import Run, Step
@@ -30,13 +30,15 @@ def is_finished(work: Work) -> bool:
 
 def is_due(work: Work) -> bool:
     """Whether anything follows the change itself."""
-    return work.method.is_due(work) or work.ends_sessions
+    return work.method.is_due(work) or work.ends_sessions or dependants.are_due(work)
 
 
 def carry(work: Work) -> None:
     """Do the remaining work and end the run as succeeded; its sentence names the parts that failed."""
+    failed = dependants.update(work)  # before all that may wait: each tries the old value until then
     work.method.clean(work)
     left = [
+        failed,
         credential_state.no_login(work.account),
         end_sessions(work) if work.ends_sessions else "",
         work.method.disprove(work),
@@ -47,6 +49,7 @@ def carry(work: Work) -> None:
         work.lease,
         Run.Outcome.SUCCEEDED,
         truth=Run.Truth.NEW,
+        code=dependants.CODE if failed else "",
         sentence=f"The new value is current. {sentence}" if sentence else "",
         known=work.run,
     )

@@ -12,12 +12,12 @@ from datetime import timedelta
 
 from django.db import transaction
 
-from rotation import binding, leases, reasons, schedules
+from rotation import binding, leases, reasons, schedules, wires
 from rotation.connectors import base
 from rotation.engine import failpoints, history, logons, own_login
 from rotation.engine.work import TEST, Credential, Stop, Work
 from rotation.inventory import instances
-from rotation.managed import creation, credential_state, restored
+from rotation.managed import creation, credential_state, dependants, restored
 from rotation.models import Run, Step
 from secrets_app import keyring
 from secrets_app.audit import trail
@@ -69,6 +69,8 @@ def preflight(work: Work, *, is_kept: bool = False) -> base.Facts:
     with work.step(Step.Name.PREFLIGHT, is_kept=is_kept) as notes:
         facts = work.look()
         instances.note_facts(work.run.instance, facts)
+        if wires.has_dependants(work.run.instance.wire):
+            dependants.note(work.account, facts)
         # The machine-id is known only now; what follows may ask which value works.
         binding.narrowed(work.endpoint, work.run.instance, [work.secret])
         blocked = facts.blocked
@@ -91,6 +93,8 @@ def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     for code in work.run.overrides:
         who = work.run.requested_by.name
         yield base.Check("override", base.Mark.WARNING, f"Overridden by {who} ({code}): {work.run.reason}")
+    if wires.has_dependants(work.run.instance.wire) and (new := dependants.undecided(work.account)):
+        yield base.Check("dependants", base.Mark.WARNING, new)
     if not work.run.attempts and history.went_back(work, facts.generation):
         history.note_keys_that_are_back(work)
         current = work.secret.labelled(Label.Role.CURRENT)
@@ -119,6 +123,7 @@ def take_up(work: Work, pending: SecretVersion | None, proof: base.Proof) -> Non
         credential_state.note_verified(work.account, proof.level, rotated=True)
         schedules.rotated(work.secret)
         leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW, code="taken_up", sentence=sentence)
+        dependants.follow(work.secret, work.account)
     raise Stop
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from rotation import leases, reasons
+from rotation import leases, reasons, wires
 from rotation.connectors import base
 from rotation.engine import changes
 from rotation.engine.work import PREFLIGHT, SCAN, Credential, Work
 from rotation.inventory import identities, instances, management
-from rotation.managed import creation, credential_state, restored
+from rotation.managed import creation, credential_state, dependants, restored
 from rotation.models import Run, Step
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
@@ -81,6 +81,8 @@ def check(work: Work) -> None:
         notes.sentence = blocked.sentence if blocked else f"Everything that a rotation{about} needs is there."
     with transaction.atomic():
         instances.note_facts(work.run.instance, facts, keeps_checks=bool(username))
+        if username and wires.has_dependants(work.run.instance.wire):
+            dependants.note_for(work.run.instance, username, work.run.account_kind, facts)
         outcome = Run.Outcome.BLOCKED if blocked else Run.Outcome.SUCCEEDED
         leases.end(work.lease, outcome, code=blocked.code if blocked else "", sentence=notes.sentence)
 

@@ -20,9 +20,18 @@ from django.db import transaction
 
 from rotation import leases, reasons, schedules
 from rotation.connectors import base
-from rotation.engine import aftercare, changes, checks, drift, failpoints, logons, reconciliation
+from rotation.engine import (
+    aftercare,
+    changes,
+    checks,
+    dependants,
+    drift,
+    failpoints,
+    logons,
+    reconciliation,
+)
 from rotation.engine.methods import table as methods
-from rotation.engine.work import CHANGES, Arrived, Connect, Credential, Stop, Work
+from rotation.engine.work import TELLS, Arrived, Connect, Credential, Stop, Work
 from rotation.inventory import management
 from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
@@ -58,7 +67,7 @@ def advance(
 ) -> bool:
     """Take up a run and carry it as far as it goes now; False where there was nothing to take up."""
     failpoints.reach("before_claim")
-    if restored.look() and Run.objects.filter(pk=run_id, kind__in=CHANGES).exists():
+    if restored.look() and Run.objects.filter(pk=run_id, kind__in=TELLS).exists():
         return False  # it stays where it is; the sweep finds it when the restore is acknowledged
     held = leases.claim(run_id, worker, lease=lease)
     if held is None:
@@ -241,6 +250,7 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
         sentence = logons.note(proof)
         credential_state.note_verified(work.account, proof.level, rotated=True, no_login=sentence)
         schedules.rotated(work.secret)
+        dependants.expect(work)
         kept = "The new value is current; the old one is kept as previous."
         leases.passed(
             work.lease,
@@ -290,4 +300,5 @@ KINDS: dict[str, Callable[[Work], None]] = {
     Run.Kind.SCAN: checks.scan,
     Run.Kind.DRIFT: drift.drift,
     Run.Kind.RECONCILE: reconciliation.reconcile,
+    Run.Kind.DEPENDANTS: dependants.again,
 }

@@ -34,8 +34,11 @@ _random = random.SystemRandom()
 
 #: Seconds that each conversation may take; every one is well below the lease.
 PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 20.0, 20.0
+DEPENDANT = 40.0  # one that stops slowly and starts slowly
 BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
 CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
+#: Kinds of runs that give a host a value to keep.
+TELLS = CHANGES | {Run.Kind.DEPENDANTS}
 
 Connect = Callable[[base.Endpoint], base.Target]
 Credential = ManagedAccount.Credential
@@ -151,6 +154,13 @@ class Work:
         if isinstance(self.connector, base.Sessions):
             return self.connector
         raise self._lacks("end sessions")
+
+    @property
+    def dependants(self) -> base.Dependants:
+        """The part that updates what runs as the account. Raises as `passwords`."""
+        if isinstance(self.connector, base.Dependants):
+            return self.connector
+        raise self._lacks("update what runs as an account")
 
     @property
     def lifelines(self) -> base.Lifelines:

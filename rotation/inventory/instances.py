@@ -202,7 +202,11 @@ def control_at(instance: Instance) -> datetime | None:
 
 def as_evidence(checks: Iterable[base.Check]) -> list[dict[str, str]]:
     """Return checks as a step and an instance store them."""
-    return [{"name": c.name, "mark": c.mark.value, "sentence": c.sentence} for c in checks]
+    return [
+        {"name": c.name, "mark": c.mark.value, "sentence": c.sentence}
+        | ({"keys": "\n".join(c.keys)} if c.keys else {})
+        for c in checks
+    ]
 
 
 def without_login(because: str) -> dict[str, str | None]:

@@ -155,9 +155,9 @@ def stage_first(secret: Secret, value: Value, *, origin: str, actor: Principal) 
     return _store(secret, value, origin, actor, "", Label.Role.PENDING)
 
 
-def enter(secret: Secret, value: Value, *, actor: Principal) -> SecretVersion:
+def enter(secret: Secret, value: Value, *, actor: Principal, version_id: str = "") -> SecretVersion:
     """Store the value that a person entered at creation as the current one; not verified yet."""
-    return _store(secret, value, SecretVersion.Origin.INITIAL, actor, "", Label.Role.CURRENT)
+    return _store(secret, value, SecretVersion.Origin.INITIAL, actor, version_id, Label.Role.CURRENT)
 
 
 def _store(

@@ -213,6 +213,7 @@ ROUTES: dict[str, Route] = {
     "audit_event": Route("event", "anywhere kms:ListAuditEvents, exists", LOOK),
     "audit_export_csv": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "audit_export_json": Route("", "anywhere kms:ListAuditEvents", LOOK),
+    "audit_export_shape": Route("shape", "anywhere kms:ListAuditEvents, exists", LOOK),
     "audit_verify": Route("", "anywhere kms:VerifyAuditTrail", "POST 200"),
     "audit_look_up": Route("", "anywhere kms:LookUpValue", EMPTY_FORM, asks_again=True),
     # No older database was restored here.
@@ -288,6 +289,13 @@ ROUTES: dict[str, Route] = {
     "secret_schedule_dates": Route("secret", SECRET + "kms:UpdateSecretRotationPolicy", LOOK),
     "secret_drift": Route("secret", SECRET + "kms:RotateSecret", "POST 302/200"),
     "secret_reconcile": Route("secret", SECRET + "kms:RotateSecret", "GET 200, POST 302/200"),
+    "secret_dependants": Route(
+        "windows", SECRET + "kms:UpdateSecretRotationPolicy", "GET 200, POST 302/200", asks_again=True
+    ),
+    "secret_dependants_look": Route(
+        "windows", SECRET + "kms:RotateSecret, kms:CheckInstance, kms:ManageAccount", "POST 302/200"
+    ),
+    "secret_dependants_retry": Route("windows", SECRET + "kms:RotateSecret", "GET 200, POST 302/200"),
     "secret_resolve": Route("doubt", SECRET + "kms:ResolveRotation", EMPTY_FORM, asks_again=True),
     "secret_delete": Route("secret", SECRET + "kms:DeleteSecret", EMPTY_FORM, asks_again=True),
     "secret_rebind": Route("secret", SECRET + "kms:RebindManagedAccount", FORM, asks_again=True),

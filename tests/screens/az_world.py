@@ -286,6 +286,12 @@ def _regional(host: Instance) -> dict[str, UUID]:
             instance_checks.check_account(host, "deploy", "password", actor=actor), "blocked", code="locked"
         ),
     }
+    made["windows"] = factories.windows_secret(
+        instance=factories.instance(
+            region=host.region, name=f"{host.name}-windows", wire="winrm", os="windows", port=5986
+        ),
+        failed=["Backup"],
+    )
     return {
         "instance": host.pk,
         "queued run": runs.start(made["busy"], actor=actor).pk,
@@ -354,5 +360,6 @@ def _people(which: str) -> dict[str, Args]:
         "invitation": {"pk": invitation.pk},
         "link": {"token": token.reveal()},
         "event": {"sequence": event.sequence},
+        "shape": {"form": "cloudtrail"},
         "chapter": {"chapter": "screens"},
     }

@@ -586,7 +586,7 @@ def test_the_address_at_the_root_is_for_requests_that_name_an_operation(admin, c
 
 
 def test_a_region_goes_by_its_code_and_by_the_names_of_the_settings(admin, settings):
-    settings.AWS_REGIONS = {"eu-west-1": "lab"}
+    settings.REGION_NAMES = {"eu-west-1": "lab"}
     factories.region("lab")
     for name, code in (("main", "main"), ("eu-west-1", "lab"), ("local-1", "main")):
         client = sigv4.Signer(admin.key_id, Plaintext(admin.secret), region=name)

@@ -72,7 +72,7 @@ def region(name: str) -> Region | None:
     rows = Region.objects.select_related("account").filter(retired_at__isnull=True)
     if name == FIRST_REGION and not rows.filter(code=name).exists():
         return rows.order_by("created_at", "code").first()
-    return rows.filter(code=settings.AWS_REGIONS.get(name, name)).first()
+    return rows.filter(code=settings.REGION_NAMES.get(name, name)).first()
 
 
 def name_of(of: Region) -> str:
@@ -80,7 +80,7 @@ def name_of(of: Region) -> str:
 
     Some clients take only a name such as `local-1`, so an alias goes before the code.
     """
-    for alias, code in settings.AWS_REGIONS.items():
+    for alias, code in settings.REGION_NAMES.items():
         if code == of.code:
             return str(alias)
     first = region(FIRST_REGION)

@@ -5,6 +5,7 @@ One table says what each error of the domain is called there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from secrets_app.errors import DomainError
@@ -76,8 +77,8 @@ MANAGED = partial(
     "You can't perform this operation on a secret that Keyturn manages. Its value changes by RotateSecret.",
 )
 
-#: By the code of the error: the fault, or None for one that says the domain's own sentence.
-BY_CODE: dict[str, partial[Fault]] = {
+#: By the code of the error; one that is not here says the domain's own sentence.
+BY_CODE: dict[str, Callable[[], Fault]] = {
     "secret_not_enabled": MARKED,
     "secret_is_managed": MANAGED,
     "secret_name_invalid": BAD_NAME,
