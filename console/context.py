@@ -168,6 +168,11 @@ class Layout:
         """An older database that was restored and still asks something of a person; for those signed in."""
         return restores.unsettled() if isinstance(self.request.user, User) else None
 
+    @property
+    def may_see_restore(self) -> bool:
+        """Whether this person may open the page about it."""
+        return resources.may(self.request, Action.LIST_EVENTS)
+
     @cached_property
     def away(self) -> tuple[away.Away, ...]:
         """The parts of the installation that are away; for those signed in."""

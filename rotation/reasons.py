@@ -213,7 +213,9 @@ ENGINE: Final = reasons.table(
     Reason(
         "restored",
         "An older database was restored, and not acknowledged yet: no value is sent to an instance.",
-        Advice("Acknowledge the restore under Audit; the run then continues automatically."),
+        Advice(
+            "An administrator acknowledges the restore under Audit; the run then continues automatically."
+        ),
     ),
     Reason(
         "sealed",

@@ -234,6 +234,7 @@ class Overview:
 
     def _of_secret(self, row: Secret, fact: Fact, action: tuple[str, str] | None = None) -> Need:
         account = accounts.of(row)
+        fact = fact.told(lambda right: resources.may(self.request, right, row))
         where = f"{account.username} on {account.instance.name}" if account else ""
         return Need(fact, row.name, reverse("secret", args=[self.region, row.pk]), where, action)
 

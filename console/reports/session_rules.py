@@ -74,7 +74,7 @@ def of_values(shown_seconds: int) -> list[Rule]:
             "Reason",
             settings.REVEAL_REASON.capitalize(),
             "KEYTURN_REVEAL_REASON",
-            "Of Get secret value; a policy may ask for one too.",
+            "Asked for before a value is shown; a policy may ask for one too.",
         ),
         Rule("Shown for", f"{shown_seconds} seconds", FIXED, "Then the value leaves the page."),
         Rule(

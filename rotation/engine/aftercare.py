@@ -15,7 +15,7 @@ from rotation.engine import dependants, failpoints
 from rotation.engine.work import BACK_OFF, TEST, Stop, Work
 from rotation.managed import credential_state
 from rotation.models import Run, Step
-from secrets_app.models import Label
+from secrets_app.models import Label, SecretVersion
 
 MOST_TRIES = 3  # of ending the sessions
 
@@ -24,13 +24,20 @@ def is_finished(work: Work) -> bool:
     """Whether this run's value is current already, so that only the rest is left."""
     if work.run.version_id is None:
         return False
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     return current is not None and current.pk == work.run.version_id
 
 
 def is_due(work: Work) -> bool:
     """Whether anything follows the change itself."""
     return work.method.is_due(work) or work.ends_sessions or dependants.are_due(work)
+
+
+def begins_with(work: Work, version: SecretVersion) -> str:
+    """The step that surely comes next once `version` is current, or nothing."""
+    old = work.labelled(Label.Role.CURRENT)
+    is_other = old is not None and old.public_key != version.public_key
+    return Step.Name.CLEAN if is_other and not work.method.REPLACES else ""
 
 
 def carry(work: Work) -> None:

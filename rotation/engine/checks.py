@@ -22,7 +22,7 @@ _AFTER_RESTORE = {
 
 def verify(work: Work) -> None:
     """Ask whether the host accepts the current value, by a check that counts as no failed login."""
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     if current is None:
         work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
     with work.step(Step.Name.TEST) as notes:
@@ -61,7 +61,7 @@ def verify(work: Work) -> None:
 
 
 def _pending_that_works(work: Work) -> SecretVersion | None:
-    pending = work.secret.labelled(Label.Role.PENDING)
+    pending = work.labelled(Label.Role.PENDING)
     if pending is None or not pending.offered_at:
         return None
     return pending if work.probe(pending).verdict == base.Verdict.ACCEPTED else None

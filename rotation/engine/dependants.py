@@ -24,19 +24,19 @@ MOST_TRIES = 3  # of one of them, for each new value
 _NAMED = 300  # characters of names that a run's sentence has room for
 
 
+def can_have(work: Work) -> bool:
+    return work.method.KIND == base.Kind.PASSWORD and wires.has_dependants(work.run.instance.wire)
+
+
 def expect(work: Work) -> None:
     """Note in the transaction that makes a value current that dependants are to be given it."""
-    if _can_have(work):
+    if can_have(work):
         dependants.expect(work.account)
 
 
 def are_due(work: Work) -> bool:
     """Whether any waits for the current value."""
-    return _can_have(work) and work.account.dependants.waiting().exists()
-
-
-def _can_have(work: Work) -> bool:
-    return work.method.KIND == base.Kind.PASSWORD and wires.has_dependants(work.run.instance.wire)
+    return can_have(work) and work.account.dependants.waiting().exists()
 
 
 def update(work: Work) -> str:
@@ -44,7 +44,7 @@ def update(work: Work) -> str:
 
     Puts the run off while the host is away, and gives one up after `MOST_TRIES`.
     """
-    if not _can_have(work):
+    if not can_have(work):
         return ""
     waiting = dependants.waiting(work.account)
     current = work.secret.labelled(Label.Role.CURRENT)

@@ -46,7 +46,7 @@ def reconcile(work: Work) -> None:
 
 
 def _current(work: Work) -> SecretVersion:
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     if current is None:
         work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
     leases.hold(work.lease, version=current)

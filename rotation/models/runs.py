@@ -244,6 +244,8 @@ class Step(Identified):
     sentence = models.CharField(max_length=500, blank=True)
     evidence = models.JSONField(default=list)  # checks: name, mark, sentence
 
+    began = 0.0  # by the clock of the worker that does it; not stored
+
     class Meta:
         ordering = ["number"]
         constraints = [models.UniqueConstraint(fields=["run", "number"], name="one_step_per_number")]

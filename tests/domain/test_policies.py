@@ -29,7 +29,8 @@ def policy(name, *statements, actor):
 
 
 def may(user):
-    return {action for action in Action if decisions.allows(user.principal, action, factories.secret())}
+    secret = factories.secret()
+    return {action for action in Action if decisions.allows(user.principal, action, secret)}
 
 
 def test_each_system_policy_allows_what_it_says_and_no_more(secret, dot):

@@ -15,8 +15,8 @@ from console.interfaces.alibaba.calls import Call
 from rotation import accounts, runs, schedules, tasks
 from rotation.managed import creation
 from secrets_app.actions import Action
-from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.kinds import table as kinds
 from secrets_app.models import Key, Secret
 from secrets_app.secrets import versions
 
@@ -89,7 +89,10 @@ def _config(call: Call) -> tuple[str, str]:
 
 
 def _account(value: versions.Value, kind: str) -> tuple[str, Plaintext]:
-    """The user and the private half in SecretData. Raises `faults.Fault`, never repeating either."""
+    """The user and the private half in SecretData.
+
+    Raises `faults.Fault`, or as the kind reads it, and repeats neither.
+    """
     parts = _PARTS[Secret.Kind(kind)]
     wrong = faults.invalid(
         f"SecretData is a JSON object with the texts {', '.join(['UserName', *sorted(parts)])}."
@@ -103,11 +106,9 @@ def _account(value: versions.Value, kind: str) -> tuple[str, Plaintext]:
     if len(texts) != 1 + len(parts):
         raise wrong
     private = Plaintext(texts[1])
-    if kind == Secret.Kind.KEY_PAIR:
-        try:
-            mine = key_pairs.read(private).public_key.split()[:2]
-        except key_pairs.Unreadable as error:
-            raise faults.invalid(error.sentence) from None
+    halves = kinds.TABLE[kind].read(private)
+    if kinds.TABLE[kind].HAS_PUBLIC_HALF:
+        mine = str(halves.get("public_key", "")).split()[:2]
         if texts[2].split()[:2] != mine:
             raise faults.invalid("PublicKey is not the public half of PrivateKey.")
     return texts[0], private

@@ -81,7 +81,7 @@ def name_of(of: Region) -> str:
     Some clients take only a name such as `local-1`, so an alias goes before the code.
     """
     for alias, code in settings.REGION_NAMES.items():
-        if code == of.code:
+        if code == of.code and "." not in alias:  # which would be a host name, for other clients
             return str(alias)
     first = region(FIRST_REGION)
     return FIRST_REGION if first == of else of.code

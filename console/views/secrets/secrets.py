@@ -137,7 +137,9 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
         "secret": secret,
         "region": region,
         "active": active,
-        "facts": secret_states.facts(secret, is_rotating=active is not None),
+        "facts": secret_states.facts(secret, is_rotating=active is not None).told(
+            lambda action: resources.may(request, action, secret)
+        ),
         "missed": missed.last(secret),
         "account": account,
         "is_drifted": secret.is_enabled and secret_states.is_drifted(account),
