@@ -63,7 +63,7 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         instance_retired credential_deleted schedule_outdated bulk_changed_outside run_overtaken
         run_handed_back already_exists current_label_stays label_elsewhere secret_is_managed
         version_token_taken labels_at_most versions_at_most access_keys_at_most access_key_without_principal
-        access_key_unusable access_key_in_use no_failed_dependants
+        access_key_unusable access_key_in_use value_outdated no_failed_dependants
     """,
     Exit.IDENTITY: "host_key_not_seen other_machine no_host_key host_key_changed",
     Exit.BLOCKED: "instance_not_attached no_credential record_changed checkpoints_contradicted",

@@ -15,12 +15,12 @@ _SECTIONS = {
     "screens#overview": "overview",
     "screens#search": "search",
     "screens#secrets": "secrets secret secret_edit list_preferences",
-    "screens#create-secret": "secret_create",
+    "screens#create-secret": "secret_create secret_create_generic",
     "screens#one-secret": (
         "secret_rotate_back secret_rebind secret_resolve secret_reconcile secret_dependants "
         "secret_dependants_retry"
     ),
-    "screens#values": "secret_reveal",
+    "screens#values": "secret_reveal secret_put_value",
     "screens#rotate-immediately": "secret_rotate",
     "screens#automatic-rotation": "secret_schedule",
     "screens#deletion": "secret_delete secret_restore",

@@ -46,6 +46,12 @@ class Managed(DomainError):
     code = "secret_is_managed"
 
 
+class Outdated(DomainError):
+    """Another user changed this value in the meantime; nothing was saved. Open the form again."""
+
+    code = "value_outdated"
+
+
 class TooLarge(DomainError, ValueError):
     """A value has 1 to 65,536 bytes."""
 
@@ -156,11 +162,13 @@ def put(
     actor: Principal,
     version_id: str,
     labels: Iterable[str] | None = None,
+    replaces: str | None = None,
 ) -> SecretVersion:
     """Store a value as a new version with these labels; without any, as the current one.
 
     `labels` are roles (`current`, `previous`, `pending`) or names of custom ones. The first value of a secret
-    is the current one in any case. Raises `TokenTaken`, `Managed`, `TooLarge`, `TooManyVersions`,
+    is the current one in any case. With `replaces`, only in the place of that version: empty for none yet.
+    Raises `Outdated`, `TokenTaken`, `Managed`, `TooLarge`, `TooManyVersions`,
     `TooManyLabels`, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
     """
     decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
@@ -175,6 +183,8 @@ def put(
             _require_same(same, value)
             return same
         current = held.labelled(Label.Role.CURRENT)
+        if replaces is not None and replaces != (current.version_id if current else ""):
+            raise Outdated
         if not versions.prune_unlabelled(held, most=VERSIONS_AT_MOST - 1, older_than=KEPT_FOR):
             raise TooManyVersions
         new = versions.add(held, value, actor=actor, version_id=version_id)

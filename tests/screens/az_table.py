@@ -62,7 +62,7 @@ class Route:
 
 
 #: Who is led to the one region that they see, where others choose one: name, person, method on All regions.
-LED_ON = {("secret_create", "sue", "GET")}
+LED_ON = {("secret_create", "sue", "GET"), ("secret_create_generic", "sue", "GET")}
 
 SECRET = "sees kms:DescribeSecret, "
 INSTANCE = "sees kms:DescribeInstance, "
@@ -260,6 +260,10 @@ ROUTES: dict[str, Route] = {
     "secret_create": Route(
         "region", "anywhere kms:CreateSecret, region, here kms:ListInstances", EMPTY_FORM, asks_again="POST"
     ),
+    "secret_create_generic": Route(
+        "region", "anywhere kms:CreateSecret, region", EMPTY_FORM, asks_again=True
+    ),
+    "secret_put_value": Route("token", SECRET + "kms:PutSecretValue", EMPTY_FORM, asks_again=True),
     "secret_create_instance": Route("region", "region, here kms:ListInstances", LOOK),
     "secret_create_dates": Route("region", "anywhere kms:CreateSecret, region", LOOK),
     "secret_create_check": Route(

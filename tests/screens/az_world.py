@@ -255,6 +255,8 @@ def _things(which: str) -> dict[str, Args]:
     found["region row"] = {"pk": region.pk}
     found |= {name: {"region": region.code, "pk": pk} for name, pk in _regional(host).items()}
     secret = Secret.objects.get(pk=found["secret"]["pk"])
+    token = factories.generic_secret(region=region, name=f"az/{which}-token", value="a-first-value-1")
+    found["token"] = {"region": region.code, "pk": token.pk}
     previous = secret.labelled("previous")
     assert previous
     found["secret version"] = found["secret"] | {"version": previous.pk}

@@ -45,6 +45,7 @@ ROUTES = {
     "secret_rotate_back": (409, 409),
     "secret_reveal": (200, 422),
     "secret_download": (405, 404),  # there is no key in it
+    "secret_put_value": (200, 422),
     "secret_edit": (200, 422),
     "secret_schedule": (409, 409),
     "secret_schedule_dates": (409, 405),

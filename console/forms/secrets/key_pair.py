@@ -17,7 +17,7 @@ from secrets_app.crypto.plaintext import Plaintext
 LIMIT_CHARACTERS = 16_000  # of an RSA key of 16384 bits, with room to spare
 
 
-class _Unrendered(forms.Textarea):
+class Unrendered(forms.Textarea):
     """A text area that never shows what was sent."""
 
     def format_value(self, value: Any) -> None:
@@ -27,7 +27,7 @@ class _Unrendered(forms.Textarea):
 class PrivateKeyField(forms.Field):
     """A private key in OpenSSH or PEM form, not protected by a passphrase."""
 
-    widget = _Unrendered(
+    widget = Unrendered(
         attrs={
             "rows": 6,
             "autocomplete": "off",

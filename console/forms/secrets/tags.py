@@ -31,7 +31,7 @@ class DescriptionAndTags(forms.Form):
         return read_tags(self.cleaned_data["tags"])
 
 
-def read_tags(text: str) -> dict[str, str]:
+def read_tags(text: str, *, most: int = TAG_LIMIT) -> dict[str, str]:
     """Return the tags in `text`. Raises ValidationError with the sentence that a form shows."""
     tags: dict[str, str] = {}
     for line in text.splitlines():
@@ -44,7 +44,7 @@ def read_tags(text: str) -> dict[str, str]:
             raise ValidationError(f"The key {key} is listed twice. A secret has each key once.")
         tags[key] = value
     try:
-        lifecycle.check_tags(tags)
+        lifecycle.check_tags(tags, most=most)
     except lifecycle.BadTag as error:
         raise ValidationError(str(error)) from None
     return tags

@@ -175,6 +175,7 @@ def _env_file(request: OperatorRequest, key: AccessKey, secret: Plaintext) -> Pl
         "AWS_ACCESS_KEY_ID": key.key_id,
         "AWS_SECRET_ACCESS_KEY": secret.reveal(),
         "AWS_REGION": region_name(request),
+        "AWS_DEFAULT_REGION": region_name(request),  # of boto3, which does not read the other one
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoint(request),
     }
     return Plaintext("\n".join(f"{name}={text}" for name, text in lines.items()))

@@ -61,7 +61,7 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
     resources.require(request, Action.CREATE_SECRET)
     here = resources.region(request, region)
     if here is None:
-        return _choose_region(request)
+        return choose_region(request)
     resources.require(request, Action.LIST_INSTANCES, here)
     form = CreateSecret(
         request.POST if request.method == "POST" else None,
@@ -111,7 +111,7 @@ def dates(request: OperatorRequest, region: str) -> HttpResponse:
     return render(request, "secrets/_wizard_dates.html", schedule.preview(RecurrenceForm(request.GET)))
 
 
-def _choose_region(request: OperatorRequest) -> HttpResponse:
+def choose_region(request: OperatorRequest) -> HttpResponse:
     """On All regions nothing says where the secret belongs: ask, unless there is only one answer."""
     regions = resources.shown_regions(request)
     codes = [region.code for region in regions]

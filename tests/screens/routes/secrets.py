@@ -11,6 +11,7 @@ from rotation.connectors import base
 from rotation.inventory import identities
 from rotation.managed import credential_state, deletion, rebinding
 from rotation.models import ManagedAccount, Run
+from secrets_app import keyring
 from secrets_app.actions import Action
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
@@ -223,7 +224,24 @@ def bulk_retry(cast: Cast) -> Call:
 
 
 CREDENTIAL = {"name": "fleet", "username": "keyturn", "login": "own", "sudo": "passwordless"}
+TOKEN = "5b1d2a60-0000-4000-8000-0123456789ab"
+
+
+def create_generic(cast: Cast) -> Call:
+    factories.region("main")
+    given = {"name": "app/db", "format": "text", "value": VALUE, "key": keyring.DEFAULT_ALIAS, "token": TOKEN}
+    return Call(["main"], given, ("kms:CreateSecret",))
+
+
+def put_value(cast: Cast) -> Call:
+    made = factories.generic_secret()
+    given = {"format": "text", "value": NEW_VALUE, "token": TOKEN, "replaces": ""}
+    return Call(["main", made.pk], given, ("kms:PutSecretValue",))
+
+
 CHANGES: dict[str, Make] = {
+    "secret_create_generic": create_generic,
+    "secret_put_value": put_value,
     "secret_create": create,
     "secret_create_check": look_first,
     "secret_rotate": of_secret(ROTATE, reason="routine"),
