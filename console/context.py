@@ -24,6 +24,7 @@ from rotation.bulk import bulk_actions
 from rotation.models import BulkAction
 from secrets_app.integrity import restores
 from secrets_app.models import DatabaseRestore, User
+from secrets_app.people import users
 from secrets_app.policy.decisions import Action
 
 THEME_COOKIE = "keyturn_theme"
@@ -65,6 +66,8 @@ class NavEntry:
 ACCESS_TABS = (
     ("Users", "users", (Action.LIST_USERS,)),
     ("Invitations", "invitations", (Action.LIST_USERS,)),
+    ("Applications", "applications", (Action.LIST_USERS,)),
+    ("Access keys", "access_keys", (Action.LIST_ACCESS_KEYS,)),
     ("Groups", "groups", (Action.LIST_GROUPS,)),
     ("Policies", "policies", (Action.LIST_POLICIES,)),
     ("Simulator", "simulator", (Action.SIMULATE_POLICY,)),
@@ -165,6 +168,11 @@ class Layout:
         """An older database that was restored and still asks something of a person; for those signed in."""
         return restores.unsettled() if isinstance(self.request.user, User) else None
 
+    @property
+    def may_see_restore(self) -> bool:
+        """Whether this person may open the page about it."""
+        return resources.may(self.request, Action.LIST_EVENTS)
+
     @cached_property
     def away(self) -> tuple[away.Away, ...]:
         """The parts of the installation that are away; for those signed in."""
@@ -192,6 +200,14 @@ class Layout:
             return ""
         route = (match.view_name if match else "") or ""
         return "" if route in {"help", "help_chapter"} else places.url_of(route)
+
+    @property
+    def has_own_keys(self) -> bool:
+        """Whether this user may see the access keys that they have themselves."""
+        user = self.request.user
+        if not isinstance(user, User) or not self.nav:
+            return False
+        return resources.may(self.request, Action.LIST_ACCESS_KEYS, users.named(user))
 
     @property
     def theme(self) -> str:

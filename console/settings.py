@@ -81,11 +81,13 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "console.interfaces.alibaba.door.OnlyTls",
     "django.middleware.security.SecurityMiddleware",
     "console.middleware.SecurityHeaders",
     "console.middleware.RequestId",
     "console.middleware.Probes",
     "console.interfaces.aws.door.Door",
+    "console.interfaces.alibaba.door.Door",
     "console.readable.Readable",
     "console.compression.Compression",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -330,7 +332,12 @@ FAILED_LOGINS_APART = timedelta(minutes=5)  # of one account, which a host may c
 KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", key_pairs.ALGORITHMS)  # preselected
 REVEAL_REASON = env.choice("KEYTURN_REVEAL_REASON", "required", ("required", "optional"))
 READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
-AWS_REGIONS = env.pairs("KEYTURN_AWS_REGIONS")  # what clients of AWS call a region, and its code here
+REGION_NAMES = env.pairs("KEYTURN_REGION_NAMES")  # what programs call a region, and its code here
+# Calls of programs in a second: of values and what is known of one secret, and of all else.
+API_READS = env.number("KEYTURN_API_READS", 450, least=1, most=100_000)
+API_OTHERS = env.number("KEYTURN_API_OTHERS", 40, least=1, most=100_000)
+API_KEY_READS = env.number("KEYTURN_API_KEY_READS", 300, least=1, most=100_000)
+API_KEY_OTHERS = env.number("KEYTURN_API_KEY_OTHERS", 30, least=1, most=100_000)
 CHECKS_AT_MOST = env.number(
     "KEYTURN_CHECKS_AT_MOST", 60, least=1, most=10_000
 )  # by one person, in 10 minutes

@@ -10,7 +10,9 @@ from console.http import FORM_METHODS
 from console.probes import healthz, livez, readyz
 from console.views import exports, list_preferences, search
 from console.views.access import (
+    access_keys,
     access_review,
+    applications,
     attachments,
     grants,
     groups,
@@ -32,6 +34,7 @@ from console.views.overview import away, get_started, overview
 from console.views.rotations import rotations, run_cancel, run_override
 from console.views.secrets import (
     deletion,
+    dependants,
     drift,
     key_pair,
     rebind,
@@ -42,6 +45,7 @@ from console.views.secrets import (
     schedule,
     secret_edit,
     secrets,
+    use,
     wizard,
     wizard_check,
 )
@@ -148,12 +152,26 @@ urlpatterns = [
     path("access/users/<uuid:pk>/sign-in/reset/", invitations.back, name="user_reset_sign_in"),
     path("access/users/<uuid:pk>/revealed/", leaver.show, name="user_revealed"),
     path("access/users/<uuid:pk>/enable/", people.enable, name="user_enable"),
+    path("access/applications/", applications.index, name="applications"),
+    path("access/applications/export.csv", exports.all_applications, name="applications_export"),
+    path("access/applications/create/", applications.create, name="application_create"),
+    path("access/applications/<uuid:pk>/", applications.show, name="application"),
+    path("access/applications/<uuid:pk>/disable/", applications.disable, name="application_disable"),
+    path("access/applications/<uuid:pk>/enable/", applications.enable, name="application_enable"),
+    path("access/access-keys/", access_keys.index, name="access_keys"),
+    path("access/access-keys/export.csv", exports.all_access_keys, name="access_keys_export"),
+    path("access/access-keys/create/", access_keys.create, name="access_key_create"),
+    path("access/access-keys/<uuid:pk>/rotate/", access_keys.rotate, name="access_key_rotate"),
+    path("access/access-keys/<uuid:pk>/disable/", access_keys.disable, name="access_key_disable"),
+    path("access/access-keys/<uuid:pk>/enable/", access_keys.enable, name="access_key_enable"),
+    path("access/access-keys/<uuid:pk>/delete/", access_keys.delete, name="access_key_delete"),
     # ---- the audit trail is one, for all regions
     path("audit/", events.index, name="audit"),
     path("audit/verify/", events.verify, name="audit_verify"),
     path("audit/look-up/", events.look_up, name="audit_look_up"),
     path("audit/export.csv", events.export, {"form": "csv"}, name="audit_export_csv"),
     path("audit/export.jsonl", events.export, {"form": "jsonl"}, name="audit_export_json"),
+    path("audit/export/<slug:form>/", events.export, name="audit_export_shape"),
     path("audit/restore/", restored_database.index, name="restore"),
     path("audit/restore/progress/", restored_database.progress, name="restore_progress"),
     path("audit/restore/acknowledge/", restored_database.acknowledge, name="restore_acknowledge"),
@@ -189,6 +207,7 @@ urlpatterns = [
     path("<slug:region>/secrets/create/key/", key_pair.public_half, name="secret_create_key_pair"),
     path("<slug:region>/secrets/<uuid:pk>/", secrets.show, name="secret"),
     path("<slug:region>/secrets/<uuid:pk>/menu/", secrets.menu, name="secret_menu"),
+    path("<slug:region>/secrets/<uuid:pk>/use/", use.show, name="secret_use"),
     path("<slug:region>/secrets/<uuid:pk>/rotate/", rotate.rotate, name="secret_rotate"),
     path(
         "<slug:region>/secrets/<uuid:pk>/versions/<uuid:version>/rotate-back/",
@@ -202,6 +221,11 @@ urlpatterns = [
     path("<slug:region>/secrets/<uuid:pk>/schedule/dates/", schedule.dates, name="secret_schedule_dates"),
     path("<slug:region>/secrets/<uuid:pk>/drift/", drift.check, name="secret_drift"),
     path("<slug:region>/secrets/<uuid:pk>/reconcile/", drift.reconcile, name="secret_reconcile"),
+    path("<slug:region>/secrets/<uuid:pk>/dependants/", dependants.choose, name="secret_dependants"),
+    path("<slug:region>/secrets/<uuid:pk>/dependants/look/", dependants.look, name="secret_dependants_look"),
+    path(
+        "<slug:region>/secrets/<uuid:pk>/dependants/retry/", dependants.retry, name="secret_dependants_retry"
+    ),
     path("<slug:region>/secrets/<uuid:pk>/resolve/", resolve.resolve, name="secret_resolve"),
     path("<slug:region>/secrets/<uuid:pk>/rebind/", rebind.of_secret, name="secret_rebind"),
     path("<slug:region>/secrets/<uuid:pk>/delete/", deletion.delete, name="secret_delete"),

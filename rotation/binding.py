@@ -11,20 +11,21 @@ With the room `managed`, the only writer of managed accounts: their binding, and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from rotation import accounts
+from rotation import accounts, leases, wires
 from rotation.connectors import base
 from rotation.models import HostKey, Instance, ManagedAccount
 from secrets_app import prepared, seals
-from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.models import KeyVersion, Label, Secret, SecretVersion
 from secrets_app.secrets import versions
 
 CODE = "other_machine"
@@ -32,8 +33,19 @@ Credential = ManagedAccount.Credential
 _OF_SECRET = prepared.Question(
     lambda secret: ManagedAccount.objects.filter(secret=secret).select_related("instance", "secret")
 )
+#: With whether a worker still holds the lease of its run: asked together, before a value is sent.
+_OF_SECRET_HELD = prepared.Question(
+    lambda secret, run, number: (
+        ManagedAccount.objects.filter(secret=secret)
+        .select_related("instance", "secret")
+        .annotate(is_held=leases.is_held(run, number))
+    )
+)
 _ACCOUNT = prepared.Question(
     lambda pk: ManagedAccount.objects.filter(pk=pk).select_related("instance", "secret")
+)
+_PINNED = prepared.Question(
+    lambda instance, kind: HostKey.objects.pinned(instance, kind).select_related("instance")
 )
 
 
@@ -74,6 +86,14 @@ def _as_read(row: Instance) -> Machine:
     """The machine of a row that was read just now."""
     keys = {key.fingerprint: key.line for key in HostKey.trusted_by(row)}
     return Machine(row.address, row.port, keys, row.machine_id, row.wire)
+
+
+def _of_keys(keys: Sequence[HostKey]) -> Machine:
+    """The machine of an instance that was read with what is pinned for it."""
+    row = keys[0].instance
+    return Machine(
+        row.address, row.port, {key.fingerprint: key.line for key in keys}, row.machine_id, row.wire
+    )
 
 
 def bound_to(account: ManagedAccount) -> Machine | None:
@@ -128,13 +148,21 @@ def _was_entered(secret: Secret) -> bool:
 # ---------------------------------------------------------------- the way out
 
 
-def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secret]) -> base.Endpoint:
+def narrowed(
+    reached: base.Endpoint,
+    instance: Instance,
+    secrets: Iterable[Secret],
+    *,
+    read: Sequence[ManagedAccount] = (),
+) -> base.Endpoint:
     """Return `reached` trusting only host keys that the accounts of all `secrets` are bound to.
 
-    So an additional approved key cannot receive a value. Raises `OtherMachine` or `accounts.Unmanaged`.
+    So an additional approved key cannot receive a value. Accounts in `read` were read just now. Raises
+    `OtherMachine` or `accounts.Unmanaged`.
     """
     lines = set(reached.host_keys)
-    for account in _accounts(secret.pk for secret in secrets):
+    known = {account.secret_id for account in read}
+    for account in [*read, *_accounts(secret.pk for secret in secrets if secret.pk not in known)]:
         here = _here(reached, lines, account.instance.machine_id)
         if reason := why_not(account, here):
             raise OtherMachine(reason)
@@ -149,22 +177,28 @@ def narrowed(reached: base.Endpoint, instance: Instance, secrets: Iterable[Secre
     return replace(reached, host_keys=kept)
 
 
-def value(version: SecretVersion, *, over: base.Endpoint) -> versions.Value:
+def value(
+    version: SecretVersion,
+    *,
+    over: base.Endpoint,
+    lease: leases.Lease | None = None,
+    by: KeyVersion | None = None,
+) -> versions.Value:
     """Open `version` to send it over a connection that trusts `over` and no other key.
 
-    Raises as `require` and as `versions.value`.
+    `by` is what `keyring.usable` has just returned for it. Raises as `require` and as `versions.value`.
     """
-    require(version, over=over)
-    return versions.value(version)
+    require(version, over=over, lease=lease)
+    return versions.value(version, by=by)
 
 
-def require(version: SecretVersion, *, over: base.Endpoint) -> None:
-    """Return if `version` may be sent over a connection that trusts `over`.
+def require(version: SecretVersion, *, over: base.Endpoint, lease: leases.Lease | None = None) -> None:
+    """Return if `version` may be sent over a connection that trusts `over`, under this `lease` of a run.
 
-    The account is read again, so changes since the run began count. Raises `OtherMachine`, or
-    `accounts.Unmanaged` for a secret that belongs to no machine.
+    The account is read again, so changes since the run began count. Raises `OtherMachine`,
+    `leases.Overtaken`, or `accounts.Unmanaged` for a secret that belongs to no machine.
     """
-    (account,) = _accounts([version.secret_id])
+    (account,) = _accounts([version.secret_id], lease)
     bound = bound_to(account)
     reason = why_not(account, _here(over, over.host_keys, account.instance.machine_id))
     if reason or bound is None or not set(over.host_keys) <= set(bound.keys.values()):
@@ -175,23 +209,35 @@ def _here(over: base.Endpoint, lines: Iterable[str], machine_id: str) -> Machine
     return Machine(over.address, over.port, {line: line for line in lines}, machine_id, over.wire)
 
 
-def _accounts(secrets: Iterable[UUID]) -> list[ManagedAccount]:
+def _accounts(secrets: Iterable[UUID], lease: leases.Lease | None = None) -> list[ManagedAccount]:
     asked = set(secrets)
-    rows = [row for secret in asked for row in _OF_SECRET(secret)]
+    rows: list[Any]
+    if lease is None:
+        rows = [row for secret in asked for row in _OF_SECRET(secret)]
+    else:
+        rows = [row for secret in asked for row in _OF_SECRET_HELD(secret, lease.run_id, lease.number)]
     if len(rows) < len(asked):
         raise accounts.Unmanaged
+    if lease is not None:
+        leases.note_sure(lease, is_held=all(row.is_held for row in rows))
     if not all(seals.holds(account) for account in rows):
         raise OtherMachine(seals.SENTENCE)
     return rows
 
 
-def read_again(account: ManagedAccount) -> None:
-    """Read again where an account's value may go, with the seal of that."""
-    row = _ACCOUNT.first(account.pk)
+def read_again(account: ManagedAccount, lease: leases.Lease) -> ManagedAccount:
+    """Read again where an account's value may go, with the seal of that; return the row as it is now.
+
+    Raises `leases.Overtaken`.
+    """
+    rows: list[Any] = _OF_SECRET_HELD(account.secret_id, lease.run_id, lease.number)
+    row = next((row for row in rows if row.pk == account.pk), None)
     if row is None:
         raise ManagedAccount.DoesNotExist
+    leases.note_sure(lease, is_held=row.is_held)
     for column in ("seal", *ManagedAccount.BOUND):
         setattr(account, column, getattr(row, column))
+    return cast(ManagedAccount, row)
 
 
 # ---------------------------------------------------------------- the binding
@@ -268,15 +314,25 @@ def follow_one(account: ManagedAccount, *, is_proven: bool = False) -> None:
 
     The binding of one whose value `is_proven` is completed by what its machine calls itself.
     """
-    row = _ACCOUNT.first(account.pk)
-    if row is None:
-        raise ManagedAccount.DoesNotExist
-    machine = _as_read(row.instance)
+    if is_proven and (keys := _PINNED(account.instance_id, str(wires.identity(account.instance.wire)))):
+        # What the account is bound to is as it was read: `bindings` was compared as this was written.
+        row, machine = account, _of_keys(keys)
+        row.credential, row.credential_code = Credential.IN_SYNC, ""
+    else:
+        row = _as_stored(account)
+        machine = _as_read(row.instance)
     if is_proven and machine.machine_id and not row.bound_machine_id:
         free = ManagedAccount.objects.filter(pk=row.pk, bound_machine_id="")
         if free.update(bound_machine_id=machine.machine_id):
             row.refresh_from_db(fields=["bound_machine_id", "seal"])
     _follow(row, machine)
+
+
+def _as_stored(account: ManagedAccount) -> ManagedAccount:
+    row = _ACCOUNT.first(account.pk)
+    if row is None:
+        raise ManagedAccount.DoesNotExist
+    return row
 
 
 def _follow(account: ManagedAccount, machine: Machine) -> None:

@@ -25,7 +25,10 @@ class TooLate(DomainError):
 def cancel(run: Run, *, actor: Principal) -> None:
     """End a run of a secret, until its host is told. Raises `TooLate` or `decisions.NotAllowed`."""
     decisions.require(actor, Action.ROTATE_SECRET, run.secret)
-    _cancel(run, actor=actor, sentence=f"Cancelled by {actor.name}. Nothing was sent to the instance.")
+    sent = "Nothing was sent to the instance."
+    if run.kind == Run.Kind.DEPENDANTS:
+        sent = "Dependants that were updated before keep the current value."
+    _cancel(run, actor=actor, sentence=f"Cancelled by {actor.name}. {sent}")
 
 
 def _cancel(run: Run, *, actor: Principal, sentence: str) -> None:

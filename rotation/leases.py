@@ -7,18 +7,32 @@ that was overtaken writes nothing. Only the database's time decides who may work
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import BooleanField, F, Func, Q, QuerySet, UUIDField
+from django.db.models import (
+    BooleanField,
+    Count,
+    Exists,
+    F,
+    Func,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    UUIDField,
+    Value,
+)
 from django.db.models.functions import Coalesce, Now
-from django.db.models.lookups import Exact
+from django.db.models.lookups import Exact, GreaterThan
 
 from rotation import reasons, shutdown
 from rotation.models import Instance, Run, Step
@@ -31,6 +45,8 @@ from secrets_app.models import Principal, Region
 DIED = "The worker did not come back; another one went on."
 REGION_FULL = "region_full"  # the code of a run that waits for others of its region
 CALLERS = 8  # runs of a region that end at once, and call the next ones
+_NO_LIMIT = 2**30
+SOON = 1.0  # seconds since the lease was renewed, within which the end of a step need not be written
 NEAREST = 100  # waiting runs that are looked at first
 
 
@@ -52,7 +68,9 @@ class Progress:
 
     number: int | None = None  # of the last step; None where that was not counted yet
     begun: Step | None = None  # began with the end of what came before; nothing was done in it
-    ended: Step | None = None  # with what was found, which is written with the next thing that is
+    kept: list[Step] = field(default_factory=list)  # written with the next thing that is
+    is_sure: bool = True  # that the lease was held when the step began
+    renewed: float = field(default_factory=time.monotonic)  # by this worker's clock
 
 
 @dataclass(frozen=True)
@@ -64,6 +82,11 @@ class Lease:
     worker: str
     length: timedelta  # each write under it holds it for so long again
     progress: Progress = field(default_factory=Progress, compare=False, repr=False)
+    run: Run | None = field(
+        default=None, compare=False, repr=False
+    )  # as it was taken up, by the store's clock
+    taken_at: datetime | None = field(default=None, compare=False)
+    arrived: int = field(default=0, compare=False)  # the highest number that its host is known to have had
 
 
 # ---------------------------------------------------------------- whose turn it is
@@ -98,7 +121,7 @@ def _free() -> QuerySet[Run]:
     free = _active().filter(_takeable()).exclude(instance__in=_under_way().values("instance"))
     if restores.under_way() is not None:
         # They stay in the queue, and take no place among those that are returned.
-        free = free.exclude(kind__in=[Run.Kind.ROTATE, Run.Kind.RECONCILE])
+        free = free.exclude(kind__in=[Run.Kind.ROTATE, Run.Kind.RECONCILE, Run.Kind.DEPENDANTS])
     return free
 
 
@@ -107,15 +130,38 @@ def _held(run_id: UUID, number: int) -> QuerySet[Run]:
     return Run.objects.filter(pk=run_id, lease=number, state=Run.State.RUNNING)
 
 
+def _arrived() -> Subquery:
+    """The highest number that a run's host is known to have had, of an attempt that arrived; or None."""
+    done = Run.objects.filter(
+        Q(outcome=Run.Outcome.SUCCEEDED) | Q(truth=Run.Truth.NEW),
+        secret=OuterRef("secret"),
+        kind__in=[Run.Kind.ROTATE, Run.Kind.RECONCILE],
+    )
+    return Subquery(done.order_by("-generation").values("generation")[:1])
+
+
 # What each run asks some times, and many workers ask of many runs.
 _TAKEABLE = prepared.Question(lambda run: Run.objects.filter(_takeable(), pk=run).values_list("pk"))
-_INSTANCE_LOCKED = prepared.Question(
-    lambda run: Instance.objects.select_for_update(skip_locked=True, no_key=True).filter(
-        pk__in=Run.objects.filter(pk=run).values("instance")
-    )
-)
+# With all that the work on it needs, so that nothing is read a second time.
 _RUN_LOCKED = prepared.Question(
-    lambda run: Run.objects.select_for_update(skip_locked=True, no_key=True).filter(_takeable(), pk=run)
+    lambda run: (
+        # Later steps compare times of these rows with the store's clock, and ask it no more for that.
+        Run.objects.annotate(taken_at=Now(), arrived=_arrived())
+        .select_for_update(of=("self", "instance"), skip_locked=True, no_key=True)
+        .filter(_takeable(), pk=run)
+        .select_related(
+            "secret__managed",
+            "secret__region",
+            "secret__account",
+            "secret__key",
+            "instance__credential__sealed",
+            "instance__own_login",
+            "instance__region",
+            "instance__account",
+            "version",
+            "requested_by",
+        )
+    )
 )
 _REGION_LOCKED = prepared.Question(
     lambda region: Region.objects.select_for_update(no_key=True).filter(pk=region)
@@ -147,8 +193,10 @@ _STILL_HELD = prepared.Question(
 )
 _RENEW = prepared.Change(lambda run, number, length: (_held(run, number), {"leased_until": Now() + length}))
 _TAKE = prepared.Change(
-    lambda run, worker, length: (
-        Run.objects.filter(pk=run),
+    lambda run, instance, region, places, worker, length: (
+        Run.objects.filter(~Exists(_under_way().filter(instance=instance)), pk=run).filter(
+            GreaterThan(Value(places), _under_way_in(region))
+        ),
         {
             "state": Run.State.RUNNING,
             "lease": F("lease") + 1,
@@ -159,6 +207,12 @@ _TAKE = prepared.Change(
         },
     )
 )
+
+
+def _under_way_in(region: UUID) -> Coalesce:
+    """How many runs are under way in a region, as an expression."""
+    there = _under_way().filter(instance__region=region).values("instance__region")
+    return Coalesce(Subquery(there.annotate(number=Count("pk")).values("number")), 0)
 
 
 def _crowds() -> Counter[UUID]:
@@ -228,10 +282,10 @@ def next_beside(instance_id: UUID) -> UUID | None:
 
     For one caller: a run that was called does not wait for a place any more, until it is turned away again.
     """
+    if not _TURNED_AWAY():  # as nearly always
+        return None
     (region,) = _REGION_OF(instance_id)
     if _crowds()[region] >= _places():
-        return None
-    if not _TURNED_AWAY():
         return None
     # The region is compared here: SQLite would otherwise read every run of its instances.
     waiting = _free().filter(code=REGION_FULL).order_by("due_at").values_list("pk", "instance__region")
@@ -260,45 +314,35 @@ def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease
         return None
     length = lease or settings.LEASE
     with transaction.atomic():
-        run = _locked(run_id)
-        if run is None or not _has_place(run):
+        # Weaker than a row that goes: a new run, which names the instance, need not wait. On SQLite the
+        # transaction itself keeps every other writer out.
+        run: Any = _RUN_LOCKED.first(run_id)
+        if run is None or not _take(run, worker, length):
             return None
-        waited = {"code": "", "sentence": ""} if run.code == REGION_FULL else {}
-        _TAKE(run_id, worker, length)
-        if waited:
-            Run.objects.filter(pk=run_id).update(**waited)
+        if run.code == REGION_FULL:
+            run.code = run.sentence = ""
+            Run.objects.filter(pk=run_id).update(code="", sentence="")
         if run.lease:
             _break_steps(run_id, DIED)
     # A run that no worker had before has no steps.
-    return Lease(run_id, run.lease + 1, worker, length, Progress(number=None if run.lease else 0))
+    progress = Progress(number=None if run.lease else 0)
+    run.state, run.worker, run.lease, run.tries = Run.State.RUNNING, worker, run.lease + 1, run.tries + 1
+    return Lease(run_id, run.lease, worker, length, progress, run, run.taken_at, run.arrived or 0)
 
 
-def _locked(run_id: UUID) -> Run | None:
-    """Lock the instance, then its run, and return it if it may still be taken up.
+def _take(run: Run, worker: str, length: timedelta) -> bool:
+    """Mark a locked run as taken up, if its instance is free and its region has a place.
 
-    Weaker than a row that goes: a new run, which names the instance, need not wait. On SQLite the
-    transaction itself keeps every other writer out.
+    Both are asked by the change itself: what the lock waited for has committed then, and counts.
     """
-    instance = _INSTANCE_LOCKED.first(run_id)
-    if instance is None:
-        return None
-    run = _RUN_LOCKED.first(run_id)
-    if run is not None:
-        run.instance = instance
-    return run
-
-
-def _has_place(run: Run) -> bool:
-    if _UNDER_WAY(run.instance_id):
-        return False
-    if run.is_leak:
+    instance, region = run.instance, run.instance.region_id
+    if not run.is_leak and connection.features.has_select_for_update:
+        # Counted by one claimant of a region at a time; no process holds this row for longer than a claim.
+        (_,) = _REGION_LOCKED(region)
+    if _TAKE(run.pk, instance.pk, region, _NO_LIMIT if run.is_leak else _places(), worker, length):
         return True
-    region = run.instance.region_id
-    # Counted by one claimant of a region at a time; no process holds this row for longer than a claim.
-    (_,) = _REGION_LOCKED(region)
-    if _crowds()[region] < _places():
-        return True
-    _turn_away(Run.objects.filter(pk=run.pk))
+    if not _UNDER_WAY(instance.pk):
+        _turn_away(Run.objects.filter(pk=run.pk))
     return False
 
 
@@ -359,14 +403,11 @@ def _lease_of(run: Run) -> Lease:
 def hold(lease: Lease, **fields: object) -> None:
     """Renew the lease and write `fields`, if it is still held. Raises `Overtaken`.
 
-    A step that was kept is written in the same transaction.
+    Steps that were kept are written in the same transaction.
     """
-    ended = lease.progress.ended
-    with _together() if ended else nullcontext():
+    with _together() if lease.progress.kept else nullcontext():
         _renew(lease, fields)
-        if ended is not None:
-            _write_end(ended)
-    lease.progress.ended = None
+        _write_kept(lease)
 
 
 def _together() -> AbstractContextManager[object]:
@@ -375,12 +416,35 @@ def _together() -> AbstractContextManager[object]:
 
 
 def _renew(lease: Lease, fields: Mapping[str, object]) -> None:
+    began = time.monotonic()
     if fields:
         held = _held(lease.run_id, lease.number).update(leased_until=Now() + lease.length, **fields)
     else:
         held = _RENEW(lease.run_id, lease.number, lease.length)
     if not held:
         raise Overtaken
+    lease.progress.renewed, lease.progress.is_sure = began, True
+
+
+def sure(lease: Lease) -> None:
+    """Return if this worker still holds the lease; asked once in a step that began without a write.
+
+    Call it before a host is asked or told something. Raises `Overtaken`.
+    """
+    if not lease.progress.is_sure:
+        note_sure(lease, is_held=_still_held(lease))
+
+
+def note_sure(lease: Lease, *, is_held: bool) -> None:
+    """As `sure`, for a caller that has asked together with something else. Raises `Overtaken`."""
+    if not is_held:
+        raise Overtaken
+    lease.progress.is_sure = True
+
+
+def is_held(run_id: UUID, number: int) -> Exists:
+    """Whether the lease of this number is held, as an expression for a query about something else."""
+    return Exists(_held(run_id, number).filter(leased_until__gt=Now()))
 
 
 def _still_held(lease: Lease) -> bool:
@@ -411,12 +475,14 @@ def end(
     code: str = "",
     sentence: str = "",
     known: Run | None = None,
+    with_it: Callable[[], object] = lambda: None,
 ) -> None:
     """End the run, once, with its one terminal event. Raises `Overtaken`.
 
     `known` is the run as the caller has it, with what it belongs to and the version that it is about.
+    `with_it` is done under the lease and before the event, in the same transaction.
     """
-    with transaction.atomic():
+    with _together():
         hold(
             lease,
             state=Run.State.ENDED,
@@ -427,6 +493,7 @@ def end(
             ended_at=Now(),
         )
         _leave_begun(lease, sentence)
+        with_it()
         related = ("secret__account", "secret__region", "instance__account", "instance__region")
         run = known or Run.objects.select_related(*related, "version", "requested_by").get(pk=lease.run_id)
         trail.record(
@@ -448,7 +515,7 @@ def go_on(lease: Lease) -> None:
     Call it before a transaction, which would take that back. Raises `HandedBack`.
     """
     if shutdown.is_under_way():
-        if lease.progress.ended is not None:
+        if lease.progress.kept:
             hold(lease)
         hand_back(lease)
         raise HandedBack
@@ -457,14 +524,13 @@ def go_on(lease: Lease) -> None:
 def begin(lease: Lease, name: str) -> Step:
     """Start a step, or go on with the one that was begun; renews the lease where it starts one.
 
-    Raises `Overtaken`; hands the run back where this worker is to end.
+    Of one that was begun, `sure` says whether the lease is still held. Raises `Overtaken`; hands the run back
+    where this worker is to end.
     """
     go_on(lease)
     begun = lease.progress.begun
     if begun is not None and begun.name == name:
-        if not _still_held(lease):
-            raise Overtaken
-        lease.progress.begun = None
+        lease.progress.begun, lease.progress.is_sure = None, False
         return begun
     with _together():
         hold(lease)
@@ -479,34 +545,51 @@ def _next(lease: Lease, name: str) -> Step:
         lease.progress.number = Step.objects.filter(run_id=lease.run_id).count()
     lease.progress.number += 1
     number = lease.progress.number
-    return Step(run_id=lease.run_id, number=number, name=name, worker=lease.worker, lease=lease.number)
+    step = Step(run_id=lease.run_id, number=number, name=name, worker=lease.worker, lease=lease.number)
+    step.began = time.monotonic()
+    return step
 
 
 def begin_with(lease: Lease, name: str) -> None:
-    """Start the step that comes next, in the caller's transaction; `begin` goes on with it."""
-    step = _next(lease, name)
-    step.save(force_insert=True)
-    lease.progress.begun = step
+    """Start the step that comes next, written when the lease is next held; `begin` goes on with it."""
+    lease.progress.begun = _next(lease, name)
+    lease.progress.kept.append(lease.progress.begun)
 
 
 def passed(lease: Lease, name: str, sentence: str, *, then: str = "") -> None:
-    """Write a step that is done as it begins, for the caller's transaction, which holds the lease.
+    """Keep a step that is done as it begins; it is written when the lease is next held.
 
     `then` names the step that starts with it.
     """
     step = _next(lease, name)
-    step.state, step.sentence, step.ended_at = Step.State.DONE, sentence[:500], Now()
-    begun = _next(lease, then) if then else None
-    Step.objects.bulk_create([step, begun] if begun else [step])
-    lease.progress.begun = begun
+    step.state, step.sentence = Step.State.DONE, sentence[:500]
+    lease.progress.kept.append(step)
+    if then:
+        begin_with(lease, then)
 
 
 def _leave_begun(lease: Lease, sentence: str) -> None:
     """End a step that was begun with what came before it, and in which nothing was done after all."""
     begun, lease.progress.begun = lease.progress.begun, None
-    if begun is not None:
+    if begun is not None and not begun._state.adding:
         begun.state, begun.sentence = Step.State.FAILED, sentence[:500]
         _write_end(begun)
+
+
+def _write_kept(lease: Lease) -> None:
+    """Write the steps that were kept: those that stand in the store already, and the others together."""
+    kept, lease.progress.kept = lease.progress.kept, []
+    for step in kept:
+        if not step._state.adding:
+            _write_end(step)
+    new = [step for step in kept if step._state.adding]
+    for step in new:
+        # By the database's clock, which is asked only now.
+        step.started_at = Now() - timedelta(seconds=time.monotonic() - step.began)
+        if step.state != Step.State.RUNNING:
+            step.ended_at = Now()
+    if new:
+        Step.objects.bulk_create(new)
 
 
 def _write_end(step: Step) -> None:
@@ -523,16 +606,21 @@ def finish(
     evidence: Sequence[dict[str, str]] = (),
     *,
     then: str = "",
+    is_soon: bool = False,
 ) -> None:
     """End a step with what was found, and start the one that comes `then`; renews the lease.
 
-    A worker that is to end starts nothing. Raises `Overtaken`.
+    Within `SOON`, and if `is_soon` allows it, both are written with what follows. A worker that is to end
+    starts nothing. Raises `Overtaken`.
     """
     keep(lease, step, state, sentence, evidence)
-    with _together():
-        hold(lease)
-        if then and not shutdown.is_under_way():
-            begin_with(lease, then)
+    starts = then and not shutdown.is_under_way()
+    if starts and is_soon and time.monotonic() - lease.progress.renewed < SOON:
+        lease.progress.begun = _next(lease, then)
+        return
+    if starts:
+        begin_with(lease, then)
+    hold(lease)
 
 
 def keep(
@@ -544,4 +632,4 @@ def keep(
     the next one asks the host.
     """
     step.state, step.sentence, step.evidence = state, sentence[:500], list(evidence)
-    lease.progress.ended = step
+    lease.progress.kept.append(step)

@@ -40,6 +40,14 @@ ENGINE: Final = reasons.table(
     ),
     Reason("changed_outside", "The credential was changed outside Keyturn.", DRIFTED),
     Reason(
+        "dependants",
+        "{} of {} dependants failed: {}. Each of them says why.",
+        Advice(
+            "Correct on the instance what they name, then choose Retry failed items on the secret's page.",
+            "secret",
+        ),
+    ),
+    Reason(
         "database_older",
         "The database is older than the instance, which was given a newer value since.",
         Advice(
@@ -205,7 +213,9 @@ ENGINE: Final = reasons.table(
     Reason(
         "restored",
         "An older database was restored, and not acknowledged yet: no value is sent to an instance.",
-        Advice("Acknowledge the restore under Audit; the run then continues automatically."),
+        Advice(
+            "An administrator acknowledges the restore under Audit; the run then continues automatically."
+        ),
     ),
     Reason(
         "sealed",
@@ -276,6 +286,7 @@ LINES: Final[Mapping[str, str]] = MappingProxyType(
         **reasons.LINES,
         **{name: label for wire in wires.TABLE.values() for name, label in wire.lines.items()},
         "control": "Control",
+        "dependant": "Dependant",
         "other_secret": "Other secret",
         "login_now": "Login with the current value",
         "override": "Override",

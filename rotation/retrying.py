@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rotation import instance_checks, runs
+from rotation.managed import dependants
 from rotation.models import Run
 from secrets_app.actions import Action
 from secrets_app.models import Principal
@@ -31,6 +32,8 @@ def retry(run: Run, *, actor: Principal) -> Run:
             return runs.start(run.secret, actor=actor, trigger=again, is_leak=run.is_leak)
         case Run.Kind.RECONCILE:
             return runs.reconcile(run.secret, actor=actor, trigger=again)
+        case Run.Kind.DEPENDANTS:
+            return dependants.retry(run.secret, actor=actor, trigger=again)
         case Run.Kind.DRIFT:
             return runs.drift(run.secret, actor=actor, trigger=again)
         case _:

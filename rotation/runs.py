@@ -269,15 +269,36 @@ def reconcile(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.MA
             return active
         if active and active.kind == Run.Kind.ROTATE:
             raise InProgress(InProgress.__doc__)
-        pending = secret.labelled(Label.Role.PENDING)
-        if pending and pending.offered_at and not pending.dead_at:
-            raise NotRotatable(
-                "The instance may have a newer value that is not verified yet. Rotate to finish that first."
-            )
+        _refuse_unsettled(secret)
         _make_way(active)
         run = add(Run.Kind.RECONCILE, account.instance, actor, secret=secret, trigger=trigger)
         details = {"run": str(run.pk), "trigger": trigger, "reconciles": True}
         trail.record(Action.ROTATE_SECRET, secret, actor=actor, details=details)
+    return run
+
+
+def update_dependants(secret: Secret, *, actor: Principal, trigger: str = Run.Trigger.RETRY) -> Run:
+    """Ask for the current value to be given to the dependants that wait for it; joins such a run.
+
+    Raises as `reconcile`.
+    """
+    decisions.require(actor, Action.ROTATE_SECRET, secret)
+    account = accounts.needed(secret)
+    _refuse_restored()
+    with transaction.atomic():
+        _refuse_deleted(lifecycle.held(secret.pk))
+        _require_current(secret)
+        active = secret.runs.active().first()
+        if active and active.kind == Run.Kind.DEPENDANTS:
+            if hurry(active):
+                _record_asked(secret, active, actor, joins=True)
+            return active
+        if active and active.kind in {Run.Kind.ROTATE, Run.Kind.RECONCILE}:
+            raise InProgress(InProgress.__doc__)
+        _refuse_unsettled(secret)
+        _make_way(active)
+        run = add(Run.Kind.DEPENDANTS, account.instance, actor, secret=secret, trigger=trigger)
+        _record_asked(secret, run, actor)
     return run
 
 
@@ -315,6 +336,15 @@ def _record_asked(secret: Secret, run: Run, actor: Principal, *, joins: bool = F
 def _require_current(secret: Secret) -> None:
     if secret.labelled(Label.Role.CURRENT) is None:
         raise NotRotatable(reasons.sentence("no_value"))
+
+
+def _refuse_unsettled(secret: Secret) -> None:
+    """Return if the host can have no newer value than the current one."""
+    pending = secret.labelled(Label.Role.PENDING)
+    if pending and pending.offered_at and not pending.dead_at:
+        raise NotRotatable(
+            "The instance may have a newer value that is not verified yet. Rotate to finish that first."
+        )
 
 
 def _refuse_restored() -> None:

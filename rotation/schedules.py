@@ -279,7 +279,7 @@ def close(secret: Secret) -> None:
 
 def rotated(secret: Secret) -> None:
     """Count the next date from a rotation that has just succeeded."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         mine = Schedule.objects.select_for_update().filter(secret=secret, is_on=True, stopped_at=None)
         for schedule in mine:
             at = now()

@@ -66,14 +66,13 @@ def advance(run_id: str) -> None:
 
 def _carry(run_id: UUID) -> bool:
     """Do what can be done for one run; False where there was nothing to take up."""
-    was_taken = engine.advance(run_id, worker=worker_name(), connect=wires.connect, scanner=wires.Scanner())
-    if was_taken:
+    instance_id = engine.advance(run_id, worker=worker_name(), connect=wires.connect, scanner=wires.Scanner())
+    if instance_id:
         checkpoints.note_head()  # an older database is noticed then, even without a new checkpoint
     if shutdown.is_under_way():
         send(advance, str(run_id))  # handed back, or never begun: for another worker
-    if not was_taken:
+    if not instance_id:
         return False
-    instance_id = Run.objects.values_list("instance_id", flat=True).get(pk=run_id)
     waiting = [leases.next_on(instance_id), leases.next_beside(instance_id)]
     for following in dict.fromkeys(waiting):
         if following and following != run_id:

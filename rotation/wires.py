@@ -18,6 +18,7 @@ from rotation.connectors.reasons import Table
 from rotation.connectors.ssh import preparation
 from rotation.connectors.ssh import reasons as ssh_reasons
 from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.connectors.winrm import authorities
 from rotation.connectors.winrm import connections as winrm_connections
 from rotation.connectors.winrm import names as winrm_names
 from rotation.connectors.winrm import preparation as winrm_preparation
@@ -70,6 +71,9 @@ class Wire:
     identity: base.Identity  # what is pinned
     shown: Shown  # ... and what it is called
     expires_at: Callable[[str], datetime | None]  # ... and until when it is valid, if it has an end
+    authority: (
+        Callable[[str], base.HostKey] | None
+    )  # reads what signs for targets, if one can be pinned instead
     elevates: bool  # whether a management account may need sudo
     compare: Comparison  # how a person sees it on the target itself
     prepare: Callable[[str, str], str]  # a command that lets this account in there, with this public key
@@ -98,6 +102,7 @@ SSH: Final = Wire(
     identity=base.Identity.HOST_KEY,
     shown=Shown("host key", "host keys"),
     expires_at=lambda _: None,
+    authority=None,
     elevates=True,
     compare=Comparison(preparation.COMPARE, preparation.COMPARE_EXAMPLE, preparation.COMPARE_NEVER),
     prepare=preparation.command,
@@ -126,6 +131,7 @@ WINRM: Final = Wire(
     identity=base.Identity.CERTIFICATE,
     shown=Shown("certificate", "certificates"),
     expires_at=winrm_connections.expires_at,
+    authority=authorities.read,
     elevates=False,
     compare=Comparison(
         winrm_preparation.COMPARE, winrm_preparation.COMPARE_EXAMPLE, winrm_preparation.COMPARE_NEVER
@@ -142,6 +148,32 @@ WINRM: Final = Wire(
 TABLE: Final[Mapping[str, Wire]] = MappingProxyType({wire.name: wire for wire in (SSH, WINRM)})
 
 USUAL: Final = SSH  # where nothing else is said
+
+
+@dataclass(frozen=True)
+class Transport:
+    """One way to be sure of a target, and to keep what is said from others, as a form offers it."""
+
+    name: str
+    wire: Wire
+    label: str
+    by_authority: bool = False  # what is pinned is no target's own, and is given by a user
+
+
+#: Of each system that leaves a choice; the first is the usual one. There is none without a pin, and none
+#: that falls back to another.
+TRANSPORTS: Final[Mapping[str, tuple[Transport, ...]]] = MappingProxyType(
+    {
+        "windows": (
+            Transport("https", WINRM, "HTTPS, the instance's own certificate is compared and approved"),
+            Transport("authority", WINRM, "HTTPS, an authority signs its certificate", by_authority=True),
+        )
+    }
+)
+NO_SUCH_TRANSPORT: Final = (
+    "Choose how Keyturn connects from the list. Basic authentication over HTTP and certificates that are not "
+    "checked would show passwords to others, so they are not offered."
+)
 
 #: What a kind of secret is called on a wire.
 KINDS: Final[Mapping[str, base.Kind]] = MappingProxyType(
@@ -178,6 +210,27 @@ def policy_problem(wire: str, sets: int) -> str:
 def expires_at(wire: str, blob: str) -> datetime | None:
     """Return until when what is pinned over a wire is valid; None if it has no end, or none is known."""
     return TABLE[wire].expires_at(blob) if wire in TABLE else None
+
+
+def takes_authority(wire: str) -> bool:
+    """Whether an authority may be pinned over this wire, which signs for targets."""
+    return wire in TABLE and TABLE[wire].authority is not None
+
+
+def is_authority(algorithm: str) -> bool:
+    """Whether what is pinned under this word is not a target's own."""
+    return algorithm == authorities.AUTHORITY
+
+
+def transports(os: str) -> tuple[Transport, ...]:
+    """Return what a form offers for a system; nothing where there is no choice."""
+    return TRANSPORTS.get(os, ())
+
+
+def transport(os: str, wire: str, *, by_authority: bool) -> Transport | None:
+    """Return the one that a target has which is reached so; None for a system that leaves no choice."""
+    same = (way for way in transports(os) if (way.wire.name, way.by_authority) == (wire, by_authority))
+    return next(same, None)
 
 
 def elevates(wire: str) -> bool:
@@ -218,6 +271,22 @@ def has(wire: str, kind: base.Kind) -> bool:
 def takes(wire: str, kind: base.Kind, os: str) -> bool:
     """Whether a credential of this kind can be changed over this wire, on a target with this system."""
     return wire in TABLE and kind in TABLE[wire].kinds - TABLE[wire].without.get(os, frozenset())
+
+
+def has_dependants(wire: str) -> bool:
+    """Whether what runs as an account there is found, and can be given the account's new value."""
+    return _has_part(wire, base.Dependants)
+
+
+def ends_sessions(wire: str) -> bool:
+    """Whether an account's sessions there can be ended."""
+    return _has_part(wire, base.Sessions)
+
+
+def _has_part(wire: str, part: type) -> bool:
+    """Whether connectors of this wire have this part of the contract."""
+    connect = TABLE[wire].connect if wire in TABLE else None
+    return isinstance(connect, type) and issubclass(connect, part)
 
 
 def identity(wire: str) -> str:

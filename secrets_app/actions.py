@@ -121,6 +121,32 @@ class Action(enum.StrEnum):
         return self.value.startswith(("kms:List", "kms:Describe"))
 
 
+#: What policies of AWS call an action of ours. Source: AWS, "Actions defined by AWS Secrets Manager".
+AWS_NAMES = {
+    f"secretsmanager:{action.removeprefix('kms:')}": action
+    for action in (
+        Action.CREATE_SECRET,
+        Action.DELETE_SECRET,
+        Action.DESCRIBE_SECRET,
+        Action.GET_SECRET_VALUE,
+        Action.LIST_SECRETS,
+        Action.PUT_SECRET_VALUE,
+        Action.RESTORE_SECRET,
+        Action.ROTATE_SECRET,
+        Action.TAG_RESOURCE,
+        Action.UNTAG_RESOURCE,
+        Action.UPDATE_SECRET,
+    )
+}
+#: Operations there that are no action here, and the action that decides each.
+AWS_DECIDED_BY = {
+    "secretsmanager:BatchGetSecretValue": Action.GET_SECRET_VALUE,
+    "secretsmanager:CancelRotateSecret": Action.UPDATE_ROTATION,
+    "secretsmanager:GetResourcePolicy": Action.DESCRIBE_SECRET,
+    "secretsmanager:ListSecretVersionIds": Action.DESCRIBE_SECRET,
+    "secretsmanager:UpdateSecretVersionStage": Action.PUT_SECRET_VALUE,
+}
+
 #: A user with one of these on a secret can come to know its value: it is shown, sent to a machine of their
 #: choice, or chosen by them (with RotateSecret). `docs/actions.md` names them to people, and those of other
 #: kinds.

@@ -19,8 +19,10 @@ PIECE = b"x" * 65536
 
 
 def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer `/long/NUMBER` with so many pieces, and all else with how much was read."""
+    """Answer `/long/NUMBER` with so many pieces, `/fails` not, and all else with how much was read."""
     path = environ["PATH_INFO"]
+    if path == "/fails":
+        raise RuntimeError("as it was asked to")
     if path.startswith("/long/"):
         count = int(path.rpartition("/")[2])
         start("200 OK", [("Content-Length", str(count * len(PIECE)))])

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from rotation.connectors import base
 from rotation.inventory import identities, instances, management
-from rotation.managed import creation
+from rotation.managed import creation, dependants
 from rotation.models import Instance, ManagementCredential, Run
 from secrets_app import regions
 from secrets_app.crypto.plaintext import Plaintext
@@ -191,6 +191,19 @@ def secret(
     # Others of this name may have been purged.
     named = Secret.objects.filter(region=on.region, name=creation.full_name(name), purged_at=None)
     return named.select_related(*related).get()
+
+
+def windows_secret(
+    *, instance: Instance, failed: Iterable[str] = (), initial: str = "The-old-1-word"
+) -> Secret:
+    """A secret of a Windows account, and services that failed to get its current value."""
+    made = secret(instance=instance, initial=initial)
+    settle(made)
+    chosen = [("service", service) for service in failed]
+    dependants.choose(made, chosen, actor=administrator(), restarts=True)
+    rows = list(made.managed.dependants.all())
+    dependants.settle(rows, "failed", "dependant_denied", "The management account may not change it.")
+    return made
 
 
 def generic_secret(

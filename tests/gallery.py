@@ -25,7 +25,7 @@ from rotation import instance_checks, leases, reasons, runs
 from rotation.bulk import bulk_actions
 from rotation.connectors import base
 from rotation.inventory import identities
-from rotation.managed import credential_state, deletion
+from rotation.managed import credential_state, deletion, dependants
 from rotation.models import BulkAction, Instance, ManagedAccount, Run, Schedule
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
@@ -105,6 +105,23 @@ def _windows() -> None:
     shown = base.HostKey("x509", "MIIB", "0A1B" * 16)
     windows = {"wire": "winrm", "os": "windows", "port": 5986}
     factories.instance(name="win-01", keys=[shown], approved=False, **windows)
+    _dependants(factories.instance(name="win-02", keys=[shown], **windows))
+
+
+def _dependants(server: Instance) -> None:
+    """What runs as a Windows account: chosen and updated, failed, gone, left alone, and new."""
+    secret = factories.windows_secret(instance=server, failed=["Contoso Backup Agent"])
+    actor, account = factories.administrator(), secret.managed
+    named = [("service", "Contoso Backup Agent"), ("task", "\\Jobs\\Nightly report"), ("pool", "Shop")]
+    dependants.note(account, base.Facts(dependants=(base.Dependant("service", "Legacy Sync"),)))
+    dependants.choose(secret, [*named, ("task", "\\Jobs\\Old export")], actor=actor, restarts=True)
+    rows = {row.name: row for row in account.dependants.all()}
+    dependants.settle([rows["\\Jobs\\Nightly report"], rows["Shop"]], "done", "", "It has the current value.")
+    gone = reasons.sentence("dependant_gone")
+    dependants.settle([rows["\\Jobs\\Old export"]], "gone", "dependant_gone", gone)
+    new = base.Dependant("service", "Queue Worker", is_running=True)
+    shown = tuple(base.Dependant(row.kind, row.name) for row in rows.values())
+    dependants.note(account, base.Facts(dependants=(new, *shown)))
 
 
 def _keys(server: Instance) -> None:
@@ -282,6 +299,7 @@ def screens() -> list[Screen]:
     assert earlier
     windows = Instance.objects.get(name="win-01")
     win = f"/main/instances/{windows.pk}/"
+    depended = f"/main/secrets/{Secret.objects.get(managed__instance__name='win-02').pk}/"
     one, host = f"/main/secrets/{secret.pk}/", f"/main/instances/{instance.pk}/"
     ended = AuditEvent.objects.filter(action="kms:RotationEnded").latest("sequence")
     paths = {
@@ -320,6 +338,8 @@ def screens() -> list[Screen]:
         "secret-key-away": f"/main/secrets/{Secret.objects.get(name__endswith='pay/payments').pk}/",
         "bulk-actions": "/background/",
         "bulk-action": f"/background/{BulkAction.objects.get(token='first').pk}/",
+        "secret-dependants": depended, "secret-dependants-choice": f"{depended}dependants/",
+        "secret-dependants-retry": f"{depended}dependants/retry/",
         "windows": win, "windows-approve": f"{win}approve/",
         "windows-credential": f"/credentials/{windows.credential_id}/",
         "help": "/help/", "help-screens": "/help/screens/", "help-actions": "/help/actions/",

@@ -149,7 +149,30 @@ def test_an_unknown_command_gets_djangos_answer():
     assert done.returncode != 0
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_up_installs_what_the_simulated_windows_needs_and_starts_without_it_too(used):
+    lock = used / "requirements-demo.lock"
+    lock.write_text("./no-such-package --hash=sha256:00\n")
+    assert "could not install requirements-demo.lock" not in call(used, "up", "--no-demo").stderr
+    done = call(used, "up", "--port", "9000")
+    assert "could not install requirements-demo.lock" in done.stderr
+    assert done.stdout.strip().endswith("['up', '--port', '9000']")
+    lock.write_text("# nothing\n")
+    assert "setting up" in call(used, "up").stderr
+    assert "setting up" not in call(used, "up").stderr
+
+
+def test_what_the_simulated_windows_needs_is_what_the_tests_have():
+    blocks = [
+        set(re.split(r"\n(?=\S)", (CHECKOUT / f"requirements-{name}.lock").read_text().strip()))
+        for name in ("demo", "dev")
+    ]
+    assert blocks[0] <= blocks[1]
+
+
+LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-demo.lock"]
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_a_lock_pins_everything_by_hash_and_names_no_host(name):
     text = (CHECKOUT / name).read_text()
     assert not re.search(r"https?:|index|find-links|file:|trusted-host", text)

@@ -25,7 +25,7 @@ SECTIONS: dict[str, Action | tuple[Action, ...]] = {
     "secrets": Action.LIST_SECRETS,
     "instances": Action.LIST_INSTANCES,
     "rotations": Action.LIST_RUNS,
-    "access": (Action.LIST_USERS, Action.LIST_GROUPS, Action.LIST_POLICIES),
+    "access": (Action.LIST_USERS, Action.LIST_GROUPS, Action.LIST_POLICIES, Action.LIST_ACCESS_KEYS),
     "audit": Action.LIST_EVENTS,
     "keys": Action.LIST_KEYS,
     "settings": Action.DESCRIBE_SETTINGS,

@@ -11,10 +11,10 @@ from uuid import UUID
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 
-from console.fetching import users_and_policies
+from console.fetching import access_keys, users_and_policies
 from console.http import OperatorRequest
 from secrets_app.actions import Action
-from secrets_app.models import Attachment, Invitation, Policy, User
+from secrets_app.models import AccessKey, Attachment, Invitation, Policy, Principal, User
 from secrets_app.policy import policies, requiring
 
 
@@ -67,6 +67,38 @@ class ShownNames(users_and_policies.ShownNames):
 
 def user(request: OperatorRequest, pk: UUID, action: Action = Action.DESCRIBE_USER) -> User:
     return users_and_policies.user(request.principal, pk, action)
+
+
+def listed_machines(request: OperatorRequest) -> QuerySet[Principal]:
+    return users_and_policies.listed_machines(request.principal)
+
+
+def seen_machines(request: OperatorRequest) -> QuerySet[Principal]:
+    return users_and_policies.seen_machines(request.principal)
+
+
+def machine(request: OperatorRequest, pk: UUID, action: Action = Action.DESCRIBE_USER) -> Principal:
+    return users_and_policies.machine(request.principal, pk, action)
+
+
+def listed_keys(request: OperatorRequest) -> QuerySet[AccessKey]:
+    return access_keys.listed(request.principal)
+
+
+def seen_keys(request: OperatorRequest) -> QuerySet[AccessKey]:
+    return access_keys.seen(request.principal)
+
+
+def access_key(request: OperatorRequest, pk: UUID, action: Action) -> AccessKey:
+    return access_keys.key(request.principal, pk, action)
+
+
+def key_owners(request: OperatorRequest) -> QuerySet[Principal]:
+    return access_keys.owners(request.principal)
+
+
+def key_owner(request: OperatorRequest, pk: UUID) -> Principal:
+    return access_keys.owner(request.principal, pk)
 
 
 def may_describe(request: OperatorRequest, who: User) -> bool:

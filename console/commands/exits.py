@@ -49,7 +49,7 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         address_forbidden login_name_invalid own_login_impossible schedule_unfit period_invalid cron_invalid
         time_zone_invalid jitter_invalid date_invalid bulk_too_many bulk_nothing_selected bulk_token_invalid
         secret_unmanaged credential_of_other_system value_too_large access_key_expiry_invalid
-        access_key_network_invalid
+        access_key_network_invalid authority_unfit bad_dependant sessions_not_ended
     """,
     Exit.CONFLICT: """
         region_code_taken region_retired last_region region_outdated region_not_empty policy_name_taken
@@ -63,7 +63,7 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         instance_retired credential_deleted schedule_outdated bulk_changed_outside run_overtaken
         run_handed_back already_exists current_label_stays label_elsewhere secret_is_managed
         version_token_taken labels_at_most versions_at_most access_keys_at_most access_key_without_principal
-        access_key_unusable
+        access_key_unusable access_key_in_use no_failed_dependants
     """,
     Exit.IDENTITY: "host_key_not_seen other_machine no_host_key host_key_changed",
     Exit.BLOCKED: "instance_not_attached no_credential record_changed checkpoints_contradicted",

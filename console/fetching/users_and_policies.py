@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from secrets_app import regions
 from secrets_app.actions import Action, Kind, arn
 from secrets_app.models import Attachment, Invitation, Policy, Principal, User
-from secrets_app.people import users
+from secrets_app.people import machines, users
 from secrets_app.policy import decisions, requiring
 
 # ---------------------------------------------------------------- policies
@@ -45,13 +45,8 @@ def policy(actor: Principal, pk: UUID, action: Action = Action.DESCRIBE_POLICY) 
 
 def seen_holders(actor: Principal, attached: QuerySet[Attachment]) -> list[Attachment]:
     """The attachments to users that `actor` may describe, and to groups where they may list them."""
-    lists_groups = requiring.may(actor, Action.LIST_GROUPS)
-    people = set(seen_users(actor).values_list("pk", flat=True))
-    return [
-        attachment
-        for attachment in attached
-        if (attachment.principal.user_id in people if attachment.principal is not None else lists_groups)
-    ]
+    names = ShownNames(actor)
+    return [attachment for attachment in attached if names.shows(attachment.principal or attachment.group)]
 
 
 def seen_attachments(actor: Principal, attached: QuerySet[Attachment]) -> list[Attachment]:
@@ -88,16 +83,26 @@ class ShownNames:
         self.people: set[UUID] = set(seen_users(actor).values_list("pk", flat=True))
         if actor.user_id is not None:
             self.people.add(actor.user_id)
+        self.machines: set[UUID] = set(seen_machines(actor).values_list("pk", flat=True))
         self.groups = requiring.may(actor, Action.LIST_GROUPS)
+
+    def shows(self, whom: User | Principal | Group | None) -> bool:
+        """Whether `actor` may see what this user, application or group is called."""
+        if whom is None or isinstance(whom, Group):
+            return self.groups
+        user_id = whom.pk if isinstance(whom, User) else whom.user_id
+        if user_id is None:
+            return whom == self.actor or whom.pk in self.machines
+        return user_id in self.people
 
     def name(self, whom: User | Principal | Group) -> str:
         """What this user, application or group is called here."""
+        if self.shows(whom):
+            return str(whom)
         if isinstance(whom, Group):
-            return str(whom) if self.groups else "A group that you may not see"
-        user_id = whom.pk if isinstance(whom, User) else whom.user_id
-        if user_id is None:
-            return str(whom) if whom == self.actor else "An application that you may not see"
-        return str(whom) if user_id in self.people else "A user that you may not see"
+            return "A group that you may not see"
+        is_user = isinstance(whom, User) or whom.user_id is not None
+        return "A user that you may not see" if is_user else "An application that you may not see"
 
 
 def user(actor: Principal, pk: UUID, action: Action = Action.DESCRIBE_USER) -> User:
@@ -106,6 +111,33 @@ def user(actor: Principal, pk: UUID, action: Action = Action.DESCRIBE_USER) -> U
     if row is None or not may_describe(actor, row):
         raise requiring.NotFound
     requiring.require(actor, action, users.named(row))
+    return row
+
+
+def listed_machines(actor: Principal) -> QuerySet[Principal]:
+    """The applications that `actor` may see. Raises `Refused`."""
+    requiring.require(actor, Action.LIST_USERS)
+    return seen_machines(actor)
+
+
+def seen_machines(actor: Principal) -> QuerySet[Principal]:
+    """Those which one may describe."""
+    account = regions.account().number
+    rows = Principal.objects.filter(kind=Principal.Kind.MACHINE)
+    seen = [
+        row.pk
+        for row in rows
+        if decisions.allows(actor, Action.DESCRIBE_USER, machines.named(row, account=account))
+    ]
+    return rows.filter(pk__in=seen)
+
+
+def machine(actor: Principal, pk: UUID, action: Action = Action.DESCRIBE_USER) -> Principal:
+    """Return one application for `action`. Raises `NotFound` or `Refused`."""
+    row = Principal.objects.filter(kind=Principal.Kind.MACHINE, pk=pk).first()
+    if row is None or not decisions.allows(actor, Action.DESCRIBE_USER, machines.named(row)):
+        raise requiring.NotFound
+    requiring.require(actor, action, machines.named(row))
     return row
 
 

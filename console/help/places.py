@@ -16,7 +16,10 @@ _SECTIONS = {
     "screens#search": "search",
     "screens#secrets": "secrets secret secret_edit list_preferences",
     "screens#create-secret": "secret_create",
-    "screens#one-secret": "secret_rotate_back secret_rebind secret_resolve secret_reconcile",
+    "screens#one-secret": (
+        "secret_rotate_back secret_rebind secret_resolve secret_reconcile secret_dependants "
+        "secret_dependants_retry"
+    ),
     "screens#values": "secret_reveal",
     "screens#rotate-immediately": "secret_rotate",
     "screens#automatic-rotation": "secret_schedule",
@@ -32,6 +35,11 @@ _SECTIONS = {
     "screens#users-and-groups": (
         "access users user user_edit user_disable user_enable user_revealed user_sessions user_reset_sign_in "
         "user_reset_factor invitations invite groups group group_create group_join group_leave"
+    ),
+    "screens#applications-and-access-keys": (
+        "applications application application_create application_disable application_enable access_keys "
+        "access_key_create access_key_rotate access_key_disable access_key_enable access_key_delete "
+        "secret_use"
     ),
     "screens#policies": "policies policy policy_create policy_edit policy_delete policy_attach policy_detach",
     "screens#simulator-and-access-review": "simulator access_review",

@@ -68,6 +68,20 @@ LISTS: Final[Mapping[str, tuple[Column, ...]]] = MappingProxyType(
             Column("signed_in", "Last sign-in"),
             Column("state", "Status"),
         ),
+        "applications": (
+            Column("groups", "Groups"),
+            Column("keys", "Access keys"),
+            Column("used", "Last used"),
+            Column("state", "Status"),
+            Column("created", "Created"),
+        ),
+        "access_keys": (
+            Column("state", "Status"),
+            Column("expires", "Expires"),
+            Column("networks", "Address ranges"),
+            Column("used", "Last used"),
+            Column("created", "Created"),
+        ),
         "groups": (Column("members", "Members"), Column("policies", "Policies")),
         "policies": (
             Column("kind", "Kind"),

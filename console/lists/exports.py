@@ -70,10 +70,17 @@ def stream(
     """Answer with a file of `rows`, each as `cells` says; `form` is `csv` or `jsonl`."""
     lines = (cells(row) for row in rows.iterator(chunk_size=CHUNK_ROWS))
     is_csv = form == "csv"
-    response = StreamingHttpResponse(
+    return file_of(
         as_csv(lines, names) if is_csv else as_json_lines(lines),
-        content_type="text/csv; charset=utf-8" if is_csv else "application/jsonl; charset=utf-8",
+        kind="text/csv; charset=utf-8" if is_csv else "application/jsonl; charset=utf-8",
+        name=name,
+        ending=form,
     )
+
+
+def file_of(content: Iterable[str], *, kind: str, name: str, ending: str) -> StreamingHttpResponse:
+    """Answer with a file of this content type, named after what it is and when it was made."""
+    response = StreamingHttpResponse(content, content_type=kind)
     stamp = timezone.now().astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    response["Content-Disposition"] = f'attachment; filename="keyturn-{name}-{stamp}.{form}"'
+    response["Content-Disposition"] = f'attachment; filename="keyturn-{name}-{stamp}.{ending}"'
     return response

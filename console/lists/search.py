@@ -25,7 +25,7 @@ from console.presentation import run_states
 from rotation import accounts
 from rotation.models import Instance, Run
 from secrets_app.actions import Action
-from secrets_app.models import AuditEvent, Secret, User
+from secrets_app.models import AccessKey, AuditEvent, Principal, Secret, User
 
 SHORTEST = 2  # characters: one letter is in every name
 LONGEST = 200
@@ -87,6 +87,8 @@ def groups(request: OperatorRequest, text: str) -> list[Group]:
         (Action.LIST_SECRETS, _secrets),
         (Action.LIST_INSTANCES, _instances),
         (Action.LIST_USERS, _users),
+        (Action.LIST_USERS, _applications),
+        (Action.LIST_ACCESS_KEYS, _access_keys),
         (Action.LIST_RUNS, _runs),
     )
     found = [find(request, wanted) for action, find in kinds if resources.may(request, action)]
@@ -172,6 +174,33 @@ def _users(request: OperatorRequest, wanted: Wanted) -> Group:
         return Hit(user.username, reverse("user", args=[user.pk]), user.display_name)
 
     return _group("Users", rows, "username", hit, reverse("users", query={"q": wanted.text}))
+
+
+def _applications(request: OperatorRequest, wanted: Wanted) -> Group:
+    rows = rights.listed_machines(request)
+    if wanted.is_exact:
+        rows = rows.filter(Q(pk=wanted.pk) if wanted.pk else Q(name__iexact=wanted.named("user")))
+    else:
+        rows = rows.filter(name__icontains=wanted.text)
+
+    def hit(machine: Principal) -> Hit:
+        return Hit(machine.name, reverse("application", args=[machine.pk]))
+
+    return _group("Applications", rows, "name", hit, reverse("applications", query={"q": wanted.text}))
+
+
+def _access_keys(request: OperatorRequest, wanted: Wanted) -> Group:
+    """Keys by their ids; those of an owner are on the owner's page."""
+    rows = rights.listed_keys(request)
+    if wanted.is_exact:
+        rows = rows.filter(pk=wanted.pk) if wanted.pk else rows.none()
+    else:
+        rows = rows.filter(key_id__icontains=wanted.text)
+
+    def hit(key: AccessKey) -> Hit:
+        return Hit(key.key_id, reverse("access_keys", query={"q": key.key_id}), key.principal.name)
+
+    return _group("Access keys", rows, "key_id", hit, reverse("access_keys", query={"q": wanted.text}))
 
 
 def _runs(request: OperatorRequest, wanted: Wanted) -> Group:

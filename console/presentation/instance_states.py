@@ -62,20 +62,29 @@ class HostKeys:
         return [key for key in self.keys if key.state == Approved]
 
     @property
+    def authority(self) -> HostKey | None:
+        """What signs for the instance, where that is trusted instead of what it shows itself."""
+        return next((key for key in self.approved if key.is_authority), None)
+
+    @property
     def shown(self) -> list[HostKey]:
         """Those that the newest scan was shown; before any scan, all that are not retired."""
+        own = [key for key in self.keys if not key.is_authority]
         if self.scanned_at is None:
-            return [key for key in self.keys if key.state != HostKey.State.RETIRED]
-        return [key for key in self.keys if key.seen_at >= self.scanned_at]
+            return [key for key in own if key.state != HostKey.State.RETIRED]
+        return [key for key in own if key.seen_at >= self.scanned_at]
 
     @property
     def waiting(self) -> list[HostKey]:
-        """Those that are shown and not approved."""
-        return [key for key in self.shown if key.state != Approved]
+        """Those that are shown and not approved; none waits where an authority signs for them."""
+        return [] if self.authority else [key for key in self.shown if key.state != Approved]
 
     @property
     def is_changed(self) -> bool:
-        return bool(self.approved) and (self._scan_differs or self._login_met_another)
+        """Whether it is another one than the approved; an authority may sign one after the other."""
+        if self.authority or not self.approved:
+            return False
+        return self._scan_differs or self._login_met_another
 
     @property
     def _scan_differs(self) -> bool:
@@ -95,6 +104,11 @@ class HostKeys:
         return any(marks.get(name) == "blocked" for name in _HOST_KEY_CHECKS)
 
     @property
+    def ends_at(self) -> datetime | None:
+        """When the authority's own certificate ends."""
+        return wires.expires_at(self.instance.wire, self.authority.blob) if self.authority else None
+
+    @property
     def expires_at(self) -> datetime | None:
         """When the first of what is approved ends, if that is soon or was; it stays pinned even so."""
         ends = (wires.expires_at(self.instance.wire, key.blob) for key in self.approved)
@@ -106,6 +120,13 @@ class HostKeys:
         if self.is_changed:
             return Fact(
                 "danger", "Changed", f"It shows a {self.instance.shown.one} that is not approved. Compare it."
+            )
+        if self.authority:
+            return Fact(
+                "ok",
+                "By an authority",
+                f"Keyturn talks only to a {self.instance.shown.one} that the approved authority has signed "
+                "for this address, and that is in date.",
             )
         if self.approved:
             return Fact(

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from console.presentation import durations
 from console.presentation.secret_states import Fact
-from rotation import accounts, reasons
+from rotation import accounts, reasons, wires
 from rotation.connectors import base
 from rotation.connectors.reasons import NOTHING, Advice
 from rotation.engine.methods import table as methods
@@ -70,6 +70,7 @@ _SUCCESS: Final = {
     Run.Kind.SCAN: "The host keys of the instance were read.",
     Run.Kind.DRIFT: "The credential was not changed outside Keyturn.",
     Run.Kind.RECONCILE: "The instance accepts the current value again.",
+    Run.Kind.DEPENDANTS: "Every chosen dependant has the current value.",
 }
 _STEP_TONES: Final = {
     Step.State.RUNNING: "busy",
@@ -96,6 +97,7 @@ _PLANS: Final[dict[str, tuple[str, ...]]] = {
     Run.Kind.SCAN: (Step.Name.SCAN,),
     Run.Kind.DRIFT: (Step.Name.PREFLIGHT,),  # and a probe, if the credential looks different
     Run.Kind.RECONCILE: (Step.Name.PREFLIGHT, Step.Name.PROBE, Step.Name.SET, Step.Name.TEST),
+    Run.Kind.DEPENDANTS: (Step.Name.PREFLIGHT, Step.Name.TEST, Step.Name.DEPENDANT),
 }
 
 
@@ -185,9 +187,11 @@ def _plan(run: Run) -> tuple[str, ...]:
     if run.kind != Run.Kind.ROTATE or run.secret is None:
         return plan
     account, replaces = accounts.needed(run.secret), methods.TABLE[run.secret.kind].REPLACES
+    if account.dependants.chosen().exists():
+        plan = (*plan, Step.Name.DEPENDANT)
     if not replaces:
         plan = (*plan, Step.Name.CLEAN)
-    if account.ends_sessions or run.is_leak:
+    if wires.ends_sessions(run.instance.wire) and (account.ends_sessions or run.is_leak):
         plan = (*plan, Step.Name.SESSIONS)
     if replaces and (account.proves_old_refused or run.is_leak):
         plan = (*plan, Step.Name.CLEAN)  # a login with the old password

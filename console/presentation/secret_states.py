@@ -7,12 +7,14 @@ and the next thing to do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from console.presentation.durations import duration
 from rotation import accounts, binding, reasons, schedules
 from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Schedule
+from secrets_app.actions import Action
 from secrets_app.models import Secret
 
 Credential = ManagedAccount.Credential
@@ -26,6 +28,15 @@ class Fact:
     label: str
     sentence: str
     next_step: str = ""
+    needs: Action | None = None  # the right that the next step takes; None for one that any reader can take
+
+    def told(self, may: Callable[[Action], bool]) -> Fact:
+        """Return it for a reader who `may` do only some actions: a step of others is named as theirs."""
+        if self.needs is None or may(self.needs):
+            return self
+        # What is no trouble asks nothing of others.
+        step = "" if self.tone == "muted" else for_others(self.needs, self.next_step)
+        return replace(self, next_step=step, needs=None)
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,29 @@ class Facts:
     credential: Fact
     automatic: Fact
 
+    def told(self, may: Callable[[Action], bool]) -> Facts:
+        """Return them for a reader who `may` do only some actions."""
+        return Facts(self.status.told(may), self.credential.told(may), self.automatic.told(may))
+
+
+#: Who takes a next step, by the right that it needs.
+_OTHERS = {
+    Action.ROTATE_SECRET: "rotate this secret",
+    Action.OVERRIDE_CHECK: "override this check",
+    Action.REBIND_ACCOUNT: "rebind this account",
+    Action.UPDATE_ROTATION: "change its rotation",
+    Action.RESTORE_SECRET: "restore this secret",
+    Action.DELETE_SECRET: "delete this secret",
+    Action.CREATE_SECRET: "create secrets",
+    Action.CHECK_INSTANCE: "test this instance",
+    Action.RESOLVE_ROTATION: "resolve this rotation",
+}
+
+
+def for_others(needs: Action, step: str) -> str:
+    """Say a next step to a reader who may not take it."""
+    return f"For users who may {_OTHERS[needs]}: {step}"
+
 
 ENABLED = Fact("ok", "Enabled", "It can be rotated, and its value can be read by those who may.")
 KEPT = Fact("ok", "Enabled", "Its value can be read by those who may.")
@@ -44,6 +78,7 @@ DELETED = Fact(
     "Deleted",
     "Its values are destroyed; its history stays.",
     "Create a new secret for this account.",
+    Action.CREATE_SECRET,
 )
 ROTATING = Fact(
     "busy", "Rotating", "A rotation was requested and has not ended.", "Wait for the run, or watch its steps."
@@ -62,6 +97,7 @@ OFF = Fact(
     "Off",
     "This secret rotates only when a user starts a rotation.",
     "Rotate it now and then, or after a leak.",
+    Action.ROTATE_SECRET,
 )
 
 NO_LONGER = Fact("muted", "Off", "A deleted secret does not rotate.")
@@ -73,12 +109,14 @@ CREDENTIALS = {
         "No value yet",
         "No value is stored for this account yet.",
         "Rotate it once to create a value.",
+        Action.ROTATE_SECRET,
     ),
     Credential.NOT_VERIFIED: Fact(
         "info",
         "Not yet verified",
         "The value was entered by a user and not verified on the instance yet.",
         "Wait for the verification, or rotate: both correct this state.",
+        Action.ROTATE_SECRET,
     ),
     Credential.IN_SYNC: Fact("ok", "In sync", "The instance accepted the current value."),
     Credential.UNVERIFIED: Fact(
@@ -86,12 +124,14 @@ CREDENTIALS = {
         "Unverified",
         "The instance may have the old or the new value; both are kept.",
         "Wait for the next attempt, or rotate again when the instance answers.",
+        Action.ROTATE_SECRET,
     ),
     Credential.OUT_OF_SYNC: Fact(
         "danger",
         "Out of sync",
         "The instance refuses the current value: the credential was changed there.",
         "Reconcile to set the current value again, or rotate to a new one.",
+        Action.ROTATE_SECRET,
     ),
     Credential.UNREACHABLE: Fact(
         "warning",
@@ -104,12 +144,14 @@ CREDENTIALS = {
         "Blocked",
         "The instance does not meet the requirements of a rotation.",
         "Correct what the checks of the instance report, then rotate.",
+        Action.ROTATE_SECRET,
     ),
     Credential.GONE: Fact(
         "warning",
         "Instance gone",
         "A user stated that the instance no longer exists; the values are kept, and nothing rotates.",
         "Read what you still need, then delete the secret.",
+        Action.DELETE_SECRET,
     ),
 }
 CREDENTIAL_CHOICES = [
@@ -131,7 +173,8 @@ NOT_SINCE_RESTORE = Fact(
     "Not verified since the database was restored",
     "An older database was restored, and it has not been verified since whether the instance accepts "
     "this value.",
-    "Choose Verify all under Audit, or check for drift.",
+    "Check for drift, or have all credentials verified under Audit.",
+    Action.ROTATE_SECRET,
 )
 
 #: How a value was shown to work, as a sentence ends.
@@ -151,14 +194,14 @@ def facts(secret: Secret, *, is_rotating: bool) -> Facts:
     else:
         known = credential(account, is_rotating=is_rotating)
     if not secret.is_enabled:
-        known = replace(known, next_step="")  # nothing but restoring it works
+        known = replace(known, next_step="", needs=None)  # nothing but restoring it works
     return Facts(status(secret), known, automatic(secret))
 
 
 def status(secret: Secret) -> Fact:
     is_managed = accounts.of(secret) is not None
     if secret.status == "deleted":
-        return DELETED if is_managed else replace(DELETED, next_step="")
+        return DELETED if is_managed else replace(DELETED, next_step="", needs=None)
     if secret.status == "pending_deletion":
         due = secret.deletion_due_at
         until = f" until {due:%Y-%m-%d}" if due else ""
@@ -168,6 +211,7 @@ def status(secret: Secret) -> Fact:
             f"Its values cannot be read{', and it does not rotate' if is_managed else ''}. "
             f"It can be restored{until}.",
             "Restore it before that day to keep it.",
+            Action.RESTORE_SECRET,
         )
     return ENABLED if is_managed else KEPT
 
@@ -196,11 +240,12 @@ def credential(account: ManagedAccount | None, *, is_rotating: bool) -> Fact:
             "Not verified on this machine",
             account.credential_sentence,
             "Compare the machine on the instance's page with the instance, then choose Rebind.",
+            Action.REBIND_ACCOUNT,
         )
     label = known.label
     if account.credential == Credential.BLOCKED and account.credential_code:
         label = f"{label}: {reasons.label(account.credential_code)}"
-    return Fact(known.tone, label, account.credential_sentence or known.sentence, known.next_step)
+    return replace(known, label=label, sentence=account.credential_sentence or known.sentence)
 
 
 def is_on_other_machine(account: ManagedAccount | None) -> bool:
@@ -227,7 +272,9 @@ def automatic(secret: Secret) -> Fact:
     if not secret.is_enabled:
         is_on = plan is not None and plan.is_on
         return (
-            PAUSED_BY_DELETION if is_on else replace(OFF, sentence=PAUSED_BY_DELETION.sentence, next_step="")
+            PAUSED_BY_DELETION
+            if is_on
+            else replace(OFF, sentence=PAUSED_BY_DELETION.sentence, next_step="", needs=None)
         )
     if plan is None or not plan.is_on:
         return OFF
@@ -237,6 +284,7 @@ def automatic(secret: Secret) -> Fact:
             f"Invalid: stopped after {plan.failures} failures",
             f"{plan.failures} rotations in a row that the schedule started have failed; it starts no more.",
             "Correct the problem that its last run shows; then turn automatic rotation on again.",
+            Action.UPDATE_ROTATION,
         )
     if plan.paused_at:
         return Fact(
@@ -244,6 +292,7 @@ def automatic(secret: Secret) -> Fact:
             "Paused",
             "Its dates pass without a rotation.",
             "Start a rotation yourself if it cannot wait.",
+            Action.ROTATE_SECRET,
         )
     recurrence = often(plan)
     if plan.is_overdue and plan.next_at:
@@ -252,6 +301,7 @@ def automatic(secret: Secret) -> Fact:
             f"Overdue since {plan.next_at:%Y-%m-%d}",
             f"It should rotate {recurrence}, and the last date has passed.",
             "Look at its last run, or rotate it now.",
+            Action.ROTATE_SECRET,
         )
     return Fact("ok", f"On, {recurrence}", f"It rotates automatically {recurrence}.{_details(plan)}")
 

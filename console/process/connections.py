@@ -23,6 +23,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
+from gunicorn.http import errors
 from gunicorn.workers import gthread
 
 from console.process import framing
@@ -97,6 +98,17 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         conn.state = State.READING if stays else State.ENDING
         self._await(conn)
         self._settle(conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer a request that cannot be parsed, or that failed; say why, and nothing of its address.
+
+        An old client of Alibaba Cloud sends the value of a secret in the query, and gunicorn would log it.
+        """
+        if isinstance(
+            exc, errors.InvalidRequestLine | errors.InvalidRequestMethod | errors.InvalidHTTPVersion
+        ):
+            exc = type(exc)("not shown")
+        super().handle_error(None, client, addr, exc)
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Close the connections whose time is over; with `force`, all of them."""

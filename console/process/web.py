@@ -33,6 +33,9 @@ graceful_timeout = 10
 keepalive = 5
 sendfile = False  # it would send past the answer that is kept for a slow client
 accesslog = None
+# `console.process.framing` limits the whole head to 64 KiB. An old client of Alibaba Cloud sends a value in
+# the query, which gunicorn's own limit of 4 KiB for the first line would refuse.
+limit_request_line = 0
 control_socket_disable = True
 # On a slow disk the worker's own sign of life would stall.
 worker_tmp_dir = start.writable_folder(Path("/dev/shm"), Path(tempfile.gettempdir()))  # noqa: S108

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import UUID
 
 from django.contrib.auth.models import Group
 
@@ -52,8 +51,9 @@ class Unused:
     grant: SecretPrincipalGrant | SecretGroupGrant
 
 
-def readers(secrets: list[Secret], people: Collection[UUID]) -> list[Readers]:
-    """Who could read each of these values, or send it elsewhere; named are those among `people`.
+def readers(secrets: list[Secret], shows: Callable[[Principal], bool]) -> list[Readers]:
+    """Who could read each of these values, or send it elsewhere; named are those that the reader
+    may see, as `shows` says.
 
     Tags are prefetched by the caller.
     """
@@ -63,7 +63,7 @@ def readers(secrets: list[Secret], people: Collection[UUID]) -> list[Readers]:
         # What belongs to no instance is sent to none.
         actions = (Action.GET_SECRET_VALUE,) if secret.is_generic else _READ
         who = [right.principal for right in everybody.with_rights(secret, actions)]
-        names = [principal.name for principal in who if principal.user_id in people]
+        names = [principal.name for principal in who if shows(principal)]
         rows.append(Readers(secret, names, len(who) - len(names)))
     return rows
 

@@ -26,13 +26,14 @@ from console.forms.rotations.rotations import Filters as RunFilters
 from console.forms.secrets.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
 from console.lists import instance_list, run_filters, secret_filters, secret_rows
-from console.presentation import run_states, secret_states
+from console.presentation import dependant_states, run_states, secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
 from console.reports import resolving
 from console.reports.charts import Bar, Chart, Series
 from rotation import accounts
-from rotation.models import HostKey, Instance, ManagedAccount, Run, Schedule
+from rotation.engine.work import TELLS
+from rotation.models import Dependant, HostKey, Instance, ManagedAccount, Run, Schedule
 from secrets_app.models import ChangedRecord, Secret
 from secrets_app.policy.decisions import Action
 
@@ -146,6 +147,7 @@ class Overview:
         counts = Counter(dict(idle.order_by().values_list("managed__credential").annotate(Count("pk"))))
         rows = [row for kind in TROUBLED if counts[kind] for row in self._some(idle, kind)]
         self._add_doubtful(rows)
+        self._add_failed_dependants()
         left = sum(counts.values()) - len(rows)
         if left > 0:
             self.more += [
@@ -174,6 +176,22 @@ class Overview:
             self.needs.append(
                 self._of_secret(row, secret_states.credential(account, is_rotating=False), action)
             )
+
+    def _add_failed_dependants(self) -> None:
+        """Secrets whose value is in order, and not with all that runs as their account."""
+        failed = Counter(Dependant.objects.behind().order_by().values_list("account", flat=True))
+        if not failed:
+            return
+        told = Run.objects.active().filter(secret=OuterRef("pk"), kind__in=TELLS)
+        rows = self._secrets(status="enabled").filter(~Exists(told), managed__in=list(failed))
+        secrets = list(rows.select_related("managed__instance").order_by("name")[: SHOWN + 1])
+        secret_rows.ready(self.request, secrets, SETTLES)
+        for row in secrets[:SHOWN]:
+            fact = dependant_states.failed(failed[accounts.needed(row).pk])
+            action = self._action(row, "Retry failed items", "secret_dependants_retry", Action.ROTATE_SECRET)
+            self.needs.append(self._of_secret(row, fact, action))
+        if len(secrets) > SHOWN:
+            self.more.append(More("More with failed dependants", self._link("secrets", status="enabled")))
 
     def _some(self, rows: QuerySet[Secret], kind: str) -> QuerySet[Secret]:
         # In no order: sorting all of them to show a few would cost more than the rest of the page.
@@ -216,6 +234,7 @@ class Overview:
 
     def _of_secret(self, row: Secret, fact: Fact, action: tuple[str, str] | None = None) -> Need:
         account = accounts.of(row)
+        fact = fact.told(lambda right: resources.may(self.request, right, row))
         where = f"{account.username} on {account.instance.name}" if account else ""
         return Need(fact, row.name, reverse("secret", args=[self.region, row.pk]), where, action)
 

@@ -57,13 +57,24 @@ def of_values(shown_seconds: int) -> list[Rule]:
             "Reads at most",
             f"{settings.READS_AT_MOST:,} values in 10 minutes",
             "KEYTURN_READS_AT_MOST",
-            "By one user, or one machine.",
+            "By one user; an application has the limits below.",
+        ),
+        Rule(
+            "Programs' reads at most",
+            f"{settings.API_READS:,} a second, {settings.API_KEY_READS:,} with one access key",
+            "KEYTURN_API_READS",
+            "Values and descriptions of secrets, by the interfaces for programs.",
+        ),
+        Rule(
+            "Programs' other calls at most",
+            f"{settings.API_OTHERS:,} a second, {settings.API_KEY_OTHERS:,} with one access key",
+            "KEYTURN_API_OTHERS",
         ),
         Rule(
             "Reason",
             settings.REVEAL_REASON.capitalize(),
             "KEYTURN_REVEAL_REASON",
-            "Of Get secret value; a policy may ask for one too.",
+            "Asked for before a value is shown; a policy may ask for one too.",
         ),
         Rule("Shown for", f"{shown_seconds} seconds", FIXED, "Then the value leaves the page."),
         Rule(

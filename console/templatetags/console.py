@@ -15,14 +15,17 @@ from django import forms, template
 from django.http import QueryDict
 from django.template import Context
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
+from console.access import resources
 from console.forms.filters import Several
 from console.presentation import durations
 from console.private_apis import render_icon
+from secrets_app.actions import Action
 
 register = template.Library()
 
@@ -48,6 +51,13 @@ SHEET = frozenset(
 #: In pixels, as base.css has it; each other size has a class of its own there.
 USUAL_SIZE = 16
 
+#: What opens a list that is no section of its own.
+LISTS = {
+    "credentials": Action.LIST_CREDENTIALS,
+    "groups": Action.LIST_GROUPS,
+    "policies": Action.LIST_POLICIES,
+    "users": Action.LIST_USERS,
+}
 QUIET_TONES = frozenset({"ok", "muted"})
 LONG_LABEL = 22  # characters
 
@@ -156,6 +166,22 @@ def fact(state: State, icon: bool = False) -> SafeString:
 @lru_cache(maxsize=512)  # a list shows the same few, row by row
 def _badge(tone: str, label: str, sentence: str) -> SafeString:
     return render_to_string("_badge.html", {"tone": tone, "label": label, "sentence": sentence})
+
+
+@register.simple_tag(takes_context=True)
+def may_open(context: Context, name: str) -> bool:
+    """Whether the reader may open the list with this name."""
+    wanted = resources.SECTIONS.get(name) or LISTS[name]
+    actions = wanted if isinstance(wanted, tuple) else (wanted,)
+    return any(resources.may(context["request"], action) for action in actions)
+
+
+@register.simple_tag(takes_context=True)
+def crumb(context: Context, label: str, name: str, *arguments: str) -> SafeString:
+    """A place above the page: a link, if the reader may open it."""
+    if not may_open(context, name):
+        return format_html("<li>{}</li>", label)
+    return format_html('<li><a href="{}">{}</a></li>', reverse(name, args=arguments), label)
 
 
 @register.simple_tag

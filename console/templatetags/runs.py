@@ -8,7 +8,7 @@ from django.template import Context
 from console.access import resources
 from console.presentation import instance_states, run_states, secret_states
 from console.reports.resolving import unresolved
-from rotation import accounts
+from rotation import accounts, reasons
 from rotation.models import Run
 from secrets_app.models import Secret
 from secrets_app.policy.decisions import Action
@@ -34,22 +34,62 @@ def credential_badge(secret: Secret) -> secret_states.Fact:
 
 
 @register.simple_tag(takes_context=True)
+def may_open_place(context: Context, run: Run, target: str) -> bool:
+    """Whether the reader may open the page that an advice sends to."""
+    request, instance = context["request"], run.instance
+    if target == "instance":
+        return resources.may(request, Action.DESCRIBE_INSTANCE, instance)
+    if target == "credential" and instance.credential:
+        return resources.may(request, Action.DESCRIBE_CREDENTIAL, instance.credential)
+    return target == "secret" and resources.may(request, Action.DESCRIBE_SECRET, run.secret)
+
+
+@register.simple_tag(takes_context=True)
 def may_retry(context: Context, run: Run) -> bool:
     """Whether the reader may have the same work done again that this run did not bring to its end."""
     return run_states.is_retryable(run) and _may_again(context, run)
 
 
 def _may_again(context: Context, run: Run) -> bool:
+    request = context["request"]
     if run.secret is None:
         is_registered = run.instance.retired_at is None
-        return is_registered and resources.may(context["request"], Action.CHECK_INSTANCE, run.instance)
-    return run.secret.is_enabled and resources.may(context["request"], Action.ROTATE_SECRET, run.secret)
+        may_look = is_registered and resources.may(request, Action.CHECK_INSTANCE, run.instance)
+        actor = request.user.principal
+        is_theirs = not run.username or accounts.may_manage(run.instance, run.username, actor=actor)
+        return may_look and is_theirs
+    return run.secret.is_enabled and resources.may(request, Action.ROTATE_SECRET, run.secret)
+
+
+@register.simple_tag(takes_context=True)
+def next_step(context: Context, run: Run) -> str:
+    """What its advice says to the reader, who may not do it perhaps."""
+    advice = run_states.run_badge(run).next_step
+    is_for_all = reasons.waits(run.code) and "retry" not in advice.text.lower()
+    if not advice.text or is_for_all:
+        return advice.text
+    if not _may_again(context, run):
+        needs = Action.ROTATE_SECRET if run.secret else Action.CHECK_INSTANCE
+    elif run_states.is_overridable(run) and not may_override(context, run):
+        needs = Action.OVERRIDE_CHECK
+    elif "Rebind" in advice.text and not resources.may(context["request"], Action.REBIND_ACCOUNT, run.secret):
+        needs = Action.REBIND_ACCOUNT
+    else:
+        return advice.text
+    return secret_states.for_others(needs, advice.text)
 
 
 @register.simple_tag(takes_context=True)
 def remedies(context: Context, run: Run) -> tuple[str, ...]:
     """What the advice of this run names and its reader may do, beside a retry."""
     return run_states.remedies(run) if _may_again(context, run) else ()
+
+
+@register.simple_tag(takes_context=True)
+def may_retry_items(context: Context, run: Run) -> bool:
+    """Whether the reader may give the dependants that this rotation names the current value again."""
+    is_named = run.outcome == Run.Outcome.SUCCEEDED and run.code == "dependants"
+    return is_named and run.secret is not None and _may_again(context, run)
 
 
 @register.simple_tag(takes_context=True)

@@ -25,14 +25,14 @@ from console.lists import (
     secret_filters,
     secret_rows,
 )
-from console.presentation import key_states, run_states, secret_states
+from console.presentation import access_key_states, key_states, run_states, secret_states
 from console.presentation.instance_states import instance_badge, listed_host_keys
 from rotation import accounts
 from rotation.models import Instance, ManagementCredential, Run
 from secrets_app import actions
 from secrets_app.actions import Action
 from secrets_app.audit import trail
-from secrets_app.models import Key, Policy, Secret, User
+from secrets_app.models import AccessKey, Key, Policy, Principal, Secret, User
 
 RUN_COLUMNS = (
     "run_id", "started", "ended", "kind", "secret", "instance", "instance_id", "region", "trigger",
@@ -50,6 +50,11 @@ INSTANCE_COLUMNS = (
 CREDENTIAL_COLUMNS = ("name", "account", "sudo", "login", "instances", "created", "created_by")
 USER_COLUMNS = ("name", "display_name", "groups", "last_sign_in", "status")
 GROUP_COLUMNS = ("name", "members", "policies")
+APPLICATION_COLUMNS = ("name", "groups", "access_keys", "last_used", "status", "created")
+ACCESS_KEY_COLUMNS = (
+    "id", "owner", "kind", "status", "expires", "networks", "last_used", "last_used_from", "last_used_for",
+    "created", "created_by",
+)  # fmt: skip
 POLICY_COLUMNS = ("name", "kind", "description", "attached_to", "changed")
 KEY_COLUMNS = (
     "alias", "description", "state", "primary_version", "made", "secrets", "next_rotation", "created",
@@ -111,6 +116,25 @@ def all_groups(request: OperatorRequest) -> HttpResponseBase:
     rows = access_lists.groups(request, access_forms.Groups(request.GET).chosen()).order_by("name", "pk")
     _record(request, "kms:ExportGroups", resources.ALL_REGIONS, "csv")
     return exports.stream(rows, _group, GROUP_COLUMNS, name="groups", form="csv")
+
+
+@login_required
+@require_safe
+def all_applications(request: OperatorRequest) -> HttpResponseBase:
+    chosen = access_forms.Applications(request.GET).chosen()
+    rows = access_lists.applications(request, chosen).order_by("name", "pk")
+    cells = partial(_application, sees_groups=resources.may(request, Action.LIST_GROUPS))
+    _record(request, "kms:ExportApplications", resources.ALL_REGIONS, "csv")
+    return exports.stream(rows, cells, APPLICATION_COLUMNS, name="applications", form="csv")
+
+
+@login_required
+@require_safe
+def all_access_keys(request: OperatorRequest) -> HttpResponseBase:
+    chosen = access_forms.AccessKeys(request.GET).chosen()
+    rows = access_lists.access_keys(request, chosen).order_by("principal__name", "pk")
+    _record(request, "kms:ExportAccessKeys", resources.ALL_REGIONS, "csv")
+    return exports.stream(rows, _access_key, ACCESS_KEY_COLUMNS, name="access-keys", form="csv")
 
 
 @login_required
@@ -210,6 +234,24 @@ def _user(row: User, *, sees_groups: bool) -> exports.Cells:
 def _group(row: Group) -> exports.Cells:
     contents = (row.name, row.member_count, row.policy_count)  # type: ignore[attr-defined]
     return dict(zip(GROUP_COLUMNS, contents, strict=True))
+
+
+def _application(row: Principal, *, sees_groups: bool) -> exports.Cells:
+    groups = ", ".join(sorted(group.name for group in row.groups.all())) if sees_groups else ""
+    status = "Enabled" if row.is_active else "Disabled"
+    count, used_at = row.key_count, row.used_at  # type: ignore[attr-defined]
+    contents = (row.name, groups, count, exports.utc(used_at), status, exports.utc(row.created_at))
+    return dict(zip(APPLICATION_COLUMNS, contents, strict=True))
+
+
+def _access_key(row: AccessKey) -> exports.Cells:
+    contents = (
+        row.key_id, row.principal.name, "User" if row.principal.user_id else "Application",
+        access_key_states.of_key(row).label, exports.utc(row.expires_at), ", ".join(row.networks),
+        exports.utc(row.last_used_at), row.last_used_from or "", row.last_used_for,
+        exports.utc(row.created_at), row.created_by.name,
+    )  # fmt: skip
+    return dict(zip(ACCESS_KEY_COLUMNS, contents, strict=True))
 
 
 def _policy(row: Policy) -> exports.Cells:

@@ -31,16 +31,22 @@ class Certificate:
 class Authority:
     """Signs certificates; a test makes one and has its certificate trusted."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, days: tuple[int, int] = (-1, 30), signed_by: Authority | None = None) -> None:
+        """Make one whose own certificate is good from and to these days from now, by itself or another."""
         self._key = ec.generate_private_key(ec.SECP256R1())
-        name = _name("Lab Authority")
+        name = _name("Lab Authority" if signed_by is None else "Lab Issuing Authority")
+        issuer, signer = (name, self._key) if signed_by is None else (signed_by._subject, signed_by._key)
         self._certificate = (
-            _builder(name, name, self._key, days=(-1, 30))
+            _builder(name, issuer, self._key, days=days)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_key_usage(signs=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
-            .sign(self._key, hashes.SHA256())
+            .sign(signer, hashes.SHA256())
         )
+
+    @property
+    def _subject(self) -> x509.Name:
+        return self._certificate.subject
 
     @property
     def der(self) -> bytes:
@@ -57,17 +63,17 @@ class Authority:
         """The same in base64, in one line."""
         return base64.b64encode(self.der).decode()
 
-    def issue(self, kind: str, address: str) -> Certificate:
-        """Return a certificate of one of the kinds for a host at this address."""
+    def issue(self, kind: str, address: str, *, days: int = 30) -> Certificate:
+        """Return a certificate of one of the kinds for a host at this address, good for so many days."""
         if kind not in _KINDS:
             raise ValueError(kind)
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(address)
         place = ipaddress.ip_address("192.0.2.99" if kind == "wrong_name" else address)
-        days = (-30, -1) if kind == "expired" else (-1, 30)
+        dates = (-30, -1) if kind == "expired" else (-1, days)
         issuer, signer = (subject, key) if kind == "self_signed" else (self._certificate.subject, self._key)
         certificate = (
-            _builder(subject, issuer, key, days=days)
+            _builder(subject, issuer, key, days=dates)
             .add_extension(x509.SubjectAlternativeName([x509.IPAddress(place)]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False

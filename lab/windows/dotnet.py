@@ -15,9 +15,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from lab.windows import hosts
+from lab.windows import dependants, hosts
 from lab.windows.hosts import Account, WindowsHost
-from lab.windows.powershell import VOID, Environment, Failure, Killed, Thing, Unsupported, text
+from lab.windows.powershell import VOID, Environment, Failure, Killed, Plain, Thing, Unsupported, text
 
 _COM: Final = "System.Runtime.InteropServices.COMException"
 _EPOCH: Final = datetime(1, 1, 1, tzinfo=UTC)
@@ -52,11 +52,13 @@ class Windows(Environment):
     def variable(self, name: str) -> Any:
         match name:
             case "executioncontext":
-                return _Plain(sessionstate=_Plain(languagemode=self._host.language_mode))
+                return Plain(sessionstate=Plain(languagemode=self._host.language_mode))
             case "env:computername":
                 return self._host.name
+            case "env:windir":
+                return "C:\\Windows"
             case "psversiontable":
-                return _Plain(psversion=_Plain(major=5 if self._host.has_local_accounts else 4))
+                return Plain(psversion=Plain(major=5 if self._host.has_local_accounts else 4))
             case "erroractionpreference" | "progresspreference":
                 return "Continue"
         return None
@@ -94,8 +96,12 @@ class Windows(Environment):
                 return _Out(self._streams)
             case ("microsoft.win32.registry", "localmachine", None):
                 return _Key(self._host, "", is_writable=self._is_admin)
+            case ("io.file", "exists", [str(path)]) if path.endswith("\\Microsoft.Web.Administration.dll"):
+                return self._host.has_iis
+            case ("reflection.assembly", "loadfrom", [str()]):
+                return VOID
             case ("security.principal.windowsidentity", "getcurrent", []):
-                return _Plain(name=self._user)
+                return Plain(name=self._user)
             case ("security.principal.windowsbuiltinrole", "administrator", None):
                 return "Administrator"
         raise Unsupported(f"[{type_}]::{member}")
@@ -132,7 +138,9 @@ class Windows(Environment):
     def _run_get_command(self, positional: list[Any], _named: dict[str, Any]) -> Any:
         known = {"set-localuser", "get-localuser"} if self._host.has_local_accounts else set()
         name = str(positional[0]).lower()
-        return _Plain(name=name) if name in known | {"get-scheduledtask"} else VOID
+        if self._host.has_task_commands:
+            known |= {"get-scheduledtask"}
+        return Plain(name=name) if name in known else VOID
 
     def _run_get_date(self, _positional: list[Any], _named: dict[str, Any]) -> datetime:
         return datetime.now(UTC)
@@ -144,18 +152,35 @@ class Windows(Environment):
         host = self._host
         match positional[0]:
             case "Win32_ComputerSystem":
-                return _Plain(domainrole=5 if host.is_controller else 2)
+                return Plain(domainrole=5 if host.is_controller else 2)
             case "Win32_OperatingSystem":
-                return _Plain(caption="Simulated Windows Server")
+                return Plain(caption="Simulated Windows Server")
             case "Win32_UserAccount":
-                return [_Plain(name=account.name) for account in host.accounts.values()]
+                return [Plain(name=account.name) for account in host.accounts.values()]
             case "Win32_Service":
-                return [_Plain(name=name, startname=account) for name, account in host.services]
+                # Beside those of accounts, there are always some of the system's.
+                return [Plain(name="Spooler", startname="LocalSystem", state="Running"), *self._services()]
         raise Unsupported(f"Get-CimInstance {positional[0]}")
 
+    def _run_get_wmiobject(self, positional: list[Any], _named: dict[str, Any]) -> Any:
+        if positional != ["Win32_Service"]:
+            raise Unsupported(f"Get-WmiObject {positional[0]}")
+        return self._services()
+
+    def _services(self) -> list[dependants.Service]:
+        return [dependants.Service(self._host, one, self._is_admin) for one in self._listed("service")]
+
+    def _listed(self, kind: str) -> list[hosts.Dependant]:
+        if kind in self._host.unasked:
+            raise Failure("Microsoft.Management.Infrastructure.CimException", hresult=0x80041001)
+        return [one for one in self._host.dependants if one.kind == kind]
+
     def _run_get_scheduledtask(self, _positional: list[Any], _named: dict[str, Any]) -> Any:
-        tasks = self._host.tasks
-        return [_Plain(taskname=name, principal=_Plain(userid=account)) for name, account in tasks]
+        return [dependants.listed(one) for one in self._listed("task")]
+
+    def _run_start_sleep(self, _positional: list[Any], named: dict[str, Any]) -> Any:
+        time.sleep(min(named["milliseconds"], 20) / 1000)
+        return VOID
 
     def _run_get_localuser(self, _positional: list[Any], named: dict[str, Any]) -> Any:
         account = self._host.accounts.get(str(named["name"]).lower())
@@ -164,7 +189,7 @@ class Windows(Environment):
                 "Microsoft.PowerShell.Commands.UserNotFoundException",
                 id_="UserNotFound,Microsoft.PowerShell.Commands.GetLocalUserCommand",
             )
-        return _Plain(passwordlastset=None if account.must_change else _Moment(account.set_at))
+        return Plain(passwordlastset=None if account.must_change else _Moment(account.set_at))
 
     def _run_set_localuser(self, _positional: list[Any], named: dict[str, Any]) -> Any:
         secure = named["password"]
@@ -183,13 +208,17 @@ class Windows(Environment):
             case code:
                 raise Failure(kind + "InternalException", hresult=code, id_="Internal" + command)
 
-    def _run_new_object(self, positional: list[Any], _named: dict[str, Any]) -> Any:
+    def _run_new_object(self, positional: list[Any], named: dict[str, Any]) -> Any:
+        if named:
+            if positional or named != {"comobject": "Schedule.Service"}:
+                raise Unsupported("New-Object with parameters")
+            return dependants.Scheduler(self._host, self._is_admin)
         type_, arguments = positional[0], positional[1] if len(positional) > 1 else []
         match (str(type_).lower(), arguments):
             case ("security.accesscontrol.registrysecurity", []):
                 return _Rights()
             case ("security.principal.securityidentifier", [bytes(sid), 0]):
-                return _Plain(value=sid.decode())
+                return Plain(value=sid.decode())
             case ("security.principal.windowsprincipal", [_]):
                 return _Roles(is_admin=self._is_admin)
             case ("security.securestring", []):
@@ -198,6 +227,9 @@ class Windows(Environment):
                 return self._mutex(name)
             case ("directoryservices.accountmanagement.principalcontext", ["Machine"]):
                 return _PrincipalContext(self._host)
+            case ("microsoft.web.administration.servermanager", []):
+                self._listed("pool")
+                return dependants.ServerManager(self._host, self._is_admin)
         raise Unsupported(f"New-Object {type_}")
 
     def _mutex(self, name: str) -> Mutex:
@@ -220,26 +252,14 @@ def _refuse(value: Any) -> Any:
     raise Unsupported(f"JSON of {value!r}")
 
 
-class _Plain(Thing):
-    """An object with properties only."""
-
-    def __init__(self, **properties: Any) -> None:
-        self._properties = properties
-
-    def read(self, name: str) -> Any:
-        if name.lower() not in self._properties:
-            raise Unsupported(name)
-        return self._properties[name.lower()]
-
-
 class _Stopwatch(Thing):
     TYPE = "System.Diagnostics.Stopwatch"
 
     def __init__(self) -> None:
         self._began = time.monotonic()
 
-    def p_elapsed(self) -> _Plain:
-        return _Plain(totalseconds=int(time.monotonic() - self._began))
+    def p_elapsed(self) -> Plain:
+        return Plain(totalseconds=int(time.monotonic() - self._began))
 
 
 class _Utf8(Thing):
@@ -335,6 +355,7 @@ class _Key(Thing):
         self._need_rights()
         with self._host.lock:
             self._host.registry[self._path.lower()].pop(name.lower(), None)
+            self._host.on_change()
         return VOID
 
     def m_getsubkeynames(self) -> list[str]:
@@ -465,10 +486,10 @@ class _Entry(Thing):
         if name.lower() == "accountexpirationdate":
             if account.expires is None:
                 raise Failure(_COM, hresult=0x80020006)
-            return _Plain(value=account.expires)
+            return Plain(value=account.expires)
         if name.lower() not in properties:
             raise Unsupported(f"ADSI {name}")
-        return _Plain(value=properties[name.lower()]())
+        return Plain(value=properties[name.lower()]())
 
     def m_setpassword(self, value: str) -> None:
         if not self._is_admin:

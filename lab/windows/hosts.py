@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from lab.windows.ntlm import nt_hash
 from lab.windows.records import Record
 
 # MS-ERREF: Win32 error codes of a logon.
@@ -24,7 +26,7 @@ _MARKS: Final = "SOFTWARE\\Keyturn"
 
 @dataclass
 class Account:
-    """A local account. `password` is what a logon is compared with."""
+    """A local account. A logon is compared with `password`, or with `kept_hash` where only that is known."""
 
     name: str
     password: str = field(repr=False)
@@ -40,12 +42,46 @@ class Account:
     bad_attempts: int = 0
     bad_at: float = 0.0  # monotonic
     network_logon: bool = True
+    kept_hash: str = field(default="", repr=False)  # of an account that was read from a file
+
+    @property
+    def nt_hash(self) -> bytes:
+        """What Windows keeps of its password."""
+        return bytes.fromhex(self.kept_hash) if self.kept_hash else nt_hash(self.password)
+
+    def has_password(self, password: str) -> bool:
+        """Whether this is its password."""
+        return nt_hash(password) == self.nt_hash if self.kept_hash else password == self.password
+
+    def set_password(self, password: str) -> None:
+        """Give it another one."""
+        self.password, self.kept_hash = password, ""
 
     @property
     def state(self) -> tuple[object, ...]:
         """All of it but the password and what follows from one: a rotation leaves this as it is."""
         kept = (self.name, self.rid, self.is_admin, self.is_enabled, self.is_locked, self.must_change)
         return (*kept, self.never_expires, self.expires, self.full_name, self.network_logon)
+
+
+@dataclass
+class Dependant:
+    """A service, a scheduled task or an application pool that runs as an account and keeps its password."""
+
+    kind: str  # `service`, `task` or `pool`
+    name: str  # of a task with its folder: `\\Nightly\\Backup`
+    account: str  # as Windows writes it: `.\\svc`, `WIN-LAB\\svc` or `svc`
+    password: str = field(default="", repr=False)
+    is_running: bool = False
+    logon: int = 1  # of a task, as TASK_LOGON_TYPE has it: 1 keeps a password, 3 and 5 do not
+    identity: str = "SpecificUser"  # of a pool
+    # Faults
+    is_denied: bool = False  # to administrators too
+    is_needed: bool = False  # by another service that runs
+    hangs: bool = False  # it does not stop
+    fails_to_start: bool = False  # for a reason of its own
+    stops: int = 0
+    starts: int = 0
 
 
 @dataclass
@@ -67,8 +103,10 @@ class WindowsHost:
         self.lock = threading.RLock()
         self.accounts: dict[str, Account] = {}
         self.rules = Rules()
-        self.services: list[tuple[str, str]] = []  # name, account it runs as
-        self.tasks: list[tuple[str, str]] = []
+        self.dependants: list[Dependant] = []
+        self.has_task_commands = True  # the module ScheduledTasks, since Windows Server 2012
+        self.has_iis = False
+        self.unasked: set[str] = set()  # kinds of dependants that cannot be listed
         self.registry: dict[str, dict[str, object]] = {}
         self.mutexes: dict[str, object] = {}
         self.is_controller = False
@@ -83,6 +121,7 @@ class WindowsHost:
         self.resets: list[str] = []  # accounts whose password was set, in order
         self.shell_quota = 30
         self.before_set: threading.Event | None = None  # a set waits for it
+        self.on_change: Callable[[], None] = lambda: None  # of a password or the registry; under the lock
         self.set_key("SOFTWARE\\Microsoft\\Cryptography", MachineGuid=str(uuid.uuid4()))
 
     # -- arrange --------------------------------------------------------------------------------
@@ -93,12 +132,21 @@ class WindowsHost:
         self.accounts[name.lower()] = account
         return account
 
+    def add_dependant(self, kind: str, name: str, account: str, **fields: object) -> Dependant:
+        """Add what runs as an account, with the password that the account has now."""
+        owner = self.account_of(account)
+        made = Dependant(kind, name, account, owner.password if owner else "", **fields)  # type: ignore[arg-type]
+        self.dependants.append(made)
+        self.has_iis |= kind == "pool"
+        return made
+
     def set_key(self, path: str, **values: object) -> None:
         """Put values under HKEY_LOCAL_MACHINE; every key above is there then too."""
         parts = path.split("\\")
         for depth in range(1, len(parts) + 1):
             self.registry.setdefault("\\".join(parts[:depth]).lower(), {})
         self.registry[path.lower()] |= {name.lower(): value for name, value in values.items()}
+        self.on_change()
 
     def manage_by_laps(self, name: str = "") -> None:
         """Have Windows LAPS manage this account, or the built-in Administrator."""
@@ -115,7 +163,7 @@ class WindowsHost:
         """Go back to a snapshot."""
         with self.lock:
             for name, password in snapshot[0].items():
-                self.accounts[name].password = password
+                self.accounts[name].set_password(password)
                 self.accounts[name].set_at = datetime.now(UTC) - timedelta(days=1)
             self.registry = {path: dict(values) for path, values in snapshot[1].items()}
 
@@ -124,7 +172,7 @@ class WindowsHost:
     def accepts(self, name: str, password: str) -> bool:
         """Whether this is the account's password: no logon, nothing counted."""
         account = self.accounts.get(name.lower())
-        return account is not None and account.password == password
+        return account is not None and account.has_password(password)
 
     def generation(self, console: str, name: str) -> int:
         """The number that a console has left for an account."""
@@ -166,6 +214,25 @@ class WindowsHost:
                 account.bad_attempts = 0
             return code
 
+    def start(self, dependant: Dependant) -> bool:
+        """Start what depends on an account: a logon with the password that it keeps."""
+        with self.lock:
+            owner = self.account_of(dependant.account)
+            if dependant.fails_to_start:
+                return False
+            if owner is not None and self.log_on(dependant.account, owner.password == dependant.password):
+                return False
+            dependant.is_running = True
+            dependant.starts += 1
+            return True
+
+    def stop(self, dependant: Dependant) -> None:
+        """Have it stop, which one that hangs never does."""
+        with self.lock:
+            if not dependant.hangs:
+                dependant.stops += dependant.is_running
+                dependant.is_running = False
+
     def _judge(self, account: Account | None, is_right: bool) -> int:
         if account is None:
             return LOGON_FAILURE
@@ -195,10 +262,11 @@ class WindowsHost:
                 return POLICY_REFUSED
             self.record.add("event 4724", account.name)
             if not self.lies:
-                account.password = password
+                account.set_password(password)
                 account.set_at = datetime.now(UTC)
                 account.must_change = False
                 self.resets.append(account.name)
+                self.on_change()
             return 0
 
     def _is_laps(self, account: Account) -> bool:

@@ -48,13 +48,13 @@ class Acceptor:
         assert isinstance(answer, bytes)
         return answer
 
-    def verify(self, token: bytes, password: str | None) -> None:
-        """Judge the last message against this password. Raises `Refused`."""
-        if password is None:
+    def verify(self, token: bytes, hashed: bytes | None) -> None:
+        """Judge the last message against the password with this hash. Raises `Refused`."""
+        if hashed is None:
             raise Refused
         domain, username = names(token)
         shown = f"{domain}\\{username}" if domain else username
-        line = f"{shown}:0:{'0' * 32}:{nt_hash(password).hex().upper()}:[U]:LCT-0\n".encode()
+        line = f"{shown}:0:{'0' * 32}:{hashed.hex().upper()}:[U]:LCT-0\n".encode()
         try:
             _with(line, lambda: self._context.step(token))
         except exceptions.SpnegoError as error:

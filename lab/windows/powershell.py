@@ -69,12 +69,31 @@ class Thing:
             raise Unsupported(f"{self.TYPE}.{name}")
         return found(self)
 
+    def write(self, name: str, value: Any) -> None:
+        """Give a property another value."""
+        found = getattr(type(self), "s_" + name.lower(), None)
+        if found is None:
+            raise Unsupported(f"{self.TYPE}.{name} =")
+        found(self, value)
+
     def call(self, name: str, arguments: list[Any]) -> Any:
         """The result of a method."""
         found = getattr(type(self), "m_" + name.lower(), None)
         if found is None:
             raise Unsupported(f"{self.TYPE}.{name}()")
         return found(self, *arguments)
+
+
+class Plain(Thing):
+    """An object with properties only."""
+
+    def __init__(self, **properties: Any) -> None:
+        self._properties = properties
+
+    def read(self, name: str) -> Any:
+        if name.lower() not in self._properties:
+            raise Unsupported(name)
+        return self._properties[name.lower()]
 
 
 class Environment:
@@ -193,12 +212,17 @@ class Interpreter:
         last = _child(node, "finally_clause")
         try:
             # All at once: what was given before an error is given, and the handler comes after it.
+            given: list[Any] = []
             try:
-                yield from list(self._outputs(_block(node)))
+                given.extend(self._outputs(_block(node)))
+                yield from given
+            except _Returned as returned:
+                raise _Returned([*given, *returned.outputs]) from None
             except Failure as failure:
                 handler = self._handler(node, failure)
                 if handler is None:
                     raise
+                yield from given
                 self._caught.append(failure)
                 self._scopes[-1]["_"] = ErrorRecord(failure)
                 try:
@@ -273,12 +297,14 @@ class Interpreter:
         self._scopes.append(dict(zip(parameters, values, strict=True)))
         try:
             body = next(c for c in function.named_children if c.type == "script_block")
+            given: list[Any] = []
             try:
-                yield from list(self._outputs(body))
+                given.extend(self._outputs(body))
             except _Returned as returned:
-                yield from returned.outputs
+                given += returned.outputs
         finally:
             self._scopes.pop()
+        yield from given
 
     def _arguments(self, node: Node | None) -> tuple[list[Any], dict[str, Any]]:
         positional: list[Any] = []
@@ -319,9 +345,12 @@ class Interpreter:
         elif target.type == "member_access":
             whole, member = target.named_children
             owner = self._value(whole)
-            if not isinstance(owner, dict):
+            if isinstance(owner, Thing):
+                owner.write(_text(member), value)
+            elif isinstance(owner, dict):
+                owner[_text(member).lower()] = value
+            else:
                 raise Unsupported(_text(target))
-            owner[_text(member).lower()] = value
         else:
             raise Unsupported(_text(target))
 
@@ -555,6 +584,8 @@ def _operate(word: str, left: Any, right: Any) -> Any:
     if word == "-contains":
         items = left if isinstance(left, list) else [left]
         return any(_same(item, right) for item in items)
+    if word == "-notcontains":
+        return not _operate("-contains", left, right)
     if word in ("-eq", "-ne"):
         return _same(left, right) == (word == "-eq")
     if word in ("-ceq", "-cne"):

@@ -34,6 +34,13 @@ class Record:
             return [text.decode(errors="replace") for where, text in self._entries if where == place]
 
 
+class Nothing(Record):
+    """Of a host that runs for days, and that no test searches."""
+
+    def add(self, place: str, text: str | bytes) -> None:
+        """Forget it."""
+
+
 def forms(value: str) -> set[bytes]:
     """The byte strings by which a text of which `value` is a part can be recognized."""
     found: set[bytes] = set()

@@ -405,7 +405,7 @@ class _Handler(BaseHTTPRequestHandler):
         host = self._owner.host
         account = host.account_of(username)
         try:
-            self._acceptor.verify(token, account.password if account else None)
+            self._acceptor.verify(token, account.nt_hash if account else None)
             is_right = True
         except ntlm.Refused:
             is_right = False

@@ -210,6 +210,35 @@ class Check:
     of_account: bool = field(
         default=False, compare=False
     )  # of the account that was asked about, not the host
+    keys: tuple[str, ...] = field(
+        default=(), compare=False
+    )  # of the dependants that it names: `service:Backup`
+
+
+#: So many dependants of one account are listed.
+MOST_DEPENDANTS = 100
+
+
+@dataclass(frozen=True)
+class Dependant:
+    """Something on a host that runs as an account and keeps its password on its own."""
+
+    kind: str  # `service`, `task` or `pool`
+    name: str  # as the host has it: of a task with its folder
+    is_running: bool = False
+
+    @property
+    def key(self) -> str:
+        """By which a list and a form name it."""
+        return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What came of giving a dependant the account's password: it has it, whatever `code` says."""
+
+    restarted: bool = False
+    code: str = ""  # of a `Reason`: why it was not restarted although it should be
 
 
 @dataclass(frozen=True)
@@ -224,6 +253,9 @@ class Facts:
     password_login: bool = True  # a login with a password shows that it works; under sshd, it runs commands
     fenced: bool = True  # one change at a time, and none that is late
     is_slow: bool = False  # to make a hash of a password may take it seconds
+    dependants: tuple[Dependant, ...] = ()  # at most MOST_DEPENDANTS
+    more_dependants: int = 0  # that there are beside them
+    unasked: frozenset[str] = frozenset()  # kinds of dependants that the host did not list
 
     @property
     def blocked(self) -> Check | None:
@@ -405,6 +437,33 @@ class Sessions(Protocol):
 
         Its services and scheduled jobs are left alone, and so is every session of another account. Raises
         `Refused(code="own_session")` for the management account itself, and otherwise as `trace`.
+        """
+        ...
+
+
+@runtime_checkable
+class Dependants(Protocol):
+    """What on a host runs as an account and keeps its password on its own."""
+
+    def update_dependant(
+        self,
+        manager: Manager,
+        username: str,
+        value: Plaintext,
+        dependant: Dependant,
+        *,
+        fence: Fence,
+        restarts: bool,
+        timeout: float,
+    ) -> Updated:
+        """Give `dependant` the password that `username` has already. To repeat that is harmless.
+
+        With `restarts` it is stopped and started again where it runs, and started where
+        `dependant.is_running` says that it ran before. Only what runs as `username` is given the value, and
+        nothing with a generation below the host's own for the account's password.
+
+        Raises `Refused` with one of the codes `dependant_...` or a reason of the account's, `Stale`, `Busy`
+        and `Unreachable` where it was given nothing, and `Unknown` where the answer is missing.
         """
         ...
 

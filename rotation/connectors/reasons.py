@@ -97,6 +97,12 @@ PASSES: Final = Advice("This is temporary; Keyturn continues automatically.")
 NOTHING: Final = Advice("")
 GENERAL: Final = Advice("Check the result in the steps below, then retry.")
 
+#: What stands in the way of giving the new value to one that runs as the account.
+_DEPENDANT: Final = Advice(
+    "Correct this on the instance, then choose Retry failed items on the secret's page.",
+    "instance",
+)
+
 COMMON: Final = table(
     Reason(
         "accepts_anything",
@@ -133,6 +139,36 @@ COMMON: Final = table(
         "Another change of this account is in progress on the instance.",
         PASSES,
         heard=Heard.PROBE,
+    ),
+    Reason(
+        "dependant_denied",
+        "The management account may not change it.",
+        _DEPENDANT,
+    ),
+    Reason(
+        "dependant_gone",
+        "It is not there any more, or runs as another account.",
+        Advice("Deselect it under Dependants of the secret if it is not needed any more.", "secret"),
+    ),
+    Reason(
+        "dependant_in_use",
+        "It has the current value, and was not restarted: other services that depend on it are running.",
+        _DEPENDANT,
+    ),
+    Reason(
+        "dependant_not_started",
+        "It has the current value, and did not start again.",
+        _DEPENDANT,
+    ),
+    Reason(
+        "dependant_not_stopped",
+        "It has the current value, and did not stop in time, so it was not restarted.",
+        _DEPENDANT,
+    ),
+    Reason(
+        "dependant_refused",
+        "The instance refused to give it the value.",
+        _DEPENDANT,
     ),
     Reason(
         "empty_password",

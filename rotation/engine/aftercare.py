@@ -1,4 +1,4 @@
-"""What follows a rotation whose new value is current: old keys go, sessions end, the old value is tried once.
+"""What follows a rotation whose new value is current: dependants get it, old keys go, sessions end.
 
 No part of it can lose a value: the new value is proven and current before. If a worker dies in between, the
 next one continues, and a run ends only when each part is done or known to be impossible.
@@ -11,11 +11,11 @@ from typing import NoReturn
 
 from rotation import leases, reasons
 from rotation.connectors import base
-from rotation.engine import failpoints
+from rotation.engine import dependants, failpoints
 from rotation.engine.work import BACK_OFF, TEST, Stop, Work
 from rotation.managed import credential_state
 from rotation.models import Run, Step
-from secrets_app.models import Label
+from secrets_app.models import Label, SecretVersion
 
 MOST_TRIES = 3  # of ending the sessions
 
@@ -24,19 +24,28 @@ def is_finished(work: Work) -> bool:
     """Whether this run's value is current already, so that only the rest is left."""
     if work.run.version_id is None:
         return False
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     return current is not None and current.pk == work.run.version_id
 
 
 def is_due(work: Work) -> bool:
     """Whether anything follows the change itself."""
-    return work.method.is_due(work) or work.ends_sessions
+    return work.method.is_due(work) or work.ends_sessions or dependants.are_due(work)
+
+
+def begins_with(work: Work, version: SecretVersion) -> str:
+    """The step that surely comes next once `version` is current, or nothing."""
+    old = work.labelled(Label.Role.CURRENT)
+    is_other = old is not None and old.public_key != version.public_key
+    return Step.Name.CLEAN if is_other and not work.method.REPLACES else ""
 
 
 def carry(work: Work) -> None:
     """Do the remaining work and end the run as succeeded; its sentence names the parts that failed."""
+    failed = dependants.update(work)  # before all that may wait: each tries the old value until then
     work.method.clean(work)
     left = [
+        failed,
         credential_state.no_login(work.account),
         end_sessions(work) if work.ends_sessions else "",
         work.method.disprove(work),
@@ -47,6 +56,7 @@ def carry(work: Work) -> None:
         work.lease,
         Run.Outcome.SUCCEEDED,
         truth=Run.Truth.NEW,
+        code=dependants.CODE if failed else "",
         sentence=f"The new value is current. {sentence}" if sentence else "",
         known=work.run,
     )

@@ -12,12 +12,12 @@ from datetime import timedelta
 
 from django.db import transaction
 
-from rotation import binding, leases, reasons, schedules
+from rotation import binding, leases, reasons, schedules, wires
 from rotation.connectors import base
 from rotation.engine import failpoints, history, logons, own_login
 from rotation.engine.work import TEST, Credential, Stop, Work
 from rotation.inventory import instances
-from rotation.managed import creation, credential_state, restored
+from rotation.managed import creation, credential_state, dependants, restored
 from rotation.models import Run, Step
 from secrets_app import keyring
 from secrets_app.audit import trail
@@ -69,8 +69,11 @@ def preflight(work: Work, *, is_kept: bool = False) -> base.Facts:
     with work.step(Step.Name.PREFLIGHT, is_kept=is_kept) as notes:
         facts = work.look()
         instances.note_facts(work.run.instance, facts)
+        if wires.has_dependants(work.run.instance.wire):
+            dependants.note(work.account, facts)
         # The machine-id is known only now; what follows may ask which value works.
-        binding.narrowed(work.endpoint, work.run.instance, [work.secret])
+        if facts.machine_id != work.account.bound_machine_id:
+            binding.narrowed(work.endpoint, work.run.instance, [work.secret])
         blocked = facts.blocked
         ours = [] if blocked else [*_ours(work, facts), *work.method.control(work, facts)]
         blocked = blocked or next((c for c in ours if c.mark == base.Mark.BLOCKED), None)
@@ -91,9 +94,11 @@ def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     for code in work.run.overrides:
         who = work.run.requested_by.name
         yield base.Check("override", base.Mark.WARNING, f"Overridden by {who} ({code}): {work.run.reason}")
+    if wires.has_dependants(work.run.instance.wire) and (new := dependants.undecided(work.account)):
+        yield base.Check("dependants", base.Mark.WARNING, new)
     if not work.run.attempts and history.went_back(work, facts.generation):
         history.note_keys_that_are_back(work)
-        current = work.secret.labelled(Label.Role.CURRENT)
+        current = work.labelled(Label.Role.CURRENT)
         if current is not None and work.probe(current).verdict == base.Verdict.ACCEPTED:
             works = "The current value works even so."
         else:
@@ -119,21 +124,22 @@ def take_up(work: Work, pending: SecretVersion | None, proof: base.Proof) -> Non
         credential_state.note_verified(work.account, proof.level, rotated=True)
         schedules.rotated(work.secret)
         leases.end(work.lease, Run.Outcome.SUCCEEDED, truth=Run.Truth.NEW, code="taken_up", sentence=sentence)
+        dependants.follow(work.secret, work.account)
     raise Stop
 
 
-def require_key(version: SecretVersion) -> None:
+def require_key(work: Work, version: SecretVersion) -> None:
     """Return if this value can be opened now: no host is told a value that may not be read afterwards.
 
     Raises `keyring.KeyDisabled` or `keyring.KeyUnusable`.
     """
     if version.sealed is not None:
-        keyring.usable(version.sealed)
+        work.opens(version, keyring.usable(version.sealed))
 
 
 def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
     """Commit that the host is about to hear of the value, and with which number."""
-    require_key(version)
+    require_key(work, version)
     restored.refuse()
     if work.run.attempts >= MOST_ATTEMPTS:
         work.fail(version, "attempts", reasons.sentence("attempts"))
@@ -147,12 +153,12 @@ def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
     leases.go_on(work.lease)
     with transaction.atomic():
         generation = credential_state.raise_generation(work.account, facts.generation)
-        leases.hold(work.lease, attempts=work.run.attempts + 1, generation=generation)
-        binding.bind_over(work.account, work.endpoint)  # who hears the first value is who it is for
-        versions.mark_offered(version)
         # Of an own login this step says which value comes first, so it is there only once that is true.
         if not work.is_own_login:
             leases.begin_with(work.lease, Step.Name.SET)
+        leases.hold(work.lease, attempts=work.run.attempts + 1, generation=generation)
+        binding.bind_over(work.account, work.endpoint)  # who hears the first value is who it is for
+        versions.mark_offered(version)
     work.run.attempts += 1
     work.run.generation = generation
     return generation

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from rotation import leases, reasons
+from rotation import leases, reasons, wires
 from rotation.connectors import base
 from rotation.engine import changes
 from rotation.engine.work import PREFLIGHT, SCAN, Credential, Work
 from rotation.inventory import identities, instances, management
-from rotation.managed import creation, credential_state, restored
+from rotation.managed import creation, credential_state, dependants, restored
 from rotation.models import Run, Step
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
@@ -22,7 +22,7 @@ _AFTER_RESTORE = {
 
 def verify(work: Work) -> None:
     """Ask whether the host accepts the current value, by a check that counts as no failed login."""
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     if current is None:
         work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
     with work.step(Step.Name.TEST) as notes:
@@ -61,7 +61,7 @@ def verify(work: Work) -> None:
 
 
 def _pending_that_works(work: Work) -> SecretVersion | None:
-    pending = work.secret.labelled(Label.Role.PENDING)
+    pending = work.labelled(Label.Role.PENDING)
     if pending is None or not pending.offered_at:
         return None
     return pending if work.probe(pending).verdict == base.Verdict.ACCEPTED else None
@@ -81,6 +81,8 @@ def check(work: Work) -> None:
         notes.sentence = blocked.sentence if blocked else f"Everything that a rotation{about} needs is there."
     with transaction.atomic():
         instances.note_facts(work.run.instance, facts, keeps_checks=bool(username))
+        if username and wires.has_dependants(work.run.instance.wire):
+            dependants.note_for(work.run.instance, username, work.run.account_kind, facts)
         outcome = Run.Outcome.BLOCKED if blocked else Run.Outcome.SUCCEEDED
         leases.end(work.lease, outcome, code=blocked.code if blocked else "", sentence=notes.sentence)
 

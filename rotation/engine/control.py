@@ -42,4 +42,4 @@ def _is_due(work: Work) -> bool:
     # A run that proves the old password refused makes its one failed login then.
     if work.tries_old_password:
         return False
-    return not instances.was_controlled_within(work.run.instance, EVERY)
+    return not instances.was_controlled_within(work.run.instance, EVERY, before=work.taken_at)

@@ -28,7 +28,7 @@ _PROBLEM = "The account was changed on the instance: {}"
 
 def drift(work: Work) -> None:
     """Compare the account's traces with those of when it was in sync; ask the host where they differ."""
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     if current is None:
         work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
     traces = _trace(work)
@@ -110,7 +110,7 @@ def _end_in_sync(
 
 
 def _end_out_of_sync(work: Work, traces: base.Traces, accepted: history.Found) -> NoReturn:
-    pending = work.secret.labelled(Label.Role.PENDING)
+    pending = work.labelled(Label.Role.PENDING)
     if accepted.version is not None and pending is not None and accepted.version.pk == pending.pk:
         changes.take_up(work, pending, base.Proof(base.Verdict.ACCEPTED, base.Level.HASH))
         work.end(

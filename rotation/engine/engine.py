@@ -20,13 +20,22 @@ from django.db import transaction
 
 from rotation import leases, reasons, schedules
 from rotation.connectors import base
-from rotation.engine import aftercare, changes, checks, drift, failpoints, logons, reconciliation
+from rotation.engine import (
+    aftercare,
+    changes,
+    checks,
+    dependants,
+    drift,
+    failpoints,
+    logons,
+    reconciliation,
+)
 from rotation.engine.methods import table as methods
-from rotation.engine.work import CHANGES, Arrived, Connect, Credential, Stop, Work
+from rotation.engine.work import TELLS, Arrived, Connect, Credential, Stop, Work
 from rotation.inventory import management
 from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
-from secrets_app import keyring, prepared
+from secrets_app import keyring
 from secrets_app.audit import trail
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
@@ -38,33 +47,21 @@ MOST_VALUES = 3  # generated values that a host may refuse, per run
 NEW = "A new value is stored, encrypted. It has not been sent to an instance."
 KEPT = "The value that an earlier run stored is used. It has not been sent to an instance."
 OFFERED = "An earlier run's value may be on the instance; it is used again."
-_RUN = prepared.Question(
-    lambda pk: Run.objects.filter(pk=pk).select_related(
-        "secret__managed",
-        "secret__region",
-        "secret__account",
-        "secret__key",
-        "instance__credential__sealed",
-        "instance__own_login",
-        "instance__region",
-        "version",
-        "requested_by",
-    )
-)
 
 
 def advance(
     run_id: UUID, *, worker: str, connect: Connect, scanner: base.Scanner, lease: timedelta | None = None
-) -> bool:
-    """Take up a run and carry it as far as it goes now; False where there was nothing to take up."""
+) -> UUID | None:
+    """Take up a run and carry it as far as it goes now; return its instance, or None if nothing was done."""
     failpoints.reach("before_claim")
-    if restored.look() and Run.objects.filter(pk=run_id, kind__in=CHANGES).exists():
-        return False  # it stays where it is; the sweep finds it when the restore is acknowledged
+    if restored.look() and Run.objects.filter(pk=run_id, kind__in=TELLS).exists():
+        return None  # it stays where it is; the sweep finds it when the restore is acknowledged
     held = leases.claim(run_id, worker, lease=lease)
     if held is None:
-        return False
+        return None
     failpoints.reach("after_claim")
-    (run,) = _RUN(run_id)
+    run = held.run
+    assert run is not None
     work = Work(run, held, connect, methods.of(run), scanner)
     try:
         try:
@@ -77,7 +74,7 @@ def advance(
         pass
     finally:
         work.hang_up()
-    return True
+    return run.instance_id
 
 
 def _carry(work: Work) -> None:
@@ -178,9 +175,9 @@ def _create(work: Work, *, then: str = "") -> SecretVersion:
     A new value starts the step that comes `then`.
     """
     failpoints.reach("before_create")
-    pending = work.secret.labelled(Label.Role.PENDING)
+    pending = work.labelled(Label.Role.PENDING)
     if pending is not None:
-        changes.require_key(pending)
+        changes.require_key(work, pending)
         if work.run.version_id == pending.pk:
             return pending
     leases.go_on(work.lease)
@@ -192,8 +189,8 @@ def _create(work: Work, *, then: str = "") -> SecretVersion:
             else:
                 version = _generate(work)
                 sentence = NEW
-            leases.hold(work.lease, version=version)
             leases.passed(work.lease, Step.Name.CREATE, sentence, then="" if pending else then)
+            leases.hold(work.lease, version=version)
     except keyring.KeyUnusable as error:
         row = leases.begin(work.lease, Step.Name.CREATE)
         leases.finish(work.lease, row, Step.State.FAILED, str(error))
@@ -203,12 +200,16 @@ def _create(work: Work, *, then: str = "") -> SecretVersion:
 
 
 def _generate(work: Work) -> SecretVersion:
-    return versions.stage_first(
+    version = versions.stage_first(
         work.secret,
         work.method.generate(work.secret, work.account.username),
         origin=SecretVersion.Origin.GENERATED,
         actor=work.run.requested_by,
     )
+    work.has_pending(version)
+    if version.sealed is not None:
+        work.opens(version, version.sealed.key_version)
+    return version
 
 
 def _test(work: Work, version: SecretVersion, facts: base.Facts | None = None) -> base.Proof:
@@ -235,28 +236,36 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
     """Move the labels, the account's state, the schedule and the run in one transaction."""
     failpoints.reach("before_finish")
     leases.go_on(work.lease)
-    with transaction.atomic(), trail.at_the_end():
-        leases.hold(work.lease)  # before anything else: a worker that was overtaken finds other labels
-        has_old = versions.promote(version)
-        sentence = logons.note(proof)
+    sentence = logons.note(proof)
+    kept = "The new value is current; the old one is kept as previous."
+    is_first = work.labelled(Label.Role.CURRENT) is None
+
+    def move() -> None:
+        versions.promote(version)
         credential_state.note_verified(work.account, proof.level, rotated=True, no_login=sentence)
         schedules.rotated(work.secret)
-        kept = "The new value is current; the old one is kept as previous."
-        leases.passed(
-            work.lease,
-            Step.Name.FINISH,
-            kept if has_old else "The new value is current. It is the first one.",
-        )
-        if not aftercare.is_due(work):
-            code = proof.code if sentence else ""
+
+    with transaction.atomic(), trail.at_the_end():
+        told = "The new value is current. It is the first one." if is_first else kept
+        leases.passed(work.lease, Step.Name.FINISH, told, then=aftercare.begins_with(work, version))
+        # The lease comes before anything else: a worker that was overtaken finds other labels.
+        if dependants.can_have(work):
+            leases.hold(work.lease)
+            dependants.expect(work)
+        if aftercare.is_due(work):
+            leases.hold(work.lease)
+            move()
+        else:
             leases.end(
                 work.lease,
                 Run.Outcome.SUCCEEDED,
                 truth=Run.Truth.NEW,
-                code=code,
+                code=proof.code if sentence else "",
                 sentence=sentence,
                 known=work.run,
+                with_it=move,
             )
+    work.labels_moved()
     if aftercare.is_due(work):
         work.work_as(None)  # an own login is the new value from here on
         failpoints.reach("after_labels")
@@ -272,6 +281,7 @@ def _replace(work: Work, version: SecretVersion) -> SecretVersion:
     with transaction.atomic():
         leases.hold(work.lease)
         versions.drop_pending(version)
+    work.labels_moved()
     refused = work.refusal
     if refused and version.origin in {SecretVersion.Origin.CUSTOM, SecretVersion.Origin.EARLIER}:
         work.fail(
@@ -290,4 +300,5 @@ KINDS: dict[str, Callable[[Work], None]] = {
     Run.Kind.SCAN: checks.scan,
     Run.Kind.DRIFT: drift.drift,
     Run.Kind.RECONCILE: reconciliation.reconcile,
+    Run.Kind.DEPENDANTS: dependants.again,
 }

@@ -8,26 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Q
 
 from rotation import leases
 from rotation.connectors import base
 from rotation.engine.work import Work
 from rotation.models import Run
-from secrets_app import prepared
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
 MOST_KEYS = 10  # that are looked for after a restored snapshot, the last removed first
-#: The numbers that a secret's host is known to have had, the highest first.
-_ARRIVED = prepared.Question(
-    lambda secret: (
-        Run.objects.filter(secret=secret, kind__in=[Run.Kind.ROTATE, Run.Kind.RECONCILE])
-        .filter(Q(outcome=Run.Outcome.SUCCEEDED) | Q(truth=Run.Truth.NEW))
-        .order_by("-generation")
-        .values_list("generation", flat=True)[:1]
-    )
-)
 
 
 def went_back(work: Work, generation: int) -> bool:
@@ -51,8 +40,7 @@ def note_keys_that_are_back(work: Work) -> None:
 
 def _seen(work: Work) -> int:
     """The highest number that the host is known to have had; an attempt that never arrived does not count."""
-    newest = _ARRIVED.first(work.secret.pk)
-    return max(newest or 0, int(work.account.traces.get("generation", 0)))
+    return max(work.lease.arrived, int(work.account.traces.get("generation", 0)))
 
 
 @dataclass(frozen=True)
@@ -75,7 +63,7 @@ def find(work: Work) -> Found:
 
     Raises what a probe does.
     """
-    pending = work.secret.labelled(Label.Role.PENDING)
+    pending = work.labelled(Label.Role.PENDING)
     kept = list(versions.earlier(work.secret))
     if pending is not None and pending.offered_at:
         kept.insert(0, pending)

@@ -11,14 +11,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models.functions import Now
 
 from rotation import reasons
 from rotation.connectors import base
 from rotation.engine.work import TEST, Work
 from rotation.inventory import instances
 from rotation.managed import credential_state
-from rotation.models import ManagedAccount
 from secrets_app.models import Label, SecretVersion
 
 #: After a login that ran a command, no other login is needed before a change for this long.
@@ -38,7 +36,7 @@ def try_current(work: Work, facts: base.Facts) -> Iterator[base.Check]:
         return
     if MUST_CHANGE in work.run.overrides:
         return  # what keeps users out then is the old password's age, which the change ends
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     if current is None or _was_shown(work):
         return
     if work.probe(current).verdict != base.Verdict.ACCEPTED:
@@ -110,12 +108,12 @@ def _seen(proof: base.Proof) -> str:
 
 
 def _was_shown(work: Work) -> bool:
-    lately = {"verified_level__in": _LOGINS, "verified_at__gte": Now() - SHOWN}
-    return ManagedAccount.objects.filter(pk=work.account.pk, **lately).exists()
+    at = work.account.verified_at
+    return work.account.verified_level in _LOGINS and at is not None and at >= work.taken_at - SHOWN
 
 
 def _was_refused_lately(work: Work) -> bool:
     """Whether a login with the right password failed so lately that another one would be too many."""
-    lately = {"verified_at__gte": Now() - settings.FAILED_LOGINS_APART}
-    known = ManagedAccount.objects.filter(credential_code=credential_state.NO_LOGIN, **lately)
-    return known.filter(pk=work.account.pk).exists()
+    at, apart = work.account.verified_at, settings.FAILED_LOGINS_APART
+    is_shut_out = work.account.credential_code == credential_state.NO_LOGIN
+    return is_shut_out and at is not None and at >= work.taken_at - apart

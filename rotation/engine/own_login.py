@@ -9,7 +9,7 @@ from __future__ import annotations
 from rotation.connectors import base
 from rotation.inventory import management
 from rotation.models import Instance, Step
-from secrets_app.models import Label, SecretVersion
+from secrets_app.models import KeyVersion, Label, SecretVersion
 
 TRY = 15.0  # seconds for one login
 #: Of a login that was refused by a host that never says why.
@@ -17,8 +17,12 @@ _MAY_BE_WRONG = frozenset({"no_reason_given"})
 _EVIDENCE = {Label.Role.PENDING: "own_login_pending", Label.Role.CURRENT: "own_login_current"}
 
 
-def choose(instance: Instance, connector: base.Logins, *, over: base.Endpoint) -> base.Manager:
+def choose(
+    instance: Instance, connector: base.Logins, *, over: base.Endpoint, known: KeyVersion | None = None
+) -> base.Manager:
     """Return what the instance accepts now, trying where that is not known; `connector` trusts `over`.
+
+    `known` as in `management.manager`.
 
     Raises what `management.manager` and `Connector.prove_login` raise.
     """
@@ -26,7 +30,7 @@ def choose(instance: Instance, connector: base.Logins, *, over: base.Endpoint) -
     login = instance.own_login
     current = login.labelled(Label.Role.CURRENT) if login else None
     if pending is None or current is None:
-        return management.manager(instance, over=over)
+        return management.manager(instance, over=over, known=known)
     likelier, other = (pending, current) if _is_there(pending) else (current, pending)
     first = management.own_manager(instance, likelier, over=over)
     proof = connector.prove_login(first.login, timeout=TRY)

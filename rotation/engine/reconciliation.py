@@ -14,7 +14,7 @@ from rotation import leases, reasons
 from rotation.connectors import base
 from rotation.engine import changes, failpoints, logons
 from rotation.engine.work import Credential, Work
-from rotation.managed import credential_state
+from rotation.managed import credential_state, dependants
 from rotation.models import Run, Step
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
@@ -46,7 +46,7 @@ def reconcile(work: Work) -> None:
 
 
 def _current(work: Work) -> SecretVersion:
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     if current is None:
         work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
     leases.hold(work.lease, version=current)
@@ -87,4 +87,5 @@ def _finish(work: Work, current: SecretVersion, proof: base.Proof) -> None:
         credential_state.note_verified(work.account, proof.level, changed=True, no_login=note)
         sentence = note or "The instance accepts the current value again."
         leases.end(work.lease, Run.Outcome.SUCCEEDED, code=proof.code if note else "", sentence=sentence)
+        dependants.follow(work.secret, work.account)
     failpoints.reach("after_finish")

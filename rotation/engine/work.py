@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from rotation.inventory import management
 from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app import keyring
-from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.models import KeyVersion, Label, Secret, SecretVersion
 from secrets_app.secrets import versions
 
 if TYPE_CHECKING:  # a method is given the work that it is a part of
@@ -34,8 +34,11 @@ _random = random.SystemRandom()
 
 #: Seconds that each conversation may take; every one is well below the lease.
 PREFLIGHT, SET, TEST, PROBE, SCAN = 20.0, 20.0, 15.0, 20.0, 20.0
+DEPENDANT = 40.0  # one that stops slowly and starts slowly
 BACK_OFF = tuple(timedelta(seconds=s) for s in (3, 10, 30, 120, 600, 1800))
 CHANGES = frozenset({Run.Kind.ROTATE, Run.Kind.RECONCILE})
+#: Kinds of runs that give a host a value to keep.
+TELLS = CHANGES | {Run.Kind.DEPENDANTS}
 
 Connect = Callable[[base.Endpoint], base.Target]
 Credential = ManagedAccount.Credential
@@ -78,6 +81,9 @@ class Work:
     _connector: base.Target | None = field(default=None, repr=False)
     _manager: base.Manager | None = field(default=None, repr=False)
     _values: dict[UUID, versions.Value] = field(default_factory=dict, repr=False)
+    _usable: dict[UUID, KeyVersion] = field(default_factory=dict, repr=False)
+    _labels: dict[str, SecretVersion] | None = field(default=None, repr=False)
+    _account_read: ManagedAccount | None = field(default=None, repr=False)  # with the connection
     _open: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
@@ -89,9 +95,30 @@ class Work:
     def account(self) -> ManagedAccount:
         return accounts.needed(self.secret)
 
+    def labelled(self, role: str) -> SecretVersion | None:
+        """The version with this label, or None. Read once: only the holder of the lease moves a label."""
+        if self._labels is None:
+            self._labels = versions.labelled(self.secret)
+        return self._labels.get(role)
+
+    def has_pending(self, version: SecretVersion) -> None:
+        """Say that this version has just become the pending one."""
+        if self._labels is not None:
+            self._labels[Label.Role.PENDING] = version
+
+    def labels_moved(self) -> None:
+        """Have the labels read again: one of them has moved."""
+        self._labels = None
+
     @property
     def console_id(self) -> str:
         return str(self.secret.account_id)
+
+    @property
+    def taken_at(self) -> datetime:
+        """When this worker took the run up, by the database's clock: a worker's own may be wrong by a day."""
+        assert self.lease.taken_at is not None
+        return self.lease.taken_at
 
     @property
     def is_own_login(self) -> bool:
@@ -113,7 +140,10 @@ class Work:
         if self._endpoint is None:
             instance = self.run.instance
             needed = [secret for secret in (self.run.secret, instance.own_login) if secret is not None]
-            self._endpoint = binding.narrowed(management.endpoint(instance), instance, needed)
+            read, self._account_read = self._account_read, None
+            self._endpoint = binding.narrowed(
+                management.endpoint(instance), instance, needed, read=[read] if read else []
+            )
         return self._endpoint
 
     @property
@@ -124,6 +154,7 @@ class Work:
             self._connector = self.connect(self.endpoint)
             if isinstance(self._connector, base.Sharing):
                 self._open.enter_context(self._connector.shared())
+        leases.sure(self.lease)
         return self._connector
 
     def hang_up(self) -> None:
@@ -153,6 +184,13 @@ class Work:
         raise self._lacks("end sessions")
 
     @property
+    def dependants(self) -> base.Dependants:
+        """The part that updates what runs as the account. Raises as `passwords`."""
+        if isinstance(self.connector, base.Dependants):
+            return self.connector
+        raise self._lacks("update what runs as an account")
+
+    @property
     def lifelines(self) -> base.Lifelines:
         """The part that keeps a session open. Raises as `passwords`."""
         if isinstance(self.connector, base.Lifelines):
@@ -173,7 +211,7 @@ class Work:
         if self.run.secret is None:
             return
         # It may have been bound to another machine since the run was read.
-        binding.read_again(self.account)
+        self._account_read = binding.read_again(self.account, self.lease)
         management.require_whole(self.secret, self.account)
         if self.account.instance_id != self.run.instance_id:
             raise management.ChangedOutside("The instance of this run")
@@ -181,7 +219,11 @@ class Work:
     @property
     def manager(self) -> base.Manager:
         if self._manager is None:
-            self._manager = own_login.choose(self.run.instance, self.connector, over=self.endpoint)
+            # The key that has just sealed the new value may be the one that opens the login.
+            known = next(iter(self._usable.values()), None)
+            self._manager = own_login.choose(
+                self.run.instance, self.connector, over=self.endpoint, known=known
+            )
         return self._manager
 
     def work_as(self, version: SecretVersion | None) -> None:
@@ -209,7 +251,13 @@ class Work:
             leases.keep(self.lease, row, notes.state, notes.sentence, notes.evidence)
             return
         leases.finish(
-            self.lease, row, notes.state, notes.sentence, notes.evidence, then=then if is_done else ""
+            self.lease,
+            row,
+            notes.state,
+            notes.sentence,
+            notes.evidence,
+            then=then if is_done else "",
+            is_soon=not self.is_own_login,  # of which the step says which value comes first
         )
 
     def value(self, version: SecretVersion) -> versions.Value:
@@ -220,16 +268,22 @@ class Work:
         """
         held = self._values.get(version.pk)
         if held is None:
-            held = self._values[version.pk] = binding.value(version, over=self.endpoint)
+            held = self._values[version.pk] = binding.value(
+                version, over=self.endpoint, lease=self.lease, by=self._usable.pop(version.pk, None)
+            )
         else:
-            binding.require(version, over=self.endpoint)
+            binding.require(version, over=self.endpoint, lease=self.lease)
         return held
+
+    def opens(self, version: SecretVersion, by: KeyVersion) -> None:
+        """Remember for the next step that `by` was just seen to open `version`."""
+        self._usable = {version.pk: by}
 
     # ---------------------------------------------------------------- what the host accepts
 
     def look(self) -> base.Facts:
         """Ask the host for its facts about the account; reads only."""
-        current = self.secret.labelled(Label.Role.CURRENT)
+        current = self.labelled(Label.Role.CURRENT)
         return self.connector.preflight(
             self.manager,
             self.account.username,
@@ -246,7 +300,7 @@ class Work:
 
     def truth(self, version: SecretVersion) -> str:
         """Say which value works, by checks that count as no login."""
-        current = self.secret.labelled(Label.Role.CURRENT)
+        current = self.labelled(Label.Role.CURRENT)
         try:
             # Of two keys both may work; what counts is that the current one still does.
             if current and current.pk == version.pk:  # set again: there is no other
@@ -316,7 +370,7 @@ class Work:
     def _truth_at_the_end(self) -> str:
         if self.run.secret is None or self.run.kind not in CHANGES:
             return ""
-        version, current = self.run.version, self.secret.labelled(Label.Role.CURRENT)
+        version, current = self.run.version, self.labelled(Label.Role.CURRENT)
         if version and version.offered_at:
             return self.truth(version)
         # No host heard of a new value: what was proven to work before still does.
@@ -362,7 +416,7 @@ class Work:
 
         Of two keys both may work, and one that stands in its file may open nothing; a password has no other.
         """
-        pending = self.secret.labelled(Label.Role.PENDING)
+        pending = self.labelled(Label.Role.PENDING)
         if self.run.kind == Run.Kind.ROTATE and self.method.REPLACES and pending == version:
             raise Arrived(version, sentence)
 

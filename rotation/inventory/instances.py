@@ -177,22 +177,31 @@ def note_facts(instance: Instance, facts: base.Facts, *, keeps_checks: bool = Fa
 def note_control(instance: Instance) -> None:
     """Record that the host refused a random wrong password just now."""
     Instance.objects.filter(pk=instance.pk).update(control_at=Now())
+    instance.refresh_from_db(fields=["control_at"])
 
 
-def was_controlled_within(instance: Instance, length: timedelta) -> bool:
-    """Whether the host refused a random wrong password so lately, by the database's clock."""
-    return Instance.objects.filter(pk=instance.pk, control_at__gte=Now() - length).exists()
+def was_controlled_within(instance: Instance, length: timedelta, *, before: datetime) -> bool:
+    """Whether the host refused a random wrong password so lately before a moment by the database's clock.
+
+    `instance` was read under the lease of a run on it: no other worker talks to it meanwhile.
+    """
+    return instance.control_at is not None and instance.control_at >= before - length
 
 
 def note_check_control(instance: Instance, standing: str) -> None:
     """Keep that the host's own check of passwords refused all that it must refuse, on this footing."""
     Instance.objects.filter(pk=instance.pk).update(check_control_at=Now(), check_control=standing)
+    instance.refresh_from_db(fields=["check_control_at", "check_control"])
 
 
-def check_control_within(instance: Instance, length: timedelta) -> str:
-    """Return what that check stood on, where it refused all that it must so lately; else nothing."""
-    lately = Instance.objects.filter(pk=instance.pk, check_control_at__gte=Now() - length)
-    return lately.values_list("check_control", flat=True).first() or ""
+def check_control_within(instance: Instance, length: timedelta, *, before: datetime) -> str:
+    """Return what that check stood on, where it refused all that it must so lately; else nothing.
+
+    As `was_controlled_within`.
+    """
+    if instance.check_control_at is None or instance.check_control_at < before - length:
+        return ""
+    return instance.check_control
 
 
 def control_at(instance: Instance) -> datetime | None:
@@ -202,7 +211,11 @@ def control_at(instance: Instance) -> datetime | None:
 
 def as_evidence(checks: Iterable[base.Check]) -> list[dict[str, str]]:
     """Return checks as a step and an instance store them."""
-    return [{"name": c.name, "mark": c.mark.value, "sentence": c.sentence} for c in checks]
+    return [
+        {"name": c.name, "mark": c.mark.value, "sentence": c.sentence}
+        | ({"keys": "\n".join(c.keys)} if c.keys else {})
+        for c in checks
+    ]
 
 
 def without_login(because: str) -> dict[str, str | None]:

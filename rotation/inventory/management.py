@@ -22,7 +22,7 @@ from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
 from secrets_app.kinds import table as kinds
-from secrets_app.models import Label, Principal, Secret, SecretVersion
+from secrets_app.models import KeyVersion, Label, Principal, Secret, SecretVersion
 from secrets_app.policy import decisions
 
 FIELD = "management credential"
@@ -175,10 +175,11 @@ def _check_login(wire: str, sudo: str, *, has_password: bool) -> None:
         raise BadAccount(f"{spoken.offer}: there is no sudo. The account must be an administrator itself.")
 
 
-def manager(instance: Instance, *, over: base.Endpoint) -> base.Manager:
+def manager(instance: Instance, *, over: base.Endpoint, known: KeyVersion | None = None) -> base.Manager:
     """Open what Keyturn logs in to the instance with, for the engine: a secret of its own, or the shared one.
 
-    The connection that it is for trusts `over`. Raises `NotAttached`, `ChangedOutside`,
+    The connection that it is for trusts `over`. `known` is a key version that was just seen to open values.
+    Raises `NotAttached`, `ChangedOutside`,
     `binding.OtherMachine`, `keyring.Sealed` or `envelope.Tampered`.
     """
     require_whole(instance, instance.credential, instance.own_login)
@@ -195,8 +196,10 @@ def manager(instance: Instance, *, over: base.Endpoint) -> base.Manager:
         )
     if credential.sealed is None:
         raise NotAttached("The management credential of this instance is deleted.", "no_credential")
+    sealed = credential.sealed
+    by = known if known is not None and known.pk == sealed.key_version_id else None
     fields = json.loads(
-        keyring.open_(credential.sealed, owner_id=credential.pk, subject_id=credential.pk, field=FIELD)
+        keyring.open_(sealed, owner_id=credential.pk, subject_id=credential.pk, field=FIELD, version=by)
     )
     hidden = {key: Plaintext(text) if text is not None else None for key, text in fields.items()}
     return base.Manager(

@@ -65,6 +65,7 @@ def create(
     actor: Principal,
     kind: str = Secret.Kind.PASSWORD,
     initial: Plaintext | None = None,
+    version_id: str = "",
     description: str = "",
     password_policy: passwords.Policy | None = None,
     key_algorithm: str = "",
@@ -82,10 +83,11 @@ def create(
     """Make a Managed ECS secret for an OS account that exists on `instance`.
 
     `name` comes without its `acs/ecs/` prefix or with it. An initial value is stored as current and
-    *not yet verified*; the host is asked afterwards, by the run that is returned, so an instance that
-    cannot be reached now does not prevent creation. With `as_own_login`, Keyturn works on the instance as
-    this account from now on, with this secret's value instead of the shared credential's, so an initial
-    value is needed. Raises `RegionMismatch`, `AccountTaken`, `SharedAccount`, `BadUsername`,
+    *not yet verified*, as the version `version_id` if one is given; the host is asked afterwards, by the run
+    that is returned, so an instance that cannot be reached now does not prevent creation. With
+    `as_own_login`, Keyturn works on the instance as this account from now on, with this secret's value
+    instead of the shared credential's, so an initial value is needed. Raises `RegionMismatch`,
+    `AccountTaken`, `SharedAccount`, `BadUsername`,
     `KindUnsupported`, `holding.Retired`, `management.NoOwnLogin`, `recurrence.Unfit`,
     `decisions.NotAllowed` and what
     `versions.given` and `lifecycle.create` raise; nothing is made then. A key pair is of `key_algorithm`, one
@@ -119,7 +121,9 @@ def create(
         )
         run, version = None, None
         if initial is not None:
-            version = versions.enter(secret, versions.given(secret, username, initial), actor=actor)
+            version = versions.enter(
+                secret, versions.given(secret, username, initial), actor=actor, version_id=version_id
+            )
         trail.record(
             decisions.Action.CREATE_SECRET,
             secret,

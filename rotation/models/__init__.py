@@ -5,6 +5,7 @@ its docstring.
 """
 
 from rotation.models.bulk import BulkAction, BulkItem
+from rotation.models.dependants import Dependant, DependantQuerySet
 from rotation.models.instances import HostKey, HostKeyQuerySet, Instance, ManagedAccount, ManagementCredential
 from rotation.models.runs import Run, RunQuerySet, Step
 from rotation.models.schedules import GRACE, PERIOD_LIMITS, Chore, Schedule
@@ -15,6 +16,8 @@ __all__ = [
     "BulkAction",
     "BulkItem",
     "Chore",
+    "Dependant",
+    "DependantQuerySet",
     "HostKey",
     "HostKeyQuerySet",
     "Instance",

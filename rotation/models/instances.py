@@ -270,6 +270,11 @@ class HostKey(SealedRow, Identified):
     def line(self) -> str:
         return f"{self.algorithm} {self.blob}"
 
+    @property
+    def is_authority(self) -> bool:
+        """Whether it signs for instances, and is not the instance's own."""
+        return wires.is_authority(self.algorithm)
+
     @staticmethod
     def trusted_by(instance: Instance) -> list[HostKey]:
         """Return what is pinned for an instance now, as `trusted`."""
@@ -315,6 +320,7 @@ class ManagedAccount(SealedRow, Identified):
     ends_sessions = models.BooleanField(default=False)  # sessions of the account end after a rotation
     proves_old_refused = models.BooleanField(default=False)  # the old password is tried once afterwards
     reconciles = models.BooleanField(default=False)  # a drifted host gets the current value without asking
+    restarts_dependants = models.BooleanField(default=True)  # those that run, once they have a new value
     traces = models.JSONField(default=dict, blank=True)  # connectors.base.Traces when it was last in sync
     drift_checked_at = models.DateTimeField(null=True, blank=True)
     # The machine that proved the value. No value of the account is sent to any other: see `binding`.

@@ -56,6 +56,7 @@ class Run(Identified):
         SCAN = "scan", "Host key scan"
         DRIFT = "drift", "Drift check"  # was the credential changed outside Keyturn?
         RECONCILE = "reconcile", "Reconciliation"  # the current value is set again
+        DEPENDANTS = "dependants", "Update of dependants"  # ... and given to what runs as the account
 
     class Trigger(models.TextChoices):
         MANUAL = "manual", "Manual"
@@ -93,6 +94,7 @@ class Run(Identified):
         Kind.SCAN: "kms:HostKeyScanEnded",
         Kind.DRIFT: "kms:DriftCheckEnded",
         Kind.RECONCILE: "kms:ReconciliationEnded",
+        Kind.DEPENDANTS: "kms:DependantsUpdateEnded",
     }
 
     kind = models.CharField(max_length=10, choices=Kind)
@@ -223,6 +225,7 @@ class Step(Identified):
         CLEAN = "clean", "Clean up"  # an old key is removed and proven refused
         SESSIONS = "sessions", "End sessions"  # of the account, on the host
         SCAN = "scan", "Scan"  # the host's keys are read
+        DEPENDANT = "dependant", "Update dependant"  # one that runs as the account is given the value
 
     class State(models.TextChoices):
         RUNNING = "running", "Running"
@@ -240,6 +243,8 @@ class Step(Identified):
     lease = models.PositiveBigIntegerField()
     sentence = models.CharField(max_length=500, blank=True)
     evidence = models.JSONField(default=list)  # checks: name, mark, sentence
+
+    began = 0.0  # by the clock of the worker that does it; not stored
 
     class Meta:
         ordering = ["number"]

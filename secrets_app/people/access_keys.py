@@ -66,6 +66,12 @@ class Gone(DomainError):
     code = "access_key_gone"
 
 
+class InUse(DomainError):
+    """This access key is enabled and was used. Disable it first; delete it when nothing needs it."""
+
+    code = "access_key_in_use"
+
+
 class Unusable(DomainError):
     """This access key is not valid now; the message says why."""
 
@@ -80,9 +86,12 @@ class Opened:
     secret: Plaintext
 
 
-def named(principal: Principal) -> users.Named:
-    """The owner of keys, as `policies` and the trail know it: a user's name, or a machine's."""
-    number = regions.account().number
+def named(principal: Principal, *, account: str = "") -> users.Named:
+    """The owner of keys, as `policies` and the trail know it: a user's name, or a machine's.
+
+    `account` is the installation's number, where the caller has it.
+    """
+    number = account or regions.account().number
     pk = principal.user_id or principal.pk
     return users.Named(actions.arn(actions.Kind.USER, principal.name, account=number), pk)
 
@@ -152,13 +161,24 @@ def enable(key: AccessKey, *, actor: Principal, reason: str = "") -> None:
 
 
 def delete(key: AccessKey, *, actor: Principal, reason: str = "") -> None:
-    """Delete this key and destroy its secret. Raises `decisions.NotAllowed` or `Gone`."""
+    """Delete this key and destroy its secret. Raises `decisions.NotAllowed`, `InUse` or `Gone`."""
     _require(actor, Action.DELETE_ACCESS_KEY, key.principal, gives=False)
     with transaction.atomic():
         held = _held(key)
+        if not is_deletable(held):
+            raise InUse
         AccessKey.objects.filter(pk=held.pk).delete()
         keyring.destroy(held.sealed)
         _record(Action.DELETE_ACCESS_KEY, held, actor, reason)
+
+
+def is_deletable(key: AccessKey) -> bool:
+    """Whether no program can be working with this key: it is disabled, has expired, or was never used."""
+    return not key.is_active or key.last_used_at is None or is_expired(key)
+
+
+def is_expired(key: AccessKey) -> bool:
+    return key.expires_at is not None and key.expires_at <= timezone.now()
 
 
 def _require(actor: Principal, action: Action, principal: Principal, *, gives: bool) -> None:
@@ -279,7 +299,7 @@ def why_unusable(key: AccessKey, address: str | None) -> str:
         return f"{key.principal.name} is disabled."
     if not key.is_active:
         return "This access key is disabled."
-    if key.expires_at is not None and key.expires_at <= timezone.now():
+    if key.expires_at is not None and is_expired(key):
         return f"This access key expired on {key.expires_at:%Y-%m-%d %H:%M} UTC."
     if key.networks and not _is_within(address, key.networks):
         return "This access key is not valid from this address."

@@ -39,9 +39,10 @@ class NotAMachine(DomainError, ValueError):
     code = "not_a_machine"
 
 
-def named(machine: Principal) -> users.Named:
-    """What to ask `policies` about."""
-    return users.Named(arn(Kind.USER, machine.name, account=regions.account().number), machine.pk)
+def named(machine: Principal, *, account: str = "") -> users.Named:
+    """What to ask `policies` about. `account` is the installation's number, where the caller has it."""
+    number = account or regions.account().number
+    return users.Named(arn(Kind.USER, machine.name, account=number), machine.pk)
 
 
 def create(name: str, *, actor: Principal) -> Principal:

@@ -15,6 +15,7 @@ from typing import Any
 
 import json_source_map
 
+from secrets_app.actions import AWS_DECIDED_BY, AWS_NAMES
 from secrets_app.errors import DomainError
 from secrets_app.policy.ram_conditions import (
     _MALFORMED,
@@ -29,7 +30,7 @@ from secrets_app.policy.ram_patterns import PATTERN_LIMIT, matches
 from secrets_app.policy.ram_statements import Effect, Statement
 
 DOCUMENT_LIMIT_BYTES = 20_480
-
+_AWS = "secretsmanager:"
 
 STATEMENT_LIMIT = 100
 
@@ -174,11 +175,8 @@ class _Reader:
         before = len(self._problems)
         actions = self._words(f"{path}/Action", entry.get("Action"), "Action")
         resources = self._words(f"{path}/Resource", entry.get("Resource"), "Resource")
-        for place, action in actions:
-            if not any(matches(action, known) for known in self._actions):
-                self._say(
-                    place, f"No action fits {_short(action)}. Names are like kms:GetSecretValue; case counts."
-                )
+        effect = entry.get("Effect")
+        names = [name for place, word in actions for name in self._own_names(place, word, effect)]
         for place, resource in resources:
             if not _is_resource(resource):
                 self._say(place, f"{_short(resource)} is not *, nor acs:kms:region:account:resource.")
@@ -187,12 +185,31 @@ class _Reader:
             return None
         return Statement(
             Effect(entry["Effect"]),
-            tuple(word for _, word in actions),
+            tuple(names),
             tuple(word for _, word in resources),
             conditions,
             self._source,
             number,
         )
+
+    def _own_names(self, place: str, word: str, effect: object) -> list[str]:
+        """What this word of a document is called here: itself, or the actions that AWS's names stand for.
+
+        A Deny of several is one of what decides them too; else a change would be possible that it speaks of.
+        """
+        if not word.startswith(_AWS):
+            if not any(matches(word, known) for known in self._actions):
+                said = f"No action fits {_short(word)}. Names are like kms:GetSecretValue; case counts."
+                self._say(place, said)
+            return [word]
+        found = [str(action) for name, action in AWS_NAMES.items() if matches(word, name)]
+        deciding = [action for name, action in AWS_DECIDED_BY.items() if matches(word, name)]
+        if not found:
+            said = f"Here {deciding[0]} decides this: name that." if deciding else "Keyturn has none of it."
+            self._say(place, f"No action fits {_short(word)}. {said}")
+        elif effect == Effect.DENY:
+            found += [str(action) for action in deciding if not action.is_read]
+        return found
 
     def _words(self, path: str, value: object, name: str) -> list[tuple[str, str]]:
         if isinstance(value, str) and value:

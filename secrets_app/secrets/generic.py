@@ -180,7 +180,8 @@ def put(
         new = versions.add(held, value, actor=actor, version_id=version_id)
         becomes_current = wanted is None or Label.Role.CURRENT in wanted or current is None
         # A value that is put in the place of one which a rotation has just made current ends that rotation.
-        if wanted is None and current is not None and _has(current, Label.Role.PENDING):
+        abandons = wanted is None and current is not None and _has(current, Label.Role.PENDING)
+        if abandons:
             versions.take_label(held, Label.Role.PENDING)
         if becomes_current:
             _make_current(new, current)
@@ -193,7 +194,8 @@ def put(
             actor=actor,
             version_id=new.version_id,
             value_mark=new.value_mark,
-            details={"current": becomes_current, "labels": sorted(str(label) for label in wanted or ())},
+            details={"current": becomes_current, "labels": sorted(str(label) for label in wanted or ())}
+            | ({"abandons": True} if abandons else {}),
         )
     return new
 

@@ -40,6 +40,13 @@ _SPARE = prepared.Question(
 )
 
 
+_LABELLED = prepared.Question(
+    lambda secret: (
+        Label.objects.filter(secret=secret).exclude(role=Label.Role.CUSTOM).select_related("version")
+    )
+)
+
+
 class PendingExists(DomainError):
     """This secret has a pending value that a host may have heard; it must be settled first."""
 
@@ -155,9 +162,9 @@ def stage_first(secret: Secret, value: Value, *, origin: str, actor: Principal) 
     return _store(secret, value, origin, actor, "", Label.Role.PENDING)
 
 
-def enter(secret: Secret, value: Value, *, actor: Principal) -> SecretVersion:
+def enter(secret: Secret, value: Value, *, actor: Principal, version_id: str = "") -> SecretVersion:
     """Store the value that a person entered at creation as the current one; not verified yet."""
-    return _store(secret, value, SecretVersion.Origin.INITIAL, actor, "", Label.Role.CURRENT)
+    return _store(secret, value, SecretVersion.Origin.INITIAL, actor, version_id, Label.Role.CURRENT)
 
 
 def _store(
@@ -173,7 +180,7 @@ def _store(
     if not secret.is_generic and len(plaintext) > VALUE_LIMIT_BYTES:
         raise ValueError(f"A secret value has at most {VALUE_LIMIT_BYTES:,} bytes.")
     new_id = uuid.uuid4()
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=new_id, field=FIELD, key=secret.key)
         version = SecretVersion.objects.create(
             id=new_id,
@@ -258,6 +265,11 @@ def _recorded(version: SecretVersion, actor: Principal, reason: str) -> Value:
     return value(version, by=recorded.key_version)
 
 
+def labelled(secret: Secret) -> dict[str, SecretVersion]:
+    """Return the versions that have a label of ours, by its role."""
+    return {label.role: label.version for label in _LABELLED(secret.pk)}
+
+
 def mark_offered(version: SecretVersion) -> None:
     """Record, before the first byte leaves, that a host may hear this value from now on."""
     if SecretVersion.objects.filter(pk=version.pk, offered_at__isnull=True).update(offered_at=Now()):
@@ -320,14 +332,12 @@ def promote(version: SecretVersion) -> bool:
     Returns whether there was a current one. Recorded, so that it can be told later when a value was the
     current one. Raises `NotPending` where another worker was first.
     """
-    with transaction.atomic():
-        labels = Label.objects.select_for_update().filter(secret_id=version.secret_id)
-        moved = labels.filter(role=Label.Role.PENDING, version=version).delete()[0]
-        if not moved:
-            raise NotPending
+    with transaction.atomic(savepoint=False):
+        labels = Label.objects.filter(secret_id=version.secret_id)
         labels.filter(role=Label.Role.PREVIOUS).delete()
         had_one = labels.filter(role=Label.Role.CURRENT).update(role=Label.Role.PREVIOUS)
-        Label.objects.create(secret_id=version.secret_id, version=version, role=Label.Role.CURRENT)
+        if not labels.filter(role=Label.Role.PENDING, version=version).update(role=Label.Role.CURRENT):
+            raise NotPending
         mark_verified(version)
         prune(version.secret)
         trail.record(
@@ -376,7 +386,7 @@ def drop_pending(version: SecretVersion) -> None:
 
     Its value stays until it is pruned: what a host was told once is worth keeping a while.
     """
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         Label.objects.filter(version=version, role=Label.Role.PENDING).delete()
         SecretVersion.objects.filter(pk=version.pk).update(dead_at=Now())
 

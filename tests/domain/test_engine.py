@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from rotation import leases, runs, shutdown
 from rotation.connectors import base
@@ -342,9 +343,26 @@ def test_each_attempt_has_a_number_above_all_that_the_host_has_seen(secret, host
     assert drive(rotate(secret), host).generation == 9
 
 
+def test_a_change_that_takes_long_is_seen_to_be_over_before_it_is_tested(secret, host, monkeypatch):
+    run, seen = rotate(secret), []
+    monkeypatch.setattr(leases, "SOON", 0.0)
+    failpoints.arm("before_test", lambda: seen.extend(run.steps.values_list("name", "state")))
+    assert drive(run, host).outcome == "succeeded"
+    assert seen[-2:] == [("set", "done"), ("test", "running")]
+
+
+def test_steps_that_are_written_together_keep_their_order_and_have_their_times(secret, host):
+    run = drive(rotate(secret), host)
+    kept = list(run.steps.all())
+    assert [step.name for step in kept] == ["create", "preflight", "set", "test", "finish"]
+    assert {step.state for step in kept} == {"done"}
+    assert all(step.started_at <= step.ended_at for step in kept)
+
+
 def test_a_run_that_ended_between_two_looks_is_not_taken_up(secret, host):
     run = drive(rotate(secret), host)
-    assert leases._locked(run.pk) is None
+    with transaction.atomic():
+        assert leases._RUN_LOCKED.first(run.pk) is None
 
 
 def test_a_custom_value_that_the_host_refuses_ends_the_run_and_is_not_replaced(secret, host):

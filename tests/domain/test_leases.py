@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 import time_machine
@@ -147,13 +148,13 @@ def taken(monkeypatch) -> list[str]:
     """The secrets in the order in which workers take up their runs; each run succeeds at once."""
     order: list[str] = []
 
-    def advance(run_id: object, *, worker: str, **_: object) -> bool:
+    def advance(run_id: UUID, *, worker: str, **_: object) -> UUID | None:
         lease = leases.claim(run_id, worker)
         if lease is None:
-            return False
+            return None
         order.append(Run.objects.get(pk=run_id).secret_id)
         leases.end(lease, Run.Outcome.SUCCEEDED)
-        return True
+        return lease.run.instance_id
 
     monkeypatch.setattr(engine, "advance", advance)
     return order
@@ -213,7 +214,7 @@ def test_what_goes_next_is_found_by_the_index_of_active_runs(secret):
         leases.next_beside(secret.managed.instance_id)
         leases.hand_back_own("w")
     asked = [query["sql"] for query in seen if 'FROM "rotation_run"' in query["sql"]]
-    assert len(asked) == 7
+    assert len(asked) == 6
     for sql in asked:
         plan = plan_of(sql)
         assert "run_active" in plan
@@ -366,7 +367,7 @@ def test_a_run_that_another_claimant_has_locked_is_not_waited_for_where_rows_can
 
     def hold() -> None:
         with transaction.atomic():
-            assert leases._locked(run.pk)
+            assert leases._RUN_LOCKED.first(run.pk)
             locked.set()
             over.wait(20 if locks_rows else 0.5)
 

@@ -9,12 +9,18 @@ import stat
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab import Fleet, machine
+from lab.windows.records import Record
+from rotation.connectors.base import Login, Verdict
+from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
+from secrets_app.crypto.plaintext import Plaintext
 from tests.e2e.site import CHECKOUT, PROGRAMS, Site, free_port
+from tests.networks import endpoint
 from tests.waiting import PATIENCE, wait_for
 
 DEAD = {"status": "unavailable", "missing": ["worker", "beat"], "sealed": False}
@@ -216,29 +222,82 @@ def test_a_start_that_was_killed_at_any_time_is_followed_by_one_that_works(site)
     site.wait_until_healthy()
 
 
+WINDOWS = re.compile(
+    r"simulated-windows at ([\d.]+):(\d+) has the accounts Administrator, backup$", re.MULTILINE
+)
+#: Give the account a secret, rotate it, and tell the new value.
+ROTATE_ON_WINDOWS = """
+import json
+from rotation import tasks
+from rotation.managed import creation
+from rotation.models import Instance
+from secrets_app.models import Principal, Secret
+from secrets_app.secrets import versions
+
+actor = Principal.objects.get(name="admin")
+if START:
+    instance = Instance.objects.get(name="simulated-windows")
+    place = {"region": instance.region, "instance": instance, "username": "backup", "kind": "password"}
+    tasks.wake(creation.create("backup", actor=actor, rotate_now=True, **place)[1])
+run = Secret.objects.get(name__endswith="backup").runs.get(kind="rotate")
+told = {"outcome": run.outcome, "sentence": run.sentence}
+if run.outcome == "succeeded":
+    told["value"] = versions.value(run.secret.labelled("current")).password.reveal()
+print(json.dumps(told))
+"""
+
+
 def demo_is_up(site):
-    return "has the accounts svc" in site.printed()
+    return WINDOWS.search(site.printed())
+
+
+def ended(told):
+    return told if told["outcome"] else None
+
+
+def windows_accepts(site, password):
+    """Whether the simulated Windows lets the account in, at the certificate that it shows."""
+    address, port = WINDOWS.search(site.printed()).groups()
+    place = endpoint(address, int(port))
+    place = replace(place, host_keys=tuple(k.line for k in WinRmScanner().scan(place, timeout=PATIENCE)))
+    proof = WinRmConnector(place).prove_login(Login("backup", Plaintext(password)), timeout=PATIENCE)
+    return proof.verdict == Verdict.ACCEPTED, place.host_keys
 
 
 @pytest.mark.skipif(Fleet.supported() is not None, reason=str(Fleet.supported()))
 def test_the_demo_servers_keep_passwords_and_host_keys_and_die_with_the_supervisor(site):
     folder = site.folder / "kept" / "demo" / "running"
-    site.up("--demo-hosts=3")
+    site.up("--demo-hosts=4")
     site.wait_until_healthy()
     wait_for(lambda: demo_is_up(site), "the demo servers", 180)
-    password = re.search(r"has the password (\S+)$", site.printed(), re.MULTILINE)[1]
+    said = re.compile(r"account on (.*) has the password (\S+)$", re.MULTILINE)
+    wait_for(lambda: len(said.findall(site.printed())) == 2, "the first passwords")
+    (_, password), (on, on_windows) = said.findall(site.printed())
     first = {host.name: (host.address, host.port, host.host_keys()) for host in Fleet(folder).hosts()}
     assert set(first) == {"web-01", "db-01", "edge-01"}
     next(h for h in Fleet(folder).hosts() if h.name == "db-01").set_password("dba", "changed-meanwhile")
+    assert on == "simulated-windows"
+    is_in, certificate = windows_accepts(site, on_windows)
+    assert is_in
+    site.inside(f"START = True\n{ROTATE_ON_WINDOWS}")
+    told = wait_for(lambda: ended(site.inside(f"START = False\n{ROTATE_ON_WINDOWS}")), "the rotation")
+    assert told["outcome"] == "succeeded", told["sentence"]
 
     site.starts[-1][0].kill()
     wait_for(lambda: not machine.running(folder.resolve()), "the end of the demo servers")
-    site.up("--demo-hosts=3")
+    wait_for(lambda: not site.running(), "the end of every process")
+    site.up("--demo-hosts=4")
     wait_for(lambda: demo_is_up(site), "the demo servers again", 180)
     again = {host.name: host for host in Fleet(folder).hosts()}
     assert {n: (h.address, h.port, h.host_keys()) for n, h in again.items()} == first
     assert again["db-01"].shadow_accepts("dba", "changed-meanwhile")
     assert again["web-01"].shadow_accepts("deploy", password)
+    assert windows_accepts(site, told["value"]) == (True, certificate)
+    assert windows_accepts(site, on_windows) == (False, certificate)
     assert "has the password" not in site.printed()
+    kept = (site.folder / "kept" / "demo" / "simulated-windows" / "host.json").read_text()
+    record = Record()
+    record.add("file", kept)
+    assert (record.places(told["value"]), record.places(on_windows)) == (set(), set())
     site.stop()
     assert not machine.running(folder.resolve())

@@ -74,9 +74,10 @@ class Rig:
 
     def advance(self, run: Run) -> bool:
         """Take the run up in this process, if it is due and free; False where it is not."""
-        return engine.advance(
+        instance = engine.advance(
             run.pk, worker=tasks.worker_name(), connect=SshConnector, scanner=SshScanner(), lease=LEASE
         )
+        return instance is not None
 
     def worker(self, run: Run, place: str = "", fault: Callable[[], object] | None = None) -> int:
         """Start a worker on the run that meets `fault` at `place`; return its process id."""
@@ -309,7 +310,7 @@ def _before_send(_: str, fault: Callable[[], None]) -> None:
 _COMMITS = {
     "create_commit": ("after_claim", 'INSERT INTO "secrets_app_secretversion"'),
     "intent_commit": ("after_preflight", 'UPDATE "secrets_app_secretversion"'),
-    "finish_commit": ("before_finish", 'INSERT INTO "secrets_app_label"'),
+    "finish_commit": ("before_finish", 'UPDATE "secrets_app_label"'),
 }
 
 

@@ -88,7 +88,7 @@ def test_what_is_locked_is_whole():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-demo.lock"])
 def test_a_lock_names_no_host_and_a_hash_for_everything(lock):
     text = Path(ROOT, lock).read_text()
     assert "://" not in text

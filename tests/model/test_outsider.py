@@ -113,7 +113,7 @@ def test_whoever_may_not_read_a_value_comes_to_know_none_by_whatever_else_they_m
 
 def test_a_hole_in_the_binding_is_found(outsider, monkeypatch):
     monkeypatch.setattr(binding, "why_not", lambda account, machine: "")
-    monkeypatch.setattr(binding, "narrowed", lambda reached, instance, secrets: reached)
+    monkeypatch.setattr(binding, "narrowed", lambda reached, instance, secrets, **_: reached)
     monkeypatch.setattr(binding, "value", lambda version, over: binding.versions.value(version))
 
     @examples(EXAMPLES_OF_A_HOLE)

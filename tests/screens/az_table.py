@@ -68,6 +68,7 @@ SECRET = "sees kms:DescribeSecret, "
 INSTANCE = "sees kms:DescribeInstance, "
 RUN = "sees kms:DescribeRotation, "
 KEY, USER, POLICY = "sees kms:DescribeKey, ", "sees kms:DescribeUser, ", "sees kms:DescribePolicy, "
+ACCESS_KEY = "sees kms:ListAccessKeys, sees kms:DescribeUser, "
 GROUP = "anywhere kms:ListGroups, exists, "
 SETTINGS = "anywhere kms:DescribeSettings, "
 LOOK = "GET HEAD 200"
@@ -155,6 +156,31 @@ ROUTES: dict[str, Route] = {
     "group_leave": Route(
         "member", GROUP + "kms:UpdateGroup, full, part", "GET HEAD 200, POST 302/200", asks_again=True
     ),
+    "applications": Route("", "anywhere kms:ListUsers", LOOK),
+    "applications_export": Route("", "anywhere kms:ListUsers", LOOK),
+    "application_create": Route("", "anywhere kms:CreateUser", FORM, asks_again=True),
+    "application": Route("application", USER, LOOK),
+    "application_disable": Route(
+        "application", USER + "kms:DisableUser", "GET HEAD 200, POST 302/200", asks_again=True
+    ),
+    "application_enable": Route(
+        "disabled application", USER + "kms:DisableUser, full", "GET HEAD 200, POST 302/200", asks_again=True
+    ),
+    "access_keys": Route("", "anywhere kms:ListAccessKeys", LOOK),
+    "access_keys_export": Route("", "anywhere kms:ListAccessKeys", LOOK),
+    "access_key_create": Route("", "anywhere kms:CreateAccessKey", EMPTY_FORM, asks_again=True),
+    "access_key_rotate": Route(
+        "access key", ACCESS_KEY + "kms:CreateAccessKey, full", "GET HEAD 200, POST 409", asks_again=True
+    ),
+    "access_key_disable": Route(
+        "access key", ACCESS_KEY + "kms:UpdateAccessKey", "GET HEAD 200, POST 302/200"
+    ),
+    "access_key_enable": Route(
+        "access key", ACCESS_KEY + "kms:UpdateAccessKey, full", "GET HEAD 200, POST 302/200", asks_again=True
+    ),
+    "access_key_delete": Route(
+        "access key", ACCESS_KEY + "kms:DeleteAccessKey", "GET HEAD 200, POST 302/200", asks_again=True
+    ),
     # ---- policies
     "policies": Route("", "anywhere kms:ListPolicies", LOOK),
     "policies_export": Route("", "anywhere kms:ListPolicies", LOOK),
@@ -187,6 +213,7 @@ ROUTES: dict[str, Route] = {
     "audit_event": Route("event", "anywhere kms:ListAuditEvents, exists", LOOK),
     "audit_export_csv": Route("", "anywhere kms:ListAuditEvents", LOOK),
     "audit_export_json": Route("", "anywhere kms:ListAuditEvents", LOOK),
+    "audit_export_shape": Route("shape", "anywhere kms:ListAuditEvents, exists", LOOK),
     "audit_verify": Route("", "anywhere kms:VerifyAuditTrail", "POST 200"),
     "audit_look_up": Route("", "anywhere kms:LookUpValue", EMPTY_FORM, asks_again=True),
     # No older database was restored here.
@@ -245,6 +272,7 @@ ROUTES: dict[str, Route] = {
     "secret_create_key_pair": Route("region", "anywhere kms:CreateSecret, region", "POST 200"),
     "secret": Route("secret", SECRET, LOOK),
     "secret_menu": Route("secret", SECRET, LOOK),
+    "secret_use": Route("secret", SECRET, LOOK),
     "secret_rotate": Route("secret", SECRET + "kms:RotateSecret", EMPTY_FORM),
     "secret_rotate_back": Route(
         "secret version", SECRET + "kms:RotateSecret, kms:PutSecretValue, part", "GET 200, POST 302/200",
@@ -257,6 +285,13 @@ ROUTES: dict[str, Route] = {
     "secret_schedule_dates": Route("secret", SECRET + "kms:UpdateSecretRotationPolicy", LOOK),
     "secret_drift": Route("secret", SECRET + "kms:RotateSecret", "POST 302/200"),
     "secret_reconcile": Route("secret", SECRET + "kms:RotateSecret", "GET 200, POST 302/200"),
+    "secret_dependants": Route(
+        "windows", SECRET + "kms:UpdateSecretRotationPolicy", "GET 200, POST 302/200", asks_again=True
+    ),
+    "secret_dependants_look": Route(
+        "windows", SECRET + "kms:RotateSecret, kms:CheckInstance, kms:ManageAccount", "POST 302/200"
+    ),
+    "secret_dependants_retry": Route("windows", SECRET + "kms:RotateSecret", "GET 200, POST 302/200"),
     "secret_resolve": Route("doubt", SECRET + "kms:ResolveRotation", EMPTY_FORM, asks_again=True),
     "secret_delete": Route("secret", SECRET + "kms:DeleteSecret", EMPTY_FORM, asks_again=True),
     "secret_rebind": Route("secret", SECRET + "kms:RebindManagedAccount", FORM, asks_again=True),

@@ -39,7 +39,7 @@ from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.keys import key_states
 from secrets_app.models import Attachment, AuditEvent, Secret, User
-from secrets_app.people import invitations, users
+from secrets_app.people import access_keys, invitations, machines, users
 from secrets_app.policy import grants, policies
 from secrets_app.secrets import versions
 from tests import factories, messages
@@ -284,6 +284,12 @@ def _regional(host: Instance) -> dict[str, UUID]:
             instance_checks.check_account(host, "deploy", "password", actor=actor), "blocked", code="locked"
         ),
     }
+    made["windows"] = factories.windows_secret(
+        instance=factories.instance(
+            region=host.region, name=f"{host.name}-windows", wire="winrm", os="windows", port=5986
+        ),
+        failed=["Backup"],
+    )
     return {
         "instance": host.pk,
         "queued run": runs.start(made["busy"], actor=actor).pk,
@@ -336,7 +342,13 @@ def _people(which: str) -> dict[str, Args]:
     policies.attach(policy, Group.objects.get(pk=group.pk), actor=actor)
     invitation, token = invitations.invite(f"{which}-guest", actor=actor)
     event = AuditEvent.objects.earliest("sequence")
+    machine, idle = (machines.create(f"{which}-{name}", actor=actor) for name in ("app", "idle"))
+    machines.disable(idle, actor=actor)
+    key, _ = access_keys.create(machine, actor=actor)
     return {
+        "application": {"pk": machine.pk},
+        "disabled application": {"pk": idle.pk},
+        "access key": {"pk": key.pk},
         "user": {"pk": person.pk},
         "disabled user": {"pk": disabled.pk},
         "group": {"pk": group.pk},
@@ -346,5 +358,6 @@ def _people(which: str) -> dict[str, Args]:
         "invitation": {"pk": invitation.pk},
         "link": {"token": token.reveal()},
         "event": {"sequence": event.sequence},
+        "shape": {"form": "cloudtrail"},
         "chapter": {"chapter": "screens"},
     }

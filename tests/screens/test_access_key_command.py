@@ -55,3 +55,24 @@ def test_a_user_without_the_right_makes_nothing_and_a_wrong_word_is_told(dot):
             run(*words)
     assert not AccessKey.objects.exists()
     assert not Principal.objects.filter(name="shop").exists()
+
+
+def test_a_key_is_enabled_again_and_deleted_once_nothing_can_use_it(dot):
+    factories.generic_secret(name="app/db", value="correct-horse-1")
+    [made] = run("create", "shop", "--policy", "SecretUser", "--as", "dot")["keys"]
+    client = sigv4.Signer(made["id"], Plaintext(made["secret"]))
+    run("disable", made["id"], "--as", "dot")
+    [shown] = run("enable", made["id"], "--as", "dot")["keys"]
+    assert shown["enabled"]
+    assert client.call("GetSecretValue", SecretId="app/db")[0] == 200
+    factories.user("ann")
+    for words, told in (
+        (("delete", made["id"], "--as", "dot"), "Disable it first"),
+        (("delete", made["id"], "--as", "ann"), "No policy"),
+        (("enable", made["id"], "--as", "ann"), "No policy"),
+    ):
+        with pytest.raises(CommandError, match=told):
+            run(*words)
+    run("disable", made["id"], "--as", "dot")
+    assert run("delete", made["id"], "--as", "dot")["deleted"] == made["id"]
+    assert not AccessKey.objects.exists()

@@ -13,6 +13,8 @@ import pytest
 from django.db import DatabaseError
 
 from console.interfaces.aws import door
+from console.interfaces.rates import Rates
+from rotation import schedules
 from secrets_app import keyring
 from secrets_app.actions import Action
 from secrets_app.audit import trail
@@ -584,7 +586,7 @@ def test_the_address_at_the_root_is_for_requests_that_name_an_operation(admin, c
 
 
 def test_a_region_goes_by_its_code_and_by_the_names_of_the_settings(admin, settings):
-    settings.AWS_REGIONS = {"eu-west-1": "lab"}
+    settings.REGION_NAMES = {"eu-west-1": "lab"}
     factories.region("lab")
     for name, code in (("main", "main"), ("eu-west-1", "lab"), ("local-1", "main")):
         client = sigv4.Signer(admin.key_id, Plaintext(admin.secret), region=name)
@@ -592,3 +594,193 @@ def test_a_region_goes_by_its_code_and_by_the_names_of_the_settings(admin, setti
         assert f":{name}:" in created["ARN"]
         assert Secret.objects.get(name=created["Name"]).region.code == code
         assert client.call("GetSecretValue", SecretId=created["ARN"])[0] == 200
+
+
+# ---------------------------------------------------------------- when a managed secret rotates
+
+
+def managed(**fields: Any) -> Secret:
+    """A secret with a value, and without a run."""
+    secret = factories.secret(name="web01", initial="a-first-password-1", **fields)
+    factories.settle(secret)
+    return Secret.objects.get(pk=secret.pk)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"AutomaticallyAfterDays": 30}, {"AutomaticallyAfterDays": 30}),
+        ({"AutomaticallyAfterDays": 7, "Duration": "2h"}, {"AutomaticallyAfterDays": 7, "Duration": "2h"}),
+        ({"ScheduleExpression": "rate(10 days)"}, {"AutomaticallyAfterDays": 10}),
+        ({"ScheduleExpression": "rate(8 hours)"}, {"ScheduleExpression": "rate(8 hours)"}),
+        *(
+            ({"ScheduleExpression": expression}, {"ScheduleExpression": expression})
+            for expression in (
+                "cron(0 8 1 * ? *)",
+                "cron(0 0 ? * SUN#1 *)",
+                "cron(0 17 L * ? *)",
+                "cron(0 4/12 * * ? *)",
+                "cron(30 2 ? 1/3 2-6 *)",
+                "cron(0 1 ? * 1 *)",
+                "cron(0 1 ? * 5L *)",
+            )
+        ),
+        ({"ScheduleExpression": "cron(0 1 ? * L *)"}, {"ScheduleExpression": "cron(0 1 ? * 7 *)"}),
+    ],
+)
+def test_rules_are_set_and_read_back(admin, given, shown):
+    secret = managed()
+    answer = admin.call(
+        "RotateSecret", SecretId=secret.name, ClientRequestToken=token("r"), RotationRules=given,
+        RotateImmediately=False,
+    )  # fmt: skip
+    assert answer[0] == 200, answer
+    _, described = admin.call("DescribeSecret", SecretId=secret.name)
+    assert (described["RotationEnabled"], described["RotationRules"]) == (True, shown)
+    assert described["NextRotationDate"] > datetime.now(UTC).timestamp()
+    assert secret.runs.count() == 0
+    event = AuditEvent.objects.filter(action=Action.UPDATE_ROTATION).get()
+    assert event.details["is_on"] is True
+
+
+def test_a_weekday_is_the_same_day_there_and_here(admin):
+    secret = managed()
+    for day, name in ((1, "Sunday"), (2, "Monday"), (7, "Saturday"), ("L", "Saturday"), ("WED", "Wednesday")):
+        rules = {"ScheduleExpression": f"cron(0 3 ? * {day} *)"}
+        answer = admin.call(
+            "RotateSecret", SecretId=secret.name, ClientRequestToken=token(f"r{day}"), RotationRules=rules,
+            RotateImmediately=False,
+        )  # fmt: skip
+        assert answer[0] == 200, answer
+        secret.schedule.refresh_from_db()
+        assert f"{secret.schedule.next_at.astimezone(UTC):%A %H:%M}" == f"{name} 03:00"
+
+
+def test_rules_and_a_rotation_come_together_and_are_turned_off_again(admin):
+    secret = managed()
+    status, answer = admin.call(
+        "RotateSecret", SecretId=secret.name, ClientRequestToken=token("r"),
+        RotationRules={"AutomaticallyAfterDays": 30},
+    )  # fmt: skip
+    assert status == 200, answer
+    assert secret.runs.count() == 1
+    status, answer = admin.call("CancelRotateSecret", SecretId=secret.name)
+    assert (status, set(answer)) == (200, {"ARN", "Name"})
+    _, described = admin.call("DescribeSecret", SecretId=secret.name)
+    assert described["RotationEnabled"] is False
+    assert described["RotationRules"] == {"AutomaticallyAfterDays": 30}
+    assert "NextRotationDate" not in described
+    assert secret.runs.count() == 1
+
+
+def test_what_a_person_has_paused_stays_paused(admin):
+    secret = managed(is_on=True)
+    actor = factories.administrator()
+    schedule = secret.schedule
+    schedules.change(
+        secret, revision=schedule.revision, is_on=True, period=schedule.period, is_paused=True, actor=actor
+    )
+    admin.call(
+        "RotateSecret", SecretId=secret.name, ClientRequestToken=token("r"), RotateImmediately=False,
+        RotationRules={"AutomaticallyAfterDays": 9},
+    )  # fmt: skip
+    schedule.refresh_from_db()
+    assert schedule.paused_at is not None
+    assert schedule.period == timedelta(days=9)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({}, "either AutomaticallyAfterDays or ScheduleExpression"),
+        ({"AutomaticallyAfterDays": 3, "ScheduleExpression": "rate(3 days)"}, "and not both"),
+        ({"AutomaticallyAfterDays": 0}, "must be within 1-1000"),
+        ({"AutomaticallyAfterDays": 1001}, "must be within 1-1000"),
+        ({"AutomaticallyAfterDays": 400}, "6 hours to 365 days"),
+        ({"ScheduleExpression": "rate(4 hours)"}, "6 hours to 365 days"),
+        ({"ScheduleExpression": "rate(0 days)"}, "rate(N hours)"),
+        ({"ScheduleExpression": "every day"}, "rate(N hours)"),
+        ({"ScheduleExpression": "cron(0 8 1 * ?)"}, "six fields"),
+        ({"ScheduleExpression": "cron(0 8 1 * ? 2027)"}, "* for the year"),
+        ({"ScheduleExpression": "cron(0 8 1 * 1 *)"}, "is a question mark"),
+        ({"ScheduleExpression": "cron(0 ? 1 * ? *)"}, "for a day only"),
+        ({"ScheduleExpression": "cron(0 8 ? * 0 *)"}, "1 to 7"),
+        ({"ScheduleExpression": "cron(0 8 99 * ? *)"}, ""),
+        ({"ScheduleExpression": "cron(0 * * * ? *)"}, ""),
+        ({"AutomaticallyAfterDays": 1, "Duration": "20h"}, "random delay"),
+        ({"AutomaticallyAfterDays": 1, "Duration": "2d"}, "Duration"),
+    ],
+)
+def test_rules_that_are_none_change_nothing_and_say_why(admin, rules, said):
+    secret = managed()
+    status, answer = admin.call(
+        "RotateSecret", SecretId=secret.name, ClientRequestToken=token("r"), RotationRules=rules
+    )
+    assert (status, answer["__type"]) == (400, "InvalidParameterException"), answer
+    assert said in answer["Message"]
+    assert secret.runs.count() == 0
+    secret.schedule.refresh_from_db()
+    assert not secret.schedule.is_on
+
+
+def test_who_may_rotate_may_not_change_when(robot, dot):
+    secret = managed()
+    grants.grant(secret, robot, [Action.ROTATE_SECRET, Action.DESCRIBE_SECRET], actor=dot.principal)
+    client = signer(robot)
+    rules = {"AutomaticallyAfterDays": 30}
+    for operation, more in (("RotateSecret", {"RotationRules": rules}), ("CancelRotateSecret", {})):
+        more |= {"ClientRequestToken": token("r")} if operation == "RotateSecret" else {}
+        answer = client.call(operation, SecretId=secret.name, **more)
+        assert refused(answer) == (400, "AccessDeniedException")
+    assert secret.runs.count() == 0
+
+
+def test_a_secret_that_is_not_managed_has_no_rotation(admin):
+    made(admin)
+    for operation in ("RotateSecret", "CancelRotateSecret"):
+        answer = admin.call(operation, SecretId="app/db", ClientRequestToken=token("x"))
+        assert refused(answer) == (400, "InvalidRequestException")
+        assert "No Lambda rotation function" in answer[1]["Message"]
+
+
+# ---------------------------------------------------------------- too many calls
+
+
+@pytest.fixture
+def few(settings, monkeypatch):
+    settings.API_KEY_READS, settings.API_KEY_OTHERS = 3, 2
+    rates = Rates(clock=lambda: 1000.0)  # a second that does not end
+    monkeypatch.setattr(door, "rates", rates)
+    return rates
+
+
+def test_too_many_calls_of_a_key_wait_and_those_of_another_do_not(admin, robot, few, dot):
+    made(admin)
+    answers = [admin.call("GetSecretValue", SecretId="app/db") for _ in range(6)]
+    assert [status for status, _ in answers] == [200] * 3 + [400] * 3
+    assert refused(answers[-1]) == (400, "ThrottlingException")
+    assert VALUE not in str(answers[3:])
+    body = json.dumps({"SecretId": "app/db"}).encode()
+    answer = admin.send(body, admin.headers(body, "secretsmanager.GetSecretValue"))
+    assert (answer.status_code, answer["Retry-After"]) == (400, "1")
+    other = signer(factories.user("eve", "administrators").principal)
+    assert other.call("GetSecretValue", SecretId="app/db")[0] == 200
+    denied = [event for event in events() if event.action == "kms:UseAccessKey"]
+    assert len(denied) == 1
+    assert "more calls in a second" in denied[0].decision
+
+
+def test_who_has_not_signed_uses_up_nothing(admin, few):
+    made(admin)
+    forger = sigv4.Signer(admin.key_id, Plaintext("wrong" * 8))
+    for _ in range(9):
+        assert forger.call("GetSecretValue", SecretId="app/db")[0] in {400, 403}
+    assert admin.call("GetSecretValue", SecretId="app/db")[0] == 200
+
+
+def test_a_batch_counts_what_it_names(admin, few):
+    made(admin)
+    assert admin.call("BatchGetSecretValue", SecretIdList=["app/db", "none"])[0] == 200
+    answer = admin.call("BatchGetSecretValue", SecretIdList=["app/db", "none"])
+    assert refused(answer) == (400, "ThrottlingException")
+    assert admin.call("GetSecretValue", SecretId="app/db")[0] == 200

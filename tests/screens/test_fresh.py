@@ -51,7 +51,7 @@ DEPENDS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
 READING = {"Effect": "Allow", "Action": "kms:DescribeSecret", "Resource": "*"}
 ARGUMENTS = {
     "pk": uuid.UUID(int=7), "member": uuid.UUID(int=8), "version": uuid.UUID(int=9), "region": "main",
-    "sequence": 1, "token": "none", "chapter": "screens",
+    "sequence": 1, "token": "none", "chapter": "screens", "form": "ecs",
 }  # fmt: skip
 #: A store counts on after a test that is undone: a small number may be that of the session that asks.
 NO_NUMBER = 2_000_000_000

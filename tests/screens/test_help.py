@@ -23,8 +23,9 @@ NO_SCREENS = {
     "restore_progress", "run_steps", "instance_live", "secret_create_instance", "secret_create_dates",
     "secret_create_checked", "secret_menu", "secret_schedule_dates", "secrets_export",
     "instances_export", "rotations_export_csv", "rotations_export_json", "credentials_export",
-    "groups_export", "keys_export",
+    "groups_export", "keys_export", "applications_export", "access_keys_export",
     "policies_export", "users_export", "audit_export_csv", "audit_export_json",
+    "audit_export_shape",
     "openid_callback", "invitation_open", "mfa_authenticate",
 }  # fmt: skip
 #: For those who are not signed in, who cannot open the help.

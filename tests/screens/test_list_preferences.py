@@ -14,7 +14,7 @@ from django.urls import reverse
 from console.lists.columns import LISTS
 from console.models import ListPreference
 from rotation import runs
-from secrets_app.people import users
+from secrets_app.people import access_keys, machines, users
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -26,6 +26,8 @@ PATHS = {
     "audit": "/audit/",
     "credentials": "/credentials/",
     "users": "/access/users/",
+    "applications": "/access/applications/",
+    "access_keys": "/access/access-keys/",
     "groups": "/access/groups/",
     "policies": "/access/policies/",
     "keys": "/keys/",
@@ -39,6 +41,8 @@ def rows() -> None:
     factories.credential()
     runs.start(factories.secret(initial="a-value-1"), actor=factories.administrator())
     users.create_group("night", actor=factories.administrator())
+    robot = machines.create("robot", actor=factories.administrator())
+    access_keys.create(robot, actor=factories.administrator())
 
 
 def headings(client: Client, path: str) -> list[str]:

@@ -40,7 +40,8 @@ KNOWN = {
 #: Some of the pages on which what was saved stands.
 SHOWN = {
     "secrets", "secrets_export", "instances_export", "rotations_export_csv", "policies", "users", "user",
-    "groups", "audit", "audit_event", "audit_export_csv", "audit_export_json", "keys", "key", "home",
+    "groups", "audit", "audit_event", "audit_export_csv", "audit_export_json", "audit_export_shape",
+    "keys", "key", "home",
 }  # fmt: skip
 
 

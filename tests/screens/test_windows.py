@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import html
 import re
 from datetime import timedelta
 
@@ -13,12 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.urls import reverse
 from django.utils import timezone
 
+from lab.windows.certificates import Authority
 from rotation.connectors import log_ons
 from rotation.connectors.base import HostKey as HostKeySeen
 from rotation.inventory import holding, management
+from rotation.managed import rotation_options
 from rotation.models import HostKey, Instance, ManagementCredential, Run
 from secrets_app.crypto.plaintext import Plaintext
-from secrets_app.models import Secret
+from secrets_app.models import AuditEvent, Secret
 from tests import factories
 from tests.screens.test_instances import scanned
 
@@ -42,7 +46,7 @@ def windows(**fields: object) -> Instance:
     return factories.instance(wire="winrm", os="windows", port=5986, keys=[CERTIFICATE], **fields)
 
 
-def page(client, instance: Instance, name: str = "instance") -> str:
+def page(client, instance: Instance | Secret, name: str = "instance") -> str:
     return client.get(reverse(name, args=["main", instance.pk])).content.decode()
 
 
@@ -195,6 +199,24 @@ def test_the_policy_of_a_secret_on_windows_keeps_three_sets_when_it_is_edited(as
     assert "Choose at least 3." in answer.content.decode()
 
 
+def test_ending_sessions_is_not_offered_where_it_cannot_be_done(as_dot):
+    instance = windows()
+    secret = factories.secret(instance=instance, initial="The-old-1-word")
+    factories.settle(secret)
+    asked = page(as_dot, secret, "secret_edit")
+    assert "Prove once that the old password" in asked
+    assert "sessions after each rotation" not in asked
+    assert "end them on the instance" in page(as_dot, secret, "secret_rotate")
+    options = {"proves_old_refused": False, "reconciles": False}
+    with pytest.raises(rotation_options.CannotEndSessions, match="Over WinRM, Keyturn cannot end sessions"):
+        rotation_options.change_options(
+            secret, actor=factories.administrator(), ends_sessions=True, **options
+        )
+    answer = as_dot.post(reverse("secret_create", args=["main"]), wizard(instance) | {"ends_sessions": "on"})
+    assert answer.status_code == 422
+    assert "Over WinRM, Keyturn cannot end sessions" in answer.content.decode()
+
+
 def test_a_shown_value_comes_with_a_file_for_remote_desktop_that_holds_no_password(as_dot):
     instance = windows(address="192.0.2.7")
     secret = factories.secret(instance=instance, username="svc", initial="The-old-1-word")
@@ -249,3 +271,100 @@ def certificate(days: int) -> str:
         .sign(key, hashes.SHA256())
     )
     return base64.b64encode(made.public_bytes(serialization.Encoding.DER)).decode()
+
+
+# ---------------------------------------------------------------- how it connects, and whom it trusts
+
+
+def with_authority(client, authority: Authority, **changes: object):
+    return register(client, transport="authority", authority=authority.pem, **changes)
+
+
+def edit(client, instance: Instance, **changes: object):
+    instance.refresh_from_db()
+    fields = {name: getattr(instance, name) for name in ("name", "address", "port", "revision")} | changes
+    return client.post(reverse("instance_edit", args=["main", instance.pk]), fields)
+
+
+def trusted(instance: Instance) -> set[tuple[str, str]]:
+    instance.refresh_from_db()
+    return set(HostKey.objects.trusted(instance).values_list("algorithm", "fingerprint"))
+
+
+def test_an_authority_that_is_given_is_trusted_from_the_start_and_recorded(as_dot):
+    authority = Authority()
+    assert with_authority(as_dot, authority).status_code == 302
+    instance = Instance.objects.get()
+    fingerprint = hashlib.sha256(authority.der).hexdigest().upper()
+    assert trusted(instance) == {("x509-ca", fingerprint)}
+    event = AuditEvent.objects.get(action="kms:ApproveHostKey")
+    assert (event.details["fingerprints"], event.details["authority"]) == ([fingerprint], True)
+    scanned(instance, CERTIFICATE)
+    shown = page(as_dot, instance)
+    assert "By an authority" in shown
+    assert fingerprint in shown
+    ends = x509.load_der_x509_certificate(authority.der).not_valid_after_utc
+    assert f"{ends:%Y-%m-%d}" in shown
+    assert "Certificate changed" not in shown
+    assert "Approve certificate" not in shown
+    asked = page(as_dot, instance, "instance_approve")
+    assert fingerprint not in asked
+
+
+def test_what_is_no_fit_authority_or_no_safe_connection_is_refused_with_its_sentence(as_dot):
+    one, other = Authority(), Authority()
+    leaf = one.issue("good", "10.0.0.5")
+    past = Authority(days=(-30, -1))
+    for fields, sentence in (
+        ({"authority": ""}, "Paste the certificate of the authority."),
+        ({"authority": "hello"}, "Paste the whole certificate"),
+        ({"authority": one.pem[:-60]}, "Paste the whole certificate"),
+        ({"authority": leaf.pem.decode()}, "This is no certificate of an authority."),
+        ({"authority": one.pem + leaf.key.decode()}, "This holds a private key."),
+        ({"authority": one.pem + other.pem}, "These are 2 certificates."),
+        ({"authority": past.pem}, "This certificate expired on"),
+        ({"authority": "x" * 20_000}, "That is too long for one certificate."),
+        ({"authority": one.pem + "\0"}, "Null characters are not allowed."),
+        ({"transport": "basic", "authority": one.pem}, "Basic authentication over HTTP"),
+        ({"transport": "ignore", "authority": one.pem}, "certificates that are not checked"),
+    ):
+        answer = register(as_dot, **{"transport": "authority"} | fields)
+        assert answer.status_code == 422, fields
+        assert sentence in html.unescape(answer.content.decode())
+        assert leaf.key.decode().splitlines()[1] not in answer.content.decode()
+    assert not Instance.objects.exists()
+
+
+def test_an_authority_needs_the_right_to_approve_and_is_changed_with_a_record(as_dot):
+    factories.deny("kms:ApproveHostKey")
+    answer = with_authority(as_dot, Authority())
+    assert answer.status_code == 422
+    assert not Instance.objects.exists()
+    instance = windows(credential=factories.credential(wire="winrm"))
+    answer = edit(as_dot, instance, transport="authority", authority=Authority().pem)
+    assert answer.status_code == 422
+    assert trusted(instance) == {("x509", CERTIFICATE.fingerprint)}
+    assert instance.credential is not None
+    assert edit(as_dot, instance, name="renamed", transport="https").status_code == 302
+    assert (trusted(instance), instance.name) == ({("x509", CERTIFICATE.fingerprint)}, "renamed")
+
+
+def test_another_authority_or_none_any_more_detaches_the_credential(as_dot):
+    first, second = Authority(), Authority()
+    credential = factories.credential(wire="winrm")
+    instance = windows(credential=credential)
+    for given, kind, is_detached in (
+        ({"transport": "authority", "authority": first.pem}, {"x509-ca"}, True),
+        ({"transport": "authority", "authority": ""}, {"x509-ca"}, False),
+        ({"transport": "authority", "authority": first.pem}, {"x509-ca"}, False),
+        ({"transport": "authority", "authority": second.pem}, {"x509-ca"}, True),
+        ({"transport": "https"}, set(), True),
+    ):
+        management.attach(instance, credential, actor=factories.administrator())
+        assert edit(as_dot, instance, **given).status_code == 302
+        assert {algorithm for algorithm, _ in trusted(instance)} == kind, given
+        assert (instance.credential is None) == is_detached, given
+    assert AuditEvent.objects.filter(action="kms:ApproveHostKey", actor_name="dot").count() == 3
+    for word in ("transport", "authority"):
+        assert f'name="{word}"' in page(as_dot, instance, "instance_edit")
+        assert f'name="{word}"' not in page(as_dot, factories.instance(), "instance_edit")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from console.interfaces.aws import operations
 from secrets_app.actions import Action
 from secrets_app.policy import ram_conditions, ram_documents, ram_patterns, ram_statements
 from tests import amounts
@@ -227,6 +228,10 @@ def conditioned(operator, key, value):
         (document(Effect="allow"), 5, "Effect is"),
         (document(Action=["*", "kms:Foo"]), 8, "No action fits kms:Foo"),
         (document(Action="kms:getsecretvalue"), 6, "case counts"),
+        (document(Action="secretsmanager:Foo"), 6, "Keyturn has none of it"),
+        (document(Action="secretsmanager:getSecretValue"), 6, "Keyturn has none of it"),
+        (document(Action="secretsmanager:UpdateSecretVersionStage"), 6, "kms:PutSecretValue decides this"),
+        (document(Action="secretsmanager:Batch*"), 6, "kms:GetSecretValue decides this"),
         (document(Resource="web/*"), 7, "acs:kms:"),
         (document(Resource=[]), 7, "Resource is a text"),
         (document(NotAction="*"), 8, "NotAction is not known"),
@@ -242,6 +247,35 @@ def test_a_document_that_is_none_says_what_is_wrong_and_where(text, line, words)
     with pytest.raises(ram_documents.BadDocument) as caught:
         ram_documents.read(text, actions=some.ACTIONS)
     assert any(p.line == line and words in p.sentence for p in caught.value.problems), caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("effect", "named", "found"),
+    [
+        ("Allow", "secretsmanager:GetSecretValue", {"GetSecretValue"}),
+        ("Allow", ["secretsmanager:GetSecretValue", "kms:GetSecretValue"], {"GetSecretValue"}),
+        ("Allow", ["secretsmanager:Put*", "kms:List*"], {"PutSecretValue", "List*"}),
+        ("Allow", "secretsmanager:Get*", {"GetSecretValue"}),
+        ("Deny", "secretsmanager:Get*", {"GetSecretValue"}),
+        # A label can be moved by who may put a value, and by nobody whom "Update*" is denied.
+        ("Allow", "secretsmanager:Update*", {"UpdateSecret"}),
+        ("Deny", "secretsmanager:Update*", {"UpdateSecret", "PutSecretValue"}),
+    ],
+)
+def test_a_document_may_use_the_names_of_aws(effect, named, found):
+    text = document(Effect=effect, Action=named)
+    (statement,) = ram_documents.read(text, actions=tuple(Action))
+    assert set(statement.actions) == {f"kms:{name}" for name in found}
+
+
+def test_all_of_aws_is_all_that_its_operations_ask_for_and_nothing_else():
+    (allowed,) = ram_documents.read(document(Action="secretsmanager:*"), actions=tuple(Action))
+    text = document(Effect="Deny", Action="secretsmanager:*")
+    (denied,) = ram_documents.read(text, actions=tuple(Action))
+    assert set(denied.actions) - set(allowed.actions) == {Action.UPDATE_ROTATION}
+    asked = {row.action for row in operations.TABLE.values()} & set(Action)
+    assert asked <= set(denied.actions)
+    assert not allowed.concerns("kms:CreateAccessKey")
 
 
 def test_every_problem_of_a_document_is_told_at_once():

@@ -13,15 +13,15 @@ import pytest
 import winrm
 
 from lab.windows.certificates import Authority
-from lab.windows.hosts import WindowsHost
+from lab.windows.hosts import Dependant, WindowsHost
 from lab.windows.wsman import Endpoint
-from rotation import runs
+from rotation import binding, runs
 from rotation.connectors import base
 from rotation.connectors.base import Fence, Login, Manager, Mark, Verdict
 from rotation.connectors.winrm.connections import AUTHORITY, Transport
 from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
-from rotation.inventory import management
-from rotation.models import ManagedAccount, Run
+from rotation.inventory import identities, management
+from rotation.models import ManagedAccount, ManagementCredential, Run
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
@@ -367,6 +367,39 @@ def test_fi_x_07_a_certificate_that_was_compared_itself_is_trusted_for_what_it_i
         assert connector(at).preflight(manager(), timeout=15).blocked is None
 
 
+def test_fi_x_07_an_authority_may_sign_another_certificate_and_no_other_authority_may(secret, at, host):
+    authority = Authority()
+    at.certificate = authority.issue("good", at.address)
+    instance, dot = secret.managed.instance, factories.administrator()
+    identities.trust_authority(instance, authority.pem, actor=dot)
+    management.attach(instance, ManagementCredential.objects.get(), actor=dot)
+    binding.move(account(secret), binding.now_at(instance))
+    assert until_it_ends(rotate(secret)).outcome == "succeeded"
+    at.certificate = authority.issue("good", at.address)
+    assert until_it_ends(rotate(secret)).outcome == "succeeded"
+    seen, kept = at.attempts, current(secret)
+    for kind, signer, code in (
+        ("good", Authority(), "certificate_untrusted"),
+        ("expired", authority, "certificate_expired"),
+        ("wrong_name", authority, "certificate_name"),
+        ("self_signed", authority, "certificate_untrusted"),
+    ):
+        at.certificate = signer.issue(kind, at.address)
+        run = until_it_ends(rotate(secret))
+        assert (run.outcome, run.code) == ("blocked", code), run.sentence
+    assert at.attempts == seen
+    assert host.accepts("svc", kept)
+
+
+def test_fi_x_07_an_authority_that_another_one_has_signed_is_enough(host):
+    root = Authority()
+    issuing = Authority(signed_by=root)
+    with Endpoint(host, "127.0.43.5", certificate=issuing.issue("good", "127.0.43.5")) as at:
+        line = base.HostKey(AUTHORITY, issuing.blob, "").line
+        wire = WinRmConnector(endpoint(at.address, at.port, (line,)))
+        assert wire.preflight(manager(), timeout=15).blocked is None
+
+
 def test_fi_x_07_without_an_approved_certificate_nothing_is_connected_to(at):
     wire = WinRmConnector(endpoint(at.address, at.port))
     with pytest.raises(base.HostKeyChanged):
@@ -471,16 +504,159 @@ def test_fi_x_10_after_a_lost_answer_keyturn_finds_the_value_by_which_it_gets_in
 # ---------------------------------------------------------------- what runs as the account
 
 
-def test_fi_x_12_services_and_tasks_that_run_as_the_account_are_listed_before_its_password_changes(at, host):
-    host.services = [("Backup", ".\\svc"), ("Spooler", "LocalSystem"), ("Agent", "WIN-LAB\\svc")]
-    host.tasks = [("Nightly", "svc")]
+def checked(at: Endpoint) -> tuple[base.Facts, list[tuple[str, str]]]:
     facts = connector(at).preflight(manager(), "svc", timeout=15, console_id=CONSOLE)
     assert facts.blocked is None
-    said = [check.sentence for check in facts.checks if check.name == "dependants"]
-    assert [check.mark for check in facts.checks if check.name == "dependants"] == [Mark.WARNING] * 2
-    assert "2 services" in said[0]
-    assert "Backup, Agent" in said[0]
-    assert "1 scheduled task on the instance runs as this account" in said[1]
+    return facts, [(check.mark, check.sentence) for check in facts.checks if check.name == "dependants"]
+
+
+def test_fi_x_12_what_runs_as_the_account_is_listed_before_its_password_changes(at, host):
+    host.add_dependant("service", "Backup", ".\\svc", is_running=True)
+    host.add_dependant("service", "Agent", "WIN-LAB\\svc")
+    host.add_dependant("service", "Other", ".\\keyturn")
+    host.add_dependant("task", "\\Jobs\\Nightly", "svc")
+    host.add_dependant("task", "\\Jobs\\By SID", f"S-1-5-21-1-2-3-{host.accounts['svc'].rid}", logon=6)
+    host.add_dependant("task", "\\Jobs\\Keeps none", "svc", logon=3)
+    host.add_dependant("pool", "Shop", ".\\svc", is_running=True)
+    host.add_dependant("pool", "Default", ".\\svc", identity="ApplicationPoolIdentity")
+    facts, said = checked(at)
+    assert [(one.kind, one.name, one.is_running) for one in facts.dependants] == [
+        ("service", "Agent", False), ("service", "Backup", True), ("task", "\\Jobs\\By SID", False),
+        ("task", "\\Jobs\\Nightly", False), ("pool", "Shop", True),
+    ]  # fmt: skip
+    assert [mark for mark, _ in said] == [Mark.WARNING] * 3
+    assert "2 services on the instance run as this account" in said[0][1]
+    assert "Agent, Backup." in said[0][1]
+    assert "2 scheduled tasks" in said[1][1]
+    assert "1 IIS application pool on the instance runs as this account" in said[2][1]
+
+
+def test_a_list_that_the_host_does_not_give_is_unknown_and_not_empty(at, host):
+    assert [mark for mark, _ in checked(at)[1]] == [Mark.PASSED]
+    host.has_task_commands = False
+    facts, said = checked(at)
+    assert (facts.unasked, said[0][0]) == ({"task"}, Mark.UNKNOWN)
+    assert "no commands for them" in said[0][1]
+    host.has_task_commands = host.has_iis = True
+    host.unasked = {"service", "task", "pool"}
+    facts, said = checked(at)
+    assert facts.unasked == {"service", "task", "pool"}
+    assert [mark for mark, _ in said] == [Mark.UNKNOWN] * 3
+
+
+def test_a_hundred_are_listed_and_the_rest_is_counted(at, host):
+    for number in range(340):
+        host.add_dependant("service", f"service-{number:03}", ".\\svc")
+    facts, said = checked(at)
+    assert (len(facts.dependants), facts.more_dependants) == (100, 240)
+    assert said[-1] == (Mark.WARNING, "240 more run as this account; they are not listed.")
+    assert said[0][1].count("service-") == 100
+
+
+def update(
+    at: Endpoint,
+    dependant: Dependant,
+    value: str = NEW,
+    *,
+    restarts: bool = True,
+    was_running: bool = False,
+    generation: int = 1,
+    timeout: float = 15,
+) -> base.Updated:
+    return connector(at).update_dependant(
+        manager(),
+        "svc",
+        Plaintext(value),
+        base.Dependant(dependant.kind, dependant.name, is_running=was_running),
+        fence=Fence(CONSOLE, generation),
+        restarts=restarts,
+        timeout=timeout,
+    )
+
+
+def test_a_service_a_task_and_a_pool_are_given_the_value_on_standard_input_and_restarted(at, host):
+    change(connector(at))
+    for kind, name in (("service", "Backup's"), ("task", "\\Jobs\\Nightly"), ("pool", "Shop & more")):
+        one = host.add_dependant(kind, name, ".\\svc", is_running=True)
+        other = host.add_dependant(kind, f"{name} 2", ".\\svc", is_running=True)
+        one.password = other.password = OLD
+        assert update(at, one) == base.Updated(restarted=True)
+        assert (one.password, one.is_running, one.stops, one.starts) == (NEW, True, 1, 1)
+        assert (other.password, other.stops) == (OLD, 0)
+        one.is_running = False
+        assert update(at, one) == base.Updated()
+        assert not one.is_running
+        assert update(at, one, was_running=True).restarted
+        assert update(at, one, restarts=False) == base.Updated()
+        assert (one.is_running, one.stops, one.starts) == (True, 1, 2)
+    assert host.record.places(NEW) == {"stdin"}
+    assert host.failed_logons("svc") == 0
+
+
+def test_what_keeps_a_dependant_from_its_value_or_from_its_restart_is_named(at, host):
+    change(connector(at))
+    service = host.add_dependant("service", "Backup", ".\\svc", is_running=True)
+    task = host.add_dependant("task", "\\Nightly", "svc")
+    pool = host.add_dependant("pool", "Shop", ".\\svc", is_running=True)
+    for one in (service, task, pool):
+        one.password, one.is_denied = OLD, True
+        with pytest.raises(base.Refused) as refusal:
+            update(at, one)
+        assert (refusal.value.code, one.password, one.stops) == ("dependant_denied", OLD, 0)
+        one.is_denied = False
+    for fault, code in (
+        ("is_needed", "dependant_in_use"),
+        ("hangs", "dependant_not_stopped"),
+        ("fails_to_start", "dependant_not_started"),
+    ):
+        service.password, service.is_running, service.stops = OLD, True, 0
+        setattr(service, fault, True)
+        for _ in range(2):  # a second look finds it as the first one has left it
+            assert update(at, service, timeout=8, was_running=True) == base.Updated(code=code)
+            assert service.password == NEW
+        setattr(service, fault, False)
+    pool.fails_to_start = True
+    assert update(at, pool, timeout=8).code == "dependant_not_started"
+
+
+def test_only_what_runs_as_the_account_is_given_its_value(at, host):
+    change(connector(at))
+    sent = len(host.record.of("stdin"))
+    for kind in ("service", "task", "pool"):
+        other = host.add_dependant(kind, "\\Other", ".\\keyturn", is_running=True)
+        gone = Dependant(kind, "\\Gone", ".\\svc")
+        for one in (other, gone):
+            with pytest.raises(base.Refused) as refusal:
+                update(at, one)
+            assert refusal.value.code == "dependant_gone"
+        assert (other.password, other.stops) == (PASSWORD, 0)
+    assert not [given for given in host.record.of("stdin")[sent:] if "COMMIT" in given]
+
+
+def test_an_older_attempt_gives_no_dependant_its_value(at, host):
+    service = host.add_dependant("service", "Backup", ".\\svc", is_running=True)
+    change(connector(at), generation=7)
+    assert update(at, service, generation=7).restarted
+    with pytest.raises(base.Stale):
+        update(at, service, value="The-older-Word-0", generation=6)
+    assert (service.password, service.stops) == (NEW, 1)
+    host.set_key("SOFTWARE\\Keyturn\\0another", **{"svc.password": 3})
+    with pytest.raises(base.Refused) as refusal:
+        update(at, service, value="The-older-Word-0", generation=8)
+    assert refusal.value.code == "foreign_console"
+    assert service.password == NEW
+
+
+def test_a_dependant_whose_answer_is_lost_is_unknown_and_one_that_heard_nothing_is_not(at, host):
+    change(connector(at))
+    for operation, nth, when in [(*one, when) for one in CHANGE[:6] for when in ("before", "after")]:
+        service = host.add_dependant("service", f"of {operation} {nth} {when}", ".\\svc")
+        service.password = OLD
+        at.arm(operation, when, "drop", nth=nth)
+        may_have_heard = (operation, nth) in CHANGE[4:6]
+        with pytest.raises(base.Unknown if may_have_heard else base.Unreachable):
+            update(at, service)
+        assert may_have_heard or service.password == OLD
 
 
 # ---------------------------------------------------------------- what else may happen

@@ -69,6 +69,15 @@ def test_a_value_without_its_commit_line_is_never_set(at, session):
     assert at.host.generation(CONSOLE, "svc") == 0
 
 
+def test_a_dependant_is_given_no_value_without_its_commit_line(at, session):
+    service = at.host.add_dependant("service", "Backup", ".\\svc", is_running=True)
+    given = ["svc", CONSOLE, "service", "Backup", "1", "running", "20"]
+    with shell.running(session, "dependant.ps1", given, is_last=False) as script:
+        ready(script)._send((NEW,), b"", is_last=True)
+        assert script.next()["say"] == "ABORTED"
+    assert (service.password, service.stops) == (OLD, 0)
+
+
 def test_a_commit_line_that_comes_too_late_is_not_obeyed(at, session):
     with shell.running(session, "set_password.ps1", ["svc", CONSOLE, "1", "", "-1"], is_last=False) as script:
         ready(script).commit(Plaintext(NEW))
@@ -97,7 +106,7 @@ def test_a_script_that_says_nothing_is_an_odd_answer_and_not_silence(at):
 
 
 def test_every_script_is_a_constant_that_fits_on_a_command_line():
-    for name in ("set_password", "probe_password", "preflight", "trace", "login"):
+    for name in ("set_password", "probe_password", "preflight", "trace", "login", "dependant"):
         assert len(scripts.encoded(f"{name}.ps1")) < 32_000
         text = base64.b64decode(scripts.encoded(f"{name}.ps1")).decode("utf-16-le")
         assert "#" not in text.replace("#<", "")

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 
 from console.forms.access.policies import holder, holders
 from secrets_app.actions import Action, named
-from secrets_app.models import User
+from secrets_app.models import Principal, User
 
 
 class _Actions(forms.Form):
@@ -35,21 +35,25 @@ class Grant(_Actions):
     """To whom, and what."""
 
     field_order = ("to", "actions")
-    to = forms.ChoiceField(label="User or group", error_messages={"required": "Choose a user or a group."})
+    to = forms.ChoiceField(
+        label="User, application or group",
+        error_messages={"required": "Choose a user, an application or a group."},
+    )
 
     def __init__(
         self,
         *args: Any,
         people: Iterable[User],
         groups: Iterable[Group],
+        machines: Iterable[Principal],
         offered: Iterable[str],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, offered=offered, **kwargs)
-        self.fields["to"].choices = [("", "Choose…"), *holders(people, groups)]  # type: ignore[attr-defined]
+        self.fields["to"].choices = [("", "Choose…"), *holders(people, groups, machines)]  # type: ignore[attr-defined]
 
     @property
-    def whom(self) -> User | Group:
+    def whom(self) -> User | Principal | Group:
         return holder(self.cleaned_data["to"])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 
-from secrets_app.models import User
+from secrets_app.models import Principal, User
 
 
 class CreateGroup(forms.Form):
@@ -26,23 +26,29 @@ class Join(forms.Form):
     """Who becomes a member."""
 
     members = forms.MultipleChoiceField(
-        label="Users",
+        label="Users and applications",
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one user."},
+        error_messages={"required": "Choose at least one user or application."},
     )
 
-    def __init__(self, *args: Any, people: Iterable[User], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, people: Iterable[User], machines: Iterable[Principal], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **{"auto_id": "join_%s"} | kwargs)
-        self._people = {str(user.pk): user for user in people}
-        choices = [
-            (key, f"{user} ({user.display_name})" if user.display_name else str(user))
-            for key, user in self._people.items()
-        ]
+        others: list[User | Principal] = [*people, *machines]
+        self._others = {str(one.pk): one for one in others}
+        choices = [(key, _called(one)) for key, one in self._others.items()]
         self.fields["members"].choices = choices  # type: ignore[attr-defined]
 
     @property
-    def chosen(self) -> list[User]:
-        return [self._people[key] for key in self.cleaned_data["members"]]
+    def chosen(self) -> list[User | Principal]:
+        return [self._others[key] for key in self.cleaned_data["members"]]
+
+
+def _called(one: User | Principal) -> str:
+    if isinstance(one, Principal):
+        return f"{one} (application)"
+    return f"{one} ({one.display_name})" if one.display_name else str(one)
 
 
 class EditUser(forms.Form):

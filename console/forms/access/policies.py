@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 
 from secrets_app import names
 from secrets_app.actions import Action
-from secrets_app.models import Policy, User
+from secrets_app.models import Policy, Principal, User
 from secrets_app.policy import ram_documents
 
 EXAMPLE = """{
@@ -82,17 +82,23 @@ class Change(Write):
     revision = forms.IntegerField(widget=forms.HiddenInput)
 
 
-def holders(people: Iterable[User], groups: Iterable[Group]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Choices of people and groups together, as `user:ID` and `group:ID`."""
-    return [
+def holders(
+    people: Iterable[User], groups: Iterable[Group], machines: Iterable[Principal]
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Choices of users, applications and groups together, as `user:ID`, `machine:ID` and `group:ID`."""
+    kinds = [
         ("Users", [(f"user:{user.pk}", user.username) for user in people]),
+        ("Applications", [(f"machine:{machine.pk}", machine.name) for machine in machines]),
         ("Groups", [(f"group:{group.pk}", group.name) for group in groups]),
     ]
+    return [(label, options) for label, options in kinds if options]
 
 
-def holder(word: str) -> User | Group:
+def holder(word: str) -> User | Principal | Group:
     """Whom a checked choice means."""
     kind, _, key = word.partition(":")
+    if kind == "machine":
+        return Principal.objects.get(kind=Principal.Kind.MACHINE, pk=key)
     return User.objects.get(pk=key) if kind == "user" else Group.objects.get(pk=key)
 
 
@@ -100,7 +106,10 @@ class Attach(forms.Form):
     """Which policy, and to whom."""
 
     policy = forms.ChoiceField(label="Policy", error_messages={"required": "Choose a policy."})
-    to = forms.ChoiceField(label="User or group", error_messages={"required": "Choose a user or a group."})
+    to = forms.ChoiceField(
+        label="User, application or group",
+        error_messages={"required": "Choose a user, an application or a group."},
+    )
 
     def __init__(
         self,
@@ -108,13 +117,14 @@ class Attach(forms.Form):
         policies: Iterable[Policy],
         people: Iterable[User],
         groups: Iterable[Group],
+        machines: Iterable[Principal],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **{"auto_id": "attach_%s"} | kwargs)
         first = ("", "Choose…")
         self.fields["policy"].choices = [first, *((str(policy.pk), policy.name) for policy in policies)]  # type: ignore[attr-defined]
-        self.fields["to"].choices = [first, *holders(people, groups)]  # type: ignore[attr-defined]
+        self.fields["to"].choices = [first, *holders(people, groups, machines)]  # type: ignore[attr-defined]
 
     @property
-    def whom(self) -> User | Group:
+    def whom(self) -> User | Principal | Group:
         return holder(self.cleaned_data["to"])

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from console.forms import filters
 from console.forms.filters import Several
 from rotation import accounts, wires
+from rotation.inventory import identities
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential
 from secrets_app.models import Region, Secret
 
@@ -86,11 +87,59 @@ class Address(forms.Form):
         return typed.lower()
 
 
+class _Certificate(forms.Textarea):
+    """A text area that never shows a private key that was pasted by mistake."""
+
+    def format_value(self, value: Any) -> str | None:
+        return None if "PRIVATE KEY" in str(value) else super().format_value(value)
+
+
+class Trust(forms.Form):
+    """How Keyturn connects to an instance, where its system leaves a choice, and whom it trusts there."""
+
+    transport = forms.ChoiceField(
+        label="Connection",
+        choices=lambda: [(way.name, way.label) for way in wires.transports(Instance.OS.WINDOWS)],
+        initial="https",
+        widget=forms.RadioSelect,
+        required=False,
+        error_messages={"invalid_choice": wires.NO_SUCH_TRANSPORT},
+    )
+    authority = forms.CharField(
+        label="Certificate of the authority",
+        required=False,
+        max_length=16_384,
+        help_text="In PEM form: of the authority that signs the certificates of WinRM, and no private key.",
+        widget=_Certificate(attrs={**_PLAIN, "rows": 6, "class": "textarea input-mono"}),
+        error_messages={"max_length": "That is too long for one certificate."},
+    )
+
+    def settle(self, os: str, *, has_authority: bool = False) -> None:
+        """Check what was chosen for this system; an authority that is trusted already need not be given."""
+        way = self.chosen_transport(os)
+        text = str(self.cleaned_data.get("authority", ""))
+        if way is None or not way.by_authority or "authority" in self.errors or (has_authority and not text):
+            self.cleaned_data["authority"] = ""
+        elif not text:
+            self.add_error("authority", "Paste the certificate of the authority.")
+        else:
+            try:
+                identities.read_authority(way.wire.name, text)
+            except identities.BadAuthority as error:
+                self.add_error("authority", str(error))
+
+    def chosen_transport(self, os: str) -> wires.Transport | None:
+        """What was chosen, or is usual; None for a system that leaves no choice."""
+        ways = wires.transports(os)
+        name = self.cleaned_data.get("transport")
+        return next((way for way in ways if way.name == name), next(iter(ways), None))
+
+
 def _usual_ports() -> str:
     return ", ".join(f"{wire.ports[0]} for {wire.offer}" for wire in wires.TABLE.values())
 
 
-class Register(Address):
+class Register(Address, Trust):
     """An instance to register: first which system it has, then where it is."""
 
     system = forms.ChoiceField(
@@ -142,6 +191,10 @@ class Register(Address):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         wire = wires.TABLE.get(cleaned.get("system", ""))
+        if wire:
+            self.settle(wire.os)
+            way = self.chosen_transport(wire.os)
+            wire = way.wire if way else wire
         if wire and "port" in cleaned and cleaned["port"] is None:
             cleaned["port"] = wire.ports[0]
         if wire and (theirs := _usual_elsewhere(wire, cleaned.get("port"))):
@@ -154,7 +207,9 @@ class Register(Address):
 
     @property
     def chosen_wire(self) -> wires.Wire:
-        return wires.of(self.cleaned_data["system"])
+        wire = wires.of(self.cleaned_data["system"])
+        way = self.chosen_transport(wire.os)
+        return way.wire if way else wire
 
     @property
     def chosen_region(self) -> Region:
@@ -168,14 +223,36 @@ def _usual_elsewhere(wire: wires.Wire, port: int | None) -> wires.Wire | None:
     return None if port in wire.ports else next(others, None)
 
 
-class Edit(Address):
+class Edit(Address, Trust):
     """A change of a registered instance, based on what was shown at `revision`."""
 
     revision = forms.IntegerField(widget=forms.HiddenInput)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, instance: Instance, has_authority: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.auto_id = "edit_%s"
+        self.has_authority = has_authority
+        self.os = instance.os
+        now = wires.transport(instance.os, instance.wire, by_authority=has_authority)
+        self.leaves_choice = now is not None
+        if now is None:  # its system leaves no choice, or it is reached in a way that is not offered for it
+            del self.fields["transport"], self.fields["authority"]
+        else:
+            self.fields["transport"].initial = now.name
+            if has_authority:
+                self.fields["authority"].help_text = "Empty for the one that is trusted now."
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if self.leaves_choice:
+            cleaned["transport"] = cleaned.get("transport") or self.fields["transport"].initial
+            self.settle(self.os, has_authority=self.has_authority)
+        return cleaned
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """What is saved with the instance."""
+        return {name: self.cleaned_data[name] for name in ("name", "address", "port", "revision")}
 
 
 class Attach(forms.Form):

@@ -11,7 +11,7 @@ from console.forms.secrets import options, password_policy
 from console.forms.secrets.options import Options
 from console.forms.secrets.password_policy import PasswordPolicy
 from console.forms.secrets.tags import DescriptionAndTags, write_tags
-from rotation import accounts
+from rotation import accounts, wires
 from secrets_app.crypto import passwords
 from secrets_app.kinds import table as kinds
 from secrets_app.models import Secret
@@ -43,6 +43,9 @@ class Edit(PasswordPolicy, Options, DescriptionAndTags):
         if not has_options:  # another permission than the rest of the form
             for name in options.FIELDS:
                 self.fields.pop(name, None)
+        self.has_sessions = has_options and account is not None and wires.ends_sessions(self.wire)
+        if not self.has_sessions:
+            self.fields.pop("ends_sessions", None)
         self.has_tags = has_tags
         if not has_tags:
             del self.fields["tags"]

@@ -12,13 +12,14 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
 from console.forms.secrets import options, password_policy
+from console.forms.secrets.dependants import NamesField
 from console.forms.secrets.key_pair import KeyAlgorithmField, PrivateKeyField
 from console.forms.secrets.options import Options
 from console.forms.secrets.password_policy import PasswordPolicy
 from console.forms.secrets.schedule import RECURRENCE_FIELDS, RecurrenceForm
 from console.forms.secrets.secrets import ValueField
 from console.forms.secrets.tags import DescriptionAndTags
-from rotation.managed import creation
+from rotation.managed import creation, rotation_options
 from rotation.models import Instance
 from secrets_app import keyring, names
 from secrets_app.crypto import passwords
@@ -123,6 +124,7 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
     )
     key_algorithm = KeyAlgorithmField()
     generate = forms.BooleanField(label="Generate one for me at the first rotation", required=False)
+    dependants = NamesField(required=False)
     as_own_login = forms.BooleanField(
         label="Keyturn logs in to this instance with this secret",
         required=False,
@@ -259,7 +261,15 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
             sentence = f"You are not allowed to manage {username} on {instance.name}."
             self._refuse("username", sentence, error)
         else:
+            self._clean_sessions(instance)
             self._clean_login(instance, username)
+
+    def _clean_sessions(self, instance: Instance) -> None:
+        try:
+            if self.cleaned_data.get("ends_sessions"):
+                rotation_options.require_sessions(instance)
+        except rotation_options.CannotEndSessions as error:
+            self.add_error("ends_sessions", str(error))
 
     def _clean_login(self, instance: Instance, username: str) -> None:
         """Refuse the account of a shared credential, unless it is to become the instance's own login."""

@@ -72,7 +72,19 @@ def region(name: str) -> Region | None:
     rows = Region.objects.select_related("account").filter(retired_at__isnull=True)
     if name == FIRST_REGION and not rows.filter(code=name).exists():
         return rows.order_by("created_at", "code").first()
-    return rows.filter(code=settings.AWS_REGIONS.get(name, name)).first()
+    return rows.filter(code=settings.REGION_NAMES.get(name, name)).first()
+
+
+def name_of(of: Region) -> str:
+    """Return what a client calls this region: an alias of the settings, `local-1`, or its code.
+
+    Some clients take only a name such as `local-1`, so an alias goes before the code.
+    """
+    for alias, code in settings.REGION_NAMES.items():
+        if code == of.code and "." not in alias:  # which would be a host name, for other clients
+            return str(alias)
+    first = region(FIRST_REGION)
+    return FIRST_REGION if first == of else of.code
 
 
 def account(of: Region) -> str:

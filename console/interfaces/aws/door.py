@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from console import http
 from console.interfaces.aws import calls, faults, operations, records, shapes, signatures
+from console.interfaces.rates import rates
 from secrets_app import keyring, origin
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
@@ -150,11 +151,14 @@ def _done(
     call, before = calls.Call(name, actor, region, region_name, {}), origin.recorded()
     try:
         call.given = shapes.read(name, sent.body)
+        _require_rate(call, key, operation)
         answer = operation.do(call)
     except decisions.NotAllowed as error:
         if not isinstance(error, read_limits.ReasonNeeded):  # which has been recorded
             requiring.refused(actor, error)
         raise faults.denied(call.user_arn, name, _denied_about(call)) from None
+    except faults.Throttled:
+        raise
     except DomainError as error:
         fault = faults.of(error)
         records.failed(call, operation.action, error, fault)
@@ -163,6 +167,16 @@ def _done(
         records.done(call, operation.action)
     access_keys.note_use(key, name)
     return HttpResponse(json.dumps(answer), content_type=_JSON)
+
+
+def _require_rate(call: calls.Call, key: AccessKey, operation: operations.Operation) -> None:
+    """Return if this second has room for the call. Raises `faults.Fault`."""
+    count = max(1, len(call.given.get("SecretIdList", ())))
+    beyond = rates.take(key.key_id, call.account, is_read=operation.is_read, calls=count)
+    if beyond is not None:
+        if beyond.is_to_note:
+            access_keys.refuse(key, "There are more calls in a second than are answered.")
+        raise faults.THROTTLED(again_in=beyond.seconds)
 
 
 def _denied_about(call: calls.Call) -> str:
@@ -210,6 +224,8 @@ def _refusal(request: HttpRequest, fault: faults.Fault, request_id: str) -> Http
     response = HttpResponse(json.dumps(body), content_type=_JSON, status=fault.status)
     if fault.status == 405:
         response["Allow"] = "POST"
+    if isinstance(fault, faults.Throttled):
+        response["Retry-After"] = str(fault.again_in)
     return response
 
 

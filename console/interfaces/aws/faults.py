@@ -5,6 +5,7 @@ One table says what each error of the domain is called there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from secrets_app.errors import DomainError
@@ -18,6 +19,16 @@ class Fault(DomainError):
     def __init__(self, type: str, message: str, *, status: int = 400) -> None:
         super().__init__(message)
         self.type, self.status = type, status
+
+
+class Throttled(Fault):
+    """There were too many calls; `again_in` seconds later there is room."""
+
+    code = "aws_throttled"
+
+    def __init__(self, type: str, message: str, *, again_in: int = 1) -> None:
+        super().__init__(type, message)
+        self.again_in = again_in
 
 
 invalid_request = partial(Fault, "InvalidRequestException")
@@ -43,7 +54,7 @@ MISMATCH = partial(
 BAD_SCOPE = partial(Fault, "InvalidSignatureException", "Credential should be scoped to a valid region.")
 TOO_LARGE = partial(Fault, "RequestEntityTooLargeException", "The request has more than 100 KB.", status=413)
 INTERNAL = partial(Fault, "InternalServiceError", "An internal error occurred. Try again later.", status=500)
-THROTTLED = partial(Fault, "ThrottlingException", "Rate exceeded")
+THROTTLED = partial(Throttled, "ThrottlingException", "Rate exceeded")
 SECRET_NOT_FOUND = partial(not_found, "Secrets Manager can't find the specified secret.")
 MARKED = partial(
     invalid_request,
@@ -66,8 +77,8 @@ MANAGED = partial(
     "You can't perform this operation on a secret that Keyturn manages. Its value changes by RotateSecret.",
 )
 
-#: By the code of the error: the fault, or None for one that says the domain's own sentence.
-BY_CODE: dict[str, partial[Fault]] = {
+#: By the code of the error; one that is not here says the domain's own sentence.
+BY_CODE: dict[str, Callable[[], Fault]] = {
     "secret_not_enabled": MARKED,
     "secret_is_managed": MANAGED,
     "secret_name_invalid": BAD_NAME,
@@ -89,12 +100,16 @@ BY_CODE: dict[str, partial[Fault]] = {
         invalid_parameter, "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive)."
     ),
 }
+#: Those of which the domain's own sentence says what to give instead.
+PARAMETERS = frozenset({"period_invalid", "cron_invalid", "jitter_invalid"})
 
 
 def of(error: DomainError) -> Fault:
     """What this error is called there; an error that no row names says its own sentence."""
     if isinstance(error, Fault):
         return error
+    if error.code in PARAMETERS:
+        return invalid_parameter(error.sentence)
     known = BY_CODE.get(error.code)
     return known() if known else invalid_request(error.sentence)
 

@@ -17,16 +17,18 @@ class Operation:
 
     do: Callable[[Call], dict[str, Any]]
     action: str  # the right that it asks for first, and its name in the audit trail
+    is_read: bool = False  # of a value, or of what is known of one secret: more of them are answered
 
 
 TABLE: dict[str, Operation] = {
-    "BatchGetSecretValue": Operation(reading.batch_get_secret_value, Action.GET_SECRET_VALUE),
+    "BatchGetSecretValue": Operation(reading.batch_get_secret_value, Action.GET_SECRET_VALUE, is_read=True),
+    "CancelRotateSecret": Operation(writing.cancel_rotate_secret, Action.UPDATE_ROTATION),
     "CreateSecret": Operation(writing.create_secret, Action.CREATE_SECRET),
     "DeleteSecret": Operation(writing.delete_secret, Action.DELETE_SECRET),
-    "DescribeSecret": Operation(reading.describe_secret, Action.DESCRIBE_SECRET),
+    "DescribeSecret": Operation(reading.describe_secret, Action.DESCRIBE_SECRET, is_read=True),
     "GetRandomPassword": Operation(writing.get_random_password, "kms:GetRandomPassword"),
     "GetResourcePolicy": Operation(reading.get_resource_policy, Action.DESCRIBE_SECRET),
-    "GetSecretValue": Operation(reading.get_secret_value, Action.GET_SECRET_VALUE),
+    "GetSecretValue": Operation(reading.get_secret_value, Action.GET_SECRET_VALUE, is_read=True),
     "ListSecretVersionIds": Operation(reading.list_secret_version_ids, Action.DESCRIBE_SECRET),
     "ListSecrets": Operation(reading.list_secrets, Action.LIST_SECRETS),
     "PutSecretValue": Operation(writing.put_secret_value, Action.PUT_SECRET_VALUE),

@@ -6,7 +6,7 @@ import contextlib
 from datetime import UTC, datetime, time
 from typing import Any
 
-from console.interfaces.aws import faults, labels, listing, records, shapes
+from console.interfaces.aws import faults, labels, listing, records, rules, shapes
 from console.interfaces.aws.calls import Call
 from rotation.models import Schedule
 from secrets_app import keyring
@@ -147,8 +147,8 @@ def _rotation(secret: Secret) -> dict[str, Any]:
     with contextlib.suppress(Schedule.DoesNotExist):
         schedule = secret.schedule
         found["RotationEnabled"] = schedule.is_on
-        if schedule.is_on and not schedule.cron and schedule.period.days:
-            found["RotationRules"] = {"AutomaticallyAfterDays": schedule.period.days}
+        if said := rules.of(schedule):
+            found["RotationRules"] = said
         if schedule.is_on and schedule.next_at is not None:
             found["NextRotationDate"] = moment(schedule.next_at)
     return found

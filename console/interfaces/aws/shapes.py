@@ -33,10 +33,17 @@ _TAGS = Member(list)
 _PAGE = {"MaxResults": Member(int, 1, 100), "NextToken": Member(str, 1, 4096)}
 _FILTERS = {"Filters": Member(list, 0, 10)}
 
+RULES = {
+    "AutomaticallyAfterDays": Member(int),
+    "Duration": Member(str, 2, 3),
+    "ScheduleExpression": Member(str, 1, 256),
+}
+
 INPUTS: dict[str, dict[str, Member]] = {
     "BatchGetSecretValue": {
         "SecretIdList": Member(list, 1, 20), **_FILTERS, **_PAGE, "MaxResults": Member(int, 1, 20),
     },
+    "CancelRotateSecret": _ID,
     "CreateSecret": {
         "Name": Member(str, 1, 512, is_required=True), **_TOKEN, **_VALUE, **_TEXTS, "Tags": _TAGS,
         "AddReplicaRegions": Member(list), "ForceOverwriteReplicaSecret": Member(bool),
@@ -175,6 +182,12 @@ def tags(values: list[Any]) -> dict[str, str]:
             raise faults.invalid_parameter("A tag key is given more than once.")
         found[tag["Key"]] = value or ""
     return found
+
+
+def check_members(name: str, given: dict[str, Any], members: dict[str, Member]) -> None:
+    """Return if the members of a structure have these types and lengths. Raises `faults.Fault`."""
+    for member, shape in members.items():
+        _check(f"{name}.{member[0].lower()}{member[1:]}", given.get(member), shape)
 
 
 FILTER_KEYS = ("description", "name", "tag-key", "tag-value", "primary-region", "owning-service", "all")

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.db import transaction
 
-from console.interfaces.aws import faults, labels, shapes
+from console.interfaces.aws import faults, labels, rules, shapes
 from console.interfaces.aws.calls import Call, check_name
 from console.interfaces.aws.reading import moment
-from rotation import runs, tasks
+from rotation import runs, schedules, tasks
 from rotation.managed import deletion
 from secrets_app import keyring
 from secrets_app.actions import Action
@@ -205,18 +205,50 @@ def untag_resource(call: Call) -> dict[str, Any]:
 
 
 def rotate_secret(call: Call) -> dict[str, Any]:
-    """Start a rotation of a managed secret; the worker makes the version, so the answer names none yet."""
-    token = shapes.token(call.given)
+    """Set when a managed secret rotates, start a rotation of it, or both, in one transaction.
+
+    The worker makes the version, so the answer names none yet.
+    """
+    given = call.given
+    token, at_once = shapes.token(given), given.get("RotateImmediately", True)
     secret = call.secret(Action.ROTATE_SECRET)
+    if secret.is_generic or given.get("RotationLambdaARN"):
+        raise faults.invalid_request("No Lambda rotation function ARN is associated with this secret.")
+    wanted = rules.read(given["RotationRules"]) if "RotationRules" in given else None
+    if wanted is None and not at_once:
+        raise faults.invalid_request("Keyturn checks a managed secret without a rotation on its own page.")
+    with transaction.atomic(), trail.at_the_end():
+        if wanted is not None:
+            _reschedule(call, secret, is_on=True, wanted=wanted)
+        if at_once:
+            tasks.wake(runs.start(secret, actor=call.actor, token=token))
+    return _named(call, secret)
+
+
+def cancel_rotate_secret(call: Call) -> dict[str, Any]:
+    """Turn automatic rotation off; its rules stay, and a rotation that runs ends as it does."""
+    secret = call.secret(Action.UPDATE_ROTATION)
     if secret.is_generic:
         raise faults.invalid_request("No Lambda rotation function ARN is associated with this secret.")
-    if call.given.get("RotationLambdaARN") or call.given.get("RotationRules"):
-        raise faults.invalid_request("Keyturn changes when this secret rotates on the secret's own page.")
-    if call.given.get("RotateImmediately") is False:
-        raise faults.invalid_request("Keyturn checks a managed secret without a rotation on its own page.")
-    with transaction.atomic():
-        tasks.wake(runs.start(secret, actor=call.actor, token=token))
+    _reschedule(call, secret, is_on=False)
     return _named(call, secret)
+
+
+def _reschedule(call: Call, secret: Secret, *, is_on: bool, wanted: rules.Rules | None = None) -> None:
+    """Change when a secret rotates; what a request does not speak of stays, a pause too."""
+    had = secret.schedule
+    schedules.change(
+        secret,
+        revision=had.revision,
+        is_on=is_on,
+        period=wanted.period if wanted else had.period,
+        cron=wanted.cron if wanted else had.cron,
+        zone="UTC" if wanted else had.zone,
+        jitter=wanted.jitter if wanted else had.jitter,
+        catch_up=had.catch_up,
+        is_paused=had.paused_at is not None,
+        actor=call.actor,
+    )
 
 
 # ---------------------------------------------------------------- what is given

@@ -1,4 +1,4 @@
-"""Access keys for provisioning: make a machine and a key for it, list keys, disable one; as a user.
+"""Access keys for provisioning: make a machine and a key for it, list and change keys; as a user.
 
 The user is named, and only what that user may do is done and recorded: a shell on this machine is no right.
 """
@@ -22,7 +22,7 @@ REASON = "manage.py access_key, on Keyturn's machine"
 
 
 class Command(BaseCommand):
-    help = "Create, list and disable access keys, as a user (--as). See docs/applications.md."
+    help = "Create, list, disable, enable and delete access keys, as a user (--as). See docs/applications.md."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -33,9 +33,14 @@ class Command(BaseCommand):
         create.add_argument("--expires", type=_moment, help="a time with its zone: 2027-01-31T12:00:00+00:00")
         list_ = verbs.add_parser("list", help="list the keys of a machine or a user")
         list_.add_argument("name")
-        disable = verbs.add_parser("disable", help="have the next request with a key be refused")
-        disable.add_argument("key_id")
-        for verb in (create, list_, disable):
+        changes = [
+            verbs.add_parser("disable", help="have the next request with a key be refused"),
+            verbs.add_parser("enable", help="accept a disabled key again"),
+            verbs.add_parser("delete", help="delete a key that is disabled, has expired or was never used"),
+        ]
+        for change in changes:
+            change.add_argument("key_id")
+        for verb in (create, list_, *changes):
             verb.add_argument("--as", dest="actor", required=True, help="the user who does it")
             verb.add_argument("--json", action="store_true", help="answer with one JSON object")
 
@@ -49,6 +54,8 @@ class Command(BaseCommand):
             return
         for row in answer["keys"]:
             self.stdout.write("  ".join(f"{name}={value}" for name, value in row.items()))
+        if verb == "delete":
+            self.stdout.write(f"{answer['deleted']} is deleted.")
         if verb == "create":
             self.stdout.write("The secret is shown only now.")
 
@@ -89,11 +96,29 @@ def _list(actor: Principal, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _disable(actor: Principal, options: dict[str, Any]) -> dict[str, Any]:
-    key = AccessKey.objects.select_related("principal").filter(key_id=options["key_id"]).first()
-    if key is None:
-        raise access_keys.Gone
+    key = _key(options)
     access_keys.disable(key, actor=actor, reason=REASON)
     return {"keys": [_shown(key)]}
+
+
+def _enable(actor: Principal, options: dict[str, Any]) -> dict[str, Any]:
+    key = _key(options)
+    access_keys.enable(key, actor=actor, reason=REASON)
+    return {"keys": [_shown(key)]}
+
+
+def _delete(actor: Principal, options: dict[str, Any]) -> dict[str, Any]:
+    key = _key(options)
+    access_keys.delete(key, actor=actor, reason=REASON)
+    return {"keys": [], "deleted": key.key_id}
+
+
+def _key(options: dict[str, Any]) -> AccessKey:
+    rows = AccessKey.objects.select_related("principal__user")
+    key = rows.filter(key_id=options["key_id"]).first()
+    if key is None:
+        raise access_keys.Gone
+    return key
 
 
 def _shown(key: AccessKey) -> dict[str, Any]:
@@ -107,4 +132,4 @@ def _shown(key: AccessKey) -> dict[str, Any]:
     }
 
 
-_VERBS = {"create": _create, "list": _list, "disable": _disable}
+_VERBS = {"create": _create, "list": _list, "disable": _disable, "enable": _enable, "delete": _delete}

@@ -11,23 +11,37 @@ from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from secrets_app import seals
-from secrets_app.audit import audit_keys, checkpoints, verification
+from console.context import product_version
+from console.siem import shapes
+from secrets_app import actions, regions, seals
+from secrets_app.audit import audit_keys, checkpoints, trail, verification
 from secrets_app.audit.verification import Verdict
 from secrets_app.integrity import seal_check
+from secrets_app.models import AuditEvent
 from secrets_app.people import users
 
 
 class Command(BaseCommand):
     help = (
         "Verify the audit trail and the seals of the records that decide (exit code 0 whole, 1 broken, 2 "
-        "could not be checked), sign the trail, show its key, accept a record that was changed."
+        "could not be checked), export it, sign it, show its key, accept a record that was changed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_subparsers(dest="what", required=True)
         verify = what.add_parser("verify", help="check every event and every checkpoint")
         verify.add_argument("--checkpoints", type=Path, help="a file of exported checkpoints, kept elsewhere")
+        export = what.add_parser("export", help="print events, oldest first, one a line")
+        export.add_argument(
+            "--format", choices=sorted(shapes.SHAPES), default="cloudtrail", help="default: cloudtrail"
+        )
+        export.add_argument(
+            "--after",
+            type=int,
+            default=0,
+            metavar="SEQUENCE",
+            help="only events after the one of this number",
+        )
         what.add_parser("checkpoint", help="sign how far the trail goes, and export it")
         what.add_parser("key", help="print the public key that checks exported checkpoints")
         accept = what.add_parser(
@@ -68,6 +82,22 @@ class Command(BaseCommand):
         except (LookupError, ObjectDoesNotExist, ValueError, ValidationError):
             raise CommandError(f"There is no record {name}. Use a name that verify prints.") from None
         self.stdout.write(f"Accepted: {name}.")
+
+    def _export(self, options: dict[str, Any]) -> None:
+        """Print them, and say on standard error where the next export begins."""
+        rows = AuditEvent.objects.filter(sequence__gt=options["after"]).order_by("sequence")
+        last = AuditEvent.objects.order_by("-sequence").values_list("sequence", flat=True).first() or 0
+        shape = shapes.SHAPES[options["format"]]
+        trail.record(
+            "kms:ExportAuditEvents",
+            actions.arn(actions.Kind.AUDIT, "", account=regions.account().number),
+            actor=users.system(),
+            details={"format": shape.name, "filters": {"after": str(options["after"])}},
+        )
+        events = rows.filter(sequence__lte=last).select_related("actor").iterator(chunk_size=500)
+        for line in shapes.lines(events, shape, version=product_version()):
+            self.stdout.write(line, ending="")
+        self.stderr.write(f"Up to event {last:,}: continue with --after {last}")
 
     def _tell(self, events: int) -> None:
         if events % 100_000 == 0:

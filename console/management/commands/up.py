@@ -21,7 +21,7 @@ from console.management.commands.setup import StaysSealed, make_data_folder
 from console.process import health
 from console.process.supervisor import Program, Supervisor
 
-DEMO_HOSTS = 3
+DEMO_HOSTS = 4
 
 
 class Command(BaseCommand):
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="the port of the web console (8000)")
         parser.add_argument("--bind", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
         parser.add_argument("--no-demo", action="store_true", help="start no demo hosts")
-        parser.add_argument("--demo-hosts", type=int, default=DEMO_HOSTS, help="how many demo hosts (3)")
+        parser.add_argument("--demo-hosts", type=int, default=DEMO_HOSTS, help="how many demo hosts (4)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         make_data_folder(settings.DATA_DIR)

@@ -34,7 +34,7 @@ def show(request: OperatorRequest) -> HttpResponse:
     context = {
         "page": page,
         "text": text,
-        "readers": access_review.readers(page.rows, names.people),
+        "readers": access_review.readers(page.rows, names.shows),
         "wildcards": [
             (statement, _line(statement)) for statement in reach.wildcards() if statement.policy.pk in shown
         ],

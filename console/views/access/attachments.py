@@ -31,6 +31,7 @@ def attach(request: OperatorRequest) -> HttpResponse:
         "policies": rights.seen_policies(request),
         "people": rights.seen_users(request).order_by("username"),
         "groups": Group.objects.order_by("name"),
+        "machines": rights.seen_machines(request).order_by("name"),
     }
     if request.method != "POST":
         initial = {name: request.GET.get(name, "") for name in ("policy", "to")}
@@ -59,7 +60,12 @@ def detach(request: OperatorRequest, pk: UUID) -> HttpResponse:
     policy = rights.policy(request, attachment.policy_id, Action.ATTACH_POLICY)
     whose: Principal | Group | None = attachment.principal or attachment.group
     assert whose is not None
-    context: dict[str, object] = {"policy": policy, "whose": whose, "is_group": attachment.group is not None}
+    context: dict[str, object] = {
+        "policy": policy,
+        "whose": whose,
+        "is_group": attachment.group is not None,
+        "is_machine": isinstance(whose, Principal) and whose.kind == Principal.Kind.MACHINE,
+    }
     if request.method == "POST":
         try:
             policies.detach(policy, whose, actor=request.principal)

@@ -38,6 +38,12 @@ class Holding:
         return isinstance(self.whom, Group)
 
     @property
+    def kind(self) -> str:
+        if isinstance(self.whom, Group):
+            return "Group"
+        return "Application" if self.whom.kind == Principal.Kind.MACHINE else "User"
+
+    @property
     def actions(self) -> list[str]:
         return sorted(row.permission.codename for row in self.rows)
 
@@ -96,6 +102,7 @@ def grant(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         .exclude(pk=request.user.pk)
         .order_by("username"),
         groups=_groups(request).exclude(members=request.principal),
+        machines=rights.seen_machines(request).filter(is_active=True).order_by("name"),
         offered=[a for a in OF_A_SECRET if decisions.allows(request.principal, a, secret)],
     )
     if request.method == "POST" and form.is_valid():

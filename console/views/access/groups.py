@@ -7,6 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import Group
+from django.db.models import Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -19,7 +20,7 @@ from console.http import OperatorRequest
 from console.lists import access_lists, paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
-from secrets_app.models import Attachment, SecretGroupGrant, User
+from secrets_app.models import Attachment, Principal, SecretGroupGrant
 from secrets_app.people import users
 from secrets_app.policy import decisions, policies
 from secrets_app.policy.decisions import Action
@@ -56,6 +57,7 @@ def show(request: OperatorRequest, pk: int) -> HttpResponse:
     context = {
         "group": group,
         "page": paging.page(members, request.GET, sorts={"name": "username"}, default="name"),
+        "machines": rights.seen_machines(request).filter(groups=group).order_by("name"),
         "attachments": shown,
         "unseen": len(attached) - len(shown),
         "grant_count": _grants_seen(request, group),
@@ -95,12 +97,15 @@ def create(request: OperatorRequest) -> HttpResponse:
 def join(request: OperatorRequest, pk: int) -> HttpResponse:
     group = rights.group(request, pk, Action.UPDATE_GROUP)
     others = rights.seen_users(request).exclude(principal__groups=group).order_by("username")
-    form = forms.Join(request.POST if request.method == "POST" else None, people=others)
+    machines = rights.seen_machines(request).exclude(groups=group).order_by("name")
+    sent = request.POST if request.method == "POST" else None
+    form = forms.Join(sent, people=others, machines=machines)
     if request.method == "POST" and form.is_valid():
         users.join(group, form.chosen, actor=request.principal)
         messages.success(request, f"{len(form.chosen)} added to {group.name}.")
         return dialogs.leave(request, reverse("group", args=[group.pk]))
-    context = {"form": form, "group": group, "policies": _policy_names(group), "others": bool(others)}
+    context = {"form": form, "group": group, "policies": _policy_names(group)}
+    context["others"] = bool(others or machines)
     return dialogs.ask(request, "access/_group_join.html", "Add members", context)
 
 
@@ -109,17 +114,18 @@ def join(request: OperatorRequest, pk: int) -> HttpResponse:
 @fresh.required()
 def leave(request: OperatorRequest, pk: int, member: UUID) -> HttpResponse:
     group = rights.group(request, pk, Action.UPDATE_GROUP)
-    user = User.objects.filter(pk=member, principal__groups=group).first()
-    if user is None:
+    is_it = Q(user=member) | Q(pk=member, kind=Principal.Kind.MACHINE)
+    who = Principal.objects.filter(is_it, groups=group).first()
+    if who is None:
         raise Http404
-    context: dict[str, object] = {"group": group, "member": user, "policies": _policy_names(group)}
+    context: dict[str, object] = {"group": group, "member": who, "policies": _policy_names(group)}
     if request.method == "POST":
         try:
-            users.leave(group, user, actor=request.principal)
+            users.leave(group, who, actor=request.principal)
         except policies.LastAdministrator as error:
             context["problem"] = str(error)
         else:
-            messages.success(request, f"{user} is no longer a member of {group.name}.")
+            messages.success(request, f"{who} is no longer a member of {group.name}.")
             return dialogs.leave(request, reverse("group", args=[group.pk]))
     status = 409 if "problem" in context else 200
     return dialogs.show(request, "access/_group_leave.html", "Remove member", context, status=status)

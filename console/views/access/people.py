@@ -19,7 +19,7 @@ from console.http import OperatorRequest
 from console.lists import access_lists, paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
-from secrets_app.models import Attachment, SecretGroupGrant, SecretPrincipalGrant, User
+from secrets_app.models import Attachment, Principal, SecretGroupGrant, SecretPrincipalGrant, User
 from secrets_app.people import users
 from secrets_app.policy import decisions, policies
 from secrets_app.policy.decisions import Action
@@ -61,7 +61,8 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
         "groups": user.groups.order_by("name"),
         "attachments": shown,
         "unseen": len(attached) - len(shown),
-        "grants": _grants(request, user),
+        "grants": grants_of(request, user.principal),
+        "may_see_keys": resources.may(request, Action.LIST_ACCESS_KEYS, name),
         "may_edit": resources.may(request, Action.UPDATE_USER, name),
         "may_reset": _may_reset(request, user) and is_full,
         "may_disable": may_disable and user.is_active,
@@ -84,12 +85,14 @@ def _attachments(user: User) -> QuerySet[Attachment]:
     return rows.select_related("policy", "group").order_by("policy__name", "group__name")
 
 
-def _grants(request: OperatorRequest, user: User) -> list[SecretPrincipalGrant | SecretGroupGrant]:
-    """The grants of this person on secrets whose grants the reader may see."""
+def grants_of(
+    request: OperatorRequest, principal: Principal
+) -> list[SecretPrincipalGrant | SecretGroupGrant]:
+    """The grants of this user or application on secrets whose grants the reader may see."""
     related = ("content_object__region", "content_object__account", "permission", "granted_by")
     rows = [
-        *SecretPrincipalGrant.objects.filter(principal=user.principal).select_related(*related),
-        *SecretGroupGrant.objects.filter(group__in=user.groups.all()).select_related(*related, "group"),
+        *SecretPrincipalGrant.objects.filter(principal=principal).select_related(*related),
+        *SecretGroupGrant.objects.filter(group__in=principal.groups.all()).select_related(*related, "group"),
     ]
     seen = [
         row

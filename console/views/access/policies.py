@@ -34,6 +34,7 @@ def start(request: OperatorRequest) -> HttpResponse:
         (Action.LIST_USERS, "users"),
         (Action.LIST_GROUPS, "groups"),
         (Action.LIST_POLICIES, "policies"),
+        (Action.LIST_ACCESS_KEYS, "access_keys"),
     ):
         if resources.may(request, action):
             return redirect(name)

@@ -18,10 +18,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from console.access import resources
+from console.context import product_version
 from console.forms.audit import events as forms
 from console.http import OperatorRequest
 from console.lists import exports, paging, preferences
 from console.sessions import fresh
+from console.siem import shapes
 from console.views import dialogs
 from rotation.models import Instance, Run
 from secrets_app.actions import Kind, arn
@@ -109,6 +111,7 @@ def index(request: OperatorRequest) -> HttpResponse:
         "shown": shown,
         "filters": filters,
         "is_filtered": filters.is_set,
+        "shapes": shapes.SHAPES.values(),
         "may_verify": resources.may(request, Action.VERIFY_AUDIT),
         "may_look_up": resources.may(request, Action.LOOK_UP_VALUE),
     }
@@ -215,14 +218,21 @@ def verify(request: OperatorRequest) -> HttpResponse:
 @require_safe
 def export(request: OperatorRequest, form: str) -> HttpResponseBase:
     resources.require(request, Action.LIST_EVENTS)
+    if form not in {"csv", "jsonl", *shapes.SHAPES}:
+        raise Http404
     chosen = forms.Filters(request.GET).chosen()
     rows = narrowed(AuditEvent.objects.all(), chosen)
     if request.method != "HEAD":
         filters = {name: exports.said(value) for name, value in chosen.items()}
         details = {"format": form, "filters": filters}
         trail.record(EXPORT, _trail(), actor=request.principal, details=details)
+    rows = rows.order_by("-sequence")
+    if shape := shapes.SHAPES.get(form):
+        events = rows.select_related("actor").iterator(chunk_size=exports.CHUNK_ROWS)
+        content = shapes.lines(events, shape, version=product_version())
+        return exports.file_of(content, kind=shape.kind, name=f"audit-{form}", ending=shape.ending)
     cells = _flat if form == "csv" else _cells
-    return exports.stream(rows.order_by("-sequence"), cells, COLUMNS, name="audit", form=form)
+    return exports.stream(rows, cells, COLUMNS, name="audit", form=form)
 
 
 def _flat(event: AuditEvent) -> exports.Cells:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db import transaction
 from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
@@ -113,15 +115,21 @@ def test_connection(request: OperatorRequest, instance: Instance) -> None:
 def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     instance = resources.instance(request, region, pk, Action.UPDATE_INSTANCE)
     shown = {name: getattr(instance, name) for name in ("name", "address", "port", "revision")}
-    form = forms.Edit(request.POST if request.method == "POST" else None, initial=shown)
+    form = _edited(instance, request.POST if request.method == "POST" else None, initial=shown)
     status = 422 if request.method == "POST" else 200
     if request.method == "POST" and form.is_valid():
         try:
-            instances.change(instance, **form.cleaned_data, actor=request.principal)
+            with transaction.atomic():
+                instances.change(instance, **form.place, actor=request.principal)
+                _trust(request, instance, form)
         except instances.NameTaken as error:
             form.add_error("name", str(error))
         except (instances.AddressTaken, instances.AddressForbidden) as error:
             form.add_error("address", str(error))
+        except decisions.NotAllowed as error:
+            instance.refresh_from_db()
+            resources.refused(request, error)
+            form.add_error("transport", str(error))
         except instances.Outdated:
             return _outdated(request, region, instance)
         else:
@@ -130,12 +138,29 @@ def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     return _edit_form(request, region, instance, form, status=status)
 
 
+def _edited(instance: Instance, typed: Any, **options: Any) -> forms.Edit:
+    has_authority = host_keys(instance).authority is not None
+    return forms.Edit(typed, instance=instance, has_authority=has_authority, **options)
+
+
+def _trust(request: OperatorRequest, instance: Instance, form: forms.Edit) -> None:
+    """Trust the authority that was given, or none any more if another way was chosen."""
+    way = form.chosen_transport(instance.os) if form.leaves_choice else None
+    if way is None:
+        return
+    if way.by_authority:
+        if form.cleaned_data["authority"]:
+            identities.trust_authority(instance, form.cleaned_data["authority"], actor=request.principal)
+    elif form.has_authority:
+        identities.distrust_authority(instance, actor=request.principal)
+
+
 def _outdated(request: OperatorRequest, region: str, instance: Instance) -> HttpResponse:
     """Keep what was typed, say who changed what, and let it be sent again on what is true now."""
     instance.refresh_from_db()
     typed = request.POST.copy()
     typed["revision"] = str(instance.revision)
-    again = forms.Edit(typed)
+    again = _edited(instance, typed)
     changes = AuditEvent.objects.filter(resource_id=instance.pk, action=Action.UPDATE_INSTANCE)
     last = changes.filter(outcome=AuditEvent.Outcome.SUCCEEDED).first()
     return _edit_form(request, region, instance, again, status=409, changed=last)

@@ -25,7 +25,7 @@ from console.sessions import fresh
 from console.views import dialogs
 from console.views.secrets import rebind
 from rotation import instance_checks, tasks
-from rotation.inventory import holding, instances, patience
+from rotation.inventory import holding, identities, instances, patience
 from rotation.models import Instance, Run
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
@@ -104,6 +104,8 @@ def register(request: OperatorRequest, region: str) -> HttpResponse:
 
 
 def _registered(instance: Instance) -> str:
+    if host_keys(instance).authority:
+        return f"{instance.name} is registered. What the authority signs for its address is trusted."
     return f"{instance.name} is registered. Compare its {instance.shown.one} and approve it."
 
 
@@ -122,6 +124,8 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
                 credential=cleaned["credential"],
                 actor=request.principal,
             )
+            if cleaned["authority"]:
+                identities.trust_authority(instance, cleaned["authority"], actor=request.principal)
             _wake(instance_checks.scan(instance, actor=request.principal))
     except instances.NameTaken as error:
         form.add_error("name", str(error))
@@ -133,7 +137,7 @@ def _register(request: OperatorRequest, form: forms.Register) -> Instance | None
         form.add_error("credential", str(error))
     except decisions.NotAllowed as error:
         resources.refused(request, error)
-        form.add_error("credential", str(error))
+        form.add_error(None, str(error))
     else:
         return instance
     return None

@@ -44,6 +44,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
         "shown": shown,
         "filters": filters,
         "is_filtered": filters.is_set,
+        "may_rotate": resources.may(request, Action.ROTATE_SECRET),
     }
     return render(request, "rotations/list.html", context)
 

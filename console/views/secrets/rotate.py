@@ -18,7 +18,7 @@ from console.forms.secrets.secrets import Rotate
 from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
-from rotation import runs, tasks
+from rotation import accounts, runs, tasks, wires
 from rotation.models import Run
 from secrets_app.crypto import key_pairs, passwords
 from secrets_app.kinds import table as kinds
@@ -84,6 +84,7 @@ def _ask(
         "form": form,
         "policy": passwords.policy(secret.password_policy),
         "is_key_pair": kinds.TABLE[secret.kind].HAS_PUBLIC_HALF,
+        "ends_sessions": wires.ends_sessions(accounts.needed(secret).instance.wire),
         "has_value": secret.labelled(Label.Role.CURRENT) is not None,
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
         "active": secret.runs.active().filter(kind=Run.Kind.ROTATE).select_related("requested_by").first(),

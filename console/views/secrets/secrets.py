@@ -13,13 +13,13 @@ from console.access import resources
 from console.forms.secrets import options
 from console.http import OperatorRequest
 from console.lists import paging, preferences, secret_filters, secret_rows
-from console.presentation import secret_states
+from console.presentation import dependant_states, secret_states
 from console.reports import resolving
 from console.views.access import grants
 from console.views.audit import events
 from console.views.secrets import key_pair
 from rotation import accounts, missed
-from rotation.engine.work import CHANGES
+from rotation.engine.work import TELLS
 from rotation.models import ManagedAccount, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.passwords import policy
@@ -137,7 +137,9 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
         "secret": secret,
         "region": region,
         "active": active,
-        "facts": secret_states.facts(secret, is_rotating=active is not None),
+        "facts": secret_states.facts(secret, is_rotating=active is not None).told(
+            lambda action: resources.may(request, action, secret)
+        ),
         "missed": missed.last(secret),
         "account": account,
         "is_drifted": secret.is_enabled and secret_states.is_drifted(account),
@@ -156,8 +158,8 @@ def _overview(secret: Secret) -> dict[str, object]:
     runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
     return {
         # A check that ran by itself does not take the place of what was changed last.
-        "run": runs.without_missed().filter(kind__in=CHANGES).prefetch_related("steps").first(),
-        "check": runs.exclude(kind__in=CHANGES).prefetch_related("steps").first(),
+        "run": runs.without_missed().filter(kind__in=TELLS).prefetch_related("steps").first(),
+        "check": runs.exclude(kind__in=TELLS).prefetch_related("steps").first(),
         "current": labelled,
         "policy": rules,
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),
@@ -165,6 +167,7 @@ def _overview(secret: Secret) -> dict[str, object]:
         "set_names": [SET_NAMES[name] for name in rules.sets],
         "tags": secret.tags.all(),
         "options": options.labels(options.shown(account)) if account else [],
+        "listed": dependant_states.listed(account),
     }
 
 
@@ -190,6 +193,13 @@ def _refused(secret: Secret) -> UUID | None:
     return current.pk if current and is_refused else None
 
 
+def _may_look(request: OperatorRequest, account: ManagedAccount) -> bool:
+    """Whether the account may be looked at on its instance, as before it was managed."""
+    return resources.may(request, Action.CHECK_INSTANCE, account.instance) and accounts.may_manage(
+        account.instance, account.username, actor=request.principal
+    )
+
+
 def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
     """What the page of one secret needs beside."""
     account = accounts.of(secret)
@@ -197,6 +207,7 @@ def _permissions(request: OperatorRequest, secret: Secret) -> dict[str, bool]:
     return secret_rows.rights(request, secret) | {
         "may_create": resources.may(request, Action.CREATE_SECRET),
         "may_rebind": resources.may_of_account(request, Action.REBIND_ACCOUNT, secret),
+        "may_look": account is not None and _may_look(request, account),
         "may_see_instance": instance is not None
         and resources.may(request, Action.DESCRIBE_INSTANCE, instance),
         "may_see_runs": resources.may(request, Action.DESCRIBE_RUN, secret),

@@ -28,7 +28,7 @@ from console.views import dialogs
 from console.views.secrets import key_pair, schedule, wizard_check
 from rotation import accounts, schedules, tasks
 from rotation.inventory import holding, management
-from rotation.managed import creation, rotation_options
+from rotation.managed import creation, dependants, rotation_options
 from rotation.models import Instance, Run, Schedule
 from secrets_app import keyring
 from secrets_app.crypto import key_pairs
@@ -257,6 +257,8 @@ def _create(request: OperatorRequest, form: CreateSecret) -> tuple[Secret, Run |
             )
             if any(form.chosen_options().values()):
                 rotation_options.change_options(secret, actor=request.principal, **form.chosen_options())
+            if cleaned["dependants"]:
+                dependants.choose(secret, cleaned["dependants"], actor=request.principal, restarts=True)
             if run:
                 tasks.wake(run)
     except DomainError as error:

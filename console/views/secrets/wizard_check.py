@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from console import errors
 from console.access import resources
+from console.forms.secrets import dependants
 from console.http import OperatorRequest
 from console.presentation import run_states
 from rotation import instance_checks, tasks
@@ -68,6 +69,7 @@ def _of(run: Run) -> dict[str, object]:
     return {
         "check": run,
         "checked": {"instance": run.instance, "username": run.username, "missing": ""},
+        "dependants": dependants.read(evidence),
         # Until it has looked, what was found on the instance before.
         "findings": run_states.findings(evidence or (run.instance.checks if run.is_active else [])),
         "is_earlier": not evidence,

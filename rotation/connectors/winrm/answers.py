@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from rotation.connectors.base import Busy, Level, Proof, Refused, Stale, Unknown, Unreachable, Verdict
+from rotation.connectors.base import (
+    Busy,
+    Level,
+    Proof,
+    Refused,
+    Stale,
+    Unknown,
+    Unreachable,
+    Updated,
+    Verdict,
+)
 from rotation.connectors.reasons import Heard
 from rotation.connectors.winrm import reasons
 from rotation.connectors.winrm.shell import Said
@@ -28,6 +38,14 @@ _IDS: Final = {
     "UserNotFound": "no_such_user",
     "AccessDenied": "not_administrator",
 }
+#: Why a dependant was not restarted.
+_NOT_RESTARTED: Final = {
+    "in_use": "dependant_in_use", "not_stopped": "dependant_not_stopped",
+    "not_started": "dependant_not_started",
+}  # fmt: skip
+#: Access denied: as Win32_Service returns it, and as an error of Windows.
+_DENIED: Final = 2
+_ACCESS_DENIED: Final = 5
 
 
 def refused(code: str) -> Refused:
@@ -72,6 +90,33 @@ def of_change(said: Said) -> Proof | None:
             raise refused("no_mark")
         case "ERROR" if code := _why_not_set(said):
             raise refused(code)
+        case _:
+            raise Unknown(reasons.sentence("unsure"))
+
+
+def of_update(said: Said) -> Updated:
+    """Return what came of giving a dependant the password. Raises as `update_dependant`."""
+    match said["say"]:
+        case "GIVEN":
+            code = _word(said)
+            return Updated(
+                said.get("restarted") is True, _NOT_RESTARTED.get(code, "odd_answer") if code else ""
+            )
+        case "GONE":
+            raise refused("dependant_gone")
+        case "ABORTED":
+            raise Unreachable(reasons.sentence("late"), code="late")
+        case "STALE":
+            raise Stale
+        case "BUSY":
+            raise Busy
+        case "REFUSED" if _word(said) in _REFUSALS:
+            raise refused(_word(said))
+        case "FAILED":
+            raise refused("dependant_denied" if _number(said) == _DENIED else "dependant_refused")
+        case "ERROR":
+            is_denied = _win32(_number(said) & 0xFFFF_FFFF) == _ACCESS_DENIED
+            raise refused("dependant_denied" if is_denied else "dependant_refused")
         case _:
             raise Unknown(reasons.sentence("unsure"))
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from rotation.connectors.base import (
     ConnectorError,
+    Dependant,
     Endpoint,
     Facts,
     Fence,
@@ -28,6 +29,8 @@ CONSOLE: Final = "00000000-0000-4000-8000-00000000c0f1"  # of no installation, s
 TIMEOUT: Final = 60.0
 #: No rule of Windows takes it, where it has rules at all.
 _WEAK: Final = "a"
+#: The name of no service.
+NO_SERVICE: Final = "Keyturn.NoSuchService"
 _OTHER_CERTIFICATE: Final = "x509 AAAA"
 
 
@@ -90,6 +93,13 @@ def walk(at: Endpoint, login: Login, account: str, values: Values, generation: i
         is_last = found.generation == generation + 4
         return f"{'a mark' if found.mark else 'no mark'}, {'the last' if is_last else 'another'} number"
 
+    def update() -> str:
+        nothing, fence = Dependant("service", NO_SERVICE), Fence(CONSOLE, generation + 4)
+        wire.update_dependant(
+            manager, account, values.third, nothing, fence=fence, restarts=False, timeout=TIMEOUT
+        )
+        return "updated"
+
     calls: tuple[tuple[str, str, Callable[[], object]], ...] = (
         ("scan the certificate", "the approved one", lambda: _scanned(at)),
         ("connect where another certificate is approved", "blocked: host_key_changed",
@@ -110,6 +120,8 @@ def walk(at: Endpoint, login: Login, account: str, values: Values, generation: i
         ("set a password over a kept connection", "accepted", in_a_lifeline),
         ("make two calls over one connection", "accepted", shared),
         ("read the marks", "a mark, the last number", traced),
+        ("ask what runs as the account", "every kind, and none", lambda: _dependants(look(account))),
+        ("update a service that is not there", "refused: dependant_gone", update),
         ("log on as the management account with a wrong password", "blocked: login_refused",
          lambda: WinRmConnector(at).preflight(stranger, timeout=TIMEOUT)),
     )  # fmt: skip
@@ -129,6 +141,12 @@ def _told(ask: Callable[[], object]) -> str:
         verdict = answer.verdict.name.lower()
         return verdict if verdict != "unclear" else f"unclear: {answer.code}"
     return answer if isinstance(answer, str) else "set, and not tried"
+
+
+def _dependants(facts: Facts) -> str:
+    """What was asked about an account that nothing needs; IIS counts as asked where there is none."""
+    asked = f"not {', '.join(sorted(facts.unasked))}" if facts.unasked else "every kind"
+    return f"{asked}, and {len(facts.dependants) or 'none'}"
 
 
 def _scanned(at: Endpoint) -> str:

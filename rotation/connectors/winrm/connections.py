@@ -46,13 +46,13 @@ from rotation.connectors.base import (
     Unreachable,
 )
 from rotation.connectors.dialling import Deadline
-from rotation.connectors.winrm import reasons
+from rotation.connectors.winrm import authorities, reasons
 
 Answer = TypeVar("Answer")
 
 #: What is pinned: a certificate itself, or an authority that signs the certificates of hosts.
 CERTIFICATE: Final = "x509"
-AUTHORITY: Final = "x509-ca"
+AUTHORITY: Final = authorities.AUTHORITY
 
 _MOST_BYTES = 8 * 1024 * 1024
 _OPERATION_SECONDS = 20
@@ -288,12 +288,12 @@ def _dialled(endpoint: Endpoint, transport: Transport, limits: _Limits) -> socke
         return bounded
     pins = [tuple(line.split()[:2]) for line in endpoint.host_keys]
     exact = {pin[1] for pin in pins if pin[0] == CERTIFICATE}
-    authorities = [pin[1] for pin in pins if pin[0] == AUTHORITY]
-    if not exact and not authorities:
+    signers = [pin[1] for pin in pins if pin[0] == AUTHORITY]
+    if not exact and not signers:
         raise HostKeyChanged("No certificate is approved for this instance yet.")
     plain = _connected(endpoint, limits.deadline)
     try:
-        secure = _handshake(plain, _open_context() if exact else _strict(authorities), endpoint, limits)
+        secure = _handshake(plain, _open_context() if exact else _strict(signers), endpoint, limits)
     except BaseException:
         plain.close()
         raise
@@ -336,9 +336,11 @@ def _open_context() -> ssl.SSLContext:
     return context
 
 
-def _strict(authorities: Sequence[str]) -> ssl.SSLContext:
+def _strict(pinned: Sequence[str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for blob in authorities:
+    # Or an authority that another one has signed would be trusted only with that one beside it.
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    for blob in pinned:
         context.load_verify_locations(cadata=base64.b64decode(blob))
     return context
 

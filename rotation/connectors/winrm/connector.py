@@ -17,6 +17,7 @@ from winrm.exceptions import WinRMOperationTimeoutError
 from rotation.connectors.base import (
     OVERRIDABLE,
     ConnectorError,
+    Dependant,
     Endpoint,
     Facts,
     Fence,
@@ -31,6 +32,7 @@ from rotation.connectors.base import (
     Traces,
     Unknown,
     Unreachable,
+    Updated,
     Verdict,
 )
 from rotation.connectors.dialling import Deadline
@@ -48,7 +50,10 @@ _EPOCH_DAYS: Final = 719_162  # from 0001-01-01 to 1970-01-01
 
 
 class WinRmConnector:
-    """One Windows host, as `Target`, `Passwords`, `Lifelines` and `Sharing`. Not shared between threads."""
+    """One Windows host, as `Target`, `Passwords`, `Dependants`, `Lifelines` and `Sharing`.
+
+    Not shared between threads.
+    """
 
     def __init__(self, endpoint: Endpoint, transport: Transport = Transport.HTTPS) -> None:
         self._endpoint = endpoint
@@ -138,6 +143,40 @@ class WinRmConnector:
                 return self._probed(script, username, password)
         except Refused as refusal:
             return Proof(Verdict.UNCLEAR, reason=str(refusal), code=refusal.code)
+
+    def update_dependant(
+        self,
+        manager: Manager,
+        username: str,
+        value: Plaintext,
+        dependant: Dependant,
+        *,
+        fence: Fence,
+        restarts: bool,
+        timeout: float,
+    ) -> Updated:
+        """As `Dependants.update_dependant`. The password is not tried here: the caller has proven it."""
+        names.check(username, value)
+        if not names.is_dependant(dependant.kind, dependant.name):
+            raise answers.refused("dependant_gone")
+        console = names.check_console(fence.console_id)
+        with self._session(manager, timeout) as session:
+            seconds = int(session.left())
+            if seconds < _SHORTEST_CHANGE:
+                raise Unreachable(reasons.sentence("no_answer"))
+            restart = ("always" if dependant.is_running else "running") if restarts else "never"
+            given = [
+                username, console, dependant.kind, dependant.name, str(int(fence.generation)), restart,
+                str(seconds - _HOST_SHORTER),
+            ]  # fmt: skip
+            with shell.running(session, "dependant.ps1", given, is_last=False) as script:
+                self._ready_to_update(script)
+                try:
+                    script.commit(value)
+                    said = script.next()
+                except (ConnectorError, WinRMOperationTimeoutError, Silence):
+                    raise Unknown from None
+                return answers.of_update(said)
 
     def trace(
         self, manager: Manager, username: str, *, kind: Kind, console_id: str, timeout: float
@@ -256,6 +295,15 @@ class WinRmConnector:
             raise shell.silent(script) from None
         if said["say"] == "REFUSED":
             self._note(username, answers.problem(said.get("code")))
+        answers.expect_ready(said)
+
+    def _ready_to_update(self, script: shell.Script) -> None:
+        try:
+            said = script.next()
+        except Silence:
+            raise shell.silent(script) from None
+        if said["say"] == "GONE":
+            raise answers.refused("dependant_gone")
         answers.expect_ready(said)
 
     def _probed(self, script: shell.Script, username: str, password: Plaintext) -> Proof:

@@ -23,6 +23,8 @@ _MANAGER = re.compile(rf"(?:{_DOMAIN}\\)?[A-Za-z0-9_][A-Za-z0-9_.-]{{0,63}}|[A-Z
 _MOST_CHARACTERS = 127
 #: Complexity asks for three of the classes upper case, lower case, digits, symbols and other letters.
 LEAST_SETS = 3
+#: The kinds of what runs as an account and keeps its password.
+DEPENDANTS = ("service", "task", "pool")
 _CONSOLE = re.compile(r"[0-9a-fA-F-]{1,36}")
 
 
@@ -39,6 +41,11 @@ def account_problem(name: str) -> str:
         "The account name is user, HOST\\user, DOMAIN\\user or user@domain, with letters, digits, and . _ - "
         "only."
     )
+
+
+def is_dependant(kind: str, name: str) -> bool:
+    """Whether this can name a service, a task or an application pool that a host has listed."""
+    return kind in DEPENDANTS and 0 < len(name) <= 300 and name.isprintable()
 
 
 def is_value(text: str) -> bool:

@@ -5,12 +5,15 @@ Everything that comes from the host is capped and stripped of what cannot be pri
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from rotation.connectors.base import (
+    MOST_DEPENDANTS,
     Check,
     ConnectorError,
+    Dependant,
     Facts,
     HostKeyChanged,
     LoginRefused,
@@ -23,7 +26,15 @@ from rotation.connectors.reasons import COMMON
 from rotation.connectors.winrm import answers, names, reasons
 from rotation.connectors.winrm.shell import Said
 
-_SHOWN = 5  # services or tasks that a sentence names
+#: What is looked for, in words of a sentence, and what a host that does not list it lacks or refuses.
+_KINDS: Final = {
+    "service": ("service", "Services could not be asked for on the instance."),
+    "task": (
+        "scheduled task",
+        "Scheduled tasks could not be asked for: the instance has no commands for them, or refused.",
+    ),
+    "pool": ("IIS application pool", "IIS is installed, and its application pools could not be asked for."),
+}
 _ACCOUNTS = 100
 
 
@@ -37,6 +48,7 @@ def facts(said: Said, manager: Manager, username: str, allowed: Collection[str])
         if manager.login.username.rpartition("\\")[2].partition("@")[0].lower() == username.lower():
             checks.append(Check("own_account", Mark.WARNING, COMMON["own_account"].sentence, of_account=True))
     account = said.get("account")
+    dependants, more, unasked = _dependants(said) if username else ((), 0, frozenset[str]())
     return Facts(
         checks=tuple(checks),
         generation=number(said.get("generation")) or 0,
@@ -44,6 +56,9 @@ def facts(said: Said, manager: Manager, username: str, allowed: Collection[str])
         os_name=_text(said.get("os"))[:120],
         accounts=tuple(a for a in _texts(said.get("accounts"))[:_ACCOUNTS] if names.is_username(a)),
         password_login=not isinstance(account, dict) or account.get("problem") != "no_network_logon",
+        dependants=dependants,
+        more_dependants=more,
+        unasked=unasked,
     )
 
 
@@ -112,7 +127,7 @@ def _account_checks(said: Said, username: str, allowed: Collection[str]) -> Iter
     if said.get("foreign") is True:
         yield _let_pass("foreign_console", allowed)
     yield _rules(account)
-    yield from _dependants(said)
+    yield from _dependant_checks(*_dependants(said))
 
 
 def _problem(problem: str, username: str, allowed: Collection[str]) -> Iterator[Check]:
@@ -144,21 +159,42 @@ def _rules(account: Said) -> Check:
     return Check("password_rules", Mark.PASSED, sentence)
 
 
-def _dependants(said: Said) -> Iterator[Check]:
+def _dependants(said: Said) -> tuple[tuple[Dependant, ...], int, frozenset[str]]:
+    """What runs as the account, how many more there are, and the kinds that could not be asked for."""
+    listed = said.get("dependants")
+    rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+    found = sorted(
+        (
+            Dependant(kind, name, row.get("runs") is True)
+            for row in rows
+            if names.is_dependant(kind := str(row.get("kind")), name := str(row.get("name")))
+        ),
+        key=lambda one: (names.DEPENDANTS.index(one.kind), one.name.lower()),
+    )
+    shown = tuple(found[:MOST_DEPENDANTS])
+    more = max(number(said.get("number")) or 0, len(found)) - len(shown)
+    return shown, more, frozenset(_texts(said.get("unasked"))) & set(_KINDS)
+
+
+def _dependant_checks(found: Sequence[Dependant], more: int, unasked: Collection[str]) -> Iterator[Check]:
     """What runs as the account keeps its password, and fails at its next start after a rotation."""
-    for key, what in (("services", "service"), ("tasks", "scheduled task")):
-        found = _texts(said.get(key))
-        if not found:
-            continue
-        shown = ", ".join(found[:_SHOWN])
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        plural = "s" if len(found) > 1 else ""
-        yield Check(
-            "dependants",
-            Mark.WARNING,
-            f"{len(found)} {what}{plural} on the instance run{'' if plural else 's'} as this account and "
-            f"must be given each new password: {shown}{more}.",
-        )
+    for kind, (what, unknown) in _KINDS.items():
+        if kind in unasked:
+            yield Check("dependants", Mark.UNKNOWN, unknown)
+        if shown := [one for one in found if one.kind == kind]:
+            plural = "s" if len(shown) > 1 else ""
+            yield Check(
+                "dependants",
+                Mark.WARNING,
+                f"{len(shown)} {what}{plural} on the instance run{'' if plural else 's'} as this account and "
+                f"must be given each new password: {', '.join(one.name for one in shown)}.",
+                keys=tuple(one.key for one in shown),
+            )
+    if more:
+        yield Check("dependants", Mark.WARNING, f"{more} more run as this account; they are not listed.")
+    if not found and not unasked:
+        sentence = "No service, scheduled task or application pool runs as this account."
+        yield Check("dependants", Mark.PASSED, sentence)
 
 
 def _text(value: object) -> str:

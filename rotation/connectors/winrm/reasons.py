@@ -156,7 +156,7 @@ WINRM: Final = reasons.table(
 LINES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "administrator": "Administrator's rights",
-        "dependants": "Services and tasks",
+        "dependants": "Dependants",
         "powershell": "PowerShell",
         "password_rules": "Password rules",
     }

@@ -60,7 +60,7 @@ def _beside(work: Work, version: SecretVersion) -> str:
 
     A restored snapshot has an earlier key in place of the current one, with the same options.
     """
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     if current is None:
         return ""
     older = [old for old in _leftovers(work) if old.public_key != version.public_key]
@@ -83,7 +83,7 @@ def probe(work: Work, version: SecretVersion) -> base.Proof:
     listed = work.keys.probe_key(work.manager, work.account.username, version.public_key, timeout=PROBE)
     if listed.code not in _ELSEWHERE:
         return listed
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     if current is not None and current.pk == version.pk and version.sealed_id:
         return _log_in(work, version)
     return base.Proof(base.Verdict.REJECTED, base.Level.LISTED)
@@ -95,17 +95,21 @@ def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     If sshd refuses a key that the file lists, the reason comes from the options in the file; only a login
     decides.
     """
+    held = work.value(version)
     listed = work.probe(version)
     if listed.verdict == base.Verdict.REJECTED:
         return listed
-    proof = _log_in(work, version)
+    proof = _log_in_with(work, held)
     if proof.verdict == base.Verdict.REJECTED:
         return replace(proof, reason=listed.reason, code=listed.code)
     return proof
 
 
 def _log_in(work: Work, version: SecretVersion) -> base.Proof:
-    held = work.value(version)
+    return _log_in_with(work, work.value(version))
+
+
+def _log_in_with(work: Work, held: versions.Value) -> base.Proof:
     return work.connector.prove_login(base.Login(held.username, private_key=held.private_key), timeout=TEST)
 
 
@@ -123,6 +127,7 @@ def _take_back(work: Work, version: SecretVersion, proof: base.Proof) -> NoRetur
     with transaction.atomic():
         leases.hold(work.lease)
         versions.drop_pending(version)
+    work.labels_moved()
     work.fail(version, proof.code or "key_refused", proof.reason or reasons.sentence("key_refused"))
 
 
@@ -147,14 +152,14 @@ def clean(work: Work) -> None:
 
 def _leftovers(work: Work) -> list[SecretVersion]:
     """The versions whose key the host may still accept, but for those that hold the current one's."""
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     assert current is not None
     return _OLD(work.secret.pk, current.public_key)
 
 
 def _clean(work: Work, old: SecretVersion) -> None:
     failpoints.reach("before_clean")
-    with work.step(Step.Name.CLEAN) as notes:
+    with work.step(Step.Name.CLEAN, is_kept=True) as notes:
         _remove(work, old)
         failpoints.reach("after_remove")
         proof = _log_in(work, old) if old.sealed_id else work.probe(old)

@@ -46,14 +46,15 @@ def generate(secret: Secret, username: str) -> versions.Value:
 def tell(work: Work, version: SecretVersion, generation: int) -> None:
     """Set this version's password. Raises as `Connector.set_password` does."""
     instance = work.run.instance
+    new = work.value(version).credential
     work.told = work.passwords.set_password(
         work.manager,
         work.account.username,
-        work.value(version).credential,
+        new,
         fence=base.Fence(work.console_id, generation),
         timeout=SET,
         allowed=work.run.overrides,
-        controlled=instances.check_control_within(instance, controls.EVERY),
+        controlled=instances.check_control_within(instance, controls.EVERY, before=work.taken_at),
     )
     if work.told is not None and work.told.control:
         instances.note_check_control(instance, work.told.control)
@@ -140,7 +141,7 @@ def _put_back(work: Work, version: SecretVersion, generation: int) -> None:
     Ends the run as failed if the old value works again. Otherwise returns, and the next worker finds out
     which value works.
     """
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     if current is None:
         return
     with work.step(Step.Name.SET) as notes:
@@ -159,6 +160,7 @@ def _put_back(work: Work, version: SecretVersion, generation: int) -> None:
         with transaction.atomic():
             leases.hold(work.lease)
             versions.drop_pending(version)
+        work.labels_moved()
         work.fail(version, "login_failed", reasons.sentence("login_failed"))
 
 
@@ -195,7 +197,7 @@ def disprove(work: Work) -> str:
     """
     if not work.tries_old_password:
         return ""
-    old = work.secret.labelled(Label.Role.PREVIOUS)
+    old = work.labelled(Label.Role.PREVIOUS)
     if old is None or old.sealed_id is None or old.refused_at or _is_same(work, old):
         return ""
     failpoints.reach("before_old")
@@ -252,7 +254,7 @@ def _can_log_in(work: Work, facts: base.Facts) -> bool:
 
 def _is_same(work: Work, old: SecretVersion) -> bool:
     """Whether the current password is the same as the old one; a user may have chosen it again."""
-    current = work.secret.labelled(Label.Role.CURRENT)
+    current = work.labelled(Label.Role.CURRENT)
     return current is not None and versions.are_same(old, current)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.contrib.auth.models import Group
 
 from secrets_app.actions import Action
-from secrets_app.models import Attachment, Policy
-from secrets_app.people import invitations, users
+from secrets_app.models import Attachment, Policy, Principal
+from secrets_app.people import access_keys, invitations, machines, users
 from secrets_app.policy import grants, policies
 from secrets_app.secrets import versions
 from tests import factories
@@ -93,7 +93,41 @@ def of_invitation(action: str) -> Make:
     return make
 
 
+def machine() -> Principal:
+    return machines.create("robot", actor=factories.administrator())
+
+
+def of_machine(action: str, *, disabled: bool = False) -> Make:
+    def make(cast: Cast) -> Call:
+        made = machine()
+        if disabled:
+            machines.disable(made, actor=factories.administrator())
+        return Call([made.pk], {"reason": "test"}, (action,))
+
+    return make
+
+
+def of_key(action: str, *, disabled: bool = False, **given: str) -> Make:
+    def make(cast: Cast) -> Call:
+        key, _ = access_keys.create(machine(), actor=factories.administrator())
+        if disabled:
+            access_keys.disable(key, actor=factories.administrator())
+        return Call([key.pk], dict(given), (action,))
+
+    return make
+
+
 CHANGES: dict[str, Make] = {
+    "application_create": lambda cast: Call([], {"name": "robot"}, ("kms:CreateUser",)),
+    "application_disable": of_machine("kms:DisableUser"),
+    "application_enable": of_machine("kms:DisableUser", disabled=True),
+    "access_key_create": lambda cast: Call(
+        [], {"owner": str(machine().pk), "lifetime": "30"}, ("kms:CreateAccessKey",)
+    ),
+    "access_key_rotate": of_key("kms:CreateAccessKey", step="create"),
+    "access_key_disable": of_key("kms:UpdateAccessKey"),
+    "access_key_enable": of_key("kms:UpdateAccessKey", disabled=True),
+    "access_key_delete": of_key("kms:DeleteAccessKey"),
     "user_edit": of_user("kms:UpdateUser", display_name="Eve Ek"),
     "user_disable": of_user("kms:DisableUser", reason="left"),
     "user_enable": enable,

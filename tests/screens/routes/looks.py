@@ -8,7 +8,7 @@ from typing import Any
 from rotation import instance_checks
 from rotation.bulk import bulk_actions
 from secrets_app.keys import key_states
-from secrets_app.people import users
+from secrets_app.people import machines, users
 from secrets_app.policy import policies
 from tests import factories
 from tests.screens.routes.calls import Cast, queued, secret
@@ -55,6 +55,10 @@ def one_person(cast: Cast) -> list[Any]:
     return [cast.eve.pk]
 
 
+def one_application(cast: Cast) -> list[Any]:
+    return [machines.create("robot", actor=factories.administrator()).pk]
+
+
 def one_group(cast: Cast) -> list[Any]:
     return [users.create_group("night", actor=factories.administrator()).pk]
 
@@ -99,6 +103,9 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "groups": nothing,
     "group": one_group,
     "users": nothing,
+    "applications": nothing,
+    "application": one_application,
+    "access_keys": nothing,
     "user": one_person,
     "user_sessions": one_person,
     "invitations": nothing,
@@ -117,6 +124,7 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "secret_create_checked": one_look,
     "secret": one_secret,
     "secret_menu": one_secret,
+    "secret_use": one_secret,
     "secret_schedule_dates": one_secret,
     "instances": everywhere,
     "instance": one_instance,

@@ -112,6 +112,15 @@ def rebind(cast: Cast, *, on_instance: bool = False) -> Call:
     return Call(["main", pk], given, ("kms:RebindManagedAccount",))
 
 
+def windows() -> Secret:
+    instance = factories.instance(wire="winrm", os="windows", port=5986)
+    return factories.windows_secret(instance=instance, failed=["Backup"], initial=VALUE)
+
+
+def of_windows(*actions: str, refused: str = "", **given: Any) -> Make:
+    return lambda cast: Call(["main", windows().pk], given, actions, refused=refused)
+
+
 def restore(cast: Cast) -> Call:
     made = secret()
     deletion.plan_deletion(made, actor=factories.administrator())
@@ -225,6 +234,9 @@ CHANGES: dict[str, Make] = {
     "secret_schedule": schedule,
     "secret_drift": of_secret(ROTATE),
     "secret_reconcile": of_secret(ROTATE),
+    "secret_dependants": of_windows("kms:UpdateSecretRotationPolicy", chosen=["service:Backup"]),
+    "secret_dependants_look": of_windows(CHECK, refused=ROTATE),
+    "secret_dependants_retry": of_windows(ROTATE),
     "secret_resolve": resolve,
     "secret_delete": of_secret("kms:DeleteSecret", how="plan", days="30", reason="gone"),
     "secret_grant": grant,
@@ -253,11 +265,14 @@ CHANGES: dict[str, Make] = {
     "rotations_export_json": export("main", action="kms:ExportRotations"),
     "credentials_export": export(action="kms:ExportManagementCredentials"),
     "users_export": export(action="kms:ExportUsers"),
+    "applications_export": export(action="kms:ExportApplications"),
+    "access_keys_export": export(action="kms:ExportAccessKeys"),
     "groups_export": export(action="kms:ExportGroups"),
     "policies_export": export(action="kms:ExportPolicies"),
     "keys_export": export(action="kms:ExportKeys"),
     "audit_export_csv": export(action="kms:ExportAuditEvents"),
     "audit_export_json": export(action="kms:ExportAuditEvents"),
+    "audit_export_shape": export("ocsf", action="kms:ExportAuditEvents"),
     "audit_verify": lambda cast: Call([], {}, ("kms:VerifyAuditTrail",), auditor=200),
     "restore_acknowledge": restored_database("kms:AcknowledgeRestore", reason="the disk failed"),
     "restore_verify": restored_database("kms:VerifyAllAccounts"),

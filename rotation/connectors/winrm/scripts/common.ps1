@@ -79,6 +79,7 @@ function Get-Account {
         return $facts
     }
     $sid = (New-Object Security.Principal.SecurityIdentifier($entry.objectSid.Value, 0)).Value
+    $facts.sid = $sid
     $facts.bad = $entry.BadPasswordAttempts.Value
     $facts.threshold = $entry.MaxBadPasswordsAllowed.Value
     # Half of what locks the account is left to its users, where that is more than one wrong password.
@@ -98,6 +99,9 @@ function Get-Account {
     elseif ($entry.PasswordExpired.Value -ne 0) { $facts.problem = 'must_change' }
     $facts
 }
+
+# The ways in which Windows writes the account where something runs as it.
+function Get-Names($sid) { @(".\$user", "$machine\$user", $user, $sid) }
 
 # Two lines: the value and the line that ends it. A connection that was cut leaves the second one out.
 function Read-Value {

@@ -1,0 +1,112 @@
+"""One signed call: who calls, in which region, with what; and how its secret is found there.
+
+A name that the caller may not describe is not found; one that may be described and not used is refused, which
+is recorded.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.conf import settings
+
+from console.interfaces.alibaba import faults
+from console.interfaces.alibaba.parameters import Given
+from secrets_app.actions import Action
+from secrets_app.models import NAME_LENGTH, NAME_PATTERN, Principal, Region, Secret
+from secrets_app.policy import decisions, requiring
+
+#: The first region by a name that every client takes.
+FIRST_REGION = "local-1"
+_ARN = re.compile(r"acs:kms:([A-Za-z0-9-]{1,64}):(\d{12}|\d{16}):secret/(.{1,512})")
+_WITH = ("region__account", "account", "key", "schedule", "managed__instance")
+
+
+@dataclass
+class Call:
+    """A call whose signature was checked."""
+
+    action: str
+    actor: Principal
+    region: Region
+    region_name: str  # as the client calls it
+    given: Given
+    about: Secret | None = None  # what it turned out to be about, for the record of the call
+
+    @property
+    def account(self) -> str:
+        """The account's number as clients of every interface know it: 12 digits."""
+        return self.region.account.number[-12:].zfill(12)
+
+    def secret(self, action: Action, *, while_marked: bool = False, name: str = "") -> Secret:
+        """Return the secret of this call for `action`. Raises `faults.Fault` or `requiring.Refused`."""
+        found = find(self, name or self.given.text("SecretName", needed=True))
+        if found is None or not (
+            decisions.allows(self.actor, action, found)
+            or decisions.allows(self.actor, Action.DESCRIBE_SECRET, found)
+        ):
+            raise faults.NOT_FOUND()
+        requiring.require(self.actor, action, found)
+        if found.is_pending_deletion and not while_marked:
+            raise faults.MARKED()
+        self.about = found
+        return found
+
+
+def region(name: str) -> Region | None:
+    """Return the region of this name: its code, another name in the settings, or `local-1` for the first."""
+    rows = Region.objects.select_related("account").filter(retired_at__isnull=True)
+    if name == FIRST_REGION and not rows.filter(code=name).exists():
+        return rows.order_by("created_at", "code").first()
+    return rows.filter(code=settings.REGION_NAMES.get(name, name)).first()
+
+
+def region_of_host(host: str) -> Region | None:
+    """Return the region that the settings give to a host name of Keyturn; the first one for any other name.
+
+    A client that says no region means the one of its endpoint.
+    """
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    return region(settings.REGION_NAMES.get(name.lower(), FIRST_REGION))
+
+
+def find(call: Call, text: str) -> Secret | None:
+    """Return the secret of this name or ARN. Raises `faults.Fault` for what is neither."""
+    name = text
+    if text.startswith("acs:"):
+        parsed = _ARN.fullmatch(text)
+        if parsed is None:
+            raise faults.INVALID()
+        code, number, name = parsed.groups()
+        if region(code) != call.region or number not in {call.account, call.region.account.number}:
+            return None
+    if not re.match(NAME_PATTERN, name):
+        raise faults.INVALID()
+    rows = Secret.objects.select_related(*_WITH).filter(purged_at__isnull=True)
+    return rows.filter(region=call.region, name=name).first()
+
+
+def new_name(call: Call) -> str:
+    """Return the name that a new secret is to have. Raises `faults.Fault`."""
+    name = call.given.text("SecretName", needed=True, most=NAME_LENGTH)
+    if not re.match(NAME_PATTERN, name):
+        raise faults.INVALID()
+    return name
+
+
+def require_free(call: Call, name: str) -> None:
+    """Return if no secret of the region has this name. Raises `faults.Fault`.
+
+    Only for one who may make a secret of this name: others learn nothing of what is there.
+    """
+    rows = Secret.objects.filter(region=call.region, name=name, purged_at__isnull=True)
+    existing = rows.first()
+    if existing is not None:
+        raise faults.MARKED() if existing.is_pending_deletion else faults.EXISTS()
+
+
+def moment(at: datetime) -> str:
+    """A time as the service writes it."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,54 @@
+"""Read the certificate of an authority, as an operator pastes it: one, of an authority, and valid today.
+
+What it signs is trusted for an address only as far as `connections` says: for that name, and in its dates.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from rotation.connectors.base import HostKey
+
+#: How it is pinned, beside the word for a certificate that is compared itself.
+AUTHORITY: Final = "x509-ca"
+MOST_CHARACTERS: Final = 16_384
+
+
+def read(text: str) -> HostKey:
+    """Return what is pinned of a certificate in PEM. Raises `ValueError`, whose sentence says why not."""
+    if "PRIVATE KEY" in text:
+        raise ValueError("This holds a private key. Paste the certificate of the authority alone.")
+    try:
+        found = x509.load_pem_x509_certificates(text[: MOST_CHARACTERS + 1].encode())
+    except ValueError:
+        found = []
+    if not found:
+        raise ValueError(
+            "Paste the whole certificate of the authority in PEM form, from BEGIN CERTIFICATE to "
+            "END CERTIFICATE."
+        )
+    if len(found) > 1:
+        raise ValueError(f"These are {len(found)} certificates. Paste the one of the authority that signs.")
+    _require_authority(found[0])
+    der = found[0].public_bytes(Encoding.DER)
+    return HostKey(AUTHORITY, base64.b64encode(der).decode(), hashlib.sha256(der).hexdigest().upper())
+
+
+def _require_authority(certificate: x509.Certificate) -> None:
+    try:
+        is_one = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        is_one = False
+    if not is_one:
+        raise ValueError(
+            "This is no certificate of an authority. If it is the instance's own, compare and approve it "
+            "instead."
+        )
+    if certificate.not_valid_after_utc <= datetime.now(UTC):
+        raise ValueError(f"This certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d}.")
