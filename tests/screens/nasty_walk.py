@@ -6,6 +6,7 @@ is answered, the pages those that links lead to. A new one is walked by itself.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -239,6 +240,7 @@ def _links(text: str) -> set[str]:
     return {path for path in found if _is_ours(path)}
 
 
+@functools.cache  # the same links stand on every page
 def _is_ours(path: str) -> bool:
     try:
         return bool(resolve(path))
