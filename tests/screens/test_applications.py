@@ -319,7 +319,7 @@ def test_each_snippet_names_the_address_the_region_and_the_secret_and_holds_no_k
 def test_a_region_has_the_name_that_clients_know_it_by(as_dot, settings):
     first, second = factories.region("main"), factories.region("west")
     assert (calls.name_of(first), calls.name_of(second)) == ("local-1", "west")
-    settings.AWS_REGIONS = {"eu-west-1": "west"}
+    settings.REGION_NAMES = {"eu-west-1": "west"}
     assert calls.name_of(second) == "eu-west-1"
     for region in (first, second):
         assert calls.region(calls.name_of(region)) == region

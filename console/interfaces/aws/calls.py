@@ -80,7 +80,7 @@ def name_of(of: Region) -> str:
 
     Some clients take only a name such as `local-1`, so an alias goes before the code.
     """
-    for alias, code in settings.AWS_REGIONS.items():
+    for alias, code in settings.REGION_NAMES.items():
         if code == of.code:
             return str(alias)
     first = region(FIRST_REGION)
