@@ -114,6 +114,7 @@ urlpatterns = [
     # ---- settings
     path("settings/", settings_regions.home, name="settings"),
     path("settings/regions/", settings_regions.index, name="settings_regions"),
+    path("settings/regions/export.csv", exports.all_regions, name="regions_export"),
     path("settings/regions/create/", settings_regions.create, name="region_create"),
     path("settings/regions/<uuid:pk>/rename/", settings_regions.rename, name="region_rename"),
     path("settings/regions/<uuid:pk>/retire/", settings_regions.retire, name="region_retire"),
@@ -194,6 +195,7 @@ urlpatterns = [
     path("background/", bulk_actions.index, name="bulk_actions"),
     path("background/bell/", bulk_actions.bell, name="bulk_bell"),
     path("background/<uuid:pk>/", bulk_actions.show, name="bulk_action"),
+    path("background/<uuid:pk>/export.csv", exports.bulk_rows, name="bulk_export"),
     path("background/<uuid:pk>/progress/", bulk_actions.progress, name="bulk_progress"),
     path("<slug:region>/secrets/bulk/", bulk_confirm.of_secrets, name="secrets_bulk"),
     path("<slug:region>/rotations/bulk/", bulk_confirm.of_runs, name="rotations_bulk"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import Group
@@ -21,18 +22,21 @@ from console.lists import (
     exports,
     instance_list,
     key_list,
+    region_list,
     run_filters,
     secret_filters,
     secret_rows,
 )
-from console.presentation import access_key_states, key_states, run_states, secret_states
+from console.presentation import access_key_states, bulk_states, key_states, run_states, secret_states
 from console.presentation.instance_states import instance_badge, listed_host_keys
 from rotation import accounts
-from rotation.models import Instance, ManagementCredential, Run
+from rotation.bulk import bulk_actions
+from rotation.models import BulkItem, Instance, ManagementCredential, Run
 from secrets_app import actions
 from secrets_app.actions import Action
 from secrets_app.audit import trail
-from secrets_app.models import AccessKey, Key, Policy, Principal, Secret, User
+from secrets_app.models import AccessKey, Key, Policy, Principal, Region, Secret, User
+from secrets_app.policy.requiring import NotFound
 
 RUN_COLUMNS = (
     "run_id", "started", "ended", "kind", "secret", "instance", "instance_id", "region", "trigger",
@@ -59,6 +63,8 @@ POLICY_COLUMNS = ("name", "kind", "description", "attached_to", "changed")
 KEY_COLUMNS = (
     "alias", "description", "state", "primary_version", "made", "secrets", "next_rotation", "created",
 )  # fmt: skip
+REGION_COLUMNS = ("code", "name", "secrets", "instances", "created", "retired")
+BULK_COLUMNS = ("number", "secret", "instance", "result", "sentence", "done", "run_id")
 
 
 @login_required
@@ -151,6 +157,30 @@ def all_keys(request: OperatorRequest) -> HttpResponseBase:
     rows = key_list.keys(request).order_by("alias", "pk")
     _record(request, "kms:ExportKeys", resources.ALL_REGIONS, "csv")
     return exports.stream(rows, _key, KEY_COLUMNS, name="keys", form="csv")
+
+
+@login_required
+@require_safe
+def all_regions(request: OperatorRequest) -> HttpResponseBase:
+    resources.require(request, Action.DESCRIBE_SETTINGS)
+    rows = region_list.regions(request).order_by("code", "pk")
+    _record(request, "kms:ExportRegions", resources.ALL_REGIONS, "csv")
+    return exports.stream(rows, _region, REGION_COLUMNS, name="regions", form="csv")
+
+
+@login_required
+@require_safe
+def bulk_rows(request: OperatorRequest, pk: UUID) -> HttpResponseBase:
+    """The result of each row of a background action of this user, of the rows that the user may see."""
+    bulk = bulk_actions.of(request.principal).filter(pk=pk).first()
+    if bulk is None:
+        raise NotFound
+    items = bulk_actions.seen_items(request.principal, [bulk]).order_by("number")
+    rows = items.select_related(
+        "secret", "run__secret__region__account", "run__instance__region__account", "retried__instance"
+    )
+    _record(request, "kms:ExportBulkAction", resources.ALL_REGIONS, "csv")
+    return exports.stream(rows, partial(_item, request), BULK_COLUMNS, name="background-action", form="csv")
 
 
 def _record(request: OperatorRequest, action: str, region: str, form: str) -> None:
@@ -258,6 +288,23 @@ def _policy(row: Policy) -> exports.Cells:
     holders = row.holder_count  # type: ignore[attr-defined]
     contents = (row.name, row.get_kind_display(), row.description, holders, exports.utc(row.changed_at))
     return dict(zip(POLICY_COLUMNS, contents, strict=True))
+
+
+def _region(row: Region) -> exports.Cells:
+    counts = (row.secret_count, row.instance_count)  # type: ignore[attr-defined]
+    contents = (row.code, row.name, *counts, exports.utc(row.created_at), exports.utc(row.retired_at))
+    return dict(zip(REGION_COLUMNS, contents, strict=True))
+
+
+def _item(request: OperatorRequest, row: BulkItem) -> exports.Cells:
+    may_open = row.run is not None and resources.may(request, Action.DESCRIBE_RUN, row.run)
+    state = bulk_states.item_badge(row, shows_run=may_open)
+    contents = (
+        row.number + 1, row.secret.name if row.secret else "",
+        row.retried.instance.name if row.retried else "", state.label, row.sentence or state.sentence,
+        exports.utc(row.done_at), row.run_id if may_open else "",
+    )  # fmt: skip
+    return dict(zip(BULK_COLUMNS, contents, strict=True))
 
 
 def _key(row: Key) -> exports.Cells:

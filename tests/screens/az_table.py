@@ -203,6 +203,7 @@ ROUTES: dict[str, Route] = {
     "bulk_bell": Route("", "", LOOK),
     "bulk_action": Route("bulk", "mine", LOOK),
     "bulk_progress": Route("bulk", "mine", LOOK),
+    "bulk_export": Route("bulk", "mine", LOOK),
     # Nothing is selected.
     "secrets_bulk": Route("region", "region, here kms:ListSecrets", "POST 409"),
     "rotations_bulk": Route(
@@ -236,6 +237,7 @@ ROUTES: dict[str, Route] = {
     # ---- settings
     "settings": Route("", "anywhere kms:DescribeSettings", "GET HEAD 302"),
     "settings_regions": Route("", "anywhere kms:DescribeSettings", LOOK),
+    "regions_export": Route("", "anywhere kms:DescribeSettings", LOOK),
     "region_create": Route("", SETTINGS + "anywhere kms:CreateRegion", FORM, asks_again=True),
     "region_rename": Route("region row", SETTINGS + "exists, kms:UpdateRegion", FORM, asks_again=True),
     "region_retire": Route("region row", SETTINGS + "exists, kms:RetireRegion", FORM, asks_again=True),

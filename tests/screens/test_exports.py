@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from console.lists import exports
 from rotation import leases, missed, runs
+from rotation.bulk import bulk_actions
 from rotation.inventory import management
 from rotation.models import ManagementCredential, Run
 from secrets_app import seals
@@ -267,3 +268,33 @@ def test_the_queries_of_an_export_of_no_region_do_not_grow_with_the_rows(as_dot,
         key_states.create(f"more/{n}", actor=by)
         factories.user(f"more{n}", "helpdesk")
     assert queries() == few
+
+
+# ---------------------------------------------------------------- regions and background actions
+
+
+def test_the_regions_are_exported_with_what_is_in_them(as_dot):
+    factories.secret()
+    page = as_dot.get("/settings/regions/").content.decode()
+    assert 'href="/settings/regions/export.csv"' in page
+    (row,) = table(as_dot, "/settings/regions/export.csv")
+    assert (row["code"], row["secrets"], row["instances"], row["retired"]) == ("main", "1", "1", "")
+
+
+def test_a_background_action_is_exported_row_by_row_to_its_user_alone(as_dot, dot, client, hal):
+    made = [factories.secret(initial="Tr0ub4dor&3 and more") for _ in range(2)]
+    for one in made:
+        factories.settle(one)
+    ids = [one.pk for one in made]
+    bulk = bulk_actions.start("rotate", ids, actor=dot.principal, token="press")
+    bulk_actions.carry(bulk.pk, wake=lambda run: None)
+    path = f"/background/{bulk.pk}/export.csv"
+    assert f'href="{path}"' in as_dot.get(f"/background/{bulk.pk}/").content.decode()
+    first, second = table(as_dot, path)
+    assert [first["number"], second["number"]] == ["1", "2"]
+    assert [first["secret"], second["secret"]] == [one.name for one in made]
+    assert first["result"] == "Queued"
+    assert first["run_id"] == str(made[0].runs.get(kind="rotate").pk)
+    client.force_login(hal)
+    assert client.get(path).status_code == 404
+    assert AuditEvent.objects.filter(action="kms:ExportBulkAction").count() == 1

@@ -6,8 +6,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Model, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,21 +15,13 @@ from console.access import resources
 from console.forms.confirmation import TypedName
 from console.forms.settings import regions as forms
 from console.http import OperatorRequest
-from console.lists import paging
+from console.lists import paging, region_list
 from console.sessions import fresh
 from console.views import dialogs
 from rotation.inventory import places
 from secrets_app import regions
 from secrets_app.models import Region
 from secrets_app.policy.decisions import Action
-
-SORTS = {
-    "code": "code",
-    "name": "name",
-    "secrets": "secret_count",
-    "instances": "instance_count",
-    "created": "created_at",
-}
 
 
 @login_required
@@ -44,24 +34,15 @@ def home(request: OperatorRequest) -> HttpResponse:
 @login_required
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
-    rows = resources.described_regions(request).annotate(
-        secret_count=_counted(resources.seen_secrets(request)),
-        instance_count=_counted(resources.seen_instances(request)),
-    )
+    rows = region_list.regions(request)
     context = {
         "heading": "Regions",
-        "page": paging.page(rows, request.GET, sorts=SORTS, default="code"),
+        "page": paging.page(rows, request.GET, sorts=region_list.SORTS, default="code"),
         "may_create": resources.may(request, Action.CREATE_REGION),
         "may_rename": resources.may(request, Action.UPDATE_REGION),
         "may_retire": resources.may(request, Action.RETIRE_REGION),
     }
     return render(request, "settings/regions.html", context)
-
-
-def _counted(seen: QuerySet[Model]) -> Coalesce:
-    """How many of these rows are in a region."""
-    here = seen.filter(region=OuterRef("pk")).order_by().values("region")
-    return Coalesce(Subquery(here.annotate(count=Count("pk")).values("count")), 0)
 
 
 @login_required

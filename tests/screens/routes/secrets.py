@@ -7,6 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from rotation import leases
+from rotation.bulk import bulk_actions
 from rotation.connectors import base
 from rotation.inventory import identities
 from rotation.managed import credential_state, deletion, rebinding
@@ -223,6 +224,11 @@ def bulk_retry(cast: Cast) -> Call:
     return Call(["main"], given, ("kms:BulkActionStarted",), refused=ROTATE)
 
 
+def bulk_export(cast: Cast) -> Call:
+    made = bulk_actions.start("verify", [secret().pk], actor=cast.dot.principal, token="press")
+    return Call([made.pk], {}, ("kms:ExportBulkAction",), "get", auditor=404)
+
+
 CREDENTIAL = {"name": "fleet", "username": "keyturn", "login": "own", "sudo": "passwordless"}
 TOKEN = "5b1d2a60-0000-4000-8000-0123456789ab"
 
@@ -288,6 +294,8 @@ CHANGES: dict[str, Make] = {
     "groups_export": export(action="kms:ExportGroups"),
     "policies_export": export(action="kms:ExportPolicies"),
     "keys_export": export(action="kms:ExportKeys"),
+    "regions_export": export(action="kms:ExportRegions"),
+    "bulk_export": bulk_export,
     "audit_export_csv": export(action="kms:ExportAuditEvents"),
     "audit_export_json": export(action="kms:ExportAuditEvents"),
     "audit_export_shape": export("ocsf", action="kms:ExportAuditEvents"),
