@@ -9,6 +9,7 @@ from console.presentation.secret_states import Fact
 from rotation import reasons, wires
 from rotation.engine.work import TELLS
 from rotation.models import Dependant, ManagedAccount, Run
+from secrets_app.actions import Action
 
 State = Dependant.State
 
@@ -79,4 +80,5 @@ def failed(count: int) -> Fact:
         f"{count} {what} failed",
         f"{count} {what} of the account did not get the current value, or did not start again.",
         "Open the secret for the reasons, then choose Retry failed items.",
+        Action.ROTATE_SECRET,
     )
