@@ -11,11 +11,12 @@ from uuid import UUID
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 
-from console.fetching import access_keys, users_and_policies
+from console.fetching import access_keys, by_region, secrets_and_keys, users_and_policies
 from console.http import OperatorRequest
 from secrets_app.actions import Action
-from secrets_app.models import AccessKey, Attachment, Invitation, Policy, Principal, User
-from secrets_app.policy import policies, requiring
+from secrets_app.models import AccessKey, Attachment, Invitation, Policy, Principal, Secret, User
+from secrets_app.people import invitations
+from secrets_app.policy import decisions, policies, requiring
 
 
 def has_full_access(request: OperatorRequest) -> bool:
@@ -111,6 +112,26 @@ def sees_invitation(request: OperatorRequest, row: Invitation) -> bool:
 
 def invitation(request: OperatorRequest, pk: UUID) -> Invitation:
     return users_and_policies.invitation(request.principal, pk)
+
+
+def open_invitations(request: OperatorRequest) -> list[Invitation]:
+    """The open ones, for users who may invite or may list users. Raises `requiring.Refused`."""
+    if not requiring.may(request.principal, Action.CREATE_USER):
+        requiring.require(request.principal, Action.LIST_USERS)
+    return [row for row in invitations.open_ones() if sees_invitation(request, row)]
+
+
+def reviewed_secrets(request: OperatorRequest) -> QuerySet[Secret]:
+    """Those whose readers this user may see, as far as the search in the URL leaves them.
+
+    Raises `requiring.Refused`.
+    """
+    requiring.require(request.principal, Action.LIST_USERS)
+    requiring.require(request.principal, Action.LIST_POLICIES)
+    rows = secrets_and_keys.secrets(request.principal, by_region.ALL_REGIONS)
+    rows = rows.filter(decisions.visible(request.principal, Action.LIST_GRANTS, decisions.secret_rows()))
+    text = request.GET.get("q", "")[:200].replace("\0", "")
+    return rows.filter(name__icontains=text) if text else rows
 
 
 def groups(request: OperatorRequest) -> QuerySet[Group]:

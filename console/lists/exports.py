@@ -78,6 +78,11 @@ def stream(
     )
 
 
+def csv_of(lines: Iterable[Cells], names: Iterable[str], *, name: str) -> StreamingHttpResponse:
+    """Answer with a file of these lines as CSV."""
+    return file_of(as_csv(lines, names), kind="text/csv; charset=utf-8", name=name, ending="csv")
+
+
 def file_of(content: Iterable[str], *, kind: str, name: str, ending: str) -> StreamingHttpResponse:
     """Answer with a file of this content type, named after what it is and when it was made."""
     response = StreamingHttpResponse(content, content_type=kind)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import Group
+from django.db.models import QuerySet
 from django.http import HttpResponseBase
 from django.views.decorators.http import require_safe
 
-from console.access import resources
+from console.access import resources, rights
 from console.forms.access import lists as access_forms
 from console.forms.credentials import credentials as credential_forms
 from console.forms.instances import instances as instance_forms
@@ -29,13 +32,14 @@ from console.lists import (
 )
 from console.presentation import access_key_states, bulk_states, key_states, run_states, secret_states
 from console.presentation.instance_states import instance_badge, listed_host_keys
+from console.reports import access_review
 from rotation import accounts
 from rotation.bulk import bulk_actions
 from rotation.models import BulkItem, Instance, ManagementCredential, Run
 from secrets_app import actions
 from secrets_app.actions import Action
 from secrets_app.audit import trail
-from secrets_app.models import AccessKey, Key, Policy, Principal, Region, Secret, User
+from secrets_app.models import AccessKey, Invitation, Key, Policy, Principal, Region, Secret, User
 from secrets_app.policy.requiring import NotFound
 
 RUN_COLUMNS = (
@@ -63,6 +67,9 @@ POLICY_COLUMNS = ("name", "kind", "description", "attached_to", "changed")
 KEY_COLUMNS = (
     "alias", "description", "state", "primary_version", "made", "secrets", "next_rotation", "created",
 )  # fmt: skip
+INVITATION_COLUMNS = ("user_name", "display_name", "kind", "groups", "invited_by", "valid_until")
+REVIEW_COLUMNS = ("secret", "arn", "region", "readers", "readers_that_you_may_not_see", "readers_in_all")
+REVIEWED_AT_ONCE = 100  # secrets whose readers are decided together
 REGION_COLUMNS = ("code", "name", "secrets", "instances", "created", "retired")
 BULK_COLUMNS = ("number", "secret", "instance", "result", "sentence", "done", "run_id")
 
@@ -170,6 +177,36 @@ def all_regions(request: OperatorRequest) -> HttpResponseBase:
 
 @login_required
 @require_safe
+def all_invitations(request: OperatorRequest) -> HttpResponseBase:
+    rows = rights.open_invitations(request)
+    cells = partial(_invitation, sees_groups=resources.may(request, Action.LIST_GROUPS))
+    _record(request, "kms:ExportInvitations", resources.ALL_REGIONS, "csv")
+    return exports.csv_of(map(cells, rows), INVITATION_COLUMNS, name="invitations")
+
+
+@login_required
+@require_safe
+def review(request: OperatorRequest) -> HttpResponseBase:
+    """Who can read each value, of the secrets that the search on the page leaves."""
+    rows = rights.reviewed_secrets(request).order_by("name", "pk")
+    names = rights.ShownNames(request)
+    _record(request, "kms:ExportAccessReview", resources.ALL_REGIONS, "csv")
+    return exports.csv_of(_reviewed(rows, names.shows), REVIEW_COLUMNS, name="access-review")
+
+
+def _reviewed(rows: QuerySet[Secret], shows: Callable[[Principal], bool]) -> Iterator[exports.Cells]:
+    secrets = rows.prefetch_related("tags", "region__account").iterator(chunk_size=REVIEWED_AT_ONCE)
+    while some := list(islice(secrets, REVIEWED_AT_ONCE)):
+        for found in access_review.readers(some, shows):
+            contents = (
+                found.secret.name, found.secret.arn, found.secret.region.code, ", ".join(found.names),
+                found.hidden, found.count,
+            )  # fmt: skip
+            yield dict(zip(REVIEW_COLUMNS, contents, strict=True))
+
+
+@login_required
+@require_safe
 def bulk_rows(request: OperatorRequest, pk: UUID) -> HttpResponseBase:
     """The result of each row of a background action of this user, of the rows that the user may see."""
     bulk = bulk_actions.of(request.principal).filter(pk=pk).first()
@@ -195,6 +232,15 @@ def _record(request: OperatorRequest, action: str, region: str, form: str) -> No
         actor=request.principal,
         details={"format": form, "filters": dict(list(filters.items())[:10])},
     )
+
+
+def _invitation(row: Invitation, *, sees_groups: bool) -> exports.Cells:
+    groups = ", ".join(row.groups) if sees_groups else f"{len(row.groups)} that you may not see"
+    contents = (
+        row.username, row.display_name, "New way in" if row.user_id else "Invitation",
+        "" if row.user_id or not row.groups else groups, row.invited_by.name, exports.utc(row.expires_at),
+    )  # fmt: skip
+    return dict(zip(INVITATION_COLUMNS, contents, strict=True))
 
 
 def _run(run: Run) -> exports.Cells:

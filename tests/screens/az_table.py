@@ -141,6 +141,7 @@ ROUTES: dict[str, Route] = {
     ),
     "user_reset_factor": Route("user", USER + "kms:ResetSecondFactor", EMPTY_FORM, asks_again=True),
     "invitations": Route("", "anywhere kms:ListUsers", LOOK),
+    "invitations_export": Route("", "anywhere kms:ListUsers", LOOK),
     "invite": Route("", "anywhere kms:CreateUser", EMPTY_FORM, asks_again=True),
     "invitation_renew": Route(
         "invitation", "anywhere kms:CreateUser, sees kms:DescribeUser", "POST 200", asks_again=True
@@ -196,6 +197,9 @@ ROUTES: dict[str, Route] = {
     ),
     "simulator": Route("", "anywhere kms:SimulatePolicy", LOOK),
     "access_review": Route(
+        "", "anywhere kms:ListUsers, anywhere kms:ListPolicies, anywhere kms:ListSecrets", LOOK
+    ),
+    "access_review_export": Route(
         "", "anywhere kms:ListUsers, anywhere kms:ListPolicies, anywhere kms:ListSecrets", LOOK
     ),
     # ---- background actions

@@ -13,16 +13,18 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from console.lists import exports
+from console.views import exports as views
 from rotation import leases, missed, runs
 from rotation.bulk import bulk_actions
 from rotation.inventory import management
 from rotation.models import ManagementCredential, Run
 from secrets_app import seals
+from secrets_app.actions import Action
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.keys import key_states
 from secrets_app.models import AuditEvent, User
-from secrets_app.people import users
-from secrets_app.policy import policies
+from secrets_app.people import invitations, users
+from secrets_app.policy import grants, policies
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -298,3 +300,44 @@ def test_a_background_action_is_exported_row_by_row_to_its_user_alone(as_dot, do
     client.force_login(hal)
     assert client.get(path).status_code == 404
     assert AuditEvent.objects.filter(action="kms:ExportBulkAction").count() == 1
+
+
+# ---------------------------------------------------------------- invitations and the access review
+
+
+def test_open_invitations_are_exported_without_their_links(as_dot, dot):
+    _, link = invitations.invite("guest", actor=dot.principal, groups=["auditors"], display_name="=1+1")
+    users_page = as_dot.get("/access/invitations/").content.decode()
+    assert 'href="/access/invitations/export.csv"' in users_page
+    whole = text(as_dot, "/access/invitations/export.csv")
+    assert link.reveal() not in whole
+    (row,) = csv.DictReader(io.StringIO(whole))
+    assert (row["user_name"], row["display_name"], row["kind"]) == ("guest", "'=1+1", "Invitation")
+    assert (row["groups"], row["invited_by"]) == ("auditors", "dot")
+
+
+def test_invitations_and_the_review_are_exported_to_those_who_see_the_pages(client, hal, aud):
+    for path in ("/access/invitations/export.csv", "/access/review/export.csv"):
+        client.force_login(hal)
+        assert client.get(path).status_code == 403
+        client.force_login(aud)
+        assert client.get(path).status_code == 200
+    assert AuditEvent.objects.filter(action="kms:ExportAccessReview", outcome="succeeded").count() == 1
+
+
+def test_the_review_is_exported_as_the_search_leaves_it_and_names_all_readers(as_dot, monkeypatch):
+    monkeypatch.setattr(views, "REVIEWED_AT_ONCE", 2)
+    made = [factories.secret(name=f"web-{n}") for n in range(3)]
+    other = factories.secret(name="db-1")
+    ann = factories.user("ann")
+    grants.grant(made[0], ann.principal, [Action.GET_SECRET_VALUE], actor=factories.administrator())
+    page = as_dot.get("/access/review/?q=web-").content.decode()
+    assert 'href="/access/review/export.csv?q=web-"' in page
+    rows = table(as_dot, "/access/review/export.csv?q=web-")
+    assert [row["secret"] for row in rows] == [one.name for one in made]
+    assert other.name not in [row["secret"] for row in rows]
+    readers = [row["readers"].split(", ") for row in rows]
+    assert "ann" in readers[0]
+    assert "ann" not in readers[1] + readers[2]
+    assert all("dot" in names for names in readers)
+    assert [row["readers_in_all"] for row in rows] == [str(len(names)) for names in readers]

@@ -8,25 +8,18 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from console.access import resources, rights
+from console.access import rights
 from console.http import OperatorRequest
 from console.lists import paging
 from console.reports import access_review
-from secrets_app.policy import decisions, ram_documents, reach
-from secrets_app.policy.decisions import Action
+from secrets_app.policy import ram_documents, reach
 
 
 @login_required
 @require_safe
 def show(request: OperatorRequest) -> HttpResponse:
-    resources.require(request, Action.LIST_USERS)
-    resources.require(request, Action.LIST_POLICIES)
-    rows = resources.secrets(request, resources.ALL_REGIONS)
-    listed = decisions.visible(request.principal, Action.LIST_GRANTS, decisions.secret_rows())
-    rows = rows.filter(listed)
+    rows = rights.reviewed_secrets(request)
     text = request.GET.get("q", "")[:200].replace("\0", "")
-    if text:
-        rows = rows.filter(name__icontains=text)
     page = paging.page(rows, request.GET, sorts={"name": "name"}, default="name")
     prefetch_related_objects(page.rows, "tags", "region__account")
     shown = set(rights.seen_policies(request).values_list("pk", flat=True))

@@ -31,10 +31,7 @@ from secrets_app.people import invitations, second_factors, users
 @require_safe
 def index(request: OperatorRequest) -> HttpResponse:
     """The open ones, for users who may invite or may list users."""
-    may_invite = resources.may(request, Action.CREATE_USER)
-    if not may_invite:
-        resources.require(request, Action.LIST_USERS)
-    rows = [row for row in invitations.open_ones() if rights.sees_invitation(request, row)]
+    rows, may_invite = rights.open_invitations(request), resources.may(request, Action.CREATE_USER)
     context = {"rows": rows, "may_invite": may_invite, "may_see_groups": _lists_groups(request)}
     return render(request, "access/invitations.html", context)
 

@@ -295,6 +295,8 @@ CHANGES: dict[str, Make] = {
     "policies_export": export(action="kms:ExportPolicies"),
     "keys_export": export(action="kms:ExportKeys"),
     "regions_export": export(action="kms:ExportRegions"),
+    "invitations_export": export(action="kms:ExportInvitations"),
+    "access_review_export": export(action="kms:ExportAccessReview"),
     "bulk_export": bulk_export,
     "audit_export_csv": export(action="kms:ExportAuditEvents"),
     "audit_export_json": export(action="kms:ExportAuditEvents"),
