@@ -784,3 +784,14 @@ def test_a_batch_counts_what_it_names(admin, few):
     answer = admin.call("BatchGetSecretValue", SecretIdList=["app/db", "none"])
     assert refused(answer) == (400, "ThrottlingException")
     assert admin.call("GetSecretValue", SecretId="app/db")[0] == 200
+
+
+def test_a_batch_without_a_filter_is_no_question_for_every_value(admin):
+    made(admin)
+    for given in ({}, {"Filters": []}, {"SecretIdList": [], "Filters": []}, {"Filters": [], "MaxResults": 5}):
+        status, answer = admin.call("BatchGetSecretValue", **given)
+        assert status == 400, given
+        assert VALUE not in str(answer)
+    both = {"SecretIdList": ["app/db"], "Filters": [{"Key": "name", "Values": ["app"]}]}
+    assert refused(admin.call("BatchGetSecretValue", **both)) == (400, "InvalidParameterException")
+    assert admin.call("BatchGetSecretValue", SecretIdList=["app/db"], Filters=[])[0] == 200

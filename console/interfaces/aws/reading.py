@@ -77,14 +77,15 @@ def _version(secret: Secret, version_id: str, stage: str) -> SecretVersion:
 def batch_get_secret_value(call: Call) -> dict[str, Any]:
     """Read several; one that cannot be read is named in `Errors`, and the others are answered."""
     given = call.given
-    if ("SecretIdList" in given) == ("Filters" in given):
+    # An empty list of filters is none: it would be a question for every value there is.
+    if bool(given.get("SecretIdList")) == bool(given.get("Filters")):
         raise faults.invalid_parameter("Either 'SecretIdList' or 'Filters' must be provided, but not both.")
-    if "MaxResults" in given and "Filters" not in given:
+    if "MaxResults" in given and not given.get("Filters"):
         raise faults.invalid_parameter(
             "'Filters' not specified. 'Filters' must also be specified when 'MaxResults' is provided."
         )
     token = ""
-    if "Filters" in given:
+    if given.get("Filters"):
         page, token = listing.page(call, most=given.get("MaxResults", BATCH_AT_MOST))
         wanted = [secret.name for secret in page]
     else:
