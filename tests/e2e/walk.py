@@ -19,6 +19,7 @@ KINDS = {
     "access/attachments": "attachment",
     "access/invitations": "invitation", "credentials": "credential", "keys": "key", "sessions": "number",
     "second-factor": "number", "settings/regions": "region", "background": "bulk",
+    "access/applications": "application", "access/access-keys": "access_key",
 }  # fmt: skip
 IN_REGION = {"secrets": "secret", "instances": "instance", "rotations": "run"}
 
@@ -37,6 +38,7 @@ def addresses(ids: dict[str, Any]) -> Iterator[tuple[str, str]]:
             "sequence": 1,
             "token": "abc",
             "chapter": "screens",
+            "form": "cloudtrail",
             "version": ids["version"],
             "member": ids["user"],
         }

@@ -40,7 +40,8 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
         if secret is not None:
             messages.success(request, f"{secret.name} is created.")
             return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
-    context = {"form": form, "region": region, "place": here}
+    place = here.name if here in resources.shown_regions(request) else region
+    context = {"form": form, "region": region, "place": place}
     return dialogs.ask(request, "secrets/_generic_create.html", "Create generic secret", context)
 
 
