@@ -436,9 +436,14 @@ def sure(lease: Lease) -> None:
 
 
 def note_sure(lease: Lease, *, is_held: bool) -> None:
-    """As `sure`, for a caller that has asked together with something else. Raises `Overtaken`."""
+    """As `sure`, for a caller that has asked together with something else. Raises `Overtaken`.
+
+    A lease that ran out within a step is renewed, if no other worker took it: a slow host is no other worker.
+    """
     if not is_held:
-        raise Overtaken
+        if not lease.progress.is_sure:
+            raise Overtaken
+        hold(lease)
     lease.progress.is_sure = True
 
 

@@ -78,14 +78,14 @@ def test_fi_p_01_sudo_that_asks_is_given_its_password_and_nothing_else(new_case,
 
 @both
 def test_fi_p_02_sudo_that_does_not_work_is_named(case: Case):
-    for path, text in (
-        ("/etc/sudoers.d/zz", "Defaults requiretty\n"),
-        ("/etc/sudoers.d/management", "keyturn ALL=(root NOPASSWD ALL\n"),  # a bracket is missing
-        ("/etc/sudo.conf", "Plugin sudoers_policy sudoers.so\nPlugin gone gone.so\n"),
+    for path, text, code in (
+        ("/etc/sudoers.d/zz", "Defaults requiretty\n", "sudo"),
+        ("/etc/sudoers.d/management", "keyturn ALL=(root NOPASSWD ALL\n", "sudo"),  # a bracket is missing
+        ("/etc/sudo.conf", "Plugin sudoers_policy sudoers.so\nPlugin gone gone.so\n", "sudo_failed"),
     ):
         before = case.sh(f"cat {path} 2>/dev/null || true")
         case.host.write(path, text, 0o440)
-        assert "sudo" in blocked_before_it_heard_anything(case, "sudo")
+        assert "sudo" in blocked_before_it_heard_anything(case, code)
         case.host.write(path, before, 0o440)
     assert case.rotate().outcome == "succeeded"
 
@@ -115,14 +115,14 @@ def test_fi_p_04_a_password_that_must_be_changed_blocks_and_the_flag_stays(case:
 
 @both
 def test_fi_p_05_an_account_that_has_expired_is_called_that_and_stays_so(case: Case):
-    for ageing in (
-        ["-E", "2001-01-01"],
-        ["-E", "0"],
-        ["-E", "-1", "-d", "2020-01-01", "-M", "30", "-I", "7"],
+    for ageing, code in (
+        (["-E", "2001-01-01"], "expired"),
+        (["-E", "0"], "expired"),
+        (["-E", "-1", "-d", "2020-01-01", "-M", "30", "-I", "7"], "inactive"),
     ):
         case.host.run(["chage", *ageing, "svc"])
         with case.nothing_else_changes():
-            blocked_before_it_heard_anything(case, "expired")
+            blocked_before_it_heard_anything(case, code)
 
 
 @both
