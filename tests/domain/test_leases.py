@@ -129,6 +129,20 @@ def test_a_worker_that_another_one_has_overtaken_hands_nothing_back(secret):
     leases.hold(second)
 
 
+def test_a_lease_that_ran_out_within_a_step_is_renewed_unless_another_worker_took_it(secret):
+    """A slow host is no other worker: it would otherwise be begun with again for ever."""
+    run = rotate(secret)
+    lease = leases.claim(run.pk, "one")
+    leases.begin(lease, Step.Name.PREFLIGHT)
+    lapse(run)
+    leases.note_sure(lease, is_held=False)
+    assert Run.objects.filter(pk=run.pk, lease=lease.number, leased_until__gt=Now()).exists()
+    lapse(run)
+    assert leases.claim(run.pk, "two")
+    with pytest.raises(leases.Overtaken):
+        leases.note_sure(lease, is_held=False)
+
+
 def test_a_run_that_is_handed_back_is_told_to_other_workers_at_once(secret, sent, monkeypatch):
     run = rotate(secret)
     leases.claim(run.pk, tasks.worker_name())
