@@ -210,7 +210,9 @@ def test_whoever_makes_a_place_says_where_it_may_be():
     bare = []
     for path in [*(root / "rotation").rglob("*.py"), *(root / "console").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Endpoint":
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            # What the lab's simulated Windows listens at is no place to go to.
+            if called.split(".")[-1] == "Endpoint" and called != "wsman.Endpoint":
                 given = {keyword.arg for keyword in node.keywords}
                 bare += [f"{path.name}:{node.lineno}"] if "networks" not in given else []
     assert bare == []
