@@ -16,12 +16,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 VALUE = '{"user": "shop", "password": "correct-horse-1"}'
 
+SETTLED = """() => document.getAnimations().every(
+    one => one.playState !== "running" || one.effect.getTiming().iterations === Infinity)"""
+
 
 def look(page: Page, name: str) -> None:
     """Have axe look at what is shown now, light, dark and narrow; keep pictures where a folder is named."""
     for way, scheme, width in (("light", "light", 1280), ("dark", "dark", 1280), ("narrow", "light", 390)):
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": 900})
+        # Half faded in, a text has another contrast.
+        page.wait_for_function(SETTLED)
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
         if folder := os.environ.get("KEYTURN_SCREENSHOTS"):
