@@ -42,6 +42,11 @@ def key(actor: Principal, pk: UUID, action: Action) -> AccessKey:
     return row
 
 
+def beside(key: AccessKey) -> AccessKey | None:
+    """The other key of the same owner, who has two at most."""
+    return AccessKey.objects.filter(principal=key.principal).exclude(pk=key.pk).first()
+
+
 def _sees(actor: Principal, owner: Principal, account: str) -> bool:
     name = access_keys.named(owner, account=account)
     if not decisions.allows(actor, Action.LIST_ACCESS_KEYS, name):

@@ -57,6 +57,7 @@ LISTS = {
     "groups": Action.LIST_GROUPS,
     "policies": Action.LIST_POLICIES,
     "users": Action.LIST_USERS,
+    "applications": Action.LIST_USERS,
 }
 QUIET_TONES = frozenset({"ok", "muted"})
 LONG_LABEL = 22  # characters

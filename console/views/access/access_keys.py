@@ -257,7 +257,7 @@ def rotate(request: OperatorRequest, pk: UUID) -> HttpResponse:
     """Replace a key without a gap: make a second one, disable the old one, delete it."""
     key = rights.access_key(request, pk, Action.CREATE_ACCESS_KEY)
     fetching.require_to_give(request.principal, Action.CREATE_ACCESS_KEY, key.principal)
-    other = AccessKey.objects.filter(principal=key.principal).exclude(pk=key.pk).first()
+    other = fetching.beside(key)
     step = _step(key, other)
     if request.method == "POST" and request.POST.get("step") != step:
         return _ask_to_rotate(request, key, other, step, problem=STALE)
