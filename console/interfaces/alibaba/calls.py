@@ -28,7 +28,7 @@ _WITH = ("region__account", "account", "key", "schedule", "managed__instance")
 class Call:
     """A call whose signature was checked."""
 
-    action: str
+    operation: str
     actor: Principal
     region: Region
     region_name: str  # as the client calls it

@@ -21,7 +21,8 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from console import http
-from console.interfaces.alibaba import calls, faults, nonces, parameters, records, signatures, table
+from console.interfaces import records
+from console.interfaces.alibaba import calls, faults, nonces, parameters, signatures, table
 from console.interfaces.rates import rates
 from secrets_app import keyring, origin
 from secrets_app.audit import trail
@@ -200,7 +201,7 @@ def _client(request: HttpRequest) -> str:
 
 
 def _done(key: AccessKey, call: calls.Call, request_id: str) -> HttpResponse:
-    entry = table.TABLE.get(call.action)
+    entry = table.TABLE.get(call.operation)
     if entry is None:
         access_keys.refuse(key, "There is no action of the name in the request.")
         raise faults.NO_SUCH_ACTION()
@@ -216,17 +217,17 @@ def _done(key: AccessKey, call: calls.Call, request_id: str) -> HttpResponse:
         raise
     except DomainError as error:
         fault = faults.of(error)
-        records.failed(call, entry.right, error, fault)
+        records.failed(call, entry.right, error, fault.name)
         raise _named(call, fault) from None
     if origin.recorded() == before:
         records.done(call, entry.right)
-    access_keys.note_use(key, call.action)
+    access_keys.note_use(key, call.operation)
     return _json(answer | {"RequestId": request_id})
 
 
 def _require_rate(call: calls.Call, key: AccessKey, entry: table.Entry) -> None:
     """Return if this second has room for the call. Raises `faults.Throttled`."""
-    listed = call.given.json("SecretsList") if call.action == "BatchGetSecretValue" else None
+    listed = call.given.json("SecretsList") if call.operation == "BatchGetSecretValue" else None
     count = len(listed) if isinstance(listed, list) and listed else 1
     beyond = rates.take(key.key_id, call.account, is_read=entry.is_read, calls=count)
     if beyond is not None:
@@ -237,7 +238,7 @@ def _require_rate(call: calls.Call, key: AccessKey, entry: table.Entry) -> None:
 
 def _named(call: calls.Call, fault: faults.Fault) -> faults.Fault:
     """The fault under the names that a read has which only asks whether it would be answered."""
-    is_dry = call.action == "GetSecretValue" and call.given.text("DryRun").lower() == "true"
+    is_dry = call.operation == "GetSecretValue" and call.given.text("DryRun").lower() == "true"
     if is_dry and fault.status < 500 and fault.name != faults.DRY_RUN:
         fault.name = "AccessDeniedError" if fault.status == 403 else "ValidationError"
     return fault

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from console.interfaces.alibaba import describing, faults, labels, listing, records
+from console.interfaces import records
+from console.interfaces.alibaba import describing, faults, labels, listing
 from console.interfaces.alibaba.calls import Call, moment
 from secrets_app import keyring
 from secrets_app.actions import Action
@@ -92,7 +93,7 @@ def batch_get_secret_value(call: Call) -> dict[str, Any]:
             fault = faults.of(error)
             if fault.status >= 500:
                 raise
-            records.failed(call, Action.GET_SECRET_VALUE, error, fault)
+            records.failed(call, Action.GET_SECRET_VALUE, error, fault.name)
             errors.append(_failed(name, fault))
     return {"SecretValues": values, "Errors": errors}
 

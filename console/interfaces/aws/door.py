@@ -19,7 +19,8 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from console import http
-from console.interfaces.aws import calls, faults, operations, records, shapes, signatures
+from console.interfaces import records
+from console.interfaces.aws import calls, faults, operations, shapes, signatures
 from console.interfaces.rates import rates
 from secrets_app import keyring, origin
 from secrets_app.audit import trail
@@ -161,7 +162,7 @@ def _done(
         raise
     except DomainError as error:
         fault = faults.of(error)
-        records.failed(call, operation.action, error, fault)
+        records.failed(call, operation.action, error, fault.type)
         raise fault from None
     if origin.recorded() == before:
         records.done(call, operation.action)

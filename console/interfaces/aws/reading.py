@@ -6,7 +6,8 @@ import contextlib
 from datetime import UTC, datetime, time
 from typing import Any
 
-from console.interfaces.aws import faults, labels, listing, records, rules, shapes
+from console.interfaces import records
+from console.interfaces.aws import faults, labels, listing, rules, shapes
 from console.interfaces.aws.calls import Call
 from rotation.models import Schedule
 from secrets_app import keyring
@@ -104,7 +105,7 @@ def batch_get_secret_value(call: Call) -> dict[str, Any]:
             fault = faults.of(error)
             if fault.status >= 500:
                 raise
-            records.failed(call, Action.GET_SECRET_VALUE, error, fault)
+            records.failed(call, Action.GET_SECRET_VALUE, error, fault.type)
             errors.append({"SecretId": secret_id, "ErrorCode": fault.type, "Message": fault.sentence})
     return {"SecretValues": values, "Errors": errors} | ({"NextToken": token} if token else {})
 

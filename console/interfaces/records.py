@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from console.interfaces.alibaba import faults
-from console.interfaces.alibaba.calls import Call
+from typing import Protocol
+
 from secrets_app import actions, keyring
 from secrets_app.actions import Kind
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
-from secrets_app.models import AuditEvent
+from secrets_app.models import AuditEvent, Principal, Region, Secret
 from secrets_app.secrets import read_limits
+
+
+class Call(Protocol):
+    """What an event says of a call, by whichever interface it came."""
+
+    operation: str
+    actor: Principal
+    region: Region
+    about: Secret | None
 
 
 def done(call: Call, action: str) -> None:
@@ -17,10 +26,13 @@ def done(call: Call, action: str) -> None:
     _record(call, action, AuditEvent.Outcome.SUCCEEDED)
 
 
-def failed(call: Call, action: str, error: DomainError, fault: faults.Fault) -> None:
-    """Record a call that was refused for another reason than a right. Raises `trail.NotRecorded`."""
+def failed(call: Call, action: str, error: DomainError, code: str) -> None:
+    """Record a call that was refused for another reason than a right, under the code of its interface.
+
+    Raises `trail.NotRecorded`.
+    """
     if not isinstance(error, keyring.KeyUnusable | read_limits.TooOften):  # which a read has recorded
-        _record(call, action, AuditEvent.Outcome.FAILED, code=fault.name)
+        _record(call, action, AuditEvent.Outcome.FAILED, code=code)
 
 
 def _record(call: Call, action: str, outcome: str, **details: str) -> None:
@@ -30,7 +42,7 @@ def _record(call: Call, action: str, outcome: str, **details: str) -> None:
         actor=call.actor,
         outcome=outcome,
         resource_id=call.about.pk if call.about else None,
-        details={"operation": call.action, **details},
+        details={"operation": call.operation, **details},
     )
 
 
