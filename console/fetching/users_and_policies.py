@@ -9,7 +9,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from secrets_app import regions
 from secrets_app.actions import Action, Kind, arn
@@ -47,6 +47,12 @@ def seen_holders(actor: Principal, attached: QuerySet[Attachment]) -> list[Attac
     """The attachments to users that `actor` may describe, and to groups where they may list them."""
     names = ShownNames(actor)
     return [attachment for attachment in attached if names.shows(attachment.principal or attachment.group)]
+
+
+def attachments_of(principal: Principal) -> QuerySet[Attachment]:
+    """Every policy that holds for a user or an application, attached directly or through a group."""
+    rows = Attachment.objects.filter(Q(principal=principal) | Q(group__in=principal.groups.all()))
+    return rows.select_related("policy", "group").order_by("policy__name", "group__name")
 
 
 def seen_attachments(actor: Principal, attached: QuerySet[Attachment]) -> list[Attachment]:

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from console.access import resources, rights
+from console.fetching import users_and_policies
 from console.forms.access import applications as forms
 from console.forms.access import lists as list_forms
 from console.forms.access.people import Reason
@@ -22,7 +22,7 @@ from console.sessions import fresh
 from console.views import dialogs
 from console.views.access import access_keys, people
 from secrets_app.actions import Action
-from secrets_app.models import Attachment, Principal
+from secrets_app.models import Principal
 from secrets_app.people import machines
 
 
@@ -53,7 +53,7 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
     is_full = rights.has_full_access(request)
     name = machines.named(machine)
     may_disable = resources.may(request, Action.DISABLE_USER, name)
-    attached = _attachments(machine)
+    attached = users_and_policies.attachments_of(machine)
     shown = rights.seen_attachments(request, attached)
     may_see_keys = resources.may(request, Action.LIST_ACCESS_KEYS, name)
     keys = rights.seen_keys(request).filter(principal=machine) if may_see_keys else []
@@ -74,12 +74,6 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
         "may_see_events": resources.may(request, Action.LIST_EVENTS),
     }
     return render(request, "access/application.html", context)
-
-
-def _attachments(machine: Principal) -> QuerySet[Attachment]:
-    """Every policy that holds for this application, attached directly or through a group."""
-    rows = Attachment.objects.filter(Q(principal=machine) | Q(group__in=machine.groups.all()))
-    return rows.select_related("policy", "group").order_by("policy__name", "group__name")
 
 
 @login_required

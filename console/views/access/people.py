@@ -6,20 +6,20 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from console.access import resources, rights
+from console.fetching import users_and_policies
 from console.forms.access import lists as list_forms
 from console.forms.access import people as forms
 from console.http import OperatorRequest
 from console.lists import access_lists, paging, preferences
 from console.sessions import fresh
 from console.views import dialogs
-from secrets_app.models import Attachment, Principal, SecretGroupGrant, SecretPrincipalGrant, User
+from secrets_app.models import Principal, SecretGroupGrant, SecretPrincipalGrant, User
 from secrets_app.people import users
 from secrets_app.policy import decisions, policies
 from secrets_app.policy.decisions import Action
@@ -53,7 +53,7 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
     is_full = rights.has_full_access(request)
     name = users.named(user)
     may_disable = resources.may(request, Action.DISABLE_USER, name)
-    attached = _attachments(user)
+    attached = users_and_policies.attachments_of(user.principal)
     shown = rights.seen_attachments(request, attached)
     context = {
         "person": user,
@@ -77,12 +77,6 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
 def _may_reset(request: OperatorRequest, user: User) -> bool:
     is_another = user.is_active and user != request.user
     return is_another and resources.may(request, Action.RESET_SIGN_IN, users.named(user))
-
-
-def _attachments(user: User) -> QuerySet[Attachment]:
-    """Every policy that holds for this user, attached directly or through a group."""
-    rows = Attachment.objects.filter(Q(principal=user.principal) | Q(group__in=user.groups.all()))
-    return rows.select_related("policy", "group").order_by("policy__name", "group__name")
 
 
 def grants_of(
