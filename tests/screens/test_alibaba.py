@@ -18,6 +18,7 @@ from django.utils import timezone
 from console.interfaces.alibaba import door
 from console.interfaces.rates import Rates
 from console.models import CacheEntry
+from rotation import schedules
 from rotation.models import ManagedAccount, Schedule
 from secrets_app import keyring
 from secrets_app.actions import Action
@@ -454,6 +455,21 @@ def test_automatic_rotation_is_turned_on_and_off_and_said_to_be_invalid_when_it_
     assert told() == ("Enabled", "604800s")
     done(admin.call("UpdateSecretRotationPolicy", **name, EnableAutomaticRotation="false"))
     assert told() == ("Disabled", "")
+
+
+def test_what_a_person_has_paused_stays_paused(admin):
+    secret = factories.secret(initial="a-first-password-1", name="web01", is_on=True)
+    factories.settle(secret)
+    had = secret.schedule
+    schedules.change(
+        secret, revision=had.revision, is_on=True, period=had.period, is_paused=True,
+        actor=factories.administrator(),
+    )  # fmt: skip
+    on = {"EnableAutomaticRotation": "true", "RotationInterval": "9d"}
+    done(admin.call("UpdateSecretRotationPolicy", SecretName="acs/ecs/web01", **on))
+    had.refresh_from_db()
+    assert had.paused_at is not None
+    assert had.period == timedelta(days=9)
 
 
 # ---------------------------------------------------------------- about no secret

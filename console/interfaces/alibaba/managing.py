@@ -126,7 +126,10 @@ def rotate_secret(call: Call) -> dict[str, Any]:
 
 
 def update_secret_rotation_policy(call: Call) -> dict[str, Any]:
-    """Turn automatic rotation on or off; an interval takes the place of times that were set in Keyturn."""
+    """Turn automatic rotation on or off; an interval takes the place of times that were set in Keyturn.
+
+    A schedule that a user has paused stays paused.
+    """
     is_on, interval = call.given.flag("EnableAutomaticRotation", needed=True), _interval(call)
     if is_on and not interval:
         raise faults.missing("RotationInterval")
@@ -142,6 +145,7 @@ def update_secret_rotation_policy(call: Call) -> dict[str, Any]:
         zone=had.zone,
         jitter=had.jitter,
         catch_up=had.catch_up,
+        is_paused=had.paused_at is not None,
         actor=call.actor,
     )
     return {"SecretName": secret.name}
