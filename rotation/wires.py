@@ -23,7 +23,12 @@ from rotation.connectors.winrm import connections as winrm_connections
 from rotation.connectors.winrm import names as winrm_names
 from rotation.connectors.winrm import preparation as winrm_preparation
 from rotation.connectors.winrm import reasons as winrm_reasons
-from rotation.connectors.winrm.connector import WinRmConnector, WinRmNameScanner, WinRmScanner
+from rotation.connectors.winrm.connector import (
+    WinRmConnector,
+    WinRmHttpConnector,
+    WinRmNameScanner,
+    WinRmScanner,
+)
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ WINRM_HTTP: Final = replace(
     name="winrm-http",
     label="WinRM over HTTP",
     offer="Windows over WinRM by HTTP",
-    connect=lambda endpoint: WinRmConnector(endpoint, winrm_connections.Transport.HTTP),
+    connect=WinRmHttpConnector,
     scanner=WinRmNameScanner(),
     ports=(5985,),
     identity=base.Identity.NAME,

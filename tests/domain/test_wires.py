@@ -229,3 +229,14 @@ def test_what_a_wire_cannot_do_after_a_rotation_is_said_and_loses_nothing(narrow
     run = carry(runs.start(Secret.objects.get(pk=secret.pk), actor=factories.administrator()))
     assert run.outcome == Run.Outcome.SUCCEEDED
     assert "Over Toy, Keyturn cannot end sessions." in run.sentence
+
+
+def test_each_way_to_the_same_hosts_has_the_same_parts():
+    """What a wire can do is read from its class: a function in the place of one would hide all of it."""
+    for wire in wires.TABLE.values():
+        assert isinstance(wire.connect, type), wire.name
+        usual = wires.of(wire.logs_in_as).name
+        for asks in (wires.has_dependants, wires.ends_sessions):
+            assert asks(wire.name) == asks(usual), wire.name
+    assert wires.has_dependants(wires.WINRM_HTTP.name)
+    assert wires.ends_sessions(wires.SSH.name)

@@ -332,6 +332,13 @@ class WinRmConnector:
         return answers.unclear(problem if known and problem else "no_reason_given")
 
 
+class WinRmHttpConnector(WinRmConnector):
+    """The same over HTTP, where each message is sealed with the keys of the NTLM logon."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint, Transport.HTTP)
+
+
 class WinRmScanner:
     """Asks a host for its certificate, as `Scanner`."""
 
