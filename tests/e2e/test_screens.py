@@ -21,6 +21,17 @@ HIDDEN = """[...document.querySelectorAll('.table-scroll:not(details *), html')]
     .map(part => part.scrollWidth - part.clientWidth)"""
 
 
+#: Cells whose text stands on the one beside it.
+SPILLED = """[...document.querySelectorAll('.table :is(td, th)')]
+    .filter(cell => getComputedStyle(cell).overflowX === 'visible' && cell.scrollWidth > cell.clientWidth + 1)
+    .map(cell => cell.innerText)"""
+LISTS = (
+    "/all/secrets/", "/all/instances/", "/all/rotations/", "/all/overview/", "/audit/", "/keys/",
+    "/credentials/", "/access/users/", "/access/applications/", "/access/access-keys/", "/access/groups/",
+    "/access/policies/", "/access/invitations/", "/access/review/", "/settings/regions/",
+)  # fmt: skip
+
+
 def tell(violations: list[dict]) -> list[str]:
     return [f"{one['id']}: {node['html'][:160]}" for one in violations for node in one["nodes"]]
 
@@ -73,10 +84,14 @@ def test_a_list_needs_no_sideways_scrolling_on_a_desktop(open_keyring):
     with gallery.serve() as address, sync_playwright() as playwright:
         browser = gallery.launch(playwright)
         page = gallery.signed_in(browser, address, cookie, scheme="light", width=1440).new_page()
-        for path in ("/all/secrets/", "/all/instances/", "/all/rotations/", "/all/overview/", "/audit/"):
+        for path in LISTS:
+            page.set_viewport_size({"width": 1440, "height": 900})
             page.goto(path)
             hidden = page.evaluate(HIDDEN)
             assert not any(hidden), path
+            for width in (1440, 1280):
+                page.set_viewport_size({"width": width, "height": 900})
+                assert page.evaluate(SPILLED) == [], (path, width)
         browser.close()
 
 
