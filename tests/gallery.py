@@ -60,7 +60,7 @@ class Screen:
 
 def seed() -> User:
     """Fill the database; return who looks at it."""
-    factories.once(_seed, "gallery", often=True)
+    factories.once(_seed, "gallery")
     return User.objects.get(username="ann")
 
 
