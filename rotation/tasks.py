@@ -126,7 +126,7 @@ def wake_bulk(bulk: BulkAction) -> None:
 
 @shared_task
 def tick() -> None:
-    """Do the periodic work that is due; a piece that fails stops no other, and is tried again in a minute."""
+    """Do the periodic work that is due; a piece that fails stops no other, and is tried again soon."""
     work = settings.PERIODIC_WORK
     for name in chores.due({name: every for name, (_, every) in work.items()}):
         task, every = work[name]
@@ -135,7 +135,8 @@ def tick() -> None:
         try:
             import_string(task)()
         except Exception:
-            log.exception("Periodic work failed and is tried again in a minute: %s.", name)
+            seconds = chores.again_after(every).total_seconds()
+            log.exception("Periodic work failed and is tried again in %d s: %s.", seconds, name)
             if not connection.is_usable():
                 raise  # the store is away, for all of it
         else:
