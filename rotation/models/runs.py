@@ -244,6 +244,8 @@ class Step(Identified):
     sentence = models.CharField(max_length=500, blank=True)
     evidence = models.JSONField(default=list)  # checks: name, mark, sentence
 
+    WRITTEN_AT_ITS_END = ("state", "sentence", "evidence", "ended_at")
+
     began = 0.0  # by the clock of the worker that does it; not stored
 
     class Meta:
