@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import signal
 import threading
@@ -14,6 +15,7 @@ import winrm
 
 from lab.windows.certificates import Authority
 from lab.windows.hosts import Dependant, WindowsHost
+from lab.windows.records import Record
 from lab.windows.wsman import Endpoint
 from rotation import binding, runs
 from rotation.connectors import base
@@ -25,7 +27,7 @@ from rotation.models import ManagedAccount, ManagementCredential, Run
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
-from tests import factories, waiting, windows_instances
+from tests import amounts, factories, waiting, windows_instances
 from tests.networks import endpoint
 from tests.windows_instances import MANAGER, PASSWORD, advance
 from tests.wires.test_rotation import worker
@@ -334,6 +336,47 @@ def test_fi_x_06_a_value_is_in_no_event_no_command_line_and_no_output(secret, at
         )
         session.run_ps(f"[Console]::Out.WriteLine('{values[1]}')")
     assert {"command line", "event 4688", "event 4104", "stdout"} <= host.record.places(values[1])
+
+
+def test_fi_x_06_after_many_rotations_no_record_of_any_host_holds_a_value(host, secret):
+    with windows_instances.running("127.0.43.6") as other, windows_instances.running("127.0.43.7") as third:
+        accounts = [(secret, host)]
+        for at in (other, third):
+            at.host.add_account("svc", OLD)
+            made = factories.secret(instance=windows_instances.register(at), initial=OLD)
+            factories.settle(made)
+            accounts.append((made, at.host))
+        count = amounts.cases(9, long=500)
+        set_on: list[tuple[str, WindowsHost]] = [(OLD, one) for _, one in accounts]
+        for number in range(count):
+            rotated, its = accounts[number % len(accounts)]
+            assert until_it_ends(rotate(rotated)).outcome == "succeeded"
+            set_on.append((current(rotated), its))
+        assert len({value for value, _ in set_on}) == count + 1
+        for value, its in set_on[len(accounts) :]:
+            # It came on standard input, in base64: the search finds what is there.
+            assert [one.record.places(value) for _, one in accounts if one is not its] == [set(), set()]
+            assert its.record.places(value) == {"stdin"}
+
+
+@pytest.mark.parametrize("form", ["plain", "UTF-16LE", "base64", "base64 of UTF-16LE", "hex", "HEX"])
+def test_a_value_is_recognized_in_every_form_and_at_any_offset(form):
+    value = "The-new-Password-2"
+    for before in ("", "a", "ab", "abc"):
+        text = f"{before}{value}!"
+        wide = text.encode("utf-16-le")
+        written = {
+            "plain": text.encode(),
+            "UTF-16LE": wide,
+            "base64": base64.b64encode(text.encode()),
+            "base64 of UTF-16LE": base64.b64encode(wide),
+            "hex": text.encode().hex().encode(),
+            "HEX": wide.hex().upper().encode(),
+        }[form]
+        record = Record()
+        record.add("event 4104", written)
+        assert record.places(value) == {"event 4104"}
+        assert record.places("Another-Password-3") == set()
 
 
 # ---------------------------------------------------------------- the certificate
