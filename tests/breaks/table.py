@@ -1516,7 +1516,7 @@ BREAKS = (
           'if not seen.issuperset(options["fingerprint"]):', "if not seen:",
           "tests/screens/test_commands.py::test_a_script_approves_only_what_the_newest_scan_was_shown"),
     Break("an instance that exists elsewhere is not taken for the one to register", "console/management/commands/instance.py",
-          'if options["if_absent"] and is_same:', 'if options["if_absent"]:',
+          'if options["if_absent"] and is_same and _trusts(existing, authority):', 'if options["if_absent"]:',
           "tests/screens/test_commands.py::test_every_cause_has_its_exit_code"),
     Break("an operating system that was written without the key allows nothing", "secrets_app/policy/deciding.py",
           "if not all(seals.holds(row) for row in rows if isinstance(row, seals.SealedRow)):", "if False:",
@@ -1722,4 +1722,7 @@ BREAKS = (
     Break("a lease that ran out within a step is renewed only if no other worker took it", "rotation/leases.py",
           "            raise Overtaken\n        hold(lease)\n", "            raise Overtaken\n",
           "tests/domain/test_leases.py::test_a_lease_that_ran_out_within_a_step_is_renewed_unless_another_worker_took_it"),
+    Break("an authority that is given by command is the one that is trusted", "console/management/commands/instance.py",
+          "            if authority:\n                identities.trust_authority(made, authority, actor=actor)\n", "",
+          "tests/screens/test_commands.py::test_an_authority_is_trusted_by_command_from_a_file_or_standard_input"),
 )  # fmt: skip
