@@ -395,9 +395,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _authenticate(self, kind: str, token: bytes) -> bool:
         """Go on with a logon; whether the message may be looked at now."""
         certificate = self._owner.certificate
+        if not self._owner.host.has_ntlm:
+            self._refuse()
+            return False
         if token[8:12] == b"\1\0\0\0":
             self._acceptor = ntlm.Acceptor(certificate.der if certificate else None)
-            challenge = base64.b64encode(self._acceptor.challenge(token, self._owner.host.name)).decode()
+            challenge = base64.b64encode(
+                self._acceptor.challenge(token, self._owner.host.name, self._owner.host.clock_seconds)
+            ).decode()
             self._reply(401, WWW_Authenticate=f"{kind} {challenge}")
             return False
         if self._acceptor is None:

@@ -310,6 +310,15 @@ def test_fi_x_11_a_domain_controller_has_no_local_accounts(secret, host):
     assert host.resets == []
 
 
+def test_fi_x_11_a_host_that_becomes_a_domain_controller_refuses_the_change_itself(at, host):
+    wire = connector(at)
+    host.is_controller = True
+    with pytest.raises(base.Refused) as refusal:
+        change(wire)
+    assert refusal.value.code == "domain_controller"
+    assert host.resets == []
+
+
 # ---------------------------------------------------------------- what the host writes down
 
 
@@ -386,7 +395,7 @@ def test_fi_x_07_a_certificate_that_changed_stops_before_any_login(secret, at, h
     at.certificate = Authority().issue("self_signed", at.address)
     seen = at.attempts
     run = advance(rotate(secret))
-    assert (run.outcome, run.code) == ("blocked", "host_key_changed"), run.sentence
+    assert (run.outcome, run.code) == ("blocked", "certificate_changed"), run.sentence
     assert at.attempts == seen
     assert host.logons == []
 
@@ -505,6 +514,8 @@ def test_fi_x_09_a_snapshot_is_named_by_its_number_and_put_right(secret, host):
     newest = current(secret)
     host.revert(kept)
     assert host.accepts("svc", old)
+    run = advance(runs.drift(Secret.objects.get(pk=secret.pk), actor=factories.administrator()))
+    assert (run.outcome, run.code) == ("failed", "snapshot"), run.sentence
     run = advance(runs.reconcile(Secret.objects.get(pk=secret.pk), actor=factories.administrator()))
     assert run.outcome == "succeeded", f"{run.code}: {run.sentence}"
     assert current(secret) == newest
