@@ -65,7 +65,10 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         version_token_taken labels_at_most versions_at_most access_keys_at_most access_key_without_principal
         access_key_unusable access_key_in_use value_outdated no_failed_dependants
     """,
-    Exit.IDENTITY: "host_key_not_seen other_machine no_host_key host_key_changed",
+    Exit.IDENTITY: """
+        host_key_not_seen other_machine no_host_key host_key_changed certificate_changed name_changed
+        certificate_early certificate_expired certificate_name certificate_untrusted
+    """,
     Exit.BLOCKED: "instance_not_attached no_credential record_changed checkpoints_contradicted",
     Exit.UNAVAILABLE: """
         sealed tampered root_key_unavailable seal_key_missing audit_key_missing bulk_internal_error
