@@ -54,6 +54,14 @@ def words(name: str, default: str) -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
+def digits(name: str, *, lengths: Collection[int]) -> str:
+    """Digits of one of these lengths, or the empty string where the variable is unset."""
+    raw = text(name, "")
+    if raw and not (re.fullmatch("[0-9]+", raw) and len(raw) in lengths):
+        raise ImproperlyConfigured(f"{name} has {' or '.join(map(str, lengths))} digits, not {raw!r}.")
+    return raw
+
+
 def pairs(name: str) -> dict[str, str]:
     """Pairs separated by commas: `eu-west-1=main,us-east-1=lab`. Raises ImproperlyConfigured."""
     found = {}

@@ -333,6 +333,10 @@ KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", key_pairs.ALGORI
 REVEAL_REASON = env.choice("KEYTURN_REVEAL_REASON", "required", ("required", "optional"))
 READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
 REGION_NAMES = env.pairs("KEYTURN_REGION_NAMES")  # what programs call a region, and its code here
+# A name that no region has becomes a region when a program makes the first secret in it.
+OPEN_REGIONS = env.flag("KEYTURN_OPEN_REGIONS", False)
+# Of the account that the first set-up makes; drawn at random where none is given.
+ACCOUNT_NUMBER = env.digits("KEYTURN_ACCOUNT", lengths=(12, 16))
 # Calls of programs in a second: of values and what is known of one secret, and of all else.
 API_READS = env.number("KEYTURN_API_READS", 450, least=1, most=100_000)
 API_OTHERS = env.number("KEYTURN_API_OTHERS", 40, least=1, most=100_000)
