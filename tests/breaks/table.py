@@ -1776,4 +1776,13 @@ BREAKS = (
     Break("an account keeps its number", "secrets_app/regions.py",
           "    if wanted and existing and wanted != existing.number:\n", "    if False:\n",
           "tests/screens/test_open_regions.py::test_an_account_keeps_its_number"),
+    Break("a resource policy is part of its secret's seal", "secrets_app/models/secrets.py",
+          ', "kind", "resource_policy")', ', "kind")',
+          "tests/domain/test_resource_policies.py::test_a_policy_that_was_written_to_the_database_by_hand_gives_no_right"),
+    Break("a Deny of a resource policy is decided upon", "secrets_app/policy/deciding.py",
+          "        statements += _of_resource(principal, action, target.secret.resource_policy)\n", "",
+          "tests/domain/test_resource_policies.py::test_either_allows_and_a_deny_in_either_wins"),
+    Break("a resource policy is written with full access only", "secrets_app/secrets/resource_policies.py",
+          "    policies.require_full_access(actor, Action.SET_SECRET_POLICY, secret)\n", "",
+          "tests/domain/test_resource_policies.py::test_nobody_without_full_access_sets_one_however_much_else_they_may"),
 )  # fmt: skip
