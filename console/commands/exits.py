@@ -49,7 +49,8 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         address_forbidden login_name_invalid own_login_impossible schedule_unfit period_invalid cron_invalid
         time_zone_invalid jitter_invalid date_invalid bulk_too_many bulk_nothing_selected bulk_token_invalid
         secret_unmanaged credential_of_other_system value_too_large access_key_expiry_invalid
-        access_key_network_invalid root_key_address_invalid authority_unfit bad_dependant sessions_not_ended
+        access_key_network_invalid root_key_address_invalid share_invalid
+        shares_do_not_fit authority_unfit bad_dependant sessions_not_ended
     """,
     Exit.CONFLICT: """
         region_code_taken region_retired last_region region_outdated region_not_empty policy_name_taken

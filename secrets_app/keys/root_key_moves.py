@@ -20,12 +20,14 @@ from secrets_app.actions import Kind, arn
 from secrets_app.audit import trail
 from secrets_app.crypto import envelope
 from secrets_app.errors import DomainError
-from secrets_app.models import Account, KeyVersion, Principal, RootKeyMove
+from secrets_app.models import Account, AuditEvent, KeyVersion, Principal, RootKeyMove
+from secrets_app.people import users
 from secrets_app.root_keys import RootKey, addresses
 
 log = logging.getLogger(__name__)
 
 State = RootKeyMove.State
+ESCROWED, DRILL = "kms:RootKeyEscrowed", "kms:RootKeyDrill"
 STARTED, ENDED = "kms:RootKeyMoveStarted", "kms:RootKeyMoveEnded"
 LONGEST_ADDRESS = 500
 
@@ -120,6 +122,13 @@ def counted() -> dict[str, int]:
         name: sum(keyring.is_under(version, root_key) for version in _versions())
         for name, root_key in held.items()
     }
+
+
+def record_shares(action: str, *, is_right: bool = True) -> None:
+    """Record that the root key was shown in shares, or that shares were tried."""
+    outcome = AuditEvent.Outcome.SUCCEEDED if is_right else AuditEvent.Outcome.FAILED
+    resource = arn(Kind.KEY, "", account=regions.account().number)
+    trail.record(action, resource, actor=users.system(), outcome=outcome)
 
 
 def _versions() -> QuerySet[KeyVersion]:

@@ -6,13 +6,16 @@ it is read.
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Sequence
 from pathlib import Path
 
 from django.conf import settings
 
 from secrets_app.crypto import envelope
 from secrets_app.crypto.key_files import KeyFile, Unreadable
-from secrets_app.root_keys import Unavailable
+from secrets_app.crypto.plaintext import Plaintext
+from secrets_app.root_keys import Unavailable, escrow
 from secrets_app.root_keys.addresses import Address
 
 MAGIC = "keyturn-root-key-1:"
@@ -52,6 +55,25 @@ class FileRootKey:
 
     def forget(self) -> None:
         self._remembered = None
+
+    def shares(self) -> list[Plaintext]:
+        """Return the key in five shares (`escrow`). Raises `Unavailable`."""
+        return escrow.split(self._read())
+
+    def is_of(self, shares: Sequence[Plaintext]) -> bool:
+        """Whether these three shares are this key. Raises `escrow.NotOneSet` or `Unavailable`."""
+        return hmac.compare_digest(escrow.join(shares), self._read())
+
+    def recover(self, shares: Sequence[Plaintext]) -> None:
+        """Write the file from three shares, never over another. Raises `escrow.NotOneSet`, `Unavailable`."""
+        key = escrow.join(shares)
+        if len(key) != envelope.KEY_BYTES:
+            raise escrow.NotOneSet("These are shares of something else than a root key.")
+        try:
+            self._file().keep(key)
+        except FileExistsError:
+            raise Unavailable(f"{self} is there already. Nothing was written.") from None
+        self.forget()
 
     def _key(self) -> bytes:
         if self._remembered is None:
