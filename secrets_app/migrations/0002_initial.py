@@ -203,13 +203,32 @@ class Migration(migrations.Migration):
                 ('key', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='secrets_app.key')),
                 ('number', models.PositiveIntegerField(default=1)),
                 ('state', models.CharField(choices=[('primary', 'Primary'), ('enabled', 'Enabled'), ('disabled', 'Disabled'), ('scheduled', 'Scheduled for destruction'), ('destroyed', 'Destroyed')], max_length=12)),
-                ('wrapped', models.BinaryField(max_length=256, null=True)),
+                ('wrapped', models.BinaryField(max_length=1024, null=True)),
                 ('destruction_due_at', models.DateTimeField(blank=True, null=True)),
                 ('destroyed_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 'ordering': ['-number'],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'primary')), fields=('key',), name='one_primary_version_per_key'), models.UniqueConstraint(fields=('key', 'number'), name='one_key_version_per_number'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'destroyed'), ('wrapped', None)), models.Q(models.Q(('state', 'destroyed'), _negated=True), ('wrapped__isnull', False)), _connector='OR'), name='destroyed_has_no_material'), models.CheckConstraint(condition=models.Q(models.Q(('destruction_due_at__isnull', False), ('state', 'scheduled')), models.Q(models.Q(('state', 'scheduled'), _negated=True), ('destruction_due_at', None)), _connector='OR'), name='scheduled_has_a_date')],
+            },
+        ),
+        migrations.CreateModel(
+            name='RootKeyMove',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
+                ('source', models.CharField(max_length=500)),
+                ('target', models.CharField(max_length=500)),
+                ('state', models.CharField(choices=[('running', 'Running'), ('done', 'Done')], default='running', max_length=8)),
+                ('total', models.PositiveIntegerField()),
+                ('done', models.PositiveIntegerField(default=0)),
+                ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
+                ('ended_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'ordering': ['-created_at'],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'running')), fields=('state',), name='one_root_key_move_at_a_time')],
             },
         ),
         migrations.CreateModel(

@@ -6,7 +6,7 @@ Every table has one writer, named in its docstring. A row here never holds a pla
 from secrets_app.models.access_keys import AccessKey
 from secrets_app.models.audit import AuditCheckpoint, AuditEvent, AuditHead, DatabaseRestore, Refusals
 from secrets_app.models.base import Identified
-from secrets_app.models.keys import Key, KeyVersion, Rewrap, SealedValue
+from secrets_app.models.keys import Key, KeyVersion, Rewrap, RootKeyMove, SealedValue
 from secrets_app.models.people import Account, Invitation, Principal, Region, User, Users
 from secrets_app.models.policy import (
     Attachment,
@@ -70,6 +70,7 @@ __all__ = [
     "Refusals",
     "Region",
     "Rewrap",
+    "RootKeyMove",
     "SealedValue",
     "Secret",
     "SecretGroupGrant",
