@@ -1737,4 +1737,13 @@ BREAKS = (
     Break("each worker takes back what dead processes of its host left behind, and nothing else", "rotation/tasks.py",
           "leases.hand_back_orphans(socket.gethostname(), _is_alive):\n", "leases.hand_back_orphans(socket.gethostname(), lambda pid: False):\n",
           "tests/domain/test_leases.py::test_a_worker_takes_back_what_another_process_of_its_host_left_behind"),
+    Break("a host that lacks a program is not said to have a full disk", "rotation/connectors/ssh/scripts/common.sh",
+          "    command -v $tool >/dev/null || stop REFUSED no_tool $tool\n", "    :\n",
+          "tests/wires/test_ssh_odd_systems.py::test_fi_r_60_a_program_that_is_missing_is_named_and_nothing_else_is_said_of_the_host"),
+    Break("a key file does not lose its access list", "rotation/connectors/ssh/scripts/key_file.sh",
+          "look=\"${1%[.@]} ${3-}", "look=\"${1%[.+@]} ${3-}",
+          "tests/wires/test_ssh_odd_systems.py::test_fi_r_61_a_copy_without_its_access_list_is_never_put_in_place"),
+    Break("a cause is named only if it was seen", "rotation/connectors/ssh/reasons.py",
+          "The account's home is not there: it may not be mounted now, or was never made.", "The account's home is not there: it may not be mounted now.",
+          "tests/unit/test_listed_causes.py::test_each_cause_of_a_row_is_listed_by_the_sentence_and_there_are_several"),
 )  # fmt: skip
