@@ -29,8 +29,8 @@ ROOT_KEY_FILE = env.path(
     "KEYTURN_ROOT_KEY_FILE",
     Path(os.environ.get("XDG_CONFIG_HOME") or HOME / ".config") / "keyturn" / "root.key",
 )
-# What wraps keys by it: a class that keeps the contract of `secrets_app.root_keys.RootKey`.
-ROOT_KEY_PROVIDER = "secrets_app.root_keys.file.FileRootKey"
+# Where the root key is (`secrets_app.root_keys.addresses`); "file:" is the file above.
+ROOT_KEY = env.root_key("KEYTURN_ROOT_KEY", "file:")
 # These make and prove the audit trail; a process that only writes the database must not have them.
 AUDIT_KEY_FILE = env.path("KEYTURN_AUDIT_KEY_FILE", ROOT_KEY_FILE.with_name("audit.key"))
 SEAL_KEY_FILE = env.path("KEYTURN_SEAL_KEY_FILE", ROOT_KEY_FILE.with_name("seal.key"))
@@ -333,6 +333,10 @@ KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", key_pairs.ALGORI
 REVEAL_REASON = env.choice("KEYTURN_REVEAL_REASON", "required", ("required", "optional"))
 READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
 REGION_NAMES = env.pairs("KEYTURN_REGION_NAMES")  # what programs call a region, and its code here
+# A name that no region has becomes a region when a program makes the first secret in it.
+OPEN_REGIONS = env.flag("KEYTURN_OPEN_REGIONS", False)
+# Of the account that the first set-up makes; drawn at random where none is given.
+ACCOUNT_NUMBER = env.digits("KEYTURN_ACCOUNT", lengths=(12, 16))
 # Calls of programs in a second: of values and what is known of one secret, and of all else.
 API_READS = env.number("KEYTURN_API_READS", 450, least=1, most=100_000)
 API_OTHERS = env.number("KEYTURN_API_OTHERS", 40, least=1, most=100_000)
@@ -384,6 +388,12 @@ LOGGING = {
     "loggers": {
         "paramiko": {"level": "WARNING"},
         "fido2": {"level": "WARNING"},
+        # What they write at DEBUG holds what a root key's service was sent, or what it answered.
+        "boto3": {"level": "WARNING"},
+        "botocore": {"level": "WARNING"},
+        "urllib3": {"level": "WARNING"},
+        "alibabacloud_credentials": {"level": "WARNING"},
+        "apscheduler": {"level": "WARNING"},  # Alibaba's SDK refreshes its credentials by it
         # Its own handlers would mail a traceback with the values of variables.
         "django": {"handlers": [], "level": "INFO"},
         "django.request": {"level": "ERROR"},

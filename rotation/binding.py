@@ -127,8 +127,9 @@ def why_not(account: ManagedAccount, machine: Machine) -> str:
         if not _was_entered(account.secret):
             return ""
         return (
-            f"The value for {account.username} was entered before a host key of {account.instance.name} was "
-            "approved. Nothing was sent. Check the machine, then rebind the account."
+            f"The value for {account.username} was entered before a {wires.shown(machine.wire).one} of "
+            f"{account.instance.name} was approved. Nothing was sent. Check the machine, then rebind "
+            "the account."
         )
     changed = []
     if machine.wire != bound.wire:
@@ -136,7 +137,7 @@ def why_not(account: ManagedAccount, machine: Machine) -> str:
     if (machine.address, machine.port) != (bound.address, bound.port):
         changed.append(f"its address was {bound.where}")
     if not set(machine.keys.values()) & set(bound.keys.values()):
-        changed.append("it has another host key")
+        changed.append(f"it has another {wires.shown(machine.wire).one}")
     if machine.machine_id and bound.machine_id and machine.machine_id != bound.machine_id:
         changed.append("it has another machine-id")
     if not changed:
@@ -178,8 +179,8 @@ def narrowed(
             lines &= set(account.bound_keys.values())
     if not lines:  # two accounts are bound to different keys of the machine
         raise OtherMachine(
-            f"The accounts that are needed on {instance.name} are bound to different host keys of it. "
-            "Rebind them."
+            f"The accounts that are needed on {instance.name} are bound to different "
+            f"{instance.shown.many} of it. Rebind them."
         )
     kept = tuple(line for line in reached.host_keys if line in lines)
     return replace(reached, host_keys=kept)

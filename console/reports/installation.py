@@ -26,7 +26,7 @@ from console import trigrams
 from console.context import product_version
 from console.presentation import durations
 from console.process import away, health
-from secrets_app import root_keys
+from secrets_app import keyring, regions, root_keys
 from secrets_app.audit import checkpoints
 from secrets_app.models import AuditCheckpoint, AuditHead
 
@@ -62,6 +62,7 @@ def parts() -> list[Part]:
         Part("Processes", tuple(_processes())),
         Part("Storage", tuple(_storage())),
         Part("Keys", tuple(_keys())),
+        Part("Programs", tuple(_programs())),
         Part("Audit trail", tuple(_audit())),
     ]
 
@@ -169,14 +170,33 @@ def size(count: int) -> str:
 
 
 def _keys() -> Iterator[Line]:
-    provider = root_keys.provider()
-    name = settings.ROOT_KEY_PROVIDER.split(".")[-2].capitalize()
-    yield Line("Root key provider", name, str(provider))
     try:
+        address = keyring.root_key_address()
+        provider = root_keys.at(address)
+        yield Line("Root key provider", root_keys.label(address), str(provider))
+        if address != settings.ROOT_KEY:
+            yield Line(
+                "Root key move", "Moved", f"Set KEYTURN_ROOT_KEY to {address}, then restart.", "warning"
+            )
         note = "It tells the key from another one, and nothing else."
         yield Line("Root key id", provider.key_id().hex(), note, is_copied=True)
-    except root_keys.Unavailable as error:
+    except (root_keys.Unavailable, keyring.Sealed) as error:
         yield Line("Root key id", "Not available", str(error), "danger")
+
+
+def _programs() -> Iterator[Line]:
+    account = regions.account()
+    yield Line(
+        "Account number", account.number, "It is part of every ARN, and never changes.", is_copied=True
+    )
+    note = "What clients of AWS know the account by: 12 digits."
+    yield Line("Account number for AWS", account.short_number, note, is_copied=True)
+    if settings.OPEN_REGIONS:
+        yield Line(
+            "Unknown regions", "Created", "Each begins with the first secret that a program makes in it."
+        )
+    else:
+        yield Line("Unknown regions", "Refused", "Programs name a region by its code or another name of it.")
 
 
 def _audit() -> Iterator[Line]:

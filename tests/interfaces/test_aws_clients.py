@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -14,30 +14,12 @@ from awscli.clidriver import create_clidriver
 from botocore.config import Config
 
 from console.interfaces.aws import operations
-from secrets_app.crypto.plaintext import Plaintext
-from secrets_app.models import AccessKey, AuditEvent, Secret
+from secrets_app.models import AuditEvent, Secret
 from secrets_app.people import access_keys
 from tests import factories
-from tests.web_process import Web
 
 pytestmark = pytest.mark.django_db(transaction=True)
 VALUE = 'correct "horse" ü $(battery) \\ staple'
-
-
-@pytest.fixture
-def web(dot, tmp_path) -> Iterator[Web]:
-    web = Web(tmp_path / "web.log")
-    try:
-        web.wait()
-        yield web
-    finally:
-        web.end()
-
-
-@pytest.fixture
-def signed(dot) -> tuple[AccessKey, Plaintext]:
-    """An access key of an application with every right, and its secret."""
-    return access_keys.create(dot.principal, actor=factories.administrator())
 
 
 @pytest.fixture

@@ -182,7 +182,8 @@ def _region(
 
     Raises `faults.Fault`.
     """
-    names = [name for name in (signature.region, given.text("RegionId")) if name]
+    # Each name once: of a region that is not there yet, two look-ups are two.
+    names = list(dict.fromkeys(name for name in (signature.region, given.text("RegionId")) if name))
     found = {calls.region(name) for name in names} or {calls.region_of_host(sent.headers.get("host", ""))}
     region = found.pop()
     if region is None or found:

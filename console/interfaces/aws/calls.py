@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 
 from console.interfaces.aws import faults
+from secrets_app import regions
 from secrets_app.actions import Action
 from secrets_app.models import NAME_PATTERN, Principal, Region, Secret
 from secrets_app.policy import decisions, requiring
@@ -68,11 +69,16 @@ class Call:
 
 
 def region(name: str) -> Region | None:
-    """Return the region of this name: its code, an alias of the settings, or `local-1` for the first one."""
+    """Return the region of this name: its code, an alias of the settings, or `local-1` for the first one.
+
+    Where the settings say so, any other name is one of a region that is not there yet.
+    """
     rows = Region.objects.select_related("account").filter(retired_at__isnull=True)
     if name == FIRST_REGION and not rows.filter(code=name).exists():
         return rows.order_by("created_at", "code").first()
-    return rows.filter(code=settings.REGION_NAMES.get(name, name)).first()
+    code = settings.REGION_NAMES.get(name, name)
+    found = rows.filter(code=code).first()
+    return regions.not_yet(code) if found is None and settings.OPEN_REGIONS else found
 
 
 def name_of(of: Region) -> str:
@@ -89,7 +95,7 @@ def name_of(of: Region) -> str:
 
 def account(of: Region) -> str:
     """The account's number as clients of AWS know one: 12 digits."""
-    return of.account.number[-12:].zfill(12)
+    return of.account.short_number
 
 
 def suffix(secret: Secret) -> str:
@@ -113,7 +119,7 @@ def find(call: Call, secret_id: str) -> Secret | None:
     if parsed is None:
         raise faults.BAD_NAME()
     name, number, resource = parsed.group(1), parsed.group(2), parsed.group(3)
-    if region(name) != call.region or number not in {call.account, call.region.account.number}:
+    if region(name) != call.region or not call.region.account.is_called(number):
         return None
     if not _SUFFIX.fullmatch(resource[-7:]):
         return _named(call, resource)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from django.db.models import Prefetch
 
-from console.fetching import secrets_and_keys
+from console.interfaces import new_regions
 from console.interfaces.aws import faults, shapes
 from console.interfaces.aws.calls import Call
 from secrets_app.models import Label, Secret
@@ -47,7 +47,7 @@ def page(call: Call, *, most: int) -> tuple[list[Secret], str]:
             f"1 validation error detected: Value at '{where}' failed to satisfy constraint: "
             f"Member must satisfy enum value set: [{', '.join(options)}]"
         )
-    rows = secrets_and_keys.secrets(call.actor, call.region.code)
+    rows = new_regions.secrets(call)
     if not given.get("IncludePlannedDeletion"):
         rows = rows.filter(deletion_planned_at__isnull=True)
     sign = "-" if direction == "desc" else ""

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
+from console.interfaces import new_regions
 from console.interfaces.aws import faults, labels, rules, shapes
 from console.interfaces.aws.calls import Call, check_name
 from console.interfaces.aws.reading import moment
@@ -42,16 +43,17 @@ def create_secret(call: Call) -> dict[str, Any]:
     key, tags = _key(call), shapes.tags(given.get("Tags", []))
     try:
         # The right first: who may not make it learns nothing of what is there.
-        secret, version = generic.create(
-            name,
-            region=call.region,
-            actor=call.actor,
-            value=value,
-            version_id=token,
-            description=given.get("Description", ""),
-            tags=tags,
-            key=key,
-        )
+        with new_regions.region_for(call, name, tags) as region:
+            secret, version = generic.create(
+                name,
+                region=region,
+                actor=call.actor,
+                value=value,
+                version_id=token,
+                description=given.get("Description", ""),
+                tags=tags,
+                key=key,
+            )
     except generic.TokenTaken:
         raise _token_taken(call, token, _existing(call, name)) from None
     except lifecycle.NameTaken:
