@@ -55,11 +55,12 @@ def test_the_normal_path_makes_no_failed_login(secret, host):
 
 @pytest.mark.parametrize("is_noted", [False, True])
 def test_the_value_is_stored_and_marked_before_the_host_hears_of_it(secret, host, is_noted):
+    run, seen = rotate(secret), []
     if is_noted:  # as after each run of a worker: a value that no host has heard is marked by one statement
         checkpoints.note_head()
-    seen = []
+        assert checkpoints.noted() is not None
     failpoints.arm("after_intent", lambda: seen.append((host.sets, secret.labelled("pending").offered_at)))
-    drive(rotate(secret), host)
+    drive(run, host)
     assert seen[0][0] == 0
     assert seen[0][1] is not None
 

@@ -191,13 +191,14 @@ def test_cry_06_a_key_that_is_disabled_after_the_value_was_stored_stops_the_run_
 @pytest.mark.parametrize("is_noted", [False, True])
 @pytest.mark.parametrize("was_opened", [False, True])
 def test_cry_06_a_key_that_is_disabled_after_the_check_stops_the_run_untold(was_opened, is_noted):
-    if is_noted:  # the mark of a value then asks for the key itself
-        checkpoints.note_head()
     key = another()
     made, host = factories.secret(initial="the-old-password-1", key=key), MemoryHost()
     host.add_account("svc", "the-old-password-1")
     factories.settle(made)
     run = runs.start(made, actor=actor())
+    if is_noted:  # the mark of a value then asks for the key itself
+        checkpoints.note_head()
+        assert checkpoints.noted() is not None
     if was_opened:
         # A worker died before it told the host. The next one asks for the value, and so has it open.
         die_at("after_intent", run, host)
