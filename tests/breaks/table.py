@@ -1731,4 +1731,10 @@ BREAKS = (
     Break("a resource policy is written with full access only", "secrets_app/secrets/resource_policies.py",
           "    policies.require_full_access(actor, Action.SET_SECRET_POLICY, secret)\n", "",
           "tests/domain/test_resource_policies.py::test_nobody_without_full_access_sets_one_however_much_else_they_may"),
+    Break("a replica of another hand's making is sent no value", "secrets_app/secrets/replicas.py",
+          "    if not seals.holds(replica):\n        raise _Failed(seals.SENTENCE)\n", "",
+          "tests/screens/test_aws_replication.py::test_a_row_that_another_hand_wrote_sends_no_value_to_a_secret_of_its_choice"),
+    Break("to replicate a secret takes the right to its value", "secrets_app/secrets/replicas.py",
+          "    decisions.require(actor, Action.GET_SECRET_VALUE, primary)\n", "",
+          "tests/screens/test_aws_replication.py::test_to_replicate_takes_the_right_to_the_value_and_to_make_one_there"),
 )  # fmt: skip

@@ -39,6 +39,7 @@ from secrets_app.models import (
     Policy,
     Principal,
     Region,
+    Replica,
     Secret,
     SecretGroupGrant,
     SecretPrincipalGrant,
@@ -123,6 +124,8 @@ def world(secret: Secret, eve: User) -> None:
     invitations.invite("ivy", actor=admin)
     bulk_actions.start("verify", [secret.pk], actor=admin, token="t")
     access_keys.create(eve.principal, actor=admin)
+    there = factories.region("eu-2")
+    Replica.objects.create(primary=secret, region=there, key=secret.key, created_by=admin, state="failed")
     users.system()
 
 
@@ -180,6 +183,7 @@ def test_every_table_that_decides_is_sealed():
     tables = {
         Account, Region, User, Principal, Invitation, KeyVersion, Secret, Policy, SecretPrincipalGrant,
         SecretGroupGrant, Instance, HostKey, ManagementCredential, ManagedAccount, BulkAction, AccessKey,
+        Replica,
     }  # fmt: skip
     assert set(seal_check.tables()) == tables
 
