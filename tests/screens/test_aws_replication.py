@@ -202,7 +202,7 @@ def test_across_accounts_there_is_nothing_in_one_account(here):
     arn = "arn:aws:secretsmanager:eu-2:999999999999:secret:app/db-a1b2c3"
     asked = [
         ("AssociateCrossAccountReplica", {"SecretId": "app/db", "CrossAccountReplicaARN": arn}),
-        ("DisassociateCrossAccountReplica", {"SecretId": "app/db"}),
+        ("DisassociateCrossAccountReplica", {"SecretId": "app/db", "CrossAccountReplicaARN": arn}),
         ("CreateSecret", {"Name": "x", "ClientRequestToken": ONE, "CrossAccountPrimaryARN": arn}),
     ]
     for operation, given in asked:

@@ -60,7 +60,9 @@ INPUTS: dict[str, dict[str, Member]] = {
         **_ID, "RecoveryWindowInDays": Member(int), "ForceDeleteWithoutRecovery": Member(bool),
     },
     "DescribeSecret": _ID,
-    "DisassociateCrossAccountReplica": {**_ID, "CrossAccountReplicaARN": Member(str, 1, 2048)},
+    "DisassociateCrossAccountReplica": {
+        **_ID, "CrossAccountReplicaARN": Member(str, 1, 2048, is_required=True),
+    },
     "GetRandomPassword": {
         "PasswordLength": Member(int, 1, 4096), "ExcludeCharacters": Member(str, 0, 4096),
         "ExcludeNumbers": Member(bool), "ExcludePunctuation": Member(bool),
