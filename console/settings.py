@@ -314,6 +314,7 @@ PERIODIC_WORK = {
     "find runs left behind": ("rotation.tasks.sweep", timedelta(seconds=10)),
     "look for an older database": ("rotation.tasks.look_for_restore", timedelta(seconds=10)),
     "sign a long tail": ("rotation.tasks.sign_long_tail", timedelta(seconds=10)),
+    "keep replicas in step": ("rotation.tasks.keep_replicas", timedelta(seconds=10)),
     "start drift checks": ("rotation.tasks.start_drift_checks", timedelta(minutes=1)),
     "purge deleted secrets": ("rotation.tasks.purge_due", timedelta(minutes=1)),
     "record repeated refusals": ("rotation.tasks.record_refusals", timedelta(minutes=1)),

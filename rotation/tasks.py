@@ -33,7 +33,7 @@ from secrets_app.audit import checkpoints, refusals, trail
 from secrets_app.integrity import restores, seal_check
 from secrets_app.keys import key_states, rewraps
 from secrets_app.people import users
-from secrets_app.secrets import lifecycle
+from secrets_app.secrets import lifecycle, replicas
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,12 @@ def tick() -> None:
                 raise  # the store is away, for all of it
         else:
             chores.done(name, every)
+
+
+@shared_task
+def keep_replicas() -> None:
+    """Bring the copies of secrets in other regions into step with their primaries."""
+    replicas.catch_up()
 
 
 @shared_task

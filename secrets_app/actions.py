@@ -148,6 +148,11 @@ AWS_DECIDED_BY = {
     "secretsmanager:ListResourcePolicies": Action.DESCRIBE_SECRET,
     "secretsmanager:PutResourcePolicy": Action.SET_SECRET_POLICY,
     "secretsmanager:ValidateResourcePolicy": Action.DESCRIBE_SECRET,
+    "secretsmanager:AssociateCrossAccountReplica": Action.UPDATE_SECRET,
+    "secretsmanager:DisassociateCrossAccountReplica": Action.UPDATE_SECRET,
+    "secretsmanager:RemoveRegionsFromReplication": Action.UPDATE_SECRET,
+    "secretsmanager:ReplicateSecretToRegions": Action.UPDATE_SECRET,
+    "secretsmanager:StopReplicationToReplica": Action.UPDATE_SECRET,
     "secretsmanager:ListSecretVersionIds": Action.DESCRIBE_SECRET,
     "secretsmanager:UpdateSecretVersionStage": Action.PUT_SECRET_VALUE,
 }

@@ -113,7 +113,7 @@ def _ask_host(account: ManagedAccount, actor: Principal) -> Run | None:
 
 
 def _stop_work(secret: Secret, actor: Principal) -> None:
-    lifecycle.held(secret.pk)
+    lifecycle.require_single(lifecycle.held(secret.pk))
     instance = Instance.objects.select_related("region", "account").filter(own_login=secret).first()
     if instance is not None:
         is_known = decisions.allows(actor, decisions.Action.DESCRIBE_INSTANCE, instance)

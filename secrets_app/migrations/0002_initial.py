@@ -347,6 +347,25 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Replica',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
+                ('state', models.CharField(choices=[('in_sync', 'In sync'), ('failed', 'Failed')], max_length=8)),
+                ('message', models.CharField(blank=True, max_length=500)),
+                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
+                ('key', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.key')),
+                ('primary', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='replicas', to='secrets_app.secret')),
+                ('region', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.region')),
+                ('secret', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='replica_of', to='secrets_app.secret')),
+            ],
+            options={
+                'ordering': ['region__code'],
+                'constraints': [models.UniqueConstraint(fields=('primary', 'region'), name='one_replica_in_a_region')],
+            },
+        ),
+        migrations.CreateModel(
             name='PolicyRevision',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),

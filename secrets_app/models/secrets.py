@@ -252,6 +252,34 @@ _LABELLED = prepared.Question(
 )
 
 
+class Replica(SealedRow, Identified):
+    """That a secret is copied to another region, and how that stands. Writer: `replicas`."""
+
+    SEALED = ("id", "primary_id", "region_id", "secret_id")
+
+    class State(models.TextChoices):
+        IN_SYNC = "in_sync", "In sync"
+        FAILED = "failed", "Failed"
+
+    primary = models.ForeignKey(Secret, on_delete=models.PROTECT, related_name="replicas")
+    region = models.ForeignKey(Region, on_delete=models.PROTECT, related_name="+")
+    # The copy; none where it could not be made.
+    secret = models.OneToOneField(Secret, null=True, on_delete=models.PROTECT, related_name="replica_of")
+    state = models.CharField(max_length=8, choices=State)
+    message = models.CharField(max_length=500, blank=True)  # why it failed
+    key = models.ForeignKey(Key, on_delete=models.PROTECT, related_name="+")
+    created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["region__code"]
+        constraints = [
+            models.UniqueConstraint(fields=["primary", "region"], name="one_replica_in_a_region"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.primary} in {self.region.code}"
+
+
 class PolicyRevision(Identified):
     """A resource policy that a secret got, and from whom; decides nothing. Writer: `resource_policies`."""
 

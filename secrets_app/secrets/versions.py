@@ -395,6 +395,18 @@ def add(secret: Secret, value: Value, *, actor: Principal, version_id: str) -> S
     return _store(secret, value, SecretVersion.Origin.CUSTOM, actor, version_id, None)
 
 
+def copy(version: SecretVersion, to: Secret, *, actor: Principal) -> SecretVersion:
+    """Store this version in a generic secret as well, under the same id and without a label.
+
+    The value of an account becomes the JSON that clients read. The caller holds `to`, which is a replica.
+    Raises as `value` and `stage` do.
+    """
+    opened = value(version)
+    if opened.text is None and opened.binary is None:
+        opened = Value("", text=opened.as_json())
+    return add(to, opened, actor=actor, version_id=version.version_id)
+
+
 def put_label(version: SecretVersion, role: str, name: str = "") -> None:
     """Have this label point at `version`, and at no other version. The caller holds the secret."""
     take_label(version.secret, role, name)

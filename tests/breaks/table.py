@@ -1815,4 +1815,10 @@ BREAKS = (
     Break("shares are shown on a terminal only", "console/management/commands/root_key.py",
           "        if not (sys.stdin.isatty() and sys.stdout.isatty()):\n", "        if False:\n",
           "tests/e2e/test_escrow.py::test_without_a_terminal_no_share_is_shown"),
+    Break("a replica of another hand's making is sent no value", "secrets_app/secrets/replicas.py",
+          "    if not seals.holds(replica):\n        raise _Failed(seals.SENTENCE)\n", "",
+          "tests/screens/test_aws_replication.py::test_a_row_that_another_hand_wrote_sends_no_value_to_a_secret_of_its_choice"),
+    Break("to replicate a secret takes the right to its value", "secrets_app/secrets/replicas.py",
+          "    decisions.require(actor, Action.GET_SECRET_VALUE, primary)\n", "",
+          "tests/screens/test_aws_replication.py::test_to_replicate_takes_the_right_to_the_value_and_to_make_one_there"),
 )  # fmt: skip

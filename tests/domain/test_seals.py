@@ -39,6 +39,7 @@ from secrets_app.models import (
     Policy,
     Principal,
     Region,
+    Replica,
     RootKeyMove,
     Secret,
     SecretGroupGrant,
@@ -125,6 +126,8 @@ def world(secret: Secret, eve: User) -> None:
     bulk_actions.start("verify", [secret.pk], actor=admin, token="t")
     access_keys.create(eve.principal, actor=admin)
     RootKeyMove.objects.create(source="file:", target="file:/a", total=0, requested_by=admin, state="done")
+    there = factories.region("eu-2")
+    Replica.objects.create(primary=secret, region=there, key=secret.key, created_by=admin, state="failed")
     users.system()
 
 
@@ -182,7 +185,7 @@ def test_every_table_that_decides_is_sealed():
     tables = {
         Account, Region, User, Principal, Invitation, KeyVersion, Secret, Policy, SecretPrincipalGrant,
         SecretGroupGrant, Instance, HostKey, ManagementCredential, ManagedAccount, BulkAction, AccessKey,
-        RootKeyMove,
+        RootKeyMove, Replica,
     }  # fmt: skip
     assert set(seal_check.tables()) == tables
 

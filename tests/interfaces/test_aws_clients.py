@@ -76,7 +76,7 @@ def test_boto3_calls_each_operation(client, dot):
     sm.tag_resource(SecretId="app/db", Tags=[{"Key": "stage", "Value": ""}])
     sm.untag_resource(SecretId="app/db", TagKeys=["team"])
     assert sm.describe_secret(SecretId="app/db")["Tags"] == [{"Key": "stage", "Value": ""}]
-    assert "ResourcePolicy" not in sm.get_resource_policy(SecretId="app/db")
+    _calls_each_operation_on_policies_and_replicas(sm, client, called)
 
     for number in range(5):
         sm.create_secret(Name=f"many/{number}", SecretString=str(number))
@@ -113,6 +113,46 @@ def test_boto3_calls_each_operation(client, dot):
     signed = [event for event in AuditEvent.objects.all() if "client" in event.details]
     assert {event.actor_id for event in signed} == {dot.principal.pk}
     assert all("Boto3/" in event.details["client"] for event in signed)
+
+
+def _calls_each_operation_on_policies_and_replicas(
+    sm: Any, client: Callable[..., Any], called: set[str]
+) -> None:
+    assert "ResourcePolicy" not in sm.get_resource_policy(SecretId="app/db")
+    arn = sm.describe_secret(SecretId="app/db")["ARN"]
+    statement = {
+        "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{arn.split(':')[4]}:user/dot"},
+        "Action": "secretsmanager:GetSecretValue", "Resource": arn,
+    }  # fmt: skip
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    assert sm.validate_resource_policy(SecretId="app/db", ResourcePolicy=policy)["PolicyValidationPassed"]
+    sm.put_resource_policy(SecretId="app/db", ResourcePolicy=policy, BlockPublicPolicy=True)
+    assert sm.get_resource_policy(SecretId="app/db")["ResourcePolicy"] == policy
+    assert sm.list_resource_policies(SecretId="app/db")["ResourcePolicies"] == [{"PolicyName": "default"}]
+    public = policy.replace(json.dumps(statement["Principal"]), '"*"')
+    with pytest.raises(sm.exceptions.PublicPolicyException):
+        sm.put_resource_policy(SecretId="app/db", ResourcePolicy=public, BlockPublicPolicy=True)
+    with pytest.raises(sm.exceptions.MalformedPolicyDocumentException):
+        sm.put_resource_policy(SecretId="app/db", ResourcePolicy="{")
+    sm.delete_resource_policy(SecretId="app/db")
+
+    factories.region("eu-2")
+    there = client(region="eu-2")
+    there.meta.events.register("before-call.secretsmanager", lambda model, **_: called.add(model.name))
+    (status,) = sm.replicate_secret_to_regions(
+        SecretId="app/db", AddReplicaRegions=[{"Region": "eu-2"}]
+    )["ReplicationStatus"]  # fmt: skip
+    assert (status["Region"], status["Status"]) == ("eu-2", "InSync")
+    assert there.get_secret_value(SecretId="app/db")["SecretString"] == "next"
+    assert there.stop_replication_to_replica(SecretId="app/db")["ARN"] == arn.replace("local-1", "eu-2")
+    there.delete_secret(SecretId="app/db", ForceDeleteWithoutRecovery=True)
+    sm.replicate_secret_to_regions(SecretId="app/db", AddReplicaRegions=[{"Region": "eu-2"}])
+    removed = sm.remove_regions_from_replication(SecretId="app/db", RemoveReplicaRegions=["eu-2"])
+    assert removed["ReplicationStatus"] == []
+    other = arn.replace(arn.split(":")[4], "999999999999")
+    for across in (sm.associate_cross_account_replica, sm.disassociate_cross_account_replica):
+        with pytest.raises(sm.exceptions.InvalidParameterException, match="no other account"):
+            across(SecretId="app/db", CrossAccountReplicaARN=other)
 
 
 def test_boto3_reads_each_refusal_as_the_exception_that_it_has_for_it(client, signed):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time
 from typing import Any
 
 from console.interfaces import records
-from console.interfaces.aws import faults, labels, listing, rules, shapes
+from console.interfaces.aws import faults, labels, listing, replication, rules, shapes
 from console.interfaces.aws.calls import Call
 from rotation.models import Schedule
 from secrets_app import keyring
@@ -113,7 +113,8 @@ def batch_get_secret_value(call: Call) -> dict[str, Any]:
 def describe_secret(call: Call) -> dict[str, Any]:
     secret = call.secret(Action.DESCRIBE_SECRET, while_marked=True)
     stages = labels.by_version(secret.labels.select_related("version"))
-    return described(call, secret) | ({"VersionIdsToStages": stages} if stages else {})
+    found = described(call, secret) | replication.said_of(secret)
+    return found | ({"VersionIdsToStages": stages} if stages else {})
 
 
 def described(call: Call, secret: Secret) -> dict[str, Any]:
@@ -184,6 +185,8 @@ def list_secrets(call: Call) -> dict[str, Any]:
     entries = []
     for secret in page:
         stages = labels.by_version(secret.labels.all())
-        more = {"SecretVersionsToStages": stages} if stages else {}
+        more: dict[str, Any] = {"SecretVersionsToStages": stages} if stages else {}
+        if primary := listing.primary(secret):
+            more["PrimaryRegion"] = primary
         entries.append(described(call, secret) | more)
     return {"SecretList": entries} | ({"NextToken": token} if token else {})

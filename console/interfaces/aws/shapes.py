@@ -42,6 +42,10 @@ RULES = {
 }
 
 INPUTS: dict[str, dict[str, Member]] = {
+    "AssociateCrossAccountReplica": {
+        **_ID, "CrossAccountReplicaARN": Member(str, 1, 2048, is_required=True),
+        "ReplicationRoleARN": Member(str, 20, 2048), "ReplicaRestriction": Member(str, 1, 64),
+    },
     "BatchGetSecretValue": {
         "SecretIdList": Member(list, 1, 20), **_FILTERS, **_PAGE, "MaxResults": Member(int, 1, 20),
     },
@@ -49,12 +53,16 @@ INPUTS: dict[str, dict[str, Member]] = {
     "CreateSecret": {
         "Name": Member(str, 1, 512, is_required=True), **_TOKEN, **_VALUE, **_TEXTS, "Tags": _TAGS,
         "AddReplicaRegions": Member(list), "ForceOverwriteReplicaSecret": Member(bool),
+        "CrossAccountPrimaryARN": Member(str, 1, 2048),
     },
     "DeleteResourcePolicy": {**_ID, **_POLICY_NAME},
     "DeleteSecret": {
         **_ID, "RecoveryWindowInDays": Member(int), "ForceDeleteWithoutRecovery": Member(bool),
     },
     "DescribeSecret": _ID,
+    "DisassociateCrossAccountReplica": {
+        **_ID, "CrossAccountReplicaARN": Member(str, 1, 2048, is_required=True),
+    },
     "GetRandomPassword": {
         "PasswordLength": Member(int, 1, 4096), "ExcludeCharacters": Member(str, 0, 4096),
         "ExcludeNumbers": Member(bool), "ExcludePunctuation": Member(bool),
@@ -76,11 +84,19 @@ INPUTS: dict[str, dict[str, Member]] = {
         **_ID, **_TOKEN, **_VALUE, "VersionStages": Member(list, 1, 20),
         "RotationToken": Member(str, 36, 256),
     },
+    "RemoveRegionsFromReplication": {
+        **_ID, "RemoveReplicaRegions": Member(list, 1, 64, is_required=True),
+    },
+    "ReplicateSecretToRegions": {
+        **_ID, "AddReplicaRegions": Member(list, 1, 64, is_required=True),
+        "ForceOverwriteReplicaSecret": Member(bool),
+    },
     "RestoreSecret": _ID,
     "RotateSecret": {
         **_ID, **_TOKEN, "RotationLambdaARN": Member(str, 0, 2048), "RotationRules": Member(dict),
         "RotateImmediately": Member(bool),
     },
+    "StopReplicationToReplica": _ID,
     "TagResource": {**_ID, "Tags": Member(list, is_required=True)},
     "UntagResource": {**_ID, "TagKeys": Member(list, is_required=True)},
     "UpdateSecret": {**_ID, **_TOKEN, **_VALUE, **_TEXTS},
