@@ -45,6 +45,9 @@ SECRET_KEY_FILE = env.path("KEYTURN_SECRET_KEY_FILE", ROOT_KEY_FILE.with_name("s
 BACKUP_RECIPIENTS = env.words("KEYTURN_BACKUP_RECIPIENTS", "")
 BACKUP_FOLDER = env.path("KEYTURN_BACKUP_FOLDER", DATA_DIR / "backups")
 BACKUP_KEEP = env.number("KEYTURN_BACKUP_KEEP", 14, least=1, most=1000)
+# Where each value is written before a host is told it; the empty text for nowhere.
+JOURNAL = env.journal("KEYTURN_JOURNAL")
+JOURNAL_REQUIRED = env.flag("KEYTURN_JOURNAL_REQUIRED", True)
 PUBLIC_URL = env.url("KEYTURN_PUBLIC_URL", "https://localhost", schemes=("http", "https"))
 
 

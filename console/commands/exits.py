@@ -71,7 +71,7 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
     Exit.IDENTITY: "host_key_not_seen other_machine no_host_key host_key_changed",
     Exit.BLOCKED: "instance_not_attached no_credential record_changed checkpoints_contradicted",
     Exit.UNAVAILABLE: """
-        sealed tampered root_key_unavailable root_key_unfit seal_key_missing audit_key_missing
+        journal_away sealed tampered root_key_unavailable root_key_unfit seal_key_missing audit_key_missing
         bulk_internal_error
     """,
     Exit.TOO_OFTEN: "reads_too_often checks_too_often",

@@ -11,7 +11,7 @@ import sqlite3
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from typing import Final
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ from console.process import away, health
 from secrets_app import keyring, root_keys
 from secrets_app.audit import checkpoints
 from secrets_app.backups import backups
+from secrets_app.journal import journal
 from secrets_app.models import AuditCheckpoint, AuditHead
 
 #: Of the data folder. An embedded database grows by less than this in a day.
@@ -118,6 +119,7 @@ def _storage() -> Iterator[Line]:
     yield _broker()
     yield _disk()
     yield _backup()
+    yield _journal()
 
 
 def _database() -> tuple[str, str]:
@@ -173,6 +175,18 @@ def _backup() -> Line:
         return Line(label, "None yet", f"A worker takes it: {folder}", "warning")
     age = timezone.now() - at
     return Line(label, f"{durations.duration(age)} old", folder, "warning" if backups.late() else "ok", at=at)
+
+
+def _journal() -> Line:
+    label, place = "Credential journal", journal.place()
+    if place is None:
+        return Line(label, "None is kept", "Set KEYTURN_JOURNAL to a file on another disk.")
+    try:
+        written = place.stat()
+    except OSError as error:
+        return Line(label, "Cannot be read", f"{place}: {error.strerror}", "danger")
+    at = datetime.fromtimestamp(written.st_mtime, UTC)
+    return Line(label, size(written.st_size), f"{place}, last written", at=at)
 
 
 def size(count: int) -> str:

@@ -123,9 +123,7 @@ class Overview:
     def _add_old_backup(self) -> None:
         late = backups.late()
         if late:
-            fact = Fact(
-                "warning", "Backup is late", late, "A worker takes one a day; its log says why not."
-            )
+            fact = Fact("warning", "Backup is late", late, "A worker takes one a day; its log says why not.")
             self.needs.append(Need(fact, "Backup", reverse("settings_about")))
 
     def _add_changed_records(self) -> None:
