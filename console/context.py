@@ -5,7 +5,6 @@ Computed when the template asks for it, so a fragment costs no query.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -279,5 +278,4 @@ def section_url(name: str, region: str, *, needs_region: bool = False) -> str | 
 @cache
 def product_version() -> str:
     """The version in pyproject.toml, its one home."""
-    with (settings.BASE_DIR / "pyproject.toml").open("rb") as file:
-        return str(tomllib.load(file)["project"]["version"])
+    return str(settings.PRODUCT_VERSION)

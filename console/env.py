@@ -133,6 +133,14 @@ def root_key(name: str, default: str) -> str:
     return address
 
 
+def journal(name: str) -> str:
+    """`file:` and an absolute path, or nothing. Raises ImproperlyConfigured."""
+    place = text(name, "")
+    if place and not (place.startswith("file:/") and len(place) > len("file:/")):
+        raise ImproperlyConfigured(f"{name} must be file: and an absolute path.")
+    return place
+
+
 def secret_url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
     """As `url`; it may stand in a file instead, which `<name>_FILE` names."""
     address = _from_file(name) or text(name, default)

@@ -6,6 +6,7 @@ Everything that differs between two installations is read from the environment h
 from __future__ import annotations
 
 import os
+import tomllib
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,6 +18,8 @@ from console import env, mail_settings, openid_settings
 from secrets_app.crypto import key_files, key_pairs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+# Of Keyturn: pyproject.toml is its one home.
+PRODUCT_VERSION = str(tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"])
 HOME = Path.home()
 
 # ---------------------------------------------------------------- where things are
@@ -38,6 +41,13 @@ CHECKPOINT_KEY_FILE = env.path("KEYTURN_CHECKPOINT_KEY_FILE", ROOT_KEY_FILE.with
 AUDIT_EXPORT_FILE = env.path("KEYTURN_AUDIT_EXPORT_FILE", DATA_DIR / "audit-checkpoints.jsonl")
 # A writer of the database who has this key too can forge a session.
 SECRET_KEY_FILE = env.path("KEYTURN_SECRET_KEY_FILE", ROOT_KEY_FILE.with_name("session.key"))
+# Each backup is encrypted to these age public keys; without one, none is taken.
+BACKUP_RECIPIENTS = env.words("KEYTURN_BACKUP_RECIPIENTS", "")
+BACKUP_FOLDER = env.path("KEYTURN_BACKUP_FOLDER", DATA_DIR / "backups")
+BACKUP_KEEP = env.number("KEYTURN_BACKUP_KEEP", 14, least=1, most=1000)
+# Where each value is written before a host is told it; the empty text for nowhere.
+JOURNAL = env.journal("KEYTURN_JOURNAL")
+JOURNAL_REQUIRED = env.flag("KEYTURN_JOURNAL_REQUIRED", True)
 PUBLIC_URL = env.url("KEYTURN_PUBLIC_URL", "https://localhost", schemes=("http", "https"))
 
 
@@ -319,6 +329,7 @@ PERIODIC_WORK = {
     "purge deleted secrets": ("rotation.tasks.purge_due", timedelta(minutes=1)),
     "record repeated refusals": ("rotation.tasks.record_refusals", timedelta(minutes=1)),
     "look after keys": ("rotation.tasks.look_after_keys", timedelta(minutes=1)),
+    "back up": ("rotation.tasks.back_up", timedelta(minutes=10)),
     "check the seals of records": ("rotation.tasks.check_seals", timedelta(minutes=5)),
     "export checkpoints": ("rotation.tasks.sign_audit_trail", timedelta(hours=1)),
 }

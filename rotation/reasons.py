@@ -63,6 +63,11 @@ ENGINE: Final = reasons.table(
         Advice("Read the worker's log for this run's id, then retry."),
     ),
     Reason(
+        "journal_away",
+        "The credential journal cannot be written, so no instance is told a new value.",
+        Advice("An administrator makes its place available again; the run then continues automatically."),
+    ),
+    Reason(
         "gone",
         "{} stated that the instance no longer exists.",
         Advice("Read what you still need, then delete the secret.", "secret"),

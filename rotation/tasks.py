@@ -30,6 +30,8 @@ from rotation.managed import credential_state, deletion, restored
 from rotation.models import BulkAction, Run, Schedule
 from secrets_app import keyring
 from secrets_app.audit import checkpoints, refusals, trail
+from secrets_app.backups import backups
+from secrets_app.errors import DomainError
 from secrets_app.integrity import restores, seal_check
 from secrets_app.keys import key_states, rewraps
 from secrets_app.people import users
@@ -288,6 +290,15 @@ def look_after_keys() -> None:
     key_states.rotate_due()
     if key_states.destroy_due():
         transaction.on_commit(keyring.scrub)
+
+
+@shared_task
+def back_up() -> None:
+    """Take the backup of the day, where it is due and a recipient is set."""
+    try:
+        backups.take_due(program=settings.PRODUCT_VERSION)
+    except (OSError, DomainError) as error:
+        log.error("No backup was taken: %s", error)
 
 
 @shared_task

@@ -260,6 +260,50 @@ def rewrap(sealed: SealedValue, to: KeyVersion) -> bool:
     return bool(rows.update(key_version=to, wrapped_key=_wrap(to, data_key, bound)))
 
 
+def known_version(
+    version_id: uuid.UUID, *, key_id: uuid.UUID, number: int, wrapped: bytes
+) -> KeyVersion | None:
+    """Return this key version, stored again if an older database lacks it; None without its key."""
+    found = KeyVersion.objects.filter(pk=version_id).first()
+    if found is not None or not Key.objects.filter(pk=key_id).exists():
+        return found
+    numbers = set(KeyVersion.objects.filter(key_id=key_id).values_list("number", flat=True))
+    return KeyVersion.objects.create(
+        id=version_id,
+        key_id=key_id,
+        number=number if number not in numbers else max(numbers) + 1,
+        state=KeyVersion.State.ENABLED,
+        wrapped=wrapped,
+    )
+
+
+def keep(
+    account_id: uuid.UUID,
+    version: KeyVersion,
+    *,
+    owner_id: uuid.UUID,
+    subject_id: uuid.UUID,
+    field: str,
+    wrapped_key: bytes,
+    ciphertext: bytes,
+) -> SealedValue:
+    """Store what was sealed before, as it is."""
+    return SealedValue.objects.create(
+        account_id=account_id,
+        owner_id=owner_id,
+        subject_id=subject_id,
+        field=field,
+        key_version=version,
+        wrapped_key=wrapped_key,
+        ciphertext=ciphertext,
+    )
+
+
+def mend(sealed: SealedValue, *, wrapped_key: bytes, ciphertext: bytes) -> None:
+    """Replace a value that does not open by another copy of it."""
+    SealedValue.objects.filter(pk=sealed.pk).update(wrapped_key=wrapped_key, ciphertext=ciphertext)
+
+
 def destroy(sealed: SealedValue) -> None:
     """Delete a value and the data key that opens it. The caller first removes all references to it."""
     sealed.delete()

@@ -50,15 +50,16 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         time_zone_invalid jitter_invalid date_invalid bulk_too_many bulk_nothing_selected bulk_token_invalid
         secret_unmanaged credential_of_other_system value_too_large access_key_expiry_invalid
         access_key_network_invalid root_key_address_invalid share_invalid
-        shares_do_not_fit authority_unfit bad_dependant sessions_not_ended
+        shares_do_not_fit backup_damaged backup_does_not_open backup_recipient_invalid
+        backup_recipient_missing backup_of_other_schema authority_unfit bad_dependant sessions_not_ended
     """,
     Exit.CONFLICT: """
         region_code_taken region_retired last_region region_outdated region_not_empty policy_name_taken
         policy_outdated policy_attached last_administrator restore_settled restore_unacknowledged
         pending_value_exists version_not_pending version_without_value secret_name_taken secret_outdated
         secret_not_enabled secret_not_pending_deletion key_alias_taken key_state_wrong key_in_use key_unusable
-        key_disabled rewrap_under_way root_key_move_under_way root_key_is_the_same group_name_taken
-        machine_name_taken identity_taken
+        key_disabled restore_not_empty rewrap_under_way root_key_move_under_way root_key_is_the_same
+        group_name_taken machine_name_taken identity_taken
         identity_linked_already only_way_to_sign_in user_name_taken user_disabled account_taken account_shared
         secret_is_login binding_changed run_past_cancelling run_not_retryable run_in_progress not_rotatable
         instance_in_use instance_name_taken address_taken instance_outdated credential_in_use
@@ -73,7 +74,7 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
     """,
     Exit.BLOCKED: "instance_not_attached no_credential record_changed checkpoints_contradicted",
     Exit.UNAVAILABLE: """
-        sealed tampered root_key_unavailable root_key_unfit seal_key_missing audit_key_missing
+        journal_away sealed tampered root_key_unavailable root_key_unfit seal_key_missing audit_key_missing
         bulk_internal_error
     """,
     Exit.TOO_OFTEN: "reads_too_often checks_too_often",

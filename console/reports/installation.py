@@ -11,7 +11,7 @@ import sqlite3
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ import redis
 from cryptography.hazmat.backends.openssl import backend
 from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 
 from console import trigrams
 from console.context import product_version
@@ -28,6 +29,8 @@ from console.presentation import durations
 from console.process import away, health
 from secrets_app import keyring, regions, root_keys
 from secrets_app.audit import checkpoints
+from secrets_app.backups import backups
+from secrets_app.journal import journal
 from secrets_app.models import AuditCheckpoint, AuditHead
 
 #: Of the data folder. An embedded database grows by less than this in a day.
@@ -116,6 +119,8 @@ def _storage() -> Iterator[Line]:
         )
     yield _broker()
     yield _disk()
+    yield _backup()
+    yield _journal()
 
 
 def _database() -> tuple[str, str]:
@@ -156,6 +161,33 @@ def _disk() -> Line:
         return Line("Data folder", "Cannot be read", f"{folder}: {error.strerror}", "danger")
     text = f"{size(usage.free)} free of {size(usage.total)}"
     return Line("Data folder", text, folder, "warning" if usage.free < LITTLE_BYTES else "")
+
+
+def _backup() -> Line:
+    """The newest of the backups that Keyturn takes every day."""
+    label, folder = "Newest backup", str(settings.BACKUP_FOLDER)
+    if not settings.BACKUP_RECIPIENTS:
+        return Line(label, "Not taken by Keyturn", "Set KEYTURN_BACKUP_RECIPIENTS for one a day.", "warning")
+    try:
+        at = backups.newest()
+    except OSError as error:
+        return Line(label, "Cannot be read", f"{folder}: {error.strerror}", "danger")
+    if at is None:
+        return Line(label, "None yet", f"A worker takes it: {folder}", "warning")
+    age = timezone.now() - at
+    return Line(label, f"{durations.duration(age)} old", folder, "warning" if backups.late() else "ok", at=at)
+
+
+def _journal() -> Line:
+    label, place = "Credential journal", journal.place()
+    if place is None:
+        return Line(label, "None is kept", "Set KEYTURN_JOURNAL to a file on another disk.")
+    try:
+        written = place.stat()
+    except OSError as error:
+        return Line(label, "Cannot be read", f"{place}: {error.strerror}", "danger")
+    at = datetime.fromtimestamp(written.st_mtime, UTC)
+    return Line(label, size(written.st_size), f"{place}, last written", at=at)
 
 
 def size(count: int) -> str:

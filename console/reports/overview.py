@@ -34,6 +34,7 @@ from console.reports.charts import Bar, Chart, Series
 from rotation import accounts
 from rotation.engine.work import TELLS
 from rotation.models import Dependant, HostKey, Instance, ManagedAccount, Run, Schedule
+from secrets_app.backups import backups
 from secrets_app.models import ChangedRecord, Secret
 from secrets_app.policy.decisions import Action
 
@@ -94,6 +95,7 @@ class Overview:
         self.more: list[More] = []
         if resources.may(request, Action.VERIFY_AUDIT):
             self._add_changed_records()
+            self._add_old_backup()
         self._add_queued()
         if self.may_secrets:
             self._needs_of_secrets()
@@ -117,6 +119,12 @@ class Overview:
         return reverse(name, args=[self.region], query=chosen or None)
 
     # ---------------------------------------------------------------- what needs a person
+
+    def _add_old_backup(self) -> None:
+        late = backups.late()
+        if late:
+            fact = Fact("warning", "Backup is late", late, "A worker takes one a day; its log says why not.")
+            self.needs.append(Need(fact, "Backup", reverse("settings_about")))
 
     def _add_changed_records(self) -> None:
         for row in ChangedRecord.objects.all()[:SHOWN]:

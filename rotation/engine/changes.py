@@ -21,6 +21,7 @@ from rotation.managed import creation, credential_state, dependants, restored
 from rotation.models import Run, Step
 from secrets_app import keyring
 from secrets_app.audit import trail
+from secrets_app.journal import journal
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
@@ -150,6 +151,9 @@ def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
             Credential.UNVERIFIED,
         )
     leases.go_on(work.lease)
+    # Before the commit that lets the host hear of it: if the database is lost, this knows the value.
+    journal.append(version)
+    failpoints.reach("after_journal")
     if not _offer_first(work, version, facts):
         require_key(work, version)
         restored.refuse()

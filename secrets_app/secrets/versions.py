@@ -10,8 +10,9 @@ from __future__ import annotations
 import hmac
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -36,6 +37,7 @@ from secrets_app.models import (
     Secret,
     SecretVersion,
 )
+from secrets_app.people import users
 from secrets_app.policy import decisions
 from secrets_app.secrets import read_limits, reads
 
@@ -221,6 +223,42 @@ def _store(
         if role is not None:
             Label.objects.create(secret=secret, version=version, role=role)
     return version
+
+
+def bring_back(
+    secret: Secret,
+    fields: Mapping[str, str],
+    key_version: KeyVersion,
+    *,
+    wrapped_key: bytes,
+    ciphertext: bytes,
+) -> SecretVersion:
+    """Store a version as it was before an older database was restored, sealed and without a label.
+
+    `fields` are those of the journal's entry. The caller holds the transaction.
+    """
+    pk = uuid.UUID(fields["version"])
+    sealed = keyring.keep(
+        secret.account_id,
+        key_version,
+        owner_id=secret.pk,
+        subject_id=pk,
+        field=FIELD,
+        wrapped_key=wrapped_key,
+        ciphertext=ciphertext,
+    )
+    is_taken = secret.versions.filter(version_id=fields["version_id"]).exists()
+    return SecretVersion.objects.create(
+        id=pk,
+        secret=secret,
+        version_id=str(pk) if is_taken else fields["version_id"],
+        origin=fields["origin"],
+        created_by=users.system(),
+        created_at=datetime.fromisoformat(fields["created_at"]),
+        sealed=sealed,
+        public_key=fields["public_key"],
+        value_mark=fields["value_mark"],
+    )
 
 
 def value(version: SecretVersion, *, by: KeyVersion | None = None) -> Value:

@@ -4,9 +4,9 @@ A rotation against what a plain script does on the same host (log in, chpasswd, 
 list at two sizes and under a long policy, lists, search and the overview over many rows, a client that
 fetches the current value and logs on with it all the time, how soon a leaked value is refused, how many
 values and events one process reads, what finding whose turn it is costs beside a million runs that have
-ended, how many rotations the workers carry in a second beside the same script, and how many on simulated
-Windows hosts beside a bare loop of pywinrm's that makes the same calls. Seconds depend on the machine; the
-ratios, and the goals, are what to compare.
+ended, how long a backup and its restore take, how many rotations the workers carry in a second beside the
+same script, and how many on simulated Windows hosts beside a bare loop of pywinrm's that makes the same
+calls. Seconds depend on the machine; the ratios, and the goals, are what to compare.
 """
 
 from __future__ import annotations
@@ -36,11 +36,25 @@ from rotation.engine import engine  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
 from tests import clients, factories  # noqa: E402, F401
-from tests.bench import due, leaks, pages, policies, readers, reads, scripts, throughput, windows  # noqa: E402
+from tests.bench import (  # noqa: E402
+    backup,
+    due,
+    leaks,
+    pages,
+    policies,
+    readers,
+    reads,
+    scripts,
+    throughput,
+    windows,
+)
 from tests.chaos.hosts import prepare  # noqa: E402
 from tests.lab_fixtures import KeyPair  # noqa: E402
 
-PARTS = ("rotation", "list", "pages", "policies", "reads", "readers", "leaks", "throughput", "due", "windows")
+PARTS = (
+    "rotation", "list", "pages", "policies", "reads", "readers", "leaks", "throughput", "due", "backup",
+    "windows",
+)  # fmt: skip
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -169,6 +183,7 @@ def main() -> int:
     parser.add_argument("--reads", type=int, default=800, help="reads of a value in each round")
     parser.add_argument("--ended", type=int, default=1_000_000, help="runs beside which a turn is found")
     parser.add_argument("--due", type=int, default=1000, help="secrets that fall due in one second")
+    parser.add_argument("--kept", type=int, default=10_000, help="secrets of the backup")
     parser.add_argument("--hosts", type=int, default=40, help="of the throughput")
     parser.add_argument(
         "--at-once", type=int, nargs="+", default=[4, 8, 16, 32], help="rotations under way together"
@@ -197,12 +212,13 @@ def main() -> int:
         "reads": lambda: measure_reads(options.reads, here=options.here),
         "pages": lambda: measure_pages(options),
         "due": lambda: measure_due(options),
+        "backup": lambda: backup.measure(options.kept),
         "list": lambda: measure_list(options.rows // 100, options.rows, options.rounds),
     }
     for name, measure in parts.items():
         if options.only not in {"", name}:
             continue
-        if reason and name not in {"list", "pages", "policies", "reads", "due", "windows"}:
+        if reason and name not in {"list", "pages", "policies", "reads", "due", "backup", "windows"}:
             print(f"{name:<20}not measured: {reason}")
         else:
             measure()
