@@ -1731,4 +1731,7 @@ BREAKS = (
     Break("an account keeps its number", "secrets_app/regions.py",
           "    if wanted and existing and wanted != existing.number:\n", "    if False:\n",
           "tests/screens/test_open_regions.py::test_an_account_keeps_its_number"),
+    Break("a program is told in JSON that its request is not read", "console/process/framing.py",
+          "    if _OF_A_PROGRAM.search(received[:HEAD_LIMIT_BYTES]):\n", "    if False:\n",
+          "tests/unit/test_framing.py::test_a_program_is_refused_in_json_that_repeats_nothing_of_its_request"),
 )  # fmt: skip
