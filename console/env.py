@@ -15,6 +15,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from secrets_app.root_keys import addresses
+
 
 def text(name: str, default: str) -> str:
     """The variable's text, stripped; `default` where it is unset or empty."""
@@ -119,6 +121,16 @@ def _at(parts: SplitResult) -> list[tuple[str, int]]:
     """The name and port that a URL leads to."""
     port = parts.port or {"https": 443, "http": 80, "redis": 6379, "rediss": 6379}.get(parts.scheme)
     return [(parts.hostname, port)] if parts.hostname and port else []
+
+
+def root_key(name: str, default: str) -> str:
+    """The address of a root key, which holds no secret. Raises ImproperlyConfigured."""
+    address = text(name, default)
+    try:
+        addresses.parse(address)
+    except addresses.BadAddress as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from None
+    return address
 
 
 def secret_url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:

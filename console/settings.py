@@ -29,8 +29,8 @@ ROOT_KEY_FILE = env.path(
     "KEYTURN_ROOT_KEY_FILE",
     Path(os.environ.get("XDG_CONFIG_HOME") or HOME / ".config") / "keyturn" / "root.key",
 )
-# What wraps keys by it: a class that keeps the contract of `secrets_app.root_keys.RootKey`.
-ROOT_KEY_PROVIDER = "secrets_app.root_keys.file.FileRootKey"
+# Where the root key is (`secrets_app.root_keys.addresses`); "file:" is the file above.
+ROOT_KEY = env.root_key("KEYTURN_ROOT_KEY", "file:")
 # These make and prove the audit trail; a process that only writes the database must not have them.
 AUDIT_KEY_FILE = env.path("KEYTURN_AUDIT_KEY_FILE", ROOT_KEY_FILE.with_name("audit.key"))
 SEAL_KEY_FILE = env.path("KEYTURN_SEAL_KEY_FILE", ROOT_KEY_FILE.with_name("seal.key"))
@@ -388,6 +388,12 @@ LOGGING = {
     "loggers": {
         "paramiko": {"level": "WARNING"},
         "fido2": {"level": "WARNING"},
+        # What they write at DEBUG holds what a root key's service was sent, or what it answered.
+        "boto3": {"level": "WARNING"},
+        "botocore": {"level": "WARNING"},
+        "urllib3": {"level": "WARNING"},
+        "alibabacloud_credentials": {"level": "WARNING"},
+        "apscheduler": {"level": "WARNING"},  # Alibaba's SDK refreshes its credentials by it
         # Its own handlers would mail a traceback with the values of variables.
         "django": {"handlers": [], "level": "INFO"},
         "django.request": {"level": "ERROR"},

@@ -49,14 +49,16 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         address_forbidden login_name_invalid own_login_impossible schedule_unfit period_invalid cron_invalid
         time_zone_invalid jitter_invalid date_invalid bulk_too_many bulk_nothing_selected bulk_token_invalid
         secret_unmanaged credential_of_other_system value_too_large access_key_expiry_invalid
-        access_key_network_invalid authority_unfit bad_dependant sessions_not_ended
+        access_key_network_invalid root_key_address_invalid share_invalid
+        shares_do_not_fit authority_unfit bad_dependant sessions_not_ended
     """,
     Exit.CONFLICT: """
         region_code_taken region_retired last_region region_outdated region_not_empty policy_name_taken
         policy_outdated policy_attached last_administrator restore_settled restore_unacknowledged
         pending_value_exists version_not_pending version_without_value secret_name_taken secret_outdated
         secret_not_enabled secret_not_pending_deletion key_alias_taken key_state_wrong key_in_use key_unusable
-        key_disabled rewrap_under_way group_name_taken machine_name_taken identity_taken
+        key_disabled rewrap_under_way root_key_move_under_way root_key_is_the_same group_name_taken
+        machine_name_taken identity_taken
         identity_linked_already only_way_to_sign_in user_name_taken user_disabled account_taken account_shared
         secret_is_login binding_changed run_past_cancelling run_not_retryable run_in_progress not_rotatable
         instance_in_use instance_name_taken address_taken instance_outdated credential_in_use
@@ -65,10 +67,14 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         version_token_taken labels_at_most versions_at_most access_keys_at_most access_key_without_principal
         access_key_unusable access_key_in_use value_outdated no_failed_dependants
     """,
-    Exit.IDENTITY: "host_key_not_seen other_machine no_host_key host_key_changed",
+    Exit.IDENTITY: """
+        host_key_not_seen other_machine no_host_key host_key_changed certificate_changed name_changed
+        certificate_early certificate_expired certificate_name certificate_untrusted
+    """,
     Exit.BLOCKED: "instance_not_attached no_credential record_changed checkpoints_contradicted",
     Exit.UNAVAILABLE: """
-        sealed tampered root_key_unavailable seal_key_missing audit_key_missing bulk_internal_error
+        sealed tampered root_key_unavailable root_key_unfit seal_key_missing audit_key_missing
+        bulk_internal_error
     """,
     Exit.TOO_OFTEN: "reads_too_often checks_too_often",
 })  # fmt: skip

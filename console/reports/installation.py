@@ -26,7 +26,7 @@ from console import trigrams
 from console.context import product_version
 from console.presentation import durations
 from console.process import away, health
-from secrets_app import regions, root_keys
+from secrets_app import keyring, regions, root_keys
 from secrets_app.audit import checkpoints
 from secrets_app.models import AuditCheckpoint, AuditHead
 
@@ -170,13 +170,17 @@ def size(count: int) -> str:
 
 
 def _keys() -> Iterator[Line]:
-    provider = root_keys.provider()
-    name = settings.ROOT_KEY_PROVIDER.split(".")[-2].capitalize()
-    yield Line("Root key provider", name, str(provider))
     try:
+        address = keyring.root_key_address()
+        provider = root_keys.at(address)
+        yield Line("Root key provider", root_keys.label(address), str(provider))
+        if address != settings.ROOT_KEY:
+            yield Line(
+                "Root key move", "Moved", f"Set KEYTURN_ROOT_KEY to {address}, then restart.", "warning"
+            )
         note = "It tells the key from another one, and nothing else."
         yield Line("Root key id", provider.key_id().hex(), note, is_copied=True)
-    except root_keys.Unavailable as error:
+    except (root_keys.Unavailable, keyring.Sealed) as error:
         yield Line("Root key id", "Not available", str(error), "danger")
 
 

@@ -136,7 +136,7 @@ class Overview:
         for run in queued[:SHOWN]:
             about = run.secret.name if run.secret else run.instance.name
             url = reverse("run", args=[self.region, run.pk])
-            where = f"{run.get_kind_display()} on {run.instance.name}"
+            where = f"{run.label} on {run.instance.name}"
             self.needs.append(Need(run_states.queued_for_long(run), about, url, where))
         if len(queued) > SHOWN:
             self.more.append(More("All runs under way", self._link("rotations", outcome=ACTIVE)))
@@ -254,7 +254,7 @@ class Overview:
             if known.is_changed:
                 fact = Fact(
                     "danger",
-                    "Host key changed",
+                    f"{row.shown.one.capitalize()} changed",
                     known.badge.sentence,
                     "Nothing is sent to it before you approve it.",
                 )

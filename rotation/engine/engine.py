@@ -265,7 +265,8 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
                 known=work.run,
                 with_it=move,
             )
-    work.labels_moved()
+    work.promoted(version)
+    work.no_login = sentence
     if aftercare.is_due(work):
         work.work_as(None)  # an own login is the new value from here on
         failpoints.reach("after_labels")

@@ -169,7 +169,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('kind', models.CharField(choices=[('rotate', 'Rotation'), ('verify', 'Verification'), ('check', 'Connection test'), ('scan', 'Host key scan'), ('drift', 'Drift check'), ('reconcile', 'Reconciliation'), ('dependants', 'Update of dependants')], max_length=10)),
+                ('kind', models.CharField(choices=[('rotate', 'Rotation'), ('verify', 'Verification'), ('check', 'Connection test'), ('scan', 'Identity scan'), ('drift', 'Drift check'), ('reconcile', 'Reconciliation'), ('dependants', 'Update of dependants')], max_length=10)),
                 ('trigger', models.CharField(choices=[('manual', 'Manual'), ('schedule', 'Schedule'), ('creation', 'Creation'), ('restore', 'Restore'), ('retry', 'Retry'), ('drift', 'Drift')], default='manual', max_length=10)),
                 ('is_leak', models.BooleanField(default=False)),
                 ('secret', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='secrets_app.secret')),

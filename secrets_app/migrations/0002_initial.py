@@ -203,13 +203,32 @@ class Migration(migrations.Migration):
                 ('key', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='secrets_app.key')),
                 ('number', models.PositiveIntegerField(default=1)),
                 ('state', models.CharField(choices=[('primary', 'Primary'), ('enabled', 'Enabled'), ('disabled', 'Disabled'), ('scheduled', 'Scheduled for destruction'), ('destroyed', 'Destroyed')], max_length=12)),
-                ('wrapped', models.BinaryField(max_length=256, null=True)),
+                ('wrapped', models.BinaryField(max_length=1024, null=True)),
                 ('destruction_due_at', models.DateTimeField(blank=True, null=True)),
                 ('destroyed_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={
                 'ordering': ['-number'],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'primary')), fields=('key',), name='one_primary_version_per_key'), models.UniqueConstraint(fields=('key', 'number'), name='one_key_version_per_number'), models.CheckConstraint(condition=models.Q(models.Q(('state', 'destroyed'), ('wrapped', None)), models.Q(models.Q(('state', 'destroyed'), _negated=True), ('wrapped__isnull', False)), _connector='OR'), name='destroyed_has_no_material'), models.CheckConstraint(condition=models.Q(models.Q(('destruction_due_at__isnull', False), ('state', 'scheduled')), models.Q(models.Q(('state', 'scheduled'), _negated=True), ('destruction_due_at', None)), _connector='OR'), name='scheduled_has_a_date')],
+            },
+        ),
+        migrations.CreateModel(
+            name='RootKeyMove',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('seal', models.CharField(default='', editable=False, max_length=64)),
+                ('source', models.CharField(max_length=500)),
+                ('target', models.CharField(max_length=500)),
+                ('state', models.CharField(choices=[('running', 'Running'), ('done', 'Done')], default='running', max_length=8)),
+                ('total', models.PositiveIntegerField()),
+                ('done', models.PositiveIntegerField(default=0)),
+                ('requested_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
+                ('ended_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'ordering': ['-created_at'],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'running')), fields=('state',), name='one_root_key_move_at_a_time')],
             },
         ),
         migrations.CreateModel(
@@ -267,6 +286,7 @@ class Migration(migrations.Migration):
                 ('key_algorithm', models.CharField(blank=True, max_length=16)),
                 ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
                 ('revision', models.PositiveIntegerField(default=1)),
+                ('resource_policy', models.TextField(blank=True, editable=False, null=True)),
                 ('tags_seal', models.CharField(default='', editable=False, max_length=64)),
                 ('changed_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('last_read_at', models.DateTimeField(blank=True, null=True)),
@@ -282,7 +302,7 @@ class Migration(migrations.Migration):
                 'ordering': ['name'],
                 'permissions': [('kms:DescribeSecret', 'kms:DescribeSecret'), ('kms:RotateSecret', 'kms:RotateSecret'), ('kms:PutSecretValue', 'kms:PutSecretValue'), ('kms:GetSecretValue', 'kms:GetSecretValue'), ('kms:UpdateSecret', 'kms:UpdateSecret'), ('kms:TagResource', 'kms:TagResource'), ('kms:UntagResource', 'kms:UntagResource'), ('kms:UpdateSecretRotationPolicy', 'kms:UpdateSecretRotationPolicy'), ('kms:DeleteSecret', 'kms:DeleteSecret'), ('kms:RestoreSecret', 'kms:RestoreSecret'), ('kms:ResolveRotation', 'kms:ResolveRotation'), ('kms:OverridePreflightCheck', 'kms:OverridePreflightCheck'), ('kms:OverridePasswordPolicy', 'kms:OverridePasswordPolicy'), ('kms:RebindManagedAccount', 'kms:RebindManagedAccount'), ('kms:ListGrants', 'kms:ListGrants'), ('kms:CreateGrant', 'kms:CreateGrant'), ('kms:RevokeGrant', 'kms:RevokeGrant'), ('kms:DescribeRotation', 'kms:DescribeRotation')],
                 'default_permissions': (),
-                'indexes': [models.Index(fields=['region', 'created_at'], name='secrets_app_region__0f4236_idx'), models.Index(condition=models.Q(('purged_at__isnull', True)), fields=['deletion_due_at'], name='secret_due'), models.Index(condition=models.Q(('purged_at__isnull', True)), fields=['name', 'id'], name='secret_by_name'), models.Index(condition=models.Q(('purged_at__isnull', True)), fields=['created_at', 'id'], name='secret_newest'), models.Index(fields=['name', 'id'], name='secret_by_any_name'), models.Index(condition=models.Q(('created_at__isnull', False), ('purged_at__isnull', True)), fields=['type', 'id'], name='secret_by_type'), models.Index(condition=models.Q(('created_at__isnull', False), ('purged_at__isnull', True)), fields=['kind', 'id'], name='secret_by_kind'), models.Index(condition=models.Q(('purged_at__isnull', True)), fields=['deletion_planned_at', 'id'], name='secret_by_status')],
+                'indexes': [models.Index(fields=['region', 'created_at'], name='secrets_app_region__0f4236_idx'), models.Index(condition=models.Q(('purged_at__isnull', True)), fields=['deletion_due_at'], name='secret_due'), models.Index(condition=models.Q(('purged_at__isnull', True)), fields=['name', 'id'], name='secret_by_name'), models.Index(condition=models.Q(('purged_at__isnull', True)), fields=['created_at', 'id'], name='secret_newest'), models.Index(fields=['name', 'id'], name='secret_by_any_name'), models.Index(condition=models.Q(('created_at__isnull', False), ('purged_at__isnull', True)), fields=['type', 'id'], name='secret_by_type'), models.Index(condition=models.Q(('created_at__isnull', False), ('purged_at__isnull', True)), fields=['kind', 'id'], name='secret_by_kind'), models.Index(condition=models.Q(('resource_policy__isnull', False)), fields=['id'], name='secret_with_policy'), models.Index(condition=models.Q(('purged_at__isnull', True)), fields=['deletion_planned_at', 'id'], name='secret_by_status')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('purged_at__isnull', True)), fields=('region', 'name'), name='one_secret_per_name', violation_error_message='This name is in use in this region. Choose another one.'), models.CheckConstraint(condition=models.Q(models.Q(('kind', ''), ('type', 'generic')), models.Q(models.Q(('type', 'generic'), _negated=True), models.Q(('kind', ''), _negated=True)), _connector='OR'), name='only_a_generic_secret_has_no_kind')],
             },
         ),
@@ -324,6 +344,19 @@ class Migration(migrations.Migration):
             ],
             options={
                 'constraints': [models.UniqueConstraint(condition=models.Q(('role', 'custom'), _negated=True), fields=('secret', 'role'), name='one_version_per_role'), models.UniqueConstraint(condition=models.Q(('role', 'custom')), fields=('secret', 'name'), name='one_version_per_custom_label')],
+            },
+        ),
+        migrations.CreateModel(
+            name='PolicyRevision',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                ('document', models.TextField(blank=True)),
+                ('secret', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='policy_revisions', to='secrets_app.secret')),
+                ('set_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
+            ],
+            options={
+                'ordering': ['-created_at', '-id'],
             },
         ),
         migrations.CreateModel(

@@ -52,7 +52,7 @@ class SecretQuerySet(SealedQuerySet["Secret"]):
 class Secret(SealedRow, Identified):
     """A credential by name, with its versions. Writer: `lifecycle`; of the seal of its tags, `seal_sets`."""
 
-    SEALED = ("id", "account_id", "region_id", "name", "type", "kind")
+    SEALED = ("id", "account_id", "region_id", "name", "type", "kind", "resource_policy")
 
     class Type(models.TextChoices):
         ECS = "ecs", "Managed ECS secret"
@@ -73,6 +73,9 @@ class Secret(SealedRow, Identified):
     key_algorithm = models.CharField(max_length=16, blank=True)
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     revision = models.PositiveIntegerField(default=1)  # an edit says which one it was made on
+    # A policy of its own, as `resource_documents.stored` writes it. NULL for none: the few that have
+    # one are found by an index.
+    resource_policy = models.TextField(null=True, blank=True, editable=False)  # noqa: DJ001
     tags_seal = models.CharField(max_length=64, default="", editable=False)  # of all of them: `seal_sets`
     changed_at = models.DateTimeField(default=timezone.now, editable=False)  # a program compares it
     last_read_at = models.DateTimeField(null=True, blank=True)
@@ -132,6 +135,9 @@ class Secret(SealedRow, Identified):
                 fields=["kind", "id"],
                 condition=models.Q(purged_at__isnull=True, created_at__isnull=False),
                 name="secret_by_kind",
+            ),
+            models.Index(
+                fields=["id"], condition=models.Q(resource_policy__isnull=False), name="secret_with_policy"
             ),
             models.Index(
                 fields=["deletion_planned_at", "id"],
@@ -244,6 +250,17 @@ _LABELLED = prepared.Question(
         Label.objects.select_related("version").filter(secret=secret, role=role).order_by("pk")[:1]
     )
 )
+
+
+class PolicyRevision(Identified):
+    """A resource policy that a secret got, and from whom; decides nothing. Writer: `resource_policies`."""
+
+    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="policy_revisions")
+    document = models.TextField(blank=True)  # empty where the policy was taken away
+    set_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
 
 
 class Tag(Identified):

@@ -22,10 +22,13 @@ from secrets_app.models import (
     Policy,
     Principal,
     Region,
+    Secret,
     SecretGroupGrant,
     SecretPrincipalGrant,
 )
 from secrets_app.policy import ram_conditions, ram_documents, ram_statements, ready
+
+FULL_ACCESS = "KMSFullAccess"  # the system policy of administrators
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Sheet:
     grants: dict[UUID, tuple[ram_statements.Statement, ...]] = field(default_factory=dict)
     #: The grants whose seal does not hold, by whom they are to; they count for nothing.
     void: dict[str, list[int]] = field(default_factory=lambda: {"principal": [], "group": []})
+    is_administrator: bool = False  # has the system policy for full access, proven whole
     _about: dict[str, tuple[ram_statements.Statement, ...]] = field(default_factory=dict)
 
     def about(self, action: str) -> tuple[ram_statements.Statement, ...]:
@@ -52,6 +56,7 @@ class _Readings:
     sheets: dict[UUID, Sheet] = field(default_factory=dict)
     regions: list[Region] = field(default_factory=list)
     account: str = ""
+    of_secrets: list[str] | None = None
 
 
 def forget() -> None:
@@ -60,6 +65,7 @@ def forget() -> None:
     if read:
         read.sheets.clear()
         read.regions.clear()
+        read.of_secrets = None
     origin.forget_allowed()
 
 
@@ -81,6 +87,22 @@ def account_number() -> str:
         regions = every_region()
         read.account = regions[0].account.number if regions else Account.objects.get().number
     return read.account
+
+
+def policies_of_secrets() -> list[str]:
+    """The different resource policies that stand on secrets, as these keep them; read once for a request."""
+    read = origin.kept(_Readings)
+    if read is not None and read.of_secrets is not None:
+        return read.of_secrets
+    rows = (
+        Secret.objects.filter(resource_policy__isnull=False)
+        .order_by()
+        .values_list("resource_policy", flat=True)
+    )
+    found = [kept for kept in rows.distinct() if kept]
+    if read is not None:
+        read.of_secrets = found
+    return found
 
 
 def sheet(principal: Principal) -> Sheet:
@@ -122,6 +144,7 @@ def _read(principal: Principal) -> Sheet:
         return Sheet(closed(f"the groups or policies of {word}"))
     statements = tuple(s for policy in {row.policy: None for row in attached} for s in _of(policy))
     sheet = Sheet(statements)
+    sheet.is_administrator = any(_is_full(row.policy) for row in attached)
     for pk, kept, action, conditions, seal, whom, group in _IS_GRANTED.rows(principal.pk, list(groups)):
         secret = kept if isinstance(kept, UUID) else UUID(kept)
         is_direct = whom == "principal"
@@ -148,6 +171,10 @@ def _are_whole(
         if not seals.agrees(of_group, seal_sets.GROUP, seal_sets.group_values(group, name, theirs)):
             return False
     return True
+
+
+def _is_full(policy: Policy) -> bool:
+    return policy.kind == Policy.Kind.SYSTEM and policy.name == FULL_ACCESS and seals.holds(policy)
 
 
 def _word(principal: Principal) -> str:

@@ -205,6 +205,11 @@ def retag(secret: Secret, tags: Mapping[str, str], *, actor: Principal) -> None:
         trail.record(action, secret, actor=actor, details={"set": set_, "removed": gone})
 
 
+def keep_policy(secret: Secret, kept: str | None) -> None:
+    """Have this be the resource policy of a secret, which the caller holds; None for no policy."""
+    Secret.objects.filter(pk=secret.pk).update(resource_policy=kept, changed_at=timezone.now())
+
+
 def touch(secret: Secret) -> None:
     """Note that something of this secret, which the caller holds, was changed just now."""
     Secret.objects.filter(pk=secret.pk).update(changed_at=timezone.now())

@@ -15,17 +15,27 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from secrets_app import keyring, prepared
 from secrets_app.audit import audit_keys, trail
+from secrets_app.audit.checkpoints import Exported
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
 from secrets_app.kinds import table as kinds
-from secrets_app.models import VALUE_LIMIT_BYTES, KeyVersion, Label, Principal, Secret, SecretVersion
+from secrets_app.models import (
+    VALUE_LIMIT_BYTES,
+    AuditEvent,
+    DatabaseRestore,
+    KeyVersion,
+    Label,
+    Principal,
+    Secret,
+    SecretVersion,
+)
 from secrets_app.policy import decisions
 from secrets_app.secrets import read_limits, reads
 
@@ -43,6 +53,20 @@ _SPARE = prepared.Question(
 _LABELLED = prepared.Question(
     lambda secret: (
         Label.objects.filter(secret=secret).exclude(role=Label.Role.CUSTOM).select_related("version")
+    )
+)
+
+
+_OFFER = prepared.Change(
+    lambda pk, key_version, state, seal, sequence, mac: (
+        SecretVersion.objects.filter(
+            Exists(KeyVersion.objects.filter(pk=key_version, state=state, seal=seal)),
+            Exists(AuditEvent.objects.filter(sequence=sequence, mac=mac)),
+            ~Exists(DatabaseRestore.objects.filter(acknowledged_at=None)),
+            pk=pk,
+            offered_at=None,
+        ),
+        {"offered_at": Now()},
     )
 )
 
@@ -277,6 +301,19 @@ def mark_offered(version: SecretVersion) -> None:
         version.offered_at = timezone.now()
     else:
         version.refresh_from_db(fields=["offered_at"])
+
+
+def mark_offered_if(version: SecretVersion, opener: KeyVersion, known: Exported) -> bool:
+    """As `mark_offered` for the first time, if that is safe at this moment; False if nothing was written.
+
+    Safe is: `opener`, which was just seen to open the value, is still as it was; no restored database waits;
+    and the trail has the event that `known` signs, so this is no older database.
+    """
+    kept = (opener.pk, opener.state, opener.seal, known.sequence, known.mac)
+    if not _OFFER(version.pk, *kept):
+        return False
+    version.offered_at = timezone.now()  # only that there is one counts here, as in `mark_offered`
+    return True
 
 
 def was_offered_within(version: SecretVersion, length: timedelta) -> bool:

@@ -4,8 +4,9 @@ A rotation against what a plain script does on the same host (log in, chpasswd, 
 list at two sizes and under a long policy, lists, search and the overview over many rows, a client that
 fetches the current value and logs on with it all the time, how soon a leaked value is refused, how many
 values and events one process reads, what finding whose turn it is costs beside a million runs that have
-ended, and how many rotations the workers carry in a second beside the same script. Seconds depend on the
-machine; the ratios, and the goals, are what to compare.
+ended, how many rotations the workers carry in a second beside the same script, and how many on simulated
+Windows hosts beside a bare loop of pywinrm's that makes the same calls. Seconds depend on the machine; the
+ratios, and the goals, are what to compare.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ from rotation.engine import engine  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
 from tests import clients, factories  # noqa: E402, F401
-from tests.bench import due, leaks, pages, policies, readers, reads, scripts, throughput  # noqa: E402
+from tests.bench import due, leaks, pages, policies, readers, reads, scripts, throughput, windows  # noqa: E402
 from tests.chaos.hosts import prepare  # noqa: E402
 from tests.lab_fixtures import KeyPair  # noqa: E402
 
-PARTS = ("rotation", "list", "pages", "policies", "reads", "readers", "leaks", "throughput", "due")
+PARTS = ("rotation", "list", "pages", "policies", "reads", "readers", "leaks", "throughput", "due", "windows")
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -149,6 +150,13 @@ def measure_throughput(options: argparse.Namespace) -> None:
         throughput.measure_on(options.on, sys.argv[1:])
 
 
+def measure_windows(options: argparse.Namespace) -> None:
+    if options.here:
+        windows.measure(options.windows, options.windows_at_once, *options.windows_slices)
+    else:
+        throughput.measure_on(options.on, sys.argv[1:], "windows")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="keyturn bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -166,7 +174,14 @@ def main() -> int:
         "--at-once", type=int, nargs="+", default=[4, 8, 16, 32], help="rotations under way together"
     )
     parser.add_argument("--slices", type=int, default=2, help="of the throughput: one rotation of each host")
-    parser.add_argument("--on", choices=["sqlite", "postgresql"], default="sqlite", help="of the throughput")
+    parser.add_argument(
+        "--on", choices=["sqlite", "postgresql"], default="sqlite", help="of the throughput and Windows"
+    )
+    parser.add_argument("--windows", type=int, default=50, help="simulated Windows hosts")
+    parser.add_argument("--windows-at-once", type=int, default=16, help="rotations under way on them")
+    parser.add_argument(
+        "--windows-slices", type=int, nargs=2, default=[10, 6], help="of the connector, and of the workers"
+    )
     parser.add_argument("--here", action="store_true", help="on this database only, and in this process")
     options = parser.parse_args()
     call_command("migrate", verbosity=0)
@@ -177,6 +192,7 @@ def main() -> int:
         "readers": lambda: readers.measure(options.read),
         "leaks": lambda: leaks.measure(options.leaked, options.queued),
         "throughput": lambda: measure_throughput(options),
+        "windows": lambda: measure_windows(options),
         "policies": lambda: measure_policies(options.rows, here=options.here),
         "reads": lambda: measure_reads(options.reads, here=options.here),
         "pages": lambda: measure_pages(options),
@@ -186,7 +202,7 @@ def main() -> int:
     for name, measure in parts.items():
         if options.only not in {"", name}:
             continue
-        if reason and name not in {"list", "pages", "policies", "reads", "due"}:
+        if reason and name not in {"list", "pages", "policies", "reads", "due", "windows"}:
             print(f"{name:<20}not measured: {reason}")
         else:
             measure()

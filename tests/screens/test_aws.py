@@ -181,7 +181,7 @@ def test_each_refusal_has_the_code_and_the_text_of_the_service(admin):
             "null")),
         ("GetSecretValue", {"SecretId": 7}, (
             "SerializationException", "The member SecretId has another type.")),
-        ("PutResourcePolicy", {"SecretId": "app/db"}, (
+        ("PutNothing", {"SecretId": "app/db"}, (
             "UnknownOperationException", "Keyturn has no such operation.")),
     ]  # fmt: skip
     for operation, given, (code, message) in cases:

@@ -179,14 +179,6 @@ def _listed(version: SecretVersion) -> dict[str, Any]:
     return entry | ({"VersionStages": stages} if stages else {})
 
 
-def get_resource_policy(call: Call) -> dict[str, Any]:
-    """A secret has no resource policy: who may use it is said by Keyturn's own policies."""
-    secret = call.secret(Action.DESCRIBE_SECRET, while_marked=True)
-    if call.given.get("PolicyName", "default") != "default":
-        raise faults.not_found("Secrets Manager can't find the specified resource policy.")
-    return {"ARN": call.arn(secret), "Name": secret.name}
-
-
 def list_secrets(call: Call) -> dict[str, Any]:
     page, token = listing.page(call, most=call.given.get("MaxResults", 100))
     entries = []

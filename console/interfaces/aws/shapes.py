@@ -32,6 +32,8 @@ _TEXTS = {"Description": Member(str, 0, 2048), "KmsKeyId": Member(str, 0, 2048),
 _TAGS = Member(list)
 _PAGE = {"MaxResults": Member(int, 1, 100), "NextToken": Member(str, 1, 4096)}
 _FILTERS = {"Filters": Member(list, 0, 10)}
+_POLICY_NAME = {"PolicyName": Member(str, 1, 64)}
+_POLICY = Member(str, 1, 20480, is_required=True)
 
 RULES = {
     "AutomaticallyAfterDays": Member(int),
@@ -48,6 +50,7 @@ INPUTS: dict[str, dict[str, Member]] = {
         "Name": Member(str, 1, 512, is_required=True), **_TOKEN, **_VALUE, **_TEXTS, "Tags": _TAGS,
         "AddReplicaRegions": Member(list), "ForceOverwriteReplicaSecret": Member(bool),
     },
+    "DeleteResourcePolicy": {**_ID, **_POLICY_NAME},
     "DeleteSecret": {
         **_ID, "RecoveryWindowInDays": Member(int), "ForceDeleteWithoutRecovery": Member(bool),
     },
@@ -58,12 +61,16 @@ INPUTS: dict[str, dict[str, Member]] = {
         "ExcludeUppercase": Member(bool), "ExcludeLowercase": Member(bool), "IncludeSpace": Member(bool),
         "RequireEachIncludedType": Member(bool),
     },
-    "GetResourcePolicy": {**_ID, "PolicyName": Member(str, 1, 64)},
+    "GetResourcePolicy": {**_ID, **_POLICY_NAME},
     "GetSecretValue": {**_ID, "VersionId": Member(str, 32, 64), "VersionStage": Member(str, 1, 256)},
+    "ListResourcePolicies": {**_ID, **_PAGE},
     "ListSecretVersionIds": {**_ID, **_PAGE, "IncludeDeprecated": Member(bool)},
     "ListSecrets": {
         **_FILTERS, **_PAGE, "IncludePlannedDeletion": Member(bool), "SortOrder": Member(str),
         "SortBy": Member(str),
+    },
+    "PutResourcePolicy": {
+        **_ID, **_POLICY_NAME, "ResourcePolicy": _POLICY, "BlockPublicPolicy": Member(bool),
     },
     "PutSecretValue": {
         **_ID, **_TOKEN, **_VALUE, "VersionStages": Member(list, 1, 20),
@@ -81,6 +88,7 @@ INPUTS: dict[str, dict[str, Member]] = {
         **_ID, "VersionStage": Member(str, 1, 256, is_required=True),
         "RemoveFromVersionId": Member(str, 32, 64), "MoveToVersionId": Member(str, 32, 64),
     },
+    "ValidateResourcePolicy": {"SecretId": Member(str, 1, 2048), "ResourcePolicy": _POLICY},
 }  # fmt: skip
 
 

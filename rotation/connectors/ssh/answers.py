@@ -12,6 +12,7 @@ from rotation.connectors.base import OVERRIDABLE, Busy, Proof, Refused, Stale, U
 from rotation.connectors.dialling import Deadline
 from rotation.connectors.reasons import Heard
 from rotation.connectors.ssh import reasons
+from rotation.connectors.ssh import scripts as ssh_scripts
 from rotation.connectors.ssh.findings import Findings
 from rotation.connectors.ssh.scripts import HOST_SECONDS
 from rotation.connectors.ssh.shell import Answer, RootShell, Silence
@@ -57,6 +58,8 @@ def look(shell: RootShell, script: str, arguments: Mapping[str, str]) -> Finding
         said = shell.next()
     if said.word != "END":
         raise refusal(said, _REFUSALS)
+    if ssh_scripts.stays(script):
+        shell.rest()
     return findings
 
 
