@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,17 @@ from secrets_app.models import AccessKey
 from secrets_app.people import access_keys
 from tests import factories
 from tests.web_process import Web
+
+
+def resource_policy(arn: str) -> str:
+    """A policy by which dot may read this secret, of the account that its ARN names."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{arn.split(':')[4]}:user/dot"},
+        "Action": "secretsmanager:GetSecretValue",
+        "Resource": "*",
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": statement})
 
 
 @pytest.fixture

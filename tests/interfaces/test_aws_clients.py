@@ -14,6 +14,7 @@ from console.interfaces.aws import operations
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.people import access_keys
 from tests import factories
+from tests.interfaces.conftest import resource_policy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 VALUE = 'correct "horse" ü $(battery) \\ staple'
@@ -55,6 +56,13 @@ def test_boto3_calls_each_operation(client, dot):
     sm.tag_resource(SecretId="app/db", Tags=[{"Key": "stage", "Value": ""}])
     sm.untag_resource(SecretId="app/db", TagKeys=["team"])
     assert sm.describe_secret(SecretId="app/db")["Tags"] == [{"Key": "stage", "Value": ""}]
+    policy = resource_policy(made["ARN"])
+    assert sm.validate_resource_policy(SecretId="app/db", ResourcePolicy=policy)["PolicyValidationPassed"]
+    sm.put_resource_policy(SecretId="app/db", ResourcePolicy=policy)
+    assert sm.get_resource_policy(SecretId="app/db")["ResourcePolicy"] == policy
+    listed = sm.list_resource_policies(SecretId="app/db")["ResourcePolicies"]
+    assert listed == [{"PolicyName": "default"}]
+    sm.delete_resource_policy(SecretId="app/db")
     assert "ResourcePolicy" not in sm.get_resource_policy(SecretId="app/db")
 
     for number in range(5):
