@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db.models import F, Q, QuerySet, Value
 
-from secrets_app import origin, seal_sets, seals
+from secrets_app import origin, prepared, seal_sets, seals
 from secrets_app.actions import Action
 from secrets_app.models import (
     Account,
@@ -118,13 +118,25 @@ def sheet(principal: Principal) -> Sheet:
 _OF_ATTACHED = ("principal", "group", "policy__seal", *(f"policy__{column}" for column in Policy.SEALED))
 
 
+#: Of a principal without a group, as most programs are.
+_ATTACHED = prepared.Question(
+    lambda principal: (
+        Attachment.objects.filter(principal=principal).select_related("policy").only(*_OF_ATTACHED)
+    )
+)
+
+
 def _read(principal: Principal) -> Sheet:
     """Read what decides for this principal; rows that were changed outside Keyturn grant nothing."""
     user, word = principal.user, _word(principal)
     rows = _BELONGS_TO.rows(principal.pk)
     groups = {group: (name, seal or "") for _, group, name, seal in rows if group is not None}
-    held = Attachment.objects.filter(Q(principal=principal) | Q(group__in=list(groups)))
-    held = held.select_related("policy").only(*_OF_ATTACHED)
+    held: Iterable[Attachment]
+    if not groups:
+        held = _ATTACHED(principal.pk)
+    else:
+        of_any = Attachment.objects.filter(Q(principal=principal) | Q(group__in=list(groups)))
+        held = of_any.select_related("policy").only(*_OF_ATTACHED)
     attached = sorted(held, key=lambda row: (row.policy.kind, row.policy.name))
     if not (rows and (user is None or seals.holds(user)) and seals.holds(principal)):
         return Sheet(closed(f"the record of {word}"))

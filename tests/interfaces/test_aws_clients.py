@@ -7,11 +7,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from aws_secretsmanager_caching import SecretCache, SecretCacheConfig
 from awscli.clidriver import create_clidriver
-from botocore.config import Config
 
 from console.interfaces.aws import operations
 from secrets_app.models import AuditEvent, Secret
@@ -20,24 +18,6 @@ from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
 VALUE = 'correct "horse" ü $(battery) \\ staple'
-
-
-@pytest.fixture
-def client(web, signed, monkeypatch) -> Callable[..., Any]:
-    """Make a client of boto3; nothing of this machine's own configuration counts."""
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-    def make(service: str = "secretsmanager", path: str = "/aws/", secret: str = "", region: str = "local-1"):
-        key, own = signed
-        session = boto3.session.Session(key.key_id, secret or own.reveal(), region_name=region)
-        config = Config(retries={"total_max_attempts": 1}, connect_timeout=60, read_timeout=60)
-        return session.client(service, endpoint_url=f"{web.base}{path}", config=config)
-
-    return make
 
 
 def test_boto3_calls_each_operation(client, dot):

@@ -18,10 +18,11 @@ from secrets_app.models import AuditEvent, Secret
 from secrets_app.people import access_keys
 from tests import factories
 from tests.interfaces import javascript
+from tests.interfaces.conftest import resource_policy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 VALUE = 'correct "horse" ü $(battery) \\ staple'
-OF_AWS = javascript.PACKAGES / "@aws-sdk" / "client-secrets-manager"
+OF_AWS = javascript.PACKAGES / "@aws-sdk" / "client-secrets-manager" / "dist-types" / "commands"
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def of_bytes(value: dict[str, str]) -> bytes:
 
 
 def test_the_sdk_for_javascript_calls_each_operation(sdk, dot):
-    """The life of one secret, then what a managed one answers; every operation of the table is called."""
+    """The life of one secret, then what a managed one answers; every operation that both know is called."""
     called: set[str] = set()
 
     with sdk() as process:
@@ -80,7 +81,32 @@ def test_the_sdk_for_javascript_calls_each_operation(sdk, dot):
         call("TagResource", SecretId="js/db", Tags=[{"Key": "stage", "Value": ""}])
         call("UntagResource", SecretId="js/db", TagKeys=["team"])
         assert call("DescribeSecret", SecretId="js/db")["Tags"] == [{"Key": "stage", "Value": ""}]
+        policy = {"SecretId": "js/db", "ResourcePolicy": resource_policy(made["ARN"])}
+        assert call("ValidateResourcePolicy", **policy)["PolicyValidationPassed"]
+        call("PutResourcePolicy", **policy)
+        assert call("GetResourcePolicy", SecretId="js/db")["ResourcePolicy"] == policy["ResourcePolicy"]
+        call("DeleteResourcePolicy", SecretId="js/db")
         assert "ResourcePolicy" not in call("GetResourcePolicy", SecretId="js/db")
+
+        factories.region("eu-2")
+        regions = [{"Region": "eu-2"}]
+        (status,) = call("ReplicateSecretToRegions", SecretId="js/db", AddReplicaRegions=regions)[
+            "ReplicationStatus"
+        ]
+        assert (status["Region"], status["Status"]) == ("eu-2", "InSync")
+        called.add("StopReplicationToReplica")
+        with sdk(region="eu-2") as there:
+            stopped = there.ask({"operation": "StopReplicationToReplica", "input": {"SecretId": "js/db"}})
+            there.ask(
+                {
+                    "operation": "DeleteSecret",
+                    "input": {"SecretId": "js/db", "ForceDeleteWithoutRecovery": True},
+                }
+            )
+        assert stopped["ARN"] == made["ARN"].replace("local-1", "eu-2")
+        call("ReplicateSecretToRegions", SecretId="js/db", AddReplicaRegions=regions)
+        removed = call("RemoveRegionsFromReplication", SecretId="js/db", RemoveReplicaRegions=["eu-2"])
+        assert removed["ReplicationStatus"] == []
 
         for number in range(5):
             call("CreateSecret", Name=f"many/{number}", SecretString=str(number))
@@ -111,7 +137,9 @@ def test_the_sdk_for_javascript_calls_each_operation(sdk, dot):
         call("CancelRotateSecret", SecretId=managed.name)
         assert call("DescribeSecret", SecretId=managed.name)["RotationEnabled"] is False
 
-    assert called == set(operations.TABLE)
+    commands = {path.name.removesuffix("Command.d.ts") for path in OF_AWS.glob("*Command.d.ts")}
+    assert len(commands) > 20
+    assert called == commands & set(operations.TABLE)
     signed = [event for event in AuditEvent.objects.all() if "client" in event.details]
     assert {event.actor_id for event in signed} == {dot.principal.pk}
     assert all("aws-sdk-js" in event.details["client"] for event in signed)

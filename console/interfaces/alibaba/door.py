@@ -80,6 +80,7 @@ class Door:
             log.exception("A call failed.")
             response = _refusal(faults.INTERNAL(), request, request_id)
         response["x-acs-request-id"] = request_id
+        response["Content-Length"] = str(len(response.content))  # else it is sent in chunks
         return response
 
 

@@ -129,7 +129,12 @@ def _resources(call: Call, *, needed: bool) -> list[str]:
 
 
 def _add(secret: Secret, tags: dict[str, str], call: Call) -> None:
-    lifecycle.retag(secret, {tag.key: tag.value for tag in secret.tags.all()} | tags, actor=call.actor)
+    before = {tag.key: tag.value for tag in secret.tags.all()}
+    after = before | tags
+    # The console and the other interface take more; what they made stays, and can be changed.
+    if len(after) > max(TAG_LIMIT, len(before)):
+        raise faults.limit(f"A secret has at most {TAG_LIMIT} tags.")
+    lifecycle.retag(secret, after, actor=call.actor)
 
 
 def _remove(secret: Secret, keys: set[str], call: Call) -> None:

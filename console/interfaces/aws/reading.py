@@ -33,7 +33,7 @@ def get_secret_value(call: Call) -> dict[str, Any]:
 def _value(call: Call, secret_id: str) -> dict[str, Any]:
     secret = call.secret(Action.GET_SECRET_VALUE, secret_id=secret_id)
     version = _version(secret, call.given.get("VersionId", ""), call.given.get("VersionStage", ""))
-    stages = labels.of(version)
+    stages = labels.of_one(version)
     try:
         value = versions.fetch(version, actor=call.actor)
     except versions.NoValue:
