@@ -168,22 +168,22 @@ class Run(Identified):
             # Of the list alone, which asks for rows whose `created_at` is not NULL, as all are: without
             # statistics SQLite would take one of these for any query that names a kind or an outcome.
             models.Index(
-                fields=["kind", "created_at"],
+                fields=["kind", "created_at", "id"],
                 condition=models.Q(created_at__isnull=False),
                 name="run_by_kind",
             ),
             models.Index(
-                fields=["trigger", "created_at"],
+                fields=["trigger", "created_at", "id"],
                 condition=models.Q(created_at__isnull=False),
                 name="run_by_trigger",
             ),
             models.Index(
-                fields=["outcome", "created_at"],
+                fields=["outcome", "created_at", "id"],
                 condition=models.Q(created_at__isnull=False),
                 name="run_by_outcome",
             ),
             models.Index(
-                fields=["attempts", "created_at"],
+                fields=["attempts", "created_at", "id"],
                 condition=models.Q(created_at__isnull=False),
                 name="run_by_attempts",
             ),

@@ -114,6 +114,11 @@ class Secret(SealedRow, Identified):
         ]
         indexes = [
             models.Index(fields=["region", "created_at"]),
+            # Counts of a region and of a key read these and no row.
+            models.Index(
+                fields=["region"], condition=models.Q(purged_at__isnull=True), name="secret_of_region"
+            ),
+            models.Index(fields=["key"], condition=models.Q(purged_at__isnull=True), name="secret_of_key"),
             models.Index(
                 fields=["deletion_due_at"], condition=models.Q(purged_at__isnull=True), name="secret_due"
             ),
@@ -141,7 +146,7 @@ class Secret(SealedRow, Identified):
             ),
             models.Index(
                 fields=["deletion_planned_at", "id"],
-                condition=models.Q(purged_at__isnull=True),
+                condition=models.Q(purged_at__isnull=True, deletion_planned_at__isnull=False),
                 name="secret_by_status",
             ),
         ]

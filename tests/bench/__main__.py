@@ -24,6 +24,8 @@ from pathlib import Path
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+if "--keep" in sys.argv[:-1] and "KEYTURN_TEST_DATA" not in os.environ:  # the settings read it
+    os.environ["KEYTURN_TEST_DATA"] = str(Path(sys.argv[sys.argv.index("--keep") + 1], "sqlite").resolve())
 django.setup()
 
 from django.core.management import call_command  # noqa: E402
@@ -146,9 +148,10 @@ def measure_reads(count: int, *, here: bool) -> None:
 
 
 def measure_pages(options: argparse.Namespace) -> None:
-    pages.measure(options.rows, options.rounds, options.page)
-    if not options.here:
-        pages.measure_on_postgres(options.rows, options.rounds, options.page)
+    if options.store != "postgresql":
+        pages.measure(options.rows, options.rounds, options.page)
+    if options.store != "sqlite" and not options.here:
+        pages.measure_on_postgres(options.rows, options.rounds, options.page, keep=options.keep)
 
 
 def measure_due(options: argparse.Namespace) -> None:
@@ -180,6 +183,8 @@ def main() -> int:
     parser.add_argument("--queued", type=int, default=500, help="rotations that wait before a leaked value's")
     parser.add_argument("--only", choices=PARTS, default="")
     parser.add_argument("--page", default="", help="of the pages, only those with this in their name")
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], help="of the pages: on this one only")
+    parser.add_argument("--keep", type=Path, help="of the pages: a folder in which the rows stay")
     parser.add_argument("--reads", type=int, default=800, help="reads of a value in each round")
     parser.add_argument("--ended", type=int, default=1_000_000, help="runs beside which a turn is found")
     parser.add_argument("--due", type=int, default=1000, help="secrets that fall due in one second")
