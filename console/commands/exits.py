@@ -39,9 +39,12 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         not_allowed refused acting_user_refused grant_to_oneself own_second_factor own_sign_in_reset
         tags_widen_rights system_policy
     """,
-    Exit.NOT_FOUND: "not_found bulk_row_hidden link_void value_gone no_such_version access_key_gone",
+    Exit.NOT_FOUND: """
+        not_found bulk_row_hidden link_void value_gone no_such_version access_key_gone replica_unknown
+    """,
     Exit.INVALID: """
         domain_error invalid_argument region_code_invalid policy_document_invalid restore_reason_missing
+        policy_principal_unknown resource_policy_public replica_region_invalid
         checkpoints_malformed password_unfit password_off_policy key_file_unreadable key_pair_unreadable
         no_reason unfit_reason reason_needed secret_name_invalid tag_invalid recovery_window_invalid
         key_alias_invalid key_window_invalid group_name_invalid machine_name_invalid not_a_machine
@@ -55,6 +58,7 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
     """,
     Exit.CONFLICT: """
         region_code_taken region_retired last_region region_outdated region_not_empty policy_name_taken
+        account_number_stays secret_is_replica secret_has_replicas replica_failed
         policy_outdated policy_attached last_administrator restore_settled restore_unacknowledged
         pending_value_exists version_not_pending version_without_value secret_name_taken secret_outdated
         secret_not_enabled secret_not_pending_deletion key_alias_taken key_state_wrong key_in_use key_unusable
