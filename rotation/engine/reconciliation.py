@@ -72,6 +72,8 @@ def _has_it(work: Work, current: SecretVersion) -> bool:
 def _not_taken(work: Work, current: SecretVersion, proof: base.Proof) -> NoReturn:
     if proof.verdict == base.Verdict.UNCLEAR:
         work.doubt(proof, "The current value could not be tested")
+    if not work.method.REPLACES:
+        versions.mark_refused(current)  # that it stands in its file says nothing from now on
     if code := changes.undone(work):
         work.fail(current, code, reasons.sentence(code))
     work.put_off(

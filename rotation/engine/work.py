@@ -324,11 +324,12 @@ class Work:
             # Of two keys both may work; what counts is that the current one still does.
             if current and current.pk == version.pk:  # set again: there is no other
                 works = self.probe(current).verdict
-                return {base.Verdict.ACCEPTED: Run.Truth.OLD, base.Verdict.REJECTED: Run.Truth.NEITHER}.get(
-                    works, Run.Truth.UNKNOWN
-                )
+                return {
+                    base.Verdict.ACCEPTED: self._truth_of_accepted(current),
+                    base.Verdict.REJECTED: Run.Truth.NEITHER,
+                }.get(works, Run.Truth.UNKNOWN)
             if current and not self.method.REPLACES and self.probe(current).verdict == base.Verdict.ACCEPTED:
-                return Run.Truth.OLD
+                return self._truth_of_accepted(current)
             new = self.probe(version).verdict
             if new == base.Verdict.ACCEPTED:
                 return Run.Truth.NEW
@@ -342,6 +343,11 @@ class Work:
         # What could not be asked of either is no refusal.
         is_neither = new == answer == base.Verdict.REJECTED
         return Run.Truth.NEITHER if is_neither else Run.Truth.UNKNOWN
+
+    def _truth_of_accepted(self, current: SecretVersion) -> str:
+        """What is known of a value that the check accepts: a key may stand in its file and open nothing."""
+        is_known = self.method.REPLACES or current.is_proven
+        return Run.Truth.OLD if is_known else Run.Truth.UNKNOWN
 
     # ---------------------------------------------------------------- how a run ends without success
 
@@ -393,7 +399,7 @@ class Work:
         if version and version.offered_at:
             return self.truth(version)
         # No host heard of a new value: what was proven to work before still does.
-        return Run.Truth.OLD if current and current.verified_at else ""
+        return Run.Truth.OLD if current and current.is_proven else ""
 
     def doubt(self, proof: base.Proof, sentence: str) -> NoReturn:
         """End or put off the run over an unclear answer; either way the pending value is kept."""

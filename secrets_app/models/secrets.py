@@ -207,7 +207,7 @@ class SecretVersion(Identified):
     verified_at = models.DateTimeField(null=True, blank=True)  # a host last accepted it
     dead_at = models.DateTimeField(null=True, blank=True)  # proven never to have become valid
     removed_at = models.DateTimeField(null=True, blank=True)  # of a key: since then the host refuses it
-    refused_at = models.DateTimeField(null=True, blank=True)  # of a password: a login with it was refused
+    refused_at = models.DateTimeField(null=True, blank=True)  # a login with it was refused
     destroyed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -215,6 +215,12 @@ class SecretVersion(Identified):
         constraints = [
             models.UniqueConstraint(fields=["secret", "version_id"], name="one_version_per_id"),
         ]
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether a host has accepted it, and refused no login with it since."""
+        at = self.verified_at
+        return at is not None and (self.refused_at is None or self.refused_at < at)
 
     def __str__(self) -> str:
         return self.version_id

@@ -390,7 +390,7 @@ def mark_back(version: SecretVersion) -> None:
 
 
 def mark_refused(version: SecretVersion) -> None:
-    """Record that a login with this password was just refused."""
+    """Record that a login with this value was just refused."""
     SecretVersion.objects.filter(pk=version.pk).update(refused_at=Now())
 
 

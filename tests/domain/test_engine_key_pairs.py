@@ -176,6 +176,7 @@ def test_an_old_key_that_still_logs_in_is_no_success(secret, host):
 
 
 def test_fi_k_06_a_key_that_sshd_does_not_take_is_taken_out_again(secret, host):
+    versions.mark_verified(secret.labelled("current"))
     host.ignores_new_keys = True
     run = drive(rotate(secret), host)
     assert (run.outcome, run.truth, run.code) == ("failed", "old", "key_refused")
@@ -186,7 +187,28 @@ def test_fi_k_06_a_key_that_sshd_does_not_take_is_taken_out_again(secret, host):
     assert drive(rotate(secret), host).outcome == "succeeded"
 
 
+def test_a_key_that_stands_in_its_file_and_was_never_seen_to_open_is_not_said_to_work(secret, host):
+    host.ignored_keys.append(OLD.public_key)
+    host.ignores_new_keys = True
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.truth, run.code) == ("failed", "unknown", "key_refused")
+    assert credential(secret) != "in_sync"
+    assert keys(host) == [OLD.public_key] == [current(secret).public_key]
+
+
+def test_a_key_that_was_set_again_and_refused_is_not_said_to_work_for_standing_in_its_file(secret, host):
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    assert secret.labelled("current").is_proven
+    keys(host).clear()
+    host.ignores_new_keys = True
+    again = drive(runs.reconcile(secret, actor=factories.administrator()), host, turns=8)
+    assert (again.outcome, again.truth) == ("failed", "unknown"), again.sentence
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.truth) == ("failed", "unknown"), run.sentence
+
+
 def test_a_host_that_lies_is_never_a_success_and_the_old_key_stays(secret, host):
+    versions.mark_verified(secret.labelled("current"))
     host.lies = True
     run = drive(rotate(secret), host, turns=8)
     assert (run.outcome, run.truth) == ("failed", "old")

@@ -97,7 +97,11 @@ class Reader:
             for rows, times in (
                 (Run.objects.filter(state__in=Run.ACTIVE, **mine), {"due_at": past}),
                 (Run.objects.filter(state=Run.State.RUNNING, **mine), {"leased_until": past}),
-                (SecretVersion.objects.filter(refused_at__isnull=False, **mine), {"refused_at": long_ago}),
+                # Of a password: logins that fail are kept apart.
+                (
+                    SecretVersion.objects.filter(refused_at__isnull=False, public_key="", **mine),
+                    {"refused_at": long_ago},
+                ),
                 (Instance.objects.filter(pk=secret.managed.instance_id), {"control_at": long_ago}),
                 (
                     Step.objects.filter(state=Step.State.BROKEN, run__secret_id=secret.pk),
