@@ -5,10 +5,9 @@ Computed when the template asks for it, so a fragment costs no query.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -20,6 +19,7 @@ from console.help import places
 from console.openid_settings import Provider
 from console.process import away
 from console.sessions import expiry
+from console.version import product_version
 from rotation.bulk import bulk_actions
 from rotation.models import BulkAction
 from secrets_app.integrity import restores
@@ -274,10 +274,3 @@ def section_url(name: str, region: str, *, needs_region: bool = False) -> str | 
         return reverse(name)
     except NoReverseMatch:
         return None
-
-
-@cache
-def product_version() -> str:
-    """The version in pyproject.toml, its one home."""
-    with (settings.BASE_DIR / "pyproject.toml").open("rb") as file:
-        return str(tomllib.load(file)["project"]["version"])

@@ -23,9 +23,9 @@ from django.conf import settings
 from django.db import connection
 
 from console import trigrams
-from console.context import product_version
 from console.presentation import durations
 from console.process import away, health
+from console.version import product_version
 from secrets_app import root_keys
 from secrets_app.audit import checkpoints
 from secrets_app.models import AuditCheckpoint, AuditHead
