@@ -78,6 +78,7 @@ ACCESS_TABS = (
 SETTINGS_TABS = (
     ("Regions", "settings_regions", (Action.DESCRIBE_SETTINGS,)),
     ("Mail", "settings_mail", (Action.DESCRIBE_SETTINGS,)),
+    ("Notifications", "settings_notifications", (Action.DESCRIBE_SETTINGS, Action.MANAGE_NOTIFICATIONS)),
     ("Sessions and reveal", "settings_rules", (Action.DESCRIBE_SETTINGS,)),
     ("About", "settings_about", (Action.DESCRIBE_SETTINGS,)),
 )
