@@ -15,6 +15,11 @@ WORKDIR /srv/keyturn
 COPY requirements.lock .
 RUN python -m venv .venv \
     && .venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+# --build-arg ROOT_KEYS=true for a root key in a PKCS#11 token, AWS KMS or Alibaba Cloud KMS.
+ARG ROOT_KEYS=
+COPY requirements-root-keys.lock .
+RUN [ -z "$ROOT_KEYS" ] \
+    || .venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r requirements-root-keys.lock
 
 FROM ${PYTHON_IMAGE}
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/srv/keyturn/.venv/bin:$PATH \

@@ -47,6 +47,7 @@ app = Celery("keyturn", task_cls=Bound)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["rotation", "console.notices"])
 app.steps["consumer"].add("console.process.heartbeats:WorkerPulse")
+app.steps["consumer"].add("console.process.orphans:TakeBack")
 
 
 @setup_logging.connect

@@ -15,6 +15,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from secrets_app.root_keys import addresses
+
 
 def text(name: str, default: str) -> str:
     """The variable's text, stripped; `default` where it is unset or empty."""
@@ -52,6 +54,14 @@ def choice(name: str, default: str, options: Collection[str]) -> str:
 def words(name: str, default: str) -> list[str]:
     """Words separated by commas."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def digits(name: str, *, lengths: Collection[int]) -> str:
+    """Digits of one of these lengths, or the empty string where the variable is unset."""
+    raw = text(name, "")
+    if raw and not (re.fullmatch("[0-9]+", raw) and len(raw) in lengths):
+        raise ImproperlyConfigured(f"{name} has {' or '.join(map(str, lengths))} digits, not {raw!r}.")
+    return raw
 
 
 def pairs(name: str) -> dict[str, str]:
@@ -111,6 +121,24 @@ def _at(parts: SplitResult) -> list[tuple[str, int]]:
     """The name and port that a URL leads to."""
     port = parts.port or {"https": 443, "http": 80, "redis": 6379, "rediss": 6379}.get(parts.scheme)
     return [(parts.hostname, port)] if parts.hostname and port else []
+
+
+def root_key(name: str, default: str) -> str:
+    """The address of a root key, which holds no secret. Raises ImproperlyConfigured."""
+    address = text(name, default)
+    try:
+        addresses.parse(address)
+    except addresses.BadAddress as error:
+        raise ImproperlyConfigured(f"{name}: {error}") from None
+    return address
+
+
+def journal(name: str) -> str:
+    """`file:` and an absolute path, or nothing. Raises ImproperlyConfigured."""
+    place = text(name, "")
+    if place and not (place.startswith("file:/") and len(place) > len("file:/")):
+        raise ImproperlyConfigured(f"{name} must be file: and an absolute path.")
+    return place
 
 
 def secret_url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:

@@ -156,7 +156,13 @@ class RequestContext:
 
 #: What may be looked at and not be acted on any more, wherever a view meets it.
 _GONE = (
-    lifecycle.NotEnabled | accounts.Unmanaged | holding.Retired | holding.CredentialDeleted | regions.Retired
+    lifecycle.NotEnabled
+    | lifecycle.IsReplica
+    | lifecycle.HasReplicas
+    | accounts.Unmanaged
+    | holding.Retired
+    | holding.CredentialDeleted
+    | regions.Retired
 )
 
 

@@ -6,6 +6,7 @@ Everything that differs between two installations is read from the environment h
 from __future__ import annotations
 
 import os
+import tomllib
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,6 +18,8 @@ from console import env, mail_settings, openid_settings
 from secrets_app.crypto import key_files, key_pairs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+# Of Keyturn: pyproject.toml is its one home.
+PRODUCT_VERSION = str(tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"])
 HOME = Path.home()
 
 # ---------------------------------------------------------------- where things are
@@ -29,8 +32,8 @@ ROOT_KEY_FILE = env.path(
     "KEYTURN_ROOT_KEY_FILE",
     Path(os.environ.get("XDG_CONFIG_HOME") or HOME / ".config") / "keyturn" / "root.key",
 )
-# What wraps keys by it: a class that keeps the contract of `secrets_app.root_keys.RootKey`.
-ROOT_KEY_PROVIDER = "secrets_app.root_keys.file.FileRootKey"
+# Where the root key is (`secrets_app.root_keys.addresses`); "file:" is the file above.
+ROOT_KEY = env.root_key("KEYTURN_ROOT_KEY", "file:")
 # These make and prove the audit trail; a process that only writes the database must not have them.
 AUDIT_KEY_FILE = env.path("KEYTURN_AUDIT_KEY_FILE", ROOT_KEY_FILE.with_name("audit.key"))
 SEAL_KEY_FILE = env.path("KEYTURN_SEAL_KEY_FILE", ROOT_KEY_FILE.with_name("seal.key"))
@@ -38,6 +41,13 @@ CHECKPOINT_KEY_FILE = env.path("KEYTURN_CHECKPOINT_KEY_FILE", ROOT_KEY_FILE.with
 AUDIT_EXPORT_FILE = env.path("KEYTURN_AUDIT_EXPORT_FILE", DATA_DIR / "audit-checkpoints.jsonl")
 # A writer of the database who has this key too can forge a session.
 SECRET_KEY_FILE = env.path("KEYTURN_SECRET_KEY_FILE", ROOT_KEY_FILE.with_name("session.key"))
+# Each backup is encrypted to these age public keys; without one, none is taken.
+BACKUP_RECIPIENTS = env.words("KEYTURN_BACKUP_RECIPIENTS", "")
+BACKUP_FOLDER = env.path("KEYTURN_BACKUP_FOLDER", DATA_DIR / "backups")
+BACKUP_KEEP = env.number("KEYTURN_BACKUP_KEEP", 14, least=1, most=1000)
+# Where each value is written before a host is told it; the empty text for nowhere.
+JOURNAL = env.journal("KEYTURN_JOURNAL")
+JOURNAL_REQUIRED = env.flag("KEYTURN_JOURNAL_REQUIRED", True)
 PUBLIC_URL = env.url("KEYTURN_PUBLIC_URL", "https://localhost", schemes=("http", "https"))
 
 
@@ -319,10 +329,12 @@ PERIODIC_WORK = {
     "find runs left behind": ("rotation.tasks.sweep", timedelta(seconds=10)),
     "look for an older database": ("rotation.tasks.look_for_restore", timedelta(seconds=10)),
     "sign a long tail": ("rotation.tasks.sign_long_tail", timedelta(seconds=10)),
+    "keep replicas in step": ("rotation.tasks.keep_replicas", timedelta(seconds=10)),
     "start drift checks": ("rotation.tasks.start_drift_checks", timedelta(minutes=1)),
     "purge deleted secrets": ("rotation.tasks.purge_due", timedelta(minutes=1)),
     "record repeated refusals": ("rotation.tasks.record_refusals", timedelta(minutes=1)),
     "look after keys": ("rotation.tasks.look_after_keys", timedelta(minutes=1)),
+    "back up": ("rotation.tasks.back_up", timedelta(minutes=10)),
     "check the seals of records": ("rotation.tasks.check_seals", timedelta(minutes=5)),
     "export checkpoints": ("rotation.tasks.sign_audit_trail", timedelta(hours=1)),
     "record what is late": ("console.notices.tasks.look", timedelta(minutes=1)),
@@ -342,6 +354,10 @@ KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", key_pairs.ALGORI
 REVEAL_REASON = env.choice("KEYTURN_REVEAL_REASON", "required", ("required", "optional"))
 READS_AT_MOST = env.number("KEYTURN_READS_AT_MOST", 30, least=1, most=10_000)  # of one person, in 10 minutes
 REGION_NAMES = env.pairs("KEYTURN_REGION_NAMES")  # what programs call a region, and its code here
+# A name that no region has becomes a region when a program makes the first secret in it.
+OPEN_REGIONS = env.flag("KEYTURN_OPEN_REGIONS", False)
+# Of the account that the first set-up makes; drawn at random where none is given.
+ACCOUNT_NUMBER = env.digits("KEYTURN_ACCOUNT", lengths=(12, 16))
 # Calls of programs in a second: of values and what is known of one secret, and of all else.
 API_READS = env.number("KEYTURN_API_READS", 450, least=1, most=100_000)
 API_OTHERS = env.number("KEYTURN_API_OTHERS", 40, least=1, most=100_000)
@@ -393,6 +409,12 @@ LOGGING = {
     "loggers": {
         "paramiko": {"level": "WARNING"},
         "fido2": {"level": "WARNING"},
+        # What they write at DEBUG holds what a root key's service was sent, or what it answered.
+        "boto3": {"level": "WARNING"},
+        "botocore": {"level": "WARNING"},
+        "urllib3": {"level": "WARNING"},
+        "alibabacloud_credentials": {"level": "WARNING"},
+        "apscheduler": {"level": "WARNING"},  # Alibaba's SDK refreshes its credentials by it
         # Its own handlers would mail a traceback with the values of variables.
         "django": {"handlers": [], "level": "INFO"},
         "django.request": {"level": "ERROR"},

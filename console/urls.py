@@ -20,6 +20,7 @@ from console.views.access import (
     leaver,
     people,
     policies,
+    resource_policy,
     simulator,
 )
 from console.views.account import confirm, devices, openid, second_factor, session
@@ -246,6 +247,7 @@ urlpatterns = [
     path("<slug:region>/secrets/<uuid:pk>/rebind/", rebind.of_secret, name="secret_rebind"),
     path("<slug:region>/secrets/<uuid:pk>/delete/", deletion.delete, name="secret_delete"),
     path("<slug:region>/secrets/<uuid:pk>/grant/", grants.grant, name="secret_grant"),
+    path("<slug:region>/secrets/<uuid:pk>/policy/", resource_policy.edit, name="secret_policy"),
     path("<slug:region>/secrets/<uuid:pk>/revoke/", grants.revoke, name="secret_revoke"),
     path("<slug:region>/secrets/<uuid:pk>/restore/", deletion.restore, name="secret_restore"),
     # ---- instances

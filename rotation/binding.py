@@ -14,11 +14,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from rotation import accounts, leases, wires
@@ -39,6 +39,14 @@ _OF_SECRET_HELD = prepared.Question(
         ManagedAccount.objects.filter(secret=secret)
         .select_related("instance", "secret")
         .annotate(is_held=leases.is_held(run, number))
+    )
+)
+#: As the last one, with whether another row may manage the account there too, and so is to be looked for.
+_OF_SECRET_AGAIN = prepared.Question(
+    lambda secret, run, number: (
+        ManagedAccount.objects.filter(secret=secret)
+        .select_related("instance", "secret")
+        .annotate(is_held=leases.is_held(run, number), may_have_others=Exists(_namesakes()))
     )
 )
 _ACCOUNT = prepared.Question(
@@ -119,8 +127,9 @@ def why_not(account: ManagedAccount, machine: Machine) -> str:
         if not _was_entered(account.secret):
             return ""
         return (
-            f"The value for {account.username} was entered before a host key of {account.instance.name} was "
-            "approved. Nothing was sent. Check the machine, then rebind the account."
+            f"The value for {account.username} was entered before a {wires.shown(machine.wire).one} of "
+            f"{account.instance.name} was approved. Nothing was sent. Check the machine, then rebind "
+            "the account."
         )
     changed = []
     if machine.wire != bound.wire:
@@ -128,7 +137,7 @@ def why_not(account: ManagedAccount, machine: Machine) -> str:
     if (machine.address, machine.port) != (bound.address, bound.port):
         changed.append(f"its address was {bound.where}")
     if not set(machine.keys.values()) & set(bound.keys.values()):
-        changed.append("it has another host key")
+        changed.append(f"it has another {wires.shown(machine.wire).one}")
     if machine.machine_id and bound.machine_id and machine.machine_id != bound.machine_id:
         changed.append("it has another machine-id")
     if not changed:
@@ -170,8 +179,8 @@ def narrowed(
             lines &= set(account.bound_keys.values())
     if not lines:  # two accounts are bound to different keys of the machine
         raise OtherMachine(
-            f"The accounts that are needed on {instance.name} are bound to different host keys of it. "
-            "Rebind them."
+            f"The accounts that are needed on {instance.name} are bound to different "
+            f"{instance.shown.many} of it. Rebind them."
         )
     kept = tuple(line for line in reached.host_keys if line in lines)
     return replace(reached, host_keys=kept)
@@ -225,19 +234,33 @@ def _accounts(secrets: Iterable[UUID], lease: leases.Lease | None = None) -> lis
     return rows
 
 
-def read_again(account: ManagedAccount, lease: leases.Lease) -> ManagedAccount:
-    """Read again where an account's value may go, with the seal of that; return the row as it is now.
+def _namesakes() -> QuerySet[ManagedAccount]:
+    """Other rows with an account's name, on its instance or on one that has a machine-id."""
+    return (
+        ManagedAccount.objects.filter(username=OuterRef("username"), released_at=None)
+        .exclude(pk=OuterRef("pk"))
+        .filter(
+            Q(instance=OuterRef("instance"))
+            | (Q(instance__machine_id=OuterRef("instance__machine_id")) & ~Q(instance__machine_id=""))
+        )
+    )
 
-    Raises `leases.Overtaken`.
+
+def read_again(account: ManagedAccount, lease: leases.Lease) -> tuple[ManagedAccount, bool]:
+    """Read again where an account's value may go, with the seal of that.
+
+    Returns the row as it is now, and whether another row may manage the account too. Raises
+    `leases.Overtaken`.
     """
-    rows: list[Any] = _OF_SECRET_HELD(account.secret_id, lease.run_id, lease.number)
+    rows: list[Any] = _OF_SECRET_AGAIN(account.secret_id, lease.run_id, lease.number)
     row = next((row for row in rows if row.pk == account.pk), None)
     if row is None:
         raise ManagedAccount.DoesNotExist
     leases.note_sure(lease, is_held=row.is_held)
     for column in ("seal", *ManagedAccount.BOUND):
         setattr(account, column, getattr(row, column))
-    return cast(ManagedAccount, row)
+    account.instance = row.instance
+    return row, bool(row.may_have_others)
 
 
 # ---------------------------------------------------------------- the binding

@@ -47,6 +47,7 @@ REGION_FULL = "region_full"  # the code of a run that waits for others of its re
 CALLERS = 8  # runs of a region that end at once, and call the next ones
 _NO_LIMIT = 2**30
 SOON = 1.0  # seconds since the lease was renewed, within which the end of a step need not be written
+LEFT_OFTEN = 5  # tries after which a run that was left behind goes before no other
 NEAREST = 100  # waiting runs that are looked at first
 
 
@@ -112,6 +113,16 @@ def _takeable() -> Q:
     )
 
 
+def _urgent() -> Q:
+    """Of takeable runs: the ones to take up before others.
+
+    Those whose old value has leaked, and those that a worker left behind: on its host either value may be
+    valid, and their message is lost or stands at the end of a long queue. One that has been left behind
+    often, perhaps because it kills its workers, waits its turn.
+    """
+    return Q(is_leak=True) | Q(state=Run.State.RUNNING, tries__lt=LEFT_OFTEN)
+
+
 def _under_way() -> QuerySet[Run]:
     return _active().filter(state=Run.State.RUNNING, leased_until__gt=Now())
 
@@ -141,7 +152,6 @@ def _arrived() -> Subquery:
 
 
 # What each run asks some times, and many workers ask of many runs.
-_TAKEABLE = prepared.Question(lambda run: Run.objects.filter(_takeable(), pk=run).values_list("pk"))
 # With all that the work on it needs, so that nothing is read a second time.
 _RUN_LOCKED = prepared.Question(
     lambda run: (
@@ -168,25 +178,26 @@ _REGION_LOCKED = prepared.Question(
 )
 _UNDER_WAY = prepared.Question(lambda instance: _under_way().filter(instance=instance).values_list("pk")[:1])
 _REGIONS_OF_RUNNING = prepared.Question(lambda: _under_way().values_list("instance__region_id"))
-_LEAKED = prepared.Question(
-    lambda: _active().filter(_takeable(), is_leak=True).values_list("pk", flat=True)[:1]
-)
-_NEXT_ON = prepared.Question(
-    lambda instance: (
-        _active()
-        # By an expression that no index knows: SQLite would otherwise read every run that it ever had.
-        .filter(
-            _takeable(), Exact(Coalesce("instance_id", "instance_id", output_field=UUIDField()), instance)
-        )
-        .order_by("-is_leak", "due_at")
-        .values_list("pk", flat=True)[:1]
+_FIRST = prepared.Question(
+    lambda run: Run.objects.filter(pk=run).values_list(
+        Exists(Run.objects.filter(_takeable(), pk=run)),
+        Exists(_active().filter(_takeable(), _urgent())),
     )
 )
-_TURNED_AWAY = prepared.Question(
-    lambda: _active().filter(_takeable(), code=REGION_FULL).values_list("pk", flat=True)[:1]
-)
-_REGION_OF = prepared.Question(
-    lambda instance: Instance.objects.filter(pk=instance).values_list("region_id", flat=True)
+_BEHIND = prepared.Question(
+    lambda instance: Instance.objects.filter(pk=instance).values_list(
+        "region_id",
+        Subquery(
+            _active()
+            # By an expression that no index knows: SQLite would otherwise read every run that it ever had.
+            .filter(
+                _takeable(), Exact(Coalesce("instance_id", "instance_id", output_field=UUIDField()), instance)
+            )
+            .order_by("-is_leak", "due_at")
+            .values("pk")[:1]
+        ),
+        Exists(_active().filter(_takeable(), code=REGION_FULL)),
+    )
 )
 _STILL_HELD = prepared.Question(
     lambda run, number: _held(run, number).filter(leased_until__gt=Now()).values_list("pk")
@@ -264,27 +275,39 @@ def line_up(added: Collection[UUID]) -> list[UUID]:
     return [pk for pk, has_place in turns if has_place]
 
 
-def urgent() -> UUID | None:
-    """Return the run to take up before all others, if any: the oldest one whose old value has leaked."""
-    # Asked for each message, and nearly always in vain: whether its instance is free is asked only then.
-    if not _LEAKED():
-        return None
-    return _free().filter(is_leak=True).order_by("due_at").values_list("pk", flat=True).first()
+def first(run_id: UUID) -> tuple[bool, bool]:
+    """Return whether this run may be taken up, and whether one is due that goes before all others.
 
-
-def next_on(instance_id: UUID) -> UUID | None:
-    """Return the run that waits for this instance to become free, if any."""
-    return _NEXT_ON.first(instance_id)
-
-
-def next_beside(instance_id: UUID) -> UUID | None:
-    """Call the run that has waited longest for a place in this instance's region, if it has one now.
-
-    For one caller: a run that was called does not wait for a place any more, until it is turned away again.
+    Most messages that come twice end here, before anything is locked.
     """
-    if not _TURNED_AWAY():  # as nearly always
-        return None
-    (region,) = _REGION_OF(instance_id)
+    for is_takeable, has_urgent in _FIRST(run_id):
+        return bool(is_takeable), bool(has_urgent)
+    return False, False
+
+
+def urgent() -> UUID | None:
+    """Return the run to take up before all others, if any: the oldest one whose old value has leaked.
+
+    If there is none, the oldest one that a worker left behind.
+    """
+    free = _free().filter(_urgent()).order_by("-is_leak", "due_at")
+    return free.values_list("pk", flat=True).first()
+
+
+def behind(instance_id: UUID) -> list[UUID]:
+    """Return the runs to call now that this instance is free: its own next one, and one that had no place.
+
+    A run that waits for a place in the instance's region is returned to one caller: it was called then and
+    does not wait any more, until it is turned away again.
+    """
+    called = []
+    for region, following, has_turned_away in _BEHIND(instance_id):
+        called = [following, _next_in(region) if has_turned_away else None]
+    return [pk for pk in dict.fromkeys(called) if pk]
+
+
+def _next_in(region: UUID) -> UUID | None:
+    """Call the run that has waited longest for a place in this region, if it has one now."""
     if _crowds()[region] >= _places():
         return None
     # The region is compared here: SQLite would otherwise read every run of its instances.
@@ -309,8 +332,7 @@ def claim(run_id: UUID, worker: str, *, lease: timedelta | None = None) -> Lease
     One host is talked to by one worker at a time, and one region by as many as its limit says: a run for
     which there is no place stays queued. Of two claimants at once the loser gets None and waits for nothing.
     """
-    # Most messages that come twice end here, before anything is locked.
-    if shutdown.is_under_way() or not _TAKEABLE(run_id):
+    if shutdown.is_under_way():
         return None
     length = lease or settings.LEASE
     with transaction.atomic():
@@ -375,17 +397,17 @@ def hand_back_own(process: str) -> list[UUID]:
     return [run.pk for run in _held_by(process) if hand_back(_lease_of(run))]
 
 
-def hand_back_orphans(host: str, is_alive: Callable[[int], bool]) -> int:
+def hand_back_orphans(host: str, is_alive: Callable[[int], bool]) -> list[UUID]:
     """End the leases of workers of this `host` whose process is gone, without waiting for their time.
 
     Safe even where `is_alive` is wrong: a worker that lives after all finds itself overtaken, and the
-    generation on the host refuses what it still has under way. Returns how many were handed back.
+    generation on the host refuses what it still has under way. Returns the runs that were handed back.
     """
-    back = 0
+    back = []
     for run in _held_by(host):
         pid = run.worker.removeprefix(f"{host}/").partition("/")[0]
-        if pid.isdigit() and not is_alive(int(pid)):
-            back += hand_back(_lease_of(run), DIED)
+        if pid.isdigit() and not is_alive(int(pid)) and hand_back(_lease_of(run), DIED):
+            back.append(run.pk)
     return back
 
 
@@ -582,19 +604,18 @@ def _leave_begun(lease: Lease, sentence: str) -> None:
 
 
 def _write_kept(lease: Lease) -> None:
-    """Write the steps that were kept: those that stand in the store already, and the others together."""
+    """Write the steps that were kept, new ones and the ends of others, together."""
     kept, lease.progress.kept = lease.progress.kept, []
     for step in kept:
-        if not step._state.adding:
-            _write_end(step)
-    new = [step for step in kept if step._state.adding]
-    for step in new:
-        # By the database's clock, which is asked only now.
-        step.started_at = Now() - timedelta(seconds=time.monotonic() - step.began)
-        if step.state != Step.State.RUNNING:
-            step.ended_at = Now()
-    if new:
-        Step.objects.bulk_create(new)
+        if step._state.adding:
+            # By the database's clock, which is asked only now.
+            step.started_at = Now() - timedelta(seconds=time.monotonic() - step.began)
+        # Of a row that stands in the store only the end is written.
+        step.ended_at = Now() if step.state != Step.State.RUNNING else None
+    if kept:
+        Step.objects.bulk_create(
+            kept, update_conflicts=True, unique_fields=["id"], update_fields=Step.WRITTEN_AT_ITS_END
+        )
 
 
 def _write_end(step: Step) -> None:

@@ -63,6 +63,11 @@ ENGINE: Final = reasons.table(
         Advice("Read the worker's log for this run's id, then retry."),
     ),
     Reason(
+        "journal_away",
+        "The credential journal cannot be written, so no instance is told a new value.",
+        Advice("An administrator makes its place available again; the run then continues automatically."),
+    ),
+    Reason(
         "gone",
         "{} stated that the instance no longer exists.",
         Advice("Read what you still need, then delete the secret.", "secret"),
@@ -91,10 +96,11 @@ ENGINE: Final = reasons.table(
     Reason(
         "login_failed",
         "A login with the new value failed, so Keyturn gave its own login the old value again. Look at the "
-        "host's sshd and PAM settings for this account, then rotate.",
+        "instance's settings for this account (Linux: sshd and PAM; Windows: the right to log on over the "
+        "network), then rotate.",
         Advice(
-            "Find out why the instance refuses the login although the value is right: sshd's "
-            "AllowUsers, PAM.",
+            "Find out why the instance refuses the login although the value is right (Linux: sshd's "
+            "AllowUsers, PAM; Windows: the right to log on over the network).",
             "instance",
         ),
     ),
@@ -133,15 +139,15 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "no_host_key",
-        "No host key of this instance is approved. Scan its host key, compare, and approve it.",
-        Advice("Scan the host key, compare it and approve it.", "instance"),
+        "No {0} of this instance is approved. Scan the {0}, compare, and approve it.",
+        Advice("Scan what the instance shows, compare it and approve it.", "instance"),
     ),
     Reason(
         "no_login",
         "Set and accepted by the instance's own check; logging on is refused: {}",
         Advice(
-            "If the account is meant to log on by SSH, correct what keeps it out: "
-            "PAM's rules for sshd, a second factor, /etc/nologin, sshd's own lists.",
+            "If the account is meant to log on over the network, correct what keeps it out (Linux: PAM's "
+            "rules for sshd, a second factor, /etc/nologin, sshd's own lists; Windows: the user rights).",
             "instance",
         ),
     ),
@@ -198,8 +204,8 @@ ENGINE: Final = reasons.table(
         "The instance answers a login with the right password as if it were wrong. PAM's rules for sshd, a "
         "second factor, a lock-out, or another source of passwords can do that.",
         Advice(
-            "Find out why the instance refuses the login although the value is right: sshd's "
-            "AllowUsers, PAM.",
+            "Find out why the instance refuses the login although the value is right (Linux: sshd's "
+            "AllowUsers, PAM; Windows: the right to log on over the network).",
             "instance",
         ),
         keeps_apart=True,

@@ -30,10 +30,12 @@ from rotation.managed import credential_state, deletion, restored
 from rotation.models import BulkAction, Run, Schedule
 from secrets_app import keyring
 from secrets_app.audit import checkpoints, refusals, trail
+from secrets_app.backups import backups
+from secrets_app.errors import DomainError
 from secrets_app.integrity import restores, seal_check
 from secrets_app.keys import key_states, rewraps
 from secrets_app.people import users
-from secrets_app.secrets import lifecycle
+from secrets_app.secrets import lifecycle, replicas
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +57,15 @@ def _process_name() -> str:
 
 @shared_task
 def advance(run_id: str) -> None:
-    """Carry a run as far as it goes now, after those whose old value has leaked; wake what waited for it."""
+    """Carry a run as far as it goes now, after those that are urgent; wake what waited for it."""
     if keyring.is_sealed():
         return  # the run stays where it is; the sweep finds it when the root key is back
+    is_takeable, has_urgent = leases.first(UUID(run_id))
     # A message means that a worker is free, not that it is this run's turn: the rows say which goes first.
-    while (leaked := leases.urgent()) and str(leaked) != run_id and _carry(leaked):
+    while has_urgent and (urgent := leases.urgent()) and str(urgent) != run_id and _carry(urgent):
         pass
-    _carry(UUID(run_id))
+    if is_takeable:
+        _carry(UUID(run_id))
 
 
 def _carry(run_id: UUID) -> bool:
@@ -73,9 +77,8 @@ def _carry(run_id: UUID) -> bool:
         send(advance, str(run_id))  # handed back, or never begun: for another worker
     if not instance_id:
         return False
-    waiting = [leases.next_on(instance_id), leases.next_beside(instance_id)]
-    for following in dict.fromkeys(waiting):
-        if following and following != run_id:
+    for following in leases.behind(instance_id):
+        if following != run_id:
             send(advance, str(following))
     return True
 
@@ -126,7 +129,7 @@ def wake_bulk(bulk: BulkAction) -> None:
 
 @shared_task
 def tick() -> None:
-    """Do the periodic work that is due; a piece that fails stops no other, and is tried again in a minute."""
+    """Do the periodic work that is due; a piece that fails stops no other, and is tried again soon."""
     work = settings.PERIODIC_WORK
     for name in chores.due({name: every for name, (_, every) in work.items()}):
         task, every = work[name]
@@ -135,11 +138,18 @@ def tick() -> None:
         try:
             import_string(task)()
         except Exception:
-            log.exception("Periodic work failed and is tried again in a minute: %s.", name)
+            seconds = chores.again_after(every).total_seconds()
+            log.exception("Periodic work failed and is tried again in %d s: %s.", seconds, name)
             if not connection.is_usable():
                 raise  # the store is away, for all of it
         else:
             chores.done(name, every)
+
+
+@shared_task
+def keep_replicas() -> None:
+    """Bring the copies of secrets in other regions into step with their primaries."""
+    replicas.catch_up()
 
 
 @shared_task
@@ -283,6 +293,15 @@ def look_after_keys() -> None:
 
 
 @shared_task
+def back_up() -> None:
+    """Take the backup of the day, where it is due and a recipient is set."""
+    try:
+        backups.take_due(program=settings.PRODUCT_VERSION)
+    except (OSError, DomainError) as error:
+        log.error("No backup was taken: %s", error)
+
+
+@shared_task
 def rewrap(rewrap_id: str) -> None:
     """Carry a rewrap by one batch, and come back for the next."""
     if not keyring.is_sealed() and rewraps.carry(UUID(rewrap_id)):
@@ -309,8 +328,14 @@ def sweep() -> None:
         send(carry_bulk, str(bulk_id))
     for key_rewrap in rewraps.due():
         send(rewrap, str(key_rewrap.pk))
-    leases.hand_back_orphans(socket.gethostname(), _is_alive)
+    leases.hand_back_orphans(socket.gethostname(), _is_alive)  # they are due then
     for run_id in leases.due(BATCH):
+        send(advance, str(run_id))
+
+
+def take_back() -> None:
+    """Have a worker go on with each run whose worker was a process of this host that has died."""
+    for run_id in leases.hand_back_orphans(socket.gethostname(), _is_alive):
         send(advance, str(run_id))
 
 

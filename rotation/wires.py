@@ -47,6 +47,10 @@ class Shown:
     one: str
     many: str
 
+    def count(self, number: int) -> str:
+        """So many of them."""
+        return f"{number} {self.one if number == 1 else self.many}"
+
 
 @dataclass(frozen=True)
 class Permits:
@@ -176,6 +180,11 @@ TABLE: Final[Mapping[str, Wire]] = MappingProxyType({wire.name: wire for wire in
 
 USUAL: Final = SSH  # where nothing else is said
 
+#: The lines of a checklist that are about what a target shows, and those that say that it has changed.
+_IDENTITY_LINES: Final = frozenset(
+    line for wire in TABLE.values() for line in (wire.identity.value, wire.identity.changed)
+)
+
 
 @dataclass(frozen=True)
 class Transport:
@@ -227,6 +236,11 @@ def logs_in_as(wire: str) -> str:
 def shown(wire: str) -> Shown:
     """Return what is called that a target shows; of one over a wire that is not in the table, as usual."""
     return TABLE.get(wire, USUAL).shown
+
+
+def is_about_identity(line: str) -> bool:
+    """Whether this line of a checklist is about what a target shows, over whichever wire."""
+    return line in _IDENTITY_LINES
 
 
 def policy_problem(wire: str, sets: int) -> str:

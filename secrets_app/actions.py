@@ -60,6 +60,7 @@ class Action(enum.StrEnum):
     LIST_GRANTS = "kms:ListGrants", Kind.SECRET
     CREATE_GRANT = "kms:CreateGrant", Kind.SECRET
     REVOKE_GRANT = "kms:RevokeGrant", Kind.SECRET
+    SET_SECRET_POLICY = "kms:SetSecretPolicy", Kind.SECRET  # which requires full access too
     LIST_INSTANCES = "kms:ListInstances", Kind.INSTANCE, True
     REGISTER_INSTANCE = "kms:RegisterInstance", Kind.INSTANCE, True
     DESCRIBE_INSTANCE = "kms:DescribeInstance", Kind.INSTANCE
@@ -143,7 +144,16 @@ AWS_NAMES = {
 AWS_DECIDED_BY = {
     "secretsmanager:BatchGetSecretValue": Action.GET_SECRET_VALUE,
     "secretsmanager:CancelRotateSecret": Action.UPDATE_ROTATION,
+    "secretsmanager:DeleteResourcePolicy": Action.SET_SECRET_POLICY,
     "secretsmanager:GetResourcePolicy": Action.DESCRIBE_SECRET,
+    "secretsmanager:ListResourcePolicies": Action.DESCRIBE_SECRET,
+    "secretsmanager:PutResourcePolicy": Action.SET_SECRET_POLICY,
+    "secretsmanager:ValidateResourcePolicy": Action.DESCRIBE_SECRET,
+    "secretsmanager:AssociateCrossAccountReplica": Action.UPDATE_SECRET,
+    "secretsmanager:DisassociateCrossAccountReplica": Action.UPDATE_SECRET,
+    "secretsmanager:RemoveRegionsFromReplication": Action.UPDATE_SECRET,
+    "secretsmanager:ReplicateSecretToRegions": Action.UPDATE_SECRET,
+    "secretsmanager:StopReplicationToReplica": Action.UPDATE_SECRET,
     "secretsmanager:ListSecretVersionIds": Action.DESCRIBE_SECRET,
     "secretsmanager:UpdateSecretVersionStage": Action.PUT_SECRET_VALUE,
 }
@@ -157,7 +167,9 @@ EQUAL_REVEAL = (Action.GET_SECRET_VALUE, Action.REBIND_ACCOUNT, Action.PUT_SECRE
 OF_A_SECRET = tuple(
     action
     for action in Action
-    if action.kind == Kind.SECRET and not action.on_container and action != Action.CREATE_SECRET
+    if action.kind == Kind.SECRET
+    and not action.on_container
+    and action not in {Action.CREATE_SECRET, Action.SET_SECRET_POLICY}
 )
 
 
@@ -165,6 +177,11 @@ def named(name: str) -> Action | None:
     """The action of this name; None where there is none. Case counts."""
     action = Action._value2member_map_.get(name)
     return action if isinstance(action, Action) else None
+
+
+def principal_arn(name: str, *, account: str) -> str:
+    """How a resource policy calls a user or an application. Source: RAM, "Policy elements", Principal."""
+    return f"acs:ram::{account}:user/{name}"
 
 
 def arn(kind: str, name: str, *, account: str, region: str = "") -> str:

@@ -10,6 +10,7 @@ Where the root key is missing or is not the one that wrapped the key versions, t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -17,13 +18,15 @@ import time
 import uuid
 from collections.abc import Collection
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from secrets_app import prepared, regions, root_keys, seals
 from secrets_app.audit import audit_keys
 from secrets_app.crypto import envelope
 from secrets_app.errors import DomainError
-from secrets_app.models import Account, Key, KeyVersion, SealedValue
+from secrets_app.models import Account, Key, KeyVersion, RootKeyMove, SealedValue
+from secrets_app.root_keys import RootKey
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,9 @@ class _Memory:
     """What this process remembers: which root key has been proven, and when to ask again."""
 
     root_id: bytes | None = None
+    addresses: tuple[
+        str, ...
+    ] = ()  # of the root keys that may have wrapped a key version; the last one wraps
     checked_until: float = 0.0
     is_told: bool = False  # the log says that it is sealed
 
@@ -115,15 +121,21 @@ def is_sealed() -> bool:
 
 
 def _is_as_remembered(root_id: bytes) -> bool:
-    """Whether the keys in their places are still those that this process works with. Raises `Sealed`."""
-    is_root = hmac.compare_digest(_root_id(), root_id)
+    """Whether the keys in their places are still those that this process works with."""
+    try:
+        is_root = hmac.compare_digest(_root_id(), root_id)
+    except Sealed:
+        return False  # it may have been moved; what is proven next says so, or why it is sealed
     return is_root and audit_keys.is_as_remembered() and seals.is_as_remembered()
 
 
 def forget() -> None:
     """Drop the keys from memory; the next use reads and proves them again."""
     _Memory.root_id, _Memory.checked_until = None, 0.0
-    root_keys.provider().forget()
+    with contextlib.suppress(Sealed):  # without its library there is nothing to forget
+        for root_key in _root_keys():
+            root_key.forget()
+    _Memory.addresses = ()
     audit_keys.forget()
     seals.forget()
 
@@ -248,6 +260,50 @@ def rewrap(sealed: SealedValue, to: KeyVersion) -> bool:
     return bool(rows.update(key_version=to, wrapped_key=_wrap(to, data_key, bound)))
 
 
+def known_version(
+    version_id: uuid.UUID, *, key_id: uuid.UUID, number: int, wrapped: bytes
+) -> KeyVersion | None:
+    """Return this key version, stored again if an older database lacks it; None without its key."""
+    found = KeyVersion.objects.filter(pk=version_id).first()
+    if found is not None or not Key.objects.filter(pk=key_id).exists():
+        return found
+    numbers = set(KeyVersion.objects.filter(key_id=key_id).values_list("number", flat=True))
+    return KeyVersion.objects.create(
+        id=version_id,
+        key_id=key_id,
+        number=number if number not in numbers else max(numbers) + 1,
+        state=KeyVersion.State.ENABLED,
+        wrapped=wrapped,
+    )
+
+
+def keep(
+    account_id: uuid.UUID,
+    version: KeyVersion,
+    *,
+    owner_id: uuid.UUID,
+    subject_id: uuid.UUID,
+    field: str,
+    wrapped_key: bytes,
+    ciphertext: bytes,
+) -> SealedValue:
+    """Store what was sealed before, as it is."""
+    return SealedValue.objects.create(
+        account_id=account_id,
+        owner_id=owner_id,
+        subject_id=subject_id,
+        field=field,
+        key_version=version,
+        wrapped_key=wrapped_key,
+        ciphertext=ciphertext,
+    )
+
+
+def mend(sealed: SealedValue, *, wrapped_key: bytes, ciphertext: bytes) -> None:
+    """Replace a value that does not open by another copy of it."""
+    SealedValue.objects.filter(pk=sealed.pk).update(wrapped_key=wrapped_key, ciphertext=ciphertext)
+
+
 def destroy(sealed: SealedValue) -> None:
     """Delete a value and the data key that opens it. The caller first removes all references to it."""
     sealed.delete()
@@ -290,7 +346,13 @@ def _first_version(key: Key) -> None:
 
 
 def new_material(key: Key, version_id: uuid.UUID) -> bytes:
-    """Return fresh key material for this version of `key`, wrapped by the root key. Raises `Sealed`."""
+    """Return fresh key material for this version of `key`, wrapped by the root key. Raises `Sealed`.
+
+    Inside the transaction that stores it: a move to another root key that begins meanwhile finds it.
+    """
+    if connection.in_atomic_block:
+        Account.objects.select_for_update(of=("self",)).get(pk=key.account_id)
+    _look_for_move()
     _prove()
     proven = _Memory.root_id
     wrapped = _fresh_material(key, version_id)
@@ -303,7 +365,7 @@ def new_material(key: Key, version_id: uuid.UUID) -> bytes:
 def _fresh_material(key: Key, version_id: uuid.UUID) -> bytes:
     material = _mark(key.account_id, key.pk, version_id) + envelope.new_key()
     try:
-        return root_keys.provider().wrap(material)
+        return _root_keys()[-1].wrap(material)
     except root_keys.Unavailable as error:
         raise Sealed(str(error)) from None
 
@@ -326,7 +388,7 @@ def _unwrap(version: KeyVersion) -> bytes:
     if version.wrapped is None:
         raise _refusal(version.state)
     try:
-        unwrapped = root_keys.provider().unwrap(bytes(version.wrapped))
+        unwrapped = _opened(bytes(version.wrapped))
     except root_keys.Unavailable as error:
         raise Sealed(str(error)) from None
     mark = _mark(version.key.account_id, version.key_id, version.pk)
@@ -335,11 +397,94 @@ def _unwrap(version: KeyVersion) -> bytes:
     return unwrapped[len(mark) :]
 
 
-def _root_id() -> bytes:
+def _opened(wrapped: bytes) -> bytes:
+    """Return what one of the root keys wrapped. Raises `envelope.Tampered` or `root_keys.Unavailable`."""
+    for is_last in (False, True):
+        away: root_keys.Unavailable | None = None
+        for root_key in _root_keys():
+            try:
+                return root_key.unwrap(wrapped)
+            except envelope.Tampered:
+                continue
+            except root_keys.Unavailable as error:
+                away = error
+        # It may have been moved to another root key since this process looked.
+        if is_last or not _look_for_move():
+            break
+    raise away or envelope.Tampered("This does not open by the root key: another one, or changed bytes.")
+
+
+def _root_keys() -> list[RootKey]:
+    """The root keys that may have wrapped a key version; the last one wraps new ones."""
     try:
-        return root_keys.provider().key_id()
+        return [root_keys.at(address) for address in _Memory.addresses or (settings.ROOT_KEY,)]
     except root_keys.Unavailable as error:
         raise Sealed(str(error)) from None
+
+
+def _look_for_move() -> bool:
+    """Read whether the root key is being moved; True where other root keys count than before."""
+    chosen = _chosen()
+    if chosen == (_Memory.addresses or (settings.ROOT_KEY,)):
+        return False
+    _Memory.addresses, _Memory.root_id = chosen, None  # proven again
+    return True
+
+
+def _chosen() -> tuple[str, ...]:
+    move = RootKeyMove.objects.first()
+    try:
+        if move is None or not seals.holds(move):
+            return (settings.ROOT_KEY,)
+    except seals.KeyMissing as error:
+        raise Sealed(str(error)) from None
+    if move.state == RootKeyMove.State.RUNNING:
+        return tuple(dict.fromkeys((settings.ROOT_KEY, move.source, move.target)))
+    # Until the setting names the new one; what was moved needs the old one no more.
+    return (move.target,) if move.source == settings.ROOT_KEY else (settings.ROOT_KEY,)
+
+
+def root_key_address() -> str:
+    """The address of the root key that wraps now: that of the setting, or the one that was moved to."""
+    return _chosen()[-1]
+
+
+def move_version(version: KeyVersion, target: RootKey) -> bool:
+    """Wrap the material of `version` by `target`; False where it is already, or another process changed it.
+
+    The old wrap is replaced only after the new one was opened again. Raises `envelope.Tampered`, `Sealed` or
+    `KeyUnusable`.
+    """
+    old = bytes(version.wrapped or b"")
+    try:
+        if is_under(version, target):
+            return False
+        mark = _mark(version.key.account_id, version.key_id, version.pk)
+        material = mark + _unwrap(version)
+        new = target.wrap(material)
+        target.forget()  # not what it remembers, but what it opens
+        if not hmac.compare_digest(target.unwrap(new), material):
+            raise envelope.Tampered(f"{target} does not return what it wrapped. Nothing was changed.")
+    except root_keys.Unavailable as error:
+        raise Sealed(str(error)) from None
+    return bool(KeyVersion.objects.filter(pk=version.pk, wrapped=old).update(wrapped=new))
+
+
+def is_under(version: KeyVersion, root_key: RootKey) -> bool:
+    """Whether `root_key` opens the material of `version`. Raises `root_keys.Unavailable`."""
+    try:
+        root_key.unwrap(bytes(version.wrapped or b""))
+    except envelope.Tampered:
+        return False
+    return True
+
+
+def _root_id() -> bytes:
+    try:
+        ids = [root_key.key_id() for root_key in _root_keys()]
+    except root_keys.Unavailable as error:
+        raise Sealed(str(error)) from None
+    return b"".join(ids)
 
 
 def _prove() -> None:
@@ -349,7 +494,9 @@ def _prove() -> None:
     """
     if _Memory.root_id is not None:
         return
-    root_keys.provider().forget()  # what failed the last proof may have been replaced
+    _look_for_move()
+    for root_key in _root_keys():
+        root_key.forget()  # what failed the last proof may have been replaced
     # Before the proof: a key that is exchanged between the two has another id at the next look.
     root_id = _root_id()
     version = KeyVersion.objects.exclude(state=KeyVersion.State.DESTROYED).select_related("key").first()
@@ -358,9 +505,7 @@ def _prove() -> None:
     try:
         _unwrap(version)
     except envelope.Tampered:
-        raise Sealed(
-            f"{root_keys.provider()} is not the root key that this database was sealed under."
-        ) from None
+        raise Sealed(f"{_root_keys()[-1]} is not the root key that this database was sealed under.") from None
     try:
         audit_keys.prove()
         seals.prove(Account.objects.first())

@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
@@ -48,6 +49,12 @@ class LastRegion(DomainError):
     code = "last_region"
 
 
+class NumberStays(DomainError):
+    """This installation has another account number; the message names both."""
+
+    code = "account_number_stays"
+
+
 class Outdated(DomainError):
     """Another user changed this in the meantime; nothing was saved."""
 
@@ -75,14 +82,60 @@ def account() -> Account:
     if existing:
         return existing
     with transaction.atomic():
-        created = Account.objects.create(number=str(10**15 + secrets.randbelow(9 * 10**15)))
+        number = settings.ACCOUNT_NUMBER or str(10**15 + secrets.randbelow(9 * 10**15))
+        created = Account.objects.create(number=number)
         Region.objects.create(account=created, code=FIRST_REGION[0], name=FIRST_REGION[1])
     return created
 
 
+def require_number(wanted: str) -> None:
+    """Return if this installation's account has this number, or is yet to be made. Raises `NumberStays`.
+
+    It never changes: policies, events and programs name it, from the first event on.
+    """
+    existing = Account.objects.first()
+    if wanted and existing and wanted != existing.number:
+        raise NumberStays(
+            f"KEYTURN_ACCOUNT is {wanted}, and the account number of this installation is {existing.number}. "
+            "It never changes, because policies, audit events and programs name it in ARNs. "
+            f"Remove the setting, or set it to {existing.number}."
+        )
+
+
+def not_yet(code: str) -> Region | None:
+    """Return a region of this code as it will be once `opened`; None where there can be none.
+
+    It is no row yet, so nothing is found in it.
+    """
+    if not is_code(code) or Region.objects.filter(code=code).exists():  # a retired one comes to no new life
+        return None
+    return Region(account=account(), code=code, name=code)
+
+
+def opened(region: Region, *, actor: Principal) -> Region:
+    """Return the row of a region that was not there when its request came, made now or by another request.
+
+    In the transaction of what is written there first. Raises `Retired`.
+    """
+    rows = Region.objects.select_related("account").filter(code=region.code)
+    found = rows.first()
+    if found is None:
+        try:
+            return create(region.code, region.name, actor=actor)
+        except CodeTaken:
+            found = rows.get()
+    require_kept(found)
+    return found
+
+
+def is_code(code: str) -> bool:
+    """Whether a region can have this code."""
+    return bool(re.fullmatch(CODE_PATTERN, code)) and code not in RESERVED
+
+
 def create(code: str, name: str, *, actor: Principal) -> Region:
     """Make a region. Its code never changes; its name may. Raises `BadCode` or `CodeTaken`."""
-    if not re.fullmatch(CODE_PATTERN, code) or code in RESERVED:
+    if not is_code(code):
         raise BadCode(BadCode.default())
     try:
         with transaction.atomic():

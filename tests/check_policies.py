@@ -1,9 +1,9 @@
 """The engine of rights against a second, slower one, on random requests: `./keyturn check-policies`.
 
 A case is one decision. Making a policy costs far more than deciding by it, so each random policy, with some
-grants beside it, is asked, in one random context, about every action on every secret. Says the seed, so that
-a run can be repeated, and how far it is. Where the two disagree it prints the smallest disagreement that was
-found, and ends with 1.
+grants and a policy of the secret beside it, is asked, in one random context, about every action on every
+secret. Says the seed, so that a run can be repeated, and how far it is. Where the two disagree it prints the
+smallest disagreement that was found, and ends with 1.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import secrets
 import sys
 import time
+import uuid
 from collections import ChainMap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,12 +26,14 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from secrets_app.policy import ram_conditions, ram_documents, ram_statements
+from secrets_app.policy import ram_conditions, ram_documents, ram_statements, resource_documents
 from tests.unit import policy_strategies as some
 from tests.unit import ram_reference as reference
 
 QUESTIONS = list(itertools.product(some.ACTIONS, some.SECRETS))  # that each policy is asked
 BATCH = 500 * len(QUESTIONS)  # cases that one seed makes; what hypothesis remembers of more slows it down
+
+PEOPLE = {"ann": uuid.UUID(int=1), "bea": uuid.UUID(int=2)}  # ann asks
 
 contexts = st.builds(
     lambda *parts: dict(ChainMap(*parts)), some.request_contexts, some.tag_contexts, some.os_contexts
@@ -67,6 +70,16 @@ def granted(grants: list[dict[str, Any]]) -> tuple[ram_statements.Statement, ...
     )
 
 
+def of_secret(found: list[dict[str, Any]]) -> tuple[ram_statements.Statement, ...]:
+    """What a policy of the secret says to the user who asks, as it is kept and read again."""
+    if not found:
+        return ()
+    text = some.document(found)
+    accounts = {f"{some.ACCOUNT:0>12}", f"{some.ACCOUNT:0>16}"}
+    named = resource_documents.read(text, resources=["x"], accounts=accounts, find=PEOPLE.get)
+    return resource_documents.about(resource_documents.stored(text, named), PEOPLE["ann"])
+
+
 def _kept(grant: dict[str, Any]) -> str:
     return ram_conditions.written(
         ram_conditions.Condition(operator, key, tuple(reference.listed(values)))
@@ -89,13 +102,15 @@ def check(number: int, count: int) -> Case | None:
         report_multiple_bugs=False,
         print_blob=False,
     )
-    @given(some.policies, some.grants, contexts)
-    def agrees(found, given_too, context):
-        text = some.document([*found, *given_too])
+    @given(some.policies, some.grants, some.resource_policies, contexts)
+    def agrees(found, given_too, its_own, context):
+        everything = [*found, *given_too, *its_own]
+        text = some.document(everything)
         statements = ram_documents.read(some.document(found), actions=some.ACTIONS) + granted(given_too)
+        statements += of_secret(its_own)
         for action, resource in QUESTIONS:
             ours = ram_statements.decide(statements, action, resource, context).allowed
-            theirs = reference.decide([*found, *given_too], action, resource, context)
+            theirs = reference.decide(everything, action, resource, context, some.ME)
             if ours != theirs:
                 worst.append(Case(text, action, resource, context, ours, theirs))
                 raise AssertionError

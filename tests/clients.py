@@ -1,10 +1,13 @@
 """Django's test client takes the name of a session for its cookie. Here they are two: importing this says so.
 
-And what a test reads in the sessions that are kept, whose contents belong to their rows.
+And what a test reads in the sessions that are kept, whose contents belong to their rows. And the event of a
+sign-in without a password, which is put there again where it was written before: what a test makes after it
+begins with the same trail then, and is put there too.
 """
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 from django.conf import settings
@@ -14,7 +17,12 @@ from django.core.signing import JSONSerializer
 from django.http import HttpRequest
 from django.test.client import ClientMixin
 
+from console.sessions import records
 from console.sessions.store import SessionStore
+from secrets_app import origin
+from secrets_app.audit import trail
+from secrets_app.models import User
+from tests import snapshots
 
 
 def _session(client: Any) -> SessionStore:
@@ -35,6 +43,39 @@ def _set_cookie(client: Any, request: HttpRequest) -> None:
     client.cookies[settings.SESSION_COOKIE_NAME] = request.session.cookie
 
 
+#: Set while a test signs somebody in without a password.
+_arranges: ContextVar[bool] = ContextVar("arranges", default=False)
+
+
+class _Trail:
+    """The trail as `records` sees it. An event of a sign-in from nowhere holds nothing of its session."""
+
+    def record(self, action: str, resource: str, **given: Any) -> None:
+        if not _arranges.get() or origin.current() != origin.NOWHERE:
+            trail.record(action, resource, **given)
+            return
+        actor = given["actor"]
+        about = (str(action), resource, actor.pk, actor.name, given["resource_id"], repr(given["details"]))
+        snapshots.put_or_make(about, lambda: trail.record(action, resource, **given))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(trail, name)
+
+
+_force_login = ClientMixin.force_login
+
+
+def _signs_in(client: Any, user: User, backend: str | None = None) -> None:
+    """As Django's, with all that the product does at a sign-in."""
+    token = _arranges.set(True)
+    try:
+        _force_login(client, user, backend)
+    finally:
+        _arranges.reset(token)
+
+
+records.trail = _Trail()
+ClientMixin.force_login = _signs_in
 ClientMixin.session = property(_session)
 ClientMixin._set_login_cookies = _set_cookie
 

@@ -48,13 +48,16 @@ def _next() -> int:
     return _Numbers.last
 
 
-def once(make: Callable[[], object], *what: object, often: bool = False) -> None:
-    """Have `make` write its rows, or write those that it wrote in a test before for the same values."""
-    if not all(isinstance(one, (str, int, Model, NoneType)) for one in what):
+def once(make: Callable[[], object], *what: object) -> None:
+    """Have `make` write its rows, or write those that it wrote in a test before for the same values.
+
+    A row among `what` is told by all that the store has of it: a test may have changed it without an event.
+    """
+    if not all(isinstance(one, (str, int, timedelta, Model, NoneType)) for one in what):
         make()
         return
-    key = (_Numbers.last, *(one.pk if isinstance(one, Model) else one for one in what))
-    snapshots.put_or_make(key, make, often=often)
+    key = (_Numbers.last, *(snapshots.row(one) if isinstance(one, Model) else one for one in what))
+    snapshots.put_or_make(key, make)
     _Numbers.last = max(_Numbers.last, _Numbers.after.setdefault(key, _Numbers.last))
 
 
@@ -78,8 +81,13 @@ def deny(*actions: str, to: str = users.ADMINISTRATORS) -> None:
     """From now on nobody in this group may do these, whatever else allows it."""
     statement = {"Effect": "Deny", "Action": [str(action) for action in actions], "Resource": "*"}
     text = json.dumps({"Version": "1", "Statement": [statement]})
-    policy = policies.create(f"denied-{_next()}", text, actor=administrator())
-    policies.attach(policy, Group.objects.get(name=to), actor=administrator())
+    name, group = f"denied-{_next()}", Group.objects.get(name=to)
+
+    def make() -> None:
+        policy = policies.create(name, text, actor=administrator())
+        policies.attach(policy, group, actor=administrator())
+
+    once(make, name, text, group)
 
 
 def administrator() -> Principal:
@@ -91,26 +99,30 @@ def administrator() -> Principal:
 def region(code: str = "main") -> Region:
     """The region with this code, made where it is not there."""
     regions.account()
-    return Region.objects.filter(code=code).first() or regions.create(
-        code, code.title(), actor=administrator()
-    )
+    if found := Region.objects.filter(code=code).first():
+        return found
+    actor = administrator()
+    once(lambda: regions.create(code, code.title(), actor=actor), "region", code)
+    return Region.objects.get(code=code)
 
 
 def credential(
     *, sudo: str = "passwordless", private_key: str = "", **fields: object
 ) -> ManagementCredential:
     """A management credential with Keyturn's own key, or with this one, or with a password if it must."""
-    given = {"private_key": Plaintext(private_key)} if private_key else {}
+    given: dict[str, object] = {"private_key": Plaintext(private_key)} if private_key else {}
     if fields.get("wire") == "winrm":
-        sudo, fields = "none", {"password": Plaintext("A-login-password-1")} | fields
-    return management.create_credential(
-        f"fleet-{_next()}",
-        "keyturn",
-        sudo=sudo,
-        actor=administrator(),
-        **given,
-        **fields,  # type: ignore[arg-type]
-    )
+        sudo = "none"
+        given |= {} if "password" in fields else {"password": Plaintext("A-login-password-1")}
+    name = f"fleet-{_Numbers.last + 1}"
+
+    def make() -> None:
+        _next()
+        actor = administrator()
+        management.create_credential(name, "keyturn", sudo=sudo, actor=actor, **given, **fields)  # type: ignore[arg-type]
+
+    once(make, "credential", sudo, private_key, *itertools.chain(*fields.items()))
+    return ManagementCredential.objects.get(name=name)
 
 
 def host_key(number: int | None = None) -> base.HostKey:
@@ -186,7 +198,7 @@ def secret(
             **fields,  # type: ignore[arg-type]
         )
 
-    once(make, "secret", name, on, username, initial, *itertools.chain(*fields.items()))
+    once(make, "secret", name, on, on.credential, username, initial, *itertools.chain(*fields.items()))
     related = ("managed__instance__region", "region", "account")
     # Others of this name may have been purged.
     named = Secret.objects.filter(region=on.region, name=creation.full_name(name), purged_at=None)
@@ -210,16 +222,17 @@ def generic_secret(
     *, region: Region | None = None, value: str | None = None, name: str = "", **fields: object
 ) -> Secret:
     """A secret that belongs to no instance; without `value` it has none yet."""
-    made = lifecycle.create(
-        name or f"token-{_next()}",
-        region=region or globals()["region"](),
-        type=Secret.Type.GENERIC,
-        actor=administrator(),
-        **fields,  # type: ignore[arg-type]
-    )
-    if value is not None:
-        versions.enter(made, versions.given(made, "", Plaintext(value)), actor=administrator())
-    return Secret.objects.select_related("region", "account").get(pk=made.pk)
+    name = name or f"token-{_next()}"
+    place = region or globals()["region"]()
+
+    def make() -> None:
+        actor = administrator()
+        made = lifecycle.create(name, region=place, type=Secret.Type.GENERIC, actor=actor, **fields)  # type: ignore[arg-type]
+        if value is not None:
+            versions.enter(made, versions.given(made, "", Plaintext(value)), actor=actor)
+
+    once(make, "generic", name, place, value, *itertools.chain(*fields.items()))
+    return Secret.objects.select_related("region", "account").get(region=place, name=name, purged_at=None)
 
 
 def settle(secret: Secret) -> None:

@@ -19,8 +19,9 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
+from console.process import heartbeats
 from rotation import instance_checks, leases, reasons, runs
 from rotation.bulk import bulk_actions
 from rotation.connectors import base
@@ -60,7 +61,7 @@ class Screen:
 
 def seed() -> User:
     """Fill the database; return who looks at it."""
-    factories.once(_seed, "gallery", often=True)
+    factories.once(_seed, "gallery")
     return User.objects.get(username="ann")
 
 
@@ -387,6 +388,15 @@ def signed_in(browser: Browser, address: str, cookie: str, *, scheme: str, width
     context.set_default_timeout(PATIENCE * 1000)
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": address}])
     return context
+
+
+def stay(page: Page, address: str, viewer: User) -> None:
+    """Keep worker and beat present and the sign-in fresh; many pictures take longer than both last."""
+    for process in ("worker", "beat"):
+        heartbeats.show(process)
+    page.context.add_cookies(
+        [{"name": settings.SESSION_COOKIE_NAME, "value": session(viewer), "url": address}]
+    )
 
 
 def session(viewer: User) -> str:

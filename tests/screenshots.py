@@ -37,11 +37,12 @@ def main() -> int:
         options.out.mkdir(parents=True, exist_ok=True)
     call_command("migrate", verbosity=0)
     keyring.ensure_root_key()
-    cookie = gallery.session(gallery.seed())
+    viewer = gallery.seed()
     screens = [one for one in gallery.screens() if not options.only or one.name in options.only]
     with gallery.serve() as address, sync_playwright() as playwright:
         browser = gallery.launch(playwright)
         for look, (scheme, width) in LOOKS.items():
+            cookie = gallery.session(viewer)
             page = gallery.signed_in(browser, address, cookie, scheme=scheme, width=width).new_page()
             if options.readme:
                 page.goto("/main/secrets/")
@@ -49,6 +50,7 @@ def main() -> int:
                 print(f"{README.name} is new")
                 return 0
             for screen in screens:
+                gallery.stay(page, address, viewer)
                 page.goto(screen.path)
                 page.screenshot(path=options.out / f"{screen.name}-{look}.png", full_page=True)
             page.context.close()

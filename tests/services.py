@@ -118,6 +118,8 @@ class Postgres(_Server):
 
     def _make(self) -> None:
         template = Path(os.environ.get(TEMPLATE, ""))
+        if (self._cluster / "PG_VERSION").exists():
+            return  # a kept one
         if TEMPLATE in os.environ and template.is_dir():
             shutil.copytree(template, self._cluster)
         else:
@@ -228,15 +230,20 @@ class Redis(_Server):
 
 
 @contextlib.contextmanager
-def postgres(*, small_disk: bool = False, options: Sequence[str] = ()) -> Iterator[Postgres]:
-    """A running cluster, for as long as the block runs."""
-    with _folder() as folder:
+def postgres(
+    *, small_disk: bool = False, options: Sequence[str] = (), keep: Path | None = None
+) -> Iterator[Postgres]:
+    """A running cluster, for as long as the block runs; one in the folder `keep` is there again later."""
+    with contextlib.nullcontext(_made(keep)) if keep else _folder() as folder:
         server = Postgres(folder, small_disk=small_disk, options=options)
         try:
             server.start()
             yield server
         finally:
-            server.stop()
+            if keep:
+                server.signal(signal.SIGINT)  # as `pg_ctl stop -m fast`: nothing to recover later
+            else:
+                server.stop()
 
 
 @contextlib.contextmanager
@@ -259,6 +266,13 @@ def _folder() -> Iterator[Path]:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _made(folder: Path) -> Path:
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711)
+    return folder
 
 
 def _exists(user: str) -> bool:

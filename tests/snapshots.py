@@ -8,7 +8,6 @@ ends with the same event of the same mac. Where not, the product does it.
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ class Table(NamedTuple):
     """How the rows of one table are read and written, as the store has them."""
 
     name: str
+    key: str
     read: str
     write: str
 
@@ -37,13 +37,15 @@ class Change(NamedTuple):
     """What was written to one table."""
 
     table: Table
-    gone: list[Any]  # the primary keys of rows that were there and are not, or are not as they were
+    gone: dict[Any, Row]  # rows that were there and are not, or are not as they were, by their primary key
     rows: list[Row]
 
 
+class _Otherwise(Exception):
+    """A row is not as it was when the changes were kept: a test has changed it, and no event says so."""
+
+
 _kept: dict[Hashable, list[Change]] = {}
-#: How often a store was met in this state. What is met once may never be again, and is not worth a look.
-_met: Counter[Hashable] = Counter()
 #: States that come again, since nothing in them was made anew: an empty store, and what follows from it.
 _known: set[Hashable] = set()
 
@@ -57,11 +59,8 @@ def begin(make: Callable[[], object]) -> bool:
     return is_empty
 
 
-def put_or_make(what: Hashable, make: Callable[[], object], *, often: bool = False) -> None:
-    """Have the rows that `make` writes, by writing those that it wrote when all was as it is now.
-
-    With `often` they are kept the first time.
-    """
+def put_or_make(what: Hashable, make: Callable[[], object]) -> None:
+    """Have the rows that `make` writes, by writing those that it wrote when all was as it is now."""
     if not _is_ordinary():
         make()
         return
@@ -74,13 +73,10 @@ def put_or_make(what: Hashable, make: Callable[[], object], *, often: bool = Fal
         try:
             with transaction.atomic():
                 _write(_kept[key])
-        except IntegrityError:  # something that leaves no event was there before
+        except (IntegrityError, _Otherwise):  # something that leaves no event was there before
             make()
         return
-    _met[key] += 1
-    if _met[key] < 2 and not often:
-        make()
-        return
+    # The first time already: it comes again in the tests after, and to look costs a tenth of making it.
     rows = _rows()
     make()
     _kept[key] = _changes(rows, _rows())
@@ -102,56 +98,65 @@ def _state() -> tuple[Hashable, ...]:
         settings.SEAL_KEY_FILE,
         settings.CHECKPOINT_KEY_FILE,
     )
-    done = (rows.objects.values_list() for rows in (AuditHead, Account, KeyVersion))
-    return (
-        connection.settings_dict["NAME"],
-        tables.Written.times,  # a grant names its permission by number
-        *(file.read_bytes() if file.exists() else b"" for file in files),
-        *(tuple(rows) for rows in done),
-    )
+    with connection.cursor() as cursor:
+        return (
+            connection.settings_dict["NAME"],
+            tables.Written.times,  # a grant names its permission by number
+            *(file.read_bytes() if file.exists() else b"" for file in files),
+            *(_all(cursor, _table(model)) for model in (AuditHead, Account, KeyVersion)),
+        )
 
 
 @functools.cache
 def _tables() -> list[Table]:
     """Every table of the product, those that are referred to before those that refer to them."""
-    found = []
-    for model in apps.get_models(include_auto_created=True):
-        if model._meta.proxy or not model._meta.managed:
-            continue
-        fields = [field for field in model._meta.local_concrete_fields if not field.generated]
-        fields.sort(key=lambda field: not field.primary_key)  # the key comes first
-        quote = connection.ops.quote_name
-        columns = [quote(field.column) for field in fields]
-        is_json = [connection.vendor == "postgresql" and isinstance(f, models.JSONField) for f in fields]
-        read = [
-            f"{column}::text" if as_text else column for column, as_text in zip(columns, is_json, strict=True)
-        ]
-        marks = ["%s::jsonb" if as_text else "%s" for as_text in is_json]
-        table = quote(model._meta.db_table)
-        found.append(
-            Table(
-                table,
-                f"SELECT {', '.join(read)} FROM {table}",  # noqa: S608 - names of our models
-                f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(marks)})",  # noqa: S608
-            )
-        )
-    return found
+    models = apps.get_models(include_auto_created=True)
+    return [_table(model) for model in models if model._meta.managed and not model._meta.proxy]
+
+
+@functools.cache
+def _table(model: type[models.Model]) -> Table:
+    fields = [field for field in model._meta.local_concrete_fields if not field.generated]
+    fields.sort(key=lambda field: not field.primary_key)  # the key comes first
+    quote = connection.ops.quote_name
+    columns = [quote(field.column) for field in fields]
+    is_json = [connection.vendor == "postgresql" and isinstance(f, models.JSONField) for f in fields]
+    read = [
+        f"{column}::text" if as_text else column for column, as_text in zip(columns, is_json, strict=True)
+    ]
+    marks = ["%s::jsonb" if as_text else "%s" for as_text in is_json]
+    table = quote(model._meta.db_table)
+    return Table(
+        table,
+        columns[0],
+        f"SELECT {', '.join(read)} FROM {table}",  # noqa: S608 - names of our models
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(marks)})",  # noqa: S608
+    )
+
+
+def row(one: models.Model) -> Row:
+    """This row as the store has it now, whatever was read of it before. Empty where it is gone."""
+    table, key = _table(type(one)), type(one)._meta.pk
+    with connection.cursor() as cursor:
+        cursor.execute(f"{table.read} WHERE {table.key} = %s", [key.get_db_prep_value(one.pk, connection)])
+        return tuple(cursor.fetchone() or ())
+
+
+def _all(cursor: Any, table: Table) -> tuple[Row, ...]:
+    cursor.execute(table.read)
+    return tuple(tuple(found) for found in cursor.fetchall())
 
 
 def _rows() -> dict[Table, dict[Any, Row]]:
     with connection.cursor() as cursor:
-        found = {}
-        for table in _tables():
-            cursor.execute(table.read)
-            found[table] = {row[0]: tuple(row) for row in cursor.fetchall()}
-        return found
+        return {table: {found[0]: found for found in _all(cursor, table)} for table in _tables()}
 
 
 def _changes(before: dict[Table, dict[Any, Row]], after: dict[Table, dict[Any, Row]]) -> list[Change]:
     changes = []
     for table, rows in after.items():
         old = before[table]
-        gone = [key for key, row in old.items() if rows.get(key) != row]
+        gone = {key: row for key, row in old.items() if rows.get(key) != row}
         new = [row for key, row in rows.items() if old.get(key) != row]
         if gone or new:
             changes.append(Change(table, gone, new))
@@ -161,7 +166,9 @@ def _changes(before: dict[Table, dict[Any, Row]], after: dict[Table, dict[Any, R
 def _write(changes: list[Change]) -> None:
     with connection.cursor() as cursor:
         for table, gone, rows in changes:
-            key = table.write.partition("(")[2].partition(",")[0].partition(")")[0]
-            for one in gone:
-                cursor.execute(f"DELETE FROM {table.name} WHERE {key} = %s", [one])  # noqa: S608
+            for key, old in gone.items():
+                cursor.execute(f"{table.read} WHERE {table.key} = %s", [key])
+                if tuple(cursor.fetchone() or ()) != old:
+                    raise _Otherwise
+                cursor.execute(f"DELETE FROM {table.name} WHERE {table.key} = %s", [key])  # noqa: S608
             cursor.executemany(table.write, rows)

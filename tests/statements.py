@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 
 from secrets_app.models import User
 from secrets_app.policy import policies
+from tests import factories
 
 
 def allow(*actions: str, on: object = "*", **more: object) -> dict[str, Any]:
@@ -24,4 +25,8 @@ def deny(*actions: str, on: object = "*", **more: object) -> dict[str, Any]:
 def give(to: User | Group, name: str, *statements: dict[str, Any], actor: User) -> None:
     """Attach a new policy of these statements to a user or a group."""
     text = json.dumps({"Version": "1", "Statement": list(statements)})
-    policies.attach(policies.create(name, text, actor=actor.principal), to, actor=actor.principal)
+
+    def make() -> None:
+        policies.attach(policies.create(name, text, actor=actor.principal), to, actor=actor.principal)
+
+    factories.once(make, "given", name, text, to, actor)

@@ -166,6 +166,7 @@ def test_each_table_is_written_by_the_module_that_says_so():
         "Key": ("secrets_app.keys.key_states", "secrets_app.keyring"),
         "KeyVersion": ("secrets_app.keys.key_states", "secrets_app.keyring"),
         "SealedValue": "secrets_app.keyring", "Rewrap": "secrets_app.keys.rewraps",
+        "RootKeyMove": "secrets_app.keys.root_key_moves",
         "AccessKey": "secrets_app.people.access_keys",
         "Invitation": "secrets_app.people.invitations", "SocialAccount": "secrets_app.people.identities",
         "SecretVersion": "secrets_app.secrets.versions", "Label": "secrets_app.secrets.versions",

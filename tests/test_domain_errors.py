@@ -17,6 +17,8 @@ from tests.test_architecture import MODULES, within
 INNER = {
     "secrets_app.audit.trail.NotRecorded",  # the database's own error: answered as 503 wherever it comes from
     "secrets_app.audit.verification._Broken",  # becomes a line of the report in the same module
+    "secrets_app.root_keys.token._NotThere",  # becomes `Unavailable` in the same module
+    "secrets_app.root_keys.transit._Refused",  # the same
     "rotation.engine.work.Stop",  # ends the work of one worker, when the row says already why
     "rotation.engine.work.Arrived",  # caught by the engine, which makes the value current
 }

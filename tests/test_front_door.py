@@ -161,6 +161,22 @@ def test_up_installs_what_the_simulated_windows_needs_and_starts_without_it_too(
     assert "setting up" not in call(used, "up").stderr
 
 
+@pytest.mark.parametrize("named", ["variable", "argument"])
+def test_a_root_key_in_a_token_or_a_cloud_has_its_libraries_installed_where_it_is_named(
+    used, monkeypatch, named
+):
+    lock = used / "requirements-root-keys.lock"
+    lock.write_text("./no-such-package --hash=sha256:00\n")
+    given = ["root-key", "status"] if named == "variable" else ["root-key", "move", "--to", "awskms:x"]
+    assert "root-keys" not in call(used, "root-key", "status").stderr
+    if named == "variable":
+        monkeypatch.setenv("KEYTURN_ROOT_KEY", "pkcs11:token=a;object=b")
+    assert "could not install requirements-root-keys.lock" in call(used, *given).stderr
+    lock.write_text("# nothing\n")
+    assert "setting up" in call(used, *given).stderr
+    assert "setting up" not in call(used, *given).stderr
+
+
 def test_what_the_simulated_windows_needs_is_what_the_tests_have():
     blocks = [
         set(re.split(r"\n(?=\S)", (CHECKOUT / f"requirements-{name}.lock").read_text().strip()))
@@ -169,7 +185,7 @@ def test_what_the_simulated_windows_needs_is_what_the_tests_have():
     assert blocks[0] <= blocks[1]
 
 
-LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-demo.lock"]
+LOCKS = [f"requirements{name}.lock" for name in ("", "-dev", "-demo", "-root-keys")]
 
 
 @pytest.mark.parametrize("name", LOCKS)

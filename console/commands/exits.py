@@ -39,9 +39,12 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         not_allowed refused acting_user_refused grant_to_oneself own_second_factor own_sign_in_reset
         tags_widen_rights system_policy
     """,
-    Exit.NOT_FOUND: "not_found bulk_row_hidden link_void value_gone no_such_version access_key_gone",
+    Exit.NOT_FOUND: """
+        not_found bulk_row_hidden link_void value_gone no_such_version access_key_gone replica_unknown
+    """,
     Exit.INVALID: """
         domain_error invalid_argument region_code_invalid policy_document_invalid restore_reason_missing
+        policy_principal_unknown resource_policy_public replica_region_invalid
         checkpoints_malformed password_unfit password_off_policy key_file_unreadable key_pair_unreadable
         no_reason unfit_reason reason_needed secret_name_invalid tag_invalid recovery_window_invalid
         key_alias_invalid key_window_invalid group_name_invalid machine_name_invalid not_a_machine
@@ -49,14 +52,18 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         address_forbidden login_name_invalid own_login_impossible schedule_unfit period_invalid cron_invalid
         time_zone_invalid jitter_invalid date_invalid bulk_too_many bulk_nothing_selected bulk_token_invalid
         secret_unmanaged credential_of_other_system value_too_large access_key_expiry_invalid
-        access_key_network_invalid authority_unfit bad_dependant sessions_not_ended
+        access_key_network_invalid root_key_address_invalid share_invalid
+        shares_do_not_fit backup_damaged backup_does_not_open backup_recipient_invalid
+        backup_recipient_missing backup_of_other_schema authority_unfit bad_dependant sessions_not_ended
     """,
     Exit.CONFLICT: """
         region_code_taken region_retired last_region region_outdated region_not_empty policy_name_taken
+        account_number_stays secret_is_replica secret_has_replicas replica_failed
         policy_outdated policy_attached last_administrator restore_settled restore_unacknowledged
         pending_value_exists version_not_pending version_without_value secret_name_taken secret_outdated
         secret_not_enabled secret_not_pending_deletion key_alias_taken key_state_wrong key_in_use key_unusable
-        key_disabled rewrap_under_way group_name_taken machine_name_taken identity_taken
+        key_disabled restore_not_empty rewrap_under_way root_key_move_under_way root_key_is_the_same
+        group_name_taken machine_name_taken identity_taken
         identity_linked_already only_way_to_sign_in user_name_taken user_disabled account_taken account_shared
         secret_is_login binding_changed run_past_cancelling run_not_retryable run_in_progress not_rotatable
         instance_in_use instance_name_taken address_taken instance_outdated credential_in_use
@@ -65,10 +72,14 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         version_token_taken labels_at_most versions_at_most access_keys_at_most access_key_without_principal
         access_key_unusable access_key_in_use value_outdated no_failed_dependants
     """,
-    Exit.IDENTITY: "host_key_not_seen other_machine no_host_key host_key_changed",
+    Exit.IDENTITY: """
+        host_key_not_seen other_machine no_host_key host_key_changed certificate_changed name_changed
+        certificate_early certificate_expired certificate_name certificate_untrusted
+    """,
     Exit.BLOCKED: "instance_not_attached no_credential record_changed checkpoints_contradicted",
     Exit.UNAVAILABLE: """
-        sealed tampered root_key_unavailable seal_key_missing audit_key_missing bulk_internal_error
+        journal_away sealed tampered root_key_unavailable root_key_unfit seal_key_missing audit_key_missing
+        bulk_internal_error
     """,
     Exit.TOO_OFTEN: "reads_too_often checks_too_often",
 })  # fmt: skip

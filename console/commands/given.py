@@ -49,16 +49,42 @@ class CarefulParser(CommandParser):
 
 def value() -> Plaintext:
     """Return the value on standard input, without the line end after it. Raises `NotPiped` or `Invalid`."""
-    if sys.stdin is None or sys.stdin.isatty():
-        raise NotPiped("Standard input is a terminal, which would show the value. Use a pipe or a file.")
-    read = sys.stdin.buffer.read(MOST_BYTES + 1)
-    if len(read) > MOST_BYTES:
-        raise Invalid("The value on standard input is too long.")
-    try:
-        text = read.decode()
-    except UnicodeDecodeError:
-        raise Invalid("The value on standard input is not text in UTF-8.") from None
-    text = text.removesuffix("\n").removesuffix("\r")
+    text = _read().removesuffix("\n").removesuffix("\r")
     if not text:
         raise NotPiped("Standard input holds no value.")
     return Plaintext(text)
+
+
+def two_values() -> tuple[Plaintext, Plaintext]:
+    """Return the first line of standard input, and all that follows it. Raises `NotPiped` or `Invalid`."""
+    first, _, rest = _read().partition("\n")
+    first, rest = first.removesuffix("\r"), rest.removesuffix("\n").removesuffix("\r")
+    if not first or not rest:
+        raise NotPiped("Standard input holds one value; two are needed, the first one in a line of its own.")
+    return Plaintext(first), Plaintext(rest)
+
+
+def certificate(path: str) -> str:
+    """Return what is in this file, or on standard input for `-`. Raises `NotPiped` or `Invalid`."""
+    if path == "-":
+        return _read()
+    try:
+        with open(path, "rb") as file:
+            return _text(file.read(MOST_BYTES + 1), "file")
+    except OSError as error:
+        raise Invalid(f"The file of the certificate cannot be read: {error.strerror}.") from None
+
+
+def _read() -> str:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise NotPiped("Standard input is a terminal, which would show the value. Use a pipe or a file.")
+    return _text(sys.stdin.buffer.read(MOST_BYTES + 1), "value on standard input")
+
+
+def _text(read: bytes, what: str) -> str:
+    if len(read) > MOST_BYTES:
+        raise Invalid(f"The {what} is too long.")
+    try:
+        return read.decode()
+    except UnicodeDecodeError:
+        raise Invalid(f"The {what} is not text in UTF-8.") from None

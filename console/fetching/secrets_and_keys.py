@@ -32,6 +32,8 @@ OF_AN_ACCOUNT = frozenset(
         Action.REBIND_ACCOUNT,
     }
 )
+#: What a replica does not allow where it is: it follows the secret that it is a copy of.
+OF_A_PRIMARY = frozenset({Action.PUT_SECRET_VALUE, Action.UPDATE_SECRET, Action.DELETE_SECRET})
 _WITH_A_SECRET = ("region", "account", "managed__instance__region", "key", "schedule")
 
 
@@ -94,6 +96,8 @@ def _for(actor: Principal, secret: Secret, action: Action) -> Secret:
         lifecycle.require_enabled(secret)
     if action in OF_AN_ACCOUNT:
         accounts.needed(secret)
+    if action in OF_A_PRIMARY:
+        lifecycle.require_own(secret)
     return secret
 
 

@@ -13,9 +13,9 @@ from django.db.models import Q, QuerySet
 
 from secrets_app import regions
 from secrets_app.actions import Action, Kind, arn
-from secrets_app.models import Attachment, Invitation, Policy, Principal, User
+from secrets_app.models import Attachment, Invitation, Policy, Principal, Secret, User
 from secrets_app.people import machines, users
-from secrets_app.policy import decisions, requiring
+from secrets_app.policy import decisions, requiring, resource_documents
 
 # ---------------------------------------------------------------- policies
 
@@ -163,6 +163,15 @@ def invitation(actor: Principal, pk: UUID) -> Invitation:
     if row is None or not sees_invitation(actor, row):
         raise requiring.NotFound
     return row
+
+
+def sees_resource_policy(actor: Principal, secret: Secret) -> bool:
+    """Whether `actor` may read the policy of a secret: its grants, and each principal that it names."""
+    if not decisions.allows(actor, Action.LIST_GRANTS, secret):
+        return False
+    named = Principal.objects.filter(pk__in=resource_documents.named(secret.resource_policy))
+    names = ShownNames(actor)
+    return all(names.shows(principal) for principal in named.select_related("user"))
 
 
 # ---------------------------------------------------------------- groups

@@ -24,7 +24,7 @@ _SECTIONS = {
     "screens#rotate-immediately": "secret_rotate",
     "screens#automatic-rotation": "secret_schedule",
     "screens#deletion": "secret_delete secret_restore",
-    "screens#permissions-of-one-secret": "secret_grant secret_revoke",
+    "screens#permissions-of-one-secret": "secret_grant secret_revoke secret_policy",
     "screens#instances": (
         "instances instance instance_register instance_edit instance_retire instance_approve instance_attach "
         "instance_own_login instance_rebind"

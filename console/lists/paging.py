@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.db.models.sql.where import WhereNode
 from django.http import QueryDict
 
 PAGE_ROWS = 25
 MOST_PAGES = 9_999_999  # what no list has; a larger number asks for the last page too
 COUNT_CAP = 1_000  # an exact count under a long policy costs more than the page
+DEEPEST = 10_000  # rows from either end that pages reach: to pass over more costs more than the page
 
 Row = TypeVar("Row", bound=Model)
 
@@ -29,6 +30,12 @@ class By:
     field: str
     ties: tuple[str, ...] = ("pk",)  # what orders rows of one value, where an index has another order
     is_joined: bool = False
+    #: The rows that have none in that other table, if the row itself says so: to look there
+    #: takes a look for each row. Rows that have one have a `field` too, or `may_be_empty`.
+    without: Q | None = None
+    may_be_empty: bool = False
+    #: `field` is empty in most rows, and they come first, by these: the index of this sort has the others.
+    empty_first: tuple[str, ...] = ()
     #: A column that is never empty, and says so in the index of this sort. No other query asks for that, so
     #: none is misled: without statistics SQLite takes any index of a few values for a good one.
     is_there: str = ""
@@ -41,13 +48,24 @@ class By:
         if self.groups is not None and (groups := self.groups(rows)) is not None:
             ordered = [group.order_by(*ties) for group in groups]
             return ordered[::-1] if sign else ordered
+        if self.empty_first:
+            empty = rows.filter(**{f"{self.field}__isnull": True})
+            others = rows.filter(**{f"{self.field}__isnull": False}).order_by(sign + self.field, *ties)
+            both = [empty.order_by(*(sign + tie for tie in self.empty_first)), others]
+            return both[::-1] if sign else both
         if self.is_there:
             rows = rows.filter(**{f"{self.is_there}__isnull": False})
         here = rows.order_by(sign + self.field, *ties)
         if not self.is_joined:
             return [here]
-        last = rows.filter(**{f"{self.field}__isnull": True}).order_by(f"{sign}pk")
-        return [here.filter(**{f"{self.field}__isnull": False}), last]
+        empty = rows.filter(**{f"{self.field}__isnull": True})
+        last = [empty.order_by(f"{sign}pk")]
+        if self.without is not None:
+            last = [rows.filter(self.without).order_by(f"{sign}pk")]
+            if self.may_be_empty:
+                other = self.field.rpartition("__")[0]
+                last.insert(0, empty.filter(**{f"{other}__isnull": False}).order_by(*ties))
+        return [here.filter(**{f"{self.field}__isnull": False}), *last]
 
 
 @dataclass(frozen=True)
@@ -55,23 +73,57 @@ class Page(Generic[Row]):
     """Some rows of a list, and where they stand in it."""
 
     rows: list[Row]
-    number: int
+    number: int  # from 1; in a list longer than its pages reach, -1 is the last one, -2 the one before
     has_next: bool
     total: int  # at most COUNT_CAP + 1
     sort: str  # as in the URL: `name` or `-name`
     size: int  # rows on a full page
 
     @property
+    def is_from_end(self) -> bool:
+        """Whether it is counted from the end; how many rows come before it is not known then."""
+        return self.number < 0
+
+    @property
+    def from_end(self) -> int:
+        return -self.number
+
+    @property
+    def is_deepest(self) -> bool:
+        """Whether there are rows in the direction away from the end where no page of this size reaches."""
+        return abs(self.number) >= DEEPEST // self.size and (self.is_from_end or self.has_next)
+
+    @property
+    def previous(self) -> int | None:
+        """The number of the page before, if there is one that can be asked for."""
+        if self.is_from_end:
+            return None if self.is_deepest else self.number - 1
+        return self.number - 1 if self.number > 1 else None
+
+    @property
+    def next(self) -> int | None:
+        if not self.has_next or (self.is_deepest and not self.is_from_end):
+            return None
+        return self.number + 1
+
+    @property
+    def end(self) -> int | None:
+        """The number of the last page, if that is neither this one nor the next one."""
+        if not self.has_next or self.number == -2:
+            return None
+        return -1 if self.total > COUNT_CAP or self.total > (self.number + 1) * self.size else None
+
+    @property
     def has_previous(self) -> bool:
-        return self.number > 1
+        return self.is_from_end or self.number > 1
 
     @property
     def first(self) -> int:
-        return (self.number - 1) * self.size + 1 if self.rows else 0
+        return (self.number - 1) * self.size + 1 if self.rows and not self.is_from_end else 0
 
     @property
     def last(self) -> int:
-        return self.first + len(self.rows) - 1 if self.rows else 0
+        return self.first + len(self.rows) - 1 if self.rows and not self.is_from_end else 0
 
     @property
     def count_text(self) -> str:
@@ -92,8 +144,9 @@ def page(
     """Return the page of `rows` that `query` asks for by `page` and `sort`, of `size` rows or `PAGE_ROWS`.
 
     `sorts` maps a word in the URL to a field, or to what says more; another word, or a page that is not a
-    number, means the default. A page after the last one is the last one. Ties are broken by primary key in
-    the direction of the sort, so that no row is shown twice and one index serves both directions.
+    number, means the default. A page after the last one is the last one, and so is -1. Ties are broken by
+    primary key in the direction of the sort, so that no row is shown twice and one index serves both
+    directions.
 
     The page is found by primary keys alone and its rows are read after that: what a row needs from other
     tables is joined for one page and never for the whole list, as an annotation is that is not sorted by.
@@ -104,25 +157,20 @@ def page(
     if sort.lstrip("-") not in sorts:
         sort = default
     number = _asked(query)
-    start = (number - 1) * size
     keys = _Keys(rows, sorts[sort.lstrip("-")], "-" if sort.startswith("-") else "")
-    if start <= COUNT_CAP:
+    if 0 < number <= -(-COUNT_CAP // size):
         # One question for the page and the count: to put a long policy twice costs more than these keys.
-        counted = keys.between(0, max(start + size + 1, COUNT_CAP + 1))
-        number = min(number, _pages(len(counted), size))
-        start = (number - 1) * size
-        keys_here, total = counted[start : start + size + 1], len(counted)
+        counted = keys.between(0, max(number * size + 1, COUNT_CAP + 1))
+        total = len(counted)
+        number = _within(number, _pages(total, size))
+        keys_here = counted[(number - 1) * size : number * size + 1]
     else:
-        keys_here, total = keys.between(start, start + size + 1), COUNT_CAP + 1
-        if not keys_here:
-            total = rows.order_by().values("pk").count()
-            number = _pages(total, size)
-            start = (number - 1) * size
-            keys_here = keys.last(total - start)
+        number, keys_here, total = keys.deep(number, size)
+    has_next = number < -1 if number < 0 else len(keys_here) > size
     whole = _unfiltered(rows) if shown is None else shown
     read = {row.pk: row for row in whole.filter(pk__in=keys_here[:size])}
     here = [read[key] for key in keys_here[:size] if key in read]
-    return Page(here, number, len(keys_here) > size, min(total, COUNT_CAP + 1), sort, size)
+    return Page(here, number, has_next, min(total, COUNT_CAP + 1), sort, size)
 
 
 class _Keys:
@@ -130,7 +178,28 @@ class _Keys:
 
     def __init__(self, rows: QuerySet[Any], sort: str | By, sign: str) -> None:
         by = By(sort) if isinstance(sort, str) else sort
-        self._parts = by.parts(rows, sign)
+        self._rows, self._parts = rows, by.parts(rows, sign)
+
+    def deep(self, number: int, size: int) -> tuple[int, list[Any], int]:
+        """The number and keys of a page that is not near the beginning, one key more if it has it; the count.
+
+        A page that is further from both ends than any reaches is the last one, counted from the end. Rows are
+        counted as far as pages reach.
+        """
+        reached = DEEPEST // size
+        if 0 < number <= reached and (here := self.between((number - 1) * size, number * size + 1)):
+            return number, here, DEEPEST
+        # In order where that is an index; rows of several parts are counted together.
+        counted = self._parts[0] if len(self._parts) == 1 else self._rows.order_by()
+        total = counted.values("pk")[: reached * size + 1].count()
+        if total <= reached * size:
+            number = _within(number, _pages(total, size))
+            return number, self.last(total - (number - 1) * size)[: size + 1], total
+        number = max(number, -reached) if number < 0 else -1
+        return number, self._from_end(-number, size), total
+
+    def _from_end(self, number: int, size: int) -> list[Any]:
+        return _cut(self._backwards(), (number - 1) * size, number * size)[::-1]
 
     def between(self, start: int, stop: int) -> list[Any]:
         """Those from `start` on and before `stop`."""
@@ -138,7 +207,10 @@ class _Keys:
 
     def last(self, count: int) -> list[Any]:
         """The last so many, read from the end."""
-        return _cut([part.reverse() for part in reversed(self._parts)], 0, count)[::-1]
+        return _cut(self._backwards(), 0, count)[::-1]
+
+    def _backwards(self) -> list[QuerySet[Any]]:
+        return [part.reverse() for part in reversed(self._parts)]
 
 
 def _cut(parts: list[QuerySet[Any]], start: int, stop: int) -> list[Any]:
@@ -154,15 +226,23 @@ def _cut(parts: list[QuerySet[Any]], start: int, stop: int) -> list[Any]:
         if found:
             skip = 0
         elif skip:
-            skip = max(skip - part.order_by().values("pk").count(), 0)
+            skip = max(skip - part.order_by().values("pk")[:skip].count(), 0)
     return found
 
 
 def _asked(query: QueryDict) -> int:
-    """The page that the URL asks for, from 1."""
+    """The page that the URL asks for: from 1, or from -1 backwards."""
     asked = str(query.get("page", ""))
+    if not re.fullmatch("-?[0-9]+", asked):
+        return 1
     digits = len(str(MOST_PAGES))
-    return min(max(int(asked[: digits + 1]), 1), MOST_PAGES) if re.fullmatch("[0-9]+", asked) else 1
+    number = int(asked[: digits + 2])
+    return max(min(number, MOST_PAGES), -MOST_PAGES) or 1
+
+
+def _within(number: int, last: int) -> int:
+    """The same page counted from 1, or the nearest one that there is."""
+    return min(number, last) if number > 0 else max(last + 1 + number, 1)
 
 
 def _pages(count: int, size: int) -> int:
@@ -182,6 +262,6 @@ def _unfiltered(rows: QuerySet[Row]) -> QuerySet[Row]:
 def of_list(rows: Sequence[Any], query: QueryDict) -> Page[Any]:
     """The page of rows that are no table: worked out, few, and in order already."""
     size = PAGE_ROWS
-    number = min(_asked(query), _pages(len(rows), size))
+    number = _within(_asked(query), _pages(len(rows), size))
     start = (number - 1) * size
     return Page(list(rows[start : start + size]), number, start + size < len(rows), len(rows), "", size)

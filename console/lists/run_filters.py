@@ -24,8 +24,10 @@ def _by_requester(rows: QuerySet[Run]) -> list[QuerySet[Run]] | None:
 
     One has most of the runs. To sort those by name is to read them all.
     """
-    # A value and not Exists, for which PostgreSQL would read every run.
-    asked = Subquery(Run.objects.filter(requested_by=OuterRef("pk")).order_by().values("pk")[:1])
+    # A value and not Exists, for which PostgreSQL would read every run; a range and no equality, for
+    # which SQLite would, of a user without any.
+    by = Run.objects.filter(requested_by__gte=OuterRef("pk"), requested_by__lte=OuterRef("pk"))
+    asked = Subquery(by.order_by().values("pk")[:1])
     those = Principal.objects.alias(asked=asked).filter(asked__isnull=False).order_by("name", "pk")
     people = list(those[: MOST_REQUESTERS + 1])
     if len(people) > MOST_REQUESTERS:
@@ -36,7 +38,7 @@ def _by_requester(rows: QuerySet[Run]) -> list[QuerySet[Run]] | None:
 _NEWEST = ("created_at", "pk")
 SORTS: dict[str, str | By] = {
     "started": "created_at",
-    "secret": By("secret__name", ("secret_id", *_NEWEST), is_joined=True),
+    "secret": By("secret__name", ("secret_id", *_NEWEST), is_joined=True, without=Q(secret__isnull=True)),
     "instance": By("instance__name", ("instance_id", *_NEWEST)),
     "kind": By("kind", _NEWEST, is_there="created_at"),
     "trigger": By("trigger", _NEWEST, is_there="created_at"),

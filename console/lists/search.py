@@ -214,7 +214,7 @@ def _runs(request: OperatorRequest, wanted: Wanted) -> Group:
         about = run.secret.name if run.secret else run.instance.name
         state = run_states.run_badge(run).label
         url = reverse("run", args=[run.instance.region.code, run.pk])
-        return Hit(f"{run.get_kind_display()} of {about}", url, state, run.created_at)
+        return Hit(f"{run.label} of {about}", url, state, run.created_at)
 
     return _group("Runs", rows, "-created_at", hit, _list("rotations", q=wanted.text))
 

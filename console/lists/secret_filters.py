@@ -6,7 +6,9 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact
 from django.http import QueryDict
 from django.utils import timezone
 
@@ -21,17 +23,22 @@ from secrets_app.actions import Action
 from secrets_app.models import Secret, Tag
 
 _OF_ACCOUNT, _OF_SCHEDULE = ("managed__secret_id",), ("schedule__secret_id",)
+#: A secret of any other type has an account and a schedule from its first moment on. That `created_at` is
+#: there is said for the index of types: see `paging.By.is_there`.
+_GENERIC = Q(type=Secret.Type.GENERIC, created_at__isnull=False)
 SORTS: dict[str, str | By] = {
     "name": "name",
     "type": By("type", is_there="created_at"),
-    "instance": By("managed__instance__name", ("managed__instance_id", *_OF_ACCOUNT), is_joined=True),
-    "user": By("managed__username", _OF_ACCOUNT, is_joined=True),
+    "instance": By(
+        "managed__instance__name", ("managed__instance_id", *_OF_ACCOUNT), is_joined=True, without=_GENERIC
+    ),
+    "user": By("managed__username", _OF_ACCOUNT, is_joined=True, without=_GENERIC),
     "kind": By("kind", is_there="created_at"),
-    "credential": By("managed__credential", _OF_ACCOUNT, is_joined=True),
-    "automatic": By("schedule__period", _OF_SCHEDULE, is_joined=True),
-    "next": By("schedule__next_at", _OF_SCHEDULE, is_joined=True),
-    "last": By("managed__rotated_at", _OF_ACCOUNT, is_joined=True),
-    "status": "deletion_planned_at",
+    "credential": By("managed__credential", _OF_ACCOUNT, is_joined=True, without=_GENERIC),
+    "automatic": By("schedule__period", _OF_SCHEDULE, is_joined=True, without=_GENERIC),
+    "next": By("schedule__next_at", _OF_SCHEDULE, is_joined=True, without=_GENERIC, may_be_empty=True),
+    "last": By("managed__rotated_at", _OF_ACCOUNT, is_joined=True, without=_GENERIC, may_be_empty=True),
+    "status": By("deletion_planned_at", empty_first=("name", "pk")),
     "created": "created_at",
 }
 
@@ -105,15 +112,14 @@ def _tagged(text: str) -> QuerySet[Tag]:
 def _turned(automatic: str) -> Q:
     """The rows that rotate automatically (`on`), that should have (`overdue`), or that do not (`off`)."""
     if automatic == "off":
-        return Q(schedule__is_on=False)
-    on = Q(
-        schedule__is_on=True,
-        schedule__paused_at__isnull=True,
-        schedule__stopped_at__isnull=True,
-        deletion_planned_at__isnull=True,
-    )
+        return _either(Schedule.objects.filter(is_on=False), "schedule__is_on", False)
     if automatic != "overdue":
-        return on
+        on = Schedule.objects.filter(is_on=True, paused_at__isnull=True, stopped_at__isnull=True)
+        return _either(on, "schedule__is_on", True) & Q(
+            schedule__paused_at__isnull=True,
+            schedule__stopped_at__isnull=True,
+            deletion_planned_at__isnull=True,
+        )
     # Begun at the dates, of which few have passed: SQLite would begin at the secrets.
     waiting = Schedule.objects.filter(is_on=True, paused_at__isnull=True, stopped_at__isnull=True)
     due = waiting.filter(next_at__lt=timezone.now() - GRACE).order_by().values("secret")
@@ -122,15 +128,28 @@ def _turned(automatic: str) -> Q:
 
 def _credential(state: str) -> Q:
     """The rows whose credential the list shows like this: while one rotates, it shows that."""
+    rotating = Q(pk__in=secret_rows.rotating())
     if state == "rotating":
-        return Q(pk__in=secret_rows.rotating())
+        return rotating
+    idle = ~rotating
     if state == "drifted":
-        return Q(
-            ~secret_rows.is_rotating(),
+        return idle & Q(
             managed__credential=ManagedAccount.Credential.OUT_OF_SYNC,
             managed__credential_code__in=secret_states.DRIFTED,
         )
-    return Q(~secret_rows.is_rotating(), managed__credential=state)
+    return idle & _either(ManagedAccount.objects.filter(credential=state), "managed__credential", state)
+
+
+def _either(rows: QuerySet[Any], field: str, value: object) -> Q:
+    """The secrets of these accounts or schedules, which are those whose `field` is `value`.
+
+    Few are named by their keys. Of many, the list is read in its order, and a page is soon full: no index has
+    such an expression, and the database would begin at the other table and sort all that it finds.
+    """
+    found = list(rows.order_by().values_list("secret", flat=True)[: MOST_LISTED + 1])
+    if len(found) <= MOST_LISTED:
+        return Q(pk__in=set(found))
+    return Q(Exact(Coalesce(field, field), Value(value)))
 
 
 def narrowed(rows: QuerySet[Secret], chosen: dict[str, Any]) -> QuerySet[Secret]:

@@ -25,7 +25,7 @@ def near(moment: datetime, now: datetime) -> str:
         count = abs(seconds) // length
         if count:
             return f"in {count} {unit}" if seconds > 0 else f"{count} {unit} ago"
-    return "now"
+    return "now" if seconds > 0 else "just now"
 
 
 def short(moment: datetime, now: datetime) -> str:

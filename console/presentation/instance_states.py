@@ -33,7 +33,6 @@ _KEY_STATES: Final = {
     HostKey.State.APPROVED: Fact("ok", "Approved", "Trusted: Keyturn talks to nothing else at this address."),
     HostKey.State.RETIRED: Fact("muted", "Retired", "Approved once; not trusted any more."),
 }
-_HOST_KEY_CHECKS: Final = {"host_key", "host_key_changed"}
 
 
 def instance_badge(instance: Instance) -> Fact:
@@ -95,13 +94,13 @@ class HostKeys:
 
     @property
     def _login_met_another(self) -> bool:
-        """Whether a check or a rotation was shown a key that is not pinned, since the last approval."""
+        """Whether a check or a rotation was shown what is not pinned, since the last approval."""
         decided = [key.decided_at for key in self.approved if key.decided_at]
         checked = self.instance.checked_at
         if not checked or (decided and checked < max(decided)):
             return False
         marks = {check["name"]: check["mark"] for check in self.instance.checks}
-        return any(marks.get(name) == "blocked" for name in _HOST_KEY_CHECKS)
+        return any(mark == "blocked" and wires.is_about_identity(name) for name, mark in marks.items())
 
     @property
     def ends_at(self) -> datetime | None:

@@ -67,7 +67,7 @@ _SUCCESS: Final = {
     Run.Kind.ROTATE: "The instance accepted the new value. It is current now.",
     Run.Kind.VERIFY: "The instance accepts the current value.",
     Run.Kind.CHECK: "Everything that a rotation needs is there.",
-    Run.Kind.SCAN: "The host keys of the instance were read.",
+    Run.Kind.SCAN: "What the instance identifies itself with was read.",
     Run.Kind.DRIFT: "The credential was not changed outside Keyturn.",
     Run.Kind.RECONCILE: "The instance accepts the current value again.",
     Run.Kind.DEPENDANTS: "Every chosen dependant has the current value.",

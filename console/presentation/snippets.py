@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from string import Template
 from typing import Final
+from urllib.parse import urlsplit
 
 EXAMPLE = "my/secret"  # where a page is about no secret
 
@@ -24,7 +25,10 @@ class Snippet:
     note: str = ""
 
     def text(self, *, endpoint: str, region: str, secret: str) -> str:
-        return Template(self.template).substitute(endpoint=endpoint, region=region, secret=secret)
+        at = urlsplit(endpoint)
+        return Template(self.template).substitute(
+            endpoint=endpoint, host=at.netloc, protocol=at.scheme, region=region, secret=secret
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,30 @@ try (SecretsManagerClient client = SecretsManagerClient.builder()
     String value = client.getSecretValue(request -> request.secretId("$secret")).secretString();
 }""",
 )
-ALL: Final = (BOTO3, CLI, TERRAFORM, JAVASCRIPT, JAVA)
+ALIBABA = Snippet(
+    "alibaba",
+    "Python (Alibaba Cloud SDK)",
+    """\
+import os
+
+from alibabacloud_kms20160120.client import Client
+from alibabacloud_kms20160120.models import GetSecretValueRequest
+from alibabacloud_tea_openapi.models import Config
+
+client = Client(
+    Config(
+        endpoint="$host",
+        protocol="$protocol",
+        region_id="$region",
+        access_key_id=os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"],
+        access_key_secret=os.environ["ALIBABA_CLOUD_ACCESS_KEY_SECRET"],
+    )
+)
+answer = client.get_secret_value(GetSecretValueRequest(secret_name="$secret"))
+value = answer.body.secret_data""",
+    "The same access key, in ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET.",
+)
+ALL: Final = (BOTO3, CLI, TERRAFORM, JAVASCRIPT, JAVA, ALIBABA)
 
 
 def filled(*, endpoint: str, region: str, secret: str = EXAMPLE) -> list[Filled]:

@@ -202,9 +202,10 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
             self._drop(conn)
 
     def _refuse(self, conn: Connection, status: int) -> None:
+        answer = framing.refusal(status, conn.unread)
         conn.unread.clear()
         conn.state = State.ENDING
-        self._say(conn, framing.refusal(status))
+        self._say(conn, answer)
 
     def _say(self, conn: Connection, text: bytes) -> None:
         try:

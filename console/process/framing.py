@@ -1,12 +1,14 @@
 """Where a request ends: what must have arrived before it is read.
 
-Knows lengths and nothing else of HTTP; what a request says is for the server's own parser, which gets
-exactly the bytes that are counted here. A request whose end is not certain is refused, and not guessed.
+Knows lengths, and whether a program of an interface asks, and nothing else of HTTP; what a request says is
+for the server's own parser, which gets exactly the bytes that are counted here. A request whose end is not
+certain is refused, and not guessed.
 Sources: RFC 9112, sections 2.2 and 6; RFC 9110, sections 10.1.1 and 15.5.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +23,13 @@ REASONS: Final = {
     413: "Content Too Large",
     431: "Request Header Fields Too Large",
 }
+#: What a request of a program of AWS or Alibaba Cloud has, wherever in its head: their clients read JSON, and
+#: one of them takes anything else for a broken connection.
+_OF_A_PROGRAM = re.compile(
+    rb"[A-Z]{3,7} /(?:aws|alibaba)\b|[A-Z]{3,7} /\?(?:[^ \r\n]*&)?Action=|\r\n(?:x-acs-|x-amz-)[a-z]"
+    rb"|\r\nauthorization: *(?:ACS[34]|AWS4)-",
+    re.IGNORECASE,
+)
 _END = b"\r\n\r\n"
 _NUMBER = re.compile(rb"[0-9]{1,12}")
 
@@ -73,13 +82,20 @@ def _body(lengths: list[bytes]) -> int:
     return int(lengths[0])
 
 
-def refusal(status: int) -> bytes:
-    """The whole answer to a request that is not read."""
-    text = f"{REASONS[status]}\n"
+def refusal(status: int, received: bytes | bytearray = b"") -> bytes:
+    """The whole answer to the request that `received` begins with, and that is not read.
+
+    JSON for a program, under the names of both interfaces; it repeats nothing of the request.
+    """
+    text, type_ = f"{REASONS[status]}\n", "text/plain; charset=utf-8"
+    if _OF_A_PROGRAM.search(received[:HEAD_LIMIT_BYTES]):
+        code, words = REASONS[status].title().replace(" ", ""), f"{REASONS[status]}."
+        said = {"__type": code, "message": words, "Code": code, "Message": words}
+        text, type_ = json.dumps(said), "application/json"
     lines = [
         f"HTTP/1.1 {status} {REASONS[status]}",
         "Connection: close",
-        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Type: {type_}",
         f"Content-Length: {len(text)}",
         "Cache-Control: no-store",
         "X-Content-Type-Options: nosniff",

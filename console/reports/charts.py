@@ -37,6 +37,7 @@ class Chart:
     series: tuple[Series, ...]
     bars: tuple[Bar, ...]
     note: str = ""
+    empty: str = "Nothing to show yet."  # said in place of bars of nothing
 
     @property
     def highest(self) -> int:

@@ -11,7 +11,7 @@ import sqlite3
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,13 +21,16 @@ import redis
 from cryptography.hazmat.backends.openssl import backend
 from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 
 from console import trigrams
 from console.presentation import durations
 from console.process import away, health
 from console.version import product_version
-from secrets_app import root_keys
+from secrets_app import keyring, regions, root_keys
 from secrets_app.audit import checkpoints
+from secrets_app.backups import backups
+from secrets_app.journal import journal
 from secrets_app.models import AuditCheckpoint, AuditHead
 
 #: Of the data folder. An embedded database grows by less than this in a day.
@@ -62,6 +65,7 @@ def parts() -> list[Part]:
         Part("Processes", tuple(_processes())),
         Part("Storage", tuple(_storage())),
         Part("Keys", tuple(_keys())),
+        Part("Programs", tuple(_programs())),
         Part("Audit trail", tuple(_audit())),
     ]
 
@@ -115,6 +119,8 @@ def _storage() -> Iterator[Line]:
         )
     yield _broker()
     yield _disk()
+    yield _backup()
+    yield _journal()
 
 
 def _database() -> tuple[str, str]:
@@ -157,6 +163,33 @@ def _disk() -> Line:
     return Line("Data folder", text, folder, "warning" if usage.free < LITTLE_BYTES else "")
 
 
+def _backup() -> Line:
+    """The newest of the backups that Keyturn takes every day."""
+    label, folder = "Newest backup", str(settings.BACKUP_FOLDER)
+    if not settings.BACKUP_RECIPIENTS:
+        return Line(label, "Not taken by Keyturn", "Set KEYTURN_BACKUP_RECIPIENTS for one a day.", "warning")
+    try:
+        at = backups.newest()
+    except OSError as error:
+        return Line(label, "Cannot be read", f"{folder}: {error.strerror}", "danger")
+    if at is None:
+        return Line(label, "None yet", f"A worker takes it: {folder}", "warning")
+    age = timezone.now() - at
+    return Line(label, f"{durations.duration(age)} old", folder, "warning" if backups.late() else "ok", at=at)
+
+
+def _journal() -> Line:
+    label, place = "Credential journal", journal.place()
+    if place is None:
+        return Line(label, "None is kept", "Set KEYTURN_JOURNAL to a file on another disk.")
+    try:
+        written = place.stat()
+    except OSError as error:
+        return Line(label, "Cannot be read", f"{place}: {error.strerror}", "danger")
+    at = datetime.fromtimestamp(written.st_mtime, UTC)
+    return Line(label, size(written.st_size), f"{place}, last written", at=at)
+
+
 def size(count: int) -> str:
     """A number of bytes as people read it: 1.5 GB."""
     for unit, bytes_ in _UNITS:
@@ -169,14 +202,33 @@ def size(count: int) -> str:
 
 
 def _keys() -> Iterator[Line]:
-    provider = root_keys.provider()
-    name = settings.ROOT_KEY_PROVIDER.split(".")[-2].capitalize()
-    yield Line("Root key provider", name, str(provider))
     try:
+        address = keyring.root_key_address()
+        provider = root_keys.at(address)
+        yield Line("Root key provider", root_keys.label(address), str(provider))
+        if address != settings.ROOT_KEY:
+            yield Line(
+                "Root key move", "Moved", f"Set KEYTURN_ROOT_KEY to {address}, then restart.", "warning"
+            )
         note = "It tells the key from another one, and nothing else."
         yield Line("Root key id", provider.key_id().hex(), note, is_copied=True)
-    except root_keys.Unavailable as error:
+    except (root_keys.Unavailable, keyring.Sealed) as error:
         yield Line("Root key id", "Not available", str(error), "danger")
+
+
+def _programs() -> Iterator[Line]:
+    account = regions.account()
+    yield Line(
+        "Account number", account.number, "It is part of every ARN, and never changes.", is_copied=True
+    )
+    note = "What clients of AWS know the account by: 12 digits."
+    yield Line("Account number for AWS", account.short_number, note, is_copied=True)
+    if settings.OPEN_REGIONS:
+        yield Line(
+            "Unknown regions", "Created", "Each begins with the first secret that a program makes in it."
+        )
+    else:
+        yield Line("Unknown regions", "Refused", "Programs name a region by its code or another name of it.")
 
 
 def _audit() -> Iterator[Line]:

@@ -34,6 +34,7 @@ from console.reports.charts import Bar, Chart, Series
 from rotation import accounts
 from rotation.engine.work import TELLS
 from rotation.models import Dependant, HostKey, Instance, ManagedAccount, Run, Schedule
+from secrets_app.backups import backups
 from secrets_app.models import ChangedRecord, Secret
 from secrets_app.policy.decisions import Action
 
@@ -89,11 +90,13 @@ class Overview:
         self.may_secrets = resources.may(request, Action.LIST_SECRETS)
         self.may_instances = resources.may(request, Action.LIST_INSTANCES)
         #: Of a reader from whom nothing is hidden, rows are counted in an index and no right is asked about.
-        self.counts_all = region == resources.ALL_REGIONS and resources.sees_all_secrets(request)
+        self.sees_all = resources.sees_all_secrets(request)
+        self.counts_all = region == resources.ALL_REGIONS and self.sees_all
         self.needs: list[Need] = []
         self.more: list[More] = []
         if resources.may(request, Action.VERIFY_AUDIT):
             self._add_changed_records()
+            self._add_old_backup()
         self._add_queued()
         if self.may_secrets:
             self._needs_of_secrets()
@@ -118,6 +121,12 @@ class Overview:
 
     # ---------------------------------------------------------------- what needs a person
 
+    def _add_old_backup(self) -> None:
+        late = backups.late()
+        if late:
+            fact = Fact("warning", "Backup is late", late, "A worker takes one a day; its log says why not.")
+            self.needs.append(Need(fact, "Backup", reverse("settings_about")))
+
     def _add_changed_records(self) -> None:
         for row in ChangedRecord.objects.all()[:SHOWN]:
             fact = Fact(
@@ -136,7 +145,7 @@ class Overview:
         for run in queued[:SHOWN]:
             about = run.secret.name if run.secret else run.instance.name
             url = reverse("run", args=[self.region, run.pk])
-            where = f"{run.get_kind_display()} on {run.instance.name}"
+            where = f"{run.label} on {run.instance.name}"
             self.needs.append(Need(run_states.queued_for_long(run), about, url, where))
         if len(queued) > SHOWN:
             self.more.append(More("All runs under way", self._link("rotations", outcome=ACTIVE)))
@@ -254,7 +263,7 @@ class Overview:
             if known.is_changed:
                 fact = Fact(
                     "danger",
-                    "Host key changed",
+                    f"{row.shown.one.capitalize()} changed",
                     known.badge.sentence,
                     "Nothing is sent to it before you approve it.",
                 )
@@ -273,13 +282,15 @@ class Overview:
     def _figures_of_secrets(self) -> Iterator[Figure]:
         if not self.may_secrets:
             return
-        count = self._secrets().aggregate(
-            all=Count("pk"), managed=Count("pk", filter=~Q(type=Secret.Type.GENERIC))
-        )
+        # By type, whose index is all that is read; that `created_at` is there is said for it.
+        types = self._secrets().filter(created_at__isnull=False).order_by().values_list("type")
+        counts = dict(types.annotate(count=Count("*")))
+        every = sum(counts.values())
+        managed = every - counts.get(Secret.Type.GENERIC, 0)
         in_sync, overdue = self._in_sync(), self._secrets(automatic="overdue").count()
         # A generic secret has no instance to be in sync with.
-        share = f"{in_sync / count['managed']:.0%} of all" if count["managed"] else ""
-        yield Figure("Secrets", count["all"], self._link("secrets"))
+        share = f"{in_sync / managed:.0%} of all" if managed else ""
+        yield Figure("Secrets", every, self._link("secrets"))
         yield Figure("In sync", in_sync, self._link("secrets", credential="in_sync"), share)
         drifted = self._secrets(credential="drifted").count()
         yield Figure(
@@ -297,6 +308,13 @@ class Overview:
 
     def _in_sync(self) -> int:
         """The count of the list's own filter; the few that rotate are subtracted, not asked of each row."""
+        if (kept := self._kept("in_sync")) is not None:
+            return int(kept)
+        count = self._counted_in_sync()
+        self._keep("in_sync", count, count)
+        return count
+
+    def _counted_in_sync(self) -> int:
         rows = self._secrets().filter(managed__credential=Credential.IN_SYNC)
         # Their keys and not a query in the query, for which SQLite would ask about each secret.
         busy = rows.filter(pk__in=secret_rows.rotating()).count()
@@ -321,22 +339,31 @@ class Overview:
         yield Figure(f"Rotations, {DAYS} days", counts.total(), link, note)
 
     def _counted_ages(self) -> list[int]:
-        """How many passwords and keys there are of each age; of all of them, counted once in a minute."""
-        key = "overview.ages"
-        if self.counts_all and (kept := cache.get(key)) is not None:
+        """How many passwords and keys there are of each age."""
+        if (kept := self._kept("ages")) is not None:
             return list(kept)
         now = timezone.now()
         rows = self._secrets(automatic="on").filter(managed__rotated_at__isnull=False)
         counts = [0] * len(AGES)
         for hour, period, count in _by_hour(rows, "managed__rotated_at", "schedule__period"):
             counts[min(int((now - _hour(hour)) / period * 4), 4)] += count
-        if self._keeps(counts):
-            cache.set(key, counts, timeout=60)
+        self._keep("ages", counts, sum(counts))
         return counts
 
-    def _keeps(self, counts: list[int]) -> bool:
-        """Whether these ages are looked up again, and not counted; never for a reader who sees some only."""
-        return self.counts_all and sum(counts) > KEPT_FROM
+    def _kept(self, name: str) -> Any:
+        """What was counted within the last minute, for readers from whom nothing is hidden; or None."""
+        return cache.get(f"overview.{name}.{self.region}") if self.sees_all else None
+
+    def _keep(self, name: str, counted: Any, total: int) -> None:
+        """Have what was counted looked up for a minute, if there is much of it."""
+        if self._keeps(total):
+            cache.set(f"overview.{name}.{self.region}", counted, timeout=60)
+
+    def _keeps(self, total: int) -> bool:
+        return self.sees_all and total > KEPT_FROM
+
+    def _note(self, text: str, total: int) -> str:
+        return f"{text}, at most a minute old" if self._keeps(total) else text
 
     # ---------------------------------------------------------------- pictures
 
@@ -415,16 +442,22 @@ class Overview:
             ):
                 counts[timezone.localtime(at).date()] -= 1
         else:
-            for hour, count in _by_hour(rows, "schedule__next_at"):
+            hours = self._kept("ahead")
+            if hours is None:
+                hours = [[hour, count] for hour, count in _by_hour(rows, "schedule__next_at")]
+                self._keep("ahead", hours, sum(count for _, count in hours))
+            for hour, count in hours:
                 counts[timezone.localtime(_hour(hour)).date()] += count
         bars = tuple(Bar(day.isoformat(), (counts[day],)) for day in days)
-        return Chart(
-            "What rotates next", "Day", (Series("Rotations", "busy"),), bars, f"The next {DAYS} days"
-        )
+        note = f"The next {DAYS} days"
+        if not self.counts_all:
+            note = self._note(note, counts.total())
+        empty = f"No automatic rotation in the next {DAYS} days."
+        return Chart("What rotates next", "Day", (Series("Rotations", "busy"),), bars, note, empty)
 
     def _ages(self) -> Chart:
         counts = self._counted_ages()
-        note = "Automatic ones, at most a minute old" if self._keeps(counts) else "Automatic ones"
+        note = self._note("Automatic ones", sum(counts))
         bars = tuple(
             Bar(name, (count, 0) if number < 4 else (0, count))
             for number, (name, count) in enumerate(zip(AGES, counts, strict=True))

@@ -81,7 +81,7 @@ def of_values(shown_seconds: int) -> list[Rule]:
             "Checks at most",
             f"{settings.CHECKS_AT_MOST:,} scans and tests in 10 minutes",
             "KEYTURN_CHECKS_AT_MOST",
-            "Host key scans and connection tests that one user starts.",
+            "Identity scans and connection tests that one user starts.",
         ),
     ]
 

@@ -6,7 +6,6 @@ and what is written here, which are ours, are marked safe.
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Protocol, cast
@@ -21,10 +20,10 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
+from console import private_apis
 from console.access import resources
 from console.forms.filters import Several
 from console.presentation import durations
-from console.private_apis import render_icon
 from secrets_app.actions import Action
 
 register = template.Library()
@@ -120,8 +119,7 @@ def _svg(name: str, size: int, classes: str) -> SafeString:
 @lru_cache(maxsize=512)
 def _shapes(name: str) -> str:
     """The shapes of an icon, as Lucide draws them in a square of 24."""
-    _, _, drawn = render_icon(name, 24).partition(">")
-    return re.sub(r"\s*\n\s*", "", drawn.removesuffix("</svg>")).replace(" />", "/>")
+    return private_apis.drawn(name)
 
 
 @register.simple_tag

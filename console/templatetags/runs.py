@@ -9,7 +9,7 @@ from console.access import resources
 from console.presentation import instance_states, run_states, secret_states
 from console.reports.resolving import unresolved
 from rotation import accounts, reasons
-from rotation.models import Run
+from rotation.models import Run, Step
 from secrets_app.models import Secret
 from secrets_app.policy.decisions import Action
 
@@ -109,6 +109,12 @@ def may_resolve(context: Context, run: Run) -> bool:
     if run.secret is None or not resources.may(context["request"], Action.RESOLVE_ROTATION, run.secret):
         return False
     return unresolved(run.secret) is not None
+
+
+@register.filter
+def is_promoted(run: Run) -> bool:
+    """Whether the new value is current already, and what is left of the run comes after that."""
+    return any(step.name == Step.Name.FINISH and step.state == Step.State.DONE for step in run.steps.all())
 
 
 @register.simple_tag(takes_context=True)

@@ -247,7 +247,7 @@ def _run(run: Run) -> exports.Cells:
     took = run.duration
     contents = (
         run.pk, exports.utc(run.started_at or run.created_at), exports.utc(run.ended_at),
-        run.get_kind_display(), run.secret.name if run.secret else "", run.instance.name,
+        run.label, run.secret.name if run.secret else "", run.instance.name,
         run.instance.instance_id, run.instance.region.code, run.get_trigger_display(), run.requested_by.name,
         run_states.run_badge(run).label, run.code, run.sentence,
         round(took.total_seconds(), 3) if took else None, run.attempts,

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-_KINDS = ("good", "self_signed", "expired", "wrong_name")
+_KINDS = ("good", "self_signed", "expired", "early", "wrong_name")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(address)
         place = ipaddress.ip_address("192.0.2.99" if kind == "wrong_name" else address)
-        dates = (-30, -1) if kind == "expired" else (-1, days)
+        dates = {"expired": (-30, -1), "early": (1, 30)}.get(kind, (-1, days))
         issuer, signer = (subject, key) if kind == "self_signed" else (self._certificate.subject, self._key)
         certificate = (
             _builder(subject, issuer, key, days=dates)

@@ -120,6 +120,9 @@ class WindowsHost:
         self.logons: list[tuple[str, int]] = []  # user and outcome of every logon that was judged
         self.resets: list[str] = []  # accounts whose password was set, in order
         self.shell_quota = 30
+        self.clock_seconds = 0.0  # by which its clock is ahead
+        self.has_ntlm = True  # WinRM offers it, and the host's rules allow it
+        self.start_seconds = 0.0  # that PowerShell needs before it runs a script; a real one about 1.5
         self.before_set: threading.Event | None = None  # a set waits for it
         self.on_change: Callable[[], None] = lambda: None  # of a password or the registry; under the lock
         self.set_key("SOFTWARE\\Microsoft\\Cryptography", MachineGuid=str(uuid.uuid4()))

@@ -19,8 +19,8 @@ from spnego.channel_bindings import GssChannelBindings
 
 _NOBODY: Final = b"nobody:0:" + b"0" * 32 + b":" + b"0" * 32 + b":[U]:LCT-0\n"
 _store = threading.Lock()
-#: Numbers of AV_PAIRs (MS-NLMP 2.2.2.1): the NetBIOS and the DNS name of the computer.
-_NAMES, _DNS_NAME = (1, 3), 3
+#: Numbers of AV_PAIRs (MS-NLMP 2.2.2.1): the NetBIOS and the DNS name of the computer, and its clock.
+_NAMES, _DNS_NAME, _TIME = (1, 3), 3, 7
 _MASK: Final = 0xFFFF_FFFF
 
 
@@ -44,11 +44,11 @@ class Acceptor:
             ),
         )
 
-    def challenge(self, token: bytes, name: str) -> bytes:
-        """Answer the first message, as a host of this name; pyspnego itself says this machine's."""
+    def challenge(self, token: bytes, name: str, ahead_seconds: float = 0.0) -> bytes:
+        """Answer the first message, as a host of this name and clock; pyspnego itself says this machine's."""
         self._context.step(token)
         made = self._context._temp_challenge
-        answer = _renamed(made.pack(), name)
+        answer = _renamed(made.pack(), name, ahead_seconds)
         self._context._temp_challenge = type(made).unpack(answer)
         return answer
 
@@ -86,8 +86,8 @@ def names(token: bytes) -> tuple[str, str]:
     return text(28), text(36)
 
 
-def _renamed(challenge: bytes, name: str) -> bytes:
-    """A CHALLENGE message (MS-NLMP 2.2.1.2) with other names of the host; the time in it stays."""
+def _renamed(challenge: bytes, name: str, ahead_seconds: float) -> bytes:
+    """A CHALLENGE message (MS-NLMP 2.2.1.2) with other names of the host, and another time."""
     length, _, offset = struct.unpack("<HHI", challenge[40:48])
     pairs, info = challenge[offset : offset + length], b""
     while pairs:
@@ -95,6 +95,9 @@ def _renamed(challenge: bytes, name: str) -> bytes:
         value, pairs = pairs[4 : 4 + size], pairs[4 + size :]
         if number in _NAMES:
             value = (name.lower() if number == _DNS_NAME else name).encode("utf-16-le")
+        if number == _TIME:
+            moved = int.from_bytes(value, "little") + int(ahead_seconds * 10_000_000)
+            value = moved.to_bytes(8, "little")
         info += struct.pack("<HH", number, len(value)) + value
     target, head = name.encode("utf-16-le"), 56
     return (

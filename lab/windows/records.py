@@ -14,18 +14,20 @@ class Record:
 
     def __init__(self) -> None:
         self._entries: list[tuple[str, bytes]] = []
+        self._known: dict[bytes, bytes] = {}  # each text once: the scripts are the same every time
         self._lock = threading.Lock()
 
     def add(self, place: str, text: str | bytes) -> None:
         """Note that this appeared at `place`: `command line`, `stdin`, `stdout`, `event 4688`, ..."""
+        whole = text.encode() if isinstance(text, str) else text
         with self._lock:
-            self._entries.append((place, text.encode() if isinstance(text, str) else text))
+            self._entries.append((place, self._known.setdefault(whole, whole)))
 
     def places(self, value: str) -> set[str]:
         """Where the value appears: as it is, in UTF-16LE, in base64 or hex of either, at any offset."""
         needles = forms(value)
         with self._lock:
-            entries = list(self._entries)
+            entries = set(self._entries)
         return {place for place, text in entries if any(needle in text for needle in needles)}
 
     def of(self, place: str) -> list[str]:

@@ -96,6 +96,7 @@ class Process:
             raise Unsupported(rest[:80])
         script = base64.b64decode(coded).decode("utf-16-le")
         self._host.record.add("event 4104", script)
+        time.sleep(self._host.start_seconds)
         try:
             return Interpreter(self._around).run(script)
         except Exited as ended:
@@ -173,6 +174,7 @@ class Endpoint:
         self.requests: list[str] = []  # the operations that arrived, in order
         self.shells: dict[str, _Shell] = {}
         self.opened = 0  # shells, in all
+        self.is_away = False  # every connection is ended at once, before a logon
         self._faults: dict[tuple[str, str, int], str] = {}
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -329,6 +331,9 @@ class _Server(ThreadingHTTPServer):
         super().__init__(place, handler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
+        if self.owner.is_away:
+            request.close()
+            return
         with self.owner._lock:
             self.owner.connections += 1
             self.owner._sockets.add(request)
@@ -390,9 +395,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _authenticate(self, kind: str, token: bytes) -> bool:
         """Go on with a logon; whether the message may be looked at now."""
         certificate = self._owner.certificate
+        if not self._owner.host.has_ntlm:
+            self._refuse()
+            return False
         if token[8:12] == b"\1\0\0\0":
             self._acceptor = ntlm.Acceptor(certificate.der if certificate else None)
-            challenge = base64.b64encode(self._acceptor.challenge(token, self._owner.host.name)).decode()
+            challenge = base64.b64encode(
+                self._acceptor.challenge(token, self._owner.host.name, self._owner.host.clock_seconds)
+            ).decode()
             self._reply(401, WWW_Authenticate=f"{kind} {challenge}")
             return False
         if self._acceptor is None:

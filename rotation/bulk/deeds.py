@@ -164,4 +164,4 @@ def _under_way(secret: Secret) -> Run | None:
 def _started(run: Run, before: Run | None) -> Done:
     if before is None or run.pk != before.pk:
         return Done(run)
-    return Done(run, is_joined=True, sentence=f"{run.get_kind_display()} was under way already.")
+    return Done(run, is_joined=True, sentence=f"{run.label} was under way already.")

@@ -43,7 +43,10 @@ class Unreachable(ConnectorError):
 
 
 class HostKeyChanged(ConnectorError):
-    """The instance shows a key that is not pinned; nothing was sent to it, no login was attempted."""
+    """The instance shows a key that is not pinned; nothing was sent to it, no login was attempted.
+
+    A wire whose hosts show something else than a key gives its own code and sentence.
+    """
 
     code = "host_key_changed"
 
@@ -141,6 +144,18 @@ class Identity(enum.StrEnum):
     HOST_KEY = "host_key"
     CERTIFICATE = "certificate"
     NAME = "name"  # a claim, which keeps a wrong address from a login
+
+    @property
+    def changed(self) -> str:
+        """The code of the reason that another one is shown than the one that is pinned."""
+        return _CHANGED[self]
+
+
+_CHANGED = {
+    Identity.HOST_KEY: "host_key_changed",
+    Identity.CERTIFICATE: "certificate_changed",
+    Identity.NAME: "name_changed",
+}
 
 
 class Kind(enum.StrEnum):

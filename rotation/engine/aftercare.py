@@ -46,7 +46,7 @@ def carry(work: Work) -> None:
     work.method.clean(work)
     left = [
         failed,
-        credential_state.no_login(work.account),
+        credential_state.no_login(work.account) if work.no_login is None else work.no_login,
         end_sessions(work) if work.ends_sessions else "",
         work.method.disprove(work),
     ]

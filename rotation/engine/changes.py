@@ -21,6 +21,7 @@ from rotation.managed import creation, credential_state, dependants, restored
 from rotation.models import Run, Step
 from secrets_app import keyring
 from secrets_app.audit import trail
+from secrets_app.journal import journal
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
@@ -88,9 +89,10 @@ def preflight(work: Work, *, is_kept: bool = False) -> base.Facts:
 def _ours(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     """The checks that need the store: other secrets of the account, overridden checks, restored snapshots."""
     account = work.account
-    others = creation.others(work.run.instance, account.username, but=account)
-    for other in others.select_related(None):  # `told` names none of what belongs to it
-        yield base.Check("other_secret", base.Mark.WARNING, creation.told(other))
+    if work.may_have_others(facts):
+        others = creation.others(work.run.instance, account.username, but=account)
+        for other in others.select_related(None):  # `told` names none of what belongs to it
+            yield base.Check("other_secret", base.Mark.WARNING, creation.told(other))
     for code in work.run.overrides:
         who = work.run.requested_by.name
         yield base.Check("override", base.Mark.WARNING, f"Overridden by {who} ({code}): {work.run.reason}")
@@ -139,8 +141,6 @@ def require_key(work: Work, version: SecretVersion) -> None:
 
 def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
     """Commit that the host is about to hear of the value, and with which number."""
-    require_key(work, version)
-    restored.refuse()
     if work.run.attempts >= MOST_ATTEMPTS:
         work.fail(version, "attempts", reasons.sentence("attempts"))
     if not facts.fenced and versions.was_offered_within(version, LATE_APPLY):
@@ -151,17 +151,42 @@ def intend(work: Work, version: SecretVersion, facts: base.Facts) -> int:
             Credential.UNVERIFIED,
         )
     leases.go_on(work.lease)
-    with transaction.atomic():
-        generation = credential_state.raise_generation(work.account, facts.generation)
-        # Of an own login this step says which value comes first, so it is there only once that is true.
-        if not work.is_own_login:
-            leases.begin_with(work.lease, Step.Name.SET)
-        leases.hold(work.lease, attempts=work.run.attempts + 1, generation=generation)
-        binding.bind_over(work.account, work.endpoint)  # who hears the first value is who it is for
-        versions.mark_offered(version)
+    # Before the commit that lets the host hear of it: if the database is lost, this knows the value.
+    journal.append(version)
+    failpoints.reach("after_journal")
+    if not _offer_first(work, version, facts):
+        require_key(work, version)
+        restored.refuse()
+        with transaction.atomic():
+            versions.mark_offered(version)
+            _mark_intent(work, facts)
     work.run.attempts += 1
-    work.run.generation = generation
-    return generation
+    return work.run.generation
+
+
+def _offer_first(work: Work, version: SecretVersion, facts: base.Facts) -> bool:
+    """Mark a value that no host has heard, if the key and the restores of databases allow it at this moment.
+
+    Both are asked by the statement that marks it. False says that nothing was written, not what is wrong.
+    """
+    opener, known = work.opener(version), restored.agreed()
+    if opener is None or known is None or version.offered_at is not None:
+        return False
+    with transaction.atomic():
+        if not versions.mark_offered_if(version, opener, known):
+            return False
+        _mark_intent(work, facts)
+    return True
+
+
+def _mark_intent(work: Work, facts: base.Facts) -> None:
+    """Write the attempt and its number beside the mark of its value, in the caller's transaction."""
+    work.run.generation = credential_state.raise_generation(work.account, facts.generation)
+    # Of an own login this step says which value comes first, so it is there only once that is true.
+    if not work.is_own_login:
+        leases.begin_with(work.lease, Step.Name.SET)
+    leases.hold(work.lease, attempts=work.run.attempts + 1, generation=work.run.generation)
+    binding.bind_over(work.account, work.endpoint)  # who hears the first value is who it is for
 
 
 @contextmanager

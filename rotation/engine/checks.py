@@ -100,13 +100,13 @@ def _facts(work: Work) -> base.Facts:
 
 
 def scan(work: Work) -> None:
-    """Read the host's public keys, for a user to compare; no credential is sent."""
+    """Read what the host shows that it is by, for a user to compare; no credential is sent."""
     assert work.scanner is not None
     instance = work.run.instance
     with work.step(Step.Name.SCAN) as notes:
         management.require_whole(instance)
         keys = work.scanner.scan(instances.place(instance), timeout=SCAN)
-        notes.sentence = f"The host shows {len(keys)} key{'s' if len(keys) != 1 else ''}."
+        notes.sentence = f"The instance shows {instance.shown.count(len(keys))}."
     with transaction.atomic():
         identities.see_host_keys(instance, keys)
         leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)

@@ -37,6 +37,7 @@ from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
 from secrets_app import keyring
 from secrets_app.audit import trail
+from secrets_app.journal import journal
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
@@ -87,6 +88,8 @@ def _carry(work: Work) -> None:
         work.settle(error)
     except keyring.Sealed as error:
         _wait_for_a_person(work, "sealed", str(error))
+    except journal.Away as error:
+        _wait_for_a_person(work, "journal_away", str(error))
     except restored.Unacknowledged as error:
         _wait_for_a_person(work, "restored", str(error))
     except keyring.KeyUnusable as error:
@@ -265,7 +268,8 @@ def _finish(work: Work, version: SecretVersion, proof: base.Proof) -> None:
                 known=work.run,
                 with_it=move,
             )
-    work.labels_moved()
+    work.promoted(version)
+    work.no_login = sentence
     if aftercare.is_due(work):
         work.work_as(None)  # an own login is the new value from here on
         failpoints.reach("after_labels")

@@ -76,6 +76,7 @@ class Work:
     scanner: base.Scanner | None = None
     refusal: base.Refused | None = None  # the last one of a value
     told: base.Proof | None = None  # the host's own check of the value that it had just set
+    no_login: str | None = None  # why a login with the value that is current now failed; None: not known here
     shut_out: base.Proof | None = None  # why a login with the current value failed before the change
     _endpoint: base.Endpoint | None = field(default=None, repr=False)
     _connector: base.Target | None = field(default=None, repr=False)
@@ -84,6 +85,7 @@ class Work:
     _usable: dict[UUID, KeyVersion] = field(default_factory=dict, repr=False)
     _labels: dict[str, SecretVersion] | None = field(default=None, repr=False)
     _account_read: ManagedAccount | None = field(default=None, repr=False)  # with the connection
+    _may_have_others: bool = True  # other secrets that manage the account
     _open: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
@@ -105,6 +107,14 @@ class Work:
         """Say that this version has just become the pending one."""
         if self._labels is not None:
             self._labels[Label.Role.PENDING] = version
+
+    def promoted(self, version: SecretVersion) -> None:
+        """Say that this version has just become the current one, and the current one the previous."""
+        if self._labels is not None:
+            old, self._labels = self._labels.get(Label.Role.CURRENT), {}
+            self._labels[Label.Role.CURRENT] = version
+            if old is not None:
+                self._labels[Label.Role.PREVIOUS] = old
 
     def labels_moved(self) -> None:
         """Have the labels read again: one of them has moved."""
@@ -211,7 +221,7 @@ class Work:
         if self.run.secret is None:
             return
         # It may have been bound to another machine since the run was read.
-        self._account_read = binding.read_again(self.account, self.lease)
+        self._account_read, self._may_have_others = binding.read_again(self.account, self.lease)
         management.require_whole(self.secret, self.account)
         if self.account.instance_id != self.run.instance_id:
             raise management.ChangedOutside("The instance of this run")
@@ -278,6 +288,15 @@ class Work:
     def opens(self, version: SecretVersion, by: KeyVersion) -> None:
         """Remember for the next step that `by` was just seen to open `version`."""
         self._usable = {version.pk: by}
+
+    def opener(self, version: SecretVersion) -> KeyVersion | None:
+        """What was seen to open `version` and has opened nothing since, or None."""
+        return self._usable.get(version.pk)
+
+    def may_have_others(self, facts: base.Facts) -> bool:
+        """Whether another secret may manage the account on this machine; False if that is known."""
+        # The rows were read before the host was: what it calls itself may be new.
+        return self._may_have_others or facts.machine_id[:64] != self.account.instance.machine_id
 
     # ---------------------------------------------------------------- what the host accepts
 

@@ -57,7 +57,7 @@ def approve_host_keys(instance: Instance, fingerprints: Iterable[str], *, actor:
             not wanted
             or set(keys.filter(fingerprint__in=wanted).values_list("fingerprint", flat=True)) != wanted
         ):
-            raise NotSeen
+            raise NotSeen(f"Scan the {instance.shown.one} again: what you approved is not what was seen.")
         _trust(instance, wanted, actor)
         trail.record(Action.APPROVE_HOST_KEY, instance, actor=actor, details={"fingerprints": sorted(wanted)})
 

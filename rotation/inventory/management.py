@@ -228,7 +228,7 @@ def endpoint(instance: Instance) -> base.Endpoint:
     """Return the address with the pinned keys. Raises `NotAttached` where no key is approved."""
     approved = HostKey.trusted_by(instance)
     if not approved:
-        raise NotAttached(reasons.sentence("no_host_key"), "no_host_key")
+        raise NotAttached(reasons.sentence("no_host_key", instance.shown.one), "no_host_key")
     require_whole(instance, *approved)
     return replace(instances.place(instance), host_keys=tuple(key.line for key in approved))
 

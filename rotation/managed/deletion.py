@@ -16,7 +16,7 @@ from secrets_app.errors import DomainError
 from secrets_app.models import Label, Principal, Secret
 from secrets_app.people import users
 from secrets_app.policy import decisions, grants
-from secrets_app.secrets import lifecycle, versions
+from secrets_app.secrets import lifecycle, resource_policies, versions
 
 Credential = ManagedAccount.Credential
 
@@ -113,7 +113,7 @@ def _ask_host(account: ManagedAccount, actor: Principal) -> Run | None:
 
 
 def _stop_work(secret: Secret, actor: Principal) -> None:
-    lifecycle.held(secret.pk)
+    lifecycle.require_single(lifecycle.held(secret.pk))
     instance = Instance.objects.select_related("region", "account").filter(own_login=secret).first()
     if instance is not None:
         is_known = decisions.allows(actor, decisions.Action.DESCRIBE_INSTANCE, instance)
@@ -128,5 +128,6 @@ def _let_go(secret: Secret) -> int:
     """Destroy the secret's values and free its account for another secret. Return the number of values."""
     schedules.close(secret)
     grants.end_all(secret)
+    resource_policies.end(secret)
     ManagedAccount.objects.filter(secret=secret).update(released_at=Now())
     return versions.destroy_all(secret)

@@ -80,7 +80,9 @@ def _rebind(secret: Secret, actor: Principal, reason: str, stamp: str) -> None:
     lifecycle.require_enabled(lifecycle.held(secret.pk))
     known = proposal(secret)
     if not known.new.keys:
-        raise management.NotAttached(reasons.sentence("no_host_key"), "no_host_key")
+        raise management.NotAttached(
+            reasons.sentence("no_host_key", known.account.instance.shown.one), "no_host_key"
+        )
     if known.new.stamp != stamp:
         raise Changed(Changed.__doc__)
     if secret.runs.filter(state=Run.State.RUNNING, leased_until__gt=Now()).exists():

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from rotation import accounts, runs
 from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Run
-from secrets_app.audit import trail
+from secrets_app.audit import checkpoints, trail
 from secrets_app.errors import DomainError
 from secrets_app.integrity import restores
 from secrets_app.models import DatabaseRestore, Label, Secret
@@ -29,6 +29,8 @@ def look() -> bool:
 
     Cheap enough for every run: the end of a small file, and a row by its key.
     """
+    if restores.is_calm():
+        return False
     if restores.under_way() is not None:
         return True
     if not restores.may_be_contradicted():
@@ -44,6 +46,11 @@ def refuse() -> None:
     """Return if hosts may be told values now. Raises `Unacknowledged`."""
     if look():
         raise Unacknowledged(Unacknowledged.__doc__)
+
+
+def agreed() -> checkpoints.Exported | None:
+    """Return the exported checkpoint that goes furthest, for `versions.mark_offered_if`; None if unknown."""
+    return restores.furthest()
 
 
 def is_doubtful(account: ManagedAccount) -> bool:

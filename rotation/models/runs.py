@@ -53,7 +53,7 @@ class Run(Identified):
         ROTATE = "rotate", "Rotation"
         VERIFY = "verify", "Verification"  # is the current value still good?
         CHECK = "check", "Connection test"  # of an instance, or of one account that no secret manages yet
-        SCAN = "scan", "Host key scan"
+        SCAN = "scan", "Identity scan"
         DRIFT = "drift", "Drift check"  # was the credential changed outside Keyturn?
         RECONCILE = "reconcile", "Reconciliation"  # the current value is set again
         DEPENDANTS = "dependants", "Update of dependants"  # ... and given to what runs as the account
@@ -168,22 +168,22 @@ class Run(Identified):
             # Of the list alone, which asks for rows whose `created_at` is not NULL, as all are: without
             # statistics SQLite would take one of these for any query that names a kind or an outcome.
             models.Index(
-                fields=["kind", "created_at"],
+                fields=["kind", "created_at", "id"],
                 condition=models.Q(created_at__isnull=False),
                 name="run_by_kind",
             ),
             models.Index(
-                fields=["trigger", "created_at"],
+                fields=["trigger", "created_at", "id"],
                 condition=models.Q(created_at__isnull=False),
                 name="run_by_trigger",
             ),
             models.Index(
-                fields=["outcome", "created_at"],
+                fields=["outcome", "created_at", "id"],
                 condition=models.Q(created_at__isnull=False),
                 name="run_by_outcome",
             ),
             models.Index(
-                fields=["attempts", "created_at"],
+                fields=["attempts", "created_at", "id"],
                 condition=models.Q(created_at__isnull=False),
                 name="run_by_attempts",
             ),
@@ -193,7 +193,14 @@ class Run(Identified):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.pk}"
+        return f"{self.label} {self.pk}"
+
+    @property
+    def label(self) -> str:
+        """What it is called: a scan by what its instance shows, such as *Certificate scan*."""
+        if self.kind != Run.Kind.SCAN:
+            return self.get_kind_display()
+        return f"{self.instance.shown.one.capitalize()} scan"
 
     @property
     def arn(self) -> str:
@@ -243,6 +250,8 @@ class Step(Identified):
     lease = models.PositiveBigIntegerField()
     sentence = models.CharField(max_length=500, blank=True)
     evidence = models.JSONField(default=list)  # checks: name, mark, sentence
+
+    WRITTEN_AT_ITS_END = ("state", "sentence", "evidence", "ended_at")
 
     began = 0.0  # by the clock of the worker that does it; not stored
 

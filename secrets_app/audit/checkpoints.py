@@ -19,14 +19,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.db import DatabaseError, transaction
+from django.db.models import Subquery
 from django.db.models.functions import Now
 
+from secrets_app import prepared
 from secrets_app.audit import audit_keys, chain, gaps
 from secrets_app.errors import DomainError
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead
@@ -39,6 +41,11 @@ MOST_UNSIGNED = 1_000  # events, and
 LONGEST_UNSIGNED = timedelta(hours=1)  # since the last checkpoint, after which the next one is due
 LONGEST_AFTER_CHANGE = timedelta(minutes=1)  # the same, where a credential was changed
 CHANGES = ("kms:RotationEnded", "kms:ReconciliationEnded")
+_HEAD: prepared.Question[Any] = prepared.Question(
+    lambda sequence: AuditHead.objects.annotate(
+        now=Now(), agreed=Subquery(AuditEvent.objects.filter(sequence=sequence).order_by().values("mac")[:1])
+    )
+)
 
 
 class Malformed(DomainError):
@@ -119,17 +126,24 @@ def note_head() -> None:
     Nothing is written where the files go further, or tell another history.
     """
     try:
-        head = AuditHead.objects.annotate(now=Now()).first()
         known = newest()
+        head, agreed = _head_beside(known.sequence if known else 0)
         if head is None or not head.sequence or (known and known.sequence >= head.sequence):
             return
-        if contradicted():
+        if known and agreed != known.mac and contradicted():
             return
         point = AuditCheckpoint(sequence=head.sequence, mac=head.mac, at=head.now, previous=chain.GENESIS)
         point.signature = audit_keys.signing().sign(chain.checkpoint_bytes(point)).hex()
         _overwrite(head_file(), line(point) + "\n")
     except (OSError, DatabaseError, audit_keys.KeyMissing) as error:
         log.error("The head of the audit trail is not noted in %s: %s", head_file(), error)
+
+
+def _head_beside(sequence: int) -> tuple[Any, str | None]:
+    """The head with the database's time, and the digest of the event of this number where there is one."""
+    for row in _HEAD(sequence):
+        return row, row.agreed
+    return None, None
 
 
 def _overwrite(path: Path, text: str) -> None:

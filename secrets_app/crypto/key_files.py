@@ -78,13 +78,17 @@ class KeyFile:
 
     def create(self) -> None:
         """Write a new key; never over an existing file (FileExistsError)."""
+        self.keep(envelope.new_key())
+
+    def keep(self, key: bytes) -> None:
+        """Write this key; never over an existing file (FileExistsError)."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Written apart and linked into place, so that half a key is never read.
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(self.magic + envelope.new_key().hex() + "\n")
+                file.write(self.magic + key.hex() + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             os.link(draft, self.path)

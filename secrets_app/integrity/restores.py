@@ -13,7 +13,7 @@ from itertools import islice
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Exists, Q
 from django.db.models.functions import Now
 
 from secrets_app import prepared, regions
@@ -33,6 +33,13 @@ VERIFY_ALL = "kms:VerifyAllAccounts"
 
 
 _UNDER_WAY = prepared.Question(lambda: DatabaseRestore.objects.filter(acknowledged_at=None)[:1])
+_AT = prepared.Question(
+    lambda sequence: (
+        AuditEvent.objects.filter(sequence=sequence)
+        .order_by()
+        .values_list("mac", Exists(DatabaseRestore.objects.filter(acknowledged_at=None)))
+    )
+)
 
 
 class Nothing(DomainError):
@@ -60,6 +67,23 @@ def newest() -> DatabaseRestore | None:
 def unsettled() -> DatabaseRestore | None:
     """Return the restore that still asks something of a person: an acknowledgement, or Verify all."""
     return DatabaseRestore.objects.filter(Q(acknowledged_at=None) | Q(verified_at=None)).last()
+
+
+def is_calm() -> bool:
+    """Whether surely no restore waits, and the trail is the one that the exported checkpoints know.
+
+    One question, for what asks often; False only says that more has to be asked.
+    """
+    point = furthest()
+    return point is not None and _AT(point.sequence) == [(point.mac, False)]
+
+
+def furthest() -> checkpoints.Exported | None:
+    """Return the exported checkpoint that goes furthest; None where there is none or it cannot be read."""
+    try:
+        return checkpoints.newest()
+    except (OSError, audit_keys.KeyMissing):
+        return None
 
 
 def may_be_contradicted() -> bool:

@@ -6,7 +6,7 @@ Every table has one writer, named in its docstring. A row here never holds a pla
 from secrets_app.models.access_keys import AccessKey
 from secrets_app.models.audit import AuditCheckpoint, AuditEvent, AuditHead, DatabaseRestore, Refusals
 from secrets_app.models.base import Identified
-from secrets_app.models.keys import Key, KeyVersion, Rewrap, SealedValue
+from secrets_app.models.keys import Key, KeyVersion, Rewrap, RootKeyMove, SealedValue
 from secrets_app.models.people import Account, Invitation, Principal, Region, User, Users
 from secrets_app.models.policy import (
     Attachment,
@@ -30,6 +30,8 @@ from secrets_app.models.secrets import (
     TAG_LIMIT,
     VALUE_LIMIT_BYTES,
     Label,
+    PolicyRevision,
+    Replica,
     Secret,
     SecretQuerySet,
     SecretVersion,
@@ -63,11 +65,14 @@ __all__ = [
     "KeyVersion",
     "Label",
     "Policy",
+    "PolicyRevision",
     "Principal",
     "PrincipalGrants",
     "Refusals",
     "Region",
+    "Replica",
     "Rewrap",
+    "RootKeyMove",
     "SealedValue",
     "Secret",
     "SecretGroupGrant",

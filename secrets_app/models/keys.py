@@ -56,7 +56,7 @@ class KeyVersion(SealedRow, Identified):
     key = models.ForeignKey(Key, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField(default=1)
     state = models.CharField(max_length=12, choices=State)
-    wrapped = models.BinaryField(max_length=256, null=True)  # none once destroyed
+    wrapped = models.BinaryField(max_length=1024, null=True)  # none once destroyed
     destruction_due_at = models.DateTimeField(null=True, blank=True)
     destroyed_at = models.DateTimeField(null=True, blank=True)
 
@@ -78,6 +78,36 @@ class KeyVersion(SealedRow, Identified):
                 name="scheduled_has_a_date",
             ),
         ]
+
+
+class RootKeyMove(SealedRow, Identified):
+    """The move of all key versions from one root key to another. Writer: `root_key_moves`."""
+
+    SEALED = ("id", "source", "target", "state")
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"  # either of both root keys may have wrapped a key version
+        DONE = "done", "Done"  # the target has wrapped all of them
+
+    # Addresses, which hold no secret. A writer of the database who could change them would choose who wraps.
+    source = models.CharField(max_length=500)
+    target = models.CharField(max_length=500)
+    state = models.CharField(max_length=8, choices=State, default=State.RUNNING)
+    total = models.PositiveIntegerField()
+    done = models.PositiveIntegerField(default=0)
+    requested_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["state"], condition=models.Q(state="running"), name="one_root_key_move_at_a_time"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"to {self.target.partition('?')[0]}"
 
 
 class SealedValue(Identified):

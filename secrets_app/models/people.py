@@ -20,6 +20,15 @@ class Account(SealedRow, Identified):
 
     number = models.CharField(max_length=16, unique=True)  # the account part of every ARN
 
+    @property
+    def short_number(self) -> str:
+        """The 12 digits that clients of AWS know an account by."""
+        return self.number[-12:].zfill(12)
+
+    def is_called(self, number: str) -> bool:
+        """Whether an ARN that a client sends, with 12 or 16 digits, is of this account."""
+        return number in {self.short_number, self.number.zfill(16)}
+
 
 class Region(SealedRow, Identified):
     """A namespace of secrets and instances. Writer: `regions`."""

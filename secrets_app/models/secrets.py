@@ -52,7 +52,7 @@ class SecretQuerySet(SealedQuerySet["Secret"]):
 class Secret(SealedRow, Identified):
     """A credential by name, with its versions. Writer: `lifecycle`; of the seal of its tags, `seal_sets`."""
 
-    SEALED = ("id", "account_id", "region_id", "name", "type", "kind")
+    SEALED = ("id", "account_id", "region_id", "name", "type", "kind", "resource_policy")
 
     class Type(models.TextChoices):
         ECS = "ecs", "Managed ECS secret"
@@ -73,6 +73,9 @@ class Secret(SealedRow, Identified):
     key_algorithm = models.CharField(max_length=16, blank=True)
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     revision = models.PositiveIntegerField(default=1)  # an edit says which one it was made on
+    # A policy of its own, as `resource_documents.stored` writes it. NULL for none: the few that have
+    # one are found by an index.
+    resource_policy = models.TextField(null=True, blank=True, editable=False)  # noqa: DJ001
     tags_seal = models.CharField(max_length=64, default="", editable=False)  # of all of them: `seal_sets`
     changed_at = models.DateTimeField(default=timezone.now, editable=False)  # a program compares it
     last_read_at = models.DateTimeField(null=True, blank=True)
@@ -111,6 +114,11 @@ class Secret(SealedRow, Identified):
         ]
         indexes = [
             models.Index(fields=["region", "created_at"]),
+            # Counts of a region and of a key read these and no row.
+            models.Index(
+                fields=["region"], condition=models.Q(purged_at__isnull=True), name="secret_of_region"
+            ),
+            models.Index(fields=["key"], condition=models.Q(purged_at__isnull=True), name="secret_of_key"),
             models.Index(
                 fields=["deletion_due_at"], condition=models.Q(purged_at__isnull=True), name="secret_due"
             ),
@@ -134,8 +142,11 @@ class Secret(SealedRow, Identified):
                 name="secret_by_kind",
             ),
             models.Index(
+                fields=["id"], condition=models.Q(resource_policy__isnull=False), name="secret_with_policy"
+            ),
+            models.Index(
                 fields=["deletion_planned_at", "id"],
-                condition=models.Q(purged_at__isnull=True),
+                condition=models.Q(purged_at__isnull=True, deletion_planned_at__isnull=False),
                 name="secret_by_status",
             ),
         ]
@@ -244,6 +255,45 @@ _LABELLED = prepared.Question(
         Label.objects.select_related("version").filter(secret=secret, role=role).order_by("pk")[:1]
     )
 )
+
+
+class Replica(SealedRow, Identified):
+    """That a secret is copied to another region, and how that stands. Writer: `replicas`."""
+
+    SEALED = ("id", "primary_id", "region_id", "secret_id")
+
+    class State(models.TextChoices):
+        IN_SYNC = "in_sync", "In sync"
+        FAILED = "failed", "Failed"
+
+    primary = models.ForeignKey(Secret, on_delete=models.PROTECT, related_name="replicas")
+    region = models.ForeignKey(Region, on_delete=models.PROTECT, related_name="+")
+    # The copy; none where it could not be made.
+    secret = models.OneToOneField(Secret, null=True, on_delete=models.PROTECT, related_name="replica_of")
+    state = models.CharField(max_length=8, choices=State)
+    message = models.CharField(max_length=500, blank=True)  # why it failed
+    key = models.ForeignKey(Key, on_delete=models.PROTECT, related_name="+")
+    created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["region__code"]
+        constraints = [
+            models.UniqueConstraint(fields=["primary", "region"], name="one_replica_in_a_region"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.primary} in {self.region.code}"
+
+
+class PolicyRevision(Identified):
+    """A resource policy that a secret got, and from whom; decides nothing. Writer: `resource_policies`."""
+
+    secret = models.ForeignKey(Secret, on_delete=models.CASCADE, related_name="policy_revisions")
+    document = models.TextField(blank=True)  # empty where the policy was taken away
+    set_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
 
 
 class Tag(Identified):

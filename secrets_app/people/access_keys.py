@@ -19,7 +19,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from secrets_app import actions, keyring, origin, regions, seals
+from secrets_app import actions, keyring, origin, prepared, regions, seals
 from secrets_app.actions import Action
 from secrets_app.audit import refusals, trail
 from secrets_app.crypto.plaintext import Plaintext
@@ -249,14 +249,18 @@ def is_active(principal: Principal) -> bool:
     return principal.kind == Principal.Kind.MACHINE and principal.is_active
 
 
+_OF_ID = prepared.Question(
+    lambda key_id: AccessKey.objects.select_related("principal__user", "sealed").filter(key_id=key_id)
+)
+
+
 def opened(key_id: str) -> Opened | None:
     """Return the key of this id with its secret, to check a signature with; None where there is none.
 
     Whether it is valid is `require_usable`'s to say, once the signature has shown who asks: one who has no
     secret learns nothing of a key. Raises as `keyring.open_`.
     """
-    rows = AccessKey.objects.select_related("principal__user", "sealed")
-    key = rows.filter(key_id=key_id).first()
+    key = _OF_ID.first(key_id)
     # A row that was changed outside Keyturn names another owner, or another secret.
     if key is None or not seals.holds(key):
         return None

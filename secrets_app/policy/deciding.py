@@ -26,11 +26,13 @@ from secrets_app.models import (
     Tag,
     User,
 )
-from secrets_app.policy import holdings, ram_conditions, ram_statements, sql
+from secrets_app.policy import holdings, ram_conditions, ram_statements, resource_documents, sql
 
 #: The actions that Keyturn does automatically.
 SCHEDULED = frozenset({Action.ROTATE_SECRET, Action.DESCRIBE_SECRET})
 _TIME = "acs:CurrentTime"
+#: What no resource policy denies to an administrator, who could not mend it else.
+_KEPT = frozenset({Action.DESCRIBE_SECRET, Action.LIST_GRANTS, Action.SET_SECRET_POLICY})
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ def about(
     statements = sheet.about(action)
     if target.secret is not None:
         statements += sheet.grants.get(target.secret.pk, ())
+        statements += _of_resource(principal, action, target.secret.resource_policy)
     if any(c.key.startswith(ram_conditions.TAG_PREFIX) for s in statements for c in s.conditions):
         own = target.own_tags()
         if target.secret is not None and not seal_sets.tags_hold(target.secret, own):
@@ -184,6 +187,28 @@ def about(
         system = ram_conditions.OS_TYPES.get(getattr(rows[1], "os", ""))
         context = context | ({ram_conditions.OS_TYPE: system} if system else {})
     return statements, context
+
+
+def _of_resource(
+    principal: Principal, action: Action, kept: str | None
+) -> tuple[ram_statements.Statement, ...]:
+    """What a resource policy, as its secret keeps it, says of this action to this principal."""
+    if not kept:
+        return ()
+    spoken = resource_documents.about(kept, principal.pk)
+    is_kept = action in _KEPT and holdings.sheet(principal).is_administrator
+    return tuple(
+        s for s in spoken if s.concerns(action) and not (is_kept and s.effect == ram_statements.Effect.DENY)
+    )
+
+
+def may_by_resource(principal: Principal, action: Action) -> bool:
+    """Whether a resource policy of some secret allows this; for showing a way there."""
+    return any(
+        statement.effect == ram_statements.Effect.ALLOW
+        for kept in holdings.policies_of_secrets()
+        for statement in _of_resource(principal, action, kept)
+    )
 
 
 def widened(principal: Principal, secret: Secret, tags: Mapping[str, str]) -> list[Action]:
@@ -284,10 +309,31 @@ def visible(principal: Principal | None, action: Action, rows: sql.Rows) -> Q:
     granted = sql.NONE
     if action.kind == Kind.SECRET and rows.name == "name" and holdings.sheet(principal).grants:
         granted = _granted(principal, action, rows)
-    statements = holdings.sheet(principal).about(action)
+    statements, refused = holdings.sheet(principal).about(action), sql.NONE
     if action == Action.GET_SECRET_VALUE:
         statements = _with_a_reason(statements)
-    return sql.condition(statements, action, circumstances(), rows, granted=granted)
+    if action.kind == Kind.SECRET and rows.name == "name":
+        by_policy, refused = _by_resource(principal, action, rows)
+        if by_policy is not sql.NONE:
+            granted = by_policy if granted is sql.NONE else granted | by_policy
+    return sql.condition(statements, action, circumstances(), rows, granted=granted, refused=refused)
+
+
+def _by_resource(principal: Principal, action: Action, rows: sql.Rows) -> tuple[Q, Q]:
+    """The rows whose own policy allows `action`, and those whose own policy denies it."""
+    parts = dict.fromkeys(ram_statements.Effect, sql.NONE)
+    for kept in holdings.policies_of_secrets():
+        statements = _of_resource(principal, action, kept)
+        if action == Action.GET_SECRET_VALUE:
+            statements = _with_a_reason(statements)
+        for statement in statements:
+            holds = sql.holding(statement, circumstances(), rows)
+            if holds is not None:
+                here = Q(resource_policy=kept)
+                part = here if holds is sql.ALL else here & holds
+                before = parts[statement.effect]
+                parts[statement.effect] = part if before is sql.NONE else before | part
+    return parts[ram_statements.Effect.ALLOW], parts[ram_statements.Effect.DENY]
 
 
 def _granted(principal: Principal, action: Action, rows: sql.Rows) -> Q:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from secrets_app import origin
-from secrets_app.actions import Action
+from secrets_app.actions import Action, Kind
 from secrets_app.errors import DomainError
 from secrets_app.models import Principal, Region, Secret, User
-from secrets_app.policy import deciding, holdings, ram_conditions, ram_statements
+from secrets_app.policy import deciding, holdings, ram_conditions, ram_statements, resource_documents
 from secrets_app.policy.deciding import (
     Decision,
     Tagged,
@@ -128,7 +128,9 @@ def may_somewhere(principal: Principal | None, action: Action) -> bool:
     sheet = holdings.sheet(principal)
     if any(action in statement.actions for granted in sheet.grants.values() for statement in granted):
         return True
-    return any(statement.effect == ram_statements.Effect.ALLOW for statement in sheet.about(action))
+    if any(statement.effect == ram_statements.Effect.ALLOW for statement in sheet.about(action)):
+        return True
+    return action.kind == Kind.SECRET and deciding.may_by_resource(principal, action)
 
 
 def asks_for_tags(principal: Principal, actions: Iterable[Action]) -> bool:
@@ -136,6 +138,9 @@ def asks_for_tags(principal: Principal, actions: Iterable[Action]) -> bool:
     sheet = holdings.sheet(principal)
     statements = [s for action in actions for s in sheet.about(action)]
     statements += [s for granted in sheet.grants.values() for s in granted]
+    statements += [
+        s for kept in holdings.policies_of_secrets() for s in resource_documents.about(kept, principal.pk)
+    ]
     return any(c.key.startswith(ram_conditions.TAG_PREFIX) for s in statements for c in s.conditions)
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db.models import F, Q, QuerySet, Value
 
-from secrets_app import origin, seal_sets, seals
+from secrets_app import origin, prepared, seal_sets, seals
 from secrets_app.actions import Action
 from secrets_app.models import (
     Account,
@@ -22,10 +22,13 @@ from secrets_app.models import (
     Policy,
     Principal,
     Region,
+    Secret,
     SecretGroupGrant,
     SecretPrincipalGrant,
 )
 from secrets_app.policy import ram_conditions, ram_documents, ram_statements, ready
+
+FULL_ACCESS = "KMSFullAccess"  # the system policy of administrators
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Sheet:
     grants: dict[UUID, tuple[ram_statements.Statement, ...]] = field(default_factory=dict)
     #: The grants whose seal does not hold, by whom they are to; they count for nothing.
     void: dict[str, list[int]] = field(default_factory=lambda: {"principal": [], "group": []})
+    is_administrator: bool = False  # has the system policy for full access, proven whole
     _about: dict[str, tuple[ram_statements.Statement, ...]] = field(default_factory=dict)
 
     def about(self, action: str) -> tuple[ram_statements.Statement, ...]:
@@ -52,6 +56,7 @@ class _Readings:
     sheets: dict[UUID, Sheet] = field(default_factory=dict)
     regions: list[Region] = field(default_factory=list)
     account: str = ""
+    of_secrets: list[str] | None = None
 
 
 def forget() -> None:
@@ -60,6 +65,7 @@ def forget() -> None:
     if read:
         read.sheets.clear()
         read.regions.clear()
+        read.of_secrets = None
     origin.forget_allowed()
 
 
@@ -83,6 +89,22 @@ def account_number() -> str:
     return read.account
 
 
+def policies_of_secrets() -> list[str]:
+    """The different resource policies that stand on secrets, as these keep them; read once for a request."""
+    read = origin.kept(_Readings)
+    if read is not None and read.of_secrets is not None:
+        return read.of_secrets
+    rows = (
+        Secret.objects.filter(resource_policy__isnull=False)
+        .order_by()
+        .values_list("resource_policy", flat=True)
+    )
+    found = [kept for kept in rows.distinct() if kept]
+    if read is not None:
+        read.of_secrets = found
+    return found
+
+
 def sheet(principal: Principal) -> Sheet:
     read = origin.kept(_Readings)
     if read is None:
@@ -96,13 +118,25 @@ def sheet(principal: Principal) -> Sheet:
 _OF_ATTACHED = ("principal", "group", "policy__seal", *(f"policy__{column}" for column in Policy.SEALED))
 
 
+#: Of a principal without a group, as most programs are.
+_ATTACHED = prepared.Question(
+    lambda principal: (
+        Attachment.objects.filter(principal=principal).select_related("policy").only(*_OF_ATTACHED)
+    )
+)
+
+
 def _read(principal: Principal) -> Sheet:
     """Read what decides for this principal; rows that were changed outside Keyturn grant nothing."""
     user, word = principal.user, _word(principal)
     rows = _BELONGS_TO.rows(principal.pk)
     groups = {group: (name, seal or "") for _, group, name, seal in rows if group is not None}
-    held = Attachment.objects.filter(Q(principal=principal) | Q(group__in=list(groups)))
-    held = held.select_related("policy").only(*_OF_ATTACHED)
+    held: Iterable[Attachment]
+    if not groups:
+        held = _ATTACHED(principal.pk)
+    else:
+        of_any = Attachment.objects.filter(Q(principal=principal) | Q(group__in=list(groups)))
+        held = of_any.select_related("policy").only(*_OF_ATTACHED)
     attached = sorted(held, key=lambda row: (row.policy.kind, row.policy.name))
     if not (rows and (user is None or seals.holds(user)) and seals.holds(principal)):
         return Sheet(closed(f"the record of {word}"))
@@ -110,6 +144,7 @@ def _read(principal: Principal) -> Sheet:
         return Sheet(closed(f"the groups or policies of {word}"))
     statements = tuple(s for policy in {row.policy: None for row in attached} for s in _of(policy))
     sheet = Sheet(statements)
+    sheet.is_administrator = any(_is_full(row.policy) for row in attached)
     for pk, kept, action, conditions, seal, whom, group in _IS_GRANTED.rows(principal.pk, list(groups)):
         secret = kept if isinstance(kept, UUID) else UUID(kept)
         is_direct = whom == "principal"
@@ -136,6 +171,10 @@ def _are_whole(
         if not seals.agrees(of_group, seal_sets.GROUP, seal_sets.group_values(group, name, theirs)):
             return False
     return True
+
+
+def _is_full(policy: Policy) -> bool:
+    return policy.kind == Policy.Kind.SYSTEM and policy.name == FULL_ACCESS and seals.holds(policy)
 
 
 def _word(principal: Principal) -> str:

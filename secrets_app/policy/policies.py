@@ -19,9 +19,9 @@ from secrets_app.actions import EQUAL_REVEAL, Action, Kind
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.models import Attachment, Policy, Principal, User
-from secrets_app.policy import decisions, ram_documents
+from secrets_app.policy import decisions, holdings, ram_documents
 
-FULL_ACCESS = "KMSFullAccess"
+FULL_ACCESS = holdings.FULL_ACCESS
 SECRET_ADMINISTRATOR = "SecretAdministrator"
 SECRET_USER = "SecretUser"
 ROTATION_OPERATOR = "RotationOperator"
@@ -32,7 +32,10 @@ _READS = sorted(action.value for action in Action if action.is_read)
 _HANDLE = sorted(
     action.value
     for action in Action
-    if (action.kind in {Kind.SECRET, Kind.ROTATION} and action not in EQUAL_REVEAL)
+    if (
+        action.kind in {Kind.SECRET, Kind.ROTATION}
+        and action not in {*EQUAL_REVEAL, Action.SET_SECRET_POLICY}
+    )
     or (action.is_read and action.kind in {Kind.INSTANCE, Kind.KEY})
 )
 

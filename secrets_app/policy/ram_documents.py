@@ -65,7 +65,7 @@ def read(text: str, *, actions: Iterable[str], source: str = "") -> tuple[Statem
 
     Raises `BadDocument` with every problem that was found, each with its line.
     """
-    return _Reader(text, tuple(actions), source).statements()
+    return Reader(text, tuple(actions), source).statements()
 
 
 def lines_of(text: str, number: int) -> range:
@@ -77,8 +77,14 @@ def lines_of(text: str, number: int) -> range:
     return range(entry.value_start.line + 1, entry.value_end.line + 2) if entry else range(0)
 
 
-class _Reader:
+class Reader:
     """One reading of one document; collects problems instead of stopping at the first."""
+
+    VERSIONS: frozenset[str] = frozenset({"1"})
+    MEMBERS: frozenset[str] = frozenset({"Version", "Statement"})
+    OF_A_STATEMENT: frozenset[str] = frozenset({"Effect", "Action", "Resource", "Condition"})
+    NEEDS_VERSION = True
+    ALLOWS_ONE = False  # a statement that stands in no list
 
     def __init__(self, text: str, actions: tuple[str, ...], source: str) -> None:
         self._text, self._actions, self._source = text, actions, source
@@ -137,49 +143,67 @@ class _Reader:
             self._problems.append(Problem(line, f"{_short(twice)} stands here twice; only one would count."))
         return entries
 
-    def _say(self, path: str, sentence: str) -> None:
+    def say(self, path: str, sentence: str) -> None:
+        self._problems.append(Problem(self.line_of(path), sentence))
+
+    def line_of(self, path: str) -> int:
+        """The line of this part of the document, from 1."""
         while path and path not in self._places:  # what is missing has the line of what it is missing from
             path = path.rpartition("/")[0]
         entry = self._places.get(path)
-        line = (entry.key_start or entry.value_start).line + 1 if entry else 1
-        self._problems.append(Problem(line, sentence))
+        return (entry.key_start or entry.value_start).line + 1 if entry else 1
+
+    def read_more(self, path: str, entry: dict[str, object], number: int) -> None:
+        """Read the rest of a statement, where this kind of document has more."""
+
+    def check_resource(self, place: str, pattern: str) -> None:
+        """Say so if this is no name of a resource."""
+        if not _is_resource(pattern):
+            self.say(place, f"{_short(pattern)} is not *, nor acs:kms:region:account:resource.")
+
+    def key_of(self, key: str) -> str:
+        """What a condition's key is called here."""
+        return key
 
     def _document(self, document: object) -> tuple[Statement, ...]:
         if not isinstance(document, dict):
-            self._say("", 'A document is an object with "Version" and "Statement".')
+            self.say("", 'A document is an object with "Version" and "Statement".')
             return ()
-        for name in document.keys() - {"Version", "Statement"}:
-            self._say(f"/{name}", f"{_short(name)} is not known here. Use Version and Statement.")
-        if document.get("Version") != "1":
-            self._say("/Version", 'The version is "1".')
+        for name in document.keys() - self.MEMBERS:
+            self.say(f"/{name}", f"{_short(name)} is not known here. Use Version and Statement.")
+        if (self.NEEDS_VERSION or "Version" in document) and document.get("Version") not in self.VERSIONS:
+            self.say("/Version", f"The version is {' or '.join(map(json.dumps, sorted(self.VERSIONS)))}.")
         statements = document.get("Statement")
+        if self.ALLOWS_ONE and isinstance(statements, dict):
+            read_one = self._statement("/Statement", statements, 1)
+            return (read_one,) if read_one else ()
         if not isinstance(statements, list) or not statements:
-            self._say("/Statement", "Statement is a list of at least one statement.")
+            self.say("/Statement", "Statement is a list of at least one statement.")
             return ()
         if len(statements) > STATEMENT_LIMIT:
-            self._say("/Statement", f"A document has at most {STATEMENT_LIMIT} statements.")
+            self.say("/Statement", f"A document has at most {STATEMENT_LIMIT} statements.")
         read = [self._statement(f"/Statement/{n}", entry, n + 1) for n, entry in enumerate(statements)]
         return tuple(statement for statement in read if statement)
 
     def _statement(self, path: str, entry: object, number: int) -> Statement | None:
         if not isinstance(entry, dict):
-            self._say(path, "A statement is an object with Effect, Action and Resource.")
+            self.say(path, "A statement is an object with Effect, Action and Resource.")
             return None
-        for name in entry.keys() - {"Effect", "Action", "Resource", "Condition"}:
-            self._say(
+        for name in entry.keys() - self.OF_A_STATEMENT:
+            self.say(
                 f"{path}/{name}",
                 f"{_short(name)} is not known here. Use Effect, Action, Resource and Condition.",
             )
         if entry.get("Effect") not in set(Effect):
-            self._say(f"{path}/Effect", 'Effect is "Allow" or "Deny".')
+            self.say(f"{path}/Effect", 'Effect is "Allow" or "Deny".')
         before = len(self._problems)
-        actions = self._words(f"{path}/Action", entry.get("Action"), "Action")
-        resources = self._words(f"{path}/Resource", entry.get("Resource"), "Resource")
+        actions = self.words(f"{path}/Action", entry.get("Action"), "Action")
+        resources = self.words(f"{path}/Resource", entry.get("Resource"), "Resource")
         effect = entry.get("Effect")
-        names = [name for place, word in actions for name in self._own_names(place, word, effect)]
+        names = [name for place, word in actions for name in self.own_names(place, word, effect)]
         for place, resource in resources:
-            if not _is_resource(resource):
-                self._say(place, f"{_short(resource)} is not *, nor acs:kms:region:account:resource.")
+            self.check_resource(place, resource)
+        self.read_more(path, entry, number)
         conditions = self._conditions(f"{path}/Condition", entry.get("Condition", {}))
         if len(self._problems) > before or entry.get("Effect") not in set(Effect):
             return None
@@ -192,7 +216,7 @@ class _Reader:
             number,
         )
 
-    def _own_names(self, place: str, word: str, effect: object) -> list[str]:
+    def own_names(self, place: str, word: str, effect: object) -> list[str]:
         """What this word of a document is called here: itself, or the actions that AWS's names stand for.
 
         A Deny of several is one of what decides them too; else a change would be possible that it speaks of.
@@ -200,65 +224,67 @@ class _Reader:
         if not word.startswith(_AWS):
             if not any(matches(word, known) for known in self._actions):
                 said = f"No action fits {_short(word)}. Names are like kms:GetSecretValue; case counts."
-                self._say(place, said)
+                self.say(place, said)
             return [word]
         found = [str(action) for name, action in AWS_NAMES.items() if matches(word, name)]
         deciding = [action for name, action in AWS_DECIDED_BY.items() if matches(word, name)]
         if not found:
             said = f"Here {deciding[0]} decides this: name that." if deciding else "Keyturn has none of it."
-            self._say(place, f"No action fits {_short(word)}. {said}")
+            self.say(place, f"No action fits {_short(word)}. {said}")
         elif effect == Effect.DENY:
             found += [str(action) for action in deciding if not action.is_read]
         return found
 
-    def _words(self, path: str, value: object, name: str) -> list[tuple[str, str]]:
+    def words(self, path: str, value: object, name: str) -> list[tuple[str, str]]:
         if isinstance(value, str) and value:
             placed = [(path, value)]
         elif isinstance(value, list) and value and all(isinstance(word, str) and word for word in value):
             placed = [(f"{path}/{n}", word) for n, word in enumerate(value)]
         else:
-            self._say(path, f"{name} is a text or a list of texts, and is not empty.")
+            self.say(path, f"{name} is a text or a list of texts, and is not empty.")
             return []
         for place, word in placed:
             if len(word) > PATTERN_LIMIT:
-                self._say(place, f"{name} has at most {PATTERN_LIMIT} characters.")
+                self.say(place, f"{name} has at most {PATTERN_LIMIT} characters.")
         return placed
 
     def _conditions(self, path: str, entries: object) -> tuple[Condition, ...]:
         if not isinstance(entries, dict):
-            self._say(path, 'Condition is an object, such as {"Bool": {"acs:MFAPresent": "true"}}.')
+            self.say(path, 'Condition is an object, such as {"Bool": {"acs:MFAPresent": "true"}}.')
             return ()
         conditions = []
         for name, keys in entries.items():
             here = f"{path}/{name}"
             if name not in OPERATORS:
-                self._say(here, f"{_short(name)} is no operator. They are {', '.join(OPERATORS)}.")
+                self.say(here, f"{_short(name)} is no operator. They are {', '.join(OPERATORS)}.")
             elif not isinstance(keys, dict) or not keys:
-                self._say(here, "An operator has an object of keys and their values.")
+                self.say(here, "An operator has an object of keys and their values.")
             else:
-                conditions += [self._condition(f"{here}/{k}", name, k, v) for k, v in keys.items()]
+                conditions += [
+                    self._condition(f"{here}/{k}", name, self.key_of(k), v) for k, v in keys.items()
+                ]
         return tuple(condition for condition in conditions if condition)
 
     def _condition(self, path: str, name: str, key: str, value: object) -> Condition | None:
         operator, kind = OPERATORS[name], kind_of(key)
         if kind is None:
-            self._say(path, f"{_short(key)} is no key. They are {', '.join(KEYS)} and {TAG_PREFIX}NAME.")
+            self.say(path, f"{_short(key)} is no key. They are {', '.join(KEYS)} and {TAG_PREFIX}NAME.")
             return None
         if kind != operator.takes:
             fitting = [known for known, other in OPERATORS.items() if other.takes == kind]
-            self._say(path, f"{name} does not fit {_short(key)}. Use {', '.join(fitting)}.")
+            self.say(path, f"{name} does not fit {_short(key)}. Use {', '.join(fitting)}.")
             return None
         listed = value if isinstance(value, list) else [value]
         values = [str(v).lower() if isinstance(v, bool) else str(v) for v in listed]
         if not listed or not all(isinstance(v, str | bool | int) for v in listed):
-            self._say(path, f"{_short(key)} has a text or a list of texts.")
+            self.say(path, f"{_short(key)} has a text or a list of texts.")
             return None
         for n, text in enumerate(values):
             try:
                 operator.check(text)
             except _MALFORMED:
                 place = f"{path}/{n}" if isinstance(value, list) else path
-                self._say(place, f"{_short(text)} is not {operator.what}.")
+                self.say(place, f"{_short(text)} is not {operator.what}.")
         return Condition(name, key, tuple(values))
 
 

@@ -29,7 +29,7 @@ from secrets_app.models import (
     SecretGroupGrant,
     SecretPrincipalGrant,
 )
-from secrets_app.policy import decisions, ram_conditions, ram_statements, sql
+from secrets_app.policy import decisions, ram_conditions, ram_statements, resource_documents, sql
 
 UNUSED_AFTER = timedelta(days=90)
 #: These leave no event of their own, so the last use of such a grant is unknown.
@@ -174,13 +174,22 @@ class Everybody:
         return rights
 
     def _key(self, principal: UUID, secret: Secret) -> tuple[object, ...]:
-        if self._of_principals.get(principal) or self._grants.of_principal(secret.pk, principal):
+        if (
+            secret.resource_policy
+            or self._of_principals.get(principal)
+            or self._grants.of_principal(secret.pk, principal)
+        ):
             return ("alone", principal)
         return tuple(sorted(group for group, _ in self._members.get(principal, ())))
 
     def _held(self, principal: UUID, secret: Secret) -> list[_Held]:
         held = [h for policy in self._of_principals.get(principal, ()) for h in _of(policy)]
         held += [_granted(*given) for given in self._grants.of_principal(secret.pk, principal)]
+        if secret.resource_policy:
+            held += [
+                _Held(spoken, Source("Resource policy", None, spoken.number, is_conditional(spoken)))
+                for spoken in resource_documents.about(secret.resource_policy, principal)
+            ]
         for group, name in self._members.get(principal, ()):
             for policy in self._of_groups.get(group, ()):
                 held += _of(policy, name)

@@ -97,15 +97,20 @@ def condition(
     rows: Rows,
     *,
     granted: Q = NONE,
+    refused: Q = NONE,
 ) -> Q:
-    """The rows on which `action` is allowed. `granted` are those that a grant allows, unless denied."""
-    allowed, denied = [granted], [NONE]
+    """The rows on which `action` is allowed.
+
+    `granted` are those that a grant or their own policy allows, unless denied; `refused` those that their own
+    policy denies.
+    """
+    allowed, denied = [granted], [refused]
     for statement in _merged(statements, action):
-        fits = _holds(statement, context, rows)
+        fits = holding(statement, context, rows)
         if fits is not None:
             part = _both(_named(statement.resources, rows), fits)
             (denied if statement.effect == ram_statements.Effect.DENY else allowed).append(part)
-    if any(part is ALL for part in allowed) and len(denied) == 1:
+    if any(part is ALL for part in allowed) and len(denied) == 1 and refused is NONE:
         return ALL  # itself, so that a caller may leave it out
     return reduce(or_, allowed) & ~reduce(or_, denied)
 
@@ -134,12 +139,12 @@ def allows_under(
     conditions: tuple[ram_conditions.Condition, ...], context: ram_conditions.Context, rows: Rows
 ) -> Q | None:
     """The rows on which an Allow with these conditions holds; None for none."""
-    return _holds(
+    return holding(
         ram_statements.Statement(ram_statements.Effect.ALLOW, ("*",), ("*",), conditions), context, rows
     )
 
 
-def _holds(statement: ram_statements.Statement, context: ram_conditions.Context, rows: Rows) -> Q | None:
+def holding(statement: ram_statements.Statement, context: ram_conditions.Context, rows: Rows) -> Q | None:
     """The rows on which the statement's conditions hold; None for none."""
     is_deny = statement.effect == ram_statements.Effect.DENY
     left = ALL

@@ -1,8 +1,8 @@
 """The root key: something that wraps and unwraps the material of key versions, and never shows itself.
 
-A provider is a module here with a class that keeps the contract of `RootKey`; the setting ROOT_KEY_PROVIDER
-names the class. What wraps may be a file, a hardware module or a service: only the provider knows. It knows
-no row and no state of a key; `keyring` is the only one that asks it.
+A provider is a module here with a class that keeps the contract of `RootKey`; the scheme of the address in
+the setting ROOT_KEY chooses the class. What wraps may be a file, a hardware module or a service: only the
+provider knows. It knows no row and no state of a key; `keyring` is the only one that asks it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from secrets_app.errors import DomainError
+from secrets_app.root_keys import addresses, deadlines
 
 
 class Unavailable(DomainError):
@@ -23,7 +24,7 @@ class Unavailable(DomainError):
 
 
 class RootKey(Protocol):
-    """The contract of a provider. Built once in a process, without arguments; used by several threads.
+    """The contract of a provider. Built once in a process, from an `Address`; used by several threads.
 
     Its text, `str(provider)`, is how a sentence names the key: a path, an address, never the key.
     """
@@ -37,7 +38,7 @@ class RootKey(Protocol):
         ...
 
     def wrap(self, material: bytes) -> bytes:
-        """Return `material` (at most 64 bytes) as only `unwrap` opens it, in at most 256 bytes.
+        """Return `material` (at most 64 bytes) as only `unwrap` opens it, in at most 1,024 bytes.
 
         Two calls with the same bytes give different results. Raises `Unavailable`.
         """
@@ -64,12 +65,33 @@ class RootKey(Protocol):
         ...
 
 
+#: The class of each scheme of an address, and its name on a page.
+PROVIDERS: dict[str, tuple[str, str]] = {
+    "file": ("secrets_app.root_keys.file.FileRootKey", "File"),
+    "systemd-credential": ("secrets_app.root_keys.systemd.SystemdRootKey", "systemd credential"),
+    "pkcs11": ("secrets_app.root_keys.token.TokenRootKey", "PKCS#11 token"),
+    "vault+https": ("secrets_app.root_keys.transit.TransitRootKey", "Vault or OpenBao"),
+    "vault+http": ("secrets_app.root_keys.transit.TransitRootKey", "Vault or OpenBao, through an agent"),
+    "awskms": ("secrets_app.root_keys.aws.AwsRootKey", "AWS KMS"),
+    "alibabakms": ("secrets_app.root_keys.alibaba.AlibabaRootKey", "Alibaba Cloud KMS"),
+}
+#: What reads a file of this machine answers at once, and has read it again when it is asked again.
+_AT_ONCE = frozenset({"file", "systemd-credential"})
+
+
 def provider() -> RootKey:
     """Return the provider that the settings name."""
-    return _built(settings.ROOT_KEY_PROVIDER)
+    return at(settings.ROOT_KEY)
+
+
+def label(address: str) -> str:
+    """What kind of provider an address names, in words."""
+    return PROVIDERS[addresses.parse(address).scheme][1]
 
 
 @cache
-def _built(name: str) -> RootKey:
-    root_key: RootKey = import_string(name)()
-    return root_key
+def at(address: str) -> RootKey:
+    """Return the provider at an address. Raises `addresses.BadAddress`; `Unavailable` without its library."""
+    parsed = addresses.parse(address)
+    root_key: RootKey = import_string(PROVIDERS[parsed.scheme][0])(parsed)
+    return root_key if parsed.scheme in _AT_ONCE else deadlines.Bounded(root_key, Unavailable)

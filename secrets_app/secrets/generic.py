@@ -26,7 +26,7 @@ from secrets_app.models import (
     SecretVersion,
 )
 from secrets_app.policy import decisions
-from secrets_app.secrets import lifecycle, versions
+from secrets_app.secrets import lifecycle, replicas, versions
 
 VERSIONS_AT_MOST = 100  # with a value; those without a label go first, once they are a day old
 KEPT_FOR = timedelta(hours=24)
@@ -198,6 +198,7 @@ def put(
         for label in sorted((wanted or set()) - {Label.Role.CURRENT}):
             _put(new, label)
         lifecycle.touch(held)
+        replicas.follow(held)
         trail.record(
             Action.PUT_SECRET_VALUE,
             secret,
@@ -237,6 +238,7 @@ def move_label(secret: Secret, label: str, *, actor: Principal, remove_from: str
                 raise TooManyLabels
             _put(target, label)
         lifecycle.touch(held)
+        replicas.follow(held)
         is_current = label == Label.Role.CURRENT and target is not None
         trail.record(
             versions.PROMOTED,
@@ -261,6 +263,7 @@ def _check(value: versions.Value) -> None:
 def _held(secret: Secret) -> Secret:
     held = lifecycle.held(secret.pk)
     lifecycle.require_enabled(held)
+    lifecycle.require_own(held)
     if not held.is_generic:
         raise Managed
     return held

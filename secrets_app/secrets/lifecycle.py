@@ -29,6 +29,7 @@ from secrets_app.models import (
     Key,
     Principal,
     Region,
+    Replica,
     Secret,
     Tag,
 )
@@ -74,6 +75,24 @@ class NotEnabled(DomainError):
     code = "secret_not_enabled"
 
 
+class IsReplica(DomainError):
+    """This secret is a replica: it changes with its primary, in another region, and not here."""
+
+    code = "secret_is_replica"
+
+
+class HasReplicas(DomainError):
+    """This secret has replicas in other regions; the message says where."""
+
+    code = "secret_has_replicas"
+
+    def __init__(self, codes: Collection[str]) -> None:
+        self.codes = sorted(codes)
+        super().__init__(
+            f"This secret has replicas in {', '.join(self.codes)}. Remove these first, by a program."
+        )
+
+
 class NotPending(DomainError):
     """This secret is not pending deletion: there is nothing to restore."""
 
@@ -98,6 +117,7 @@ def create(
     key_algorithm: str = "",
     tags: Mapping[str, str] | None = None,
     key: Key | None = None,
+    pk: UUID | None = None,
 ) -> Secret:
     """Make a secret without a value, which `key` will seal; the default key where none is given.
 
@@ -125,6 +145,7 @@ def create(
             if is_generic:  # another one has an instance there, which the caller holds
                 regions.hold(region)
             secret = Secret.objects.create(
+                **({"pk": pk} if pk else {}),
                 account_id=region.account_id,
                 region=region,
                 name=name,
@@ -169,6 +190,7 @@ def edit(
     with transaction.atomic():
         had = held(secret.pk)
         require_enabled(had)
+        require_own(had)
         saved = Secret.objects.filter(pk=had.pk, revision=revision).update(
             description=description,
             password_policy=rules,
@@ -196,6 +218,7 @@ def retag(secret: Secret, tags: Mapping[str, str], *, actor: Principal) -> None:
     with transaction.atomic():
         had = held(secret.pk)
         require_enabled(had)
+        require_own(had)
         before = {tag.key: tag.value for tag in had.tags.all()}
         require_tags(had, before, tags, actor)
         _set_tags(had, tags)
@@ -203,6 +226,18 @@ def retag(secret: Secret, tags: Mapping[str, str], *, actor: Principal) -> None:
         set_, gone = sorted(k for k in tags if before.get(k) != tags[k]), sorted(before.keys() - tags.keys())
         action = decisions.Action.UNTAG_RESOURCE if gone and not set_ else decisions.Action.TAG_RESOURCE
         trail.record(action, secret, actor=actor, details={"set": set_, "removed": gone})
+
+
+def mirror(copy: Secret, *, description: str, tags: Mapping[str, str]) -> None:
+    """Give a replica, which the caller holds, the description and the tags of its primary."""
+    if {tag.key: tag.value for tag in copy.tags.all()} != dict(tags):
+        _set_tags(copy, tags)
+    Secret.objects.filter(pk=copy.pk).update(description=description, changed_at=timezone.now())
+
+
+def keep_policy(secret: Secret, kept: str | None) -> None:
+    """Have this be the resource policy of a secret, which the caller holds; None for no policy."""
+    Secret.objects.filter(pk=secret.pk).update(resource_policy=kept, changed_at=timezone.now())
 
 
 def touch(secret: Secret) -> None:
@@ -306,6 +341,19 @@ def require_enabled(secret: Secret) -> None:
     """Return if the secret is neither pending deletion nor purged. Raises `NotEnabled`."""
     if not secret.is_enabled:
         raise NotEnabled(why_not_enabled(secret))
+
+
+def require_own(secret: Secret) -> None:
+    """Return if the secret is changed here and follows no other. Raises `IsReplica`."""
+    if secret.is_generic and Replica.objects.filter(secret=secret).exists():
+        raise IsReplica
+
+
+def require_single(secret: Secret) -> None:
+    """Return if the secret has no replica and is none. Raises `HasReplicas` or `IsReplica`."""
+    require_own(secret)
+    if codes := Replica.objects.filter(primary=secret).values_list("region__code", flat=True):
+        raise HasReplicas(codes)
 
 
 def why_not_enabled(secret: Secret) -> str:

@@ -10,22 +10,34 @@ from __future__ import annotations
 import hmac
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from secrets_app import keyring, prepared
 from secrets_app.audit import audit_keys, trail
+from secrets_app.audit.checkpoints import Exported
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
 from secrets_app.kinds import table as kinds
-from secrets_app.models import VALUE_LIMIT_BYTES, KeyVersion, Label, Principal, Secret, SecretVersion
+from secrets_app.models import (
+    VALUE_LIMIT_BYTES,
+    AuditEvent,
+    DatabaseRestore,
+    KeyVersion,
+    Label,
+    Principal,
+    Secret,
+    SecretVersion,
+)
+from secrets_app.people import users
 from secrets_app.policy import decisions
 from secrets_app.secrets import read_limits, reads
 
@@ -43,6 +55,20 @@ _SPARE = prepared.Question(
 _LABELLED = prepared.Question(
     lambda secret: (
         Label.objects.filter(secret=secret).exclude(role=Label.Role.CUSTOM).select_related("version")
+    )
+)
+
+
+_OFFER = prepared.Change(
+    lambda pk, key_version, state, seal, sequence, mac: (
+        SecretVersion.objects.filter(
+            Exists(KeyVersion.objects.filter(pk=key_version, state=state, seal=seal)),
+            Exists(AuditEvent.objects.filter(sequence=sequence, mac=mac)),
+            ~Exists(DatabaseRestore.objects.filter(acknowledged_at=None)),
+            pk=pk,
+            offered_at=None,
+        ),
+        {"offered_at": Now()},
     )
 )
 
@@ -199,6 +225,42 @@ def _store(
     return version
 
 
+def bring_back(
+    secret: Secret,
+    fields: Mapping[str, str],
+    key_version: KeyVersion,
+    *,
+    wrapped_key: bytes,
+    ciphertext: bytes,
+) -> SecretVersion:
+    """Store a version as it was before an older database was restored, sealed and without a label.
+
+    `fields` are those of the journal's entry. The caller holds the transaction.
+    """
+    pk = uuid.UUID(fields["version"])
+    sealed = keyring.keep(
+        secret.account_id,
+        key_version,
+        owner_id=secret.pk,
+        subject_id=pk,
+        field=FIELD,
+        wrapped_key=wrapped_key,
+        ciphertext=ciphertext,
+    )
+    is_taken = secret.versions.filter(version_id=fields["version_id"]).exists()
+    return SecretVersion.objects.create(
+        id=pk,
+        secret=secret,
+        version_id=str(pk) if is_taken else fields["version_id"],
+        origin=fields["origin"],
+        created_by=users.system(),
+        created_at=datetime.fromisoformat(fields["created_at"]),
+        sealed=sealed,
+        public_key=fields["public_key"],
+        value_mark=fields["value_mark"],
+    )
+
+
 def value(version: SecretVersion, *, by: KeyVersion | None = None) -> Value:
     """Open `version`, for the engine, or `by` the key version that a read was just recorded with.
 
@@ -279,6 +341,19 @@ def mark_offered(version: SecretVersion) -> None:
         version.refresh_from_db(fields=["offered_at"])
 
 
+def mark_offered_if(version: SecretVersion, opener: KeyVersion, known: Exported) -> bool:
+    """As `mark_offered` for the first time, if that is safe at this moment; False if nothing was written.
+
+    Safe is: `opener`, which was just seen to open the value, is still as it was; no restored database waits;
+    and the trail has the event that `known` signs, so this is no older database.
+    """
+    kept = (opener.pk, opener.state, opener.seal, known.sequence, known.mac)
+    if not _OFFER(version.pk, *kept):
+        return False
+    version.offered_at = timezone.now()  # only that there is one counts here, as in `mark_offered`
+    return True
+
+
 def was_offered_within(version: SecretVersion, length: timedelta) -> bool:
     """Whether a host may have heard this value for the first time so lately, by the database's clock."""
     return SecretVersion.objects.filter(pk=version.pk, offered_at__gt=Now() - length).exists()
@@ -356,6 +431,18 @@ def promote(version: SecretVersion) -> bool:
 def add(secret: Secret, value: Value, *, actor: Principal, version_id: str) -> SecretVersion:
     """Store a value of a generic secret, without a label. The caller holds the secret."""
     return _store(secret, value, SecretVersion.Origin.CUSTOM, actor, version_id, None)
+
+
+def copy(version: SecretVersion, to: Secret, *, actor: Principal) -> SecretVersion:
+    """Store this version in a generic secret as well, under the same id and without a label.
+
+    The value of an account becomes the JSON that clients read. The caller holds `to`, which is a replica.
+    Raises as `value` and `stage` do.
+    """
+    opened = value(version)
+    if opened.text is None and opened.binary is None:
+        opened = Value("", text=opened.as_json())
+    return add(to, opened, actor=actor, version_id=version.version_id)
 
 
 def put_label(version: SecretVersion, role: str, name: str = "") -> None:

@@ -27,7 +27,7 @@
     const size = Math.abs(seconds);
     const [word, length] = [["d", 86400], ["h", 3600], ["min", 60]].find(([, unit]) => size >= unit) || [];
     if (!word) {
-      return "now";
+      return seconds > 0 ? "now" : "just now";
     }
     const count = Math.floor(size / length);
     return seconds > 0 ? `in ${count} ${word}` : `${count} ${word} ago`;

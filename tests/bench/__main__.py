@@ -4,8 +4,9 @@ A rotation against what a plain script does on the same host (log in, chpasswd, 
 list at two sizes and under a long policy, lists, search and the overview over many rows, a client that
 fetches the current value and logs on with it all the time, how soon a leaked value is refused, how many
 values and events one process reads, what finding whose turn it is costs beside a million runs that have
-ended, and how many rotations the workers carry in a second beside the same script. Seconds depend on the
-machine; the ratios, and the goals, are what to compare.
+ended, how long a backup and its restore take, how many rotations the workers carry in a second beside the
+same script, and how many on simulated Windows hosts beside a bare loop of pywinrm's that makes the same
+calls. Seconds depend on the machine; the ratios, and the goals, are what to compare.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from pathlib import Path
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+if "--keep" in sys.argv[:-1] and "KEYTURN_TEST_DATA" not in os.environ:  # the settings read it
+    os.environ["KEYTURN_TEST_DATA"] = str(Path(sys.argv[sys.argv.index("--keep") + 1], "sqlite").resolve())
 django.setup()
 
 from django.core.management import call_command  # noqa: E402
@@ -35,11 +38,25 @@ from rotation.engine import engine  # noqa: E402
 from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
 from tests import clients, factories  # noqa: E402, F401
-from tests.bench import due, leaks, pages, policies, readers, reads, scripts, throughput  # noqa: E402
+from tests.bench import (  # noqa: E402
+    backup,
+    due,
+    leaks,
+    pages,
+    policies,
+    readers,
+    reads,
+    scripts,
+    throughput,
+    windows,
+)
 from tests.chaos.hosts import prepare  # noqa: E402
 from tests.lab_fixtures import KeyPair  # noqa: E402
 
-PARTS = ("rotation", "list", "pages", "policies", "reads", "readers", "leaks", "throughput", "due")
+PARTS = (
+    "rotation", "list", "pages", "policies", "reads", "readers", "leaks", "throughput", "due", "backup",
+    "windows",
+)  # fmt: skip
 
 
 def timed(work: Callable[[], object], rounds: int) -> float:
@@ -131,9 +148,10 @@ def measure_reads(count: int, *, here: bool) -> None:
 
 
 def measure_pages(options: argparse.Namespace) -> None:
-    pages.measure(options.rows, options.rounds, options.page)
-    if not options.here:
-        pages.measure_on_postgres(options.rows, options.rounds, options.page)
+    if options.store != "postgresql":
+        pages.measure(options.rows, options.rounds, options.page)
+    if options.store != "sqlite" and not options.here:
+        pages.measure_on_postgres(options.rows, options.rounds, options.page, keep=options.keep)
 
 
 def measure_due(options: argparse.Namespace) -> None:
@@ -149,6 +167,13 @@ def measure_throughput(options: argparse.Namespace) -> None:
         throughput.measure_on(options.on, sys.argv[1:])
 
 
+def measure_windows(options: argparse.Namespace) -> None:
+    if options.here:
+        windows.measure(options.windows, options.windows_at_once, *options.windows_slices)
+    else:
+        throughput.measure_on(options.on, sys.argv[1:], "windows")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="keyturn bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -158,15 +183,25 @@ def main() -> int:
     parser.add_argument("--queued", type=int, default=500, help="rotations that wait before a leaked value's")
     parser.add_argument("--only", choices=PARTS, default="")
     parser.add_argument("--page", default="", help="of the pages, only those with this in their name")
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], help="of the pages: on this one only")
+    parser.add_argument("--keep", type=Path, help="of the pages: a folder in which the rows stay")
     parser.add_argument("--reads", type=int, default=800, help="reads of a value in each round")
     parser.add_argument("--ended", type=int, default=1_000_000, help="runs beside which a turn is found")
     parser.add_argument("--due", type=int, default=1000, help="secrets that fall due in one second")
+    parser.add_argument("--kept", type=int, default=10_000, help="secrets of the backup")
     parser.add_argument("--hosts", type=int, default=40, help="of the throughput")
     parser.add_argument(
         "--at-once", type=int, nargs="+", default=[4, 8, 16, 32], help="rotations under way together"
     )
     parser.add_argument("--slices", type=int, default=2, help="of the throughput: one rotation of each host")
-    parser.add_argument("--on", choices=["sqlite", "postgresql"], default="sqlite", help="of the throughput")
+    parser.add_argument(
+        "--on", choices=["sqlite", "postgresql"], default="sqlite", help="of the throughput and Windows"
+    )
+    parser.add_argument("--windows", type=int, default=50, help="simulated Windows hosts")
+    parser.add_argument("--windows-at-once", type=int, default=16, help="rotations under way on them")
+    parser.add_argument(
+        "--windows-slices", type=int, nargs=2, default=[10, 6], help="of the connector, and of the workers"
+    )
     parser.add_argument("--here", action="store_true", help="on this database only, and in this process")
     options = parser.parse_args()
     call_command("migrate", verbosity=0)
@@ -177,16 +212,18 @@ def main() -> int:
         "readers": lambda: readers.measure(options.read),
         "leaks": lambda: leaks.measure(options.leaked, options.queued),
         "throughput": lambda: measure_throughput(options),
+        "windows": lambda: measure_windows(options),
         "policies": lambda: measure_policies(options.rows, here=options.here),
         "reads": lambda: measure_reads(options.reads, here=options.here),
         "pages": lambda: measure_pages(options),
         "due": lambda: measure_due(options),
+        "backup": lambda: backup.measure(options.kept),
         "list": lambda: measure_list(options.rows // 100, options.rows, options.rounds),
     }
     for name, measure in parts.items():
         if options.only not in {"", name}:
             continue
-        if reason and name not in {"list", "pages", "policies", "reads", "due"}:
+        if reason and name not in {"list", "pages", "policies", "reads", "due", "backup", "windows"}:
             print(f"{name:<20}not measured: {reason}")
         else:
             measure()

@@ -40,9 +40,9 @@ def measure(ended: int, due: int) -> None:
     instance = waiting[0].instance_id
     questions: dict[str, Callable[[], object]] = {
         "due": lambda: leases.due(1000),
+        "first": lambda: leases.first(waiting[0].pk),
         "urgent": leases.urgent,
-        "next on": lambda: leases.next_on(instance),
-        "next beside": lambda: leases.next_beside(instance),
+        "behind": lambda: leases.behind(instance),
     }
     before = {name: _cost(ask) for name, ask in questions.items()}
     began = time.perf_counter()

@@ -14,7 +14,7 @@ from django.db.models import Model
 from rotation import runs
 from rotation.models import HostKey, Instance, ManagedAccount, Run, Schedule
 from secrets_app import seal_sets, seals
-from secrets_app.models import Secret, Tag
+from secrets_app.models import AuditEvent, AuditHead, Secret, Tag
 from tests import factories
 
 RUNS = 10  # of each secret
@@ -26,6 +26,13 @@ def fill(count: int) -> None:
     """Have `count` secrets on a tenth as many instances; nothing is done where they are there."""
     if Secret.objects.count() >= count:
         return
+    with transaction.atomic():  # or a kept store would pass for a full one
+        _fill(count)
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
+
+
+def _fill(count: int) -> None:
     missing = count - count % ON_ONE
     first = factories.secret(name="first")
     run = runs.start(first, actor=factories.administrator())
@@ -126,13 +133,38 @@ def fill(count: int) -> None:
             "ended_at": _ago(f"{began} - 4"),
         },
     )
+    _events(missing)
     # Some are under way: SQLite keeps no statistics of an index without rows, and would not use it.
     newest = Run.objects.filter(kind="rotate").order_by("-created_at").values_list("pk", flat=True)[:20]
     Run.objects.filter(pk__in=list(newest)).update(state="queued", outcome="", ended_at=None)
     for model in (Secret, Instance, HostKey, ManagedAccount):
         _seal(model)
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
+
+
+def _events(secrets: int) -> None:
+    """Have an event of each run. Their macs are copies: no page looks at the chain."""
+    head, event = AuditHead.objects.get(), AuditEvent.objects.filter(resource_id__isnull=False)[0]
+    number = f"(s.n + {secrets} * r.n)"
+    words = {2: "kms:GetSecretValue", 31: "kms:UpdateSecret", 77: "kms:DeleteSecret"}
+    address = "('10.0.' || (s.n % 4) || '.' || (s.n % 250))"
+    began = f"({RUNS} * {secrets} - {number}) * 31"
+    _copy(
+        AuditEvent,
+        event,
+        f"{_numbers(secrets)} AS s, {_numbers(RUNS)} AS r",
+        {
+            "sequence": f"{head.sequence} + 1 + {number}",
+            "at": _ago(began),
+            "actor_name": _of("s.n", {5: "bea", 6: "cal"}, "ann"),
+            "action": _of("(s.n * 7)", words, "kms:RotateSecret"),
+            "resource": f"'acs:kms:main:1:secret/acs/ecs/bench-' || {_padded('s.n', 6)}",
+            "resource_id": _uuid("'secret'", "s.n"),
+            "outcome": _of("(s.n * 3 + r.n)", {41: "denied", 61: "failed"}, "succeeded"),
+            "address": address + ("::inet" if connection.vendor == "postgresql" else ""),
+            "value_mark": "''",
+        },
+    )
+    AuditHead.objects.update(sequence=head.sequence + RUNS * secrets)
 
 
 def _seal(model: type[Secret | Instance | HostKey | ManagedAccount]) -> None:
@@ -160,7 +192,8 @@ def _copy(model: type[Model], template: Model, source: str, different: Mapping[s
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {quote(table)} ({', '.join(map(quote, columns))}) "  # noqa: S608
-            f"SELECT {', '.join(values)} FROM {quote(table)} AS t, {source} WHERE t.id = %s",
+            f"SELECT {', '.join(values)} FROM {quote(table)} AS t, {source} "
+            f"WHERE t.{quote(model._meta.pk.column)} = %s",
             [key],
         )
 

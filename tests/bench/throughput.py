@@ -238,7 +238,7 @@ def _ended(pks: list[object]) -> list[Run]:
 # -------------------------------------------------------------------- the whole
 
 
-def measure_on(store: str, words: Sequence[str]) -> None:
+def measure_on(store: str, words: Sequence[str], part: str = "throughput") -> None:
     """Measure in a process of its own, on an empty store of this kind."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keyturn-bench-"))
@@ -251,7 +251,7 @@ def measure_on(store: str, words: Sequence[str]) -> None:
         if store == "postgresql":
             environment["KEYTURN_TEST_DATABASE_URL"] = stack.enter_context(services.postgres()).url
             environment["KEYTURN_BROKER_URL"] = stack.enter_context(services.redis_server()).url
-        command = [sys.executable, "-m", "tests.bench", *words, "--only", "throughput", "--here"]
+        command = [sys.executable, "-m", "tests.bench", *words, "--only", part, "--here"]
         subprocess.run(command, env=environment, check=True)
 
 

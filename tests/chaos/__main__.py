@@ -1,8 +1,9 @@
 """Kill what runs at random while it rotates, and count what is lost: `./keyturn chaos --rotations 1000`.
 
-Workers, web, beat, broker, database and the hosts' sshd are killed or restarted; a naive rotator (generate,
-chpasswd, then store) works beside them, killed at random moments of its own, as the positive control: a run
-in which it loses nothing has proved nothing, and fails.
+Workers, web, beat, broker, database and the hosts' sshd are killed or restarted; with `--windows 5`, the
+WinRM of so many simulated Windows hosts beside them is cut, away, or loses its answers. A naive rotator
+(generate, chpasswd, then store) works beside them, killed at random moments of its own, as the positive
+control: a run in which it loses nothing has proved nothing, and fails.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def main() -> int:
     )
     parser.add_argument("--rotations", type=int, default=100)
     parser.add_argument("--hosts", type=int, default=10)
+    parser.add_argument("--windows", type=int, default=0, help="simulated Windows hosts beside them")
     parser.add_argument("--seed", type=int, default=None, help="of the choice and the times of the faults")
     options = parser.parse_args()
     if reason := Fleet.supported():
@@ -50,7 +52,8 @@ def main() -> int:
         django.setup()
         from tests.chaos.storm import Storm
 
-        return Storm(folder, options.rotations, options.hosts, options.seed, store, queue).run()
+        counts = (options.rotations, options.hosts, options.windows)
+        return Storm(folder, *counts, options.seed, store, queue).run()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Hosts with accounts to rotate, registered as an operator would."""
+"""Linux hosts with accounts to rotate, registered as an operator would."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from lab import Host
 from lab.hosts import _crypt
@@ -12,6 +13,25 @@ from secrets_app.secrets import versions
 from tests import factories, lab_instances
 from tests.chaos.naive import FIRST
 from tests.lab_fixtures import KeyPair
+
+
+class Watched(Protocol):
+    """One secret, and what is true of its account on a host, however that one is reached."""
+
+    secret: Secret
+
+    @property
+    def place(self) -> str:
+        """The account and its host, to name them."""
+        ...
+
+    def is_lost(self) -> bool:
+        """Whether nothing that is stored opens the account."""
+        ...
+
+    def has(self, version_pk: object) -> bool:
+        """Whether the account is open to this version."""
+        ...
 
 
 @dataclass
@@ -25,8 +45,12 @@ class Target:
     def username(self) -> str:
         return "svc" if self.secret.kind == Secret.Kind.PASSWORD else "app"
 
+    @property
+    def place(self) -> str:
+        return f"{self.username} on {self.host.name}"
+
     def is_lost(self) -> bool:
-        """Whether nothing that is stored opens the account; the host is read first, as the store is ahead."""
+        """As `Watched.is_lost`; the host is read first, as the store is ahead."""
         if self.username == "app":
             there = self.host.authorized_keys("app")
             stored = self.secret.versions.filter(sealed__isnull=False).values_list("public_key", flat=True)

@@ -21,7 +21,8 @@ from rotation import runs, tasks
 from rotation.models import Run
 from secrets_app import keyring
 from tests import factories
-from tests.chaos.hosts import Target, prepare_both
+from tests.chaos import windows
+from tests.chaos.hosts import Watched, prepare_both
 from tests.chaos.naive import Control
 from tests.chaos.programs import Programs
 from tests.lab_fixtures import KeyPair
@@ -39,15 +40,16 @@ class Storm:
     """So many rotations on so many hosts, until the last one has ended."""
 
     def __init__(
-        self, folder: Path, rotations: int, hosts: int, seed: int | None,
+        self, folder: Path, rotations: int, hosts: int, windows_hosts: int, seed: int | None,
         store: Postgres | None, queue: Redis | None,
     ) -> None:  # fmt: skip
         self._folder, self._wanted, self._count = folder, rotations, hosts
+        self._windows_count = windows_hosts
         self._random = random.Random(seed)
         self._store, self._queue = store, queue
         self._tally, self._faults = Counter[str](), Counter[str]()
         self._active: dict[
-            Any, tuple[Target, float]
+            Any, tuple[Watched, float]
         ] = {}  # by run: its target, and when it began or was hurried
         self._orphans: dict[
             Any, tuple[int, float]
@@ -61,9 +63,13 @@ class Storm:
         call_command("migrate", verbosity=0)
         keyring.ensure_root_key()
         key = KeyPair.generate()
-        with Fleet(self._folder / "fleet") as fleet:
+        with Fleet(self._folder / "fleet") as fleet, windows.running(self._windows_count) as self._windows:
             self._hosts = fleet.start_many(self._count, Spec(public_key=key.public))
-            self._targets = [target for host in self._hosts for target in prepare_both(host, key)]
+            self._targets: list[Watched] = []
+            for host in self._hosts:
+                self._targets += prepare_both(host, key)
+            for at in self._windows:
+                self._targets += windows.prepare(at)
             self._actor = factories.administrator()
             self._naive = Control(self._folder, key)
             self._programs = Programs(self._folder)
@@ -159,15 +165,16 @@ class Storm:
                 self._active[pk] = (target, time.monotonic())
         self._look_at(self._random.choice(self._targets))
 
-    def _look_at(self, target: Target) -> None:
+    def _look_at(self, target: Watched) -> None:
         """I1, while workers are at it."""
         self._tally["samples"] += 1
         if target.is_lost():
             self._tally["lost"] += 1
-            print(f"\nlost: {target.username} on {target.host.name}", file=sys.stderr)
+            print(f"\nlost: {target.place}", file=sys.stderr)
 
-    def _note_end(self, run: Run, target: Target) -> None:
+    def _note_end(self, run: Run, target: Watched) -> None:
         self._tally["ended"] += 1
+        self._tally["on Windows"] += isinstance(target, windows.Target)
         self._tally[run.outcome] += 1
         if run.outcome != Run.Outcome.SUCCEEDED:
             self._tally[f"{run.outcome}: {run.code} ({run.truth or 'host told nothing'})"] += 1
@@ -185,6 +192,13 @@ class Storm:
             "sessions of a host cut": (3, lambda: self._random.choice(self._hosts).drop_sessions()),
             "sshd of a host away": (2, self._cut_a_host),
         }
+        if self._windows:
+            kinds["connections of a Windows host cut"] = (
+                3,
+                lambda: self._random.choice(self._windows).drop(),
+            )
+            kinds["WinRM of a Windows host away"] = (2, self._cut_a_windows_host)
+            kinds["answer of a Windows host lost"] = (4, self._lose_an_answer)
         if self._store and self._queue:
             kinds["broker killed"] = (1, self._kill_the_broker)
             kinds["database restarted"] = (1, self._store.restart_immediately)
@@ -211,6 +225,19 @@ class Storm:
         host = self._random.choice(self._hosts)
         host.cut()
         self._later.append((time.monotonic() + self._random.uniform(0.2, 3), host.restore))
+
+    def _cut_a_windows_host(self) -> None:
+        at = self._random.choice(self._windows)
+        at.is_away = True
+        at.drop()
+
+        def restore() -> None:
+            at.is_away = False
+
+        self._later.append((time.monotonic() + self._random.uniform(0.2, 3), restore))
+
+    def _lose_an_answer(self) -> None:
+        windows.break_an_operation(self._random.choice(self._windows), self._random)
 
     def _kill_the_broker(self) -> None:
         assert self._queue is not None
@@ -249,6 +276,8 @@ class Storm:
         print(
             f"rotations      {tally['ended']} over {self._count} hosts, passwords and key pairs, on {store}"
         )
+        if self._windows:
+            print(f"on Windows     {tally['on Windows']} of them over {self._windows_count} simulated hosts")
         print(f"faults         {sum(self._faults.values())}")
         for name, count in self._faults.most_common():
             print(f"               {count:4d} {name}")
@@ -259,6 +288,9 @@ class Storm:
         print(f"lost           {tally['lost']}   in {tally['samples']} looks")
         print(f"untrue         {tally['untrue']}   successes that the host does not confirm")
         print(f"stuck          {tally['stuck']}")
+        locked = sum(account.is_locked for at in self._windows for account in at.host.accounts.values())
+        if self._windows:
+            print(f"locked         {locked}   accounts of Windows hosts, by wrong passwords")
         if len(self._resumes) > 1:
             p99 = statistics.quantiles(self._resumes, n=100)[98]
             print(
@@ -270,5 +302,5 @@ class Storm:
         print(f"seconds        {seconds:.0f}")
         if not naive["lost"]:
             print("The naive rotator lost nothing, so this run proves nothing. Run more rotations.")
-        bad = tally["lost"] or tally["stuck"] or tally["untrue"] or tally["ended"] < self._wanted
+        bad = locked or tally["lost"] or tally["stuck"] or tally["untrue"] or tally["ended"] < self._wanted
         return 1 if bad or not naive["lost"] else 0

@@ -61,7 +61,7 @@ def test_what_fails_stops_nothing_else_and_is_tried_again_in_a_minute(settings, 
     tasks.tick()
     tasks.tick()
     assert counted == ["failed", "done"]
-    assert "tried again in a minute: fail" in caplog.text
+    assert "tried again in 60 s: fail" in caplog.text
     pass_("fail", MINUTE)
     tasks.tick()
     assert counted == ["failed", "done", "failed"]
@@ -77,6 +77,24 @@ def test_what_a_dead_worker_had_begun_is_taken_up_after_a_minute():
     pass_("count", MINUTE)
     tasks.tick()
     assert counted == ["done"]
+
+
+def test_a_look_for_runs_left_behind_that_dies_delays_the_next_one_by_two_of_its_periods_only():
+    """The sweep dies with the worker whose runs it looks for: a minute would be longer than a lease."""
+    every = PRODUCT["find runs left behind"][1]
+    chores.due({"sweep": every})
+    assert chores.claim("sweep", every)  # and nobody says that it is done
+    row = Chore.objects.get(name="sweep")
+    assert row.claimed_at is not None
+    assert row.due_at - row.claimed_at == 2 * every
+    assert 2 * every < configured.LEASE
+    pass_("sweep", 2 * every)
+    assert chores.claim("sweep", every)
+
+
+def test_work_of_every_few_seconds_has_the_time_that_it_may_need():
+    assert chores.again_after(timedelta(seconds=2)) == timedelta(seconds=10)
+    assert chores.again_after(HOUR) == MINUTE
 
 
 def test_a_clock_that_was_far_ahead_holds_nothing_up():

@@ -14,6 +14,7 @@ from rotation.engine import engine, failpoints
 from rotation.engine.methods import password as method
 from rotation.inventory import management
 from rotation.models import ManagedAccount, Run, Step
+from secrets_app.audit import checkpoints
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret, SecretVersion
 from secrets_app.policy import decisions
@@ -52,10 +53,14 @@ def test_the_normal_path_makes_no_failed_login(secret, host):
     assert (host.sets, host.failed_logins) == (1, 0)
 
 
-def test_the_value_is_stored_and_marked_before_the_host_hears_of_it(secret, host):
-    seen = []
+@pytest.mark.parametrize("is_noted", [False, True])
+def test_the_value_is_stored_and_marked_before_the_host_hears_of_it(secret, host, is_noted):
+    run, seen = rotate(secret), []
+    if is_noted:  # as after each run of a worker: a value that no host has heard is marked by one statement
+        checkpoints.note_head()
+        assert checkpoints.noted() is not None
     failpoints.arm("after_intent", lambda: seen.append((host.sets, secret.labelled("pending").offered_at)))
-    drive(rotate(secret), host)
+    drive(run, host)
     assert seen[0][0] == 0
     assert seen[0][1] is not None
 
@@ -213,9 +218,9 @@ def test_a_step_that_was_begun_and_not_taken_says_why(secret, host):
 def test_the_lease_of_a_worker_whose_process_is_gone_is_handed_back_at_once(secret):
     run = rotate(secret)
     leases.claim(run.pk, "here/4711/1")
-    assert leases.hand_back_orphans("elsewhere", lambda pid: False) == 0
-    assert leases.hand_back_orphans("here", lambda pid: pid == 4711) == 0
-    assert leases.hand_back_orphans("here", lambda pid: False) == 1
+    assert leases.hand_back_orphans("elsewhere", lambda pid: False) == []
+    assert leases.hand_back_orphans("here", lambda pid: pid == 4711) == []
+    assert leases.hand_back_orphans("here", lambda pid: False) == [run.pk]
     assert leases.claim(run.pk, "here/4712/1")
 
 

@@ -20,9 +20,10 @@ from secrets_app.crypto.key_files import KeyFile
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.keys import key_states
 from secrets_app.models import KeyVersion, SealedValue, SecretVersion
+from secrets_app.root_keys import addresses
 from secrets_app.root_keys import file as root_key_file
 from secrets_app.secrets import versions
-from tests import factories
+from tests import factories, root_key_rigs
 
 pytestmark = pytest.mark.django_db
 
@@ -248,6 +249,8 @@ class Fenced:
     KEY = envelope.new_key()
     is_reachable = True
 
+    def __init__(self, address: addresses.Address) -> None: ...
+
     def __str__(self) -> str:
         return "The module in slot 4"
 
@@ -275,10 +278,13 @@ class Fenced:
 def fenced(settings, monkeypatch):
     """A database that has no key yet, and a root key in another provider."""
     monkeypatch.setattr(keyring, "RECHECK_SECONDS", 0.0)
-    settings.ROOT_KEY_PROVIDER = f"{__name__}.Fenced"
+    monkeypatch.setitem(root_keys.PROVIDERS, "systemd-credential", (f"{__name__}.Fenced", "A module"))
+    settings.ROOT_KEY = "systemd-credential:slot-4"
+    root_keys.at.cache_clear()
     KeyVersion.objects.all().delete()
     assert not keyring.ensure_root_key()
-    return Fenced
+    yield Fenced
+    root_keys.at.cache_clear()
 
 
 def test_a_root_key_that_only_wraps_and_unwraps_is_enough(fenced):
@@ -307,6 +313,30 @@ def test_another_key_of_the_same_provider_is_named_and_seals_the_keyring(fenced,
     monkeypatch.setattr(fenced, "KEY", envelope.new_key())
     with pytest.raises(keyring.Sealed, match="slot 4 is not the root key"):
         sealed()
+
+
+@pytest.mark.parametrize("name", root_key_rigs.RIGS)
+def test_a_root_key_whose_place_is_away_seals_keyturn_until_it_is_back(
+    name, settings, tmp_path, monkeypatch, client
+):
+    monkeypatch.setattr(keyring, "RECHECK_SECONDS", 0.0)
+    with root_key_rigs.rigged(name, tmp_path, monkeypatch) as rig:
+        settings.ROOT_KEY = rig.address
+        KeyVersion.objects.all().delete()
+        keyring.ensure_root_key()
+        try:
+            value, names = sealed()
+            rig.go_away()
+            assert client.get("/sign-in/").status_code == 503
+            assert keyring.is_sealed()
+            with pytest.raises(keyring.Sealed):
+                keyring.open_(value, **names)
+            rig.come_back()
+            assert client.get("/sign-in/").status_code == 200
+            assert keyring.open_(value, **names) == b"a value"
+        finally:
+            keyring.forget()
+            root_keys.at.cache_clear()
 
 
 def test_the_database_holds_no_plaintext():

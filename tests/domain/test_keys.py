@@ -16,6 +16,7 @@ from rotation.engine import failpoints
 from rotation.inventory import management
 from rotation.models import ManagementCredential, Run
 from secrets_app import keyring
+from secrets_app.audit import checkpoints
 from secrets_app.crypto import envelope
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.keys import key_states, rewraps
@@ -187,13 +188,17 @@ def test_cry_06_a_key_that_is_disabled_after_the_value_was_stored_stops_the_run_
     assert host.shadow_accepts("svc", "the-old-password-1")
 
 
+@pytest.mark.parametrize("is_noted", [False, True])
 @pytest.mark.parametrize("was_opened", [False, True])
-def test_cry_06_a_key_that_is_disabled_after_the_check_stops_the_run_untold(was_opened):
+def test_cry_06_a_key_that_is_disabled_after_the_check_stops_the_run_untold(was_opened, is_noted):
     key = another()
     made, host = factories.secret(initial="the-old-password-1", key=key), MemoryHost()
     host.add_account("svc", "the-old-password-1")
     factories.settle(made)
     run = runs.start(made, actor=actor())
+    if is_noted:  # the mark of a value then asks for the key itself
+        checkpoints.note_head()
+        assert checkpoints.noted() is not None
     if was_opened:
         # A worker died before it told the host. The next one asks for the value, and so has it open.
         die_at("after_intent", run, host)

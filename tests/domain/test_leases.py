@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +12,11 @@ from uuid import UUID
 
 import pytest
 import time_machine
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
+from console.process import orphans
 from rotation import leases, runs, schedules, shutdown, tasks, wires
 from rotation.connectors.memory.connector import MemoryConnector, MemoryHost
 from rotation.engine import engine, failpoints
@@ -192,7 +194,7 @@ def test_a_leak_on_a_busy_instance_is_the_next_one_there(secret, sent, taken):
     rotate(ready("app", instance=instance))
     leaked = rotate(ready("web", instance=instance), is_leak=True)
     assert leases.urgent() is None  # its host is being talked to
-    assert leases.next_on(instance.pk) == leaked.pk
+    assert leases.behind(instance.pk) == [leaked.pk]
     leases.end(busy, Run.Outcome.SUCCEEDED)
     assert leases.urgent() == leaked.pk
 
@@ -203,6 +205,50 @@ def test_a_rotation_that_waits_for_its_turn_becomes_one_after_a_leak(secret):
     assert rotate(secret, is_leak=True).is_leak
     assert leases.urgent() == run.pk
     assert rotate(secret).is_leak  # asked for once more, it stays one
+
+
+def test_what_a_dead_worker_left_behind_goes_before_all_that_is_queued(taken):
+    """Its message is lost, or the last one of a long queue; and its host may have either value."""
+    *ordinary, left = [rotate(one) for one in several(4)]
+    times.in_turn(*ordinary, left, by="due_at")
+    leases.claim(left.pk, "gone/1/1", lease=timedelta(seconds=-1))
+    assert leases.urgent() == left.pk
+    tasks.advance(str(ordinary[1].pk))
+    assert taken == [left.secret_id, ordinary[1].secret_id]
+
+
+def test_a_run_that_was_left_behind_again_and_again_waits_its_turn(taken):
+    other, left = [rotate(one) for one in several(2)]
+    for number in range(leases.LEFT_OFTEN):
+        assert leases.urgent() == (left.pk if number else None)
+        leases.claim(left.pk, "gone/1/1", lease=timedelta(seconds=-1))
+    assert leases.urgent() is None
+    tasks.advance(str(other.pk))
+    assert taken == [other.secret_id]
+
+
+def test_a_worker_takes_back_what_another_process_of_its_host_left_behind(sent, monkeypatch):
+    """Also while every thread is busy, when the sweep, which is a task, would wait behind all that is due."""
+    mine, lives, elsewhere = [rotate(one) for one in several(3)]
+    here = socket.gethostname()
+    for run, worker in ((mine, f"{here}/1/1"), (lives, f"{here}/2/1"), (elsewhere, "other/1/1")):
+        assert leases.claim(run.pk, worker)
+    monkeypatch.setattr(tasks, "_is_alive", lambda pid: pid == 2)
+    monkeypatch.setattr(orphans, "close_old_connections", lambda: None)  # the test's own is one of them
+    orphans.look()
+    assert sent == [str(mine.pk)]
+    assert leases.claim(mine.pk, "next/1/1")
+    assert not leases.claim(lives.pk, "next/1/1")
+
+
+def test_a_store_that_is_away_ends_no_worker_that_looks_for_runs_left_behind(monkeypatch, caplog):
+    def away():
+        raise OperationalError("away")
+
+    monkeypatch.setattr(tasks, "take_back", away)
+    monkeypatch.setattr(orphans, "close_old_connections", lambda: None)
+    orphans.look()
+    assert "the database did not answer" in caplog.text
 
 
 def test_a_worker_that_is_to_end_is_not_held_by_leaked_runs(secret, sent):
@@ -221,11 +267,12 @@ def test_what_goes_next_is_found_by_the_index_of_active_runs(secret):
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
     leases.claim(rotate(several(1)[0]).pk, "w")
+    waits = rotate(several(1)[0])
     with CaptureQueriesContext(connection) as seen:
         leases.due(10)
+        leases.first(waits.pk)
         leases.urgent()
-        leases.next_on(secret.managed.instance_id)
-        leases.next_beside(secret.managed.instance_id)
+        leases.behind(secret.managed.instance_id)
         leases.hand_back_own("w")
     asked = [query["sql"] for query in seen if 'FROM "rotation_run"' in query["sql"]]
     assert len(asked) == 6
@@ -280,11 +327,11 @@ def test_of_many_that_are_lined_up_those_without_a_place_say_so_and_each_is_call
     codes = dict(Run.objects.values_list("pk", "code"))
     assert [codes[run.pk] for run in waiting] == ["", "", *["region_full"] * 3]
     held = [leases.claim(run.pk, "w") for run in waiting[:2]]
-    assert leases.next_beside(waiting[0].instance_id) is None
+    assert leases.behind(waiting[0].instance_id) == []
     for lease in held:
         leases.end(lease, Run.Outcome.SUCCEEDED)
-    called = [leases.next_beside(waiting[0].instance_id) for _ in range(4)]
-    assert called == [*(run.pk for run in waiting[2:]), None]
+    called = [leases.behind(waiting[0].instance_id) for _ in range(4)]
+    assert called == [*([run.pk] for run in waiting[2:]), []]
     assert leases.due(10) == [run.pk for run in waiting[2:4]]  # whatever becomes of the call
 
 
@@ -296,7 +343,7 @@ def test_a_run_that_waits_behind_many_of_another_region_is_called_too(monkeypatc
     times.in_turn(*others, *mine, by="due_at")
     leases.line_up([run.pk for run in (*others, *mine)])
     assert Run.objects.filter(code="region_full").count() == 3
-    assert leases.next_beside(mine[0].instance_id) == mine[2].pk
+    assert leases.behind(mine[0].instance_id)[-1] == mine[2].pk
 
 
 # ---------------------------------------------------------------- how many at once

@@ -26,7 +26,14 @@ from secrets_app.models import (
     Tag,
     User,
 )
-from secrets_app.policy import deciding, decisions, ram_conditions, ram_statements, sql
+from secrets_app.policy import (
+    deciding,
+    decisions,
+    ram_conditions,
+    ram_statements,
+    resource_documents,
+    sql,
+)
 from tests import amounts
 from tests.unit import policy_strategies as some
 from tests.unit.test_ram import read
@@ -101,10 +108,13 @@ def test_p_07_the_condition_on_rows_allows_what_the_decision_on_each_allows(rows
 @given(
     found=some.policies,
     given_out=st.lists(st.tuples(some.conditions, st.booleans(), st.integers(0, 40)), min_size=1, max_size=6),
+    their_own=st.lists(st.tuples(some.resource_policies, st.integers(0, 40)), max_size=6),
     action=st.sampled_from([Action.GET_SECRET_VALUE, Action.DESCRIBE_SECRET]),
     context=some.request_contexts,
 )
-def test_p_07_a_list_follows_the_conditions_of_grants_too(rows, holder, found, given_out, action, context):
+def test_p_07_a_list_follows_the_conditions_of_grants_too(
+    rows, holder, found, given_out, their_own, action, context
+):
     group = holder.user.groups.get()
     for table in (SecretPrincipalGrant, SecretGroupGrant):
         table.objects.all().delete()
@@ -123,6 +133,12 @@ def test_p_07_a_list_follows_the_conditions_of_grants_too(rows, holder, found, g
             defaults={"conditions": ram_conditions.written(conditions_of(condition))},
         )
     Policy.objects.filter(name="found").update(document=some.document(found))
+    Secret.objects.update(resource_policy=None)
+    for statements, place in their_own:
+        kept = resource_documents.stored(some.document(statements), {some.ME: str(holder.pk)})
+        secret = secrets[place % len(secrets)]
+        Secret.objects.filter(pk=secret.pk).update(resource_policy=kept if statements else None)
+    secrets = list(Secret.objects.select_related("region", "account"))
     with origin.bind(address=None, is_secure=True, is_mfa=False), saying(context):
         seen = set(Secret.objects.filter(decisions.visible(holder, action, decisions.secret_rows())))
         assert seen == {secret for secret in secrets if decisions.allows(holder, action, secret)}

@@ -39,6 +39,8 @@ from secrets_app.models import (
     Policy,
     Principal,
     Region,
+    Replica,
+    RootKeyMove,
     Secret,
     SecretGroupGrant,
     SecretPrincipalGrant,
@@ -123,6 +125,9 @@ def world(secret: Secret, eve: User) -> None:
     invitations.invite("ivy", actor=admin)
     bulk_actions.start("verify", [secret.pk], actor=admin, token="t")
     access_keys.create(eve.principal, actor=admin)
+    RootKeyMove.objects.create(source="file:", target="file:/a", total=0, requested_by=admin, state="done")
+    there = factories.region("eu-2")
+    Replica.objects.create(primary=secret, region=there, key=secret.key, created_by=admin, state="failed")
     users.system()
 
 
@@ -180,6 +185,7 @@ def test_every_table_that_decides_is_sealed():
     tables = {
         Account, Region, User, Principal, Invitation, KeyVersion, Secret, Policy, SecretPrincipalGrant,
         SecretGroupGrant, Instance, HostKey, ManagementCredential, ManagedAccount, BulkAction, AccessKey,
+        RootKeyMove, Replica,
     }  # fmt: skip
     assert set(seal_check.tables()) == tables
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 from django.db import transaction
+from django.db.models import F, Value
+from django.db.models.functions import Concat
 
 from rotation import accounts
+from rotation.models import Instance
 from secrets_app import seals
 from secrets_app.audit import verification
-from secrets_app.models import AuditEvent, Secret
+from secrets_app.models import AuditEvent, Region, Secret
 from secrets_app.secrets import versions
 from tests import factories, snapshots
 
@@ -17,10 +20,10 @@ VALUE = "a-first-value-1"
 
 
 def begin_often() -> list[dict[str, object]]:
-    """What a store holds after each of twelve beginnings: the first are written, the last are put there."""
+    """What a store holds after each of four beginnings: the first are written, the last are put there."""
     found = []
     snapshots._known.add(snapshots._state())  # as if it had been met before: this test may be the first one
-    for _ in range(12):
+    for _ in range(4):
         point = transaction.savepoint()
         factories.begin()
         factories.secret(initial=VALUE)
@@ -47,3 +50,47 @@ def test_a_secret_that_is_put_there_opens_and_its_seals_and_the_trail_hold(open_
     assert AuditEvent.objects.filter(action="kms:CreateSecret", resource_id=put.pk).count() == 1
     factories.secret(instance=put.managed.instance, username="other", initial=VALUE)
     assert Secret.objects.count() == 2
+
+
+def test_what_is_made_of_a_row_that_a_test_has_changed_is_made_anew(open_keyring):
+    begin_often()
+    factories.begin()
+    instance = factories.instance()
+    first, found = instance.address, []
+    for address in (first, first, "127.0.0.77"):
+        point = transaction.savepoint()
+        Instance.objects.update(address=address)
+        factories.once(lambda: Region.objects.update(name=Instance.objects.get().address), "note", instance)
+        found.append(Region.objects.get().name)
+        transaction.savepoint_rollback(point)
+    assert found == [first, first, "127.0.0.77"]
+
+
+def test_rows_are_not_put_over_what_a_test_has_changed(open_keyring):
+    def mark() -> None:
+        Region.objects.update(name=Concat(F("name"), Value("!")))
+
+    snapshots._known.add(snapshots._state())
+    factories.region("main")
+    found = []
+    for name in ("Main", "Main", "Elsewhere"):
+        point = transaction.savepoint()
+        Region.objects.update(name=name)
+        snapshots.put_or_make("mark", mark)
+        found.append(Region.objects.get().name)
+        transaction.savepoint_rollback(point)
+    assert found == ["Main!", "Main!", "Elsewhere!"]
+
+
+def test_a_sign_in_is_recorded_once_each_time_and_leaves_a_store_that_is_known(client, dot):
+    found = []
+    for _ in range(3):
+        point = transaction.savepoint()
+        client.force_login(dot)
+        event = AuditEvent.objects.get(action="kms:SignIn")
+        assert (event.actor, event.resource_id) == (dot.principal, dot.pk)
+        assert client.get("/settings/", follow=True).status_code == 200
+        assert verification.verify().verdict is verification.Verdict.WHOLE
+        found.append(event.mac)
+        transaction.savepoint_rollback(point)
+    assert found[1:] == [found[0]] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import boto3
@@ -40,6 +41,8 @@ def test_engineer_access_key_to_value_in_unmodified_boto3(page: Page, tmp_path: 
     page.goto("/main/secrets/")
     page.get_by_role("link", name="Create Secret").first.click()
     dialog.get_by_role("link", name="create a Generic secret").click()
+    # Both forms have a name: what is filled in before the second one has come is lost with the first one.
+    expect(dialog.get_by_label("Secret value")).to_be_visible()
     dialog.get_by_label("Secret name").fill("shop/db")
     dialog.get_by_text("JSON", exact=True).click()
     dialog.get_by_label("Secret value").fill(VALUE)
@@ -56,7 +59,10 @@ def test_engineer_access_key_to_value_in_unmodified_boto3(page: Page, tmp_path: 
     page.get_by_role("link", name="Attach policy").click()
     dialog.get_by_label("Policy").select_option("SecretUser")
     dialog.get_by_role("button", name="Attach").click()
+    # The page that a dialog leads to is waited for: what is clicked before it has come is lost.
+    expect(dialog).to_be_hidden()
     page.get_by_role("link", name="shop", exact=True).click()
+    expect(page.get_by_role("heading", name="shop")).to_be_visible()
     page.get_by_role("link", name="Create access key").click()
     look(page, "access-key-create")
     dialog.get_by_role("button", name="Create").click()
@@ -66,6 +72,8 @@ def test_engineer_access_key_to_value_in_unmodified_boto3(page: Page, tmp_path: 
         dialog.get_by_role("button", name="Environment file").click()
     download.value.save_as(tmp_path / "shop.env")
     dialog.get_by_role("link", name="I have kept it").click()
+    expect(page).to_have_url(re.compile("/access/access-keys/"))
+    expect(dialog).to_be_hidden()
     key = AccessKey.objects.get()
     expect(page.get_by_text(key.key_id)).to_be_visible()
 

@@ -96,6 +96,7 @@ def test_fi_r_40_an_account_that_another_source_answers_for_first_is_blocked_bef
         "passwd": f"{case.username}:x:4711:4711::/home/elsewhere:/bin/sh",
         "shadow": f"{case.username}:*:20000:0:99999:7:::",
     }[database]
+    case.host.write("/etc/nsswitch.conf", "passwd: extrausers files\nshadow: extrausers files\n")
     case.replace_program(
         "/usr/bin/getent", f'[ "$1" = {database} ] && echo "{theirs}" || exec getent.real "$@"'
     )

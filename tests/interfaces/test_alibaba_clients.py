@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,22 +26,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 VALUE = 'correct "horse" ü+~*&=% $(battery) \\ staple'
 #: What makes the V2 SDK sign by each scheme.
 SCHEMES = {"ACS3": {}, "ACS4": {"signature_version": "v4"}, "RPC": {"signature_algorithm": "v2"}}
-
-
-@pytest.fixture
-def web(dot, tmp_path) -> Iterator[Web]:
-    web = Web(tmp_path / "web.log")
-    try:
-        web.wait()
-        yield web
-    finally:
-        web.end()
-
-
-@pytest.fixture
-def signed(dot) -> tuple[AccessKey, Plaintext]:
-    """An access key of an application with every right, and its secret."""
-    return access_keys.create(dot.principal, actor=factories.administrator())
 
 
 def life(call: Callable[..., dict[str, Any]], name: str, instance: str) -> None:

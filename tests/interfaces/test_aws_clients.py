@@ -4,58 +4,20 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from aws_secretsmanager_caching import SecretCache, SecretCacheConfig
 from awscli.clidriver import create_clidriver
-from botocore.config import Config
 
 from console.interfaces.aws import operations
-from secrets_app.crypto.plaintext import Plaintext
-from secrets_app.models import AccessKey, AuditEvent, Secret
+from secrets_app.models import AuditEvent, Secret
 from secrets_app.people import access_keys
 from tests import factories
-from tests.web_process import Web
 
 pytestmark = pytest.mark.django_db(transaction=True)
 VALUE = 'correct "horse" ü $(battery) \\ staple'
-
-
-@pytest.fixture
-def web(dot, tmp_path) -> Iterator[Web]:
-    web = Web(tmp_path / "web.log")
-    try:
-        web.wait()
-        yield web
-    finally:
-        web.end()
-
-
-@pytest.fixture
-def signed(dot) -> tuple[AccessKey, Plaintext]:
-    """An access key of an application with every right, and its secret."""
-    return access_keys.create(dot.principal, actor=factories.administrator())
-
-
-@pytest.fixture
-def client(web, signed, monkeypatch) -> Callable[..., Any]:
-    """Make a client of boto3; nothing of this machine's own configuration counts."""
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-    def make(service: str = "secretsmanager", path: str = "/aws/", secret: str = "", region: str = "local-1"):
-        key, own = signed
-        session = boto3.session.Session(key.key_id, secret or own.reveal(), region_name=region)
-        config = Config(retries={"total_max_attempts": 1}, connect_timeout=60, read_timeout=60)
-        return session.client(service, endpoint_url=f"{web.base}{path}", config=config)
-
-    return make
 
 
 def test_boto3_calls_each_operation(client, dot):
@@ -94,7 +56,7 @@ def test_boto3_calls_each_operation(client, dot):
     sm.tag_resource(SecretId="app/db", Tags=[{"Key": "stage", "Value": ""}])
     sm.untag_resource(SecretId="app/db", TagKeys=["team"])
     assert sm.describe_secret(SecretId="app/db")["Tags"] == [{"Key": "stage", "Value": ""}]
-    assert "ResourcePolicy" not in sm.get_resource_policy(SecretId="app/db")
+    _calls_each_operation_on_policies_and_replicas(sm, client, called)
 
     for number in range(5):
         sm.create_secret(Name=f"many/{number}", SecretString=str(number))
@@ -131,6 +93,46 @@ def test_boto3_calls_each_operation(client, dot):
     signed = [event for event in AuditEvent.objects.all() if "client" in event.details]
     assert {event.actor_id for event in signed} == {dot.principal.pk}
     assert all("Boto3/" in event.details["client"] for event in signed)
+
+
+def _calls_each_operation_on_policies_and_replicas(
+    sm: Any, client: Callable[..., Any], called: set[str]
+) -> None:
+    assert "ResourcePolicy" not in sm.get_resource_policy(SecretId="app/db")
+    arn = sm.describe_secret(SecretId="app/db")["ARN"]
+    statement = {
+        "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{arn.split(':')[4]}:user/dot"},
+        "Action": "secretsmanager:GetSecretValue", "Resource": arn,
+    }  # fmt: skip
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    assert sm.validate_resource_policy(SecretId="app/db", ResourcePolicy=policy)["PolicyValidationPassed"]
+    sm.put_resource_policy(SecretId="app/db", ResourcePolicy=policy, BlockPublicPolicy=True)
+    assert sm.get_resource_policy(SecretId="app/db")["ResourcePolicy"] == policy
+    assert sm.list_resource_policies(SecretId="app/db")["ResourcePolicies"] == [{"PolicyName": "default"}]
+    public = policy.replace(json.dumps(statement["Principal"]), '"*"')
+    with pytest.raises(sm.exceptions.PublicPolicyException):
+        sm.put_resource_policy(SecretId="app/db", ResourcePolicy=public, BlockPublicPolicy=True)
+    with pytest.raises(sm.exceptions.MalformedPolicyDocumentException):
+        sm.put_resource_policy(SecretId="app/db", ResourcePolicy="{")
+    sm.delete_resource_policy(SecretId="app/db")
+
+    factories.region("eu-2")
+    there = client(region="eu-2")
+    there.meta.events.register("before-call.secretsmanager", lambda model, **_: called.add(model.name))
+    (status,) = sm.replicate_secret_to_regions(
+        SecretId="app/db", AddReplicaRegions=[{"Region": "eu-2"}]
+    )["ReplicationStatus"]  # fmt: skip
+    assert (status["Region"], status["Status"]) == ("eu-2", "InSync")
+    assert there.get_secret_value(SecretId="app/db")["SecretString"] == "next"
+    assert there.stop_replication_to_replica(SecretId="app/db")["ARN"] == arn.replace("local-1", "eu-2")
+    there.delete_secret(SecretId="app/db", ForceDeleteWithoutRecovery=True)
+    sm.replicate_secret_to_regions(SecretId="app/db", AddReplicaRegions=[{"Region": "eu-2"}])
+    removed = sm.remove_regions_from_replication(SecretId="app/db", RemoveReplicaRegions=["eu-2"])
+    assert removed["ReplicationStatus"] == []
+    other = arn.replace(arn.split(":")[4], "999999999999")
+    for across in (sm.associate_cross_account_replica, sm.disassociate_cross_account_replica):
+        with pytest.raises(sm.exceptions.InvalidParameterException, match="no other account"):
+            across(SecretId="app/db", CrossAccountReplicaARN=other)
 
 
 def test_boto3_reads_each_refusal_as_the_exception_that_it_has_for_it(client, signed):

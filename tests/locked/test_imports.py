@@ -19,6 +19,8 @@ ROOT = environment.CHECKOUT
 OURS = ("console", "secrets_app", "rotation", "lab")
 #: A double for the tests, which nothing that runs in production imports.
 DOUBLE = ROOT / "lab" / "windows"
+#: Each asks one root key provider by libraries of a lock of its own, which it imports when it is first used.
+OPTIONAL = {ROOT / "secrets_app" / "root_keys" / f"{name}.py" for name in ("token", "aws", "alibaba")}
 #: Part of a library that is declared: an import of it is of no library of its own.
 COMES_WITH = {"kombu": "celery", "urllib3": "requests"}
 
@@ -33,7 +35,7 @@ def _imported() -> dict[str, str]:
     found: dict[str, str] = {}
     files = [ROOT / "manage.py", *(file for package in OURS for file in (ROOT / package).rglob("*.py"))]
     for file in files:
-        if DOUBLE in file.parents:
+        if DOUBLE in file.parents or file in OPTIONAL:
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -72,6 +74,22 @@ def test_every_library_that_the_product_imports_is_declared_and_locked():
     assert wrong == {}
 
 
+def test_what_a_root_key_provider_imports_is_locked_for_it_and_imported_only_when_it_is_used():
+    lock = (ROOT / "requirements-root-keys.lock").read_text()
+    locked = {_name(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.M)}
+    for file in OPTIONAL:
+        tree = ast.parse(file.read_text())
+        for node in ast.walk(tree):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for module in modules:
+                top = module.partition(".")[0]
+                if top not in sys.stdlib_module_names and top not in OURS and top != "__future__":
+                    assert _distributions(top) & locked, f"{file.name}: {top}"
+                    is_base = _distributions(top) & _locked()
+                    assert is_base or node not in tree.body, f"{file.name}: {top} is needed at the start"
+
+
 def test_every_import_of_the_product_works_with_what_is_locked_alone():
     script = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
     done = subprocess.run(
@@ -88,7 +106,15 @@ def test_what_is_locked_is_whole():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "requirements-demo.lock"])
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "requirements.lock",
+        "requirements-dev.lock",
+        "requirements-demo.lock",
+        "requirements-root-keys.lock",
+    ],
+)
 def test_a_lock_names_no_host_and_a_hash_for_everything(lock):
     text = Path(ROOT, lock).read_text()
     assert "://" not in text

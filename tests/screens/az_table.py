@@ -319,6 +319,7 @@ ROUTES: dict[str, Route] = {
     "secret_restore": Route("pending", SECRET + "kms:RestoreSecret", "GET 200, POST 302/200"),
     "secret_grant": Route("secret", SECRET + "kms:CreateGrant", FORM, asks_again=True),
     "secret_revoke": Route("secret", SECRET + "kms:RevokeGrant", FORM, asks_again=True),
+    "secret_policy": Route("secret", SECRET + "kms:SetSecretPolicy, full", FORM, asks_again=True),
     # ---- instances
     "instances": Route("region", "region, here kms:ListInstances", LOOK),
     "instances_export": Route("region", "region, here kms:ListInstances", LOOK),

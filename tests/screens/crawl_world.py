@@ -34,7 +34,7 @@ FOUND = (
 def seed() -> None:
     """Fill the database."""
     gallery.seed()
-    factories.once(_seed, "crawl", often=True)
+    factories.once(_seed, "crawl")
 
 
 def _seed() -> None:

@@ -29,6 +29,7 @@ from secrets_app.keys import key_states
 from secrets_app.models import AccessKey, AuditEvent, Principal, Region, Secret, User
 from secrets_app.people import access_keys, machines
 from secrets_app.policy import grants
+from secrets_app.secrets import lifecycle
 from tests import acs, factories
 
 pytestmark = pytest.mark.django_db
@@ -523,6 +524,23 @@ def test_a_region_is_that_of_the_scope_of_the_parameter_or_of_the_endpoint(admin
     ):
         answer = as_(admin, scheme=scheme, region=region).call("ListSecrets", **more)
         assert refused(answer) == (404, "InvalidRegionId.NotFound"), (scheme, region, more)
+
+
+def test_a_secret_gets_at_most_20_tags_by_this_interface_and_keeps_those_of_others(admin):
+    made(admin, "tagged")
+
+    def tag(*numbers: int) -> tuple[int, str]:
+        tags = json.dumps([{"TagKey": f"k{number}", "TagValue": "v"} for number in numbers])
+        status, answer = admin.call("TagResource", SecretName="tagged", Tags=tags)
+        return status, answer.get("Code", "")
+
+    assert tag(*range(20)) == (200, "")
+    assert tag(20) == (400, "Rejected.LimitExceeded")
+    assert tag(3, 4) == (200, "")
+    secret = Secret.objects.get(name="tagged")
+    lifecycle.retag(secret, {f"k{number}": "v" for number in range(30)}, actor=factories.administrator())
+    assert tag(29) == (200, "")
+    assert tag(30) == (400, "Rejected.LimitExceeded")
 
 
 # ---------------------------------------------------------------- who is let in

@@ -309,9 +309,11 @@ def test_each_snippet_names_the_address_the_region_and_the_secret_and_holds_no_k
     filled = snippets.filled(endpoint="https://keys.example/aws/", region="local-1", secret="app/db")
     assert [one.label for one in filled] == [
         "Python (boto3)", "AWS CLI", "Terraform", "JavaScript", "Java (AWS SDK 2)",
+        "Python (Alibaba Cloud SDK)",
     ]  # fmt: skip
     for one in filled:
-        for words in ("https://keys.example/aws/", "local-1", "app/db"):
+        address = "keys.example" if one.name == "alibaba" else "https://keys.example/aws/"
+        for words in (address, "local-1", "app/db"):
             assert words in one.text, (one.name, words)
         assert not re.search("secret_?access_?key|AKIA|session_?token", one.text, re.IGNORECASE), one.name
 
@@ -359,5 +361,19 @@ def test_the_python_snippet_reads_the_value_in_an_unmodified_boto3(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", value)
     known: dict[str, object] = {}
     written = snippets.BOTO3.text(endpoint=f"{live_server.url}/aws/", region="local-1", secret="app/db")
+    exec(written, known)  # noqa: S102  # it is ours
+    assert known["value"] == "correct-horse-1"
+
+
+def test_the_snippet_for_alibaba_cloud_reads_the_value_in_an_unmodified_sdk(
+    as_dot, dot, robot, live_server, monkeypatch
+):
+    secret = factories.generic_secret(name="app/db", value="correct-horse-1")
+    grants.grant(secret, robot, [Action.GET_SECRET_VALUE, Action.DESCRIBE_SECRET], actor=dot.principal)
+    value = secret_in(make(as_dot, robot))
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", AccessKey.objects.get().key_id)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", value)
+    known: dict[str, object] = {}
+    written = snippets.ALIBABA.text(endpoint=f"{live_server.url}/aws/", region="local-1", secret="app/db")
     exec(written, known)  # noqa: S102  # it is ours
     assert known["value"] == "correct-horse-1"

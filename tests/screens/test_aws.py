@@ -181,7 +181,7 @@ def test_each_refusal_has_the_code_and_the_text_of_the_service(admin):
             "null")),
         ("GetSecretValue", {"SecretId": 7}, (
             "SerializationException", "The member SecretId has another type.")),
-        ("PutResourcePolicy", {"SecretId": "app/db"}, (
+        ("PutNothing", {"SecretId": "app/db"}, (
             "UnknownOperationException", "Keyturn has no such operation.")),
     ]  # fmt: skip
     for operation, given, (code, message) in cases:
@@ -476,7 +476,7 @@ def test_what_is_not_signed_by_a_valid_key_is_refused_and_recorded(admin, robot)
     ("region", "service", "operation", "because"),
     [
         ("eu-west-9", "secretsmanager", "secretsmanager.GetSecretValue", "no region of the name"),
-        ("local-1", "secretsmanager", "secretsmanager.ReplicateSecretToRegions", "no operation of the name"),
+        ("local-1", "secretsmanager", "secretsmanager.ReplicateNothing", "no operation of the name"),
         ("local-1", "sts", "", "no operation of the name"),
     ],
 )

@@ -12,10 +12,13 @@ from django.utils import timezone
 
 from console.commands import exits, face, given
 from console.commands.exits import Exit
+from lab.windows.certificates import Authority
 from rotation.connectors import base
-from rotation.inventory import identities
+from rotation.inventory import identities, management
 from rotation.models import HostKey, Instance, ManagementCredential, Run
 from secrets_app import keyring, seals
+from secrets_app.crypto import key_pairs
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.errors import DomainError
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.people import users
@@ -41,7 +44,9 @@ def register(*more: str, name: str = "web-1", address: str = "10.1.2.3") -> str:
 def test_every_domain_error_has_an_exit_code_and_no_exit_code_is_of_an_unknown_error():
     kinds = [kind for kind in test_domain_errors.errors() if issubclass(kind, DomainError)]
     codes = {kind.code for kind in [*kinds, face.MayNotAct, face.Exists, given.NotPiped, given.Invalid]}
-    reasons = {"host_key_changed", "no_host_key", "no_credential", "other_machine"}  # of runs
+    shown = {"host_key_changed", "certificate_changed", "name_changed"}
+    shown |= {"certificate_early", "certificate_expired", "certificate_name", "certificate_untrusted"}
+    reasons = {*shown, "no_host_key", "no_credential", "other_machine"}  # of runs
     assert codes - set(exits.BY_CODE) == set()
     assert set(exits.BY_CODE) - codes - reasons == set()
 
@@ -104,6 +109,15 @@ def test_every_cause_has_its_exit_code(dot, ann, aud):
         ("credential create one --account a:b --as dot", Exit.INVALID, "login_name_invalid"),
         ("credential create one --account a --wire winrm --as dot", Exit.INVALID, "invalid_argument"),
         ("credential create one --account a --sudo password --as dot", Exit.INVALID, "invalid_argument"),
+        ("credential create one --account a --login key --sudo password --as dot", Exit.INVALID,
+         "invalid_argument"),
+        ("credential create one --account a --login key --sudo none --separate-sudo-password --as dot",
+         Exit.INVALID, "invalid_argument"),
+        (register("--authority /nowhere/ca.pem --os windows"), Exit.INVALID, "invalid_argument"),
+        (register("--authority /dev/null --os windows").replace("dot", "aud"), Exit.REFUSED, "refused"),
+        ("instance trust web-9 --region main --authority /dev/null --as dot", Exit.NOT_FOUND, "not_found"),
+        ("instance trust web-0 --region main --authority /dev/null --as dot", Exit.INVALID,
+         "authority_unfit"),
         (register(name="web-0"), Exit.CONFLICT, "already_exists"),
         (register("--if-absent", name="web-0"), Exit.CONFLICT, "already_exists"),
         (register(address="10.1.2.2"), Exit.CONFLICT, "address_taken"),
@@ -185,6 +199,57 @@ def test_a_value_comes_from_standard_input_alone_and_is_never_said(dot, monkeypa
     assert ManagementCredential.objects.get(name="one").has_password
     events = AuditEvent.objects.values_list("details", "reason", "resource")
     assert VALUE not in str(list(events))
+
+
+def test_sudo_has_a_password_of_its_own_in_the_first_line(dot):
+    line = "credential create {} --account keyturn --login {} --separate-sudo-password --as dot"
+    pair = key_pairs.generate("ed25519").private_key.reveal()
+    for name, login, value in (("one", "password", VALUE), ("two", "key", pair)):
+        ended = run(line.format(name, login), given=f"The-sudo-Value-1\n{value}\n")
+        assert ended.exit == Exit.DONE, ended.shown
+        assert ended.said["credential"]["sudo"] == "password"
+        assert "The-sudo-Value-1" not in ended.shown
+        made = factories.instance(
+            name=name,
+            address=f"10.9.0.{len(name + login)}",
+            credential=ManagementCredential.objects.get(name=name),
+        )
+        opened = management.manager(made, over=management.endpoint(made))
+        assert opened.sudo_password is not None
+        assert opened.sudo_password.reveal() == "The-sudo-Value-1"
+        held = opened.login.password if login == "password" else opened.login.private_key
+        assert held is not None
+        if login == "password":
+            assert held.reveal() == value
+        else:  # it is kept in another spelling
+            assert key_pairs.read(held).public_key == key_pairs.read(Plaintext(value)).public_key
+    for text in ("The-sudo-Value-1", "The-sudo-Value-1\n", "\nThe-login-Value-2\n"):
+        ended = run(line.format("three", "password"), given=text)
+        assert (ended.exit, ended.said["error"]["code"]) == (Exit.USAGE, "value_not_piped")
+    assert not ManagementCredential.objects.filter(name="three").exists()
+
+
+def test_an_authority_is_trusted_by_command_from_a_file_or_standard_input(dot, tmp_path):
+    first, second = Authority(), Authority()
+    file = tmp_path / "authority.pem"
+    file.write_text(first.pem)
+    ended = run(register(f"--os windows --authority {file}"))
+    assert ended.exit == Exit.DONE, ended.shown
+    trusted = HostKey.objects.trusted(Instance.objects.get()).get()
+    assert (trusted.is_authority, trusted.blob) == (True, first.blob)
+    assert run(register(f"--os windows --authority {file} --if-absent")).said["existed"]
+    other = run(register("--os windows --authority - --if-absent"), given=second.pem)
+    assert other.said["error"]["code"] == "already_exists"
+    ended = run("instance trust web-1 --region main --authority - --as dot", given=second.pem)
+    assert ended.exit == Exit.DONE, ended.shown
+    assert HostKey.objects.trusted(Instance.objects.get()).get().blob == second.blob
+    for text in (VALUE, f"-----BEGIN PRIVATE KEY-----\n{VALUE}"):
+        ended = run(register("--os windows --authority -", name="web-2", address="10.1.2.4"), given=text)
+        assert (ended.exit, ended.said["error"]["code"]) == (Exit.INVALID, "authority_unfit")
+        assert VALUE not in ended.shown
+    ended = run(register(f"--authority {file}", name="web-2", address="10.1.2.4"))
+    assert ended.said["error"]["code"] == "authority_unfit"  # over SSH there is none
+    assert Instance.objects.count() == 1
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ ROUTES = {
     "secret_delete": (200, 422),
     "secret_grant": (200, 422),
     "secret_revoke": (404, 404),  # of nobody
+    "secret_policy": (200, 422),
     "secret_restore": (409, 409),  # it is not pending deletion
 }
 #: Lists and reports that name secrets, or count them.

@@ -8,8 +8,12 @@ import pytest
 from django.db import connection
 from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from console.lists import paging
+from console.lists import paging, secret_filters
+from rotation import instance_checks, runs
+from rotation.managed import deletion
+from rotation.models import ManagedAccount, Schedule
 from tests import factories, times
 from tests.bench import policies
 
@@ -130,3 +134,89 @@ def test_under_fifty_statements_a_longer_list_takes_as_many_queries(open_keyring
     assert "acs/ecs/bench-00-30" in shown
     assert "acs/ecs/bench-03-30" not in shown  # only with a tag
     assert page.context["page"].total == len(shown)
+
+
+@pytest.fixture
+def two_pages_deep(monkeypatch):
+    """Pages of two rows that reach four rows from either end, of ten secrets in the order of their names."""
+    monkeypatch.setattr(paging, "PAGE_ROWS", 2)
+    monkeypatch.setattr(paging, "COUNT_CAP", 3)
+    monkeypatch.setattr(paging, "DEEPEST", 4)
+    instance = factories.instance()
+    return sorted(factories.secret(instance=instance, username=f"user{n}").name for n in range(10))
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows", "number", "previous", "following", "end"),
+    [
+        (1, slice(0, 2), 1, None, 2, -1),
+        (2, slice(2, 4), 2, 1, None, -1),  # as deep as pages reach
+        (3, slice(8, 10), -1, -2, None, None),
+        (9999999, slice(8, 10), -1, -2, None, None),
+        (-1, slice(8, 10), -1, -2, None, None),
+        (-2, slice(6, 8), -2, None, -1, None),
+        (-3, slice(6, 8), -2, None, -1, None),
+    ],
+)
+@pytest.mark.parametrize("sort", ["name", "-name", "user", "-user", "next", "created", "status", "-status"])
+def test_a_list_longer_than_its_pages_reach_is_read_from_either_end(
+    as_dot, two_pages_deep, sort, asked, rows, number, previous, following, end
+):
+    every = [row.name for page in _pages(as_dot, sort, 10) for row in page.rows]
+    assert sorted(every) == two_pages_deep
+    page = as_dot.get("/all/secrets/", {"sort": sort, "page": asked}).context["page"]
+    assert [row.name for row in page.rows] == every[rows]
+    assert (page.number, page.previous, page.next, page.end) == (number, previous, following, end)
+
+
+def _pages(client, sort, size):
+    """The whole list, in one page of this size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paging, "PAGE_ROWS", size)
+        yield client.get("/all/secrets/", {"sort": sort}).context["page"]
+
+
+def test_the_pages_of_a_long_list_lead_from_its_beginning_to_its_end(as_dot, two_pages_deep):
+    first = as_dot.get("/all/secrets/").content.decode()
+    assert re.search(r'href="\?page=-1"[^>]*>Last<', first)
+    last = as_dot.get("/all/secrets/?page=-1").content.decode()
+    assert "Last page" in last
+    assert 'rel="prev" href="?page=-2"' in last
+    before = as_dot.get("/all/secrets/?page=-2").content.decode()
+    assert "Page 2 from the end" in before
+    assert "Use a filter, or sort the other way, to see more rows." in before
+
+
+def test_a_page_after_the_last_one_reads_no_more_rows_than_pages_reach(as_dot, two_pages_deep):
+    with CaptureQueriesContext(connection) as seen:
+        as_dot.get("/all/secrets/?page=9999999")
+    counts = [q["sql"] for q in seen if "COUNT(*)" in q["sql"] and "secrets_app_secret" in q["sql"]]
+    assert counts
+    assert all("LIMIT 5" in sql for sql in counts)
+    assert not [q["sql"] for q in seen if re.search(r"OFFSET \d{3}", q["sql"])]
+
+
+@pytest.mark.parametrize("sort", sorted(secret_filters.SORTS))
+def test_each_sort_shows_each_secret_once_in_either_direction(as_dot, sort):
+    """One of each kind of row that a sort looks for apart: without an account, a date, a rotation."""
+    instance = factories.instance()
+    rotated, planned = (factories.secret(instance=instance, username=name) for name in ("b", "c"))
+    factories.secret(instance=instance, username="a", initial=None)
+    factories.generic_secret()
+    ManagedAccount.objects.filter(secret=rotated).update(rotated_at=timezone.now())
+    Schedule.objects.filter(secret=rotated).update(is_on=True, next_at=timezone.now())
+    deletion.plan_deletion(planned, actor=factories.administrator(), days=30)
+    up, down = (
+        [row.pk for row in as_dot.get("/all/secrets/", {"sort": sign + sort}).context["page"].rows]
+        for sign in ("", "-")
+    )
+    assert len(set(up)) == len(up) == 4
+    assert set(down) == set(up)
+
+
+def test_runs_without_a_secret_are_sorted_after_those_of_secrets(as_dot):
+    run = runs.verify(factories.secret(), actor=factories.administrator())
+    check = instance_checks.check(run.instance, actor=factories.administrator())
+    for sign in ("", "-"):
+        rows = as_dot.get("/all/rotations/", {"sort": f"{sign}secret"}).context["page"].rows
+        assert [row.pk for row in rows] == [run.pk, check.pk]

@@ -348,3 +348,26 @@ def test_the_figure_counts_the_rotations_that_the_picture_beside_it_shows(as_dot
     context = as_dot.get("/all/overview/").context
     [figure] = [one for one in context["figures"] if one.label.startswith("Rotations")]
     assert (figure.count, context["charts"][0].total) == (2, 2)
+
+
+def test_a_picture_without_a_date_in_it_says_so_and_not_that_nothing_has_been_yet(as_dot):
+    factories.secret()
+    assert "No automatic rotation in the next 30 days." in as_dot.get("/all/overview/").content.decode()
+
+
+@pytest.mark.parametrize("region", ["all", "main"])
+def test_what_is_kept_for_a_minute_is_for_readers_of_everything(client, dot, monkeypatch, region):
+    """A reader who sees some secrets is not given the counts of one who sees all."""
+    monkeypatch.setattr(overview, "KEPT_FROM", 0)
+    seen, _ = secret(), secret()
+    bea = factories.user("bea")
+    give(
+        bea, "one", allow("kms:ListSecrets", "kms:ListRotations"),
+        allow("kms:DescribeSecret", on=seen.arn), actor=dot,
+    )  # fmt: skip
+    counted = {}
+    for reader in (dot, bea, dot):
+        client.force_login(reader)
+        figures = client.get(f"/{region}/overview/").context["figures"]
+        counted[reader.username] = next(one.count for one in figures if one.label == "In sync")
+    assert counted == {"dot": 2, "bea": 1}

@@ -6,7 +6,7 @@ import pytest
 from django.urls import reverse
 
 from rotation import instance_checks, runs
-from rotation.models import Run
+from rotation.models import Run, Step
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.secrets import versions
 from tests import factories
@@ -120,6 +120,18 @@ def test_once_the_host_is_told_the_page_says_why_not(as_dot, secret):
     assert answer.status_code == 409
     assert "has sent a new value to the instance" in text(answer)
     assert Run.objects.get(pk=run.pk).is_active
+
+
+def test_a_run_whose_value_is_current_already_does_not_say_that_this_is_unknown(as_dot, secret):
+    run = runs.start(secret, actor=factories.administrator())
+    Run.objects.filter(pk=run.pk).update(state="waiting", attempts=1)
+    where = reverse("run", args=["main", run.pk])
+    step = Step.objects.create(run=run, number=1, name="finish", worker="w", lease=1)
+    assert "until it is known which value works" in text(as_dot.get(where))
+    Step.objects.filter(pk=step.pk).update(state="done")
+    shown = text(as_dot.get(where))
+    assert "the new value is current, and the steps after that are left" in shown
+    assert "until it is known which value works" not in shown
 
 
 def test_a_look_at_an_instance_is_not_cancelled(as_dot):

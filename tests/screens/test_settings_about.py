@@ -131,3 +131,18 @@ def test_every_variable_on_the_page_is_documented(as_dot):
     named = set(re.findall(r"KEYTURN_[A-Z_]+", page(as_dot, RULES)))
     assert {"KEYTURN_IDLE_MINUTES", "KEYTURN_REQUIRE_MFA", "KEYTURN_READS_AT_MOST"} <= named
     assert [name for name in named if f"`{name}`" not in listed] == []
+
+
+def test_the_age_of_the_newest_backup_stands_on_both_pages_where_it_is_late(as_dot, settings, tmp_path):
+    assert line("Newest backup").tone == "warning"  # none is taken
+    assert "Backup is late" not in page(as_dot, "/all/overview/")
+    settings.BACKUP_RECIPIENTS, settings.BACKUP_FOLDER = ["age1of-a-test"], tmp_path
+    assert line("Newest backup").text == "None yet"
+    assert "No backup has been taken yet." in page(as_dot, "/all/overview/")
+    stamp = (timezone.now() - timedelta(hours=3)).strftime("%Y%m%dT%H%M%SZ")
+    (tmp_path / f"keyturn-{stamp}.backup").touch()
+    assert line("Newest backup").tone == "ok"
+    assert "Backup is late" not in page(as_dot, "/all/overview/")
+    (tmp_path / f"keyturn-{stamp}.backup").rename(tmp_path / "keyturn-20260101T040000Z.backup")
+    assert line("Newest backup").tone == "warning"
+    assert "The newest backup is of 2026-01-01 04:00 UTC." in page(as_dot, "/all/overview/")

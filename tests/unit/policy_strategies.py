@@ -95,6 +95,24 @@ tag_contexts = st.fixed_dictionaries(
 
 os_contexts = st.fixed_dictionaries({}, optional={"kms:OSType": st.sampled_from(["Linux", "Windows"])})
 
+#: Who asks, as a resource policy calls them, and whom else one may name.
+ME, OTHER = f"arn:aws:iam::{ACCOUNT:0>12}:user/ann", f"acs:ram::{ACCOUNT:0>16}:user/bea"
+ROOT = f"arn:aws:iam::{ACCOUNT:0>12}:root"
+_whom = st.sampled_from([ME, OTHER, "*", ROOT])
+#: Statements of a policy that stands on the secret itself.
+resource_policies = st.lists(
+    st.fixed_dictionaries(
+        {
+            "Effect": st.sampled_from(["Allow", "Deny"]),
+            "Action": _some(_actions),
+            "Resource": st.just("*"),
+            "Principal": st.just("*") | _some(_whom).map(lambda names: {"AWS": names}),
+        },
+        optional={"Condition": conditions},
+    ),
+    max_size=3,
+)
+
 
 def document(found):
     return json.dumps({"Version": "1", "Statement": found}, indent=1)

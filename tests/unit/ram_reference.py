@@ -7,13 +7,21 @@ from datetime import datetime
 NOT_SET = object()
 
 
-def decide(statements, action, resource, context):
-    """True or False, from statements as documents have them."""
+def decide(statements, action, resource, context, me=""):
+    """True or False, from statements as documents have them; those of a resource policy name principals."""
+    statements = [s for s in statements if "Principal" not in s or speaks_of(s, me)]
     denied = any(fits(s, action, resource, context, unsure=True) for s in statements if s["Effect"] == "Deny")
     allowed = any(
         fits(s, action, resource, context, unsure=False) for s in statements if s["Effect"] == "Allow"
     )
     return allowed and not denied
+
+
+def speaks_of(statement, me):
+    """Whether a statement of a resource policy is about this user; the whole account is given nothing."""
+    named = statement["Principal"]
+    names = listed(named if named == "*" else named["AWS"])
+    return me in names or "*" in names or (statement["Effect"] == "Deny" and any("root" in n for n in names))
 
 
 def fits(statement, action, resource, context, *, unsure):

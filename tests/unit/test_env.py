@@ -161,3 +161,17 @@ def test_a_file_without_a_secret_is_named_with_its_variable(monkeypatch, tmp_pat
     monkeypatch.setenv("KEYTURN_TRIAL_FILE", str(tmp_path / "url"))
     with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL_FILE"):
         env.database("KEYTURN_TRIAL", "sqlite:////tmp/db")
+
+
+@pytest.mark.parametrize(
+    "text", ["12345678901", "1234567890123", "12345678901x", "-12345678901", "\uff11" * 12]
+)
+def test_digits_of_another_length_or_none_name_their_variable(given, text):
+    given(text)
+    with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL has 12 or 16 digits"):
+        env.digits("KEYTURN_TRIAL", lengths=(12, 16))
+
+
+def test_digits_of_a_right_length_are_kept_as_they_are(given):
+    given(" 000000000012 ")
+    assert env.digits("KEYTURN_TRIAL", lengths=(12, 16)) == "000000000012"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
@@ -74,3 +76,34 @@ def test_a_client_that_waits_to_be_told_is_known():
     waiting = framing.frame(HEAD + b"Expect: 100-Continue\r\nContent-Length: 1\r\n\r\n")
     assert waiting is not None
     assert waiting.expects_continue
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /aws/ HTTP/1.1\r\nHost: a",
+        b"GET /alibaba?x=1 HTTP/1.1\r\n",
+        b"POST /?Format=JSON&Action=CreateSecret&SecretData=needle HTTP/1.1\r\n",
+        b"POST / HTTP/1.1\r\nX-Amz-Target: secretsmanager.GetSecretValue\r\n",
+        b"POST / HTTP/1.1\r\nx-acs-action: GetSecretValue\r\n",
+        b"POST / HTTP/1.1\r\nAuthorization: ACS3-HMAC-SHA256 Credential=needle\r\n",
+    ],
+)
+def test_a_program_is_refused_in_json_that_repeats_nothing_of_its_request(head):
+    for status in framing.REASONS:
+        top, _, body = framing.refusal(status, bytearray(head)).partition(b"\r\n\r\n")
+        assert f"HTTP/1.1 {status} ".encode() in top
+        assert b"application/json" in top
+        assert f"Content-Length: {len(body)}".encode() in top
+        said = json.loads(body)
+        assert said["__type"] == said["Code"]
+        assert said["message"] == said["Message"]
+        assert b"needle" not in top + body
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"GET / HTTP/1.1\r\n", b"POST /sign-in/?next=/aws/ HTTP/1.1\r\n", b"GET /awsome HTTP/1.1\r\n"],
+)
+def test_a_browser_is_refused_in_plain_text(head):
+    assert b"text/plain" in framing.refusal(413, head)

@@ -272,7 +272,10 @@ def test_all_of_aws_is_all_that_its_operations_ask_for_and_nothing_else():
     (allowed,) = ram_documents.read(document(Action="secretsmanager:*"), actions=tuple(Action))
     text = document(Effect="Deny", Action="secretsmanager:*")
     (denied,) = ram_documents.read(text, actions=tuple(Action))
-    assert set(denied.actions) - set(allowed.actions) == {Action.UPDATE_ROTATION}
+    assert set(denied.actions) - set(allowed.actions) == {
+        Action.UPDATE_ROTATION,
+        Action.SET_SECRET_POLICY,
+    }
     asked = {row.action for row in operations.TABLE.values()} & set(Action)
     assert asked <= set(denied.actions)
     assert not allowed.concerns("kms:CreateAccessKey")

@@ -17,6 +17,7 @@ from rotation.connectors.reasons import Advice, Heard, Reason
 from rotation.managed import restored
 from secrets_app import keyring
 from secrets_app.errors import DomainError
+from secrets_app.journal import journal
 
 ROTATION = Path(reasons.__file__).resolve().parent
 TABLES = {ROTATION / "reasons.py", *ROTATION.glob("connectors/**/reasons.py")}
@@ -177,6 +178,7 @@ def test_an_error_says_what_the_table_says_of_its_code(error):
         ("key_disabled", keyring.KeyDisabled),
         ("key_unusable", keyring.KeyUnusable),
         ("restored", restored.Unacknowledged),
+        ("journal_away", journal.Away),
     ],
 )
 def test_what_stops_every_run_is_told_in_the_words_of_its_error(code, error):

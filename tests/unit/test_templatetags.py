@@ -11,6 +11,7 @@ from django.template import Context, Template
 from django.test import RequestFactory
 from django.utils import timezone
 
+from console import private_apis
 from console.presentation import durations
 from console.templatetags import console
 
@@ -173,3 +174,16 @@ def test_a_copy_button_cannot_be_made_to_carry_markup():
     html = rendered("{% copy name 'name' %}", name='"><script>alert(1)</script>')
     assert "<script" not in html
     assert "Copy name" in html
+
+
+@pytest.mark.parametrize("name", ["key-round", "server", "chevron-right", "triangle-alert"])
+def test_an_icon_has_the_shapes_that_lucide_itself_draws(name):
+    its_own = Template(f"{{% load lucide %}}{{% lucide '{name}' size=24 %}}").render(Context())
+    _, _, shapes = its_own.removesuffix("</svg>").partition(">")
+    lines = [line.strip() for line in shapes.splitlines()]
+    assert private_apis.drawn(name) == "".join(lines).replace(" />", "/>")
+
+
+def test_an_icon_that_lucide_has_not_is_an_error():
+    with pytest.raises(KeyError):
+        private_apis.drawn("no-such-icon")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab import Host
+from lab.windows.certificates import Authority
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
 from tests import windows_instances
@@ -64,3 +65,25 @@ def test_a_script_takes_over_a_windows_host(dot):
         assert at.host.accepts("svc", value)
         assert not at.host.accepts("svc", OLD)
         wait_for(lambda: at.shells == {}, "the end of every shell")
+
+
+def test_a_script_takes_over_a_windows_host_by_the_authority_that_signs_for_it(dot, tmp_path):
+    authority, place = Authority(), "--region main --as dot"
+    file = tmp_path / "authority.pem"
+    file.write_text(authority.pem)
+    with windows_instances.running("127.0.44.2") as at:
+        at.certificate = authority.issue("good", at.address)
+        line = "credential create fleet --account keyturn --wire winrm --login password --as dot"
+        assert run(line, given=windows_instances.PASSWORD).exit == 0
+        where = f"--os windows --address {at.address} --port {at.port}"
+        registered = run(f"instance register win-1 {where} --authority {file} --credential fleet {place}")
+        assert registered.exit == 0, registered.shown
+        with with_a_worker():
+            tested = run(f"instance test win-1 --wait 60 {place}")
+            assert (tested.exit, tested.said["instance"]["state"]) == (0, "ready"), tested.shown
+            at.certificate = Authority().issue("good", at.address)
+            attempts = at.attempts
+            refused = run(f"instance test win-1 --wait 60 {place}")
+        assert refused.exit == 8
+        assert refused.said["run"]["code"] == "certificate_untrusted"
+        assert at.attempts == attempts

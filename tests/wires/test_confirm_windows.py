@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
 
 from lab.windows.hosts import WindowsHost
-from rotation.connectors.winrm.connector import WinRmScanner
+from lab.windows.wsman import Endpoint
+from rotation.connectors.winrm import confirming
+from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
 from tests import windows_instances
 from tests.command_lines import run
 from tests.networks import endpoint
+from tests.waiting import wait_for
 from tests.windows_instances import MANAGER, PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -21,6 +25,32 @@ def differ_in_three_places(host: WindowsHost) -> None:
     host.rules.complexity, host.rules.length = False, 0
     host.set_key("SOFTWARE\\Microsoft\\Cryptography", MachineGuid="")
     host.add_account("spare-0", OLD)
+
+
+def test_http_and_a_service_are_tried_where_they_are_named(tmp_path):
+    file = tmp_path / "found.json"
+    with windows_instances.running("127.0.46.3") as at, Endpoint(at.host, "127.0.46.3") as http:
+        at.host.add_account("spare", OLD)
+        service = at.host.add_dependant("service", "Spare", ".\\spare", is_running=True)
+        (shown,) = WinRmScanner().scan(endpoint(at.address, at.port), timeout=30)
+        line = f"confirm_windows {at.address} --port {at.port} --login {MANAGER} --account spare"
+        line += f" --http-port {http.port} --service Spare --output {file}"
+        ended = run(f"{line} --fingerprint {shown.fingerprint}", given=PASSWORD, asks_for_json=False)
+        assert ended.exit == 0, ended.shown
+        calls = {row["call"]: row["found"] for row in json.loads(file.read_text())}
+        assert calls["update that service, and restart it"] == "updated and restarted"
+        assert calls["connect where another name is approved"] == "blocked: name_changed"
+        assert calls["look at the host over HTTP"] == "in order"
+        assert at.host.accepts("spare", service.password)
+        assert (service.starts, service.is_running) == (1, True)
+        wait_for(lambda: (at.shells, http.shells) == ({}, {}), "the end of every shell")
+
+
+def test_each_call_of_the_connector_is_walked():
+    text = inspect.getsource(confirming)
+    offered = [name for name, _ in inspect.getmembers(WinRmConnector, inspect.isfunction) if name[0] != "_"]
+    assert {"set_password", "update_dependant", "lifeline"} < set(offered)
+    assert [name for name in offered if f"wire.{name}(" not in text] == []
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,81 @@ def test_a_connection_that_breaks_after_the_value_left_is_unknown_and_then_repla
         assert logins(svc.host) == 2
 
 
+def count_sudo(svc: Rig) -> None:
+    svc.replace_program("/usr/bin/sudo", 'echo "$@" >>/tmp/sudo; exec /usr/bin/sudo.real "$@"')
+    svc.host.run(["touch", "/tmp/sudo"])
+    svc.host.run(["chmod", "666", "/tmp/sudo"])
+
+
+def ways_to_root(svc: Rig) -> int:
+    return svc.host.read("/tmp/sudo").count("exec sh")
+
+
+def test_the_shell_that_looked_at_an_account_makes_the_change(svc: Rig) -> None:
+    count_sudo(svc)
+    connector, manager = svc.connector, svc.manager
+    with connector.shared():
+        assert not connector.preflight(manager, "svc", timeout=15, console_id=svc.console).blocked
+        change(connector, manager, "svc", SECOND, svc.console)
+        assert ways_to_root(svc) == 1
+        # The one that was given a value is not there for anything else.
+        assert probed(connector, manager, SECOND) == Verdict.ACCEPTED
+        assert ways_to_root(svc) == 2
+    assert svc.accepts(SECOND)
+
+
+@pytest.mark.parametrize("fault", ["dropped", "cut", "silent"])
+def test_a_shell_that_ended_between_two_calls_is_replaced(svc: Rig, fault: str) -> None:
+    with Relay(svc.host.address, svc.host.port) as relay:
+        svc.relay = relay
+        connector, manager = svc.connector, svc.manager
+        with connector.shared():
+            assert not connector.preflight(manager, "svc", timeout=15, console_id=svc.console).blocked
+            if fault == "silent":
+                relay.freeze()
+            else:
+                svc.host.drop_sessions() if fault == "dropped" else relay.cut()
+            change(connector, manager, "svc", SECOND, svc.console)
+            assert logins(svc.host) == 2
+    assert svc.accepts(SECOND)
+
+
+def test_a_root_shell_that_was_killed_between_two_calls_is_replaced(svc: Rig) -> None:
+    connector, manager = svc.connector, svc.manager
+    with connector.shared():
+        assert not connector.preflight(manager, "svc", timeout=15, console_id=svc.console).blocked
+        svc.host.run(["pkill", "-9", "-f", "-x", "sh"])
+        change(connector, manager, "svc", SECOND, svc.console)
+    assert svc.accepts(SECOND)
+
+
+def test_a_shell_that_became_root_in_another_way_is_not_used(
+    new_host: NewHost, management_key: KeyPair
+) -> None:
+    svc = rig(new_host(management=Management.SUDO_PASSWORD), management_key)
+    svc.host.set_password("keyturn", OWN)
+    connector = svc.connector
+    login = Login("keyturn", password=Plaintext(OWN))
+    right = Manager(login, Sudo.PASSWORD, Plaintext(OWN))
+    wrong = Manager(login, Sudo.PASSWORD, Plaintext("wrong"))
+    with connector.shared():
+        assert not connector.preflight(right, "svc", timeout=15, console_id=svc.console).blocked
+        with pytest.raises(base.Refused):
+            change(connector, wrong, "svc", SECOND, svc.console)
+    assert svc.accepts(FIRST)
+
+
+def test_a_session_that_is_recorded_is_asked_about_again_before_a_value_is_sent(svc: Rig) -> None:
+    svc.configure_sudo("Defaults log_input")
+    connector, manager = svc.connector, svc.manager
+    with connector.shared():
+        assert connector.preflight(manager, "svc", timeout=15, console_id=svc.console).blocked
+        with pytest.raises(base.Refused) as refusal:
+            change(connector, manager, "svc", SECOND, svc.console)
+        assert refusal.value.code == "sudo_log"
+    assert svc.accepts(FIRST)
+
+
 def test_a_refusal_does_not_cost_the_connection(svc: Rig) -> None:
     connector, manager = svc.connector, svc.manager
     with connector.shared():

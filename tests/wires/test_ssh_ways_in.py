@@ -106,7 +106,21 @@ def test_fi_r_55_sudo_that_asks_for_a_code_is_named_as_that(svc: Rig) -> None:
     assert blocked(svc, manager) == ("sudo", "sudo_code")
 
 
-def test_fi_r_40_a_local_account_that_another_source_answers_for_is_not_changed(svc: Rig) -> None:
+#: Settings of nsswitch.conf(5) with which another source may be asked before the host's own files, or after.
+ASKED_FIRST = (
+    "passwd: extrausers files\nshadow: extrausers files\n",
+    "passwd: compat\nshadow: files\n",
+    "passwd: files [SUCCESS=continue] extrausers\nshadow: files\n",
+    "passwd: files\npasswd: extrausers files\nshadow: files\n",
+    "shadow: files\n",
+)
+
+
+@pytest.mark.parametrize("sources", ASKED_FIRST)
+def test_fi_r_40_a_local_account_that_another_source_answers_for_is_not_changed(
+    svc: Rig, sources: str
+) -> None:
+    svc.host.write("/etc/nsswitch.conf", sources)
     theirs = '[ "$1" = passwd ] && echo "svc:x:4711:4711::/:/bin/sh" || exec getent.real "$@"'
     svc.replace_program("/usr/bin/getent", theirs)
     assert blocked(svc) == ("local", "other_source")
@@ -115,6 +129,17 @@ def test_fi_r_40_a_local_account_that_another_source_answers_for_is_not_changed(
     assert refusal.value.code == "other_source"
     assert svc.probe(FIRST).code == "other_source"
     assert svc.accepts(FIRST)
+
+
+def test_fi_r_40_a_daemon_that_remembers_answers_is_asked_even_where_the_files_come_first(svc: Rig) -> None:
+    theirs = '[ "$1" = passwd ] && echo "svc:x:4711:4711::/:/bin/sh" || exec getent.real "$@"'
+    svc.replace_program("/usr/bin/getent", theirs)
+    svc.set(SECOND)
+    svc.host.run(["mkdir", "-p", "/run/nscd"])
+    svc.host.write("/run/nscd/socket", "")
+    with pytest.raises(base.Refused) as refusal:
+        svc.set(FIRST)
+    assert refusal.value.code == "other_source"
 
 
 def test_fi_r_42_a_password_program_that_gives_no_reason_is_not_said_to_have_a_rule(svc: Rig) -> None:

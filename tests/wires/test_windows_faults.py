@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import signal
 import threading
@@ -14,6 +15,7 @@ import winrm
 
 from lab.windows.certificates import Authority
 from lab.windows.hosts import Dependant, WindowsHost
+from lab.windows.records import Record
 from lab.windows.wsman import Endpoint
 from rotation import binding, runs
 from rotation.connectors import base
@@ -25,7 +27,7 @@ from rotation.models import ManagedAccount, ManagementCredential, Run
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
-from tests import factories, waiting, windows_instances
+from tests import amounts, factories, waiting, windows_instances
 from tests.networks import endpoint
 from tests.windows_instances import MANAGER, PASSWORD, advance
 from tests.wires.test_rotation import worker
@@ -308,6 +310,15 @@ def test_fi_x_11_a_domain_controller_has_no_local_accounts(secret, host):
     assert host.resets == []
 
 
+def test_fi_x_11_a_host_that_becomes_a_domain_controller_refuses_the_change_itself(at, host):
+    wire = connector(at)
+    host.is_controller = True
+    with pytest.raises(base.Refused) as refusal:
+        change(wire)
+    assert refusal.value.code == "domain_controller"
+    assert host.resets == []
+
+
 # ---------------------------------------------------------------- what the host writes down
 
 
@@ -336,6 +347,47 @@ def test_fi_x_06_a_value_is_in_no_event_no_command_line_and_no_output(secret, at
     assert {"command line", "event 4688", "event 4104", "stdout"} <= host.record.places(values[1])
 
 
+def test_fi_x_06_after_many_rotations_no_record_of_any_host_holds_a_value(host, secret):
+    with windows_instances.running("127.0.43.6") as other, windows_instances.running("127.0.43.7") as third:
+        accounts = [(secret, host)]
+        for at in (other, third):
+            at.host.add_account("svc", OLD)
+            made = factories.secret(instance=windows_instances.register(at), initial=OLD)
+            factories.settle(made)
+            accounts.append((made, at.host))
+        count = amounts.cases(9, long=500)
+        set_on: list[tuple[str, WindowsHost]] = [(OLD, one) for _, one in accounts]
+        for number in range(count):
+            rotated, its = accounts[number % len(accounts)]
+            assert until_it_ends(rotate(rotated)).outcome == "succeeded"
+            set_on.append((current(rotated), its))
+        assert len({value for value, _ in set_on}) == count + 1
+        for value, its in set_on[len(accounts) :]:
+            # It came on standard input, in base64: the search finds what is there.
+            assert [one.record.places(value) for _, one in accounts if one is not its] == [set(), set()]
+            assert its.record.places(value) == {"stdin"}
+
+
+@pytest.mark.parametrize("form", ["plain", "UTF-16LE", "base64", "base64 of UTF-16LE", "hex", "HEX"])
+def test_a_value_is_recognized_in_every_form_and_at_any_offset(form):
+    value = "The-new-Password-2"
+    for before in ("", "a", "ab", "abc"):
+        text = f"{before}{value}!"
+        wide = text.encode("utf-16-le")
+        written = {
+            "plain": text.encode(),
+            "UTF-16LE": wide,
+            "base64": base64.b64encode(text.encode()),
+            "base64 of UTF-16LE": base64.b64encode(wide),
+            "hex": text.encode().hex().encode(),
+            "HEX": wide.hex().upper().encode(),
+        }[form]
+        record = Record()
+        record.add("event 4104", written)
+        assert record.places(value) == {"event 4104"}
+        assert record.places("Another-Password-3") == set()
+
+
 # ---------------------------------------------------------------- the certificate
 
 
@@ -343,7 +395,7 @@ def test_fi_x_07_a_certificate_that_changed_stops_before_any_login(secret, at, h
     at.certificate = Authority().issue("self_signed", at.address)
     seen = at.attempts
     run = advance(rotate(secret))
-    assert (run.outcome, run.code) == ("blocked", "host_key_changed"), run.sentence
+    assert (run.outcome, run.code) == ("blocked", "certificate_changed"), run.sentence
     assert at.attempts == seen
     assert host.logons == []
 
@@ -462,6 +514,8 @@ def test_fi_x_09_a_snapshot_is_named_by_its_number_and_put_right(secret, host):
     newest = current(secret)
     host.revert(kept)
     assert host.accepts("svc", old)
+    run = advance(runs.drift(Secret.objects.get(pk=secret.pk), actor=factories.administrator()))
+    assert (run.outcome, run.code) == ("failed", "snapshot"), run.sentence
     run = advance(runs.reconcile(Secret.objects.get(pk=secret.pk), actor=factories.administrator()))
     assert run.outcome == "succeeded", f"{run.code}: {run.sentence}"
     assert current(secret) == newest

@@ -63,7 +63,7 @@ def test_a_connection_test_shows_what_a_windows_host_has(secret, at):
     assert run.outcome == "succeeded", run.sentence
     instance = type(secret.managed.instance).objects.get(pk=secret.managed.instance.pk)
     assert instance.state == "ready"
-    assert {"reachable", "host_key", "login", "administrator", "powershell"} <= {
+    assert {"reachable", "certificate", "login", "administrator", "powershell"} <= {
         check["name"] for check in instance.checks
     }
     assert "svc" in instance.accounts
@@ -142,6 +142,6 @@ def test_over_http_a_host_of_another_name_hears_of_no_login():
         assert host.record.places(current(secret)) == {"stdin"}
         host.name, seen = "WIN-02", at.attempts
         run = advance(rotate(secret))
-        assert (run.outcome, run.code) == ("blocked", "host_key_changed"), run.sentence
+        assert (run.outcome, run.code) == ("blocked", "name_changed"), run.sentence
         assert at.attempts == seen
         assert host.record.of("unsupported") == []

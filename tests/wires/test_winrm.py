@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,13 +11,20 @@ from contextlib import closing
 
 import pytest
 
+from lab.windows.certificates import Authority
 from lab.windows.wsman import Endpoint
+from lab.windows.wsman import _tls as tls
 from rotation.connectors import base
 from rotation.connectors.base import Fence, Login, Manager, Verdict
 from rotation.connectors.dialling import Deadline
-from rotation.connectors.winrm import introductions, names, scripts, shell
-from rotation.connectors.winrm.connections import Session, Transport
-from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
+from rotation.connectors.winrm import introductions, names, reasons, scripts, shell
+from rotation.connectors.winrm.connections import AUTHORITY, Session, Transport
+from rotation.connectors.winrm.connector import (
+    WinRmConnector,
+    WinRmHttpConnector,
+    WinRmNameScanner,
+    WinRmScanner,
+)
 from secrets_app.crypto.plaintext import Plaintext
 from tests import windows_instances
 from tests.networks import endpoint
@@ -191,19 +199,22 @@ def test_the_name_of_the_host_may_stand_before_the_management_account(at):
 
 
 ODD = [
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>",
-    b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM AAAA\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
-    b"SSH-2.0-OpenSSH_9.2\r\n",
-    b"\x00" * 64,
-    b"",
+    (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>", "web_page"),
+    (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "not_winrm"),
+    (b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n", "ntlm_off"),
+    (b"HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM AAAA\r\nContent-Length: 0\r\n\r\n", "ntlm_off"),
+    (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "web_page"),
+    (b"SSH-2.0-OpenSSH_9.2\r\n", "not_winrm"),
+    (b"\x00" * 64 + b"\r\n", "not_winrm"),
+    (b"", "unreachable"),
 ]
 
 
-@pytest.mark.parametrize("answer", ODD, ids=range(len(ODD)))
-def test_what_is_not_winrm_is_said_to_be_so_and_hears_no_password(answer):
+@pytest.mark.parametrize("is_secure", [False, True], ids=["HTTP", "HTTPS"])
+@pytest.mark.parametrize(("answer", "code"), ODD, ids=range(len(ODD)))
+def test_what_is_not_winrm_is_said_to_be_so_and_hears_no_password(answer, code, is_secure):
     heard: list[bytes] = []
+    secure = tls(Authority().issue("self_signed", "127.0.44.3")) if is_secure else None
 
     def serve(listener: socket.socket) -> None:
         while True:
@@ -211,18 +222,70 @@ def test_what_is_not_winrm_is_said_to_be_so_and_hears_no_password(answer):
                 one, _ = listener.accept()
             except OSError:
                 return
-            with one:
-                heard.append(one.recv(65_536))
-                one.sendall(answer)
+            with (
+                contextlib.suppress(OSError),
+                secure.wrap_socket(one, server_side=True) if secure else one as to,
+            ):
+                while asked := to.recv(65_536):
+                    heard.append(asked)
+                    if not answer:
+                        break
+                    if asked.startswith(b"POST "):  # and not for the rest of a message
+                        to.sendall(answer)
 
     with socket.create_server(("127.0.44.3", 0)) as listener:
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        wire = WinRmConnector(named("127.0.44.3", listener.getsockname()[1]), Transport.HTTP)
-        with pytest.raises((base.Unreachable, base.LoginRefused)):
+        port = listener.getsockname()[1]
+        if is_secure:
+            (shown,) = WinRmScanner().scan(endpoint("127.0.44.3", port), timeout=15)
+            wire = WinRmConnector(endpoint("127.0.44.3", port, (shown.line,)))
+        else:
+            wire = WinRmConnector(named("127.0.44.3", port), Transport.HTTP)
+        with pytest.raises((base.Unreachable, base.LoginRefused)) as refused:
             change(wire)
+        if not is_secure:
+            with pytest.raises(base.Unreachable) as unread:
+                WinRmNameScanner().scan(endpoint("127.0.44.3", port), timeout=15)
+            assert unread.value.code == code
         listener.shutdown(socket.SHUT_RDWR)
+    assert refused.value.code == code
+    assert code == "unreachable" or str(refused.value) == reasons.sentence(code)
     assert heard
     assert not any(PASSWORD.encode() in text or base64.b64encode(PASSWORD.encode()) in text for text in heard)
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["HTTP", "HTTPS"])
+def test_a_host_without_ntlm_is_named_and_no_password_is_tried(at, is_secure):
+    with Endpoint(at.host, "127.0.44.5") as plain:
+        wire = (
+            WinRmConnector(place(at)) if is_secure else WinRmHttpConnector(named(plain.address, plain.port))
+        )
+        at.host.has_ntlm = False
+        blocked = wire.preflight(Manager(Login(MANAGER, password=Plaintext(PASSWORD))), timeout=15).blocked
+        assert (blocked.name, blocked.code) == ("login", "ntlm_off")
+        proof = wire.prove_login(Login("svc", password=Plaintext(NEW)), timeout=15)
+        assert (proof.verdict, proof.code) == (base.Verdict.UNCLEAR, "ntlm_off")
+        assert (at.attempts, plain.attempts) == (0, 0)
+
+
+@pytest.mark.parametrize(("ahead", "said"), [(7200, "120 minutes ahead of"), (-900, "15 minutes behind")])
+def test_a_clock_that_is_far_off_is_a_warning_of_its_own(at, ahead, said):
+    wire, manager = WinRmConnector(place(at)), Manager(Login(MANAGER, password=Plaintext(PASSWORD)))
+    assert "clock" not in {check.name for check in wire.preflight(manager, timeout=15).checks}
+    at.host.clock_seconds = ahead
+    facts = wire.preflight(manager, timeout=15)
+    (warning,) = [check for check in facts.checks if check.name == "clock"]
+    assert (warning.mark, facts.blocked) == (base.Mark.WARNING, None)
+    assert said in warning.sentence
+
+
+def test_a_certificate_that_is_not_valid_yet_asks_for_the_clocks(at):
+    authority = Authority()
+    at.certificate = authority.issue("early", at.address)
+    line = base.HostKey(AUTHORITY, authority.blob, "").line
+    wire = WinRmConnector(endpoint(at.address, at.port, (line,)))
+    blocked = wire.preflight(Manager(Login(MANAGER, password=Plaintext(PASSWORD))), timeout=15).blocked
+    assert (blocked.name, blocked.code, at.attempts) == ("certificate", "certificate_early", 0)
 
 
 def test_a_host_that_sends_a_byte_at_a_time_holds_nobody_beyond_the_deadline():

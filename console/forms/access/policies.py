@@ -26,6 +26,23 @@ EXAMPLE = """{
 }"""
 
 
+def document_field(*, rows: int) -> forms.CharField:
+    """A field for a policy's document."""
+    return forms.CharField(
+        label="Document",
+        strip=False,
+        error_messages={"required": "Enter the document."},
+        widget=forms.Textarea(
+            attrs={"rows": rows, "spellcheck": "false", "autocomplete": "off", "wrap": "off"}
+        ),
+    )
+
+
+def typed_lines(text: object) -> str:
+    """A document as it was typed: a form sends each line end as CR LF."""
+    return str(text).replace("\r\n", "\n").replace("\r", "\n")
+
+
 class Write(forms.Form):
     """A policy's description and document; what is wrong with the document is said line by line."""
 
@@ -35,21 +52,14 @@ class Write(forms.Form):
         max_length=500,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
-    document = forms.CharField(
-        label="Document",
-        strip=False,
-        error_messages={"required": "Enter the document."},
-        widget=forms.Textarea(
-            attrs={"rows": 18, "spellcheck": "false", "autocomplete": "off", "wrap": "off"}
-        ),
-    )
+    document = document_field(rows=18)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"auto_id": "policy_%s"} | kwargs)
         self.problems: tuple[ram_documents.Problem, ...] = ()
 
     def clean_document(self) -> str:
-        text = str(self.cleaned_data["document"]).replace("\r\n", "\n").replace("\r", "\n")
+        text = typed_lines(self.cleaned_data["document"])
         try:
             ram_documents.read(text, actions=tuple(Action))
         except ram_documents.BadDocument as error:
@@ -59,7 +69,7 @@ class Write(forms.Form):
 
     @property
     def typed(self) -> str:
-        return str(self["document"].value() or "").replace("\r\n", "\n").replace("\r", "\n")
+        return typed_lines(self["document"].value() or "")
 
 
 class Create(Write):

@@ -14,14 +14,20 @@ from django.conf import settings
 
 from console.interfaces.alibaba import faults
 from console.interfaces.alibaba.parameters import Given
+from secrets_app import prepared, regions
 from secrets_app.actions import Action
 from secrets_app.models import NAME_LENGTH, NAME_PATTERN, Principal, Region, Secret
-from secrets_app.policy import decisions, requiring
+from secrets_app.policy import decisions, holdings, requiring
 
 #: The first region by a name that every client takes.
 FIRST_REGION = "local-1"
 _ARN = re.compile(r"acs:kms:([A-Za-z0-9-]{1,64}):(\d{12}|\d{16}):secret/(.{1,512})")
 _WITH = ("region__account", "account", "key", "schedule", "managed__instance")
+_NAMED = prepared.Question(
+    lambda region, name: Secret.objects.select_related(*_WITH).filter(
+        purged_at__isnull=True, region=region, name=name
+    )
+)
 
 
 @dataclass
@@ -38,7 +44,7 @@ class Call:
     @property
     def account(self) -> str:
         """The account's number as clients of every interface know it: 12 digits."""
-        return self.region.account.number[-12:].zfill(12)
+        return self.region.account.short_number
 
     def secret(self, action: Action, *, while_marked: bool = False, name: str = "") -> Secret:
         """Return the secret of this call for `action`. Raises `faults.Fault` or `requiring.Refused`."""
@@ -56,11 +62,16 @@ class Call:
 
 
 def region(name: str) -> Region | None:
-    """Return the region of this name: its code, another name in the settings, or `local-1` for the first."""
-    rows = Region.objects.select_related("account").filter(retired_at__isnull=True)
-    if name == FIRST_REGION and not rows.filter(code=name).exists():
-        return rows.order_by("created_at", "code").first()
-    return rows.filter(code=settings.REGION_NAMES.get(name, name)).first()
+    """Return the region of this name: its code, another name in the settings, or `local-1` for the first.
+
+    Where the settings say so, any other name is one of a region that is not there yet.
+    """
+    kept = {row.code: row for row in holdings.every_region() if row.retired_at is None}
+    if name == FIRST_REGION and name not in kept:
+        return min(kept.values(), key=lambda row: (row.created_at, row.code), default=None)
+    code = settings.REGION_NAMES.get(name, name)
+    found = kept.get(code)
+    return regions.not_yet(code) if found is None and settings.OPEN_REGIONS else found
 
 
 def region_of_host(host: str) -> Region | None:
@@ -80,12 +91,11 @@ def find(call: Call, text: str) -> Secret | None:
         if parsed is None:
             raise faults.INVALID()
         code, number, name = parsed.groups()
-        if region(code) != call.region or number not in {call.account, call.region.account.number}:
+        if region(code) != call.region or not call.region.account.is_called(number):
             return None
     if not re.match(NAME_PATTERN, name):
         raise faults.INVALID()
-    rows = Secret.objects.select_related(*_WITH).filter(purged_at__isnull=True)
-    return rows.filter(region=call.region, name=name).first()
+    return _NAMED.first(call.region.pk, name)
 
 
 def new_name(call: Call) -> str:

@@ -80,6 +80,7 @@ class Door:
             log.exception("A call failed.")
             response = _refusal(faults.INTERNAL(), request, request_id)
         response["x-acs-request-id"] = request_id
+        response["Content-Length"] = str(len(response.content))  # else it is sent in chunks
         return response
 
 
@@ -182,7 +183,8 @@ def _region(
 
     Raises `faults.Fault`.
     """
-    names = [name for name in (signature.region, given.text("RegionId")) if name]
+    # Each name once: of a region that is not there yet, two look-ups are two.
+    names = list(dict.fromkeys(name for name in (signature.region, given.text("RegionId")) if name))
     found = {calls.region(name) for name in names} or {calls.region_of_host(sent.headers.get("host", ""))}
     region = found.pop()
     if region is None or found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from console.interfaces.alibaba import faults
+from secrets_app import prepared
 from secrets_app.models import Label, Secret, SecretVersion
 
 CURRENT, PREVIOUS = "ACSCurrent", "ACSPrevious"
@@ -10,6 +11,12 @@ ROLES = {CURRENT: Label.Role.CURRENT, PREVIOUS: Label.Role.PREVIOUS, "ACSPending
 AT_MOST = 8  # on one secret
 LENGTH = 64
 _NAMES = {role: name for name, role in ROLES.items()}
+
+
+_OF_SECRET = prepared.Question(
+    lambda secret: Label.objects.select_related("version__sealed").filter(secret=secret)
+)
+_OF_VERSION = prepared.Question(lambda version: Label.objects.filter(version=version))
 
 
 def role_of(stage: str) -> str:
@@ -27,13 +34,20 @@ def of(version: SecretVersion) -> list[str]:
     return sorted(name(label) for label in version.labels.all())
 
 
+def of_one(version: SecretVersion) -> list[str]:
+    """As `of`, for a version alone, whose labels were not read with it."""
+    return sorted(name(label) for label in _OF_VERSION(version.pk))
+
+
 def holder(secret: Secret, stage: str) -> SecretVersion | None:
     """The version that has this stage."""
-    role = ROLES.get(stage)
-    rows = secret.labels.select_related("version__sealed")
-    found = rows.filter(role=role) if role else rows.filter(role=Label.Role.CUSTOM, name=stage)
-    label = found.first()
-    return label.version if label else None
+    # By the role, and not by what it is called here: a custom label can have that name by another interface.
+    wanted = (ROLES[stage], "") if stage in ROLES else (Label.Role.CUSTOM, stage)
+    for label in _OF_SECRET(secret.pk):
+        if (label.role, label.name) == wanted:
+            label.version.secret = secret
+            return label.version
+    return None
 
 
 def require_room(secret: Secret, stages: list[str]) -> None:

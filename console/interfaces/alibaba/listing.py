@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from console.fetching import secrets_and_keys
+from console.interfaces import new_regions
 from console.interfaces.alibaba import describing, faults
 from console.interfaces.alibaba.calls import Call
 from secrets_app.models import Secret
@@ -79,7 +79,7 @@ def secrets(call: Call, page: Page, wanted: list[tuple[str, list[str]]]) -> tupl
 
     The newest first. Raises `requiring.Refused`.
     """
-    rows = secrets_and_keys.secrets(call.actor, call.region.code).order_by("-created_at", "-pk")
+    rows = new_regions.secrets(call).order_by("-created_at", "-pk")
     rows = rows.select_related("created_by").prefetch_related("tags")
     if not wanted:
         return list(rows[page.first : page.first + page.size]), rows.count()

@@ -33,7 +33,7 @@ def get_secret_value(call: Call) -> dict[str, Any]:
 
 
 def _value(secret: Secret, version: SecretVersion, call: Call) -> dict[str, Any]:
-    stages = labels.of(version)
+    stages = labels.of_one(version)
     answer: dict[str, Any] = {
         "SecretName": secret.name,
         "SecretType": describing.type_of(secret),

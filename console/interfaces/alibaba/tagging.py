@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from console.fetching import secrets_and_keys
+from console.interfaces import new_regions
 from console.interfaces.alibaba import faults
 from console.interfaces.alibaba.calls import Call
 from secrets_app.actions import Action
@@ -93,7 +93,7 @@ def list_tag_resources(call: Call) -> dict[str, Any]:
     if names:
         found = [call.secret(Action.DESCRIBE_SECRET, while_marked=True, name=name) for name in names]
     elif wanted:
-        rows = secrets_and_keys.secrets(call.actor, call.region.code).prefetch_related("tags")
+        rows = new_regions.secrets(call).prefetch_related("tags")
         for one in wanted:
             rows = rows.filter(tags__key=one.get("Key", ""))
         found = list(rows.order_by("name"))
@@ -129,7 +129,12 @@ def _resources(call: Call, *, needed: bool) -> list[str]:
 
 
 def _add(secret: Secret, tags: dict[str, str], call: Call) -> None:
-    lifecycle.retag(secret, {tag.key: tag.value for tag in secret.tags.all()} | tags, actor=call.actor)
+    before = {tag.key: tag.value for tag in secret.tags.all()}
+    after = before | tags
+    # The console and the other interface take more; what they made stays, and can be changed.
+    if len(after) > max(TAG_LIMIT, len(before)):
+        raise faults.limit(f"A secret has at most {TAG_LIMIT} tags.")
+    lifecycle.retag(secret, after, actor=call.actor)
 
 
 def _remove(secret: Secret, keys: set[str], call: Call) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
+from console.interfaces import new_regions
 from console.interfaces.alibaba import describing, faults, labels, managing, tagging
 from console.interfaces.alibaba.calls import Call, moment, new_name, require_free
 from rotation import tasks
@@ -65,7 +66,8 @@ def _create_generic(
     requiring.require(call.actor, Action.CREATE_SECRET, decisions.new_secret(call.region, name, tags))
     # The domain takes the same creation twice for one, as AWS does; this service does not.
     require_free(call, name)
-    return generic.create(name, region=call.region, actor=call.actor, value=value, tags=tags, **texts)[0]
+    with new_regions.region_for(call, name, tags) as region:
+        return generic.create(name, region=region, actor=call.actor, value=value, tags=tags, **texts)[0]
 
 
 def put_secret_value(call: Call) -> dict[str, Any]:

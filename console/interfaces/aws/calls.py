@@ -13,9 +13,10 @@ from typing import Any
 from django.conf import settings
 
 from console.interfaces.aws import faults
+from secrets_app import prepared, regions
 from secrets_app.actions import Action
 from secrets_app.models import NAME_PATTERN, Principal, Region, Secret
-from secrets_app.policy import decisions, requiring
+from secrets_app.policy import decisions, holdings, requiring
 
 #: The first region by a name that every client takes.
 FIRST_REGION = "local-1"
@@ -23,6 +24,11 @@ _ARN = re.compile(r"arn:aws:secretsmanager:([a-z0-9-]{1,64}):(\d{12}|\d{16}):sec
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _WITH = ("region__account", "account", "key", "schedule")
+_NAMED = prepared.Question(
+    lambda region, name: Secret.objects.select_related(*_WITH).filter(
+        purged_at__isnull=True, region=region, name=name
+    )
+)
 
 
 @dataclass
@@ -68,11 +74,16 @@ class Call:
 
 
 def region(name: str) -> Region | None:
-    """Return the region of this name: its code, an alias of the settings, or `local-1` for the first one."""
-    rows = Region.objects.select_related("account").filter(retired_at__isnull=True)
-    if name == FIRST_REGION and not rows.filter(code=name).exists():
-        return rows.order_by("created_at", "code").first()
-    return rows.filter(code=settings.REGION_NAMES.get(name, name)).first()
+    """Return the region of this name: its code, an alias of the settings, or `local-1` for the first one.
+
+    Where the settings say so, any other name is one of a region that is not there yet.
+    """
+    kept = {row.code: row for row in holdings.every_region() if row.retired_at is None}
+    if name == FIRST_REGION and name not in kept:
+        return min(kept.values(), key=lambda row: (row.created_at, row.code), default=None)
+    code = settings.REGION_NAMES.get(name, name)
+    found = kept.get(code)
+    return regions.not_yet(code) if found is None and settings.OPEN_REGIONS else found
 
 
 def name_of(of: Region) -> str:
@@ -89,7 +100,7 @@ def name_of(of: Region) -> str:
 
 def account(of: Region) -> str:
     """The account's number as clients of AWS know one: 12 digits."""
-    return of.account.number[-12:].zfill(12)
+    return of.account.short_number
 
 
 def suffix(secret: Secret) -> str:
@@ -113,7 +124,7 @@ def find(call: Call, secret_id: str) -> Secret | None:
     if parsed is None:
         raise faults.BAD_NAME()
     name, number, resource = parsed.group(1), parsed.group(2), parsed.group(3)
-    if region(name) != call.region or number not in {call.account, call.region.account.number}:
+    if region(name) != call.region or not call.region.account.is_called(number):
         return None
     if not _SUFFIX.fullmatch(resource[-7:]):
         return _named(call, resource)
@@ -129,5 +140,4 @@ def check_name(name: str) -> None:
 
 
 def _named(call: Call, name: str) -> Secret | None:
-    rows = Secret.objects.select_related(*_WITH).filter(purged_at__isnull=True)
-    return rows.filter(region=call.region, name=name).first()
+    return _NAMED.first(call.region.pk, name)

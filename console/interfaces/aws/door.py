@@ -61,6 +61,7 @@ class Door:
             log.exception("A call failed.")
             response = _refusal(request, faults.INTERNAL(), request_id)
         response["x-amzn-RequestId"] = request_id
+        response["Content-Length"] = str(len(response.content))  # else it is sent in chunks
         return response
 
 

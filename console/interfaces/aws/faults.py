@@ -95,6 +95,23 @@ BY_CODE: dict[str, Callable[[], Fault]] = {
         limit, "You can't add more versions: this secret has the maximum number of versions."
     ),
     "labels_at_most": partial(limit, "A version can have at most 20 staging labels."),
+    "policy_document_invalid": partial(
+        Fault, "MalformedPolicyDocumentException", "This resource policy contains a syntax error."
+    ),
+    "policy_principal_unknown": partial(
+        Fault, "MalformedPolicyDocumentException", "This resource policy contains an unsupported principal."
+    ),
+    "resource_policy_public": partial(
+        Fault, "PublicPolicyException", "The resource policy allows broad access to the secret."
+    ),
+    "secret_is_replica": partial(
+        invalid_parameter,
+        "Operation not permitted on a replica secret. Call must be made in primary secret's region.",
+    ),
+    "replica_region_invalid": partial(invalid_parameter, "Invalid replica region."),
+    "replica_unknown": partial(
+        invalid_parameter, "The secret isn't replicated to that region, or it isn't a replica."
+    ),
     "value_too_large": partial(invalid, "A secret value has 1 to 65536 bytes."),
     "recovery_window_invalid": partial(
         invalid_parameter, "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive)."

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from django.db.models import Prefetch
 
-from console.fetching import secrets_and_keys
-from console.interfaces.aws import faults, shapes
+from console.interfaces import new_regions
+from console.interfaces.aws import calls, faults, shapes
 from console.interfaces.aws.calls import Call
 from secrets_app.models import Label, Secret
 
@@ -47,12 +47,15 @@ def page(call: Call, *, most: int) -> tuple[list[Secret], str]:
             f"1 validation error detected: Value at '{where}' failed to satisfy constraint: "
             f"Member must satisfy enum value set: [{', '.join(options)}]"
         )
-    rows = secrets_and_keys.secrets(call.actor, call.region.code)
+    rows = new_regions.secrets(call)
     if not given.get("IncludePlannedDeletion"):
         rows = rows.filter(deletion_planned_at__isnull=True)
     sign = "-" if direction == "desc" else ""
     rows = rows.order_by(f"{sign}{ORDERS[order]}", f"{sign}pk").select_related("key", "schedule")
-    rows = rows.prefetch_related("tags", Prefetch("labels", Label.objects.select_related("version")))
+    rows = rows.select_related("replica_of__primary__region")
+    rows = rows.prefetch_related(
+        "tags", "replicas", Prefetch("labels", Label.objects.select_related("version"))
+    )
     found = (row for row in rows.iterator(chunk_size=CHUNK) if all(_fits(row, call, *one) for one in wanted))
     return _slice(found, given.get("NextToken", ""), most)
 
@@ -101,6 +104,14 @@ def _matches(secret: Secret, call: Call, key: str, value: str) -> bool:
     return _MATCHES[key](secret, call, value)
 
 
+def primary(secret: Secret) -> str:
+    """The region of the primary of a secret that has replicas, or is one; empty for another."""
+    of = getattr(secret, "replica_of", None)
+    if of is not None:
+        return calls.name_of(of.primary.region)
+    return calls.name_of(secret.region) if secret.replicas.all() else ""
+
+
 def _all(secret: Secret, call: Call, value: str) -> bool:
     texts = [secret.name, secret.description]
     texts += [text for tag in secret.tags.all() for text in (tag.key, tag.value)]
@@ -120,7 +131,7 @@ _MATCHES: dict[str, Callable[[Secret, Call, str], bool]] = {
     "description": lambda secret, call, value: _have_words(secret.description.split(), value),
     "tag-key": lambda secret, call, value: any(tag.key.startswith(value) for tag in secret.tags.all()),
     "tag-value": lambda secret, call, value: any(tag.value.startswith(value) for tag in secret.tags.all()),
-    "primary-region": lambda secret, call, value: call.region_name.startswith(value),
+    "primary-region": lambda secret, call, value: (primary(secret) or call.region_name).startswith(value),
     "owning-service": lambda secret, call, value: not secret.is_generic and "keyturn".startswith(value),
     "all": _all,
 }

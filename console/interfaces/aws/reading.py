@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time
 from typing import Any
 
 from console.interfaces import records
-from console.interfaces.aws import faults, labels, listing, rules, shapes
+from console.interfaces.aws import faults, labels, listing, replication, rules, shapes
 from console.interfaces.aws.calls import Call
 from rotation.models import Schedule
 from secrets_app import keyring
@@ -33,7 +33,7 @@ def get_secret_value(call: Call) -> dict[str, Any]:
 def _value(call: Call, secret_id: str) -> dict[str, Any]:
     secret = call.secret(Action.GET_SECRET_VALUE, secret_id=secret_id)
     version = _version(secret, call.given.get("VersionId", ""), call.given.get("VersionStage", ""))
-    stages = labels.of(version)
+    stages = labels.of_one(version)
     try:
         value = versions.fetch(version, actor=call.actor)
     except versions.NoValue:
@@ -113,7 +113,8 @@ def batch_get_secret_value(call: Call) -> dict[str, Any]:
 def describe_secret(call: Call) -> dict[str, Any]:
     secret = call.secret(Action.DESCRIBE_SECRET, while_marked=True)
     stages = labels.by_version(secret.labels.select_related("version"))
-    return described(call, secret) | ({"VersionIdsToStages": stages} if stages else {})
+    found = described(call, secret) | replication.said_of(secret)
+    return found | ({"VersionIdsToStages": stages} if stages else {})
 
 
 def described(call: Call, secret: Secret) -> dict[str, Any]:
@@ -179,19 +180,13 @@ def _listed(version: SecretVersion) -> dict[str, Any]:
     return entry | ({"VersionStages": stages} if stages else {})
 
 
-def get_resource_policy(call: Call) -> dict[str, Any]:
-    """A secret has no resource policy: who may use it is said by Keyturn's own policies."""
-    secret = call.secret(Action.DESCRIBE_SECRET, while_marked=True)
-    if call.given.get("PolicyName", "default") != "default":
-        raise faults.not_found("Secrets Manager can't find the specified resource policy.")
-    return {"ARN": call.arn(secret), "Name": secret.name}
-
-
 def list_secrets(call: Call) -> dict[str, Any]:
     page, token = listing.page(call, most=call.given.get("MaxResults", 100))
     entries = []
     for secret in page:
         stages = labels.by_version(secret.labels.all())
-        more = {"SecretVersionsToStages": stages} if stages else {}
+        more: dict[str, Any] = {"SecretVersionsToStages": stages} if stages else {}
+        if primary := listing.primary(secret):
+            more["PrimaryRegion"] = primary
         entries.append(described(call, secret) | more)
     return {"SecretList": entries} | ({"NextToken": token} if token else {})

@@ -32,6 +32,8 @@ _TEXTS = {"Description": Member(str, 0, 2048), "KmsKeyId": Member(str, 0, 2048),
 _TAGS = Member(list)
 _PAGE = {"MaxResults": Member(int, 1, 100), "NextToken": Member(str, 1, 4096)}
 _FILTERS = {"Filters": Member(list, 0, 10)}
+_POLICY_NAME = {"PolicyName": Member(str, 1, 64)}
+_POLICY = Member(str, 1, 20480, is_required=True)
 
 RULES = {
     "AutomaticallyAfterDays": Member(int),
@@ -40,6 +42,10 @@ RULES = {
 }
 
 INPUTS: dict[str, dict[str, Member]] = {
+    "AssociateCrossAccountReplica": {
+        **_ID, "CrossAccountReplicaARN": Member(str, 1, 2048, is_required=True),
+        "ReplicationRoleARN": Member(str, 20, 2048), "ReplicaRestriction": Member(str, 1, 64),
+    },
     "BatchGetSecretValue": {
         "SecretIdList": Member(list, 1, 20), **_FILTERS, **_PAGE, "MaxResults": Member(int, 1, 20),
     },
@@ -47,33 +53,50 @@ INPUTS: dict[str, dict[str, Member]] = {
     "CreateSecret": {
         "Name": Member(str, 1, 512, is_required=True), **_TOKEN, **_VALUE, **_TEXTS, "Tags": _TAGS,
         "AddReplicaRegions": Member(list), "ForceOverwriteReplicaSecret": Member(bool),
+        "CrossAccountPrimaryARN": Member(str, 1, 2048),
     },
+    "DeleteResourcePolicy": {**_ID, **_POLICY_NAME},
     "DeleteSecret": {
         **_ID, "RecoveryWindowInDays": Member(int), "ForceDeleteWithoutRecovery": Member(bool),
     },
     "DescribeSecret": _ID,
+    "DisassociateCrossAccountReplica": {
+        **_ID, "CrossAccountReplicaARN": Member(str, 1, 2048, is_required=True),
+    },
     "GetRandomPassword": {
         "PasswordLength": Member(int, 1, 4096), "ExcludeCharacters": Member(str, 0, 4096),
         "ExcludeNumbers": Member(bool), "ExcludePunctuation": Member(bool),
         "ExcludeUppercase": Member(bool), "ExcludeLowercase": Member(bool), "IncludeSpace": Member(bool),
         "RequireEachIncludedType": Member(bool),
     },
-    "GetResourcePolicy": {**_ID, "PolicyName": Member(str, 1, 64)},
+    "GetResourcePolicy": {**_ID, **_POLICY_NAME},
     "GetSecretValue": {**_ID, "VersionId": Member(str, 32, 64), "VersionStage": Member(str, 1, 256)},
+    "ListResourcePolicies": {**_ID, **_PAGE},
     "ListSecretVersionIds": {**_ID, **_PAGE, "IncludeDeprecated": Member(bool)},
     "ListSecrets": {
         **_FILTERS, **_PAGE, "IncludePlannedDeletion": Member(bool), "SortOrder": Member(str),
         "SortBy": Member(str),
     },
+    "PutResourcePolicy": {
+        **_ID, **_POLICY_NAME, "ResourcePolicy": _POLICY, "BlockPublicPolicy": Member(bool),
+    },
     "PutSecretValue": {
         **_ID, **_TOKEN, **_VALUE, "VersionStages": Member(list, 1, 20),
         "RotationToken": Member(str, 36, 256),
+    },
+    "RemoveRegionsFromReplication": {
+        **_ID, "RemoveReplicaRegions": Member(list, 1, 64, is_required=True),
+    },
+    "ReplicateSecretToRegions": {
+        **_ID, "AddReplicaRegions": Member(list, 1, 64, is_required=True),
+        "ForceOverwriteReplicaSecret": Member(bool),
     },
     "RestoreSecret": _ID,
     "RotateSecret": {
         **_ID, **_TOKEN, "RotationLambdaARN": Member(str, 0, 2048), "RotationRules": Member(dict),
         "RotateImmediately": Member(bool),
     },
+    "StopReplicationToReplica": _ID,
     "TagResource": {**_ID, "Tags": Member(list, is_required=True)},
     "UntagResource": {**_ID, "TagKeys": Member(list, is_required=True)},
     "UpdateSecret": {**_ID, **_TOKEN, **_VALUE, **_TEXTS},
@@ -81,6 +104,7 @@ INPUTS: dict[str, dict[str, Member]] = {
         **_ID, "VersionStage": Member(str, 1, 256, is_required=True),
         "RemoveFromVersionId": Member(str, 32, 64), "MoveToVersionId": Member(str, 32, 64),
     },
+    "ValidateResourcePolicy": {"SecretId": Member(str, 1, 2048), "ResourcePolicy": _POLICY},
 }  # fmt: skip
 
 

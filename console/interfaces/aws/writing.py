@@ -9,22 +9,21 @@ from typing import Any
 
 from django.db import transaction
 
-from console.interfaces.aws import faults, labels, rules, shapes
+from console.interfaces import new_regions
+from console.interfaces.aws import calls, faults, keys, labels, replication, rules, shapes
 from console.interfaces.aws.calls import Call, check_name
 from console.interfaces.aws.reading import moment
 from rotation import runs, schedules, tasks
 from rotation.managed import deletion
-from secrets_app import keyring
 from secrets_app.actions import Action
 from secrets_app.audit import trail
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import RECOVERY_WINDOW_DAYS, Key, Secret, SecretVersion
-from secrets_app.policy import decisions, requiring
+from secrets_app.policy import requiring
 from secrets_app.secrets import generic, lifecycle, versions
 
 WINDOW = 30
-_OURS = "alias/aws/secretsmanager"  # what a client calls the key that is used where none is named
 
 
 def _named(call: Call, secret: Secret) -> dict[str, Any]:
@@ -35,31 +34,43 @@ def create_secret(call: Call) -> dict[str, Any]:
     given, name = call.given, str(call.given["Name"])
     check_name(name)
     token, value = shapes.token(given), _given_value(given)
-    if given.get("AddReplicaRegions"):
-        raise faults.invalid_request("Keyturn does not replicate secrets.")
+    if given.get("CrossAccountPrimaryARN"):
+        raise replication.ONE_ACCOUNT()
+    replicas = replication.read(call)
     if given.get("Type"):
         raise faults.invalid_request("Keyturn does not create secrets of a type by this interface.")
     key, tags = _key(call), shapes.tags(given.get("Tags", []))
+    with transaction.atomic(), trail.at_the_end():
+        secret, version = _created(call, name, token, value, key, tags)
+        if replicas and not secret.replicas.exists():  # a request that is sent again finds them
+            replication.add(call, secret, replicas)
+    call.about = secret
+    answer = _named(call, secret) | ({"VersionId": version.version_id} if version else {})
+    return answer | ({"ReplicationStatus": replication.statuses(secret)} if replicas else {})
+
+
+def _created(
+    call: Call, name: str, token: str, value: versions.Value | None, key: Key | None, tags: dict[str, str]
+) -> tuple[Secret, SecretVersion | None]:
     try:
         # The right first: who may not make it learns nothing of what is there.
-        secret, version = generic.create(
-            name,
-            region=call.region,
-            actor=call.actor,
-            value=value,
-            version_id=token,
-            description=given.get("Description", ""),
-            tags=tags,
-            key=key,
-        )
+        with new_regions.region_for(call, name, tags) as region:
+            return generic.create(
+                name,
+                region=region,
+                actor=call.actor,
+                value=value,
+                version_id=token,
+                description=call.given.get("Description", ""),
+                tags=tags,
+                key=key,
+            )
     except generic.TokenTaken:
         raise _token_taken(call, token, _existing(call, name)) from None
     except lifecycle.NameTaken:
         if _existing(call, name).is_pending_deletion:
             raise faults.CREATE_MARKED() from None
         raise faults.exists(f"The operation failed because the secret {name} already exists.") from None
-    call.about = secret
-    return _named(call, secret) | ({"VersionId": version.version_id} if version else {})
 
 
 def _existing(call: Call, name: str) -> Secret:
@@ -164,6 +175,11 @@ def delete_secret(call: Call) -> dict[str, Any]:
     if days is not None and not least <= days <= most:
         raise faults.BY_CODE["recovery_window_invalid"]()
     secret = call.secret(Action.DELETE_SECRET, while_marked=at_once)
+    if codes := [calls.name_of(row.region) for row in secret.replicas.select_related("region")]:
+        raise faults.invalid_parameter(
+            f"You can't delete secret {call.arn(secret)} that still has replica regions "
+            f"[{', '.join(sorted(codes))}]"
+        )
     if not at_once:
         deletion.plan_deletion(secret, actor=call.actor, days=days or WINDOW)
     else:
@@ -274,16 +290,7 @@ def _given_value(given: dict[str, Any]) -> versions.Value | None:
 
 def _key(call: Call) -> Key | None:
     """The key that a request names, if it names one. Raises `faults.Fault`."""
-    name = str(call.given.get("KmsKeyId", ""))
-    if name in {"", _OURS, "DefaultEncryptionKey"}:
-        return None
-    alias = name.rpartition(":")[2].removeprefix("alias/").removeprefix("key/")
-    key = Key.objects.select_related("account").filter(alias=alias).first()
-    if key is None or not (
-        key.alias == keyring.DEFAULT_ALIAS or decisions.allows(call.actor, Action.DESCRIBE_KEY, key)
-    ):
-        raise faults.invalid_parameter("KmsKeyId names no key that you may use.")
-    return key
+    return keys.named(call, str(call.given.get("KmsKeyId", "")))
 
 
 # ---------------------------------------------------------------- a random password

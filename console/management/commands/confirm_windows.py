@@ -35,6 +35,10 @@ class Command(BaseCommand):
         parser.add_argument("--login", required=True, help="the management account, an administrator")
         parser.add_argument("--account", required=True, help="a local account that nothing needs")
         parser.add_argument("--fingerprint", help="of its certificate, as the host itself shows it")
+        parser.add_argument("--http-port", type=int, default=0, help="where it takes HTTP, to try that too")
+        parser.add_argument(
+            "--service", default="", help="one that runs as the account and nothing needs; it is restarted"
+        )
         parser.add_argument("--output", type=Path, required=True, help="the file to write")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -76,7 +80,8 @@ class Command(BaseCommand):
         policy = passwords.Policy()
         values = confirming.Values(*(policy.generate() for _ in range(4)))
         findings = []
-        for found in confirming.walk(at, login, options["account"], values, int(time.time()) * 10):
+        chosen = confirming.Place(at, login, options["account"], options["http_port"], options["service"])
+        for found in confirming.walk(chosen, values, int(time.time()) * 10):
             findings.append(found)
             mark = "as assumed" if found.is_as_assumed else f"NOT AS ASSUMED: {found.assumed}"
             self.stdout.write(f"{found.call:<56} {found.found:<28} {mark}")

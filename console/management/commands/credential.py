@@ -16,6 +16,7 @@ from rotation.inventory import management
 from rotation.models import ManagementCredential
 from secrets_app.actions import Action
 from secrets_app.crypto import key_pairs, passwords
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Principal
 from secrets_app.policy import requiring
 
@@ -43,6 +44,11 @@ class Command(Face):
             "--sudo", choices=Sudo.values, help="how it becomes root (passwordless; none with winrm)"
         )
         parser.add_argument(
+            "--separate-sudo-password",
+            action="store_true",
+            help="sudo asks for another password: the first line of standard input, before the login's value",
+        )
+        parser.add_argument(
             "--wire",
             choices=[name for name, _ in wires.offers()],
             default=wires.SSH.name,
@@ -60,14 +66,10 @@ class Command(Face):
             if options["if_absent"] and (existing.username, existing.wire) == (options["account"], wire):
                 return Answer(existed=True, credential=shown(existing))
             raise Exists(f"A management credential named {name} exists.", existing.pk)
-        sudo = options["sudo"] or (Sudo.NONE if wire == wires.WINRM.name else Sudo.PASSWORDLESS)
-        if sudo == Sudo.PASSWORD and login != PASSWORD:
-            raise given.Invalid(
-                "With --sudo password, the account logs in with a password: --login password."
-            )
+        sudo = _sudo(options)
         if wire == wires.WINRM.name and login != PASSWORD:
             raise given.Invalid("Over WinRM the account logs in with a password: --login password.")
-        value = given.value() if login != OWN else None
+        sudo_password, value = _values(login, is_separate=options["separate_sudo_password"])
         if login == PASSWORD and value is not None:
             passwords.check_value(value)
         made = management.create_credential(
@@ -77,7 +79,7 @@ class Command(Face):
             actor=actor,
             password=value if login == PASSWORD else None,
             private_key=value if login == KEY else None,
-            sudo_password=value if sudo == Sudo.PASSWORD else None,
+            sudo_password=sudo_password if sudo == Sudo.PASSWORD else None,
             wire=wire,
         )
         return Answer(existed=False, credential=shown(made))
@@ -88,6 +90,33 @@ class Command(Face):
     def list(self, actor: Principal, options: Options) -> Answer:
         rows = instances_and_runs.credentials(actor)
         return Answer(credentials=[shown(row) for row in rows.order_by("name", "id")])
+
+
+def _values(login: str, *, is_separate: bool) -> tuple[Plaintext | None, Plaintext | None]:
+    """Return the password for sudo and what the account logs in with, as standard input has them."""
+    if is_separate:
+        sudo_password, value = given.two_values()
+        passwords.check_value(sudo_password)
+        return sudo_password, value
+    same = given.value() if login != OWN else None
+    return same, same
+
+
+def _sudo(options: Options) -> str:
+    """Return how the account becomes root. Raises `Invalid` for what standard input cannot give then."""
+    login, is_separate = options["login"], options["separate_sudo_password"]
+    usual = Sudo.NONE if options["wire"] == wires.WINRM.name else Sudo.PASSWORDLESS
+    sudo = str(options["sudo"] or (Sudo.PASSWORD if is_separate else usual))
+    if is_separate and sudo != Sudo.PASSWORD:
+        raise given.Invalid("A password for sudo needs --sudo password.")
+    if sudo == Sudo.PASSWORD and login == OWN:
+        raise given.Invalid(
+            "The command that prepares an instance lets this account use sudo without a password: choose "
+            "--login password or key with --sudo password."
+        )
+    if sudo == Sudo.PASSWORD and login == KEY and not is_separate:
+        raise given.Invalid("With a key, sudo needs a password of its own: --separate-sudo-password.")
+    return sudo
 
 
 def _name(options: Options) -> str:

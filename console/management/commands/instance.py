@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from django.db import transaction
 
+from console.commands import given
 from console.commands.exits import Exit
 from console.commands.face import Answer, Exists, Face, Options, add_wait, after
 from console.commands.given import Invalid
@@ -16,7 +17,7 @@ from console.forms.instances import instances as forms
 from console.presentation.instance_states import HostKeys
 from rotation import instance_checks, tasks, wires
 from rotation.inventory import identities, instances, management
-from rotation.models import Instance, Run
+from rotation.models import HostKey, Instance, Run
 from secrets_app.actions import Action
 from secrets_app.models import Principal
 from secrets_app.policy import requiring
@@ -31,6 +32,7 @@ class Command(Face):
     VERBS: ClassVar = {
         "register": "register an instance; nothing is sent to it",
         "scan": "read the host keys or the certificate that the instance shows",
+        "trust": "trust an authority, which signs what the instance shows",
         "approve": "trust exactly these fingerprints, which were compared on the instance itself",
         "attach": "let the instance be managed with a management credential",
         "test": "test the connection",
@@ -49,6 +51,10 @@ class Command(Face):
         parser.add_argument(
             "--wire", choices=list(wires.TABLE), help="how it is reached (ssh; winrm for windows)"
         )
+        parser.add_argument(
+            "--authority",
+            help="an authority's certificate (a file in PEM, or -), which is trusted at once",
+        )
         parser.add_argument("--credential", help="the management credential to attach")
         parser.add_argument(
             "--if-absent", action="store_true", help="succeed if this instance is registered already"
@@ -59,7 +65,10 @@ class Command(Face):
         if region is None:
             raise Invalid("Name one region.")
         requiring.require(actor, Action.REGISTER_INSTANCE, region)
+        authority = given.certificate(options["authority"]) if options["authority"] else ""
         wire = options["wire"] or WIRES[options["os"]]
+        if authority:
+            identities.read_authority(wire, authority)
         place = _place(options, wire)
         existing = _existing(actor, options)
         if existing is not None:
@@ -68,20 +77,23 @@ class Command(Face):
                 place["port"],
                 wire,
             )
-            if options["if_absent"] and is_same:
+            if options["if_absent"] and is_same and _trusts(existing, authority):
                 return Answer(existed=True, instance=shown(existing, actor))
             raise Exists(f"{existing.name} is registered, at {existing.where}.", existing.instance_id)
         named = options["credential"]
-        made = instances.register(
-            place["name"],
-            region=region,
-            address=place["address"],
-            port=place["port"],
-            os=options["os"],
-            wire=wire,
-            credential=_credential(actor, named) if named else None,
-            actor=actor,
-        )
+        with transaction.atomic():
+            made = instances.register(
+                place["name"],
+                region=region,
+                address=place["address"],
+                port=place["port"],
+                os=options["os"],
+                wire=wire,
+                credential=_credential(actor, named) if named else None,
+                actor=actor,
+            )
+            if authority:
+                identities.trust_authority(made, authority, actor=actor)
         return Answer(existed=False, instance=shown(made, actor))
 
     # ------------------------------------------------------------ what it is recognized by
@@ -93,13 +105,25 @@ class Command(Face):
     def scan(self, actor: Principal, options: Options) -> Answer:
         return _look(actor, options, instance_checks.scan)
 
+    def add_to_trust(self, parser: ArgumentParser) -> None:
+        _add_name(parser)
+        parser.add_argument(
+            "--authority", required=True, help="its certificate: a file in PEM form, or - for standard input"
+        )
+
+    def trust(self, actor: Principal, options: Options) -> Answer:
+        instance = _named(actor, options, Action.APPROVE_HOST_KEY)
+        identities.trust_authority(instance, given.certificate(options["authority"]), actor=actor)
+        return Answer(instance=shown(instance, actor))
+
     def add_to_approve(self, parser: ArgumentParser) -> None:
         _add_name(parser)
         parser.add_argument(
             "--fingerprint",
             action="append",
             required=True,
-            help="SHA256:..., as the instance itself prints it; once for each key",
+            help="as the instance itself prints it, once for each: SHA256:... of a host key, the SHA-256 of "
+            "a certificate, or the computer name",
         )
 
     def approve(self, actor: Principal, options: Options) -> Answer:
@@ -109,7 +133,9 @@ class Command(Face):
         at = scanned.order_by("-created_at").values_list("started_at", flat=True).first()
         seen = {key.fingerprint for key in HostKeys(instance, list(instance.host_keys.all()), at).shown}
         if not seen.issuperset(options["fingerprint"]):
-            raise identities.NotSeen
+            raise identities.NotSeen(
+                f"Scan the {instance.shown.one} again: what you approved is not what was seen."
+            )
         identities.approve_host_keys(instance, options["fingerprint"], actor=actor)
         return Answer(instance=shown(instance, actor))
 
@@ -153,6 +179,14 @@ def _place(options: Options, wire: str) -> dict[str, Any]:
         field, sentences = next(iter(form.errors.items()))
         raise Invalid(f"{field}: {sentences[0]}")
     return form.cleaned_data
+
+
+def _trusts(instance: Instance, authority: str) -> bool:
+    """Whether this authority is trusted there, where one is given."""
+    if not authority:
+        return True
+    line = identities.read_authority(instance.wire, authority).line
+    return any(key.line == line for key in HostKey.objects.trusted(instance))
 
 
 def _existing(actor: Principal, options: Options) -> Instance | None:

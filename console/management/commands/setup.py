@@ -42,6 +42,7 @@ class Command(BaseCommand):
     def _prepare(self) -> None:
         _make_session_key(settings.SECRET_KEY_FILE)
         _migrate()
+        _require_account()
         _close_database_files()
         self.check(databases=["default"], tags=[checks.Tags.database])  # what it may lose
         call_command("collectstatic", verbosity=0, interactive=False)
@@ -148,6 +149,14 @@ def _migrate() -> None:
             call_command("migrate", verbosity=0, interactive=False)
     finally:
         connection.enable_constraint_checking()
+
+
+def _require_account() -> None:
+    """Return if the settings name no other account number than there is. Raises `CommandError`."""
+    try:
+        regions.require_number(settings.ACCOUNT_NUMBER)
+    except regions.NumberStays as error:
+        raise CommandError(str(error)) from None
 
 
 def _close_database_files() -> None:

@@ -99,6 +99,9 @@ def index(request: OperatorRequest) -> HttpResponse:
         "filters": filters,
         "is_filtered": filters.is_set,
         "may_create": resources.may(request, Action.CREATE_ACCESS_KEY),
+        "account": regions.account(),
+        "endpoint": endpoint(request),
+        "region_name": region_name(request),
         "snippets": snippets.filled(endpoint=endpoint(request), region=region_name(request)),
     }
     return render(request, "access/access_keys.html", context)

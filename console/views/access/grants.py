@@ -19,6 +19,7 @@ from console.http import OperatorRequest
 from console.lists import paging
 from console.sessions import fresh
 from console.views import dialogs
+from console.views.access import resource_policy
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.models import Principal, Secret, SecretGroupGrant, SecretPrincipalGrant
 from secrets_app.policy import decisions, grants, ram_conditions, reach
@@ -83,6 +84,7 @@ def tab(request: OperatorRequest, secret: Secret) -> dict[str, object]:
         "holdings": holdings(secret, names),
         "names": names,
         "action_count": len(OF_A_SECRET),
+        **resource_policy.tab(request, secret),
         "may_grant": secret.is_enabled and resources.may(request, Action.CREATE_GRANT, secret),
         "may_revoke": secret.is_enabled and resources.may(request, Action.REVOKE_GRANT, secret),
         "may_see_users": resources.may(request, Action.LIST_USERS),

@@ -161,7 +161,7 @@ def _none(thing: str) -> str:
 def _name(row: Secret | Run) -> str:
     if isinstance(row, Secret):
         return row.name
-    return f"{row.get_kind_display()} of {row.secret.name if row.secret else row.instance.name}"
+    return f"{row.label} of {row.secret.name if row.secret else row.instance.name}"
 
 
 def _show(request: OperatorRequest, asked: Asked, form: forms.Confirm, *, status: int = 200) -> HttpResponse:

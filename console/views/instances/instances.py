@@ -177,7 +177,7 @@ def _toast(instance: Instance) -> dict[str, str]:
     if last is None:
         return {"tone": "info", "text": "Done."}
     tone = "ok" if last.outcome == Run.Outcome.SUCCEEDED else "warning"
-    return {"tone": tone, "text": f"{last.get_kind_display()}: {last.sentence or last.get_outcome_display()}"}
+    return {"tone": tone, "text": f"{last.label}: {last.sentence or last.get_outcome_display()}"}
 
 
 def _context(request: OperatorRequest, region: str, instance: Instance) -> dict[str, object]:

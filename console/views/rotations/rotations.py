@@ -76,7 +76,7 @@ def steps(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 def _toast(run: Run) -> dict[str, str]:
     state = run_states.run_badge(run)
     tone = "info" if state.tone == "muted" else state.tone
-    return {"tone": tone, "text": f"{run.get_kind_display()}: {state.label}."}
+    return {"tone": tone, "text": f"{run.label}: {state.label}."}
 
 
 @login_required

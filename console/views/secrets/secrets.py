@@ -13,7 +13,7 @@ from console.access import resources
 from console.forms.secrets import options
 from console.http import OperatorRequest
 from console.lists import paging, preferences, secret_filters, secret_rows
-from console.presentation import dependant_states, secret_states
+from console.presentation import dependant_states, replica_states, secret_states
 from console.reports import resolving
 from console.views.access import grants
 from console.views.audit import events
@@ -92,6 +92,7 @@ def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     context = _context(request, secret, region) | {"tab": tab, "tabs": tabs}
     if tab == "overview":
         context |= _overview(secret)
+        context["replicas"] = replica_states.listed(secret, resources.shown_regions(request))
     elif tab == "versions":
         context["page"] = paging.page(
             secret.versions.select_related("created_by").prefetch_related("labels", "runs"),
@@ -148,7 +149,14 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
         "may_see_key": resources.may(request, Action.DESCRIBE_KEY, secret.key),
         "is_unresolved": resolving.unresolved(secret) is not None,
         **_permissions(request, secret),
+        **_of_replica(request, secret),
     }
+
+
+def _of_replica(request: OperatorRequest, secret: Secret) -> dict[str, object]:
+    """The region that a replica follows; nothing of it is changed here."""
+    place = replica_states.primary_of(secret, resources.shown_regions(request))
+    return {"primary_region": place} | (dict.fromkeys(("may_put", "may_edit", "may_delete")) if place else {})
 
 
 def _overview(secret: Secret) -> dict[str, object]:

@@ -12,6 +12,7 @@ from rotation.connectors.base import OVERRIDABLE, Busy, Proof, Refused, Stale, U
 from rotation.connectors.dialling import Deadline
 from rotation.connectors.reasons import Heard
 from rotation.connectors.ssh import reasons
+from rotation.connectors.ssh import scripts as ssh_scripts
 from rotation.connectors.ssh.findings import Findings
 from rotation.connectors.ssh.scripts import HOST_SECONDS
 from rotation.connectors.ssh.shell import Answer, RootShell, Silence
@@ -20,6 +21,8 @@ _ANSWER_SECONDS = 10.0  # for a change that has been committed: longer than the 
 _SHORTEST_CHANGE = 5  # seconds on the host below which a change is not begun
 
 _REFUSALS = reasons.heard(Heard.ANY)
+#: What every script asks for before it does anything, as `scripts/common.sh` names it.
+TOOLS = frozenset({"id", "date", "df", "ls", "cat", "dd", "mv", "rm", "mkdir", "chmod"})
 
 
 def change(
@@ -57,6 +60,8 @@ def look(shell: RootShell, script: str, arguments: Mapping[str, str]) -> Finding
         said = shell.next()
     if said.word != "END":
         raise refusal(said, _REFUSALS)
+    if ssh_scripts.stays(script):
+        shell.rest()
     return findings
 
 
@@ -69,7 +74,10 @@ def allowed_words(allowed: Collection[str]) -> str:
 
 def refusal(said: Answer, believed: Collection[str]) -> Refused:
     """What to raise for a script that stopped before it did anything."""
-    code = said.rest if said.rest in believed else "script"
+    code, _, tool = said.rest.partition(" ")
+    if code == "no_tool" and code in believed and tool in TOOLS:
+        return Refused(reasons.sentence(code).format(tool), code=code)
+    code = said.rest if said.rest in believed and not tool else "script"
     return Refused(reasons.sentence("not_root" if code == "sudo" else code), code=code)
 
 

@@ -262,9 +262,10 @@ class SshConnector:
             is_whole = True  # the host has answered to the end
             raise
         finally:
-            if is_whole:
+            if is_whole and not shell.stays:
                 shell.close()
-            if is_whole and shell.has_ended and self._kept is not None:
+            if is_whole and (shell.stays or shell.has_ended) and self._kept is not None:
+                self._kept.shell = shell if shell.stays else None
                 connections.allow(self._kept.transport, Deadline(math.inf))
             else:
                 # A command may still run or send output there, so the next call opens a new connection.
@@ -284,9 +285,14 @@ class SshConnector:
             return None
         soon = Deadline(min(_AGAIN_SECONDS, deadline.left() / 2))
         connections.allow(kept.transport, Deadline(soon.left() + _GRACE_SECONDS))
-        shell = RootShell(kept.transport, manager, soon)
+        shell, is_root = kept.take(manager), True
+        if shell is None:
+            shell, is_root = RootShell(kept.transport, manager, soon), False
         try:
-            shell.open()
+            if not is_root:
+                shell.open()
+            elif not shell.is_up(soon):
+                raise Unreachable(reasons.sentence("no_answer"))
         except Unreachable:
             self._drop()
             return None
@@ -314,6 +320,7 @@ class SshConnector:
         """A connection for a lifeline: the one that is shared where it is of this login, else a new one."""
         kept = self._kept
         if kept is not None and kept.login is manager.login and kept.transport.is_active():
+            kept.take(None)
             connections.allow(kept.transport, Deadline(deadline.left() + _GRACE_SECONDS))
             yield kept.transport
             return
@@ -349,13 +356,22 @@ class SshConnector:
             connections.allow(transport, Deadline(math.inf))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Kept:
     """A connection that calls share."""
 
     transport: paramiko.Transport
     login: Login  # that it was let in with
     stack: contextlib.ExitStack = field(repr=False)  # closes it
+    shell: RootShell | None = None  # one that waits for another script
+
+    def take(self, manager: Manager | None) -> RootShell | None:
+        """Return the shell that waits, if it became root as this manager does; any other is ended."""
+        shell, self.shell = self.shell, None
+        if shell is None or (manager and shell.manager == manager):
+            return shell
+        shell.close()
+        return None
 
 
 def _ways_in(manager: Manager) -> list[Check]:

@@ -59,6 +59,8 @@ def change(
         "allowed": answers.allowed_words(allowed),
         "hash_seconds": str(_HASH_SECONDS + longer),
         "controlled": controlled if _STANDING.fullmatch(controlled) else "",
+        # Whether a session is recorded is settled when sudo begins it, and this shell is that session.
+        "recorded_here": "no" if shell.sudo_log in {"no", "none"} else "",
     }
     said = answers.change(
         shell,

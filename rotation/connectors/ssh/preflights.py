@@ -37,6 +37,7 @@ def look(shell: RootShell, manager: Manager, question: Question, before: Iterabl
         "held": question.public_key,
     }
     findings = answers.look(shell, "preflight.sh", given)
+    shell.sudo_log = findings.first("sudo_log")
     checks = [*before, *_host_checks(findings, question.kind)]
     if question.username:
         about = accounts.checks(findings, question, username, shell.client_address)

@@ -79,11 +79,11 @@ SSH: Final = reasons.table(
     Reason(
         "forced_command",
         "The login worked, and the instance did not run Keyturn's command: a forced command, a shell that "
-        "runs none, or a start-up file of the account (such as .bashrc) that ends it or takes its place does "
-        "that.",
+        "runs none, a start-up file of the account (such as .bashrc) that ends it, asks something or takes "
+        "its place, or a limit on its processes (nproc in limits.conf) does that.",
         Advice(
             "Look for a forced command in the management account's key and sshd's configuration, and for its "
-            "shell and start-up files on the instance.",
+            "shell, start-up files and limits on the instance.",
             "instance",
         ),
     ),
@@ -252,7 +252,7 @@ SSH: Final = reasons.table(
     Reason("no_chpasswd", "The instance has no chpasswd.", SERVER),
     Reason(
         "no_home",
-        "The account's home is not there; it may not be mounted.",
+        "The account's home is not there: it may not be mounted now, or was never made.",
         Advice("Mount or create the account's home on the instance, then retry.", "instance"),
         of_account=True,
         heard=Heard.KEYS,
@@ -283,6 +283,13 @@ SSH: Final = reasons.table(
         heard=Heard.KEYS,
     ),
     Reason("no_sudo", "sudo is not installed on the instance, and the management account is not root.", ROOT),
+    Reason(
+        "no_tool",
+        "The instance has no {} where programs usually stand (/usr/sbin, /usr/bin, /sbin, /bin); Keyturn's "
+        "scripts need it. Nothing was changed.",
+        Advice("Install the program that is named, then retry.", "instance"),
+        heard=Heard.ANY,
+    ),
     Reason("not_root", "The management account is not root, and no sudo is set for it.", ROOT),
     Reason(
         "not_shadowed",

@@ -230,7 +230,7 @@ class Conversation:
 
 
 class RootShell:
-    """A shell that has become root in one step, and runs one script."""
+    """A shell that has become root in one step, and runs one script; before it, any that read no value."""
 
     def __init__(self, transport: paramiko.Transport, manager: Manager, deadline: Deadline) -> None:
         self._talk = Conversation(transport, deadline)
@@ -240,6 +240,15 @@ class RootShell:
         self.client_address = ""
         #: The host's own address and port for this connection, with a blank between; empty likewise.
         self.host_place = ""
+        #: Whether the last script has ended and the shell takes another one.
+        self.stays = False
+        #: What a script here has seen of whether this very session is recorded; empty where none was asked.
+        self.sudo_log = ""
+
+    @property
+    def manager(self) -> Manager:
+        """As which account the shell became root, and how."""
+        return self._manager
 
     @property
     def nonce(self) -> str:
@@ -359,24 +368,53 @@ class RootShell:
 
         `seconds` is what the host gives it, from its start to its end.
         """
+        self.stays = False
         # A shell that has ended takes nothing any more: what it said last tells why.
         with contextlib.suppress(Unreachable):
             self._send(ssh_scripts.block(script, {"nonce": self.nonce, **arguments}, seconds=seconds))
         # A shell that traces its commands has said UP twice.
-        while (answer := self.next()).word in ("SHELL", "UP"):
+        while (answer := self._hear()).word in ("SHELL", "UP"):
             continue
-        return answer
+        return self._of_script(answer)
 
     def next(self) -> Answer:
         """The next answer of a script that has been given no value yet."""
+        return self._of_script(self._hear())
+
+    def _of_script(self, answer: Answer) -> Answer:
+        if answer.word == "GONE":  # the script has ended, and has not said so itself
+            raise self._no_script()
+        return answer
+
+    def _hear(self) -> Answer:
         try:
             return self._talk.hear(seconds=self._deadline.left())
         except Silence as silence:
-            if silence.ended and self._manager.sudo != Sudo.NONE and self._talk.said(_NO_EXEC):
-                raise Refused(reasons.sentence("sudo_noexec"), code="sudo_noexec") from None
             if silence.ended:
-                raise Refused(reasons.sentence("script"), code="script") from None
+                raise self._no_script() from None
             raise Unreachable(reasons.sentence("no_answer")) from None
+
+    def _no_script(self) -> Refused:
+        if self._manager.sudo != Sudo.NONE and self._talk.said(_NO_EXEC):
+            return Refused(reasons.sentence("sudo_noexec"), code="sudo_noexec")
+        return Refused(reasons.sentence("script"), code="script")
+
+    def rest(self) -> None:
+        """Wait until a script that stays has ended. Raises as `next`."""
+        self.stays = self._hear().word == "GONE"
+
+    def is_up(self, deadline: Deadline) -> bool:
+        """Whether a shell that stayed still answers, and goes on until `deadline`. Sends nothing else."""
+        if not self.stays:
+            return False
+        self.give(deadline)
+        try:
+            self._talk.tell(ssh_scripts.STILL_UP)
+            while (answer := self._talk.hear(seconds=deadline.left())).word == "GONE":
+                continue  # as a shell says twice that traces its commands
+        except Silence:
+            return False
+        return answer.word == "UP"
 
     def commit(self, *lines: bytes, seconds: float) -> Answer:
         """Give the waiting script its values and the line that makes it act; return what it says then.

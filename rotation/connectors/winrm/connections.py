@@ -10,10 +10,12 @@ import base64
 import contextlib
 import enum
 import hashlib
+import http
 import select
 import socket
 import ssl
 import struct
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -40,6 +42,7 @@ from rotation.connectors.base import (
     Endpoint,
     HostKey,
     HostKeyChanged,
+    Identity,
     Login,
     LoginRefused,
     Refused,
@@ -60,8 +63,9 @@ _OPERATION_SECONDS = 20
 _NOT_ALLOWED, _NO_PROGRAM = 5, 2147942402
 _QUOTAS = (2150859173, 2150859174)
 #: X509_V_ERR_* of OpenSSL's x509_vfy.h.
-_DATES, _NAMES = (9, 10), (62, 64)
+_NOT_YET, _EXPIRED, _NAMES = 9, 10, (62, 64)
 #: What pywinrm and what it stands on raise for a host that answers with something else than WS-Man.
+_PASSING = (400, 408, 413, 429)  # of statuses, those that WinRM gives to what it takes the next time
 _ODD = (
     requests.RequestException, HTTPError, OSError, KeyError, AssertionError, StopIteration, ET.ParseError,
     ValueError, IndexError, AttributeError, TypeError, struct.error, SpnegoError, WinRMError,
@@ -74,6 +78,16 @@ class Transport(enum.Enum):
 
     HTTPS = "https"  # by TLS, to a certificate that is pinned
     HTTP = "http"  # each message is sealed with the keys of the NTLM logon; never in clear
+
+    @property
+    def identity(self) -> Identity:
+        """What is pinned."""
+        return Identity.NAME if self is Transport.HTTP else Identity.CERTIFICATE
+
+    def changed(self) -> HostKeyChanged:
+        """What to raise where a host shows another one."""
+        code = self.identity.changed
+        return HostKeyChanged(reasons.sentence(code), code=code)
 
 
 class _Limits:
@@ -135,12 +149,53 @@ class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
 
+class _Heard:
+    """What the answers over one connection have said of the host, beside what they are about."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.status = 0  # of the last answer; 0 where there was none
+        self.kind = ""  # ... and its Content-Type
+        self.has_ntlm = False  # it went on with a logon
+        self.ahead_seconds: float | None = None  # its clock, before ours
+
+    def note(self, answer: requests.Response) -> None:
+        """Keep what this one says."""
+        self.answers += 1
+        self.status, self.kind = answer.status_code, answer.headers.get("Content-Type", "").lower()
+        header = answer.headers.get("WWW-Authenticate", "")
+        self.has_ntlm |= introductions.is_challenge(header)
+        if (told := introductions.time_in(header)) is not None:
+            self.ahead_seconds = told - time.time()
+
+    def is_without_ntlm(self) -> bool:
+        """Whether it wants a logon, and has not gone on with NTLM's."""
+        return self.status == http.HTTPStatus.UNAUTHORIZED and not self.has_ntlm
+
+    def unlike_winrm(self, limits: _Limits) -> str:
+        """Return the code for an answer that WinRM does not give; nothing for one that it may give."""
+        if not self.answers and limits.received_bytes and limits.deadline.left():
+            return "not_winrm"  # it speaks something else than HTTP
+        if 300 <= self.status < 400 or (self.status and "html" in self.kind):
+            return "web_page"
+        # An error of the server's, or none at all, may be gone the next time.
+        return "not_winrm" if 0 < self.status < 500 and self.status not in _PASSING else ""
+
+
 class _Adapter(HTTPAdapter):
     """Sends every request over the one connection."""
 
     def __init__(self, endpoint: Endpoint, sockets: list[socket.socket]) -> None:
         super().__init__(max_retries=0)
+        self.heard = _Heard()
         self._only = _Pool(endpoint.address, endpoint.port, maxsize=1, sockets=sockets)
+
+    def send(self, *given: Any, **options: Any) -> requests.Response:
+        """Send it, and keep what the answer says of the host."""
+        self.heard.status = 0
+        answer = super().send(*given, **options)
+        self.heard.note(answer)
+        return answer
 
     def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
         return self._only
@@ -171,12 +226,13 @@ class Session:
         session.trust_env = False
         session.max_redirects = 0
         adapter = _Adapter(endpoint, [made])
+        self._heard = adapter.heard
         session.mount("https://", adapter)
         session.mount("http://", adapter)
         if transport is Transport.HTTP:
             self.protocol.transport.message_encryption = "always"
             try:
-                _require_name(_introduced(endpoint, adapter), endpoint)
+                _require_name(_introduced(endpoint, adapter, self._limits), endpoint)
                 self.ask(self.protocol.transport.setup_encryption, session)
             except BaseException:
                 self.close()
@@ -190,6 +246,11 @@ class Session:
     def left(self) -> float:
         """Seconds until the deadline."""
         return self._limits.deadline.left()
+
+    @property
+    def ahead_seconds(self) -> float | None:
+        """By how much the host's clock is before ours, as its logon said; None where it did not."""
+        return self._heard.ahead_seconds
 
     def is_open(self) -> bool:
         """Whether the connection seems to be there: nothing has broken it, and the host has not ended it."""
@@ -213,13 +274,17 @@ class Session:
             raise
         except InvalidCredentialsError:
             self.is_broken = True
+            if self._heard.is_without_ntlm():
+                raise _ntlm_off() from None
             raise LoginRefused from None
         except WSManFaultError as fault:
             self.is_logged_on = True
             raise _of_fault(fault) from None
         except _ODD:
             self.is_broken = True
-            raise Unreachable(reasons.sentence("no_answer")) from None
+            if self._heard.is_without_ntlm():
+                raise _ntlm_off() from None
+            raise _no_answer(self._heard, self._limits) from None
         self.is_logged_on = True
         return answer
 
@@ -234,15 +299,21 @@ class Session:
 
 def scan_name(endpoint: Endpoint, deadline: Deadline) -> tuple[HostKey, ...]:
     """Return the name by which the host calls itself over HTTP; no login. Raises `Unreachable`."""
-    made = _dialled(endpoint, Transport.HTTP, _Limits(deadline), is_login=False)
+    limits = _Limits(deadline)
+    made = _dialled(endpoint, Transport.HTTP, limits, is_login=False)
     try:
-        return (introductions.pin(_introduced(endpoint, _Adapter(endpoint, [made]))),)
+        return (introductions.pin(_introduced(endpoint, _Adapter(endpoint, [made]), limits)),)
+    except LoginRefused as refused:
+        raise Unreachable(str(refused), code=refused.code) from None
     finally:
         made.close()
 
 
-def _introduced(endpoint: Endpoint, adapter: _Adapter) -> str:
-    """Return the name that the host gives over this connection. Raises `Unreachable` where it gives none."""
+def _introduced(endpoint: Endpoint, adapter: _Adapter, limits: _Limits) -> str:
+    """Return the name that the host gives over this connection.
+
+    Raises `Unreachable` where it gives none, or `LoginRefused` where it has no NTLM.
+    """
     with requests.Session() as session:
         session.trust_env = False
         session.max_redirects = 0
@@ -256,19 +327,33 @@ def _introduced(endpoint: Endpoint, adapter: _Adapter) -> str:
                 allow_redirects=False,
             )
         except _ODD:
-            raise Unreachable(reasons.sentence("no_answer")) from None
+            raise _no_answer(adapter.heard, limits) from None
         finally:
             session.adapters.clear()  # or its end would be that of the connection
     name = introductions.name_in(answer.headers.get("WWW-Authenticate", ""))
-    if not name:
-        raise Unreachable(reasons.sentence("no_winrm"), code="no_winrm")
-    return name
+    if name:
+        return name
+    if adapter.heard.is_without_ntlm():
+        raise _ntlm_off()
+    if code := adapter.heard.unlike_winrm(limits):
+        raise Unreachable(reasons.sentence(code), code=code)
+    raise Unreachable(reasons.sentence("no_winrm"), code="no_winrm")
+
+
+def _ntlm_off() -> LoginRefused:
+    return LoginRefused(reasons.sentence("ntlm_off"), code="ntlm_off")
+
+
+def _no_answer(heard: _Heard, limits: _Limits) -> Unreachable:
+    """What to raise where no answer of WS-Man came."""
+    code = heard.unlike_winrm(limits)
+    return Unreachable(reasons.sentence(code or "no_answer"), code=code)
 
 
 def _require_name(name: str, endpoint: Endpoint) -> None:
     pins = [line.split() for line in endpoint.host_keys]
     if introductions.pin(name).line.split() not in [pin for pin in pins if pin[0] == introductions.NAME]:
-        raise HostKeyChanged
+        raise Transport.HTTP.changed()
 
 
 def scan(endpoint: Endpoint, deadline: Deadline) -> tuple[HostKey, ...]:
@@ -328,7 +413,7 @@ def _dialled(
     """Return a connection to the host that is pinned; over HTTP, what seals the messages shows the host."""
     if transport is Transport.HTTP:
         if not any(line.startswith(f"{introductions.NAME} ") for line in endpoint.host_keys) and is_login:
-            raise HostKeyChanged("No name is approved for this instance yet.")
+            raise Transport.HTTP.changed()
         plain = _connected(endpoint, limits.deadline)
         bounded = _Plain(plain.family, plain.type, plain.proto, fileno=plain.detach())
         bounded.limits = limits
@@ -337,7 +422,7 @@ def _dialled(
     exact = {pin[1] for pin in pins if pin[0] == CERTIFICATE}
     signers = [pin[1] for pin in pins if pin[0] == AUTHORITY]
     if not exact and not signers:
-        raise HostKeyChanged("No certificate is approved for this instance yet.")
+        raise Transport.HTTPS.changed()
     plain = _connected(endpoint, limits.deadline)
     try:
         secure = _handshake(plain, _open_context() if exact else _strict(signers), endpoint, limits)
@@ -347,7 +432,7 @@ def _dialled(
     shown = base64.b64encode(secure.getpeercert(binary_form=True) or b"").decode()
     if exact and shown not in exact:
         secure.close()
-        raise HostKeyChanged
+        raise Transport.HTTPS.changed()
     return secure
 
 
@@ -370,7 +455,9 @@ def _handshake(
 
 
 def _why_not_trusted(number: int) -> str:
-    if number in _DATES:
+    if number == _NOT_YET:
+        return "certificate_early"
+    if number == _EXPIRED:
         return "certificate_expired"
     return "certificate_name" if number in _NAMES else "certificate_untrusted"
 

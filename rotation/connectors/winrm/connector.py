@@ -85,7 +85,9 @@ class WinRmConnector:
                 if isinstance(account := said.get("account"), dict):
                     near = "near_lock_out" if account.get("near") is True else ""
                     self._note(username, answers.problem(account.get("problem")) or near)
-                return preflights.facts(said, manager, username, allowed)
+                return preflights.facts(
+                    said, manager, username, allowed, self._transport.identity, session.ahead_seconds
+                )
         except ConnectorError as error:
             return Facts(checks=(preflights.failed(error),))
 
@@ -212,13 +214,13 @@ class WinRmConnector:
             return answers.unclear("near_lock_out")
         try:
             session = Session(self._endpoint, login, self._transport, Deadline(timeout))
-        except LoginRefused:
-            return self._refused(login.username)
+        except LoginRefused as refusal:
+            return self._refused(login.username, refusal.code)
         with contextlib.closing(session):
             try:
                 said = shell.look(session, "login.ps1", ["", _NO_CONSOLE])
-            except LoginRefused:
-                return self._refused(login.username)
+            except LoginRefused as refusal:
+                return self._refused(login.username, refusal.code)
             except (Refused, Unreachable) as error:
                 if not session.is_logged_on:
                     raise
@@ -324,7 +326,9 @@ class WinRmConnector:
     def _note(self, username: str, problem: str) -> None:
         self._problems[username.lower()] = problem
 
-    def _refused(self, username: str) -> Proof:
+    def _refused(self, username: str, code: str) -> Proof:
+        if code != LoginRefused.code:
+            return answers.unclear(code)  # the password was not asked for
         problem = self._problems.get(username.lower())
         if problem == "":
             return Proof(Verdict.REJECTED, Level.LOGIN)

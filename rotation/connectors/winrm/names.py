@@ -14,7 +14,8 @@ from rotation.connectors.winrm import reasons
 from secrets_app.crypto.plaintext import Plaintext
 
 USERNAME_RULE = (
-    "A local Windows account has 1 to 20 letters, digits and _ . - characters, with no dot at its end."
+    "A local Windows account has 1 to 20 letters, digits and _ . - characters, begins with a letter, a digit "
+    "or _, does not end in a dot, and is not digits alone."
 )
 # Narrower than Windows: no blank, nothing that ADSI, WMI or a path gives a meaning to, and no final dot.
 _ACCOUNT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,18}[A-Za-z0-9_-])?")

@@ -16,6 +16,7 @@ from rotation.connectors.base import (
     Dependant,
     Facts,
     HostKeyChanged,
+    Identity,
     LoginRefused,
     Manager,
     Mark,
@@ -35,14 +36,26 @@ _KINDS: Final = {
     ),
     "pool": ("IIS application pool", "IIS is installed, and its application pools could not be asked for."),
 }
+_TRUSTED: Final = {
+    Identity.CERTIFICATE: "The instance's certificate is approved, or signed by the approved authority.",
+    Identity.NAME: "The instance calls itself by the approved computer name.",
+}
 _ACCOUNTS = 100
+_CLOCK_SECONDS = 300  # what Kerberos lets two clocks differ (RFC 4120 1.6)
 
 
-def facts(said: Said, manager: Manager, username: str, allowed: Collection[str]) -> Facts:
+def facts(
+    said: Said,
+    manager: Manager,
+    username: str,
+    allowed: Collection[str],
+    identity: Identity,
+    ahead_seconds: float | None,
+) -> Facts:
     """Make the checklist of what the script found. Raises `Refused` for an answer that it does not give."""
     if said["say"] != "END":
         raise answers.refused("odd_answer")
-    checks = [*_ways_in(manager), *_host_checks(said)]
+    checks = [*_ways_in(manager, identity), *_clock(ahead_seconds), *_host_checks(said)]
     if username:
         checks += [replace(check, of_account=True) for check in _account_checks(said, username, allowed)]
         if manager.login.username.rpartition("\\")[2].partition("@")[0].lower() == username.lower():
@@ -69,7 +82,7 @@ def failed(error: ConnectorError) -> Check:
         case Unreachable():
             name = "reachable"
         case HostKeyChanged():
-            name = "host_key"
+            name = Identity.NAME if error.code == Identity.NAME.changed else Identity.CERTIFICATE
         case LoginRefused():
             name = "login"
         case Refused(code="not_administrator"):
@@ -90,10 +103,23 @@ def number(value: object) -> int | None:
     return value if is_number and 0 <= value < 1 << 62 else None  # type: ignore[operator, return-value]
 
 
-def _ways_in(manager: Manager) -> Iterator[Check]:
+def _ways_in(manager: Manager, identity: Identity) -> Iterator[Check]:
     yield Check("reachable", Mark.PASSED, "The instance answers on its WinRM port.")
-    yield Check("host_key", Mark.PASSED, "What the instance shows is approved.")
+    yield Check(identity, Mark.PASSED, _TRUSTED[identity])
     yield Check("login", Mark.PASSED, f"{manager.login.username} is logged in.")
+
+
+def _clock(ahead_seconds: float | None) -> Iterator[Check]:
+    if ahead_seconds is None or abs(ahead_seconds) <= _CLOCK_SECONDS:
+        return
+    minutes = round(abs(ahead_seconds) / 60)
+    way = "ahead of" if ahead_seconds > 0 else "behind"
+    yield Check(
+        "clock",
+        Mark.WARNING,
+        f"The instance's clock is {minutes:,} minutes {way} Keyturn's. Logins of domains fail beyond five "
+        "minutes, and so may the dates of certificates. Correct the clock that is wrong.",
+    )
 
 
 def _host_checks(said: Said) -> Iterator[Check]:

@@ -35,9 +35,27 @@ WINRM: Final = reasons.table(
         heard=Heard.ACCOUNT | Heard.PROBE,
     ),
     Reason(
+        "certificate_changed",
+        "The instance shows a certificate that is not approved; nothing was sent, no login was attempted.",
+        Advice(
+            "Compare the new certificate's fingerprint on the instance itself, and approve it on the "
+            "instance's page. If the certificate was not renewed, find out first who answers at the address.",
+            "instance",
+        ),
+    ),
+    Reason(
         "certificate_expired",
-        "The instance's certificate is outside its dates; nothing was sent, no login was attempted.",
+        "The instance's certificate has expired; nothing was sent, no login was attempted.",
         _CERTIFICATE,
+    ),
+    Reason(
+        "certificate_early",
+        "The instance's certificate is not valid yet; nothing was sent, no login was attempted.",
+        Advice(
+            "Compare the clocks of the instance and of Keyturn's machine; one of them may be wrong. "
+            "Otherwise give WinRM a certificate that is valid now.",
+            "instance",
+        ),
     ),
     Reason(
         "certificate_name",
@@ -96,6 +114,15 @@ WINRM: Final = reasons.table(
         heard=Heard.ACCOUNT | Heard.PROBE,
     ),
     Reason(
+        "name_changed",
+        "The instance calls itself by a computer name that is not approved; no login was attempted.",
+        Advice(
+            "Compare the name on the instance itself, and approve it on the instance's page. If it was not "
+            "renamed or moved, find out first who answers at its address.",
+            "instance",
+        ),
+    ),
+    Reason(
         "near_lock_out",
         "The account is too near its lock-out: a wrong password more could lock it, so none was tried.",
         PASSES,
@@ -133,6 +160,38 @@ WINRM: Final = reasons.table(
         is_away=True,
     ),
     Reason(
+        "ntlm_off",
+        "The instance does not offer NTLM, by which Keyturn logs in; no password was tried.",
+        Advice(
+            "Allow Negotiate for WinRM on the instance (winrm get winrm/config/service/auth), and incoming "
+            "NTLM for this account (Network security: Restrict NTLM).",
+            "instance",
+        ),
+    ),
+    Reason(
+        "not_winrm",
+        "What answers at the instance's address and port is not WinRM; no login was attempted.",
+        Advice(
+            "Check the instance's address and port, and what listens there (winrm enumerate "
+            "winrm/config/listener).",
+            "instance",
+        ),
+        waits=True,
+        is_away=True,
+    ),
+    Reason(
+        "web_page",
+        "A web page answers in the place of WinRM, as a proxy or a sign-in page of the network does; no "
+        "login was attempted.",
+        Advice(
+            "Find out what stands between Keyturn and the instance, and whether the address and port are "
+            "right.",
+            "instance",
+        ),
+        waits=True,
+        is_away=True,
+    ),
+    Reason(
         "not_administrator",
         "The management account has no administrator's rights on the instance.",
         LOGIN,
@@ -156,7 +215,10 @@ WINRM: Final = reasons.table(
 LINES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "administrator": "Administrator's rights",
+        "certificate": "Certificate",
+        "clock": "Clock",
         "dependants": "Dependants",
+        "name": "Computer name",
         "powershell": "PowerShell",
         "password_rules": "Password rules",
     }

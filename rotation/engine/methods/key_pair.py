@@ -32,7 +32,9 @@ _ELSEWHERE = (
 )  # why a key in none of the files may be one that the host knows
 MOST_LEFTOVERS = 5  # old keys that one run removes, newest first
 _OLD = prepared.Question(
-    lambda secret, current: versions.not_removed(secret).exclude(public_key=current)[:MOST_LEFTOVERS]
+    lambda secret, current: (
+        versions.not_removed(secret).exclude(public_key=current).select_related("sealed")[:MOST_LEFTOVERS]
+    )
 )
 
 

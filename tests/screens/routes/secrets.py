@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.utils import timezone
@@ -141,6 +142,12 @@ def revoke(cast: Cast) -> Call:
     return Call(["main", made.pk], given, ("kms:RevokeGrant",), query=f"?of={given['of']}")
 
 
+def set_policy(cast: Cast) -> Call:
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "kms:DescribeSecret", "Resource": "*"}
+    given = {"document": json.dumps({"Statement": [statement]}), "replaces": ""}
+    return Call(["main", secret().pk], given, ("kms:SetSecretPolicy",))
+
+
 def register(cast: Cast) -> Call:
     given = {"name": "web-1", "os": "linux", "address": "10.0.0.5", "port": "22"}
     return Call(["main"], given, ("kms:RegisterInstance", CHECK))
@@ -265,6 +272,7 @@ CHANGES: dict[str, Make] = {
     "secret_delete": of_secret("kms:DeleteSecret", how="plan", days="30", reason="gone"),
     "secret_grant": grant,
     "secret_revoke": revoke,
+    "secret_policy": set_policy,
     "secret_restore": restore,
     "secret_rebind": rebind,
     "secrets_bulk": bulk,

@@ -29,11 +29,34 @@ fi
 }}
 """
 
+# For a script that reads nothing from its standard input: the shell stays, and takes another block. One that
+# is given a value never stays: a shell that outlived its script would read the value as a command.
+_STAYING_BLOCK = """{{
+mark={nonce}
+script={script}
+if timeout -s KILL 5 true 2>/dev/null
+then timeout -s KILL {seconds} sh -c "$script" limited
+else sh -c "$script"
+fi
+echo "$mark GONE"
+}}
+"""
+
+#: What has a shell that stayed say UP.
+STILL_UP = b'echo "$mark UP"\n'
+#: Scripts after which the shell stays: those that read nothing.
+_STAYING = frozenset(("preflight.sh", "trace.sh"))
+
 
 @functools.cache
 def load(name: str) -> str:
     """The text of one script of this package, e.g. `set_password.sh`."""
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def stays(name: str) -> bool:
+    """Whether the shell that runs this script says GONE when it has ended, and takes another one."""
+    return name in _STAYING
 
 
 def block(name: str, arguments: Mapping[str, str], *, seconds: int = HOST_SECONDS) -> bytes:
@@ -46,4 +69,6 @@ def block(name: str, arguments: Mapping[str, str], *, seconds: int = HOST_SECOND
     assignments = "".join(f"{key}={shlex.quote(value)}\n" for key, value in given.items())
     keys = load("keys.sh") if name in _OF_KEYS else ""
     script = assignments + load("common.sh") + keys + load(name)
-    return _BLOCK.format(script=shlex.quote(script), seconds=seconds).encode()
+    shape = _STAYING_BLOCK if stays(name) else _BLOCK
+    nonce = shlex.quote(arguments["nonce"])
+    return shape.format(script=shlex.quote(script), seconds=seconds, nonce=nonce).encode()

@@ -71,12 +71,13 @@ at = place($0, ENVIRON["wanted"]) {
 # Values go by the environment: awk would read escapes in an assignment.
 holds() { wanted=${1#* } awk "$program"'place($0, ENVIRON["wanted"]) { found = 1; exit } END { exit !found }' <"$real"; }
 size_of() { echo $(($(wc -c <"$1"))); }
-# Sets $look to its mode, owner and group, and $look_size.
+# Sets $look to its mode, owner and group, and $look_size. A + at the mode says that an access list belongs to it: without
+# it the mode alone would give the group what the list gives to others.
 look_at() {
     set -f
     set -- $(ls -ldn -- "$1")
     set +f
-    look="${1%[.+@]} ${3-} ${4-}" look_size=${5-}
+    look="${1%[.@]} ${3-} ${4-}" look_size=${5-}
 }
 sum_of() { if [ -e "$1" ]; then cksum <"$1"; fi; }
 

@@ -24,35 +24,36 @@ key_account_problem() {
 # with, one on each line: from the topmost ancestor of this process that is an sshd. $served is no where none tells:
 # its listener is gone, or something else started it. Then it is guessed at, and the configuration is the usual one.
 find_daemon() {
-    daemon='' given='' served=no process=$$
+    daemon='' given='' served=no process=$$ ancestors=''
     while is_number "$process" && [ "$process" -gt 0 ]; do
         name='' parent=''
         while read -r key value x; do
             case $key in Name:) name=$value ;; PPid:) parent=$value; break ;; esac
         done 2>/dev/null <"/proc/$process/status"
         case $name in
-            sh | dash | bash | busybox | sudo | timeout) program= ;; # none of ours is asked after
-            *) program=$(readlink "/proc/$process/exe" 2>/dev/null) program=${program% (deleted)} ;;
-        esac
-        case $program in
-            */sshd)
-                daemon=$program served=no
-                title=$(tr '\000' '\n' <"/proc/$process/cmdline" 2>/dev/null)
-                case $title in
-                    'sshd: '*' [listener]'*) # what sshd makes of its own words: a blank between each two
-                        title=${title#sshd: }
-                        title=${title%% \[listener\]*} given='' served=yes
-                        while :; do
-                            given=$given${title%% *}$newline
-                            case $title in *' '*) title=${title#* } ;; *) break ;; esac
-                        done
-                        given=${given%"$newline"}
-                        ;;
-                    /*) given=$title served=yes ;;
-                esac
-                ;;
+            sh | dash | bash | busybox | sudo | timeout | systemd | init) ;; # none of ours is asked after, nor the first
+            *) ancestors="$process $ancestors" ;;
         esac
         process=$parent
+    done
+    for process in $ancestors; do
+        program=$(readlink "/proc/$process/exe" 2>/dev/null) program=${program% (deleted)}
+        case $program in */sshd) ;; *) continue ;; esac
+        daemon=$program
+        title=$(tr '\000' '\n' <"/proc/$process/cmdline" 2>/dev/null)
+        case $title in
+            'sshd: '*' [listener]'*) # what sshd makes of its own words: a blank between each two
+                title=${title#sshd: }
+                title=${title%% \[listener\]*} served=yes
+                while :; do
+                    given=$given${title%% *}$newline
+                    case $title in *' '*) title=${title#* } ;; *) break ;; esac
+                done
+                given=${given%"$newline"}
+                ;;
+            /*) given=$title served=yes ;;
+        esac
+        break
     done
     for program in "$daemon" /usr/sbin/sshd /usr/local/sbin/sshd /sbin/sshd; do
         if [ -n "$program" ] && [ -x "$program" ]; then daemon=$program; return; fi
@@ -383,8 +384,14 @@ with_files() {
     answer=$best
 }
 
-# Whether sshd would leave a file unread for who may write to it (sshd_config(5), StrictModes).
+# Whether sshd would leave a file unread for who may write to it (sshd_config(5), StrictModes). Asked once.
 is_loose() {
+    case ${looked_at-} in *"$newline$1 yes$newline"*) return 0 ;; *"$newline$1 no$newline"*) return 1 ;; esac
+    if may_be_written_to "$1"; then answer_to=yes; else answer_to=no; fi
+    looked_at=${looked_at-}$newline$1\ $answer_to$newline
+    [ $answer_to = yes ]
+}
+may_be_written_to() {
     sshd_value strictmodes
     [ "$value" = yes ] && [ -e "$1" ] || return 1
     part=$(readlink -f -- "$1" 2>/dev/null) && [ -n "$part" ] || return 1

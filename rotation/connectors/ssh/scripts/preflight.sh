@@ -89,7 +89,7 @@ if [ -n "$user" ]; then
     if [ "$kind" = key ] && [ $known = yes ]; then
         sshd_problem
         public=$held like=$held
-        first=
+        first= answer=
         patterns=$all_patterns
         while next_pattern; do
             expand "$pattern" || { [ -n "$problem" ] || problem=keys_elsewhere; break; }
@@ -100,12 +100,17 @@ if [ -n "$user" ]; then
             if [ "$answer" = done ]; then first=$file; break; fi
         done
         file=$first
-        if [ -z "$problem" ]; then with_file look; problem=$answer; fi
+        # Where the key stands, trying to put another beside it says the same, below.
+        if [ -z "$problem" ] && [ -n "$held" ] && [ "$answer" = done ]; then problem=done
+        elif [ -z "$problem" ]; then with_file look; problem=$answer; fi
         if [ -n "$held" ] && [ "$problem" = done ]; then
             with_files try all
             file=$first
             case $answer in
-                done) tell_lines ;;
+                done)
+                    is_loose "$file" || : # asked here, so that the answer is kept
+                    tell_lines
+                    ;;
                 absent) fact key_stands no; if has_key_command; then problem=key_by_command; fi ;;
                 *) problem=$answer ;;
             esac

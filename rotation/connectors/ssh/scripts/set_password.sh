@@ -1,6 +1,7 @@
 # Give $user the password that arrives on standard input, if this is still wanted and still safe.
 # Arguments: nonce, user, console, generation, allowed (reasons to let pass: must_change, foreign_console), controlled
-# (what the check of passwords stood on when it last refused all that it must refuse, or nothing), limit (the seconds
+# (what the check of passwords stood on when it last refused all that it must refuse, or nothing), recorded_here (no: a
+# script before, in this same session of sudo, has seen that it is not recorded), limit (the seconds
 # after which timeout(1) ends this script), hash_seconds (for chpasswd, which may have to make a slow hash).
 #
 # Everything that can refuse does so before READY, that is, before the value has left the worker. All of it
@@ -18,7 +19,7 @@ refuse_account() {
     [ -z "$problem" ] || { [ "$problem" = must_change ] && is_allowed must_change; } || stop REFUSED "$problem"
 }
 refuse_account
-! is_written_down || stop REFUSED sudo_log
+[ "$recorded_here" = no ] || ! is_written_down || stop REFUSED sudo_log
 
 mkdir -p "$fence_root/$console" 2>/dev/null && [ ! -L "$fence_root" ] && (: >>"$lock") 2>/dev/null ||
     stop REFUSED disk

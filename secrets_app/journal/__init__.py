@@ -1,0 +1,1 @@
+"""The credential journal: each value that a host is about to hear, in a place outside the database."""
