@@ -29,7 +29,8 @@ _RIGHTS: Final = {
     Action.CREATE_GRANT, Action.REVOKE_GRANT, Action.ATTACH_POLICY, Action.CREATE_POLICY,
     Action.UPDATE_POLICY, Action.DELETE_POLICY, Action.CREATE_GROUP, Action.UPDATE_GROUP,
     Action.CREATE_ACCESS_KEY, Action.RESET_SIGN_IN, Action.RESET_SECOND_FACTOR,
-    Action.MANAGE_NOTIFICATIONS, "kms:AcceptInvitation", "kms:RecoverUser", "kms:AcceptRecord",
+    Action.SET_SECRET_POLICY, Action.MANAGE_NOTIFICATIONS, "kms:AcceptInvitation",
+    "kms:RecoverUser", "kms:AcceptRecord",
 }  # fmt: skip
 
 
