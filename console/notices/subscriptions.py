@@ -194,8 +194,9 @@ def choose_own(principal: Principal, events: tuple[str, ...], digest: timedelta 
     """Have a user be told of these events by mail; of none, where `events` is empty."""
     wanted = Wanted("Own mails", Subscription.Channel.MAIL, events, digest=digest, is_enabled=bool(events))
     with transaction.atomic():
-        row = Subscription.objects.select_for_update().filter(subscriber=principal, is_own=True).first()
-        row = row or Subscription(subscriber=principal, is_own=True)
+        # Of two requests at once, the second one changes what the first has made.
+        Subscription.objects.get_or_create(subscriber=principal, is_own=True, defaults=wanted.columns())
+        row = Subscription.objects.select_for_update().get(subscriber=principal, is_own=True)
         for column, value in wanted.columns().items():
             setattr(row, column, value)
         row.revision = row.revision + 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
@@ -31,6 +33,7 @@ from console.notices import (
 from console.notices.subscriptions import Wanted
 from console.process import health
 from rotation.models import Schedule
+from secrets_app import seals
 from secrets_app.actions import Action
 from secrets_app.audit import checkpoints, trail
 from secrets_app.crypto.plaintext import Plaintext
@@ -172,7 +175,7 @@ def test_each_event_of_the_table_is_recognized():
     assert of("kms:GetSecretValue") == ["value.revealed"]
     assert of("kms:GetSecretValue", access_key="AKIA") == []  # programs read all day long
     assert of("kms:GetSecretValue", "denied") == []
-    assert of("kms:CreateGrant") == ["rights.changed"]
+    assert of("kms:CreateGrant") == of("kms:SetSecretPolicy") == ["rights.changed"]
     assert of("kms:DisableKey") == ["key.disabled"]
     assert of("kms:NoticeChange", "failed") == ["integrity.changed"]
     assert {kind.name for kind in kinds.ALL if kind.is_default} == set(kinds.DEFAULT)
@@ -582,3 +585,23 @@ def test_a_right_that_a_grant_gives_is_enough_to_be_told_of_its_secret(receiver,
     assert len(mail_server.messages) == 1
     assert granted.name in mail_server.messages[0]
     assert sorted(states()) == ["sent", "withheld"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_clicks_at_once_both_choose_and_one_row_remains():
+    ann, start = factories.user("ann").principal, threading.Barrier(4)
+
+    def click(name: str) -> None:
+        try:
+            start.wait(30)
+            subscriptions.choose_own(ann, (name,), None)
+        finally:
+            connection.close()
+
+    chosen = ("rotation.failed", "rotation.blocked", "drift.found", "key.disabled")
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(click, name) for name in chosen]:
+            done.result(60)
+    row = Subscription.objects.get(subscriber=ann)
+    assert (row.events[0] in chosen, row.is_enabled, seals.holds(row)) == (True, True, True)
+    assert AuditEvent.objects.filter(action=subscriptions.CHOOSE_OWN).count() == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 
 from console.models import Delivery, Subscription
@@ -52,7 +53,12 @@ def test_an_address_that_is_not_allowed_comes_back_beside_its_field(as_dot):
     answer = as_dot.post(reverse("notification_create"), GIVEN | {"url": "https://10.0.0.1/hook"})
     assert answer.status_code == 422
     assert "10.0.0.1 is a private address" in text(answer)
+    answer = as_dot.post(reverse("notification_create"), GIVEN)
+    assert answer.status_code == 422
+    assert "Enter the address that the receiver gave you." in text(answer)
     assert not Subscription.objects.exists()
+    assert as_dot.post(reverse("notification_create"), GIVEN | {"channel": "mail"}).status_code == 302
+    assert Subscription.objects.get().channel == "mail"
 
 
 def test_a_stale_edit_changes_nothing_and_an_edit_without_an_address_keeps_it(as_dot, receiver, dot):
@@ -82,6 +88,10 @@ def test_a_test_message_says_what_the_receiver_answers(as_dot, receiver):
     assert [sent.headers["Keyturn-Event"] for sent in receiver.received] == ["test", "test"]
     event = AuditEvent.objects.filter(action="kms:ManageNotifications").latest("sequence")
     assert (event.details["did"], event.details["answer"]) == ("send test", 404)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE console_subscription SET name_pattern = %s", ["other/*"])
+    assert "changed outside Keyturn" in text(as_dot.post(url, follow=True))
+    assert len(receiver.received) == 2
 
 
 def test_the_log_shows_answers_and_sends_again(as_dot):

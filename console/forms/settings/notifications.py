@@ -15,8 +15,9 @@ from secrets_app.crypto.plaintext import Plaintext
 
 _PLAIN = {"autocomplete": "off", "spellcheck": "false"}
 _EVENTS = [(kind.name, f"{kind.label} ({kind.severity.label})") for kind in kinds.ALL]
+_AT_ONCE = "0"
 _DIGESTS = [
-    ("", "At once"),
+    (_AT_ONCE, "At once"),
     ("15", "Digest every 15 minutes"),
     ("60", "Hourly digest"),
     ("1440", "Daily digest"),
@@ -36,20 +37,21 @@ class _Told(forms.Form):
         label="When",
         required=False,
         choices=_DIGESTS,
+        initial=_AT_ONCE,
         help_text="A digest has all events since the last one in one message.",
     )
 
     @property
     def interval(self) -> timedelta | None:
-        minutes = self.cleaned_data["digest"]
-        return timedelta(minutes=int(minutes)) if minutes else None
+        minutes = int(self.cleaned_data["digest"] or _AT_ONCE)
+        return timedelta(minutes=minutes) if minutes else None
 
 
 class Own(_Told):
     """The mails of one's own; none where no event is chosen."""
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, had: Subscription | None = None) -> None:
-        initial = {"events": had.events, "digest": minutes_of(had)} if had else {"events": [], "digest": ""}
+        initial = {"events": had.events, "digest": minutes_of(had)} if had else {"events": []}
         super().__init__(data, auto_id="own_%s", initial=initial)
         self.fields["events"].required = False
 
@@ -74,6 +76,7 @@ class Subscribe(_Told):
         label="Webhook address",
         required=False,
         max_length=2000,
+        error_messages={"required": "Enter the address that the receiver gave you."},
         widget=forms.TextInput(attrs={"class": "input-mono", "inputmode": "url", **_PLAIN}),
     )
     regions = forms.MultipleChoiceField(
@@ -126,6 +129,7 @@ class Subscribe(_Told):
                 self.fields["url"].help_text = f"Empty: the present address at {had.host} stays."
         else:
             del self.fields["new_key"]
+            self.fields["url"].required = (data or {}).get("channel") != Subscription.Channel.MAIL
             self.fields["url"].help_text = "An https address. It is stored encrypted and not shown again."
 
     @property
@@ -153,7 +157,7 @@ class Subscribe(_Told):
 
 
 def minutes_of(had: Subscription) -> str:
-    return str(int(had.digest.total_seconds() // 60)) if had.digest else ""
+    return str(int(had.digest.total_seconds() // 60)) if had.digest else _AT_ONCE
 
 
 def _shown(had: Subscription | None) -> dict[str, Any]:
