@@ -19,7 +19,8 @@ from secrets_app.crypto import key_files, key_pairs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # Of Keyturn: pyproject.toml is its one home.
-PRODUCT_VERSION = str(tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"])
+with (BASE_DIR / "pyproject.toml").open("rb") as file:
+    PRODUCT_VERSION = str(tomllib.load(file)["project"]["version"])
 HOME = Path.home()
 
 # ---------------------------------------------------------------- where things are

@@ -201,6 +201,11 @@ def check_account(region: Region, instance: Instance, username: str, kind: str, 
             raise AccountTaken(why_taken(other, instance, "already", actor))
 
 
+def kinds_taken(instance: Instance | None) -> list[str]:
+    """Return the kinds of credential that can be managed there; all of them where no instance is chosen."""
+    return [kind for kind in wires.KINDS if instance is None or _takes(instance, kind)]
+
+
 def kinds_refused(instance: Instance) -> list[str]:
     """Say of each kind of credential that cannot be managed there why that is so."""
     return [_why_it_takes_none(instance, kind) for kind in wires.KINDS if not _takes(instance, kind)]

@@ -102,6 +102,8 @@ def test_a_windows_password_is_registered_approved_created_rotated_and_shown(
     dialog.get_by_label("Secret name").fill("win/svc")
     dialog.get_by_label("Managed instance").fill("win-01")
     dialog.get_by_label("Managed User").fill("svc")
+    expect(dialog.get_by_role("radio", name="Key pair")).to_have_count(0)
+    expect(dialog.get_by_role("radio", name="Password")).to_be_checked()
     dialog.get_by_label("Current value", exact=True).fill(OLD)
     look(page, "wizard")
     dialog.get_by_role("button", name="Next").click()

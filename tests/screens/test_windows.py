@@ -162,6 +162,17 @@ def test_the_wizard_says_why_only_passwords_are_offered_and_refuses_what_windows
     factories.instance(name="web-1")
     other = as_dot.get(reverse("secret_create_instance", args=["main"]), {"instance": "web-1"})
     assert "key pairs" not in other.content.decode()
+    assert 'name="kind"' not in asked.content.decode()  # the page that asked shows no other kinds
+    shown = {"instance": "win-1", "kinds": "password key_pair", "kind": "key_pair"}
+    only = as_dot.get(reverse("secret_create_instance", args=["main"]), shown).content.decode()
+    assert 'id="wizard-kind" hx-swap-oob="true"' in only
+    assert re.findall(r'name="kind" value="(\w+)"[^>]*?( checked)?>', only) == [("password", " checked")]
+    shown = {"instance": "web-1", "kinds": "password", "kind": "password"}
+    both = as_dot.get(reverse("secret_create_instance", args=["main"]), shown).content.decode()
+    assert [kind for kind, _ in re.findall(r'name="kind" value="(\w+)"[^>]*?( checked)?>', both)] == [
+        "password",
+        "key_pair",
+    ]
     for fields, sentence in (
         ({"kind": "key_pair"}, "key pairs"),
         ({"username": "svc.web."}, "A local Windows account has 1 to 20 letters"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from django import forms
@@ -64,6 +64,34 @@ STEPS: Final = (
 )
 
 
+class KindField(forms.ChoiceField):
+    """What kind of credential it is; of those that the instance takes, where one is chosen."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label="Initial secret value",
+            choices=Secret.Kind.choices,
+            initial=Secret.Kind.PASSWORD,
+            widget=forms.RadioSelect,
+        )
+
+    def offer(self, kinds: Sequence[str]) -> None:
+        """Offer these alone. Whatever else is sent is refused by its own sentence, not as unknown."""
+        self.choices = [choice for choice in Secret.Kind.choices if choice[0] in kinds]
+
+
+class OfferedKinds(forms.Form):
+    """The field by itself, for an instance that was chosen after the page was shown."""
+
+    has_steps = True  # it takes the place of the wizard's own
+    kind = KindField()
+
+    def __init__(self, kinds: Sequence[str], *, chosen: str) -> None:
+        super().__init__(auto_id="wizard_%s", initial={"kind": chosen if chosen in kinds else kinds[0]})
+        field: KindField = self.fields["kind"]  # type: ignore[assignment]
+        field.offer(kinds)
+
+
 class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
     """The three steps of the wizard, as one form."""
 
@@ -104,12 +132,7 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
             }
         ),
     )
-    kind = forms.ChoiceField(
-        label="Initial secret value",
-        choices=Secret.Kind.choices,
-        initial=Secret.Kind.PASSWORD,
-        widget=forms.RadioSelect,
-    )
+    kind = KindField()
     value = ValueField(
         label="Current value",
         required=False,
@@ -171,6 +194,11 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
         self.fields["key"].queryset = keys  # type: ignore[attr-defined]
         self.region = region
         self.instances = instances
+
+    def offer(self, kinds: Sequence[str]) -> None:
+        """Show these kinds alone; what was sent is judged already."""
+        field: KindField = self.fields["kind"]  # type: ignore[assignment]
+        field.offer(kinds)
 
     def errors_until(self, step: int) -> dict[str, Any]:
         """The errors of this step and those before it; a later step is not filled in yet."""

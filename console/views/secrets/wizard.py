@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from console.access import resources
 from console.forms.secrets import options
 from console.forms.secrets.schedule import CRON_PRESETS, RecurrenceForm
-from console.forms.secrets.wizard import STEPS, CreateSecret
+from console.forms.secrets.wizard import STEPS, CreateSecret, OfferedKinds
 from console.http import OperatorRequest
 from console.sessions import fresh
 from console.views import dialogs
@@ -86,12 +86,17 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
 def instance(request: OperatorRequest, region: str) -> HttpResponse:
     """What is known of the instance that was just chosen, and the accounts found there."""
     chosen = resources.instances(request, region).filter(name=request.GET.get("instance", "")).first()
-    context = {
+    kinds = creation.kinds_taken(chosen)
+    context: dict[str, object] = {
         "chosen": chosen,
         "accounts": _accounts(request, chosen),
         "kinds_refused": creation.kinds_refused(chosen) if chosen else [],
+        "kinds": " ".join(kinds),
         "region": region,
     }
+    # Only where others are on the page: what is being chosen there meanwhile stays.
+    if kinds and request.GET.get("kinds", context["kinds"]) != context["kinds"]:
+        context["form"] = OfferedKinds(kinds, chosen=request.GET.get("kind", ""))
     return render(request, "secrets/_wizard_instance.html", context)
 
 
@@ -127,6 +132,8 @@ def choose_region(request: OperatorRequest) -> HttpResponse:
 def _context(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
     instances = form.instances.filter(region=form.region)
     chosen = form.cleaned_data.get("instance") if form.is_bound else None
+    kinds = creation.kinds_taken(chosen)
+    form.offer(kinds)
     return {
         "form": form,
         "region": form.region.code,
@@ -135,6 +142,7 @@ def _context(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
         "chosen": chosen,
         "accounts": _accounts(request, chosen),
         "kinds_refused": creation.kinds_refused(chosen) if chosen else [],
+        "kinds": " ".join(kinds),
         "prefix": ECS_PREFIX,
         "step_names": STEP_NAMES,
         "presets": schedules.PRESETS_DAYS,
