@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 from uuid import UUID
 
 from django.db import connection, models, transaction
@@ -152,6 +153,21 @@ def raw(pk: Any) -> Any:
     return SecretVersion._meta.pk.get_db_prep_value(pk, connection)
 
 
+def outermost(depth: int) -> Any:
+    """Have a transaction that makes no savepoint make one, where it would be the whole one outside a test.
+
+    What fails in it is then undone as there, and by nothing else: here it lies within the test's own.
+    """
+    enter = transaction.Atomic.__enter__
+
+    def entered(atomic: transaction.Atomic) -> None:
+        if not atomic.savepoint and open_savepoints() == depth:
+            atomic.savepoint = True
+        enter(atomic)
+
+    return mock.patch.object(transaction.Atomic, "__enter__", entered)
+
+
 class World:
     """A secret and its host, inside a transaction that is rolled back by `close`."""
 
@@ -163,6 +179,8 @@ class World:
         self._counting = connection.execute_wrapper(count_queries)
         self._counting.__enter__()
         self._depth = open_savepoints()
+        self._outermost = outermost(self._depth)
+        self._outermost.start()
         self.secret, self.reader = secret, reader
         self.is_key_pair = secret.kind == Secret.Kind.KEY_PAIR
         self.actor = actor
@@ -189,6 +207,7 @@ class World:
         failpoints.disarm()
         for worker in self.workers:
             worker.end()
+        self._outermost.stop()
         self._counting.__exit__(None, None, None)
         transaction.set_rollback(True)
         self._savepoint.__exit__(None, None, None)
