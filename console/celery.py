@@ -45,7 +45,7 @@ class Bound(Task[..., Any]):
 
 app = Celery("keyturn", task_cls=Bound)
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["rotation"])
+app.autodiscover_tasks(["rotation", "console.notices"])
 app.steps["consumer"].add("console.process.heartbeats:WorkerPulse")
 app.steps["consumer"].add("console.process.orphans:TakeBack")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -19,6 +19,7 @@ from console.help import places
 from console.openid_settings import Provider
 from console.process import away
 from console.sessions import expiry
+from console.version import product_version
 from rotation.bulk import bulk_actions
 from rotation.models import BulkAction
 from secrets_app.integrity import restores
@@ -77,6 +78,7 @@ ACCESS_TABS = (
 SETTINGS_TABS = (
     ("Regions", "settings_regions", (Action.DESCRIBE_SETTINGS,)),
     ("Mail", "settings_mail", (Action.DESCRIBE_SETTINGS,)),
+    ("Notifications", "settings_notifications", (Action.DESCRIBE_SETTINGS, Action.MANAGE_NOTIFICATIONS)),
     ("Sessions and reveal", "settings_rules", (Action.DESCRIBE_SETTINGS,)),
     ("About", "settings_about", (Action.DESCRIBE_SETTINGS,)),
 )
@@ -273,9 +275,3 @@ def section_url(name: str, region: str, *, needs_region: bool = False) -> str | 
         return reverse(name)
     except NoReverseMatch:
         return None
-
-
-@cache
-def product_version() -> str:
-    """The version in pyproject.toml, its one home."""
-    return str(settings.PRODUCT_VERSION)

@@ -25,9 +25,10 @@ SECONDS: Final = 10.0
 class NotSent(Exception):
     """The message was not sent; `code` and the sentence say why."""
 
-    def __init__(self, code: str, sentence: str) -> None:
+    def __init__(self, code: str, sentence: str, reply: int = 0) -> None:
         super().__init__(sentence)
         self.code = code
+        self.reply = reply  # the number of the mail server's reply; 0 where it gave none
 
 
 #: What is raised, the more special first; its code; its sentence. {where} is the server, {reply} its number.
@@ -97,9 +98,13 @@ _WHY: Final[tuple[tuple[type[BaseException], str, str], ...]] = (
 )
 
 
-def send(server: mail_settings.Server, to: str, subject: str, body: str) -> None:
-    """Send one message of plain text. Raises `NotSent`, at the latest after `SECONDS`."""
-    message = EmailMessage(subject, body, server.sender, [to])
+def send(server: mail_settings.Server, to: str, subject: str, body: str, *, message_id: str = "") -> None:
+    """Send one message of plain text. Raises `NotSent`, at the latest after `SECONDS`.
+
+    A message that is sent again has the same `message_id` (RFC 5322, 3.6.4), with its angle brackets.
+    """
+    headers = {"Message-ID": message_id} if message_id else None
+    message = EmailMessage(subject, body, server.sender, [to], headers=headers)
     password = _password(server)
     done: Future[None] = Future()
     # Each read of the socket has its own time limit, and a conversation has many: only this ends it.
@@ -152,7 +157,7 @@ def _why(error: OSError, server: mail_settings.Server) -> NotSent:
     code, sentence = next((code, sentence) for kind, code, sentence in _WHY if isinstance(error, kind))
     number = _reply(error)
     reply = f" (reply {number})" if number else ""
-    return NotSent(code, sentence.format(where=server.where, reply=reply))
+    return NotSent(code, sentence.format(where=server.where, reply=reply), number)
 
 
 def _reply(error: OSError) -> int:

@@ -189,6 +189,11 @@ if env.flag("KEYTURN_DEMO", False):  # `up` says so
 # Never an instance's, even in an allowed network. The last is the name of web in docker-compose.yml.
 OWN_SERVICES = (*env.services(DATABASES["default"], BROKER_URL, PUBLIC_URL), ("web", 8000))
 
+# Webhooks lead to public addresses over https. These networks of one's own are open to them too, also without
+# TLS; where hosts are named, only to those.
+WEBHOOK_NETWORKS = env.networks("KEYTURN_WEBHOOK_NETWORKS", "")
+WEBHOOK_HOSTS = env.words("KEYTURN_WEBHOOK_HOSTS", "")
+
 # None where no mail server is configured: then nothing is sent.
 MAIL = mail_settings.read()
 
@@ -333,7 +338,11 @@ PERIODIC_WORK = {
     "back up": ("rotation.tasks.back_up", timedelta(minutes=10)),
     "check the seals of records": ("rotation.tasks.check_seals", timedelta(minutes=5)),
     "export checkpoints": ("rotation.tasks.sign_audit_trail", timedelta(hours=1)),
+    "record what is late": ("console.notices.tasks.look", timedelta(minutes=1)),
+    # The last one of a tick: a receiver that is slow keeps no other work waiting.
+    "tell people": ("console.notices.tasks.tell", timedelta(seconds=2)),
 }
+BEAT_WATCH = "console.notices.tasks.watch_worker"  # what beat does when it has shown that it runs
 WORKER_THREADS = env.number("KEYTURN_WORKER_THREADS", 8, least=1, most=200)
 CELERY_WORKER_CONCURRENCY = WORKER_THREADS
 # Processes that `up` starts. One Python process uses one core; a few more wait for the same database.

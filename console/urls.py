@@ -53,6 +53,7 @@ from console.views.secrets import (
 )
 from console.views.settings import about as settings_about
 from console.views.settings import mail as settings_mail
+from console.views.settings import notifications
 from console.views.settings import regions as settings_regions
 
 handler403 = "console.errors.forbidden"
@@ -103,6 +104,7 @@ urlpatterns = [
     path("invitation/", invitations.accept, name="invitation"),
     path("invitation/identity/", openid.accept, name="openid_accept"),
     path("invitation/<str:token>/", invitations.open_link, name="invitation_open"),
+    path("notifications/", notifications.own, name="own_notifications"),
     path("lists/shown/", list_preferences.keep, name="list_preferences"),
     # ---- start
     path("", get_started.home, name="home"),
@@ -122,6 +124,13 @@ urlpatterns = [
     path("settings/regions/<uuid:pk>/retire/", settings_regions.retire, name="region_retire"),
     path("settings/mail/", settings_mail.show, name="settings_mail"),
     path("settings/mail/test/", settings_mail.send_test, name="settings_mail_test"),
+    path("settings/notifications/", notifications.index, name="settings_notifications"),
+    path("settings/notifications/create/", notifications.create, name="notification_create"),
+    path("settings/notifications/<uuid:pk>/", notifications.show, name="notification"),
+    path("settings/notifications/<uuid:pk>/edit/", notifications.edit, name="notification_edit"),
+    path("settings/notifications/<uuid:pk>/delete/", notifications.delete, name="notification_delete"),
+    path("settings/notifications/<uuid:pk>/test/", notifications.send_test, name="notification_test"),
+    path("settings/deliveries/<uuid:pk>/again/", notifications.send_again, name="delivery_again"),
     path("settings/sessions/", settings_about.rules, name="settings_rules"),
     path("settings/about/", settings_about.show, name="settings_about"),
     # ---- management credentials belong to no region

@@ -112,6 +112,7 @@ class Action(enum.StrEnum):
 
     DESCRIBE_SETTINGS = "kms:DescribeSettings", Kind.SETTINGS, True
     SEND_TEST_MAIL = "kms:SendTestMail", Kind.SETTINGS, True
+    MANAGE_NOTIFICATIONS = "kms:ManageNotifications", Kind.SETTINGS, True
     CREATE_REGION = "kms:CreateRegion", Kind.REGION, True
     UPDATE_REGION = "kms:UpdateRegion", Kind.REGION
     RETIRE_REGION = "kms:RetireRegion", Kind.REGION

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from console.models import Subscription
 from rotation.inventory import management, retirement
 from rotation.models import Instance, ManagementCredential
 from secrets_app.models import Region
 from secrets_app.people import users
-from tests import factories
+from tests import factories, notices_rows
 
 
 def seed() -> None:
@@ -14,6 +15,7 @@ def seed() -> None:
     factories.region("west")
     unused = factories.credential()
     management.delete_credential(factories.credential(), actor=actor, reason="Replaced by another key")
+    notices_rows.delivery(notices_rows.subscription("On call"))
     gone = factories.instance(name="old-01", credential=unused)
     retirement.retire(gone, actor=actor, reason="Replaced by web-01")
     users.readdress(factories.user("mia", "administrators"), "mia@example.com", actor=actor)
@@ -32,6 +34,10 @@ def paths() -> dict[str, str]:
         "region-retire": f"/settings/regions/{west.pk}/retire/",
         "region-needed": f"/settings/regions/{main.pk}/retire/",
         "settings-mail": "/settings/mail/", "settings-rules": "/settings/sessions/",
+        "settings-notifications": "/settings/notifications/",
+        "notification": f"/settings/notifications/{Subscription.objects.get().pk}/",
+        "notification-create": "/settings/notifications/create/",
+        "own-notifications": "/notifications/",
         "settings-about": "/settings/about/",
         "instances-retired": "/all/instances/?status=retired",
         "instance-retired": f"/main/instances/{gone.pk}/",

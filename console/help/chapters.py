@@ -47,6 +47,7 @@ CHAPTERS = (
     Chapter("seals", "Sealed records", "docs/seals.md"),
     Chapter("threats", "Threats", "docs/threats.md"),
     Chapter("operation", "Operation", "docs/operation.md"),
+    Chapter("notifications", "Notifications", "docs/notifications.md"),
     Chapter("commands", "Commands for scripts", "docs/commands.md"),
     Chapter("configuration", "Configuration", "docs/configuration.md"),
     Chapter("new", "What's new", "CHANGELOG.md"),

@@ -46,8 +46,12 @@ _SECTIONS = {
     "screens#keys": "keys key key_create key_rewrap key_disable key_destroy",
     "screens#audit": "audit audit_event",
     "screens#settings": "settings settings_regions region_create region_rename region_retire",
+    "screens#notifications": (
+        "settings_notifications notification notification_create notification_edit notification_delete"
+    ),
     "screens#your-account": (
-        "sessions account_change_password account_logout mfa_index mfa_activate_totp mfa_deactivate_totp "
+        "sessions own_notifications account_change_password account_logout mfa_index mfa_activate_totp "
+        "mfa_deactivate_totp "
         "mfa_add_webauthn mfa_remove_webauthn mfa_view_recovery_codes"
     ),
     "audit#look-up-a-value": "audit_look_up",

@@ -12,7 +12,9 @@ import time
 from typing import Any, Final
 
 from celery import beat, bootsteps
+from django.conf import settings
 from django.db import DatabaseError, close_old_connections
+from django.utils.module_loading import import_string
 
 from console.process import health
 
@@ -68,4 +70,5 @@ class Scheduler(beat.Scheduler):
         if self.sends and time.monotonic() - self.shown_at >= EVERY_SECONDS:
             show("beat")
             self.shown_at = time.monotonic()
+            import_string(settings.BEAT_WATCH)()
         return min(wait, EVERY_SECONDS)

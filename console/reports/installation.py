@@ -24,9 +24,9 @@ from django.db import connection
 from django.utils import timezone
 
 from console import trigrams
-from console.context import product_version
 from console.presentation import durations
 from console.process import away, health
+from console.version import product_version
 from secrets_app import keyring, regions, root_keys
 from secrets_app.audit import checkpoints
 from secrets_app.backups import backups

@@ -95,6 +95,17 @@ def of(rows: Iterable[AuditEvent]) -> Iterator[Record]:
             yield from _of(event, runs.get(str(event.details.get("run", ""))))
 
 
+def place(event: AuditEvent) -> tuple[str, str]:
+    """The region and the name of the resource of an event; empty where it has none."""
+    parts = _ARN.fullmatch(event.resource)
+    return (parts["region"], parts["name"] or "") if parts else ("", "")
+
+
+def uid(event: AuditEvent) -> str:
+    """The id of an event, the same each time it is told."""
+    return _uid(event)
+
+
 def _runs(events: list[AuditEvent]) -> dict[str, Run]:
     wanted = set()
     for event in events:

@@ -18,7 +18,8 @@ KINDS = {
     "access/users": "user", "access/policies": "policy", "access/groups": "group",
     "access/attachments": "attachment",
     "access/invitations": "invitation", "credentials": "credential", "keys": "key", "sessions": "number",
-    "second-factor": "number", "settings/regions": "region", "background": "bulk",
+    "second-factor": "number", "settings/regions": "region",
+    "settings/notifications": "user", "settings/deliveries": "user", "background": "bulk",
     "access/applications": "application", "access/access-keys": "access_key",
 }  # fmt: skip
 IN_REGION = {"secrets": "secret", "instances": "instance", "rotations": "run"}

@@ -71,6 +71,7 @@ KEY, USER, POLICY = "sees kms:DescribeKey, ", "sees kms:DescribeUser, ", "sees k
 ACCESS_KEY = "sees kms:ListAccessKeys, sees kms:DescribeUser, "
 GROUP = "anywhere kms:ListGroups, exists, "
 SETTINGS = "anywhere kms:DescribeSettings, "
+NOTIFIES = SETTINGS + "anywhere kms:ManageNotifications"
 LOOK = "GET HEAD 200"
 FORM, EMPTY_FORM = "GET HEAD 200, POST 422", "GET 200, POST 422"
 #: The library answers these before it looks at the method.
@@ -114,6 +115,7 @@ ROUTES: dict[str, Route] = {
     "session": Route("", "", "GET HEAD 204"),
     "session_stay": Route("", "", "POST 204"),
     "sessions": Route("", "", LOOK),
+    "own_notifications": Route("", "", "GET HEAD 200, POST 302"),
     "list_preferences": Route("", "", "GET 404, POST 302/200"),
     "sessions_end_others": Route("", "", "POST 302"),
     "session_end": Route("session", "mine", "POST 302"),
@@ -248,6 +250,15 @@ ROUTES: dict[str, Route] = {
     "settings_mail": Route("", "anywhere kms:DescribeSettings", LOOK),
     # No mail server is configured here.
     "settings_mail_test": Route("", SETTINGS + "anywhere kms:SendTestMail", "POST 409"),
+    "settings_notifications": Route("", NOTIFIES, LOOK),
+    "notification_create": Route("", NOTIFIES, FORM, asks_again=True),
+    "notification": Route("subscription", NOTIFIES + ", exists", LOOK),
+    "notification_edit": Route("subscription", NOTIFIES + ", exists", FORM, asks_again=True),
+    "notification_delete": Route(
+        "subscription", NOTIFIES + ", exists", "GET HEAD 200, POST 302/200", asks_again=True
+    ),
+    "notification_test": Route("subscription", NOTIFIES + ", exists", "POST 302", asks_again=True),
+    "delivery_again": Route("delivery", NOTIFIES + ", exists", "POST 302"),
     "settings_rules": Route("", "anywhere kms:DescribeSettings", LOOK),
     "settings_about": Route("", "anywhere kms:DescribeSettings", LOOK),
     # ---- management credentials

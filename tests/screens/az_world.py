@@ -42,7 +42,7 @@ from secrets_app.models import Attachment, AuditEvent, Secret, User
 from secrets_app.people import access_keys, invitations, machines, users
 from secrets_app.policy import grants, policies
 from secrets_app.secrets import versions
-from tests import factories, messages
+from tests import factories, messages, notices_rows
 from tests.factories import PASSWORD
 
 REGIONS = {"own": "main", "foreign": "west"}
@@ -252,6 +252,9 @@ def _things(which: str) -> dict[str, Args]:
     credential = management.create_credential(f"{which}-fleet", "keyturn", sudo="passwordless", actor=actor)
     host = factories.instance(region=region, credential=credential, name=f"{which}-host")
     found = _people(which) | _keys(which) | {"credential": {"pk": credential.pk}}
+    subscription = notices_rows.subscription(f"{which}-pager", channel="mail")
+    found["subscription"] = {"pk": subscription.pk}
+    found["delivery"] = {"pk": notices_rows.delivery(subscription).pk}
     found["region row"] = {"pk": region.pk}
     found |= {name: {"region": region.code, "pk": pk} for name, pk in _regional(host).items()}
     secret = Secret.objects.get(pk=found["secret"]["pk"])

@@ -34,6 +34,8 @@ TRACES = {
 
 #: Looks that belong to something an auditor may not do.
 PARTS_OF_DEEDS = {
+    "settings_notifications",
+    "notification",
     "secret_create_dates",
     "secret_create_key_pair",
     "secret_create_checked",

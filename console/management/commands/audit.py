@@ -11,8 +11,8 @@ from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from console.context import product_version
 from console.siem import shapes
+from console.version import product_version
 from secrets_app import actions, regions, seals
 from secrets_app.audit import audit_keys, checkpoints, trail, verification
 from secrets_app.audit.verification import Verdict

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from console.commands import backup_files, exits
-from console.context import product_version
+from console.version import product_version
 from secrets_app.backups import backups
 from secrets_app.errors import DomainError
 

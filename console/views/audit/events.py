@@ -18,12 +18,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from console.access import resources
-from console.context import product_version
 from console.forms.audit import events as forms
 from console.http import OperatorRequest
 from console.lists import exports, paging, preferences
 from console.sessions import fresh
 from console.siem import shapes
+from console.version import product_version
 from console.views import dialogs
 from rotation.models import Instance, Run
 from secrets_app.actions import Kind, arn

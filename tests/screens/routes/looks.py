@@ -10,7 +10,7 @@ from rotation.bulk import bulk_actions
 from secrets_app.keys import key_states
 from secrets_app.people import machines, users
 from secrets_app.policy import policies
-from tests import factories
+from tests import factories, notices_rows
 from tests.screens.routes.calls import Cast, queued, secret
 
 
@@ -114,6 +114,8 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "settings_regions": nothing,
     "settings_mail": nothing,
     "settings_rules": nothing,
+    "settings_notifications": nothing,
+    "notification": lambda cast: [notices_rows.subscription().pk],
     "settings_about": nothing,
     "key": one_key,
     "key_progress": one_key,

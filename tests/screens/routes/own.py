@@ -154,6 +154,9 @@ CHANGES: dict[str, Make] = {
     "openid_link": lambda cast: Call([], {}, (), auditor=200),
     "openid_unlink": unlink,
     "openid_confirm": confirm_at_provider,
+    "own_notifications": lambda cast: Call(
+        [], {"events": ["rotation.failed"]}, ("kms:ChooseOwnNotifications",), auditor=302
+    ),
     "session_end": lambda cast: Call([another_session(cast).pk], {}, ("kms:EndSessions",), auditor=404),
     "sessions_end_others": end_others,
     # How a list looks to oneself decides nothing.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests import factories
+from console.notices import subscriptions
+from console.notices.subscriptions import Wanted
+from secrets_app.crypto.plaintext import Plaintext
+from tests import factories, notices_rows
 from tests.screens.routes.calls import Call, Cast, Make
 
 
@@ -17,7 +20,40 @@ def retire(cast: Cast) -> Call:
     return Call([made.pk], {"name": made.name, "reason": "moved"}, ("kms:RetireRegion",))
 
 
+MANAGE = ("kms:ManageNotifications",)
+
+
+def subscribe(cast: Cast) -> Call:
+    given = {"name": "Pager", "channel": "mail", "shape": "keyturn", "events": ["rotation.failed"]}
+    return Call([], given, MANAGE)
+
+
+def resubscribe(cast: Cast) -> Call:
+    made = notices_rows.subscription()
+    given = {"name": "Chat", "shape": "slack", "events": ["rotation.failed"], "revision": "1"}
+    return Call([made.pk], given, MANAGE)
+
+
+def one_subscription(cast: Cast) -> Call:
+    return Call([notices_rows.subscription().pk], {}, MANAGE)
+
+
+def one_of_mail(cast: Cast) -> Call:
+    wanted = Wanted("Own", "mail", ("rotation.failed",))
+    made, _ = subscriptions.create(wanted, actor=cast.dot.principal, url=Plaintext(""))
+    return Call([made.pk], {}, MANAGE)
+
+
+def again(cast: Cast) -> Call:
+    return Call([notices_rows.delivery(notices_rows.subscription()).pk], {}, MANAGE)
+
+
 CHANGES: dict[str, Make] = {
+    "notification_create": subscribe,
+    "notification_edit": resubscribe,
+    "notification_delete": one_subscription,
+    "notification_test": one_of_mail,
+    "delivery_again": again,
     "settings_mail_test": lambda cast: Call([], {}, ("kms:SendTestMail",)),
     "region_create": lambda cast: Call([], {"code": "north", "name": "North"}, ("kms:CreateRegion",)),
     "region_rename": rename,

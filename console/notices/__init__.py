@@ -1,0 +1,1 @@
+"""Tell people what happened: by mail and webhook, from the audit trail."""
