@@ -92,13 +92,18 @@ class TokenRootKey:
 
     def make(self) -> bool:
         """Make the key in the token. Of several makers at once one's key stays, and the others find it."""
+        problem = Unavailable(f"{self} could not be made: other processes make it at the same time.")
         for _ in range(TRIES_TO_MAKE):
-            made = self._in_session(self._make_alone)
+            try:
+                made = self._in_session(self._make_alone)
+            except Unavailable as error:
+                # A token in files cannot be read while another process writes there.
+                made, problem = None, error
             if made is not None:
                 return made
-            # Both have taken theirs back. They must not meet again at the same moment.
+            # Or both have taken theirs back. They must not meet again at the same moment.
             time.sleep(secrets.randbelow(50) / 1000)
-        raise Unavailable(f"{self} could not be made: other processes make it at the same time.")
+        raise problem
 
     def forget(self) -> None:
         """Nothing of the key is ever in this process."""

@@ -24,7 +24,11 @@ WORDS = {
     "confirm_windows": ("127.0.0.1", "--port=1", "--login=ann", "--account=bea", "--output=/dev/null"),
     "credential": ("list", "--as=ann"),
     "instance": ("list", "--as=ann"),
+    "journal": ("replay",),
+    "restore": ("none.age", "--passphrase-file=none"),
+    "root_key": ("status",),
     "secret": ("list", "--as=ann"),
+    "verify_backup": ("none.age", "--passphrase-file=none"),
     "recover": ("ann",),
     "up": ("--port=70000",),
 }

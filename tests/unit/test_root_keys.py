@@ -151,11 +151,12 @@ def test_several_processes_that_make_the_first_key_at_once_make_one(name, tmp_pa
         "from secrets_app import root_keys\n"
         "key = root_keys.at(sys.argv[1]); print('ready', flush=True); input()\n"
         "made = key.make()\n"
-        "for turn in range(100):\n"
+        "import time\n"
+        "for turn in range(600):\n"
         "    try:\n"
         "        print(made, key.key_id().hex()); break\n"
-        "    except root_keys.Unavailable:\n"  # for a moment there may be two
-        "        continue\n"
+        "    except root_keys.Unavailable:\n"  # for a moment there may be two, or one that is half written
+        "        time.sleep(0.05)\n"
     )
     makers = [
         subprocess.Popen(
