@@ -1866,4 +1866,10 @@ BREAKS = (
     Break("of one secret a later message waits for one that was put off just now", "console/notices/sending.py",
           "        if any(row.about in held for row in rows if row.about):\n", "        if False:\n",
           "tests/domain/test_notices.py::test_of_one_secret_a_later_event_waits_for_the_earlier_one_and_other_secrets_do_not"),
+    Break("a key that stands in its file is not said to work unless it was seen to", "rotation/engine/work.py",
+          "self.method.REPLACES or current.is_proven", "True",
+          "tests/domain/test_engine_key_pairs.py::test_a_key_that_stands_in_its_file_and_was_never_seen_to_open_is_not_said_to_work"),
+    Break("nor once a login with it was refused", "rotation/engine/reconciliation.py",
+          "        versions.mark_refused(current)  # that it stands in its file says nothing from now on\n", "        pass\n",
+          "tests/domain/test_engine_key_pairs.py::test_a_key_that_was_set_again_and_refused_is_not_said_to_work_for_standing_in_its_file"),
 )  # fmt: skip
