@@ -16,6 +16,8 @@ from django.db import IntegrityError, connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from console.models import Subscription
+from console.notices import subscriptions
 from rotation import runs
 from rotation.bulk import bulk_actions
 from rotation.connectors.memory.connector import MemoryHost
@@ -128,6 +130,8 @@ def world(secret: Secret, eve: User) -> None:
     RootKeyMove.objects.create(source="file:", target="file:/a", total=0, requested_by=admin, state="done")
     there = factories.region("eu-2")
     Replica.objects.create(primary=secret, region=there, key=secret.key, created_by=admin, state="failed")
+    wanted = subscriptions.Wanted("Own", "mail", ("rotation.failed",))
+    subscriptions.create(wanted, actor=admin, url=Plaintext(""))
     users.system()
 
 
@@ -185,7 +189,7 @@ def test_every_table_that_decides_is_sealed():
     tables = {
         Account, Region, User, Principal, Invitation, KeyVersion, Secret, Policy, SecretPrincipalGrant,
         SecretGroupGrant, Instance, HostKey, ManagementCredential, ManagedAccount, BulkAction, AccessKey,
-        RootKeyMove, Replica,
+        RootKeyMove, Replica, Subscription,
     }  # fmt: skip
     assert set(seal_check.tables()) == tables
 
