@@ -17,7 +17,7 @@ from typing import Any
 
 from secrets_app import root_keys
 from secrets_app.crypto.key_files import KeyFile
-from secrets_app.root_keys import RootKey, deadlines, file, token
+from secrets_app.root_keys import RootKey, alibaba, aws, deadlines, file, token, transit
 from tests import kms_servers
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -242,7 +242,11 @@ RIGS: dict[str, type[Rig]] = {
 
 @contextmanager
 def rigged(name: str, folder: Path, monkeypatch: Any) -> Iterator[Rig]:
-    """A rig whose two keys are made."""
+    """A rig whose two keys are made. What it is asked has a minute: a test is about no machine's speed."""
+    monkeypatch.setitem(deadlines.Bounded.__init__.__kwdefaults__, "seconds", 60.0)
+    monkeypatch.setattr(transit, "TIMEOUT", (60.0, 60.0))
+    monkeypatch.setattr(aws, "TIMEOUT", (60.0, 60.0))
+    monkeypatch.setattr(alibaba, "TIMEOUT_MS", (60_000, 60_000))
     rig = RIGS[name]()
     rig.set_up(folder, monkeypatch)
     try:

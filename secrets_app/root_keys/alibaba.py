@@ -21,6 +21,7 @@ from secrets_app.root_keys import Unavailable
 from secrets_app.root_keys.addresses import Address
 from secrets_app.root_keys.wrapped import Provider, pack, unpack
 
+TIMEOUT_MS = (2000, 4000)  # to connect, and between two bytes
 CONTEXT: Final = {"keyturn": "root key 1"}
 BOUND: Final = envelope.name("root key at alibaba", "1")
 EXTRA: Final = "It needs requirements-root-keys.lock; ./keyturn installs it while KEYTURN_ROOT_KEY names it."
@@ -112,8 +113,9 @@ class AlibabaRootKey:
         try:
             self._client = self._client or self._make_client()
             how = RuntimeOptions(
-                connect_timeout=2000, read_timeout=4000, autoretry=False, max_attempts=1, ca=self._ca
-            )
+                connect_timeout=TIMEOUT_MS[0], read_timeout=TIMEOUT_MS[1], autoretry=False, max_attempts=1,
+                ca=self._ca,
+            )  # fmt: skip
             return getattr(self._client, action)(asked, how)
         except Exception as error:  # noqa: BLE001 - the SDK's own errors have no class in common
             code = str(getattr(error, "code", "") or "")[:80]

@@ -15,6 +15,7 @@ from secrets_app.root_keys import Unavailable
 from secrets_app.root_keys.addresses import Address
 from secrets_app.root_keys.wrapped import Provider, pack, unpack
 
+TIMEOUT = (2.0, 4.0)  # seconds: to connect, and between two bytes
 CONTEXT: Final = {"keyturn": "root key 1"}
 EXTRA: Final = "It needs requirements-root-keys.lock; ./keyturn installs it while KEYTURN_ROOT_KEY names it."
 _NOT_OURS: Final = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
@@ -33,7 +34,9 @@ class AwsRootKey:
         self._kms: Any = boto3.session.Session().client(
             "kms", region_name=address.region, endpoint_url=address.options.get("endpoint"),
             # One try: who asks again is the caller, within its own deadline.
-            config=Config(connect_timeout=2, read_timeout=4, retries={"total_max_attempts": 1}),
+            config=Config(
+                connect_timeout=TIMEOUT[0], read_timeout=TIMEOUT[1], retries={"total_max_attempts": 1}
+            ),
         )  # fmt: skip
 
     def __str__(self) -> str:

@@ -22,7 +22,7 @@ from secrets_app.root_keys import Unavailable
 from secrets_app.root_keys.addresses import Address
 from secrets_app.root_keys.wrapped import Provider, pack, unpack
 
-TIMEOUT: Final = (2.0, 4.0)  # seconds: to connect, and between two bytes
+TIMEOUT = (2.0, 4.0)  # seconds: to connect, and between two bytes
 LONGEST_ANSWER_BYTES: Final = 64 * 1024
 
 

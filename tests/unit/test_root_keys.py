@@ -193,7 +193,7 @@ def test_several_processes_that_make_the_first_key_at_once_make_one(name, tmp_pa
 def test_a_provider_that_does_not_answer_is_unavailable_while_it_is_slow(name, tmp_path, monkeypatch):
     with root_key_rigs.rigged(name, tmp_path, monkeypatch) as rig:
         provider = root_key_rigs.hurried(rig)
-        provider._seconds = deadlines.SECONDS
+        provider._seconds = 60.0
         sealed = provider.wrap(MATERIAL)
         provider._seconds = 0.5
         with rig.slow():
