@@ -223,8 +223,13 @@ class AwsRig(ServiceRig):
 class AlibabaRig(AwsRig):
     def set_up(self, folder: Path, monkeypatch: Any) -> None:
         self.service = kms_servers.Alibaba(folder)
+        from alibabacloud_credentials.utils import auth_util
+
         monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "an-id")
         monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "of-the-model")
+        # Read when the SDK is loaded, which a test before this one may have done.
+        monkeypatch.setattr(auth_util, "environment_access_key_id", "an-id")
+        monkeypatch.setattr(auth_util, "environment_access_key_secret", "of-the-model")
         place = "alibabakms:{}?region=cn-hangzhou"
         place += f"&endpoint=127.0.0.1:{self.service.port}&ca-file={self.service.ca}"
         self.address, self.other = place.format("root"), place.format("other")

@@ -92,10 +92,11 @@ class TokenRootKey:
 
     def make(self) -> bool:
         """Make the key in the token. Of several makers at once one's key stays, and the others find it."""
+        mine = os.urandom(8)
         problem = Unavailable(f"{self} could not be made: other processes make it at the same time.")
         for _ in range(TRIES_TO_MAKE):
             try:
-                made = self._in_session(self._make_alone)
+                made = self._in_session(lambda session: self._make_alone(session, mine))
             except Unavailable as error:
                 # A token in files cannot be read while another process writes there.
                 made, problem = None, error
@@ -108,12 +109,19 @@ class TokenRootKey:
     def forget(self) -> None:
         """Nothing of the key is ever in this process."""
 
-    def _make_alone(self, session: Any) -> bool | None:
-        """True where the key was made, False where there is one, None where another maker came in between."""
+    def _make_alone(self, session: Any, mine: bytes) -> bool | None:
+        """True where the key was made, False where there is one, None where another maker came in between.
+
+        `mine` is the id of the one that this call makes: a try before may have made it, and seen no more.
+        """
         from pkcs11 import Attribute, KeyType
 
-        if list(self._keys(session)):
-            return False
+        if found := list(self._keys(session)):
+            own = [key for key in found if bytes(key[Attribute.ID]) == mine]
+            if own and len(found) > 1:
+                own[0].destroy()
+                return None
+            return bool(own)
         template = {
             Attribute.SENSITIVE: True,
             Attribute.EXTRACTABLE: False,
@@ -122,12 +130,12 @@ class TokenRootKey:
             Attribute.WRAP: False,
             Attribute.UNWRAP: False,
         }
-        mine = session.generate_key(
-            KeyType.AES, 256, label=self._object, id=os.urandom(8), store=True, template=template
+        made = session.generate_key(
+            KeyType.AES, 256, label=self._object, id=mine, store=True, template=template
         )
         # Of two, the one who looks last sees both keys, and takes its own back: never none sees another's.
         if len(list(self._keys(session))) > 1:
-            mine.destroy()
+            made.destroy()
             return None
         return True
 
