@@ -1,4 +1,4 @@
-"""A region that a client names and that is not there: where the settings say so, its first secret makes it.
+"""The region that a client names; its first secret makes it where it is not there and the settings say so.
 
 Until then it is empty, and a row of no table.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -17,7 +18,23 @@ from secrets_app import regions
 from secrets_app.actions import Action
 from secrets_app.audit import trail
 from secrets_app.models import Region, Secret
-from secrets_app.policy import decisions, requiring
+from secrets_app.policy import decisions, holdings, requiring
+
+#: What a client that takes only names of this shape may call the first region.
+FIRST_REGION = "local-1"
+
+
+def region(name: str) -> Region | None:
+    """Return the region of this name: its code, another name in the settings, or `local-1` for the first.
+
+    Where the settings say so, any other name is one of a region that is not there yet.
+    """
+    kept = {row.code: row for row in holdings.every_region() if row.retired_at is None}
+    if name == FIRST_REGION and name not in kept:
+        return min(kept.values(), key=lambda row: (row.created_at, row.code), default=None)
+    code = settings.REGION_NAMES.get(name, name)
+    found = kept.get(code)
+    return regions.not_yet(code) if found is None and settings.OPEN_REGIONS else found
 
 
 def is_new(region: Region) -> bool:

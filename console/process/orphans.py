@@ -10,7 +10,7 @@ import logging
 from typing import Any, Final
 
 from celery import bootsteps
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from rotation import tasks
 
@@ -24,7 +24,7 @@ def look() -> None:
     close_old_connections()
     try:
         tasks.take_back()
-    except DatabaseError as error:
+    except (DatabaseError, InterfaceError) as error:
         logger.warning("Runs left behind were not looked for: the database did not answer.", exc_info=error)
 
 

@@ -1776,7 +1776,7 @@ BREAKS = (
     Break("a web page in the place of WinRM is named as one", "rotation/connectors/winrm/connections.py",
           '            return "web_page"\n', '            return ""\n',
           "tests/wires/test_winrm.py::test_what_is_not_winrm_is_said_to_be_so_and_hears_no_password"),
-    Break("a region that is not there is refused unless the settings say otherwise", "console/interfaces/aws/calls.py",
+    Break("a region that is not there is refused unless the settings say otherwise", "console/interfaces/new_regions.py",
           "if found is None and settings.OPEN_REGIONS else found", "if found is None else found",
           "tests/screens/test_open_regions.py::test_a_region_that_is_not_there_is_refused_and_not_made"),
     Break("a secret that cannot be made leaves no new region", "console/interfaces/new_regions.py",

@@ -12,15 +12,14 @@ from datetime import UTC, datetime
 
 from django.conf import settings
 
+from console.interfaces import new_regions
 from console.interfaces.alibaba import faults
 from console.interfaces.alibaba.parameters import Given
-from secrets_app import prepared, regions
+from secrets_app import prepared
 from secrets_app.actions import Action
 from secrets_app.models import NAME_LENGTH, NAME_PATTERN, Principal, Region, Secret
-from secrets_app.policy import decisions, holdings, requiring
+from secrets_app.policy import decisions, requiring
 
-#: The first region by a name that every client takes.
-FIRST_REGION = "local-1"
 _ARN = re.compile(r"acs:kms:([A-Za-z0-9-]{1,64}):(\d{12}|\d{16}):secret/(.{1,512})")
 _WITH = ("region__account", "account", "key", "schedule", "managed__instance")
 _NAMED = prepared.Question(
@@ -61,26 +60,13 @@ class Call:
         return found
 
 
-def region(name: str) -> Region | None:
-    """Return the region of this name: its code, another name in the settings, or `local-1` for the first.
-
-    Where the settings say so, any other name is one of a region that is not there yet.
-    """
-    kept = {row.code: row for row in holdings.every_region() if row.retired_at is None}
-    if name == FIRST_REGION and name not in kept:
-        return min(kept.values(), key=lambda row: (row.created_at, row.code), default=None)
-    code = settings.REGION_NAMES.get(name, name)
-    found = kept.get(code)
-    return regions.not_yet(code) if found is None and settings.OPEN_REGIONS else found
-
-
 def region_of_host(host: str) -> Region | None:
     """Return the region that the settings give to a host name of Keyturn; the first one for any other name.
 
     A client that says no region means the one of its endpoint.
     """
     name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
-    return region(settings.REGION_NAMES.get(name.lower(), FIRST_REGION))
+    return new_regions.region(settings.REGION_NAMES.get(name.lower(), new_regions.FIRST_REGION))
 
 
 def find(call: Call, text: str) -> Secret | None:
@@ -91,7 +77,7 @@ def find(call: Call, text: str) -> Secret | None:
         if parsed is None:
             raise faults.INVALID()
         code, number, name = parsed.groups()
-        if region(code) != call.region or not call.region.account.is_called(number):
+        if new_regions.region(code) != call.region or not call.region.account.is_called(number):
             return None
     if not re.match(NAME_PATTERN, name):
         raise faults.INVALID()

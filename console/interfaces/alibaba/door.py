@@ -21,7 +21,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from console import http
-from console.interfaces import records
+from console.interfaces import new_regions, records
 from console.interfaces.alibaba import calls, faults, nonces, parameters, signatures, table
 from console.interfaces.rates import rates
 from secrets_app import keyring, origin
@@ -185,7 +185,8 @@ def _region(
     """
     # Each name once: of a region that is not there yet, two look-ups are two.
     names = list(dict.fromkeys(name for name in (signature.region, given.text("RegionId")) if name))
-    found = {calls.region(name) for name in names} or {calls.region_of_host(sent.headers.get("host", ""))}
+    found = {new_regions.region(name) for name in names}
+    found = found or {calls.region_of_host(sent.headers.get("host", ""))}
     region = found.pop()
     if region is None or found:
         access_keys.refuse(key, "There is no region of the name in the request, or it names two.")

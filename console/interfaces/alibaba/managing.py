@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from console.fetching import instances_and_runs
+from console.interfaces import new_regions
 from console.interfaces.alibaba import calls, describing, faults
 from console.interfaces.alibaba.calls import Call
 from rotation import accounts, runs, schedules, tasks
@@ -83,7 +84,7 @@ def _config(call: Call) -> tuple[str, str]:
     if config.get("CustomData"):
         raise faults.invalid("Keyturn keeps no CustomData: use tags.")
     code = config.get("RegionId")
-    if code and (not isinstance(code, str) or calls.region(code) != call.region):
+    if code and (not isinstance(code, str) or new_regions.region(code) != call.region):
         raise faults.invalid("The instance is in another region than the secret.")
     return kind, instance_id
 

@@ -12,14 +12,13 @@ from typing import Any
 
 from django.conf import settings
 
+from console.interfaces import new_regions
 from console.interfaces.aws import faults
-from secrets_app import prepared, regions
+from secrets_app import prepared
 from secrets_app.actions import Action
 from secrets_app.models import NAME_PATTERN, Principal, Region, Secret
-from secrets_app.policy import decisions, holdings, requiring
+from secrets_app.policy import decisions, requiring
 
-#: The first region by a name that every client takes.
-FIRST_REGION = "local-1"
 _ARN = re.compile(r"arn:aws:secretsmanager:([a-z0-9-]{1,64}):(\d{12}|\d{16}):secret:(.{1,530})")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -73,19 +72,6 @@ class Call:
         return found
 
 
-def region(name: str) -> Region | None:
-    """Return the region of this name: its code, an alias of the settings, or `local-1` for the first one.
-
-    Where the settings say so, any other name is one of a region that is not there yet.
-    """
-    kept = {row.code: row for row in holdings.every_region() if row.retired_at is None}
-    if name == FIRST_REGION and name not in kept:
-        return min(kept.values(), key=lambda row: (row.created_at, row.code), default=None)
-    code = settings.REGION_NAMES.get(name, name)
-    found = kept.get(code)
-    return regions.not_yet(code) if found is None and settings.OPEN_REGIONS else found
-
-
 def name_of(of: Region) -> str:
     """Return what a client calls this region: an alias of the settings, `local-1`, or its code.
 
@@ -94,8 +80,8 @@ def name_of(of: Region) -> str:
     for alias, code in settings.REGION_NAMES.items():
         if code == of.code and "." not in alias:  # which would be a host name, for other clients
             return str(alias)
-    first = region(FIRST_REGION)
-    return FIRST_REGION if first == of else of.code
+    first = new_regions.region(new_regions.FIRST_REGION)
+    return new_regions.FIRST_REGION if first == of else of.code
 
 
 def account(of: Region) -> str:
@@ -124,7 +110,7 @@ def find(call: Call, secret_id: str) -> Secret | None:
     if parsed is None:
         raise faults.BAD_NAME()
     name, number, resource = parsed.group(1), parsed.group(2), parsed.group(3)
-    if region(name) != call.region or not call.region.account.is_called(number):
+    if new_regions.region(name) != call.region or not call.region.account.is_called(number):
         return None
     if not _SUFFIX.fullmatch(resource[-7:]):
         return _named(call, resource)

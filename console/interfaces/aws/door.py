@@ -19,7 +19,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from console import http
-from console.interfaces import records
+from console.interfaces import new_regions, records
 from console.interfaces.aws import calls, faults, operations, shapes, signatures
 from console.interfaces.rates import rates
 from secrets_app import keyring, origin
@@ -82,7 +82,7 @@ def _answered(request: HttpRequest, request_id: str) -> HttpResponse:
     signed = {"access_key": key.key_id, "client": _client(request)}
     with origin.bind(**where, at=timezone.now(), signed=signed):  # type: ignore[arg-type]
         actor = _principal(key)
-        region = calls.region(signature.region)
+        region = new_regions.region(signature.region)
         if region is None:
             access_keys.refuse(key, "There is no region of the name in the signature.")
             raise faults.BAD_SCOPE()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from console.interfaces import new_regions
 from console.interfaces.aws import calls, faults, keys, shapes
 from console.interfaces.aws.calls import Call
 from secrets_app.actions import Action
@@ -73,7 +74,7 @@ def INVALID() -> faults.Fault:
 
 
 def _region(name: str, where: str) -> Region:
-    found = calls.region(name)
+    found = new_regions.region(name)
     if found is not None:
         return found
     if not _REGION.fullmatch(name):

@@ -20,6 +20,7 @@ from console.forms.access import applications as forms
 from console.forms.access import lists as list_forms
 from console.forms.access.people import Reason
 from console.http import OperatorRequest
+from console.interfaces import new_regions
 from console.interfaces.aws import calls, door
 from console.lists import access_lists, paging, preferences
 from console.presentation import access_key_states, snippets
@@ -116,7 +117,7 @@ def region_name(request: OperatorRequest) -> str:
     """What a client calls the first region that this user sees."""
     shown = resources.shown_regions(request)
     first = min(shown, key=lambda row: (row.created_at, row.code), default=None)
-    return calls.name_of(first) if first else calls.FIRST_REGION
+    return calls.name_of(first) if first else new_regions.FIRST_REGION
 
 
 # ---------------------------------------------------------------- made
