@@ -207,6 +207,14 @@ def test_a_key_that_was_set_again_and_refused_is_not_said_to_work_for_standing_i
     assert (run.outcome, run.truth) == ("failed", "unknown"), run.sentence
 
 
+def test_a_version_that_is_held_knows_at_once_that_it_was_refused(secret):
+    held = secret.labelled("current")
+    versions.mark_verified(held)
+    held.refresh_from_db()
+    versions.mark_refused(held)
+    assert (held.is_proven, held.is_doubted) == (False, True)
+
+
 @pytest.mark.parametrize("look", [runs.verify, runs.drift])
 def test_a_key_that_was_refused_last_is_accepted_only_once_a_login_with_it_is(secret, host, look):
     assert drive(rotate(secret), host).outcome == "succeeded"
