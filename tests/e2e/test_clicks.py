@@ -74,7 +74,7 @@ def test_from_the_first_sign_in_to_a_rotated_password_and_a_login_with_it(tmp_pa
             hand.click(dialog.get_by_role("button", name="OK"))
             hand.click(dialog.get_by_role("link", name="View secret details"))
             # Without a value it rotates right after its creation.
-            expect(page.get_by_text("In sync").first).to_be_visible(timeout=30_000)
+            expect(page.get_by_text("In sync").first).to_be_visible()
 
             hand.click(page.get_by_role("link", name="Get secret value").first)
             dialog.get_by_label("Reason").fill("to log on")
