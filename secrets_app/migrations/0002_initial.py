@@ -284,6 +284,7 @@ class Migration(migrations.Migration):
                 ('description', models.TextField(blank=True, max_length=4096)),
                 ('password_policy', models.JSONField(blank=True, default=dict)),
                 ('key_algorithm', models.CharField(blank=True, max_length=16)),
+                ('custom_data', models.JSONField(default=dict, editable=False)),
                 ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.principal')),
                 ('revision', models.PositiveIntegerField(default=1)),
                 ('resource_policy', models.TextField(blank=True, editable=False, null=True)),

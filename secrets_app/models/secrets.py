@@ -71,6 +71,7 @@ class Secret(SealedRow, Identified):
     description = models.TextField(blank=True, max_length=4096)
     password_policy = models.JSONField(default=dict, blank=True)  # passwords.Policy.as_json()
     key_algorithm = models.CharField(max_length=16, blank=True)
+    custom_data = models.JSONField(default=dict, editable=False)  # texts of a client: no part of a value
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     revision = models.PositiveIntegerField(default=1)  # an edit says which one it was made on
     # A policy of its own, as `resource_documents.stored` writes it. NULL for none: the few that have

@@ -179,11 +179,13 @@ def edit(
     password_policy: Policy,
     actor: Principal,
     reminder_days: int | None = None,
+    custom_data: Mapping[str, str] | None = None,
 ) -> None:
     """Save what may change of a secret, as a form that was opened at `revision` says it.
 
     Never the name, the instance or the user: they are what the secret is. None for tags or the reminder
-    leaves them as they are, and 0 days end the reminder of a generic secret. Raises `Widens` for tags by
+    leaves them as they are, and 0 days end the reminder of a generic secret; so with custom data, which
+    clients of Alibaba Cloud keep. Raises `Widens` for tags by
     which `actor` could do more, `Outdated`, `BadTag`, `passwords.Unfit`, ValueError, `NotEnabled` or
     `decisions.NotAllowed`; nothing is saved then.
     """
@@ -212,6 +214,9 @@ def edit(
         }
         if reminder_days is not None:
             remind(had, reminder_days)
+        if custom_data is not None:
+            changed["custom data"] = dict(custom_data) != had.custom_data
+            keep_custom_data(had, custom_data)
         if tags is not None and changed["tags"]:
             require_tags(had, before, tags, actor)
             _set_tags(had, tags)
@@ -245,6 +250,11 @@ def mirror(copy: Secret, *, description: str, tags: Mapping[str, str]) -> None:
 def keep_policy(secret: Secret, kept: str | None) -> None:
     """Have this be the resource policy of a secret, which the caller holds; None for no policy."""
     Secret.objects.filter(pk=secret.pk).update(resource_policy=kept, changed_at=timezone.now())
+
+
+def keep_custom_data(secret: Secret, texts: Mapping[str, str]) -> None:
+    """Have these be the texts that a client keeps with a secret, which the caller holds."""
+    Secret.objects.filter(pk=secret.pk).update(custom_data=dict(texts))
 
 
 def touch(secret: Secret) -> None:

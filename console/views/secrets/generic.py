@@ -50,7 +50,7 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
             return dialogs.leave(request, reverse("secret", args=[region, secret.pk]))
     place = here.name if here in resources.shown_regions(request) else region
     context = {"form": form, "region": region, "place": place}
-    return dialogs.ask(request, "secrets/_generic_create.html", "Create generic secret", context)
+    return dialogs.ask(request, "secrets/_generic_create.html", "Create Secret", context)
 
 
 def _made(request: OperatorRequest, region: Region, form: CreateGeneric) -> Secret | None:
