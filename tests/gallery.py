@@ -33,7 +33,13 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, Key, Secret, User
 from secrets_app.secrets import versions
-from tests import clients, factories, gallery_access, gallery_settings  # noqa: F401  # the test client's cookie
+from tests import (
+    clients,  # noqa: F401  # the test client's cookie
+    factories,
+    gallery_access,
+    gallery_generic,
+    gallery_settings,
+)
 from tests.waiting import PATIENCE
 
 CHROMIUM = shutil.which("chromium")
@@ -96,6 +102,7 @@ def _seed() -> None:
     _purged(servers[1])
     _decisions(servers[0])
     gallery_access.seed()
+    gallery_generic.seed()
     gallery_settings.seed()
     _keys(servers[1])
     _bulk(made, viewer)
@@ -347,10 +354,8 @@ def screens() -> list[Screen]:
         "help-new": "/help/new/", "help-found": "/help/?q=rotate+immediately",
         "not-found": "/nowhere/",
     }  # fmt: skip
-    return [
-        Screen(name, path)
-        for name, path in (paths | gallery_access.paths() | gallery_settings.paths()).items()
-    ]
+    paths |= gallery_access.paths() | gallery_generic.paths() | gallery_settings.paths()
+    return [Screen(name, path) for name, path in paths.items()]
 
 
 @contextlib.contextmanager
