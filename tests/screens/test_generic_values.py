@@ -77,6 +77,13 @@ def test_a_text_json_and_what_is_binary_are_stored_as_they_are_typed(as_dot):
     assert base64.b64decode(binary.reveal()) == raw
 
 
+def test_an_uploaded_value_is_written_to_no_folder(as_dot, settings, tmp_path):
+    settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path / "none")  # whatever writes there fails
+    whole = b"x" * (settings.FILE_UPLOAD_MAX_MEMORY_SIZE + 1)
+    assert create(as_dot, format="binary", file=uploaded(whole)).status_code == 422
+    assert not Secret.objects.exists()
+
+
 def test_rows_of_keys_and_values_become_one_json_object_in_their_order(as_dot):
     rows = {"pairs_key": ["user", "", "pass word", "leer"], "pairs_value": ["svc", "", 'a "ü" \\ $(x)', ""]}
     assert create(as_dot, name="app/rows", format="pairs", **rows).status_code == 200
