@@ -9,6 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
 from tests import gallery
+from tests.e2e.browser import window
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -73,7 +74,7 @@ def in_the_dark(page: Page) -> list[dict]:
 def test_axe_finds_nothing_on_the_sign_in_page(open_keyring, scheme):
     with gallery.serve() as address, sync_playwright() as playwright:
         browser = gallery.launch(playwright)
-        page = browser.new_context(color_scheme=scheme, base_url=address).new_page()
+        page = window(browser, color_scheme=scheme, base_url=address).new_page()
         page.goto("/sign-in/")
         assert tell(Axe().run(page).response["violations"]) == []
         browser.close()
