@@ -66,6 +66,10 @@ def test_who_may_not_change_rights_puts_no_policy_and_reads_none(admin, robot, s
     assert client.call("SetSecretPolicy", **DB, Policy=policy(secret, "robot"))[0] == 403
     assert admin.call("SetSecretPolicy", **DB, Policy=policy(secret, "dot"))[0] == 200
     assert client.call("GetSecretPolicy", **DB)[0] == 403
+    # Nor one that names no user: it is a right of its own to see who has which.
+    of_all = policy(secret, "dot").replace(":user/dot", ":root")
+    assert admin.call("SetSecretPolicy", **DB, Policy=of_all)[0] == 200
+    assert client.call("GetSecretPolicy", **DB)[0] == 403
     unknown = policy(secret, "a-user-who-is-not-here")
     status, answer = admin.call("SetSecretPolicy", **DB, Policy=unknown)
     assert (status, answer["Code"]) == (400, "InvalidParameter")
