@@ -102,7 +102,6 @@ def _seed() -> None:
     _purged(servers[1])
     _decisions(servers[0])
     gallery_access.seed()
-    gallery_generic.seed()
     gallery_settings.seed()
     _keys(servers[1])
     _bulk(made, viewer)
@@ -285,7 +284,8 @@ def _states(made: list[Secret]) -> None:
 
 
 def screens() -> list[Screen]:
-    """Every screen of the seeded site, for an administrator."""
+    """Every screen of the seeded site, for an administrator; those of generic secrets are made here."""
+    gallery_generic.seed()
     secret, instance = Secret.objects.get(name__endswith="web/deploy"), Instance.objects.get(name="edge-01")
     failed = Run.objects.filter(outcome="failed").earliest("created_at")
     active = Run.objects.active().filter(kind="rotate").earliest("created_at")
