@@ -12,6 +12,7 @@ from typing import Any
 from console.fetching import users_and_policies
 from console.interfaces.alibaba import faults
 from console.interfaces.alibaba.calls import Call
+from secrets_app import actions
 from secrets_app.actions import Action
 from secrets_app.policy import decisions, requiring, resource_documents
 from secrets_app.secrets import resource_policies
@@ -54,7 +55,7 @@ def _default(call: Call) -> dict[str, Any]:
     statement = {
         "Sid": "kms default secret policy",
         "Effect": "Allow",
-        "Principal": {"RAM": [f"acs:ram::{call.region.account.number}:*"]},
+        "Principal": {"RAM": [actions.all_users(call.region.account.number)]},
         "Action": ["kms:*"],
         "Resource": ["*"],
     }
