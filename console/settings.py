@@ -372,6 +372,9 @@ DRIFT_EVERY = timedelta(days=1)  # each account is checked so often for changes 
 SCHEDULE_FAILURES = 5  # failed rotations in a row after which a schedule stops and a person decides
 FAILPOINTS_ALLOWED = False  # only the tests' settings say otherwise
 
+# An uploaded file is a value: it is read in memory, never written to a folder; a large one is dropped.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+
 # ---------------------------------------------------------------- words, time, files, logs
 
 LANGUAGE_CODE = "en"

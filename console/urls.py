@@ -232,6 +232,11 @@ urlpatterns = [
     ),
     path("<slug:region>/secrets/<uuid:pk>/value/", reveal.reveal, name="secret_reveal"),
     path("<slug:region>/secrets/<uuid:pk>/value/file/", reveal.download, name="secret_download"),
+    path(
+        "<slug:region>/secrets/<uuid:pk>/versions/<uuid:version>/labels/",
+        generic.labels,
+        name="secret_labels",
+    ),
     path("<slug:region>/secrets/<uuid:pk>/value/edit/", generic.edit_value, name="secret_put_value"),
     path("<slug:region>/secrets/<uuid:pk>/edit/", secret_edit.edit, name="secret_edit"),
     path("<slug:region>/secrets/<uuid:pk>/schedule/", schedule.change, name="secret_schedule"),

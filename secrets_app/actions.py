@@ -184,6 +184,11 @@ def principal_arn(name: str, *, account: str) -> str:
     return f"acs:ram::{account}:user/{name}"
 
 
+def all_users(account: str) -> str:
+    """What a policy of one secret calls all users of an account. Source: KMS, "Secret policies"."""
+    return f"acs:ram::{account}:*"
+
+
 def arn(kind: str, name: str, *, account: str, region: str = "") -> str:
     """`acs:kms:region:account:kind/name`; the container's without a name. Source: KMS, "Resource types"."""
     return f"acs:kms:{region}:{account}:{kind}" + (f"/{name}" if name else "")

@@ -33,7 +33,13 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.keys import key_states, rewraps
 from secrets_app.models import AuditEvent, Key, Secret, User
 from secrets_app.secrets import versions
-from tests import clients, factories, gallery_access, gallery_settings  # noqa: F401  # the test client's cookie
+from tests import (
+    clients,  # noqa: F401  # the test client's cookie
+    factories,
+    gallery_access,
+    gallery_generic,
+    gallery_settings,
+)
 from tests.waiting import PATIENCE
 
 CHROMIUM = shutil.which("chromium")
@@ -278,7 +284,8 @@ def _states(made: list[Secret]) -> None:
 
 
 def screens() -> list[Screen]:
-    """Every screen of the seeded site, for an administrator."""
+    """Every screen of the seeded site, for an administrator; those of generic secrets are made here."""
+    gallery_generic.seed()
     secret, instance = Secret.objects.get(name__endswith="web/deploy"), Instance.objects.get(name="edge-01")
     failed = Run.objects.filter(outcome="failed").earliest("created_at")
     active = Run.objects.active().filter(kind="rotate").earliest("created_at")
@@ -347,10 +354,8 @@ def screens() -> list[Screen]:
         "help-new": "/help/new/", "help-found": "/help/?q=rotate+immediately",
         "not-found": "/nowhere/",
     }  # fmt: skip
-    return [
-        Screen(name, path)
-        for name, path in (paths | gallery_access.paths() | gallery_settings.paths()).items()
-    ]
+    paths |= gallery_access.paths() | gallery_generic.paths() | gallery_settings.paths()
+    return [Screen(name, path) for name, path in paths.items()]
 
 
 @contextlib.contextmanager

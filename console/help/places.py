@@ -20,7 +20,7 @@ _SECTIONS = {
         "secret_rotate_back secret_rebind secret_resolve secret_reconcile secret_dependants "
         "secret_dependants_retry"
     ),
-    "screens#values": "secret_reveal secret_put_value",
+    "screens#values": "secret_reveal secret_put_value secret_labels",
     "screens#rotate-immediately": "secret_rotate",
     "screens#automatic-rotation": "secret_schedule",
     "screens#deletion": "secret_delete secret_restore",

@@ -123,7 +123,8 @@ def _turned(automatic: str) -> Q:
     # Begun at the dates, of which few have passed: SQLite would begin at the secrets.
     waiting = Schedule.objects.filter(is_on=True, paused_at__isnull=True, stopped_at__isnull=True)
     due = waiting.filter(next_at__lt=timezone.now() - GRACE).order_by().values("secret")
-    return Q(pk__in=due, deletion_planned_at__isnull=True)
+    old = Secret.objects.kept().filter(reminder_due_at__lt=timezone.now()).order_by().values("pk")
+    return Q(pk__in=due.union(old, all=True), deletion_planned_at__isnull=True)
 
 
 def _credential(state: str) -> Q:

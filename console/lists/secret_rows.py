@@ -14,7 +14,7 @@ from console.access import resources
 from console.http import OperatorRequest
 from console.presentation import secret_states
 from rotation import accounts
-from rotation.models import Run, Schedule
+from rotation.models import Run
 from secrets_app.models import Secret
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
@@ -138,7 +138,7 @@ def _facts(secret: Secret, *, is_everywhere: bool) -> Cells:
         "region": secret.region.name if is_everywhere else "",
         "username": account.username if account else "",
         "credential": known.credential,
-        "automatic": _automatic(known.automatic, plan),
+        "automatic": _automatic(known.automatic),
         "status": known.status,
         "next_at": plan.next_at if plan and secret.is_enabled else None,
         "ended_at": secret.last_ended_at,  # type: ignore[attr-defined]
@@ -149,9 +149,9 @@ def _facts(secret: Secret, *, is_everywhere: bool) -> Cells:
     }
 
 
-def _automatic(fact: secret_states.Fact, plan: Schedule | None) -> secret_states.Fact:
+def _automatic(fact: secret_states.Fact) -> secret_states.Fact:
     """The fact in a column that is narrow and stands beside the date: `Every 7 days`, `Overdue`."""
-    if fact.tone == "warning" and plan and plan.is_overdue:
+    if fact.tone == "warning" and fact.label.startswith("Overdue"):
         return replace(fact, label="Overdue")
     often = fact.label.removeprefix("On, ")
     return fact if often == fact.label else replace(fact, label=often[:1].upper() + often[1:])

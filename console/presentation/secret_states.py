@@ -63,6 +63,7 @@ _OTHERS = {
     Action.CREATE_SECRET: "create secrets",
     Action.CHECK_INSTANCE: "test this instance",
     Action.RESOLVE_ROTATION: "resolve this rotation",
+    Action.PUT_SECRET_VALUE: "change its value",
 }
 
 
@@ -265,7 +266,7 @@ def is_drifted(account: ManagedAccount | None) -> bool:
 def automatic(secret: Secret) -> Fact:
     """Whether the secret rotates automatically, and how often."""
     if accounts.of(secret) is None:
-        return NEVER
+        return _reminder(secret)
     plan: Schedule | None = getattr(secret, "schedule", None)
     if secret.purged_at:
         return NO_LONGER
@@ -304,6 +305,24 @@ def automatic(secret: Secret) -> Fact:
             Action.ROTATE_SECRET,
         )
     return Fact("ok", f"On, {recurrence}", f"It rotates automatically {recurrence}.{_details(plan)}")
+
+
+def _reminder(secret: Secret) -> Fact:
+    """When a user is to replace a value that Keyturn does not rotate."""
+    due = secret.reminder_due_at
+    if due is None or not secret.is_enabled:
+        return NEVER
+    often = f"every {secret.reminder_days} days" if secret.reminder_days > 1 else "every day"
+    if secret.is_value_overdue:
+        return Fact(
+            "warning",
+            f"Overdue since {due:%Y-%m-%d}",
+            f"Its value should be replaced {often}, and the last date has passed.",
+            "Store a new value with Edit value.",
+            Action.PUT_SECRET_VALUE,
+        )
+    sentence = f"{NEVER.sentence} A reminder asks for a new value {often}, next on {due:%Y-%m-%d}."
+    return Fact("muted", f"Reminder {often}", sentence)
 
 
 def often(plan: Schedule) -> str:

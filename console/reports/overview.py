@@ -16,7 +16,7 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, QuerySet, Value, When
-from django.db.models.functions import Cast, Substr
+from django.db.models.functions import Cast, Coalesce, Substr
 from django.urls import reverse
 from django.utils import timezone
 
@@ -48,7 +48,13 @@ QUEUED_NOTICE = timedelta(minutes=1)
 #: In the order of what is worse.
 TROUBLED = (Credential.OUT_OF_SYNC, Credential.BLOCKED, Credential.UNVERIFIED, Credential.UNREACHABLE)
 #: What settles what is wrong with a secret.
-SETTLES = (Action.ROTATE_SECRET, Action.RESOLVE_ROTATION, Action.REBIND_ACCOUNT, Action.RESTORE_SECRET)
+SETTLES = (
+    Action.ROTATE_SECRET,
+    Action.RESOLVE_ROTATION,
+    Action.REBIND_ACCOUNT,
+    Action.RESTORE_SECRET,
+    Action.PUT_SECRET_VALUE,
+)
 AGES = ("to 25%", "to 50%", "to 75%", "to 100%", "longer")
 
 
@@ -209,10 +215,15 @@ class Overview:
 
     def _add_overdue(self) -> None:
         rows = self._secrets(automatic="overdue").select_related("managed__instance", "schedule")
-        overdue = list(rows.order_by("schedule__next_at", "pk")[: SHOWN + 1])
+        since = Coalesce("schedule__next_at", "reminder_due_at")
+        overdue = list(rows.order_by(since, "pk")[: SHOWN + 1])
         secret_rows.ready(self.request, overdue, SETTLES)
         for row in overdue[:SHOWN]:
-            action = self._action(row, "Rotate Immediately", "secret_rotate", Action.ROTATE_SECRET)
+            action = (
+                self._action(row, "Edit value", "secret_put_value", Action.PUT_SECRET_VALUE)
+                if row.is_generic
+                else self._action(row, "Rotate Immediately", "secret_rotate", Action.ROTATE_SECRET)
+            )
             self.needs.append(self._of_secret(row, secret_states.automatic(row), action))
         if len(overdue) > SHOWN:
             self.more.append(More("All that are overdue", self._link("secrets", automatic="overdue")))

@@ -15,6 +15,9 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from console.http import OperatorRequest
 
+#: Two forms that take each other's place as a choice in them changes.
+_ONE_PAGE = {"secret_create", "secret_create_generic"}
+
 
 def show(
     request: OperatorRequest, fragment: str, title: str, context: Mapping[str, object], *, status: int = 200
@@ -42,12 +45,17 @@ def back(request: OperatorRequest, otherwise: str) -> HttpResponse:
 
 
 def _is_list(url: str) -> bool:
-    try:
-        return resolve(urlsplit(url).path).url_name == "secrets"
-    except Resolver404:
-        return False
+    return _name(urlsplit(url).path) == "secrets"
 
 
 def _is_sent_from_itself(request: OperatorRequest) -> bool:
     """Whether the page that the browser shows is the form's own, and not one with a dialog over it."""
-    return urlsplit(request.htmx.current_url_abs_path or "").path == request.path
+    shown = urlsplit(request.htmx.current_url_abs_path or "").path
+    return shown == request.path or {_name(shown), _name(request.path)} == _ONE_PAGE
+
+
+def _name(path: str) -> str:
+    try:
+        return str(resolve(path).url_name)
+    except Resolver404:
+        return ""

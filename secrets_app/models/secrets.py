@@ -71,6 +71,7 @@ class Secret(SealedRow, Identified):
     description = models.TextField(blank=True, max_length=4096)
     password_policy = models.JSONField(default=dict, blank=True)  # passwords.Policy.as_json()
     key_algorithm = models.CharField(max_length=16, blank=True)
+    custom_data = models.JSONField(default=dict, editable=False)  # texts of a client: no part of a value
     created_by = models.ForeignKey(Principal, on_delete=models.PROTECT, related_name="+")
     revision = models.PositiveIntegerField(default=1)  # an edit says which one it was made on
     # A policy of its own, as `resource_documents.stored` writes it. NULL for none: the few that have
@@ -78,6 +79,8 @@ class Secret(SealedRow, Identified):
     resource_policy = models.TextField(null=True, blank=True, editable=False)  # noqa: DJ001
     tags_seal = models.CharField(max_length=64, default="", editable=False)  # of all of them: `seal_sets`
     changed_at = models.DateTimeField(default=timezone.now, editable=False)  # a program compares it
+    reminder_days = models.PositiveSmallIntegerField(default=0, editable=False)  # 0: no reminder
+    reminder_due_at = models.DateTimeField(null=True, editable=False)  # its value is to be replaced by then
     last_read_at = models.DateTimeField(null=True, blank=True)
     last_read_by = models.ForeignKey(
         Principal, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
@@ -121,6 +124,11 @@ class Secret(SealedRow, Identified):
             models.Index(fields=["key"], condition=models.Q(purged_at__isnull=True), name="secret_of_key"),
             models.Index(
                 fields=["deletion_due_at"], condition=models.Q(purged_at__isnull=True), name="secret_due"
+            ),
+            models.Index(
+                fields=["reminder_due_at"],
+                condition=models.Q(purged_at__isnull=True, reminder_due_at__isnull=False),
+                name="secret_reminder",
             ),
             # A list in this order over all regions reads one page of the index.
             models.Index(
@@ -171,6 +179,12 @@ class Secret(SealedRow, Identified):
     @property
     def is_enabled(self) -> bool:
         return self.deletion_planned_at is None and self.purged_at is None
+
+    @property
+    def is_value_overdue(self) -> bool:
+        """Whether a reminder says that its value should have been replaced."""
+        due = self.reminder_due_at
+        return due is not None and due < timezone.now() and self.is_enabled
 
     @property
     def status(self) -> str:

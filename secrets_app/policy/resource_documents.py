@@ -33,7 +33,7 @@ _AWS_KEYS = {
 }
 _AWS_TAGS = ("aws:ResourceTag/", "secretsmanager:ResourceTag/")
 _NAMED = re.compile(r"(?:arn:aws:iam|acs:ram)::(\d*):user/([A-Za-z0-9._@+=,-]{1,80})")
-_ROOT = re.compile(r"(?:(?:arn:aws:iam|acs:ram)::)?(\d{12}|\d{16})(?::root)?")
+_ROOT = re.compile(r"(?:(?:arn:aws:iam|acs:ram)::)?(\d{12}|\d{16})(?::root|:\*)?")
 
 
 class UnknownPrincipal(BadDocument):

@@ -7,7 +7,7 @@ does nothing more; the version that loses the current label gets the previous on
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
 from django.db import transaction
@@ -102,8 +102,9 @@ def create(
     description: str = "",
     tags: Mapping[str, str] | None = None,
     key: Key | None = None,
+    reminder_days: int = 0,
 ) -> tuple[Secret, SecretVersion | None]:
-    """Make a generic secret, with its first value where one is given.
+    """Make a generic secret, with its first value where one is given, which is due after `reminder_days`.
 
     The same request again returns what the first one made. Raises `TokenTaken`, `TooLarge`,
     `decisions.NotAllowed` or as `lifecycle.create`.
@@ -133,6 +134,7 @@ def create(
         if value is not None:
             version = versions.add(secret, value, actor=actor, version_id=version_id)
             versions.put_label(version, Label.Role.CURRENT)
+        lifecycle.remind(secret, reminder_days)
         trail.record(
             Action.CREATE_SECRET,
             secret,
@@ -166,10 +168,12 @@ def put(
 ) -> SecretVersion:
     """Store a value as a new version with these labels; without any, as the current one.
 
-    `labels` are roles (`current`, `previous`, `pending`) or names of custom ones. The first value of a secret
-    is the current one in any case. With `replaces`, only in the place of that version: empty for none yet.
-    Raises `Outdated`, `TokenTaken`, `Managed`, `TooLarge`, `TooManyVersions`,
-    `TooManyLabels`, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
+    `labels` are roles (`current`, `previous`, `pending`) or custom ones, as `custom` writes them. The first
+    value of a secret is the current one in any case. With `replaces`, only in the place of that version:
+    empty for none yet.
+
+    Raises `Outdated`, `TokenTaken`, `Managed`, `TooLarge`, `TooManyVersions`, `TooManyLabels`,
+    `lifecycle.NotEnabled` or `decisions.NotAllowed`.
     """
     decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
     _check(value)
@@ -198,6 +202,7 @@ def put(
         for label in sorted((wanted or set()) - {Label.Role.CURRENT}):
             _put(new, label)
         lifecycle.touch(held)
+        lifecycle.remind_of_new(held)
         replicas.follow(held)
         trail.record(
             Action.PUT_SECRET_VALUE,
@@ -214,8 +219,8 @@ def put(
 def move_label(secret: Secret, label: str, *, actor: Principal, remove_from: str = "", to: str = "") -> None:
     """Move a label to the version `to`, or take it from `remove_from`, where it has to be.
 
-    Raises `NoVersion`, `LabelElsewhere`, `CurrentStays`, `TooManyLabels`, `Managed`, `lifecycle.NotEnabled`
-    or `decisions.NotAllowed`.
+    A custom label is as `custom` writes it. Raises `NoVersion`, `LabelElsewhere`, `CurrentStays`,
+    `TooManyLabels`, `Managed`, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
     """
     decisions.require(actor, Action.PUT_SECRET_VALUE, secret)
     with transaction.atomic():
@@ -238,6 +243,7 @@ def move_label(secret: Secret, label: str, *, actor: Principal, remove_from: str
                 raise TooManyLabels
             _put(target, label)
         lifecycle.touch(held)
+        lifecycle.remind_of_new(held)
         replicas.follow(held)
         is_current = label == Label.Role.CURRENT and target is not None
         trail.record(
@@ -250,13 +256,44 @@ def move_label(secret: Secret, label: str, *, actor: Principal, remove_from: str
         )
 
 
-def _check(value: versions.Value) -> None:
-    """A text by its bytes in UTF-8; what is binary by its own."""
+def relabel(
+    version: SecretVersion, names: Collection[str], *, becomes_current: bool, actor: Principal
+) -> None:
+    """Have these be all custom labels of a version, and make it the current one if `becomes_current`.
+
+    A label that another version has moves to this one. Raises as `move_label`; nothing is changed then.
+    """
+    secret, here = version.secret, version.version_id
+    with transaction.atomic(), trail.at_the_end():
+        held = _held(secret)
+        had = set(version.labels.filter(role=Label.Role.CUSTOM).values_list("name", flat=True))
+        for name in sorted(had - set(names)):
+            move_label(secret, custom(name), actor=actor, remove_from=here)
+        for name in sorted(set(names) - had):
+            holder = _holder(held, custom(name))
+            move_label(
+                secret, custom(name), actor=actor, to=here, remove_from=holder.version_id if holder else ""
+            )
+        current = held.labelled(Label.Role.CURRENT)
+        if becomes_current and current != version:
+            move_label(
+                secret,
+                Label.Role.CURRENT,
+                actor=actor,
+                to=here,
+                remove_from=current.version_id if current else "",
+            )
+
+
+def length_bytes(value: versions.Value) -> int:
+    """How long a value is: a text by its bytes in UTF-8; what is binary by its own."""
     if value.binary is not None:
-        length = len(value.binary.encode()) // 4 * 3 - value.binary.reveal()[-2:].count("=")
-    else:
-        length = len(value.credential.encode())
-    if not 1 <= length <= GENERIC_VALUE_LIMIT_BYTES:
+        return len(value.binary.encode()) // 4 * 3 - value.binary.reveal()[-2:].count("=")
+    return len(value.credential.encode())
+
+
+def _check(value: versions.Value) -> None:
+    if not 1 <= length_bytes(value) <= GENERIC_VALUE_LIMIT_BYTES:
         raise TooLarge
 
 
@@ -294,10 +331,15 @@ def _has(version: SecretVersion, role: str) -> bool:
     return version.labels.filter(role=role).exists()
 
 
+def custom(name: str) -> str:
+    """The label that a client calls `name`, which means no role, also where it has the name of one."""
+    return f"={name}" if name in _BY_NAME or name.startswith("=") else name
+
+
 def _stored(label: str) -> tuple[str, str]:
     """How a label stands in its row: by its role, or by the name of a custom one."""
     role = _BY_NAME.get(label)
-    return (role, "") if role else (Label.Role.CUSTOM, label)
+    return (role, "") if role else (Label.Role.CUSTOM, label.removeprefix("="))
 
 
 def _put(version: SecretVersion, label: str) -> None:

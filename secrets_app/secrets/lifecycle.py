@@ -27,6 +27,7 @@ from secrets_app.models import (
     RECOVERY_WINDOW_DAYS,
     TAG_LIMIT,
     Key,
+    Label,
     Principal,
     Region,
     Replica,
@@ -36,6 +37,7 @@ from secrets_app.models import (
 from secrets_app.policy import decisions
 
 DESCRIPTION_LENGTH = 4096
+REMINDER_DAYS_AT_MOST = 3650
 TAG_KEY_LENGTH, TAG_VALUE_LENGTH = 128, 256  # as the columns of Tag hold them
 
 
@@ -176,12 +178,16 @@ def edit(
     tags: Mapping[str, str] | None,
     password_policy: Policy,
     actor: Principal,
+    reminder_days: int | None = None,
+    custom_data: Mapping[str, str] | None = None,
 ) -> None:
     """Save what may change of a secret, as a form that was opened at `revision` says it.
 
-    Never the name, the instance or the user: they are what the secret is. None for tags leaves them as they
-    are. Raises `Widens` for tags by which `actor` could do more, `Outdated`, `BadTag`,
-    `passwords.Unfit`, ValueError, `NotEnabled` or `decisions.NotAllowed`; nothing is saved then.
+    Never the name, the instance or the user: they are what the secret is. None for tags or the reminder
+    leaves them as they are, and 0 days end the reminder of a generic secret; so with custom data, which
+    clients of Alibaba Cloud keep. Raises `Widens` for tags by
+    which `actor` could do more, `Outdated`, `BadTag`, `passwords.Unfit`, ValueError, `NotEnabled` or
+    `decisions.NotAllowed`; nothing is saved then.
     """
     decisions.require(actor, decisions.Action.UPDATE_SECRET, secret)
     _check_description(description)
@@ -204,7 +210,13 @@ def edit(
             "description": description != had.description,
             "tags": tags is not None and dict(tags) != before,
             "password policy": rules != had.password_policy,
+            "reminder": reminder_days is not None and reminder_days != had.reminder_days,
         }
+        if reminder_days is not None:
+            remind(had, reminder_days)
+        if custom_data is not None:
+            changed["custom data"] = dict(custom_data) != had.custom_data
+            keep_custom_data(had, custom_data)
         if tags is not None and changed["tags"]:
             require_tags(had, before, tags, actor)
             _set_tags(had, tags)
@@ -240,9 +252,33 @@ def keep_policy(secret: Secret, kept: str | None) -> None:
     Secret.objects.filter(pk=secret.pk).update(resource_policy=kept, changed_at=timezone.now())
 
 
+def keep_custom_data(secret: Secret, texts: Mapping[str, str]) -> None:
+    """Have these be the texts that a client keeps with a secret, which the caller holds."""
+    Secret.objects.filter(pk=secret.pk).update(custom_data=dict(texts))
+
+
 def touch(secret: Secret) -> None:
     """Note that something of this secret, which the caller holds, was changed just now."""
     Secret.objects.filter(pk=secret.pk).update(changed_at=timezone.now())
+
+
+def remind(secret: Secret, days: int) -> None:
+    """Have the value of a secret, which the caller holds, be due `days` after it was stored; 0: never.
+
+    Raises ValueError for a managed secret, which rotates by a schedule, and for more than ten years.
+    """
+    if not (secret.is_generic or days == 0) or not 0 <= days <= REMINDER_DAYS_AT_MOST:
+        raise ValueError(f"A reminder of a generic secret has 1 to {REMINDER_DAYS_AT_MOST:,} days.")
+    current = secret.labelled(Label.Role.CURRENT)
+    since = current.created_at if current else secret.created_at
+    due = since + timedelta(days=days) if days else None
+    Secret.objects.filter(pk=secret.pk).update(reminder_days=days, reminder_due_at=due)
+
+
+def remind_of_new(secret: Secret) -> None:
+    """Count the days of the reminder, if there is one, from the value that is current now."""
+    if secret.reminder_days:
+        remind(secret, secret.reminder_days)
 
 
 def tag_limit(secret: Secret) -> int:

@@ -122,12 +122,16 @@ def follow(primary: Secret) -> None:
 
 
 def catch_up() -> int:
-    """Bring every copy into step that is not; return how many are now. For a chore."""
+    """Bring every copy into step that is not; return how many are now. For a chore.
+
+    Looks first and then holds: a primary whose copies are in step is not held, and waits for nothing.
+    """
     done = 0
-    for pk, primary in Replica.objects.order_by("pk").values_list("pk", "primary_id"):
+    behind = [row for row in _rows(Replica.objects.all()) if row.primary.is_enabled and not is_in_step(row)]
+    for row in behind:
         with transaction.atomic():
-            held = lifecycle.held(primary)
-            replica = _rows(Replica.objects.filter(pk=pk)).first()
+            held = lifecycle.held(row.primary_id)
+            replica = _rows(Replica.objects.filter(pk=row.pk)).first()
             if replica is None or not held.is_enabled or is_in_step(replica):
                 continue
             done += _follow(replica)

@@ -14,7 +14,7 @@
   };
 
   const focusInside = () => {
-    const wanted = ["[aria-invalid='true']", "[autofocus]", ".dialog-body :is(input:not([type='hidden']), select, textarea)",
+    const wanted = ["[aria-invalid='true']", "[autofocus]", ".dialog-body :is(input:not([type='hidden'], [type='radio']:not(:checked)), select, textarea)",
       ".dialog-foot .button-primary", ".dialog-foot .button", "[data-dialog-close]"];
     const found = wanted.map((selector) => dialog.querySelector(selector)).find((element) => element);
     if (found) {

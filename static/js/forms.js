@@ -1,7 +1,8 @@
 // What a form does by itself: parts that depend on another field, values shown on request.
 //
-// data-shown-if="name=value" shows a part while that field has that value ("name=" while it has none); what is
-// hidden is disabled too, so it does not travel. data-with-script marks what would do nothing without script.
+// data-shown-if="name=value" shows a part while that field has that value ("name=" while it has none, "name=a|b"
+// while it has one of two); what is hidden is disabled too, so it does not travel. data-add-row adds a row, empty,
+// to the data-rows before it. data-with-script marks what would do nothing without script.
 // data-own-zone proposes the browser's time zone to a user who chose none.
 "use strict";
 
@@ -17,7 +18,7 @@
   const depend = (form) => {
     for (const part of form.querySelectorAll("[data-shown-if]")) {
       const [name, wanted] = part.dataset.shownIf.split("=");
-      part.hidden = valueOf(form, name) !== wanted;
+      part.hidden = !wanted.split("|").includes(valueOf(form, name));
     }
     // A part may lie within another: what is hidden by either does not travel.
     for (const part of form.querySelectorAll("[data-shown-if]")) {
@@ -46,6 +47,14 @@
       const shown = field.type === "password";
       field.type = shown ? "text" : "password";
       button.setAttribute("aria-pressed", String(shown));
+    }
+    const add = event.target.closest("[data-add-row]");
+    if (add) {
+      const rows = add.closest("fieldset").querySelector("[data-rows]");
+      const row = rows.lastElementChild.cloneNode(true);
+      rows.append(row);
+      row.querySelectorAll("input").forEach((field) => (field.value = ""));
+      row.querySelector("input").focus();
     }
   });
 

@@ -3,7 +3,8 @@
 A rotation against what a plain script does on the same host (log in, chpasswd, log in again), the secrets
 list at two sizes and under a long policy, lists, search and the overview over many rows, a client that
 fetches the current value and logs on with it all the time, how soon a leaked value is refused, how many
-values and events one process reads, what finding whose turn it is costs beside a million runs that have
+values and events one process reads, how many programs read by each interface beside a bare program and a
+public double, what finding whose turn it is costs beside a million runs that have
 ended, how long a backup and its restore take, how many rotations the workers carry in a second beside the
 same script, and how many on simulated Windows hosts beside a bare loop of pywinrm's that makes the same
 calls. Seconds depend on the machine; the ratios, and the goals, are what to compare.
@@ -29,6 +30,7 @@ if "--keep" in sys.argv[:-1] and "KEYTURN_TEST_DATA" not in os.environ:  # the s
 django.setup()
 
 from django.core.management import call_command  # noqa: E402
+from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 
 from lab import Fleet, Spec  # noqa: E402
@@ -41,12 +43,14 @@ from tests import clients, factories  # noqa: E402, F401
 from tests.bench import (  # noqa: E402
     backup,
     due,
+    interfaces,
     leaks,
     pages,
     policies,
     readers,
     reads,
     scripts,
+    stores,
     throughput,
     windows,
 )
@@ -141,10 +145,13 @@ def measure_policies(rows: int, *, here: bool) -> None:
         policies.measure_on_postgres(rows)
 
 
-def measure_reads(count: int, *, here: bool) -> None:
-    reads.measure(count)
-    if not here:
-        reads.measure_on_postgres(count)
+def measure_reads(options: argparse.Namespace) -> None:
+    reads.measure(options.reads)
+    if connection.vendor == "postgresql":
+        interfaces.measure(options.calls, options.minutes)
+    if not options.here:
+        words = ("--reads", options.reads, "--calls", options.calls, "--minutes", options.minutes)
+        stores.on_postgres("reads", *map(str, words))
 
 
 def measure_pages(options: argparse.Namespace) -> None:
@@ -186,6 +193,8 @@ def main() -> int:
     parser.add_argument("--store", choices=["sqlite", "postgresql"], help="of the pages: on this one only")
     parser.add_argument("--keep", type=Path, help="of the pages: a folder in which the rows stay")
     parser.add_argument("--reads", type=int, default=800, help="reads of a value in each round")
+    parser.add_argument("--calls", type=int, default=800, help="of each interface, in each round")
+    parser.add_argument("--minutes", type=float, default=1, help="of calls, while the web's memory is read")
     parser.add_argument("--ended", type=int, default=1_000_000, help="runs beside which a turn is found")
     parser.add_argument("--due", type=int, default=1000, help="secrets that fall due in one second")
     parser.add_argument("--kept", type=int, default=10_000, help="secrets of the backup")
@@ -214,7 +223,7 @@ def main() -> int:
         "throughput": lambda: measure_throughput(options),
         "windows": lambda: measure_windows(options),
         "policies": lambda: measure_policies(options.rows, here=options.here),
-        "reads": lambda: measure_reads(options.reads, here=options.here),
+        "reads": lambda: measure_reads(options),
         "pages": lambda: measure_pages(options),
         "due": lambda: measure_due(options),
         "backup": lambda: backup.measure(options.kept),

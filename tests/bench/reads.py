@@ -24,7 +24,6 @@ from secrets_app.audit import batches, trail, verification
 from secrets_app.models import Principal, Secret, SecretVersion
 from secrets_app.secrets import versions
 from tests import factories
-from tests.bench import stores
 
 READERS = 16
 SECRETS = 32
@@ -148,8 +147,3 @@ def _fill(count: int) -> None:
                         decision="Allow by statement 1 of the policy KMSFullAccess.",
                         value_mark="" if number % 2 else thing.hex * 2,
                     )
-
-
-def measure_on_postgres(count: int) -> None:
-    """The same in a process of its own, on a cluster of its own that waits for its disk."""
-    stores.on_postgres("reads", "--reads", str(count))

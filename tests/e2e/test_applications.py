@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -40,11 +41,11 @@ def test_engineer_access_key_to_value_in_unmodified_boto3(page: Page, tmp_path: 
     dialog = page.get_by_role("dialog")
     page.goto("/main/secrets/")
     page.get_by_role("link", name="Create Secret").first.click()
-    dialog.get_by_role("link", name="create a Generic secret").click()
+    dialog.get_by_text("Generic secret", exact=True).click()
     # Both forms have a name: what is filled in before the second one has come is lost with the first one.
     expect(dialog.get_by_label("Secret value")).to_be_visible()
     dialog.get_by_label("Secret name").fill("shop/db")
-    dialog.get_by_text("JSON", exact=True).click()
+    dialog.get_by_text("JSON, plain text").click()
     dialog.get_by_label("Secret value").fill(VALUE)
     look(page, "generic-create")
     dialog.get_by_role("button", name="OK").click()
@@ -92,3 +93,70 @@ def test_engineer_access_key_to_value_in_unmodified_boto3(page: Page, tmp_path: 
     page.get_by_role("link", name=f"Rotate {key.key_id}").click()
     expect(dialog.get_by_text("Step 1 of 3")).to_be_visible()
     look(page, "access-key-rotate")
+
+
+def test_a_generic_secret_from_its_first_value_to_a_label_and_a_reminder(page: Page, tmp_path: Path) -> None:
+    """By keyboard and by pointer: rows, a file, the value by its keys, the labels of a version."""
+    dialog = page.get_by_role("dialog")
+    page.goto("/main/secrets/")
+    page.get_by_role("link", name="Create Secret").first.click()
+    managed = dialog.get_by_role("radio", name="Managed ECS secret")
+    expect(managed).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    generic = dialog.get_by_role("radio", name="Generic secret")
+    expect(dialog.get_by_label("Secret value")).to_be_visible()
+    expect(generic).to_be_checked()
+    expect(generic).to_be_focused()  # the form was replaced, and the choice keeps the focus
+    dialog.get_by_label("Secret name").fill("shop/db")
+    dialog.get_by_label("Reminder, in days").fill("90")
+    dialog.get_by_text("JSON, keys and values").click()
+    expect(dialog.get_by_label("Secret value")).to_be_hidden()
+    keys, values = dialog.get_by_label("Key", exact=True), dialog.get_by_label("Value", exact=True)
+    expect(keys).to_have_count(3)
+    dialog.get_by_role("button", name="Add row").click()
+    expect(keys).to_have_count(4)
+    expect(keys.nth(3)).to_be_focused()
+    keys.nth(0).fill("user")
+    values.nth(0).fill("shop")
+    keys.nth(3).fill("password")
+    values.nth(3).fill('correct "horse" 1')
+    look(page, "generic-rows")
+    dialog.get_by_role("button", name="OK").click()
+    expect(page.get_by_role("heading", name="shop/db")).to_be_visible()
+    expect(page.get_by_text("Reminder every 90 days").first).to_be_visible()
+
+    page.get_by_role("link", name="Get secret value").first.click()
+    dialog.get_by_label("Reason").fill("test")
+    dialog.get_by_role("button", name="Show value").click()
+    hidden = dialog.get_by_text('correct "horse" 1', exact=True)
+    expect(hidden).to_be_hidden()
+    dialog.get_by_text("Show the value of password").click()
+    expect(hidden).to_be_visible()
+    expect(dialog.get_by_role("button", name="Copy the value of user")).to_be_visible()
+    look(page, "generic-value")
+    with page.expect_download() as download:
+        dialog.get_by_role("button", name="Download shop-db.txt").click()
+    download.value.save_as(tmp_path / "value")
+    assert json.loads((tmp_path / "value").read_text()) == {"user": "shop", "password": 'correct "horse" 1'}
+    dialog.get_by_role("link", name="Close").click()
+
+    page.locator("summary", has_text="More").click()
+    page.get_by_role("link", name="Edit value").click()
+    dialog.get_by_text("Binary, a file").click()
+    (tmp_path / "key.der").write_bytes(bytes(range(256)))
+    dialog.get_by_label("File", exact=True).set_input_files(tmp_path / "key.der")
+    look(page, "generic-file")
+    dialog.get_by_role("button", name="OK").click()
+    expect(page.get_by_text("shop/db has a new value.")).to_be_visible()
+    page.get_by_role("link", name=re.compile("^Labels of")).last.click()
+    dialog.get_by_label("Custom labels").fill("blue")
+    look(page, "generic-labels")
+    dialog.get_by_role("button", name="OK").click()
+    expect(page.get_by_text("blue", exact=True)).to_be_visible()
+    page.get_by_role("link", name=re.compile("^Get secret value of")).first.click()
+    dialog.get_by_label("Reason").fill("test")
+    with page.expect_download() as download:
+        dialog.get_by_role("button", name="Show value").click()
+        dialog.get_by_role("button", name="Download shop-db.bin").click()
+    download.value.save_as(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == bytes(range(256))

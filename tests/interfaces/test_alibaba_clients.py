@@ -99,6 +99,15 @@ def test_the_v2_sdk_calls_each_action_by_each_scheme(web, signed, dot):
         name = f"v2-{scheme}"
         life(call, name, instance)
         call("CreateSecret", SecretName=name, VersionId="v1", SecretData=VALUE)
+        default = call("GetSecretPolicy", SecretName=name, PolicyName="default")["Policy"]
+        number = call("DescribeSecret", SecretName=name)["Arn"].split(":")[3]
+        statement = {"Effect": "Allow", "Principal": {"RAM": [f"acs:ram::{number}:user/dot"]},
+                     "Action": ["kms:GetSecretValue"], "Resource": ["*"]}  # fmt: skip
+        policy = json.dumps({"Version": "1", "Statement": [statement]})
+        call("SetSecretPolicy", SecretName=name, PolicyName="default", Policy=policy)
+        assert call("GetSecretPolicy", SecretName=name, PolicyName="default")["Policy"] == policy
+        call("SetSecretPolicy", SecretName=name, PolicyName="default", Policy=default)
+        assert call("GetSecretPolicy", SecretName=name, PolicyName="default")["Policy"] == default
         several = {"ResourceType": "secret", "ResourceId": [name], "RegionId": "main"}
         call("TagResources", **several, Tag=[{"Key": "a", "Value": "b"}])
         tags = call("ListTagResources", **several)["TagResources"]["TagResource"]

@@ -180,6 +180,16 @@ def test_the_cli_and_the_caching_client(client, web, signed, monkeypatch, capfd)
     code, said = aws("get-secret-value", "--secret-id", "cli/none")
     assert code != 0
     assert "(ResourceNotFoundException)" in said
+    instance = factories.instance(name="web-cli").instance_id
+    value = json.dumps({"InstanceId": instance, "UserName": "deploy"})
+    managed = {"--name": "acs/ecs/cli", "--type": "ManagedECSSecret", "--secret-string": value}
+    assert aws("create-secret", *(word for pair in managed.items() for word in pair))[0] == 0
+    metadata = f"Key=InstanceId,Value={instance}"
+    rotated = ("rotate-secret", "--secret-id", "acs/ecs/cli", "--external-secret-rotation-metadata", metadata)
+    assert aws(*rotated)[0] == 0
+    described = aws("describe-secret", "--secret-id", "acs/ecs/cli")[1]
+    assert (described["Type"], described["OwningService"]) == ("ManagedECSSecret", "keyturn")
+    assert Secret.objects.get(name="acs/ecs/cli").runs.filter(kind="rotate").exists()
     listed = aws("list-secrets", "--filters", "Key=name,Values=cli/")[1]["SecretList"]
     assert [one["Name"] for one in listed] == ["cli/db"]
 

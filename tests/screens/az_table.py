@@ -281,6 +281,9 @@ ROUTES: dict[str, Route] = {
         "region", "anywhere kms:CreateSecret, region", EMPTY_FORM, asks_again=True
     ),
     "secret_put_value": Route("token", SECRET + "kms:PutSecretValue", EMPTY_FORM, asks_again=True),
+    "secret_labels": Route(
+        "token version", SECRET + "kms:PutSecretValue, part", "GET 200, POST 302/200", asks_again=True
+    ),
     "secret_create_instance": Route("region", "region, here kms:ListInstances", LOOK),
     "secret_create_dates": Route("region", "anywhere kms:CreateSecret, region", LOOK),
     "secret_create_check": Route(

@@ -263,6 +263,7 @@ def _things(which: str) -> dict[str, Args]:
     previous = secret.labelled("previous")
     assert previous
     found["secret version"] = found["secret"] | {"version": previous.pk}
+    found["token version"] = found["token"] | {"version": token.versions.get().pk}
     holder = User.objects.get(username="own-person")
     grants.grant(secret, holder, [Action.DESCRIBE_SECRET], actor=actor)
     return found

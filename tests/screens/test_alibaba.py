@@ -210,7 +210,7 @@ def test_each_refusal_has_the_code_the_status_and_the_text_of_the_service(admin)
         ("UpdateSecretVersionStage", {**db, "VersionStage": "ACSCurrent", "RemoveFromVersion": "v1"}, INVALID),
         ("UpdateSecretVersionStage", {**db, "VersionStage": "blue", "MoveToVersion": "v9"}, GONE),
         ("UpdateSecretVersionStage", {**db, "VersionStage": "blue", "RemoveFromVersion": "v1"}, INVALID),
-        ("UpdateSecret", {**db, "ExtendedConfig.CustomData.Name": "x"}, INVALID),
+        ("UpdateSecret", {**db, "ExtendedConfig.CustomData.Name": "x"}, INVALID),  # it is generic
         ("UpdateSecret", {**db, "ExtendedConfig.CustomData": {"Name": "x"}}, INVALID),
         ("UpdateSecret", {**db, "ExtendedConfig": {"CustomData": {"Name": "x"}}}, INVALID),
         ("DeleteSecret", {**db, "RecoveryWindowInDays": "6"}, INVALID),
@@ -225,7 +225,11 @@ def test_each_refusal_has_the_code_the_status_and_the_text_of_the_service(admin)
         ("TagResources", {"ResourceType": "key", "ResourceId.1": "app/db", "Tag.1.Key": "a"}, INVALID),
         ("BatchGetSecretValue", {}, MISSING),
         ("BatchGetSecretValue", {"SecretsList": []}, INVALID),
-        ("GetSecretPolicy", db, (404, "InvalidAction.NotFound")),
+        ("GetSecretPolicy", {**db, "PolicyName": "other"}, INVALID),
+        ("SetSecretPolicy", {**db, "Policy": "{}", "PolicyName": "other"}, INVALID),
+        ("SetSecretPolicy", {**db, "Policy": "no policy"}, INVALID),
+        ("SetSecretPolicy", {**db, "Policy": "x" * 32_769}, INVALID),
+        ("SetSecretPolicy", db, (400, "MissingParameter")),
     ]  # fmt: skip
     for action, given, expected in cases:
         status, answer = admin.call(action, **given)
@@ -354,7 +358,8 @@ def test_a_managed_secret_is_made_read_rotated_and_never_put(admin):
         ({"ExtendedConfig": {**config, "SecretSubType": "Other"}}, INVALID),
         ({"ExtendedConfig": {**config, "InstanceId": "i-none"}}, GONE),
         ({"ExtendedConfig": {**config, "RegionId": "eu-west-9"}}, INVALID),
-        ({"ExtendedConfig": {**config, "CustomData": {"a": "b"}}}, INVALID),
+        ({"ExtendedConfig": {**config, "CustomData": {"a": ["b"]}}}, INVALID),
+        ({"ExtendedConfig": {**config, "CustomData": {str(n): "b" for n in range(11)}}}, INVALID),
         ({"ExtendedConfig": config, "SecretName": "web01"}, INVALID),
         ({"ExtendedConfig": config, "SecretData": "no JSON"}, INVALID),
         ({"ExtendedConfig": config, "SecretData": {"UserName": "svc"}}, INVALID),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from rotation import tasks
@@ -243,6 +244,19 @@ def test_a_copy_follows_values_labels_tags_and_description_and_its_arn_differs_i
     listed = there.call("ListSecrets", Filters=[{"Key": "primary-region", "Values": ["local-1"]}])[1]
     assert [(row["Name"], row["PrimaryRegion"]) for row in listed["SecretList"]] == [("app/db", "local-1")]
     assert replicas.catch_up() == 0
+
+
+def test_a_copy_that_is_in_step_is_looked_at_and_its_primary_is_not_held(here, there):
+    replicate(here)
+    with CaptureQueriesContext(connection) as asked:
+        assert replicas.catch_up() == 0
+    assert asked
+    # To hold it would begin a transaction, which is a savepoint here.
+    assert not any("SAVEPOINT" in one["sql"] or "FOR UPDATE" in one["sql"] for one in asked)
+    here.call("TagResource", SecretId="app/db", Tags=[{"Key": "changed", "Value": "later"}])
+    with CaptureQueriesContext(connection) as asked:
+        assert replicas.catch_up() == 1
+    assert any("SAVEPOINT" in one["sql"] for one in asked)
 
 
 def test_a_secret_is_made_with_its_replicas_and_the_request_again_makes_no_more(here, there):

@@ -1,116 +1,64 @@
-"""The forms of generic secrets: a first value, and the next one.
-
-A value becomes a `Plaintext` as it is read and is never written into a page again, not even after an error.
-"""
+"""The forms of generic secrets: a first value, the next one, and the labels of a version."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import uuid
 from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
 
-from console.forms.secrets.key_pair import Unrendered
+from console.forms.secrets.generic_value import GenericValue
 from console.forms.secrets.tags import read_tags
 from secrets_app import keyring, names
-from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import (
     GENERIC_NAME_LENGTH,
     GENERIC_TAG_LIMIT,
-    GENERIC_VALUE_LIMIT_BYTES,
     NAME_CHARACTERS,
     NAME_PATTERN,
     Key,
+    Secret,
 )
-from secrets_app.secrets import generic, lifecycle, versions
+from secrets_app.secrets import lifecycle
 
-FORMATS = (("text", "Text"), ("json", "JSON"), ("binary", "Binary, in Base64"))
+LABEL_LENGTH = 256
 
 
-class TextField(forms.Field):
-    """Any text, as it stands."""
+class SelectType(forms.ChoiceField):
+    """What a secret is: each type has a form of its own, to which the choice leads."""
 
-    widget = Unrendered(
-        attrs={
-            "rows": 6,
-            "autocomplete": "off",
-            "autocapitalize": "none",
-            "spellcheck": "false",
-            "class": "textarea input-mono",
-        }
+    def __init__(self, chosen: str) -> None:
+        super().__init__(
+            label="Select Type",
+            required=False,
+            choices=Secret.Type.choices,
+            initial=chosen,
+            # The same in both forms: the focus stays on the choice while one takes the place of the other.
+            widget=forms.RadioSelect(attrs={"id": "select-type"}),
+        )
+
+
+class Reminder(forms.Form):
+    """After how many days a value is to be replaced."""
+
+    reminder = forms.IntegerField(
+        label="Reminder, in days",
+        required=False,
+        min_value=1,
+        max_value=lifecycle.REMINDER_DAYS_AT_MOST,
+        help_text="A value that is older is listed as overdue.",
+        error_messages={"invalid": "Enter a number of days."},
     )
-
-    def to_python(self, value: Any) -> Plaintext | None:
-        # A form sends each line end as CR LF, whatever was typed.
-        return Plaintext(str(value).replace("\r\n", "\n")) if value else None
-
-
-class GenericValue(forms.Form):
-    """A value, and what it is."""
-
-    format = forms.ChoiceField(label="Format", choices=FORMATS, initial="text", widget=forms.RadioSelect)
-    value = TextField(
-        label="Secret value",
-        help_text=f"1 to {GENERIC_VALUE_LIMIT_BYTES:,} bytes. JSON is stored as it is typed.",
-        error_messages={"required": "Enter a value."},
-    )
-    #: Of the version that this makes: the same form, sent twice, makes it once.
-    token = forms.UUIDField(widget=forms.HiddenInput)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        initial = {"token": uuid.uuid4()} | kwargs.pop("initial", {})
-        super().__init__(*args, **{"auto_id": "generic_%s", "initial": initial} | kwargs)
-
-    def clean(self) -> dict[str, Any]:
-        given: dict[str, Any] = super().clean() or {}
-        value, form = given.get("value"), given.get("format")
-        if value is not None and form is not None:
-            problem = _problem(value, form)
-            if problem:
-                self.add_error("value", problem)
-        return given
 
     @property
-    def stored(self) -> versions.Value:
-        value = self.cleaned_data["value"]
-        if self.cleaned_data["format"] == "binary":
-            return versions.Value("", binary=Plaintext("".join(value.reveal().split())))
-        return versions.Value("", text=value)
+    def reminder_days(self) -> int:
+        """0 for no reminder."""
+        return self.cleaned_data["reminder"] or 0
 
 
-def _problem(value: Plaintext, form: str) -> str:
-    """What is wrong with this text, without a part of it; empty where it is right."""
-    text = value.reveal()
-    if form == "binary":
-        try:
-            length = len(base64.b64decode("".join(text.split()), validate=True))
-        except (ValueError, binascii.Error):
-            return "This is not Base64."
-    else:
-        if "\0" in text:
-            return "A text has no NUL character. Choose binary instead."
-        length = len(value.encode())
-    if form == "json":
-        try:
-            json.loads(text)
-        except ValueError as error:
-            at = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-            return f"This is not JSON{at}."
-        except RecursionError:
-            return "This JSON is nested too deeply."
-    if not 1 <= length <= GENERIC_VALUE_LIMIT_BYTES:
-        return str(generic.TooLarge.__doc__)
-    return ""
-
-
-class CreateGeneric(GenericValue):
+class CreateGeneric(GenericValue, Reminder):
     """A generic secret with its first value."""
 
-    field_order = ("name", "format", "value", "key", "description", "tags", "token")
+    type = SelectType(Secret.Type.GENERIC)
     name = forms.CharField(
         label="Secret name",
         max_length=GENERIC_NAME_LENGTH,
@@ -154,3 +102,29 @@ class EditValue(GenericValue):
     """The next value, which says in the place of which version it is meant."""
 
     replaces = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+
+class Labels(forms.Form):
+    """The custom labels of a version, and whether it is to be the current one."""
+
+    labels = forms.CharField(
+        label="Custom labels",
+        required=False,
+        max_length=10_000,
+        help_text="One on each line. A label that another version has moves to this one.",
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+    )
+    becomes_current = forms.BooleanField(
+        label="Make this version the current one",
+        required=False,
+        help_text="Programs that name no version read it from then on.",
+    )
+
+    def clean_labels(self) -> list[str]:
+        found = [line.strip() for line in self.cleaned_data["labels"].splitlines() if line.strip()]
+        for name in found:
+            if len(name) > LABEL_LENGTH:
+                raise forms.ValidationError(f"A label has at most {LABEL_LENGTH} characters.")
+            if name.upper().startswith(("ACS", "AWS")):
+                raise forms.ValidationError(f"{name} begins with ACS or AWS: these labels are Keyturn's own.")
+        return found

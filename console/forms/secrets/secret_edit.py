@@ -1,4 +1,4 @@
-"""What may change of a secret: description, tags, password policy, options."""
+"""What may change of a secret: description, tags, password policy, options, reminder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 
 from console.forms.secrets import options, password_policy
+from console.forms.secrets.generic import Reminder
 from console.forms.secrets.options import Options
 from console.forms.secrets.password_policy import PasswordPolicy
 from console.forms.secrets.tags import DescriptionAndTags, write_tags
@@ -17,7 +18,7 @@ from secrets_app.kinds import table as kinds
 from secrets_app.models import Secret
 
 
-class Edit(PasswordPolicy, Options, DescriptionAndTags):
+class Edit(PasswordPolicy, Options, DescriptionAndTags, Reminder):
     """A change of a secret, made on what was shown at `revision`."""
 
     revision = forms.IntegerField(widget=forms.HiddenInput)
@@ -39,6 +40,9 @@ class Edit(PasswordPolicy, Options, DescriptionAndTags):
         if not self.has_policy:
             for name in (*password_policy.FIELDS, "proves_old_refused"):
                 del self.fields[name]
+        self.has_reminder = secret.is_generic
+        if not self.has_reminder:
+            del self.fields["reminder"]
         self.has_options = has_options
         if not has_options:  # another permission than the rest of the form
             for name in options.FIELDS:
@@ -70,5 +74,6 @@ def _shown(secret: Secret) -> dict[str, object]:
         "sets": list(rules.sets),
         "excluded": rules.excluded,
         "revision": secret.revision,
+        "reminder": secret.reminder_days or None,
         **(options.shown(account) if account else {}),
     }

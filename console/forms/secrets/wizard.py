@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 
 from console.forms.secrets import options, password_policy
 from console.forms.secrets.dependants import NamesField
+from console.forms.secrets.generic import SelectType
 from console.forms.secrets.key_pair import KeyAlgorithmField, PrivateKeyField
 from console.forms.secrets.options import Options
 from console.forms.secrets.password_policy import PasswordPolicy
@@ -38,8 +39,6 @@ from secrets_app.models import (
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
 
-#: What the wizard makes.
-TYPES: Final = ((Secret.Type.ECS.value, Secret.Type.ECS.label),)
 #: The fields of each step of the wizard; a step is right when these and those before it are.
 STEPS: Final = (
     (
@@ -97,12 +96,7 @@ class CreateSecret(PasswordPolicy, Options, DescriptionAndTags, RecurrenceForm):
 
     has_steps = True  # so each field keeps a place for an error that an answer brings
 
-    type = forms.ChoiceField(
-        label="Select Type",
-        choices=TYPES,
-        initial=Secret.Type.ECS,
-        widget=forms.RadioSelect,
-    )
+    type = SelectType(Secret.Type.ECS)
     name = forms.CharField(
         label="Secret name",
         max_length=NAME_LENGTH,

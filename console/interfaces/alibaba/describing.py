@@ -64,7 +64,7 @@ def extended_config(call: Call, secret: Secret) -> dict[str, str]:
         "SecretSubType": SUB_TYPES[Secret.Kind(secret.kind)],
         "RegionId": call.region_name,
         "InstanceId": account.instance.instance_id if known else "",
-        "CustomData": {},
+        "CustomData": secret.custom_data,
     }
     return {"ExtendedConfig": json.dumps(config)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from console.interfaces.alibaba import faults
 from secrets_app import prepared
 from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.secrets import generic
 
 CURRENT, PREVIOUS = "ACSCurrent", "ACSPrevious"
 ROLES = {CURRENT: Label.Role.CURRENT, PREVIOUS: Label.Role.PREVIOUS, "ACSPending": Label.Role.PENDING}
@@ -23,7 +24,7 @@ def role_of(stage: str) -> str:
     """What Keyturn calls a stage that a client sets: a role, or a custom label. Raises `faults.Fault`."""
     if stage.startswith("ACS") and stage not in {CURRENT, PREVIOUS}:
         raise faults.invalid("A stage that begins with ACS is ACSCurrent or ACSPrevious.")
-    return ROLES.get(stage, stage)
+    return ROLES.get(stage) or generic.custom(stage)
 
 
 def name(label: Label) -> str:

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from console.fetching import instances_and_runs
 from console.interfaces import new_regions
-from console.interfaces.alibaba import calls, describing, faults
+from console.interfaces.alibaba import calls, custom_data, describing, faults
 from console.interfaces.alibaba.calls import Call
 from rotation import accounts, runs, schedules, tasks
 from rotation.managed import creation
@@ -19,9 +19,8 @@ from secrets_app.actions import Action
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.kinds import table as kinds
 from secrets_app.models import Key, Secret
-from secrets_app.secrets import versions
+from secrets_app.secrets import lifecycle, versions
 
-CONFIG_LENGTH = 1024
 _KINDS = {name: kind for kind, name in describing.SUB_TYPES.items()}
 #: What the value of each kind holds beside the user's name, the private half first.
 _PARTS = {Secret.Kind.PASSWORD: ("Password",), Secret.Kind.KEY_PAIR: ("PrivateKey", "PublicKey")}
@@ -38,7 +37,7 @@ def create(
     key: Key | None,
 ) -> Secret:
     """Make a secret of an account that exists on an instance, with its present password or key pair."""
-    kind, instance_id = _config(call)
+    kind, instance_id, texts = _config(call)
     username, private = _account(value, kind)
     is_on, interval = call.given.flag("EnableAutomaticRotation"), _interval(call)
     if is_on and not interval:
@@ -64,15 +63,16 @@ def create(
             period=interval or timedelta(days=30),
             key=key,
         )
+        lifecycle.keep_custom_data(secret, texts)
         if run is not None:
             tasks.wake(run)
     return secret
 
 
-def _config(call: Call) -> tuple[str, str]:
-    """The kind of credential and the instance in ExtendedConfig. Raises `faults.Fault`."""
-    if len(call.given.text("ExtendedConfig", needed=True, most=100_000)) > CONFIG_LENGTH:
-        raise faults.invalid(f"ExtendedConfig has at most {CONFIG_LENGTH} characters.")
+def _config(call: Call) -> tuple[str, str, dict[str, str]]:
+    """The kind of credential, the instance and the CustomData in ExtendedConfig. Raises `faults.Fault`."""
+    if len(call.given.text("ExtendedConfig", needed=True, most=100_000)) > custom_data.CONFIG_LENGTH:
+        raise faults.invalid(f"ExtendedConfig has at most {custom_data.CONFIG_LENGTH} characters.")
     config = call.given.json("ExtendedConfig")
     if not isinstance(config, dict):
         raise faults.invalid("ExtendedConfig is a JSON object.")
@@ -81,12 +81,10 @@ def _config(call: Call) -> tuple[str, str]:
         raise faults.invalid("The SecretSubType of an ECS secret is Password or SSHKey.")
     if not isinstance(instance_id, str) or not 1 <= len(instance_id) <= 80:
         raise faults.invalid("ExtendedConfig names an instance of Keyturn by its InstanceId.")
-    if config.get("CustomData"):
-        raise faults.invalid("Keyturn keeps no CustomData: use tags.")
     code = config.get("RegionId")
     if code and (not isinstance(code, str) or new_regions.region(code) != call.region):
         raise faults.invalid("The instance is in another region than the secret.")
-    return kind, instance_id
+    return kind, instance_id, custom_data.checked(config.get("CustomData"))
 
 
 def _account(value: versions.Value, kind: str) -> tuple[str, Plaintext]:

@@ -145,9 +145,13 @@ class Given:
             raise faults.invalid(f"{name} has at most {most} texts of at most {longest} characters.")
         return value
 
-    def begins(self, prefix: str) -> bool:
-        """Whether there is a parameter whose name begins so: an object that was flattened."""
-        return any(name.startswith(prefix) for name in self._texts)
+    def members(self, prefix: str) -> dict[str, str]:
+        """Return the texts of an object that was flattened: of the parameters whose names begin so."""
+        return {
+            name.removeprefix(prefix): self.text(name, most=100_000)
+            for name in self._texts
+            if name.startswith(prefix)
+        }
 
 
 def _check(name: str, text: str, most: int, *, may_hold_nul: bool = False) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from console.interfaces.alibaba import managing, others, reading, tagging, writing
+from console.interfaces.alibaba import managing, others, policies, reading, tagging, writing
 from console.interfaces.alibaba.calls import Call
 from secrets_app.actions import Action
 
@@ -28,6 +28,7 @@ TABLE: dict[str, Entry] = {
     "DescribeRegions": Entry(others.describe_regions, "kms:DescribeRegions"),
     "DescribeSecret": Entry(reading.describe_secret, Action.DESCRIBE_SECRET, is_read=True),
     "GetRandomPassword": Entry(others.get_random_password, "kms:GetRandomPassword"),
+    "GetSecretPolicy": Entry(policies.get_secret_policy, Action.DESCRIBE_SECRET),
     "GetSecretValue": Entry(reading.get_secret_value, Action.GET_SECRET_VALUE, is_read=True),
     "ListSecretVersionIds": Entry(reading.list_secret_version_ids, Action.DESCRIBE_SECRET),
     "ListSecrets": Entry(reading.list_secrets, Action.LIST_SECRETS),
@@ -35,6 +36,7 @@ TABLE: dict[str, Entry] = {
     "PutSecretValue": Entry(writing.put_secret_value, Action.PUT_SECRET_VALUE),
     "RestoreSecret": Entry(writing.restore_secret, Action.RESTORE_SECRET),
     "RotateSecret": Entry(managing.rotate_secret, Action.ROTATE_SECRET),
+    "SetSecretPolicy": Entry(policies.set_secret_policy, Action.SET_SECRET_POLICY),
     "TagResource": Entry(tagging.tag_resource, Action.TAG_RESOURCE),
     "TagResources": Entry(tagging.tag_resources, Action.TAG_RESOURCE),
     "UntagResource": Entry(tagging.untag_resource, Action.UNTAG_RESOURCE),

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from console.interfaces import new_regions
-from console.interfaces.alibaba import describing, faults, labels, managing, tagging
+from console.interfaces.alibaba import custom_data, describing, faults, labels, managing, tagging
 from console.interfaces.alibaba.calls import Call, moment, new_name, require_free
 from rotation import tasks
 from rotation.managed import deletion
@@ -108,11 +108,10 @@ def _stages(call: Call) -> list[str] | None:
 def update_secret(call: Call) -> dict[str, Any]:
     given = call.given
     description = given.text("Description", most=DESCRIPTION_LENGTH)
-    config = given.json("ExtendedConfig")
-    has_custom_data = given.json("ExtendedConfig.CustomData") or given.begins("ExtendedConfig.CustomData.")
-    if has_custom_data or (isinstance(config, dict) and config.get("CustomData")):
-        raise faults.invalid("Keyturn keeps no CustomData: use tags.")
+    texts = custom_data.sent(given)
     secret = call.secret(Action.UPDATE_SECRET)
+    if texts and secret.is_generic:
+        raise faults.invalid("A generic secret has no ExtendedConfig.")
     lifecycle.edit(
         secret,
         revision=secret.revision,
@@ -120,6 +119,7 @@ def update_secret(call: Call) -> dict[str, Any]:
         tags=None,
         password_policy=passwords.policy(secret.password_policy),
         actor=call.actor,
+        custom_data=None if secret.is_generic else texts,
     )
     return _named(secret)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from secrets_app import prepared
 from secrets_app.models import Label, Secret, SecretVersion
+from secrets_app.secrets import generic
 
 CURRENT = "AWSCURRENT"
 ROLES = {CURRENT: Label.Role.CURRENT, "AWSPREVIOUS": Label.Role.PREVIOUS, "AWSPENDING": Label.Role.PENDING}
@@ -19,8 +20,8 @@ _OF_VERSION = prepared.Question(lambda version: Label.objects.filter(version=ver
 
 
 def role_of(stage: str) -> str:
-    """What Keyturn calls this stage: a role, or the name of a custom label."""
-    return ROLES.get(stage, stage)
+    """What Keyturn calls this stage: a role, or a custom label."""
+    return ROLES.get(stage) or generic.custom(stage)
 
 
 def name(label: Label) -> str:

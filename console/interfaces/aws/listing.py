@@ -52,7 +52,7 @@ def page(call: Call, *, most: int) -> tuple[list[Secret], str]:
         rows = rows.filter(deletion_planned_at__isnull=True)
     sign = "-" if direction == "desc" else ""
     rows = rows.order_by(f"{sign}{ORDERS[order]}", f"{sign}pk").select_related("key", "schedule")
-    rows = rows.select_related("replica_of__primary__region")
+    rows = rows.select_related("replica_of__primary__region", "managed__instance__region__account")
     rows = rows.prefetch_related(
         "tags", "replicas", Prefetch("labels", Label.objects.select_related("version"))
     )

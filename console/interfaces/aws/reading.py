@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time
 from typing import Any
 
 from console.interfaces import records
-from console.interfaces.aws import faults, labels, listing, replication, rules, shapes
+from console.interfaces.aws import faults, labels, listing, managed, replication, rules, shapes
 from console.interfaces.aws.calls import Call
 from rotation.models import Schedule
 from secrets_app import keyring
@@ -141,7 +141,8 @@ def described(call: Call, secret: Secret) -> dict[str, Any]:
     if tags:
         found["Tags"] = tags
     if not secret.is_generic:
-        found |= {"OwningService": OWNER} | _rotation(secret)
+        found |= {"OwningService": OWNER, "Type": managed.TYPE} | _rotation(secret)
+        found["ExternalSecretRotationMetadata"] = managed.metadata(call, secret)
     return found
 
 

@@ -41,6 +41,11 @@ RULES = {
     "ScheduleExpression": Member(str, 1, 256),
 }
 
+METADATA = {
+    "Key": Member(str, 1, 256, is_required=True),
+    "Value": Member(str, 1, 2048, is_required=True),
+}
+
 INPUTS: dict[str, dict[str, Member]] = {
     "AssociateCrossAccountReplica": {
         **_ID, "CrossAccountReplicaARN": Member(str, 1, 2048, is_required=True),
@@ -94,7 +99,8 @@ INPUTS: dict[str, dict[str, Member]] = {
     "RestoreSecret": _ID,
     "RotateSecret": {
         **_ID, **_TOKEN, "RotationLambdaARN": Member(str, 0, 2048), "RotationRules": Member(dict),
-        "RotateImmediately": Member(bool),
+        "RotateImmediately": Member(bool), "ExternalSecretRotationMetadata": Member(list, 0, 64),
+        "ExternalSecretRotationRoleArn": Member(str, 20, 2048),
     },
     "StopReplicationToReplica": _ID,
     "TagResource": {**_ID, "Tags": Member(list, is_required=True)},

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from console.interfaces import new_regions
-from console.interfaces.aws import calls, faults, keys, labels, replication, rules, shapes
+from console.interfaces.aws import calls, faults, keys, labels, managed, replication, rules, shapes
 from console.interfaces.aws.calls import Call, check_name
 from console.interfaces.aws.reading import moment
 from rotation import runs, schedules, tasks
@@ -37,8 +37,8 @@ def create_secret(call: Call) -> dict[str, Any]:
     if given.get("CrossAccountPrimaryARN"):
         raise replication.ONE_ACCOUNT()
     replicas = replication.read(call)
-    if given.get("Type"):
-        raise faults.invalid_request("Keyturn does not create secrets of a type by this interface.")
+    if given.get("Type") and given["Type"] != managed.TYPE:
+        raise faults.invalid_parameter(f"The type of a secret is {managed.TYPE}, or absent.")
     key, tags = _key(call), shapes.tags(given.get("Tags", []))
     with transaction.atomic(), trail.at_the_end():
         secret, version = _created(call, name, token, value, key, tags)
@@ -54,6 +54,8 @@ def _created(
 ) -> tuple[Secret, SecretVersion | None]:
     try:
         # The right first: who may not make it learns nothing of what is there.
+        if call.given.get("Type"):
+            return managed.create(call, name, token, value, tags, key)
         with new_regions.region_for(call, name, tags) as region:
             return generic.create(
                 name,
@@ -111,7 +113,7 @@ def update_secret(call: Call) -> dict[str, Any]:
     given = call.given
     token, value = shapes.token(given), _given_value(given)
     secret = call.secret(Action.UPDATE_SECRET)
-    if given.get("Type"):
+    if given.get("Type") and (secret.is_generic or given["Type"] != managed.TYPE):
         raise faults.invalid_request("Keyturn does not change the type of a secret.")
     key = _key(call)
     if key is not None and key.pk != secret.key_id:
@@ -230,6 +232,7 @@ def rotate_secret(call: Call) -> dict[str, Any]:
     secret = call.secret(Action.ROTATE_SECRET)
     if secret.is_generic or given.get("RotationLambdaARN"):
         raise faults.invalid_request("No Lambda rotation function ARN is associated with this secret.")
+    managed.require_same(call, secret)
     wanted = rules.read(given["RotationRules"]) if "RotationRules" in given else None
     if wanted is None and not at_once:
         raise faults.invalid_request("Keyturn checks a managed secret without a rotation on its own page.")

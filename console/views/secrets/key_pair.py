@@ -37,7 +37,7 @@ def described(public_key: str) -> dict[str, str]:
     return {"public_key": public_key, "fingerprint": fingerprint}
 
 
-def file_name(secret: Secret) -> str:
-    """A name for the private key's file that no shell and no option parser mistakes."""
+def file_name(secret: Secret, suffix: str = ".pem") -> str:
+    """A name for the file of a value that no shell and no option parser mistakes."""
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", secret.name.removeprefix(ECS_PREFIX)).strip("-.")
-    return f"{name[:80] or 'key'}.pem"
+    return f"{name[:80] or 'key'}{suffix}"

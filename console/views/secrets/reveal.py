@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -23,6 +25,7 @@ from rotation.managed import restored
 from rotation.models import ManagedAccount
 from secrets_app import keyring
 from secrets_app.crypto import envelope
+from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.policy.decisions import Action
 from secrets_app.secrets import read_limits, versions
@@ -46,7 +49,8 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     value = _open(request, secret, region, version, form)
     if isinstance(value, HttpResponse):
         return value
-    account, file = accounts.of(secret), key_pair.file_name(secret) if value.private_key else ""
+    account = accounts.of(secret)
+    file = key_pair.file_name(secret) if value.private_key else ""
     context = {
         "secret": secret,
         "region": region,
@@ -55,6 +59,9 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         "value": value.credential,  # not its text: a logger of templates prints what they were given
         "reason": form.cleaned_data["reason"],
         "file": file,
+        "pairs": _pairs(value) if value.text else [],
+        "generic_file": generic_file(secret, value) if secret.is_generic else "",
+        "is_binary": value.binary is not None,
         **(_log_on(account, file) if account else {}),
         "seconds": SHOWN_SECONDS,
         "may_be_old": restored.may_be_old(secret),
@@ -69,20 +76,50 @@ def reveal(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
 @never_cache
 @transaction.non_atomic_requests
 def download(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
-    """The private key as a file. It is read again, so it is recorded again."""
+    """A private key or a generic value as a file. It is read again, so it is recorded again."""
     secret = resources.secret(request, region, pk, Action.GET_SECRET_VALUE)
     version = _version(secret, request.GET.get("version", ""))
     form = Reveal(request.POST)
-    if version is None or not version.public_key:
+    if version is None or not (version.public_key or secret.is_generic):
         raise Http404
     if not form.is_valid():
         return _ask(request, secret, region, version, form)
     value = _open(request, secret, region, version, form)
     if isinstance(value, HttpResponse):
         return value
-    response = HttpResponse(value.credential.encode(), content_type="application/octet-stream")
-    response["Content-Disposition"] = f'attachment; filename="{key_pair.file_name(secret)}"'
+    file = generic_file(secret, value) if secret.is_generic else key_pair.file_name(secret)
+    response = HttpResponse(_bytes(value), content_type="application/octet-stream")
+    response["Content-Disposition"] = f'attachment; filename="{file}"'
     return response
+
+
+def generic_file(secret: Secret, value: versions.Value) -> str:
+    return key_pair.file_name(secret, ".txt" if value.binary is None else ".bin")
+
+
+def _bytes(value: versions.Value) -> bytes:
+    return value.credential.encode() if value.binary is None else base64.b64decode(value.binary.encode())
+
+
+def _pairs(value: versions.Value) -> list[tuple[Plaintext, Plaintext]]:
+    """The keys and values of a text that is a JSON object; none of another text, or if a key comes twice."""
+
+    def read(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError
+        return dict(pairs)
+
+    try:
+        found = json.loads(value.credential.reveal(), object_pairs_hook=read)
+        if not isinstance(found, dict):
+            return []
+        shown = {
+            key: one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)
+            for key, one in found.items()
+        }
+    except (ValueError, RecursionError):
+        return []
+    return [(Plaintext(key), Plaintext(one)) for key, one in shown.items()]
 
 
 def _open(

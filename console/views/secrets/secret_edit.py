@@ -1,4 +1,4 @@
-"""Edit a secret: description, tags, password policy, options; never its name, instance or user."""
+"""Edit a secret: description, tags, password policy, options, reminder; never its name, instance or user."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def _save(request: OperatorRequest, secret: Secret, form: Edit) -> None:
             tags=form.cleaned_data.get("tags"),
             password_policy=form.policy(),
             actor=request.principal,
+            reminder_days=form.reminder_days if form.has_reminder else None,
         )
         if form.has_options and form.chosen_options() != options.shown(accounts.needed(secret)):
             rotation_options.change_options(secret, actor=request.principal, **form.chosen_options())
@@ -72,7 +73,7 @@ def _save(request: OperatorRequest, secret: Secret, form: Edit) -> None:
 
 def _outdated(request: OperatorRequest, secret: Secret, region: str) -> HttpResponse:
     """Keep what was typed, say who changed what, and let it be sent again on what is true now."""
-    secret.refresh_from_db(fields=["description", "password_policy", "revision"])
+    secret.refresh_from_db(fields=["description", "password_policy", "reminder_days", "revision"])
     typed = request.POST.copy()
     typed["revision"] = str(secret.revision)
     changes = AuditEvent.objects.filter(resource_id=secret.pk, action=Action.UPDATE_SECRET)

@@ -15,6 +15,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -62,6 +63,8 @@ def create(request: OperatorRequest, region: str) -> HttpResponse:
     here = resources.region(request, region)
     if here is None:
         return choose_region(request)
+    if request.POST.get("type") == Secret.Type.GENERIC:  # without script the choice leads on when it is sent
+        return dialogs.leave(request, reverse("secret_create_generic", args=[region]))
     resources.require(request, Action.LIST_INSTANCES, here)
     form = CreateSecret(
         request.POST if request.method == "POST" else None,
@@ -217,7 +220,7 @@ def _review(request: OperatorRequest, form: CreateSecret) -> dict[str, object]:
         "algorithm": key_pairs.ALGORITHMS[form.chosen_algorithm],
         **key_pair.described(key_pairs.read(pasted).public_key if pasted else ""),
         "key": cleaned["key"] or keyring.default_key(),
-        "type_label": Secret.Type(cleaned["type"]).label,
+        "type_label": Secret.Type.ECS.label,
         "kind_label": Secret.Kind(cleaned["kind"]).label,
         "region": form.region.code,
     }

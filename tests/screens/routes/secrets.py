@@ -252,7 +252,13 @@ def put_value(cast: Cast) -> Call:
     return Call(["main", made.pk], given, ("kms:PutSecretValue",))
 
 
+def labels(cast: Cast) -> Call:
+    made = factories.generic_secret(value=VALUE)
+    return Call(["main", made.pk, made.labelled("current").pk], {"labels": "blue"}, ("kms:PutSecretValue",))
+
+
 CHANGES: dict[str, Make] = {
+    "secret_labels": labels,
     "secret_create_generic": create_generic,
     "secret_put_value": put_value,
     "secret_create": create,
