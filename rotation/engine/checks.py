@@ -36,7 +36,7 @@ def verify(work: Work) -> None:
         if is_older:
             notes.sentence = (
                 "The instance refuses the current value: the database was restored and is older than the "
-                "instance. Reconcile to set the current value again, or rotate."
+                "instance."
             )
         if work.run.trigger == Run.Trigger.RESTORE and proof.verdict in _AFTER_RESTORE:
             notes.sentence = _AFTER_RESTORE[proof.verdict]
