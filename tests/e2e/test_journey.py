@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser import Complaints, choose_password, chromium, sign_in
+from tests.e2e.browser import Complaints, choose_password, chromium, sign_in, window
 from tests.e2e.site import Site
 from tests.e2e.terminal import log_on
 from tests.waiting import wait_for
@@ -73,7 +73,7 @@ def test_a_stranger_rotates_a_password_and_logs_on_with_it(site, tmp_path):
     demo = Demo(site, tmp_path)
     base = f"http://localhost:{site.port}"
     with chromium() as browser:
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        context = window(browser, viewport={"width": 1440, "height": 900})
         complaints = Complaints(context, base)
         page = context.new_page()
 

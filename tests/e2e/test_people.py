@@ -12,7 +12,7 @@ from allauth.mfa.totp.internal import auth as totp
 from playwright.sync_api import Page, expect
 
 from secrets_app.crypto import key_pairs
-from tests.e2e.browser import Complaints, choose_password, chromium, sign_in
+from tests.e2e.browser import Complaints, choose_password, chromium, sign_in, window
 from tests.e2e.site import Site
 from tests.e2e.test_passkeys import add_security_key
 from tests.e2e.walk import answers, shows
@@ -88,7 +88,7 @@ def in_dialog(page: Page, link: str):
 
 
 def open_as(browser, base: str, complaints: list) -> Page:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context = window(browser, viewport={"width": 1440, "height": 900})
     complaints.append(Complaints(context, base))
     return context.new_page()
 

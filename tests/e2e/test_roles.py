@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser import Complaints, chromium, sign_in
+from tests.e2e.browser import Complaints, chromium, sign_in, window
 from tests.e2e.site import Site
 from tests.waiting import wait_for
 
@@ -59,7 +59,7 @@ def as_(site, browser):
     opened = []
 
     def open_as(name: str) -> Page:
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        context = window(browser, viewport={"width": 1440, "height": 900})
         opened.append((context, Complaints(context, base)))
         page = context.new_page()
         sign_in(page, base, name, WORD)
