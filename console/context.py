@@ -191,7 +191,8 @@ class Layout:
         percents = {pk: done * 100 // total for pk, (done, total) in far.items()}
         shown = tuple((row, percents.get(row.pk, 0)) for row in newest[:BELL_ROWS])
         unseen = sum(row.ended_at is not None and row.seen_at is None for row in newest)
-        return Bell(shown, len(running), unseen)
+        moving = [row for row in running if row.paused_at is None]
+        return Bell(shown, len(moving), unseen)
 
     @property
     def help_url(self) -> str:

@@ -27,6 +27,7 @@ from console.views.account import confirm, devices, openid, second_factor, sessi
 from console.views.audit import events, restored_database
 from console.views.bulk import bulk_actions
 from console.views.bulk import confirm as bulk_confirm
+from console.views.bulk import control as bulk_control
 from console.views.credentials import credentials
 from console.views.help import chapters
 from console.views.instances import instance_changes, instances, own_login, retirement
@@ -209,6 +210,9 @@ urlpatterns = [
     path("background/<uuid:pk>/", bulk_actions.show, name="bulk_action"),
     path("background/<uuid:pk>/export.csv", exports.bulk_rows, name="bulk_export"),
     path("background/<uuid:pk>/progress/", bulk_actions.progress, name="bulk_progress"),
+    path("background/<uuid:pk>/pause/", bulk_control.pause, name="bulk_pause"),
+    path("background/<uuid:pk>/resume/", bulk_control.resume, name="bulk_resume"),
+    path("background/<uuid:pk>/cancel/", bulk_control.cancel, name="bulk_cancel"),
     path("<slug:region>/secrets/bulk/", bulk_confirm.of_secrets, name="secrets_bulk"),
     path("<slug:region>/rotations/bulk/", bulk_confirm.of_runs, name="rotations_bulk"),
     # ---- secrets

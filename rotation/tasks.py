@@ -80,6 +80,8 @@ def _carry(run_id: UUID) -> bool:
     for following in leases.behind(instance_id):
         if following != run_id:
             send(advance, str(following))
+    if bulk_id := bulk_actions.behind(run_id):
+        send(carry_bulk, str(bulk_id))  # the next of its rows has room now
     return True
 
 

@@ -183,15 +183,22 @@ class _Keys:
     def deep(self, number: int, size: int) -> tuple[int, list[Any], int]:
         """The number and keys of a page that is not near the beginning, one key more if it has it; the count.
 
-        A page that is further from both ends than any reaches is the last one, counted from the end. Rows are
-        counted as far as pages reach.
+        A page that is further from both ends than any reaches is the last one, counted from the end, as each
+        page of a list is that is longer than its count goes. A shorter list has its rows counted.
         """
         reached = DEEPEST // size
         if 0 < number <= reached and (here := self.between((number - 1) * size, number * size + 1)):
             return number, here, DEEPEST
         # In order where that is an index; rows of several parts are counted together.
         counted = self._parts[0] if len(self._parts) == 1 else self._rows.order_by()
-        total = counted.values("pk")[: reached * size + 1].count()
+        near = min(COUNT_CAP, reached * size)
+        total = counted.values("pk")[: near + 1].count()
+        if total > near:
+            from_end = max(number, -reached) if number < 0 else -1
+            here = self._from_end(-from_end, size)
+            if len(here) == size:
+                return from_end, here, total
+            total = counted.values("pk")[: reached * size + 1].count()
         if total <= reached * size:
             number = _within(number, _pages(total, size))
             return number, self.last(total - (number - 1) * size)[: size + 1], total

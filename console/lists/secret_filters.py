@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
@@ -60,10 +61,14 @@ MOST_JOINED = 30_000  # as many are joined; of more, rows are read in their orde
 def _called(rows: QuerySet[Secret], text: str, *, is_purged: bool) -> QuerySet[Secret]:
     """The rows called like this, whose user or instance is, or that have such a tag."""
     named = _named(text, is_purged=is_purged)
-    found = list(named[: MOST_LISTED + 1])
-    if len(found) <= MOST_LISTED:
-        return rows.filter(pk__in=set(found))
-    if len(named[MOST_JOINED : MOST_JOINED + 1]) == 0:
+    size = _Sizes.of(text, is_purged)
+    if not size:
+        found = list(named[: MOST_LISTED + 1])
+        if len(found) <= MOST_LISTED:
+            return rows.filter(pk__in=set(found))
+        size = "many" if len(named[MOST_JOINED : MOST_JOINED + 1]) else "some"
+        _Sizes.note(text, is_purged, size)
+    if size == "some":
         return rows.filter(pk__in=named)
     # A value and not Exists, which PostgreSQL would answer for all accounts before it reads a row.
     on = ManagedAccount.objects.filter(
@@ -74,6 +79,26 @@ def _called(rows: QuerySet[Secret], text: str, *, is_purged: bool) -> QuerySet[S
         | Q(account_called__isnull=False)
         | Q(pk__in=_tagged(text).order_by().values("secret"))
     )
+
+
+class _Sizes:
+    """How much a text finds, as it was a minute ago. It only chooses between ways to the same rows."""
+
+    FOR = 60.0  # seconds
+    MOST = 1_000  # texts
+    known: ClassVar[dict[tuple[str, bool], tuple[float, str]]] = {}
+
+    @classmethod
+    def of(cls, text: str, is_purged: bool) -> str:
+        """`some` or `many`; empty if it is not known."""
+        noted_at, size = cls.known.get((text, is_purged), (float("-inf"), ""))
+        return size if time.monotonic() - noted_at < cls.FOR else ""
+
+    @classmethod
+    def note(cls, text: str, is_purged: bool, size: str) -> None:
+        if len(cls.known) >= cls.MOST:
+            cls.known.clear()
+        cls.known[text, is_purged] = time.monotonic(), size
 
 
 def _where(text: str, prefix: str = "") -> Q:

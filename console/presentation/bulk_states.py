@@ -24,7 +24,9 @@ RESULTS: Final[Mapping[str, tuple[Q, str, str]]] = {
     ),
     "failed": (Q(state=State.DONE, run__outcome=Outcome.FAILED), "Failed", "danger"),
     "blocked": (Q(state=State.DONE, run__outcome=Outcome.BLOCKED), "Blocked", "warning"),
-    "cancelled": (Q(state=State.DONE, run__outcome=Outcome.CANCELLED), "Cancelled", "muted"),
+    "cancelled": (
+        Q(state=State.CANCELLED) | Q(state=State.DONE, run__outcome=Outcome.CANCELLED), "Cancelled", "muted",
+    ),
     "refused": (Q(state=State.REFUSED), "Not allowed", "warning"),
     "impossible": (Q(state=State.IMPOSSIBLE), "Not possible", "warning"),
 }  # fmt: skip

@@ -33,7 +33,7 @@ from console.reports import resolving
 from console.reports.charts import Bar, Chart, Series
 from rotation import accounts
 from rotation.engine.work import TELLS
-from rotation.models import Dependant, HostKey, Instance, ManagedAccount, Run, Schedule
+from rotation.models import GRACE, Dependant, HostKey, Instance, ManagedAccount, Run, Schedule
 from secrets_app.backups import backups
 from secrets_app.models import ChangedRecord, Secret
 from secrets_app.policy.decisions import Action
@@ -214,9 +214,20 @@ class Overview:
         return Secret.objects.filter(pk__in=list(keys)).select_related("managed__instance").order_by("name")
 
     def _add_overdue(self) -> None:
-        rows = self._secrets(automatic="overdue").select_related("managed__instance", "schedule")
-        since = Coalesce("schedule__next_at", "reminder_due_at")
-        overdue = list(rows.order_by(since, "pk")[: SHOWN + 1])
+        # Joined, and not the filter's subquery: in the order of dates it is enough to read the first of them.
+        rows = self._secrets(status="enabled").select_related("managed__instance", "schedule")
+        rotating = rows.filter(
+            schedule__is_on=True,
+            schedule__paused_at__isnull=True,
+            schedule__stopped_at__isnull=True,
+            schedule__next_at__lt=timezone.now() - GRACE,
+        )
+        reminded = rows.filter(reminder_due_at__lt=timezone.now())
+        first = [
+            *rotating.order_by("schedule__next_at", "pk")[: SHOWN + 1],
+            *reminded.order_by("reminder_due_at", "pk")[: SHOWN + 1],
+        ]
+        overdue = sorted(first, key=lambda row: (row.reminder_due_at or row.schedule.next_at, row.pk))
         secret_rows.ready(self.request, overdue, SETTLES)
         for row in overdue[:SHOWN]:
             action = (
@@ -261,13 +272,13 @@ class Overview:
     def _changed_keys(self) -> list[Need]:
         """Instances that show another key than the approved one, out of those where that is possible."""
         keys = HostKey.objects.filter(instance=OuterRef("pk"))
-        rows = instance_list.with_figures(
-            resources.instances(self.request, self.region), resources.seen_secrets(self.request)
-        ).filter(
+        seen = resources.instances(self.request, self.region)
+        possible = seen.filter(
             Exists(keys.filter(state=HostKey.State.APPROVED)),
             Exists(keys.filter(state=HostKey.State.SEEN)) | Q(state=Instance.State.BLOCKED),
         )
-        newest = list(rows.order_by("-last_contact_at").values_list("pk", flat=True)[: SHOWN * 4])
+        newest = list(possible.order_by("-last_contact_at").values_list("pk", flat=True)[: SHOWN * 4])
+        rows = instance_list.with_figures(seen, resources.seen_secrets(self.request))
         needs = []
         for row in rows.filter(pk__in=newest).select_related("region__account", "account").order_by("name"):
             known = HostKeys(row, list(row.host_keys.all()), row.scanned_at)  # type: ignore[attr-defined]
@@ -346,7 +357,7 @@ class Overview:
         chosen = {"kind": "rotate", "since": (timezone.localdate() - timedelta(days=DAYS - 1)).isoformat()}
         counts, link = self._counted_runs, self._link("rotations", **chosen)
         missed = sum(count for (_, outcome), count in counts.items() if outcome == Run.Outcome.MISSED)
-        note = f"{missed:,} missed" if missed else ""
+        note = self._note_of_runs(f"{missed:,} missed" if missed else "")
         yield Figure(f"Rotations, {DAYS} days", counts.total(), link, note)
 
     def _counted_ages(self) -> list[int]:
@@ -374,7 +385,11 @@ class Overview:
         return self.sees_all and total > KEPT_FROM
 
     def _note(self, text: str, total: int) -> str:
-        return f"{text}, at most a minute old" if self._keeps(total) else text
+        return ", ".join(filter(None, [text, "at most a minute old"])) if self._keeps(total) else text
+
+    def _note_of_runs(self, text: str) -> str:
+        sees_all = resources.sees_all_runs(self.request, self.region)
+        return self._note(text, self._counted_runs.total()) if sees_all else text
 
     # ---------------------------------------------------------------- pictures
 
@@ -384,7 +399,18 @@ class Overview:
 
     @cached_property
     def _counted_runs(self) -> Counter[tuple[str, str]]:
-        """The rotations of the last days, by day and outcome.
+        """The rotations of the last days, by day and outcome."""
+        if not resources.sees_all_runs(self.request, self.region):
+            return self._count_runs()
+        name = f"runs.{timezone.get_current_timezone_name()}"  # a day is the reader's
+        if (kept := self._kept(name)) is not None:
+            return Counter({(day, outcome): count for day, outcome, count in kept})
+        counts = self._count_runs()
+        self._keep(name, [[*key, count] for key, count in counts.items()], counts.total())
+        return counts
+
+    def _count_runs(self) -> Counter[tuple[str, str]]:
+        """As `_counted_runs`, now.
 
         Most have succeeded: all of a day are counted in an index, and the others read and subtracted.
         """
@@ -428,43 +454,51 @@ class Overview:
             parts = [counts[day.isoformat(), outcome] for outcome in outcomes]
             link = self._link("rotations", kind="rotate", since=day.isoformat(), until=day.isoformat())
             bars.append(Bar(day.isoformat(), tuple(parts), link))
-        return Chart("Rotations per day", "Day", tuple(series), tuple(bars), f"The last {DAYS} days")
+        note = self._note_of_runs(f"The last {DAYS} days")
+        return Chart("Rotations per day", "Day", tuple(series), tuple(bars), note)
 
     def _ahead(self) -> Chart:
+        days = [timezone.localdate() + timedelta(days=number) for number in range(DAYS)]
+        counts = self._counted_ahead(days)
+        bars = tuple(Bar(day.isoformat(), (counts[day],)) for day in days)
+        note = self._note(f"The next {DAYS} days", counts.total())
+        empty = f"No automatic rotation in the next {DAYS} days."
+        return Chart("What rotates next", "Day", (Series("Rotations", "busy"),), bars, note, empty)
+
+    def _counted_ahead(self, days: list[date]) -> Counter[date]:
+        """The rotations that these days, which are the reader's, have planned."""
+        name = f"ahead.{timezone.get_current_timezone_name()}"
+        if (kept := self._kept(name)) is not None:
+            return Counter({date.fromisoformat(day): count for day, count in kept})
+        counts = self._count_ahead(days) if self.counts_all else self._count_ahead_by_row()
+        self._keep(name, [[day.isoformat(), count] for day, count in counts.items()], counts.total())
+        return counts
+
+    def _count_ahead(self, days: list[date]) -> Counter[date]:
+        """All of them, each day counted in an index."""
         now = timezone.now()
-        first = timezone.localdate()
-        days = [first + timedelta(days=number) for number in range(DAYS)]
+        waiting = Schedule.objects.filter(is_on=True, paused_at__isnull=True, stopped_at__isnull=True)
+        ends = [run_filters.midnight(day) for day in [*days, days[0] + timedelta(days=DAYS)]]
+        ends = [now, *ends[1:-1], min(ends[-1], now + timedelta(days=DAYS))]
+        ranges = list(itertools.pairwise(ends))
+        counts = Counter(dict(zip(days, _in_ranges(waiting, "next_at", ranges), strict=True)))
+        # The schedule of a secret that is purged is off.
+        ending = Secret.objects.kept().filter(deletion_planned_at__isnull=False)
+        dates = waiting.filter(secret__in=list(ending.order_by().values_list("pk", flat=True)))
+        for at in dates.filter(next_at__gte=ends[0], next_at__lt=ends[-1]).values_list("next_at", flat=True):
+            counts[timezone.localtime(at).date()] -= 1
+        return counts
+
+    def _count_ahead_by_row(self) -> Counter[date]:
+        """Those that the reader may see."""
+        now = timezone.now()
         rows = self._secrets(automatic="on").filter(
             schedule__next_at__gte=now, schedule__next_at__lt=now + timedelta(days=DAYS)
         )
         counts: Counter[date] = Counter()
-        if self.counts_all:
-            waiting = Schedule.objects.filter(is_on=True, paused_at__isnull=True, stopped_at__isnull=True)
-            ends = [run_filters.midnight(day) for day in [*days, first + timedelta(days=DAYS)]]
-            ends = [now, *ends[1:-1], min(ends[-1], now + timedelta(days=DAYS))]
-            ranges = list(itertools.pairwise(ends))
-            for day, count in zip(days, _in_ranges(waiting, "next_at", ranges), strict=True):
-                counts[day] = count
-            # The schedule of a secret that is purged is off.
-            ending = Secret.objects.kept().filter(deletion_planned_at__isnull=False)
-            dates = waiting.filter(secret__in=list(ending.order_by().values_list("pk", flat=True)))
-            for at in dates.filter(next_at__gte=ends[0], next_at__lt=ends[-1]).values_list(
-                "next_at", flat=True
-            ):
-                counts[timezone.localtime(at).date()] -= 1
-        else:
-            hours = self._kept("ahead")
-            if hours is None:
-                hours = [[hour, count] for hour, count in _by_hour(rows, "schedule__next_at")]
-                self._keep("ahead", hours, sum(count for _, count in hours))
-            for hour, count in hours:
-                counts[timezone.localtime(_hour(hour)).date()] += count
-        bars = tuple(Bar(day.isoformat(), (counts[day],)) for day in days)
-        note = f"The next {DAYS} days"
-        if not self.counts_all:
-            note = self._note(note, counts.total())
-        empty = f"No automatic rotation in the next {DAYS} days."
-        return Chart("What rotates next", "Day", (Series("Rotations", "busy"),), bars, note, empty)
+        for hour, count in _by_hour(rows, "schedule__next_at"):
+            counts[timezone.localtime(_hour(hour)).date()] += count
+        return counts
 
     def _ages(self) -> Chart:
         counts = self._counted_ages()

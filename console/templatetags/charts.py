@@ -6,8 +6,11 @@ The picture holds shapes only, which may be stretched; words stand beside it as 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from django import template
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 
 from console.reports.charts import Chart
 
@@ -30,10 +33,11 @@ class Shape:
     title: str
 
 
-@register.inclusion_tag("charts/_bars.html")
-def bars(chart: Chart) -> dict[str, object]:
-    """The chart as picture, legend and table."""
-    return {
+@register.simple_tag
+@lru_cache(maxsize=64)
+def bars(chart: Chart) -> SafeString:
+    """The chart as picture, legend and table. The same chart is drawn once: it holds counts and no reader."""
+    context = {
         "chart": chart,
         "shapes": shapes(chart),
         "view_width": f"{SLOT * len(chart.bars):g}",
@@ -42,6 +46,7 @@ def bars(chart: Chart) -> dict[str, object]:
         if len(chart.bars) > 6
         else [bar.label for bar in chart.bars],
     }
+    return render_to_string("charts/_bars.html", context)
 
 
 def shapes(chart: Chart) -> list[Shape]:

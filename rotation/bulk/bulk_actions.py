@@ -3,7 +3,8 @@
 The rows are frozen when the user confirms: ids, and not the filter that found them. A worker carries out a
 few at a time, each in a transaction of its own that does the deed and marks the row. A worker may die between
 any two lines: the next one continues with the rows that are not marked, so no row is done twice and none is
-left out. Rights are decided for each row when its turn comes, with the facts of the request that confirmed.
+left out. Its user may pause it and cancel what has not begun. Rights are decided for each row when its turn
+comes, with the facts of the request that confirmed.
 
 Knows what is done to one row as `deeds.do`; reads no request and sends no message.
 """
@@ -20,7 +21,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, transact
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from rotation import runs, shutdown
+from rotation import cancelling, runs, shutdown
 from rotation.bulk import deeds
 from rotation.models import BulkAction, BulkItem, Instance, Run
 from secrets_app import actions, origin, seals
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 MOST = 500
 CHUNK = 25  # rows before another piece of work may have the worker
+MOST_UNDER_WAY = 50  # runs of one action at once; what has not begun can be paused and cancelled
 HELD_FOR = timedelta(seconds=60)  # a worker that says nothing for so long is gone
 
 State = BulkItem.State
@@ -55,6 +57,12 @@ class BadToken(DomainError, ValueError):
     """A bulk action needs a token of 1 to 64 characters, by which the same one twice is one."""
 
     code = "bulk_token_invalid"
+
+
+class Over(DomainError):
+    """This bulk action has ended or was cancelled. Nothing was changed."""
+
+    code = "bulk_over"
 
 
 class NotDone(DomainError):
@@ -108,13 +116,7 @@ def start(
             for number, item in enumerate(items):
                 item.bulk, item.number = bulk, number
             BulkItem.objects.bulk_create(items)
-            trail.record(
-                "kms:BulkActionStarted",
-                actions.arn("*", "", account="*", region="*"),
-                resource_id=bulk.pk,
-                actor=actor,
-                details={"action": bulk.action, "rows": len(items)},
-            )
+            _record("kms:BulkActionStarted", bulk, actor, {"rows": len(items)})
     except IntegrityError:
         return BulkAction.objects.get(requested_by=actor, token=token)
     return bulk
@@ -178,9 +180,14 @@ def note_seen(bulk: BulkAction) -> None:
 
 def due() -> list[UUID]:
     """The actions with rows to do that no worker carries out now, the oldest first."""
-    waiting = BulkItem.objects.filter(bulk=OuterRef("pk"), state=State.WAITING)
-    rows = BulkAction.objects.filter(_is_free(), Exists(waiting), ended_at=None)
+    rows = _startable().filter(_is_free())
     return list(rows.order_by("created_at").values_list("pk", flat=True))
+
+
+def behind(run_id: UUID) -> UUID | None:
+    """The action that started this run, which has ended, if it has rows that may have waited for that."""
+    ended = Run.objects.filter(pk=run_id, campaign__isnull=False, state=Run.State.ENDED)
+    return _startable().filter(pk__in=ended.values("campaign")).values_list("pk", flat=True).first()
 
 
 def carry(bulk_id: UUID, *, wake: Callable[[Run], None]) -> bool:
@@ -188,7 +195,7 @@ def carry(bulk_id: UUID, *, wake: Callable[[Run], None]) -> bool:
 
     `wake` has a worker take up a run once its transaction has committed.
     """
-    free = BulkAction.objects.filter(_is_free(), pk=bulk_id, ended_at=None)
+    free = BulkAction.objects.filter(_is_free(), pk=bulk_id, ended_at=None, paused_at=None)
     if not free.update(carried_until=Now() + HELD_FOR):
         return False
     bulk = BulkAction.objects.get(pk=bulk_id)
@@ -202,16 +209,16 @@ def carry(bulk_id: UUID, *, wake: Callable[[Run], None]) -> bool:
     )
     try:
         with facts:
-            for item_id in list(waiting.values_list("pk", flat=True)[:CHUNK]):
+            for item_id in list(waiting.values_list("pk", flat=True)[: min(CHUNK, _room(bulk))]):
                 if shutdown.is_under_way():
                     break
                 _carry(bulk, item_id, wake)
     finally:
         BulkAction.objects.filter(pk=bulk_id).update(carried_until=None)
-    if waiting.exists():
-        return True
-    settle()
-    return False
+    if not waiting.exists():
+        settle()
+        return False
+    return _room(bulk) > 0 and not BulkAction.objects.filter(pk=bulk_id, paused_at__isnull=False).exists()
 
 
 def settle() -> None:
@@ -221,6 +228,67 @@ def settle() -> None:
     ended = BulkAction.objects.filter(~Exists(left), ended_at=None)
     if ids := list(ended.values_list("pk", flat=True)):
         BulkAction.objects.filter(pk__in=ids, ended_at=None).update(ended_at=Now())
+
+
+# ---------------------------------------------------------------- what its user does meanwhile
+
+
+def pause(bulk: BulkAction, *, actor: Principal) -> None:
+    """Have no further row begun until `resume`. What is under way continues. Raises `Over`."""
+    _set(bulk, actor, "kms:BulkActionPaused", is_paused=True)
+
+
+def resume(bulk: BulkAction, *, actor: Principal) -> None:
+    """Have the rows that wait begun again. Raises `Over`."""
+    _set(bulk, actor, "kms:BulkActionResumed", is_paused=False)
+
+
+def _set(bulk: BulkAction, actor: Principal, event: str, *, is_paused: bool) -> None:
+    with transaction.atomic():
+        rows = _open(bulk, actor)
+        if rows.filter(paused_at__isnull=is_paused).update(paused_at=Now() if is_paused else None):
+            _record(event, bulk, actor, {})
+        elif not rows.exists():
+            raise Over
+
+
+def cancel(bulk: BulkAction, *, actor: Principal) -> None:
+    """Do none of the rows that wait, and cancel the runs that have told their instance nothing.
+
+    The other runs continue until it is known which value works. What is done stays done. Raises `Over`.
+    """
+    with transaction.atomic():
+        if not _open(bulk, actor).update(cancelled_at=Now(), paused_at=None):
+            raise Over
+        # A row that a worker holds at this moment is done first, and not waiting any more.
+        left = BulkItem.objects.filter(bulk=bulk, state=State.WAITING)
+        count = left.update(state=State.CANCELLED, sentence=NOT_BEGUN, done_at=Now())
+        _record("kms:BulkActionCancelled", bulk, actor, {"rows": count})
+    for run in Run.objects.active().filter(campaign=bulk.pk, secret__isnull=False).select_related("secret"):
+        try:
+            cancelling.cancel(run, actor=actor)
+        except cancelling.TooLate:
+            continue
+        except decisions.NotAllowed as error:
+            requiring.refused(actor, error)
+    settle()
+
+
+NOT_BEGUN = "The action was cancelled before this row. Nothing was changed."
+
+
+def _open(bulk: BulkAction, actor: Principal) -> QuerySet[BulkAction]:
+    """This action, if it is `actor`'s own and still has something to do."""
+    return BulkAction.objects.filter(pk=bulk.pk, requested_by=actor, ended_at=None, cancelled_at=None)
+
+
+def _record(event: str, bulk: BulkAction, actor: Principal, details: dict[str, Any]) -> None:
+    arn = actions.arn("*", "", account="*", region="*")
+    details = {"action": bulk.action, **details}
+    trail.record(event, arn, resource_id=bulk.pk, actor=actor, details=details)
+
+
+# ---------------------------------------------------------------- one row
 
 
 def _carry(bulk: BulkAction, item_id: UUID, wake: Callable[[Run], None]) -> None:
@@ -253,9 +321,9 @@ def _carry(bulk: BulkAction, item_id: UUID, wake: Callable[[Run], None]) -> None
 
 
 def _taken(item_id: UUID) -> BulkItem | None:
-    """The row, held until the transaction ends, if it is still to be done."""
+    """The row, held until the transaction ends, if it is still to be done and no pause came before it."""
     rows = BulkItem.objects.select_for_update(of=("self",))
-    return rows.filter(pk=item_id, state=State.WAITING).first()
+    return rows.filter(pk=item_id, state=State.WAITING, bulk__paused_at=None).first()
 
 
 def _require_whole(bulk: BulkAction, item: BulkItem) -> None:
@@ -268,6 +336,17 @@ def _require_whole(bulk: BulkAction, item: BulkItem) -> None:
 def _mark(item_id: UUID, state: str, *, sentence: str, code: str = "", run: Run | None = None) -> None:
     rows = BulkItem.objects.filter(pk=item_id, state=State.WAITING)
     rows.update(state=state, code=code[:40], sentence=sentence[:500], run=run, done_at=Now())
+
+
+def _startable() -> QuerySet[BulkAction]:
+    """The actions with rows that may begin."""
+    waiting = BulkItem.objects.filter(bulk=OuterRef("pk"), state=State.WAITING)
+    return BulkAction.objects.filter(Exists(waiting), ended_at=None, paused_at=None)
+
+
+def _room(bulk: BulkAction) -> int:
+    """How many more of its runs may be under way."""
+    return max(MOST_UNDER_WAY - BulkItem.objects.filter(bulk=bulk, run__state__in=Run.ACTIVE).count(), 0)
 
 
 def _is_free() -> Q:

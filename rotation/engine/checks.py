@@ -37,7 +37,7 @@ def verify(work: Work) -> None:
         if is_older:
             notes.sentence = (
                 "The instance refuses the current value: the database was restored and is older than the "
-                "instance. Reconcile to set the current value again, or rotate."
+                "instance."
             )
         is_plain = proof.verdict != base.Verdict.REJECTED or refused == "refused_value"
         if work.run.trigger == Run.Trigger.RESTORE and is_plain and proof.verdict in _AFTER_RESTORE:

@@ -94,7 +94,7 @@ def _ask(work: Work, current: SecretVersion, traces: base.Traces) -> None:
     elif proof.verdict == base.Verdict.REJECTED and is_there:
         work.end(Run.Outcome.FAILED, code, why, Credential.OUT_OF_SYNC)
     elif proof.verdict == base.Verdict.REJECTED:
-        _end_out_of_sync(work, traces, accepted)
+        _end_out_of_sync(work, current, traces, accepted)
     elif reasons.stops(proof.code):
         work.block(proof.code, _PROBLEM.format(proof.reason))
     else:
@@ -113,7 +113,9 @@ def _end_in_sync(
         leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=sentence)
 
 
-def _end_out_of_sync(work: Work, traces: base.Traces, accepted: history.Found) -> NoReturn:
+def _end_out_of_sync(
+    work: Work, current: SecretVersion, traces: base.Traces, accepted: history.Found
+) -> NoReturn:
     pending = work.labelled(Label.Role.PENDING)
     if accepted.version is not None and pending is not None and accepted.version.pk == pending.pk:
         changes.take_up(work, pending, base.Proof(base.Verdict.ACCEPTED, base.Level.HASH))
@@ -126,11 +128,13 @@ def _end_out_of_sync(work: Work, traces: base.Traces, accepted: history.Found) -
         )
     if history.is_newer(work, traces.generation) or restored.is_doubtful(work.account):
         _end_older(work, traces, accepted)
-    code = "snapshot" if history.went_back(work, traces.generation) else "changed_outside"
-    sentence = (
-        f"{reasons.sentence(code)} {history.told(accepted)} "
-        "Reconcile to set the current value again, or rotate."
-    )
+    if history.went_back(work, traces.generation):
+        code = "snapshot"
+    elif current.verified_at is None:
+        code = "refused_value"  # the instance never accepted it: a change there is not known
+    else:
+        code = "changed_outside"
+    sentence = f"{reasons.sentence(code)} {history.told(accepted)}"
     with transaction.atomic(), trail.at_the_end():
         work.close(Run.Outcome.FAILED, code, sentence, Credential.OUT_OF_SYNC, truth=accepted.truth)
         if work.account.reconciles:
@@ -150,7 +154,7 @@ def _end_older(work: Work, traces: base.Traces, accepted: history.Found) -> NoRe
     work.end(
         Run.Outcome.FAILED,
         credential_state.DATABASE_OLDER,
-        f"{what} {history.told(accepted)} Reconcile to set the current value again, or rotate.",
+        f"{what} {history.told(accepted)}",
         Credential.OUT_OF_SYNC,
         truth=accepted.truth,
     )

@@ -49,6 +49,8 @@ class BulkAction(SealedRow, Identified):
     is_secure = models.BooleanField(null=True)
     is_mfa = models.BooleanField(null=True)
     carried_until = models.DateTimeField(null=True)  # a worker is at it until then
+    paused_at = models.DateTimeField(null=True)  # no further row is begun
+    cancelled_at = models.DateTimeField(null=True)  # what had not begun then was not done
     ended_at = models.DateTimeField(null=True)  # every row is done, and every run that it started has ended
     seen_at = models.DateTimeField(null=True)  # its user has looked at the result
 
@@ -76,6 +78,7 @@ class BulkItem(Identified):
         DONE = "done", "Done"  # carried out; if it is a run, that says how it goes
         REFUSED = "refused", "Refused"  # the user had no right to it at that moment
         IMPOSSIBLE = "impossible", "Not possible"  # what it is in does not allow it; the sentence says why
+        CANCELLED = "cancelled", "Cancelled"  # its user cancelled the action before a worker came to it
 
     bulk = models.ForeignKey(BulkAction, on_delete=models.CASCADE, related_name="items")
     number = models.PositiveIntegerField()

@@ -153,6 +153,9 @@ class Secret(SealedRow, Identified):
                 fields=["id"], condition=models.Q(resource_policy__isnull=False), name="secret_with_policy"
             ),
             models.Index(
+                fields=["name", "id"], condition=models.Q(purged_at__isnull=False), name="secret_purged"
+            ),
+            models.Index(
                 fields=["deletion_planned_at", "id"],
                 condition=models.Q(purged_at__isnull=True, deletion_planned_at__isnull=False),
                 name="secret_by_status",

@@ -49,10 +49,13 @@ def put(
     _keep(secret, kept, text, actor, replaces)
 
 
-def delete(secret: Secret, *, actor: Principal) -> None:
-    """Take the policy of the secret away. Raises `lifecycle.NotEnabled` or `decisions.NotAllowed`."""
+def delete(secret: Secret, *, actor: Principal, replaces: str | None = None) -> None:
+    """Take the policy of the secret away; with `replaces`, only the document of that `mark`.
+
+    Raises `lifecycle.Outdated`, `lifecycle.NotEnabled` or `decisions.NotAllowed`.
+    """
     _require(secret, actor)
-    _keep(secret, None, "", actor, None)
+    _keep(secret, None, "", actor, replaces)
 
 
 def checked(text: str, *, secret: Secret | None, actor: Principal, also_called: Collection[str] = ()) -> str:

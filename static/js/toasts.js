@@ -3,7 +3,8 @@
 
 {
   const list = document.getElementById("toasts");
-  const shownFor = 8000;
+  // Long enough to notice it and to read it twice, slowly.
+  const shownFor = (text) => 8000 + 100 * text.length;
   // On the sheet of icons, as console/templatetags/console.py has them.
   const icons = { ok: "circle-check", warning: "triangle-alert", danger: "circle-x" };
 
@@ -13,13 +14,14 @@
       return;
     }
     const remove = () => {
-      if (toast.matches(":hover, :focus-within")) {
+      // Nor does it go while its page is behind another one.
+      if (document.hidden || toast.matches(":hover, :focus-within")) {
         setTimeout(remove, 2000);
       } else {
         toast.remove();
       }
     };
-    setTimeout(remove, shownFor);
+    setTimeout(remove, shownFor(toast.textContent.trim()));
   };
 
   const add = (tone, text) => {

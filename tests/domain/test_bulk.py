@@ -552,3 +552,105 @@ def test_two_workers_on_the_same_rows_do_each_once(dot):
     assert states(bulk) == ["done"] * 6
     assert {item.sentence for item in bulk.items.all()} == {""}
     assert events("kms:RotateSecret").count() == 6
+
+
+# ---------------------------------------------------------------- paused and cancelled
+
+
+def stopped(how: str, bulk: BulkAction, by: User) -> None:
+    getattr(bulk_actions, how)(bulk, actor=by.principal)
+
+
+def test_a_paused_action_begins_no_further_row_and_continues_when_it_is_resumed(dot):
+    bulk = start("tag", made(3), dot, tags={"team": "db"})
+
+    stopped("pause", bulk, dot)
+    assert bulk_actions.due() == []
+    assert not bulk_actions.carry(bulk.pk, wake=lambda run: None)
+    assert states(bulk) == ["waiting"] * 3
+    stopped("resume", bulk, dot)
+    assert bulk_actions.due() == [bulk.pk]
+    assert [item.state for item in finish(bulk)] == ["done"] * 3
+    assert [events(f"kms:BulkAction{word}").count() for word in ("Paused", "Resumed")] == [1, 1]
+
+
+def test_a_pause_holds_from_the_next_row_of_a_worker_that_is_at_it(dot):
+    bulk = start("verify", made(3), dot)
+    more = bulk_actions.carry(bulk.pk, wake=lambda run: stopped("pause", bulk, dot))
+    assert not more
+    assert states(bulk) == ["done", "waiting", "waiting"]
+    assert Run.objects.count() == 1
+
+
+def test_a_pause_twice_is_one(dot):
+    bulk = start("verify", made(1), dot)
+    stopped("pause", bulk, dot)
+    stopped("pause", bulk, dot)
+    assert events("kms:BulkActionPaused").count() == 1
+
+
+def test_a_cancelled_action_does_nothing_more_and_cancels_what_no_instance_was_told(dot):
+    told, untold, *waiting = secrets = made(4)
+    bulk = start("rotate", secrets, dot)
+    for item in bulk.items.filter(number__lt=2):
+        bulk_actions._carry(bulk, item.pk, lambda run: None)
+    Run.objects.filter(secret=told).update(attempts=1)
+    stopped("cancel", bulk, dot)
+    assert states(bulk) == ["done", "done", "cancelled", "cancelled"]
+    assert not bulk_actions.carry(bulk.pk, wake=lambda run: None)
+    assert told.runs.get().is_active
+    assert untold.runs.get().outcome == "cancelled"
+    assert not Run.objects.filter(secret__in=waiting).exists()
+    bulk.refresh_from_db()
+    assert bulk.ended_at is None
+    Run.objects.filter(secret=told).update(state="ended", outcome="succeeded")
+    bulk_actions.settle()
+    bulk.refresh_from_db()
+    assert bulk.ended_at
+    assert events("kms:BulkActionCancelled").get().details == {"action": "rotate", "rows": 2}
+
+
+def test_a_worker_that_comes_late_does_no_row_that_was_cancelled(dot):
+    (secret,) = made(1)
+    bulk = start("rotate", [secret], dot)
+    stopped("cancel", bulk, dot)
+    bulk_actions._carry(bulk, bulk.items.get().pk, lambda run: None)
+    assert states(bulk) == ["cancelled"]
+    assert not secret.runs.exists()
+
+
+def test_a_run_that_was_under_way_before_is_not_cancelled_with_the_action(dot):
+    (secret,) = made(1)
+    before = runs.start(secret, actor=factories.administrator())
+    bulk = start("rotate", [secret], dot)
+    finish(bulk)
+    stopped("cancel", bulk, dot)
+    before.refresh_from_db()
+    assert before.is_active
+
+
+@pytest.mark.parametrize("how", ["pause", "resume", "cancel"])
+def test_nobody_stops_the_action_of_another_or_one_that_has_ended(dot, cal, how):
+    bulk = start("tag", made(1), dot, tags={"team": "db"})
+    with pytest.raises(bulk_actions.Over):
+        stopped(how, bulk, cal)
+    assert finish(bulk)[0].state == "done"
+    with pytest.raises(bulk_actions.Over):
+        stopped(how, bulk, dot)
+    bulk.refresh_from_db()
+    assert (bulk.paused_at, bulk.cancelled_at) == (None, None)
+
+
+def test_only_so_many_runs_are_under_way_and_the_next_begins_when_one_has_ended(dot, monkeypatch):
+    monkeypatch.setattr(bulk_actions, "MOST_UNDER_WAY", 2)
+    bulk = start("rotate", made(4), dot)
+    finish(bulk)
+    assert states(bulk) == ["done", "done", "waiting", "waiting"]
+    run = bulk.items.get(number=0).run
+    assert bulk_actions.behind(run.pk) is None  # it is still under way
+    lease = leases.claim(run.pk, "w")
+    assert lease
+    leases.end(lease, "succeeded")
+    assert bulk_actions.behind(run.pk) == bulk.pk
+    finish(bulk)
+    assert states(bulk) == ["done", "done", "done", "waiting"]

@@ -110,6 +110,13 @@ def test_a_credential_that_is_as_it_was_is_in_sync_again_after_a_look_that_faile
 # ---------------------------------------------------------------- out of sync
 
 
+def test_a_value_that_never_worked_is_refused_and_not_called_changed_by_somebody(secret, host):
+    change_outside(host)
+    run = look(secret, host)
+    assert (run.outcome, run.code, account(secret).credential) == ("failed", "refused_value", "out_of_sync")
+    assert run.sentence == "The instance refuses the current value. No kept value works there."
+
+
 def test_a_password_that_somebody_else_changed_is_out_of_sync(secret, host):
     look(secret, host)
     change_outside(host)

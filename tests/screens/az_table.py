@@ -210,6 +210,9 @@ ROUTES: dict[str, Route] = {
     "bulk_action": Route("bulk", "mine", LOOK),
     "bulk_progress": Route("bulk", "mine", LOOK),
     "bulk_export": Route("bulk", "mine", LOOK),
+    "bulk_pause": Route("bulk", "mine", "POST 302/200"),
+    "bulk_resume": Route("bulk", "mine", "POST 302/200"),
+    "bulk_cancel": Route("bulk", "mine", "GET HEAD 200, POST 302/200"),
     # Nothing is selected.
     "secrets_bulk": Route("region", "region, here kms:ListSecrets", "POST 409"),
     "rotations_bulk": Route(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -196,7 +197,14 @@ def test_it_is_written_changed_and_deleted_on_the_permissions_tab(as_dot, robot,
     unknown = document(Principal=whom(arn, "nobody"))
     bad = as_dot.post(url(secret), {"document": unknown, "replaces": ""}, headers=HTMX)
     assert "is no user or application of this account" in bad.content.decode()
-    as_dot.post(url(secret), {"delete": "yes"}, headers=HTMX)
+    asked = as_dot.post(url(secret), {"delete": "yes"}, headers=HTMX).content.decode()
+    assert "What it allows ends on the next request" in asked
+    assert "user/robot" in tab(as_dot, secret)
+    mark = re.search('name="shown" value="([0-9a-f]+)"', asked)[1]
+    other = as_dot.post(url(secret), {"delete": "yes", "shown": "0" * 64}, headers=HTMX)
+    assert other.status_code == 409
+    assert "Nothing was deleted" in other.content.decode()
+    as_dot.post(url(secret), {"delete": "yes", "shown": mark}, headers=HTMX)
     assert "This secret has no resource policy." in tab(as_dot, secret)
 
 

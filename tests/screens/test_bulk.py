@@ -515,3 +515,47 @@ def test_who_may_retry_nothing_is_refused(client, aud):
     run = failed_run(made(1)[0])
     client.force_login(aud)
     assert client.post(RUNS, {"run": run.pk}, headers=HTMX).status_code == 403
+
+
+# ---------------------------------------------------------------- paused and cancelled
+
+
+def test_an_action_is_paused_resumed_and_cancelled_from_its_page(as_dot):
+    bulk = start(as_dot, "verify", made(2))
+    url = reverse("bulk_action", args=[bulk.pk])
+    assert "Pause" in text(as_dot.get(url))
+    as_dot.post(reverse("bulk_pause", args=[bulk.pk]))
+    page = as_dot.get(url)
+    shown = text(page)
+    assert "Paused" in shown
+    assert "No further row is begun until you choose Resume" in shown
+    assert "hx-trigger" not in page.content.decode().partition('id="bulk-progress"')[2][:300]
+    assert "Paused: 0 %" in text(as_dot.get("/all/overview/"))
+    as_dot.post(reverse("bulk_resume", args=[bulk.pk]))
+    assert "Running" in text(as_dot.get(url))
+    as_dot.post(reverse("bulk_cancel", args=[bulk.pk]))
+    shown = text(as_dot.get(url))
+    assert "Cancelled 2" in shown
+    assert "Rows that had not begun were not done" in shown
+    assert "Nothing was changed." in shown
+    assert "Pause" not in shown
+
+
+def test_the_question_before_a_cancellation_says_what_is_done_and_what_is_not(as_dot):
+    done, active, _ = secrets = made(3)
+    bulk = start(as_dot, "verify", secrets)
+    for item in bulk.items.filter(secret__in=[done, active]):
+        bulk_actions._carry(bulk, item.pk, lambda run: None)
+    end(done.runs.get(), "succeeded")
+    asked = text(as_dot.get(reverse("bulk_cancel", args=[bulk.pk]), headers=HTMX))
+    for words in ("1 secret is done", "1 secret has not begun", "1 secret is under way"):
+        assert words in asked, words
+
+
+def test_what_has_ended_is_neither_paused_nor_cancelled(as_dot):
+    bulk = start(as_dot, "tag", made(1), tags="team=db", removed="")
+    work(bulk)
+    for name in ("bulk_pause", "bulk_resume", "bulk_cancel"):
+        answer = as_dot.post(reverse(name, args=[bulk.pk]))
+        assert answer.status_code == 409
+        assert "has ended or was cancelled" in text(answer)

@@ -205,6 +205,17 @@ def test_every_page_says_which_process_is_away_what_still_works_and_what_to_do(
     assert part.advice in shown
 
 
+def test_several_that_are_away_are_one_banner_with_what_to_do_folded(client, dot, looks_now):
+    client.force_login(dot)
+    _show()
+    shown = _page(client)
+    away_now = shown[shown.index('id="away"') : shown.index('class="page-top"')]
+    assert (away_now.count("banner tone-danger"), away_now.count("<details")) == (1, 2)
+    for part in (away.WORKER, away.BEAT):
+        for words in (part.title, part.works, part.advice):
+            assert words in away_now
+
+
 def test_a_process_that_stopped_a_moment_ago_is_away_and_one_that_shows_itself_again_is_back(
     client, dot, looks_now
 ):

@@ -94,9 +94,10 @@ def test_a_page_after_the_last_one_is_the_last_one(as_dot, monkeypatch, count, a
     names = [factories.secret(instance=instance, username=f"user{n}").name for n in range(count)]
     answer = as_dot.get("/all/secrets/", {"page": asked})
     page = answer.context["page"]
-    last = sorted(names)[-1 if count % 2 else -2 :]
+    last = sorted(names)[-1 if count % 2 and count <= 5 else -2 :]
     assert [secret.name for secret in page.rows] == last
-    assert (page.number, page.has_next) == ((count + 1) // 2, False)
+    number = (count + 1) // 2 if count <= 5 else -1  # of more rows it is not counted how many come before
+    assert (page.number, page.has_next) == (number, False)
     assert "No matching" not in answer.content.decode()
 
 
@@ -192,7 +193,7 @@ def test_a_page_after_the_last_one_reads_no_more_rows_than_pages_reach(as_dot, t
         as_dot.get("/all/secrets/?page=9999999")
     counts = [q["sql"] for q in seen if "COUNT(*)" in q["sql"] and "secrets_app_secret" in q["sql"]]
     assert counts
-    assert all("LIMIT 5" in sql for sql in counts)
+    assert all("LIMIT 4" in sql for sql in counts)  # one more than a list says it has
     assert not [q["sql"] for q in seen if re.search(r"OFFSET \d{3}", q["sql"])]
 
 

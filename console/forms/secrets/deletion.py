@@ -42,7 +42,7 @@ class Delete(forms.Form):
         label="Reason",
         required=False,
         max_length=500,
-        help_text="Shown to users who may restore it.",
+        help_text="Kept in the audit trail. Users who may restore the secret see it.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 

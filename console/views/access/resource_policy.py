@@ -48,9 +48,7 @@ def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     rights.require_full_access(request, Action.SET_SECRET_POLICY, secret)
     back = reverse("secret", args=[region, secret.pk]) + "?tab=permissions"
     if "delete" in request.POST and request.method == "POST":
-        resource_policies.delete(secret, actor=request.principal)
-        messages.success(request, f"{secret.name} has no resource policy any more.")
-        return dialogs.leave(request, back)
+        return _delete(request, secret, back)
     now = resource_documents.document(secret.resource_policy)
     first = {
         "document": now or _example(secret, request.principal),
@@ -88,6 +86,30 @@ def edit(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
         **more,
     }
     return dialogs.show(request, "secrets/_resource_policy.html", TITLE, context, status=status)
+
+
+def _delete(request: OperatorRequest, secret: Secret, back: str) -> HttpResponse:
+    """Ask first, with the document; delete what was shown, and nothing that another user wrote meanwhile."""
+    shown = request.POST.get("shown")
+    if shown is not None:
+        try:
+            resource_policies.delete(secret, actor=request.principal, replaces=shown)
+        except lifecycle.Outdated:
+            secret.refresh_from_db()
+        else:
+            messages.success(request, f"{secret.name} has no resource policy any more.")
+            return dialogs.leave(request, back)
+    if secret.resource_policy is None:
+        return dialogs.leave(request, back)
+    context = {
+        "secret": secret,
+        "back": back,
+        "lines": documents.lines(resource_documents.document(secret.resource_policy)),
+        "shown": resource_policies.mark(secret),
+        "is_outdated": shown is not None,
+    }
+    title, status = "Delete resource policy", 200 if shown is None else 409
+    return dialogs.show(request, "secrets/_resource_policy_delete.html", title, context, status=status)
 
 
 def _example(secret: Secret, who: Principal) -> str:

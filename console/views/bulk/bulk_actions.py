@@ -79,10 +79,18 @@ def _context(request: OperatorRequest, pk: UUID) -> dict[str, object]:
         "result": result,
         "page": page,
         "rows": [_row(request, item) for item in page.rows],
-        "is_running": bulk.ended_at is None,
+        "is_running": _moves(bulk, counted),
+        "may_change": bulk.ended_at is None and bulk.cancelled_at is None,
         "may_retry": bulk.ended_at is not None and counted.failed,
         "is_of_runs": bulk.action == BulkAction.Action.RETRY,
     }
+
+
+def _moves(bulk: BulkAction, counted: bulk_states.Progress) -> bool:
+    """Whether the page follows it: not while it is paused with nothing under way."""
+    if bulk.paused_at:
+        return any(result.name == "active" for result in counted.results)
+    return bulk.ended_at is None
 
 
 def _row(request: OperatorRequest, item: BulkItem) -> tuple[BulkItem, Fact, bool]:

@@ -236,6 +236,18 @@ def bulk_export(cast: Cast) -> Call:
     return Call([made.pk], {}, ("kms:ExportBulkAction",), "get", auditor=404)
 
 
+def bulk_change(event: str) -> Make:
+    """A change of one's own action: another user is told that there is none."""
+
+    def call(cast: Cast) -> Call:
+        made = bulk_actions.start("verify", [secret().pk], actor=cast.dot.principal, token="press")
+        if event == "kms:BulkActionResumed":
+            bulk_actions.pause(made, actor=cast.dot.principal)
+        return Call([made.pk], {}, (event,), auditor=404)
+
+    return call
+
+
 CREDENTIAL = {"name": "fleet", "username": "keyturn", "login": "own", "sudo": "passwordless"}
 TOKEN = "5b1d2a60-0000-4000-8000-0123456789ab"
 
@@ -283,6 +295,9 @@ CHANGES: dict[str, Make] = {
     "secret_rebind": rebind,
     "secrets_bulk": bulk,
     "rotations_bulk": bulk_retry,
+    "bulk_pause": bulk_change("kms:BulkActionPaused"),
+    "bulk_resume": bulk_change("kms:BulkActionResumed"),
+    "bulk_cancel": bulk_change("kms:BulkActionCancelled"),
     "credential_create": lambda cast: Call([], CREDENTIAL, ("kms:CreateManagementCredential",)),
     "credential_delete": delete_credential,
     "instance_register": register,
