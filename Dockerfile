@@ -22,6 +22,10 @@ RUN [ -z "$ROOT_KEYS" ] \
     || .venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r requirements-root-keys.lock
 
 FROM ${PYTHON_IMAGE}
+# --build-arg KERBEROS=true for management accounts of a Windows domain that log in by Kerberos.
+ARG KERBEROS=
+RUN [ -z "$KERBEROS" ] || [ -e /usr/lib/*/libgssapi_krb5.so.2 ] \
+    || { apt-get -qq update && apt-get -qq -y --no-install-recommends install libgssapi-krb5-2 && rm -rf /var/lib/apt/lists/*; }
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/srv/keyturn/.venv/bin:$PATH \
     KEYTURN_DATA=/var/lib/keyturn KEYTURN_ROOT_KEY_FILE=/run/keyturn/root.key
 # A number of its own, above those of any system user: whoever owns a file for it outside knows which.

@@ -176,6 +176,15 @@ WINRM_HTTP: Final = replace(
     ),
 )
 
+#: No way to hosts of its own: how an account of a domain logs in to those of the other two.
+KERBEROS: Final = replace(
+    WINRM,
+    name="winrm-kerberos",
+    label="WinRM by Kerberos",
+    offer="Windows over WinRM, by Kerberos",
+    account_problem=winrm_names.domain_account_problem,
+)
+
 TABLE: Final[Mapping[str, Wire]] = MappingProxyType({wire.name: wire for wire in (SSH, WINRM, WINRM_HTTP)})
 
 USUAL: Final = SSH  # where nothing else is said
@@ -224,12 +233,29 @@ def choices() -> list[tuple[str, str]]:
 
 
 def offers() -> list[tuple[str, str]]:
-    """Name of each wire that credentials are for, and what a form calls it together with its system."""
+    """Name of each wire that a system is reached over, and what a form calls the two together."""
     return [(wire.name, wire.offer) for wire in TABLE.values() if wire.logs_in_as == wire.name]
 
 
+def logins() -> list[tuple[str, str]]:
+    """Name of each way in which a management credential logs in, and what a form calls it."""
+    return [*offers(), (KERBEROS.name, KERBEROS.offer)]
+
+
+def login(name: str) -> Wire:
+    """Return what is known of the way in which a management credential logs in. Raises `KeyError`."""
+    return KERBEROS if name == KERBEROS.name else TABLE[name]
+
+
+def is_kerberos(name: str) -> bool:
+    """Whether a management credential that logs in so does it by Kerberos, and by nothing else."""
+    return name == KERBEROS.name
+
+
 def logs_in_as(wire: str) -> str:
-    """Return the wire whose management credentials are used over this one."""
+    """Return the wire whose management credentials are used over this one, or that a login is for."""
+    if wire == KERBEROS.name:
+        return KERBEROS.logs_in_as
     return TABLE[wire].logs_in_as if wire in TABLE else wire
 
 

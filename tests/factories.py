@@ -111,7 +111,7 @@ def credential(
 ) -> ManagementCredential:
     """A management credential with Keyturn's own key, or with this one, or with a password if it must."""
     given: dict[str, object] = {"private_key": Plaintext(private_key)} if private_key else {}
-    if fields.get("wire") == "winrm":
+    if str(fields.get("wire", "")).startswith("winrm"):
         sudo = "none"
         given |= {} if "password" in fields else {"password": Plaintext("A-login-password-1")}
     name = f"fleet-{_Numbers.last + 1}"
@@ -119,7 +119,8 @@ def credential(
     def make() -> None:
         _next()
         actor = administrator()
-        management.create_credential(name, "keyturn", sudo=sudo, actor=actor, **given, **fields)  # type: ignore[arg-type]
+        username = str(fields.pop("username", "keyturn"))
+        management.create_credential(name, username, sudo=sudo, actor=actor, **given, **fields)  # type: ignore[arg-type]
 
     once(make, "credential", sudo, private_key, *itertools.chain(*fields.items()))
     return ManagementCredential.objects.get(name=name)

@@ -119,8 +119,7 @@ class Windows(Environment):
 
     @property
     def _is_admin(self) -> bool:
-        account = self._host.account_of(self._user)
-        return account is not None and account.is_admin
+        return self._host.is_administrator(self._user)
 
     # -- commands ---------------------------------------------------------------------------------
 

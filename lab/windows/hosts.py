@@ -122,6 +122,11 @@ class WindowsHost:
         self.shell_quota = 30
         self.clock_seconds = 0.0  # by which its clock is ahead
         self.has_ntlm = True  # WinRM offers it, and the host's rules allow it
+        self.keytab = ""  # the file with its key in a domain; empty for a host that takes no Kerberos
+        self.forgets_logons = False  # of connections, as where a ticket has expired
+        self.named_certificate = b""  # that its tickets have to name, in DER; empty for the one that it shows
+        self.hides_itself = False  # takes a ticket and does not answer with its own
+        self.domain_admins: set[str] = set()  # accounts of the domain, `user@REALM`, that are administrators
         self.start_seconds = 0.0  # that PowerShell needs before it runs a script; a real one about 1.5
         self.before_set: threading.Event | None = None  # a set waits for it
         self.on_change: Callable[[], None] = lambda: None  # of a password or the registry; under the lock
@@ -197,6 +202,11 @@ class WindowsHost:
         if domain.lower() not in ("", ".", self.name.lower()):
             return None
         return self.accounts.get(name.lower())
+
+    def is_administrator(self, username: str) -> bool:
+        """Whether this account may do everything here, be it local or of the domain."""
+        account = self.account_of(username)
+        return username in self.domain_admins or (account is not None and account.is_admin)
 
     def log_on(self, username: str, is_right: bool) -> int:
         """Judge a network logon; count it, and lock the account where the rules say so. 0 is a success."""

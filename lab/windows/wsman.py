@@ -1,9 +1,10 @@
 """A simulated Windows host on the network: WS-Man over HTTP with sealed messages, and over HTTPS.
 
 What is modelled: Create, Command, Send, Receive, Signal and Delete (MS-WSMV) with the faults that pywinrm's
-source and recordings name; NTLM by a real acceptor, once for each connection; no Basic; 500 without a body
-for a message that is not sealed; a quota of shells; the limits of a command line. What is not: Kerberos,
-CredSSP, PSRP, WMI over WS-Man. All of it was written from documents; no real Windows has confirmed it.
+source and recordings name; NTLM by a real acceptor, once for each connection; Kerberos by MIT's acceptor, for
+accounts of a domain; no Basic; 500 without a body for a message that is not sealed; a quota of shells; the
+limits of a command line. What is not: CredSSP, PSRP, WMI over WS-Man. All of it was written from documents;
+no real Windows has confirmed it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Self
 from xml.sax.saxutils import escape
 
-from lab.windows import ntlm
+from lab.windows import kerberos, ntlm
 from lab.windows.certificates import Certificate
 from lab.windows.dotnet import Windows
 from lab.windows.hosts import WindowsHost
@@ -240,8 +241,7 @@ class Endpoint:
         return self.fault(operation, "after"), _envelope(operation + "Response", relates, done)
 
     def _create(self, user: str, _shell_id: str, _root: Any, _seconds: float) -> str:
-        account = self.host.account_of(user)
-        if account is None or not account.is_admin:
+        if not self.host.is_administrator(user):
             raise _Fault(NOT_ALLOWED)
         with self._lock:
             if sum(shell.user == user.lower() for shell in self.shells.values()) >= self.host.shell_quota:
@@ -365,8 +365,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self._acceptor: ntlm.Acceptor | None = None
+        self._acceptor: ntlm.Acceptor | kerberos.Acceptor | None = None
         self._user = ""
+        self._shown: dict[str, str] = {}  # what goes with the next answer
 
     @property
     def _owner(self) -> Endpoint:
@@ -376,16 +377,21 @@ class _Handler(BaseHTTPRequestHandler):
         """Take one message."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         kind, _, token = self.headers.get("Authorization", "").partition(" ")
-        if token and kind in ("NTLM", "Negotiate") and not self._authenticate(kind, base64.b64decode(token)):
-            return
-        if not self._user:
+        if token and kind in ("NTLM", "Negotiate"):
+            given = base64.b64decode(token)
+            # A token of the GSS-API begins so (RFC 2743 3.1); one of NTLM's with its name.
+            takes = self._take_ticket if given[:1] == b"\x60" else self._authenticate
+            if not takes(kind, given):
+                return
+        if not self._user or self._owner.host.forgets_logons:
             self._refuse()
             return
         is_sealed = "multipart/encrypted" in self.headers.get("Content-Type", "")
         if self.path != "/wsman":
             self._reply(404)
         elif not body:
-            self._reply(200)
+            self._reply(200, b"", **self._shown)
+            self._shown = {}
         elif self._owner.certificate is None and not is_sealed:
             self._reply(500)
         else:
@@ -405,7 +411,7 @@ class _Handler(BaseHTTPRequestHandler):
             ).decode()
             self._reply(401, WWW_Authenticate=f"{kind} {challenge}")
             return False
-        if self._acceptor is None:
+        if not isinstance(self._acceptor, ntlm.Acceptor):
             self._refuse()
             return False
         with self._owner._lock:
@@ -427,7 +433,31 @@ class _Handler(BaseHTTPRequestHandler):
         self._user = account.name
         return True
 
-    def _carry_out(self, acceptor: ntlm.Acceptor, body: bytes, *, is_sealed: bool) -> None:
+    def _take_ticket(self, kind: str, token: bytes) -> bool:
+        """Judge a ticket of Kerberos; whether the message may be looked at now."""
+        host, certificate = self._owner.host, self._owner.certificate
+        if not host.keytab:
+            self._refuse()
+            return False
+        with self._owner._lock:
+            self._owner.attempts += 1
+        named = host.named_certificate or certificate.der if certificate else None
+        acceptor = kerberos.Acceptor(host.keytab, named)
+        try:
+            user, answer = acceptor.accept(token)
+        except kerberos.Refused as refused:
+            told = base64.b64encode(refused.answer).decode()
+            self._reply(401, WWW_Authenticate=f"{kind} {told}".strip())
+            return False
+        host.record.add("event 4624", user)
+        self._acceptor, self._user = acceptor, user
+        if not host.hides_itself:
+            self._shown = {"WWW_Authenticate": f"{kind} {base64.b64encode(answer).decode()}"}
+        return True
+
+    def _carry_out(
+        self, acceptor: ntlm.Acceptor | kerberos.Acceptor, body: bytes, *, is_sealed: bool
+    ) -> None:
         message = acceptor.unseal(_payload(body)) if is_sealed else body
         status = 200
         try:
@@ -469,7 +499,7 @@ def _payload(body: bytes) -> bytes:
     return part.removesuffix(_BOUNDARY + b"--\r\n")
 
 
-def _sealed(acceptor: ntlm.Acceptor, message: bytes) -> bytes:
+def _sealed(acceptor: ntlm.Acceptor | kerberos.Acceptor, message: bytes) -> bytes:
     head = (
         _BOUNDARY + b"\r\n\tContent-Type: " + _SEALED.encode() + b"\r\n"
         b"\tOriginalContent: type=application/soap+xml;charset=UTF-8;Length=%d\r\n" % len(message)

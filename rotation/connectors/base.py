@@ -113,6 +113,7 @@ class Login:
     username: str
     password: Plaintext | None = None
     private_key: Plaintext | None = None  # OpenSSH or PEM, not encrypted
+    by_kerberos: bool = False  # as an account `user@REALM` of a domain
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class OtherSystem(DomainError, ValueError):
 
 def require_system(row: ManagementCredential, wire: str) -> None:
     """Return if instances over this wire can be managed with a credential. Raises `OtherSystem`."""
-    if row.wire != wires.logs_in_as(wire):
+    if wires.logs_in_as(row.wire) != wires.logs_in_as(wire):
         raise OtherSystem(
             f"The management credential {row.name} is for {row.system}; the instance is "
             f"{wires.of(wire).offer}. Choose one for that system."

@@ -161,14 +161,14 @@ def was_deleted_since(moment: datetime) -> bool:
 
 def check_account_name(name: str, wire: str = wires.USUAL.name) -> str:
     """Return `name` if Keyturn can work as an account that is called so. Raises `BadAccount`."""
-    if problem := wires.of(wire).account_problem(name):
+    if problem := wires.login(wire).account_problem(name):
         raise BadAccount(problem)
     return name
 
 
 def _check_login(wire: str, sudo: str, *, has_password: bool) -> None:
     """Return if an account over this wire can log in so. Raises `BadAccount`."""
-    spoken = wires.of(wire)
+    spoken = wires.login(wire)
     if base.Kind.KEY not in spoken.kinds and not has_password:
         raise BadAccount(f"{spoken.offer}: an account logs in with a password, not with a key. Enter one.")
     if not spoken.elevates and sudo != ManagementCredential.Sudo.NONE:
@@ -203,7 +203,12 @@ def manager(instance: Instance, *, over: base.Endpoint, known: KeyVersion | None
     )
     hidden = {key: Plaintext(text) if text is not None else None for key, text in fields.items()}
     return base.Manager(
-        login=base.Login(credential.username, hidden["Password"], hidden["PrivateKey"]),
+        login=base.Login(
+            credential.username,
+            hidden["Password"],
+            hidden["PrivateKey"],
+            by_kerberos=wires.is_kerberos(credential.wire),
+        ),
         sudo=base.Sudo(credential.sudo),
         sudo_password=hidden["SudoPassword"],
     )

@@ -12,9 +12,9 @@ from rotation.models import ManagementCredential
 
 def command(credential: ManagementCredential) -> str:
     """Return the command that, run once on an instance, lets Keyturn in as this account."""
-    return wires.of(credential.wire).prepare(credential.username, credential.public_key)
+    return wires.login(credential.wire).prepare(credential.username, credential.public_key)
 
 
 def opposite(credential: ManagementCredential) -> str:
     """Return the command that takes that back."""
-    return wires.of(credential.wire).unprepare(credential.username, credential.public_key)
+    return wires.login(credential.wire).unprepare(credential.username, credential.public_key)

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ('seal', models.CharField(default='', editable=False, max_length=64)),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='credentials', to='secrets_app.account')),
                 ('name', models.CharField(max_length=80)),
-                ('wire', models.CharField(choices=rotation.wires.choices, default='ssh', max_length=16)),
+                ('wire', models.CharField(choices=rotation.wires.logins, default='ssh', max_length=16)),
                 ('username', models.CharField(max_length=64)),
                 ('sudo', models.CharField(choices=[('none', 'None: the account is root'), ('passwordless', 'Passwordless'), ('password', 'With password')], default='passwordless', max_length=12)),
                 ('sealed', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='secrets_app.sealedvalue')),

@@ -34,7 +34,7 @@ class ManagementCredential(SealedRow, Identified):
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="credentials")
     name = models.CharField(max_length=80)
-    wire = models.CharField(max_length=16, choices=wires.choices, default=wires.USUAL.name)
+    wire = models.CharField(max_length=16, choices=wires.logins, default=wires.USUAL.name)
     username = models.CharField(max_length=64)
     sudo = models.CharField(max_length=12, choices=Sudo, default=Sudo.PASSWORDLESS)
     sealed = models.OneToOneField(SealedValue, null=True, on_delete=models.PROTECT, related_name="+")
@@ -71,12 +71,12 @@ class ManagementCredential(SealedRow, Identified):
     @property
     def system(self) -> str:
         """What it is for, as forms call it."""
-        return dict(wires.offers()).get(self.wire, self.wire)
+        return dict(wires.logins()).get(self.wire, self.wire)
 
     @property
     def elevates(self) -> bool:
         """Whether such an account may need sudo."""
-        return wires.elevates(self.wire)
+        return wires.elevates(wires.logs_in_as(self.wire))
 
     @property
     def sudo_label(self) -> str:

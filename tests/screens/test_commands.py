@@ -108,6 +108,8 @@ def test_every_cause_has_its_exit_code(dot, ann, aud):
         ("credential create one --account -x --as dot", Exit.USAGE, ""),
         ("credential create one --account a:b --as dot", Exit.INVALID, "login_name_invalid"),
         ("credential create one --account a --wire winrm --as dot", Exit.INVALID, "invalid_argument"),
+        ("credential create one --account a@b --wire winrm-kerberos --as dot", Exit.INVALID,
+         "invalid_argument"),
         ("credential create one --account a --sudo password --as dot", Exit.INVALID, "invalid_argument"),
         ("credential create one --account a --login key --sudo password --as dot", Exit.INVALID,
          "invalid_argument"),

@@ -135,6 +135,34 @@ def test_a_credential_for_windows_has_a_password_and_shows_the_commands_for_powe
     assert "sudo" not in shown.lower()
 
 
+def test_a_credential_by_kerberos_is_for_an_account_of_a_domain_alone(as_dot):
+    for name in ("keyturn", "CORP\\keyturn", "keyturn@", "key turn@CORP"):
+        answer = create(as_dot, system="winrm-kerberos", username=name)
+        assert answer.status_code == 422, name
+        assert "user@REALM" in answer.content.decode()
+    assert not ManagementCredential.objects.exists()
+    answer = create(as_dot, system="winrm-kerberos", username="keyturn@CORP.EXAMPLE.COM")
+    made = ManagementCredential.objects.get()
+    assert (made.wire, made.sudo, made.has_password) == ("winrm-kerberos", "none", True)
+    shown = as_dot.get(answer["Location"]).content.decode()
+    assert "Windows over WinRM, by Kerberos" in shown
+    assert "New-LocalUser" not in shown
+
+
+def test_an_instance_of_windows_takes_a_credential_by_kerberos_and_a_linux_one_does_not(as_dot):
+    made = factories.credential(wire="winrm-kerberos", username="keyturn@CORP.EXAMPLE.COM")
+    dot = factories.administrator()
+    instance = windows()
+    management.attach(instance, made, actor=dot)
+    over = management.endpoint(instance)
+    assert management.manager(instance, over=over).login.by_kerberos
+    management.attach(instance, factories.credential(wire="winrm"), actor=dot)
+    assert not management.manager(instance, over=over).login.by_kerberos
+    with pytest.raises(holding.OtherSystem):
+        management.attach(factories.instance(), made, actor=dot)
+    assert "winrm-kerberos" not in page(as_dot, instance)
+
+
 def test_a_credential_for_windows_refuses_what_only_linux_has(as_dot):
     for fields, sentence in (
         ({"username": "key turn"}, "The account name is user, HOST\\user, DOMAIN\\user or user@domain"),

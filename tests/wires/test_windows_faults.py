@@ -778,7 +778,8 @@ def test_a_change_that_cannot_be_checked_there_gives_no_verdict(at, host):
     assert probe(wire, NEW).code == "check_failed"
     host.accounts["svc"].network_logon = False
     host.is_broken_check = False
-    assert probe(wire, NEW).code == "no_network_logon"
+    assert (probe(wire, NEW).verdict, probe(wire, NEW).code) == (Verdict.ACCEPTED, "no_network_logon")
+    assert probe(wire, OLD).verdict == Verdict.REJECTED
 
 
 def test_fi_x_02_a_host_that_lies_about_a_change_is_not_believed_and_the_account_not_locked(secret, host):

@@ -47,7 +47,7 @@ class Create(forms.Form):
     )
     system = forms.ChoiceField(
         label="System",
-        choices=wires.offers,
+        choices=wires.logins,
         initial=wires.USUAL.name,
         widget=forms.RadioSelect,
         required=False,
@@ -57,7 +57,8 @@ class Create(forms.Form):
         label="Account",
         max_length=64,
         initial="keyturn",
-        help_text="The OS account that Keyturn logs in as, on every instance that uses this credential.",
+        help_text="The OS account that Keyturn logs in as, on every instance that uses this credential. By "
+        "Kerberos it is user@REALM.",
         error_messages={"required": "Enter the account's name."},
         widget=forms.TextInput(
             attrs={
@@ -107,7 +108,7 @@ class Create(forms.Form):
     @property
     def wire(self) -> wires.Wire:
         """How the instances are reached that this account is for."""
-        return wires.of(self.cleaned_data.get("system", wires.USUAL.name))
+        return wires.login(self.cleaned_data.get("system", wires.USUAL.name))
 
     def clean_username(self) -> str:
         try:

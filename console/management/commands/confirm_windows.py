@@ -15,7 +15,7 @@ from console.commands.exits import Exit
 from rotation import wires
 from rotation.connectors import base
 from rotation.connectors.winrm import confirming
-from rotation.inventory import instances
+from rotation.inventory import instances, management
 from secrets_app.crypto import passwords
 from secrets_app.errors import DomainError
 
@@ -38,6 +38,12 @@ class Command(BaseCommand):
         parser.add_argument("--http-port", type=int, default=0, help="where it takes HTTP, to try that too")
         parser.add_argument(
             "--service", default="", help="one that runs as the account and nothing needs; it is restarted"
+        )
+        parser.add_argument(
+            "--kerberos",
+            default="",
+            metavar="USER@REALM",
+            help="an administrator of its domain, to try Kerberos too: its password is the second line",
         )
         parser.add_argument("--output", type=Path, required=True, help="the file to write")
 
@@ -73,14 +79,21 @@ class Command(BaseCommand):
                 self.stderr.write(f"It shows {key.fingerprint}")
             self.stderr.write("Compare it on the host itself, and name it with --fingerprint.")
             raise SystemExit(int(Exit.IDENTITY))
-        login = base.Login(options["login"], password=given.value())
+        domain = None
+        if options["kerberos"]:
+            management.check_account_name(options["kerberos"], wires.KERBEROS.name)
+            first, second = given.two_values()
+            domain = base.Login(options["kerberos"], password=second, by_kerberos=True)
+        login = base.Login(options["login"], password=first if domain else given.value())
         at = base.Endpoint(
             place.address, place.port, (approved[0].line,), networks=place.networks, wire=place.wire
         )
         policy = passwords.Policy()
         values = confirming.Values(*(policy.generate() for _ in range(4)))
         findings = []
-        chosen = confirming.Place(at, login, options["account"], options["http_port"], options["service"])
+        chosen = confirming.Place(
+            at, login, options["account"], options["http_port"], options["service"], domain
+        )
         for found in confirming.walk(chosen, values, int(time.time()) * 10):
             findings.append(found)
             mark = "as assumed" if found.is_as_assumed else f"NOT AS ASSUMED: {found.assumed}"

@@ -12,6 +12,7 @@ from console.commands.face import Answer, Exists, Face, Options
 from console.fetching import instances_and_runs
 from console.forms.credentials import credentials as forms
 from rotation import wires
+from rotation.connectors import base
 from rotation.inventory import management
 from rotation.models import ManagementCredential
 from secrets_app.actions import Action
@@ -41,7 +42,7 @@ class Command(Face):
             help="own: Keyturn makes a key pair; key, password: read from standard input (own)",
         )
         parser.add_argument(
-            "--sudo", choices=Sudo.values, help="how it becomes root (passwordless; none with winrm)"
+            "--sudo", choices=Sudo.values, help="how it becomes root (passwordless; none over WinRM)"
         )
         parser.add_argument(
             "--separate-sudo-password",
@@ -50,7 +51,7 @@ class Command(Face):
         )
         parser.add_argument(
             "--wire",
-            choices=[name for name, _ in wires.offers()],
+            choices=[name for name, _ in wires.logins()],
             default=wires.SSH.name,
             help="how the account logs in (ssh)",
         )
@@ -67,7 +68,7 @@ class Command(Face):
                 return Answer(existed=True, credential=shown(existing))
             raise Exists(f"A management credential named {name} exists.", existing.pk)
         sudo = _sudo(options)
-        if wire == wires.WINRM.name and login != PASSWORD:
+        if base.Kind.KEY not in wires.login(wire).kinds and login != PASSWORD:
             raise given.Invalid("Over WinRM the account logs in with a password: --login password.")
         sudo_password, value = _values(login, is_separate=options["separate_sudo_password"])
         if login == PASSWORD and value is not None:
@@ -105,7 +106,7 @@ def _values(login: str, *, is_separate: bool) -> tuple[Plaintext | None, Plainte
 def _sudo(options: Options) -> str:
     """Return how the account becomes root. Raises `Invalid` for what standard input cannot give then."""
     login, is_separate = options["login"], options["separate_sudo_password"]
-    usual = Sudo.NONE if options["wire"] == wires.WINRM.name else Sudo.PASSWORDLESS
+    usual = Sudo.PASSWORDLESS if wires.login(options["wire"]).elevates else Sudo.NONE
     sudo = str(options["sudo"] or (Sudo.PASSWORD if is_separate else usual))
     if is_separate and sudo != Sudo.PASSWORD:
         raise given.Invalid("A password for sudo needs --sudo password.")

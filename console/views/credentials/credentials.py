@@ -93,7 +93,7 @@ def show(request: OperatorRequest, pk: UUID) -> HttpResponse:
         "may_delete": is_kept and resources.may(request, Action.DELETE_CREDENTIAL, credential),
         "prepare": preparation.command(credential) if fits and is_kept else "",
         "undo": preparation.opposite(credential) if fits else "",
-        "words": wires.of(credential.wire).permits,
+        "words": wires.login(credential.wire).permits,
         "page": paging.page(
             resources.seen_instances(request).filter(credential=credential),
             request.GET,

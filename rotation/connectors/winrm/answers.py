@@ -131,7 +131,11 @@ def of_check(said: Said) -> Proof:
         case "UNCLEAR" if _word(said) in _UNCLEAR:
             return unclear(_word(said))
         case "ERROR":
-            return unclear(_LOGONS.get(_win32(_number(said)), "check_failed"))
+            code = _LOGONS.get(_win32(_number(said)), "check_failed")
+            if code == "no_network_logon":
+                # Windows asks for the right to log on so only once the password was right; else it says 1326.
+                return Proof(Verdict.ACCEPTED, Level.HASH, reasons.sentence(code), code)
+            return unclear(code)
         case _:
             return unclear("odd_answer")
 

@@ -94,6 +94,7 @@ class Place:
     account: str
     http_port: int = 0  # where it takes HTTP too; 0 for not to try it
     service: str = ""  # that runs as the account and that nothing needs; empty for not to try one
+    domain: Login | None = None  # an account of a domain that is an administrator here, to try Kerberos
 
 
 def walk(place: Place, values: Values, generation: int) -> Iterator[Finding]:
@@ -104,6 +105,7 @@ def walk(place: Place, values: Values, generation: int) -> Iterator[Finding]:
     for call, assumed, ask in (
         *_calls(place, values, generation),
         *(_http_calls(place) if place.http_port else ()),
+        *(_kerberos_calls(place, place.domain, values, generation) if place.domain else ()),
     ):
         yield Finding(call, assumed, _told(ask))
 
@@ -213,6 +215,35 @@ def _http_calls(place: Place) -> Calls:
         ("connect where another name is approved", "blocked: name_changed", lambda: look(_OTHER_NAME)),
         ("look at the host over HTTP", "in order", approved),
     )
+
+
+def _kerberos_calls(place: Place, login: Login, values: Values, generation: int) -> Calls:
+    """The same host with an account of its domain; the domain is told one wrong password."""
+    at, wire, manager = place.at, WinRmConnector(place.at), Manager(login)
+    account, _, realm = login.username.partition("@")
+
+    def look(by: Login) -> Facts:
+        return wire.preflight(Manager(by), timeout=TIMEOUT)
+
+    def change() -> Proof | None:
+        fence = Fence(CONSOLE, generation + 6)
+        return wire.set_password(manager, place.account, values.first, fence=fence, timeout=TIMEOUT)
+
+    def over_http() -> Facts:
+        over = replace(at, port=place.http_port, host_keys=())
+        (key,) = WinRmNameScanner().scan(over, timeout=TIMEOUT)
+        return WinRmHttpConnector(replace(over, host_keys=(key.line,))).preflight(manager, timeout=TIMEOUT)
+
+    sealed: Calls = (("log on by Kerberos over HTTP", "in order", over_http),)
+    return (
+        ("log on by Kerberos", "in order", lambda: look(login)),
+        ("set a password with a login by Kerberos", "accepted", change),
+        *(sealed if place.http_port else ()),
+        ("log on by Kerberos with a wrong password", "blocked: kerberos_password",
+         lambda: look(replace(login, password=values.wrong))),
+        ("log on by Kerberos as an account that is not there", "blocked: kerberos_unknown",
+         lambda: look(replace(login, username=f"{account}-0@{realm}"))),
+    )  # fmt: skip
 
 
 def _shells(at: Endpoint, login: Login) -> str:

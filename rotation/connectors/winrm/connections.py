@@ -28,6 +28,7 @@ from spnego.exceptions import SpnegoError
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError
+from winrm.encryption import Encryption
 from winrm.exceptions import (
     InvalidCredentialsError,
     WinRMError,
@@ -39,6 +40,7 @@ from winrm.protocol import Protocol
 
 from rotation.connectors import dialling
 from rotation.connectors.base import (
+    ConnectorError,
     Endpoint,
     HostKey,
     HostKeyChanged,
@@ -49,7 +51,7 @@ from rotation.connectors.base import (
     Unreachable,
 )
 from rotation.connectors.dialling import Deadline
-from rotation.connectors.winrm import authorities, introductions, reasons
+from rotation.connectors.winrm import authorities, introductions, kerberos, reasons
 
 Answer = TypeVar("Answer")
 
@@ -229,14 +231,39 @@ class Session:
         self._heard = adapter.heard
         session.mount("https://", adapter)
         session.mount("http://", adapter)
-        if transport is Transport.HTTP:
-            self.protocol.transport.message_encryption = "always"
-            try:
+        try:
+            if login.by_kerberos:
+                self._log_on_by_kerberos(endpoint, session, transport)
+            elif transport is Transport.HTTP:
+                self.protocol.transport.message_encryption = "always"
                 _require_name(_introduced(endpoint, adapter, self._limits), endpoint)
                 self.ask(self.protocol.transport.setup_encryption, session)
-            except BaseException:
-                self.close()
-                raise
+        except BaseException:
+            self.close()
+            raise
+
+    def _log_on_by_kerberos(
+        self, endpoint: Endpoint, session: requests.Session, transport: Transport
+    ) -> None:
+        """Log on before the first message; what the host answers shows which service it is."""
+        certificate = self._socket.getpeercert(True) if isinstance(self._socket, _Secure) else None
+        logon = kerberos.Logon(self.login, endpoint.address, certificate, self._limits.deadline)
+        session.auth = logon
+
+        def greet() -> requests.Response:
+            answer = session.post(
+                self.protocol.transport.endpoint,
+                headers={"Authorization": logon.header},
+                timeout=_OPERATION_SECONDS,
+                allow_redirects=False,
+            )
+            logon.finish(answer)
+            answer.raise_for_status()
+            return answer
+
+        self.ask(greet)
+        if transport is Transport.HTTP:
+            self.protocol.transport.encryption = Encryption(session, "kerberos")
 
     def allow(self, deadline: Deadline) -> None:
         """Set a new deadline, and allow the full number of bytes again."""
@@ -272,9 +299,16 @@ class Session:
             answer = call(*given, **options)
         except WinRMOperationTimeoutError:
             raise
+        except ConnectorError:
+            self.is_broken = True
+            raise
         except InvalidCredentialsError:
             self.is_broken = True
-            if self._heard.is_without_ntlm():
+            if self.login.by_kerberos:
+                # The ticket had let it in on this connection before.
+                code = "kerberos_expired"
+                raise Unreachable(reasons.sentence(code), code=code) from None
+            if self._is_without_ntlm():
                 raise _ntlm_off() from None
             raise LoginRefused from None
         except WSManFaultError as fault:
@@ -282,11 +316,14 @@ class Session:
             raise _of_fault(fault) from None
         except _ODD:
             self.is_broken = True
-            if self._heard.is_without_ntlm():
+            if self._is_without_ntlm():
                 raise _ntlm_off() from None
             raise _no_answer(self._heard, self._limits) from None
         self.is_logged_on = True
         return answer
+
+    def _is_without_ntlm(self) -> bool:
+        return not self.login.by_kerberos and self._heard.is_without_ntlm()
 
     def close(self) -> None:
         """End the connection."""
@@ -396,7 +433,7 @@ def _protocol(endpoint: Endpoint, login: Login, transport: Transport) -> Protoco
         f"{transport.value}://{_host(endpoint)}:{endpoint.port}/wsman",
         transport="ntlm",
         username=login.username,
-        password=login.password.reveal(),
+        password="" if login.by_kerberos else login.password.reveal(),
         ca_trust_path=None,  # type: ignore[arg-type]  # by its documentation: none
         server_cert_validation="validate",
         # Set up by hand over HTTP, once the only connection is in its place.

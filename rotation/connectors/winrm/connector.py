@@ -319,7 +319,7 @@ class WinRmConnector:
                 proof = answers.of_check(script.next())
         except Silence:
             return answers.unclear("odd_answer" if script.has_ended else "no_answer")
-        if proof.verdict == Verdict.UNCLEAR:
+        if proof.code:
             self._note(username, proof.code)
         return proof
 

@@ -21,6 +21,7 @@ USERNAME_RULE = (
 _ACCOUNT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,18}[A-Za-z0-9_-])?")
 _DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?"
 _MANAGER = re.compile(rf"(?:{_DOMAIN}\\)?[A-Za-z0-9_][A-Za-z0-9_.-]{{0,63}}|[A-Za-z0-9_.-]{{1,64}}@{_DOMAIN}")
+_DOMAIN_MANAGER = re.compile(rf"[A-Za-z0-9_.-]{{1,64}}@{_DOMAIN}")
 _MOST_CHARACTERS = 127
 #: Complexity asks for three of the classes upper case, lower case, digits, symbols and other letters.
 LEAST_SETS = 3
@@ -41,6 +42,16 @@ def account_problem(name: str) -> str:
     return (
         "The account name is user, HOST\\user, DOMAIN\\user or user@domain, with letters, digits, and . _ - "
         "only."
+    )
+
+
+def domain_account_problem(name: str) -> str:
+    """Return what keeps an account of this name from logging in by Kerberos; empty if nothing does."""
+    if _DOMAIN_MANAGER.fullmatch(name):
+        return ""
+    return (
+        "By Kerberos the account is one of a domain, user@REALM, with letters, digits, and . _ - only. The "
+        "realm is the domain's DNS name, as in keyturn@CORP.EXAMPLE.COM."
     )
 
 

@@ -106,6 +106,107 @@ WINRM: Final = reasons.table(
         heard=Heard.ACCOUNT | Heard.CHANGE,
     ),
     Reason(
+        "kdc_away",
+        "No key distribution center of the management account's domain answered Keyturn; no login was "
+        "attempted.",
+        Advice(
+            "Check that Keyturn's machine reaches a domain controller on port 88, TCP and UDP, and "
+            "what krb5.conf or the DNS says of the realm.",
+            "credential",
+        ),
+        waits=True,
+        is_away=True,
+    ),
+    Reason(
+        "kerberos_account",
+        "The domain says that the management account is locked, disabled or expired, or must change "
+        "its password.",
+        Advice("Correct the account in the domain, then test the connection.", "credential"),
+    ),
+    Reason(
+        "kerberos_address",
+        "The instance is registered by an IP address, and Kerberos needs its name in the domain; no "
+        "login was attempted.",
+        Advice("Change the instance's address to its name in the domain's DNS.", "instance"),
+    ),
+    Reason(
+        "kerberos_clock",
+        "The clocks of Keyturn's machine, the domain and the instance are too far apart for Kerberos.",
+        Advice("Set the clocks right; Kerberos allows five minutes. Then test the connection.", "instance"),
+    ),
+    Reason(
+        "kerberos_expired",
+        "The Kerberos ticket of the management account expired during the call.",
+        PASSES,
+        waits=True,
+    ),
+    Reason(
+        "kerberos_failed",
+        "The login by Kerberos failed for a reason that Keyturn does not know.",
+        Advice(
+            "Try the same from Keyturn's machine: kinit with the management account, then kvno HTTP/ "
+            "and the instance's name.",
+            "credential",
+        ),
+    ),
+    Reason(
+        "kerberos_missing",
+        "Keyturn's machine has no Kerberos library; no login was attempted.",
+        Advice(
+            "Install it on each machine that runs Keyturn: the package libgssapi-krb5-2 of Debian and "
+            "Ubuntu, or krb5-libs of Red Hat. Then test the connection.",
+            "credential",
+        ),
+    ),
+    Reason(
+        "kerberos_off",
+        "The instance does not offer Kerberos, by which this management account logs in; no other "
+        "login was tried.",
+        Advice(
+            "Allow Negotiate or Kerberos for WinRM on the instance (winrm get "
+            "winrm/config/service/auth), or attach a management credential that logs in by NTLM.",
+            "instance",
+        ),
+    ),
+    Reason(
+        "kerberos_password",
+        "The domain refuses the password of the management account; the instance was told nothing.",
+        Advice("Create a management credential with the account's password, and attach it.", "credential"),
+    ),
+    Reason(
+        "kerberos_realm",
+        "Keyturn's machine does not know where the realm of the management account is; no login was "
+        "attempted.",
+        Advice(
+            "Check the realm in the account's name. Name its key distribution centers in "
+            "/etc/krb5.conf on Keyturn's machine, or let it resolve the domain's DNS.",
+            "credential",
+        ),
+    ),
+    Reason(
+        "kerberos_service",
+        "The domain knows no service HTTP of the name under which the instance is registered, or its "
+        "key is not the instance's.",
+        Advice(
+            "Register the instance under its name in the domain, and check the service principal "
+            "names: setspn -Q HTTP/ and that name.",
+            "instance",
+        ),
+    ),
+    Reason(
+        "kerberos_unknown",
+        "The domain has no account of the management account's name; no login was attempted.",
+        Advice(
+            "Create a management credential with the right name, account@REALM, and attach it.", "credential"
+        ),
+    ),
+    Reason(
+        "kerberos_unproven",
+        "The instance took the ticket and did not show that it is the service it is for; nothing was "
+        "sent to it.",
+        Advice("Find out first who answers at the instance's address.", "instance"),
+    ),
+    Reason(
         "locked_out",
         "The account is locked out after too many wrong passwords. A rotation does not unlock it.",
         ACCOUNT,
