@@ -1887,4 +1887,13 @@ BREAKS = (
     Break("a look at the trail that fails half way counts nothing twice", "console/watching/followed.py",
           "        steps = list(_steps([run for run in ended if run]))\n", "        for _, action, outcome, details in read:\n            self._count(action, outcome, details)\n        steps = list(_steps([run for run in ended if run]))\n",
           "tests/domain/test_metrics.py::test_a_look_that_fails_half_way_counts_nothing_twice"),
+    Break("a check that could not be made is not ok", "console/watching/findings.py",
+          '        return unknown(f"Not checked: {error.strerror or type(error).__name__}.", _ADVICE), away\n', '        return ok("Fine."), away\n',
+          "tests/domain/test_doctor.py::test_a_check_that_could_not_be_made_is_unknown"),
+    Break("a private file that other users may read is found", "console/watching/machine.py",
+          "        elif status.st_mode & 0o077:\n", "        elif status.st_mode & 0o007:\n",
+          "tests/domain/test_doctor.py::test_each_thing_that_is_private_is_found_when_it_is_open"),
+    Break("the settings' health is for those who may see the settings", "console/views/settings/health.py",
+          "    resources.require(request, Action.DESCRIBE_SETTINGS)\n", "",
+          "tests/screens/test_settings_health.py::test_an_auditor_reads_what_the_doctor_finds_and_the_helpdesk_does_not"),
 )  # fmt: skip
