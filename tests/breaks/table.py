@@ -818,7 +818,7 @@ BREAKS = (
           "            if now - printed_at < ONCE_IN_SECONDS:\n", "            if False:\n",
           "tests/unit/test_logs.py::test_a_cause_that_passes_is_one_line_and_no_traceback_however_often_it_is_met"),
     Break("every line of a request carries its id", "console/process/logs.py",
-          '    return f" request_id={request_id}" if request_id else ""\n', '    return ""\n',
+          '    return "".join(f" {name}={bound[name]}" for name in ("request_id", "run_id") if bound.get(name))\n', '    return ""\n',
           "tests/unit/test_logs.py::test_every_line_of_a_request_carries_its_id"),
     Break("a secret setting stands in one place", "console/env.py",
           '    if text(name, ""):\n        raise', "    if False:\n        raise",
