@@ -58,7 +58,7 @@ def _parts() -> Iterator[tuple[str, list[Check]]]:
         ],
     )
     yield (
-        "What must survive",
+        "Records and backups",
         [
             Check("trail", "Audit trail", work.trail, asks_database=True),
             Check("records", "Records", work.records, asks_database=True),
