@@ -80,6 +80,7 @@ SETTINGS_TABS = (
     ("Mail", "settings_mail", (Action.DESCRIBE_SETTINGS,)),
     ("Notifications", "settings_notifications", (Action.DESCRIBE_SETTINGS, Action.MANAGE_NOTIFICATIONS)),
     ("Sessions and reveal", "settings_rules", (Action.DESCRIBE_SETTINGS,)),
+    ("Health", "settings_health", (Action.DESCRIBE_SETTINGS,)),
     ("About", "settings_about", (Action.DESCRIBE_SETTINGS,)),
 )
 

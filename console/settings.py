@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from console import env, mail_settings, openid_settings
+from console import env, mail_settings, metrics_settings, openid_settings
 from secrets_app.crypto import key_files, key_pairs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -196,6 +196,8 @@ WEBHOOK_HOSTS = env.words("KEYTURN_WEBHOOK_HOSTS", "")
 
 # None where no mail server is configured: then nothing is sent.
 MAIL = mail_settings.read()
+# None where no port is configured: then no metrics are served.
+METRICS = metrics_settings.read()
 
 # ---------------------------------------------------------------- people
 

@@ -53,6 +53,7 @@ from console.views.secrets import (
     wizard_check,
 )
 from console.views.settings import about as settings_about
+from console.views.settings import health as settings_health
 from console.views.settings import mail as settings_mail
 from console.views.settings import notifications
 from console.views.settings import regions as settings_regions
@@ -133,6 +134,7 @@ urlpatterns = [
     path("settings/notifications/<uuid:pk>/test/", notifications.send_test, name="notification_test"),
     path("settings/deliveries/<uuid:pk>/again/", notifications.send_again, name="delivery_again"),
     path("settings/sessions/", settings_about.rules, name="settings_rules"),
+    path("settings/health/", settings_health.show, name="settings_health"),
     path("settings/about/", settings_about.show, name="settings_about"),
     # ---- management credentials belong to no region
     path("credentials/", credentials.index, name="credentials"),

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
@@ -70,7 +71,10 @@ def advance(run_id: str) -> None:
 
 def _carry(run_id: UUID) -> bool:
     """Do what can be done for one run; False where there was nothing to take up."""
-    instance_id = engine.advance(run_id, worker=worker_name(), connect=wires.connect, scanner=wires.Scanner())
+    with structlog.contextvars.bound_contextvars(run_id=str(run_id)):
+        instance_id = engine.advance(
+            run_id, worker=worker_name(), connect=wires.connect, scanner=wires.Scanner()
+        )
     if instance_id:
         checkpoints.note_head()  # an older database is noticed then, even without a new checkpoint
     if shutdown.is_under_way():

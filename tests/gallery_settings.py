@@ -38,7 +38,7 @@ def paths() -> dict[str, str]:
         "notification": f"/settings/notifications/{Subscription.objects.get().pk}/",
         "notification-create": "/settings/notifications/create/",
         "own-notifications": "/notifications/",
-        "settings-about": "/settings/about/",
+        "settings-about": "/settings/about/", "settings-health": "/settings/health/",
         "instances-retired": "/all/instances/?status=retired",
         "instance-retired": f"/main/instances/{gone.pk}/",
         "instance-retire": f"/main/instances/{idle.pk}/retire/",

@@ -31,6 +31,9 @@ class Exit(IntEnum):
     UNFINISHED = 11  # the run goes on: it did not end in the time that was given
     UNAVAILABLE = 12  # Keyturn is sealed, a key of its own is missing, or its database does not answer
     TOO_OFTEN = 13  # a limit was reached; later it is allowed again
+    WARNING = 14  # of `doctor`: something works, and may not for long
+    UNKNOWN = 15  # of `doctor`: something could not be checked
+    PROBLEM = 16  # of `doctor`: something does not work, or is not safe
 
 
 _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({

@@ -60,6 +60,7 @@ _SECTIONS = {
     "fresh": "account_reauthenticate mfa_reauthenticate mfa_reauthenticate_webauthn openid_confirm",
     "configuration": "settings_mail settings_mail_test settings_rules",
     "operation#what-to-watch": "settings_about",
+    "operation#doctor": "settings_health",
 }
 #: route -> chapter and heading.
 PLACES = {route: place for place, routes in _SECTIONS.items() for route in routes.split()}

@@ -20,6 +20,7 @@ from rotation.models import Schedule
 from rotation.models.schedules import GRACE
 from secrets_app import actions, regions
 from secrets_app.audit import audit_keys, checkpoints, trail
+from secrets_app.backups import backups
 from secrets_app.models import AuditCheckpoint, AuditEvent, Secret
 from secrets_app.people import users
 
@@ -29,6 +30,7 @@ KEPT_FOR: Final = timedelta(days=400)  # longer than a schedule's longest period
 UNSIGNED_FOR: Final = timedelta(hours=2)  # twice the time after which the next checkpoint is due
 UNEXPORTED_FOR: Final = timedelta(minutes=10)
 WORKER_AWAY_FOR: Final = timedelta(minutes=1)
+BACKUP_LATE_FOR: Final = timedelta(minutes=30)  # three times what it takes until one is tried again
 
 
 def look() -> int:
@@ -36,6 +38,8 @@ def look() -> int:
     count = sum(map(_note_overdue, _overdue())) + sum(map(_note_due, _due_for_purge()))
     if problem := checkpoint_problem():
         count += _note_of_installation(kinds.CHECKPOINT_FAILED, {"because": problem})
+    if is_backup_old():
+        count += _note_of_installation(kinds.BACKUP_OLD, {"newest": _newest_backup()})
     NotedCondition.objects.filter(noted_at__lt=timezone.now() - KEPT_FOR).delete()
     return count
 
@@ -55,6 +59,28 @@ def note_worker_away() -> bool:
 
 
 _WORKER: Final = "worker"
+
+
+def is_backup_old() -> bool:
+    """Whether the backup of the day is missing for longer than a running worker needs to take it."""
+    if not backups.late():
+        NotedCondition.objects.filter(name=_LATE_BACKUP).delete()
+        return False
+    late = NotedCondition.objects.get_or_create(name=_LATE_BACKUP)[0]
+    late.refresh_from_db()  # the database's time
+    return timezone.now() - late.noted_at > BACKUP_LATE_FOR
+
+
+_LATE_BACKUP: Final = "backup"
+
+
+def _newest_backup() -> str:
+    """When it was taken; the empty text where there is none, or its folder cannot be read."""
+    try:
+        at = backups.newest()
+    except OSError:
+        return ""
+    return at.isoformat() if at else ""
 
 
 def checkpoint_problem() -> str:

@@ -20,6 +20,7 @@ OVERDUE = "kms:NoticeOverdueRotation"
 DELETION_DUE = "kms:NoticeDeletionDue"
 CHECKPOINT_FAILED = "kms:NoticeMissingCheckpoint"
 WORKER_AWAY = "kms:NoticeWorkerAway"
+BACKUP_OLD = "kms:NoticeOldBackup"
 
 _DRIFTED: Final = {"changed_outside", "snapshot", "refused_value", "database_older"}
 _IDENTITY: Final = {"host_key_changed", "other_machine", "certificate_untrusted", "certificate_name"}
@@ -120,6 +121,7 @@ ALL: Final = (
         "checkpoint.failed", "Audit checkpoint missing", _FAILURE, Action.DESCRIBE_SETTINGS,
         _recorded(CHECKPOINT_FAILED),
     ),
+    Kind("backup.old", "Backup is old", _FAILURE, Action.DESCRIBE_SETTINGS, _recorded(BACKUP_OLD)),
     Kind("worker.away", "No worker running", _FAILURE, Action.DESCRIBE_SETTINGS, _recorded(WORKER_AWAY)),
     Kind(
         "key.disabled", "Key disabled", _FAILURE, Action.DESCRIBE_KEY,

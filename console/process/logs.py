@@ -5,7 +5,8 @@ printed as its escape. A traceback keeps its lines, each behind a margin that no
 files and code, never the values of variables.
 
 A problem that passes without action, such as a database that is away, is one line for each cause and minute,
-without a traceback: hundreds of requests meet the same cause. A line of a request carries the request's id.
+without a traceback: hundreds of requests meet the same cause. A line of a request carries its id, and a
+line of a run the run's.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class OneLine(logging.Filter):
 
 
 def as_json() -> logging.Formatter:
-    """One JSON object for each record: time, level, logger, event, and where there is one the request's id.
+    """One JSON object for each record: time, level, logger, event, and the ids of the request and the run.
 
     All but ASCII is escaped, so nothing in it can end a line or command a terminal.
     """
@@ -154,8 +155,8 @@ def as_json() -> logging.Formatter:
 
 
 def _request() -> str:
-    request_id = structlog.contextvars.get_contextvars().get("request_id")
-    return f" request_id={request_id}" if request_id else ""
+    bound = structlog.contextvars.get_contextvars()
+    return "".join(f" {name}={bound[name]}" for name in ("request_id", "run_id") if bound.get(name))
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, QuerySet, Value, When
-from django.db.models.functions import Cast, Coalesce, Substr
+from django.db.models.functions import Cast, Substr
 from django.urls import reverse
 from django.utils import timezone
 
@@ -227,7 +227,8 @@ class Overview:
             *rotating.order_by("schedule__next_at", "pk")[: SHOWN + 1],
             *reminded.order_by("reminder_due_at", "pk")[: SHOWN + 1],
         ]
-        overdue = sorted(first, key=lambda row: (row.reminder_due_at or row.schedule.next_at, row.pk))
+        by_date = sorted(first, key=lambda row: (row.reminder_due_at or row.schedule.next_at, row.pk))
+        overdue = by_date[: SHOWN + 1]
         secret_rows.ready(self.request, overdue, SETTLES)
         for row in overdue[:SHOWN]:
             action = (

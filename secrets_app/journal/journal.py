@@ -59,12 +59,28 @@ def append(version: SecretVersion) -> None:
     except seals.KeyMissing as error:
         raise keyring.Sealed(str(error)) from None
     except OSError as error:
-        sentence = f"The credential journal {path} cannot be written ({error.strerror})."
-        if isinstance(error, FileNotFoundError):
-            sentence = f"The credential journal {path} is not there. Mount its disk, or run: journal init."
+        sentence = _sentence(path, error)
         if settings.JOURNAL_REQUIRED:
             raise Away(sentence) from None
         log.error("%s The rotation goes on without it.", sentence)
+
+
+def problem() -> str:
+    """Say why the journal cannot be written now; empty while it can, or where none is kept."""
+    path = place()
+    if path is None:
+        return ""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_APPEND))
+    except OSError as error:
+        return _sentence(path, error)
+    return ""
+
+
+def _sentence(path: Path, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"The credential journal {path} is not there. Mount its disk, or run: journal init."
+    return f"The credential journal {path} cannot be written ({error.strerror})."
 
 
 def _append(path: Path, line: bytes) -> None:

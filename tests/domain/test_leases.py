@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+import structlog
 import time_machine
 from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
@@ -154,6 +155,21 @@ def test_a_run_that_is_handed_back_is_told_to_other_workers_at_once(secret, sent
     tasks.advance(str(run.pk))
     assert sent == [str(run.pk)] * 2
     assert leases.claim(run.pk, "other") is None
+
+
+def test_what_is_logged_in_a_run_carries_its_id_and_what_is_logged_after_it_does_not(
+    secret, sent, monkeypatch
+):
+    seen = []
+
+    def note(run_id: object, **given: object) -> None:
+        seen.append(structlog.contextvars.get_contextvars().get("run_id"))
+
+    monkeypatch.setattr(tasks.engine, "advance", note)
+    run = rotate(secret)
+    tasks.advance(str(run.pk))
+    assert seen == [str(run.pk)]
+    assert "run_id" not in structlog.contextvars.get_contextvars()
 
 
 # ---------------------------------------------------------------- leaked first

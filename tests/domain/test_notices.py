@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
 
@@ -36,6 +36,7 @@ from rotation.models import Schedule
 from secrets_app import seals
 from secrets_app.actions import Action
 from secrets_app.audit import checkpoints, trail
+from secrets_app.backups import backups
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Principal, Secret
 from secrets_app.people import users
@@ -532,6 +533,33 @@ def test_a_checkpoint_that_is_not_exported_is_recorded(actor, settings, tmp_path
     settings.AUDIT_EXPORT_FILE.unlink()
     assert conditions.checkpoint_problem() == "not_exported"
     assert (conditions.look(), conditions.look(), events(kinds.CHECKPOINT_FAILED)) == (1, 0, 1)
+
+
+def test_a_backup_that_stays_away_is_recorded_once_a_day_and_one_that_is_just_due_is_not(
+    actor, settings, tmp_path, monkeypatch
+):
+    settings.BACKUP_FOLDER, settings.BACKUP_RECIPIENTS = tmp_path, []
+    assert (conditions.look(), conditions.is_backup_old()) == (0, False)  # none is taken
+    settings.BACKUP_RECIPIENTS = ["age1example"]
+    assert conditions.look() == 0  # none is there yet; the first one is taken within minutes
+    monkeypatch.setattr(conditions, "BACKUP_LATE_FOR", timedelta(0))
+    assert (conditions.look(), conditions.look(), events(kinds.BACKUP_OLD)) == (1, 0, 1)
+    (tmp_path / f"keyturn-{timezone.now():%Y%m%dT%H%M%SZ}.backup").touch()
+    assert conditions.look() == 0
+    assert not NotedCondition.objects.filter(name="backup").exists()  # so that the next time is told too
+
+
+def test_a_backup_folder_that_cannot_be_read_is_recorded_and_stops_no_other_look(
+    actor, settings, tmp_path, monkeypatch
+):
+    def fail() -> datetime:
+        raise PermissionError(13, "Permission denied")
+
+    settings.BACKUP_RECIPIENTS = ["age1example"]
+    monkeypatch.setattr(backups, "newest", fail)
+    monkeypatch.setattr(conditions, "BACKUP_LATE_FOR", timedelta(0))
+    assert conditions.look() == 1
+    assert events(kinds.BACKUP_OLD) == 1
 
 
 def test_beat_records_that_no_worker_runs_and_sends_what_is_due_itself(receiver, actor, monkeypatch):

@@ -263,6 +263,7 @@ ROUTES: dict[str, Route] = {
     "notification_test": Route("subscription", NOTIFIES + ", exists", "POST 302", asks_again=True),
     "delivery_again": Route("delivery", NOTIFIES + ", exists", "POST 302"),
     "settings_rules": Route("", "anywhere kms:DescribeSettings", LOOK),
+    "settings_health": Route("", "anywhere kms:DescribeSettings", LOOK),
     "settings_about": Route("", "anywhere kms:DescribeSettings", LOOK),
     # ---- management credentials
     "credentials": Route("", "anywhere kms:ListManagementCredentials", LOOK),

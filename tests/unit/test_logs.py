@@ -200,6 +200,17 @@ def test_every_line_of_a_request_carries_its_id(log):
     assert printed.getvalue().splitlines() == ["WARNING inside request_id=abc123", "WARNING outside"]
 
 
+def test_every_line_of_a_run_carries_its_id(log):
+    logger, printed = log
+    with structlog.contextvars.bound_contextvars(run_id="run-1"):
+        logger.warning("inside")
+        with structlog.contextvars.bound_contextvars(request_id="abc123"):
+            logger.warning("both")
+    assert printed.getvalue().splitlines() == [
+        "WARNING inside run_id=run-1", "WARNING both request_id=abc123 run_id=run-1",
+    ]  # fmt: skip
+
+
 def test_as_json_a_record_is_one_object_on_one_line_with_its_traceback_and_request():
     printed = io.StringIO()
     handler = logging.StreamHandler(printed)
@@ -208,7 +219,7 @@ def test_as_json_a_record_is_one_object_on_one_line_with_its_traceback_and_reque
     logger = logging.Logger("trial")
     logger.addHandler(handler)
     held = "a-value-" + "in-a-variable"
-    with structlog.contextvars.bound_contextvars(request_id="abc123"):
+    with structlog.contextvars.bound_contextvars(request_id="abc123", run_id="run-1"):
         try:
             assert held == 0
         except AssertionError as error:
@@ -217,7 +228,7 @@ def test_as_json_a_record_is_one_object_on_one_line_with_its_traceback_and_reque
     [line] = printed.getvalue().splitlines()
     found = json.loads(line)
     assert (found["event"], found["level"], found["logger"]) == ("failed for ann\nWARNING", "error", "trial")
-    assert found["request_id"] == "abc123"
+    assert (found["request_id"], found["run_id"]) == ("abc123", "run-1")
     assert "Traceback" in found["exception"]
     assert held not in line
     assert line.isascii()

@@ -48,6 +48,8 @@ class Command(BaseCommand):
             connections.close_all()
             public_url = os.environ.get("KEYTURN_PUBLIC_URL") or f"http://localhost:{options['port']}"
             self.stdout.write(f"Console     {public_url}")
+            if settings.METRICS:
+                self.stdout.write(f"Metrics     http://{settings.METRICS.bind}/metrics")
             self.stdout.write("            Ctrl-C ends it; its data stays in " + str(settings.DATA_DIR))
             has_demo = demo_servers.IS_HERE and not options["no_demo"]
             demo = options["demo_hosts"] if has_demo else 0
@@ -80,6 +82,9 @@ def _programs(listener: int, demo_hosts: int) -> list[Program]:
         *(Program(name, (*celery, *_worker(name))) for name in _workers()),
         Program("beat", (*celery, "beat", "--pidfile=")),
     ]
+    if settings.METRICS:
+        metrics = (sys.executable, "-m", "gunicorn", "-c", "python:console.process.metrics")
+        programs.append(Program("metrics", metrics))
     if demo_hosts:
         manage = str(settings.BASE_DIR / "manage.py")
         demo = (sys.executable, manage, "demo", f"--hosts={demo_hosts}")

@@ -116,6 +116,7 @@ READS: dict[str, Callable[[Cast], list[Any]]] = {
     "settings_rules": nothing,
     "settings_notifications": nothing,
     "notification": lambda cast: [notices_rows.subscription().pk],
+    "settings_health": nothing,
     "settings_about": nothing,
     "key": one_key,
     "key_progress": one_key,
