@@ -79,7 +79,7 @@ ENGINE: Final = reasons.table(
     ),
     Reason(
         "key_refused",
-        "The instance refuses the new key although it stands in its key file, on a line whose options let it "
+        "The instance refuses the key although it stands in its key file, on a line whose options let it "
         "in. Its algorithm or length may not be allowed there (PubkeyAcceptedAlgorithms, RequiredRSASize), "
         "or something outside the key file refuses the account (AllowUsers, PAM, SELinux).",
         Advice(

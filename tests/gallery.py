@@ -385,9 +385,22 @@ def signed_in(browser: Browser, address: str, cookie: str, *, scheme: str, width
         viewport={"width": width, "height": 900},
         base_url=address,
     )
-    context.set_default_timeout(PATIENCE * 1000)
+    be_patient(context)
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": address}])
     return context
+
+
+def be_patient(context: BrowserContext) -> None:
+    """Give every step the suite's patience, and leave toasts until they are closed.
+
+    Playwright's own is 30 s, and a machine that does much else may show a page for the first time when the
+    eight seconds of its toast are over.
+    """
+    context.set_default_timeout(PATIENCE * 1000)
+    context.add_init_script(
+        "const later = window.setTimeout.bind(window);"
+        "window.setTimeout = (what, ms, ...rest) => (ms === 8000 ? 0 : later(what, ms, ...rest));"
+    )
 
 
 def stay(page: Page, address: str, viewer: User) -> None:

@@ -4,11 +4,24 @@
 which each test process has a database of its own.
 """
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
-_scratch = Path(os.environ.setdefault("KEYTURN_TEST_DATA", tempfile.mkdtemp(prefix="keyturn-tests-")))
+
+def _remove(folder: str, maker: int) -> None:
+    """Remove the folder with the process that made it; a fork of that process leaves it there."""
+    if os.getpid() == maker:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# Those that this process starts have it too, each a folder within.
+if "KEYTURN_TEST_DATA" not in os.environ:
+    os.environ["KEYTURN_TEST_DATA"] = tempfile.mkdtemp(prefix="keyturn-tests-")
+    atexit.register(_remove, os.environ["KEYTURN_TEST_DATA"], os.getpid())
+_scratch = Path(os.environ["KEYTURN_TEST_DATA"])
 _mine = _scratch / os.environ.get("PYTEST_XDIST_WORKER", "main")
 _mine.mkdir(parents=True, exist_ok=True)
 (_mine / "static").mkdir(exist_ok=True)  # whitenoise looks for it

@@ -8,6 +8,7 @@ ends with the same event of the same mac. Where not, the product does it.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -84,7 +85,12 @@ def put_or_make(what: Hashable, make: Callable[[], object]) -> None:
 
 
 def _is_ordinary() -> bool:
-    """Whether neither the clock nor a setting is the test's own, which what is written may depend on."""
+    """Whether neither the clock nor a setting is the test's own, which what is written may depend on.
+
+    In a thread that the test began, what `make` locks matters too, and rows that are put lock nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
     if time_machine.escape_hatch.is_travelling() or isinstance(settings._wrapped, UserSettingsHolder):
         return False
     return abs(timezone.now() - datetime.now(UTC)) < timedelta(minutes=1)

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from rotation import leases, reasons, wires
 from rotation.connectors import base
-from rotation.engine import changes
+from rotation.engine import changes, logons
 from rotation.engine.work import PREFLIGHT, SCAN, Credential, Work
 from rotation.inventory import identities, instances, management
 from rotation.managed import creation, credential_state, dependants, restored
@@ -26,10 +26,11 @@ def verify(work: Work) -> None:
     if current is None:
         work.end(Run.Outcome.BLOCKED, "no_value", reasons.sentence("no_value"), Credential.NO_VALUE)
     with work.step(Step.Name.TEST) as notes:
-        proof = work.probe(current)
+        proof = work.ask(current)
+        refused, why = logons.refusal(proof)
         notes.sentence = {
             base.Verdict.ACCEPTED: "The instance accepts the current value.",
-            base.Verdict.REJECTED: reasons.sentence("refused_value"),
+            base.Verdict.REJECTED: why,
             base.Verdict.UNCLEAR: reasons.sentence("unclear", proof.reason),
         }[proof.verdict]
         is_older = proof.verdict == base.Verdict.REJECTED and restored.is_doubtful(work.account)
@@ -38,7 +39,8 @@ def verify(work: Work) -> None:
                 "The instance refuses the current value: the database was restored and is older than the "
                 "instance. Reconcile to set the current value again, or rotate."
             )
-        if work.run.trigger == Run.Trigger.RESTORE and proof.verdict in _AFTER_RESTORE:
+        is_plain = proof.verdict != base.Verdict.REJECTED or refused == "refused_value"
+        if work.run.trigger == Run.Trigger.RESTORE and is_plain and proof.verdict in _AFTER_RESTORE:
             notes.sentence = _AFTER_RESTORE[proof.verdict]
         pending = _pending_that_works(work) if proof.verdict == base.Verdict.REJECTED else None
         if pending is not None:
@@ -52,7 +54,7 @@ def verify(work: Work) -> None:
             credential_state.note_verified(work.account, proof.level)
             leases.end(work.lease, Run.Outcome.SUCCEEDED, sentence=notes.sentence)
     elif proof.verdict == base.Verdict.REJECTED:
-        code = credential_state.DATABASE_OLDER if is_older else "refused_value"
+        code = credential_state.DATABASE_OLDER if is_older else refused
         work.end(Run.Outcome.FAILED, code, notes.sentence, Credential.OUT_OF_SYNC)
     elif reasons.stops(proof.code):
         work.block(proof.code, f"Could not check: {proof.reason}")

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from rotation import leases, reasons, runs
 from rotation.connectors import base
-from rotation.engine import changes, history
+from rotation.engine import changes, history, logons
 from rotation.engine.work import PREFLIGHT, Credential, Stop, Work
 from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
@@ -35,7 +35,7 @@ def drift(work: Work) -> None:
     if traces.problem and reasons.stops(traces.problem):
         work.block(traces.problem, _PROBLEM.format(reasons.sentence(traces.problem)))
     had = work.account.traces
-    if traces.mark and _same(had, traces):
+    if traces.mark and _same(had, traces) and not current.is_doubted:
         _end_in_sync(work, current, traces, "Nothing has changed since the last look.", None)
     else:
         _ask(work, current, traces)
@@ -72,15 +72,17 @@ def _kept(traces: base.Traces) -> dict[str, object]:
 
 def _ask(work: Work, current: SecretVersion, traces: base.Traces) -> None:
     with work.step(Step.Name.PROBE) as notes:
-        proof = work.probe(current)
+        proof = work.ask(current)
+        code, why = logons.refusal(proof)
+        is_there = code != "refused_value"
         notes.sentence = {
             base.Verdict.ACCEPTED: "The instance accepts the current value.",
-            base.Verdict.REJECTED: "The instance refuses the current value.",
+            base.Verdict.REJECTED: why,
             base.Verdict.UNCLEAR: f"Could not check: {proof.reason}",
         }[proof.verdict]
         if proof.verdict != base.Verdict.ACCEPTED:
             notes.state = Step.State.FAILED
-        if proof.verdict == base.Verdict.REJECTED:
+        if proof.verdict == base.Verdict.REJECTED and not is_there:
             accepted = history.find(work)
             notes.sentence += f" {history.told(accepted)}"
     if proof.verdict == base.Verdict.ACCEPTED:
@@ -89,6 +91,8 @@ def _ask(work: Work, current: SecretVersion, traces: base.Traces) -> None:
         if not is_new:
             sentence += " It was set again outside Keyturn, or a related setting has changed."
         _end_in_sync(work, current, traces, sentence, proof)
+    elif proof.verdict == base.Verdict.REJECTED and is_there:
+        work.end(Run.Outcome.FAILED, code, why, Credential.OUT_OF_SYNC)
     elif proof.verdict == base.Verdict.REJECTED:
         _end_out_of_sync(work, traces, accepted)
     elif reasons.stops(proof.code):

@@ -98,6 +98,16 @@ def noted(quiet: base.Proof, seen: base.Proof) -> base.Proof:
     return base.Proof(base.Verdict.ACCEPTED, quiet.level, sentence, credential_state.NO_LOGIN)
 
 
+def refusal(proof: base.Proof) -> tuple[str, str]:
+    """The reason's code and the sentence for a current value that was refused.
+
+    By a login, where the host's check says yes: the value is there, and something else keeps it out.
+    """
+    if proof.level == base.Level.LOGIN and proof.code:
+        return proof.code, proof.reason
+    return "refused_value", reasons.sentence("refused_value")
+
+
 def note(proof: base.Proof) -> str:
     """Return why the login failed, for a run and a credential; empty if a login succeeded."""
     return proof.reason if proof.code in {credential_state.NO_LOGIN, "not_shown"} else ""

@@ -317,6 +317,10 @@ class Work:
         """Ask the host's own check whether it accepts `version`; counts as no login."""
         return self.method.probe(self, version)
 
+    def ask(self, version: SecretVersion) -> base.Proof:
+        """As `probe`, but where the check can say nothing of a value that is in doubt, a login decides."""
+        return self.method.ask(self, version)
+
     def truth(self, version: SecretVersion) -> str:
         """Say which value works, by checks that count as no login."""
         current = self.labelled(Label.Role.CURRENT)

@@ -222,6 +222,11 @@ class SecretVersion(Identified):
         at = self.verified_at
         return at is not None and (self.refused_at is None or self.refused_at < at)
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether a login with it was refused, and no host has accepted it since."""
+        return self.refused_at is not None and not self.is_proven
+
     def __str__(self) -> str:
         return self.version_id
 

@@ -392,6 +392,7 @@ def mark_back(version: SecretVersion) -> None:
 def mark_refused(version: SecretVersion) -> None:
     """Record that a login with this value was just refused."""
     SecretVersion.objects.filter(pk=version.pk).update(refused_at=Now())
+    version.refresh_from_db(fields=["refused_at"])  # who holds it may go on to say what is known of it
 
 
 def earlier(secret: Secret) -> QuerySet[SecretVersion]:

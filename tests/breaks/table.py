@@ -1878,4 +1878,10 @@ BREAKS = (
     Break("a package that is not the lock's is in no list of packages", "console/commands/bill_of_materials.py",
           "    if told.version != version:\n", "    if False:\n",
           "tests/unit/test_bill_of_materials.py::test_a_package_that_is_not_as_locked_ends_it_by_name"),
+    Break("a check of a key that was refused last logs in with it", "rotation/engine/methods/key_pair.py",
+          "    if listed.verdict != base.Verdict.ACCEPTED or listed.level != base.Level.LISTED or not version.is_doubted:\n", "    if listed:\n",
+          "tests/domain/test_engine_key_pairs.py::test_a_key_that_was_refused_last_is_accepted_only_once_a_login_with_it_is"),
+    Break("and a look at its file alone does not do", "rotation/engine/drift.py",
+          "_same(had, traces) and not current.is_doubted", "_same(had, traces)",
+          "tests/domain/test_engine_key_pairs.py::test_a_key_that_was_refused_last_is_accepted_only_once_a_login_with_it_is"),
 )  # fmt: skip

@@ -207,6 +207,33 @@ def test_a_key_that_was_set_again_and_refused_is_not_said_to_work_for_standing_i
     assert (run.outcome, run.truth) == ("failed", "unknown"), run.sentence
 
 
+def test_a_version_that_is_held_knows_at_once_that_it_was_refused(secret):
+    held = secret.labelled("current")
+    versions.mark_verified(held)
+    held.refresh_from_db()
+    versions.mark_refused(held)
+    assert (held.is_proven, held.is_doubted) == (False, True)
+
+
+@pytest.mark.parametrize("look", [runs.verify, runs.drift])
+def test_a_key_that_was_refused_last_is_accepted_only_once_a_login_with_it_is(secret, host, look):
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    mine = current(secret).public_key
+    drive(runs.drift(secret, actor=factories.administrator()), host)
+    host.ignored_keys.append(mine)
+    drive(runs.reconcile(secret, actor=factories.administrator()), host, turns=8)
+    assert keys(host) == [mine]
+    run = drive(look(secret, actor=factories.administrator()), host)
+    assert (run.outcome, run.code, credential(secret)) == ("failed", "key_refused", "out_of_sync"), (
+        run.sentence
+    )
+    assert not secret.labelled("current").is_proven
+    host.ignored_keys.clear()
+    run = drive(look(secret, actor=factories.administrator()), host)
+    assert (run.outcome, credential(secret)) == ("succeeded", "in_sync"), run.sentence
+    assert secret.labelled("current").is_proven
+
+
 def test_a_host_that_lies_is_never_a_success_and_the_old_key_stays(secret, host):
     versions.mark_verified(secret.labelled("current"))
     host.lies = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.db import transaction
 from django.db.models import F, Value
@@ -80,6 +82,19 @@ def test_rows_are_not_put_over_what_a_test_has_changed(open_keyring):
         found.append(Region.objects.get().name)
         transaction.savepoint_rollback(point)
     assert found == ["Main!", "Main!", "Elsewhere!"]
+
+
+def test_what_a_thread_of_a_test_writes_is_made_each_time(open_keyring):
+    """Rows that are put lock nothing, and what locks there are is what such tests are about."""
+    made: list[str] = []
+    snapshots._known.add(snapshots._state())
+    for _ in range(3):
+        snapshots.put_or_make("nothing", lambda: made.append("here"))
+    assert made == ["here"]
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            pool.submit(snapshots.put_or_make, "nothing", lambda: made.append("apart")).result(60)
+    assert made == ["here", "apart", "apart"]
 
 
 def test_a_sign_in_is_recorded_once_each_time_and_leaves_a_store_that_is_known(client, dot):

@@ -28,6 +28,13 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+def window(browser: Browser, **options: object) -> BrowserContext:
+    """A window of its own, whose steps have the suite's patience."""
+    context = browser.new_context(**options)  # type: ignore[arg-type]
+    gallery.be_patient(context)
+    return context
+
+
 class Complaints:
     """What the browser had to complain of: errors of scripts, refusals by the policy, other hosts."""
 

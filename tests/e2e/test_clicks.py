@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 from rotation.managed import deletion
 from secrets_app.models import User
 from tests import factories, gallery
-from tests.e2e.browser import Complaints, choose_password, chromium, sign_in
+from tests.e2e.browser import Complaints, choose_password, chromium, sign_in, window
 from tests.e2e.site import Site
 from tests.e2e.test_journey import MINE, Demo
 from tests.waiting import wait_for
@@ -38,9 +38,9 @@ def seeded(username: str, *groups: str) -> Iterator[Page]:
     viewer = User.objects.filter(username=username).first() or factories.user(username, *groups)
     with gallery.serve() as address, sync_playwright() as playwright:
         browser = gallery.launch(playwright)
-        window = gallery.signed_in(browser, address, gallery.session(viewer), scheme="light", width=1280)
-        complaints = Complaints(window, address)
-        page = window.new_page()
+        context = gallery.signed_in(browser, address, gallery.session(viewer), scheme="light", width=1280)
+        complaints = Complaints(context, address)
+        page = context.new_page()
         page.goto("/all/overview/")
         yield page
         browser.close()
@@ -57,7 +57,7 @@ def test_from_the_first_sign_in_to_a_rotated_password_and_a_login_with_it(tmp_pa
         wait_for(lambda: "has the password" in site.printed(), "the demo host")
         demo = Demo(site, tmp_path)
         with chromium() as browser:
-            page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+            page = window(browser, viewport={"width": 1280, "height": 800}).new_page()
             sign_in(page, f"http://localhost:{site.port}", "admin", site.password())
             choose_password(page, site.password(), MINE)
             hand.clicks += 3  # Sign in, the button of the new password, Later
@@ -74,7 +74,7 @@ def test_from_the_first_sign_in_to_a_rotated_password_and_a_login_with_it(tmp_pa
             hand.click(dialog.get_by_role("button", name="OK"))
             hand.click(dialog.get_by_role("link", name="View secret details"))
             # Without a value it rotates right after its creation.
-            expect(page.get_by_text("In sync").first).to_be_visible(timeout=30_000)
+            expect(page.get_by_text("In sync").first).to_be_visible()
 
             hand.click(page.get_by_role("link", name="Get secret value").first)
             dialog.get_by_label("Reason").fill("to log on")

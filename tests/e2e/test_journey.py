@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser import Complaints, choose_password, chromium, sign_in
+from tests.e2e.browser import Complaints, choose_password, chromium, sign_in, window
 from tests.e2e.site import Site
 from tests.e2e.terminal import log_on
 from tests.waiting import wait_for
@@ -73,7 +73,7 @@ def test_a_stranger_rotates_a_password_and_logs_on_with_it(site, tmp_path):
     demo = Demo(site, tmp_path)
     base = f"http://localhost:{site.port}"
     with chromium() as browser:
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        context = window(browser, viewport={"width": 1440, "height": 900})
         complaints = Complaints(context, base)
         page = context.new_page()
 
@@ -84,9 +84,9 @@ def test_a_stranger_rotates_a_password_and_logs_on_with_it(site, tmp_path):
         page.get_by_role("link", name="Instances", exact=True).click()
         page.get_by_role("link", name="web-01").click()
         demo.trust(page)
-        expect(page.get_by_text("Ready", exact=True).first).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Ready", exact=True).first).to_be_visible()
         page.get_by_role("button", name="Test connection").click()
-        expect(page.get_by_text("Ready", exact=True).first).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Ready", exact=True).first).to_be_visible()
         assert demo.lets_in(demo.first)
 
         # The wizard, by its words.
@@ -106,7 +106,7 @@ def test_a_stranger_rotates_a_password_and_logs_on_with_it(site, tmp_path):
         assert demo.first not in dialog.text_content()
         dialog.get_by_role("button", name="OK").click()
         dialog.get_by_role("link", name="View secret details").click()
-        expect(page.get_by_text("In sync").first).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("In sync").first).to_be_visible()
         assert reveal(page) == demo.first
 
         # Rotate Immediately, twice: with a generated value and with a custom one.
@@ -117,8 +117,8 @@ def test_a_stranger_rotates_a_password_and_logs_on_with_it(site, tmp_path):
         dialog.get_by_role("button", name="Close").last.click()
         for step in ("Create", "Check", "Set", "Test", "Finish"):
             done = page.get_by_role("region", name="Steps").get_by_text(re.compile(f"^{step}Done$"))
-            expect(done).to_be_visible(timeout=20_000)
-        expect(page.get_by_text("Succeeded").first).to_be_visible(timeout=20_000)
+            expect(done).to_be_visible()
+        expect(page.get_by_text("Succeeded").first).to_be_visible()
         new = reveal(page)
         assert len(new) == 32
         assert demo.lets_in(new)

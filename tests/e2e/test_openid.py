@@ -21,7 +21,8 @@ from console.sessions.store import SessionStore
 from secrets_app.models import User
 from secrets_app.people import identities, invitations
 from tests import factories, gallery
-from tests.e2e.test_screens import HIDDEN, tell
+from tests.e2e.axe import tell
+from tests.e2e.test_screens import HIDDEN
 from tests.waiting import PATIENCE
 
 pytestmark = [

@@ -15,7 +15,7 @@ from console.sessions.store import SessionStore
 from secrets_app.models import AuditEvent, Policy
 from secrets_app.people import second_factors
 from tests import factories, gallery
-from tests.e2e.browser import Complaints, chromium, sign_in
+from tests.e2e.browser import Complaints, chromium, sign_in, window
 from tests.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,7 +48,7 @@ def add_security_key(page: Page) -> None:
 def page(base):
     """Return a page of a browser with a security key of its own; at the end nothing was complained of."""
     with chromium() as browser:
-        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context = window(browser, viewport={"width": 1280, "height": 900})
         complaints = Complaints(context, base)
         page = context.new_page()
         add_security_key(page)

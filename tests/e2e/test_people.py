@@ -12,7 +12,7 @@ from allauth.mfa.totp.internal import auth as totp
 from playwright.sync_api import Page, expect
 
 from secrets_app.crypto import key_pairs
-from tests.e2e.browser import Complaints, choose_password, chromium, sign_in
+from tests.e2e.browser import Complaints, choose_password, chromium, sign_in, window
 from tests.e2e.site import Site
 from tests.e2e.test_passkeys import add_security_key
 from tests.e2e.walk import answers, shows
@@ -88,7 +88,7 @@ def in_dialog(page: Page, link: str):
 
 
 def open_as(browser, base: str, complaints: list) -> Page:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context = window(browser, viewport={"width": 1440, "height": 900})
     complaints.append(Complaints(context, base))
     return context.new_page()
 
@@ -154,9 +154,7 @@ def rotate(page: Page) -> str:
     dialog.get_by_role("button", name="Confirm rotation").click()
     expect(dialog.get_by_role("heading", name="Rotation triggered")).to_be_visible()
     dialog.get_by_role("button", name="Close").last.click()
-    expect(page.get_by_role("region", name="Steps").get_by_text(re.compile("^FinishDone$"))).to_be_visible(
-        timeout=30_000
-    )
+    expect(page.get_by_role("region", name="Steps").get_by_text(re.compile("^FinishDone$"))).to_be_visible()
     dialog = in_dialog(page, "Get secret value")
     dialog.get_by_label("Reason").fill("to compare")
     dialog.get_by_role("button", name="Show value").click()
@@ -250,7 +248,7 @@ def test_an_invited_helpdesk_member_restores_and_an_auditor_reads_and_neither_se
         hal_link, aud_link = invite(admin, "hal", "helpdesk"), invite(admin, "aud")
         admin.get_by_role("link", name="Secrets", exact=True).first.click()
         admin.get_by_role("link", name=NAME, exact=True).click()
-        expect(admin.get_by_text("In sync").first).to_be_visible(timeout=30_000)
+        expect(admin.get_by_text("In sync").first).to_be_visible()
         values = [first, rotate(admin), key.splitlines()[2], MINE, HERS, HIS]
         plan_deletion(admin)
 
@@ -265,7 +263,7 @@ def test_an_invited_helpdesk_member_restores_and_an_auditor_reads_and_neither_se
         hal.get_by_role("link", name="Restore Secret").first.click()
         expect(hal.get_by_role("dialog").get_by_text("moved away")).to_be_visible()
         hal.get_by_role("dialog").get_by_role("button", name="OK").click()
-        expect(hal.get_by_text("Still valid:").first).to_be_visible(timeout=30_000)
+        expect(hal.get_by_text("Still valid:").first).to_be_visible()
         for name in ("Get secret value", "Rotate Immediately", "Plan Deletion Secret", "Edit"):
             expect(hal.get_by_role("link", name=name, include_hidden=True)).to_have_count(0)
         link = reset_sign_in(admin, "hal")

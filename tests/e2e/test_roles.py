@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser import Complaints, chromium, sign_in
+from tests.e2e.browser import Complaints, chromium, sign_in, window
 from tests.e2e.site import Site
 from tests.waiting import wait_for
 
@@ -59,7 +59,7 @@ def as_(site, browser):
     opened = []
 
     def open_as(name: str) -> Page:
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        context = window(browser, viewport={"width": 1440, "height": 900})
         opened.append((context, Complaints(context, base)))
         page = context.new_page()
         sign_in(page, base, name, WORD)
@@ -103,21 +103,21 @@ def restore(page: Page) -> None:
 def test_the_helpdesk_restores_a_good_value_and_is_told_of_a_stale_one(site, as_):
     dot, hal = as_("dot"), as_("hal")
     open_secret(dot)
-    expect(dot.get_by_text("In sync").first).to_be_visible(timeout=20_000)
+    expect(dot.get_by_text("In sync").first).to_be_visible()
     plan_deletion(dot)
     expect(dot.get_by_role("link", name="Rotate Immediately")).to_have_count(0)
 
     open_secret(hal, status="Pending deletion")
     expect(hal.get_by_role("link", name="Get secret value")).to_have_count(0)
     restore(hal)
-    expect(hal.get_by_text("Still valid:").first).to_be_visible(timeout=20_000)
+    expect(hal.get_by_text("Still valid:").first).to_be_visible()
 
     dot.reload()
     plan_deletion(dot)
     site.demo_hosts()["web-01"].set_password("app", "changed-behind-our-back")
     hal.reload()
     restore(hal)
-    expect(hal.get_by_text("Stale:").first).to_be_visible(timeout=20_000)
+    expect(hal.get_by_text("Stale:").first).to_be_visible()
     assert site.demo_hosts()["web-01"].shadow_accepts("app", "changed-behind-our-back")
     for page in (dot, hal):
         assert site.first not in page.content()
@@ -144,7 +144,7 @@ def test_the_auditor_reads_and_exports_the_history_and_no_value(site, as_):
 def test_the_administrator_deletes_at_once_only_by_typing_the_name(site, as_):
     dot = as_("dot")
     open_secret(dot)
-    expect(dot.get_by_text(re.compile("In sync|Out of sync")).first).to_be_visible(timeout=20_000)
+    expect(dot.get_by_text(re.compile("In sync|Out of sync")).first).to_be_visible()
     dot.locator("#secret-actions summary").click()
     dot.get_by_role("link", name="Plan Deletion Secret").click()
     dialog = dot.get_by_role("dialog")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser import Complaints, chromium, sign_in
+from tests.e2e.browser import Complaints, chromium, sign_in, window
 from tests.e2e.site import Site
 from tests.waiting import wait_for
 
@@ -66,7 +66,7 @@ def page(site):
     """Return dot's list of secrets; at the end nothing was complained of."""
     base = f"http://localhost:{site.port}"
     with chromium() as browser:
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        context = window(browser, viewport={"width": 1440, "height": 900})
         complaints = Complaints(context, base)
         page = context.new_page()
         sign_in(page, base, "dot", WORD)

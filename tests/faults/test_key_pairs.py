@@ -7,13 +7,16 @@ from functools import partial
 
 import pytest
 
+from rotation import runs
 from rotation.connectors.base import Login, Verdict
 from rotation.connectors.ssh.connector import SshConnector
 from rotation.engine import failpoints
 from rotation.inventory.management import endpoint
+from rotation.models import ManagedAccount
 from secrets_app.crypto import key_pairs
 from secrets_app.models import SecretVersion
 from secrets_app.secrets import versions
+from tests import factories
 from tests.faults.case import Case, advance
 from tests.faults.test_drifted_hosts import go_back, take_snapshot
 from tests.wires.test_rotation import worker
@@ -243,3 +246,19 @@ def test_fi_r_08_a_key_that_a_snapshot_brought_back_passes_its_options_on(case: 
     assert run.outcome == "succeeded", run.sentence
     assert lines_of(case, FILE) == ["no-pty KEY of a job"]
     assert not case.accepts(older)
+
+
+def test_fi_r_69_a_key_that_sshd_refused_is_checked_by_a_login_until_one_succeeds(case: Case):
+    """To stand in its file is no proof of a key that was seen to open nothing from there."""
+    assert case.rotate().outcome == "succeeded"
+    config = case.host.read("/etc/ssh/sshd_config")
+    case.configure_sshd("PubkeyAcceptedAlgorithms -ssh-rsa,rsa-sha2-256,rsa-sha2-512")
+    case.finish(runs.reconcile(case.secret, actor=factories.administrator()))
+    assert case.accepts(case.current)
+    run = case.verify()
+    assert (run.outcome, run.code) == ("failed", "key_refused"), run.sentence
+    assert ManagedAccount.objects.get().credential == "out_of_sync"
+    case.host.write("/etc/ssh/sshd_config", config)
+    case.host.restart_sshd()
+    assert case.verify().outcome == "succeeded"
+    assert ManagedAccount.objects.get().credential == "in_sync"

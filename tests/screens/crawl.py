@@ -6,6 +6,7 @@ before anything is typed, and what that did is undone.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
@@ -82,6 +83,7 @@ class Page(HTMLParser):
         self.leads_on = False
         self.leads_to: list[str] = []
         self._open: list[tuple[str, dict[str, str]]] = []
+        self._templates = 0  # of what is open
         self._label: list[str] = []
         self._form: Form | None = None
         self._select: tuple[Form | None, str, bool] = (None, "", False)
@@ -92,7 +94,8 @@ class Page(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         if tag not in VOID:
             self._open.append((tag, given))
-        if self._within("template"):
+            self._templates += tag == "template"
+        if self._templates:
             return
         self.tags[tag] += 1
         if "id" in given:
@@ -136,7 +139,7 @@ class Page(HTMLParser):
             form.buttons.append((given.get("formaction") or given.get("hx-post") or form.action, own, ""))
 
     def handle_endtag(self, tag):
-        if tag in LABELS and not self._within("template"):
+        if tag in LABELS and not self._templates:
             label = " ".join("".join(self._label).split())
             self.labels.add(label)
             if tag == "a":
@@ -146,6 +149,7 @@ class Page(HTMLParser):
                 self._form.buttons[-1] = (where, own, label)
         while self._open:
             name, _ = self._open.pop()
+            self._templates -= name == "template"
             if name == tag:
                 break
         if tag == "form":
@@ -162,15 +166,12 @@ class Page(HTMLParser):
         self.leads_on = self.leads_on or not given["href"].startswith("#")
 
     def handle_data(self, text):
-        if self._within("template"):
+        if self._templates:
             return
         if any(name in LABELS for name, _ in self._open):
             self._label.append(text)
         elif not any(name in UNREAD for name, _ in self._open):
             self.said.append(text)
-
-    def _within(self, tag: str) -> bool:
-        return any(name == tag for name, _ in self._open)
 
 
 @dataclass
@@ -234,7 +235,7 @@ class Crawl:
                 self.wrong.append(f"{url} has a link to {link}")
                 continue
             try:
-                name = resolve(parts.path).url_name
+                name = _resolved(parts.path).url_name
             except Resolver404:
                 self.wrong.append(f"{url} has a link to {link}, which there is not")
                 continue
@@ -244,7 +245,7 @@ class Crawl:
     def _kind(self, url: str) -> Hashable:
         """What tells this address from those that need not be opened beside it."""
         parts = urlsplit(url)
-        found = resolve(parts.path)
+        found = _resolved(parts.path)
         asked = dict(parse_qsl(parts.query, keep_blank_values=True))
         shown = {name: asked[name] for name in asked.keys() & TELLING}
         kind = self.kind(found.url_name or "", found.kwargs, asked.get("tab", ""))
@@ -255,7 +256,7 @@ class Crawl:
         for form in page.forms:
             for where, own, label in form.buttons:
                 path = urlsplit(urljoin(url, where or url)).path
-                found = resolve(path)
+                found = _resolved(path)
                 if form.method != "post" or found.url_name in LAST:
                     continue
                 like = f"{found.url_name} {self.kind(found.url_name or '', found.kwargs, '')} {label}"
@@ -292,11 +293,20 @@ class Crawl:
             if OTHERS in text:
                 self.left_to_others.append(text)
                 continue
-            for pattern, label in ACTIONS.items():
-                is_named = re.search(pattern, text) and text != label
-                if is_named and not any(label in one for one in offered):
+            for label in _named(text):
+                if not any(label in one for one in offered):
                     self.wrong.append(f"{url} names {label!r}: {text[:200]}")
 
 
+#: Most pages have the same links, and say much of the same.
+_resolved = functools.cache(resolve)
+
+
+@functools.cache
+def _named(text: str) -> list[str]:
+    """The labels of the actions that this sentence names."""
+    return [label for pattern, label in ACTIONS.items() if re.search(pattern, text) and text != label]
+
+
 def _name(url: str) -> str:
-    return resolve(urlsplit(url).path).url_name or ""
+    return _resolved(urlsplit(url).path).url_name or ""

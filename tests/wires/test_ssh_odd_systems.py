@@ -222,3 +222,50 @@ def test_fi_r_68_a_host_that_takes_keys_by_certificate_only_is_given_no_line(key
     assert refused.value.code == "keys_elsewhere"
     assert keys.host.authorized_keys("svc") == before
     assert [check for check in facts.checks if check.mark == Mark.BLOCKED] == [facts.blocked]
+
+
+@pytest.mark.parametrize("who", ["keyturn", "svc"])
+@pytest.mark.parametrize("shell", ["/usr/bin/fish", "/bin/tcsh", "/bin/csh"])
+def test_fi_r_70_a_login_shell_that_is_not_posix_s_runs_what_a_rotation_needs(
+    svc: Rig, shell: str, who: str
+) -> None:
+    svc.host.run(["sed", "-i", f"s|^\\({who}:.*\\):[^:]*$|\\1:{shell}|", "/etc/passwd"])
+    facts = svc.preflight()
+    assert [check for check in facts.checks if check.mark not in {Mark.PASSED, Mark.UNKNOWN}] == []
+    svc.set(SECOND)
+    assert svc.prove(SECOND).level == Level.COMMAND
+
+
+@pytest.mark.parametrize("who", ["keyturn", "svc"])
+@pytest.mark.parametrize("shell", ["/usr/bin/fish", "/bin/tcsh"])
+def test_fi_r_70_nor_is_a_key_added_otherwise(keys: KeyRig, shell: str, who: str) -> None:
+    keys.host.run(["sed", "-i", f"s|^\\({who}:.*\\):[^:]*$|\\1:{shell}|", "/etc/passwd"])
+    before = keys.host.authorized_keys("svc")
+    keys.add()
+    assert keys.host.authorized_keys("svc").startswith(before)
+    assert keys.host.authorized_keys("svc").count("ssh-ed25519 ") == 2
+
+
+def test_fi_r_71_folders_for_temporary_files_that_are_full_stop_nothing(svc: Rig) -> None:
+    fill = "mount -t tmpfs -o size=64k none {0}; ! dd if=/dev/zero of={0}/all bs=1k count=100"
+    for folder in ("/tmp", "/var/tmp"):
+        svc.host.run(["sh", "-ec", fill.format(folder)])
+    assert svc.preflight().blocked is None
+    svc.set(SECOND)
+    assert svc.prove(SECOND).level == Level.COMMAND
+
+
+def test_fi_r_72_a_home_that_is_not_there_stops_no_password(svc: Rig) -> None:
+    svc.host.run(["rm", "-rf", "/home/svc"])
+    assert svc.preflight().blocked is None
+    svc.set(SECOND)
+    assert svc.prove(SECOND).level == Level.COMMAND
+
+
+def test_fi_r_72_and_a_key_is_put_into_no_home_that_is_not_there(keys: KeyRig) -> None:
+    """It may be mounted at the next login, and would hide what was written below it."""
+    keys.host.run(["rm", "-rf", "/home/svc"])
+    with pytest.raises(base.Refused) as refused:
+        keys.add()
+    assert refused.value.code == "no_home"
+    assert keys.host.run(["test", "-e", "/home/svc"], check=False).returncode == 1

@@ -91,6 +91,20 @@ def probe(work: Work, version: SecretVersion) -> base.Proof:
     return base.Proof(base.Verdict.REJECTED, base.Level.LISTED)
 
 
+def ask(work: Work, version: SecretVersion) -> base.Proof:
+    """As `probe`; of a key that sshd refused last, only a login says more than that it is in its file."""
+    listed = probe(work, version)
+    if listed.verdict != base.Verdict.ACCEPTED or listed.level != base.Level.LISTED or not version.is_doubted:
+        return listed
+    proof = _log_in_as_listed(work, work.value(version), listed)
+    if proof.verdict != base.Verdict.REJECTED:
+        return proof
+    versions.mark_refused(version)
+    return replace(
+        proof, reason=proof.reason or reasons.sentence("key_refused"), code=proof.code or "key_refused"
+    )
+
+
 def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     """Log in with the key. A refusal has `Level.LISTED` if the file lacks it, `Level.LOGIN` if sshd refused.
 
@@ -101,6 +115,11 @@ def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     listed = work.probe(version)
     if listed.verdict == base.Verdict.REJECTED:
         return listed
+    return _log_in_as_listed(work, held, listed)
+
+
+def _log_in_as_listed(work: Work, held: versions.Value, listed: base.Proof) -> base.Proof:
+    """Log in with a key that stands in its file; if it is refused, the options there may say why."""
     proof = _log_in_with(work, held)
     if proof.verdict == base.Verdict.REJECTED:
         return replace(proof, reason=listed.reason, code=listed.code)

@@ -42,6 +42,10 @@ class Method(Protocol):
         """Ask the host whether it accepts the value; counts as no login."""
         ...
 
+    def ask(self, work: Work, version: SecretVersion) -> base.Proof:
+        """As `probe`, for a check of its own: it may log in with a value that was refused last."""
+        ...
+
     def prove(self, work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
         """Show whether the value works, by a login on a new connection where there can be one."""
         ...
