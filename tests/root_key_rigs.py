@@ -17,7 +17,7 @@ from typing import Any
 
 from secrets_app import root_keys
 from secrets_app.crypto.key_files import KeyFile
-from secrets_app.root_keys import RootKey, alibaba, aws, deadlines, file, token, transit
+from secrets_app.root_keys import RootKey, alibaba, aws, deadlines, held, token, transit
 from tests import kms_servers
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -87,7 +87,7 @@ class SystemdRig(FileRig):
 
     def make_keys(self) -> None:
         for name in ("root.key", "other.key"):
-            KeyFile(self.folder / name, file.MAGIC).create()
+            KeyFile(self.folder / name, held.MAGIC).create()
 
 
 class TokenRig(Rig):

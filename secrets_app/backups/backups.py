@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from django.apps import apps
 from django.conf import settings
 from django.db import connection, transaction
 
@@ -75,20 +76,42 @@ def take(path: Path, *, program: str, to: Sequence[str] = (), passphrase: Plaint
     Raises `NoRecipient`, `container.BadRecipient`, `container.Damaged` where it could not be read back, or
     OSError.
     """
+    report = _write(path, program, to, passphrase, apps)
+    record(report)
+    return report
+
+
+def take_before_upgrade(
+    path: Path, *, program: str, to: Sequence[str] = (), passphrase: Plaintext | None = None
+) -> Report:
+    """Write a backup of what an earlier version has left, for that version to restore; see `take`.
+
+    The tables are read as they are, with no migration of this version. So it is not recorded: `record` does
+    that once the tables are this version's. Raises also `rows.OfNewerVersion`.
+    """
+    return _write(path, f"before {program}", to, passphrase, rows.as_migrated())
+
+
+def record(report: Report) -> None:
+    """Write into the trail that a backup was taken."""
+    trail.record(TAKEN, _trail(), actor=users.system(), details={"rows": report.rows})
+
+
+def _write(path: Path, program: str, to: Sequence[str], passphrase: Plaintext | None, known: Any) -> Report:
     recipients = container.recipients(to)
     if not recipients and passphrase is None:
         raise NoRecipient(NoRecipient.__doc__)
     header = {
         "program": program,
-        "schema": rows.schema(),
+        "schema": rows.schema(known),
         "made_at": datetime.now(UTC).isoformat(),
         "store": connection.vendor,
     }
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with rows.snapshot() as alias:
-            own = container.write(part, header, rows.dump(alias), recipients, passphrase)
-        report = verify(part, Opener(identity=own))
+            own = container.write(part, header, rows.dump(alias, known), recipients, passphrase)
+        report = _read_to_its_end(part, Opener(identity=own), known)
         os.link(part, path)  # never over another one
     finally:
         part.unlink(missing_ok=True)
@@ -97,7 +120,6 @@ def take(path: Path, *, program: str, to: Sequence[str] = (), passphrase: Plaint
         os.fsync(folder)
     finally:
         os.close(folder)
-    trail.record(TAKEN, _trail(), actor=users.system(), details={"rows": report.rows})
     return report
 
 
@@ -106,10 +128,14 @@ def verify(path: Path, opener: Opener) -> Report:
 
     Raises `container.DoesNotOpen`, `container.Damaged`, `OtherSchema` or OSError.
     """
+    return _read_to_its_end(path, opener, apps)
+
+
+def _read_to_its_end(path: Path, opener: Opener, known: Any) -> Report:
     told = container.header(path)
-    _refuse_other_schema(told)
+    _refuse_other_schema(told, known)
     counts: dict[str, int] = {}
-    for model, _ in rows.read(container.lines(path, opener)):
+    for model, _ in rows.read(container.lines(path, opener), known):
         counts[model._meta.label_lower] = counts.get(model._meta.label_lower, 0) + 1
     return _report(told, counts)
 
@@ -129,8 +155,8 @@ def restore(path: Path, opener: Opener) -> Report:
     return report
 
 
-def _refuse_other_schema(told: dict[str, Any]) -> None:
-    here, there = set(rows.schema()), set(told.get("schema", []))
+def _refuse_other_schema(told: dict[str, Any], known: Any) -> None:
+    here, there = set(rows.schema(known)), set(told.get("schema", []))
     if here == there:
         return
     newer = "a newer" if there - here and not here - there else "another"

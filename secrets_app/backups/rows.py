@@ -22,9 +22,11 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management.color import no_style
 from django.db import connection, connections, models, transaction
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from secrets_app.backups.container import Damaged
+from secrets_app.errors import DomainError
 
 LEFT_OUT: Final = frozenset({
     "sessions.session", "usersessions.usersession", "console.message", "console.heartbeat",
@@ -34,9 +36,15 @@ ALIAS: Final = "backup"
 CHUNK: Final = 1_000
 
 
-def tables() -> list[type[models.Model]]:
-    """The tables of a backup, in one order."""
-    found = apps.get_models(include_auto_created=True)
+class OfNewerVersion(DomainError):
+    """This database was brought up to date by a newer version of Keyturn."""
+
+    code = "database_of_newer_version"
+
+
+def tables(known: Any = apps) -> list[type[models.Model]]:
+    """The tables of a backup, in one order: those of this version, or of what `as_migrated` returns."""
+    found = known.get_models(include_auto_created=True)
     kept = [model for model in found if model._meta.managed and not model._meta.proxy]
     return sorted((m for m in kept if m._meta.label_lower not in LEFT_OUT), key=lambda m: m._meta.label_lower)
 
@@ -45,10 +53,28 @@ def columns(model: type[models.Model]) -> list[str]:
     return [field.attname for field in model._meta.concrete_fields]
 
 
-def schema() -> list[str]:
+def schema(known: Any = apps) -> list[str]:
     """The migrations that this database has, and the columns that they made: a backup fits the same ones."""
     done = sorted(f"{app}.{name}" for app, name in MigrationRecorder(connection).applied_migrations())
-    return [*done, *(f"{model._meta.label_lower}({','.join(columns(model))})" for model in tables())]
+    return [*done, *(f"{model._meta.label_lower}({','.join(columns(model))})" for model in tables(known))]
+
+
+def as_migrated() -> Any:
+    """The tables as the migrations that were applied have made them: what an earlier version has left.
+
+    Raises `OfNewerVersion`.
+    """
+    loader = MigrationLoader(connection)
+    applied = list(loader.applied_migrations)
+    if strangers := [f"{app}.{name}" for app, name in applied if (app, name) not in loader.graph.nodes]:
+        raise OfNewerVersion(f"{OfNewerVersion.__doc__} This version does not know {', '.join(strangers)}.")
+    return loader.project_state(applied).apps
+
+
+def pending() -> list[str]:
+    """The migrations that this version has and the database has not."""
+    loader = MigrationLoader(connection)
+    return sorted(f"{app}.{name}" for app, name in set(loader.graph.nodes) - set(loader.applied_migrations))
 
 
 @contextmanager
@@ -85,10 +111,10 @@ def _connected(changed: dict[str, Any]) -> Iterator[str]:
         del connections[ALIAS]
 
 
-def dump(alias: str) -> Iterator[bytes]:
+def dump(alias: str, known: Any = apps) -> Iterator[bytes]:
     """Yield every row as a line, and how many there were at the end."""
     counts = {}
-    for model in tables():
+    for model in tables(known):
         label, count = model._meta.label_lower, 0
         yield json.dumps({"table": label}).encode()
         rows = model._base_manager.using(alias).order_by("pk").values_list(*columns(model))
@@ -99,9 +125,9 @@ def dump(alias: str) -> Iterator[bytes]:
     yield json.dumps({"end": counts}).encode()
 
 
-def read(lines: Iterator[bytes]) -> Iterator[tuple[type[models.Model], list[Any]]]:
+def read(lines: Iterator[bytes], registry: Any = apps) -> Iterator[tuple[type[models.Model], list[Any]]]:
     """Yield each row with its table. Raises `Damaged` where a line, a table or a count is not as written."""
-    known = {model._meta.label_lower: model for model in tables()}
+    known = {model._meta.label_lower: model for model in tables(registry)}
     counts: dict[str, int] = {}
     at, ended = "", False
     for line in lines:

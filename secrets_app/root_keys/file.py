@@ -17,30 +17,18 @@ from secrets_app.crypto.key_files import KeyFile, Unreadable
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.root_keys import Unavailable, escrow
 from secrets_app.root_keys.addresses import Address
-
-MAGIC = "keyturn-root-key-1:"
-BOUND = envelope.name("root key", "1")
+from secrets_app.root_keys.held import MAGIC, HeldRootKey
 
 
-class FileRootKey:
+class FileRootKey(HeldRootKey):
     """A root key of 256 bits in its address's file, or ROOT_KEY_FILE: AES-256-GCM, its id in the header."""
 
     def __init__(self, address: Address) -> None:
+        super().__init__()
         self._place = address.place
-        self._remembered: bytes | None = None
 
     def __str__(self) -> str:
         return self._place or str(settings.ROOT_KEY_FILE)
-
-    def key_id(self) -> bytes:
-        return envelope.key_id(self._read())
-
-    def wrap(self, material: bytes) -> bytes:
-        key = self._key()
-        return envelope.seal(key, material, BOUND, key_name=envelope.key_id(key))
-
-    def unwrap(self, wrapped: bytes) -> bytes:
-        return envelope.open_(self._key(), wrapped, BOUND)
 
     def make(self) -> bool:
         file = self._file()
@@ -52,9 +40,6 @@ class FileRootKey:
             return False
         self.forget()
         return True
-
-    def forget(self) -> None:
-        self._remembered = None
 
     def shares(self) -> list[Plaintext]:
         """Return the key in five shares (`escrow`). Raises `Unavailable`."""
@@ -74,11 +59,6 @@ class FileRootKey:
         except FileExistsError:
             raise Unavailable(f"{self} is there already. Nothing was written.") from None
         self.forget()
-
-    def _key(self) -> bytes:
-        if self._remembered is None:
-            self._remembered = self._read()
-        return self._remembered
 
     def _read(self) -> bytes:
         try:

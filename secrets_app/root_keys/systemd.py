@@ -13,39 +13,21 @@ from pathlib import Path
 from secrets_app.crypto import envelope
 from secrets_app.root_keys import Unavailable
 from secrets_app.root_keys.addresses import Address
-from secrets_app.root_keys.file import BOUND, MAGIC
+from secrets_app.root_keys.held import MAGIC, HeldRootKey
 
 
-class SystemdRootKey:
+class SystemdRootKey(HeldRootKey):
     """A root key of 256 bits in $CREDENTIALS_DIRECTORY/NAME; a file with the same bytes is the same key."""
 
     def __init__(self, address: Address) -> None:
+        super().__init__()
         self._name = address.place
-        self._remembered: bytes | None = None
 
     def __str__(self) -> str:
         return f"The systemd credential {self._name}"
 
-    def key_id(self) -> bytes:
-        return envelope.key_id(self._read())
-
-    def wrap(self, material: bytes) -> bytes:
-        key = self._key()
-        return envelope.seal(key, material, BOUND, key_name=envelope.key_id(key))
-
-    def unwrap(self, wrapped: bytes) -> bytes:
-        return envelope.open_(self._key(), wrapped, BOUND)
-
     def make(self) -> bool:
         return False
-
-    def forget(self) -> None:
-        self._remembered = None
-
-    def _key(self) -> bytes:
-        if self._remembered is None:
-            self._remembered = self._read()
-        return self._remembered
 
     def _read(self) -> bytes:
         folder = os.environ.get("CREDENTIALS_DIRECTORY", "")

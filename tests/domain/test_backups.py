@@ -20,6 +20,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection, connections
 
+from console.models import ListPreference
 from rotation import tasks
 from secrets_app import keyring
 from secrets_app.backups import backups, container, rows
@@ -122,6 +123,12 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     )  # fmt: skip
 
 
+def must(environment: dict[str, str], *arguments: str) -> str:
+    done = run(environment, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.fixture
 def identity_file(identity, tmp_path) -> Path:
     file = tmp_path / "identity"
@@ -208,8 +215,8 @@ def test_a_backup_is_one_moment_of_a_database_that_is_written_meanwhile(
     read = rows.dump
     written = []
 
-    def dump(alias):
-        for number, line in enumerate(read(alias)):
+    def dump(alias, known):
+        for number, line in enumerate(read(alias, known)):
             if number == 5:
 
                 def write():
@@ -262,7 +269,7 @@ def test_a_disk_that_fills_up_leaves_no_half_backup_and_the_one_before(
     with pytest.raises(FileExistsError):
         taken(tmp_path, identity)
 
-    def full(alias):
+    def full(alias, known):
         yield b"{}"
         raise OSError(28, "No space left on device")
 
@@ -277,12 +284,94 @@ def test_a_disk_that_fills_up_leaves_no_half_backup_and_the_one_before(
 def test_a_backup_of_another_schema_is_refused_with_its_version(filled, identity, tmp_path, monkeypatch, how):
     here = rows.schema()
     there = [*here, "secrets_app.0003_later"] if how == "newer" else [*here[1:], "secrets_app.0003_later"]
-    monkeypatch.setattr(rows, "schema", lambda: there)
+    monkeypatch.setattr(rows, "schema", lambda *_: there)
     path = taken(tmp_path, identity)
-    monkeypatch.setattr(rows, "schema", lambda: here)
+    monkeypatch.setattr(rows, "schema", lambda *_: here)
     with pytest.raises(backups.OtherSchema, match="1\\.2\\.3") as caught:
         backups.verify(path, opener(identity))
     assert ("a newer version" in str(caught.value)) == (how == "newer")
+
+
+#: What a user of a new installation has chosen for a list.
+PREFERENCE = """
+import django
+django.setup()
+from console.models import ListPreference
+from secrets_app.models import Principal
+first = Principal.objects.order_by("pk").first()
+ListPreference.objects.create(principal=first, name="secrets", rows=25, columns=["name"], is_compact=True)
+"""
+#: What a version that is not there yet would have noted.
+LATER = """
+import django
+django.setup()
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+MigrationRecorder(connection).record_applied("secrets_app", "9999_later")
+"""
+STATE = """
+import json, django
+django.setup()
+from django.db import connection
+from secrets_app.backups import rows
+from secrets_app.models import AuditEvent
+with connection.cursor() as cursor:
+    cursor.execute("SELECT count(*) FROM console_listpreference")
+    kept = cursor.fetchone()[0]
+taken = AuditEvent.objects.filter(action="kms:BackupTaken").count()
+print(json.dumps([rows.pending(), kept, taken]))
+"""
+
+
+@pytest.fixture
+def earlier(elsewhere, tmp_path):
+    """The environment of an installation whose database an earlier version has left (`tests.earlier`)."""
+    given = {name: text for name, text in elsewhere.items() if not name.endswith("_KEY_FILE")}
+    given["KEYTURN_ROOT_KEY_FILE"] = str(tmp_path / "keys" / "root.key")
+    given["DJANGO_SETTINGS_MODULE"] = "tests.earlier.settings"
+    must(given, "manage.py", "setup")
+    must(given, "-c", PREFERENCE)
+    must(given, "manage.py", "migrate", "console", "0001")
+    return given
+
+
+def test_an_upgrade_backs_up_what_the_earlier_version_has_left_and_then_migrates(
+    earlier, identity, identity_file, tmp_path
+):
+    def state() -> list[object]:
+        return json.loads(must(earlier, "-c", STATE))
+
+    older, path = state(), tmp_path / "before.backup"
+    assert older == [["console.0002_compact"], 1, 0]
+
+    refused = run(earlier, "manage.py", "upgrade", "--to", str(path))
+    assert refused.returncode == 5
+    assert "Nothing was changed." in refused.stderr
+    assert (state(), path.exists()) == (older, False)
+
+    to = ("--recipient", str(identity.to_public()), "--to", str(path))
+    assert "Taken and read back" in must(earlier, "manage.py", "upgrade", *to)
+    assert state() == [[], 1, 1]
+    lines = [json.loads(line) for line in container.lines(path, opener(identity))]
+    at = lines.index({"table": "console.listpreference"})
+    # One row, without the column that came later.
+    assert len(lines[at + 1]) == len(rows.columns(ListPreference)) - 1
+    assert list(lines[at + 2]) in (["table"], ["end"])
+    other = run(earlier, "manage.py", "verify_backup", str(path), "--identity-file", str(identity_file))
+    assert other.returncode == 5
+    assert "another version of Keyturn (before " in other.stderr
+
+    assert "No backup was taken" in must(earlier, "manage.py", "upgrade")
+    assert state() == [[], 1, 1]
+
+
+def test_an_upgrade_to_an_older_version_is_refused_before_anything_is_written(earlier, identity, tmp_path):
+    must(earlier, "-c", LATER)
+    to = ("--recipient", str(identity.to_public()), "--to", str(tmp_path / "before.backup"))
+    refused = run(earlier, "manage.py", "upgrade", *to)
+    assert refused.returncode == 6
+    assert "secrets_app.9999_later" in refused.stderr
+    assert not (tmp_path / "before.backup").exists()
 
 
 def test_a_restore_over_an_installation_is_refused_and_changes_nothing(filled, identity, tmp_path):

@@ -20,8 +20,7 @@ from secrets_app.crypto.key_files import KeyFile
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.keys import key_states
 from secrets_app.models import KeyVersion, SealedValue, SecretVersion
-from secrets_app.root_keys import addresses
-from secrets_app.root_keys import file as root_key_file
+from secrets_app.root_keys import addresses, held
 from secrets_app.secrets import versions
 from tests import factories, root_key_rigs
 
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.django_db
 
 #: The key files without any of which nothing opens, and how each begins.
 MAGICS = {
-    "ROOT_KEY_FILE": root_key_file.MAGIC,
+    "ROOT_KEY_FILE": held.MAGIC,
     "AUDIT_KEY_FILE": audit_keys.AUDIT_MAGIC,
     "SEAL_KEY_FILE": seals.MAGIC,
 }
@@ -150,7 +149,7 @@ def test_key_02_a_root_key_that_is_exchanged_after_its_proof_wraps_nothing_new(s
     key, right = keyring.default_key(), settings.ROOT_KEY_FILE
     keyring.new_material(key, uuid.uuid4())
     settings.ROOT_KEY_FILE = tmp_path / "other" / "root.key"
-    KeyFile(settings.ROOT_KEY_FILE, root_key_file.MAGIC).create()
+    KeyFile(settings.ROOT_KEY_FILE, held.MAGIC).create()
     root_keys.provider().forget()  # as another thread does that has noticed it
     with pytest.raises(keyring.Sealed, match="exchanged"):
         keyring.new_material(key, uuid.uuid4())
@@ -162,7 +161,7 @@ def test_key_02_a_root_key_that_is_exchanged_after_its_proof_wraps_nothing_new(s
 def test_key_02_another_root_key_seals_the_keyring_and_nothing_is_written(settings, tmp_path):
     key = keyring.default_key()
     settings.ROOT_KEY_FILE = tmp_path / "other" / "root.key"
-    KeyFile(settings.ROOT_KEY_FILE, root_key_file.MAGIC).create()
+    KeyFile(settings.ROOT_KEY_FILE, held.MAGIC).create()
     keyring.forget()
     actor = factories.administrator()
     with CaptureQueriesContext(connection) as asked:

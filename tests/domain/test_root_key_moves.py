@@ -15,7 +15,7 @@ from secrets_app.keys import key_states, root_key_moves
 from secrets_app.models import AuditEvent, KeyVersion, RootKeyMove, SealedValue
 from secrets_app.people import users
 from secrets_app.root_keys import deadlines
-from secrets_app.root_keys import file as root_key_file
+from secrets_app.root_keys.held import MAGIC
 from tests import factories, root_key_rigs
 
 pytestmark = pytest.mark.django_db
@@ -250,7 +250,7 @@ def test_the_command_moves_and_says_what_to_set(vault, held, capsys):
 
 def test_a_value_opens_under_two_files_only_while_a_move_says_so(held, settings, tmp_path):
     other = tmp_path / "other.key"
-    KeyFile(other, root_key_file.MAGIC).create()
+    KeyFile(other, MAGIC).create()
     started = root_key_moves.start(f"file:{other}", actor=users.system())
     carried = root_key_moves.carry(started)
     for _ in range(started.total):

@@ -16,7 +16,8 @@ from secrets_app.crypto import envelope
 from secrets_app.crypto.key_files import KeyFile
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.root_keys import addresses, escrow
-from secrets_app.root_keys.file import MAGIC, FileRootKey
+from secrets_app.root_keys.file import FileRootKey
+from secrets_app.root_keys.held import MAGIC
 
 ROOT = Path(__file__).resolve().parents[2]
 

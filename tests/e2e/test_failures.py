@@ -11,7 +11,7 @@ import pytest
 
 from tests import services
 from tests.e2e.served import CHECKOUT, PEOPLE, Browser, Served, is_root, tracebacks
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.xdist_group("failures")
 ACTIVE = """
@@ -23,6 +23,21 @@ DUE = """
 import json
 from rotation import leases
 print(json.dumps([str(run) for run in leases.due(10)]))
+"""
+#: Five reads of the value by AWS's interface.
+READ = """
+import json
+from secrets_app.models import Secret
+from secrets_app.people import access_keys
+from secrets_app.models import User
+from tests import sigv4
+dot = User.objects.get(username="dot").principal
+key, secret_key = access_keys.create(dot, actor=dot)
+client, found = sigv4.Signer(key.key_id, secret_key, region="main"), []
+for _ in range(5):
+    status, answer = client.call("GetSecretValue", SecretId=Secret.objects.get().name)
+    found.append([status, json.loads(answer.get("SecretString", "{}")).get("Password", str(answer))])
+print(json.dumps(found))
 """
 #: The set-up as a process that is killed when Django has made a migration's tables and not yet noted that.
 KILLED = """
@@ -101,6 +116,44 @@ def test_without_redis_people_sign_in_and_rotate_and_the_sweep_finds_the_run(how
     log = site.logged()
     assert log.count("The broker does not answer") == 1
     assert tracebacks(log) == 0
+
+
+def refuse_messages(server: services.Redis, how: str) -> None:
+    """Have Redis answer and take nothing: its memory is full, or it follows another one."""
+    if how == "full":
+        server.client().config_set("maxmemory", "1")
+    else:
+        server.client().replicaof("127.0.0.1", "1")
+
+
+def take_messages(server: services.Redis, how: str) -> None:
+    if how == "full":
+        server.client().config_set("maxmemory", "0")
+    else:
+        server.client().replicaof("NO", "ONE")
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_fi_b_04_a_redis_that_takes_no_message_delays_rotations_and_nothing_else(how, made, redis):
+    site = made(KEYTURN_BROKER_URL=redis.url, KEYTURN_HOSTS="localhost,testserver")
+    site.up()
+    site.wait_until_healthy()
+    secret = secret_of(site)
+    refuse_messages(redis, how)
+    wait_for(lambda: site.health()[0] == 503, "what is missing")
+    browser = Browser(site.port)
+    assert browser.sign_in().status == 302
+    answer = rotate(browser, secret)
+    assert answer.status == 302, answer.text[-2000:]
+    assert site.inside(ACTIVE) == ["queued"]
+    # People and programs read values as always.
+    assert browser.get(f"{secret}/").status == 200
+    assert site.inside(READ) == [[200, "a-first-value-1"]] * 5
+    assert browser.get("/readyz").status == 200
+    take_messages(redis, how)
+    # A worker that such a Redis has ended is started again, after half a minute at most.
+    wait_for(lambda: site.health()[0] == 200, "/healthz", 2 * PATIENCE)
+    wait_for(lambda: site.inside(ACTIVE) != ["queued"], "the run, taken up", 2 * PATIENCE)
 
 
 # ---------------------------------------------------------------- the database

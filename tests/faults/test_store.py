@@ -1,5 +1,6 @@
 """The database restarts, is full, refuses a commit, or never says that it made one."""
 
+import json
 import random
 import time
 
@@ -8,8 +9,10 @@ from django.db import OperationalError, connection, connections
 
 from console.process import durability
 from rotation.models import Run
-from secrets_app.models import Label
-from tests import services
+from secrets_app.models import AuditEvent, Label
+from secrets_app.people import access_keys
+from secrets_app.secrets import versions
+from tests import factories, services, sigv4
 from tests.faults import rig as rigs
 from tests.faults.rig import NewRig, Rig
 
@@ -89,6 +92,57 @@ def test_fi_d_02_a_commit_that_fails_at_the_value_is_followed_by_no_word_to_the_
             store.execute("DROP TRIGGER refuse ON secrets_app_secretversion")
             run = rig.settle(run)
     rigs.assert_settled(rig, run)
+
+
+def test_fi_d_03_while_the_labels_cannot_be_committed_clients_get_either_value_and_nothing_is_set_twice(
+    kind: str, own_store: services.Postgres, new_rig: NewRig
+) -> None:
+    rig = new_rig(kind)
+    key, secret_key = access_keys.create(
+        factories.user("ada", "administrators").principal, actor=factories.administrator()
+    )
+    client = sigv4.Signer(key.key_id, secret_key)
+    with own_store.connect() as store:
+        store.execute(
+            """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '53100'; END $$;
+            CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON secrets_app_label
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"""
+        )
+        run, old = rig.rotate(), rig.current()
+        with rigs.recoverable(rig):
+            for _ in range(3):
+                with pytest.raises(OperationalError, match="refused"):
+                    rig.advance(run)
+                rigs.expire(run)
+                # The host has the new value; the store has both, and a client may ask for either.
+                pending = rig.labelled("pending")
+                assert pending is not None
+                assert rig.accepts(pending)
+                assert Run.objects.get(pk=run.pk).is_active
+                assert served(client, rig) == told(old) == told(rig.current())
+                assert served(client, rig, VersionStage="AWSPENDING") == told(pending)
+                assert not AuditEvent.objects.filter(action="kms:RotationEnded").exists()
+            assert rig.account.credential != "in_sync"
+            store.execute("DROP TRIGGER refuse ON secrets_app_label")
+            run = rig.settle(run)
+            assert served(client, rig) == told(pending)
+    rigs.assert_settled(rig, run)
+    assert (run.attempts, rig.marks()) == (1, [1])
+
+
+def told(value: versions.Value) -> str:
+    held = value.password or value.private_key
+    assert held is not None
+    return held.reveal()
+
+
+def served(client: sigv4.Signer, rig: Rig, **more: str) -> str:
+    """What a program reads by AWS's interface."""
+    status, answer = client.call("GetSecretValue", SecretId=rig.secret.name, **more)
+    assert status == 200, answer
+    found = json.loads(answer["SecretString"])
+    return str(found.get("Password") or found.get("PrivateKey"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -77,7 +78,9 @@ def test_every_command_of_the_image_says_what_it_does(image, tmp_path, command):
 
 
 @pytest.mark.parametrize("where", ["nothing set up", "database away"])
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "setup"])
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command not in {"setup", "sbom", "upgrade"}]
+)
 def test_a_command_that_lacks_something_says_so_without_a_traceback(image, tmp_path, command, where):
     given = {} if where == "nothing set up" else {"KEYTURN_DATABASE_URL": AWAY}
     (tmp_path / "kept").mkdir(mode=0o700)
@@ -104,3 +107,9 @@ def test_the_image_has_no_demo_and_says_what_to_do_with_status_2(image, tmp_path
 
 def test_the_image_has_every_chapter_of_the_help(image):
     assert [one.file for one in chapters.CHAPTERS if not (image / one.file).is_file()] == []
+
+
+def test_the_image_says_what_it_is_made_of_without_a_database(image, tmp_path):
+    done = run(image, tmp_path, "sbom", KEYTURN_DATABASE_URL=AWAY)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(json.loads(done.stdout)["components"]) > 50
