@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests import services
+from tests.e2e import ready
 from tests.e2e.served import CHECKOUT, PEOPLE, Browser, Served, is_root, tracebacks
 from tests.waiting import PATIENCE, wait_for
 
@@ -81,8 +82,8 @@ def made(tmp_path):
         site.end()
 
 
-def secret_of(site: Served) -> str:
-    return f"/main/secrets/{site.inside(PEOPLE)}"
+def address(secret: str) -> str:
+    return f"/main/secrets/{secret}"
 
 
 def rotate(browser: Browser, secret: str):
@@ -95,8 +96,7 @@ def rotate(browser: Browser, secret: str):
 @pytest.mark.parametrize("how", ["killed", "hangs"])
 def test_without_redis_people_sign_in_and_rotate_and_the_sweep_finds_the_run(how, made, redis):
     site = made(KEYTURN_BROKER_URL=redis.url)
-    site.set_up()
-    secret = secret_of(site)
+    secret = address(ready.with_people(site))
     site.serve()
     if how == "killed":
         redis.kill()
@@ -162,7 +162,7 @@ def test_fi_b_04_a_redis_that_takes_no_message_delays_rotations_and_nothing_else
 def test_a_read_only_database_is_said_to_be_and_is_over_by_itself(made, postgres):
     site = made(KEYTURN_DATABASE_URL=postgres.url)
     site.set_up()
-    secret = secret_of(site)
+    secret = address(site.inside(PEOPLE))
     site.serve()
     browser = Browser(site.port)
     assert browser.sign_in().status == 302
@@ -215,8 +215,7 @@ def small_disk(tmp_path):
 @pytest.mark.skipif(not is_root(), reason="only root mounts a small disk")
 def test_a_full_disk_under_sqlite_is_said_to_be_and_is_over_by_itself(small_disk, made):
     site = made(KEYTURN_DATABASE_URL=f"sqlite://{small_disk}/keyturn.sqlite3")
-    site.set_up()
-    site.inside(PEOPLE)
+    ready.with_people(site)
     site.serve()
     assert Browser(site.port).sign_in().status == 302
     fill(small_disk)
@@ -231,8 +230,7 @@ def test_a_full_disk_under_sqlite_is_said_to_be_and_is_over_by_itself(small_disk
 @pytest.mark.skipif(not is_root(), reason="only root mounts a small disk")
 def test_a_full_disk_under_sqlite_is_a_handful_of_lines_however_many_ask(small_disk, made):
     site = made(KEYTURN_DATABASE_URL=f"sqlite://{small_disk}/keyturn.sqlite3")
-    site.set_up()
-    secret = secret_of(site)
+    secret = address(ready.with_people(site))
     site.serve()
     browser = Browser(site.port)
     assert browser.sign_in().status == 302
@@ -340,8 +338,7 @@ def test_two_set_ups_with_folders_of_their_own_and_one_database_do_not_meet(tmp_
 @pytest.mark.parametrize("name", ["audit.key", "root.key"])
 def test_a_key_file_that_goes_seals_a_running_console_until_it_is_back(name, made):
     site = made()
-    site.set_up()
-    site.inside(PEOPLE)
+    ready.with_people(site)
     site.serve()
     browser = Browser(site.port)
     assert browser.sign_in().status == 302

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.e2e import ready
 from tests.e2e.proxied import HOST, Visitor, proxy
-from tests.e2e.served import PEOPLE, Served
+from tests.e2e.served import Served
 
 pytestmark = pytest.mark.xdist_group("restored")
 LAST_SIGN_IN = """
@@ -26,8 +27,7 @@ def site(tmp_path_factory):
         KEYTURN_BEHIND_PROXY="true",
     )
     try:
-        made.set_up()
-        made.inside(PEOPLE)
+        ready.with_people(made)
         made.serve()
         yield made
     finally:

@@ -19,6 +19,7 @@ from lab.windows.records import Record
 from rotation.connectors.base import Login, Verdict
 from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
 from secrets_app.crypto.plaintext import Plaintext
+from tests.e2e import ready
 from tests.e2e.site import CHECKOUT, PROGRAMS, Site, free_port
 from tests.networks import endpoint
 from tests.waiting import PATIENCE, wait_for
@@ -39,7 +40,8 @@ def site(tmp_path):
 
 @pytest.fixture
 def started(site):
-    """A site of this test's own, to do away with."""
+    """A site of this test's own, to do away with; it was set up before."""
+    ready.set_up(site)
     site.up()
     site.wait_until_healthy()
     return site
@@ -119,6 +121,7 @@ def test_health_names_the_processes_that_hang(healthy):
 
 def test_as_many_workers_run_as_are_wanted_and_the_others_work_while_one_is_started_again(tmp_path):
     site = Site(tmp_path, workers=3)
+    ready.set_up(site)
     try:
         site.up()
         site.wait_until_healthy()
@@ -190,14 +193,16 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(site):
     assert not site.root_key.exists()
 
 
-def test_a_second_start_keeps_everything_and_shows_no_password(started):
-    keys = started.root_key.parent
+def test_a_second_start_keeps_everything_and_shows_no_password(site):
+    site.up()
+    site.wait_until_healthy()
+    keys = site.root_key.parent
     before = {path.name: path.read_bytes() for path in keys.iterdir()}
     assert {"root.key", "session.key"} <= before.keys()
-    started.stop()
-    started.up()
-    started.wait_until_healthy()
-    assert started.password() is None
+    site.stop()
+    site.up()
+    site.wait_until_healthy()
+    assert site.password() is None
     assert {path.name: path.read_bytes() for path in keys.iterdir()} == before
 
 
