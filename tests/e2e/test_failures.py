@@ -138,7 +138,7 @@ def test_fi_b_04_a_redis_that_takes_no_message_delays_rotations_and_nothing_else
     site = made(KEYTURN_BROKER_URL=redis.url, KEYTURN_HOSTS="localhost,testserver")
     site.up()
     site.wait_until_healthy()
-    secret = secret_of(site)
+    secret = address(site.inside(PEOPLE))
     refuse_messages(redis, how)
     wait_for(lambda: site.health()[0] == 503, "what is missing")
     browser = Browser(site.port)
