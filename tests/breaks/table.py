@@ -1944,7 +1944,4 @@ BREAKS = (
     Break("rotation metadata name an instance only to who may describe it", "console/interfaces/aws/managed.py",
           "    if decisions.allows(call.actor, Action.DESCRIBE_INSTANCE, account.instance):\n", "    if True:\n",
           "tests/screens/test_aws_managed.py::test_who_may_not_see_the_instance_makes_no_secret_of_it_and_reads_no_name_of_it"),
-    Break("a secret policy of its own is read only by who may see grants", "console/interfaces/alibaba/policies.py",
-          "    requiring.require(call.actor, Action.LIST_GRANTS, secret)\n", "",
-          "tests/screens/test_alibaba_policies.py::test_who_may_not_change_rights_puts_no_policy_and_reads_none"),
 )  # fmt: skip
