@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 
 EXTRA: Final = "It needs requirements-root-keys.lock; ./keyturn installs it while KEYTURN_ROOT_KEY names it."
 TRIES_TO_MAKE: Final = 20
+#: Seconds before each try of one use. While another process writes there, a token in files is not seen.
+_TRIES: Final = (0.0, 0.0, 0.1, 0.3)
 # Encrypted by the key, these bytes tell it from another one. No counter block of GCM begins like them.
 _CONTROL: Final = hashlib.sha256(b"keyturn key id of a token").digest()[:16]
 _TAG_BITS: Final = 128
@@ -56,11 +58,26 @@ class _Library:
 
 
 _FIRST_PROCESS: dict[str, int] = {}
+_loading = threading.Lock()
+
+
+def _library(path: str, process: int) -> _Library:
+    # Of two threads that come first at once, each would have one of its own, and restart it under the other.
+    with _loading:
+        return _loaded(path, process)
 
 
 @cache
-def _library(path: str, process: int) -> _Library:
+def _loaded(path: str, process: int) -> _Library:
     return _Library(path, is_forked=_FIRST_PROCESS.setdefault(path, process) != process)
+
+
+def _after_fork() -> None:
+    global _loading  # the parent's may be held by a thread that is not here
+    _loading = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class TokenRootKey:
@@ -150,7 +167,8 @@ class TokenRootKey:
 
         pin_errors = (pkcs11.PinIncorrect, pkcs11.exceptions.PinLocked, pkcs11.exceptions.PinExpired)
         with library.lock:
-            for is_last in (False, True):
+            for number, pause in enumerate(_TRIES, 1):
+                time.sleep(pause)
                 try:
                     return work(self._open(library))
                 except pin_errors as error:
@@ -158,7 +176,7 @@ class TokenRootKey:
                     raise Unavailable(f"{self} cannot be used: {_why(error)}.") from None
                 except (pkcs11.PKCS11Error, _NotThere) as error:
                     self._session = None
-                    if is_last:
+                    if number == len(_TRIES):
                         raise Unavailable(f"{self} cannot be used: {_why(error)}.") from None
                 try:
                     library.restart()

@@ -308,6 +308,7 @@ def deeds(world: az_world.World) -> dict[str, dict[str, Any]]:
     text = json.dumps({"Version": "1", "Statement": [statement]})
     return {
         "secret_rotate": {"reason": "routine"},
+        "secret_labels": {"labels": "blue"},
         "secret_create": {
             "type": "ecs", "name": "az/new", "instance": "own-host", "username": "new", "kind": "password",
             "value": "a-first-value-1", "length": "32", "sets": ["lower", "upper", "digits"], "excluded": "",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from console import settings as product
 from secrets_app import root_keys
 from secrets_app.crypto import envelope
 from secrets_app.root_keys import Unavailable, addresses, deadlines, wrapped
+from secrets_app.root_keys import token as tokens
 from tests import kms_servers, root_key_rigs
 from tests.root_key_rigs import RIGS, Rig, TokenRig, VaultRig
 
@@ -467,3 +472,23 @@ def test_a_systemd_credential_that_others_can_read_is_refused(tmp_path, monkeypa
 def test_a_provider_in_words_is_there_for_every_scheme():
     assert set(addresses.OPTIONS) == set(root_keys.PROVIDERS)
     assert Rig.makes
+
+
+def test_threads_that_come_first_at_once_share_one_library(monkeypatch):
+    """With one each, the first that starts its own afresh would end the sessions of the other's users."""
+    start, made = threading.Barrier(4), []
+
+    def load(path: str, is_forked: bool) -> object:
+        made.append(path)
+        time.sleep(0.2)  # the others come in meanwhile, unless they wait
+        return object()
+
+    def come() -> object:
+        start.wait(60)
+        return tokens._library("/nowhere/module.so", os.getpid())
+
+    monkeypatch.setattr(tokens, "_Library", load)
+    with ThreadPoolExecutor(4) as pool:
+        found = {id(done.result(60)) for done in [pool.submit(come) for _ in range(4)]}
+    tokens._loaded.cache_clear()
+    assert (len(found), len(made)) == (1, 1)
