@@ -72,19 +72,17 @@ def advance(run_id: str) -> None:
 def _carry(run_id: UUID) -> bool:
     """Do what can be done for one run; False where there was nothing to take up."""
     with structlog.contextvars.bound_contextvars(run_id=str(run_id)):
-        instance_id = engine.advance(
-            run_id, worker=worker_name(), connect=wires.connect, scanner=wires.Scanner()
-        )
-    if instance_id:
+        run = engine.advance(run_id, worker=worker_name(), connect=wires.connect, scanner=wires.Scanner())
+    if run:
         checkpoints.note_head()  # an older database is noticed then, even without a new checkpoint
     if shutdown.is_under_way():
         send(advance, str(run_id))  # handed back, or never begun: for another worker
-    if not instance_id:
+    if not run:
         return False
-    for following in leases.behind(instance_id):
+    for following in leases.behind(run.instance_id):
         if following != run_id:
             send(advance, str(following))
-    if bulk_id := bulk_actions.behind(run_id):
+    if run.campaign and (bulk_id := bulk_actions.behind(run_id)):
         send(carry_bulk, str(bulk_id))  # the next of its rows has room now
     return True
 

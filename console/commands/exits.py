@@ -70,7 +70,7 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         identity_linked_already only_way_to_sign_in user_name_taken user_disabled account_taken account_shared
         secret_is_login binding_changed run_past_cancelling run_not_retryable run_in_progress not_rotatable
         instance_in_use instance_name_taken address_taken instance_outdated credential_in_use
-        instance_retired credential_deleted schedule_outdated bulk_changed_outside run_overtaken
+        instance_retired credential_deleted schedule_outdated bulk_over bulk_changed_outside run_overtaken
         run_handed_back already_exists current_label_stays label_elsewhere secret_is_managed
         version_token_taken labels_at_most versions_at_most access_keys_at_most access_key_without_principal
         access_key_unusable access_key_in_use value_outdated no_failed_dependants

@@ -31,7 +31,7 @@ _SECTIONS = {
     ),
     "screens#credentials": "credentials credential credential_create credential_delete",
     "screens#rotations": "rotations run run_override",
-    "screens#background-actions": "bulk_actions bulk_action",
+    "screens#background-actions": "bulk_actions bulk_action bulk_cancel",
     "screens#users-and-groups": (
         "access users user user_edit user_disable user_enable user_revealed user_sessions user_reset_sign_in "
         "user_reset_factor invitations invite groups group group_create group_join group_leave"

@@ -52,8 +52,8 @@ OFFERED = "An earlier run's value may be on the instance; it is used again."
 
 def advance(
     run_id: UUID, *, worker: str, connect: Connect, scanner: base.Scanner, lease: timedelta | None = None
-) -> UUID | None:
-    """Take up a run and carry it as far as it goes now; return its instance, or None if nothing was done."""
+) -> Run | None:
+    """Take up a run and carry it as far as it goes now; return it, or None if nothing was done."""
     failpoints.reach("before_claim")
     if restored.look() and Run.objects.filter(pk=run_id, kind__in=TELLS).exists():
         return None  # it stays where it is; the sweep finds it when the restore is acknowledged
@@ -75,7 +75,7 @@ def advance(
         pass
     finally:
         work.hang_up()
-    return run.instance_id
+    return run
 
 
 def _carry(work: Work) -> None:

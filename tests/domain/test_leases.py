@@ -180,13 +180,13 @@ def taken(monkeypatch) -> list[str]:
     """The secrets in the order in which workers take up their runs; each run succeeds at once."""
     order: list[str] = []
 
-    def advance(run_id: UUID, *, worker: str, **_: object) -> UUID | None:
+    def advance(run_id: UUID, *, worker: str, **_: object) -> Run | None:
         lease = leases.claim(run_id, worker)
         if lease is None:
             return None
         order.append(Run.objects.get(pk=run_id).secret_id)
         leases.end(lease, Run.Outcome.SUCCEEDED)
-        return lease.run.instance_id
+        return lease.run
 
     monkeypatch.setattr(engine, "advance", advance)
     return order

@@ -123,10 +123,10 @@ def test_a_database_that_is_newer_than_the_last_checkpoint_is_noticed_by_the_not
 
 
 def test_the_head_is_noted_after_each_run_and_by_the_periodic_work(secret, monkeypatch):
-    instance_id = secret.managed.instance_id
-    monkeypatch.setattr(tasks.engine, "advance", lambda *args, **given: instance_id)
+    run = rotate(secret)
+    monkeypatch.setattr(tasks.engine, "advance", lambda *args, **given: run)
     trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
-    tasks.advance(str(rotate(secret).pk))
+    tasks.advance(str(run.pk))
     assert checkpoints.noted().sequence == newest()
     trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=factories.administrator())
     tasks.sign_long_tail()

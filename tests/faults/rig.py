@@ -74,10 +74,10 @@ class Rig:
 
     def advance(self, run: Run) -> bool:
         """Take the run up in this process, if it is due and free; False where it is not."""
-        instance = engine.advance(
+        carried = engine.advance(
             run.pk, worker=tasks.worker_name(), connect=SshConnector, scanner=SshScanner(), lease=LEASE
         )
-        return instance is not None
+        return carried is not None
 
     def worker(self, run: Run, place: str = "", fault: Callable[[], object] | None = None) -> int:
         """Start a worker on the run that meets `fault` at `place`; return its process id."""

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import load_command_class
 from django.utils import timezone
 
-from console.commands import exits, face, given
+from console.commands import bill_of_materials, exits, face, given
 from console.commands.exits import Exit
 from lab.windows.certificates import Authority
 from rotation.connectors import base
@@ -43,7 +43,8 @@ def register(*more: str, name: str = "web-1", address: str = "10.1.2.3") -> str:
 
 def test_every_domain_error_has_an_exit_code_and_no_exit_code_is_of_an_unknown_error():
     kinds = [kind for kind in test_domain_errors.errors() if issubclass(kind, DomainError)]
-    codes = {kind.code for kind in [*kinds, face.MayNotAct, face.Exists, given.NotPiped, given.Invalid]}
+    ours = [face.MayNotAct, face.Exists, given.NotPiped, given.Invalid, bill_of_materials.NotAsLocked]
+    codes = {kind.code for kind in [*kinds, *ours]}
     shown = {"host_key_changed", "certificate_changed", "name_changed"}
     shown |= {"certificate_early", "certificate_expired", "certificate_name", "certificate_untrusted"}
     reasons = {*shown, "no_host_key", "no_credential", "other_machine"}  # of runs

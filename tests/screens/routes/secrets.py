@@ -266,7 +266,12 @@ def put_value(cast: Cast) -> Call:
 
 def labels(cast: Cast) -> Call:
     made = factories.generic_secret(value=VALUE)
-    return Call(["main", made.pk, made.labelled("current").pk], {"labels": "blue"}, ("kms:PutSecretValue",))
+    return Call(
+        ["main", made.pk, made.labelled("current").pk],
+        {"labels": "blue"},
+        ("kms:UpdateSecretVersionStage",),
+        refused="kms:PutSecretValue",
+    )
 
 
 CHANGES: dict[str, Make] = {
