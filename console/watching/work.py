@@ -89,7 +89,7 @@ def trail() -> Said:
     if restores.under_way() is not None:
         return problem(
             "An older database was restored and is not acknowledged: nothing is rotated.",
-            "Choose Acknowledge the restore on any page.",
+            "An administrator does that by the banner that every page has.",
         )
     if because := conditions.checkpoint_problem():
         words = {"not_signed": "not signed", "not_exported": "not exported"}[because]

@@ -26,6 +26,8 @@ PARAMETERS = (
     "actor", "action", "resource", "address", "tab", "version", "before", "after", "page", "next", "user",
     "policy", "to", "of", "region", "result",
 )  # fmt: skip
+#: What it says of the machine may change by itself.
+MEASURED = {"/settings/health/"}
 SEARCHED = (
     "/all/secrets/", "/all/instances/", "/all/rotations/", "/audit/", "/access/users/", "/access/groups/",
     "/access/policies/", "/access/simulator/", "/access/review/", "/access/attach/", "/keys/",
@@ -66,7 +68,7 @@ def test_xss_01_sixty_payloads_in_every_field_change_no_page(client, site):
     shown = "".join(client.get(path).content.decode() for path in paths[:12])
     assert "&lt;script&gt;window.zqx=1" in shown
     changed = {where for where, page in after.items() if page.shape() != before[where].shape()}
-    assert changed == set()
+    assert {where for where in changed if where[0] not in MEASURED} == set()
 
 
 def test_xss_01_what_a_url_or_a_refused_form_holds_changes_no_page(client, site):

@@ -114,10 +114,12 @@ def test_reads_that_look_alike_have_an_event_each(gate, many, dot):
 
 def test_each_event_names_its_own_reader(gate, many, dot):
     readers = [factories.user(f"reader-{n}", "administrators").principal for n in range(MANY)]
+    started = []
     with ThreadPoolExecutor(MANY) as pool:
         for secret, reader in zip(many, readers, strict=True):
-            pool.submit(read, secret, reader)
+            started.append(pool.submit(read, secret, reader))
             wait_for(lambda: gate.sizes, "the first reader")
+    assert [one.result() for one in started] == [f"value-{n}" for n in range(MANY)]
     assert {(event.resource_id, event.actor_id) for event in events()} == {
         (secret.pk, reader.pk) for secret, reader in zip(many, readers, strict=True)
     }
