@@ -64,7 +64,11 @@ def _next(work: Work, waiting: list[Dependant], version: SecretVersion) -> list[
     try:
         with work.step(Step.Name.DEPENDANT) as notes:
             dependants.begin(first)
-            updated = _give(work, first, version)
+            try:
+                updated = _give(work, first, version)
+            except base.ConnectorError as error:
+                notes.sentence = f"{first}: {error}"
+                raise
             failpoints.reach("after_dependant")
             sentence = reasons.sentence(updated.code) if updated.code else _DONE[updated.restarted]
             notes.sentence = f"{first}: {sentence}"

@@ -145,6 +145,12 @@ def test_one_that_fails_is_named_undoes_nothing_and_is_retried_with_the_current_
     assert (run.outcome, run.truth, run.code) == ("succeeded", "new", "dependants")
     assert "2 of 3 dependants failed: Service Backup, Scheduled task \\Jobs\\Nightly." in run.sentence
     assert states(secret) == {"Backup": "failed", "\\Jobs\\Nightly": "failed", "Shop": "done"}
+    said = run.steps.filter(name="dependant").values_list("sentence", flat=True)
+    assert {sentence.partition(": ")[0] for sentence in said} == {
+        "Service Backup",
+        "Scheduled task \\Jobs\\Nightly",
+        "IIS application pool Shop",
+    }
     assert Dependant.objects.get(name="Backup").code == "dependant_denied"
     assert ManagedAccount.objects.get(secret=secret).credential == "in_sync"
     value, resets = current(secret), list(host.resets)
