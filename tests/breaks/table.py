@@ -870,7 +870,7 @@ BREAKS = (
           "        if known and agreed != known.mac and contradicted():\n            return\n", "",
           "tests/domain/test_restored.py::test_a_noted_head_is_not_taken_back_by_a_restored_database"),
     Break("the head is noted after each run", "rotation/tasks.py",
-          "    if instance_id:\n        checkpoints.note_head()", "    if False:\n        checkpoints.note_head()",
+          "    if run:\n        checkpoints.note_head()", "    if False:\n        checkpoints.note_head()",
           "tests/domain/test_restored.py::test_the_head_is_noted_after_each_run_and_by_the_periodic_work"),
     Break("a trusted proxy is believed to the last address that is none of ours", ".docker/proxy",
           " real_ip_recursive on;", "",
