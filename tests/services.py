@@ -140,7 +140,7 @@ class Postgres(_Server):
     def start(self) -> None:
         command = [
             str(self._programs / "postgres"), "-D", str(self._cluster), "-p", str(self.port),
-            "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200",
+            "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=500",
             "-c", "shared_buffers=32MB", "-c", "log_lock_waits=on",
             *self._options,
         ]  # fmt: skip

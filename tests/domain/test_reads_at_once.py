@@ -118,7 +118,7 @@ def test_each_event_names_its_own_reader(gate, many, dot):
     with ThreadPoolExecutor(MANY) as pool:
         for secret, reader in zip(many, readers, strict=True):
             started.append(pool.submit(read, secret, reader))
-            wait_for(lambda: gate.sizes, "the first reader")
+            wait_for(lambda: gate.sizes or started[0].done(), "the first reader")
     assert [one.result() for one in started] == [f"value-{n}" for n in range(MANY)]
     assert {(event.resource_id, event.actor_id) for event in events()} == {
         (secret.pk, reader.pk) for secret, reader in zip(many, readers, strict=True)
