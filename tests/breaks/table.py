@@ -1944,4 +1944,7 @@ BREAKS = (
     Break("rotation metadata name an instance only to who may describe it", "console/interfaces/aws/managed.py",
           "    if decisions.allows(call.actor, Action.DESCRIBE_INSTANCE, account.instance):\n", "    if True:\n",
           "tests/screens/test_aws_managed.py::test_who_may_not_see_the_instance_makes_no_secret_of_it_and_reads_no_name_of_it"),
+    Break("threads that come first share one PKCS#11 library", "secrets_app/root_keys/token.py",
+          "    with _loading:\n", "    if _loading:\n",
+          "tests/unit/test_root_keys.py::test_threads_that_come_first_at_once_share_one_library"),
 )  # fmt: skip

@@ -35,15 +35,7 @@ SENSITIVE = ("value", "pairs_key", "pairs_value")
 class TextField(forms.Field):
     """Any text, as it stands."""
 
-    widget = Unrendered(
-        attrs={
-            "rows": 6,
-            "autocomplete": "off",
-            "autocapitalize": "none",
-            "spellcheck": "false",
-            "class": "textarea input-mono",
-        }
-    )
+    widget = Unrendered
 
     def to_python(self, value: Any) -> Plaintext | None:
         # A form sends each line end as CR LF, whatever was typed.

@@ -18,7 +18,18 @@ LIMIT_CHARACTERS = 16_000  # of an RSA key of 16384 bits, with room to spare
 
 
 class Unrendered(forms.Textarea):
-    """A text area that never shows what was sent."""
+    """A text area that never shows what was sent, and that no browser keeps or corrects."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            attrs={
+                "rows": 6,
+                "autocomplete": "off",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+                "class": "textarea input-mono",
+            }
+        )
 
     def format_value(self, value: Any) -> None:
         return None
@@ -27,15 +38,7 @@ class Unrendered(forms.Textarea):
 class PrivateKeyField(forms.Field):
     """A private key in OpenSSH or PEM form, not protected by a passphrase."""
 
-    widget = Unrendered(
-        attrs={
-            "rows": 6,
-            "autocomplete": "off",
-            "autocapitalize": "none",
-            "spellcheck": "false",
-            "class": "textarea input-mono",
-        }
-    )
+    widget = Unrendered
 
     def to_python(self, value: Any) -> Plaintext | None:
         return Plaintext(value) if value and value.strip() else None
