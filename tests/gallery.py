@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.staticfiles.handlers import StaticFilesHandler
@@ -19,7 +20,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Response
 
 from console.process import heartbeats
 from rotation import instance_checks, leases, reasons, runs
@@ -406,6 +407,18 @@ def be_patient(context: BrowserContext) -> None:
         "const later = window.setTimeout.bind(window);"
         "window.setTimeout = (what, ms, ...rest) => (ms === 8000 ? 0 : later(what, ms, ...rest));"
     )
+    context.on("page", _go_when_history_is_settled)
+
+
+def _go_when_history_is_settled(page: Page) -> None:
+    """Have `goto` wait while a dialog's entry is taken back, which would abort it; links do by themselves."""
+    go = page.goto
+
+    def goto(url: str, **options: Any) -> Response | None:
+        page.locator("html[data-going]").wait_for(state="detached")
+        return go(url, **options)
+
+    page.goto = goto  # type: ignore[method-assign]
 
 
 def stay(page: Page, address: str, viewer: User) -> None:

@@ -9,7 +9,7 @@
   const question = document.getElementById("discard");
   let isGuarded = false; // the entry is there
   let isGoing = false; // ... and is being taken back, which the browser does later
-  let onwards = ""; // the address to open after that
+  let onwards = ""; // the address to open after that; one that is opened before would not be
   let leave = null; // what Discard does
   let focused = null; // goes on with the focus when the user goes on editing
 
@@ -31,6 +31,7 @@
     if (isGuarded) {
       isGuarded = false;
       isGoing = true;
+      document.documentElement.dataset.going = "";
       history.back();
     }
   };
@@ -82,6 +83,7 @@
     const at = place();
     const isBack = isGuarded;
     isGuarded = isGoing = false;
+    delete document.documentElement.dataset.going;
     if (onwards) {
       location.assign(onwards);
       onwards = ""; // the page may be shown again as it is now
@@ -107,6 +109,10 @@
       leave();
     } else if (link?.closest(".dialog-page .dialog-foot")) {
       forget(at); // Cancel says it
+    } else if (link && isPlain && isGoing && !link.matches("[data-dialog], [download], [target]")) {
+      event.preventDefault();
+      event.stopPropagation();
+      onwards = link.href;
     } else if (link && isPlain && at !== dialog && isTyped(at) && !link.matches("[data-dialog], [download], [target]")) {
       event.preventDefault();
       event.stopPropagation();
@@ -133,7 +139,8 @@
       }
     }
   });
-  document.body.addEventListener("htmx:afterSettle", () => {
+  // At once, not when it has settled: what is shown can be clicked.
+  document.body.addEventListener("htmx:afterSwap", () => {
     for (const at of document.querySelectorAll("#dialog[data-typed], .dialog-page[data-typed]")) {
       if (!isTyped(at)) {
         forget(at);

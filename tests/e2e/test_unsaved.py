@@ -96,3 +96,23 @@ def test_back_and_links_ask_before_the_wizard_as_a_page_is_left(open_keyring):
         page.go_back()
         page.get_by_role("button", name="Discard").click()
         page.wait_for_url("**/instances/")
+
+
+def test_a_link_that_is_followed_the_moment_a_form_is_gone_is_opened(open_keyring):
+    """The entry of the form is being taken back then, which ends whatever is being opened."""
+    with opened("/main/secrets/") as page:
+        secret = Secret.objects.get(name="acs/ecs/web/nginx")
+        page.goto(f"/main/secrets/{secret.pk}/")
+        page.get_by_role("link", name="Get secret value").first.click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Reason").fill("to log on")
+        page.evaluate(
+            "document.body.addEventListener('htmx:afterSwap', () => document.querySelector('#dialog form')"
+            " || document.querySelector('nav a[href$=\"/instances/\"]').click())"
+        )
+        dialog.get_by_role("button", name="Show value").click()
+        page.wait_for_url("**/instances/")
+        page.go_back()
+        page.wait_for_url(f"**/{secret.pk}/")
+        page.go_back()
+        page.wait_for_url("**/main/secrets/")
