@@ -169,7 +169,8 @@ def database(name: str, default: str, *, password: str = "") -> dict[str, object
         "PASSWORD": apart or unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "OPTIONS": dict(parse_qsl(parts.query)),
+        # In seconds: one that takes connections and says nothing would hold every thread for good.
+        "OPTIONS": {"connect_timeout": "10", **dict(parse_qsl(parts.query))},
     }
 
 
