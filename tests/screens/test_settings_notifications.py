@@ -63,6 +63,21 @@ def test_an_address_that_is_not_allowed_comes_back_beside_its_field(as_dot):
 
 def test_a_stale_edit_changes_nothing_and_an_edit_without_an_address_keeps_it(as_dot, receiver, dot):
     row = notices_rows.subscription()
+def test_the_secret_of_a_robot_is_kept_sealed_and_shown_on_no_page(as_dot, receiver):
+    given = GIVEN | {"url": receiver.url, "robot": "SEC-of-the-robot"}
+    answer = as_dot.post(reverse("notification_create"), given)
+    assert (answer.status_code, Subscription.objects.count()) == (422, 0)
+    assert "Only a robot of DingTalk has a secret of its own." in text(answer)
+    assert "SEC-of-the-robot" not in text(answer)
+    shown = [text(as_dot.post(reverse("notification_create"), given | {"shape": "dingtalk"}))]
+    row = Subscription.objects.get()
+    assert subscriptions.opened(row).robot.reveal() == "SEC-of-the-robot"
+    for name in ("notification", "notification_edit"):
+        shown.append(text(as_dot.get(reverse(name, args=[row.pk]))))
+    assert not [page for page in shown if "SEC-of-the-robot" in page]
+    assert "SEC-of-the-robot" not in str(list(AuditEvent.objects.values()))
+
+
     change = {name: value for name, value in GIVEN.items() if name != "channel"} | {"name": "Chat"}
     url = reverse("notification_edit", args=[row.pk])
     assert as_dot.post(url, change | {"revision": "7"}).status_code == 409
