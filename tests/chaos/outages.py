@@ -351,8 +351,7 @@ class Outages:
             newest: list[int] = []  # of what had been answered by each of these ends
             for read in sorted(by_secret[secret.name], key=lambda read: read.ended):
                 had = json.loads(read.value)
-                text = str(had.get("Password") or had.get("PrivateKey"))
-                number = order.get(audit_keys.mark(text.encode()), -1)
+                number = order.get(_mark(had), -1)
                 before = bisect.bisect_left(ends, read.began)
                 if number < 0 or (before and number < newest[before - 1]):
                     self._note("wrong value", secret.name)
@@ -392,3 +391,10 @@ class Outages:
         if not counts["503 with Retry-After"]:
             print("void: no request met an outage")
         return 1 if self._wrong or not counts["503 with Retry-After"] else 0
+
+
+def _mark(told: dict[str, str]) -> str:
+    """What stands for a value in its version's row, made of what a program was told."""
+    if "PrivateKey" in told:
+        return audit_keys.mark(b"key\0" + told["PublicKey"].strip().encode())
+    return audit_keys.mark(b"text\0" + told["Password"].encode())
