@@ -96,14 +96,20 @@ class Sudo(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """Where a host is, and which of its keys are trusted."""
+class Peer:
+    """What is connected to, and where that may be."""
 
     address: str  # a name or an IP address
     port: int
+    networks: Networks = field(default=DEFAULT, kw_only=True)  # where it may be, once its name is resolved
+
+
+@dataclass(frozen=True)
+class Endpoint(Peer):
+    """Where a host is, and which of its keys are trusted."""
+
     host_keys: tuple[str, ...] = ()  # pinned, as in known_hosts: "ssh-ed25519 AAAAC3..."
-    networks: Networks = DEFAULT  # where it may be, once its name is resolved
-    wire: str = "ssh"  # what is spoken there, as the table of wires names it
+    wire: str = field(kw_only=True)  # what is spoken there, as the table of wires names it
 
 
 @dataclass(frozen=True)
