@@ -517,7 +517,7 @@ BREAKS = (
           f"{T_AUDIT}::test_verify_says_since_when_nothing_vouches_for_the_newest"),
     # ---- where instances may be
     Break("no address is dialled that was not judged", "rotation/connectors/dialling.py",
-          "    permitted = [place for place in places if _is_permitted(endpoint, place[4][0], deadline)]", "    permitted = places",
+          "    permitted = [place for place in places if _is_permitted(peer, place[4][0], deadline)]", "    permitted = places",
           "tests/wires/test_networks.py::test_no_call_dials_an_address_that_is_not_allowed"),
     Break("an address in an address is judged too", "rotation/connectors/networks.py",
           "        return self._lets(outer) and all(self._is_open(part) for part in inner)", "        return self._lets(outer)",
@@ -1369,7 +1369,7 @@ BREAKS = (
           "        if not self._sockets:\n            raise NewConnectionError(self, \"the connection has ended\")\n        return self._sockets.pop()\n", "        return self._sockets.pop() if self._sockets else super()._new_conn()\n",
           "tests/wires/test_winrm.py::test_a_lifeline_that_broke_is_not_replaced_by_another_logon"),
     Break("a WinRM connection goes to an address that is allowed", "rotation/connectors/dialling.py",
-          " if _is_permitted(endpoint, place[4][0], deadline)]", "]",
+          " if _is_permitted(peer, place[4][0], deadline)]", "]",
           "tests/wires/test_winrm.py::test_an_address_that_is_not_allowed_is_not_connected_to"),
     Break("a Windows host that sends a byte at a time is left at the deadline", "rotation/connectors/winrm/connections.py",
           "        self.settimeout(self.limits.seconds())  # type: ignore[attr-defined]\n        received", "        self.settimeout(2)  # type: ignore[attr-defined]\n        received",
