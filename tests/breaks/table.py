@@ -707,7 +707,7 @@ BREAKS = (
           "    os.umask(0o077)\n", "    pass\n",
           "tests/unit/test_key_files.py::test_every_process_makes_its_files_private"),
     Break("a list counts what its reader may see", "console/lists/instance_list.py",
-          '    managed = managed.filter(Exists(seen.filter(pk=OuterRef("secret"))))\n', "",
+          'return managed.filter(Exists(seen.filter(pk=OuterRef("secret"))))', "return managed",
           "tests/screens/test_seen.py::test_a_list_counts_the_secrets_that_its_reader_may_see"),
     Break("a store that takes no changes is no try too many", "console/cache.py",
           "        except IntegrityError:\n            return False", "        except Exception:\n            return False",
