@@ -187,6 +187,7 @@ ENGINE: Final = reasons.table(
             "Rebind on the secret's page, then rotate. If not, put the instance's address and host key "
             "right again.",
             "secret",
+            asks="rebind",
         ),
     ),
     Reason(

@@ -66,9 +66,9 @@ def broken(changed: Iterable[Path]) -> list[str]:
         file
         for name, file in _tests().items()
         if _needs(name) & modules
-        or (product and (_runs_all(name) or READS_FOLDERS.search(_text(name))))
+        or (product and (_runs_all(name) or _reads_folders(name)))
         or any(word in _text(other) for word in words for other in _mine(name))
-        or (words and READS_FOLDERS.search(_text(name)))
+        or (words and _reads_folders(name))
     )
 
 
@@ -140,6 +140,11 @@ def _runs_all(name: str) -> bool:
     """Told by the test file, its conftest and what these name themselves: the next ones serve others too."""
     near = {name} | {other for other in _imports(name) if other.startswith("tests.")}
     return any(RUNS_ALL.search(_text(other)) for other in near)
+
+
+@cache
+def _reads_folders(name: str) -> bool:
+    return bool(READS_FOLDERS.search(_text(name)))
 
 
 @cache

@@ -10,6 +10,6 @@ from rotation.connectors.networks import EVERYWHERE, Networks
 HERE = Networks(allowed=(*EVERYWHERE, ip_network("127.0.0.0/8")))
 
 
-def endpoint(address: str, port: int, host_keys: tuple[str, ...] = ()) -> Endpoint:
+def endpoint(address: str, port: int, host_keys: tuple[str, ...] = (), *, wire: str = "ssh") -> Endpoint:
     """Return a place on this machine."""
-    return Endpoint(address, port, host_keys, HERE)
+    return Endpoint(address, port, host_keys, networks=HERE, wire=wire)

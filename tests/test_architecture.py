@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
 import pytest
 
+#: One process reads each module once.
+pytestmark = pytest.mark.xdist_group("sources")
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("console", "rotation", "secrets_app", "lab")
 KNOW_NOBODY = (
@@ -34,10 +37,16 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(path: Path, package: str = "") -> set[str]:
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
+def imports(path: Path) -> frozenset[str]:
     """Every module that `path` names in an import, and every name imported from one."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -45,7 +54,7 @@ def imports(path: Path, package: str = "") -> set[str]:
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in {"import_module", "__import__"}:
             raise AssertionError(f"{path}: imports by name")
-    return found
+    return frozenset(found)
 
 
 MODULES = modules()
@@ -105,6 +114,7 @@ def room_of(name: str) -> str:
     return PARTS.get(folder, folder) if "." in folder else name
 
 
+@functools.cache
 def listed_rooms() -> list[str]:
     """The rooms of docs/architecture.md, in its order."""
     return re.findall(r"^\| `([a-z_.]+)` \|", ARCHITECTURE.read_text(), re.MULTILINE)
@@ -148,8 +158,8 @@ def test_a_domain_package_holds_no_screen():
 
 
 def test_every_module_says_what_it_is_responsible_for():
-    texts = {name: path.read_text() for name, path in MODULES.items()}
-    assert not [name for name, text in texts.items() if text and not ast.get_docstring(ast.parse(text))]
+    trees = {name: tree(path) for name, path in MODULES.items()}
+    assert not [name for name, found in trees.items() if found.body and not ast.get_docstring(found)]
 
 
 def test_each_table_is_written_by_the_module_that_says_so():
@@ -194,7 +204,7 @@ def test_each_table_is_written_by_the_module_that_says_so():
     }
     strangers = []
     for name, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
@@ -221,7 +231,7 @@ def test_the_name_of_a_resource_is_composed_in_one_place():
     found = {
         name
         for name, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.JoinedStr) and ast.unparse(node)[2:].startswith("acs:")
     }
     assert found == {"secrets_app.actions"}

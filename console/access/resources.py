@@ -121,6 +121,10 @@ def instances(request: OperatorRequest, code: str, *, with_retired: bool = False
     return instances_and_runs.instances(request.principal, code, with_retired=with_retired)
 
 
+def sees_all_instances(request: OperatorRequest, code: str) -> bool:
+    return instances_and_runs.sees_all_instances(request.principal, code)
+
+
 def seen_instances(request: OperatorRequest) -> QuerySet[Instance]:
     return instances_and_runs.seen_instances(request.principal)
 

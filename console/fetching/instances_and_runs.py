@@ -140,6 +140,14 @@ def runs(actor: Principal, code: str) -> QuerySet[Run]:
     )
 
 
+def sees_all_instances(actor: Principal, code: str) -> bool:
+    """Whether `instances` leaves none of those that are registered out."""
+    listed = by_region.listed(actor, Action.LIST_INSTANCES, code)
+    return decisions.are_all_regions(listed) and ALL is decisions.visible(
+        actor, Action.DESCRIBE_INSTANCE, decisions.instance_rows()
+    )
+
+
 def sees_all_runs(actor: Principal, code: str) -> bool:
     """Whether `runs` leaves none out, so that none has to be asked about."""
     listed = by_region.listed(actor, Action.LIST_RUNS, code)

@@ -7,19 +7,38 @@ from typing import Any
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
+from console.lists.paging import By, Part
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.models import Secret
 
-SORTS = {
+#: Columns of the table itself; see `sorts`.
+_OWN: dict[str, str | By] = {
     "id": "instance_id",
     "name": "name",
     "region": "region__code",
     "os": "os",
     "address": "address",
-    "secrets": "secret_count",
     "contact": "last_contact_at",
     "status": "state",
 }
+SORTS = (*_OWN, "secrets")
+
+
+def sorts(seen: QuerySet[Secret], *, sees_all: bool = False, is_whole: bool = False) -> dict[str, str | By]:
+    """What the list can be sorted by; the number of secrets is that of those its reader has `seen`.
+
+    `is_whole` if the list has every instance that is registered: no other one has an account.
+    """
+    managed = _managed(seen, sees_all=sees_all)
+
+    def ascending(rows: QuerySet[Instance]) -> list[Part]:
+        # Counted at once, in an index of accounts: to count those of each instance takes a look for each.
+        none = rows.filter(~Exists(managed.filter(instance=OuterRef("pk"))))
+        of_these = managed if is_whole else managed.filter(instance__in=rows.order_by().values("pk"))
+        counted = of_these.values("instance").annotate(count=Count("*")).order_by("count", "instance")
+        return [Part(none.order_by("pk")), Part(counted, "instance")]
+
+    return {**_OWN, "secrets": By("", ascending=ascending)}
 
 
 def with_figures(
@@ -27,15 +46,21 @@ def with_figures(
 ) -> QuerySet[Instance]:
     """Instances with what a list shows beside each; of the secrets on it those that its reader has `seen`."""
     # Counted by a subquery: a join and a group would be made for every instance, and not for one page.
-    managed = ManagedAccount.objects.filter(instance=OuterRef("pk"), released_at=None).order_by()
-    if not sees_all:  # an account that is not released has a secret that is not purged
-        managed = managed.filter(Exists(seen.filter(pk=OuterRef("secret"))))
+    managed = _managed(seen, sees_all=sees_all).filter(instance=OuterRef("pk"))
     counted = managed.values("instance").annotate(count=Count("pk")).values("count")
     return rows.annotate(
         secret_count=Coalesce(Subquery(counted), 0),
         sees_own_login=Exists(seen.filter(pk=OuterRef("own_login"))),
         scanned_at=_last_scan(),
     ).prefetch_related("host_keys")
+
+
+def _managed(seen: QuerySet[Secret], *, sees_all: bool) -> QuerySet[ManagedAccount]:
+    """The accounts of the secrets that were seen."""
+    managed = ManagedAccount.objects.filter(released_at=None).order_by()
+    if sees_all:  # an account that is not released has a secret that is not purged
+        return managed
+    return managed.filter(Exists(seen.filter(pk=OuterRef("secret"))))
 
 
 def _last_scan() -> Subquery:

@@ -15,5 +15,5 @@ SORTS = {"alias": "alias", "secrets": "secret_count", "created": "created_at"}
 def keys(request: OperatorRequest) -> QuerySet[Key]:
     """Keys, each with how many of the secrets that this user may see it encrypts."""
     used = resources.seen_secrets(request).filter(key=OuterRef("pk")).order_by().values("key")
-    counted = Coalesce(Subquery(used.annotate(count=Count("pk")).values("count")), 0)
+    counted = Coalesce(Subquery(used.annotate(count=Count("*")).values("count")), 0)
     return resources.keys(request).annotate(secret_count=counted)

@@ -20,6 +20,24 @@ Row = TypeVar("Row", bound=Model)
 
 
 @dataclass(frozen=True)
+class Part:
+    """Rows of a list in their order, or rows of another table that name them: `key` is the list's own key."""
+
+    rows: QuerySet[Any, Any]
+    key: str = "pk"
+
+    def keys(self) -> QuerySet[Any, Any]:
+        return self.rows.values_list(self.key, flat=True)
+
+    def reverse(self) -> Part:
+        return Part(self.rows.reverse(), self.key)
+
+    def count(self, most: int) -> int:
+        """How many there are, counted up to `most`."""
+        return self.rows.order_by().values(self.key)[:most].count()
+
+
+@dataclass(frozen=True)
 class By:
     """How a list is sorted where one column of its own table does not say it all.
 
@@ -41,9 +59,17 @@ class By:
     is_there: str = ""
     #: Instead of `field`: the rows of each of these groups, one group after the other.
     groups: Callable[[QuerySet[Any]], list[QuerySet[Any]] | None] | None = None
+    #: Instead of all of that: the parts of these rows in ascending order.
+    ascending: Callable[[QuerySet[Any]], list[Part]] | None = None
 
-    def parts(self, rows: QuerySet[Row], sign: str) -> list[QuerySet[Row]]:
+    def parts(self, rows: QuerySet[Row], sign: str) -> list[Part]:
         """The rows in their order, in parts that follow each other."""
+        if self.ascending is not None:
+            parts = self.ascending(rows)
+            return [part.reverse() for part in reversed(parts)] if sign else parts
+        return [Part(part) for part in self._of_rows(rows, sign)]
+
+    def _of_rows(self, rows: QuerySet[Row], sign: str) -> list[QuerySet[Row]]:
         ties = [sign + tie for tie in self.ties]
         if self.groups is not None and (groups := self.groups(rows)) is not None:
             ordered = [group.order_by(*ties) for group in groups]
@@ -167,7 +193,7 @@ def page(
     else:
         number, keys_here, total = keys.deep(number, size)
     has_next = number < -1 if number < 0 else len(keys_here) > size
-    whole = _unfiltered(rows) if shown is None else shown
+    whole = unfiltered(rows) if shown is None else shown
     read = {row.pk: row for row in whole.filter(pk__in=keys_here[:size])}
     here = [read[key] for key in keys_here[:size] if key in read]
     return Page(here, number, has_next, min(total, COUNT_CAP + 1), sort, size)
@@ -189,21 +215,25 @@ class _Keys:
         reached = DEEPEST // size
         if 0 < number <= reached and (here := self.between((number - 1) * size, number * size + 1)):
             return number, here, DEEPEST
-        # In order where that is an index; rows of several parts are counted together.
-        counted = self._parts[0] if len(self._parts) == 1 else self._rows.order_by()
         near = min(COUNT_CAP, reached * size)
-        total = counted.values("pk")[: near + 1].count()
-        if total > near:
-            from_end = max(number, -reached) if number < 0 else -1
-            here = self._from_end(-from_end, size)
-            if len(here) == size:
-                return from_end, here, total
-            total = counted.values("pk")[: reached * size + 1].count()
+        from_end = max(number, -reached) if number < 0 else -1
+        if -from_end * size <= near:
+            # One question for the page and the count, as near the beginning; read from the end.
+            known = self.last(near + 1)
+            if len(known) <= near:
+                number = _within(number, _pages(len(known), size))
+                return number, known[(number - 1) * size : number * size + 1], len(known)
+            return from_end, known[from_end * size :][:size], len(known)
+        here = self._from_end(-from_end, size)
+        if len(here) == size:
+            return from_end, here, near + 1
+        # In order where that is an index; rows of several parts are counted together.
+        counted = self._parts[0].rows if len(self._parts) == 1 else self._rows.order_by()
+        total = counted.values("pk")[: reached * size + 1].count()
         if total <= reached * size:
             number = _within(number, _pages(total, size))
             return number, self.last(total - (number - 1) * size)[: size + 1], total
-        number = max(number, -reached) if number < 0 else -1
-        return number, self._from_end(-number, size), total
+        return from_end, here, total
 
     def _from_end(self, number: int, size: int) -> list[Any]:
         return _cut(self._backwards(), (number - 1) * size, number * size)[::-1]
@@ -216,16 +246,16 @@ class _Keys:
         """The last so many, read from the end."""
         return _cut(self._backwards(), 0, count)[::-1]
 
-    def _backwards(self) -> list[QuerySet[Any]]:
+    def _backwards(self) -> list[Part]:
         return [part.reverse() for part in reversed(self._parts)]
 
 
-def _cut(parts: list[QuerySet[Any]], start: int, stop: int) -> list[Any]:
+def _cut(parts: list[Part], start: int, stop: int) -> list[Any]:
     """The keys from `start` on and before `stop` of these parts, read one after the other."""
     found: list[Any] = []
     skip, wanted = start, stop - start
     for part in parts:
-        here = part.values_list("pk", flat=True)[skip : skip + wanted]
+        here = part.keys()[skip : skip + wanted]
         found += here
         wanted = stop - start - len(found)
         if not wanted or part is parts[-1]:
@@ -233,7 +263,7 @@ def _cut(parts: list[QuerySet[Any]], start: int, stop: int) -> list[Any]:
         if found:
             skip = 0
         elif skip:
-            skip = max(skip - part.order_by().values("pk")[:skip].count(), 0)
+            skip = max(skip - part.count(skip), 0)
     return found
 
 
@@ -256,7 +286,7 @@ def _pages(count: int, size: int) -> int:
     return max(-(-count // size), 1)
 
 
-def _unfiltered(rows: QuerySet[Row]) -> QuerySet[Row]:
+def unfiltered(rows: QuerySet[Row]) -> QuerySet[Row]:
     """The same columns of any row: what was found by the filter is not put through it again.
 
     The condition of a long policy takes the database, and Django, longer to read than the page's rows.

@@ -29,4 +29,4 @@ def regions(request: OperatorRequest) -> QuerySet[Region]:
 def _counted(seen: QuerySet[Model]) -> Coalesce:
     """How many of these rows are in a region."""
     here = seen.filter(region=OuterRef("pk")).order_by().values("region")
-    return Coalesce(Subquery(here.annotate(count=Count("pk")).values("count")), 0)
+    return Coalesce(Subquery(here.annotate(count=Count("*")).values("count")), 0)

@@ -20,7 +20,7 @@ from django.urls import reverse
 
 from console.access import resources, rights
 from console.http import OperatorRequest
-from console.lists import instance_list, run_filters, secret_filters
+from console.lists import instance_list, paging, run_filters, secret_filters
 from console.presentation import run_states
 from rotation import accounts
 from rotation.models import Instance, Run
@@ -117,7 +117,8 @@ def _group(
             : COUNTED + 1
         ]
     )
-    first = {row.pk: row for row in rows.filter(pk__in=keys[:SHOWN]).order_by()} if keys else {}
+    shown = paging.unfiltered(rows).filter(pk__in=keys[:SHOWN]).order_by()
+    first = {row.pk: row for row in shown} if keys else {}
     hits = [hit(first[key]) for key in keys[:SHOWN] if key in first]
     if len(keys) <= SHOWN or not url:
         return Group(name, hits, keys=tuple(keys))
@@ -208,7 +209,7 @@ def _runs(request: OperatorRequest, wanted: Wanted) -> Group:
     if wanted.is_exact:
         rows = rows.filter(pk=wanted.pk) if wanted.pk else rows.none()
     else:
-        rows = run_filters.narrowed(rows, {"q": wanted.text})
+        rows = run_filters.narrowed(rows, {"q": wanted.text}, is_short=True)
 
     def hit(run: Run) -> Hit:
         about = run.secret.name if run.secret else run.instance.name

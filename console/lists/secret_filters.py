@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from functools import reduce
 from operator import or_
-from typing import Any, ClassVar
+from typing import Any
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact
 from django.http import QueryDict
@@ -34,7 +33,7 @@ SORTS: dict[str, str | By] = {
         "managed__instance__name", ("managed__instance_id", *_OF_ACCOUNT), is_joined=True, without=_GENERIC
     ),
     "user": By("managed__username", _OF_ACCOUNT, is_joined=True, without=_GENERIC),
-    "kind": By("kind", is_there="created_at"),
+    "kind": By("kind", ("name", "pk"), is_there="created_at"),
     "credential": By("managed__credential", _OF_ACCOUNT, is_joined=True, without=_GENERIC),
     "automatic": By("schedule__period", _OF_SCHEDULE, is_joined=True, without=_GENERIC),
     "next": By("schedule__next_at", _OF_SCHEDULE, is_joined=True, without=_GENERIC, may_be_empty=True),
@@ -54,51 +53,33 @@ def read(request: OperatorRequest, query: QueryDict) -> Filters:
     return Filters(query, keys=keys)
 
 
+PARTS = 3  # characters: as many make a part in an index of them
 MOST_LISTED = 4_000  # as many are looked up by their keys
-MOST_JOINED = 30_000  # as many are joined; of more, rows are read in their order until enough of them fit
+MOST_JOINED = 30_000  # as many are compared by their keys; of more, each row is asked about its account
 
 
-def _called(rows: QuerySet[Secret], text: str, *, is_purged: bool) -> QuerySet[Secret]:
-    """The rows called like this, whose user or instance is, or that have such a tag."""
-    named = _named(text, is_purged=is_purged)
-    size = _Sizes.of(text, is_purged)
-    if not size:
-        found = list(named[: MOST_LISTED + 1])
-        if len(found) <= MOST_LISTED:
-            return rows.filter(pk__in=set(found))
-        size = "many" if len(named[MOST_JOINED : MOST_JOINED + 1]) else "some"
-        _Sizes.note(text, is_purged, size)
-    if size == "some":
-        return rows.filter(pk__in=named)
+def _called(rows: QuerySet[Secret], text: str) -> QuerySet[Secret]:
+    """The rows called like this, whose user or instance is, or that have such a tag.
+
+    Names are in the table itself: the database takes its index of their parts, or reads them in the order of
+    the list until it has a page. What else is called like this is found apart, by an index or by a scan of a
+    small one.
+    """
+    named, others = Q(name__icontains=text), _others(text)
+    found = set(others[: MOST_LISTED + 1])
+    if not found:
+        return rows.filter(named)
+    if len(found) <= MOST_LISTED:
+        return rows.filter(named | Q(pk__in=found))
+    if not others[MOST_JOINED : MOST_JOINED + 1]:
+        return rows.filter(named | Q(pk__in=others))
     # A value and not Exists, which PostgreSQL would answer for all accounts before it reads a row.
     on = ManagedAccount.objects.filter(
         Q(username__icontains=text) | _where(text, "instance__"), secret=OuterRef("pk")
     )
     return rows.alias(account_called=Subquery(on.values("pk")[:1])).filter(
-        Q(name__icontains=text)
-        | Q(account_called__isnull=False)
-        | Q(pk__in=_tagged(text).order_by().values("secret"))
+        named | Q(account_called__isnull=False) | Q(pk__in=_tagged(text).order_by().values("secret"))
     )
-
-
-class _Sizes:
-    """How much a text finds, as it was a minute ago. It only chooses between ways to the same rows."""
-
-    FOR = 60.0  # seconds
-    MOST = 1_000  # texts
-    known: ClassVar[dict[tuple[str, bool], tuple[float, str]]] = {}
-
-    @classmethod
-    def of(cls, text: str, is_purged: bool) -> str:
-        """`some` or `many`; empty if it is not known."""
-        noted_at, size = cls.known.get((text, is_purged), (float("-inf"), ""))
-        return size if time.monotonic() - noted_at < cls.FOR else ""
-
-    @classmethod
-    def note(cls, text: str, is_purged: bool, size: str) -> None:
-        if len(cls.known) >= cls.MOST:
-            cls.known.clear()
-        cls.known[text, is_purged] = time.monotonic(), size
 
 
 def _where(text: str, prefix: str = "") -> Q:
@@ -110,16 +91,15 @@ def _where(text: str, prefix: str = "") -> Q:
     )
 
 
-def _named(text: str, *, is_purged: bool) -> QuerySet[Secret, Any]:
-    """The keys of secrets called like this, each part found by an index or by a scan of a small one.
-
-    Asked of each row instead, no index could be used.
-    """
-    named = Secret.objects.filter(name__icontains=text, purged_at__isnull=not is_purged).order_by()
+def _others(text: str) -> QuerySet[Any, Any]:
+    """The keys of secrets whose user or instance is called like this, or that have such a tag."""
     accounts = ManagedAccount.objects.order_by()
     on = Instance.objects.filter(_where(text)).order_by()
-    return named.values_list("pk", flat=True).union(
-        accounts.filter(username__icontains=text).values_list("secret", flat=True),
+    called = accounts.filter(username__icontains=text)
+    if len(text) < PARTS:  # PostgreSQL would read its index of parts from end to end, and then every row
+        read = Coalesce("username", "username", output_field=CharField())
+        called = accounts.alias(username_read=read).filter(username_read__icontains=text)
+    return called.values_list("secret", flat=True).union(
         accounts.filter(instance__in=on.values("pk")).values_list("secret", flat=True),
         _tagged(text).order_by().values_list("secret", flat=True),
         all=True,
@@ -181,7 +161,7 @@ def _either(rows: QuerySet[Any], field: str, value: object) -> Q:
 def narrowed(rows: QuerySet[Secret], chosen: dict[str, Any]) -> QuerySet[Secret]:
     text, status = chosen.get("q", ""), chosen.get("status", "")
     if text:
-        rows = _called(rows, text, is_purged=status == "deleted")
+        rows = _called(rows, text)
     if credentials := chosen.get("credential"):
         rows = rows.filter(reduce(or_, map(_credential, credentials)))
     if status in {"enabled", "pending_deletion"}:
@@ -189,7 +169,8 @@ def narrowed(rows: QuerySet[Secret], chosen: dict[str, Any]) -> QuerySet[Secret]
     if automatic := chosen.get("automatic"):
         rows = rows.filter(_turned(automatic))
     if kinds := chosen.get("kind"):
-        rows = rows.filter(kind__in=kinds)
+        # In the order of names by an index that says so too: see `paging.By`.
+        rows = rows.filter(kind__in=kinds, created_at__isnull=False)
     if key := chosen.get("key"):
         rows = rows.filter(key__alias=key)
     return _managing(rows, chosen.get("instance", ""), chosen.get("user", ""), chosen.get("tag", ""))

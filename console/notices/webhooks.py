@@ -24,7 +24,7 @@ from uuid import UUID
 
 from console.notices import addresses
 from rotation.connectors import dialling
-from rotation.connectors.base import Endpoint, Unreachable
+from rotation.connectors.base import Peer, Unreachable
 from secrets_app.crypto.plaintext import Plaintext
 
 SECONDS: Final = 10.0  # for everything: an answer of a byte at a time holds the process for no longer
@@ -136,8 +136,8 @@ def _error_number(text: bytes) -> int:
 def _exchange(place: addresses.Place, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
     deadline = dialling.Deadline(SECONDS)
     networks = addresses.networks(is_encrypted=place.is_encrypted)
-    endpoint = Endpoint(place.host, place.port, networks=networks)
-    plain = dialling.dial(endpoint, deadline, silent="The receiver does not accept a connection.")
+    peer = Peer(place.host, place.port, networks=networks)
+    plain = dialling.dial(peer, deadline, silent="The receiver does not accept a connection.")
     with _ended_at(plain, deadline) as end:
         try:
             if place.is_encrypted:

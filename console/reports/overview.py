@@ -26,6 +26,7 @@ from console.forms.rotations.rotations import Filters as RunFilters
 from console.forms.secrets.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
 from console.lists import instance_list, run_filters, secret_filters, secret_rows
+from console.lists.paging import COUNT_CAP
 from console.presentation import dependant_states, run_states, secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
@@ -159,7 +160,7 @@ class Overview:
     def _needs_of_secrets(self) -> None:
         troubled = self._secrets(status="enabled").filter(managed__credential__in=TROUBLED)
         idle = troubled.exclude(Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind="rotate")))
-        counts = Counter(dict(idle.order_by().values_list("managed__credential").annotate(Count("pk"))))
+        counts = self._count_troubled(idle)
         rows = [row for kind in TROUBLED if counts[kind] for row in self._some(idle, kind)]
         self._add_doubtful(rows)
         self._add_failed_dependants()
@@ -167,13 +168,28 @@ class Overview:
         if left > 0:
             self.more += [
                 More(
-                    f"{counts[kind]:,} {secret_states.CREDENTIALS[kind].label.lower()}",
+                    f"{_counted(counts[kind])} {secret_states.CREDENTIALS[kind].label.lower()}",
                     self._link("secrets", credential=kind, status="enabled"),
                 )
                 for kind in TROUBLED
                 if counts[kind]
             ]
         self._add_overdue()
+
+    def _count_troubled(self, idle: QuerySet[Secret]) -> Counter[str]:
+        """How many of these secrets, whose credential is in trouble, there are in each state."""
+        if not self.counts_all:  # as far as a list says it: each has to be asked about
+            of_each = {kind: idle.filter(managed__credential=kind).order_by() for kind in TROUBLED}
+            return Counter({kind: rows[: COUNT_CAP + 1].count() for kind, rows in of_each.items()})
+        # All accounts are counted in an index, and the few that rotate or are to be deleted are subtracted.
+        kept = ManagedAccount.objects.filter(released_at__isnull=True, credential__in=TROUBLED).order_by()
+        counts = Counter(dict(kept.values_list("credential").annotate(count=Count("*"))))
+        if counts:
+            ending = Secret.objects.kept().filter(deletion_planned_at__isnull=False).order_by()
+            others = {*secret_rows.rotating(), *ending.values_list("pk", flat=True)}
+            left_out = kept.filter(secret__in=others).values_list("credential").annotate(count=Count("*"))
+            counts.subtract(dict(left_out))
+        return counts
 
     def _add_doubtful(self, rows: list[Secret]) -> None:
         secret_rows.ready(self.request, rows, SETTLES)
@@ -305,15 +321,13 @@ class Overview:
     def _figures_of_secrets(self) -> Iterator[Figure]:
         if not self.may_secrets:
             return
-        # By type, whose index is all that is read; that `created_at` is there is said for it.
-        types = self._secrets().filter(created_at__isnull=False).order_by().values_list("type")
-        counts = dict(types.annotate(count=Count("*")))
+        counts = self._counted_types()
         every = sum(counts.values())
         managed = every - counts.get(Secret.Type.GENERIC, 0)
         in_sync, overdue = self._in_sync(), self._secrets(automatic="overdue").count()
         # A generic secret has no instance to be in sync with.
         share = f"{in_sync / managed:.0%} of all" if managed else ""
-        yield Figure("Secrets", every, self._link("secrets"))
+        yield Figure("Secrets", every, self._link("secrets"), self._note("", every))
         yield Figure("In sync", in_sync, self._link("secrets", credential="in_sync"), share)
         drifted = self._secrets(credential="drifted").count()
         yield Figure(
@@ -328,6 +342,16 @@ class Overview:
             self._link("secrets", automatic="overdue"),
             tone="danger" if overdue else "",
         )
+
+    def _counted_types(self) -> dict[str, int]:
+        """How many secrets there are of each type."""
+        if (kept := self._kept("types")) is not None:
+            return dict(kept)
+        # An index by type is all that is read; that `created_at` is there is said for it.
+        types = self._secrets().filter(created_at__isnull=False).order_by().values_list("type")
+        counts: dict[str, int] = dict(types.annotate(count=Count("*")))
+        self._keep("types", counts, sum(counts.values()))
+        return counts
 
     def _in_sync(self) -> int:
         """The count of the list's own filter; the few that rotate are subtracted, not asked of each row."""
@@ -510,6 +534,10 @@ class Overview:
         )
         series = (Series("Within its period", "ok"), Series("Older", "danger"))
         return Chart("Age against the period", "Age", series, bars, note)
+
+
+def _counted(count: int) -> str:
+    return f"{count:,}" if count <= COUNT_CAP else f"{COUNT_CAP:,}+"
 
 
 def _in_ranges(rows: QuerySet[Any], field: str, ranges: list[tuple[datetime, datetime]]) -> list[int]:

@@ -238,10 +238,13 @@ def field(
     kind: str = "",
     help_text: str = "",
     classes: str = "",
+    *,
+    is_needed: bool = False,
 ) -> dict[str, object]:
     """A form field with label, help and error.
 
     The widget says which kind it is; `switch` (of a tick) and `cards` (of a choice) are asked for.
+    `is_needed` if it is not optional where it is shown, though it is in the form.
     """
     kind = kind or _kind(bound)
     # The label says it; a placeholder that repeats it only looks like a value.
@@ -263,6 +266,7 @@ def field(
         "label": label or bound.label,
         "kind": kind,
         "prefix": prefix,
+        "is_needed": is_needed,
         "help": help_text,
         "control": control,
         "described": attributes.get("aria-describedby", ""),

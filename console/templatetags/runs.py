@@ -65,14 +65,14 @@ def _may_again(context: Context, run: Run) -> bool:
 def next_step(context: Context, run: Run) -> str:
     """What its advice says to the reader, who may not do it perhaps."""
     advice = run_states.run_badge(run).next_step
-    is_for_all = reasons.waits(run.code) and "retry" not in advice.text.lower()
+    is_for_all = reasons.waits(run.code) and advice.asks != "retry"
     if not advice.text or is_for_all:
         return advice.text
     if not _may_again(context, run):
         needs = Action.ROTATE_SECRET if run.secret else Action.CHECK_INSTANCE
     elif run_states.is_overridable(run) and not may_override(context, run):
         needs = Action.OVERRIDE_CHECK
-    elif "Rebind" in advice.text and not resources.may(context["request"], Action.REBIND_ACCOUNT, run.secret):
+    elif advice.asks == "rebind" and not resources.may(context["request"], Action.REBIND_ACCOUNT, run.secret):
         needs = Action.REBIND_ACCOUNT
     else:
         return advice.text

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from lab.windows import hosts
 from lab.windows.hosts import Dependant, WindowsHost
-from lab.windows.powershell import VOID, Failure, Plain, Thing, Unsupported
+from lab.windows.values import VOID, Failure, Plain, Thing, Unsupported
 
 _COM: Final = "System.Runtime.InteropServices.COMException"
 _TASK_LOGONS: Final = {

@@ -17,7 +17,8 @@ from typing import Any, Final, Protocol
 
 from lab.windows import dependants, hosts
 from lab.windows.hosts import Account, WindowsHost
-from lab.windows.powershell import VOID, Environment, Failure, Killed, Plain, Thing, Unsupported, text
+from lab.windows.powershell import Environment
+from lab.windows.values import VOID, Failure, Killed, Plain, Thing, Unsupported, text
 
 _COM: Final = "System.Runtime.InteropServices.COMException"
 _EPOCH: Final = datetime(1, 1, 1, tzinfo=UTC)

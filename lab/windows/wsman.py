@@ -28,7 +28,8 @@ from lab.windows import kerberos, ntlm
 from lab.windows.certificates import Certificate
 from lab.windows.dotnet import Windows
 from lab.windows.hosts import WindowsHost
-from lab.windows.powershell import Exited, Failure, Interpreter, Killed, Unsupported
+from lab.windows.powershell import Exited, Interpreter
+from lab.windows.values import Failure, Killed, Unsupported
 
 _SOAP: Final = "http://www.w3.org/2003/05/soap-envelope"
 _ADDRESSING: Final = "http://schemas.xmlsoap.org/ws/2004/08/addressing"

@@ -96,14 +96,20 @@ class Sudo(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """Where a host is, and which of its keys are trusted."""
+class Peer:
+    """What is connected to, and where that may be."""
 
     address: str  # a name or an IP address
     port: int
+    networks: Networks = field(default=DEFAULT, kw_only=True)  # where it may be, once its name is resolved
+
+
+@dataclass(frozen=True)
+class Endpoint(Peer):
+    """Where a host is, and which of its keys are trusted."""
+
     host_keys: tuple[str, ...] = ()  # pinned, as in known_hosts: "ssh-ed25519 AAAAC3..."
-    networks: Networks = DEFAULT  # where it may be, once its name is resolved
-    wire: str = "ssh"  # what is spoken there, as the table of wires names it
+    wire: str = field(kw_only=True)  # what is spoken there, as the table of wires names it
 
 
 @dataclass(frozen=True)
@@ -415,7 +421,7 @@ class Keys(Protocol):
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
-    ) -> None:
+    ) -> Proof | None:
         """Let `username` log in with `public_key` too; every other line of the file stays as it is.
 
         Both keys are a type and its base64, without options and comment; anything else raises
@@ -423,7 +429,9 @@ class Keys(Protocol):
         each file, there is one with the same options and comment afterwards. Where `like` is empty or stands
         nowhere, a key that is nowhere either gets one line of its own.
 
-        Returns and raises as `set_password` does.
+        Returns once the host has reported the change. The result is what `probe_key` would answer now if no
+        line of the new key keeps logins out, or None if the host did not say where the key stands. Raises
+        as `set_password` does.
         """
         ...
 
@@ -432,7 +440,7 @@ class Keys(Protocol):
     ) -> None:
         """Take every line with `public_key` out of the files that sshd reads for `username`.
 
-        A key that is not there is nothing to do. Returns and raises as `add_key` does.
+        A key that is not there is nothing to do. Raises as `add_key` does.
         """
         ...
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rotation.connectors import reasons
-from rotation.connectors.base import Endpoint, Unreachable
+from rotation.connectors.base import Peer, Unreachable
 
 
 class Deadline:
@@ -49,13 +49,13 @@ def _addresses(host: str, port: int, deadline: Deadline) -> Sequence[Any]:
     return tuple(addresses)
 
 
-def dial(endpoint: Endpoint, deadline: Deadline, *, silent: str) -> socket.socket:
+def dial(peer: Peer, deadline: Deadline, *, silent: str) -> socket.socket:
     """Connect to the first allowed address that answers.
 
     Raises `Unreachable`, with the sentence `silent` where none answers.
     """
-    places = _addresses(endpoint.address, endpoint.port, deadline)
-    permitted = [place for place in places if _is_permitted(endpoint, place[4][0], deadline)]
+    places = _addresses(peer.address, peer.port, deadline)
+    permitted = [place for place in places if _is_permitted(peer, place[4][0], deadline)]
     if not permitted:
         raise Unreachable(reasons.sentence("forbidden_address"), code="forbidden_address")
     for family, kind, protocol, _, address in permitted:
@@ -70,9 +70,9 @@ def dial(endpoint: Endpoint, deadline: Deadline, *, silent: str) -> socket.socke
     raise Unreachable(silent)
 
 
-def _is_permitted(endpoint: Endpoint, address: str, deadline: Deadline) -> bool:
+def _is_permitted(peer: Peer, address: str, deadline: Deadline) -> bool:
     def resolve(name: str, port: int) -> Iterator[str]:
         with contextlib.suppress(Unreachable, OSError):
             yield from (place[4][0] for place in _addresses(name, port, deadline))
 
-    return endpoint.networks.permit(address, endpoint.port, resolve=resolve)
+    return peer.networks.permit(address, peer.port, resolve=resolve)

@@ -32,6 +32,7 @@ class Advice:
     text: str
     target: str = ""
     actions: tuple[str, ...] = ()  # what it names beside a retry, for a page to offer: `rotate`, `reconcile`
+    asks: str = ""  # what else it has a user do who may: `rebind`, or `retry` where it would pass by itself
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,13 @@ LOGIN: Final = Advice(
     "credential",
 )
 ACCOUNT: Final = Advice("Correct the account on the instance, then retry.", "instance")
-SERVER: Final = Advice("Correct this on the instance, then retry.", "instance")
+SERVER: Final = Advice("Correct this on the instance, then retry.", "instance", asks="retry")
 OTHER_VALUE: Final = Advice(
     "Choose another value, or let Keyturn generate one, in Rotate Immediately.", "secret", ("rotate",)
 )
-AGAIN: Final = Advice("Choose Retry: the next run first checks which value works on the instance.")
+AGAIN: Final = Advice(
+    "Choose Retry: the next run first checks which value works on the instance.", asks="retry"
+)
 PASSES: Final = Advice("This is temporary; Keyturn continues automatically.")
 NOTHING: Final = Advice("")
 GENERAL: Final = Advice("Check the result in the steps below, then retry.")

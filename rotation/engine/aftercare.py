@@ -93,7 +93,10 @@ def _end_them(work: Work) -> str:
         if refused.code != "own_session":
             raise
         return str(refused)  # Keyturn itself works there: worth a note, and nothing to do
-    return f"{ended} ended." if ended else "It had none open."
+    who = work.account.username
+    if not ended:
+        return f"{who} had no SSH session open."
+    return f"{ended} SSH session{'' if ended == 1 else 's'} of {who} ended."
 
 
 def _wait(work: Work, delay: timedelta, code: str, sentence: str) -> NoReturn:

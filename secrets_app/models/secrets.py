@@ -117,11 +117,13 @@ class Secret(SealedRow, Identified):
         ]
         indexes = [
             models.Index(fields=["region", "created_at"]),
-            # Counts of a region and of a key read these and no row.
+            # Counts of a region and of a key read these and no row; a reader's right to each is about its id.
             models.Index(
-                fields=["region"], condition=models.Q(purged_at__isnull=True), name="secret_of_region"
+                fields=["region", "id"], condition=models.Q(purged_at__isnull=True), name="secret_of_region"
             ),
-            models.Index(fields=["key"], condition=models.Q(purged_at__isnull=True), name="secret_of_key"),
+            models.Index(
+                fields=["key", "id"], condition=models.Q(purged_at__isnull=True), name="secret_of_key"
+            ),
             models.Index(
                 fields=["deletion_due_at"], condition=models.Q(purged_at__isnull=True), name="secret_due"
             ),
@@ -145,7 +147,7 @@ class Secret(SealedRow, Identified):
                 name="secret_by_type",
             ),
             models.Index(
-                fields=["kind", "id"],
+                fields=["kind", "name", "id"],
                 condition=models.Q(purged_at__isnull=True, created_at__isnull=False),
                 name="secret_by_kind",
             ),

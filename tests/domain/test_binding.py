@@ -293,13 +293,17 @@ def test_a_connection_trusts_no_host_key_that_the_account_is_not_bound_to(networ
     assert narrow.host_keys == (server.key.line,)
     current = secret.labelled("current")
     assert binding.value(current, over=narrow).password.reveal() == OLD
-    for wide in (reached, base.Endpoint(reached.address, reached.port, ()), inventory_of(other)):
+    for wide in (
+        reached,
+        base.Endpoint(reached.address, reached.port, wire=reached.wire),
+        inventory_of(other),
+    ):
         with pytest.raises(binding.OtherMachine):
             binding.value(current, over=wide)
 
 
 def inventory_of(machine: Machine) -> base.Endpoint:
-    return base.Endpoint(AWAY, 22, (machine.key.line,))
+    return base.Endpoint(AWAY, 22, (machine.key.line,), wire="ssh")
 
 
 # ---------------------------------------------------------------- first contact

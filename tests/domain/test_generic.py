@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 VALUE = "line one\nline two: a token of another system"
 SENTENCE = "This secret belongs to no instance, so there is nothing to rotate."
 OPTIONS = {"ends_sessions": True, "proves_old_refused": True, "reconciles": True}
-OVER = base.Endpoint("127.0.0.1", 22, host_keys=("ssh-ed25519 AAAA",))
+OVER = base.Endpoint("127.0.0.1", 22, host_keys=("ssh-ed25519 AAAA",), wire="ssh")
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def test_a_leaked_password_ends_the_sessions_and_is_shown_to_be_refused(secret, 
     assert (host.accounts["svc"].sessions, host.failed_logins) == (0, 1)
     assert secret.labelled("previous").refused_at
     assert steps(run) == FOLLOWED
-    assert "2 ended." in evidence(run)
+    assert "2 SSH sessions of svc ended." in evidence(run)
 
 
 @pytest.mark.parametrize(

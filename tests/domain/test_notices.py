@@ -44,6 +44,7 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Principal, Secret
 from secrets_app.people import users
 from secrets_app.policy import grants
+from secrets_app.secrets import lifecycle
 from tests import factories, web_receiver
 
 pytestmark = pytest.mark.django_db
@@ -561,6 +562,30 @@ def test_an_overdue_rotation_is_recorded_once_for_each_date(actor):
     assert [conditions.look(), conditions.look()] == [1, 0]
     Schedule.objects.filter(secret=secret).update(next_at=timezone.now() - timedelta(minutes=30))
     assert (conditions.look(), events(kinds.OVERDUE)) == (1, 2)
+
+
+def test_a_value_that_a_reminder_calls_overdue_is_recorded_once_for_each_period(actor):
+    secret = factories.generic_secret()
+    assert conditions.look() == 0
+    lifecycle.remind(secret, 7)
+    assert conditions.look() == 0
+
+    def due(**ago: int) -> None:
+        Secret.objects.filter(pk=secret.pk).update(reminder_due_at=timezone.now() - timedelta(**ago))
+
+    due(hours=1)
+    assert [conditions.look(), conditions.look()] == [1, 0]
+    (event,) = AuditEvent.objects.filter(action=kinds.VALUE_OVERDUE)
+    assert ([kind.name for kind in kinds.of(event)], event.resource_id) == (["value.overdue"], secret.pk)
+    Secret.objects.filter(pk=secret.pk).update(reminder_days=30)
+    due(days=15)
+    assert [conditions.look(), conditions.look()] == [1, 0]
+    # As if two more periods had passed: that it still is is told, and not for each of them.
+    Secret.objects.filter(pk=secret.pk).update(reminder_days=7)
+    assert [conditions.look(), conditions.look()] == [1, 0]
+    Secret.objects.filter(pk=secret.pk).update(deletion_planned_at=timezone.now())
+    due(days=30)
+    assert conditions.look() == 0
 
 
 def test_a_deletion_that_comes_within_three_days_is_recorded_once(actor):

@@ -83,7 +83,6 @@ def one_by_one(text: str) -> set[str]:
 def test_a_search_finds_what_each_row_by_itself_fits(secrets, by_index, monkeypatch, most):
     monkeypatch.setattr(secret_filters, "MOST_LISTED", most[0])
     monkeypatch.setattr(secret_filters, "MOST_JOINED", most[1])
-    monkeypatch.setattr(secret_filters._Sizes, "known", {})  # each way is gone, and none from memory
     assert {text: found(text) for text in TEXTS} == {text: one_by_one(text) for text in TEXTS}
     assert found("web") == {"acs/ecs/web-01", "acs/ecs/x_y.1"}
     assert found("x_y") == {"acs/ecs/x_y.1"}
@@ -113,9 +112,9 @@ def test_a_search_of_runs_finds_those_of_a_secret_an_instance_or_a_requester(sec
             | Q(requested_by__name__icontains=text)
         )
         wanted = set(Run.objects.filter(fits).values_list("pk", flat=True))
-        assert (
-            set(run_filters.narrowed(Run.objects.all(), {"q": text}).values_list("pk", flat=True)) == wanted
-        )
+        for is_short in (False, True):
+            rows = run_filters.narrowed(Run.objects.all(), {"q": text}, is_short=is_short)
+            assert set(rows.values_list("pk", flat=True)) == wanted
     assert run_filters.narrowed(Run.objects.all(), {"q": "webster"}).count() == 2
 
 

@@ -161,7 +161,7 @@ def test_every_row_is_complete():
         assert wire.kinds
         assert wire.ports
         assert set(wire.reasons)
-        made = wire.connect(base.Endpoint("192.0.2.1", wire.ports[0]))
+        made = wire.connect(base.Endpoint("192.0.2.1", wire.ports[0], wire=wire.name))
         assert isinstance(made, base.Passwords) == (base.Kind.PASSWORD in wire.kinds)
         assert isinstance(made, base.Keys) == (base.Kind.KEY in wire.kinds)
         assert {part for part in dir(base.Target) if not part.startswith("_")} <= set(dir(made))

@@ -9,6 +9,8 @@ import pytest
 from tests import changed
 from tests.breaks.table import BREAKS
 
+#: One process reads each module once.
+pytestmark = pytest.mark.xdist_group("sources")
 EVERYTHING = sorted(changed._tests().values())
 
 

@@ -142,6 +142,13 @@ def test_every_reason_has_a_sentence_a_next_step_and_a_label(row):
 
 
 @pytest.mark.parametrize("row", reasons.ALL.values(), ids=lambda row: row.code)
+def test_an_advice_says_apart_from_its_words_what_it_asks_of_a_user(row):
+    words = {"rebind", "retry"} if row.waits else {"rebind"}
+    asked = {word for word in words if re.search(rf"\b{word}\b(?! failed)", row.advice.text, re.IGNORECASE)}
+    assert asked == words & {row.advice.asks}
+
+
+@pytest.mark.parametrize("row", reasons.ALL.values(), ids=lambda row: row.code)
 def test_what_a_reason_says_of_a_run_does_not_contradict_itself(row):
     assert row.waits or not row.is_away, "a host that is away comes back"
     assert not (row.waits and row.stops), "it passes by itself or needs a person"

@@ -111,7 +111,7 @@ def test_no_call_dials_an_address_that_is_not_allowed(call):
     with listening("127.0.0.1") as (door,):
         for text in ("127.0.0.1", "localhost", "127.1", "::ffff:127.0.0.1"):
             try:
-                said = CALLS[call](Endpoint(text, door.port, PINNED))
+                said = CALLS[call](Endpoint(text, door.port, PINNED, wire="ssh"))
             except ConnectorError as error:
                 said = error
             assert getattr(said, "code", "") == "forbidden_address", (text, said)
@@ -134,7 +134,7 @@ def test_a_name_that_means_another_machine_a_moment_later_leads_nowhere_new(monk
             return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", place)]
 
         monkeypatch.setattr(dialling, "_addresses", resolve)
-        host = Endpoint("rebinds.example", good.port, PINNED, places)
+        host = Endpoint("rebinds.example", good.port, PINNED, networks=places, wire="ssh")
         with pytest.raises(Unreachable) as first:
             SshConnector(host).prove_login(MANAGER.login, timeout=5)
         with pytest.raises(Unreachable) as second:
@@ -153,7 +153,7 @@ def test_of_several_addresses_only_those_that_are_allowed_are_dialled(monkeypatc
         ]
         monkeypatch.setattr(dialling, "_addresses", lambda *_: found)
         with pytest.raises(Unreachable):
-            SshScanner().scan(Endpoint("two.example", good.port, networks=places), timeout=5)
+            SshScanner().scan(Endpoint("two.example", good.port, networks=places, wire="ssh"), timeout=5)
     assert (good.calls, bad.calls) == (1, 0)
 
 
@@ -163,7 +163,7 @@ def test_no_host_is_at_the_port_of_our_own_database():
             allowed=(*EVERYWHERE, ip_network("127.0.0.0/8")), services=(("localhost", door.port),)
         )
         with pytest.raises(Unreachable) as refused:
-            SshScanner().scan(Endpoint("127.64.3.4", door.port, networks=ours), timeout=5)
+            SshScanner().scan(Endpoint("127.64.3.4", door.port, networks=ours, wire="ssh"), timeout=5)
     assert refused.value.code == "forbidden_address"
     assert door.calls == 0
 
@@ -212,7 +212,7 @@ def test_whoever_makes_a_place_says_where_it_may_be():
         for node in ast.walk(ast.parse(path.read_text())):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             # What the lab's simulated Windows listens at is no place to go to.
-            if called.split(".")[-1] == "Endpoint" and called != "wsman.Endpoint":
+            if called.split(".")[-1] in {"Endpoint", "Peer"} and called != "wsman.Endpoint":
                 given = {keyword.arg for keyword in node.keywords}
                 bare += [f"{path.name}:{node.lineno}"] if "networks" not in given else []
     assert bare == []

@@ -74,7 +74,7 @@ def test_every_value_that_is_allowed_arrives_as_it_was_sent(svc: Rig, value: str
 
 
 def test_a_refused_value_is_refused_before_a_connection_is_made(management_key: KeyPair) -> None:
-    nowhere = SshConnector(Endpoint("192.0.2.1", 22, ("ssh-ed25519 AAAA",)))
+    nowhere = SshConnector(Endpoint("192.0.2.1", 22, ("ssh-ed25519 AAAA",), wire="ssh"))
     manager = base.Manager(Login("keyturn", private_key=Plaintext(management_key.private)))
     with pytest.raises(base.Refused) as refusal:
         nowhere.set_password(manager, "svc", Plaintext("two\nlines"), fence=base.Fence("0", 1), timeout=600)
@@ -452,7 +452,7 @@ def test_a_changed_host_key_means_no_login_attempt_at_all(svc: Rig) -> None:
 
 
 def test_a_host_without_an_approved_key_is_not_even_connected_to(svc: Rig) -> None:
-    connector = SshConnector(Endpoint("192.0.2.1", 22))
+    connector = SshConnector(Endpoint("192.0.2.1", 22, wire="ssh"))
     with pytest.raises(base.HostKeyChanged):
         connector.prove_login(Login("svc", password=Plaintext(FIRST)), timeout=600)
 

@@ -176,7 +176,7 @@ def test_a_proxy_of_the_environment_is_not_asked(at, monkeypatch):
 def test_an_address_that_is_not_allowed_is_not_connected_to(at):
     before = at.connections
     shown = place(at).host_keys
-    wire = WinRmConnector(base.Endpoint(at.address, at.port, shown))
+    wire = WinRmConnector(base.Endpoint(at.address, at.port, shown, wire="winrm"))
     with pytest.raises(base.Unreachable) as refused:
         change(wire)
     assert refused.value.code == "forbidden_address"

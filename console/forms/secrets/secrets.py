@@ -132,7 +132,7 @@ class Rotate(Press):
     )
     policy_reason = forms.CharField(
         label="Reason for breaking the password policy",
-        required=False,
+        required=False,  # only with the tick above it
         max_length=500,
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )

@@ -21,7 +21,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from console import http
-from console.interfaces import new_regions, records
+from console.interfaces import first_question, new_regions, records
 from console.interfaces.alibaba import calls, faults, nonces, parameters, signatures, table
 from console.interfaces.rates import rates
 from console.process import databases
@@ -146,7 +146,7 @@ def _signed(sent: signatures.Request) -> tuple[signatures.Signature, AccessKey]:
     """Return who has signed, as far as the signature shows it; else record that none has."""
     try:
         signature = signatures.read(sent)
-        opened = access_keys.opened(signature.key_id)
+        opened = first_question.opened(signature.key_id)
         if opened is None:
             raise faults.NO_SUCH_KEY()
         signatures.require(sent, signature, opened.secret, now=timezone.now())

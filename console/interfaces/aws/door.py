@@ -19,7 +19,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from console import http
-from console.interfaces import new_regions, records
+from console.interfaces import first_question, new_regions, records
 from console.interfaces.aws import calls, faults, operations, shapes, signatures
 from console.interfaces.rates import rates
 from console.process import databases
@@ -124,7 +124,7 @@ def _signed(sent: signatures.Request) -> tuple[signatures.Signature, AccessKey]:
         signature = signatures.read(sent)
         if signature.service not in {SERVICE, IDENTITY} or "x-amz-security-token" in sent.headers:
             raise faults.BAD_TOKEN()
-        opened = access_keys.opened(signature.key_id)
+        opened = first_question.opened(signature.key_id)
         if opened is None:
             raise faults.BAD_TOKEN()
         signatures.require(sent, signature, opened.secret, now=timezone.now())

@@ -109,7 +109,7 @@ class Command(BaseCommand):
             if host is None:
                 host = _anew(fleet, keep, credential, accounts, password)
                 hosts.append(name)
-            place = Endpoint(host.address, host.port, networks=instances.networks())
+            place = Endpoint(host.address, host.port, networks=instances.networks(), wire=wires.SSH.name)
             _register(host.name, place, set(host.host_keys()), credential, actor)
             self.stdout.write(f"{name} at {host.address}:{host.port} has the accounts {', '.join(accounts)}")
         self._tell(hosts, password)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.db.models import QuerySet
-from django.http import Http404, HttpResponse, HttpResponseBase, QueryDict
+from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from console.access import resources
 from console.forms.audit import events as forms
 from console.http import OperatorRequest
-from console.lists import exports, paging, preferences
+from console.lists import event_list, exports, preferences
 from console.sessions import fresh
 from console.siem import shapes
 from console.version import product_version
@@ -37,64 +33,11 @@ from secrets_app.secrets import value_lookup
 log = logging.getLogger(__name__)
 
 EXPORT = "kms:ExportAuditEvents"
-BEFORE_ALL = -1  # of no event: the first one has 1
 CHECKED_AT_ONCE = 10_000  # more is for the command line, which has the time
 COLUMNS = (
     "sequence", "at", "actor", "action", "resource", "version", "outcome", "decision", "reason", "details",
     "request", "session", "address", "value_mark", "mac",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some events, newest first, and where the ones beside them begin."""
-
-    rows: list[AuditEvent]
-    older: int | None  # events before this one
-    newer: int | None  # events after this one
-    total: int
-
-    @property
-    def count_text(self) -> str:
-        if self.total > paging.COUNT_CAP:
-            return f"{paging.COUNT_CAP:,}+ events"
-        return f"{self.total:,} event{'' if self.total == 1 else 's'}"
-
-
-def page(rows: QuerySet[AuditEvent], query: QueryDict, size: int | None = None) -> Page:
-    """The events before or after the one that the URL names: by sequence, so that none costs more.
-
-    Before the first event or after the last one, the page that is nearest.
-    """
-    before, after = (_number(query.get(name, "")) for name in ("before", "after"))
-    size = size or paging.PAGE_ROWS
-    shown, has_older, has_newer = _read(rows, size, before, after)
-    if not shown and (before is not None or after is not None):
-        before, after = None, BEFORE_ALL if after is None else None
-        shown, has_older, has_newer = _read(rows, size, before, after)
-    # A first page that is not full has shown how many there are: a search for a rare word runs once.
-    is_whole = before is None and after is None and not has_older
-    return Page(
-        shown,
-        older=shown[-1].sequence if shown and has_older else None,
-        newer=shown[0].sequence if shown and has_newer else None,
-        total=len(shown) if is_whole else rows.order_by().values("pk")[: paging.COUNT_CAP + 1].count(),
-    )
-
-
-def _read(
-    rows: QuerySet[AuditEvent], size: int, before: int | None, after: int | None
-) -> tuple[list[AuditEvent], bool, bool]:
-    """One page, newest first, and whether there are older and newer events."""
-    if after is not None:
-        found = list(rows.filter(sequence__gt=after).order_by("sequence")[: size + 1])
-        return found[:size][::-1], after != BEFORE_ALL, len(found) > size
-    found = list((rows.filter(sequence__lt=before) if before is not None else rows)[: size + 1])
-    return found[:size], len(found) > size, before is not None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 @login_required
@@ -107,7 +50,7 @@ def index(request: OperatorRequest) -> HttpResponse:
     context = {
         "heading": "Audit",
         "things": "events",
-        "page": page(narrowed(AuditEvent.objects.all(), chosen), request.GET, shown.rows),
+        "page": event_list.page(event_list.narrowed(chosen), request.GET, shown.rows),
         "shown": shown,
         "filters": filters,
         "is_filtered": filters.is_set,
@@ -116,21 +59,6 @@ def index(request: OperatorRequest) -> HttpResponse:
         "may_look_up": resources.may(request, Action.LOOK_UP_VALUE),
     }
     return render(request, "audit/list.html", context)
-
-
-def narrowed(rows: QuerySet[AuditEvent], chosen: dict[str, Any]) -> QuerySet[AuditEvent]:
-    lookups = {
-        "actor": "actor_name",
-        "action": "action__icontains",
-        "resource": "resource__icontains",
-        "outcome": "outcome__in",
-        "address": "address",
-        "since": "at__gte",
-        "until": "at__lt",
-    }
-    if "until" in chosen:  # the field has no seconds: it means the whole minute
-        chosen = chosen | {"until": chosen["until"] + timedelta(minutes=1)}
-    return rows.filter(**{lookups[name]: value for name, value in chosen.items()})
 
 
 @login_required
@@ -221,7 +149,7 @@ def export(request: OperatorRequest, form: str) -> HttpResponseBase:
     if form not in {"csv", "jsonl", *shapes.SHAPES}:
         raise Http404
     chosen = forms.Filters(request.GET).chosen()
-    rows = narrowed(AuditEvent.objects.all(), chosen)
+    rows = event_list.narrowed(chosen).every
     if request.method != "HEAD":
         filters = {name: exports.said(value) for name, value in chosen.items()}
         details = {"format": form, "filters": filters}

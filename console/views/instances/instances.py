@@ -49,11 +49,10 @@ _OFFERED = {
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     filters = forms.Filters(request.GET)
     rows = resources.instances(request, region, with_retired=filters.shows_retired)
+    seen, sees_all = resources.seen_secrets(request), resources.sees_all_secrets(request)
+    is_whole = not filters.is_set and resources.sees_all_instances(request, region)
     matching = instance_list.narrowed(
-        instance_list.with_figures(
-            rows, resources.seen_secrets(request), sees_all=resources.sees_all_secrets(request)
-        ),
-        filters.chosen(),
+        instance_list.with_figures(rows, seen, sees_all=sees_all), filters.chosen()
     )
     shown = preferences.of(request.principal, "instances")
     context = {
@@ -61,7 +60,11 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
         "things": "instances",
         "region": region,
         "page": paging.page(
-            matching, request.GET, sorts=instance_list.SORTS, default="name", size=shown.rows
+            matching,
+            request.GET,
+            sorts=instance_list.sorts(seen, sees_all=sees_all, is_whole=is_whole),
+            default="name",
+            size=shown.rows,
         ),
         "shown": shown,
         "filters": filters,

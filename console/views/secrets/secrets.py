@@ -12,11 +12,10 @@ from django.views.decorators.http import require_safe
 from console.access import resources
 from console.forms.secrets import options
 from console.http import OperatorRequest
-from console.lists import paging, preferences, secret_filters, secret_rows
+from console.lists import event_list, paging, preferences, secret_filters, secret_rows
 from console.presentation import dependant_states, replica_states, secret_states
 from console.reports import resolving
 from console.views.access import grants
-from console.views.audit import events
 from console.views.secrets import key_pair
 from rotation import accounts, missed
 from rotation.engine.work import TELLS
@@ -107,7 +106,8 @@ def show(request: OperatorRequest, region: str, pk: UUID) -> HttpResponse:
     elif tab == "tags":
         context["tags"] = secret.tags.all()
     elif tab == "audit":
-        context["page"] = events.page(AuditEvent.objects.filter(resource_id=secret.pk), request.GET)
+        of_secret = event_list.Events(AuditEvent.objects.filter(resource_id=secret.pk))
+        context["page"] = event_list.page(of_secret, request.GET)
     else:
         rows = secret.runs.select_related("requested_by", "version", "instance")
         context["page"] = paging.page(rows, request.GET, sorts=RUN_SORTS, default="-started")
@@ -164,10 +164,13 @@ def _overview(secret: Secret) -> dict[str, object]:
     labelled = secret.labelled(Label.Role.CURRENT)
     current = labelled if kind and kind.HAS_PUBLIC_HALF else None
     runs = secret.runs.select_related("requested_by", "instance__region", "secret__region", "version")
+    # A check that ran by itself does not take the place of what was changed last; one from before that
+    # change says nothing about the credential any more.
+    run = runs.without_missed().filter(kind__in=TELLS).prefetch_related("steps").first()
+    since = runs.filter(created_at__gt=run.created_at) if run else runs
     return {
-        # A check that ran by itself does not take the place of what was changed last.
-        "run": runs.without_missed().filter(kind__in=TELLS).prefetch_related("steps").first(),
-        "check": runs.exclude(kind__in=TELLS).prefetch_related("steps").first(),
+        "run": run,
+        "check": since.exclude(kind__in=TELLS).prefetch_related("steps").first(),
         "current": labelled,
         "policy": rules,
         "algorithm": key_pairs.ALGORITHMS.get(secret.key_algorithm, ""),

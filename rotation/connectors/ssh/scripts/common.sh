@@ -4,16 +4,25 @@
 # An inherited SHELLOPTS=xtrace would print the value, allexport would put it into every child's environment,
 # and so would a variable of the same name that is exported already.
 set +x +v +a
-unset value control short said commit script public like hash before today judged looked_at has_setpriv problem
+unset value control short said commit script public like hash before today judged walked looked_at has_setpriv problem
 umask 077
+# A value travels from here to another program's standard input by printf. Where printf is a program and not part of the
+# shell, the value would stand in its arguments. A here-document is no way out: some shells write it to a file first.
+PATH=/dev/null
+printf '' 2>/dev/null && has_printf=yes || has_printf=no
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
 
+newline='
+'
+
 # The marker is never written out in a text that we send: a host that only echoes what it hears says nothing.
-say() { printf '%s %s\n' "$nonce" "$*"; }
+# Facts wait for what is said next: each line that is written alone is a packet alone.
+facts=
+say() { printf '%s%s %s\n' "$facts" "$nonce" "$*"; facts=; }
 stop() { say "$@"; exit 0; }
-fact() { say FACT "$1=$2"; }
+fact() { facts=$facts$nonce\ FACT\ $1=$2$newline; }
 
 # Without one of these an answer would be wrong: no id is no other user, and no df no full disk.
 for tool in id date df ls cat dd mv rm mkdir chmod; do
@@ -29,10 +38,7 @@ look_at_self() {
 look_at_self
 [ "$effective" = 0 ] || stop REFUSED sudo
 
-# A value travels from here to another program's standard input by printf. Where printf is a program and not
-# part of the shell, the value would stand in its arguments. A here-document is no way out: some shells write
-# it to a file first.
-[ "$(command -v printf)" = printf ] || stop REFUSED shell
+[ $has_printf = yes ] || stop REFUSED shell
 
 # Sets $known, $home, $login_shell and $in_passwd, the second field, from /etc/passwd. Not getent(1): it would also answer for a directory,
 # and would take an all-digit name for a number.
@@ -51,11 +57,11 @@ look_in_shadow() {
     done </etc/shadow
 }
 
-newline='
-'
-
 # Sets $today to the days since 1970, as /etc/shadow counts them.
 look_at_date() { [ -n "${today-}" ] || today=$(($(date +%s) / 86400)); }
+
+# Whether that day has come.
+has_come() { look_at_date; [ "$today" -ge "$1" ]; }
 
 # Sets $mode, $owner, $group and $size from a line of ls -ldn.
 split_look() {
@@ -113,15 +119,14 @@ account_problem() {
     # chpasswd changes the field in /etc/passwd where that holds no x.
     if [ $shadowed = no ] || [ "$in_passwd" != x ]; then problem=not_shadowed; return; fi
     if other_source; then problem=other_source; return; fi
-    look_at_date
     case $hash in
         '') problem=empty_password; return ;;
         '!'* | '*'*) problem=locked; return ;;
     esac
-    if is_number "$expires" && [ "$today" -ge "$expires" ]; then problem=expired; return; fi
+    if is_number "$expires" && has_come "$expires"; then problem=expired; return; fi
     if is_number "$changed" && [ "$changed" = 0 ]; then problem=must_change; return; fi
     if is_number "$changed" && is_number "$most" && is_number "$inactive" &&
-        [ "$today" -gt $((changed + most + inactive)) ]; then
+        has_come $((changed + most + inactive + 1)); then
         problem=inactive
     fi
 }
@@ -131,6 +136,25 @@ free_kilobytes() {
     free=0
     if [ -w "$1" ]; then look_at_space "$(df -Pk "$1" 2>/dev/null)"; fi
     is_number "$free" || free=0
+}
+
+# Sets $free_etc and $free_fence to what free_kilobytes says of /etc and of /var/lib, by one process where it can.
+free_kilobytes_of_both() {
+    free_etc='' free_fence=''
+    if [ -w /etc ] && [ -w /var/lib ]; then
+        found=$(df -Pk /etc /var/lib 2>/dev/null)
+        case $found in
+            *"$newline"*"$newline"*"$newline"*) ;;
+            *"$newline"*"$newline"*)
+                look_at_space "${found%"$newline"*}"
+                free_etc=$free
+                look_at_space "$newline${found##*"$newline"}"
+                free_fence=$free
+                ;;
+        esac
+    fi
+    is_number "$free_etc" || { free_kilobytes /etc; free_etc=$free; }
+    is_number "$free_fence" || { free_kilobytes /var/lib; free_fence=$free; }
 }
 
 # Sets $free from the second line of df -Pk.
@@ -154,6 +178,34 @@ look_for_frozen() {
         line=${left%%"$newline"*} left=${left#*"$newline"}
         case ${line%% *} in *[ia]*) frozen=$frozen${line#* }$newline ;; esac
     done
+}
+
+# Open $lock for this script and for what it starts. A redirection that fails would end it only where exec makes it.
+open_lock() {
+    [ -d "$fence_root/$console" ] || mkdir -p "$fence_root/$console" 2>/dev/null || stop REFUSED disk
+    [ ! -L "$fence_root" ] && { true >>"$lock"; } 2>/dev/null || stop REFUSED disk
+    exec 9>>"$lock"
+}
+
+# Take the lock, for some seconds. By turns and not flock -w: busybox has no -w. Without flock there is none.
+take_lock() {
+    tries=0
+    until flock -n 9 2>/dev/null; do
+        can_lock || return 0
+        tries=$((tries + 1))
+        [ $tries -le 2 ] || stop BUSY
+        sleep 1
+    done
+}
+
+# Put $generation into $mark, on the disk. No secret, so it may stand in a text that the shell may write to a file.
+write_generation() {
+    [ "$generation" != "$recorded" ] || return 0
+    dd of="$mark.new" conv=fsync 2>/dev/null <<GENERATION && mv -f "$mark.new" "$mark" && return
+$generation
+GENERATION
+    rm -f "$mark.new"
+    return 1
 }
 
 # Whether something is mounted just there: then no other file can take its place.
@@ -218,14 +270,18 @@ find_checker() {
 # crypt(3), and their settings. Nothing where that cannot be read: then it is never the same as before.
 look_at_standing() {
     standing=
-    command -v sha256sum >/dev/null && stat -L -c %i / >/dev/null 2>&1 || return 0
-    sum=$({
-        stat -L -c '%n %d %i %s %Y %Z' "$checker" /usr/sbin/sshd /usr/local/sbin/sshd /usr/lib/openssh/sshd-* \
+    command -v sha256sum >/dev/null || return 0
+    stats=$(
+        exec stat -L -c '%n %d %i %s %Y %Z' "$checker" /usr/sbin/sshd /usr/local/sbin/sshd /usr/lib/openssh/sshd-* \
             /lib*/libc.so* /lib*/*/libc.so* /lib/ld-musl-* /lib*/libcrypt.so* /lib*/*/libcrypt.so* \
             /usr/lib*/libc.so* /usr/lib*/*/libc.so* /usr/lib*/libcrypt.so* /usr/lib*/*/libcrypt.so* \
             /lib*/libpam*.so* /lib*/*/libpam*.so* /usr/lib*/libpam*.so* /usr/lib*/*/libpam*.so* \
-            /lib*/security/*.so /lib*/*/security/*.so /usr/lib*/security/*.so /usr/lib*/*/security/*.so
-        cat /etc/ssh/sshd_config /etc/ssh/sshd_config.d/* /etc/pam.conf /etc/pam.d/* /etc/security/*.conf /etc/login.defs
+            /lib*/security/*.so /lib*/*/security/*.so /usr/lib*/security/*.so /usr/lib*/*/security/*.so 2>/dev/null
+    )
+    case $stats in "$checker "*[0-9]) ;; *) return 0 ;; esac
+    sum=$({
+        printf '%s\n' "$stats"
+        exec cat /etc/ssh/sshd_config /etc/ssh/sshd_config.d/* /etc/pam.conf /etc/pam.d/* /etc/security/*.conf /etc/login.defs
     } 2>/dev/null | sha256sum 2>/dev/null)
     standing=${sum%% *}
 }

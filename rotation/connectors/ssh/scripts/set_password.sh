@@ -21,18 +21,8 @@ refuse_account() {
 refuse_account
 [ "$recorded_here" = no ] || ! is_written_down || stop REFUSED sudo_log
 
-mkdir -p "$fence_root/$console" 2>/dev/null && [ ! -L "$fence_root" ] && (: >>"$lock") 2>/dev/null ||
-    stop REFUSED disk
-exec 9>>"$lock"
-if can_lock; then
-    # By turns and not flock -w: busybox has no -w.
-    tries=0
-    until flock -n 9; do
-        tries=$((tries + 1))
-        [ $tries -le 2 ] || stop BUSY
-        sleep 1
-    done
-fi
+open_lock
+take_lock
 
 # Once more, now that nobody else is changing it.
 refuse_account
@@ -62,22 +52,23 @@ if [ -n "$checker" ] && ! is_controlled; then
     esac
 fi
 
-# What the host's own check makes of the new value: asked here, it needs no connection of its own later. A wrong
-# value and a part of the right one must be refused, or its yes means nothing.
-verdict() {
+# Sets $verdict to what the host's own check makes of the new value, or to nothing: asked here, it needs no connection
+# of its own later. A wrong value and a part of the right one must be refused, or its yes means nothing.
+look_at_verdict() {
+    verdict=
     [ -n "$checker" ] || return
     in_time || return
     check "$value"
     case $? in
         0) ;;
-        7) echo REJECTED; return ;;
+        7) verdict=REJECTED; return ;;
         *) return ;;
     esac
-    if is_controlled; then echo ACCEPTED; return; fi
+    if is_controlled; then verdict=ACCEPTED; return; fi
     in_time || return
     check "x$value"
     case $? in
-        0) echo accepts_anything; return ;;
+        0) verdict=accepts_anything; return ;;
         7) ;;
         *) return ;;
     esac
@@ -86,12 +77,12 @@ verdict() {
         in_time || return
         check "$short"
         case $? in
-            0) echo truncates; return ;;
+            0) verdict=truncates; return ;;
             7) ;;
             *) return ;;
         esac
     fi
-    echo ACCEPTED ${can_refuse:+$standing}
+    verdict=ACCEPTED${can_refuse:+ $standing}
 }
 
 # Whether there is time for one more check before the script is ended. No verdict is better than no answer: the
@@ -128,10 +119,7 @@ look_at_uptime
 [ $((seconds - started)) -le $((limit - hash_seconds - 1)) ] || stop ABORTED
 
 # First the number, then the change: an attempt that dies in between still keeps older ones out.
-printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f "$mark.new" "$mark" || {
-    rm -f "$mark.new"
-    stop FAILED disk
-}
+write_generation || stop FAILED disk
 
 # What it says is looked through for PAM's answer, and goes no further. Its end is all that is kept of it.
 if can_limit; then limited="timeout -s KILL $hash_seconds"; else limited=; fi
@@ -153,7 +141,7 @@ fi
 look_in_shadow
 if [ "$before" = "$hash" ]; then changed=no; else changed=yes; fi
 case $status:$changed in
-    0:yes) stop APPLIED "$(verdict)" ;;
+    0:yes) look_at_verdict; stop APPLIED $verdict ;;
     0:no | *:yes) stop UNSURE ;;
     124:no | 137:no) stop FAILED timeout ;;
 esac
