@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 from psycopg import errors
 
+from secrets_app.crypto import key_files
 from secrets_app.journal.places import Away, Written
 
 SCHEMES = ("postgresql://", "postgres://")
@@ -98,9 +99,9 @@ class DatabaseJournal:
         if self._password_file is None:
             return None
         try:
-            return self._password_file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise Away(f"{self._password_file} cannot be read ({error.strerror}).") from None
+            return key_files.read_private(self._password_file)
+        except key_files.Unreadable as error:
+            raise Away(str(error)) from None
 
 
 def _reason(error: Exception) -> str:

@@ -143,9 +143,15 @@ def test_each_line_waits_for_the_disk_whatever_is_set_for_others_there(kept, ser
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
 
 
-def test_the_password_comes_from_its_file_and_a_file_that_is_missing_is_named(kept, server, tmp_path):
+def test_the_password_comes_from_a_file_of_ours_alone_and_one_that_is_missing_is_named(
+    kept, server, tmp_path
+):
     file = tmp_path / "password"
     file.write_text("hun'ter 2\n")
+    file.chmod(0o640)
+    with pytest.raises(Away, match="chmod 600"):
+        DatabaseJournal(server.url, file).check()
+    file.chmod(0o600)
     with DatabaseJournal(server.url, file)._connected() as connection:
         assert connection.info.password == "hun'ter 2"
     file.unlink()
