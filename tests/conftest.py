@@ -14,7 +14,7 @@ from console.process import away
 from secrets_app import keyring
 from secrets_app.audit import checkpoints
 from secrets_app.models import User
-from tests import amounts, factories, hashers, messages, snapshots, tables
+from tests import amounts, chromium, factories, hashers, messages, snapshots, tables
 from tests import clients as clients  # the test client's cookie
 
 pytest_plugins = [
@@ -120,7 +120,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a run that leaves a test out has failed."""
+    """End the browser. In CI a run that leaves a test out has failed."""
+    chromium.end()
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
