@@ -26,6 +26,9 @@ from rotation import shutdown
 from secrets_app import origin
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "console.settings")
+# Django's checks load every view and form, which is a third of what a start of a worker or of beat costs and
+# which neither needs. `./keyturn check` and the set-up look at the same code.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 TRANSPORT_ALIASES["embedded"] = "console.process.broker:Transport"
 
 # Not only refused by the consumer: nothing in this process can open a pickle, or anything else, as a message.

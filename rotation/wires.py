@@ -7,6 +7,7 @@ what a target shows that it is the same one. Adding a wire adds its modules and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,18 +18,18 @@ from rotation.connectors import base, log_ons, words
 from rotation.connectors.reasons import Table
 from rotation.connectors.ssh import preparation
 from rotation.connectors.ssh import reasons as ssh_reasons
-from rotation.connectors.ssh.connector import SshConnector, SshScanner
 from rotation.connectors.winrm import authorities
-from rotation.connectors.winrm import connections as winrm_connections
 from rotation.connectors.winrm import names as winrm_names
 from rotation.connectors.winrm import preparation as winrm_preparation
 from rotation.connectors.winrm import reasons as winrm_reasons
-from rotation.connectors.winrm.connector import (
-    WinRmConnector,
-    WinRmHttpConnector,
-    WinRmNameScanner,
-    WinRmScanner,
-)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What talks to targets over a wire."""
+
+    connect: Callable[[base.Endpoint], base.Target]  # and of the other parts those that it has
+    scanner: base.Scanner
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,7 @@ class Wire:
     label: str  # what people call it
     os: str  # the system that is registered with it, as `Instance.OS` has it
     offer: str  # ... and what a form calls the two together
-    connect: Callable[[base.Endpoint], base.Target]  # and of the other parts those that it has
-    scanner: base.Scanner
+    speak: Callable[[], Speech]  # loads what talks to targets
     logs_in_as: str  # the wire whose management credentials are used: its own, or that of the same hosts
     kinds: frozenset[base.Kind]  # of credentials that it can change
     without: Mapping[str, frozenset[base.Kind]]  # ... but not where this operating system runs
@@ -94,14 +94,48 @@ class Wire:
     reasons: Table  # those that it alone can report
     lines: Mapping[str, str]  # of a checklist, that it alone has
 
+    @property
+    def connect(self) -> Callable[[base.Endpoint], base.Target]:
+        """What makes a connector."""
+        return self.speak().connect
+
+    @property
+    def scanner(self) -> base.Scanner:
+        """What asks a target what it shows."""
+        return self.speak().scanner
+
+
+# Loaded when a target is first spoken to, or when a page asks what a connector can do: paramiko, requests and
+# what they need are a fifth of what a start costs, and beat, `up` and most commands never need them.
+
+
+@functools.cache
+def _ssh() -> Speech:
+    from rotation.connectors.ssh.connector import SshConnector, SshScanner
+
+    return Speech(SshConnector, SshScanner())
+
+
+@functools.cache
+def _winrm() -> Speech:
+    from rotation.connectors.winrm.connector import WinRmConnector, WinRmScanner
+
+    return Speech(WinRmConnector, WinRmScanner())
+
+
+@functools.cache
+def _winrm_http() -> Speech:
+    from rotation.connectors.winrm.connector import WinRmHttpConnector, WinRmNameScanner
+
+    return Speech(WinRmHttpConnector, WinRmNameScanner())
+
 
 SSH: Final = Wire(
     name="ssh",
     label="SSH",
     os="linux",
     offer="Linux over SSH",
-    connect=SshConnector,
-    scanner=SshScanner(),
+    speak=_ssh,
     logs_in_as="ssh",
     kinds=frozenset({base.Kind.PASSWORD, base.Kind.KEY}),
     without=MappingProxyType({"windows": frozenset({base.Kind.KEY})}),
@@ -130,8 +164,7 @@ WINRM: Final = Wire(
     label="WinRM",
     os="windows",
     offer="Windows over WinRM",
-    connect=WinRmConnector,
-    scanner=WinRmScanner(),
+    speak=_winrm,
     logs_in_as="winrm",
     kinds=frozenset({base.Kind.PASSWORD}),
     without=MappingProxyType({}),
@@ -142,7 +175,7 @@ WINRM: Final = Wire(
     account_problem=winrm_names.account_problem,
     identity=base.Identity.CERTIFICATE,
     shown=Shown("certificate", "certificates"),
-    expires_at=winrm_connections.expires_at,
+    expires_at=authorities.expires_at,
     authority=authorities.read,
     elevates=False,
     compare=Comparison(
@@ -164,8 +197,7 @@ WINRM_HTTP: Final = replace(
     name="winrm-http",
     label="WinRM over HTTP",
     offer="Windows over WinRM by HTTP",
-    connect=WinRmHttpConnector,
-    scanner=WinRmNameScanner(),
+    speak=_winrm_http,
     ports=(5985,),
     identity=base.Identity.NAME,
     shown=Shown("computer name", "computer names"),
@@ -378,6 +410,12 @@ def log_on(wire: str, os: str, username: str, address: str, port: int, key_file:
 def comparison(wire: str) -> Comparison | None:
     """Return how a person sees on a target itself that it is the same one, where the wire is in the table."""
     return TABLE[wire].compare if wire in TABLE else None
+
+
+def load() -> None:
+    """Load what talks to targets, for a process that others are forked from."""
+    for wire in TABLE.values():
+        wire.speak()
 
 
 def connect(endpoint: base.Endpoint) -> base.Target:

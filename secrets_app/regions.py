@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from secrets_app import actions
+from secrets_app import actions, prepared
 from secrets_app.actions import Action
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
@@ -76,9 +76,12 @@ def named(region: Region) -> Named:
     return Named(actions.arn(actions.Kind.REGION, region.code, account=region.account.number), region.pk)
 
 
+_ACCOUNT: prepared.Question[Account] = prepared.Question(lambda: Account.objects.order_by("pk")[:1])
+
+
 def account() -> Account:
     """Return this installation's account; the first call makes it, and its first region."""
-    existing = Account.objects.first()
+    existing = _ACCOUNT.first()
     if existing:
         return existing
     with transaction.atomic():

@@ -14,7 +14,7 @@ from console.process import away
 from secrets_app import keyring
 from secrets_app.audit import checkpoints
 from secrets_app.models import User
-from tests import amounts, factories, hashers, messages, snapshots, tables
+from tests import amounts, chromium, factories, hashers, messages, snapshots, tables
 from tests import clients as clients  # the test client's cookie
 
 pytest_plugins = [
@@ -27,6 +27,7 @@ pytest_plugins = [
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 #: Held by tests/unit/test_stores.py; the engine's writes are tried on both by test_engine and by the faults.
 ONE_STORE = "what is shown here is decided in Python, from rows that any store returns"
+BOTH_STORES = "asks its store what no test of the other modules asks; in a module of the mark before"
 #: What takes longest by itself. The order changes when a run ends, and nothing else.
 LONG = (
     "tests/canaries/", "tests/model/", "tests/wires/test_broker.py", "tests/test_front_door.py",
@@ -43,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"one_store: {ONE_STORE}")
+    config.addinivalue_line("markers", f"both_stores: {BOTH_STORES}")
     amounts.begin(long=config.getoption("long"))
     gc.disable()  # until all tests are read, a fourth of which would be the search for garbage
 
@@ -118,7 +120,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a run that leaves a test out has failed."""
+    """End the browser. In CI a run that leaves a test out has failed."""
+    chromium.end()
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

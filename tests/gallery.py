@@ -6,7 +6,6 @@ Rows stand in the database as their writers leave them; no host is talked to.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Response
+from playwright.sync_api import Browser, BrowserContext, Page, Response
 
 from console.process import heartbeats
 from rotation import instance_checks, leases, reasons, runs
@@ -42,10 +41,9 @@ from tests import (
     gallery_generic,
     gallery_settings,
 )
+from tests.chromium import PATH as CHROMIUM  # noqa: F401  # of who skips without it
 from tests.waiting import PATIENCE
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 NAMES = (
     "web/deploy",
     "web/nginx",
@@ -389,10 +387,6 @@ def serve() -> Iterator[str]:
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *args: object) -> None:
         """Say nothing: what a page answers is looked at by whoever asked."""
-
-
-def launch(playwright: Playwright) -> Browser:
-    return playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 
 
 def signed_in(browser: Browser, address: str, cookie: str, *, scheme: str, width: int) -> BrowserContext:

@@ -18,10 +18,9 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 django.setup()
 
 from django.core.management import call_command  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
 
 from secrets_app import keyring  # noqa: E402
-from tests import gallery  # noqa: E402
+from tests import chromium, gallery  # noqa: E402
 
 README = Path(__file__).resolve().parent.parent / "docs" / "secrets.png"
 LOOKS = {
@@ -48,8 +47,7 @@ def main() -> int:
     keyring.ensure_root_key()
     viewer = gallery.seed()
     screens = [one for one in gallery.screens() if not options.only or one.name in options.only]
-    with gallery.serve() as address, sync_playwright() as playwright:
-        browser = gallery.launch(playwright)
+    with gallery.serve() as address, chromium.chromium() as browser:
         for look in options.looks:
             scheme, width = LOOKS[look]
             cookie = gallery.session(viewer)

@@ -243,3 +243,13 @@ def test_what_is_fetched_by_principal_knows_no_request(name):
         is_http = any(within(imported, module) for module in ("django.http", "django.core", "django.urls"))
         assert not is_http, f"{name} imports {imported}"
         assert not within(imported, "console") or within(imported, "console.fetching"), imported
+
+
+def test_one_module_of_the_tests_starts_browsers():
+    """Playwright allows one driver in a thread, and each process of the tests keeps its own to the end."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests").rglob("*.py")
+        if re.search(r"\bsync_playwright\(", path.read_text())
+    }
+    assert found == {"tests/chromium.py"}

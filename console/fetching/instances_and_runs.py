@@ -13,12 +13,23 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from console.fetching import by_region
 from rotation.inventory import holding
 from rotation.models import Instance, ManagementCredential, Run
+from secrets_app import prepared
 from secrets_app.actions import Action
 from secrets_app.models import Principal, Secret
 from secrets_app.policy import decisions, requiring
 from secrets_app.policy.sql import ALL
 
 _WITH_AN_INSTANCE = ("region", "account", "credential", "own_login__managed")
+_INSTANCE: prepared.Question[Instance] = prepared.Question(
+    lambda pk: Instance.objects.select_related(*_WITH_AN_INSTANCE).filter(pk=pk)
+)
+_WITH_A_RUN = (
+    "secret__region", "secret__account", "secret__managed", "instance__region", "instance__account",
+    "requested_by", "version",
+)  # fmt: skip
+_RUN: prepared.Question[Run] = prepared.Question(
+    lambda pk: Run.objects.select_related(*_WITH_A_RUN).filter(pk=pk)
+)
 
 
 def instances(actor: Principal, code: str, *, with_retired: bool = False) -> QuerySet[Instance]:
@@ -45,7 +56,7 @@ def instance(actor: Principal, code: str, pk: UUID, action: Action) -> Instance:
 
     Raises `NotFound`, `Refused`, or `holding.Retired` for anything but to look at a retired one.
     """
-    row = Instance.objects.select_related(*_WITH_AN_INSTANCE).filter(pk=pk).first()
+    row = _INSTANCE.first(pk)
     if row is None:
         raise requiring.NotFound
     by_region.require_within(code, row.region)
@@ -158,16 +169,7 @@ def sees_all_runs(actor: Principal, code: str) -> bool:
 
 def run(actor: Principal, code: str, pk: UUID) -> Run:
     """Return one run to look at: who may describe its secret or instance may. Raises `NotFound`."""
-    rows = Run.objects.select_related(
-        "secret__region",
-        "secret__account",
-        "secret__managed",
-        "instance__region",
-        "instance__account",
-        "requested_by",
-        "version",
-    )
-    row = rows.filter(pk=pk).first()
+    row = _RUN.first(pk)
     if row is None:
         raise requiring.NotFound
     by_region.require_within(code, row.instance.region)

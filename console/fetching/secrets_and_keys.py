@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 
 from console.fetching import by_region
 from rotation import accounts
-from secrets_app import keyring
+from secrets_app import keyring, prepared
 from secrets_app.actions import Action
 from secrets_app.keys import key_states
 from secrets_app.models import Key, Principal, Secret
@@ -35,6 +35,9 @@ OF_AN_ACCOUNT = frozenset(
 #: What a replica does not allow where it is: it follows the secret that it is a copy of.
 OF_A_PRIMARY = frozenset({Action.PUT_SECRET_VALUE, Action.UPDATE_SECRET, Action.DELETE_SECRET})
 _WITH_A_SECRET = ("region", "account", "managed__instance__region", "key", "schedule")
+_SECRET: prepared.Question[Secret] = prepared.Question(
+    lambda pk: Secret.objects.select_related(*_WITH_A_SECRET).filter(pk=pk)
+)
 
 
 def secrets(actor: Principal, code: str, *, purged: bool = False) -> QuerySet[Secret]:
@@ -70,7 +73,7 @@ def secret(actor: Principal, code: str, pk: UUID, action: Action) -> Secret:
     Raises `NotFound`, `Refused`, `lifecycle.NotEnabled` for an action that a secret which is pending
     deletion or purged does not allow, or `accounts.Unmanaged` for one that needs an account.
     """
-    row = Secret.objects.select_related(*_WITH_A_SECRET).filter(pk=pk).first()
+    row = _SECRET.first(pk)
     if row is None:
         raise requiring.NotFound
     by_region.require_within(code, row.region)

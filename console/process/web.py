@@ -55,7 +55,10 @@ def when_ready(server: Any) -> None:
     from django.db import connections as databases
     from django.urls import get_resolver
 
+    from rotation import wires
+
     assert get_resolver().url_patterns
+    wires.load()
     databases.close_all()
 
 

@@ -16,13 +16,16 @@ from typing import Any, cast
 from django.conf import settings
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.contrib.sessions.models import Session
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
-from secrets_app import keyed
+from secrets_app import keyed, prepared
 
 _COOKIE = re.compile(r"[A-Za-z0-9_-]{43}")
 _NAME_LENGTH = 40  # of the column, and of allauth's; 160 bits
+_NAMED: prepared.Question[Session] = prepared.Question(lambda name: Session.objects.filter(session_key=name))
 
 
 class Name(str):
@@ -56,6 +59,14 @@ class SessionStore(db.SessionStore):
 
     def _get_new_session_key(self) -> str:
         return Name.behind(secrets.token_urlsafe(32))
+
+    def _get_session_from_db(self) -> Session | None:
+        """Django's, which is asked with each request, by SQL that is made once."""
+        found = _NAMED.first(str(self.session_key))
+        if found is not None and found.expire_date > timezone.now():
+            return found
+        self._session_key = None
+        return None
 
     def encode(self, session_dict: dict[str, Any]) -> str:
         return signing.dumps(session_dict, salt=self._salt(), serializer=self.serializer, compress=True)

@@ -6,8 +6,12 @@ from uuid import UUID
 
 from allauth.account.auth_backends import AuthenticationBackend
 
-from secrets_app import seals
+from secrets_app import prepared, seals
 from secrets_app.models import User
+
+_PERSON: prepared.Question[User] = prepared.Question(
+    lambda pk: User.objects.select_related("principal").filter(pk=pk)
+)
 
 
 class Backend(AuthenticationBackend):  # type: ignore[misc]
@@ -18,5 +22,5 @@ class Backend(AuthenticationBackend):  # type: ignore[misc]
         return super().user_can_authenticate(user) and seals.holds(user)
 
     def get_user(self, user_id: UUID) -> User | None:
-        user = User.objects.select_related("principal").filter(pk=user_id).first()
+        user = _PERSON.first(user_id)
         return user if user is not None and self.user_can_authenticate(user) else None

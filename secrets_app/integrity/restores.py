@@ -64,9 +64,14 @@ def newest() -> DatabaseRestore | None:
     return DatabaseRestore.objects.last()
 
 
+_UNSETTLED: prepared.Question[DatabaseRestore] = prepared.Question(
+    lambda: DatabaseRestore.objects.filter(Q(acknowledged_at=None) | Q(verified_at=None)).reverse()[:1]
+)
+
+
 def unsettled() -> DatabaseRestore | None:
     """Return the restore that still asks something of a person: an acknowledgement, or Verify all."""
-    return DatabaseRestore.objects.filter(Q(acknowledged_at=None) | Q(verified_at=None)).last()
+    return _UNSETTLED.first()
 
 
 def is_calm() -> bool:

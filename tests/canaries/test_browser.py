@@ -7,17 +7,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
 
 from rotation.models import Run
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
 from secrets_app.people import users
-from tests import factories
+from tests import chromium, factories
 from tests.canaries import places
 from tests.canaries.needles import Searcher, make
-from tests.e2e.browser import ARGUMENTS, sign_in
-from tests.gallery import CHROMIUM
+from tests.e2e.browser import sign_in
 from tests.web_process import Web
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,16 +82,15 @@ def test_a_browser_keeps_no_value_and_no_request_line_holds_one(tmp_path: Path) 
     web = Web(log, settings="tests.canaries.settings", config="tests.canaries.web")
     try:
         web.wait()
-        with sync_playwright() as playwright:
-            context = playwright.chromium.launch_persistent_context(
-                str(profile), executable_path=CHROMIUM, args=ARGUMENTS
-            )
-            context.set_default_timeout(60_000)
-            page = context.new_page()
-            walk(page, web.base, secret, cast)
-            plant(context, page, web.base, planted)
-            kept = stores(page)
-            context.close()
+        context = chromium.driver().chromium.launch_persistent_context(
+            str(profile), executable_path=chromium.PATH, args=chromium.ARGUMENTS
+        )
+        context.set_default_timeout(60_000)
+        page = context.new_page()
+        walk(page, web.base, secret, cast)
+        plant(context, page, web.base, planted)
+        kept = stores(page)
+        context.close()
     finally:
         web.end()
     found = {

@@ -11,12 +11,13 @@ import pytest
 from django.conf import settings
 from django.template import engines
 from django.test import Client, override_settings
-from playwright.sync_api import Browser, ConsoleMessage, Error, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Request
 
 from secrets_app.models import User
 from tests import gallery
 from tests.canaries import poison
 from tests.canaries.poison import EVERYTHING, PAYLOADS, Page
+from tests.chromium import chromium
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HTMX = ({}, {"HX-Request": "true", "HX-Target": "dialog-content"})
@@ -163,8 +164,7 @@ def test_xss_02_nothing_that_others_wrote_runs_or_asks_anything_of_anybody(site,
     people = {site: 40, User.objects.get(username="bea"): 12, User.objects.get(username="aud"): 12}
     poison.write(poison.payload)
     made, kinds = {}, set()
-    with gallery.serve() as address, sync_playwright() as playwright:
-        browser = gallery.launch(playwright)
+    with gallery.serve() as address, chromium() as browser:
         for who, most in people.items():
             watched = Watched(browser, address, who)
             kinds |= crawl(watched, most)
@@ -173,7 +173,6 @@ def test_xss_02_nothing_that_others_wrote_runs_or_asks_anything_of_anybody(site,
         # What runs there may lead the page away while it is looked at.
         with unescaped(tmp_path), suppress(Error):
             control.open("/access/groups/")
-        browser.close()
     assert {who: found for who, found in made.items() if found} == {}
     assert len(kinds) >= 25
     assert control.made

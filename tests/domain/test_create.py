@@ -17,7 +17,7 @@ from secrets_app.policy import decisions
 from secrets_app.secrets import lifecycle
 from tests import factories
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 
 
 def create(name: str = "web/svc", **fields: object):
@@ -70,6 +70,7 @@ def test_a_wrong_field_makes_nothing(fields, error):
     assert not Run.objects.exists()
 
 
+@pytest.mark.both_stores
 def test_a_name_in_use_makes_nothing():
     create(initial=Plaintext("the-first-value"))
     with pytest.raises(lifecycle.NameTaken):
@@ -93,6 +94,7 @@ def test_one_machine_registered_twice_is_recognised_by_its_identity():
         create("two", instance=two)
 
 
+@pytest.mark.both_stores
 def test_cloned_images_with_one_host_key_are_two_machines():
     key = factories.host_key()
     one, two = factories.instance(keys=[key]), factories.instance(keys=[key])

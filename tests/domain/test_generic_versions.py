@@ -15,7 +15,7 @@ from secrets_app.policy import decisions, grants
 from secrets_app.secrets import generic, lifecycle, read_limits, value_lookup, versions
 from tests import factories
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 
 
 @pytest.fixture
@@ -135,6 +135,7 @@ def test_a_value_has_a_size_and_comes_back_as_it_was(admin):
     assert secret.versions.count() == 4
 
 
+@pytest.mark.both_stores
 def test_versions_without_a_label_go_once_there_are_a_hundred_and_they_are_a_day_old(admin, monkeypatch):
     monkeypatch.setattr(generic, "VERSIONS_AT_MOST", 4)
     secret = empty(admin, "many")
@@ -192,6 +193,7 @@ def test_the_value_of_a_managed_secret_is_not_put(admin):
     assert labels(secret) == before
 
 
+@pytest.mark.both_stores
 def test_a_machine_reads_without_the_limit_of_a_person(admin, settings):
     settings.READS_AT_MOST = 2
     secret, version = generic.create(

@@ -15,7 +15,7 @@ from secrets_app.policy import deciding, decisions, grants
 from secrets_app.secrets import lifecycle
 from tests import factories
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 GET = Action.GET_SECRET_VALUE
 
 
@@ -159,6 +159,7 @@ def test_nobody_grants_to_themselves_nor_to_a_group_that_they_are_in(secret, giv
     assert not SecretPrincipalGrant.objects.exists()
 
 
+@pytest.mark.both_stores
 def test_a_narrower_grant_takes_nothing_away_and_a_wider_one_gives_more(secret, give, ann, bea, dot):
     give(ann, "kms:CreateGrant")
     give(ann, GET, **OFFICE)

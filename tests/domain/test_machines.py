@@ -18,7 +18,7 @@ from secrets_app.policy import decisions, grants, policies, reach
 from tests import factories
 from tests.domain.test_seals import written
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 GET, DESCRIBE, ROTATE = Action.GET_SECRET_VALUE, Action.DESCRIBE_SECRET, Action.ROTATE_SECRET
 _numbers = itertools.count()
 
@@ -56,6 +56,7 @@ def test_a_machine_may_do_nothing_until_something_allows_it(robot, secret):
     assert listed(robot, DESCRIBE) == set()
 
 
+@pytest.mark.both_stores
 def test_a_policy_allows_a_machine_what_it_says_and_a_deny_is_stronger(robot, secret):
     other = factories.secret()
     give(robot, GET, DESCRIBE, on=secret.arn)
@@ -68,6 +69,7 @@ def test_a_policy_allows_a_machine_what_it_says_and_a_deny_is_stronger(robot, se
     assert listed(robot, DESCRIBE) == {secret}
 
 
+@pytest.mark.both_stores
 def test_the_conditions_of_a_policy_hold_for_a_machine(robot, secret):
     factories.secret(tags={"team": "b"})
     give(robot, DESCRIBE, IpAddress={"acs:SourceIp": "10.0.0.0/8"}, StringEquals={"kms:tag/team": "a"})
@@ -127,6 +129,7 @@ def test_only_a_machine_acts_without_a_user(robot, secret):
     assert listed(nobody, GET) == set()
 
 
+@pytest.mark.both_stores
 def test_a_disabled_user_whose_principal_was_made_a_machine_in_the_database_has_no_right(secret):
     eve = factories.user("eve")
     give(eve, GET)
@@ -175,6 +178,7 @@ def test_a_machine_is_made_without_a_right_and_recorded(robot, secret):
     assert events(Action.CREATE_USER, robot) == [("succeeded", "user/robot", {"kind": "machine"})]
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("name", ["robot", "ROBOT", "ann", "Ann", "nia", "keyturn", "Keyturn"])
 def test_a_name_belongs_to_one_machine_or_user_or_invited_person(name, robot):
     admin = factories.administrator()
@@ -186,6 +190,7 @@ def test_a_name_belongs_to_one_machine_or_user_or_invited_person(name, robot):
     assert (AuditEvent.objects.count(), Principal.objects.filter(kind="machine").count()) == (before, 1)
 
 
+@pytest.mark.both_stores
 def test_no_person_gets_the_name_of_a_machine(robot):
     with pytest.raises(invitations.NameTaken):
         invitations.invite("Robot", actor=factories.administrator())

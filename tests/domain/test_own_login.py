@@ -17,7 +17,7 @@ from secrets_app.policy import decisions
 from tests import factories
 from tests.domain.rig import OLD, account, current, drive, drive_killed_at, evidence, password, steps
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 OLD_KEY = key_pairs.generate("ed25519")
 PLACES = [
     "after_create", "after_preflight", "after_intent", "after_set", "before_test", "after_test",
@@ -109,6 +109,7 @@ def _with_sudo(host: MemoryHost) -> Secret:
 # ---------------------------------------------------------------- broken off
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("kind", ["password", "key_pair"])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_worker_killed_anywhere_is_followed_by_one_that_gets_in(host, place, kind):
@@ -167,6 +168,7 @@ def test_a_new_value_that_does_not_log_in_is_taken_back_by_the_open_session(host
     assert drive(rotate(made), host).outcome == "succeeded"
 
 
+@pytest.mark.both_stores
 def test_no_login_but_the_open_session_could_have_put_it_right(secret, host):
     """Without the lifeline the old value could not be set again: nobody else has a way in."""
     host.refuses_new_passwords = True
@@ -245,6 +247,7 @@ def test_a_secret_of_a_shared_credentials_account_is_refused():
     assert not Secret.objects.exists()
 
 
+@pytest.mark.both_stores
 def test_it_is_made_as_the_instances_own_login_in_one_transaction(host):
     instance = shared()
     made = make(instance, initial=Plaintext(OLD), as_own_login=True)
@@ -294,6 +297,7 @@ def test_a_key_pair_holds_no_password_for_sudo(host):
         own(made.managed.instance, made, "password")
 
 
+@pytest.mark.both_stores
 def test_an_instances_login_is_not_deleted(secret):
     for delete in (deletion.plan_deletion, deletion.purge):
         with pytest.raises(deletion.IsLogin, match="Attach a management credential"):
@@ -304,6 +308,7 @@ def test_an_instances_login_is_not_deleted(secret):
     deletion.plan_deletion(secret, actor=factories.administrator())
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("address", ["", "127.9.9.9"])
 def test_an_instance_that_moves_or_changes_its_host_key_is_handed_no_own_login(secret, address):
     instance, actor = Instance.objects.get(), factories.administrator()
@@ -336,6 +341,7 @@ def test_root_is_rotated_where_sshd_lets_no_password_of_root_in(host):
     assert steps(run)[-1] == "finish"
 
 
+@pytest.mark.both_stores
 def test_the_sessions_of_the_own_login_are_not_ended(secret, host):
     host.accounts["admin"].sessions = 1
     run = drive(rotate(secret, is_leak=True), host)

@@ -16,7 +16,7 @@ from secrets_app.models import AuditEvent
 from secrets_app.policy.decisions import Action
 from tests import factories
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 
 
 @pytest.fixture
@@ -81,6 +81,7 @@ def test_who_looks_too_often_is_asked_to_wait_and_others_are_not(dot, settings):
         instance_checks.scan(factories.instance(), actor=dot.principal)
 
 
+@pytest.mark.both_stores
 def test_hurrying_a_scan_that_waits_counts_and_is_told(instance, dot, settings):
     settings.CHECKS_AT_MOST = 3
     run = instance_checks.scan(instance, actor=dot.principal)

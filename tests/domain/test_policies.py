@@ -15,7 +15,7 @@ from secrets_app.policy import decisions, grants, policies, ram_documents
 from tests import factories
 from tests.statements import allow, deny
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 
 
 @pytest.fixture
@@ -109,6 +109,7 @@ def test_p_08_what_does_not_exist_is_denied(secret, dot):
     assert not decisions.allows(None, Action.GET_SECRET_VALUE, secret)
 
 
+@pytest.mark.both_stores
 def test_p_08_a_stored_document_that_cannot_be_read_denies_everything(secret, dot, ann):
     policies.attach(policy("fine", allow("*"), actor=dot), ann, actor=dot.principal)
     broken = policy("broken", allow("*"), actor=dot)
@@ -152,6 +153,7 @@ def test_p_06_a_grant_hands_out_only_what_its_giver_may_do_now(secret, dot, ann,
         grants.grant(secret, hal, [Action.CREATE_USER], actor=dot.principal)
 
 
+@pytest.mark.both_stores
 def test_a_grant_is_for_one_secret_and_says_who_gave_it(secret, dot, ann):
     other = factories.secret()
     grants.grant(secret, ann, [Action.GET_SECRET_VALUE], actor=dot.principal)
@@ -185,6 +187,7 @@ def test_p_11_a_purged_secret_leaves_no_grant_to_one_of_its_name(dot, ann):
     assert not decisions.allows(ann.principal, Action.GET_SECRET_VALUE, again)
 
 
+@pytest.mark.both_stores
 def test_the_last_administrator_stays_one(secret, dot):
     full = Policy.objects.get(name=policies.FULL_ACCESS)
     everybody = Group.objects.get(name=users.ADMINISTRATORS)
@@ -196,6 +199,7 @@ def test_the_last_administrator_stays_one(secret, dot):
     assert policies.has_full_access(dot.principal)
 
 
+@pytest.mark.both_stores
 def test_a_system_policy_is_nobodys_to_change_and_follows_the_product(secret, dot):
     full = Policy.objects.get(name=policies.FULL_ACCESS)
     with pytest.raises(policies.NotYours):
@@ -214,6 +218,7 @@ def test_an_edit_on_an_old_revision_changes_nothing(secret, dot):
     assert "kms:List*" in Policy.objects.get(pk=mine.pk).document
 
 
+@pytest.mark.both_stores
 def test_a_policy_that_somebody_has_is_not_deleted(secret, dot, ann):
     mine = policy("mine", allow("kms:RotateSecret"), actor=dot)
     policies.attach(mine, ann, actor=dot.principal)

@@ -18,7 +18,7 @@ from secrets_app.root_keys import deadlines
 from secrets_app.root_keys.held import MAGIC
 from tests import factories, root_key_rigs
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_store]
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +66,7 @@ def move(to: str) -> RootKeyMove:
     return made
 
 
+@pytest.mark.both_stores
 def test_everything_opens_before_meanwhile_and_after_a_move(rig, held):
     assert all_open(held)
     started = root_key_moves.start(rig.address, actor=users.system())
@@ -100,6 +101,7 @@ def test_a_process_that_has_not_heard_of_the_move_opens_what_was_moved(rig, held
     assert all_open(held)
 
 
+@pytest.mark.both_stores
 def test_a_move_that_stops_after_any_version_goes_on_from_there(rig, held):
     turns = 0
     while RootKeyMove.objects.filter(state="done").count() == 0:
@@ -248,6 +250,7 @@ def test_the_command_moves_and_says_what_to_set(vault, held, capsys):
         call_command("root_key", "move", "--to", "nowhere")
 
 
+@pytest.mark.both_stores
 def test_a_value_opens_under_two_files_only_while_a_move_says_so(held, settings, tmp_path):
     other = tmp_path / "other.key"
     KeyFile(other, MAGIC).create()

@@ -42,8 +42,9 @@ def toy(host, monkeypatch):
         name="toy",
         logs_in_as="toy",
         label="Toy",
-        connect=lambda endpoint: MemoryConnector(host),
-        scanner=MemoryScanner({"192.0.2.77": (KEY,)}),
+        speak=lambda: wires.Speech(
+            lambda endpoint: MemoryConnector(host), MemoryScanner({"192.0.2.77": (KEY,)})
+        ),
         kinds=frozenset({base.Kind.PASSWORD}),
         ports=(5986,),
         is_username=lambda name: "." in name,
@@ -189,7 +190,8 @@ class PasswordsOnly:
 
 @pytest.fixture
 def narrow(toy, host, monkeypatch):
-    wire = dataclasses.replace(toy, connect=lambda endpoint: PasswordsOnly(host))
+    narrow = wires.Speech(lambda endpoint: PasswordsOnly(host), toy.scanner)
+    wire = dataclasses.replace(toy, speak=lambda: narrow)
     monkeypatch.setattr(wires, "TABLE", MappingProxyType({**wires.TABLE, "toy": wire}))
     instance = registered()
     identities.see_host_keys(instance, [KEY])

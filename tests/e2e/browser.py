@@ -1,31 +1,14 @@
-"""Debian's Chromium, driven by label and role as a person finds things."""
+"""A window of Chromium, driven by label and role as a person finds things."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests import gallery
-
-ARGUMENTS = [
-    "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-gpu",
-]  # fmt: skip
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    assert path, "chromium is not installed; as root, ./keyturn test installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        try:
-            yield browser
-        finally:
-            browser.close()
+from tests.chromium import chromium
 
 
 def window(browser: Browser, **options: object) -> BrowserContext:
@@ -56,14 +39,13 @@ class Complaints:
 def opened(path: str, width: int = 1280) -> Iterator[Page]:
     """A page of the seeded site, in front of an administrator; no script fails and no other host is asked."""
     cookie = gallery.session(gallery.seed())
-    with gallery.serve() as address, sync_playwright() as playwright:
-        browser = gallery.launch(playwright)
+    with gallery.serve() as address, chromium() as browser:
         context = gallery.signed_in(browser, address, cookie, scheme="light", width=width)
         complaints = Complaints(context, address)
         page = context.new_page()
         page.goto(path)
         yield page
-        browser.close()
+        context.close()
         assert complaints.found == []
 
 

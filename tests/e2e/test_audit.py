@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from tests import gallery
+from tests.chromium import chromium
 from tests.e2e import axe
 
 pytestmark = [
@@ -17,8 +18,7 @@ pytestmark = [
 
 def test_a_trail_is_verified_and_a_leaked_value_recognised(open_keyring):
     cookie = gallery.session(gallery.seed())
-    with gallery.serve() as address, sync_playwright() as playwright:
-        browser = gallery.launch(playwright)
+    with gallery.serve() as address, chromium() as browser:
         page = gallery.signed_in(browser, address, cookie, scheme="light", width=1440).new_page()
         page.goto("/get-started/")
         page.get_by_role("link", name="Audit", exact=True).click()
@@ -37,4 +37,3 @@ def test_a_trail_is_verified_and_a_leaked_value_recognised(open_keyring):
         assert axe.tell(axe.in_both_schemes(page)) == []
         page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
-        browser.close()

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 from rotation.managed import deletion
 from secrets_app.models import User
 from tests import factories, gallery
-from tests.e2e.browser import Complaints, choose_password, chromium, sign_in, window
+from tests.chromium import chromium
+from tests.e2e.browser import Complaints, choose_password, sign_in, window
 from tests.e2e.site import Site
 from tests.e2e.test_journey import MINE, Demo
 from tests.waiting import wait_for
@@ -36,14 +37,13 @@ class Hand:
 def seeded(username: str, *groups: str) -> Iterator[Page]:
     """The overview of the seeded site, where a user of these groups begins."""
     viewer = User.objects.filter(username=username).first() or factories.user(username, *groups)
-    with gallery.serve() as address, sync_playwright() as playwright:
-        browser = gallery.launch(playwright)
+    with gallery.serve() as address, chromium() as browser:
         context = gallery.signed_in(browser, address, gallery.session(viewer), scheme="light", width=1280)
         complaints = Complaints(context, address)
         page = context.new_page()
         page.goto("/all/overview/")
         yield page
-        browser.close()
+        context.close()
         assert complaints.found == []
 
 

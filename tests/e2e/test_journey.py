@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser import Complaints, choose_password, chromium, sign_in, window
+from tests.chromium import chromium
+from tests.e2e.browser import Complaints, choose_password, sign_in, window
 from tests.e2e.site import Site
 from tests.e2e.terminal import log_on
 from tests.waiting import wait_for

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.db.models.functions import Now
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from lab import Host
 from rotation import tasks
@@ -20,6 +19,7 @@ from rotation.models import Run
 from secrets_app.models import Secret, User
 from secrets_app.secrets import versions
 from tests import factories, lab_instances
+from tests.chromium import chromium
 from tests.lab_fixtures import KeyPair
 from tests.waiting import PATIENCE
 
@@ -30,13 +30,8 @@ SignIn = Callable[[User], Page]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium")
-    if not found:
-        pytest.skip("chromium is not installed")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

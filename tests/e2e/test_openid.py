@@ -14,13 +14,14 @@ from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.urls import reverse
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from console.sessions import expiry
 from console.sessions.store import SessionStore
 from secrets_app.models import User
 from secrets_app.people import identities, invitations
 from tests import factories, gallery
+from tests.chromium import chromium
 from tests.e2e.axe import tell
 from tests.e2e.test_screens import HIDDEN
 from tests.waiting import PATIENCE
@@ -43,8 +44,7 @@ def address(open_keyring, provider):
 @pytest.fixture
 def page(address):
     """Return a page in nobody's browser; at the end the policy stopped nothing."""
-    with sync_playwright() as playwright:
-        browser = gallery.launch(playwright)
+    with chromium() as browser:
         context = browser.new_context(base_url=address, viewport={"width": 1440, "height": 900})
         context.set_default_timeout(PATIENCE * 1000)
         page = context.new_page()
@@ -53,7 +53,6 @@ def page(address):
         page.on("pageerror", lambda error: noise.append(str(error)))
         yield page
         assert [text for text in noise if "status of 4" not in text] == []
-        browser.close()
 
 
 def link() -> str:

@@ -15,7 +15,8 @@ from console.sessions.store import SessionStore
 from secrets_app.models import AuditEvent, Policy
 from secrets_app.people import second_factors
 from tests import factories, gallery
-from tests.e2e.browser import Complaints, chromium, sign_in, window
+from tests.chromium import chromium
+from tests.e2e.browser import Complaints, sign_in, window
 from tests.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,7 +12,8 @@ from allauth.mfa.totp.internal import auth as totp
 from playwright.sync_api import Page, expect
 
 from secrets_app.crypto import key_pairs
-from tests.e2e.browser import Complaints, choose_password, chromium, sign_in, window
+from tests.chromium import chromium
+from tests.e2e.browser import Complaints, choose_password, sign_in, window
 from tests.e2e.site import Site
 from tests.e2e.test_passkeys import add_security_key
 from tests.e2e.walk import answers, shows

@@ -7,7 +7,9 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser import Complaints, chromium, sign_in, window
+from tests.chromium import chromium
+from tests.e2e import ready
+from tests.e2e.browser import Complaints, sign_in, window
 from tests.e2e.site import Site
 from tests.waiting import wait_for
 
@@ -36,6 +38,7 @@ tasks.wake(run)
 def site(tmp_path_factory):
     site = Site(tmp_path_factory.mktemp("roles"))
     try:
+        ready.set_up(site)
         site.up("--demo-hosts=1")
         site.wait_until_healthy()
         wait_for(lambda: "has the password" in site.printed(), "the demo host")

@@ -7,11 +7,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
 from console.forms.secrets.schedule import RECURRENCE_FIELDS
 from rotation.models import Schedule
 from tests import factories, gallery
+from tests.chromium import chromium
 from tests.waiting import PATIENCE
 
 pytestmark = [
@@ -26,8 +27,7 @@ BETWEEN = re.compile(r"Sun \d{4}-\d\d-\d\d, between 02:00 and 02:30")
 @pytest.fixture
 def page(open_keyring):
     viewer = factories.user("ann", "administrators")
-    with gallery.serve() as address, sync_playwright() as playwright:
-        browser = gallery.launch(playwright)
+    with gallery.serve() as address, chromium() as browser:
         context = browser.new_context(
             base_url=address, timezone_id="Europe/Berlin", viewport={"width": 1280, "height": 900}
         )
@@ -35,7 +35,6 @@ def page(open_keyring):
         name = gallery.settings.SESSION_COOKIE_NAME
         context.add_cookies([{"name": name, "value": gallery.session(viewer), "url": address}])
         yield context.new_page()
-        browser.close()
 
 
 def axe(page: Page) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tests import gallery
+from tests.chromium import chromium
 from tests.e2e import axe
 from tests.e2e.browser import window
 
@@ -42,8 +42,7 @@ def test_axe_finds_nothing_on_any_screen_and_nothing_is_fetched_from_elsewhere(o
     viewer, screens = gallery.seed(), gallery.screens()
     cookie = gallery.session(viewer)
     found: dict[str, list[str]] = {}
-    with gallery.serve() as address, sync_playwright() as playwright:
-        browser = gallery.launch(playwright)
+    with gallery.serve() as address, chromium() as browser:
         context = gallery.signed_in(browser, address, cookie, scheme="light", width=1440)
         page = context.new_page()
         noise: list[str] = []
@@ -60,13 +59,11 @@ def test_axe_finds_nothing_on_any_screen_and_nothing_is_fetched_from_elsewhere(o
             if wrong := axe.tell(axe.in_both_schemes(page)) + quiet:
                 found[screen.name] = wrong
             assert answer.ok or screen.name == "not-found", screen.path
-        browser.close()
     assert not found
 
 
 def test_axe_finds_nothing_on_the_sign_in_page_and_what_is_wrong_in_either_scheme(open_keyring):
-    with gallery.serve() as address, sync_playwright() as playwright:
-        browser = gallery.launch(playwright)
+    with gallery.serve() as address, chromium() as browser:
         page = window(browser, color_scheme="light", base_url=address).new_page()
         page.goto("/sign-in/")
         assert axe.tell(axe.in_both_schemes(page)) == []
@@ -77,13 +74,11 @@ def test_axe_finds_nothing_on_the_sign_in_page_and_what_is_wrong_in_either_schem
                 page.set_content(ONE_SCHEME % scheme)
                 found = axe.tell(axe.in_both_schemes(page))
                 assert found == ["color-contrast: <p>Text</p>"], (begins, scheme)
-        browser.close()
 
 
 def test_a_list_needs_no_sideways_scrolling_on_a_desktop(open_keyring):
     cookie = gallery.session(gallery.seed())
-    with gallery.serve() as address, sync_playwright() as playwright:
-        browser = gallery.launch(playwright)
+    with gallery.serve() as address, chromium() as browser:
         page = gallery.signed_in(browser, address, cookie, scheme="light", width=1440).new_page()
         for path in LISTS:
             page.set_viewport_size({"width": 1440, "height": 900})
@@ -93,7 +88,6 @@ def test_a_list_needs_no_sideways_scrolling_on_a_desktop(open_keyring):
             for width in (1440, 1280):
                 page.set_viewport_size({"width": width, "height": 900})
                 assert page.evaluate(SPILLED) == [], (path, width)
-        browser.close()
 
 
 def _is_foreign(url: str) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser import Complaints, chromium, sign_in, window
+from tests.chromium import chromium
+from tests.e2e import ready
+from tests.e2e.browser import Complaints, sign_in, window
 from tests.e2e.site import Site
 from tests.waiting import wait_for
 
@@ -52,6 +54,7 @@ STORED = "() => JSON.stringify([{...localStorage}, {...sessionStorage}])"
 def site(tmp_path_factory):
     site = Site(tmp_path_factory.mktemp("session"))
     try:
+        ready.set_up(site)
         site.up("--demo-hosts=1")
         site.wait_until_healthy()
         wait_for(lambda: "has the password" in site.printed(), "the demo host")

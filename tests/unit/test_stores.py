@@ -1,4 +1,9 @@
-"""What is tried on one store only touches nothing in which stores differ."""
+"""What is tried on one store only touches nothing in which stores differ.
+
+A module is marked where every statement that its tests send, by its text without values, is sent to
+PostgreSQL by tests that are not marked: those of other modules, and those of its own with the mark
+`both_stores`.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +28,20 @@ def marked() -> Iterator[tuple[str, str]]:
     for path in sorted(TESTS.rglob("test_*.py")):
         text = path.read_text()
         if MARK.search(text):
-            yield path.stem, text
+            yield path.stem, "".join(_of_one_store(text))
         elif "mark.one_store" in text and path != Path(__file__):
             for part in ast.parse(text).body:
                 marks = [ast.unparse(one) for one in getattr(part, "decorator_list", [])]
                 if "pytest.mark.one_store" in marks:
                     yield f"{path.stem}-{part.name}", ast.get_source_segment(text, part) or ""  # type: ignore[attr-defined]
+
+
+def _of_one_store(text: str) -> Iterator[str]:
+    """The parts of a marked module, but for its imports and the tests that run on both even so."""
+    for part in ast.parse(text).body:
+        marks = [ast.unparse(one) for one in getattr(part, "decorator_list", [])]
+        if not isinstance(part, ast.Import | ast.ImportFrom) and "pytest.mark.both_stores" not in marks:
+            yield ast.get_source_segment(text, part) or ""
 
 
 MARKED = dict(marked())

@@ -199,6 +199,7 @@ def test_one_module_alone_opens_connections_to_hosts():
         "tasks.py: wires.connect",
         "wires.py: of(endpoint.wire).connect",
         "wires.py: TABLE[wire].connect",
+        "wires.py: self.speak().connect",
     }
     dialled = {name for name in found if not name.startswith("connectors/memory/")}
     assert dialled == {"connectors/dialling.py: plain.connect"}

@@ -23,6 +23,7 @@ REASON = "manage.py access_key, on Keyturn's machine"
 
 class Command(BaseCommand):
     help = "Create, list, disable, enable and delete access keys, as a user (--as). See docs/applications.md."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)

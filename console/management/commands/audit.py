@@ -26,6 +26,7 @@ class Command(BaseCommand):
         "Verify the audit trail and the seals of the records that decide (exit code 0 whole, 1 broken, 2 "
         "could not be checked), export it, sign it, show its key, accept a record that was changed."
     )
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_subparsers(dest="what", required=True)

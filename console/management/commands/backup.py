@@ -18,6 +18,7 @@ from secrets_app.errors import DomainError
 
 class Command(BaseCommand):
     help = "Write an encrypted backup of the database to a new file, while Keyturn runs, and read it back."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--to", type=Path, metavar="FILE", help="a new file (in KEYTURN_BACKUP_FOLDER)")

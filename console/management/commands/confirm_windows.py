@@ -26,6 +26,7 @@ class Command(BaseCommand):
         "password is changed. The password of the management account is read from standard input. Registers "
         "nothing. Prints what was assumed and what was found, and writes it to a file without values."
     )
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.__class__ = given.CarefulParser

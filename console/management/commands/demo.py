@@ -59,6 +59,7 @@ OWN_SERVER: Final = "Register an instance of your own instead: Instances, then R
 
 class Command(BaseCommand):
     help = "Run the demo servers until SIGTERM. Their contents are kept for the next start."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--hosts", type=int, default=len(HOSTS) + 1, help="how many (4)")

@@ -19,6 +19,7 @@ from secrets_app.people import users
 
 class Command(BaseCommand):
     help = "Make the journal of KEYTURN_JOURNAL, or bring back from it what an older database does not have."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_subparsers(dest="what", required=True)

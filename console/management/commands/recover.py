@@ -20,6 +20,7 @@ class Command(BaseCommand):
     help = (
         "Set a new password for a user, shown once, and remove the user's second factors. All sessions end."
     )
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")

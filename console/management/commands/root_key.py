@@ -27,6 +27,7 @@ from secrets_app.root_keys.file import FileRootKey
 
 class Command(BaseCommand):
     help = "Show the root key, move everything to another one while Keyturn runs, keep it in shares."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         what = parser.add_subparsers(dest="what", required=True)

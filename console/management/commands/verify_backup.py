@@ -15,6 +15,7 @@ from secrets_app.errors import DomainError
 
 class Command(BaseCommand):
     help = "Read a backup to its end and say whether it is whole. Needs no root key and writes nothing."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)

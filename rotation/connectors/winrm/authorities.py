@@ -1,6 +1,7 @@
 """Read the certificate of an authority, as an operator pastes it: one, of an authority, and valid today.
 
-What it signs is trusted for an address only as far as `connections` says: for that name, and in its dates.
+It also tells until when any certificate is valid. What an authority signs is trusted for an address only as
+far as `connections` says: for that name, and in its dates.
 """
 
 from __future__ import annotations
@@ -38,6 +39,14 @@ def read(text: str) -> HostKey:
     _require_authority(found[0])
     der = found[0].public_bytes(Encoding.DER)
     return HostKey(AUTHORITY, base64.b64encode(der).decode(), hashlib.sha256(der).hexdigest().upper())
+
+
+def expires_at(blob: str) -> datetime | None:
+    """Return until when a certificate is valid by its own dates; None for what is no certificate."""
+    try:
+        return x509.load_der_x509_certificate(base64.b64decode(blob)).not_valid_after_utc
+    except ValueError:
+        return None
 
 
 def _require_authority(certificate: x509.Certificate) -> None:

@@ -18,11 +18,9 @@ import struct
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import requests
-from cryptography import x509
 from requests.adapters import HTTPAdapter
 from spnego.exceptions import SpnegoError
 from urllib3.connection import HTTPConnection
@@ -403,14 +401,6 @@ def scan(endpoint: Endpoint, deadline: Deadline) -> tuple[HostKey, ...]:
     assert der
     blob = base64.b64encode(der).decode()
     return (HostKey(CERTIFICATE, blob, hashlib.sha256(der).hexdigest().upper()),)
-
-
-def expires_at(blob: str) -> datetime | None:
-    """Return until when a certificate is valid by its own dates; None for what is no certificate."""
-    try:
-        return x509.load_der_x509_certificate(base64.b64decode(blob)).not_valid_after_utc
-    except ValueError:
-        return None
 
 
 def _of_fault(fault: WSManFaultError) -> Refused | Unreachable:

@@ -1,0 +1,70 @@
+"""Debian's Chromium, one for each process of the tests, which starts when a test first asks for it.
+
+A start takes a second of a processor, which is more than most tests with a browser need. Tests share nothing
+in it: each has windows of its own (`Browser.new_context`), with their own cookies, stores and cache, and they
+close with the test.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Playwright
+
+PATH = shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-gpu",
+]  # fmt: skip
+
+
+class _Running:
+    """What this process has started."""
+
+    driver: Playwright | None = None
+    browser: Browser | None = None
+    until = ExitStack()
+    process = 0
+
+
+def driver() -> Playwright:
+    """Return the one driver of this process: Playwright allows no second one in a thread."""
+    from playwright.sync_api import sync_playwright  # most processes of tests never need it
+
+    if _Running.driver is None:
+        atexit.register(end)
+        _Running.process = os.getpid()
+        _Running.driver = _Running.until.enter_context(sync_playwright())
+    return _Running.driver
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Yield the browser; the windows that are opened in the block are closed at its end."""
+    assert PATH, "chromium is not installed; as root, ./keyturn test installs it"
+    if _Running.browser is None or not _Running.browser.is_connected():
+        _Running.browser = driver().chromium.launch(executable_path=PATH, args=ARGUMENTS)
+    browser = _Running.browser
+    before = list(browser.contexts)
+    try:
+        yield browser
+    finally:
+        for context in browser.contexts:
+            if context not in before:
+                context.close()
+
+
+def end() -> None:
+    """End the browser and its driver, if this process started them; a fork of it leaves them alone."""
+    if _Running.process != os.getpid():
+        return
+    if _Running.browser is not None:
+        _Running.browser.close()
+    _Running.until.close()
+    _Running.browser = _Running.driver = None
