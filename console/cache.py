@@ -21,7 +21,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from console.models import CacheEntry
-from secrets_app import keyed
+from secrets_app import keyed, prepared
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Cache(BaseCache):
         self, key: str, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None
     ) -> bool:
         row = self._row(key, value, timeout, version)
-        there = CacheEntry.objects.filter(key=row.key).first()
+        there = _KEPT.first(row.key)
         if there is not None and _counts(there):
             return False
         if there is not None:
@@ -59,7 +59,7 @@ class Cache(BaseCache):
             CacheEntry.objects.filter(key=there.key, seal=there.seal, expires_at=there.expires_at).delete()
         try:
             with transaction.atomic():
-                row.save(force_insert=True)
+                _ADDED([row])
         except IntegrityError:
             return False
         _sweep()
@@ -101,6 +101,10 @@ class Cache(BaseCache):
         )
         row.seal = keyed.digest(*_content(row))
         return row
+
+
+_KEPT = prepared.Question(lambda key: CacheEntry.objects.filter(key=key))
+_ADDED = prepared.Rows(CacheEntry)
 
 
 def _content(row: CacheEntry) -> tuple[str, ...]:

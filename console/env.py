@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -94,6 +94,11 @@ def path(name: str, default: Path) -> Path:
     return absolute
 
 
+def optional_path(name: str) -> Path | None:
+    """As `path`; None where nothing is named."""
+    return path(name, Path("/")) if text(name, "") else None
+
+
 def url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
     """A URL with one of `schemes`. The message never repeats the URL: it may hold a password."""
     address = text(name, default)
@@ -117,9 +122,14 @@ def services(database: Mapping[str, Any], *urls: str) -> tuple[tuple[str, int], 
     return tuple(pairs)
 
 
+_PORTS: Final = {
+    "https": 443, "http": 80, "redis": 6379, "rediss": 6379, "postgresql": 5432, "postgres": 5432,
+}  # fmt: skip
+
+
 def _at(parts: SplitResult) -> list[tuple[str, int]]:
     """The name and port that a URL leads to."""
-    port = parts.port or {"https": 443, "http": 80, "redis": 6379, "rediss": 6379}.get(parts.scheme)
+    port = parts.port or _PORTS.get(parts.scheme)
     return [(parts.hostname, port)] if parts.hostname and port else []
 
 
@@ -133,11 +143,26 @@ def root_key(name: str, default: str) -> str:
     return address
 
 
-def journal(name: str) -> str:
-    """`file:` and an absolute path, or nothing. Raises ImproperlyConfigured."""
+def journal(name: str, own: Mapping[str, Any]) -> str:
+    """The place of the credential journal: `file:` and an absolute path, a PostgreSQL's URL, or nothing.
+
+    The URL holds no password, and leads elsewhere than to the PostgreSQL of the database `own`: with that one
+    the journal would be lost. Raises ImproperlyConfigured.
+    """
     place = text(name, "")
-    if place and not (place.startswith("file:/") and len(place) > len("file:/")):
-        raise ImproperlyConfigured(f"{name} must be file: and an absolute path.")
+    if place.startswith(("postgresql:", "postgres:")):
+        _parts(name, place, ("postgresql", "postgres"))
+        parts = urlsplit(place)
+        if parts.password is not None or "password" in dict(parse_qsl(parts.query, keep_blank_values=True)):
+            raise ImproperlyConfigured(f"{name} must hold no password: put it in {name}_PASSWORD_FILE.")
+        if (parts.hostname, parts.port or 5432) in services(own):
+            raise ImproperlyConfigured(
+                f"{name} must be on another machine than Keyturn's own database, or at another port."
+            )
+    elif place and not (place.startswith("file:/") and len(place) > len("file:/")):
+        raise ImproperlyConfigured(
+            f"{name} must be file: and an absolute path, or postgresql://user@host/name."
+        )
     return place
 
 
@@ -169,7 +194,8 @@ def database(name: str, default: str, *, password: str = "") -> dict[str, object
         "PASSWORD": apart or unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "OPTIONS": dict(parse_qsl(parts.query)),
+        # In seconds: one that takes connections and says nothing would hold every thread for good.
+        "OPTIONS": {"connect_timeout": "10", **dict(parse_qsl(parts.query))},
     }
 
 

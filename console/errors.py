@@ -13,7 +13,6 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from allauth.mfa.models import Authenticator
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -29,7 +28,6 @@ from secrets_app.people import second_factors
 from secrets_app.policy import requiring
 from secrets_app.policy.decisions import Action
 
-RETRY_SECONDS = "15"  # after which a 503 may have passed
 _DIALOGS = {"dialog", "dialog-content"}
 
 
@@ -119,6 +117,14 @@ DATABASE_BUSY = Problem(
     "The database is busy",
     "Another process has kept it locked for too long. Nothing was changed.",
     "Wait a moment, then try again.",
+    "unplug",
+)
+DATABASE_CROWDED = Problem(
+    503,
+    "The database has no connection left",
+    "As many clients are connected as the database takes. Nothing was changed.",
+    "Wait a moment, then try again. If this lasts, an administrator raises max_connections, or ends other "
+    "clients of the database.",
     "unplug",
 )
 NOT_RECORDED = Problem(
@@ -219,8 +225,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     trouble = databases.trouble(error)
     if trouble == databases.Trouble.NOT_SET_UP:
         return not_set_up()
-    if trouble == databases.Trouble.READ_ONLY:
-        connection.close()  # one that began while it was so stays so
+    if error is not None:
+        databases.passes(error)
     problem = _OF_DATABASE[trouble] if trouble else BROKEN
     if isinstance(error, trail.NotRecorded) and trouble == databases.Trouble.AWAY:
         problem = NOT_RECORDED
@@ -232,6 +238,7 @@ _OF_DATABASE: dict[databases.Trouble | None, Problem] = {
     databases.Trouble.READ_ONLY: DATABASE_READ_ONLY,
     databases.Trouble.FULL: DISK_FULL,
     databases.Trouble.BUSY: DATABASE_BUSY,
+    databases.Trouble.CROWDED: DATABASE_CROWDED,
 }
 
 
@@ -241,7 +248,7 @@ def not_recorded(request: HttpRequest, error: BaseException | None = None) -> Ht
     problem = NOT_RECORDED
     if trouble in _OF_DATABASE and trouble != databases.Trouble.AWAY:
         problem = _OF_DATABASE[trouble]
-    return _static_page(problem, request_id=_logged_id(request, error))
+    return _told(_static_page(problem, request_id=_logged_id(request, error)))
 
 
 def _logged_id(request: HttpRequest, error: BaseException | None) -> str:
@@ -256,13 +263,19 @@ def unreadable() -> HttpResponse:
 
 def sealed() -> HttpResponse:
     """The one page of sealed mode."""
-    return _static_page(SEALED)
+    return _told(_static_page(SEALED))
+
+
+def _told(response: HttpResponse) -> HttpResponse:
+    """The answer, of whose cause the log has a line: Django would write one more for each request."""
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 def not_set_up() -> HttpResponse:
     """The one page before the set-up has run. It needs no static file, since there are none yet."""
     response = HttpResponse(render_to_string("errors/not_set_up.html"), status=503)
-    response["Retry-After"] = RETRY_SECONDS
+    response["Retry-After"] = http.RETRY_SECONDS
     return response
 
 
@@ -286,7 +299,11 @@ def _is_signed_in(request: HttpRequest) -> bool:
 
 def _static_page(problem: Problem, request_id: str = "") -> HttpResponse:
     context = {"problem": problem, "shell": "single.html", "request_id": request_id}
-    response = HttpResponse(render_to_string("errors/error.html", context), status=problem.status)
+    try:
+        text = render_to_string("errors/error.html", context)
+    except ValueError:  # the static files are not there, which the set-up makes
+        return not_set_up()
+    response = HttpResponse(text, status=problem.status)
     if problem.status == 503:
-        response["Retry-After"] = RETRY_SECONDS
+        response["Retry-After"] = http.RETRY_SECONDS
     return response

@@ -14,6 +14,7 @@ from secrets_app.models import Principal, User
 #: What a class of a library's views may be asked by. Without it a view that deletes takes DELETE too, and
 #: then asks nothing that it asks of a form; a view of a form takes PUT.
 FORM_METHODS = ["get", "head", "post"]
+RETRY_SECONDS = "15"  # after which a 503 may have passed
 #: Browsers keep Secure cookies for these even on plain http.
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 

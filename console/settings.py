@@ -46,9 +46,6 @@ SECRET_KEY_FILE = env.path("KEYTURN_SECRET_KEY_FILE", ROOT_KEY_FILE.with_name("s
 BACKUP_RECIPIENTS = env.words("KEYTURN_BACKUP_RECIPIENTS", "")
 BACKUP_FOLDER = env.path("KEYTURN_BACKUP_FOLDER", DATA_DIR / "backups")
 BACKUP_KEEP = env.number("KEYTURN_BACKUP_KEEP", 14, least=1, most=1000)
-# Where each value is written before a host is told it; the empty text for nowhere.
-JOURNAL = env.journal("KEYTURN_JOURNAL")
-JOURNAL_REQUIRED = env.flag("KEYTURN_JOURNAL_REQUIRED", True)
 PUBLIC_URL = env.url("KEYTURN_PUBLIC_URL", "https://localhost", schemes=("http", "https"))
 
 
@@ -172,6 +169,11 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 ATOMIC_REQUESTS = False
 
+# Where each value is written before a host is told it; the empty text for nowhere.
+JOURNAL = env.journal("KEYTURN_JOURNAL", DATABASES["default"])
+JOURNAL_REQUIRED = env.flag("KEYTURN_JOURNAL_REQUIRED", True)
+JOURNAL_PASSWORD_FILE = env.optional_path("KEYTURN_JOURNAL_PASSWORD_FILE")
+
 BROKER_URL = env.secret_url(
     "KEYTURN_BROKER_URL", "embedded://localhost", schemes=("embedded", "redis", "rediss")
 )
@@ -187,7 +189,7 @@ DEMO_NETWORKS = ("127.64.0.0/10", "127.128.0.0/10")  # of the demo's hosts
 if env.flag("KEYTURN_DEMO", False):  # `up` says so
     ALLOWED_NETWORKS += tuple(ip_network(text) for text in DEMO_NETWORKS)
 # Never an instance's, even in an allowed network. The last is the name of web in docker-compose.yml.
-OWN_SERVICES = (*env.services(DATABASES["default"], BROKER_URL, PUBLIC_URL), ("web", 8000))
+OWN_SERVICES = (*env.services(DATABASES["default"], BROKER_URL, PUBLIC_URL, JOURNAL), ("web", 8000))
 
 # Webhooks lead to public addresses over https. These networks of one's own are open to them too, also without
 # TLS; where hosts are named, only to those.

@@ -132,6 +132,7 @@ urlpatterns = [
     path("settings/notifications/<uuid:pk>/edit/", notifications.edit, name="notification_edit"),
     path("settings/notifications/<uuid:pk>/delete/", notifications.delete, name="notification_delete"),
     path("settings/notifications/<uuid:pk>/test/", notifications.send_test, name="notification_test"),
+    path("settings/notifications/<uuid:pk>/deliveries.csv", exports.all_deliveries, name="deliveries_export"),
     path("settings/deliveries/<uuid:pk>/again/", notifications.send_again, name="delivery_again"),
     path("settings/sessions/", settings_about.rules, name="settings_rules"),
     path("settings/health/", settings_health.show, name="settings_health"),

@@ -37,6 +37,9 @@ OPENS = frozenset({KeyVersion.State.PRIMARY, KeyVersion.State.ENABLED})
 
 
 _VERSION = prepared.Question(lambda pk: KeyVersion.objects.select_related("key").filter(pk=pk))
+_VALUES = prepared.Several(
+    lambda ids: SealedValue.objects.select_related("key_version__key").filter(pk__in=ids)
+)
 _PRIMARY = prepared.Question(
     lambda key: KeyVersion.objects.select_related("key").filter(key=key, state=KeyVersion.State.PRIMARY)[:1]
 )
@@ -197,12 +200,17 @@ def usable(sealed: SealedValue) -> KeyVersion:
     return _opening(version)
 
 
+def usable_as_read(sealed: SealedValue) -> KeyVersion:
+    """As `usable`, of a value whose key version was read with it in the same statement, a moment ago."""
+    return _opening(sealed.key_version)
+
+
 def look_up(
     sealed_ids: Collection[uuid.UUID],
 ) -> dict[uuid.UUID, tuple[SealedValue, KeyVersion | DomainError]]:
     """Return these values with what `usable` says of each at this moment; a destroyed one is left out."""
     values: dict[uuid.UUID, tuple[SealedValue, KeyVersion | DomainError]] = {}
-    for sealed in SealedValue.objects.select_related("key_version__key").filter(pk__in=sealed_ids):
+    for sealed in _VALUES(sealed_ids):
         try:
             values[sealed.pk] = sealed, _opening(sealed.key_version)
         except (KeyUnusable, Sealed) as error:

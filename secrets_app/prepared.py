@@ -2,15 +2,17 @@
 
 A rotation asks the database some sixty times, always the same questions about other rows, and each time
 Django takes far longer to make the SQL than the database takes to answer. Here the SQL is kept, and only the
-values that differ are put in. Rows are still read at each call, and Django makes them.
+values that differ are put in. PostgreSQL keeps its plan too: it gets the values apart from the SQL, as a
+prepared statement of the connection. Rows are still read at each call, and Django makes them.
 
-Knows no table. A statement whose text depends on its values (None, a list, a slice) has no place here.
+Knows no table. A statement whose text depends on its values (None, a slice) has no place here; rows of
+several ids are asked for with `Several`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -18,7 +20,6 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import Model, QuerySet
 from django.db.models.sql import UpdateQuery
-from django.db.models.sql.constants import ROW_COUNT
 from django.utils.duration import duration_microseconds
 
 _Row = TypeVar("_Row")
@@ -44,7 +45,6 @@ class _Statement:
         ]
         if {number for _, number in self._places} != set(range(len(stand_ins))):
             raise TypeError("a value has no place of its own in this statement")
-        compiler.as_sql = self._filled_in
         self._values: Sequence[_Value] = ()
         self._kinds = [_kind(stand_in) for stand_in in stand_ins]
 
@@ -57,11 +57,44 @@ class _Statement:
             raise TypeError("a value has another type than where the SQL was made")
         self._values = values
 
-    def _filled_in(self, *_: Any, **__: Any) -> tuple[str, tuple[Any, ...]]:
+    def rows(self, *_: Any, **__: Any) -> list[list[tuple[Any, ...]]]:
+        """What the database answers now, in one part, as Django's compiler takes it."""
+        with _cursor(self.compiler.connection) as cursor:
+            cursor.execute(self._sql, self._filled_in())
+            found = cursor.fetchall()
+        if self.compiler.has_extra_select:  # columns that only sort
+            found = [row[: self.compiler.col_count] for row in found]
+        return [found]
+
+    def changed(self) -> int:
+        """Execute the change; return how many rows it changed."""
+        with _cursor(self.compiler.connection) as cursor:
+            cursor.execute(self._sql, self._filled_in())
+            return int(cursor.rowcount)
+
+    def _filled_in(self) -> tuple[Any, ...]:
         parameters: list[Any] = list(self._parameters)
         for place, number in self._places:
             parameters[place] = _like(parameters[place], self._values[number])
-        return self._sql, tuple(parameters)
+        return tuple(parameters)
+
+
+def _cursor(connection: Any) -> Any:
+    """A cursor of this connection, which on PostgreSQL prepares what it executes.
+
+    As `BaseDatabaseWrapper._cursor`, but of another class: Django's own cursor puts the values into the SQL.
+    """
+    # A test or a debugger that reads the SQL gets it with its values.
+    if connection.vendor != "postgresql" or connection.queries_logged:
+        return connection.cursor()
+    from django.db.backends.postgresql.base import ServerBindingCursor
+
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        # At the first execution: the statements here are few, and each is asked all the time.
+        connection.connection.prepare_threshold = 0
+        return connection._prepare_cursor(ServerBindingCursor(connection.connection))  # type: ignore[call-arg]
 
 
 class _Kept(threading.local):
@@ -92,6 +125,7 @@ class Question(Generic[_Row]):
             compiler = asked.query.get_compiler(connection=connection)
             statement = _Statement(compiler, stand_ins)
             # As Django reads the rows of a query, but from the compiler that has its SQL already.
+            compiler.execute_sql = statement.rows
             converters = compiler.get_converters([column for column, *_ in compiler.select])
             compiler.get_converters = lambda _: converters
             asked.query.get_compiler = lambda *_, **__: compiler
@@ -131,8 +165,61 @@ class Change:
             statement = kept.statement = _Statement(query.get_compiler(connection=connection), stand_ins)
         statement.fill_in(values)
         with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS):
-            changed: int = statement.compiler.execute_sql(ROW_COUNT)
-        return changed
+            return statement.changed()
+
+
+class Several(Generic[_Row]):
+    """Rows that `ask` finds for several ids: `several(ids)` reads them now; none for no id.
+
+    `ask` gets the ids as a sequence. SQL is made for 1, 2, 4, 8, ... of them; the last id fills it up.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[Any]], QuerySet[Any, _Row]]) -> None:
+        self._ask = ask
+        self._questions: dict[int, Question[_Row]] = {}
+
+    def __call__(self, ids: Collection[_Value]) -> list[_Row]:
+        if not ids:
+            return []
+        wanted = list(ids)
+        size = 1 << (len(wanted) - 1).bit_length()
+        question = self._questions.get(size)
+        if question is None:
+            question = self._questions[size] = Question(lambda *values: self._ask(values))
+        return question(*wanted, *wanted[-1:] * (size - len(wanted)))
+
+
+class Rows:
+    """New rows of a table without a seal, whose columns the caller has filled: `rows(objects)`.
+
+    For a table whose key the caller chooses, without signals: as `bulk_create` of Django, and as much of it.
+    """
+
+    def __init__(self, table: type[Model]) -> None:
+        if hasattr(table, "SEALED"):
+            raise TypeError("a seal would not be made")
+        self._fields = list(table._meta.concrete_fields)
+        self._table = table._meta.db_table
+
+    def __call__(self, objects: Sequence[Model]) -> None:
+        if not objects:
+            return
+        connection: Any = connections[DEFAULT_DB_ALIAS]
+        quoted = connection.ops.quote_name
+        names = ", ".join(quoted(field.column) for field in self._fields)
+        places = ", ".join(["%s"] * len(self._fields))
+        sql = f"INSERT INTO {quoted(self._table)} ({names}) VALUES ({places})"  # noqa: S608  # no value
+        rows = [
+            tuple(field.get_db_prep_save(field.pre_save(one, True), connection) for field in self._fields)
+            for one in objects
+        ]
+        with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS), _cursor(connection) as cursor:
+            if len(rows) == 1:
+                cursor.execute(sql, rows[0])
+            else:
+                cursor.executemany(sql, rows)
+        for one in objects:
+            one._state.adding, one._state.db = False, DEFAULT_DB_ALIAS
 
 
 def _require_no_seal(model: type[Model], fields: dict[str, object]) -> None:

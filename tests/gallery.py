@@ -37,6 +37,7 @@ from tests import (
     clients,  # noqa: F401  # the test client's cookie
     factories,
     gallery_access,
+    gallery_dialogs,
     gallery_generic,
     gallery_settings,
 )
@@ -58,10 +59,17 @@ OUTCOMES = (("succeeded", "", ""), ("failed", "old", "policy"), ("blocked", "", 
 
 @dataclass(frozen=True)
 class Screen:
-    """One page, or one dialog as the page that it also is."""
+    """One page, or one dialog as the page that it also is, or what a press on the page opens."""
 
     name: str
     path: str
+    press: gallery_dialogs.Press | None = None
+
+    def open(self, page: Page) -> Response | None:
+        answer = page.goto(self.path)
+        if self.press is not None:
+            self.press(page)
+        return answer
 
 
 def seed() -> User:
@@ -283,8 +291,9 @@ def _states(made: list[Secret]) -> None:
 
 
 def screens() -> list[Screen]:
-    """Every screen of the seeded site, for an administrator; those of generic secrets are made here."""
+    """Every screen of the seeded site, for an administrator; some rows are made here."""
     gallery_generic.seed()
+    gallery_dialogs.seed(User.objects.get(username="ann"))
     secret, instance = Secret.objects.get(name__endswith="web/deploy"), Instance.objects.get(name="edge-01")
     failed = Run.objects.filter(outcome="failed").earliest("created_at")
     active = Run.objects.active().filter(kind="rotate").earliest("created_at")
@@ -354,7 +363,9 @@ def screens() -> list[Screen]:
         "not-found": "/nowhere/",
     }  # fmt: skip
     paths |= gallery_access.paths() | gallery_generic.paths() | gallery_settings.paths()
-    return [Screen(name, path) for name, path in paths.items()]
+    paths |= gallery_dialogs.paths()
+    pressed = [Screen(name, *how) for name, how in gallery_dialogs.pressed().items()]
+    return [*(Screen(name, path) for name, path in paths.items()), *pressed]
 
 
 @contextlib.contextmanager

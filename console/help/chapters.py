@@ -46,7 +46,7 @@ CHAPTERS = (
     Chapter("audit", "The audit trail", "docs/audit.md"),
     Chapter("seals", "Sealed records", "docs/seals.md"),
     Chapter("threats", "Threats", "docs/threats.md"),
-    Chapter("operation", "Operation", "docs/operation.md"),
+    Chapter("operation", "Operation", "docs/operations.md"),
     Chapter("notifications", "Notifications", "docs/notifications.md"),
     Chapter("commands", "Commands for scripts", "docs/commands.md"),
     Chapter("configuration", "Configuration", "docs/configuration.md"),

@@ -36,6 +36,7 @@ BACKUP_LATE_FOR: Final = timedelta(minutes=30)  # three times what it takes unti
 def look() -> int:
     """Record every condition that began since the last look; return how many."""
     count = sum(map(_note_overdue, _overdue())) + sum(map(_note_due, _due_for_purge()))
+    count += sum(map(_note_old, _old()))
     if problem := checkpoint_problem():
         count += _note_of_installation(kinds.CHECKPOINT_FAILED, {"because": problem})
     if is_backup_old():
@@ -119,6 +120,28 @@ def _overdue_name(row: Schedule) -> str:
 def _note_overdue(row: Schedule) -> int:
     since = row.next_at.isoformat() if row.next_at else ""
     return _note(_overdue_name(row), kinds.OVERDUE, row.secret, {"since": since})
+
+
+def _old() -> list[Secret]:
+    """The secrets whose value should have been replaced by now, as their reminders say."""
+    known = set(NotedCondition.objects.filter(name__startswith="value:").values_list("name", flat=True))
+    rows = Secret.objects.filter(
+        purged_at__isnull=True, deletion_planned_at__isnull=True, reminder_due_at__lt=timezone.now()
+    )
+    rows = rows.select_related("account", "region").order_by("reminder_due_at", "pk")
+    return [row for row in rows[: len(known) + AT_ONCE] if _old_name(row) not in known][:AT_ONCE]
+
+
+def _old_name(secret: Secret) -> str:
+    """Another one after each further period of the reminder in which the value was not replaced."""
+    due, period = secret.reminder_due_at, timedelta(days=max(1, secret.reminder_days))
+    assert due is not None
+    return f"value:{secret.pk}:{due:%Y%m%dT%H%M%S}:{(timezone.now() - due) // period}"
+
+
+def _note_old(secret: Secret) -> int:
+    since = secret.reminder_due_at.isoformat() if secret.reminder_due_at else ""
+    return _note(_old_name(secret), kinds.VALUE_OVERDUE, secret, {"since": since})
 
 
 def _due_for_purge() -> list[Secret]:

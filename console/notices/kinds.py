@@ -17,6 +17,7 @@ from secrets_app.models import AuditEvent
 
 #: Entries that `conditions` makes: something that no action of a user or program leaves.
 OVERDUE = "kms:NoticeOverdueRotation"
+VALUE_OVERDUE = "kms:NoticeOverdueValue"
 DELETION_DUE = "kms:NoticeDeletionDue"
 CHECKPOINT_FAILED = "kms:NoticeMissingCheckpoint"
 WORKER_AWAY = "kms:NoticeWorkerAway"
@@ -112,6 +113,7 @@ ALL: Final = (
     Kind("rotation.blocked", "Rotation blocked", _FAILURE, _RUN, _rotated(Run.Outcome.BLOCKED)),
     Kind("rotation.missed", "Rotation missed", _FAILURE, _RUN, _recorded("kms:RotationMissed")),
     Kind("rotation.overdue", "Rotation overdue", _FAILURE, _RUN, _recorded(OVERDUE)),
+    Kind("value.overdue", "Value overdue", _FAILURE, _SECRET, _recorded(VALUE_OVERDUE)),
     Kind("drift.found", "Drift found", _FAILURE, _RUN, _has_drifted),
     Kind(
         "integrity.changed", "Record changed outside Keyturn", _FAILURE, _EVENTS,

@@ -118,7 +118,8 @@ def deliver(subscription: Subscription, told: Sequence[Notice], message: uuid.UU
         return Answer(0, f"The address of the webhook cannot be decrypted: {error}", is_of_receiver=True)
     body = messages.body(subscription.shape, told, message=message, version=product_version())
     kind = told[0].kind if len(told) == 1 else "digest"
-    return webhooks.post(opened.url, opened.key, body, delivery=message, kind=kind)
+    robot = opened.robot if subscription.shape == Subscription.Shape.DINGTALK else None
+    return webhooks.post(opened.url, opened.key, body, delivery=message, kind=kind, robot=robot)
 
 
 def _by_mail(subscription: Subscription, told: Sequence[Notice], message: uuid.UUID) -> Answer:

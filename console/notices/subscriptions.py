@@ -31,6 +31,7 @@ from secrets_app.policy import decisions
 
 FIELD = "webhook"
 AT_MOST = 100
+ROBOT_AT_MOST = 200  # characters
 CHOOSE_OWN = "kms:ChooseOwnNotifications"
 
 
@@ -85,10 +86,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Opened:
-    """The address of a webhook and the key that signs what is sent there."""
+    """The address of a webhook, and the keys that sign what is sent there."""
 
     url: Plaintext
     key: Plaintext
+    robot: Plaintext  # of a signed robot of DingTalk; else empty
 
 
 def all_of_installation(actor: Principal) -> QuerySet[Subscription]:
@@ -97,13 +99,17 @@ def all_of_installation(actor: Principal) -> QuerySet[Subscription]:
     return Subscription.objects.filter(is_own=False).select_related("subscriber")
 
 
-def create(wanted: Wanted, *, actor: Principal, url: Plaintext) -> tuple[Subscription, Plaintext]:
+def create(
+    wanted: Wanted, *, actor: Principal, url: Plaintext, robot: Plaintext | None = None
+) -> tuple[Subscription, Plaintext]:
     """Make a subscription; return it with the key that signs what is sent, which is shown once.
 
-    Raises `decisions.NotAllowed`, `addresses.BadAddress`, `Unfit`, `TooMany`, or as `keyring.seal`.
+    `robot` is the secret of a signed robot of DingTalk. Raises `decisions.NotAllowed`,
+    `addresses.BadAddress`, `Unfit`, `TooMany`, or as `keyring.seal`.
     """
     decisions.require(actor, Action.MANAGE_NOTIFICATIONS)
     _require_fit(wanted)
+    _require_fit_robot(wanted, robot)
     row = Subscription(id=uuid.uuid4(), subscriber=actor, **wanted.columns())
     key = Plaintext("")
     with transaction.atomic():
@@ -111,7 +117,7 @@ def create(wanted: Wanted, *, actor: Principal, url: Plaintext) -> tuple[Subscri
             raise TooMany
         if row.channel == Subscription.Channel.WEBHOOK:
             key = _new_key()
-            _seal(row, Opened(url, key))
+            _seal(row, Opened(url, key, robot or Plaintext("")))
         row.save(force_insert=True)
         _record(row, actor, "create")
     return row, key
@@ -125,14 +131,16 @@ def edit(
     actor: Principal,
     url: Plaintext | None = None,
     with_new_key: bool = False,
+    robot: Plaintext | None = None,
 ) -> Plaintext:
     """Change a subscription of the revision that was shown; the editor becomes its subscriber.
 
-    Without `url` the address stays. Returns the new key, which is shown once; empty if it stays. Raises
-    `Outdated` and as `create`.
+    Without `url` the address stays, and without both the robot's secret does: it belongs to the robot at the
+    address. Returns the new key, which is shown once; empty if it stays. Raises `Outdated` and as `create`.
     """
     decisions.require(actor, Action.MANAGE_NOTIFICATIONS)
     _require_fit(wanted)
+    _require_fit_robot(wanted, robot)
     key = Plaintext("")
     with transaction.atomic():
         rows = Subscription.objects.select_for_update()
@@ -142,10 +150,11 @@ def edit(
         for column, value in wanted.columns().items():
             setattr(had, column, value)
         old = had.sealed
-        if had.channel == Subscription.Channel.WEBHOOK and (url or with_new_key):
+        if had.channel == Subscription.Channel.WEBHOOK and (url or with_new_key or robot):
             known = opened(had)
             key = _new_key() if with_new_key else Plaintext("")
-            _seal(had, Opened(url or known.url, key or known.key))
+            kept = Plaintext("") if url else known.robot
+            _seal(had, Opened(url or known.url, key or known.key, robot or kept))
         had.subscriber, had.revision = actor, had.revision + 1
         had.failures, had.paused_until, had.problem = 0, None, ""
         had.save()
@@ -179,7 +188,7 @@ def opened(row: Subscription) -> Opened:
     assert row.sealed is not None
     text = keyring.open_(row.sealed, owner_id=row.pk, subject_id=row.pk, field=FIELD)
     content = json.loads(text)
-    return Opened(Plaintext(content["url"]), Plaintext(content["key"]))
+    return Opened(*(Plaintext(content.get(name, "")) for name in ("url", "key", "robot")))
 
 
 # ---------------------------------------------------------------- of one's own
@@ -256,13 +265,23 @@ def _require_fit(wanted: Wanted) -> None:
         raise Unfit("This shape has one event in each message, so it cannot be a digest.")
 
 
+def _require_fit_robot(wanted: Wanted, robot: Plaintext | None) -> None:
+    if not robot:
+        return
+    if wanted.channel != Subscription.Channel.WEBHOOK or wanted.shape != Subscription.Shape.DINGTALK:
+        raise Unfit("Only a robot of DingTalk has a secret of its own.")
+    if len(robot) > ROBOT_AT_MOST or not all(33 <= byte <= 126 for byte in robot.encode()):
+        raise Unfit(f"The secret of a robot has at most {ROBOT_AT_MOST} letters and digits, and no space.")
+
+
 def _new_key() -> Plaintext:
     return Plaintext(base64.b64encode(secrets.token_bytes(32)).decode())
 
 
 def _seal(row: Subscription, content: Opened) -> None:
     row.host = addresses.place(content.url).host
-    text = Plaintext(json.dumps({"url": content.url.reveal(), "key": content.key.reveal()}))
+    held = {"url": content.url.reveal(), "key": content.key.reveal(), "robot": content.robot.reveal()}
+    text = Plaintext(json.dumps(held))
     row.sealed = keyring.seal(text.encode(), owner_id=row.pk, subject_id=row.pk, field=FIELD)
 
 

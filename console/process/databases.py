@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import sqlite3
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 
 class Trouble(enum.Enum):
@@ -18,6 +18,7 @@ class Trouble(enum.Enum):
     READ_ONLY = "read-only"  # it answers, and takes no changes
     FULL = "full"  # its disk is full
     BUSY = "busy"  # another process has kept it locked
+    CROWDED = "crowded"  # it has as many connections as it takes
     NOT_SET_UP = "not set up"  # it has no table of ours
 
 
@@ -26,13 +27,25 @@ _SQLSTATES = {
     "53100": Trouble.FULL,
     "55P03": Trouble.BUSY,
     "42P01": Trouble.NOT_SET_UP,
+    "53300": Trouble.CROWDED,
 }
+#: What PostgreSQL says where a connection is refused, for which libpq hands on no SQLSTATE. In another
+#: language of the server it reads as one that does not answer.
+_CROWDED = ("too many clients", "too many connections", "remaining connection slots are reserved")
 _SQLITE = {
     sqlite3.SQLITE_READONLY: Trouble.READ_ONLY,
     sqlite3.SQLITE_FULL: Trouble.FULL,
     sqlite3.SQLITE_BUSY: Trouble.BUSY,
     sqlite3.SQLITE_LOCKED: Trouble.BUSY,
 }
+
+
+def passes(error: BaseException) -> bool:
+    """Whether `error` is trouble of the database; a connection that would keep it is closed."""
+    found = trouble(error)
+    if found == Trouble.READ_ONLY:
+        connection.close()  # one that began while it was so stays so
+    return found is not None
 
 
 def trouble(error: BaseException | None) -> Trouble | None:
@@ -48,5 +61,7 @@ def trouble(error: BaseException | None) -> Trouble | None:
                 return _SQLITE[code]
             if "no such table" in str(error):
                 return Trouble.NOT_SET_UP
+        if isinstance(error, OperationalError) and any(words in str(error) for words in _CROWDED):
+            return Trouble.CROWDED
         error = error.__cause__ or (error.__context__ if isinstance(error, DatabaseError) else None)
     return Trouble.AWAY if is_of_database else None

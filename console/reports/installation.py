@@ -11,7 +11,7 @@ import sqlite3
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Final
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ from secrets_app import keyring, regions, root_keys
 from secrets_app.audit import checkpoints
 from secrets_app.backups import backups
 from secrets_app.journal import journal
+from secrets_app.journal.places import Away
 from secrets_app.models import AuditCheckpoint, AuditHead
 
 #: Of the data folder. An embedded database grows by less than this in a day.
@@ -181,13 +182,14 @@ def _backup() -> Line:
 def _journal() -> Line:
     label, place = "Credential journal", journal.place()
     if place is None:
-        return Line(label, "None is kept", "Set KEYTURN_JOURNAL to a file on another disk.")
+        return Line(label, "None is kept", "Set KEYTURN_JOURNAL to a place apart from the database.")
     try:
-        written = place.stat()
-    except OSError as error:
-        return Line(label, "Cannot be read", f"{place}: {error.strerror}", "danger")
-    at = datetime.fromtimestamp(written.st_mtime, UTC)
-    return Line(label, size(written.st_size), f"{place}, last written", at=at)
+        written = place.written()
+    except Away as error:
+        return Line(label, "Cannot be read", str(error), "danger")
+    if written.at is None:
+        return Line(label, "Empty", str(place))
+    return Line(label, size(written.size), f"{place}, last written", at=written.at)
 
 
 def size(count: int) -> str:

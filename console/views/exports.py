@@ -30,6 +30,8 @@ from console.lists import (
     secret_filters,
     secret_rows,
 )
+from console.models import Delivery
+from console.notices import deliveries, subscriptions
 from console.presentation import access_key_states, bulk_states, key_states, run_states, secret_states
 from console.presentation.instance_states import instance_badge, listed_host_keys
 from console.reports import access_review
@@ -71,6 +73,10 @@ INVITATION_COLUMNS = ("user_name", "display_name", "kind", "groups", "invited_by
 REVIEW_COLUMNS = ("secret", "arn", "region", "readers", "readers_that_you_may_not_see", "readers_in_all")
 REVIEWED_AT_ONCE = 100  # secrets whose readers are decided together
 REGION_COLUMNS = ("code", "name", "secrets", "instances", "created", "retired")
+DELIVERY_COLUMNS = (
+    "delivery_id", "created", "event", "audit_sequence", "state", "attempts", "answer", "problem", "due",
+    "ended",
+)  # fmt: skip
 BULK_COLUMNS = ("number", "secret", "instance", "result", "sentence", "done", "run_id")
 
 
@@ -220,6 +226,20 @@ def bulk_rows(request: OperatorRequest, pk: UUID) -> HttpResponseBase:
     return exports.stream(rows, partial(_item, request), BULK_COLUMNS, name="background-action", form="csv")
 
 
+@login_required
+@require_safe
+def all_deliveries(request: OperatorRequest, pk: UUID) -> HttpResponseBase:
+    """The delivery log of one subscription."""
+    resources.require(request, Action.DESCRIBE_SETTINGS)
+    resources.require(request, Action.MANAGE_NOTIFICATIONS)
+    row = subscriptions.all_of_installation(request.principal).filter(pk=pk).first()
+    if row is None:
+        raise NotFound
+    _record(request, "kms:ExportDeliveries", resources.ALL_REGIONS, "csv")
+    rows = deliveries.of(row).order_by("-created_at", "-pk")
+    return exports.stream(rows, _delivery, DELIVERY_COLUMNS, name="deliveries", form="csv")
+
+
 def _record(request: OperatorRequest, action: str, region: str, form: str) -> None:
     """Who took a list away is written down before the first line leaves."""
     if request.method == "HEAD":
@@ -340,6 +360,14 @@ def _region(row: Region) -> exports.Cells:
     counts = (row.secret_count, row.instance_count)  # type: ignore[attr-defined]
     contents = (row.code, row.name, *counts, exports.utc(row.created_at), exports.utc(row.retired_at))
     return dict(zip(REGION_COLUMNS, contents, strict=True))
+
+
+def _delivery(row: Delivery) -> exports.Cells:
+    contents = (
+        row.pk, exports.utc(row.created_at), row.kind, row.sequence, row.state, row.attempts,
+        row.answer or "", row.problem, exports.utc(row.due_at), exports.utc(row.ended_at),
+    )  # fmt: skip
+    return dict(zip(DELIVERY_COLUMNS, contents, strict=True))
 
 
 def _item(request: OperatorRequest, row: BulkItem) -> exports.Cells:

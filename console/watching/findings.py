@@ -83,6 +83,7 @@ _TROUBLES: Final = {
     databases.Trouble.READ_ONLY: "the database takes no changes",
     databases.Trouble.FULL: "the database's disk is full",
     databases.Trouble.BUSY: "the database is locked by another process",
+    databases.Trouble.CROWDED: "the database has no connection left",
     databases.Trouble.NOT_SET_UP: "the database is not set up",
 }
 _ADVICE: Final = "Mend this, then check again."

@@ -26,6 +26,7 @@ from console.process import away, health
 from rotation.models import ManagedAccount, Run
 from secrets_app.backups import backups
 from secrets_app.journal import journal
+from secrets_app.journal.places import Away
 from secrets_app.models import AuditCheckpoint, AuditEvent, AuditHead, ChangedRecord
 
 STATEMENT_SECONDS: Final = 5  # for one question; a reader waits for all of them
@@ -177,8 +178,11 @@ def _journal() -> Iterator[GaugeMetricFamily]:
         return
     problem = journal.problem()
     yield gauge("journal_up", "Whether the credential journal can be written.", int(not problem))
-    with contextlib.suppress(OSError):
-        age = timezone.now().timestamp() - place.stat().st_mtime
+    at = None
+    with contextlib.suppress(Away):
+        at = place.written().at
+    if at is not None:
+        age = (timezone.now() - at).total_seconds()
         yield gauge("journal_age_seconds", "When the credential journal was last written.", age)
 
 

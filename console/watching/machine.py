@@ -70,13 +70,14 @@ def _private() -> Iterator[Path]:
     if settings.IS_SQLITE:
         name = settings.DATABASES["default"]["NAME"]
         yield from (Path(f"{name}{ending}") for ending in ("", "-wal", "-shm"))
-    if (place := journal.place()) is not None:
-        yield place
+    if (kept := journal.file()) is not None:
+        yield kept
     yield Path(settings.BACKUP_FOLDER)
     yield Path(settings.AUDIT_EXPORT_FILE)
     for configured in (
         settings.MAIL and settings.MAIL.password_file,
         settings.METRICS and settings.METRICS.token_file,
+        settings.JOURNAL_PASSWORD_FILE,
     ):
         if configured:
             yield Path(configured)
@@ -102,8 +103,8 @@ def files() -> Said:
 def disk() -> Said:
     """The free space where Keyturn writes."""
     places = {Path(settings.DATA_DIR), Path(settings.BACKUP_FOLDER), Path(settings.AUDIT_EXPORT_FILE).parent}
-    if (place := journal.place()) is not None:
-        places.add(place.parent)
+    if (kept := journal.file()) is not None:
+        places.add(kept.parent)
     free = {path: shutil.disk_usage(path).free for path in sorted(places) if path.is_dir()}
     if not free:
         return unknown("The data folder is not there.", "Check KEYTURN_DATA, and mount its disk.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from django.conf import settings
@@ -20,6 +20,7 @@ from secrets_app.audit import audit_keys
 from secrets_app.backups import backups
 from secrets_app.integrity import restores
 from secrets_app.journal import journal
+from secrets_app.journal.places import Away
 from secrets_app.models import AuditCheckpoint, ChangedRecord
 
 LATE: Final = timedelta(minutes=1)  # of a run that is due
@@ -131,18 +132,22 @@ def credential_journal() -> Said:
     if place is None:
         return warning(
             "No credential journal is kept: after a restore, newer values are lost.",
-            "Set KEYTURN_JOURNAL to a file on another disk, then run manage.py journal init.",
+            "Set KEYTURN_JOURNAL to a file on another disk, or a second PostgreSQL; then run journal init.",
         )
-    if wrong := journal.problem():
-        return problem(wrong, "Rotations wait, unless KEYTURN_JOURNAL_REQUIRED is false.")
-    written = datetime.fromtimestamp(place.stat().st_mtime, UTC)
+    try:
+        place.check()
+        written = place.written().at
+    except Away as error:
+        return problem(str(error), "Rotations wait, unless KEYTURN_JOURNAL_REQUIRED is false.")
     told = Run.objects.filter(kind=Run.Kind.ROTATE, attempts__gt=0, started_at__isnull=False)
     newest = told.order_by("-created_at").values_list("started_at", flat=True).first()
-    if newest and newest > written + CLOCKS:
+    if newest and (written is None or newest > written + CLOCKS):
         return problem(
             "The journal was last written before the newest rotation began.",
-            f"See whether {place} is the file that the workers write to: they may be on another machine.",
+            f"See whether {place} is where the workers write to: they may be on another machine.",
         )
+    if written is None:
+        return ok("It can be written; it has no line yet.")
     return ok(f"It can be written; last written {durations.duration(timezone.now() - written)} ago.")
 
 

@@ -37,7 +37,7 @@ from rotation.managed import credential_state, restored
 from rotation.models import Run, Step
 from secrets_app import keyring
 from secrets_app.audit import trail
-from secrets_app.journal import journal
+from secrets_app.journal import places
 from secrets_app.models import Label, SecretVersion
 from secrets_app.secrets import versions
 
@@ -88,7 +88,7 @@ def _carry(work: Work) -> None:
         work.settle(error)
     except keyring.Sealed as error:
         _wait_for_a_person(work, "sealed", str(error))
-    except journal.Away as error:
+    except places.Away as error:
         _wait_for_a_person(work, "journal_away", str(error))
     except restored.Unacknowledged as error:
         _wait_for_a_person(work, "restored", str(error))

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from django.db import DatabaseError, OperationalError, transaction
 from django.db.models.functions import Now
 
-from secrets_app import origin
+from secrets_app import origin, prepared
 from secrets_app.audit import audit_keys, chain
 from secrets_app.models import AuditEvent, AuditHead, Principal
 
@@ -94,8 +94,9 @@ def append(choose: Callable[[datetime], Sequence[AuditEvent]]) -> None:
                 sequence = max(sequence, event.sequence) + 1
                 event.sequence, event.at = sequence, now
                 event.mac = mac = chain.mac(key, event, mac)
-            AuditEvent.objects.bulk_create(events)
-            AuditHead.objects.filter(pk=head.pk).update(sequence=sequence, mac=mac)
+            if events:
+                _ADDED(events)
+                _MOVED(sequence, mac)
     except (DatabaseError, audit_keys.KeyMissing) as error:
         # Not as it came: a caller that takes an IntegrityError for a name in use would say so.
         raise NotRecorded("The audit trail accepts no event.") from error
@@ -177,14 +178,22 @@ class _Clock(Now):
 
 def _held_head() -> tuple[AuditHead, datetime]:
     """The head, locked until the transaction ends, and the database's time once it is."""
-    rows = AuditHead.objects.select_for_update().annotate(now=_Clock())
-    head = rows.first()
+    head = _HELD.first()
     if head is None:
         if AuditEvent.objects.exists():
             raise DatabaseError("The audit trail has events and no head.")
         AuditHead.objects.get_or_create(pk=AuditHead.ONLY, defaults={"key_name": audit_keys.name()})
-        head = rows.get()
+        (head,) = _HELD()
     return head, head.now
+
+
+_HELD: prepared.Question[Any] = prepared.Question(
+    lambda: AuditHead.objects.select_for_update().annotate(now=_Clock()).order_by("pk")[:1]
+)
+_ADDED = prepared.Rows(AuditEvent)
+_MOVED = prepared.Change(
+    lambda sequence, mac: (AuditHead.objects.filter(pk=AuditHead.ONLY), {"sequence": sequence, "mac": mac})
+)
 
 
 # ---------------------------------------------------------------- what an event can hold

@@ -1,8 +1,9 @@
 """Take, verify and restore backups, and keep the newest of a folder.
 
 A backup counts only after it was read back to its end. It needs no root key and holds none: what it restores
-opens with the keys of its installation only. A restore goes into an empty database and is one transaction:
-all of it or nothing.
+opens with the keys of its installation only. A restore goes into an empty database, and its rows are one
+transaction: all of them or none. What an earlier version has backed up is restored as it was, then brought up
+to date.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class NotEmpty(DomainError):
 
 
 class OtherSchema(DomainError):
-    """This backup was made by another version of Keyturn, whose tables are not those of this one."""
+    """This backup was made by a version of Keyturn that this one does not know."""
 
     code = "backup_of_other_schema"
 
@@ -128,12 +129,13 @@ def verify(path: Path, opener: Opener) -> Report:
 
     Raises `container.DoesNotOpen`, `container.Damaged`, `OtherSchema` or OSError.
     """
-    return _read_to_its_end(path, opener, apps)
+    return _read_to_its_end(path, opener, _tables_of(container.header(path)))
 
 
 def _read_to_its_end(path: Path, opener: Opener, known: Any) -> Report:
     told = container.header(path)
-    _refuse_other_schema(told, known)
+    if rows.tables_in(rows.columns_of(known)) != rows.tables_in(_schema(told)):
+        raise _of_other_schema(told, "another")
     counts: dict[str, int] = {}
     for model, _ in rows.read(container.lines(path, opener), known):
         counts[model._meta.label_lower] = counts.get(model._meta.label_lower, 0) + 1
@@ -141,28 +143,44 @@ def _read_to_its_end(path: Path, opener: Opener, known: Any) -> Report:
 
 
 def restore(path: Path, opener: Opener) -> Report:
-    """Write a backup into the database, after it was read to its end.
+    """Write a backup into the database, after it was read to its end, and bring it up to date.
 
+    The database has no tables, or those of this version with nothing in them. One of an earlier version gets
+    the tables of that version first; if bringing it up to date fails then, it is as that version left it.
     Raises `NotEmpty`, and as `verify`.
     """
-    if Account.objects.exists():
+    if rows.holds_an_installation():
         raise NotEmpty(NotEmpty.__doc__)
-    report = verify(path, opener)
+    report, told = verify(path, opener), container.header(path)
+    known, done = _tables_of(told), rows.migrations_in(_schema(told))
+    if not rows.can_become(done):
+        raise NotEmpty("This backup is of an earlier version: restore it into a database without tables.")
+    rows.migrate_to(done)
     with transaction.atomic():
-        counts = rows.load(rows.read(container.lines(path, opener)))
-    if counts != report.counts:
-        raise container.Damaged("This backup changed while it was read.")
+        counts = rows.load(rows.read(container.lines(path, opener), known), known)
+        if counts != report.counts:
+            raise container.Damaged("This backup changed while it was read.")
+    rows.migrate()
     return report
 
 
-def _refuse_other_schema(told: dict[str, Any], known: Any) -> None:
-    here, there = set(rows.schema(known)), set(told.get("schema", []))
-    if here == there:
-        return
-    newer = "a newer" if there - here and not here - there else "another"
-    raise OtherSchema(
-        f"This backup was made by {newer} version of Keyturn ({told.get('program')}). Restore it with that "
-        "version, then upgrade."
+def _schema(told: dict[str, Any]) -> list[str]:
+    return [str(line) for line in told.get("schema", [])]
+
+
+def _tables_of(told: dict[str, Any]) -> Any:
+    """The tables that a backup was made of: this version's, or an earlier one's. Raises `OtherSchema`."""
+    done = rows.migrations_in(_schema(told))
+    if strangers := rows.unknown(done):
+        newer = "a newer" if not rows.missing_from(done) else "another"
+        raise _of_other_schema(told, newer, f" This version does not know {', '.join(strangers)}.")
+    return rows.after(done) if rows.missing_from(done) else apps
+
+
+def _of_other_schema(told: dict[str, Any], which: str, why: str = "") -> OtherSchema:
+    return OtherSchema(
+        f"This backup was made by {which} version of Keyturn ({told.get('program')}).{why} Restore it with "
+        "that version, then upgrade."
     )
 
 

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,13 +21,18 @@ from uuid import UUID
 
 from django.apps import apps
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.color import no_style
 from django.db import connection, connections, models, transaction
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from secrets_app.backups.container import Damaged
 from secrets_app.errors import DomainError
+from secrets_app.models import Account
+
+Node = tuple[str, str]  # a migration: its app and its name
 
 LEFT_OUT: Final = frozenset({
     "sessions.session", "usersessions.usersession", "console.message", "console.heartbeat",
@@ -56,7 +62,74 @@ def columns(model: type[models.Model]) -> list[str]:
 def schema(known: Any = apps) -> list[str]:
     """The migrations that this database has, and the columns that they made: a backup fits the same ones."""
     done = sorted(f"{app}.{name}" for app, name in MigrationRecorder(connection).applied_migrations())
-    return [*done, *(f"{model._meta.label_lower}({','.join(columns(model))})" for model in tables(known))]
+    return [*done, *columns_of(known)]
+
+
+def columns_of(known: Any = apps) -> list[str]:
+    """Each table with its columns, as a line."""
+    return [f"{model._meta.label_lower}({','.join(columns(model))})" for model in tables(known)]
+
+
+def tables_in(lines: list[str]) -> set[str]:
+    """Those of the lines of a schema that name a table and its columns."""
+    return {line for line in lines if "(" in line}
+
+
+def migrations_in(lines: list[str]) -> set[Node]:
+    """The migrations that the lines of a schema name."""
+    found = (line.partition(".") for line in lines if "(" not in line)
+    return {(app, name) for app, _, name in found}
+
+
+def unknown(done: set[Node]) -> list[str]:
+    """Those of the migrations that this version does not have."""
+    return sorted(f"{app}.{name}" for app, name in done - set(_own().graph.nodes))
+
+
+def missing_from(done: set[Node]) -> list[str]:
+    """The migrations that this version has and `done` has not."""
+    return sorted(f"{app}.{name}" for app, name in set(_own().graph.nodes) - done)
+
+
+def after(done: set[Node]) -> Any:
+    """The tables as these migrations make them; this version has all of them."""
+    return _own().project_state(sorted(done)).apps
+
+
+@cache
+def _own() -> MigrationLoader:
+    """This version's migrations, without a look at the database."""
+    return MigrationLoader(None)
+
+
+def can_become(done: set[Node]) -> bool:
+    """Whether this database has no other migration than these."""
+    return set(MigrationRecorder(connection).applied_migrations()) <= done
+
+
+def migrate_to(done: set[Node]) -> None:
+    """Apply those of these migrations that this database has not."""
+    executor = MigrationExecutor(connection)
+    graph = executor.loader.graph
+    last = [
+        node for node in sorted(done) if not {child.key for child in graph.node_map[node].children} & done
+    ]
+    executor.migrate(last)
+
+
+def migrate() -> None:
+    """Bring the database up to date."""
+    call_command("migrate", verbosity=0, interactive=False)
+
+
+def holds_an_installation() -> bool:
+    """Whether there is an account, whatever version the tables are of."""
+    table = Account._meta.db_table
+    if table not in connection.introspection.table_names():
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT 1 FROM {connection.ops.quote_name(table)} LIMIT 1")  # noqa: S608
+        return cursor.fetchone() is not None
 
 
 def as_migrated() -> Any:
@@ -150,9 +223,9 @@ def read(lines: Iterator[bytes], registry: Any = apps) -> Iterator[tuple[type[mo
         raise Damaged("This backup ends too early.")
 
 
-def load(rows: Iterator[tuple[type[models.Model], list[Any]]]) -> dict[str, int]:
-    """Write the rows into tables of an empty database; the caller holds the transaction."""
-    for model in tables():
+def load(rows: Iterator[tuple[type[models.Model], list[Any]]], known: Any = apps) -> dict[str, int]:
+    """Write the rows into these tables of an empty database; the caller holds the transaction."""
+    for model in tables(known):
         if model._base_manager.exists():  # what the set-up of an empty database leaves
             model._base_manager.all()._raw_delete("default")
     counts: dict[str, int] = {}
@@ -165,7 +238,7 @@ def load(rows: Iterator[tuple[type[models.Model], list[Any]]]) -> dict[str, int]
         counts[model._meta.label_lower] = counts.get(model._meta.label_lower, 0) + 1
     if held:
         _write(held)
-    for statement in connection.ops.sequence_reset_sql(no_style(), tables()):
+    for statement in connection.ops.sequence_reset_sql(no_style(), tables(known)):
         with connection.cursor() as cursor:
             cursor.execute(statement)
     return counts

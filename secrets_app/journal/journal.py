@@ -1,48 +1,46 @@
-"""Append to the journal, durably, before a host is told a value.
+"""Append to the journal, durably, before a host is told a value; and read it again.
 
-The file is made by a command and never here: where its disk is not mounted there is no file, and none is made
-in the place where it should be. A line that a full disk cut is taken back; one that a crash cut is ended
-before the next one.
+Where the lines are kept is a place (`files`, `database`), which the setting names.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
 
 from secrets_app import keyring, seals
-from secrets_app.errors import DomainError
-from secrets_app.journal import entries
+from secrets_app.journal import database, entries, files
 from secrets_app.journal.entries import Entry
+from secrets_app.journal.places import Away, Place
 from secrets_app.models import SecretVersion
 
 log = logging.getLogger(__name__)
 
 
-class Away(DomainError):
-    """The credential journal cannot be written, so no instance is told a new value."""
-
-    code = "journal_away"
-
-
-def place() -> Path | None:
-    """The file of the journal, or None where none is kept."""
-    return Path(settings.JOURNAL.removeprefix("file:")) if settings.JOURNAL else None
+def place() -> Place | None:
+    """Where the journal is kept, or None if none is."""
+    address = settings.JOURNAL
+    if address.startswith(database.SCHEMES):
+        return database.DatabaseJournal(address, settings.JOURNAL_PASSWORD_FILE)
+    return files.FileJournal(Path(address.removeprefix(files.SCHEME))) if address else None
 
 
-def make() -> Path:
-    """Make an empty journal. Raises FileExistsError, OSError, or `Away` where the setting names none."""
-    path = place()
-    if path is None:
-        raise Away("KEYTURN_JOURNAL names no file.")
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    _sync(path.parent)
-    return path
+def file() -> Path | None:
+    """The file on this machine that is the journal, or None if none is."""
+    found = place()
+    return found.path if isinstance(found, files.FileJournal) else None
+
+
+def make() -> Place:
+    """Make an empty journal. Raises `Away` if the setting names none, or its place takes none."""
+    found = place()
+    if found is None:
+        raise Away("KEYTURN_JOURNAL names no place.")
+    found.make()
+    return found
 
 
 def append(version: SecretVersion) -> None:
@@ -51,68 +49,33 @@ def append(version: SecretVersion) -> None:
     Nothing happens where no journal is kept. Raises `keyring.Sealed`, and `Away` unless the setting says to
     go on without it.
     """
-    path = place()
-    if path is None or version.sealed is None:
+    found = place()
+    if found is None or version.sealed is None:
         return
     try:
-        _append(path, entries.line(version))
+        found.append(entries.line(version))
     except seals.KeyMissing as error:
         raise keyring.Sealed(str(error)) from None
-    except OSError as error:
-        sentence = _sentence(path, error)
+    except Away as error:
         if settings.JOURNAL_REQUIRED:
-            raise Away(sentence) from None
-        log.error("%s The rotation goes on without it.", sentence)
+            raise
+        log.error("%s The rotation goes on without it.", error)
 
 
 def problem() -> str:
     """Say why the journal cannot be written now; empty while it can, or where none is kept."""
-    path = place()
-    if path is None:
+    found = place()
+    if found is None:
         return ""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_APPEND))
-    except OSError as error:
-        return _sentence(path, error)
+        found.check()
+    except Away as error:
+        return str(error)
     return ""
 
 
-def _sentence(path: Path, error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"The credential journal {path} is not there. Mount its disk, or run: journal init."
-    return f"The credential journal {path} cannot be written ({error.strerror})."
-
-
-def _append(path: Path, line: bytes) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        size = os.fstat(descriptor).st_size
-        if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            line = b"\n" + line  # a crash has cut the line before
-        try:
-            rest = line
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-            os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, size)
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def read(path: Path) -> Iterator[Entry | None]:
-    """Yield each line's entry; None for one that is not ours. Raises `seals.KeyMissing`, OSError."""
-    with path.open("rb") as file:
-        for raw in file:
-            if raw.strip():
-                yield entries.read(raw)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def read(kept: Place) -> Iterator[Entry | None]:
+    """Yield each line's entry; None for one that is not ours. Raises `seals.KeyMissing`, `Away`."""
+    for raw in kept.lines():
+        if raw.strip():
+            yield entries.read(raw)

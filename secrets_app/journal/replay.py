@@ -9,7 +9,6 @@ second time.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from uuid import UUID
 
 from django.db import transaction
@@ -20,6 +19,7 @@ from secrets_app.audit import trail
 from secrets_app.crypto import envelope
 from secrets_app.journal import journal
 from secrets_app.journal.entries import Entry
+from secrets_app.journal.places import Place
 from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.people import users
 from secrets_app.secrets import versions
@@ -40,16 +40,16 @@ class Replayed:
     without_key: dict[str, str] = field(default_factory=dict)  # the same, of a key made after it
 
 
-def replay(path: Path) -> Replayed:
-    """Bring back what `path` has and the database has not.
+def replay(kept: Place) -> Replayed:
+    """Bring back what is kept there and the database has not.
 
-    Raises `keyring.Sealed`, `seals.KeyMissing` or OSError.
+    Raises `keyring.Sealed`, `seals.KeyMissing` or `journal.Away`.
     """
     if keyring.is_sealed():
         raise keyring.Sealed(keyring.Sealed.__doc__)
     done, newest = Replayed(), {}
     account = str(regions.account().pk)
-    for entry in journal.read(path):
+    for entry in journal.read(kept):
         if entry is None or entry["account"] != account:
             done.not_ours += 1
         elif _bring_back(entry, done):

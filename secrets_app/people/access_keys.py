@@ -250,7 +250,9 @@ def is_active(principal: Principal) -> bool:
 
 
 _OF_ID = prepared.Question(
-    lambda key_id: AccessKey.objects.select_related("principal__user", "sealed").filter(key_id=key_id)
+    lambda key_id: AccessKey.objects.select_related("principal__user", "sealed__key_version__key").filter(
+        key_id=key_id
+    )
 )
 
 
@@ -264,7 +266,13 @@ def opened(key_id: str) -> Opened | None:
     # A row that was changed outside Keyturn names another owner, or another secret.
     if key is None or not seals.holds(key):
         return None
-    raw = keyring.open_(key.sealed, owner_id=key.principal_id, subject_id=key.pk, field=FIELD)
+    raw = keyring.open_(
+        key.sealed,
+        owner_id=key.principal_id,
+        subject_id=key.pk,
+        field=FIELD,
+        version=keyring.usable_as_read(key.sealed),
+    )
     return Opened(key, Plaintext(raw.decode()))
 
 

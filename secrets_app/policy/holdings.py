@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet, Value
+from django.db.models import BigIntegerField, F, QuerySet, UUIDField, Value
+from django.db.models.functions import Cast
 
 from secrets_app import origin, prepared, seal_sets, seals
 from secrets_app.actions import Action
@@ -26,7 +27,7 @@ from secrets_app.models import (
     SecretGroupGrant,
     SecretPrincipalGrant,
 )
-from secrets_app.policy import ram_conditions, ram_documents, ram_statements, ready
+from secrets_app.policy import ram_conditions, ram_documents, ram_statements
 
 FULL_ACCESS = "KMSFullAccess"  # the system policy of administrators
 
@@ -69,13 +70,16 @@ def forget() -> None:
     origin.forget_allowed()
 
 
+_REGIONS = prepared.Question(lambda: Region.objects.select_related("account"))
+
+
 def every_region() -> list[Region]:
     """Every region, retired ones too, by their codes; read once for a request."""
     read = origin.kept(_Readings)
     if read is None:
-        return list(Region.objects.select_related("account"))
+        return _REGIONS()
     if not read.regions:
-        read.regions.extend(Region.objects.select_related("account"))
+        read.regions.extend(_REGIONS())
     return read.regions
 
 
@@ -114,60 +118,71 @@ def sheet(principal: Principal) -> Sheet:
     return read.sheets[principal.pk]
 
 
-#: Of an attachment and its policy, what decides and its seal: the rest is not read at each request.
-_OF_ATTACHED = ("principal", "group", "policy__seal", *(f"policy__{column}" for column in Policy.SEALED))
+@dataclass(frozen=True)
+class _Attached:
+    """A policy, as its row is, and to whom it is attached: to the principal, or to this group."""
 
-
-#: Of a principal without a group, as most programs are.
-_ATTACHED = prepared.Question(
-    lambda principal: (
-        Attachment.objects.filter(principal=principal).select_related("policy").only(*_OF_ATTACHED)
-    )
-)
+    policy: Policy
+    group: int | None
 
 
 def _read(principal: Principal) -> Sheet:
     """Read what decides for this principal; rows that were changed outside Keyturn grant nothing."""
     user, word = principal.user, _word(principal)
-    rows = _BELONGS_TO.rows(principal.pk)
-    groups = {group: (name, seal or "") for _, group, name, seal in rows if group is not None}
-    held: Iterable[Attachment]
-    if not groups:
-        held = _ATTACHED(principal.pk)
-    else:
-        of_any = Attachment.objects.filter(Q(principal=principal) | Q(group__in=list(groups)))
-        held = of_any.select_related("policy").only(*_OF_ATTACHED)
-    attached = sorted(held, key=lambda row: (row.policy.kind, row.policy.name))
-    if not (rows and (user is None or seals.holds(user)) and seals.holds(principal)):
+    rows: dict[str, list[tuple[Any, ...]]] = {what: [] for what in _WHAT}
+    for what, *columns in _RIGHTS(principal.pk):
+        rows[what].append(tuple(columns))
+    belongs = rows["itself"]
+    if not (belongs and (user is None or seals.holds(user)) and seals.holds(principal)):
         return Sheet(closed(f"the record of {word}"))
-    if not _are_whole(principal, rows[0][0], groups, attached):
+    groups = {group: (name, seal or "") for group, _, _, _, _, name, seal, _ in belongs if group is not None}
+    attached = sorted(_attached(rows["policy"]), key=lambda one: (one.policy.kind, one.policy.name))
+    if not _are_whole(principal, belongs[0][4], groups, attached):
         return Sheet(closed(f"the groups or policies of {word}"))
-    statements = tuple(s for policy in {row.policy: None for row in attached} for s in _of(policy))
+    statements = tuple(s for policy in {one.policy: None for one in attached} for s in _of(policy))
     sheet = Sheet(statements)
-    sheet.is_administrator = any(_is_full(row.policy) for row in attached)
-    for pk, kept, action, conditions, seal, whom, group in _IS_GRANTED.rows(principal.pk, list(groups)):
-        secret = kept if isinstance(kept, UUID) else UUID(kept)
-        is_direct = whom == "principal"
-        table, holder = (SecretPrincipalGrant, principal.pk) if is_direct else (SecretGroupGrant, group)
+    sheet.is_administrator = any(_is_full(one.policy) for one in attached)
+    for group, pk, secret, _, action, conditions, seal, _ in rows["grant"]:
+        is_direct = group is None
+        table: type[seals.SealedRow] = SecretPrincipalGrant if is_direct else SecretGroupGrant
+        holder = principal.pk if is_direct else group
         if seals.agrees(seal, table.table(), (holder, secret, action, conditions)):
             sheet.grants[secret] = (
                 *sheet.grants.get(secret, ()),
                 _grant(action, conditions, word if is_direct else f"one of {word}'s groups"),
             )
         else:
-            sheet.void[whom].append(pk)
+            sheet.void["principal" if is_direct else "group"].append(pk)
     return sheet
 
 
+def _attached(rows: Iterable[tuple[Any, ...]]) -> list[_Attached]:
+    policies: dict[UUID, Policy] = {}
+    found = []
+    for group, revision, pk, account, name, kind, seal, document in rows:
+        if pk not in policies:
+            policies[pk] = Policy(
+                id=pk,
+                account_id=account,
+                name=name,
+                kind=kind,
+                document=document,
+                revision=revision,
+                seal=seal,
+            )
+        found.append(_Attached(policies[pk], group))
+    return found
+
+
 def _are_whole(
-    principal: Principal, seal: str, groups: dict[int, tuple[str, str]], attached: Iterable[Attachment]
+    principal: Principal, seal: str, groups: dict[int, tuple[str, str]], attached: Iterable[_Attached]
 ) -> bool:
     """Whether the principal and each group have what Keyturn gave them: a policy less may be a Deny less."""
-    mine = [row.policy_id for row in attached if row.principal_id]
+    mine = [one.policy.pk for one in attached if one.group is None]
     if not seals.agrees(seal, seal_sets.RIGHTS, seal_sets.rights_values(principal.pk, groups, mine)):
         return False
     for group, (name, of_group) in groups.items():
-        theirs = [row.policy_id for row in attached if row.group_id == group]
+        theirs = [one.policy.pk for one in attached if one.group == group]
         if not seals.agrees(of_group, seal_sets.GROUP, seal_sets.group_values(group, name, theirs)):
             return False
     return True
@@ -196,23 +211,47 @@ def closed(what: str) -> tuple[ram_statements.Statement, ...]:
     )
 
 
-def _belonging(principal: UUID, _: Sequence[int]) -> QuerySet[Any, tuple[Any, ...]]:
-    columns = ("rights_seal", "groups", "groups__name", "groups__sealed__seal")
-    return Principal.objects.filter(pk=principal).values_list(*columns)
+# ---------------------------------------------------------------- read in one statement
+
+_WHAT = ("itself", "policy", "grant")
+_NO_NUMBER, _NO_ID = Cast(Value(None), BigIntegerField()), Cast(Value(None), UUIDField())
 
 
-def _granted(principal: UUID, groups: Sequence[int]) -> QuerySet[Any, tuple[Any, ...]]:
-    to_it = _granted_by(SecretPrincipalGrant.objects.filter(principal=principal), "principal", Value(0))
-    to_groups = _granted_by(SecretGroupGrant.objects.filter(group__in=groups), "group", F("group"))
-    return to_it.union(to_groups, all=True)
+def _columns(
+    rows: QuerySet[Any], what: str, group: Any, number: Any, ids: Sequence[Any], texts: Sequence[Any]
+) -> QuerySet[Any, tuple[Any, ...]]:
+    """These rows as a part of all rights: what they are, a group, a number, two ids and four texts."""
+    return rows.order_by().values_list(Value(what), group, number, *ids, *texts)
 
 
-_BELONGS_TO, _IS_GRANTED = ready.Question(_belonging), ready.Question(_granted)
+def _rights(principal: UUID) -> QuerySet[Any, tuple[Any, ...]]:
+    """Its groups, the policies of it and of them, and the grants to it and to them, in one statement."""
+    itself = _columns(
+        Principal.objects.filter(pk=principal), "itself", F("groups"), _NO_NUMBER, [_NO_ID, _NO_ID],
+        [F("rights_seal"), F("groups__name"), F("groups__sealed__seal"), Value("")],
+    )  # fmt: skip
+    of_a_policy = (
+        [F("policy"), F("policy__account")],
+        [F(f"policy__{column}") for column in ("name", "kind", "seal", "document")],
+    )
+    revision = F("policy__revision")
+    own = Attachment.objects.filter(principal=principal)
+    theirs = Attachment.objects.filter(group__members=principal)
+    of_a_grant = [F("content_object"), _NO_ID], [
+        *(F(column) for column in ("permission__codename", "conditions", "seal")), Value("")
+    ]  # fmt: skip
+    to_it = SecretPrincipalGrant.objects.filter(principal=principal)
+    to_them = SecretGroupGrant.objects.filter(group__members=principal)
+    return itself.union(
+        _columns(own, "policy", _NO_NUMBER, revision, *of_a_policy),
+        _columns(theirs, "policy", F("group"), revision, *of_a_policy),
+        _columns(to_it, "grant", _NO_NUMBER, F("pk"), *of_a_grant),
+        _columns(to_them, "grant", F("group"), F("pk"), *of_a_grant),
+        all=True,
+    )
 
 
-def _granted_by(rows: QuerySet[Any], whom: str, holder: Any) -> QuerySet[Any, tuple[Any, ...]]:
-    columns = ("pk", "content_object", "permission__codename", "conditions", "seal")
-    return rows.values_list(*columns, Value(whom), holder)
+_RIGHTS = prepared.Question(_rights)
 
 
 @functools.lru_cache(maxsize=512)

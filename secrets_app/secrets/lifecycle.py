@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Case, F, UUIDField, Value, When
+from django.db.models import Case, F, QuerySet, UUIDField, Value, When
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from secrets_app import keyring, names, regions, seal_sets
+from secrets_app import keyring, names, prepared, regions, seal_sets
 from secrets_app.audit import trail
 from secrets_app.crypto.passwords import Policy
 from secrets_app.errors import DomainError
@@ -336,27 +337,44 @@ def _check_description(description: str) -> None:
         raise ValueError(f"A description has at most {DESCRIPTION_LENGTH:,} characters.")
 
 
-def hold_readable(secret_ids: Collection[UUID], *, waits: bool) -> dict[UUID, bool]:
-    """Hold these secrets until the caller's transaction ends; say of each whether its values may be read.
+#: Of a read, what is kept with its secret is right to a minute: each event says when it was.
+NOTED_EVERY = timedelta(minutes=1)
+
+
+def hold_readable(secret_ids: Collection[UUID], *, waits: bool) -> dict[UUID, Secret]:
+    """Hold these secrets until the caller's transaction ends; return them with what a read asks of them.
 
     Always in the same order, so that two transactions that hold several do not wait for each other. Unless
     the caller `waits`, secrets that another transaction holds are left out.
     """
-    rows = Secret.objects.select_for_update(no_key=True, skip_locked=not waits).filter(pk__in=secret_ids)
-    held = rows.order_by("pk").only("deletion_planned_at", "purged_at")
-    return {secret.pk: secret.is_enabled for secret in held}
+    return {secret.pk: secret for secret in (_HELD if waits else _FREE)(secret_ids)}
 
 
-def note_reads(readers: Mapping[UUID, UUID]) -> None:
+def _readable(ids: Sequence[UUID], *, waits: bool) -> QuerySet[Secret]:
+    rows = Secret.objects.select_for_update(no_key=True, skip_locked=not waits).filter(pk__in=ids)
+    return rows.order_by("pk").only("deletion_planned_at", "purged_at", "last_read_at", "last_read_by")
+
+
+_HELD = prepared.Several(partial(_readable, waits=True))
+_FREE = prepared.Several(partial(_readable, waits=False))
+
+
+def note_reads(readers: Mapping[UUID, UUID], held: Mapping[UUID, Secret], now: datetime) -> None:
     """Keep who last saw a value of each secret, to show later whether it is still in use.
 
-    By the ids of the secrets, which the caller holds.
+    By the ids of the secrets, which the caller holds, `now` by the database's clock. Of one reader once a
+    minute: a program reads a value hundreds of times in it, and each time the row would be written again.
     """
-    if not readers:
-        return
-    last = [When(pk=secret, then=Value(reader)) for secret, reader in readers.items()]
-    by = Case(*last, output_field=UUIDField())
-    Secret.objects.filter(pk__in=readers).update(last_read_at=Now(), last_read_by=by)
+    new = {pk: reader for pk, reader in readers.items() if not _is_noted(held[pk], reader, now)}
+    if new:
+        last = [When(pk=pk, then=Value(reader)) for pk, reader in new.items()]
+        by = Case(*last, output_field=UUIDField())
+        Secret.objects.filter(pk__in=new).update(last_read_at=Now(), last_read_by=by)
+
+
+def _is_noted(secret: Secret, reader: UUID, now: datetime) -> bool:
+    at = secret.last_read_at
+    return secret.last_read_by_id == reader and at is not None and now - NOTED_EVERY < at <= now
 
 
 # ---------------------------------------------------------------- deletion

@@ -108,6 +108,8 @@ def too_many(actors: Sequence[UUID], now: datetime) -> list[TooOften | None]:
     Call it while the head of the trail is locked, with the time of the event: two reads at once are then
     counted one after the other.
     """
+    if not actors:
+        return []
     had: Counter[UUID] = Counter()
     for actor, count in _reads(actors, now).values_list("actor").annotate(count=Count("pk")).order_by():
         had[actor] = count

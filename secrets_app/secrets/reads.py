@@ -20,7 +20,7 @@ from secrets_app import keyring
 from secrets_app.actions import Action
 from secrets_app.audit import batches, trail
 from secrets_app.errors import DomainError
-from secrets_app.models import AuditEvent, KeyVersion, Principal, SealedValue, SecretVersion
+from secrets_app.models import AuditEvent, KeyVersion, Principal, SealedValue, Secret, SecretVersion
 from secrets_app.secrets import lifecycle, read_limits
 
 
@@ -83,6 +83,7 @@ def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
     """Append the events of these reads, and answer each, in the order that they have."""
     held = lifecycle.hold_readable({read.secret_id for read in reads}, waits=waits)
     answers: dict[_Read, _Answer] = {}
+    at: list[datetime] = []
 
     def choose(now: datetime) -> list[AuditEvent]:
         keys = keyring.look_up({read.sealed_id for read in reads})
@@ -90,6 +91,7 @@ def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
         may = [read for read, answer in first.items() if isinstance(answer, Recorded)]
         people = [read for read in may if read.is_a_persons]
         late = read_limits.too_many([read.reader_id for read in people], now)
+        at.append(now)
         answers.update(first)
         answers.update({read: error for read, error in zip(people, late, strict=True) if error})
         events = [_event(read, answers[read]) for read in reads]
@@ -98,14 +100,16 @@ def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
     trail.append(choose)
     # These rows were locked before the head, so this waits for no other transaction.
     lifecycle.note_reads(
-        {read.secret_id: read.reader_id for read in reads if isinstance(answers[read], Recorded)}
+        {read.secret_id: read.reader_id for read in reads if isinstance(answers[read], Recorded)},
+        held,
+        at[0],
     )
     return [answers[read] for read in reads]
 
 
 def _found(
     read: _Read,
-    held: dict[UUID, bool],
+    held: dict[UUID, Secret],
     keys: dict[UUID, tuple[SealedValue, KeyVersion | DomainError]],
     *,
     waits: bool,
@@ -113,7 +117,7 @@ def _found(
     """What this read is answered unless its reader has read too many."""
     if read.secret_id not in held and not waits:
         return None
-    if not held.get(read.secret_id) or read.sealed_id not in keys:
+    if read.secret_id not in held or not held[read.secret_id].is_enabled or read.sealed_id not in keys:
         return Gone()
     sealed, opens = keys[read.sealed_id]
     # Each raises an error of its own: a thread writes its traceback into it.

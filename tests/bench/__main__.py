@@ -4,10 +4,10 @@ A rotation against what a plain script does on the same host (log in, chpasswd, 
 list at two sizes and under a long policy, lists, search and the overview over many rows, a client that
 fetches the current value and logs on with it all the time, how soon a leaked value is refused, how many
 values and events one process reads, how many programs read by each interface beside a bare program and a
-public double, what finding whose turn it is costs beside a million runs that have
-ended, how long a backup and its restore take, how many rotations the workers carry in a second beside the
-same script, and how many on simulated Windows hosts beside a bare loop of pywinrm's that makes the same
-calls. Seconds depend on the machine; the ratios, and the goals, are what to compare.
+public double, what finding whose turn it is costs beside a million runs that have ended, how long a backup,
+its restore and an upgrade take, how many rotations the workers carry in a second beside the same script, and
+how many on simulated Windows hosts beside a bare loop of pywinrm's that makes the same calls. Seconds depend
+on the machine; the ratios, and the goals, are what to compare.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from tests.bench import (  # noqa: E402
     scripts,
     stores,
     throughput,
+    upgrade,
     windows,
 )
 from tests.chaos.hosts import prepare  # noqa: E402
@@ -59,7 +60,7 @@ from tests.lab_fixtures import KeyPair  # noqa: E402
 
 PARTS = (
     "rotation", "list", "pages", "policies", "reads", "readers", "leaks", "throughput", "due", "backup",
-    "windows",
+    "windows", "upgrade",
 )  # fmt: skip
 
 
@@ -200,6 +201,7 @@ def main() -> int:
     parser.add_argument("--ended", type=int, default=1_000_000, help="runs beside which a turn is found")
     parser.add_argument("--due", type=int, default=1000, help="secrets that fall due in one second")
     parser.add_argument("--kept", type=int, default=10_000, help="secrets of the backup")
+    parser.add_argument("--upgraded", type=int, default=100_000, help="secrets of the upgrade")
     parser.add_argument("--hosts", type=int, default=40, help="of the throughput")
     parser.add_argument(
         "--at-once", type=int, nargs="+", default=[4, 8, 16, 32], help="rotations under way together"
@@ -234,12 +236,22 @@ def main() -> int:
         "pages": lambda: measure_pages(options),
         "due": lambda: measure_due(options),
         "backup": lambda: backup.measure(options.kept),
+        "upgrade": lambda: upgrade.measure(options.upgraded),
         "list": lambda: measure_list(options.rows // 100, options.rows, options.rounds),
     }
     for name, measure in parts.items():
         if options.only not in {"", name}:
             continue
-        if reason and name not in {"list", "pages", "policies", "reads", "due", "backup", "windows"}:
+        if reason and name not in {
+            "list",
+            "pages",
+            "policies",
+            "reads",
+            "due",
+            "backup",
+            "windows",
+            "upgrade",
+        }:
             print(f"{name:<20}not measured: {reason}")
         else:
             measure()

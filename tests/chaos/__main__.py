@@ -27,6 +27,11 @@ def main() -> int:
     parser.add_argument("--rotations", type=int, default=100)
     parser.add_argument("--hosts", type=int, default=10)
     parser.add_argument("--windows", type=int, default=0, help="simulated Windows hosts beside them")
+    parser.add_argument(
+        "--outages", type=float, default=0, metavar="MINUTES",
+        help="ask through the proxy for so long while PostgreSQL, Redis and web processes go",
+    )  # fmt: skip
+    parser.add_argument("--rate", type=float, default=50, help="requests a second with --outages")
     parser.add_argument("--seed", type=int, default=None, help="of the choice and the times of the faults")
     options = parser.parse_args()
     if reason := Fleet.supported():
@@ -46,6 +51,8 @@ def main() -> int:
         os.environ["KEYTURN_TEST_DATA"] = str(folder / "kept")
         os.environ["KEYTURN_WORKER_THREADS"] = "4"
         os.environ.pop("PYTEST_XDIST_WORKER", None)
+        if options.outages:
+            return _outages(folder, options, store, queue)
 
         import django
 
@@ -54,6 +61,28 @@ def main() -> int:
 
         counts = (options.rotations, options.hosts, options.windows)
         return Storm(folder, *counts, options.seed, store, queue).run()
+
+
+def _outages(
+    folder: Path, options: argparse.Namespace, store: services.Postgres | None, queue: services.Redis | None
+) -> int:
+    """Run with the settings of the product, which the servers are told by the environment."""
+    if store is None or queue is None:
+        sys.exit("The outages are those of PostgreSQL and Redis: --on postgresql.")
+    for name in [name for name in os.environ if name.startswith("KEYTURN_")]:
+        del os.environ[name]
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "console.settings",
+        "KEYTURN_DATA": str(folder / "kept"), "KEYTURN_ROOT_KEY_FILE": str(folder / "keys" / "root.key"),
+        "KEYTURN_DATABASE_URL": store.url, "KEYTURN_BROKER_URL": queue.url,
+        "KEYTURN_ALLOWED_NETWORKS": "127.0.0.0/8", "KEYTURN_READS_AT_MOST": "10000",
+    }  # fmt: skip
+    import django
+
+    django.setup()
+    from tests.chaos.outages import Outages
+
+    return Outages(folder, options.outages, options.rate, options.hosts, options.seed, store, queue).run()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from secrets_app import keyring, origin
 from secrets_app.actions import Action
 from secrets_app.crypto import envelope
 from secrets_app.integrity import seal_check
+from secrets_app.keys import key_states
 from secrets_app.models import AccessKey, AuditEvent, Principal, SealedValue, User
 from secrets_app.people import access_keys, machines, users
 from secrets_app.policy import decisions
@@ -187,6 +188,14 @@ def test_a_sealed_secret_opens_for_its_own_key_only(robot, admin):
     mine = {"owner_id": other.principal_id, "subject_id": other.pk, "field": access_keys.FIELD}
     with pytest.raises(envelope.Tampered):
         keyring.open_(key.sealed, **mine)
+
+
+def test_a_key_whose_secret_was_sealed_by_a_key_that_is_disabled_signs_nothing(robot, admin):
+    key, _ = access_keys.create(robot, actor=admin)
+    assert access_keys.opened(key.key_id) is not None
+    key_states.disable(keyring.default_key(), actor=admin)
+    with pytest.raises(keyring.KeyDisabled):
+        access_keys.opened(key.key_id)
 
 
 def test_a_use_is_noted_at_most_once_a_minute(robot, admin):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -92,6 +94,12 @@ def digest() -> str:
 @pytest.fixture
 def elsewhere(tmp_path):
     """The environment of another machine, with an empty database of the same kind and this one's keys."""
+    with another(tmp_path / "data") as given:
+        yield given
+
+
+@contextlib.contextmanager
+def another(data: Path) -> Iterator[dict[str, str]]:
     given = {
         name: value
         for name, value in os.environ.items()
@@ -99,7 +107,7 @@ def elsewhere(tmp_path):
     }
     given |= {
         "DJANGO_SETTINGS_MODULE": "console.settings",
-        "KEYTURN_DATA": str(tmp_path / "data"),
+        "KEYTURN_DATA": str(data),
         "KEYTURN_ROOT_KEY_FILE": str(settings.ROOT_KEY_FILE),
         "KEYTURN_AUDIT_KEY_FILE": str(settings.AUDIT_KEY_FILE),
         "KEYTURN_SEAL_KEY_FILE": str(settings.SEAL_KEY_FILE),
@@ -112,8 +120,10 @@ def elsewhere(tmp_path):
     where = f"postgresql://{quote(at['USER'])}@{at['HOST']}:{at['PORT']}"
     with psycopg.connect(f"{where}/postgres", autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}")
-        yield given | {"KEYTURN_DATABASE_URL": f"{where}/{name}"}
-        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        try:
+            yield given | {"KEYTURN_DATABASE_URL": f"{where}/{name}"}
+        finally:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -290,6 +300,7 @@ def test_a_backup_of_another_schema_is_refused_with_its_version(filled, identity
     with pytest.raises(backups.OtherSchema, match="1\\.2\\.3") as caught:
         backups.verify(path, opener(identity))
     assert ("a newer version" in str(caught.value)) == (how == "newer")
+    assert "does not know secrets_app.0003_later." in str(caught.value)
 
 
 #: What a user of a new installation has chosen for a list.
@@ -357,12 +368,40 @@ def test_an_upgrade_backs_up_what_the_earlier_version_has_left_and_then_migrates
     # One row, without the column that came later.
     assert len(lines[at + 1]) == len(rows.columns(ListPreference)) - 1
     assert list(lines[at + 2]) in (["table"], ["end"])
-    other = run(earlier, "manage.py", "verify_backup", str(path), "--identity-file", str(identity_file))
-    assert other.returncode == 5
-    assert "another version of Keyturn (before " in other.stderr
+    read = ("manage.py", "verify_backup", str(path), "--identity-file", str(identity_file))
+    assert "rows" in must(earlier, *read)
+
+    # Where there are tables of a later version already, it says so; in a new place, it is brought up to date.
+    with another(tmp_path / "migrated") as empty:
+        given = earlier | {
+            name: empty[name] for name in ("KEYTURN_DATA", "KEYTURN_DATABASE_URL") if name in empty
+        }
+        Path(given["KEYTURN_DATA"]).mkdir()
+        must(given, "manage.py", "migrate")
+        refused = run(given, "manage.py", "restore", str(path), "--identity-file", str(identity_file))
+        assert (refused.returncode, "without tables" in refused.stderr) == (6, True)
+    with another(tmp_path / "newer") as empty:
+        restore = ("manage.py", "restore", str(path), "--identity-file", str(identity_file))
+        restored = earlier | {
+            name: empty[name] for name in ("KEYTURN_DATA", "KEYTURN_DATABASE_URL") if name in empty
+        }
+        must(restored, *restore)
+        assert json.loads(must(restored, "-c", STATE)) == [[], 1, 0]
+        over = run(restored, *restore)
+        assert (over.returncode, "holds an installation" in over.stderr) == (6, True)
+
+    # And the earlier version refuses what this one backs up.
+    path = tmp_path / "after.backup"
+    must(earlier, "manage.py", "backup", "--recipient", str(identity.to_public()), "--to", str(path))
+    with another(tmp_path / "older") as empty:
+        product = empty | {"KEYTURN_ROOT_KEY_FILE": earlier["KEYTURN_ROOT_KEY_FILE"]}
+        refused = run(product, "manage.py", "restore", str(path), "--identity-file", str(identity_file))
+        assert refused.returncode == 5
+        assert "a newer version" in refused.stderr
+        assert "console.0002_compact" in refused.stderr
 
     assert "No backup was taken" in must(earlier, "manage.py", "upgrade")
-    assert state() == [[], 1, 1]
+    assert state() == [[], 1, 2]
 
 
 def test_an_upgrade_to_an_older_version_is_refused_before_anything_is_written(earlier, identity, tmp_path):

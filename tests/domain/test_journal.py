@@ -21,7 +21,8 @@ from secrets_app.backups.container import Opener
 from secrets_app.crypto import envelope
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.integrity import restores
-from secrets_app.journal import journal, replay
+from secrets_app.journal import entries, files, journal, replay
+from secrets_app.journal.files import FileJournal
 from secrets_app.keys import key_states
 from secrets_app.models import AuditEvent, SealedValue, Secret
 from secrets_app.secrets import versions
@@ -37,7 +38,8 @@ def kept(settings, tmp_path) -> Path:
     settings.JOURNAL = f"file:{tmp_path}/journal"
     settings.AUDIT_EXPORT_FILE = tmp_path / "checkpoints.jsonl"
     audit_keys.forget()
-    yield journal.make()
+    journal.make()
+    yield tmp_path / "journal"
     keyring.forget()
 
 
@@ -134,7 +136,7 @@ def test_fi_d_08_a_value_with_a_flipped_bit_is_never_returned_and_comes_back_fro
     version = Secret.objects.get(pk=secret.pk).labelled("current")
     with pytest.raises(envelope.Tampered):
         versions.value(version)
-    done = replay.replay(kept)
+    done = replay.replay(FileJournal(kept))
     assert (done.mended, done.imported, done.pending) == (1, 0, [])
     assert password(Secret.objects.get(pk=secret.pk)) == accepted(host)
 
@@ -149,7 +151,7 @@ def test_fi_w_03_a_worker_that_dies_after_the_journal_has_told_no_host_and_the_s
     assert len(kept.read_bytes().splitlines()) == 1
     assert drive(run, host).outcome == Run.Outcome.SUCCEEDED
     assert Secret.objects.get(pk=secret.pk).labelled("current") == pending
-    done = replay.replay(kept)
+    done = replay.replay(FileJournal(kept))
     assert (done.imported, done.pending) == (0, [])
 
 
@@ -209,13 +211,13 @@ def test_a_line_that_a_full_disk_cut_is_taken_back_and_no_host_is_told(kept, mon
 
     run = rotate(secret)
     with monkeypatch.context() as patched:
-        patched.setattr(journal.os, "write", full)
+        patched.setattr(files.os, "write", full)
         drive(run, host)
     assert cut
     assert (run.code, accepted(host)) == ("journal_away", told)
     assert kept.read_bytes() == before
     assert drive(run, host).outcome == Run.Outcome.SUCCEEDED
-    assert replay.replay(kept).not_ours == 0
+    assert replay.replay(FileJournal(kept)).not_ours == 0
 
 
 def test_a_torn_line_costs_that_line_alone(kept, tmp_path):
@@ -226,7 +228,7 @@ def test_a_torn_line_costs_that_line_alone(kept, tmp_path):
         file.write(kept.read_bytes()[:200])  # a machine that lost its power
     drive(rotate(secret), host)
     before.restore()
-    done = replay.replay(kept)
+    done = replay.replay(FileJournal(kept))
     assert (done.imported, done.not_ours) == (2, 1)
     version = Secret.objects.get(pk=secret.pk).labelled("pending")
     assert versions.value(version).password.reveal() == accepted(host)
@@ -242,13 +244,13 @@ def test_lines_that_were_changed_or_are_another_installation_s_are_left_out(kept
     )
     with monkeypatch.context() as patched:
         patched.setattr(seals, "_key", lambda: b"k" * 32)  # of another installation
-        foreign = journal.entries.line(Secret.objects.get(pk=secret.pk).labelled("current"))
+        foreign = entries.line(Secret.objects.get(pk=secret.pk).labelled("current"))
     kept.write_bytes(kept.read_bytes() + foreign)
     before.restore()
-    done = replay.replay(kept)
+    done = replay.replay(FileJournal(kept))
     assert (done.imported, done.not_ours) == (0, 5)
     kept.write_bytes(own)
-    assert replay.replay(kept).imported == 1
+    assert replay.replay(FileJournal(kept)).imported == 1
 
 
 def test_a_replay_can_be_repeated(kept, tmp_path):
@@ -256,9 +258,9 @@ def test_a_replay_can_be_repeated(kept, tmp_path):
     before = Backup(tmp_path)
     drive(rotate(secret), host)
     before.restore()
-    assert replay.replay(kept).imported == 1
+    assert replay.replay(FileJournal(kept)).imported == 1
     labels = set(Secret.objects.get(pk=secret.pk).labels.values_list("role", "version"))
-    again = replay.replay(kept)
+    again = replay.replay(FileJournal(kept))
     assert (again.imported, again.known, again.pending) == (0, 1, [])
     assert set(Secret.objects.get(pk=secret.pk).labels.values_list("role", "version")) == labels
     assert AuditEvent.objects.filter(action=replay.REPLAYED).count() == 2
@@ -279,7 +281,7 @@ def test_a_key_version_that_was_made_after_the_backup_comes_back_with_its_value(
     key_states.new_version(keyring.default_key(), actor=factories.administrator())
     drive(rotate(secret), host)
     before.restore()
-    assert replay.replay(kept).imported == 1
+    assert replay.replay(FileJournal(kept)).imported == 1
     version = Secret.objects.get(pk=secret.pk).labelled("pending")
     assert versions.value(version).password.reveal() == accepted(host)
 

@@ -324,6 +324,6 @@ def test_promtool_accepts_the_rules_what_they_should_find_and_the_metrics(metric
 
 def test_each_alert_has_its_row_in_the_operator_s_documents():
     alerts = re.findall(r"- alert: (\w+)", RULES.read_text())
-    told = (DEPLOY.parent / "docs" / "operation.md").read_text()
+    told = (DEPLOY.parent / "docs" / "operations.md").read_text()
     assert [alert for alert in alerts if f"| `{alert}` |" not in told] == []
     assert sorted(alerts) == sorted(re.findall(r"^\| `(Keyturn\w+)` \|", told, re.M))

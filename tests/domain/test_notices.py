@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from django.db import connection, transaction
@@ -41,6 +44,7 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Principal, Secret
 from secrets_app.people import users
 from secrets_app.policy import grants
+from secrets_app.secrets import lifecycle
 from tests import factories, web_receiver
 
 pytestmark = pytest.mark.django_db
@@ -320,6 +324,53 @@ def test_chats_are_told_in_a_message_that_they_accept(receiver, actor, shape):
     assert f"Rotation failed: {secret.name}" in text
 
 
+def test_a_signed_robot_is_sent_the_signature_that_its_own_secret_makes(receiver, actor):
+    secret = Plaintext("SEC-of-the-robot")
+    wanted = replace(HOOK, shape="dingtalk")
+    row, _ = subscriptions.create(wanted, actor=actor, url=Plaintext(receiver.url), robot=secret)
+    end_rotation(factories.secret())
+    tasks.tell()
+    (sent,) = receiver.accepted
+    path, _, query = sent.path.partition("?")
+    given = parse_qs(query, strict_parsing=True)
+    assert path == "/hook/a-token-in-the-path"
+    assert given["sign"] == [robots_signature(given["timestamp"][0], "SEC-of-the-robot")]
+    assert abs(int(given["timestamp"][0]) / 1000 - time.time()) < 3600
+    assert b"SEC-of-the-robot" not in sent.body
+    # A change of anything else keeps it; another address is another robot's.
+    subscriptions.edit(row, wanted, revision=1, actor=actor)
+    assert subscriptions.opened(Subscription.objects.get()).robot.reveal() == "SEC-of-the-robot"
+    subscriptions.edit(row, wanted, revision=2, actor=actor, url=Plaintext(receiver.url + "/other"))
+    assert not subscriptions.opened(Subscription.objects.get()).robot
+
+
+def robots_signature(stamp: str, secret: str) -> str:
+    """As DingTalk's page has it: the key is the secret, the text is the time, a line feed and the secret."""
+    mac = hmac.digest(secret.encode(), f"{stamp}\n{secret}".encode(), "sha256")
+    return base64.b64encode(mac).decode()
+
+
+def test_a_robots_signature_is_added_to_the_query_that_there_is():
+    target = webhooks.signed_by_robot(
+        Plaintext("/robot/send?access_token=x"), Plaintext("SECx"), 1700000000000
+    )
+    path, _, query = target.reveal().partition("?")
+    given = parse_qs(query, strict_parsing=True)
+    assert (path, given["access_token"], given["timestamp"]) == ("/robot/send", ["x"], ["1700000000000"])
+    assert given["sign"] == [robots_signature("1700000000000", "SECx")]
+
+
+@pytest.mark.parametrize(
+    ("shape", "secret"), [("slack", "SECx"), ("dingtalk", "SEC x"), ("dingtalk", "S" * 201)]
+)
+def test_a_secret_that_is_no_robots_is_refused(receiver, actor, shape, secret):
+    with pytest.raises(subscriptions.Unfit):
+        subscriptions.create(
+            replace(HOOK, shape=shape), actor=actor, url=Plaintext(receiver.url), robot=Plaintext(secret)
+        )
+    assert not Subscription.objects.exists()
+
+
 def test_an_error_that_dingtalk_reports_with_status_200_is_a_failure(receiver, actor):
     subscribe(receiver, actor, shape="dingtalk")
     end_rotation(factories.secret())
@@ -511,6 +562,30 @@ def test_an_overdue_rotation_is_recorded_once_for_each_date(actor):
     assert [conditions.look(), conditions.look()] == [1, 0]
     Schedule.objects.filter(secret=secret).update(next_at=timezone.now() - timedelta(minutes=30))
     assert (conditions.look(), events(kinds.OVERDUE)) == (1, 2)
+
+
+def test_a_value_that_a_reminder_calls_overdue_is_recorded_once_for_each_period(actor):
+    secret = factories.generic_secret()
+    assert conditions.look() == 0
+    lifecycle.remind(secret, 7)
+    assert conditions.look() == 0
+
+    def due(**ago: int) -> None:
+        Secret.objects.filter(pk=secret.pk).update(reminder_due_at=timezone.now() - timedelta(**ago))
+
+    due(hours=1)
+    assert [conditions.look(), conditions.look()] == [1, 0]
+    (event,) = AuditEvent.objects.filter(action=kinds.VALUE_OVERDUE)
+    assert ([kind.name for kind in kinds.of(event)], event.resource_id) == (["value.overdue"], secret.pk)
+    Secret.objects.filter(pk=secret.pk).update(reminder_days=30)
+    due(days=15)
+    assert [conditions.look(), conditions.look()] == [1, 0]
+    # As if two more periods had passed: that it still is is told, and not for each of them.
+    Secret.objects.filter(pk=secret.pk).update(reminder_days=7)
+    assert [conditions.look(), conditions.look()] == [1, 0]
+    Secret.objects.filter(pk=secret.pk).update(deletion_planned_at=timezone.now())
+    due(days=30)
+    assert conditions.look() == 0
 
 
 def test_a_deletion_that_comes_within_three_days_is_recorded_once(actor):

@@ -10,11 +10,12 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from rotation import runs
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import prepared
-from secrets_app.models import Label, Secret
+from secrets_app.models import AuditEvent, Label, Policy, Secret
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -114,3 +115,40 @@ def test_a_text_in_the_place_of_an_id_is_an_error_and_not_an_empty_answer() -> N
     assert found(secret.pk) == [secret]
     with pytest.raises(TypeError, match="another type"):
         found(str(secret.pk))
+
+
+def test_several_ids_find_their_rows_whatever_their_number() -> None:
+    secrets = [factories.generic_secret() for _ in range(5)]
+    found = prepared.Several(lambda ids: Secret.objects.filter(pk__in=ids).order_by("name"))
+    assert found([]) == []
+    for number in (1, 2, 3, 5, 4, 3):
+        wanted = secrets[:number]
+        assert found([secret.pk for secret in wanted]) == sorted(wanted, key=lambda secret: secret.name)
+    assert found({uuid.uuid4(), secrets[0].pk, uuid.uuid4()}) == [secrets[0]]
+
+
+def test_rows_are_written_as_django_writes_them() -> None:
+    actor = factories.administrator()
+    made = [
+        AuditEvent(
+            sequence=10_000_000_000 + number, at=timezone.now(), actor=actor, actor_name=text,
+            action="kms:Test", resource="r", outcome="succeeded",
+            details={"text": text, "list": [1, None]}, address=address,
+        )
+        for number, (text, address) in enumerate([("it's %s", "10.0.0.1"), ("two \"2\"", "::1"), ("3", None)])
+    ]  # fmt: skip
+    written = prepared.Rows(AuditEvent)
+    written([])
+    written(made[:1])
+    written(made[1:])
+    found = list(AuditEvent.objects.filter(action="kms:Test").order_by("sequence"))
+    assert [vars_of(event) for event in found] == [vars_of(event) for event in made]
+
+
+def vars_of(event: AuditEvent) -> dict[str, object]:
+    return {field.name: getattr(event, field.attname) for field in AuditEvent._meta.concrete_fields}
+
+
+def test_rows_of_a_table_with_seals_are_refused() -> None:
+    with pytest.raises(TypeError, match="seal"):
+        prepared.Rows(Policy)

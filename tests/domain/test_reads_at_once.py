@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from secrets_app import keyring, origin, seal_sets
 from secrets_app.audit import batches, trail, verification
@@ -143,6 +145,27 @@ def test_threads_that_read_and_others_that_record_make_one_chain(many, dot):
             done.result()
     assert len(events()) == 4 * MANY * 3 // 4
     assert is_whole()
+
+
+def test_when_a_value_was_last_read_is_kept_once_a_minute_and_at_once_for_another_reader(many, dot):
+    secret, other = many[0], factories.user("other", "administrators").principal
+
+    def last() -> tuple[object, object]:
+        secret.refresh_from_db()
+        return secret.last_read_at, secret.last_read_by_id
+
+    read(secret, dot.principal)
+    first = last()
+    read(secret, dot.principal)
+    assert last() == first
+    read(secret, other)
+    assert last()[1] == other.pk
+    for moved in (-timedelta(minutes=2), timedelta(hours=1)):  # or the clock was set back
+        Secret.objects.filter(pk=secret.pk).update(last_read_at=timezone.now() + moved)
+        before = last()[0]
+        read(secret, other)
+        assert last()[0] != before
+    assert len(events()) == 5
 
 
 # ---------------------------------------------------------------- a transaction that fails

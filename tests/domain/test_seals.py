@@ -325,7 +325,7 @@ def test_tags_that_were_written_open_nothing(secret):
 
 
 def test_a_first_decision_asks_for_each_set_once(secret):
-    """Four questions: for the user with its groups, the policies, the grants, and the tags."""
+    """Two questions: for all rights of the user and its groups, and for the tags."""
     ann, admin = factories.user("ann"), factories.administrator()
     only = policy("of-team-a", "Allow", [GET.value], {"StringEquals": {"kms:tag/team": ["a"]}})
     for number in range(2):
@@ -340,7 +340,7 @@ def test_a_first_decision_asks_for_each_set_once(secret):
         CaptureQueriesContext(connection) as asked,
     ):
         assert not decisions.allows(principal, GET, found)
-        assert len(asked) == 4
+        assert len(asked) == 2
         assert decisions.allows(principal, DESCRIBE, found)
 
 

@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import tempfile
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests import services
@@ -27,19 +27,25 @@ PROGRAMS = f"{os.environ.get('PATH', '')}:/usr/sbin"
 class Proxy:
     """One nginx: plain HTTP on `port`, and TLS on `tls_port` if it has a certificate."""
 
-    def __init__(self, folder: Path, web: int, *, trusted: str, ends_tls: bool) -> None:
+    def __init__(self, folder: Path, web: int | Sequence[int], *, trusted: str, ends_tls: bool) -> None:
+        """`web` is the port of one web process, or the ports of several, as the name `web` has in compose."""
         self.folder, self.given = folder, folder / "etc"
         self.given.mkdir()
         self.port, self.tls_port = services.free_port(), services.free_port()
         self.trust: ssl.SSLContext | None = None
         if ends_tls:
             self._make_certificate()
+        servers = "".join(f"server 127.0.0.1:{port} max_fails=0; " for port in _several(web))
         for name in ("proxy", "nginx.conf"):
             text = (CHECKOUT / ".docker" / name).read_text()
             for there, here in (
                 ("/tmp/", f"{folder}/"),
                 ("/etc/keyturn", str(self.given)),
-                ("http://web:8000", f"http://127.0.0.1:{web}"),
+                ("http://web:8000", "http://web"),
+                (
+                    "    server {\n        listen",
+                    f"    upstream web {{ {servers}}}\n    server {{\n        listen",
+                ),
                 ("listen 8080", f"listen 127.0.0.1:{self.port}"),
                 ("listen 8443", f"listen 127.0.0.1:{self.tls_port}"),
                 ("access_log /dev/stdout", f"access_log {folder}/access.log"),
@@ -124,7 +130,7 @@ class Visitor:
 
 
 @contextlib.contextmanager
-def proxy(web: int, *, trusted: str = "", ends_tls: bool = False) -> Iterator[Proxy]:
+def proxy(web: int | Sequence[int], *, trusted: str = "", ends_tls: bool = False) -> Iterator[Proxy]:
     """A running proxy before the web server on port `web`, for as long as the block runs."""
     folder = Path(tempfile.mkdtemp(prefix="keyturn-proxy-"))
     folder.chmod(0o711)
@@ -136,3 +142,7 @@ def proxy(web: int, *, trusted: str = "", ends_tls: bool = False) -> Iterator[Pr
             made.end()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _several(web: int | Sequence[int]) -> Sequence[int]:
+    return (web,) if isinstance(web, int) else web

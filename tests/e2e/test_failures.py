@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import time
 
+import psycopg
 import pytest
 
 from tests import services
@@ -15,6 +18,7 @@ from tests.e2e.served import CHECKOUT, PEOPLE, Browser, Served, is_root, traceba
 from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.xdist_group("failures")
+CONNECTIONS = 20
 ACTIVE = """
 import json
 from rotation.models import Run
@@ -203,6 +207,70 @@ def test_a_database_that_is_away_is_said_to_be_and_its_return_needs_nobody(made,
     wait_for(lambda: Browser(site.port).sign_in().status == 302, "a sign-in")
 
 
+@pytest.mark.parametrize(
+    ("is_set_up", "words"), [(True, "The database does not answer"), (False, "manage.py setup")]
+)
+def test_a_database_that_takes_connections_and_says_nothing_is_said_to_be_away(made, is_set_up, words):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        site = made(KEYTURN_DATABASE_URL=f"postgresql://keyturn@127.0.0.1:{silent.getsockname()[1]}/keyturn")
+        if is_set_up:
+            ready.set_up(site)  # its keys and static files; its database is another one
+        site.serve()
+        answer = Browser(site.port).get("/sign-in/")
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+        assert words in answer.text
+
+
+def test_a_database_without_a_connection_left_is_said_to_be_and_is_over_by_itself(made):
+    with services.postgres(
+        options=(f"max_connections={CONNECTIONS}", "superuser_reserved_connections=0")
+    ) as small:
+        site = made(KEYTURN_DATABASE_URL=small.url)
+        site.set_up()
+        secret = address(site.inside(PEOPLE))
+        site.serve()
+        browser = Browser(site.port)
+        assert browser.sign_in().status == 302
+        with contextlib.ExitStack() as others:
+            take_every_connection(small, others)
+            asked = {
+                "a page": lambda: browser.get(f"{secret}/"),
+                "a rotation": lambda: rotate(browser, secret),
+                "a value": lambda: browser.post(f"{secret}/value/", reason="routine"),
+                "a sign-in": lambda: Browser(site.port).sign_in(),
+            }
+            for what, ask in asked.items():
+                answer = ask()
+                assert answer.status == 503, what
+                assert answer.headers["Retry-After"], what
+                assert "no connection left" in answer.text, what
+            log = site.logged()
+            assert tracebacks(log) == 0
+            assert browser.get("/livez").status == 200
+        wait_for(lambda: rotate(browser, secret).status == 302, "a rotation")
+        assert site.inside(ACTIVE) == ["queued"]
+
+
+def take_every_connection(server: services.Postgres, held: contextlib.ExitStack) -> None:
+    """End those of the console and take all that there are."""
+    watch = held.enter_context(server.connect("postgres"))
+
+    def are_taken() -> bool:
+        # One that has just ended may count for a moment still: only the number says that none is left.
+        with contextlib.suppress(psycopg.OperationalError):
+            while True:
+                held.enter_context(server.connect("postgres"))
+        known = watch.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = 'postgres' AND backend_type = 'client backend'"
+        )
+        return known.fetchone() == (CONNECTIONS,)
+
+    watch.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'keyturn'")
+    wait_for(are_taken, "the last connection")
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     disk = tmp_path / "small"
@@ -251,6 +319,30 @@ def test_a_full_disk_under_sqlite_is_a_handful_of_lines_however_many_ask(small_d
     # One for each cause and minute, and a slow machine may take several.
     minutes = 2 + int((time.monotonic() - began) // 60)
     assert len(log.splitlines()) - before <= 4 * minutes, log[-4000:]
+
+
+@pytest.mark.skipif(not is_root(), reason="only root mounts a small disk")
+def test_a_full_disk_under_sqlite_ends_no_process_and_rotations_begin_when_there_is_room(small_disk, made):
+    site = made(KEYTURN_DATABASE_URL=f"sqlite://{small_disk}/keyturn.sqlite3")
+    secret = address(ready.with_people(site))
+    site.up()
+    site.wait_until_healthy()
+    started = {name: site.main_pids(name) for name in ("web", "worker", "beat")}
+    browser = Browser(site.port)
+    assert browser.sign_in().status == 302
+    fill(small_disk)
+    refused = wait_for(lambda: unless(302, rotate(browser, secret)), "an answer of a full disk")
+    for answer in (refused, browser.post(f"{secret}/value/", reason="routine")):
+        assert answer.status == 503
+        assert answer.headers["Retry-After"]
+        assert "a-first-value-1" not in answer.text
+    wait_for(lambda: site.health()[0] == 503, "what is missing")
+    (small_disk / "filler").unlink()
+    wait_for(lambda: site.health()[0] == 200, "/healthz")
+    wait_for(lambda: rotate(browser, secret).status == 302, "a rotation")
+    wait_for(lambda: site.inside(ACTIVE) != ["queued"], "the run, taken up")
+    assert {name: site.main_pids(name) for name in started} == started
+    assert tracebacks(site.printed()) == 0
 
 
 def fill(disk) -> None:

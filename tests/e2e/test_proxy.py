@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+
 import pytest
 
+from tests import services
 from tests.e2e import ready
 from tests.e2e.proxied import HOST, Visitor, proxy
 from tests.e2e.served import Served
@@ -91,6 +96,34 @@ def test_tries_are_counted_by_the_clients_address_and_not_by_the_proxys(plain):
 
     assert any("Too many failed attempts" in guess("192.0.2.1", number) for number in range(60))
     assert "is wrong" in guess("198.51.100.130", 61)
+
+
+@pytest.fixture
+def dying():
+    """A web process that dies with each request: its connection ends before an answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def die():
+            with contextlib.suppress(OSError):
+                while True:
+                    came, _ = listener.accept()
+                    with came:
+                        came.recv(65536)
+
+        threading.Thread(target=die, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("how", ["away", "dying"])
+def test_without_a_web_process_the_answer_is_503_and_says_when_to_ask_again(how, method, dying):
+    with proxy(services.free_port() if how == "away" else dying) as running:
+        answer = Visitor(running, "127.0.0.9").ask(method, "/sign-in/", "a=b" if method == "POST" else None)
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "5"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "check the current state before you try again" in answer.text
 
 
 def test_a_trusted_network_that_is_none_is_named_and_nothing_starts(site):

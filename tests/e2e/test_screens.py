@@ -39,7 +39,8 @@ ONE_SCHEME = """<!doctype html><html lang="en"><title>Page</title><main><h1>Page
 
 
 def test_axe_finds_nothing_on_any_screen_and_nothing_is_fetched_from_elsewhere(open_keyring):
-    cookie, screens = gallery.session(gallery.seed()), gallery.screens()
+    viewer, screens = gallery.seed(), gallery.screens()
+    cookie = gallery.session(viewer)
     found: dict[str, list[str]] = {}
     with gallery.serve() as address, chromium() as browser:
         context = gallery.signed_in(browser, address, cookie, scheme="light", width=1440)
@@ -49,8 +50,9 @@ def test_axe_finds_nothing_on_any_screen_and_nothing_is_fetched_from_elsewhere(o
         page.on("pageerror", lambda error: noise.append(str(error)))
         page.on("request", lambda request: noise.append(request.url) if _is_foreign(request.url) else None)
         for screen in screens:
+            gallery.stay(page, address, viewer)
             noise.clear()
-            answer = page.goto(screen.path)
+            answer = screen.open(page)
             assert answer
             # The browser itself reports a page that answers 404 as an error.
             quiet = [text for text in noise if answer.ok or "status of 404" not in text]

@@ -256,6 +256,7 @@ ROUTES: dict[str, Route] = {
     "settings_notifications": Route("", NOTIFIES, LOOK),
     "notification_create": Route("", NOTIFIES, FORM, asks_again=True),
     "notification": Route("subscription", NOTIFIES + ", exists", LOOK),
+    "deliveries_export": Route("subscription", NOTIFIES + ", exists", LOOK),
     "notification_edit": Route("subscription", NOTIFIES + ", exists", FORM, asks_again=True),
     "notification_delete": Route(
         "subscription", NOTIFIES + ", exists", "GET HEAD 200, POST 302/200", asks_again=True

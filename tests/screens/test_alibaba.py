@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
 from console.interfaces.alibaba import door
@@ -805,7 +805,7 @@ def test_the_address_of_the_folder_and_of_the_root_are_both_the_interfaces(admin
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_cannot_be_opened_or_recorded_is_the_services_own_error(admin, monkeypatch, dot):
+def test_what_cannot_be_opened_or_recorded_is_the_services_own_error(admin, monkeypatch, dot, caplog):
     made(admin)
 
     def told() -> tuple[int, str]:
@@ -821,6 +821,14 @@ def test_what_cannot_be_opened_or_recorded_is_the_services_own_error(admin, monk
         patched.setattr(trail, "_held_head", lambda: (_ for _ in ()).throw(DatabaseError("full")))
         assert told() == away
         assert refused(admin.call("DescribeSecret", SecretName="app/db")) == away
+    with monkeypatch.context() as patched:
+        gone = OperationalError("the connection is closed")
+        patched.setattr(door.access_keys, "note_use", lambda key, name: (_ for _ in ()).throw(gone))
+        assert told() == away
+        answer = admin.send(*admin.signed("GetSecretValue", {"SecretName": "app/db"}))
+        assert int(answer["Retry-After"]) > 0
+    # The door's own lines are one for each cause and minute; Django's would be one for each call.
+    assert not [record for record in caplog.records if record.name == "django.request"]
     with monkeypatch.context() as patched:
         patched.setattr(door.access_keys, "note_use", lambda key, name: 1 / 0)
         assert told() == wrong

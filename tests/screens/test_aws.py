@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 
 from console.interfaces.aws import door
 from console.interfaces.rates import Rates
@@ -554,7 +554,7 @@ def test_every_call_leaves_an_event_also_one_that_comes_again_and_changes_nothin
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_cannot_be_opened_or_recorded_is_the_services_own_error(admin, monkeypatch, dot):
+def test_what_cannot_be_opened_or_recorded_is_the_services_own_error(admin, monkeypatch, dot, caplog):
     made(admin)
 
     def told() -> tuple[int, str]:
@@ -562,14 +562,23 @@ def test_what_cannot_be_opened_or_recorded_is_the_services_own_error(admin, monk
         assert VALUE not in json.dumps(answer[1])
         return refused(answer)
 
-    wrong = (500, "InternalServiceError")
+    away, wrong = (503, "ServiceUnavailable"), (500, "InternalServiceError")
     with monkeypatch.context() as patched:
         patched.setattr(keyring, "is_sealed", lambda: True)
-        assert told() == wrong
+        assert told() == away
     with monkeypatch.context() as patched:
         patched.setattr(trail, "_held_head", lambda: (_ for _ in ()).throw(DatabaseError("full")))
-        assert told() == wrong
-        assert refused(admin.call("DescribeSecret", SecretId="app/db")) == wrong
+        assert told() == away
+        assert refused(admin.call("DescribeSecret", SecretId="app/db")) == away
+    with monkeypatch.context() as patched:
+        gone = OperationalError("the connection is closed")
+        patched.setattr(door.access_keys, "note_use", lambda key, name: (_ for _ in ()).throw(gone))
+        assert told() == away
+        body = json.dumps({"SecretId": "app/db"}).encode()
+        answer = admin.send(body, admin.headers(body, "secretsmanager.GetSecretValue"))
+        assert int(answer["Retry-After"]) > 0
+    # The door's own lines are one for each cause and minute; Django's would be one for each call.
+    assert not [record for record in caplog.records if record.name == "django.request"]
     with monkeypatch.context() as patched:
         patched.setattr(door.access_keys, "note_use", lambda key, name: 1 / 0)
         assert told() == wrong

@@ -13,6 +13,7 @@ from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
 from secrets_app.policy import grants
 from tests import factories
+from tests.domain.rig import OLD, die_at, drive, simulated_host
 from tests.screens.test_aws import admin, refused, robot, signer, token
 
 __all__ = ["admin", "robot"]  # fixtures
@@ -77,6 +78,36 @@ def test_without_a_value_the_first_rotation_makes_one(admin, instance):
     assert status == 200
     assert secret.runs.filter(kind="rotate").count() == 1
     assert admin.call("DescribeSecret", SecretId=NAME)[1]["RotationRules"] == {"AutomaticallyAfterDays": 30}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_pending_version_is_there_while_a_rotation_runs_and_at_no_other_time(admin):
+    secret, host = factories.secret(initial=OLD), simulated_host()
+    (before,) = secret.versions.all()
+
+    def stages() -> dict[str, list[str]]:
+        return dict(admin.call("DescribeSecret", SecretId=secret.name)[1]["VersionIdsToStages"])
+
+    def served(**more: str) -> str:
+        status, got = admin.call("GetSecretValue", SecretId=secret.name, **more)
+        assert status == 200, got
+        return str(json.loads(got["SecretString"])["Password"])
+
+    missing = admin.call("GetSecretValue", SecretId=secret.name, VersionStage="AWSPENDING")
+    assert refused(missing) == (400, "ResourceNotFoundException")
+    status, asked = admin.call("RotateSecret", SecretId=secret.name, ClientRequestToken=token("r"))
+    assert status == 200, asked
+    run = secret.runs.get(kind="rotate")
+    die_at("after_set", run, host)  # the host has the new value, and no login has proven it
+    new = secret.versions.exclude(pk=before.pk).get().version_id
+    assert stages() == {before.version_id: ["AWSCURRENT"], new: ["AWSPENDING"]}
+    pending = served(VersionStage="AWSPENDING")
+    assert (served(), pending != OLD) == (OLD, True)
+    assert served(VersionId=new) == pending
+    assert drive(run, host).outcome == "succeeded"
+    assert stages() == {before.version_id: ["AWSPREVIOUS"], new: ["AWSCURRENT"]}
+    assert served() == pending
+    assert served(VersionStage="AWSPREVIOUS") == OLD
 
 
 def test_a_key_pair_is_given_by_its_private_half(admin, instance):

@@ -148,7 +148,7 @@ def sealed(settings, tmp_path):
 
 @pytest.mark.parametrize("path", ["/", "/sign-in/", "/change-password/", "/no/such/page"])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_sealed_there_is_one_page_and_nothing_is_written(client, dot, sealed, path, method):
+def test_sealed_there_is_one_page_and_nothing_is_written(client, dot, sealed, path, method, caplog):
     client.force_login(dot)
     with CaptureQueriesContext(
         connection,
@@ -156,6 +156,8 @@ def test_sealed_there_is_one_page_and_nothing_is_written(client, dot, sealed, pa
         answer = getattr(client, method)(path)
     assert answer.status_code == 503
     assert "Keyturn is sealed" in answer.content.decode()
+    # The log says once that it is sealed, and nothing of each request.
+    assert not [record for record in caplog.records if record.name == "django.request"]
     assert [query["sql"] for query in asked if not query["sql"].startswith("SELECT")] == []
 
 

@@ -26,7 +26,7 @@ NO_SCREENS = {
     "groups_export", "keys_export", "applications_export", "access_keys_export",
     "policies_export", "users_export", "audit_export_csv", "audit_export_json",
     "audit_export_shape", "invitations_export", "access_review_export",
-    "bulk_export", "regions_export",
+    "bulk_export", "regions_export", "deliveries_export",
     "openid_callback", "invitation_open", "mfa_authenticate",
 }  # fmt: skip
 #: For those who are not signed in, who cannot open the help.

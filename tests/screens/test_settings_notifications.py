@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from ipaddress import ip_network
 
 import pytest
@@ -61,6 +63,21 @@ def test_an_address_that_is_not_allowed_comes_back_beside_its_field(as_dot):
     assert Subscription.objects.get().channel == "mail"
 
 
+def test_the_secret_of_a_robot_is_kept_sealed_and_shown_on_no_page(as_dot, receiver):
+    given = GIVEN | {"url": receiver.url, "robot": "SEC-of-the-robot"}
+    answer = as_dot.post(reverse("notification_create"), given)
+    assert (answer.status_code, Subscription.objects.count()) == (422, 0)
+    assert "Only a robot of DingTalk has a secret of its own." in text(answer)
+    assert "SEC-of-the-robot" not in text(answer)
+    shown = [text(as_dot.post(reverse("notification_create"), given | {"shape": "dingtalk"}))]
+    row = Subscription.objects.get()
+    assert subscriptions.opened(row).robot.reveal() == "SEC-of-the-robot"
+    for name in ("notification", "notification_edit"):
+        shown.append(text(as_dot.get(reverse(name, args=[row.pk]))))
+    assert not [page for page in shown if "SEC-of-the-robot" in page]
+    assert "SEC-of-the-robot" not in str(list(AuditEvent.objects.values()))
+
+
 def test_a_stale_edit_changes_nothing_and_an_edit_without_an_address_keeps_it(as_dot, receiver, dot):
     row = notices_rows.subscription()
     change = {name: value for name, value in GIVEN.items() if name != "channel"} | {"name": "Chat"}
@@ -105,6 +122,25 @@ def test_the_log_shows_answers_and_sends_again(as_dot):
     delivery.refresh_from_db()
     assert delivery.state == Delivery.State.WAITING
     assert as_dot.post(reverse("delivery_again", args=[delivery.pk])).status_code == 409
+
+
+def test_the_log_is_exported_and_holds_no_address(as_dot):
+    row = notices_rows.subscription()
+    delivery = notices_rows.delivery(row, factories.secret())
+    url = reverse("deliveries_export", args=[row.pk])
+    assert url in text(as_dot.get(reverse("notification", args=[row.pk])))
+    answer = as_dot.get(url)
+    assert answer.status_code == 200
+    content = b"".join(answer.streaming_content).decode()
+    (told,) = csv.DictReader(io.StringIO(content.removeprefix("\ufeff")))
+    assert (told["delivery_id"], told["event"], told["state"]) == (
+        str(delivery.pk),
+        "rotation.failed",
+        "failed",
+    )
+    assert told["answer"] == "503"
+    assert notices_rows.ADDRESS not in content
+    assert AuditEvent.objects.latest("sequence").action == "kms:ExportDeliveries"
 
 
 def test_a_deleted_subscription_is_gone_with_its_log_and_not_from_the_trail(as_dot):

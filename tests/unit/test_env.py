@@ -85,7 +85,7 @@ def test_a_database_is_a_file_or_a_server(given):
         "PASSWORD": "p@ss",
         "HOST": "db",
         "PORT": "5433",
-        "OPTIONS": {"sslmode": "require"},
+        "OPTIONS": {"connect_timeout": "10", "sslmode": "require"},
     }
 
 
@@ -128,6 +128,39 @@ def test_a_url_that_is_not_whole_is_refused(given, text):
     given(text)
     with pytest.raises(ImproperlyConfigured, match="KEYTURN_TRIAL"):
         env.secret_url("KEYTURN_TRIAL", "", schemes=(*DATABASE_SCHEMES, "redis", "https"))
+
+
+OWN = {"ENGINE": "django.db.backends.postgresql", "HOST": "db", "PORT": "", "OPTIONS": {}}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("postgresql://keyturn:hunter2@other/journal", "no password"),
+        ("postgresql://keyturn@other/journal?password=hunter2", "no password"),
+        ("postgresql://keyturn@db/journal", "another machine"),
+        ("postgresql://keyturn@db:5432/journal", "another machine"),
+        ("postgresql://keyturn@other/", "database's name"),
+        ("file:journal", "absolute path"),
+        ("s3://bucket/journal", "absolute path"),
+    ],
+)
+def test_a_journal_that_would_be_lost_with_the_database_or_shows_a_password_is_refused(given, text, why):
+    given(text)
+    with pytest.raises(ImproperlyConfigured, match=why) as caught:
+        env.journal("KEYTURN_TRIAL", OWN)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_postgresql_of_the_journal_is_never_an_instances_address():
+    at = env.services({"ENGINE": "django.db.backends.sqlite3"}, "postgresql://keyturn@other/journal")
+    assert at == (("other", 5432),)
+
+
+def test_a_journal_is_a_file_or_another_postgresql(given):
+    for text in ("", "file:/mnt/journal", "postgresql://keyturn@other/journal?sslmode=require"):
+        given(text)
+        assert env.journal("KEYTURN_TRIAL", OWN) == text
 
 
 def test_postgres_is_postgresql(given):

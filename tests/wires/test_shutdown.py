@@ -31,7 +31,7 @@ from tests.wires.test_rotation import OLD
 pytestmark = pytest.mark.django_db(transaction=True)
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLACES = ["before_create", "after_preflight", "after_intent", "before_test", "before_finish"]
-#: As docs/operation.md has it: no more than this from the wish to stop to the end of the process.
+#: As docs/operations.md has it: no more than this from the wish to stop to the end of the process.
 PROMISED_SECONDS = 10
 #: Less than what hangs here would take, and more than a crowded machine needs for the promise.
 BOUND = 100

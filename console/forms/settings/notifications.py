@@ -79,6 +79,13 @@ class Subscribe(_Told):
         error_messages={"required": "Enter the address that the receiver gave you."},
         widget=forms.TextInput(attrs={"class": "input-mono", "inputmode": "url", **_PLAIN}),
     )
+    robot = forms.CharField(
+        label="DingTalk robot secret",
+        required=False,
+        max_length=200,
+        help_text="If the robot's security setting is a signature: the text that begins with SEC.",
+        widget=forms.PasswordInput(attrs={"class": "input-mono", **_PLAIN}),
+    )
     regions = forms.MultipleChoiceField(
         label="Regions",
         required=False,
@@ -123,10 +130,11 @@ class Subscribe(_Told):
         if had is not None:
             del self.fields["channel"]
             if had.channel == Subscription.Channel.MAIL:
-                for name in ("shape", "url", "new_key"):
+                for name in ("shape", "url", "robot", "new_key"):
                     del self.fields[name]
             else:
                 self.fields["url"].help_text = f"Empty: the present address at {had.host} stays."
+                self.fields["robot"].help_text = "Empty: the present one stays, if the address does."
         else:
             del self.fields["new_key"]
             self.fields["url"].required = (data or {}).get("channel") != Subscription.Channel.MAIL
@@ -139,6 +147,10 @@ class Subscribe(_Told):
     @property
     def address(self) -> Plaintext:
         return Plaintext(str(self.cleaned_data.get("url", "")).strip())
+
+    @property
+    def robot_secret(self) -> Plaintext:
+        return Plaintext(str(self.cleaned_data.get("robot", "")))
 
     def wanted(self) -> Wanted:
         given = self.cleaned_data

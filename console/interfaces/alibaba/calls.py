@@ -21,7 +21,7 @@ from secrets_app.models import NAME_LENGTH, NAME_PATTERN, Principal, Region, Sec
 from secrets_app.policy import decisions, requiring
 
 _ARN = re.compile(r"acs:kms:([A-Za-z0-9-]{1,64}):(\d{12}|\d{16}):secret/(.{1,512})")
-_WITH = ("region__account", "account", "key", "schedule", "managed__instance")
+_WITH = ("key", "schedule", "managed__instance")
 _NAMED = prepared.Question(
     lambda region, name: Secret.objects.select_related(*_WITH).filter(
         purged_at__isnull=True, region=region, name=name
@@ -81,7 +81,11 @@ def find(call: Call, text: str) -> Secret | None:
             return None
     if not re.match(NAME_PATTERN, name):
         raise faults.INVALID()
-    return _NAMED.first(call.region.pk, name)
+    found = _NAMED.first(call.region.pk, name)
+    if found is not None:
+        # The region is a row that was read in this request; a secret has the account of its region.
+        found.region, found.account = call.region, call.region.account
+    return found
 
 
 def new_name(call: Call) -> str:

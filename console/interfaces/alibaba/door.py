@@ -21,9 +21,10 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from console import http
-from console.interfaces import new_regions, records
+from console.interfaces import first_question, new_regions, records
 from console.interfaces.alibaba import calls, faults, nonces, parameters, signatures, table
 from console.interfaces.rates import rates
+from console.process import databases
 from secrets_app import keyring, origin
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
@@ -76,9 +77,14 @@ class Door:
         except (trail.NotRecorded, keyring.Sealed, keyring.KeyUnusable) as error:
             log.critical("A call was not answered: %s", error)
             response = _refusal(faults.UNAVAILABLE(), request, request_id)
-        except Exception:
+        except Exception as error:
             log.exception("A call failed.")
-            response = _refusal(faults.INTERNAL(), request, request_id)
+            why = faults.UNAVAILABLE() if databases.passes(error) else faults.INTERNAL()
+            response = _refusal(why, request, request_id)
+        if response.status_code == 503:
+            response["Retry-After"] = http.RETRY_SECONDS
+            # Django would write a line for each of them; the lines above are one for each cause and minute.
+            response._has_been_logged = True  # type: ignore[attr-defined]
         response["x-acs-request-id"] = request_id
         response["Content-Length"] = str(len(response.content))  # else it is sent in chunks
         return response
@@ -140,7 +146,7 @@ def _signed(sent: signatures.Request) -> tuple[signatures.Signature, AccessKey]:
     """Return who has signed, as far as the signature shows it; else record that none has."""
     try:
         signature = signatures.read(sent)
-        opened = access_keys.opened(signature.key_id)
+        opened = first_question.opened(signature.key_id)
         if opened is None:
             raise faults.NO_SUCH_KEY()
         signatures.require(sent, signature, opened.secret, now=timezone.now())

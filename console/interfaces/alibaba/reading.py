@@ -25,20 +25,21 @@ def get_secret_value(call: Call) -> dict[str, Any]:
     wanted = given.text("VersionId", most=64), given.text("VersionStage", most=labels.LENGTH)
     with_config, is_dry = given.flag("FetchExtendedConfig"), given.flag("DryRun")
     secret = call.secret(Action.GET_SECRET_VALUE)
-    version = _version(secret, *wanted)
+    stages = labels.stages(secret)
+    version = _version(secret, stages, *wanted)
     if is_dry:
         raise faults.Fault(faults.DRY_RUN, VALID)
-    answer = _value(secret, version, call)
+    answer = _value(version, stages, call)
     return answer | (describing.extended_config(call, secret) if with_config else {})
 
 
-def _value(secret: Secret, version: SecretVersion, call: Call) -> dict[str, Any]:
-    stages = labels.of_one(version)
+def _value(version: SecretVersion, stages: labels.Stages, call: Call) -> dict[str, Any]:
+    secret = version.secret
     answer: dict[str, Any] = {
         "SecretName": secret.name,
         "SecretType": describing.type_of(secret),
         "VersionId": version.version_id,
-        "VersionStages": {"VersionStage": stages},
+        "VersionStages": {"VersionStage": stages.of(version)},
         "CreateTime": moment(version.created_at),
         **describing.rotation(secret),
     }
@@ -49,7 +50,7 @@ def _value(secret: Secret, version: SecretVersion, call: Call) -> dict[str, Any]
     return answer | {"SecretDataType": "text", "SecretData": text.reveal()}
 
 
-def _version(secret: Secret, version_id: str, stage: str) -> SecretVersion:
+def _version(secret: Secret, stages: labels.Stages, version_id: str, stage: str) -> SecretVersion:
     """Return the version that is asked for; the current one where none is named. Raises `faults.Fault`.
 
     Of a managed secret the current and the previous one are read, and a version id is not looked at.
@@ -59,10 +60,10 @@ def _version(secret: Secret, version_id: str, stage: str) -> SecretVersion:
             raise faults.NOT_FOUND()
         version_id = ""
     if not version_id:
-        version = labels.holder(secret, stage or labels.CURRENT)
+        version = stages.holder(stage or labels.CURRENT)
     else:
-        version = secret.versions.select_related("sealed").filter(version_id=version_id).first()
-        if version is not None and stage and labels.holder(secret, stage) != version:
+        version = secret.versions.filter(version_id=version_id).first()
+        if version is not None and stage and stages.holder(stage) != version:
             raise faults.NOT_FOUND()
     if version is None:
         raise faults.NOT_FOUND()
@@ -82,7 +83,8 @@ def batch_get_secret_value(call: Call) -> dict[str, Any]:
         call.about = None
         try:
             secret = call.secret(Action.GET_SECRET_VALUE, name=name)
-            value = _value(secret, _version(secret, version_id, stage), call)
+            stages = labels.stages(secret)
+            value = _value(_version(secret, stages, version_id, stage), stages, call)
             config = describing.extended_config(call, secret) if entry.get("FetchExtendedConfig") else {}
             values.append(value | config)
         except decisions.NotAllowed as error:

@@ -140,7 +140,7 @@ def update_secret_version_stage(call: Call) -> dict[str, Any]:
         if target:
             labels.require_room(secret, [stage])
         if not source:
-            holder = labels.holder(secret, stage)
+            holder = labels.stages(secret).holder(stage)
             source = holder.version_id if holder else ""
         generic.move_label(secret, role, actor=call.actor, remove_from=source, to=target)
     return _named(secret)

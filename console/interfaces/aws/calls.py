@@ -22,12 +22,16 @@ from secrets_app.policy import decisions, requiring
 _ARN = re.compile(r"arn:aws:secretsmanager:([a-z0-9-]{1,64}):(\d{12}|\d{16}):secret:(.{1,530})")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-_WITH = ("region__account", "account", "key", "schedule")
+_ALONE = prepared.Question(
+    lambda region, name: Secret.objects.filter(purged_at__isnull=True, region=region, name=name)
+)
 _NAMED = prepared.Question(
-    lambda region, name: Secret.objects.select_related(*_WITH).filter(
+    lambda region, name: Secret.objects.select_related("key", "schedule").filter(
         purged_at__isnull=True, region=region, name=name
     )
 )
+#: Operations that say nothing of a secret but its value and its names.
+_OF_VALUES = frozenset({"GetSecretValue", "BatchGetSecretValue"})
 
 
 @dataclass
@@ -126,4 +130,8 @@ def check_name(name: str) -> None:
 
 
 def _named(call: Call, name: str) -> Secret | None:
-    return _NAMED.first(call.region.pk, name)
+    found = (_ALONE if call.operation in _OF_VALUES else _NAMED).first(call.region.pk, name)
+    if found is not None:
+        # The region is a row that was read in this request; a secret has the account of its region.
+        found.region, found.account = call.region, call.region.account
+    return found

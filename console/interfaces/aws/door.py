@@ -19,9 +19,10 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from console import http
-from console.interfaces import new_regions, records
+from console.interfaces import first_question, new_regions, records
 from console.interfaces.aws import calls, faults, operations, shapes, signatures
 from console.interfaces.rates import rates
+from console.process import databases
 from secrets_app import keyring, origin
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
@@ -54,12 +55,20 @@ class Door:
             response = _answered(request, request_id)
         except faults.Fault as fault:
             response = _refusal(request, fault, request_id)
-        except (trail.NotRecorded, keyring.Sealed, keyring.KeyUnusable) as error:
+        except (trail.NotRecorded, keyring.Sealed) as error:
+            log.critical("A call was not answered: %s", error)
+            response = _refusal(request, faults.UNAVAILABLE(), request_id)
+        except keyring.KeyUnusable as error:
             log.critical("A call was not answered: %s", error)
             response = _refusal(request, faults.INTERNAL(), request_id)
-        except Exception:
+        except Exception as error:
             log.exception("A call failed.")
-            response = _refusal(request, faults.INTERNAL(), request_id)
+            why = faults.UNAVAILABLE() if databases.passes(error) else faults.INTERNAL()
+            response = _refusal(request, why, request_id)
+        if response.status_code == 503:
+            response["Retry-After"] = http.RETRY_SECONDS
+            # Django would write a line for each of them; the lines above are one for each cause and minute.
+            response._has_been_logged = True  # type: ignore[attr-defined]
         response["x-amzn-RequestId"] = request_id
         response["Content-Length"] = str(len(response.content))  # else it is sent in chunks
         return response
@@ -74,7 +83,7 @@ def _is_ours(request: HttpRequest) -> bool:
 def _answered(request: HttpRequest, request_id: str) -> HttpResponse:
     sent = _sent(request)
     if keyring.is_sealed():
-        raise faults.INTERNAL()
+        raise faults.UNAVAILABLE()
     address = http.client_address(request)
     where = {"request_id": request_id, "address": address, "is_secure": request.is_secure(), "is_mfa": False}
     with origin.bind(**where, at=timezone.now()):  # type: ignore[arg-type]
@@ -115,7 +124,7 @@ def _signed(sent: signatures.Request) -> tuple[signatures.Signature, AccessKey]:
         signature = signatures.read(sent)
         if signature.service not in {SERVICE, IDENTITY} or "x-amz-security-token" in sent.headers:
             raise faults.BAD_TOKEN()
-        opened = access_keys.opened(signature.key_id)
+        opened = first_question.opened(signature.key_id)
         if opened is None:
             raise faults.BAD_TOKEN()
         signatures.require(sent, signature, opened.secret, now=timezone.now())

@@ -54,6 +54,9 @@ MISMATCH = partial(
 BAD_SCOPE = partial(Fault, "InvalidSignatureException", "Credential should be scoped to a valid region.")
 TOO_LARGE = partial(Fault, "RequestEntityTooLargeException", "The request has more than 100 KB.", status=413)
 INTERNAL = partial(Fault, "InternalServiceError", "An internal error occurred. Try again later.", status=500)
+UNAVAILABLE = partial(
+    Fault, "ServiceUnavailable", "The service is not available now. Try again later.", status=503
+)
 THROTTLED = partial(Throttled, "ThrottlingException", "Rate exceeded")
 SECRET_NOT_FOUND = partial(not_found, "Secrets Manager can't find the specified secret.")
 MARKED = partial(
@@ -84,7 +87,7 @@ BY_CODE: dict[str, Callable[[], Fault]] = {
     "secret_name_invalid": BAD_NAME,
     "key_disabled": INTERNAL,
     "key_unusable": INTERNAL,
-    "sealed": INTERNAL,
+    "sealed": UNAVAILABLE,
     "reads_too_often": THROTTLED,
     "current_label_stays": partial(
         invalid_parameter,

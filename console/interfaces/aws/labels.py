@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from secrets_app import prepared
 from secrets_app.models import Label, Secret, SecretVersion
@@ -13,10 +14,7 @@ ROLES = {CURRENT: Label.Role.CURRENT, "AWSPREVIOUS": Label.Role.PREVIOUS, "AWSPE
 _NAMES = {role: name for name, role in ROLES.items()}
 
 
-_OF_SECRET = prepared.Question(
-    lambda secret: Label.objects.select_related("version__sealed").filter(secret=secret)
-)
-_OF_VERSION = prepared.Question(lambda version: Label.objects.filter(version=version))
+_OF_SECRET = prepared.Question(lambda secret: Label.objects.select_related("version").filter(secret=secret))
 
 
 def role_of(stage: str) -> str:
@@ -32,11 +30,6 @@ def of(version: SecretVersion) -> list[str]:
     return sorted(name(label) for label in version.labels.all())
 
 
-def of_one(version: SecretVersion) -> list[str]:
-    """As `of`, for a version alone, whose labels were not read with it."""
-    return sorted(name(label) for label in _OF_VERSION(version.pk))
-
-
 def by_version(labels: Iterable[Label]) -> dict[str, list[str]]:
     """The stages of each version that has one; the labels with their versions."""
     found: dict[str, list[str]] = {}
@@ -45,12 +38,26 @@ def by_version(labels: Iterable[Label]) -> dict[str, list[str]]:
     return {version: sorted(stages) for version, stages in found.items()}
 
 
-def holder(secret: Secret, stage: str) -> SecretVersion | None:
-    """The version that has this stage."""
-    # By the role, and not by what it is called here: a custom label can have that name by another interface.
-    wanted = (ROLES[stage], "") if stage in ROLES else (Label.Role.CUSTOM, stage)
-    for label in _OF_SECRET(secret.pk):
-        if (label.role, label.name) == wanted:
-            label.version.secret = secret
-            return label.version
-    return None
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one secret as they were at one moment, with the versions that have them."""
+
+    labels: tuple[Label, ...]
+
+    def holder(self, stage: str) -> SecretVersion | None:
+        """The version that has this stage."""
+        # By the role, and not by what it is called here: a custom label can have that name by another
+        # interface.
+        wanted = (ROLES[stage], "") if stage in ROLES else (Label.Role.CUSTOM, stage)
+        return next((one.version for one in self.labels if (one.role, one.name) == wanted), None)
+
+    def of(self, version: SecretVersion) -> list[str]:
+        return sorted(name(one) for one in self.labels if one.version_id == version.pk)
+
+
+def stages(secret: Secret) -> Stages:
+    """Read the stages of this secret."""
+    found = tuple(_OF_SECRET(secret.pk))
+    for label in found:
+        label.version.secret = secret
+    return Stages(found)

@@ -32,8 +32,8 @@ def get_secret_value(call: Call) -> dict[str, Any]:
 
 def _value(call: Call, secret_id: str) -> dict[str, Any]:
     secret = call.secret(Action.GET_SECRET_VALUE, secret_id=secret_id)
-    version = _version(secret, call.given.get("VersionId", ""), call.given.get("VersionStage", ""))
-    stages = labels.of_one(version)
+    stages = labels.stages(secret)
+    version = _version(secret, stages, call.given.get("VersionId", ""), call.given.get("VersionStage", ""))
     try:
         value = versions.fetch(version, actor=call.actor)
     except versions.NoValue:
@@ -44,7 +44,7 @@ def _value(call: Call, secret_id: str) -> dict[str, Any]:
         "ARN": call.arn(secret),
         "Name": secret.name,
         "VersionId": version.version_id,
-        "VersionStages": stages,
+        "VersionStages": stages.of(version),
         "CreatedDate": moment(version.created_at),
     }
     if value.binary is not None:
@@ -53,22 +53,22 @@ def _value(call: Call, secret_id: str) -> dict[str, Any]:
     return answer | {"SecretString": text.reveal()}
 
 
-def _version(secret: Secret, version_id: str, stage: str) -> SecretVersion:
+def _version(secret: Secret, stages: labels.Stages, version_id: str, stage: str) -> SecretVersion:
     """Return the version that is asked for; the current one where none is named. Raises `faults.Fault`."""
     if not version_id:
-        version = labels.holder(secret, stage or labels.CURRENT)
+        version = stages.holder(stage or labels.CURRENT)
         if version is None:
             raise faults.not_found(
                 "Secrets Manager can't find the specified secret value for staging label: "
                 f"{stage or labels.CURRENT}"
             )
         return version
-    named = secret.versions.select_related("sealed").filter(version_id=version_id).first()
+    named = secret.versions.filter(version_id=version_id).first()
     if named is None:
         raise faults.not_found(
             f"Secrets Manager can't find the specified secret value for VersionId: {version_id}"
         )
-    if stage and labels.holder(secret, stage) != named:
+    if stage and stages.holder(stage) != named:
         raise faults.invalid_request(
             "You provided a VersionStage that is not associated to the provided VersionId."
         )

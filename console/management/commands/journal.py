@@ -13,11 +13,12 @@ from rotation import accounts, runs
 from rotation.models import Run
 from secrets_app.errors import DomainError
 from secrets_app.journal import journal, replay
+from secrets_app.journal.files import FileJournal
 from secrets_app.people import users
 
 
 class Command(BaseCommand):
-    help = "Make the file of KEYTURN_JOURNAL, or bring back from it what an older database does not have."
+    help = "Make the journal of KEYTURN_JOURNAL, or bring back from it what an older database does not have."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,19 +32,17 @@ class Command(BaseCommand):
             getattr(self, f"_{options['what']}")(options)
         except DomainError as error:
             raise CommandError(str(error), returncode=int(exits.of_error(error))) from None
-        except OSError as error:
-            raise CommandError(
-                f"{error.filename}: {error.strerror}", returncode=int(exits.Exit.FAILED)
-            ) from None
 
     def _init(self, options: dict[str, Any]) -> None:
         self.stdout.write(f"Made: {journal.make()}")
 
     def _replay(self, options: dict[str, Any]) -> None:
-        path = options["file"] or journal.place()
-        if path is None:
-            raise CommandError("KEYTURN_JOURNAL names no file; use --file.", returncode=int(exits.Exit.USAGE))
-        done = replay.replay(path)
+        kept = FileJournal(options["file"]) if options["file"] else journal.place()
+        if kept is None:
+            raise CommandError(
+                "KEYTURN_JOURNAL names no place; use --file.", returncode=int(exits.Exit.USAGE)
+            )
+        done = replay.replay(kept)
         self.stdout.write(f"{done.imported} values brought back, {done.known} known, {done.mended} mended.")
         if done.not_ours:
             self.stdout.write(f"Left out: {done.not_ours} lines, torn, changed or of another installation.")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from console.commands import backup_files, exits
@@ -26,7 +25,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         make_data_folder(settings.DATA_DIR)
-        call_command("migrate", verbosity=0, interactive=False)
         try:
             report = backups.restore(options["file"], backup_files.opener(options))
         except DomainError as error:
@@ -38,4 +36,4 @@ class Command(BaseCommand):
         self.stdout.write(
             "It has no value that was rotated since. Restore the key files, start Keyturn, then"
         )
-        self.stdout.write("acknowledge the restore and choose Verify all (docs/operation.md).")
+        self.stdout.write("acknowledge the restore and choose Verify all (docs/operations.md).")

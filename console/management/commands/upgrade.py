@@ -57,8 +57,8 @@ class Command(BaseCommand):
         except OSError as error:
             said = f"Nothing was changed. {path}: {error.strerror}"
             raise CommandError(said, returncode=int(exits.Exit.FAILED)) from None
-        self.stdout.write(f"Taken and read back: {path}, {report.rows:,} rows. Only the version that was")
-        self.stdout.write("here before restores it.")
+        self.stdout.write(f"Taken and read back: {path}, {report.rows:,} rows. The version that was here")
+        self.stdout.write("before restores it as it is; this one restores it and brings it up to date.")
         return report
 
 

@@ -70,7 +70,9 @@ def create(request: OperatorRequest) -> HttpResponse:
     form = forms.Subscribe(_sent(request), regions=_regions(request))
     if request.method == "POST" and form.is_valid():
         try:
-            row, key = subscriptions.create(form.wanted(), actor=request.principal, url=form.address)
+            row, key = subscriptions.create(
+                form.wanted(), actor=request.principal, url=form.address, robot=form.robot_secret
+            )
         except addresses.BadAddress as error:
             form.add_error("url", str(error))
         except (subscriptions.Unfit, subscriptions.TooMany) as error:
@@ -97,6 +99,7 @@ def edit(request: OperatorRequest, pk: UUID) -> HttpResponse:
                 actor=request.principal,
                 url=form.address or None,
                 with_new_key=form.cleaned_data.get("new_key", False),
+                robot=form.robot_secret,
             )
         except addresses.BadAddress as error:
             form.add_error("url", str(error))

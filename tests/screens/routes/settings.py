@@ -44,6 +44,11 @@ def one_of_mail(cast: Cast) -> Call:
     return Call([made.pk], {}, MANAGE)
 
 
+def export_log(cast: Cast) -> Call:
+    made = notices_rows.subscription()
+    return Call([made.pk], {}, ("kms:ExportDeliveries",), "get", refused="kms:ManageNotifications")
+
+
 def again(cast: Cast) -> Call:
     return Call([notices_rows.delivery(notices_rows.subscription()).pk], {}, MANAGE)
 
@@ -54,6 +59,7 @@ CHANGES: dict[str, Make] = {
     "notification_delete": one_subscription,
     "notification_test": one_of_mail,
     "delivery_again": again,
+    "deliveries_export": export_log,
     "settings_mail_test": lambda cast: Call([], {}, ("kms:SendTestMail",)),
     "region_create": lambda cast: Call([], {"code": "north", "name": "North"}, ("kms:CreateRegion",)),
     "region_rename": rename,
