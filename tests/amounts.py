@@ -6,6 +6,11 @@ CI tries the same cases every time, so that no change fails by chance; `--long` 
 from __future__ import annotations
 
 import hypothesis
+from hypothesis import strategies as st
+
+#: All that UTF-8 can write, which is what `st.text` draws from too; but it asks the codec about each of them
+#: first, for a second in each process.
+CHARACTERS = st.characters(exclude_categories=["Cs"])
 
 hypothesis.settings.register_profile("ci", derandomize=True, database=None, deadline=None)
 hypothesis.settings.register_profile("long", database=None, deadline=None, print_blob=True)

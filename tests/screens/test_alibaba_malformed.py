@@ -31,7 +31,7 @@ NAMES = """
     RequireEachIncludedType IncludeDeprecated EncryptionKeyId KeyId Format Signature Action
 """.split()
 #: What can be sent: no half of a surrogate pair.
-words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+words = st.text(amounts.CHARACTERS, max_size=40)
 texts = words | st.sampled_from(
     ["app/d", "acs:kms:main:", "\0", "é" * 40, "true", "7d", "9" * 30, "[" * 5000, '{"a": NaN}', '"\\ud800"', "[{}]"]
 )  # fmt: skip

@@ -22,7 +22,7 @@ MANY = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-texts = st.text(max_size=40) | st.sampled_from(
+texts = st.text(amounts.CHARACTERS, max_size=40) | st.sampled_from(
     ["app/db", "arn:aws:secretsmanager:", "\0", "\ud800", "é" * 40]
 )
 anything = st.recursive(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from console.presentation import documents
 from secrets_app.models import Policy, User
 from secrets_app.policy import policies
-from tests import factories
+from tests import amounts, factories
 from tests.screens import nasty, nasty_walk
 from tests.screens.routes import CHANGES, READS, SIGN_IN, access, keys, own, secrets, settings
 from tests.screens.test_aud_01 import (  # noqa: F401  # two of them are fixtures
@@ -29,7 +29,7 @@ TABLES = {
     "secrets": secrets.CHANGES, "keys": keys.CHANGES, "access": access.CHANGES, "own": own.CHANGES,
     "settings": settings.CHANGES, "sign-in": SIGN_IN, "reads": READS,
 }  # fmt: skip
-TEXT = st.sampled_from(nasty.ALL) | st.text(max_size=6)
+TEXT = st.sampled_from(nasty.ALL) | st.text(amounts.CHARACTERS, max_size=6)
 #: Some of what each walk must have come by, or it would find nothing wrong.
 KNOWN = {
     ("post", "policy_create", "document"), ("post", "policy_create", "description"),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secrets_app.audit import chain
+from tests import amounts
 
 COLUMNS = 16
 LENGTHS = (0, 1, 127, 128, 255, 256, 1023, 1024, 70_000)
@@ -20,7 +21,7 @@ def plainly(texts: tuple[str, ...]) -> bytes:
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
-@given(st.tuples(*[st.text(max_size=140)] * COLUMNS))
+@given(st.tuples(*[st.text(amounts.CHARACTERS, max_size=140)] * COLUMNS))
 def test_each_text_is_encoded_with_its_length_before_it(texts):
     assert chain.encode_texts(*texts) == plainly(texts)
 
@@ -34,7 +35,10 @@ def test_texts_of_any_length_are_encoded_each_with_its_length_before_it(column, 
 
 
 @given(
-    st.dictionaries(st.text(max_size=8), st.none() | st.booleans() | st.integers() | st.text(max_size=8)),
+    st.dictionaries(
+        st.text(amounts.CHARACTERS, max_size=8),
+        st.none() | st.booleans() | st.integers() | st.text(amounts.CHARACTERS, max_size=8),
+    ),
     st.sampled_from([None, 1]),
 )
 def test_details_have_one_text_however_a_database_writes_them(details, indent):
