@@ -182,7 +182,7 @@ def test_fi_r_06_a_line_that_lets_us_in_is_never_called_closed(svc: Rig, options
 
 def found(**told: str) -> Findings:
     made = Findings()
-    facts = {"now_local": "20260101120000", "now_utc": "20260101110000", "use_dns": "no"}
+    facts = {"now_local": "20260101120000", "now_seconds": "1767265200", "use_dns": "no"}
     line = {"key_loose": "no", "key_options": "from", "key_from": "", "key_until": ""}
     for key, value in (facts | line | told).items():
         made.put(f"{key}={value}")

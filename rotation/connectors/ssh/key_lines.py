@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rotation.connectors.base import Check
 from rotation.connectors.ssh.findings import Findings, blocked, passed, warning
@@ -21,6 +22,7 @@ _ONCE = frozenset(("command", "from", "principals", "tunnel"))
 _OFTEN = frozenset(("environment", "expiry-time", "permitlisten", "permitopen"))
 _OPTIONS = _PERMISSIONS | {f"no-{option}" for option in _PERMISSIONS} | _FLAGS | _ONCE | _OFTEN
 _WHOLE_CHARACTERS = 250  # of a value: what is longer was cut on the host
+_LATEST = 253_402_300_799  # seconds since 1970 that are still a date of four digits in each year
 
 #: How each option is called in a sentence, by the reason that it is.
 _NAMES = {
@@ -63,10 +65,16 @@ def lines(findings: Findings) -> list[Line]:
 
 def hindrances(findings: Findings, address: str) -> list[str]:
     """For each line the code of what keeps a login from here out, or nothing."""
-    here = Here(
-        address, findings.first("now_local"), findings.first("now_utc"), findings.first("use_dns") != "no"
-    )
+    here = Here(address, findings.first("now_local"), _utc(findings), findings.first("use_dns") != "no")
     return [_against(line, here) for line in lines(findings)]
+
+
+def _utc(findings: Findings) -> str:
+    """The host's time in UTC, from the seconds that it counts since 1970; empty where it does not say."""
+    seconds = findings.number("now_seconds")
+    if seconds is None or seconds > _LATEST:
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%d%H%M%S")
 
 
 def closed(findings: Findings, address: str) -> str:

@@ -19,10 +19,12 @@ HOST_SECONDS = 8
 _OF_KEYS = frozenset(("edit_key.sh", "probe_key.sh", "preflight.sh", "trace.sh"))
 
 # `exec` leaves no shell behind that would read on, and timeout(1) ends the whole process group, so
-# nothing of an abandoned change is left running. A host without timeout(1) gets no such promise.
+# nothing of an abandoned change is left running. A host without timeout(1) gets no such promise. It is tried
+# first, since a script must not begin twice, unless a script before it in this shell has shown that it works.
 _BLOCK = """{{
 script={script}
-if timeout -s KILL 5 true 2>/dev/null
+case $limited in {nonce}) ;; *) timeout -s KILL 5 true 2>/dev/null ;; esac
+if [ $? = 0 ]
 then exec timeout -s KILL {seconds} sh -c "$script" limited
 else exec sh -c "$script"
 fi
@@ -30,14 +32,13 @@ fi
 """
 
 # For a script that reads nothing from its standard input: the shell stays, and takes another block. One that
-# is given a value never stays: a shell that outlived its script would read the value as a command.
+# is given a value never stays: a shell that outlived its script would read the value as a command. What only
+# looks begins again without timeout(1) where it did not end as it should.
 _STAYING_BLOCK = """{{
 mark={nonce}
 script={script}
-if timeout -s KILL 5 true 2>/dev/null
-then timeout -s KILL {seconds} sh -c "$script" limited
-else sh -c "$script"
-fi
+timeout -s KILL {seconds} sh -c "$script" limited
+case $? in 0 | 124 | 137) limited=$mark ;; *) sh -c "$script" ;; esac
 echo "$mark GONE"
 }}
 """

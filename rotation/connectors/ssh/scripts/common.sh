@@ -4,7 +4,7 @@
 # An inherited SHELLOPTS=xtrace would print the value, allexport would put it into every child's environment,
 # and so would a variable of the same name that is exported already.
 set +x +v +a
-unset value control short said commit script public like hash before today judged looked_at has_setpriv problem
+unset value control short said commit script public like hash before today judged walked looked_at has_setpriv problem
 umask 077
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
@@ -56,6 +56,9 @@ newline='
 
 # Sets $today to the days since 1970, as /etc/shadow counts them.
 look_at_date() { [ -n "${today-}" ] || today=$(($(date +%s) / 86400)); }
+
+# Whether that day has come.
+has_come() { look_at_date; [ "$today" -ge "$1" ]; }
 
 # Sets $mode, $owner, $group and $size from a line of ls -ldn.
 split_look() {
@@ -113,15 +116,14 @@ account_problem() {
     # chpasswd changes the field in /etc/passwd where that holds no x.
     if [ $shadowed = no ] || [ "$in_passwd" != x ]; then problem=not_shadowed; return; fi
     if other_source; then problem=other_source; return; fi
-    look_at_date
     case $hash in
         '') problem=empty_password; return ;;
         '!'* | '*'*) problem=locked; return ;;
     esac
-    if is_number "$expires" && [ "$today" -ge "$expires" ]; then problem=expired; return; fi
+    if is_number "$expires" && has_come "$expires"; then problem=expired; return; fi
     if is_number "$changed" && [ "$changed" = 0 ]; then problem=must_change; return; fi
     if is_number "$changed" && is_number "$most" && is_number "$inactive" &&
-        [ "$today" -gt $((changed + most + inactive)) ]; then
+        has_come $((changed + most + inactive + 1)); then
         problem=inactive
     fi
 }
@@ -131,6 +133,25 @@ free_kilobytes() {
     free=0
     if [ -w "$1" ]; then look_at_space "$(df -Pk "$1" 2>/dev/null)"; fi
     is_number "$free" || free=0
+}
+
+# Sets $free_etc and $free_fence to what free_kilobytes says of /etc and of /var/lib, by one process where it can.
+free_kilobytes_of_both() {
+    free_etc='' free_fence=''
+    if [ -w /etc ] && [ -w /var/lib ]; then
+        found=$(df -Pk /etc /var/lib 2>/dev/null)
+        case $found in
+            *"$newline"*"$newline"*"$newline"*) ;;
+            *"$newline"*"$newline"*)
+                look_at_space "${found%"$newline"*}"
+                free_etc=$free
+                look_at_space "$newline${found##*"$newline"}"
+                free_fence=$free
+                ;;
+        esac
+    fi
+    is_number "$free_etc" || { free_kilobytes /etc; free_etc=$free; }
+    is_number "$free_fence" || { free_kilobytes /var/lib; free_fence=$free; }
 }
 
 # Sets $free from the second line of df -Pk.
@@ -154,6 +175,34 @@ look_for_frozen() {
         line=${left%%"$newline"*} left=${left#*"$newline"}
         case ${line%% *} in *[ia]*) frozen=$frozen${line#* }$newline ;; esac
     done
+}
+
+# Open $lock for this script and for what it starts. A redirection that fails would end it only where exec makes it.
+open_lock() {
+    [ -d "$fence_root/$console" ] || mkdir -p "$fence_root/$console" 2>/dev/null || stop REFUSED disk
+    [ ! -L "$fence_root" ] && { true >>"$lock"; } 2>/dev/null || stop REFUSED disk
+    exec 9>>"$lock"
+}
+
+# Take the lock, for some seconds. By turns and not flock -w: busybox has no -w. Without flock there is none.
+take_lock() {
+    tries=0
+    until flock -n 9 2>/dev/null; do
+        can_lock || return 0
+        tries=$((tries + 1))
+        [ $tries -le 2 ] || stop BUSY
+        sleep 1
+    done
+}
+
+# Put $generation into $mark, on the disk. No secret, so it may stand in a text that the shell may write to a file.
+write_generation() {
+    [ "$generation" != "$recorded" ] || return 0
+    dd of="$mark.new" conv=fsync 2>/dev/null <<GENERATION && mv -f "$mark.new" "$mark" && return
+$generation
+GENERATION
+    rm -f "$mark.new"
+    return 1
 }
 
 # Whether something is mounted just there: then no other file can take its place.

@@ -1,5 +1,6 @@
 # Add or remove the public key that arrives on standard input. Arguments: nonce, user, address, here, editor, console,
-# generation, kind (key), action (add or remove), allowed (reasons to let pass: foreign_console), limit (the seconds after which timeout(1) ends this script).
+# generation, kind (key), action (add or remove), allowed (reasons to let pass: foreign_console), limit (the seconds
+# after which timeout(1) ends this script).
 #
 # One lock for all the key files of a host: two accounts may share one file.
 
@@ -14,17 +15,8 @@ ask_sshd
 sshd_problem
 [ -z "$problem" ] || stop REFUSED "$problem"
 
-mkdir -p "$fence_root/$console" 2>/dev/null && [ ! -L "$fence_root" ] && (: >>"$lock") 2>/dev/null ||
-    stop REFUSED disk
-exec 9>>"$lock"
-if can_lock; then
-    tries=0
-    until flock -n 9; do
-        tries=$((tries + 1))
-        [ $tries -le 2 ] || stop BUSY
-        sleep 1
-    done
-fi
+open_lock
+take_lock
 
 ! has_foreign_mark || is_allowed foreign_console || stop REFUSED foreign_console
 look_at_generation
@@ -37,32 +29,32 @@ IFS= read -r public && IFS= read -r like && IFS= read -r commit && [ "$commit" =
 look_at_uptime
 [ $((seconds - started)) -le $((limit - 4)) ] || stop ABORTED
 
-printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f "$mark.new" "$mark" || {
-    rm -f "$mark.new"
-    stop FAILED disk
-}
+write_generation || stop FAILED disk
 
-# Of two files one may be changed and the other not: the old key's lines are as they were, and that is taken back.
+# A single file gets the twins or is as it was. Of two files one may be changed and the other not, so each is tried
+# before, and if it fails all the same, that is taken back: the old key's lines are as they were.
 add_twins() {
-    with_files twin all
-    twins=$answer
-    if [ "$twins" != done ]; then
-        with_files remove all
-        case $answer in done | absent) ;; *) twins=unsure ;; esac
+    if has_one_file; then
+        with_files twin all
+        [ "$answer" = script ] || return 0 # without an answer it may have been changed
+    else
+        with_files try all
+        [ "$answer" = done ] || return 0
+        with_files twin all
+        [ "$answer" != done ] || return 0
     fi
-    answer=$twins
+    twins=$answer
+    with_files remove all
+    case $answer in done | absent) answer=$twins ;; *) answer=unsure ;; esac
+    [ "$answer" != absent ] || answer=unsure
 }
 
 # What a key may do follows from where it stands and behind which options: the new key gets a line beside each one of
 # the old key, in each file. Where the old key stands in no file, one line of its own in the first.
 add_key() {
     if [ -n "$like" ] && [ "$public" != "$like" ]; then
-        with_files try all
-        case $answer in
-            done) add_twins; return ;;
-            absent) ;;
-            *) return ;;
-        esac
+        add_twins
+        [ "$answer" = absent ] || return 0
     fi
     with_files find all
     [ "$answer" = absent ] || return 0

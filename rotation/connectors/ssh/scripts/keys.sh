@@ -11,12 +11,11 @@ key_account_problem() {
     look_in_shadow
     problem=
     if [ $known = no ] || [ $shadowed = no ]; then account_problem; return; fi
-    look_at_date
-    if is_number "$expires" && [ "$today" -ge "$expires" ]; then problem=expired; return; fi
+    if is_number "$expires" && has_come "$expires"; then problem=expired; return; fi
     is_number "$changed" || return
     if [ "$changed" = 0 ]; then problem=must_change_first; return; fi
-    is_number "$most" && [ "$today" -gt $((changed + most)) ] || return
-    if is_number "$inactive" && [ "$today" -gt $((changed + most + inactive)) ]
+    is_number "$most" && has_come $((changed + most + 1)) || return
+    if is_number "$inactive" && has_come $((changed + most + inactive + 1))
     then problem=inactive; else problem=must_change_first; fi
 }
 
@@ -37,10 +36,14 @@ find_daemon() {
         process=$parent
     done
     for process in $ancestors; do
-        program=$(readlink "/proc/$process/exe" 2>/dev/null) program=${program% (deleted)}
+        if [ "/proc/$process/exe" -ef /usr/sbin/sshd ] 2>/dev/null; then program=/usr/sbin/sshd
+        else program=$(readlink "/proc/$process/exe" 2>/dev/null) program=${program% (deleted)}; fi
         case $program in */sshd) ;; *) continue ;; esac
         daemon=$program
-        title=$(tr '\000' '\n' <"/proc/$process/cmdline" 2>/dev/null)
+        # A shell reads no NUL, and what sshd writes over its words has none in between. Its words as they were have.
+        title=
+        IFS= read -r title 2>/dev/null <"/proc/$process/cmdline"
+        case $title in 'sshd: '*) ;; *) title=$(tr '\000' '\n' <"/proc/$process/cmdline" 2>/dev/null) ;; esac
         case $title in
             'sshd: '*' [listener]'*) # what sshd makes of its own words: a blank between each two
                 title=${title#sshd: }
@@ -60,8 +63,8 @@ find_daemon() {
     done
 }
 
-# Says the daemon's configuration as it applies to a login as the account over this connection. $1: what is told of
-# the connection.
+# Says the daemon's configuration as it applies to a login as the account over this connection, and ends the shell.
+# $1: what is told of the connection.
 dump_sshd() {
     set -f
     IFS=$newline
@@ -90,7 +93,7 @@ dump_sshd() {
             *) set -- "$@" "$word" ;; # a blank in a value: sshd refuses it, and nothing is known
         esac
     done
-    "$daemon" -T -C "$told" "$@" 2>/dev/null
+    exec "$daemon" -T -C "$told" "$@" 2>/dev/null
 }
 
 # A shell searches a long text slowly, so little is kept of it.
@@ -141,8 +144,8 @@ ask_sshd() {
 }
 
 # Every line of the configuration that names key files, those of what it includes too, and of an include that may lead
-# to a file that is not found.
-key_file_lines() (
+# to a file that is not found. Leaves its variables changed.
+key_file_lines() {
     lines='
         /^[ \t\r\f\v]*"?[Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Ee][Dd][Kk][Ee][Yy][Ss][Ff][Ii][Ll][Ee]/ { print "line " $0 }
         /^[ \t\r\f\v]*[Ii][Nn][Cc][Ll][Uu][Dd][Ee][^#]*["\\]/ { print "line " $0 }
@@ -172,7 +175,7 @@ key_file_lines() (
             [Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Ee][Dd][Kk][Ee][Yy][Ss][Ff][Ii][Ll][Ee]*) printf '%s\n' "$line" ;;
         esac
     done
-)
+}
 
 # Sets $all_patterns to those of the files that sshd reads, one on each line. sshd tells them with a blank between each
 # two, and does not quote one that holds a blank: that is looked up in its files, and where it stays open nothing is
@@ -298,10 +301,29 @@ is_roots() {
     [ $judgement = yes ]
 }
 
+# Whether some part of a path is surely another account's: told by the shell alone, where it can (test -O).
+is_anothers_path() {
+    [ -O / ] 2>/dev/null || return 1
+    part=$1
+    while [ -n "$part" ]; do
+        if [ -e "$part" ] && [ ! -O "$part" ]; then return; fi
+        part=${part%/*}
+    done
+    return 1
+}
+
+# Whether every part of a path is root's alone. Asked once for each.
+is_roots_path() {
+    case ${walked-} in *"$newline$1 yes$newline"*) return 0 ;; *"$newline$1 no$newline"*) return 1 ;; esac
+    if ! is_anothers_path "$1" && are_all_roots "$1"; then walk=yes; else walk=no; fi
+    walked=${walked-}$newline$1\ $walk$newline
+    [ $walk = yes ]
+}
+
 # Whether every part of a path is root's alone, in whatever spelling: each link is followed as the kernel does, and what
 # holds it is judged before what it leads to. Only there may root work: an account that may make a link could have
 # root put the key into root's own file, whose whole path is root's as well. What is not there yet is root's to make.
-is_roots_path() {
+are_all_roots() {
     left=$1 plain='' links=0
     while [ -n "$left" ]; do
         part=${left%%/*}
@@ -348,32 +370,56 @@ as_reader() {
     if is_roots_path "$file"; then "$@"; elif [ "$uid" -eq 0 ]; then return 1; else as_account "$@"; fi
 }
 
+# As `as_reader`, in a command substitution, which becomes the command.
+become_reader() {
+    if is_roots_path "$file"; then exec "$@"; elif [ "$uid" -eq 0 ]; then exit 1; fi
+    if has_setpriv; then exec setpriv --reuid "$uid" --regid "$gid" --init-groups "$@"; fi
+    exec sudo -n -u "$user" -- "$@"
+}
+
 # Whether no such file can be there: what root may search, it sees as it is.
 is_surely_absent() { [ ! -e "$file" ] && [ ! -L "$file" ] && [ -x "${file%/*}" ]; }
 
-# Have $editor do $1 with $file, and set $answer to its one word. It gets no descriptor of the lock.
+# Have $editor do $1 with $file; set $answer to its one word and $told to the lines before it. It gets no descriptor of
+# the lock. A command substitution that holds nothing but a program costs one process, and not four.
 with_file() {
-    case $1 in find | lines | try | twin | remove) if is_surely_absent; then answer=absent; return; fi ;; esac
+    told=
+    case $1 in find | try | twin | remove) if is_surely_absent; then answer=absent; return; fi ;; esac
     if is_roots_path "$file"; then
-        answer=$(printf '%s\n%s\n' "$public" "$like" |
-            sh -c "$editor" sh "$1" "$file" "$home" "$uid" 0 9>&- 2>/dev/null)
+        answer=$(exec sh -c "$editor" sh "$1" "$file" "$home" "$uid" 0 "$public" "$like" 9>&- </dev/null 2>/dev/null)
     elif [ "$uid" -eq 0 ]; then
         answer=path
     else
-        has_setpriv || : # asked here, so that the answer is kept
-        answer=$(printf '%s\n%s\n' "$public" "$like" |
-            as_account sh -c "$editor" sh "$1" "$file" "$home" "$uid" "$uid" 9>&- 2>/dev/null)
+        answer=
+        # What only looks tells by its answer whether setpriv does what is asked of it.
+        case ${has_setpriv-}:$1 in
+            :find | :try | :look) edit_by_setpriv "$1"; [ -z "$answer" ] || has_setpriv=yes ;;
+        esac
+        if [ -n "$answer" ]; then :
+        elif has_setpriv; then edit_by_setpriv "$1"
+        else
+            answer=$(exec sudo -n -u "$user" -- sh -c "$editor" sh "$1" "$file" "$home" "$uid" "$uid" "$public" "$like" \
+                9>&- </dev/null 2>/dev/null)
+        fi
     fi
+    case $answer in *"$newline"*) told=${answer%"$newline"*} answer=${answer##*"$newline"} ;; esac
+}
+edit_by_setpriv() {
+    answer=$(exec setpriv --reuid "$uid" --regid "$gid" --init-groups \
+        sh -c "$editor" sh "$1" "$file" "$home" "$uid" "$uid" "$public" "$like" 9>&- </dev/null 2>/dev/null)
 }
 
 # Have $editor do $1 with each file that sshd reads, and set $answer to the first word that is none of absent and done,
-# else to the best one. With `first` as $2, only the first file is looked at: the one to which keys are added.
+# else to the best one; $first to the first of the files, $listed to the first that holds the key, with $first_look and
+# $listed_look to their mode and owner, and $key_lines to the facts of the key's lines. With `first` as $2, only the
+# first file is looked at: the one to which keys are added.
 with_files() {
-    best=absent
+    best=absent first='' listed='' key_lines='' first_look='' listed_look=''
     patterns=$all_patterns
     while next_pattern; do
         expand "$pattern" || { answer=keys_elsewhere; return; }
         with_file "$1"
+        keep_told
         case $answer in
             absent) ;;
             done) best=done ;;
@@ -382,6 +428,36 @@ with_files() {
         [ "$2" != first ] || break
     done
     answer=$best
+}
+
+# Whether no more than one of the files that sshd reads can be there.
+has_one_file() {
+    patterns=$all_patterns there=0
+    while next_pattern; do
+        expand "$pattern" || return 1
+        is_surely_absent || there=$((there + 1))
+    done
+    [ $there -le 1 ]
+}
+
+# Keep what $editor told of $file: of the key's lines, and of the file's mode and owner.
+keep_told() {
+    [ -n "$first" ] || first=$file
+    seen=
+    while [ -n "$told" ]; do
+        line=${told%%"$newline"*}
+        case $told in *"$newline"*) told=${told#*"$newline"} ;; *) told= ;; esac
+        case $line in
+            look=*) seen=${line#look=} ;;
+            key_options=*)
+                [ -n "$listed" ] || listed=$file
+                key_lines=$key_lines"in=$file$newline$line$newline"
+                ;;
+            key_from=* | key_until=*) key_lines=$key_lines$line$newline ;;
+        esac
+    done
+    [ "$file" != "$first" ] || first_look=$seen
+    [ "$file" != "$listed" ] || listed_look=$seen
 }
 
 # Whether sshd would leave a file unread for who may write to it (sshd_config(5), StrictModes). Asked once.
@@ -394,8 +470,11 @@ is_loose() {
 may_be_written_to() {
     sshd_value strictmodes
     [ "$value" = yes ] && [ -e "$1" ] || return 1
-    part=$(readlink -f -- "$1" 2>/dev/null) && [ -n "$part" ] || return 1
-    top=$(readlink -f -- "$home" 2>/dev/null)
+    resolve "$1"
+    part=$resolved
+    [ -n "$part" ] || return 1
+    resolve "$home"
+    top=$resolved
     case $part in "$top"/*) ;; *) top=/ ;; esac
     set -- "$part"
     until [ "$part" = "$top" ] || [ "$part" = / ]; do
@@ -406,28 +485,33 @@ may_be_written_to() {
     ! are_owned_by "$uid" "$@"
 }
 
-# Say what the options of each line of $public are, in every file that sshd reads, and what time it is.
-tell_lines() (
-    fact now_local "$(date +%Y%m%d%H%M%S)"
-    fact now_utc "$(date -u +%Y%m%d%H%M%S)"
+# Sets $resolved to where a path leads, as readlink -f says it: itself, if it is spelled as the kernel would and no part
+# of it is a link.
+resolve() {
+    resolved=$1 rest=$1
+    case $1 in *//* | */./* | */../* | */. | */.. | */ | [!/]*) rest='' resolved='' ;; esac
+    while [ -n "$rest" ]; do
+        if [ -L "$rest" ]; then rest='' resolved=''; fi
+        rest=${rest%/*}
+    done
+    [ -n "$resolved" ] || resolved=$(readlink -f -- "$1" 2>/dev/null)
+}
+
+# Say what the options of each line of the key are, as with_files has gathered them, and what time it is.
+tell_lines() {
+    now=$(date '+%Y%m%d%H%M%S %s')
+    fact now_local "${now% *}"
+    fact now_seconds "${now#* }"
     sshd_value usedns
     fact use_dns "$value"
-    like=
-    patterns=$all_patterns
-    while next_pattern; do
-        expand "$pattern" || continue
-        if is_loose "$file"; then loose=yes; else loose=no; fi
-        with_file lines
-        answer=$answer$newline
-        while [ -n "$answer" ]; do
-            told=${answer%%"$newline"*} answer=${answer#*"$newline"}
-            case $told in
-                key_options=*) fact key_loose "$loose"; say FACT "$told" ;;
-                key_from=* | key_until=*) say FACT "$told" ;;
-            esac
-        done
+    while [ -n "$key_lines" ]; do
+        line=${key_lines%%"$newline"*} key_lines=${key_lines#*"$newline"}
+        case $line in
+            in=*) if is_loose "${line#in=}"; then fact key_loose yes; else fact key_loose no; fi ;;
+            *) say FACT "$line" ;;
+        esac
     done
-)
+}
 
 # Whether sshd asks a program for keys as well: what it may say of one, and with which options, is not to be known.
 has_key_command() {

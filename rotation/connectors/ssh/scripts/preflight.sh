@@ -2,14 +2,27 @@
 # Arguments: nonce, user, console, manager, address (of the client, as the host sees it), here, kind (of the credential:
 # password or key), editor, held (the public key that the account has now, or nothing).
 
+# Sets $os_name as os-release(5) has it; a value that needs a shell to be read is left to one.
+look_at_os_name() {
+    os_name=
+    [ -r /etc/os-release ] || return 0
+    while IFS= read -r line || [ -n "$line" ]; do
+        case $line in PRETTY_NAME=*) os_name=${line#*=} ;; esac
+    done </etc/os-release
+    case $os_name in
+        *[\\\$\`]* | *[\"\']*[\"\']*[\"\']*) os_name=$(. /etc/os-release 2>/dev/null && echo "$PRETTY_NAME") ;;
+        \"*\" | \'*\') os_name=${os_name#?} os_name=${os_name%?} ;;
+    esac
+}
+
 machine_id=
 IFS= read -r machine_id 2>/dev/null </etc/machine-id
 fact machine_id "$machine_id"
-fact os_name "$(. /etc/os-release 2>/dev/null && echo "$PRETTY_NAME")"
-free_kilobytes /etc
-fact free_etc "$free"
-free_kilobytes /var/lib
-fact free_fence "$free"
+look_at_os_name
+fact os_name "$os_name"
+free_kilobytes_of_both
+fact free_etc "$free_etc"
+fact free_fence "$free_fence"
 if can_lock && can_limit; then fact fenced yes; else fact fenced no; fi
 if command -v chpasswd >/dev/null; then fact chpasswd yes; else fact chpasswd no; fi
 
@@ -47,6 +60,46 @@ is_slow_to_hash() {
         grep -Eqs '^[[:space:]]*(YESCRYPT_COST_FACTOR|BCRYPT_(MIN|MAX)_ROUNDS|SHA_CRYPT_(MIN|MAX)_ROUNDS)' /etc/login.defs
 }
 
+# Sets $file to the one that will be edited: where the key stands that the account has now, else the first; and $problem to
+# done, or to why that cannot be. Where the key stands, what its lines say is told.
+find_key_file() {
+    answer=absent first='' listed='' first_look='' listed_look=''
+    if [ -n "$held" ]; then with_files try all
+    else
+        patterns=$all_patterns
+        while next_pattern; do
+            expand "$pattern" || { answer=keys_elsewhere; break; }
+            [ -n "$first" ] || first=$file
+        done
+    fi
+    file=${listed:-$first} key_look=$first_look
+    [ -z "$listed" ] || key_look=$listed_look
+    [ -z "$problem" ] || return 0
+    # A first file without the key may be whatever it is, where another one has it.
+    if [ -z "$listed" ] && [ "$answer" != keys_elsewhere ]; then
+        tried=$answer
+        with_file look
+        key_look=${told#look=} problem=$answer
+        [ "$problem" = done ] || return 0
+        answer=$tried
+    fi
+    case $answer in
+        done)
+            problem=done
+            tell_lines
+            ;;
+        absent)
+            problem=done
+            if [ -n "$held" ]; then
+                fact key_stands no
+                if has_key_command; then problem=key_by_command; fi
+            fi
+            ;;
+        *) problem=$answer ;;
+    esac
+    if [ "$problem" = done ] && is_loose "$file"; then problem=strict_modes; fi
+}
+
 if [ -n "$user" ]; then
     if [ "$kind" = key ]; then key_account_problem; else account_problem; fi
     fact problem "$problem"
@@ -70,10 +123,8 @@ if [ -n "$user" ]; then
         if is_mounted /etc/shadow; then fact mounted /etc/shadow; fi
         if is_slow_to_hash; then fact slow yes; fi
     fi
-    look_at_date
-    if is_number "$changed" && is_number "$most" && [ "$today" -gt $((changed + most)) ]
+    if is_number "$changed" && is_number "$most" && has_come $((changed + most + 1))
     then fact aged yes; else fact aged no; fi
-    fact groups "$(id -Gn "$user" 2>/dev/null)"
     if has_foreign_mark; then fact foreign yes; else fact foreign no; fi
     if [ -n "$console" ]; then look_at_generation; fact generation "$recorded"; fi
     ask_sshd
@@ -86,44 +137,20 @@ if [ -n "$user" ]; then
                 allowusers | denyusers | allowgroups | denygroups) fact "sshd_$key" "${line#"$key "}" ;;
         esac
     done
+    case $newline$sshd_says in
+        *"$newline"allowgroups\ * | *"$newline"denygroups\ *) fact groups "$(id -Gn "$user" 2>/dev/null)" ;;
+    esac
     if [ "$kind" = key ] && [ $known = yes ]; then
         sshd_problem
         public=$held like=$held
-        first= answer=
-        patterns=$all_patterns
-        while next_pattern; do
-            expand "$pattern" || { [ -n "$problem" ] || problem=keys_elsewhere; break; }
-            [ -n "$first" ] || first=$file
-            # Where the key stands is what will be edited; a first file without it may be whatever it is.
-            [ -n "$held" ] || continue
-            with_file find
-            if [ "$answer" = done ]; then first=$file; break; fi
-        done
-        file=$first
-        # Where the key stands, trying to put another beside it says the same, below.
-        if [ -z "$problem" ] && [ -n "$held" ] && [ "$answer" = done ]; then problem=done
-        elif [ -z "$problem" ]; then with_file look; problem=$answer; fi
-        if [ -n "$held" ] && [ "$problem" = done ]; then
-            with_files try all
-            file=$first
-            case $answer in
-                done)
-                    is_loose "$file" || : # asked here, so that the answer is kept
-                    tell_lines
-                    ;;
-                absent) fact key_stands no; if has_key_command; then problem=key_by_command; fi ;;
-                *) problem=$answer ;;
-            esac
-        fi
-        if [ "$problem" = done ] && is_loose "$file"; then problem=strict_modes; fi
+        find_key_file
         fact keys "$problem"
         fact key_path "$file"
-        split_look "$(as_reader ls -ldn -- "$file" 2>/dev/null)"
-        fact key_look "$mode${owner:+ }$owner"
+        fact key_look "$key_look"
         part=${file%/*}
         tell_frozen "$part" "$file"
         until [ -d "$part" ]; do part=${part%/*}; [ -n "$part" ] || part=/; done
-        look_at_space "$(as_reader df -Pk "$part" 2>/dev/null)"
+        look_at_space "$(become_reader df -Pk "$part" 2>/dev/null)"
         fact free_keys "$free"
         if [ ! -e /sys/fs/selinux/enforce ]; then fact selinux off
         elif command -v restorecon >/dev/null; then fact selinux on

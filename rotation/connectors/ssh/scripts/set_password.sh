@@ -21,18 +21,8 @@ refuse_account() {
 refuse_account
 [ "$recorded_here" = no ] || ! is_written_down || stop REFUSED sudo_log
 
-mkdir -p "$fence_root/$console" 2>/dev/null && [ ! -L "$fence_root" ] && (: >>"$lock") 2>/dev/null ||
-    stop REFUSED disk
-exec 9>>"$lock"
-if can_lock; then
-    # By turns and not flock -w: busybox has no -w.
-    tries=0
-    until flock -n 9; do
-        tries=$((tries + 1))
-        [ $tries -le 2 ] || stop BUSY
-        sleep 1
-    done
-fi
+open_lock
+take_lock
 
 # Once more, now that nobody else is changing it.
 refuse_account
@@ -128,10 +118,7 @@ look_at_uptime
 [ $((seconds - started)) -le $((limit - hash_seconds - 1)) ] || stop ABORTED
 
 # First the number, then the change: an attempt that dies in between still keeps older ones out.
-printf '%s\n' "$generation" | dd of="$mark.new" conv=fsync 2>/dev/null && mv -f "$mark.new" "$mark" || {
-    rm -f "$mark.new"
-    stop FAILED disk
-}
+write_generation || stop FAILED disk
 
 # What it says is looked through for PAM's answer, and goes no further. Its end is all that is kept of it.
 if can_limit; then limited="timeout -s KILL $hash_seconds"; else limited=; fi
