@@ -421,7 +421,7 @@ class Keys(Protocol):
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
-    ) -> None:
+    ) -> Proof | None:
         """Let `username` log in with `public_key` too; every other line of the file stays as it is.
 
         Both keys are a type and its base64, without options and comment; anything else raises
@@ -429,7 +429,9 @@ class Keys(Protocol):
         each file, there is one with the same options and comment afterwards. Where `like` is empty or stands
         nowhere, a key that is nowhere either gets one line of its own.
 
-        Returns and raises as `set_password` does.
+        Returns once the host has reported the change. The result is what `probe_key` would answer now if no
+        line of the new key keeps logins out, or None if the host did not say where the key stands. Raises
+        as `set_password` does.
         """
         ...
 
@@ -438,7 +440,7 @@ class Keys(Protocol):
     ) -> None:
         """Take every line with `public_key` out of the files that sshd reads for `username`.
 
-        A key that is not there is nothing to do. Returns and raises as `add_key` does.
+        A key that is not there is nothing to do. Raises as `add_key` does.
         """
         ...
 

@@ -75,7 +75,7 @@ class Work:
     method: Method
     scanner: base.Scanner | None = None
     refusal: base.Refused | None = None  # the last one of a value
-    told: base.Proof | None = None  # the host's own check of the value that it had just set
+    told: base.Proof | None = None  # what the host itself said of the value that it had just taken
     no_login: str | None = None  # why a login with the value that is current now failed; None: not known here
     shut_out: base.Proof | None = None  # why a login with the current value failed before the change
     _endpoint: base.Endpoint | None = field(default=None, repr=False)

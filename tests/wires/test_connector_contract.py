@@ -428,6 +428,13 @@ def test_both_keys_work_between_an_addition_and_a_removal(key_rig: KeyRig) -> No
     assert key_rig.accepts(FIRST)
 
 
+def test_what_a_host_says_of_a_key_that_it_took_is_what_it_says_when_it_is_asked(key_rig: KeyRig) -> None:
+    told = key_rig.connector.add_key(
+        key_rig.manager, "svc", NEW_KEY.public_key, like="", fence=Fence(CONSOLE, 1), timeout=15
+    )
+    assert told == key_rig.connector.probe_key(key_rig.manager, "svc", NEW_KEY.public_key, timeout=15)
+
+
 def test_a_key_has_a_fence_of_its_own(key_rig: KeyRig) -> None:
     edit(key_rig, "add", NEW_KEY, generation=7)
     assert (key_facts(key_rig).generation, preflight(key_rig).generation) == (7, 0)

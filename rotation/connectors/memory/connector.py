@@ -207,9 +207,10 @@ class MemoryConnector:
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
-    ) -> None:
+    ) -> Proof:
         """As `Connector.add_key`."""
         self._edit(manager, username, public_key, fence, allowed, is_added=True)
+        return Proof(Verdict.ACCEPTED, Level.LISTED)
 
     def remove_key(
         self, manager: Manager, username: str, public_key: str, *, fence: Fence, timeout: float

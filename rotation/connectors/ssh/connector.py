@@ -25,6 +25,7 @@ from rotation.connectors.base import (
     Fence,
     HostKey,
     Kind,
+    Level,
     Login,
     Manager,
     Proof,
@@ -138,12 +139,13 @@ class SshConnector:
         fence: Fence,
         timeout: float,
         allowed: Collection[str] = (),
-    ) -> None:
+    ) -> Proof:
         """As `Connector.add_key`, with the host's own limit as `set_password` has it."""
         key_files.check(username, public_key, *filter(None, [like]))
         fence = _checked_fence(fence)
         with self._root_shell(manager, timeout) as (shell, deadline):
             key_files.edit(shell, deadline, username, "add", public_key, like, fence, allowed)
+        return Proof(Verdict.ACCEPTED, Level.LISTED)
 
     def remove_key(
         self, manager: Manager, username: str, public_key: str, *, fence: Fence, timeout: float

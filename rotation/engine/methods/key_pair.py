@@ -46,7 +46,7 @@ def generate(secret: Secret, username: str) -> versions.Value:
 
 def tell(work: Work, version: SecretVersion, generation: int) -> None:
     """Have the host accept the new key too. Raises as `Connector.add_key` does."""
-    work.keys.add_key(
+    work.told = work.keys.add_key(
         work.manager,
         work.account.username,
         version.public_key,
@@ -109,9 +109,19 @@ def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
     """Log in with the key. A refusal has `Level.LISTED` if the file lacks it, `Level.LOGIN` if sshd refused.
 
     If sshd refuses a key that the file lists, the reason comes from the options in the file; only a login
-    decides.
+    decides. A host that has just put the key into a file is asked where it stands only if the login is
+    refused. From the second attempt on it is asked first, so that a key that is gone again fails one login.
     """
     held = work.value(version)
+    told, work.told = work.told, None
+    if told is not None and told.is_listed and work.run.attempts <= 1:
+        proof = _log_in_with(work, held)
+        if proof.verdict != base.Verdict.REJECTED:
+            return proof
+        listed = work.probe(version)
+        if listed.verdict == base.Verdict.REJECTED:
+            return listed
+        return replace(proof, reason=listed.reason, code=listed.code)
     listed = work.probe(version)
     if listed.verdict == base.Verdict.REJECTED:
         return listed
