@@ -1947,4 +1947,10 @@ BREAKS = (
     Break("threads that come first share one PKCS#11 library", "secrets_app/root_keys/token.py",
           "    with _loading:\n", "    if _loading:\n",
           "tests/unit/test_root_keys.py::test_threads_that_come_first_at_once_share_one_library"),
+    Break("what sshd said of one account is not taken for another", "rotation/connectors/ssh/key_files.py",
+          "not is_fresh or username != self.username or ", "not is_fresh or ",
+          "tests/unit/test_said_by_sshd.py::test_what_sshd_said_of_one_account_is_not_taken_for_another"),
+    Break("what sshd said counts only as long as the connection", "rotation/connectors/ssh/key_files.py",
+          " or self.connection() is not shell.transport:", ":",
+          "tests/unit/test_said_by_sshd.py::test_what_sshd_said_counts_only_as_long_as_the_connection"),
 )  # fmt: skip

@@ -218,3 +218,31 @@ def managed(host: Host, relay: Relay, key: KeyPair, kind: str) -> Secret:
     made = factories.secret(instance=instance, initial=value, **more)
     factories.settle(made)
     return made
+
+
+def key_look(connector: SshConnector, svc: Rig, username: str) -> base.Facts:
+    return connector.preflight(
+        svc.manager, username, timeout=15, console_id=svc.console, kind=Kind.KEY, public_key=OLD_KEY
+    )
+
+
+def add_key(connector: SshConnector, svc: Rig, username: str) -> None:
+    fence = base.Fence(svc.console, 1)
+    connector.add_key(svc.manager, username, NEW_KEY, like=OLD_KEY, fence=fence, timeout=15)
+
+
+OLD_KEY, NEW_KEY = (key_pairs.generate("ed25519").public_key for _ in range(2))
+
+
+def test_a_change_of_one_account_asks_sshd_again_after_a_look_at_another(svc: Rig) -> None:
+    svc.host.add_account("other", password=FIRST)
+    svc.configure_sshd("Match User other", "AuthorizedKeysFile /etc/ssh/keys-%u", "Match all")
+    for path in ("/home/svc/.ssh/authorized_keys", "/home/other/.ssh/authorized_keys", "/etc/ssh/keys-other"):
+        svc.host.run(["sh", "-c", f"mkdir -p $(dirname {path}) && echo '{OLD_KEY}' >{path}"])
+    svc.host.run(["chown", "-R", "svc:", "/home/svc"])
+    connector = svc.connector
+    with connector.shared():
+        assert not key_look(connector, svc, "svc").blocked
+        add_key(connector, svc, "other")
+    assert NEW_KEY in svc.host.read("/etc/ssh/keys-other")
+    assert NEW_KEY not in svc.host.read("/home/other/.ssh/authorized_keys")

@@ -64,6 +64,7 @@ class SshConnector:
         self._endpoint = endpoint
         self._lifeline: paramiko.Transport | None = None
         self._is_slow = False  # to make a hash, as the last preflight found
+        self._later: key_files.Later | None = None  # what it found of the daemon
         self._shares = False
         self._kept: _Kept | None = None
 
@@ -89,7 +90,7 @@ class SshConnector:
         question = Question(username, kind, console_id, frozenset(allowed), public_key)
         try:
             with self._root_shell(manager, timeout, checks) as (shell, _):
-                facts = preflights.look(shell, manager, question, checks)
+                facts, self._later = preflights.look(shell, manager, question, checks)
                 self._is_slow = facts.is_slow
                 return facts
         except ConnectorError as error:
@@ -144,7 +145,7 @@ class SshConnector:
         key_files.check(username, public_key, *filter(None, [like]))
         fence = _checked_fence(fence)
         with self._root_shell(manager, timeout) as (shell, deadline):
-            key_files.edit(shell, deadline, username, "add", public_key, like, fence, allowed)
+            key_files.edit(shell, deadline, username, "add", public_key, like, fence, allowed, self._later)
         return Proof(Verdict.ACCEPTED, Level.LISTED)
 
     def remove_key(
@@ -154,7 +155,7 @@ class SshConnector:
         key_files.check(username, public_key)
         fence = _checked_fence(fence)
         with self._root_shell(manager, timeout) as (shell, deadline):
-            key_files.edit(shell, deadline, username, "remove", public_key, "", fence)
+            key_files.edit(shell, deadline, username, "remove", public_key, "", fence, told=self._later)
 
     def probe_key(self, manager: Manager, username: str, public_key: str, *, timeout: float) -> Proof:
         """As `Connector.probe_key`: the files are read as the account reads them."""

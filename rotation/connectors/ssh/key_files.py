@@ -5,8 +5,12 @@ The files are edited as the account that they belong to; `scripts/keys.sh` says 
 
 from __future__ import annotations
 
+import time
+import weakref
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import paramiko
 
 from rotation.connectors import words
 from rotation.connectors.base import ConnectorError, Fence, Level, Proof, Refused, Verdict
@@ -18,6 +22,9 @@ from rotation.connectors.ssh.answers import unclear
 from rotation.connectors.ssh.findings import Findings
 from rotation.connectors.ssh.shell import RootShell, Silence
 
+#: Seconds for which a change goes by what the daemon said in the look before it.
+_LATER_SECONDS = 30.0
+_ASKS_AGAIN = {"later_sshd": "", "later_files": ""}
 # Words that a script may give; others are not believed.
 _REFUSALS = reasons.heard(Heard.ANY | Heard.KEYS)
 
@@ -40,6 +47,33 @@ def arguments(username: str, shell: RootShell) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Later:
+    """What the daemon said of an account's keys in a look, for changes after it on the same connection."""
+
+    connection: weakref.ref[paramiko.Transport]
+    username: str
+    told_at: float  # of the monotonic clock
+    sshd: str
+    files: str
+
+    def arguments(self, shell: RootShell, username: str) -> dict[str, str]:
+        """What a change is given of it: nothing if it is of another connection or account, or old."""
+        is_fresh = time.monotonic() - self.told_at <= _LATER_SECONDS
+        if not is_fresh or username != self.username or self.connection() is not shell.transport:
+            return _ASKS_AGAIN
+        return {"later_sshd": self.sshd, "later_files": self.files}
+
+
+def later(shell: RootShell, username: str, findings: Findings) -> Later | None:
+    """What the look has told for the changes after it; None if it did not tell all."""
+    sshd, files = findings.every("later_sshd"), findings.every("later_file")
+    if not (sshd and files) or findings.number("later") != len(sshd) + len(files):
+        return None
+    text = "".join(f"{line}\n" for line in sshd)
+    return Later(weakref.ref(shell.transport), username, time.monotonic(), text, "\n".join(files))
+
+
 def edit(
     shell: RootShell,
     deadline: Deadline,
@@ -49,15 +83,21 @@ def edit(
     like: str,
     fence: Fence,
     allowed: Collection[str] = (),
+    told: Later | None = None,
 ) -> None:
     """Have the host add or remove `key`; raises as `Connector.add_key` does."""
-    given = arguments(username, shell) | {
-        "console": fence.console_id,
-        "generation": str(int(fence.generation)),
-        "kind": "key",
-        "action": action,
-        "allowed": answers.allowed_words(allowed),
-    }
+    known = told.arguments(shell, username) if told else _ASKS_AGAIN
+    given = (
+        arguments(username, shell)
+        | known
+        | {
+            "console": fence.console_id,
+            "generation": str(int(fence.generation)),
+            "kind": "key",
+            "action": action,
+            "allowed": answers.allowed_words(allowed),
+        }
+    )
     answers.change(shell, deadline, "edit_key.sh", given, key.encode(), like.encode(), believed=_REFUSALS)
 
 

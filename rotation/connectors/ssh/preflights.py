@@ -27,8 +27,13 @@ from rotation.connectors.ssh.findings import Findings, blocked, passed, unknown,
 from rotation.connectors.ssh.shell import RootShell
 
 
-def look(shell: RootShell, manager: Manager, question: Question, before: Iterable[Check]) -> Facts:
-    """Run the script that only reads; `before` are the checks that were passed on the way to it."""
+def look(
+    shell: RootShell, manager: Manager, question: Question, before: Iterable[Check]
+) -> tuple[Facts, key_files.Later | None]:
+    """Run the script that only reads; `before` are the checks that were passed on the way to it.
+
+    Returns what was found, and what a change of the account's keys needs not ask again.
+    """
     username = manager.login.username
     given = key_files.arguments(question.username, shell) | {
         "console": question.console_id,
@@ -42,7 +47,7 @@ def look(shell: RootShell, manager: Manager, question: Question, before: Iterabl
     if question.username:
         about = accounts.checks(findings, question, username, shell.client_address)
         checks += [replace(check, of_account=True) for check in about]
-    return Facts(
+    facts = Facts(
         checks=tuple(checks),
         generation=findings.number("generation") or 0,
         machine_id=findings.first("machine_id")[:64],
@@ -52,6 +57,7 @@ def look(shell: RootShell, manager: Manager, question: Question, before: Iterabl
         fenced=findings.first("fenced") == "yes",
         is_slow=findings.first("slow") == "yes",
     )
+    return facts, key_files.later(shell, question.username, findings)
 
 
 def failed(error: ConnectorError) -> Check:

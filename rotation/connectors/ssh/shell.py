@@ -234,6 +234,7 @@ class RootShell:
 
     def __init__(self, transport: paramiko.Transport, manager: Manager, deadline: Deadline) -> None:
         self._talk = Conversation(transport, deadline)
+        self._transport = transport
         self._manager = manager
         self._deadline = deadline
         #: Our own address, as the host sees it; empty where it does not say.
@@ -254,6 +255,11 @@ class RootShell:
     def nonce(self) -> str:
         """What marks the answers, and the line that commits a change."""
         return self._talk.nonce
+
+    @property
+    def transport(self) -> paramiko.Transport:
+        """The connection that it runs on."""
+        return self._transport
 
     def give(self, deadline: Deadline) -> None:
         """Extend the deadline of the open shell to `deadline`."""

@@ -1,5 +1,6 @@
 # Add or remove the public key that arrives on standard input. Arguments: nonce, user, address, here, editor, console,
-# generation, kind (key), action (add or remove), allowed (reasons to let pass: foreign_console), limit (the seconds
+# generation, kind (key), action (add or remove), allowed (reasons to let pass: foreign_console), later_sshd and
+# later_files (what preflight.sh has just told of the daemon over this same connection, or nothing), limit (the seconds
 # after which timeout(1) ends this script).
 #
 # One lock for all the key files of a host: two accounts may share one file.
@@ -11,7 +12,7 @@ lock=$fence_root/keys.lock
 
 key_account_problem
 [ -z "$problem" ] || stop REFUSED "$problem"
-ask_sshd
+if [ -n "$later_sshd" ]; then sshd_says=$later_sshd all_patterns=$later_files; else ask_sshd; fi
 sshd_problem
 [ -z "$problem" ] || stop REFUSED "$problem"
 

@@ -60,6 +60,27 @@ is_slow_to_hash() {
         grep -Eqs '^[[:space:]]*(YESCRYPT_COST_FACTOR|BCRYPT_(MIN|MAX)_ROUNDS|SHA_CRYPT_(MIN|MAX)_ROUNDS)' /etc/login.defs
 }
 
+# Tell what a change of the keys needs to know of the daemon, for the change that follows on this connection. What a
+# fact cannot hold whole is asked for again then.
+tell_for_later() {
+    case $sshd_says$all_patterns in *[!"$newline"[:print:]]*) return ;; esac
+    count=0
+    for key in pubkeyauthentication authorizedkeysfile authorizedkeyscommand usepam; do
+        sshd_value $key
+        [ ${#value} -le 200 ] || return 0
+        [ -n "$value" ] || continue
+        count=$((count + 1))
+        fact later_sshd "$key $value"
+    done
+    patterns=$all_patterns
+    while next_pattern; do
+        [ ${#pattern} -le 200 ] || return 0
+        count=$((count + 1))
+        fact later_file "$pattern"
+    done
+    fact later "$count"
+}
+
 # Sets $file to the one that will be edited: where the key stands that the account has now, else the first; and $problem to
 # done, or to why that cannot be. Where the key stands, what its lines say is told.
 find_key_file() {
@@ -142,6 +163,7 @@ if [ -n "$user" ]; then
     esac
     if [ "$kind" = key ] && [ $known = yes ]; then
         sshd_problem
+        [ -n "$problem" ] || tell_for_later
         public=$held like=$held
         find_key_file
         fact keys "$problem"
