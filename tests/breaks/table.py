@@ -188,7 +188,7 @@ BREAKS = (
           ' && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ]', "",
           f"{T_FAULTS}::test_a_value_without_its_commit_line_is_never_applied"),
     Break("an exit status is no evidence", SET_PASSWORD,
-          "    0:yes) stop APPLIED \"$(verdict)\" ;;\n    0:no |", "    0:*) stop APPLIED \"$(verdict)\" ;;\n   ",
+          "    0:yes) look_at_verdict; stop APPLIED $verdict ;;\n    0:no |", "    0:*) look_at_verdict; stop APPLIED $verdict ;;\n   ",
           f"{T_FAULTS}::test_only_a_yes_with_a_change_is_success_and_only_a_no_without_one_is_refusal"),
     Break("what outlives a password program that was ended is waited for", SET_PASSWORD,
           "if [ $status = 124 ] || [ $status = 137 ]; then", "if false; then",

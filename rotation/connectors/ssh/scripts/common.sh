@@ -6,9 +6,16 @@
 set +x +v +a
 unset value control short said commit script public like hash before today judged walked looked_at has_setpriv problem
 umask 077
+# A value travels from here to another program's standard input by printf. Where printf is a program and not part of the
+# shell, the value would stand in its arguments. A here-document is no way out: some shells write it to a file first.
+PATH=/dev/null
+printf '' 2>/dev/null && has_printf=yes || has_printf=no
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
+
+newline='
+'
 
 # The marker is never written out in a text that we send: a host that only echoes what it hears says nothing.
 say() { printf '%s %s\n' "$nonce" "$*"; }
@@ -29,10 +36,7 @@ look_at_self() {
 look_at_self
 [ "$effective" = 0 ] || stop REFUSED sudo
 
-# A value travels from here to another program's standard input by printf. Where printf is a program and not
-# part of the shell, the value would stand in its arguments. A here-document is no way out: some shells write
-# it to a file first.
-[ "$(command -v printf)" = printf ] || stop REFUSED shell
+[ $has_printf = yes ] || stop REFUSED shell
 
 # Sets $known, $home, $login_shell and $in_passwd, the second field, from /etc/passwd. Not getent(1): it would also answer for a directory,
 # and would take an all-digit name for a number.
@@ -50,9 +54,6 @@ look_in_shadow() {
         if [ "$name" = "$user" ]; then shadowed=yes; return; fi
     done </etc/shadow
 }
-
-newline='
-'
 
 # Sets $today to the days since 1970, as /etc/shadow counts them.
 look_at_date() { [ -n "${today-}" ] || today=$(($(date +%s) / 86400)); }
@@ -267,14 +268,18 @@ find_checker() {
 # crypt(3), and their settings. Nothing where that cannot be read: then it is never the same as before.
 look_at_standing() {
     standing=
-    command -v sha256sum >/dev/null && stat -L -c %i / >/dev/null 2>&1 || return 0
-    sum=$({
-        stat -L -c '%n %d %i %s %Y %Z' "$checker" /usr/sbin/sshd /usr/local/sbin/sshd /usr/lib/openssh/sshd-* \
+    command -v sha256sum >/dev/null || return 0
+    stats=$(
+        exec stat -L -c '%n %d %i %s %Y %Z' "$checker" /usr/sbin/sshd /usr/local/sbin/sshd /usr/lib/openssh/sshd-* \
             /lib*/libc.so* /lib*/*/libc.so* /lib/ld-musl-* /lib*/libcrypt.so* /lib*/*/libcrypt.so* \
             /usr/lib*/libc.so* /usr/lib*/*/libc.so* /usr/lib*/libcrypt.so* /usr/lib*/*/libcrypt.so* \
             /lib*/libpam*.so* /lib*/*/libpam*.so* /usr/lib*/libpam*.so* /usr/lib*/*/libpam*.so* \
-            /lib*/security/*.so /lib*/*/security/*.so /usr/lib*/security/*.so /usr/lib*/*/security/*.so
-        cat /etc/ssh/sshd_config /etc/ssh/sshd_config.d/* /etc/pam.conf /etc/pam.d/* /etc/security/*.conf /etc/login.defs
+            /lib*/security/*.so /lib*/*/security/*.so /usr/lib*/security/*.so /usr/lib*/*/security/*.so 2>/dev/null
+    )
+    case $stats in "$checker "*[0-9]) ;; *) return 0 ;; esac
+    sum=$({
+        printf '%s\n' "$stats"
+        exec cat /etc/ssh/sshd_config /etc/ssh/sshd_config.d/* /etc/pam.conf /etc/pam.d/* /etc/security/*.conf /etc/login.defs
     } 2>/dev/null | sha256sum 2>/dev/null)
     standing=${sum%% *}
 }

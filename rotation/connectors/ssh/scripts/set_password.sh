@@ -52,22 +52,23 @@ if [ -n "$checker" ] && ! is_controlled; then
     esac
 fi
 
-# What the host's own check makes of the new value: asked here, it needs no connection of its own later. A wrong
-# value and a part of the right one must be refused, or its yes means nothing.
-verdict() {
+# Sets $verdict to what the host's own check makes of the new value, or to nothing: asked here, it needs no connection
+# of its own later. A wrong value and a part of the right one must be refused, or its yes means nothing.
+look_at_verdict() {
+    verdict=
     [ -n "$checker" ] || return
     in_time || return
     check "$value"
     case $? in
         0) ;;
-        7) echo REJECTED; return ;;
+        7) verdict=REJECTED; return ;;
         *) return ;;
     esac
-    if is_controlled; then echo ACCEPTED; return; fi
+    if is_controlled; then verdict=ACCEPTED; return; fi
     in_time || return
     check "x$value"
     case $? in
-        0) echo accepts_anything; return ;;
+        0) verdict=accepts_anything; return ;;
         7) ;;
         *) return ;;
     esac
@@ -76,12 +77,12 @@ verdict() {
         in_time || return
         check "$short"
         case $? in
-            0) echo truncates; return ;;
+            0) verdict=truncates; return ;;
             7) ;;
             *) return ;;
         esac
     fi
-    echo ACCEPTED ${can_refuse:+$standing}
+    verdict=ACCEPTED${can_refuse:+ $standing}
 }
 
 # Whether there is time for one more check before the script is ended. No verdict is better than no answer: the
@@ -140,7 +141,7 @@ fi
 look_in_shadow
 if [ "$before" = "$hash" ]; then changed=no; else changed=yes; fi
 case $status:$changed in
-    0:yes) stop APPLIED "$(verdict)" ;;
+    0:yes) look_at_verdict; stop APPLIED $verdict ;;
     0:no | *:yes) stop UNSURE ;;
     124:no | 137:no) stop FAILED timeout ;;
 esac
