@@ -26,6 +26,9 @@ from rotation.connectors.ssh import scripts as ssh_scripts
 _KEPT_BYTES = 64 * 1024
 _FREED_SECONDS = 2.0  # in which a host gives back the place of a session that has ended
 
+# What follows a nonce.
+_MARKED = re.compile(rb" (?:(PROMPT)|([A-Z]{2,12})(?: ([^\n]{0,1000}))?\r?\n)")
+
 # What OpenSSH and sudo say in English when they refuse; used for a better sentence, and never shown.
 _MUST_CHANGE = re.compile(rb"password has expired|password change required", re.IGNORECASE)
 _NEEDS_TERMINAL = re.compile(rb"must have a tty", re.IGNORECASE)
@@ -76,9 +79,6 @@ class Conversation:
         self._channel: paramiko.Channel | None = None
         #: Whether the host has said, as the channel was given back, that the command was at its end.
         self.has_ended = False
-        self._marked = re.compile(
-            self.nonce.encode() + rb" (?:(PROMPT)|([A-Z]{2,12})(?: ([^\n]{0,1000}))?\r?\n)"
-        )
 
     def start(self, command: str) -> None:
         """Run `sh -c '...'` with the nonce as $n. The login shell may be any: fish and csh read this alike.
@@ -122,7 +122,7 @@ class Conversation:
     def hear(self, *, seconds: float) -> Answer:
         """The next marked answer. Raises `Silence` when that time is over, or the host ends."""
         limit = Deadline(min(seconds, self._deadline.left()))
-        while not (match := self._marked.search(self._heard)):
+        while not (match := self._find()):
             received = self._receive(limit)
             if not received:
                 raise Silence(ended=self._host_ended(limit))
@@ -130,6 +130,14 @@ class Conversation:
         self._heard = self._heard[match.end() :]
         prompt, word, rest = match.groups()
         return Answer((prompt or word).decode(), (rest or b"").decode("utf-8", "replace"))
+
+    def _find(self) -> re.Match[bytes] | None:
+        """The first marked answer that is there; a pattern for each nonce would cost more to make."""
+        mark, at = self.nonce.encode(), -1
+        while (at := self._heard.find(mark, at + 1)) >= 0:
+            if match := _MARKED.match(self._heard, at + len(mark)):
+                return match
+        return None
 
     def _receive(self, limit: Deadline) -> bytes:
         """What the host says next; nothing once the channel is at its end."""

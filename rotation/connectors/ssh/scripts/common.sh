@@ -18,9 +18,11 @@ newline='
 '
 
 # The marker is never written out in a text that we send: a host that only echoes what it hears says nothing.
-say() { printf '%s %s\n' "$nonce" "$*"; }
+# Facts wait for what is said next: each line that is written alone is a packet alone.
+facts=
+say() { printf '%s%s %s\n' "$facts" "$nonce" "$*"; facts=; }
 stop() { say "$@"; exit 0; }
-fact() { say FACT "$1=$2"; }
+fact() { facts=$facts$nonce\ FACT\ $1=$2$newline; }
 
 # Without one of these an answer would be wrong: no id is no other user, and no df no full disk.
 for tool in id date df ls cat dd mv rm mkdir chmod; do

@@ -508,7 +508,7 @@ tell_lines() {
         line=${key_lines%%"$newline"*} key_lines=${key_lines#*"$newline"}
         case $line in
             in=*) if is_loose "${line#in=}"; then fact key_loose yes; else fact key_loose no; fi ;;
-            *) say FACT "$line" ;;
+            *) fact "${line%%=*}" "${line#*=}" ;;
         esac
     done
 }
