@@ -168,10 +168,12 @@ def measure_due(options: argparse.Namespace) -> None:
 
 
 def measure_throughput(options: argparse.Namespace) -> None:
-    if options.here:
-        throughput.measure(options.hosts, options.at_once, options.slices)
+    if not options.here:
+        throughput.measure_on(options.on, sys.argv[1:], workers=1 if options.recorded else 0)
+    elif options.recorded:
+        throughput.measure_recorded(options.hosts, options.at_once[0], options.slices)
     else:
-        throughput.measure_on(options.on, sys.argv[1:])
+        throughput.measure(options.hosts, options.at_once, options.slices)
 
 
 def measure_windows(options: argparse.Namespace) -> None:
@@ -203,6 +205,11 @@ def main() -> int:
         "--at-once", type=int, nargs="+", default=[4, 8, 16, 32], help="rotations under way together"
     )
     parser.add_argument("--slices", type=int, default=2, help="of the throughput: one rotation of each host")
+    parser.add_argument(
+        "--recorded",
+        action="store_true",
+        help="of the throughput: one worker process, and hosts that answer from a recording",
+    )
     parser.add_argument(
         "--on", choices=["sqlite", "postgresql"], default="sqlite", help="of the throughput and Windows"
     )

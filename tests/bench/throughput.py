@@ -30,10 +30,13 @@ from console.process.supervisor import die_with
 from lab import Fleet, Host, Spec
 from rotation import runs, tasks
 from rotation.models import Run
+from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
-from tests import factories, services
+from tests import factories, lab_instances, networks, services
+from tests.bench import recorded
 from tests.bench.scripts import Script
 from tests.chaos.hosts import Target, prepare_both
+from tests.chaos.naive import FIRST
 from tests.lab_fixtures import KeyPair
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -165,7 +168,7 @@ class Place:
     """Everything that a slice needs: hosts, their accounts and the scripts for them."""
 
     hosts: list[Host]
-    targets: list[Target]
+    targets: Sequence[Target | Recorded]
     scripts: list[Script]
     failed: Counter[str] = field(default_factory=Counter)
     asked: int = 0  # how often each host was asked for its newest process, by a process of its own
@@ -238,8 +241,8 @@ def _ended(pks: list[object]) -> list[Run]:
 # -------------------------------------------------------------------- the whole
 
 
-def measure_on(store: str, words: Sequence[str], part: str = "throughput") -> None:
-    """Measure in a process of its own, on an empty store of this kind."""
+def measure_on(store: str, words: Sequence[str], part: str = "throughput", *, workers: int = 0) -> None:
+    """Measure in a process of its own, on an empty store of this kind, with the usual workers or so many."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="keyturn-bench-"))
         environment = os.environ | {
@@ -248,6 +251,8 @@ def measure_on(store: str, words: Sequence[str], part: str = "throughput") -> No
         }
         for name in ("KEYTURN_TEST_DATABASE_URL", "KEYTURN_DATABASE_URL", "KEYTURN_BROKER_URL"):
             environment.pop(name, None)
+        if workers:
+            environment["KEYTURN_WORKERS"] = str(workers)
         if store == "postgresql":
             environment["KEYTURN_TEST_DATABASE_URL"] = stack.enter_context(services.postgres()).url
             environment["KEYTURN_BROKER_URL"] = stack.enter_context(services.redis_server()).url
@@ -302,3 +307,71 @@ def _each(cost: Cost) -> str:
         f"{opened:.1f} connections; CPU {client:.0f} ms of the client, {hosts:.0f} ms of the hosts; "
         f"{started:.0f} processes there"
     )
+
+
+# -------------------------------------------------------------------- hosts that answer from a recording
+
+
+@dataclass
+class Recorded:
+    """A secret whose account is on a host that answers from a recording."""
+
+    secret: Secret
+
+    def has(self, version_pk: object) -> bool:
+        """Whether the account is open to this version: a rotation succeeds only if it logs in there."""
+        return True
+
+
+def measure_recorded(hosts: int, at_once: int, slices: int) -> None:
+    """Print how many rotations a second one worker process makes where its hosts take no time."""
+    key, old = KeyPair.generate(), key_pairs.generate("ed25519")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        with Fleet(Path(folder) / "fleet") as fleet:
+            host = fleet.start_many(1, Spec(public_key=key.public))[0]
+            said = recorded.rotated(host, key, FIRST, old.public_key)
+        port = services.free_port()
+        stack.enter_context(recorded.served(said, FIRST, old.public_key, port, hosts))
+        targets = [target for number in range(hosts) for target in _registered(number, port, key, old)]
+        place = Place([], targets, [])
+        workers = Workers(Path(folder), at_once)
+        stack.callback(workers.end)
+        broker = settings.BROKER_URL.partition(":")[0]
+        print(f"{hosts} recorded hosts on {os.cpu_count()} cores, {connection.vendor}, {broker} broker")
+        print(f"{len(workers.pids)} worker process, {at_once} at once", flush=True)
+        for kind in KINDS:
+            place.rotate(kind, workers)
+            place.failed.clear()
+            ours = Cost()
+            for _ in range(slices):
+                ours += place.rotate(kind, workers)
+            _print_recorded(place, kind, ours)
+
+
+def _print_recorded(place: Place, kind: str, ours: Cost) -> None:
+    if not ours.rotations:
+        raise SystemExit(f"no rotation succeeded: {dict(place.failed)}")
+    each = ours.client_ms / ours.rotations
+    print(
+        f"{kind}: {ours.rate:.2f} a second of {ours.rotations}; CPU {each:.0f} ms of the worker each, "
+        f"{ours.statements / ours.rotations:.1f} statements, {ours.commits / ours.rotations:.1f} commits",
+        flush=True,
+    )
+    for what, count in place.failed.items():
+        print(f"    {count} not counted: {what}", flush=True)
+
+
+def _registered(number: int, port: int, key: KeyPair, old: key_pairs.KeyPair) -> Iterator[Recorded]:
+    """One of the hosts, and a secret of each kind on it."""
+    place = networks.endpoint(recorded.address(number), port)
+    instance = factories.instance(
+        name=f"recorded-{number}", address=place.address, port=port, keys=[],
+        credential=factories.credential(private_key=key.private),
+    )  # fmt: skip
+    lab_instances.approve(instance)
+    made = [factories.secret(instance=instance, username=recorded.PASSWORDS, initial=FIRST)]
+    pair = {"kind": "key_pair", "key_algorithm": "ed25519", "initial": old.private_key.reveal()}
+    made.append(factories.secret(instance=instance, username=recorded.KEYS, **pair))
+    for secret in made:
+        factories.settle(secret)
+        yield Recorded(secret)
