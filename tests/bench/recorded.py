@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import re
 import secrets
 import shlex
@@ -237,6 +238,8 @@ def address(number: int) -> str:
 
 def serve(file: Path, port: int, count: int) -> None:
     """Speak for so many hosts until the process is ended."""
+    # A scan asks for kinds of keys that are not here.
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
     kept = json.loads(file.read_text())
     waiting = []
     for number in range(count):

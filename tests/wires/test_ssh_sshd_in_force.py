@@ -124,11 +124,14 @@ def test_fi_r_22_a_safe_path_in_another_spelling_is_edited(svc: Rig, pattern: st
     rotates_in(svc, "/etc/keys/svc")
 
 
-def test_fi_r_22_a_link_in_a_folder_of_the_accounts_own_is_never_followed_by_root(svc: Rig) -> None:
+@pytest.mark.parametrize("folder", ["/srv/own", "/srv/own/of-root"])
+def test_fi_r_22_a_link_in_a_folder_of_the_accounts_own_is_never_followed_by_root(
+    svc: Rig, folder: str
+) -> None:
     # sshd is told not to mind; root's own file is what an account would lead us to.
-    svc.sh("mkdir -p /srv/own /root/.ssh; echo kept >/root/.ssh/authorized_keys")
-    svc.sh("ln -s /root/.ssh/authorized_keys /srv/own/svc; chown svc /srv/own")
+    svc.sh(f"mkdir -p {folder} /root/.ssh; echo kept >/root/.ssh/authorized_keys")
+    svc.sh(f"ln -s /root/.ssh/authorized_keys {folder}/svc; chown svc /srv/own")
     svc.configure_sshd("AuthorizedKeysFile /etc/way/%u")
-    svc.sh("ln -s /srv/own /etc/way")
+    svc.sh(f"ln -s {folder} /etc/way")
     assert svc.refusal() in ("path", "unreadable")
     assert raw(svc.host, "/root/.ssh/authorized_keys") == b"kept\n"
