@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from console.interfaces import staging
 from console.interfaces.alibaba import faults
-from secrets_app import prepared
 from secrets_app.models import Label, Secret, SecretVersion
 from secrets_app.secrets import generic
 
@@ -13,10 +11,6 @@ CURRENT, PREVIOUS = "ACSCurrent", "ACSPrevious"
 ROLES = {CURRENT: Label.Role.CURRENT, PREVIOUS: Label.Role.PREVIOUS, "ACSPending": Label.Role.PENDING}
 AT_MOST = 8  # on one secret
 LENGTH = 64
-_NAMES = {role: name for name, role in ROLES.items()}
-
-
-_OF_SECRET = prepared.Question(lambda secret: Label.objects.select_related("version").filter(secret=secret))
 
 
 def role_of(stage: str) -> str:
@@ -27,36 +21,16 @@ def role_of(stage: str) -> str:
 
 
 def name(label: Label) -> str:
-    return _NAMES.get(Label.Role(label.role), label.name)
+    return staging.name(label, ROLES)
 
 
 def of(version: SecretVersion) -> list[str]:
     return sorted(name(label) for label in version.labels.all())
 
 
-@dataclass(frozen=True)
-class Stages:
-    """The stages of one secret as they were at one moment, with the versions that have them."""
-
-    labels: tuple[Label, ...]
-
-    def holder(self, stage: str) -> SecretVersion | None:
-        """The version that has this stage."""
-        # By the role, and not by what it is called here: a custom label can have that name by another
-        # interface.
-        wanted = (ROLES[stage], "") if stage in ROLES else (Label.Role.CUSTOM, stage)
-        return next((one.version for one in self.labels if (one.role, one.name) == wanted), None)
-
-    def of(self, version: SecretVersion) -> list[str]:
-        return sorted(name(one) for one in self.labels if one.version_id == version.pk)
-
-
-def stages(secret: Secret) -> Stages:
+def stages(secret: Secret) -> staging.Stages:
     """Read the stages of this secret."""
-    found = tuple(_OF_SECRET(secret.pk))
-    for label in found:
-        label.version.secret = secret
-    return Stages(found)
+    return staging.read(secret, ROLES)
 
 
 def require_room(secret: Secret, stages: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from console.interfaces import records
+from console.interfaces import records, staging
 from console.interfaces.alibaba import describing, faults, labels, listing
 from console.interfaces.alibaba.calls import Call, moment
 from secrets_app import keyring
@@ -33,7 +33,7 @@ def get_secret_value(call: Call) -> dict[str, Any]:
     return answer | (describing.extended_config(call, secret) if with_config else {})
 
 
-def _value(version: SecretVersion, stages: labels.Stages, call: Call) -> dict[str, Any]:
+def _value(version: SecretVersion, stages: staging.Stages, call: Call) -> dict[str, Any]:
     secret = version.secret
     answer: dict[str, Any] = {
         "SecretName": secret.name,
@@ -50,7 +50,7 @@ def _value(version: SecretVersion, stages: labels.Stages, call: Call) -> dict[st
     return answer | {"SecretDataType": "text", "SecretData": text.reveal()}
 
 
-def _version(secret: Secret, stages: labels.Stages, version_id: str, stage: str) -> SecretVersion:
+def _version(secret: Secret, stages: staging.Stages, version_id: str, stage: str) -> SecretVersion:
     """Return the version that is asked for; the current one where none is named. Raises `faults.Fault`.
 
     Of a managed secret the current and the previous one are read, and a version id is not looked at.

@@ -6,7 +6,7 @@ import contextlib
 from datetime import UTC, datetime, time
 from typing import Any
 
-from console.interfaces import records
+from console.interfaces import records, staging
 from console.interfaces.aws import faults, labels, listing, managed, replication, rules, shapes
 from console.interfaces.aws.calls import Call
 from rotation.models import Schedule
@@ -53,7 +53,7 @@ def _value(call: Call, secret_id: str) -> dict[str, Any]:
     return answer | {"SecretString": text.reveal()}
 
 
-def _version(secret: Secret, stages: labels.Stages, version_id: str, stage: str) -> SecretVersion:
+def _version(secret: Secret, stages: staging.Stages, version_id: str, stage: str) -> SecretVersion:
     """Return the version that is asked for; the current one where none is named. Raises `faults.Fault`."""
     if not version_id:
         version = stages.holder(stage or labels.CURRENT)
