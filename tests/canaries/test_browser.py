@@ -82,15 +82,16 @@ def test_a_browser_keeps_no_value_and_no_request_line_holds_one(tmp_path: Path) 
     web = Web(log, settings="tests.canaries.settings", config="tests.canaries.web")
     try:
         web.wait()
-        context = chromium.driver().chromium.launch_persistent_context(
-            str(profile), executable_path=chromium.PATH, args=chromium.ARGUMENTS
-        )
-        context.set_default_timeout(60_000)
-        page = context.new_page()
-        walk(page, web.base, secret, cast)
-        plant(context, page, web.base, planted)
-        kept = stores(page)
-        context.close()
+        with chromium.driver() as playwright:
+            context = playwright.chromium.launch_persistent_context(
+                str(profile), executable_path=chromium.PATH, args=chromium.ARGUMENTS
+            )
+            context.set_default_timeout(60_000)
+            page = context.new_page()
+            walk(page, web.base, secret, cast)
+            plant(context, page, web.base, planted)
+            kept = stores(page)
+            context.close()
     finally:
         web.end()
     found = {
