@@ -23,6 +23,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
+from gunicorn import glogging
 from gunicorn.http import errors
 from gunicorn.workers import gthread
 
@@ -34,6 +35,13 @@ PLACES: Final = 500  # of one worker process; the usual limit of open files is 1
 UNREAD_BYTES: Final = 64 * 1024 * 1024
 LINGER_SECONDS: Final = 2.0  # for a client to take a last answer before its own bytes are refused
 LOOK_EVERY_SECONDS: Final = 0.5
+
+
+class Log(glogging.Logger):  # type: ignore[misc]
+    """Gunicorn's log, without a line for each request: it would hold query strings."""
+
+    def access(self, *_: object) -> None:
+        """Do nothing. The base class puts the whole line together before it finds that nothing takes it."""
 
 
 class State(enum.Enum):
