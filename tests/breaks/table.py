@@ -2007,4 +2007,10 @@ BREAKS = (
     Break("a call of a program that is not answered leaves no line of its own", "console/interfaces/aws/door.py",
           "            response._has_been_logged = True  # type: ignore[attr-defined]\n", "",
           "tests/screens/test_aws.py::test_what_cannot_be_opened_or_recorded_is_the_services_own_error"),
+    Break("an answer leaves in one piece", "console/process/client_sockets.py",
+          '            is_long = len(self._answer) > WHOLE_BYTES\n', '            is_long = True\n',
+          "tests/test_slow_clients.py::test_an_answer_leaves_in_one_piece_so_that_a_killed_process_has_sent_all_of_it_or_nothing"),
+    Break("an answer that failed after its head is none", "console/process/client_sockets.py",
+          '            self._answer.clear()\n\n    def close', '            pass\n\n    def close',
+          "tests/test_slow_clients.py::test_an_answer_that_fails_after_its_head_is_none"),
 )  # fmt: skip
