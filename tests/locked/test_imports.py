@@ -19,8 +19,10 @@ ROOT = environment.CHECKOUT
 OURS = ("console", "secrets_app", "rotation", "lab")
 #: A double for the tests, which nothing that runs in production imports.
 DOUBLE = ROOT / "lab" / "windows"
-#: Each asks one root key provider by libraries of a lock of its own, which it imports when it is first used.
-OPTIONAL = {ROOT / "secrets_app" / "root_keys" / f"{name}.py" for name in ("token", "aws", "alibaba")}
+#: Each asks one service by libraries of a lock of its own, which it imports when it is first used.
+OPTIONAL = {ROOT / "secrets_app" / "root_keys" / f"{name}.py" for name in ("token", "aws", "alibaba")} | {
+    ROOT / "secrets_app" / "journal" / "objects.py"
+}
 #: Part of a library that is declared: an import of it is of no library of its own.
 COMES_WITH = {"kombu": "celery", "urllib3": "requests"}
 
