@@ -107,6 +107,14 @@ def url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
     return address
 
 
+def optional_url(name: str, *, schemes: tuple[str, ...]) -> str:
+    """As `url`, and without a user or a password; empty where nothing is named."""
+    address = url(name, "", schemes=schemes) if text(name, "") else ""
+    if "@" in address:
+        raise ImproperlyConfigured(f"{name} must hold no user and no password.")
+    return address
+
+
 def services(database: Mapping[str, Any], *urls: str) -> tuple[tuple[str, int], ...]:
     """The names and ports of a database, in Django's words, and of what stands at these URLs."""
     pairs = [place for url in urls for place in _at(urlsplit(url))]
@@ -201,6 +209,14 @@ def secret_url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
     return address
 
 
+#: Of libpq: a server that takes connections and says nothing, or is cut off without a word, would hold every
+#: thread for hours. In seconds; the last one in milliseconds, for what was sent and not received.
+_PATIENCE: Final = {
+    "connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "4",
+    "tcp_user_timeout": "30000",
+}  # fmt: skip
+
+
 def database(name: str, default: str, *, password: str = "") -> dict[str, object]:
     """Django's settings of the database at a URL: `sqlite:///path` or `postgresql://user:password@host/name`.
 
@@ -222,8 +238,7 @@ def database(name: str, default: str, *, password: str = "") -> dict[str, object
         "PASSWORD": apart or unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        # In seconds: one that takes connections and says nothing would hold every thread for good.
-        "OPTIONS": {"connect_timeout": "10", **dict(parse_qsl(parts.query))},
+        "OPTIONS": {**_PATIENCE, **dict(parse_qsl(parts.query))},
     }
 
 

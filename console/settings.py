@@ -303,6 +303,8 @@ REQUEST_SECONDS = env.number("KEYTURN_REQUEST_SECONDS", 20, least=1, most=600)
 
 # ---------------------------------------------------------------- work
 
+# PostgreSQL ends a statement of a web process after so many seconds, and its page is answered 503.
+STATEMENT_SECONDS = env.number("KEYTURN_STATEMENT_SECONDS", 20, least=1, most=600)
 CELERY_BROKER_URL = BROKER_URL
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,

@@ -85,7 +85,7 @@ def test_a_database_is_a_file_or_a_server(given):
         "PASSWORD": "p@ss",
         "HOST": "db",
         "PORT": "5433",
-        "OPTIONS": {"connect_timeout": "10", "sslmode": "require"},
+        "OPTIONS": env._PATIENCE | {"sslmode": "require"},
     }
 
 
@@ -175,6 +175,17 @@ def test_a_journal_is_a_file_another_postgresql_or_a_bucket(given):
     ):  # fmt: skip
         given(text)
         assert env.journal("KEYTURN_TRIAL", OWN) == text
+
+
+def test_the_collector_of_traces_is_a_url_without_a_password(given):
+    for text in ("", "http://collector:4318", "https://collector.example.com/otlp"):
+        given(text)
+        assert env.optional_url("KEYTURN_TRIAL", schemes=("http", "https")) == text
+    for text in ("collector:4318", "http://keyturn:hunter2@collector:4318"):
+        given(text)
+        with pytest.raises(ImproperlyConfigured) as caught:
+            env.optional_url("KEYTURN_TRIAL", schemes=("http", "https"))
+        assert "hunter2" not in str(caught.value)
 
 
 def test_postgres_is_postgresql(given):
