@@ -2031,4 +2031,10 @@ BREAKS = (
     Break("a certificate of the database that is not accepted is named", "console/process/databases.py",
           '            return Trouble.UNTRUSTED\n', '            return Trouble.AWAY\n',
           "tests/e2e/test_slow_database.py::test_fi_d_10_a_certificate_of_the_database_that_is_not_accepted_is_named_and_a_renewed_one_is_taken"),
+    Break("a span holds no text of an error", "console/process/traces.py",
+          'record_exception=False, ', 'record_exception=True, ',
+          "tests/unit/test_traces.py::test_a_span_that_fails_says_so_and_not_why"),
+    Break("a message carries the span that sends it", "console/process/traces.py",
+          '    TraceContextTextMapPropagator().inject(headers)\n', '    pass\n',
+          "tests/unit/test_traces.py::test_a_task_goes_on_with_the_span_that_sent_it"),
 )  # fmt: skip
