@@ -73,8 +73,8 @@ class Found:
         proofs = (*self.key.proofs, *kept.regions.proofs, *kept.proofs)
         try:
             return versions.fetch_as_kept(version, actor=self.actor, proofs=proofs, claim=claim)
-        except reads.Changed:
-            remembered.forget(proofs)
+        except reads.Changed as changed:
+            remembered.forget(changed.untrue, of=self.key)
             raise NotAsKept(is_counted=True) from None
         # Of these nothing was recorded.
         except (versions.NoValue, decisions.NotAllowed, reads.Repeated):

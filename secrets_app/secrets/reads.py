@@ -10,7 +10,7 @@ Opens nothing itself: `versions.reveal` does, with what it is told here.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -30,6 +30,10 @@ class Changed(DomainError):
     """What decided about this read has changed since it was decided. Nothing was recorded: decide again."""
 
     code = "read_decided_on_old_rows"
+
+    def __init__(self, untrue: Collection[Proof]) -> None:
+        super().__init__()
+        self.untrue = untrue
 
 
 class Repeated(DomainError):
@@ -160,8 +164,8 @@ def _repeated(reads: Sequence[_Read]) -> dict[_Read, DomainError]:
 
 def _as_kept(read: _Read, true: Mapping[Proof, LastRead], last: dict[UUID, LastRead]) -> _Answer:
     """As `_found`, of what was kept, if all of it is as it was; note when its secret was read last."""
-    if not all(proof in true for proof in read.proofs):
-        return Changed()
+    if untrue := [proof for proof in read.proofs if proof not in true]:
+        return Changed(untrue)
     secret, sealed = read.version.secret, read.version.sealed
     if not secret.is_enabled or sealed is None:
         return Gone()

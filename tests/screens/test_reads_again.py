@@ -458,6 +458,19 @@ def test_a_call_that_is_asked_again_of_the_database_uses_its_nonce_once(monkeypa
     assert (shown((status, answer)) != VALUE) == IS_KEPT
 
 
+@pytest.mark.parametrize(("change", "stay"), [("key_expires_later", "secret"), ("renewed", "key")])
+def test_only_what_has_changed_is_learned_anew(world, change, stay):
+    world.warm()
+    region = world.secret.region
+    kept = {"key": remembered.key(world.key.key_id), "secret": remembered.secret(region, NAME)}
+    getattr(world, change)()
+    for _ in range(2):
+        assert world.read()[0] == 200
+    now = {"key": remembered.key(world.key.key_id), "secret": remembered.secret(region, NAME)}
+    assert now[stay] is kept[stay]
+    assert (now != kept) == IS_KEPT
+
+
 def test_a_digest_is_of_every_column_but_those_that_a_read_changes(world):
     """So one that is added later counts, too."""
     if not IS_KEPT:

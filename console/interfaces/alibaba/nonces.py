@@ -7,12 +7,11 @@ them when their time is over: a minute earlier the request is too old itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Protocol, cast
 
 from django.core.cache import DEFAULT_CACHE_ALIAS, cache, caches
 from django.utils import timezone
 
-from console.cache import Cache
 from console.interfaces.alibaba import faults
 from console.interfaces.alibaba.signatures import SKEW, Signature, moment
 from secrets_app.models import AccessKey
@@ -49,5 +48,12 @@ def sweep() -> None:
     _table().sweep()
 
 
-def _table() -> Cache:
-    return cast(Cache, caches[DEFAULT_CACHE_ALIAS])
+class _Table(Protocol):
+    """Of the cache that the settings name, what Django's interface does not have."""
+
+    def add_each(self, entries: Sequence[tuple[str, object, float]]) -> list[bool]: ...
+    def sweep(self) -> None: ...
+
+
+def _table() -> _Table:
+    return cast(_Table, caches[DEFAULT_CACHE_ALIAS])
