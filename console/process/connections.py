@@ -78,6 +78,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.connections: set[Connection] = set()
         self.look_at = 0.0
+        self.idle_seconds = self.cfg.keepalive  # which is looked up in a table each time
 
     # ---------------------------------------------------------------- what the base class calls
 
@@ -166,6 +167,10 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
                     self._await(conn)
             elif conn.state in {State.READING, State.LINGERING}:
                 self._receive(conn)
+            elif conn.state is State.SERVING and conn in self.connections:
+                # It sends on before it has its answer, or has gone: looked at again once it is answered.
+                self._look_away(conn)
+                return
         except BlockingIOError:
             return
         except OSError:
@@ -186,7 +191,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
     def _await(self, conn: Connection) -> None:
         """Give the client its time for the next request, once the last answer is taken."""
         if conn.state is State.READING and not conn.sock.is_sending:
-            idle = self.cfg.keepalive if self.alive else LINGER_SECONDS
+            idle = self.idle_seconds if self.alive else LINGER_SECONDS
             conn.deadline = time.monotonic() + (REQUEST_SECONDS if conn.has_begun else idle)
 
     def _look(self, conn: Connection) -> None:
@@ -254,11 +259,18 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         wanted = selectors.EVENT_WRITE if conn.sock.is_sending else selectors.EVENT_READ if reads else 0
         if wanted == conn.watched:
             return
-        if conn.watched:
-            self.poller.unregister(conn.sock)
+        # Nearly every client waits for its answer: it is cheaper to be called for one that does not.
+        if conn.state is State.SERVING and not wanted and conn.watched == selectors.EVENT_READ:
+            return
+        self._look_away(conn)
         if wanted:
             self.poller.register(conn.sock, wanted, partial(self._ready, conn))
         conn.watched = wanted
+
+    def _look_away(self, conn: Connection) -> None:
+        if conn.watched:
+            self.poller.unregister(conn.sock)
+            conn.watched = 0
 
     # ---------------------------------------------------------------- all of them
 
