@@ -88,7 +88,7 @@ class _Shelf(Generic[_Part]):
                 self._parts.popitem(last=False)
 
     def drop(self, name: str, proof: Proof) -> None:
-        """Drop the part of this name, unless it was learned anew and has another proof."""
+        """Drop the part of this name, unless it was learned again and has another proof."""
         with self._lock:
             if proof in getattr(self._parts.get(name), "proofs", ()):
                 del self._parts[name]
