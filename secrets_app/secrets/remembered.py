@@ -13,16 +13,19 @@ made. No plaintext is kept. On PostgreSQL alone: SQLite has no round trips to sa
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from secrets_app import prepared
+from secrets_app.errors import DomainError
 from secrets_app.models import AccessKey, Label, Region, Secret
 from secrets_app.people import access_keys
 from secrets_app.policy import holdings
@@ -36,6 +39,7 @@ SEALED_BYTES_AT_MOST: Final = 16 * 1024
 #: Of one principal, and of the installation: with more, the digests would cost more than they save.
 GRANTS_AT_MOST: Final = 1000
 REGIONS_AT_MOST: Final = 200
+TRIED_AGAIN_AFTER: Final = 300.0  # seconds after which something that was too large is looked at again
 _Part = TypeVar("_Part")
 
 
@@ -106,6 +110,8 @@ _secrets: _Shelf[KeptSecret] = _Shelf(SECRETS_AT_MOST)
 _regions: _Shelf[KeptRegions] = _Shelf(1)
 #: What was asked for once: the second time it is learned.
 _met: _Shelf[bool] = _Shelf(KEYS_AT_MOST + SECRETS_AT_MOST)
+#: What is too large to be kept, until when.
+_large: _Shelf[float] = _Shelf(KEYS_AT_MOST + SECRETS_AT_MOST)
 
 
 def key(key_id: str) -> KeptKey | None:
@@ -128,7 +134,7 @@ def forget(proofs: Iterable[Proof] | None = None, *, of: KeptKey | None = None) 
     And nothing else: a key changes once a minute, when its use is noted, and the secrets stay as they are.
     """
     if proofs is None:
-        for shelf in (_keys, _secrets, _regions, _met):
+        for shelf in (_keys, _secrets, _regions, _met, _large):
             shelf.clear()
         return
     for proof in proofs:
@@ -144,12 +150,20 @@ def forget(proofs: Iterable[Proof] | None = None, *, of: KeptKey | None = None) 
 
 
 def learn(key_id: str, secret: Secret) -> None:
-    """Keep what decides about reads of `secret` by this access key, the second time that it is asked for."""
+    """Keep what decides about reads of `secret` by this access key, the second time that it is asked for.
+
+    The read that it is called after is answered, whatever becomes of this.
+    """
     if connection.vendor != "postgresql" or connection.in_atomic_block:
         return
     name = _name(secret.region_id, secret.name)
-    if _first_time(key_id) | _first_time(name):
+    if _first_time(key_id) | _first_time(name) or _is_large(key_id) or _is_large(name):
         return
+    with contextlib.suppress(DatabaseError, DomainError):
+        _learn(key_id, secret, name)
+
+
+def _learn(key_id: str, secret: Secret, name: str) -> None:
     if key(key_id) is None or regions() is None:
         _in_one_snapshot(lambda: _learn_key(key_id))
     kept = regions()
@@ -163,6 +177,11 @@ def _first_time(name: str) -> bool:
         return False
     _met.put(name, True)
     return True
+
+
+def _is_large(name: str) -> bool:
+    until = _large.get(name)
+    return until is not None and time.monotonic() < until
 
 
 def _in_one_snapshot(read: Callable[[], None]) -> None:
@@ -180,6 +199,7 @@ def _learn_key(key_id: str) -> None:
     by_kind = {proof.kind: proof for proof in digests.proofs([key_id], [row.principal_id], [])}
     sheet, places = holdings.read_sheet(row.principal), tuple(holdings.read_regions())
     if len(sheet.grants) > GRANTS_AT_MOST or len(places) > REGIONS_AT_MOST:
+        _large.put(key_id, time.monotonic() + TRIED_AGAIN_AFTER)
         return
     _keys.put(key_id, KeptKey(row, sheet, (by_kind["key"], by_kind["rights"])))
     old = regions()
@@ -199,6 +219,7 @@ def _learn_secret(kept: KeptRegions, region_id: UUID, name: str) -> None:
         label.version.secret = row
     sealed = {label.version.sealed for label in labels if label.version.sealed is not None}
     if sum(len(value.ciphertext) for value in sealed) > SEALED_BYTES_AT_MOST:
+        _large.put(_name(region_id, name), time.monotonic() + TRIED_AGAIN_AFTER)
         return
     _secrets.put(_name(region_id, name), KeptSecret(row, labels, kept, tuple(found)))
 

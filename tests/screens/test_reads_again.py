@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.auth.models import Group
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import QuerySet
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
@@ -494,7 +494,7 @@ def test_no_more_is_kept_than_there_are_places_for():
     assert shelf.get("1") is None
 
 
-def test_a_large_value_is_read_from_the_database_each_time(world):
+def test_a_large_value_is_read_from_the_database_each_time(world, monkeypatch):
     large = "v" * (remembered.SEALED_BYTES_AT_MOST + 1)
     value = versions.given(world.now, "", Plaintext(large))
     generic.put(world.now, value, actor=world.admin, version_id=str(uuid.uuid4()))
@@ -502,3 +502,19 @@ def test_a_large_value_is_read_from_the_database_each_time(world):
         assert world.read()[1]["SecretString"] == large
     region = world.now.region
     assert remembered.secret(region, NAME) is None
+    with counting(monkeypatch) as counted:
+        world.read()
+    assert not [text for text in counted.statements if "REPEATABLE READ" in text]  # nor tried each time
+
+
+def test_a_read_is_answered_where_nothing_can_be_kept(world, monkeypatch):
+    tried = list[str]()
+
+    def away(*_: Any) -> None:
+        tried.append("learned")
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(remembered, "_in_one_snapshot", away)
+    for _ in range(3):
+        assert shown(world.read()) == VALUE
+    assert bool(tried) == IS_KEPT
