@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Cast, Substr
@@ -27,7 +28,7 @@ from console.forms.secrets.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
 from console.lists import instance_list, run_filters, secret_filters, secret_rows
 from console.lists.paging import COUNT_CAP
-from console.presentation import dependant_states, run_states, secret_states
+from console.presentation import dependant_states, durations, run_states, secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
 from console.reports import resolving
@@ -101,6 +102,7 @@ class Overview:
         self.counts_all = region == resources.ALL_REGIONS and self.sees_all
         self.needs: list[Need] = []
         self.more: list[More] = []
+        self.backup = ""  # how old the newest one is, for those who may know
         if resources.may(request, Action.VERIFY_AUDIT):
             self._add_changed_records()
             self._add_old_backup()
@@ -130,6 +132,8 @@ class Overview:
 
     def _add_old_backup(self) -> None:
         late = backups.late()
+        if not late and settings.BACKUP_RECIPIENTS and (newest := backups.newest()):
+            self.backup = f"The newest backup is {durations.duration(timezone.now() - newest)} old."
         if late:
             fact = Fact("warning", "Backup is late", late, "A worker takes one a day; its log says why not.")
             self.needs.append(Need(fact, "Backup", reverse("settings_about")))

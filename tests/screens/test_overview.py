@@ -19,6 +19,7 @@ from rotation import instance_checks, leases, missed, runs
 from rotation.inventory import identities
 from rotation.managed import deletion
 from rotation.models import Instance, ManagedAccount, Run, Schedule
+from secrets_app.backups import backups
 from secrets_app.models import Secret
 from secrets_app.policy import policies
 from tests import factories
@@ -371,3 +372,19 @@ def test_what_is_kept_for_a_minute_is_for_readers_of_everything(client, dot, mon
         figures = client.get(f"/{region}/overview/").context["figures"]
         counted[reader.username] = next(one.count for one in figures if one.label == "In sync")
     assert counted == {"dot": 2, "bea": 1}
+
+
+def test_it_says_how_old_the_newest_backup_is_to_those_who_may_know(
+    as_dot, client, ann, dot, settings, monkeypatch
+):
+    taken = timezone.now() - timedelta(hours=3, minutes=5)
+    monkeypatch.setattr(backups, "newest", lambda: taken)
+    settings.BACKUP_RECIPIENTS = []
+    assert "newest backup" not in page(as_dot)  # none is taken
+    settings.BACKUP_RECIPIENTS = ["age1of-a-test"]
+    assert "The newest backup is 3 hours" in page(as_dot)
+    give(ann, "looker", allow(*LOOK), actor=dot)
+    client.force_login(ann)
+    shown = page(client)
+    assert "Needs attention" in shown
+    assert "newest backup" not in shown
