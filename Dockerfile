@@ -20,6 +20,11 @@ ARG ROOT_KEYS=
 COPY requirements-root-keys.lock .
 RUN [ -z "$ROOT_KEYS" ] \
     || .venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r requirements-root-keys.lock
+# --build-arg TRACES=true for traces by OpenTelemetry.
+ARG TRACES=
+COPY requirements-traces.lock .
+RUN [ -z "$TRACES" ] \
+    || .venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes --no-deps -r requirements-traces.lock
 
 FROM ${PYTHON_IMAGE}
 # --build-arg KERBEROS=true for management accounts of a Windows domain that log in by Kerberos.

@@ -77,6 +77,15 @@ def begin_to_end(**_: Any) -> None:
 
 
 @worker_init.connect
+@worker_process_init.connect
+def send_traces(**_: Any) -> None:
+    if settings.OTLP:
+        from console.process import traces  # no other worker needs it
+
+        traces.begin("worker")
+
+
+@worker_init.connect
 def watch_for_the_end(**_: Any) -> None:
     """A step that hangs may not keep the worker."""
     shutdown.watch(_hand_back, ends_last=True)

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from secrets_app.journal import objects
 from secrets_app.root_keys import addresses
 
 
@@ -106,6 +107,14 @@ def url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
     return address
 
 
+def optional_url(name: str, *, schemes: tuple[str, ...]) -> str:
+    """As `url`, and without a user or a password; empty where nothing is named."""
+    address = url(name, "", schemes=schemes) if text(name, "") else ""
+    if "@" in address:
+        raise ImproperlyConfigured(f"{name} must hold no user and no password.")
+    return address
+
+
 def services(database: Mapping[str, Any], *urls: str) -> tuple[tuple[str, int], ...]:
     """The names and ports of a database, in Django's words, and of what stands at these URLs."""
     pairs = [place for url in urls for place in _at(urlsplit(url))]
@@ -122,13 +131,17 @@ def services(database: Mapping[str, Any], *urls: str) -> tuple[tuple[str, int], 
     return tuple(pairs)
 
 
+#: Amazon S3 user guide, "General purpose bucket naming rules".
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PORTS: Final = {
     "https": 443, "http": 80, "redis": 6379, "rediss": 6379, "postgresql": 5432, "postgres": 5432,
 }  # fmt: skip
 
 
 def _at(parts: SplitResult) -> list[tuple[str, int]]:
-    """The name and port that a URL leads to."""
+    """The name and port that a URL leads to; of a bucket's, those of the store."""
+    if parts.scheme == "s3":
+        return _at(urlsplit(dict(parse_qsl(parts.query)).get("endpoint", "")))
     port = parts.port or _PORTS.get(parts.scheme)
     return [(parts.hostname, port)] if parts.hostname and port else []
 
@@ -144,9 +157,9 @@ def root_key(name: str, default: str) -> str:
 
 
 def journal(name: str, own: Mapping[str, Any]) -> str:
-    """The place of the credential journal: `file:` and an absolute path, a PostgreSQL's URL, or nothing.
+    """The place of the credential journal: `file:` and a path, a PostgreSQL's URL, a bucket's, or nothing.
 
-    The URL holds no password, and leads elsewhere than to the PostgreSQL of the database `own`: with that one
+    A URL holds no password, and leads elsewhere than to the PostgreSQL of the database `own`: with that one
     the journal would be lost. Raises ImproperlyConfigured.
     """
     place = text(name, "")
@@ -159,11 +172,34 @@ def journal(name: str, own: Mapping[str, Any]) -> str:
             raise ImproperlyConfigured(
                 f"{name} must be on another machine than Keyturn's own database, or at another port."
             )
+    elif place.startswith(objects.SCHEME):
+        _require_store(name, place)
     elif place and not (place.startswith("file:/") and len(place) > len("file:/")):
         raise ImproperlyConfigured(
-            f"{name} must be file: and an absolute path, or postgresql://user@host/name."
+            f"{name} must be file: and an absolute path, postgresql://user@host/name, or s3://bucket/prefix."
         )
     return place
+
+
+def _require_store(name: str, place: str) -> None:
+    """Return if `place` is a bucket's URL, with options that are known. Raises ImproperlyConfigured."""
+    try:
+        parts = urlsplit(place)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        endpoint = urlsplit(options.get("endpoint", "https://s3"))
+        at = endpoint.hostname
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is no URL of a bucket.") from None
+    if "@" in parts.netloc or "@" in endpoint.netloc:
+        raise ImproperlyConfigured(f"{name} must hold no password: the SDK finds its credentials elsewhere.")
+    if not _BUCKET.fullmatch(parts.netloc):
+        raise ImproperlyConfigured(f"{name} must name a bucket: s3://bucket/prefix.")
+    if unknown := sorted(set(options) - objects.OPTIONS):
+        raise ImproperlyConfigured(f"{name}: the option {unknown[0][:40]} is unknown.")
+    if not at or not (endpoint.scheme == "https" or (endpoint.scheme == "http" and at in addresses.LOOPBACK)):
+        raise ImproperlyConfigured(f"{name}: the endpoint must begin with https://.")
+    if "ca-file" in options and not Path(options["ca-file"]).is_absolute():
+        raise ImproperlyConfigured(f"{name}: ca-file must be an absolute path.")
 
 
 def secret_url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
@@ -171,6 +207,14 @@ def secret_url(name: str, default: str, *, schemes: tuple[str, ...]) -> str:
     address = _from_file(name) or text(name, default)
     _parts(name, address, schemes)
     return address
+
+
+#: Of libpq: a server that takes connections and says nothing, or is cut off without a word, would hold every
+#: thread for hours. In seconds; the last one in milliseconds, for what was sent and not received.
+_PATIENCE: Final = {
+    "connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "4",
+    "tcp_user_timeout": "30000",
+}  # fmt: skip
 
 
 def database(name: str, default: str, *, password: str = "") -> dict[str, object]:
@@ -194,8 +238,7 @@ def database(name: str, default: str, *, password: str = "") -> dict[str, object
         "PASSWORD": apart or unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        # In seconds: one that takes connections and says nothing would hold every thread for good.
-        "OPTIONS": {"connect_timeout": "10", **dict(parse_qsl(parts.query))},
+        "OPTIONS": {**_PATIENCE, **dict(parse_qsl(parts.query))},
     }
 
 

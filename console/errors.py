@@ -127,6 +127,23 @@ DATABASE_CROWDED = Problem(
     "clients of the database.",
     "unplug",
 )
+DATABASE_SLOW = Problem(
+    503,
+    "The database is too slow",
+    "It did not answer in time, so the request was ended. Nothing was changed.",
+    "Wait a moment, then try again. If this lasts, an administrator looks for what keeps the database busy "
+    "or locked.",
+    "unplug",
+)
+DATABASE_UNTRUSTED = Problem(
+    503,
+    "The database's certificate is not accepted",
+    "Keyturn does not connect to it: the certificate has expired, is for another name, or is signed by an "
+    "authority that this machine does not know. The credentials on the instances do not change.",
+    "An administrator renews the certificate, or corrects sslrootcert in KEYTURN_DATABASE_URL. Keyturn then "
+    "continues automatically.",
+    "unplug",
+)
 NOT_RECORDED = Problem(
     503,
     "This cannot be recorded",
@@ -239,6 +256,8 @@ _OF_DATABASE: dict[databases.Trouble | None, Problem] = {
     databases.Trouble.FULL: DISK_FULL,
     databases.Trouble.BUSY: DATABASE_BUSY,
     databases.Trouble.CROWDED: DATABASE_CROWDED,
+    databases.Trouble.SLOW: DATABASE_SLOW,
+    databases.Trouble.UNTRUSTED: DATABASE_UNTRUSTED,
 }
 
 

@@ -88,11 +88,14 @@ INSTALLED_APPS = [
     "lucide",
 ]
 
+# Where traces are sent: a collector of OpenTelemetry's, by OTLP over HTTP.
+OTLP = env.optional_url("KEYTURN_OTLP", schemes=("http", "https"))
 MIDDLEWARE = [
     "console.interfaces.alibaba.door.OnlyTls",
     "django.middleware.security.SecurityMiddleware",
     "console.middleware.SecurityHeaders",
     "console.middleware.RequestId",
+    *(["console.process.traces.Requests"] if OTLP else []),
     "console.middleware.Probes",
     "console.interfaces.aws.door.Door",
     "console.interfaces.alibaba.door.Door",
@@ -189,7 +192,7 @@ DEMO_NETWORKS = ("127.64.0.0/10", "127.128.0.0/10")  # of the demo's hosts
 if env.flag("KEYTURN_DEMO", False):  # `up` says so
     ALLOWED_NETWORKS += tuple(ip_network(text) for text in DEMO_NETWORKS)
 # Never an instance's, even in an allowed network. The last is the name of web in docker-compose.yml.
-OWN_SERVICES = (*env.services(DATABASES["default"], BROKER_URL, PUBLIC_URL, JOURNAL), ("web", 8000))
+OWN_SERVICES = (*env.services(DATABASES["default"], BROKER_URL, PUBLIC_URL, JOURNAL, OTLP), ("web", 8000))
 
 # Webhooks lead to public addresses over https. These networks of one's own are open to them too, also without
 # TLS; where hosts are named, only to those.
@@ -300,6 +303,8 @@ if env.flag("KEYTURN_BEHIND_PROXY", False):
 
 # A request's head and body are here within so many seconds, or it is answered 408.
 REQUEST_SECONDS = env.number("KEYTURN_REQUEST_SECONDS", 20, least=1, most=600)
+# PostgreSQL ends a statement of a web process after so many seconds, and its page is answered 503.
+STATEMENT_SECONDS = env.number("KEYTURN_STATEMENT_SECONDS", 20, least=1, most=600)
 
 # ---------------------------------------------------------------- work
 

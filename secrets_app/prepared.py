@@ -11,14 +11,15 @@ several ids are asked for with `Several`.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import BinaryField, Model, QuerySet
 from django.db.models.sql import UpdateQuery
 from django.utils.duration import duration_microseconds
 
@@ -95,6 +96,13 @@ def _cursor(connection: Any) -> Any:
         # At the first execution: the statements here are few, and each is asked all the time.
         connection.connection.prepare_threshold = 0
         return connection._prepare_cursor(ServerBindingCursor(connection.connection))  # type: ignore[call-arg]
+
+
+def asked(sql: str, *values: object) -> list[tuple[Any, ...]]:
+    """What the database answers to this SQL; PostgreSQL keeps its plan, as that of a `Question`."""
+    with _cursor(connections[DEFAULT_DB_ALIAS]) as cursor:
+        cursor.execute(sql, values)
+        return list(cursor.fetchall())
 
 
 class _Kept(threading.local):
@@ -199,6 +207,8 @@ class Rows:
         if hasattr(table, "SEALED"):
             raise TypeError("a seal would not be made")
         self._fields = list(table._meta.concrete_fields)
+        if any(isinstance(field, BinaryField) for field in self._fields):
+            raise TypeError("JSON holds no bytes")
         self._table = table._meta.db_table
 
     def __call__(self, objects: Sequence[Model]) -> None:
@@ -206,20 +216,36 @@ class Rows:
             return
         connection: Any = connections[DEFAULT_DB_ALIAS]
         quoted = connection.ops.quote_name
-        names = ", ".join(quoted(field.column) for field in self._fields)
-        places = ", ".join(["%s"] * len(self._fields))
-        sql = f"INSERT INTO {quoted(self._table)} ({names}) VALUES ({places})"  # noqa: S608  # no value
-        rows = [
-            tuple(field.get_db_prep_save(field.pre_save(one, True), connection) for field in self._fields)
-            for one in objects
-        ]
+        table, names = quoted(self._table), ", ".join(quoted(field.column) for field in self._fields)
+        new = f"INSERT INTO {table} ({names}) "  # no value
         with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS), _cursor(connection) as cursor:
-            if len(rows) == 1:
-                cursor.execute(sql, rows[0])
+            if connection.vendor == "postgresql":
+                # The text is the same for any number of rows, so it is planned once; and one value is sent.
+                rows = f"SELECT {names} FROM json_populate_recordset(NULL::{table}, %s::json)"  # noqa: S608
+                cursor.execute(new + rows, [self._as_json(objects)])
             else:
-                cursor.executemany(sql, rows)
+                places = ", ".join(["%s"] * len(self._fields))
+                cursor.executemany(
+                    f"{new} VALUES ({places})", [self._row(one, connection) for one in objects]
+                )
         for one in objects:
             one._state.adding, one._state.db = False, DEFAULT_DB_ALIAS
+
+    def _row(self, one: Model, connection: Any) -> tuple[Any, ...]:
+        return tuple(field.get_db_prep_save(field.pre_save(one, True), connection) for field in self._fields)
+
+    def _as_json(self, objects: Sequence[Model]) -> str:
+        rows = [{field.column: field.pre_save(one, True) for field in self._fields} for one in objects]
+        return json.dumps(rows, default=_said)
+
+
+def _said(value: object) -> str:
+    """How the database reads what JSON has no form for."""
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"a row takes no {type(value).__name__}")
 
 
 def _require_no_seal(model: type[Model], fields: dict[str, object]) -> None:

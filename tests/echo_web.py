@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from console.process import connections
@@ -19,10 +19,16 @@ PIECE = b"x" * 65536
 
 
 def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer `/long/NUMBER` with so many pieces, `/fails` not, and all else with how much was read."""
+    """Answer `/long/NUMBER` with so many pieces, `/fails` not, and all else with how much was read.
+
+    `/breaks` fails after the first piece.
+    """
     path = environ["PATH_INFO"]
     if path == "/fails":
         raise RuntimeError("as it was asked to")
+    if path == "/breaks":
+        start("200 OK", [])
+        return _broken()
     if path.startswith("/long/"):
         count = int(path.rpartition("/")[2])
         start("200 OK", [("Content-Length", str(count * len(PIECE)))])
@@ -31,6 +37,11 @@ def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[
     text = f"{environ['REQUEST_METHOD']} {path} {len(body)}\n".encode()
     start("200 OK", [("Content-Length", str(len(text)))])
     return [text]
+
+
+def _broken() -> Iterator[bytes]:
+    yield b"the first piece\n"
+    raise RuntimeError("as it was asked to")
 
 
 def when_ready(server: Any) -> None:

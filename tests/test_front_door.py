@@ -185,7 +185,7 @@ def test_what_the_simulated_windows_needs_is_what_the_tests_have():
     assert blocks[0] <= blocks[1]
 
 
-LOCKS = [f"requirements{name}.lock" for name in ("", "-dev", "-demo", "-root-keys")]
+LOCKS = [f"requirements{name}.lock" for name in ("", "-dev", "-demo", "-root-keys", "-traces")]
 
 
 @pytest.mark.parametrize("name", LOCKS)

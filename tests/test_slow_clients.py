@@ -242,6 +242,24 @@ def test_who_reads_at_a_fair_rate_is_given_the_time_for_it():
     theirs.close()
 
 
+def test_an_answer_leaves_in_one_piece_so_that_a_killed_process_has_sent_all_of_it_or_nothing():
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    held = client_sockets.Wire(ours, lambda: None)
+    for part in (b"head ", b"body"):
+        held.sendall(part)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(100)
+    held.complete()
+    assert theirs.recv(100) == b"head body"
+    held.abandon()
+    theirs.close()
+
+
+def test_an_answer_that_fails_after_its_head_is_none(echo):
+    assert rest(connect(echo.port, b"GET /breaks HTTP/1.1\r\nHost: localhost\r\n\r\n")) == b""
+
+
 def test_a_long_answer_comes_whole(echo):
     assert len(ask(echo.port, "/long/200")) == 200 * 65536
 

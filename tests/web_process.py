@@ -54,6 +54,11 @@ class Web:
                 env=environment, cwd=CHECKOUT, stdout=file, stderr=file, pass_fds=(number,),
             )  # fmt: skip
 
+    @property
+    def pid(self) -> int:
+        """The process that started those that serve."""
+        return self._process.pid
+
     def workers(self) -> list[int]:
         """The processes that serve, by their numbers."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")

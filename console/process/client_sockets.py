@@ -1,7 +1,9 @@
 """A client's socket as a thread sees it: one request to read, and an answer that is taken at once.
 
-What the client does not take yet is kept, and sent later by the main loop. A thread waits only
-while more than `KEPT_BYTES` are kept, and only as long as the client takes them at a fair rate.
+An answer of up to `WHOLE_BYTES` goes to the kernel in one call, when it is complete: a process that is killed
+has sent all of it or nothing, and a proxy tells its client of no half answer. What the client does not take
+yet is kept, and sent later by the main loop. A thread waits only while more than `KEPT_BYTES` are kept, and
+only as long as the client takes them at a fair rate.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 KEPT_BYTES: Final = 1024 * 1024
+WHOLE_BYTES: Final = 256 * 1024  # of an answer, its head with it; any page is smaller
 #: How long a client may take for its answer: this, and a second more for so many bytes that it has taken.
 ANSWER_SECONDS: Final = 20.0
 FAIR_BYTES_PER_SECOND: Final = 16 * 1024
@@ -29,6 +32,7 @@ class Wire:
         self._socket.setblocking(False)
         self._wake = wake
         self._request = memoryview(b"")
+        self._answer = bytearray()  # what a thread has said so far
         self._kept = bytearray()
         self._send_by = 0.0
         self._is_gone = False
@@ -76,6 +80,7 @@ class Wire:
         """Close the socket; a thread that still answers is told so."""
         with self._changed:
             self._is_gone = True
+            self._answer.clear()
             self._kept.clear()
             self._socket.close()
             self._changed.notify_all()
@@ -89,8 +94,20 @@ class Wire:
         return taken
 
     def sendall(self, text: bytes) -> None:
-        """Send, or keep for later. Raises `BrokenPipeError` where the client is gone or was given up."""
+        """Take a part of the answer. Raises `BrokenPipeError` where the client is gone or was given up."""
         with self._changed:
+            self._be_there()
+            self._answer += text
+            is_long = len(self._answer) > WHOLE_BYTES
+        if is_long:
+            self.complete()
+
+    def complete(self) -> None:
+        """Send what was said, or keep it for later. Raises `BrokenPipeError` as `sendall` does."""
+        with self._changed:
+            if not self._answer:
+                return
+            text, self._answer = self._answer, bytearray()
             self._put(text)
             is_sent = not self._kept
         if is_sent:
@@ -115,14 +132,19 @@ class Wire:
         return None
 
     def shutdown(self, _: int) -> None:
-        """The main loop ends it, once everything is sent."""
+        """Drop what is not sent: gunicorn calls this where an answer failed after its head.
+
+        The main loop ends the connection; without an answer, if none of it has left.
+        """
+        with self._changed:
+            self._answer.clear()
 
     def close(self) -> None:
         """The main loop closes it, once everything is sent."""
 
     # ---------------------------------------------------------------- with the lock
 
-    def _put(self, text: bytes) -> None:
+    def _put(self, text: bytes | bytearray) -> None:
         self._be_there()
         if not self._kept:
             self._send_by = time.monotonic() + ANSWER_SECONDS

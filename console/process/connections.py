@@ -90,6 +90,15 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
             self._make_room(lambda _: 1)
         self._settle(connection)
 
+    def handle(self, conn: Connection) -> bool:
+        """Answer one request in a thread; whatever it came to is sent in one piece."""
+        try:
+            return bool(super().handle(conn))
+        finally:
+            # A client that is gone has nothing to be told, and the main loop sees it.
+            with contextlib.suppress(OSError):
+                conn.sock.complete()
+
     def finish_request(self, conn: Connection, done: Future[bool]) -> None:
         """Take a connection back from its thread."""
         stays = not done.cancelled() and done.exception() is None and done.result()

@@ -38,8 +38,9 @@ _BROKER_ERRORS: Final = frozenset(
 )
 # SQLite uses the same class for a mistake in a statement, which is a bug and keeps its traceback.
 _MISTAKES: Final = ("no such ", "near ", "table ", "ambiguous ", "incomplete input")
-# They say with each try again that the broker is away; the numbers in the line differ, its text does not.
-_REPEATS_ITSELF: Final = ("celery.", "kombu.")
+# They say with each try again that the broker, or the collector of traces, is away; the numbers in the line
+# differ, its text does not.
+_REPEATS_ITSELF: Final = ("celery.", "kombu.", "opentelemetry.")
 
 
 def one_line(text: str) -> str:

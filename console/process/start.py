@@ -54,6 +54,10 @@ _DATABASE_SENTENCES = {
     "read-only": "the database takes no changes: it is a standby, or was set to read-only.",
     "full": "the database's disk is full.",
     "busy": "the database is busy: another process has kept it locked for too long.",
+    "crowded": "the database has no connection left.",
+    "slow": "the database is too slow: it did not answer in time.",
+    "untrusted": "the database's certificate is not accepted: it has expired, is for another name, or is "
+    "signed by an authority that this machine does not know.",
     "not set up": "the database is not set up: run manage.py setup.",
 }
 

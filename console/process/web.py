@@ -63,8 +63,12 @@ def when_ready(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Let this worker end with its master, even where the master was killed outright."""
+    """Let this worker end with its master, even where that was killed outright; no statement of it lasts."""
+    from console.process import databases, traces
+
     supervisor.die_with(server.pid)
+    databases.limit_statements()
+    traces.begin("web")
 
 
 def post_worker_init(worker: Any) -> None:

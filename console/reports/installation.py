@@ -189,7 +189,8 @@ def _journal() -> Line:
         return Line(label, "Cannot be read", str(error), "danger")
     if written.at is None:
         return Line(label, "Empty", str(place))
-    return Line(label, size(written.size), f"{place}, last written", at=written.at)
+    said = "In use" if written.size is None else size(written.size)
+    return Line(label, said, f"{place}, last written", at=written.at)
 
 
 def size(count: int) -> str:

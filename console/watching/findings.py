@@ -84,7 +84,15 @@ _TROUBLES: Final = {
     databases.Trouble.FULL: "the database's disk is full",
     databases.Trouble.BUSY: "the database is locked by another process",
     databases.Trouble.CROWDED: "the database has no connection left",
+    databases.Trouble.SLOW: "the database did not answer in time",
+    databases.Trouble.UNTRUSTED: "the database's certificate is not accepted",
     databases.Trouble.NOT_SET_UP: "the database is not set up",
+}
+#: With these no statement reaches the database at all.
+_NOT_ASKED: Final = {
+    databases.Trouble.AWAY,
+    databases.Trouble.UNTRUSTED,
+    databases.Trouble.NOT_SET_UP,
 }
 _ADVICE: Final = "Mend this, then check again."
 
@@ -109,7 +117,7 @@ def _asked(check: Check, away: str) -> tuple[Said, str]:
     except (DatabaseError, InterfaceError) as error:
         trouble = databases.trouble(error)
         words = _TROUBLES[trouble] if trouble else "the database refused the question"
-        gone = words if trouble in {databases.Trouble.AWAY, databases.Trouble.NOT_SET_UP} else away
+        gone = words if trouble in _NOT_ASKED else away
         return unknown(f"Not checked: {words}.", _ADVICE), gone
     except redis.RedisError:
         return unknown("Not checked: Redis refused the question.", _ADVICE), away

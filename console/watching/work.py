@@ -132,7 +132,7 @@ def credential_journal() -> Said:
     if place is None:
         return warning(
             "No credential journal is kept: after a restore, newer values are lost.",
-            "Set KEYTURN_JOURNAL to a file on another disk, or a second PostgreSQL; then run journal init.",
+            "Set KEYTURN_JOURNAL to a file on another disk, a PostgreSQL or a bucket; then run journal init.",
         )
     try:
         place.check()

@@ -17,7 +17,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from rotation import accounts, binding, leases, reasons, schedules, wires
+from rotation import accounts, binding, leases, reasons, schedules, spans, wires
 from rotation.connectors import base
 from rotation.engine import own_login
 from rotation.inventory import management
@@ -252,7 +252,8 @@ class Work:
         row = leases.begin(self.lease, name)
         notes = StepNotes()
         try:
-            yield notes
+            with spans.span(f"step {name}", run_id=str(self.run.pk)):
+                yield notes
         except (base.ConnectorError, management.NotAttached, keyring.KeyUnusable) as error:
             leases.finish(self.lease, row, Step.State.FAILED, notes.sentence or str(error), notes.evidence)
             raise

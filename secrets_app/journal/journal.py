@@ -1,6 +1,6 @@
 """Append to the journal, durably, before a host is told a value; and read it again.
 
-Where the lines are kept is a place (`files`, `database`), which the setting names.
+Where the lines are kept is a place (`files`, `database`, `objects`), which the setting names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from django.conf import settings
 
 from secrets_app import keyring, seals
-from secrets_app.journal import database, entries, files
+from secrets_app.journal import database, entries, files, objects
 from secrets_app.journal.entries import Entry
 from secrets_app.journal.places import Away, Place
 from secrets_app.models import SecretVersion
@@ -25,6 +25,8 @@ def place() -> Place | None:
     address = settings.JOURNAL
     if address.startswith(database.SCHEMES):
         return database.DatabaseJournal(address, settings.JOURNAL_PASSWORD_FILE)
+    if address.startswith(objects.SCHEME):
+        return objects.ObjectJournal(address)
     return files.FileJournal(Path(address.removeprefix(files.SCHEME))) if address else None
 
 

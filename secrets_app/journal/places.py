@@ -18,9 +18,9 @@ class Away(DomainError):
 
 @dataclass(frozen=True)
 class Written:
-    """What a place tells of itself: how many bytes are kept, and when the newest line came, if one did."""
+    """What a place tells of itself: how many bytes are kept, if it says so, and when the newest line came."""
 
-    size: int
+    size: int | None
     at: datetime | None
 
 

@@ -262,9 +262,19 @@ def opened(key_id: str) -> Opened | None:
     Whether it is valid is `require_usable`'s to say, once the signature has shown who asks: one who has no
     secret learns nothing of a key. Raises as `keyring.open_`.
     """
-    key = _OF_ID.first(key_id)
+    key = row(key_id)
+    return None if key is None else opened_as_read(key)
+
+
+def row(key_id: str) -> AccessKey | None:
+    """Return the row of this id as it is now, with all that `opened_as_read` and `require_usable` read."""
+    return _OF_ID.first(key_id)
+
+
+def opened_as_read(key: AccessKey) -> Opened | None:
+    """As `opened`, of a row of `row`."""
     # A row that was changed outside Keyturn names another owner, or another secret.
-    if key is None or not seals.holds(key):
+    if not seals.holds(key):
         return None
     raw = keyring.open_(
         key.sealed,

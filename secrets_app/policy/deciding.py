@@ -202,6 +202,18 @@ def _of_resource(
     )
 
 
+def looks_at_rows(principal: Principal, action: Action, secret: Secret) -> bool:
+    """Whether a decision about this reads more than rights: the tags of the secret, or its instance."""
+    statements = holdings.sheet(principal).about(action)
+    statements += holdings.sheet(principal).grants.get(secret.pk, ())
+    statements += _of_resource(principal, action, secret.resource_policy)
+    return any(
+        c.key.startswith(ram_conditions.TAG_PREFIX) or c.key == ram_conditions.OS_TYPE
+        for s in statements
+        for c in s.conditions
+    )
+
+
 def may_by_resource(principal: Principal, action: Action) -> bool:
     """Whether a resource policy of some secret allows this; for showing a way there."""
     return any(

@@ -73,6 +73,11 @@ def forget() -> None:
 _REGIONS = prepared.Question(lambda: Region.objects.select_related("account"))
 
 
+def read_regions() -> list[Region]:
+    """As `every_region`, from the database."""
+    return _REGIONS()
+
+
 def every_region() -> list[Region]:
     """Every region, retired ones too, by their codes; read once for a request."""
     read = origin.kept(_Readings)
@@ -112,10 +117,20 @@ def policies_of_secrets() -> list[str]:
 def sheet(principal: Principal) -> Sheet:
     read = origin.kept(_Readings)
     if read is None:
-        return _read(principal)
+        return read_sheet(principal)
     if principal.pk not in read.sheets:
-        read.sheets[principal.pk] = _read(principal)
+        read.sheets[principal.pk] = read_sheet(principal)
     return read.sheets[principal.pk]
+
+
+def suppose(principal: Principal, sheet: Sheet, regions: Sequence[Region]) -> None:
+    """Have this request decide by rights and regions that were read before.
+
+    For one who proves, before anything follows from a decision, that the database still has them so.
+    """
+    read = origin.kept(_Readings)
+    if read is not None:
+        read.sheets[principal.pk], read.regions = sheet, list(regions)
 
 
 @dataclass(frozen=True)
@@ -126,7 +141,7 @@ class _Attached:
     group: int | None
 
 
-def _read(principal: Principal) -> Sheet:
+def read_sheet(principal: Principal) -> Sheet:
     """Read what decides for this principal; rows that were changed outside Keyturn grant nothing."""
     user, word = principal.user, _word(principal)
     rows: dict[str, list[tuple[Any, ...]]] = {what: [] for what in _WHAT}

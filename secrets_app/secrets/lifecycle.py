@@ -372,9 +372,25 @@ def note_reads(readers: Mapping[UUID, UUID], held: Mapping[UUID, Secret], now: d
         Secret.objects.filter(pk__in=new).update(last_read_at=Now(), last_read_by=by)
 
 
+def note_kept_reads(
+    readers: Mapping[UUID, UUID], last: Mapping[UUID, tuple[datetime | None, UUID | None]], now: datetime
+) -> None:
+    """As `note_reads`, of secrets that the caller does not hold; `last` says when each was read, and by whom.
+
+    A secret that another transaction holds is left out: the next read notes it.
+    """
+    late = {pk for pk, reader in readers.items() if not _is_recent(*last[pk], reader, now)}
+    if late:
+        held = hold_readable(late, waits=False)
+        note_reads({pk: readers[pk] for pk in held}, held, now)
+
+
 def _is_noted(secret: Secret, reader: UUID, now: datetime) -> bool:
-    at = secret.last_read_at
-    return secret.last_read_by_id == reader and at is not None and now - NOTED_EVERY < at <= now
+    return _is_recent(secret.last_read_at, secret.last_read_by_id, reader, now)
+
+
+def _is_recent(at: datetime | None, by: UUID | None, reader: UUID, now: datetime) -> bool:
+    return by == reader and at is not None and now - NOTED_EVERY < at <= now
 
 
 # ---------------------------------------------------------------- deletion

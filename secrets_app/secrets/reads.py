@@ -10,7 +10,7 @@ Opens nothing itself: `versions.reveal` does, with what it is told here.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -21,7 +21,14 @@ from secrets_app.actions import Action
 from secrets_app.audit import batches, trail
 from secrets_app.errors import DomainError
 from secrets_app.models import AuditEvent, KeyVersion, Principal, SealedValue, Secret, SecretVersion
-from secrets_app.secrets import lifecycle, read_limits
+from secrets_app.secrets import lifecycle, read_limits, remembered
+from secrets_app.secrets.digests import LastRead, Proof
+
+
+class Changed(DomainError):
+    """What decided about this read has changed since it was decided. Nothing was recorded: decide again."""
+
+    code = "read_decided_on_old_rows"
 
 
 class Gone(DomainError):
@@ -47,13 +54,20 @@ class _Read:
     reader_id: UUID
     event: AuditEvent
     is_a_persons: bool  # a machine reads as often as its programs start
+    version: SecretVersion
+    proofs: tuple[Proof, ...]  # of what it was decided on, where that was kept: `version` too then
 
 
 _Answer = Recorded | DomainError | None  # None: another transaction holds the secret
 
 
-def record(version: SecretVersion, *, actor: Principal, reason: str) -> Recorded:
+def record(
+    version: SecretVersion, *, actor: Principal, reason: str, proofs: tuple[Proof, ...] = ()
+) -> Recorded:
     """Record that `actor` reads the value of `version`, whose right to it the caller has checked.
+
+    `proofs` are of the rows that were decided on: unless they are all true while no other transaction can
+    append to the trail, it raises `Changed`.
 
     Returns once the event is durable. Raises `Gone`, `read_limits.TooOften`, `keyring.KeyUnusable` (recorded,
     as a failure) or `keyring.Sealed`, `trail.NotRecorded`, and RuntimeError inside a transaction.
@@ -70,7 +84,7 @@ def record(version: SecretVersion, *, actor: Principal, reason: str) -> Recorded
             value_mark=version.value_mark,
         )
     is_a_persons = actor.kind != Principal.Kind.MACHINE
-    read = _Read(version.secret_id, version.sealed_id, actor.pk, events[0], is_a_persons)
+    read = _Read(version.secret_id, version.sealed_id, actor.pk, events[0], is_a_persons, version, proofs)
     answer = _passing.ask(read)
     if answer is None:
         answer = _waiting.ask(read)
@@ -81,13 +95,19 @@ def record(version: SecretVersion, *, actor: Principal, reason: str) -> Recorded
 
 def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
     """Append the events of these reads, and answer each, in the order that they have."""
-    held = lifecycle.hold_readable({read.secret_id for read in reads}, waits=waits)
+    asked = [read for read in reads if not read.proofs]
+    held = lifecycle.hold_readable({read.secret_id for read in asked}, waits=waits)
     answers: dict[_Read, _Answer] = {}
     at: list[datetime] = []
+    last: dict[UUID, LastRead] = {}
 
     def choose(now: datetime) -> list[AuditEvent]:
-        keys = keyring.look_up({read.sealed_id for read in reads})
-        first = {read: _found(read, held, keys, waits=waits) for read in reads}
+        keys = keyring.look_up({read.sealed_id for read in asked})
+        true = remembered.proven({proof for read in reads for proof in read.proofs})
+        first = {
+            read: _as_kept(read, true, last) if read.proofs else _found(read, held, keys, waits=waits)
+            for read in reads
+        }
         may = [read for read, answer in first.items() if isinstance(answer, Recorded)]
         people = [read for read in may if read.is_a_persons]
         late = read_limits.too_many([read.reader_id for read in people], now)
@@ -98,13 +118,26 @@ def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
         return [event for event in events if event]
 
     trail.append(choose)
-    # These rows were locked before the head, so this waits for no other transaction.
-    lifecycle.note_reads(
-        {read.secret_id: read.reader_id for read in reads if isinstance(answers[read], Recorded)},
-        held,
-        at[0],
-    )
+    done = {read.secret_id: read.reader_id for read in reads if isinstance(answers[read], Recorded)}
+    # These rows were locked before the head, or are left out if they are: this waits for no transaction.
+    lifecycle.note_reads({pk: reader for pk, reader in done.items() if pk in held}, held, at[0])
+    kept = {pk: reader for pk, reader in done.items() if pk not in held}
+    lifecycle.note_kept_reads(kept, last, at[0])
     return [answers[read] for read in reads]
+
+
+def _as_kept(read: _Read, true: Mapping[Proof, LastRead], last: dict[UUID, LastRead]) -> _Answer:
+    """As `_found`, of what was kept, if all of it is as it was; note when its secret was read last."""
+    if not all(proof in true for proof in read.proofs):
+        return Changed()
+    secret, sealed = read.version.secret, read.version.sealed
+    if not secret.is_enabled or sealed is None:
+        return Gone()
+    last[secret.pk] = next(true[proof] for proof in read.proofs if proof.kind == "secret")
+    try:
+        return Recorded(sealed, keyring.usable_as_read(sealed))
+    except (keyring.KeyUnusable, keyring.Sealed) as error:
+        return error
 
 
 def _found(

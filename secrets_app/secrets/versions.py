@@ -34,12 +34,14 @@ from secrets_app.models import (
     KeyVersion,
     Label,
     Principal,
+    SealedValue,
     Secret,
     SecretVersion,
 )
 from secrets_app.people import users
 from secrets_app.policy import decisions
 from secrets_app.secrets import read_limits, reads
+from secrets_app.secrets.digests import Proof
 
 FIELD = "value"
 #: A version becomes the current one. No user requests it: it follows from a rotation.
@@ -262,15 +264,18 @@ def bring_back(
 
 
 def value(version: SecretVersion, *, by: KeyVersion | None = None) -> Value:
-    """Open `version`, for the engine, or `by` the key version that a read was just recorded with.
+    """Open `version`, for the engine; `by` the key version that was just seen to open it, if one was.
 
     Raises `NoValue`, `keyring.Sealed`, `keyring.KeyUnusable`, `envelope.Tampered`.
     """
     if version.sealed is None:
         raise NoValue
-    raw = keyring.open_(
-        version.sealed, owner_id=version.secret_id, subject_id=version.pk, field=FIELD, version=by
-    )
+    return _opened(version, version.sealed, by=by)
+
+
+def _opened(version: SecretVersion, sealed: SealedValue, *, by: KeyVersion | None) -> Value:
+    """Open what is sealed for `version`, `by` a key version whose state the caller knows."""
+    raw = keyring.open_(sealed, owner_id=version.secret_id, subject_id=version.pk, field=FIELD, version=by)
     fields = json.loads(raw)
     return Value(
         username=fields.get("UserName", ""),
@@ -312,19 +317,28 @@ def fetch(version: SecretVersion, *, actor: Principal) -> Value:
     return _recorded(version, actor, "")
 
 
-def _recorded(version: SecretVersion, actor: Principal, reason: str) -> Value:
+def fetch_as_kept(version: SecretVersion, *, actor: Principal, proofs: tuple[Proof, ...]) -> Value:
+    """As `fetch`, where everything that it looks at was kept since an earlier read, and `proofs` say so.
+
+    Raises as `fetch`, but records no refusal, because only the database refuses. Raises `reads.Changed` if a
+    row is different now; ask the database then.
+    """
+    decisions.require(actor, decisions.Action.GET_SECRET_VALUE, version.secret, reason="")
+    return _recorded(version, actor, "", proofs)
+
+
+def _recorded(version: SecretVersion, actor: Principal, reason: str, proofs: tuple[Proof, ...] = ()) -> Value:
     secret = version.secret
     if not secret.is_enabled:
         raise NoValue
     try:
-        recorded = reads.record(version, actor=actor, reason=reason)
+        recorded = reads.record(version, actor=actor, reason=reason, proofs=proofs)
     except reads.Gone:
         raise NoValue from None
     except read_limits.TooOften as error:
         read_limits.refused(secret, actor=actor, because=str(error))
         raise
-    version.sealed = recorded.sealed
-    return value(version, by=recorded.key_version)
+    return _opened(version, recorded.sealed, by=recorded.key_version)
 
 
 def labelled(secret: Secret) -> dict[str, SecretVersion]:

@@ -39,16 +39,26 @@ SUBJECTS = ("aws", "alibaba", "bare", "moto")
 
 
 class Calls:
-    """What clients of one subject have measured."""
+    """What clients of one subject have measured, and what the processor did for them."""
 
     def __init__(self) -> None:
         self.rates: list[float] = []
         self.taken: list[float] = []
+        self.used: list[
+            tuple[float, ...]
+        ] = []  # milliseconds of a call: the server, the database, the client
 
-    def add(self, found: Mapping[str, object]) -> None:
+    def add(self, found: Mapping[str, object], server: float, database: float) -> None:
         taken: list[float] = found["taken"]  # type: ignore[assignment]
         self.rates.append(len(taken) / float(str(found["seconds"])))
         self.taken += taken
+        used = (server, database, float(str(found["processor"])))
+        self.used.append(tuple(milliseconds / len(taken) for milliseconds in used))
+
+    @property
+    def processor(self) -> str:
+        server, database, client = (statistics.median(part) for part in zip(*self.used, strict=True))
+        return f"{server:.2f} ms of the processor there, {database:.2f} in the database, {client:.2f} here"
 
     @property
     def rate(self) -> float:
@@ -74,19 +84,21 @@ def measure(calls: int, minutes: float) -> None:
         web = Web(log / "web.log", settings="tests.bench.settings", config="console.process.web")
         stack.callback(web.end)
         web.wait()
-        ports = {
-            "aws": web.port,
-            "alibaba": web.port,
-            "bare": stack.enter_context(_bare(key.key_id, secret.reveal(), names)),
-            "moto": stack.enter_context(_moto(key.key_id, secret.reveal(), names)),
-        }
+        bare_port, bare_pid = stack.enter_context(_bare(key.key_id, secret.reveal(), names))
+        moto_port, moto_pid = stack.enter_context(_moto(key.key_id, secret.reveal(), names))
+        ports = {"aws": web.port, "alibaba": web.port, "bare": bare_port, "moto": moto_port}
+        pids = {"aws": web.pid, "alibaba": web.pid, "bare": bare_pid, "moto": moto_pid}
+        database = _database()
         before = AuditEvent.objects.filter(action="kms:GetSecretValue").count()
         found = {name: Calls() for name in SUBJECTS}
         for name in SUBJECTS:
             _call(name, ports[name], given, calls // 4)
         for turn in range(ROUNDS):
             for name in SUBJECTS[turn % 4 :] + SUBJECTS[: turn % 4]:
-                found[name].add(_call(name, ports[name], given, calls))
+                server, store = processor_ms(pids[name]), processor_ms(database)
+                answered = _call(name, ports[name], given, calls)
+                server, store = processor_ms(pids[name]) - server, processor_ms(database) - store
+                found[name].add(answered, server, store)
         _say(found)
         made = AuditEvent.objects.filter(action="kms:GetSecretValue").count() - before
         asked = 2 * (ROUNDS * (calls // CLIENTS) + calls // 4 // CLIENTS) * CLIENTS
@@ -105,9 +117,27 @@ def _say(found: Mapping[str, Calls]) -> None:
         times = f"p50 {statistics.median(calls.taken):.0f} ms, p99 {calls.p99:.0f} ms on {connection.vendor}"
         print(
             f"reads by {name:<10} {calls.rate:4.0f} a second with {CLIENTS} clients, {ratio:.2f} times the "
-            f"bare program's; {times}{goal}, load {os.getloadavg()[0]:.0f}",
+            f"bare program's; {times}{goal}; {calls.processor}, load {os.getloadavg()[0]:.0f}",
             flush=True,
         )
+
+
+def processor_ms(pid: int) -> float:
+    """What the processor has done for this process and all it has started, in milliseconds."""
+    folder = Path(f"/proc/{pid}")
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    children = (folder / f"task/{pid}/children").read_text().split()
+    # Its own, and that of its children which have ended.
+    ticks = sum(int(field) for field in fields[11:15])
+    return ticks * 1000 / os.sysconf("SC_CLK_TCK") + sum(processor_ms(int(child)) for child in children)
+
+
+def _database() -> int:
+    """The process that started each of the database's, on this machine."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        backend = cursor.fetchone()[0]
+    return int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _call(name: str, port: int, given: str, calls: int) -> dict[str, object]:
@@ -152,29 +182,31 @@ def _held_mib(processes: Sequence[int]) -> float:
 
 
 @contextlib.contextmanager
-def _bare(key_id: str, secret: str, names: list[str]) -> Iterator[int]:
+def _bare(key_id: str, secret: str, names: list[str]) -> Iterator[tuple[int, int]]:
     url, port = os.environ["KEYTURN_TEST_DATABASE_URL"], services.free_port()
     url = f"{url.rpartition('/')[0]}/{connection.settings_dict['NAME']}"
     bare.prepare(url, key_id, names, VALUE)
-    with _program([sys.executable, "-m", "tests.bench.bare", url, str(port)], port, f"{key_id} {secret}\n"):
-        yield port
+    command = [sys.executable, "-m", "tests.bench.bare", url, str(port)]
+    with _program(command, port, f"{key_id} {secret}\n") as pid:
+        yield port, pid
 
 
 @contextlib.contextmanager
-def _moto(key_id: str, secret: str, names: list[str]) -> Iterator[int]:
+def _moto(key_id: str, secret: str, names: list[str]) -> Iterator[tuple[int, int]]:
     port = services.free_port()
-    with _program([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, ""):
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with _program(command, port, "") as pid:
         client = boto3.client(
             "secretsmanager", endpoint_url=f"http://localhost:{port}", region_name="us-east-1",
             aws_access_key_id=key_id, aws_secret_access_key=secret,
         )  # fmt: skip
         for name in names:
             client.create_secret(Name=name, SecretString=VALUE)
-        yield port
+        yield port, pid
 
 
 @contextlib.contextmanager
-def _program(command: Sequence[str], port: int, given: str) -> Iterator[None]:
+def _program(command: Sequence[str], port: int, given: str) -> Iterator[int]:
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
         cwd=CHECKOUT, start_new_session=True,
@@ -184,7 +216,7 @@ def _program(command: Sequence[str], port: int, given: str) -> Iterator[None]:
         process.stdin.write(given)
         process.stdin.close()
         wait_for(lambda: _listens(port), "the program")
-        yield
+        yield process.pid
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -41,6 +41,7 @@ def measure(count: int) -> None:
             "DJANGO_SETTINGS_MODULE": "tests.earlier.settings",
             "KEYTURN_DATA": str(folder / "data"),
             "KEYTURN_ROOT_KEY_FILE": str(folder / "keys" / "root.key"),
+            "KEYTURN_ALLOWED_NETWORKS": "127.0.0.0/8",  # where the factories' instance is
         }
         _must(given, "manage.py", "setup")
         _must(given, "-m", "tests.bench.upgrade", str(count))

@@ -76,8 +76,8 @@ class Reader:
         self._key_id, self._own = made[0].key_id, made[1].reveal()
         self._port = port
 
-    def read(self, secret: str) -> tuple[int, str | None, str]:
-        """Return the status, Retry-After, and the value, empty if there is none. Raises OSError."""
+    def read(self, secret: str) -> tuple[int, str | None, str, str]:
+        """Return the status, Retry-After, the value, empty if there is none, and the text. Raises OSError."""
         body = json.dumps({"SecretId": secret}).encode()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         sent = {
@@ -98,8 +98,8 @@ class Reader:
         finally:
             line.close()
         if answer.status != 200:
-            return answer.status, answer.headers["Retry-After"], ""
-        return 200, None, str(json.loads(text)["SecretString"])
+            return answer.status, answer.headers["Retry-After"], "", text.decode(errors="replace")
+        return 200, None, str(json.loads(text)["SecretString"]), ""
 
 
 class Outages:
@@ -116,6 +116,7 @@ class Outages:
         self._wrong: list[str] = []
         self._reads: list[Read] = []
         self._times: list[float] = []
+        self._broken_at = float("-inf")
         self._lock = threading.Lock()
         self._later: list[tuple[float, Callable[[], None]]] = []
 
@@ -206,18 +207,24 @@ class Outages:
             pages = ("overview/", "secrets/", f"secrets/{secret.pk}/", "rotations/")
             page = draw.choice(pages)
             answer = self._browser.get(f"/main/{page}")
-            self._judge(f"page {page.partition('/')[0]}", answer.status, answer.headers["Retry-After"], {200})
+            self._judge(
+                f"page {page.partition('/')[0]}",
+                answer.status,
+                answer.headers["Retry-After"],
+                {200},
+                answer.text,
+            )
         else:
             secret = draw.choice(self._targets).secret
             path = f"/main/secrets/{secret.pk}/rotate/"
             answer = self._browser.post(path, reason="routine", token=uuid.uuid4().hex)
             # 409: another rotation of it goes on.
-            self._judge("rotate", answer.status, answer.headers["Retry-After"], {302, 409})
+            self._judge("rotate", answer.status, answer.headers["Retry-After"], {302, 409}, answer.text)
 
     def _read(self, name: str, draw: random.Random) -> None:
         began = time.monotonic()
-        status, again, value = draw.choice(self._readers).read(name)
-        self._judge("read", status, again, {200})
+        status, again, value, text = draw.choice(self._readers).read(name)
+        self._judge("read", status, again, {200}, text)
         if status != 200:
             return
         if name in self._static:
@@ -227,11 +234,15 @@ class Outages:
             with self._lock:
                 self._reads.append(Read(name, began, time.monotonic(), value))
 
-    def _judge(self, what: str, status: int, again: str | None, good: set[int]) -> None:
+    def _judge(self, what: str, status: int, again: str | None, good: set[int], text: str) -> None:
         if status in good:
             self._note(f"{what} answered")
         elif status == 503 and again:
             self._note("503 with Retry-After")
+            by_proxy = "Keyturn does not answer now" in text
+            since = time.monotonic() - self._broken_at
+            away = "while PostgreSQL was away or started" if since < AWAY + 3 else "else"
+            self._note(f"503 of {'the proxy' if by_proxy else 'a web process'}, {away}")
         else:
             self._note(f"{what}: {status}" + ("" if status != 503 else " without Retry-After"), what)
 
@@ -250,6 +261,7 @@ class Outages:
 
     def _restart_the_store(self) -> None:
         self._faults["PostgreSQL restarted"] += 1
+        self._broken_at = time.monotonic()
         connection.close()
         self._store.stop()
         self._later.append((time.monotonic() + AWAY, self._store.start))

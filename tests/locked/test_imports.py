@@ -19,8 +19,15 @@ ROOT = environment.CHECKOUT
 OURS = ("console", "secrets_app", "rotation", "lab")
 #: A double for the tests, which nothing that runs in production imports.
 DOUBLE = ROOT / "lab" / "windows"
-#: Each asks one root key provider by libraries of a lock of its own, which it imports when it is first used.
-OPTIONAL = {ROOT / "secrets_app" / "root_keys" / f"{name}.py" for name in ("token", "aws", "alibaba")}
+#: Each asks one service by libraries of a lock of its own, which it imports when it is first used.
+OPTIONAL = {
+    **dict.fromkeys(
+        (ROOT / "secrets_app" / "root_keys" / f"{name}.py" for name in ("token", "aws", "alibaba")),
+        "root-keys",
+    ),
+    ROOT / "secrets_app" / "journal" / "objects.py": "root-keys",
+    ROOT / "console" / "process" / "traces.py": "traces",
+}
 #: Part of a library that is declared: an import of it is of no library of its own.
 COMES_WITH = {"kombu": "celery", "urllib3": "requests"}
 
@@ -74,10 +81,10 @@ def test_every_library_that_the_product_imports_is_declared_and_locked():
     assert wrong == {}
 
 
-def test_what_a_root_key_provider_imports_is_locked_for_it_and_imported_only_when_it_is_used():
-    lock = (ROOT / "requirements-root-keys.lock").read_text()
-    locked = {_name(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.M)}
-    for file in OPTIONAL:
+def test_what_an_optional_part_imports_is_locked_for_it_and_imported_only_when_it_is_used():
+    for file, name in OPTIONAL.items():
+        lock = (ROOT / f"requirements-{name}.lock").read_text()
+        locked = {_name(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.M)} | _locked()
         tree = ast.parse(file.read_text())
         for node in ast.walk(tree):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -113,6 +120,7 @@ def test_what_is_locked_is_whole():
         "requirements-dev.lock",
         "requirements-demo.lock",
         "requirements-root-keys.lock",
+        "requirements-traces.lock",
     ],
 )
 def test_a_lock_names_no_host_and_a_hash_for_everything(lock):

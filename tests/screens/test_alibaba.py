@@ -15,7 +15,7 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
-from console.interfaces.alibaba import door
+from console.interfaces.alibaba import calls, door
 from console.interfaces.rates import Rates
 from console.models import CacheEntry
 from rotation import schedules
@@ -884,7 +884,7 @@ def test_a_value_that_comes_in_the_query_stands_in_no_log_and_no_event(admin, cl
 def test_more_calls_in_a_second_than_are_answered_are_told_when_to_come_again(admin, settings, monkeypatch):
     made(admin)
     settings.API_KEY_READS = 1
-    monkeypatch.setattr(door, "rates", Rates(clock=lambda: 1000.0))  # a second that does not end
+    monkeypatch.setattr(calls, "rates", Rates(clock=lambda: 1000.0))  # a second that does not end
     sent = [admin.signed("DescribeSecret", {"SecretName": "app/db"}) for _ in range(4)]
     answers = [admin.send(*one) for one in sent]
     assert [answer.status_code for answer in answers] == [200, 429, 429, 429]
@@ -896,7 +896,7 @@ def test_more_calls_in_a_second_than_are_answered_are_told_when_to_come_again(ad
     assert len(notes) == 1
     assert admin.call("ListSecrets")[0] == 200
     # Many at once count as many.
-    monkeypatch.setattr(door, "rates", Rates(clock=lambda: 1000.0))
+    monkeypatch.setattr(calls, "rates", Rates(clock=lambda: 1000.0))
     settings.API_KEY_READS = 3
     pair = [{"SecretName": "app/db"}, {"SecretName": "none"}]
     told = [admin.call("BatchGetSecretValue", SecretsList=pair)[0] for _ in range(2)]

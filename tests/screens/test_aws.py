@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, OperationalError
 
-from console.interfaces.aws import door
+from console.interfaces.aws import calls, door
 from console.interfaces.rates import Rates
 from rotation import schedules
 from secrets_app import keyring
@@ -759,7 +759,7 @@ def test_a_secret_that_is_not_managed_has_no_rotation(admin):
 def few(settings, monkeypatch):
     settings.API_KEY_READS, settings.API_KEY_OTHERS = 3, 2
     rates = Rates(clock=lambda: 1000.0)  # a second that does not end
-    monkeypatch.setattr(door, "rates", rates)
+    monkeypatch.setattr(calls, "rates", rates)
     return rates
 
 

@@ -85,7 +85,7 @@ def test_a_database_is_a_file_or_a_server(given):
         "PASSWORD": "p@ss",
         "HOST": "db",
         "PORT": "5433",
-        "OPTIONS": {"connect_timeout": "10", "sslmode": "require"},
+        "OPTIONS": env._PATIENCE | {"sslmode": "require"},
     }
 
 
@@ -142,7 +142,14 @@ OWN = {"ENGINE": "django.db.backends.postgresql", "HOST": "db", "PORT": "", "OPT
         ("postgresql://keyturn@db:5432/journal", "another machine"),
         ("postgresql://keyturn@other/", "database's name"),
         ("file:journal", "absolute path"),
-        ("s3://bucket/journal", "absolute path"),
+        ("s3:/bucket/journal", "absolute path"),
+        ("s3://key:hunter2@bucket/journal", "no password"),
+        ("s3://bucket/journal?endpoint=https://key:hunter2@store.example.com", "no password"),
+        ("s3://Not_A_Bucket/journal", "name a bucket"),
+        ("s3://bucket/journal?secret=hunter2", "unknown"),
+        ("s3://bucket/journal?endpoint=http://store.example.com", "https://"),
+        ("s3://bucket/journal?endpoint=https://", "https://"),
+        ("s3://bucket/journal?ca-file=ca.pem", "absolute path"),
     ],
 )
 def test_a_journal_that_would_be_lost_with_the_database_or_shows_a_password_is_refused(given, text, why):
@@ -155,12 +162,30 @@ def test_a_journal_that_would_be_lost_with_the_database_or_shows_a_password_is_r
 def test_the_postgresql_of_the_journal_is_never_an_instances_address():
     at = env.services({"ENGINE": "django.db.backends.sqlite3"}, "postgresql://keyturn@other/journal")
     assert at == (("other", 5432),)
+    stored = "s3://bucket/journal?region=main&endpoint=https://store.example.com:9000"
+    at = env.services({"ENGINE": "django.db.backends.sqlite3"}, stored, "s3://bucket/journal")
+    assert at == (("store.example.com", 9000),)
 
 
-def test_a_journal_is_a_file_or_another_postgresql(given):
-    for text in ("", "file:/mnt/journal", "postgresql://keyturn@other/journal?sslmode=require"):
+def test_a_journal_is_a_file_another_postgresql_or_a_bucket(given):
+    for text in (
+        "", "file:/mnt/journal", "postgresql://keyturn@other/journal?sslmode=require", "s3://bucket",
+        "s3://bucket/a/b?region=main&endpoint=https://store.example.com:9000&ca-file=/etc/ca.pem",
+        "s3://bucket/journal?endpoint=http://127.0.0.1:9000",
+    ):  # fmt: skip
         given(text)
         assert env.journal("KEYTURN_TRIAL", OWN) == text
+
+
+def test_the_collector_of_traces_is_a_url_without_a_password(given):
+    for text in ("", "http://collector:4318", "https://collector.example.com/otlp"):
+        given(text)
+        assert env.optional_url("KEYTURN_TRIAL", schemes=("http", "https")) == text
+    for text in ("collector:4318", "http://keyturn:hunter2@collector:4318"):
+        given(text)
+        with pytest.raises(ImproperlyConfigured) as caught:
+            env.optional_url("KEYTURN_TRIAL", schemes=("http", "https"))
+        assert "hunter2" not in str(caught.value)
 
 
 def test_postgres_is_postgresql(given):

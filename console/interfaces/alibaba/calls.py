@@ -7,7 +7,8 @@ is recorded.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -15,9 +16,11 @@ from django.conf import settings
 from console.interfaces import new_regions
 from console.interfaces.alibaba import faults
 from console.interfaces.alibaba.parameters import Given
+from console.interfaces.rates import rates
 from secrets_app import prepared
 from secrets_app.actions import Action
-from secrets_app.models import NAME_LENGTH, NAME_PATTERN, Principal, Region, Secret
+from secrets_app.models import NAME_LENGTH, NAME_PATTERN, AccessKey, Principal, Region, Secret
+from secrets_app.people import access_keys
 from secrets_app.policy import decisions, requiring
 
 _ARN = re.compile(r"acs:kms:([A-Za-z0-9-]{1,64}):(\d{12}|\d{16}):secret/(.{1,512})")
@@ -39,6 +42,8 @@ class Call:
     region_name: str  # as the client calls it
     given: Given
     about: Secret | None = None  # what it turned out to be about, for the record of the call
+    #: How a secret of the call's region is found by its name.
+    named: Callable[[Call, str], Secret | None] = field(default=lambda call, name: _named(call, name))
 
     @property
     def account(self) -> str:
@@ -69,6 +74,28 @@ def region_of_host(host: str) -> Region | None:
     return new_regions.region(settings.REGION_NAMES.get(name.lower(), new_regions.FIRST_REGION))
 
 
+def region_said(of_signature: str, given: Given, host: str) -> tuple[Region | None, str]:
+    """Return the region of the signature's scope, of RegionId or of the endpoint, and its name there.
+
+    None where there is none of the name, or two are named; no name where none is said.
+    """
+    # Each name once: of a region that is not there yet, two look-ups are two.
+    names = list(dict.fromkeys(name for name in (of_signature, given.text("RegionId")) if name))
+    found = {new_regions.region(name) for name in names} or {region_of_host(host)}
+    return found.pop() if len(found) == 1 else None, names[-1] if names else ""
+
+
+def require_rate(call: Call, key: AccessKey, *, is_read: bool) -> None:
+    """Return if this second has room for the call. Raises `faults.Throttled`."""
+    listed = call.given.json("SecretsList") if call.operation == "BatchGetSecretValue" else None
+    count = len(listed) if isinstance(listed, list) and listed else 1
+    beyond = rates.take(key.key_id, call.account, is_read=is_read, calls=count)
+    if beyond is not None:
+        if beyond.is_to_note:
+            access_keys.refuse(key, "There are more calls in a second than are answered.")
+        raise faults.THROTTLED(again_in=beyond.seconds)
+
+
 def find(call: Call, text: str) -> Secret | None:
     """Return the secret of this name or ARN. Raises `faults.Fault` for what is neither."""
     name = text
@@ -81,6 +108,10 @@ def find(call: Call, text: str) -> Secret | None:
             return None
     if not re.match(NAME_PATTERN, name):
         raise faults.INVALID()
+    return call.named(call, name)
+
+
+def _named(call: Call, name: str) -> Secret | None:
     found = _NAMED.first(call.region.pk, name)
     if found is not None:
         # The region is a row that was read in this request; a secret has the account of its region.

@@ -29,7 +29,7 @@ def type_of(secret: Secret) -> str:
 
 def rotation(secret: Secret) -> dict[str, Any]:
     """Whether and when a managed secret rotates automatically; nothing for another one."""
-    account = accounts.of(secret)
+    account = None if secret.is_generic else accounts.of(secret)
     if account is None:
         return {}
     found: dict[str, Any] = {"AutomaticRotation": "Disabled"}

@@ -8,11 +8,12 @@ not answered. Old clients send values in the query, so no line that is logged he
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -21,9 +22,8 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from console import http
-from console.interfaces import first_question, new_regions, records
-from console.interfaces.alibaba import calls, faults, nonces, parameters, signatures, table
-from console.interfaces.rates import rates
+from console.interfaces import first_question, kept, records
+from console.interfaces.alibaba import again, calls, faults, nonces, parameters, signatures, table
 from console.process import databases
 from secrets_app import keyring, origin
 from secrets_app.audit import trail
@@ -31,7 +31,7 @@ from secrets_app.errors import DomainError
 from secrets_app.models import AccessKey, Principal, Region
 from secrets_app.people import access_keys
 from secrets_app.policy import decisions, requiring
-from secrets_app.secrets import read_limits
+from secrets_app.secrets import read_limits, remembered
 
 log = logging.getLogger(__name__)
 
@@ -116,16 +116,25 @@ def _answered(request: HttpRequest, request_id: str) -> HttpResponse:
         raise faults.UNAVAILABLE()
     address = http.client_address(request)
     where = {"request_id": request_id, "address": address, "is_secure": request.is_secure(), "is_mfa": False}
+    client, is_counted = _client(request), False
     with origin.bind(**where, at=timezone.now()):  # type: ignore[arg-type]
-        signature, key = _signed(sent)
-    signed = {"access_key": key.key_id, "client": _client(request)}
+        signature = _said(sent)
+    if signature.action == again.OPERATION:
+        try:
+            return _json(again.answer(sent, signature, where, client) | {"RequestId": request_id})
+        except kept.NotAsKept as other:
+            is_counted = other.is_counted
+    with origin.bind(**where, at=timezone.now()):  # type: ignore[arg-type]
+        key = _signed(sent, signature)
+    signed = {"access_key": key.key_id, "client": client}
     with origin.bind(**where, at=timezone.now(), signed=signed):  # type: ignore[arg-type]
         actor = _principal(key)
-        _refuse_again(key, signature)
+        if not is_counted:
+            _refuse_again(key, signature)
         given = _given(key, sent, signature)
         region, said = _region(key, signature, given, sent)
         call = calls.Call(signature.action, actor, region, said or region.code, given)
-        return _done(key, call, request_id)
+        return _done(key, call, request_id, is_counted=is_counted)
 
 
 def _sent(request: HttpRequest) -> signatures.Request:
@@ -142,18 +151,29 @@ def _sent(request: HttpRequest) -> signatures.Request:
     return signatures.Request(request.method, path, query, headers, request.body)
 
 
-def _signed(sent: signatures.Request) -> tuple[signatures.Signature, AccessKey]:
+def _said(sent: signatures.Request) -> signatures.Signature:
+    """Return what the request says of its signature; else record that no key has signed it."""
+    with _refusing_the_unknown():
+        return signatures.read(sent)
+
+
+def _signed(sent: signatures.Request, signature: signatures.Signature) -> AccessKey:
     """Return who has signed, as far as the signature shows it; else record that none has."""
-    try:
-        signature = signatures.read(sent)
+    with _refusing_the_unknown():
         opened = first_question.opened(signature.key_id)
         if opened is None:
             raise faults.NO_SUCH_KEY()
         signatures.require(sent, signature, opened.secret, now=timezone.now())
+        return opened.key
+
+
+@contextlib.contextmanager
+def _refusing_the_unknown() -> Iterator[None]:
+    try:
+        yield
     except faults.Fault as fault:
         access_keys.refuse_unknown(f"{fault.name}: no access key has signed this request as it is.")
         raise
-    return signature, opened.key
 
 
 def _principal(key: AccessKey) -> Principal:
@@ -173,10 +193,8 @@ def _refuse_again(key: AccessKey, signature: signatures.Signature) -> None:
 
 def _given(key: AccessKey, sent: signatures.Request, signature: signatures.Signature) -> parameters.Given:
     """The parameters, with those of a body that the headers' signature covers. Raises `faults.Fault`."""
-    if signature.scheme in signatures.RPC:
-        return parameters.Given(signature.given)
     try:
-        return parameters.Given(parameters.merged(signature.given.items(), parameters.of_body(sent.body)))
+        return parameters.of_call(sent.body, signature.given, is_whole=signature.scheme in signatures.RPC)
     except faults.Fault:
         access_keys.refuse(key, "The parameters of this request cannot be read.")
         raise
@@ -189,15 +207,11 @@ def _region(
 
     Raises `faults.Fault`.
     """
-    # Each name once: of a region that is not there yet, two look-ups are two.
-    names = list(dict.fromkeys(name for name in (signature.region, given.text("RegionId")) if name))
-    found = {new_regions.region(name) for name in names}
-    found = found or {calls.region_of_host(sent.headers.get("host", ""))}
-    region = found.pop()
-    if region is None or found:
+    region, said = calls.region_said(signature.region, given, sent.headers.get("host", ""))
+    if region is None:
         access_keys.refuse(key, "There is no region of the name in the request, or it names two.")
         raise faults.NO_SUCH_REGION()
-    return region, names[-1] if names else ""
+    return region, said
 
 
 def _client(request: HttpRequest) -> str:
@@ -209,14 +223,15 @@ def _client(request: HttpRequest) -> str:
 # ---------------------------------------------------------------- an action
 
 
-def _done(key: AccessKey, call: calls.Call, request_id: str) -> HttpResponse:
+def _done(key: AccessKey, call: calls.Call, request_id: str, *, is_counted: bool) -> HttpResponse:
     entry = table.TABLE.get(call.operation)
     if entry is None:
         access_keys.refuse(key, "There is no action of the name in the request.")
         raise faults.NO_SUCH_ACTION()
     before = origin.recorded()
     try:
-        _require_rate(call, key, entry)
+        if not is_counted:
+            calls.require_rate(call, key, is_read=entry.is_read)
         answer = entry.do(call)
     except decisions.NotAllowed as error:
         if not isinstance(error, read_limits.ReasonNeeded):  # which has been recorded
@@ -231,18 +246,9 @@ def _done(key: AccessKey, call: calls.Call, request_id: str) -> HttpResponse:
     if origin.recorded() == before:
         records.done(call, entry.right)
     access_keys.note_use(key, call.operation)
+    if call.operation == again.OPERATION and call.about is not None:
+        remembered.learn(key.key_id, call.about)
     return _json(answer | {"RequestId": request_id})
-
-
-def _require_rate(call: calls.Call, key: AccessKey, entry: table.Entry) -> None:
-    """Return if this second has room for the call. Raises `faults.Throttled`."""
-    listed = call.given.json("SecretsList") if call.operation == "BatchGetSecretValue" else None
-    count = len(listed) if isinstance(listed, list) and listed else 1
-    beyond = rates.take(key.key_id, call.account, is_read=entry.is_read, calls=count)
-    if beyond is not None:
-        if beyond.is_to_note:
-            access_keys.refuse(key, "There are more calls in a second than are answered.")
-        raise faults.THROTTLED(again_in=beyond.seconds)
 
 
 def _named(call: calls.Call, fault: faults.Fault) -> faults.Fault:

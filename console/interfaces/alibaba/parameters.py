@@ -45,6 +45,14 @@ def merged(*parts: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
+def of_call(body: bytes, given: Mapping[str, str], *, is_whole: bool) -> Given:
+    """The parameters that were read with a call's signature, and unless these are all, those of its body.
+
+    Raises `faults.Fault`.
+    """
+    return Given(given if is_whole else merged(given.items(), of_body(body)))
+
+
 def of_body(body: bytes) -> list[tuple[str, str]]:
     """The parameters in a body that was signed as it is: a JSON object, or a form."""
     if not body.lstrip().startswith(b"{"):

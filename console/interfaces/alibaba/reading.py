@@ -34,6 +34,11 @@ def get_secret_value(call: Call) -> dict[str, Any]:
 
 
 def _value(version: SecretVersion, stages: staging.Stages, call: Call) -> dict[str, Any]:
+    return said(version, stages, versions.fetch(version, actor=call.actor))
+
+
+def said(version: SecretVersion, stages: staging.Stages, value: versions.Value) -> dict[str, Any]:
+    """What a client is answered that may read this value."""
     secret = version.secret
     answer: dict[str, Any] = {
         "SecretName": secret.name,
@@ -43,7 +48,6 @@ def _value(version: SecretVersion, stages: staging.Stages, call: Call) -> dict[s
         "CreateTime": moment(version.created_at),
         **describing.rotation(secret),
     }
-    value = versions.fetch(version, actor=call.actor)
     if value.binary is not None:
         return answer | {"SecretDataType": "binary", "SecretData": value.binary.reveal()}
     text = value.text if value.text is not None else value.as_json()

@@ -7,16 +7,19 @@ is recorded.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
 
 from console.interfaces import new_regions
 from console.interfaces.aws import faults
+from console.interfaces.rates import rates
 from secrets_app import prepared
 from secrets_app.actions import Action
-from secrets_app.models import NAME_PATTERN, Principal, Region, Secret
+from secrets_app.models import NAME_PATTERN, AccessKey, Principal, Region, Secret
+from secrets_app.people import access_keys
 from secrets_app.policy import decisions, requiring
 
 _ARN = re.compile(r"arn:aws:secretsmanager:([a-z0-9-]{1,64}):(\d{12}|\d{16}):secret:(.{1,530})")
@@ -44,6 +47,8 @@ class Call:
     region_name: str  # as the client calls it, and reads it in ARNs
     given: dict[str, Any]
     about: Secret | None = None  # what it turned out to be about, for the record of the call
+    #: How a secret of the call's region is found by its name.
+    named: Callable[[Call, str], Secret | None] = field(default=lambda call, name: _named(call, name))
 
     @property
     def account(self) -> str:
@@ -74,6 +79,16 @@ class Call:
             raise faults.MARKED()
         self.about = found
         return found
+
+
+def require_rate(call: Call, key: AccessKey, *, is_read: bool) -> None:
+    """Return if this second has room for the call. Raises `faults.Fault`."""
+    count = max(1, len(call.given.get("SecretIdList", ())))
+    beyond = rates.take(key.key_id, call.account, is_read=is_read, calls=count)
+    if beyond is not None:
+        if beyond.is_to_note:
+            access_keys.refuse(key, "There are more calls in a second than are answered.")
+        raise faults.THROTTLED(again_in=beyond.seconds)
 
 
 def name_of(of: Region) -> str:
@@ -109,7 +124,7 @@ def find(call: Call, secret_id: str) -> Secret | None:
     """
     if not secret_id.startswith("arn:"):
         check_name(secret_id)
-        return _named(call, secret_id)
+        return call.named(call, secret_id)
     parsed = _ARN.fullmatch(secret_id)
     if parsed is None:
         raise faults.BAD_NAME()
@@ -117,9 +132,9 @@ def find(call: Call, secret_id: str) -> Secret | None:
     if new_regions.region(name) != call.region or not call.region.account.is_called(number):
         return None
     if not _SUFFIX.fullmatch(resource[-7:]):
-        return _named(call, resource)
+        return call.named(call, resource)
     # As the service does: what ends as a suffix is one.
-    found = _named(call, resource[:-7])
+    found = call.named(call, resource[:-7])
     return found if found is not None and suffix(found) == resource[-6:] else None
 
 

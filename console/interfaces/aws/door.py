@@ -19,9 +19,9 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from console import http
-from console.interfaces import first_question, new_regions, records
-from console.interfaces.aws import calls, faults, operations, shapes, signatures
-from console.interfaces.rates import rates
+from console.interfaces import first_question, kept, new_regions, records
+from console.interfaces.aws import again, calls, faults, operations, shapes, signatures
+from console.interfaces.aws.calls import require_rate
 from console.process import databases
 from secrets_app import keyring, origin
 from secrets_app.audit import trail
@@ -29,13 +29,13 @@ from secrets_app.errors import DomainError
 from secrets_app.models import AccessKey, Principal, Region
 from secrets_app.people import access_keys
 from secrets_app.policy import decisions, requiring
-from secrets_app.secrets import read_limits
+from secrets_app.secrets import read_limits, remembered
 
 log = logging.getLogger(__name__)
 
 PATH = "/aws/"
 BODY_AT_MOST = 100 * 1024
-SERVICE, IDENTITY = "secretsmanager", "sts"
+SERVICE, IDENTITY = again.SERVICE, "sts"
 _JSON, _XML = "application/x-amz-json-1.1", "text/xml"
 _TARGET = f"{SERVICE}."
 WHO_AM_I = "kms:GetCallerIdentity"  # in the audit trail; no policy gives it: every key may ask
@@ -86,9 +86,16 @@ def _answered(request: HttpRequest, request_id: str) -> HttpResponse:
         raise faults.UNAVAILABLE()
     address = http.client_address(request)
     where = {"request_id": request_id, "address": address, "is_secure": request.is_secure(), "is_mfa": False}
+    client = _client(request)
+    is_counted = False
+    if again.is_one(sent):
+        try:
+            return HttpResponse(json.dumps(again.answer(sent, where, client)), content_type=_JSON)
+        except kept.NotAsKept as other:
+            is_counted = other.is_counted
     with origin.bind(**where, at=timezone.now()):  # type: ignore[arg-type]
         signature, key = _signed(sent)
-    signed = {"access_key": key.key_id, "client": _client(request)}
+    signed = {"access_key": key.key_id, "client": client}
     with origin.bind(**where, at=timezone.now(), signed=signed):  # type: ignore[arg-type]
         actor = _principal(key)
         region = new_regions.region(signature.region)
@@ -97,7 +104,7 @@ def _answered(request: HttpRequest, request_id: str) -> HttpResponse:
             raise faults.BAD_SCOPE()
         if signature.service == IDENTITY:
             return _identity(sent, key, actor, region, request_id)
-        return _done(sent, key, actor, region, signature.region)
+        return _done(sent, key, actor, region, signature.region, is_counted=is_counted)
 
 
 def _sent(request: HttpRequest) -> signatures.Request:
@@ -151,7 +158,13 @@ def _client(request: HttpRequest) -> str:
 
 
 def _done(
-    sent: signatures.Request, key: AccessKey, actor: Principal, region: Region, region_name: str
+    sent: signatures.Request,
+    key: AccessKey,
+    actor: Principal,
+    region: Region,
+    region_name: str,
+    *,
+    is_counted: bool,
 ) -> HttpResponse:
     target = sent.headers.get("x-amz-target", "")
     name = target.removeprefix(_TARGET)
@@ -162,7 +175,8 @@ def _done(
     call, before = calls.Call(name, actor, region, region_name, {}), origin.recorded()
     try:
         call.given = shapes.read(name, sent.body)
-        _require_rate(call, key, operation)
+        if not is_counted:
+            require_rate(call, key, is_read=operation.is_read)
         answer = operation.do(call)
     except decisions.NotAllowed as error:
         if not isinstance(error, read_limits.ReasonNeeded):  # which has been recorded
@@ -177,17 +191,9 @@ def _done(
     if origin.recorded() == before:
         records.done(call, operation.action)
     access_keys.note_use(key, name)
+    if name == again.OPERATION and call.about is not None:
+        remembered.learn(key.key_id, call.about)
     return HttpResponse(json.dumps(answer), content_type=_JSON)
-
-
-def _require_rate(call: calls.Call, key: AccessKey, operation: operations.Operation) -> None:
-    """Return if this second has room for the call. Raises `faults.Fault`."""
-    count = max(1, len(call.given.get("SecretIdList", ())))
-    beyond = rates.take(key.key_id, call.account, is_read=operation.is_read, calls=count)
-    if beyond is not None:
-        if beyond.is_to_note:
-            access_keys.refuse(key, "There are more calls in a second than are answered.")
-        raise faults.THROTTLED(again_in=beyond.seconds)
 
 
 def _denied_about(call: calls.Call) -> str:

@@ -40,6 +40,12 @@ def _value(call: Call, secret_id: str) -> dict[str, Any]:
         raise faults.not_found(
             f"Secrets Manager can't find the specified secret value for VersionId: {version.version_id}"
         ) from None
+    return said(call, version, stages, value)
+
+
+def said(call: Call, version: SecretVersion, stages: staging.Stages, value: versions.Value) -> dict[str, Any]:
+    """What a client is answered that may read this value."""
+    secret = version.secret
     answer = {
         "ARN": call.arn(secret),
         "Name": secret.name,
