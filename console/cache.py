@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -70,6 +70,23 @@ class Cache(BaseCache):
             return False
         _sweep()
         return True
+
+    def add_each(self, entries: Sequence[tuple[str, Any, float]]) -> list[bool]:
+        """As `add` for each of these keys, values and timeouts, in the caller's transaction, on PostgreSQL.
+
+        False also of one that is over or not ours: `add` says more.
+        """
+        rows = [self._row(key, value, timeout, None) for key, value, timeout in entries]
+        free = _ADDED.unless_there(rows)
+        added = []
+        for row in rows:  # of two that are the same, the first one
+            added.append(row.key in free)
+            free.discard(row.key)
+        return added
+
+    def sweep(self) -> None:
+        """Remove what is over, once a minute; `add` and `set` do so too."""
+        _sweep()
 
     def set(
         self, key: str, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None

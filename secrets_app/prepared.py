@@ -209,27 +209,41 @@ class Rows:
         self._fields = list(table._meta.concrete_fields)
         if any(isinstance(field, BinaryField) for field in self._fields):
             raise TypeError("JSON holds no bytes")
-        self._table = table._meta.db_table
+        self._table, self._key = table._meta.db_table, str(table._meta.pk.column)
 
     def __call__(self, objects: Sequence[Model]) -> None:
         if not objects:
             return
         connection: Any = connections[DEFAULT_DB_ALIAS]
-        quoted = connection.ops.quote_name
-        table, names = quoted(self._table), ", ".join(quoted(field.column) for field in self._fields)
-        new = f"INSERT INTO {table} ({names}) "  # no value
         with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS), _cursor(connection) as cursor:
             if connection.vendor == "postgresql":
-                # The text is the same for any number of rows, so it is planned once; and one value is sent.
-                rows = f"SELECT {names} FROM json_populate_recordset(NULL::{table}, %s::json)"  # noqa: S608
-                cursor.execute(new + rows, [self._as_json(objects)])
+                cursor.execute(self._of_json(connection), [self._as_json(objects)])
             else:
+                table, names = self._named(connection)
                 places = ", ".join(["%s"] * len(self._fields))
-                cursor.executemany(
-                    f"{new} VALUES ({places})", [self._row(one, connection) for one in objects]
-                )
+                sql = f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608  # no value
+                cursor.executemany(sql, [self._row(one, connection) for one in objects])
         for one in objects:
             one._state.adding, one._state.db = False, DEFAULT_DB_ALIAS
+
+    def unless_there(self, objects: Sequence[Model]) -> set[Any]:
+        """Write those whose key is free, each key once; return their keys. PostgreSQL alone does that."""
+        connection: Any = connections[DEFAULT_DB_ALIAS]
+        key = connection.ops.quote_name(self._key)
+        sql = f"{self._of_json(connection)} ON CONFLICT DO NOTHING RETURNING {key}"
+        with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS), _cursor(connection) as cursor:
+            cursor.execute(sql, [self._as_json(objects)])
+            return {key for (key,) in cursor.fetchall()}
+
+    def _named(self, connection: Any) -> tuple[str, str]:
+        quoted = connection.ops.quote_name
+        return quoted(self._table), ", ".join(quoted(field.column) for field in self._fields)
+
+    def _of_json(self, connection: Any) -> str:
+        """The text is the same for any number of rows, so it is planned once; and one value is sent."""
+        table, names = self._named(connection)
+        rows = f"SELECT {names} FROM json_populate_recordset(NULL::{table}, %s::json)"  # noqa: S608
+        return f"INSERT INTO {table} ({names}) {rows}"  # no value
 
     def _row(self, one: Model, connection: Any) -> tuple[Any, ...]:
         return tuple(field.get_db_prep_save(field.pre_save(one, True), connection) for field in self._fields)

@@ -27,7 +27,7 @@ class NotAsKept(DomainError):
 
     def __init__(self, *, is_counted: bool = False) -> None:
         super().__init__()
-        #: The call is counted in its second, and its nonce is used: the door does neither again.
+        #: The call is counted in its second: the door does not count it again.
         self.is_counted = is_counted
 
 
@@ -63,18 +63,21 @@ class Found:
             raise NotAsKept
         return kept
 
-    def fetch(self, kept: remembered.KeptSecret, version: SecretVersion) -> versions.Value:
+    def fetch(
+        self, kept: remembered.KeptSecret, version: SecretVersion, claim: reads.Claim | None = None
+    ) -> versions.Value:
         """Return the value of this version of `checked`, once its read is recorded.
 
         Raises `NotAsKept`, and as `versions.fetch` what was recorded, or is of the installation as a whole.
         """
         proofs = (*self.key.proofs, *kept.regions.proofs, *kept.proofs)
         try:
-            return versions.fetch_as_kept(version, actor=self.actor, proofs=proofs)
-        except reads.Changed:
-            remembered.forget(proofs)
+            return versions.fetch_as_kept(version, actor=self.actor, proofs=proofs, claim=claim)
+        except reads.Changed as changed:
+            remembered.forget(changed.untrue, of=self.key)
             raise NotAsKept(is_counted=True) from None
-        except (versions.NoValue, decisions.NotAllowed):  # of which nothing was recorded
+        # Of these nothing was recorded.
+        except (versions.NoValue, decisions.NotAllowed, reads.Repeated):
             raise NotAsKept(is_counted=True) from None
 
 

@@ -23,6 +23,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
+from gunicorn import glogging
 from gunicorn.http import errors
 from gunicorn.workers import gthread
 
@@ -34,6 +35,13 @@ PLACES: Final = 500  # of one worker process; the usual limit of open files is 1
 UNREAD_BYTES: Final = 64 * 1024 * 1024
 LINGER_SECONDS: Final = 2.0  # for a client to take a last answer before its own bytes are refused
 LOOK_EVERY_SECONDS: Final = 0.5
+
+
+class Log(glogging.Logger):  # type: ignore[misc]
+    """Gunicorn's log, without a line for each request: it would hold query strings."""
+
+    def access(self, *_: object) -> None:
+        """Do nothing. The base class puts the whole line together before it finds that nothing takes it."""
 
 
 class State(enum.Enum):
@@ -70,6 +78,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.connections: set[Connection] = set()
         self.look_at = 0.0
+        self.idle_seconds = self.cfg.keepalive  # which is looked up in a table each time
 
     # ---------------------------------------------------------------- what the base class calls
 
@@ -158,6 +167,10 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
                     self._await(conn)
             elif conn.state in {State.READING, State.LINGERING}:
                 self._receive(conn)
+            elif conn.state is State.SERVING and conn in self.connections:
+                # It sends on before it has its answer, or has gone: looked at again once it is answered.
+                self._look_away(conn)
+                return
         except BlockingIOError:
             return
         except OSError:
@@ -178,7 +191,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
     def _await(self, conn: Connection) -> None:
         """Give the client its time for the next request, once the last answer is taken."""
         if conn.state is State.READING and not conn.sock.is_sending:
-            idle = self.cfg.keepalive if self.alive else LINGER_SECONDS
+            idle = self.idle_seconds if self.alive else LINGER_SECONDS
             conn.deadline = time.monotonic() + (REQUEST_SECONDS if conn.has_begun else idle)
 
     def _look(self, conn: Connection) -> None:
@@ -246,11 +259,18 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         wanted = selectors.EVENT_WRITE if conn.sock.is_sending else selectors.EVENT_READ if reads else 0
         if wanted == conn.watched:
             return
-        if conn.watched:
-            self.poller.unregister(conn.sock)
+        # Nearly every client waits for its answer: it is cheaper to be called for one that does not.
+        if conn.state is State.SERVING and not wanted and conn.watched == selectors.EVENT_READ:
+            return
+        self._look_away(conn)
         if wanted:
             self.poller.register(conn.sock, wanted, partial(self._ready, conn))
         conn.watched = wanted
+
+    def _look_away(self, conn: Connection) -> None:
+        if conn.watched:
+            self.poller.unregister(conn.sock)
+            conn.watched = 0
 
     # ---------------------------------------------------------------- all of them
 

@@ -33,6 +33,7 @@ graceful_timeout = 10
 keepalive = 5
 sendfile = False  # it would send past the answer that is kept for a slow client
 accesslog = None
+logger_class = "console.process.connections.Log"
 # `console.process.framing` limits the whole head to 64 KiB. An old client of Alibaba Cloud sends a value in
 # the query, which gunicorn's own limit of 4 KiB for the first line would refuse.
 limit_request_line = 0

@@ -10,10 +10,11 @@ Opens nothing itself: `versions.reveal` does, with what it is told here.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any, Protocol
 from uuid import UUID
 
 from secrets_app import keyring
@@ -29,6 +30,23 @@ class Changed(DomainError):
     """What decided about this read has changed since it was decided. Nothing was recorded: decide again."""
 
     code = "read_decided_on_old_rows"
+
+    def __init__(self, untrue: Collection[Proof]) -> None:
+        super().__init__()
+        self.untrue = untrue
+
+
+class Repeated(DomainError):
+    """What this read claims for itself was claimed before. Nothing was recorded."""
+
+    code = "read_repeated"
+
+
+class Claim(Protocol):
+    """What one request has for itself, such as a nonce: of the reads that claim the same, one is answered."""
+
+    def granted(self, claims: Sequence[Any]) -> Sequence[bool]:
+        """Grant these, all of one kind, in the caller's transaction; which of them were free."""
 
 
 class Gone(DomainError):
@@ -56,18 +74,24 @@ class _Read:
     is_a_persons: bool  # a machine reads as often as its programs start
     version: SecretVersion
     proofs: tuple[Proof, ...]  # of what it was decided on, where that was kept: `version` too then
+    claim: Claim | None
 
 
 _Answer = Recorded | DomainError | None  # None: another transaction holds the secret
 
 
 def record(
-    version: SecretVersion, *, actor: Principal, reason: str, proofs: tuple[Proof, ...] = ()
+    version: SecretVersion,
+    *,
+    actor: Principal,
+    reason: str,
+    proofs: tuple[Proof, ...] = (),
+    claim: Claim | None = None,
 ) -> Recorded:
     """Record that `actor` reads the value of `version`, whose right to it the caller has checked.
 
     `proofs` are of the rows that were decided on: unless they are all true while no other transaction can
-    append to the trail, it raises `Changed`.
+    append to the trail, it raises `Changed`. With a `claim` that is not granted it raises `Repeated`.
 
     Returns once the event is durable. Raises `Gone`, `read_limits.TooOften`, `keyring.KeyUnusable` (recorded,
     as a failure) or `keyring.Sealed`, `trail.NotRecorded`, and RuntimeError inside a transaction.
@@ -84,7 +108,9 @@ def record(
             value_mark=version.value_mark,
         )
     is_a_persons = actor.kind != Principal.Kind.MACHINE
-    read = _Read(version.secret_id, version.sealed_id, actor.pk, events[0], is_a_persons, version, proofs)
+    read = _Read(
+        version.secret_id, version.sealed_id, actor.pk, events[0], is_a_persons, version, proofs, claim
+    )
     answer = _passing.ask(read)
     if answer is None:
         answer = _waiting.ask(read)
@@ -114,6 +140,7 @@ def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
         at.append(now)
         answers.update(first)
         answers.update({read: error for read, error in zip(people, late, strict=True) if error})
+        answers.update(_repeated([read for read in may if isinstance(answers[read], Recorded)]))
         events = [_event(read, answers[read]) for read in reads]
         return [event for event in events if event]
 
@@ -126,10 +153,19 @@ def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
     return [answers[read] for read in reads]
 
 
+def _repeated(reads: Sequence[_Read]) -> dict[_Read, DomainError]:
+    """Those of these reads whose claim is not granted; the others have theirs with this transaction."""
+    claims = [(read, read.claim) for read in reads if read.claim is not None]
+    if not claims:
+        return {}
+    granted = claims[0][1].granted([claim for _, claim in claims])
+    return {read: Repeated() for (read, _), is_free in zip(claims, granted, strict=True) if not is_free}
+
+
 def _as_kept(read: _Read, true: Mapping[Proof, LastRead], last: dict[UUID, LastRead]) -> _Answer:
     """As `_found`, of what was kept, if all of it is as it was; note when its secret was read last."""
-    if not all(proof in true for proof in read.proofs):
-        return Changed()
+    if untrue := [proof for proof in read.proofs if proof not in true]:
+        return Changed(untrue)
     secret, sealed = read.version.secret, read.version.sealed
     if not secret.is_enabled or sealed is None:
         return Gone()

@@ -87,9 +87,11 @@ class _Shelf(Generic[_Part]):
             while len(self._parts) > self._most:
                 self._parts.popitem(last=False)
 
-    def drop(self, name: str) -> None:
+    def drop(self, name: str, proof: Proof) -> None:
+        """Drop the part of this name, unless it was learned again and has another proof."""
         with self._lock:
-            self._parts.pop(name, None)
+            if proof in getattr(self._parts.get(name), "proofs", ()):
+                del self._parts[name]
 
     def clear(self) -> None:
         with self._lock:
@@ -120,16 +122,22 @@ def secret(region: Region, name: str) -> KeptSecret | None:
     return found if found is not None and found.regions is regions() else None
 
 
-def forget(proofs: Iterable[Proof] | None = None) -> None:
-    """Drop what these prove, since it has changed; or everything."""
+def forget(proofs: Iterable[Proof] | None = None, *, of: KeptKey | None = None) -> None:
+    """Drop what these prove of a read `of` this key, since it has changed; or everything.
+
+    And nothing else: a key changes once a minute, when its use is noted, and the secrets stay as they are.
+    """
     if proofs is None:
         for shelf in (_keys, _secrets, _regions, _met):
             shelf.clear()
         return
     for proof in proofs:
-        if proof.kind == "rights":
-            continue  # they were kept with a key, whose proofs are among these
-        {"key": _keys.drop, "regions": _regions.drop, "secret": _secrets.drop}[proof.kind](proof.name)
+        if proof.kind == "secret":
+            _secrets.drop(proof.name, proof)
+        elif proof.kind == "regions":
+            _regions.drop(proof.name, proof)
+        elif of is not None:
+            _keys.drop(of.row.key_id, proof)
 
 
 # ---------------------------------------------------------------- learned

@@ -317,22 +317,30 @@ def fetch(version: SecretVersion, *, actor: Principal) -> Value:
     return _recorded(version, actor, "")
 
 
-def fetch_as_kept(version: SecretVersion, *, actor: Principal, proofs: tuple[Proof, ...]) -> Value:
+def fetch_as_kept(
+    version: SecretVersion, *, actor: Principal, proofs: tuple[Proof, ...], claim: reads.Claim | None = None
+) -> Value:
     """As `fetch`, where everything that it looks at was kept since an earlier read, and `proofs` say so.
 
     Raises as `fetch`, but records no refusal, because only the database refuses. Raises `reads.Changed` if a
-    row is different now; ask the database then.
+    row is different now, and `reads.Repeated` if `claim` is not granted; ask the database then.
     """
     decisions.require(actor, decisions.Action.GET_SECRET_VALUE, version.secret, reason="")
-    return _recorded(version, actor, "", proofs)
+    return _recorded(version, actor, "", proofs, claim)
 
 
-def _recorded(version: SecretVersion, actor: Principal, reason: str, proofs: tuple[Proof, ...] = ()) -> Value:
+def _recorded(
+    version: SecretVersion,
+    actor: Principal,
+    reason: str,
+    proofs: tuple[Proof, ...] = (),
+    claim: reads.Claim | None = None,
+) -> Value:
     secret = version.secret
     if not secret.is_enabled:
         raise NoValue
     try:
-        recorded = reads.record(version, actor=actor, reason=reason, proofs=proofs)
+        recorded = reads.record(version, actor=actor, reason=reason, proofs=proofs, claim=claim)
     except reads.Gone:
         raise NoValue from None
     except read_limits.TooOften as error:

@@ -1,4 +1,4 @@
-"""A migration can be taken back: an upgrade that turns out wrong is undone by `migrate` and the version before."""
+"""A migration can be taken back: an upgrade that turns out wrong is undone, to the version before."""
 
 from __future__ import annotations
 

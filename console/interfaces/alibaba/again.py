@@ -39,17 +39,14 @@ def answer(
         version = stages.holder(stage or labels.CURRENT)
         if version is None or not secret.row.is_generic:
             raise kept.NotAsKept
-        try:
-            nonces.use(key.row, signature)
-        except faults.Fault:  # which the door finds, too
-            raise kept.NotAsKept from None
         calls.require_rate(call, key.row, is_read=True)
         try:
-            value = found.fetch(secret, version)
+            value = found.fetch(secret, version, nonces.Once(key.row, signature))
         except kept.NotAsKept:
             raise
         except DomainError as error:
             raise faults.of(error) from None
+        nonces.sweep()
         access_keys.note_use(key.row, OPERATION)
         return reading.said(version, stages, value)
 

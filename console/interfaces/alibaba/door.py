@@ -129,8 +129,7 @@ def _answered(request: HttpRequest, request_id: str) -> HttpResponse:
     signed = {"access_key": key.key_id, "client": client}
     with origin.bind(**where, at=timezone.now(), signed=signed):  # type: ignore[arg-type]
         actor = _principal(key)
-        if not is_counted:
-            _refuse_again(key, signature)
+        _refuse_again(key, signature)
         given = _given(key, sent, signature)
         region, said = _region(key, signature, given, sent)
         call = calls.Call(signature.action, actor, region, said or region.code, given)

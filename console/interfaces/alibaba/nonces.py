@@ -6,7 +6,10 @@ them when their time is over: a minute earlier the request is too old itself.
 
 from __future__ import annotations
 
-from django.core.cache import cache
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from django.core.cache import DEFAULT_CACHE_ALIAS, cache, caches
 from django.utils import timezone
 
 from console.interfaces.alibaba import faults
@@ -22,7 +25,35 @@ def use(key: AccessKey, signature: Signature) -> None:
     Only after its signature was checked: then the table holds nonces of valid keys, and a client's are used
     up by that client alone.
     """
-    left = moment(signature.stamp) + SKEW - timezone.now()
-    kept = left.total_seconds() + LONGER
-    if not cache.add(f"alibaba nonce {key.pk} {signature.nonce}", 1, timeout=kept):
+    name, value, left = Once(key, signature).entry
+    if not cache.add(name, value, timeout=left):
         raise faults.NONCE_USED()
+
+
+class Once:
+    """The nonce of a read, which is used in the transaction of the read's event, or not at all."""
+
+    def __init__(self, key: AccessKey, signature: Signature) -> None:
+        left = moment(signature.stamp) + SKEW - timezone.now()
+        #: As the cache keeps it: a name, a value and for how many seconds.
+        self.entry = (f"alibaba nonce {key.pk} {signature.nonce}", 1, left.total_seconds() + LONGER)
+
+    def granted(self, claims: Sequence[Once]) -> list[bool]:
+        """Use each of these; which were not used before. The first of two that are the same counts."""
+        return _table().add_each([claim.entry for claim in claims])
+
+
+def sweep() -> None:
+    """Remove the nonces that are too old to be used, once a minute."""
+    _table().sweep()
+
+
+class _Table(Protocol):
+    """Of the cache that the settings name, what Django's interface does not have."""
+
+    def add_each(self, entries: Sequence[tuple[str, object, float]]) -> list[bool]: ...
+    def sweep(self) -> None: ...
+
+
+def _table() -> _Table:
+    return cast(_Table, caches[DEFAULT_CACHE_ALIAS])
