@@ -9,7 +9,9 @@ class ConsoleConfig(AppConfig):
 
     def ready(self) -> None:
         from console import trigrams
-        from console.process import durability  # noqa: F401  # receivers and checks register themselves
+
+        # Receivers and checks register themselves.
+        from console.process import durability, planning  # noqa: F401
         from console.sessions import records  # noqa: F401  # receivers and checks register themselves
         from console.sign_in import failed_sign_ins, known_devices  # noqa: F401  # receivers and checks register themselves
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,6 +46,11 @@ class Cache(BaseCache):
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         row = CacheEntry.objects.filter(key=self._name(key, version)).first()
         return json.loads(row.value) if row and _counts(row) else default
+
+    def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
+        names = {self._name(key, version): key for key in keys}
+        rows = CacheEntry.objects.filter(key__in=list(names))
+        return {names[row.key]: json.loads(row.value) for row in rows if _counts(row)}
 
     def add(
         self, key: str, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None

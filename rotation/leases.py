@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import (
     BooleanField,
     Count,
@@ -390,6 +390,36 @@ def hand_back(lease: Lease, why: str = "The worker was stopped; another one goes
             return False
         _break_steps(lease.run_id, why)
     return True
+
+
+class _Left:
+    """Leases of this process whose work was ended by a lost connection to the database."""
+
+    leases: list[Lease] = []
+
+
+def leave(lease: Lease, error: BaseException) -> None:
+    """Remember a lease whose work `error` has ended, if it did so by losing the database.
+
+    Nothing can be written then. For any other error the lease runs out, so that what fails each time is not
+    tried every few seconds.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OperationalError | InterfaceError):
+        cause = cause.__cause__
+    if cause is not None and not connection.is_usable():
+        _Left.leases.append(lease)
+
+
+def hand_back_left() -> list[UUID]:
+    """Hand back the runs that were left, and return them. One that the database does not take stays left."""
+    back = []
+    while _Left.leases:
+        lease = _Left.leases[-1]
+        if hand_back(lease, "The database was away; a worker goes on."):
+            back.append(lease.run_id)
+        _Left.leases.remove(lease)
+    return back
 
 
 def hand_back_own(process: str) -> list[UUID]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from rotation import wires
-from rotation.connectors import reasons
+from rotation.connectors import base, reasons
 from rotation.connectors.reasons import AGAIN, GENERAL, PASSES, Advice, Override, Reason, Table
 
 DRIFTED: Final = Advice(
@@ -21,8 +21,8 @@ DRIFTED: Final = Advice(
     ("reconcile", "rotate"),
 )
 REFUSED: Final = Advice(
-    "Reconcile sets the current value again; Rotate Immediately makes a new one. Retry only asks the "
-    "instance again.",
+    "Reconcile sets the current value on the instance; Rotate Immediately makes a new one. Retry only asks "
+    "the instance again.",
     "secret",
     ("reconcile", "rotate"),
 )
@@ -332,6 +332,11 @@ def is_away(code: str) -> bool:
 def is_said_by_root(code: str) -> bool:
     """Whether a program that runs as root on the host says this, so that the host can be asked more."""
     return code in ALL and code != "sudo" and bool(ALL[code].heard)
+
+
+def is_about_identity(code: str) -> bool:
+    """Whether it says that an instance shows another host key, certificate or name than the pinned one."""
+    return code in {identity.changed for identity in base.Identity}
 
 
 def stops(code: str) -> bool:

@@ -338,7 +338,12 @@ def sweep() -> None:
 
 
 def take_back() -> None:
-    """Have a worker go on with each run whose worker was a process of this host that has died."""
+    """Have a worker go on with each run whose worker was a process of this host that has died.
+
+    So too with each one in which this process lost the database.
+    """
+    for run_id in leases.hand_back_left():
+        send(advance, str(run_id))
     for run_id in leases.hand_back_orphans(socket.gethostname(), _is_alive):
         send(advance, str(run_id))
 

@@ -22,7 +22,7 @@ from secrets_app.audit import named
 from secrets_app.models import AuditEvent
 
 BEFORE_ALL = -1  # of no event: the first one has 1
-LOOKED_THROUGH = 25_000  # events, for one page of those with a part of a resource
+LOOKED_THROUGH = 10_000  # events, for one page of those with a part of a resource
 MOST_ACTIONS = 40  # read one by one; more than these are most events, and a page of them is soon full
 
 

@@ -55,6 +55,11 @@ def with_figures(
     ).prefetch_related("host_keys")
 
 
+def with_scan(rows: QuerySet[Instance]) -> QuerySet[Instance]:
+    """Instances with their host keys, and when these were read last."""
+    return rows.annotate(scanned_at=_last_scan()).prefetch_related("host_keys")
+
+
 def _managed(seen: QuerySet[Secret], *, sees_all: bool) -> QuerySet[ManagedAccount]:
     """The accounts of the secrets that were seen."""
     managed = ManagedAccount.objects.filter(released_at=None).order_by()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet
 
 from console.access import resources
 from console.http import OperatorRequest
+from console.lists import counted
 from secrets_app.models import Key
 
 SORTS = {"alias": "alias", "secrets": "secret_count", "created": "created_at"}
@@ -14,6 +14,4 @@ SORTS = {"alias": "alias", "secrets": "secret_count", "created": "created_at"}
 
 def keys(request: OperatorRequest) -> QuerySet[Key]:
     """Keys, each with how many of the secrets that this user may see it encrypts."""
-    used = resources.seen_secrets(request).filter(key=OuterRef("pk")).order_by().values("key")
-    counted = Coalesce(Subquery(used.annotate(count=Count("*")).values("count")), 0)
-    return resources.keys(request).annotate(secret_count=counted)
+    return resources.keys(request).annotate(secret_count=counted.by(resources.seen_secrets(request), "key"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, Model, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet
 
 from console.access import resources
 from console.http import OperatorRequest
+from console.lists import counted
 from secrets_app.models import Region
 
 SORTS = {
@@ -21,12 +21,6 @@ SORTS = {
 def regions(request: OperatorRequest) -> QuerySet[Region]:
     """Regions, each with how many secrets and instances this user may see in it."""
     return resources.described_regions(request).annotate(
-        secret_count=_counted(resources.seen_secrets(request)),
-        instance_count=_counted(resources.seen_instances(request)),
+        secret_count=counted.by(resources.seen_secrets(request), "region"),
+        instance_count=counted.by(resources.seen_instances(request), "region"),
     )
-
-
-def _counted(seen: QuerySet[Model]) -> Coalesce:
-    """How many of these rows are in a region."""
-    here = seen.filter(region=OuterRef("pk")).order_by().values("region")
-    return Coalesce(Subquery(here.annotate(count=Count("*")).values("count")), 0)

@@ -6,7 +6,7 @@ is approved, it is a different machine or an attacker in between: *changed*. A t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -46,6 +46,12 @@ def instance_badge(instance: Instance) -> Fact:
 def host_key_badge(key: HostKey) -> Fact:
     """Return whether this key is trusted."""
     return _KEY_STATES[HostKey.State(key.state)]
+
+
+def met_another(checks: Iterable[Mapping[str, str]]) -> bool:
+    """Whether these checks of an instance stopped at a host key or certificate that is not pinned."""
+    marks = {check["name"]: check["mark"] for check in checks}
+    return any(mark == "blocked" and wires.is_about_identity(name) for name, mark in marks.items())
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,7 @@ class HostKeys:
         checked = self.instance.checked_at
         if not checked or (decided and checked < max(decided)):
             return False
-        marks = {check["name"]: check["mark"] for check in self.instance.checks}
-        return any(mark == "blocked" and wires.is_about_identity(name) for name, mark in marks.items())
+        return met_another(self.instance.checks)
 
     @property
     def ends_at(self) -> datetime | None:

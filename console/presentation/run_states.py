@@ -141,6 +141,12 @@ def queued_for_long(run: Run) -> Fact:
     )
 
 
+def trying_again(run: Run) -> Fact:
+    """Say of a run that could not go on several times why, and what to do."""
+    advice = reasons.advice(run.code)
+    return Fact("warning", "Waiting", run.sentence, f"{advice.text} Keyturn tries again automatically.")
+
+
 def timeline(run: Run) -> list[Entry]:
     """Return the steps that were taken, then those that were not reached."""
     steps = list(run.steps.all())

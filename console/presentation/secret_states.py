@@ -131,7 +131,7 @@ CREDENTIALS = {
         "danger",
         "Out of sync",
         "The instance refuses the current value: the credential was changed there.",
-        "Reconcile to set the current value again, or rotate to a new one.",
+        "Reconcile to set the current value on the instance, or rotate to a new one.",
         Action.ROTATE_SECRET,
     ),
     Credential.UNREACHABLE: Fact(
@@ -246,6 +246,8 @@ def credential(account: ManagedAccount | None, *, is_rotating: bool) -> Fact:
     label = known.label
     if account.credential == Credential.BLOCKED and account.credential_code:
         label = f"{label}: {reasons.label(account.credential_code)}"
+    if is_about_identity(account):
+        known = replace(known, next_step="Compare it on the instance's page, then rotate.")
     return replace(known, label=label, sentence=account.credential_sentence or known.sentence)
 
 
@@ -254,6 +256,11 @@ def is_on_other_machine(account: ManagedAccount | None) -> bool:
     if account is None:
         return False
     return account.credential == Credential.BLOCKED and account.credential_code == binding.CODE
+
+
+def is_about_identity(account: ManagedAccount) -> bool:
+    """Whether its instance showed another host key, certificate or name than the one that is pinned."""
+    return account.credential == Credential.BLOCKED and reasons.is_about_identity(account.credential_code)
 
 
 def is_drifted(account: ManagedAccount | None) -> bool:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
+from uuid import UUID
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Case, CharField, Count, Exists, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Cast, Substr
@@ -27,16 +29,17 @@ from console.forms.secrets.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
 from console.lists import instance_list, run_filters, secret_filters, secret_rows
 from console.lists.paging import COUNT_CAP
-from console.presentation import dependant_states, run_states, secret_states
+from console.presentation import dependant_states, durations, instance_states, run_states, secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
 from console.reports import resolving
 from console.reports.charts import Bar, Chart, Series
 from rotation import accounts
-from rotation.engine.work import TELLS
+from rotation.engine.work import CHANGES, TELLS
 from rotation.models import GRACE, Dependant, HostKey, Instance, ManagedAccount, Run, Schedule
 from secrets_app.backups import backups
 from secrets_app.models import ChangedRecord, Secret
+from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
 
 Credential = ManagedAccount.Credential
@@ -46,6 +49,7 @@ SHOWN = 8  # of each kind of what needs a person; the list has the others
 DELETION_NOTICE = timedelta(days=7)
 KEPT_FROM = 10_000  # secrets; the ages of fewer are counted as quickly as they are looked up
 QUEUED_NOTICE = timedelta(minutes=1)
+TRIED = 3  # times that a rotation could not go on, which takes most of a minute
 #: In the order of what is worse.
 TROUBLED = (Credential.OUT_OF_SYNC, Credential.BLOCKED, Credential.UNVERIFIED, Credential.UNREACHABLE)
 #: What settles what is wrong with a secret.
@@ -68,6 +72,7 @@ class Need:
     url: str
     where: str = ""
     action: tuple[str, str] | None = None  # the dialog that settles it: its word and its address
+    is_page: bool = False  # what settles it is no dialog and a page
 
 
 @dataclass(frozen=True)
@@ -98,30 +103,37 @@ class Overview:
         self.may_instances = resources.may(request, Action.LIST_INSTANCES)
         #: Of a reader from whom nothing is hidden, rows are counted in an index and no right is asked about.
         self.sees_all = resources.sees_all_secrets(request)
-        self.counts_all = region == resources.ALL_REGIONS and self.sees_all
+        self.counts_all = self.sees_all and region in {resources.ALL_REGIONS, *_the_only_region()}
         self.needs: list[Need] = []
         self.more: list[More] = []
+        self.backup = ""  # how old the newest one is, for those who may know
         if resources.may(request, Action.VERIFY_AUDIT):
             self._add_changed_records()
             self._add_old_backup()
         self._add_queued()
+        ending: list[Need] = []
         if self.may_secrets:
-            self._needs_of_secrets()
+            ending = self._needs_of_secrets()
         if self.may_instances:
             self.needs += self._changed_keys()
-        if self.may_secrets:
-            self.needs += self._ending_deletions()
+        self.needs += ending
 
     # ---------------------------------------------------------------- rows
 
+    @cached_property
+    def _every_secret(self) -> QuerySet[Secret]:
+        return resources.secrets(self.request, self.region)
+
     def _secrets(self, **chosen: str) -> QuerySet[Secret]:
         """The rows of the list of secrets under this filter, and nothing beside them."""
-        return secret_filters.narrowed(
-            resources.secrets(self.request, self.region), SecretFilters(chosen, keys=()).chosen()
-        )
+        return secret_filters.narrowed(self._every_secret, _of_secrets(**chosen))
 
     def _runs(self, **chosen: str) -> QuerySet[Run]:
-        return run_filters.narrowed(resources.runs(self.request, self.region), RunFilters(chosen).chosen())
+        return run_filters.narrowed(resources.runs(self.request, self.region), _of_runs(**chosen))
+
+    @cached_property
+    def _rotating(self) -> list[UUID]:
+        return secret_rows.rotating()
 
     def _link(self, name: str, **chosen: str) -> str:
         return reverse(name, args=[self.region], query=chosen or None)
@@ -130,6 +142,8 @@ class Overview:
 
     def _add_old_backup(self) -> None:
         late = backups.late()
+        if not late and settings.BACKUP_RECIPIENTS and (newest := backups.newest()):
+            self.backup = f"The newest backup is {durations.duration(timezone.now() - newest)} old."
         if late:
             fact = Fact("warning", "Backup is late", late, "A worker takes one a day; its log says why not.")
             self.needs.append(Need(fact, "Backup", reverse("settings_about")))
@@ -145,27 +159,98 @@ class Overview:
             self.needs.append(Need(fact, row.name, reverse("audit")))
 
     def _add_queued(self) -> None:
-        """Runs that no worker has taken up for longer than it usually takes."""
+        """Runs that no worker has taken up for longer than it usually takes, or that try again and again."""
         since = timezone.now() - QUEUED_NOTICE
-        rows = self._runs(outcome=ACTIVE).filter(state=Run.State.QUEUED, due_at__lte=since)
-        queued = list(rows.select_related("secret", "instance").order_by("due_at", "pk")[: SHOWN + 1])
+        # Those that are active, by which their index is told, and of these the queued ones.
+        active = resources.runs(self.request, self.region).filter(state__among=Run.ACTIVE)
+        late = Q(state=Run.State.QUEUED, due_at__lte=since)
+        trying = Q(state=Run.State.WAITING, waits__gte=TRIED, kind__in=CHANGES)
+        rows = active.filter(late | trying).order_by("due_at", "pk")
+        keys = list(rows.values_list("pk", flat=True)[: SHOWN + 1])
+        wide = Run.objects.filter(pk__in=keys).select_related("secret", "instance")
+        queued = list(wide.order_by("due_at", "pk")) if keys else []
         for run in queued[:SHOWN]:
             about = run.secret.name if run.secret else run.instance.name
             url = reverse("run", args=[self.region, run.pk])
             where = f"{run.label} on {run.instance.name}"
-            self.needs.append(Need(run_states.queued_for_long(run), about, url, where))
+            is_queued = run.state == Run.State.QUEUED
+            fact = run_states.queued_for_long(run) if is_queued else run_states.trying_again(run)
+            self.needs.append(Need(fact, about, url, where))
         if len(queued) > SHOWN:
             self.more.append(More("All runs under way", self._link("rotations", outcome=ACTIVE)))
 
-    def _needs_of_secrets(self) -> None:
-        troubled = self._secrets(status="enabled").filter(managed__credential__in=TROUBLED)
-        idle = troubled.exclude(Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind="rotate")))
-        counts = self._count_troubled(idle)
-        rows = [row for kind in TROUBLED if counts[kind] for row in self._some(idle, kind)]
-        self._add_doubtful(rows)
-        self._add_failed_dependants()
-        left = sum(counts.values()) - len(rows)
-        if left > 0:
+    def _needs_of_secrets(self) -> list[Need]:
+        """Add what is in doubt, behind or overdue; return the deletions that end soon, which come last.
+
+        The keys of all of them are found first, and their rows are read at once: a row with its account,
+        its instance and its schedule takes longer to ask for than the keys to find.
+        """
+        doubtful = self._doubtful_keys()
+        failed = Counter(Dependant.objects.behind().order_by().values_list("account", flat=True))
+        behind = self._behind_keys(list(failed)) if failed else []
+        overdue, ending = self._overdue_keys(), self._ending_keys()
+        keys = {*itertools.chain(*doubtful.values()), *behind, *overdue, *ending}
+        rows = self._read(keys)
+        for of_kind in doubtful.values():
+            of_kind.sort(key=lambda key: rows[key].name if key in rows else "")
+        self._add_doubtful(_present(rows, itertools.chain(*doubtful.values())))
+        self._add_failed_dependants(_present(rows, behind), failed)
+        self._add_more_doubtful(sum(map(len, doubtful.values())))
+        self._add_overdue(_present(rows, overdue))
+        return self._ending_deletions(_present(rows, ending))
+
+    def _read(self, keys: set[UUID]) -> dict[UUID, Secret]:
+        """The rows of these secrets, which were found among those that the reader may list."""
+        wide = Secret.objects.filter(pk__in=keys).select_related("managed__instance", "schedule")
+        rows = list(wide) if keys else []
+        secret_rows.ready(self.request, rows, SETTLES)
+        return {row.pk: row for row in rows}
+
+    def _doubtful_keys(self) -> dict[str, list[UUID]]:
+        """Some secrets of each state that is in trouble."""
+        idle = self._secrets(status="enabled").exclude(pk__in=self._rotating)
+        counts = self._troubled
+        # In no order: sorting all of them to show a few would cost more than the rest of the page.
+        return {
+            kind: list(idle.filter(managed__credential=kind).order_by().values_list("pk", flat=True)[:SHOWN])
+            for kind in TROUBLED
+            if counts[kind]
+        }
+
+    @property
+    def _troubled(self) -> Counter[str]:
+        """How many idle secrets, whose credential is in trouble, there are in each state."""
+        return self._counted_troubled[0]
+
+    @cached_property
+    def _counted_troubled(self) -> tuple[Counter[str], int | None]:
+        """As `_troubled`, and how many idle ones have drifted, if that was counted along with them."""
+        if not self.sees_all:  # as far as a list says it: each has to be asked about
+            idle = self._secrets(status="enabled").exclude(pk__in=self._rotating)
+            of_each = {kind: idle.filter(managed__credential=kind).order_by() for kind in TROUBLED}
+            return Counter({kind: rows[: COUNT_CAP + 1].count() for kind, rows in of_each.items()}), None
+        # All accounts are counted in an index, and the few that rotate or are to be deleted are subtracted.
+        kept = ManagedAccount.objects.filter(released_at__isnull=True, credential__in=TROUBLED).order_by()
+        if not self.counts_all:
+            kept = kept.filter(secret__region__code=self.region)
+        counts: Counter[str] = Counter()
+        drifted = 0
+        for kind, code, count in kept.values_list("credential", "credential_code").annotate(count=Count("*")):
+            counts[kind] += count
+            drifted += count if _is_drifted(kind, code) else 0
+        if not counts:
+            return counts, drifted
+        facts = ("secret", "credential", "credential_code")
+        rotating = list(kept.filter(secret__in=self._rotating).values_list(*facts))
+        planned = {"secret__purged_at__isnull": True, "secret__deletion_planned_at__isnull": False}
+        ending = list(kept.filter(**planned).values_list(*facts))
+        counts.subtract(kind for _, kind, _ in {*rotating, *ending})
+        return counts, drifted - sum(_is_drifted(kind, code) for _, kind, code in rotating)
+
+    def _add_more_doubtful(self, shown: int) -> None:
+        """The lists of those that are in trouble, if there are more than are shown."""
+        counts = self._troubled
+        if sum(counts.values()) > shown:
             self.more += [
                 More(
                     f"{_counted(counts[kind])} {secret_states.CREDENTIALS[kind].label.lower()}",
@@ -174,49 +259,32 @@ class Overview:
                 for kind in TROUBLED
                 if counts[kind]
             ]
-        self._add_overdue()
-
-    def _count_troubled(self, idle: QuerySet[Secret]) -> Counter[str]:
-        """How many of these secrets, whose credential is in trouble, there are in each state."""
-        if not self.counts_all:  # as far as a list says it: each has to be asked about
-            of_each = {kind: idle.filter(managed__credential=kind).order_by() for kind in TROUBLED}
-            return Counter({kind: rows[: COUNT_CAP + 1].count() for kind, rows in of_each.items()})
-        # All accounts are counted in an index, and the few that rotate or are to be deleted are subtracted.
-        kept = ManagedAccount.objects.filter(released_at__isnull=True, credential__in=TROUBLED).order_by()
-        counts = Counter(dict(kept.values_list("credential").annotate(count=Count("*"))))
-        if counts:
-            ending = Secret.objects.kept().filter(deletion_planned_at__isnull=False).order_by()
-            others = {*secret_rows.rotating(), *ending.values_list("pk", flat=True)}
-            left_out = kept.filter(secret__in=others).values_list("credential").annotate(count=Count("*"))
-            counts.subtract(dict(left_out))
-        return counts
 
     def _add_doubtful(self, rows: list[Secret]) -> None:
-        secret_rows.ready(self.request, rows, SETTLES)
         unresolved = resolving.resolvable(rows)
         for row in rows:
-            account = accounts.of(row)
+            account, is_page = accounts.of(row), False
             if secret_states.is_on_other_machine(account):
                 action = self._action(row, "Rebind", "secret_rebind", Action.REBIND_ACCOUNT)
+            elif account and secret_states.is_about_identity(account):
+                # To rotate would meet the same key again.
+                action, is_page = self._instance_of(account), True
             elif row.pk in unresolved and resources.may(self.request, Action.RESOLVE_ROTATION, row):
                 action = self._action(row, "Resolve", "secret_resolve", Action.RESOLVE_ROTATION)
             elif secret_states.is_drifted(account):
                 action = self._action(row, "Reconcile", "secret_reconcile", Action.ROTATE_SECRET)
             else:
                 action = self._action(row, "Rotate Immediately", "secret_rotate", Action.ROTATE_SECRET)
-            self.needs.append(
-                self._of_secret(row, secret_states.credential(account, is_rotating=False), action)
-            )
+            need = self._of_secret(row, secret_states.credential(account, is_rotating=False), action)
+            self.needs.append(replace(need, is_page=is_page))
 
-    def _add_failed_dependants(self) -> None:
+    def _behind_keys(self, accounts: list[UUID]) -> list[UUID]:
         """Secrets whose value is in order, and not with all that runs as their account."""
-        failed = Counter(Dependant.objects.behind().order_by().values_list("account", flat=True))
-        if not failed:
-            return
         told = Run.objects.active().filter(secret=OuterRef("pk"), kind__in=TELLS)
-        rows = self._secrets(status="enabled").filter(~Exists(told), managed__in=list(failed))
-        secrets = list(rows.select_related("managed__instance").order_by("name")[: SHOWN + 1])
-        secret_rows.ready(self.request, secrets, SETTLES)
+        rows = self._secrets(status="enabled").filter(~Exists(told), managed__in=accounts)
+        return list(rows.order_by("name").values_list("pk", flat=True)[: SHOWN + 1])
+
+    def _add_failed_dependants(self, secrets: list[Secret], failed: Counter[UUID]) -> None:
         for row in secrets[:SHOWN]:
             fact = dependant_states.failed(failed[accounts.needed(row).pk])
             action = self._action(row, "Retry failed items", "secret_dependants_retry", Action.ROTATE_SECRET)
@@ -224,14 +292,9 @@ class Overview:
         if len(secrets) > SHOWN:
             self.more.append(More("More with failed dependants", self._link("secrets", status="enabled")))
 
-    def _some(self, rows: QuerySet[Secret], kind: str) -> QuerySet[Secret]:
-        # In no order: sorting all of them to show a few would cost more than the rest of the page.
-        keys = rows.filter(managed__credential=kind).order_by().values_list("pk", flat=True)[:SHOWN]
-        return Secret.objects.filter(pk__in=list(keys)).select_related("managed__instance").order_by("name")
-
-    def _add_overdue(self) -> None:
+    def _overdue_keys(self) -> list[UUID]:
         # Joined, and not the filter's subquery: in the order of dates it is enough to read the first of them.
-        rows = self._secrets(status="enabled").select_related("managed__instance", "schedule")
+        rows = self._secrets(status="enabled")
         rotating = rows.filter(
             schedule__is_on=True,
             schedule__paused_at__isnull=True,
@@ -239,13 +302,14 @@ class Overview:
             schedule__next_at__lt=timezone.now() - GRACE,
         )
         reminded = rows.filter(reminder_due_at__lt=timezone.now())
-        first = [
-            *rotating.order_by("schedule__next_at", "pk")[: SHOWN + 1],
-            *reminded.order_by("reminder_due_at", "pk")[: SHOWN + 1],
+        dates = [
+            (at, key)
+            for due, field in ((rotating, "schedule__next_at"), (reminded, "reminder_due_at"))
+            for at, key in due.order_by(field, "pk").values_list(field, "pk")[: SHOWN + 1]
         ]
-        by_date = sorted(first, key=lambda row: (row.reminder_due_at or row.schedule.next_at, row.pk))
-        overdue = by_date[: SHOWN + 1]
-        secret_rows.ready(self.request, overdue, SETTLES)
+        return [key for _, key in sorted(dates)[: SHOWN + 1]]
+
+    def _add_overdue(self, overdue: list[Secret]) -> None:
         for row in overdue[:SHOWN]:
             action = (
                 self._action(row, "Edit value", "secret_put_value", Action.PUT_SECRET_VALUE)
@@ -256,15 +320,15 @@ class Overview:
         if len(overdue) > SHOWN:
             self.more.append(More("All that are overdue", self._link("secrets", automatic="overdue")))
 
-    def _ending_deletions(self) -> list[Need]:
-        rows = self._secrets(status="pending_deletion").select_related("managed__instance")
-        ending = rows.filter(deletion_due_at__lte=timezone.now() + DELETION_NOTICE).order_by(
-            "deletion_due_at", "pk"
+    def _ending_keys(self) -> list[UUID]:
+        ending = self._secrets(status="pending_deletion").filter(
+            deletion_due_at__lte=timezone.now() + DELETION_NOTICE
         )
-        secrets = list(ending[: SHOWN + 1])
+        return list(ending.order_by("deletion_due_at", "pk").values_list("pk", flat=True)[: SHOWN + 1])
+
+    def _ending_deletions(self, secrets: list[Secret]) -> list[Need]:
         if len(secrets) > SHOWN:
             self.more.append(More("All pending deletions", self._link("secrets", status="pending_deletion")))
-        secret_rows.ready(self.request, secrets, SETTLES)
         return [
             self._of_secret(
                 row,
@@ -280,6 +344,11 @@ class Overview:
             return None
         return word, reverse(route, args=[self.region, row.pk])
 
+    def _instance_of(self, account: ManagedAccount) -> tuple[str, str] | None:
+        if not resources.may(self.request, Action.DESCRIBE_INSTANCE, account.instance):
+            return None
+        return "Open the instance", reverse("instance", args=[self.region, account.instance.pk])
+
     def _of_secret(self, row: Secret, fact: Fact, action: tuple[str, str] | None = None) -> Need:
         account = accounts.of(row)
         fact = fact.told(lambda right: resources.may(self.request, right, row))
@@ -288,28 +357,42 @@ class Overview:
 
     def _changed_keys(self) -> list[Need]:
         """Instances that show another key than the approved one, out of those where that is possible."""
-        keys = HostKey.objects.filter(instance=OuterRef("pk"))
-        seen = resources.instances(self.request, self.region)
-        possible = seen.filter(
-            Exists(keys.filter(state=HostKey.State.APPROVED)),
-            Exists(keys.filter(state=HostKey.State.SEEN)) | Q(state=Instance.State.BLOCKED),
-        )
-        newest = list(possible.order_by("-last_contact_at").values_list("pk", flat=True)[: SHOWN * 4])
-        rows = instance_list.with_figures(seen, resources.seen_secrets(self.request))
+        keys = HostKey.objects.filter(instance=OuterRef("pk"), state=HostKey.State.APPROVED)
+        seen = resources.instances(self.request, self.region).filter(Exists(keys))
+        shown = HostKey.objects.filter(state=HostKey.State.SEEN).order_by().values("instance")
+        # Apart, each by its index: for both together the instances would be read one by one. Of the blocked
+        # ones those are read whole whose last checks were about what they show.
+        blocked = seen.filter(state=Instance.State.BLOCKED).order_by("-last_contact_at", "pk")
+        found = [
+            pk
+            for pk, checks in blocked.values_list("pk", "checks")[: SHOWN * 4]
+            if instance_states.met_another(checks)
+        ]
+        newest = seen.filter(pk__in=shown).order_by("-last_contact_at", "pk")
+        found += newest.values_list("pk", flat=True)[: SHOWN * 4]
+        if not found:
+            return []
+        rows = instance_list.with_scan(Instance.objects.filter(pk__in=found))
+        known_regions = {region.pk: region for region in decisions.every_region()}
         needs = []
-        for row in rows.filter(pk__in=newest).select_related("region__account", "account").order_by("name"):
+        for row in rows.order_by("name"):
+            row.region = known_regions[row.region_id]
+            row.account = row.region.account
             known = HostKeys(row, list(row.host_keys.all()), row.scanned_at)  # type: ignore[attr-defined]
             if known.is_changed:
+                # A login that met another one has not read it: a scan does.
+                scan = "" if known.waiting else f"Scan its {row.shown.one} first. "
                 fact = Fact(
                     "danger",
                     f"{row.shown.one.capitalize()} changed",
                     known.badge.sentence,
-                    "Nothing is sent to it before you approve it.",
+                    f"{scan}Nothing is sent to it before you approve it.",
                 )
                 url, action = reverse("instance", args=[self.region, row.pk]), None
                 if resources.may(self.request, Action.APPROVE_HOST_KEY, row):
-                    action = ("Compare", reverse("instance_approve", args=[self.region, row.pk]))
-                needs.append(Need(fact, row.name, url, row.where, action))
+                    compare = reverse("instance_approve", args=[self.region, row.pk])
+                    action = ("Open the instance", url) if scan else ("Compare", compare)
+                needs.append(Need(fact, row.name, url, row.where, action, is_page=bool(scan)))
         return needs[:SHOWN]
 
     # ---------------------------------------------------------------- figures
@@ -324,12 +407,14 @@ class Overview:
         counts = self._counted_types()
         every = sum(counts.values())
         managed = every - counts.get(Secret.Type.GENERIC, 0)
-        in_sync, overdue = self._in_sync(), self._secrets(automatic="overdue").count()
+        in_sync, overdue = self._in_sync(), self._counted_overdue(every)
         # A generic secret has no instance to be in sync with.
         share = f"{in_sync / managed:.0%} of all" if managed else ""
         yield Figure("Secrets", every, self._link("secrets"), self._note("", every))
         yield Figure("In sync", in_sync, self._link("secrets", credential="in_sync"), share)
-        drifted = self._secrets(credential="drifted").count()
+        drifted = self._counted_troubled[1]
+        if drifted is None:
+            drifted = self._secrets(credential="drifted").count()
         yield Figure(
             "Drifted",
             drifted,
@@ -340,6 +425,7 @@ class Overview:
             "Overdue",
             overdue,
             self._link("secrets", automatic="overdue"),
+            self._note("", every),
             tone="danger" if overdue else "",
         )
 
@@ -353,6 +439,13 @@ class Overview:
         self._keep("types", counts, sum(counts.values()))
         return counts
 
+    def _counted_overdue(self, every: int) -> int:
+        if (kept := self._kept("overdue")) is not None:
+            return int(kept)
+        count = self._secrets(automatic="overdue").count()
+        self._keep("overdue", count, every)
+        return count
+
     def _in_sync(self) -> int:
         """The count of the list's own filter; the few that rotate are subtracted, not asked of each row."""
         if (kept := self._kept("in_sync")) is not None:
@@ -364,7 +457,7 @@ class Overview:
     def _counted_in_sync(self) -> int:
         rows = self._secrets().filter(managed__credential=Credential.IN_SYNC)
         # Their keys and not a query in the query, for which SQLite would ask about each secret.
-        busy = rows.filter(pk__in=secret_rows.rotating()).count()
+        busy = rows.filter(pk__in=self._rotating).count()
         if self.counts_all:  # an account is released as its secret is purged
             kept = ManagedAccount.objects.filter(released_at__isnull=True, credential=Credential.IN_SYNC)
             return kept.aggregate(count=Count("*"))["count"] - busy  # type: ignore[no-any-return]
@@ -373,10 +466,26 @@ class Overview:
     def _figures_of_instances(self) -> Iterator[Figure]:
         if not self.may_instances:
             return
+        every, ready = self._counted_instances()
+        is_kept = self._sees_all_instances and self._keeps(every)
+        link = self._link("instances", status=Instance.State.READY.value)
+        note = f"of {every:,}"
+        yield Figure("Instances ready", ready, link, self._note(note, every) if is_kept else note)
+
+    @cached_property
+    def _sees_all_instances(self) -> bool:
+        return resources.sees_all_instances(self.request, resources.ALL_REGIONS)
+
+    def _counted_instances(self) -> tuple[int, int]:
+        """How many there are, and how many of them are ready."""
+        kept = self._kept("instances") if self._sees_all_instances else None
+        if kept is not None:
+            return int(kept[0]), int(kept[1])
         rows = resources.instances(self.request, self.region)
         count = rows.aggregate(all=Count("pk"), ready=Count("pk", filter=Q(state=Instance.State.READY)))
-        link = self._link("instances", status=Instance.State.READY.value)
-        yield Figure("Instances ready", count["ready"], link, f"of {count['all']:,}")
+        if self._sees_all_instances:
+            self._keep("instances", [count["all"], count["ready"]], count["all"])
+        return count["all"], count["ready"]
 
     def _figures_of_runs(self) -> Iterator[Figure]:
         chosen = {"kind": "rotate", "since": (timezone.localdate() - timedelta(days=DAYS - 1)).isoformat()}
@@ -399,7 +508,14 @@ class Overview:
 
     def _kept(self, name: str) -> Any:
         """What was counted within the last minute, for readers from whom nothing is hidden; or None."""
-        return cache.get(f"overview.{name}.{self.region}") if self.sees_all else None
+        return self._all_kept.get(f"overview.{name}.{self.region}") if self.sees_all else None
+
+    @cached_property
+    def _all_kept(self) -> dict[str, Any]:
+        """All of it, by one question."""
+        zone = timezone.get_current_timezone_name()
+        names = ("types", "in_sync", "overdue", "instances", "ages", f"runs.{zone}", f"ahead.{zone}")
+        return cache.get_many([f"overview.{name}.{self.region}" for name in names])
 
     def _keep(self, name: str, counted: Any, total: int) -> None:
         """Have what was counted looked up for a minute, if there is much of it."""
@@ -534,6 +650,32 @@ class Overview:
         )
         series = (Series("Within its period", "ok"), Series("Older", "danger"))
         return Chart("Age against the period", "Age", series, bars, note)
+
+
+def _present(rows: dict[UUID, Secret], keys: Iterable[UUID]) -> list[Secret]:
+    """The rows of these keys, of which one may be gone since it was found."""
+    return [rows[key] for key in keys if key in rows]
+
+
+def _is_drifted(credential: str, code: str) -> bool:
+    return credential == Credential.OUT_OF_SYNC and code in secret_states.DRIFTED
+
+
+def _the_only_region() -> list[str]:
+    """The region, if there is one only: it has all that there is."""
+    codes = [region.code for region in decisions.every_region()]
+    return codes if len(codes) == 1 else []
+
+
+@lru_cache(maxsize=64)
+def _of_secrets(**chosen: str) -> dict[str, Any]:
+    """What the list of secrets makes of these filters; a form takes longer to make than the rows to count."""
+    return SecretFilters(chosen, keys=()).chosen()
+
+
+@lru_cache(maxsize=64)
+def _of_runs(**chosen: str) -> dict[str, Any]:
+    return RunFilters(chosen).chosen()
 
 
 def _counted(count: int) -> str:

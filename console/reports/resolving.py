@@ -21,6 +21,7 @@ class Open:
 
     run: Run | None  # continues automatically, and can no longer be cancelled
     pending: SecretVersion | None  # the instance may have heard it
+    is_old: bool = False  # the last run with it has seen that the current value still works
 
 
 def unresolved(secret: Secret) -> Open | None:
@@ -31,7 +32,10 @@ def unresolved(secret: Secret) -> Open | None:
     pending = secret.labelled(Label.Role.PENDING)
     offered = pending if pending and pending.offered_at and not pending.dead_at else None
     run = secret.runs.active().filter(attempts__gt=0).first()
-    return Open(run, offered) if run or offered else None
+    if run is None and offered is None:
+        return None
+    last = secret.runs.filter(version=offered).order_by("-created_at").first() if offered else None
+    return Open(run, offered, run is None and last is not None and last.truth == Run.Truth.OLD)
 
 
 def resolvable(secrets: Iterable[Secret]) -> set[UUID]:

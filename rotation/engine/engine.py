@@ -73,6 +73,9 @@ def advance(
         log.info("run %s was overtaken: lease %s of %s", run_id, held.number, worker)
     except Stop:
         pass
+    except Exception as error:
+        leases.leave(held, error)
+        raise
     finally:
         work.hang_up()
     return run

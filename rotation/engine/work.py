@@ -417,12 +417,20 @@ class Work:
 
     def block(self, code: str, sentence: str) -> NoReturn:
         """End the run: a person must act first. What a host may have heard stays pending."""
-        version = self.run.version
+        version, truth = self.run.version, ""
         if self.run.attempts and version is not None and version.offered_at:
-            if reasons.is_said_by_root(code) and self.truth(version) == Run.Truth.NEW:
+            if reasons.is_said_by_root(code):
+                truth = self.truth(version)
+            if truth == Run.Truth.NEW:
                 self._arrive(version, sentence)
-            sentence = f"{sentence} The instance may have the new value; it is kept as pending."
-        self.end(Run.Outcome.BLOCKED, code, sentence, Credential.BLOCKED)
+            is_old = truth == Run.Truth.OLD
+            known = (
+                "The current value still works; the new one is kept as pending."
+                if is_old
+                else "The instance may have the new value; it is kept as pending."
+            )
+            sentence, truth = f"{sentence} {known}", truth if is_old else ""
+        self.end(Run.Outcome.BLOCKED, code, sentence, Credential.BLOCKED, truth=truth)
 
     def fail(self, version: SecretVersion, code: str, sentence: str, *, truth: str = "") -> NoReturn:
         """End the run and say which value works, asking the host where `truth` is not given."""

@@ -1,6 +1,7 @@
 import datetime
 import django.db.models.deletion
 import django.db.models.functions.datetime
+import django.db.models.functions.text
 import rotation.wires
 import uuid
 from django.db import migrations, models
@@ -99,6 +100,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['algorithm'],
+                'indexes': [models.Index(condition=models.Q(('state', 'seen')), fields=['instance'], name='host_key_seen')],
                 'constraints': [models.UniqueConstraint(fields=('instance', 'fingerprint'), name='one_row_per_host_key')],
             },
         ),
@@ -135,7 +137,7 @@ class Migration(migrations.Migration):
                 ('bindings', models.PositiveIntegerField(default=0)),
             ],
             options={
-                'indexes': [models.Index(fields=['credential', 'secret'], name='account_by_credential'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['credential', 'credential_code'], name='account_by_state'), models.Index(fields=['username', 'secret'], name='account_by_username'), models.Index(fields=['rotated_at', 'secret'], name='account_by_rotation'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['drift_checked_at'], name='account_by_drift_check')],
+                'indexes': [models.Index(fields=['credential', 'secret'], name='account_by_credential'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['credential', 'credential_code'], name='account_by_state'), models.Index(models.F('username'), models.F('secret'), django.db.models.functions.text.Upper('username'), name='account_by_username'), models.Index(fields=['rotated_at', 'secret'], name='account_by_rotation'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['drift_checked_at'], name='account_by_drift_check')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('released_at__isnull', True)), fields=('instance', 'username', 'kind'), name='one_secret_per_account')],
             },
         ),

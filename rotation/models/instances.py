@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 
 from rotation import wires
 from rotation.connectors import base
@@ -263,6 +263,10 @@ class HostKey(SealedRow, Identified):
         constraints = [
             models.UniqueConstraint(fields=["instance", "fingerprint"], name="one_row_per_host_key")
         ]
+        indexes = [
+            # Few wait for an approval, among many that have one.
+            models.Index(fields=["instance"], condition=models.Q(state="seen"), name="host_key_seen")
+        ]
 
     def __str__(self) -> str:
         return self.fingerprint
@@ -348,7 +352,7 @@ class ManagedAccount(SealedRow, Identified):
                 condition=models.Q(released_at__isnull=True),
                 name="account_by_state",
             ),
-            models.Index(fields=["username", "secret"], name="account_by_username"),
+            models.Index("username", "secret", Upper("username"), name="account_by_username"),
             models.Index(fields=["rotated_at", "secret"], name="account_by_rotation"),
             models.Index(
                 fields=["drift_checked_at"],

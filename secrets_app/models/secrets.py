@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models.functions import Upper
 from django.utils import timezone
 
 from secrets_app import actions, prepared
@@ -132,15 +133,16 @@ class Secret(SealedRow, Identified):
                 condition=models.Q(purged_at__isnull=True, reminder_due_at__isnull=False),
                 name="secret_reminder",
             ),
-            # A list in this order over all regions reads one page of the index.
+            # A list in this order over all regions reads one page of the index. A search in it for a part of
+            # a name compares capitals: PostgreSQL takes longer to make them than for all the rest.
             models.Index(
-                fields=["name", "id"], condition=models.Q(purged_at__isnull=True), name="secret_by_name"
+                "name", "id", Upper("name"), condition=models.Q(purged_at__isnull=True), name="secret_by_name"
             ),
             models.Index(
                 fields=["created_at", "id"], condition=models.Q(purged_at__isnull=True), name="secret_newest"
             ),
             # Of runs by the name of their secret, which may be purged.
-            models.Index(fields=["name", "id"], name="secret_by_any_name"),
+            models.Index("name", "id", Upper("name"), name="secret_by_any_name"),
             models.Index(
                 fields=["type", "id"],
                 condition=models.Q(purged_at__isnull=True, created_at__isnull=False),

@@ -82,7 +82,7 @@ def _outages(
     django.setup()
     from tests.chaos.outages import Outages
 
-    return Outages(folder, options.outages, options.rate, options.hosts, options.seed, store, queue).run()
+    return Outages(options.outages, options.rate, options.seed, store, queue).run(folder, options.hosts)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ read values, a user opens pages and starts rotations, and schedules fall due whi
 all of it is away at once.
 
 A request may be refused with 503 and Retry-After, and with nothing else. A run in which none was refused has
-proved nothing, and fails. The parts are processes on this machine and not containers.
+proved nothing, and fails. The parts are processes on this machine; those of `tests.containers.outages` are
+containers.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ import threading
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
+import redis
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, InterfaceError, connection
@@ -39,11 +42,10 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AccessKey, Secret
 from secrets_app.people import access_keys, users
 from tests import factories, sigv4
-from tests.chaos.hosts import Target, prepare_both
-from tests.chaos.served import WEB, Served
+from tests.chaos.hosts import Target, Watched, prepare_both
+from tests.chaos.served import Served
 from tests.e2e.served import PASSWORD, Browser
 from tests.lab_fixtures import KeyPair
-from tests.services import Postgres, Redis
 
 STATIC = 20  # secrets whose value never changes
 READERS = 4  # programs, each with an access key: none reads as often as it may in ten minutes
@@ -63,6 +65,54 @@ class Read:
     began: float
     ended: float
     value: str
+
+
+class Serving(Protocol):
+    """What serves, whatever it runs in."""
+
+    port: int  # of the proxy, on this machine
+    web: Sequence[str]  # the names of the web processes
+
+    def start(self) -> None:
+        """Start all of it and return when it says that it is whole."""
+        ...
+
+    def look_after(self) -> None:
+        """Start what does not run."""
+        ...
+
+    def kill(self, name: str) -> None:
+        """As `kill -9` of a process with all that it started."""
+        ...
+
+    def kill_what_serves(self, name: str) -> None:
+        """As `kill -9` of the process under a gunicorn, if there is one just now."""
+        ...
+
+    def is_whole(self) -> bool:
+        """Whether web, worker, beat, database and broker work, as the console says."""
+        ...
+
+    def said(self) -> str:
+        """All that was logged."""
+        ...
+
+    def end(self) -> None: ...
+
+
+class Store(Protocol):
+    """A PostgreSQL that goes and comes back."""
+
+    def stop(self) -> None: ...
+    def start(self) -> None: ...
+
+
+class Queue(Protocol):
+    """A Redis that goes and comes back."""
+
+    def kill(self) -> None: ...
+    def start(self) -> None: ...
+    def client(self) -> redis.Redis: ...
 
 
 class Reader:
@@ -105,11 +155,8 @@ class Reader:
 class Outages:
     """So many minutes of requests and outages, and what came of them."""
 
-    def __init__(
-        self, folder: Path, minutes: float, rate: float, hosts: int, seed: int | None,
-        store: Postgres, queue_: Redis,
-    ) -> None:  # fmt: skip
-        self._folder, self._seconds, self._rate, self._count = folder, minutes * 60, rate, hosts
+    def __init__(self, minutes: float, rate: float, seed: int | None, store: Store, queue_: Queue) -> None:
+        self._seconds, self._rate = minutes * 60, rate
         self._random = random.Random(seed)
         self._store, self._queue = store, queue_
         self._answers, self._faults = Counter[str](), Counter[str]()
@@ -120,28 +167,33 @@ class Outages:
         self._lock = threading.Lock()
         self._later: list[tuple[float, Callable[[], None]]] = []
 
-    def run(self) -> int:
+    def run(self, folder: Path, hosts: int) -> int:
+        """All of it as processes of this machine, with so many hosts of the lab."""
         call_command("setup", stdout=io.StringIO())
         key = KeyPair.generate()
-        with Fleet(self._folder / "fleet") as fleet:
-            self._targets: list[Target] = []
-            for host in fleet.start_many(self._count, Spec(public_key=key.public)):
-                self._targets += prepare_both(host, key)
-            users.create("dot", Plaintext(PASSWORD), groups=["administrators"], must_change_password=False)
-            self._static = {f"fixed-{n:02d}": uuid.uuid4().hex for n in range(STATIC)}
-            for name, value in self._static.items():
-                factories.generic_secret(name=name, value=value)
-            self._served = Served(self._folder)
-            try:
-                self._served.start()
-                self._readers = [Reader(n, self._served.port) for n in range(READERS)]
-                self._browser = Browser(self._served.port)
-                assert self._browser.sign_in().status == 302
-                self._storm()
-                recovered, begun, done = self._recover()
-            finally:
-                self._served.end()
-            return self._report(recovered, begun, done)
+        with Fleet(folder / "fleet") as fleet:
+            targets: list[Target] = []
+            for host in fleet.start_many(hosts, Spec(public_key=key.public)):
+                targets += prepare_both(host, key)
+            return self.among(targets, Served(folder))
+
+    def among(self, targets: Sequence[Watched], served: Serving) -> int:
+        """Ask what serves, with accounts that have a value; return 0 where all went well."""
+        self._targets, self._served = targets, served
+        users.create("dot", Plaintext(PASSWORD), groups=["administrators"], must_change_password=False)
+        self._static = {f"fixed-{n:02d}": uuid.uuid4().hex for n in range(STATIC)}
+        for name, value in self._static.items():
+            factories.generic_secret(name=name, value=value)
+        try:
+            served.start()
+            self._readers = [Reader(n, served.port) for n in range(READERS)]
+            self._browser = Browser(served.port)
+            assert self._browser.sign_in().status == 302
+            self._storm()
+            took = self._recover()
+            return self._report(*took)
+        finally:
+            served.end()
 
     # ---------------------------------------------------------------- requests
 
@@ -277,7 +329,7 @@ class Outages:
 
     def _kill_a_web(self) -> None:
         """The process that serves, which gunicorn has again at once; every sixth time gunicorn too."""
-        name, number = self._random.choice(WEB), self._faults["web process killed"]
+        name, number = self._random.choice(self._served.web), self._faults["web process killed"]
         self._faults["web process killed"] += 1
         if number % 6 == 5:
             self._faults["of these, with its gunicorn"] += 1
@@ -289,7 +341,7 @@ class Outages:
         """Schedules whose next date is in the middle of what breaks next."""
         self._fall_due(self._random.sample(self._targets, max(1, len(self._targets) // 2)), seconds=14)
 
-    def _fall_due(self, targets: list[Target], *, seconds: float) -> int:
+    def _fall_due(self, targets: Sequence[Watched], *, seconds: float) -> int:
         made = 0
         try:
             for target in targets:
@@ -306,10 +358,10 @@ class Outages:
 
     # ---------------------------------------------------------------- the end
 
-    def _recover(self) -> tuple[float, float, float]:
+    def _recover(self) -> tuple[float, float]:
         """All is away at once while schedules fall due; then all of it is started, and nothing else done.
 
-        Return the seconds until the console says that it is whole, and from then on until every schedule that
+        Return the seconds from when the console says that it is whole until every schedule that
         was due has begun and until no run goes on.
         """
         for _, work in self._later:
@@ -317,7 +369,7 @@ class Outages:
         self._later.clear()
         self._until(lambda: self._fall_due(self._targets, seconds=3) == len(self._targets))
         connection.close()
-        for name in WEB:
+        for name in self._served.web:
             self._served.kill(name)
         self._queue.kill()
         self._store.stop()
@@ -325,12 +377,16 @@ class Outages:
         started = time.monotonic()
         self._store.start()
         self._queue.start()
-        self._until(self._served.is_whole)
+        came: list[str] = []
+        for what, path in (("a web process", "/livez"), ("pages and values", "/readyz"), ("all", "/healthz")):
+            self._until(lambda path=path: Browser(self._served.port).probe(path) == 200)  # type: ignore[misc]
+            came.append(f"{what} after {time.monotonic() - started:.1f} s")
+        self._came_back = ", ".join(came)
         recovered = time.monotonic()
         self._until(lambda: not self._overdue())
         begun = time.monotonic()
         self._until(lambda: not Run.objects.active().exists())
-        return recovered - started, begun - recovered, time.monotonic() - recovered
+        return begun - recovered, time.monotonic() - recovered
 
     def _overdue(self) -> bool:
         return Schedule.objects.filter(is_on=True, next_at__lte=schedules.now()).exists()
@@ -373,7 +429,7 @@ class Outages:
             if target.is_lost() or current is None or not target.has(current.pk):
                 self._wrong.append(f"lost or untrue: {target.place}")
 
-    def _report(self, recovered: float, begun: float, done: float) -> int:
+    def _report(self, begun: float, done: float) -> int:
         self._look_at_reads()
         counts = self._answers
         asked = len(self._times)
@@ -390,11 +446,9 @@ class Outages:
         for (kind, outcome, code), count in outcomes.most_common():
             print(f"               {count:6d} {kind} {outcome} {code}")
         print(f"values of rotating secrets that were read and compared: {len(self._reads)}")
-        print(
-            f"all away at once, then started: whole after {recovered:.1f} s; from then on, all that was due"
-        )
+        print(f"all away at once, then started: {self._came_back}; from then on, all that was due")
         print(f"               has begun after {begun:.1f} s and ended after {done:.1f} s")
-        log = self._served.log.read_text(errors="replace")
+        log = self._served.said()
         tracebacks = len(re.findall(r"^\s*(?:\| )?Traceback", log, re.MULTILINE))
         print(f"log            {len(log.splitlines())} lines, {tracebacks} tracebacks")
         print(f"wrong          {len(self._wrong)}")

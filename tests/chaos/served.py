@@ -28,7 +28,7 @@ class Served:
     """All of it, with the settings of this process's environment."""
 
     def __init__(self, folder: Path) -> None:
-        self.log = folder / "log"
+        self.log, self.web = folder / "log", WEB
         (folder / "proxy").mkdir()
         folder.chmod(0o711)  # nginx gives up root, and its folder is in this one
         ports = {name: free_port() for name in WEB}
@@ -79,6 +79,9 @@ class Served:
     def is_whole(self) -> bool:
         """Whether web, worker, beat, database and broker work, as the console says."""
         return Browser(self.port).probe("/healthz") == 200
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
 
     def end(self) -> None:
         for name in self._running:

@@ -1,11 +1,13 @@
 """Bring the production shape up in real containers, break it, upgrade it, and take it down.
 
 `python -m tests.containers` needs root, Debian and `docker.io`. Nothing is published outside a network
-namespace that ends with it. `--record` writes the figures to docs/evidence.md.
+namespace that ends with it. `--record` writes the figures to docs/evidence.md; `--outages 10` does instead
+what `./keyturn chaos --outages 10` does to processes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -18,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from http.client import HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -27,7 +29,7 @@ from tests.containers import docker, inside
 from tests.waiting import wait_for
 
 PATIENCE = 300.0  # seconds, for what containers do
-PORT = 8443
+PORT, METRICS = 8443, 9464
 MARK = "a-mark-in-a-query-string"
 HEAD = "## In containers"
 
@@ -160,7 +162,10 @@ class Trial:
             "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
             "-out", str(certificate), "-keyout", str(key),
         )  # fmt: skip
-        for file in (password, key):
+        self.token = secrets.token_urlsafe(24)
+        token = self.folder / "secrets" / "metrics-token"
+        token.write_text(f"{self.token}\n")
+        for file in (password, key, token):
             os.chown(file, 10001, 10001)
             file.chmod(0o400)
         self.browser = Browser(certificate)
@@ -323,6 +328,30 @@ class Trial:
         self.compose("start", "worker")
         self.wait(lambda: self.browser.status("/healthz") == 200, "the workers again")
 
+    def metrics(self) -> str:
+        """The service of the profile `metrics`: nothing without the token."""
+        profile = ("--profile", "metrics")
+        self.compose(*profile, "up", "-d", "--no-build", "--no-deps", "metrics")
+        self.wait(lambda: self._metrics("not-the-token")[0] == 401, "metrics to be refused without the token")
+        status, text = self._metrics(self.token)
+        assert status == 200
+        assert "keyturn_" in text
+        (container,) = self.compose(*profile, "ps", "-q", "metrics").split()
+        self.wait(lambda: self.health(container) == "healthy", "metrics healthy")
+        self.compose(*profile, "rm", "--force", "--stop", "metrics")
+        return f"{sum(not line.startswith('#') for line in text.splitlines())} series; 401 without the token"
+
+    def _metrics(self, token: str) -> tuple[int, str]:
+        connection = HTTPConnection("127.0.0.1", METRICS, timeout=30)
+        try:
+            connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except (OSError, HTTPException):
+            return 0, ""
+        finally:
+            connection.close()
+
     def upgrade(self) -> str:
         before = set(self.containers("web") + self.containers("worker"))
         (self.folder / "console" / "upgraded.py").write_text("# a file of the next version\n")
@@ -372,6 +401,7 @@ class Trial:
         self.step("a worker killed in the middle of six rotations", self.kill_a_worker)
         self.step("PostgreSQL and Redis restarted in the middle of six rotations", self.restart_servers)
         self.step("all workers stopped: web stays ready, the installation is not whole", self.states_apart)
+        self.step("the service of the profile `metrics`", self.metrics)
         self.step("the logs of all that", self.logs_are_clean)  # an upgrade takes them away
         self.step("upgrade to another image", self.upgrade)
         self.step("the logs since", self.logs_are_clean)
@@ -396,6 +426,14 @@ def record(figures: list[tuple[str, str]]) -> None:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="keyturn test --in-containers", description=__doc__)
+    parser.add_argument("--record", action="store_true", help="write the figures to docs/evidence.md")
+    parser.add_argument(
+        "--outages", type=float, default=0, metavar="MINUTES",
+        help="instead, ask through the proxy for so long while PostgreSQL, Redis and web containers go",
+    )  # fmt: skip
+    parser.add_argument("--rate", type=float, default=50, help="requests a second with --outages")
+    options = parser.parse_args()
     if os.geteuid() != 0:
         print("The containers need root: run it with sudo.", file=sys.stderr)
         return 1
@@ -413,6 +451,10 @@ def main() -> int:
         docker.make_images(docker.base_tar(), docker.wheels(), folder)
         trial = Trial(folder)
         try:
+            if options.outages:
+                from tests.containers import outages
+
+                return outages.run(folder, options.outages, options.rate)
             trial.run()
         except BaseException as error:
             print(f"FAILED: {error!r}", file=sys.stderr, flush=True)
@@ -423,7 +465,7 @@ def main() -> int:
                     print(error, file=sys.stderr)
             raise
         trial.figures.append(("all of it", f"{time.monotonic() - began:.0f} s"))
-    if "--record" in sys.argv:
+    if options.record:
         record(trial.figures)
     return 0
 

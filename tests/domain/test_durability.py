@@ -69,6 +69,21 @@ def test_fi_d_05_every_session_waits_for_the_disk_whatever_is_set_for_others():
         other.close()
 
 
+def test_a_server_gives_a_client_that_is_gone_without_a_word_up_in_seconds():
+    """By TCP, on PostgreSQL; SQLite has no server."""
+    if connection.vendor == "postgresql":
+        other = connections.create_connection("default")
+        try:
+            with other.cursor() as cursor:
+                found = {}
+                for name in ("idle", "interval", "count"):
+                    cursor.execute(f"SHOW tcp_keepalives_{name}")
+                    found[name] = int(cursor.fetchone()[0])
+        finally:
+            other.close()
+        assert found["idle"] + found["interval"] * found["count"] == 11
+
+
 @pytest.mark.parametrize(("vendor", "asked"), [("postgresql", 1), ("sqlite", 0)])
 def test_fi_d_05_a_new_session_of_postgresql_is_told_so_first(vendor, asked):
     told: list[str] = []
@@ -91,3 +106,4 @@ def test_fi_d_05_a_new_session_of_postgresql_is_told_so_first(vendor, asked):
     durability.connection_created.send(type(connection), connection=session)
     assert len([one for one in told if "synchronous_commit" in one]) == asked
     assert len([one for one in told if "idle_in_transaction_session_timeout" in one]) == asked
+    assert len([one for one in told if "tcp_keepalives" in one]) == asked

@@ -403,6 +403,27 @@ def test_two_people_at_once_join_one_run(secret):
     assert rotate(secret).pk == rotate(secret).pk
 
 
+def test_a_change_that_a_host_says_it_has_not_made_is_not_said_to_have_been_made(secret, host):
+    """The current value is asked about, by a check that is no login."""
+    drive(rotate(secret), host)
+    before, host.refuses = password(secret), "not_set"
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.code, run.truth) == ("blocked", "not_set", "old")
+    assert "The current value still works" in run.sentence
+    assert "may have the new value" not in run.sentence
+    assert (password(secret), host.accounts["svc"].password) == (before, before)
+    assert secret.labelled("pending").offered_at
+
+
+def test_a_host_that_has_neither_value_after_a_refusal_may_have_the_new_one(secret, host):
+    drive(rotate(secret), host)
+    host.refuses = "not_set"
+    failpoints.arm("after_intent", lambda: setattr(host.accounts["svc"], "password", "of another program"))
+    run = drive(rotate(secret), host)
+    assert (run.outcome, run.truth) == ("blocked", "")
+    assert "The instance may have the new value" in run.sentence
+
+
 def test_a_custom_value_while_a_run_is_active_is_refused(secret):
     rotate(secret)
     with pytest.raises(runs.InProgress):

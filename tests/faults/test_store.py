@@ -3,11 +3,15 @@
 import json
 import random
 import time
+from datetime import timedelta
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import DataError, OperationalError, connection, connections
 
 from console.process import durability
+from rotation import tasks
+from rotation.connectors.ssh.connector import SshConnector, SshScanner
+from rotation.engine import engine
 from rotation.models import Run
 from secrets_app.models import AuditEvent, Label
 from secrets_app.people import access_keys
@@ -38,6 +42,52 @@ def test_fi_d_01_a_database_that_restarts_at_any_moment_loses_nothing(
     rigs.assert_one(rig, rotations=3)
     rigs.assert_probes(rig)
     rigs.assert_undisturbed(rig)
+
+
+def test_fi_d_01_a_run_that_lost_the_database_in_a_step_goes_on_before_its_lease_has_run_out(
+    kind: str, own_store: services.Postgres, new_rig: NewRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = new_rig(kind)
+    sent: list[str] = []
+    monkeypatch.setattr(tasks, "send", lambda task, *ids: sent.extend(ids))
+    run = rig.rotate()
+    with rigs.recoverable(rig):
+        rigs.at("after_set", own_store.restart_immediately)
+        with pytest.raises(OperationalError):
+            engine.advance(
+                run.pk, worker=tasks.worker_name(), connect=SshConnector, scanner=SshScanner(),
+                lease=timedelta(hours=1),
+            )  # fmt: skip
+        connections.close_all()
+        assert not rig.advance(run)  # nobody else may
+        tasks.take_back()
+        assert sent == [str(run.pk)]
+        tasks.take_back()
+        assert sent == [str(run.pk)]  # once
+        run = rig.settle(run)
+    assert run.outcome == "succeeded", run.sentence
+    rigs.assert_one(rig)
+
+
+def test_a_run_that_an_error_of_ours_has_ended_waits_for_the_end_of_its_lease(
+    new_rig: NewRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = new_rig("password")
+    sent: list[str] = []
+    monkeypatch.setattr(tasks, "send", lambda task, *ids: sent.extend(ids))
+    run = rig.rotate()
+
+    def fail() -> None:
+        raise DataError("the same each time")
+
+    rigs.at("after_set", fail)
+    with rigs.recoverable(rig):
+        with pytest.raises(DataError):
+            rig.advance(run)
+        tasks.take_back()
+        assert sent == []
+        run = rig.settle(run)
+    assert run.outcome == "succeeded", run.sentence
 
 
 #: Sealed values go to the small disk, in rows so long that each one needs another page of it.

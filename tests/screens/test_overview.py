@@ -18,7 +18,8 @@ from console.reports import overview
 from rotation import instance_checks, leases, missed, runs
 from rotation.inventory import identities
 from rotation.managed import deletion
-from rotation.models import Instance, ManagedAccount, Run, Schedule
+from rotation.models import HostKey, Instance, ManagedAccount, Run, Schedule
+from secrets_app.backups import backups
 from secrets_app.models import Secret
 from secrets_app.policy import policies
 from tests import factories
@@ -110,6 +111,30 @@ def test_a_changed_host_key_stands_there(as_dot):
     assert reverse("instance", args=["all", made.pk]) in shown
 
 
+def test_a_host_key_that_a_login_met_and_no_scan_has_read_leads_to_the_instance(as_dot):
+    """The dialog that approves would list only the key that is approved already."""
+    made = secret("blocked")
+    ManagedAccount.objects.filter(secret=made).update(credential_code="host_key_changed")
+    instance = made.managed.instance
+    identities.see_host_keys(instance, [factories.host_key()])
+    Instance.objects.filter(pk=instance.pk).update(
+        state="blocked",
+        checks=[{"name": "host_key", "mark": "blocked", "label": "Host key", "sentence": "Another one."}],
+        checked_at=timezone.now() + timedelta(seconds=1),
+    )
+    HostKey.objects.exclude(state="approved").delete()
+    shown = page(as_dot)
+    opened = reverse("instance", args=["all", instance.pk])
+    assert "Scan its host key first. Nothing is sent to it before you approve it." in shown
+    assert f'href="{opened}" aria-label="Open the instance: {instance.name}"' in shown
+    # To rotate its secret would only meet the same key again.
+    assert f'href="{opened}" aria-label="Open the instance: {made.name}"' in shown
+    assert reverse("secret_rotate", args=["all", made.pk]) not in shown
+    assert reverse("instance_approve", args=["all", instance.pk]) not in shown
+    dialog = as_dot.get(reverse("instance_approve", args=["all", instance.pk])).content.decode()
+    assert "No scan has read the other host key yet" in dialog
+
+
 def test_what_needs_a_person_has_the_action_of_those_who_may_do_it_to_that_secret(as_dot, client, ann):
     mine, other = secret("unreachable"), secret(next_at=timezone.now() - timedelta(days=2))
     leaving = secret()
@@ -168,6 +193,45 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(as_dot):
     for _ in range(4):
         grow()
     assert queries() == few
+
+
+def test_what_is_kept_and_what_it_asks_stay_few(as_dot, monkeypatch):
+    """Some thirty questions, of which a third are those of every page."""
+    monkeypatch.setattr(overview, "KEPT_FROM", 0)
+    for credential in ("blocked", "unverified", "out_of_sync"):
+        ended(secret(credential, next_at=timezone.now() - timedelta(hours=1)))
+    page(as_dot)
+    with CaptureQueriesContext(connection) as seen:
+        page(as_dot)
+    assert len(seen) <= 33, [one["sql"][:100] for one in seen]
+
+
+def test_a_region_of_several_counts_what_is_in_trouble_there(as_dot):
+    """Its accounts are counted at once, as those of all regions are."""
+    made = secret("blocked")
+    factories.region("other")
+    shown = page(as_dot, "main")
+    assert reverse("secret", args=["main", made.pk]) in shown
+    assert "Nothing needs you now" in page(as_dot, "other")
+    for _ in range(9):
+        secret("blocked")
+    assert '<a href="/main/secrets/?credential=blocked&status=enabled">10 blocked</a>' in page(as_dot, "main")
+
+
+def test_how_many_instances_are_ready_is_kept_for_readers_of_all_of_them_only(client, dot, monkeypatch):
+    monkeypatch.setattr(overview, "KEPT_FROM", 0)
+    one, _ = factories.instance(), factories.instance()
+    bea = factories.user("bea")
+    give(
+        bea, "one", allow("kms:ListSecrets", "kms:DescribeSecret", "kms:ListInstances", "kms:ListRotations"),
+        allow("kms:DescribeInstance", on=one.arn), actor=dot,
+    )  # fmt: skip
+    told = {}
+    for reader in (dot, bea, dot):
+        client.force_login(reader)
+        figures = client.get("/all/overview/").context["figures"]
+        told[reader.username] = next(f.note for f in figures if f.label == "Instances ready")
+    assert told == {"dot": "of 2, at most a minute old", "bea": "of 1"}
 
 
 def test_a_region_shows_its_own_only(as_dot):
@@ -318,6 +382,26 @@ def test_a_run_that_a_worker_has_is_not_called_queued(as_dot):
     assert "Nothing needs you now" in page(as_dot)
 
 
+def test_a_rotation_that_could_not_go_on_several_times_stands_there_with_what_to_look_at(as_dot):
+    run = requested(3)
+
+    def waits(times: int) -> None:
+        lease = leases.claim(run.pk, "host/1/2")
+        assert lease
+        leases.wait(lease, timedelta(0), code="unreachable", sentence="No SSH server answered.")
+        later = timezone.now() + timedelta(minutes=9)
+        Run.objects.filter(pk=run.pk).update(waits=times, due_at=later)
+
+    waits(2)
+    assert "Nothing needs you now" in page(as_dot)
+    Run.objects.filter(pk=run.pk).update(due_at=timezone.now())
+    waits(3)
+    shown = page(as_dot)
+    assert "No SSH server answered." in shown
+    assert "Keyturn tries again automatically." in shown
+    assert f'href="{reverse("run", args=["all", run.pk])}"' in shown
+
+
 def test_more_queued_runs_than_fit_become_a_link_to_those_under_way(as_dot):
     for _ in range(10):
         requested(3)
@@ -371,3 +455,19 @@ def test_what_is_kept_for_a_minute_is_for_readers_of_everything(client, dot, mon
         figures = client.get(f"/{region}/overview/").context["figures"]
         counted[reader.username] = next(one.count for one in figures if one.label == "In sync")
     assert counted == {"dot": 2, "bea": 1}
+
+
+def test_it_says_how_old_the_newest_backup_is_to_those_who_may_know(
+    as_dot, client, ann, dot, settings, monkeypatch
+):
+    taken = timezone.now() - timedelta(hours=3, minutes=5)
+    monkeypatch.setattr(backups, "newest", lambda: taken)
+    settings.BACKUP_RECIPIENTS = []
+    assert "newest backup" not in page(as_dot)  # none is taken
+    settings.BACKUP_RECIPIENTS = ["age1of-a-test"]
+    assert "The newest backup is 3 hours" in page(as_dot)
+    give(ann, "looker", allow(*LOOK), actor=dot)
+    client.force_login(ann)
+    shown = page(client)
+    assert "Needs attention" in shown
+    assert "newest backup" not in shown

@@ -188,6 +188,20 @@ def test_resolve_is_offered_where_nobody_knows_which_value_works(as_dot, secret,
         assert words in shown
 
 
+def test_where_the_current_value_is_known_to_work_the_page_says_so(as_dot, secret):
+    run = in_doubt(secret)
+    words = "It is not known which value works", "The new value was not set"
+    shown = text(as_dot.get(url("secret", secret)))
+    assert [one in shown for one in words] == [True, False]
+    Run.objects.filter(pk=run.pk).update(outcome="blocked", truth="old")
+    credential_state.note(
+        secret.managed, Credential.BLOCKED, "It failed. The current value still works.", "not_set"
+    )
+    shown = text(as_dot.get(url("secret", secret)))
+    assert [one in shown for one in words] == [False, True]
+    assert url("secret_resolve", secret) in shown
+
+
 @pytest.mark.parametrize("state", ["in_sync", "out_of_sync", "not_verified"])
 def test_where_nothing_is_in_doubt_there_is_nothing_to_resolve(as_dot, secret, state):
     in_doubt(secret)

@@ -59,7 +59,8 @@ def test_an_address_that_is_not_allowed_comes_back_beside_its_field(as_dot):
     assert answer.status_code == 422
     assert "Enter the address that the receiver gave you." in text(answer)
     assert not Subscription.objects.exists()
-    assert as_dot.post(reverse("notification_create"), GIVEN | {"channel": "mail"}).status_code == 302
+    mail = {name: value for name, value in GIVEN.items() if name != "shape"} | {"channel": "mail"}
+    assert as_dot.post(reverse("notification_create"), mail).status_code == 302
     assert Subscription.objects.get().channel == "mail"
 
 

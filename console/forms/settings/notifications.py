@@ -137,7 +137,8 @@ class Subscribe(_Told):
                 self.fields["robot"].help_text = "Empty: the present one stays, if the address does."
         else:
             del self.fields["new_key"]
-            self.fields["url"].required = (data or {}).get("channel") != Subscription.Channel.MAIL
+            is_webhook = (data or {}).get("channel") != Subscription.Channel.MAIL
+            self.fields["shape"].required = self.fields["url"].required = is_webhook
             self.fields["url"].help_text = "An https address. It is stored encrypted and not shown again."
 
     @property

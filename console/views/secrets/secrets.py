@@ -147,7 +147,7 @@ def _context(request: OperatorRequest, secret: Secret, region: str) -> dict[str,
         "is_on_other_machine": secret.is_enabled and secret_states.is_on_other_machine(account),
         "key_state": secret.key.state,
         "may_see_key": resources.may(request, Action.DESCRIBE_KEY, secret.key),
-        "is_unresolved": resolving.unresolved(secret) is not None,
+        "unresolved": resolving.unresolved(secret),
         **_permissions(request, secret),
         **_of_replica(request, secret),
     }

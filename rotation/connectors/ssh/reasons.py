@@ -515,7 +515,7 @@ SSH: Final = reasons.table(
 LINES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "aged": "Aged",
-        "chpasswd": "Chpasswd",
+        "chpasswd": "chpasswd",
         "disk": "Free space",
         "hash": "Hash",
         "key_disk": "Key disk",
