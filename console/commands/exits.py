@@ -74,7 +74,7 @@ _BY_EXIT: Final[Mapping[Exit, str]] = MappingProxyType({
         run_handed_back already_exists current_label_stays label_elsewhere secret_is_managed
         version_token_taken labels_at_most versions_at_most access_keys_at_most access_key_without_principal
         access_key_unusable access_key_in_use value_outdated no_failed_dependants
-        package_not_as_locked database_of_newer_version
+        package_not_as_locked database_of_newer_version read_decided_on_old_rows read_repeated
     """,
     Exit.IDENTITY: """
         host_key_not_seen other_machine no_host_key host_key_changed certificate_changed name_changed

@@ -10,6 +10,7 @@ from tests.canaries.settings import LOGGING
 
 workers = 1
 accesslog = "-"
+logger_class = "gunicorn.glogging.Logger"  # the product's own writes no such line
 access_log_format = '%(h)s "%(r)s" %(s)s "%(f)s"'
 logconfig_dict = logconfig_dict | {
     "root": LOGGING["root"],
