@@ -32,6 +32,7 @@ class Table(NamedTuple):
     key: str
     read: str
     write: str
+    counter: str  # has PostgreSQL give no number that a row has already; nothing where it counts by itself
 
 
 class Change(NamedTuple):
@@ -137,7 +138,21 @@ def _table(model: type[models.Model]) -> Table:
         columns[0],
         f"SELECT {', '.join(read)} FROM {table}",  # noqa: S608 - names of our models
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(marks)})",  # noqa: S608
+        _counter(table, model._meta.pk.column, columns[0]),
     )
+
+
+def _counter(table: str, name: str, column: str) -> str:
+    """A kept row brings its number, and a restore may have set the counter to a lower one since."""
+    if connection.vendor != "postgresql":
+        return ""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_serial_sequence(%s, %s)", [table, name])
+        [sequence] = cursor.fetchone()
+    if not sequence:
+        return ""
+    last = f"(SELECT last_value FROM {sequence})"  # noqa: S608
+    return f"SELECT setval('{sequence}', greatest(max({column}), {last})) FROM {table}"  # noqa: S608
 
 
 def row(one: models.Model) -> Row:
@@ -178,3 +193,5 @@ def _write(changes: list[Change]) -> None:
                     raise _Otherwise
                 cursor.execute(f"DELETE FROM {table.name} WHERE {table.key} = %s", [key])  # noqa: S608
             cursor.executemany(table.write, rows)
+            if rows and table.counter:
+                cursor.execute(table.counter)

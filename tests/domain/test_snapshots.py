@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import transaction
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 
@@ -52,6 +53,19 @@ def test_a_secret_that_is_put_there_opens_and_its_seals_and_the_trail_hold(open_
     assert AuditEvent.objects.filter(action="kms:CreateSecret", resource_id=put.pk).count() == 1
     factories.secret(instance=put.managed.instance, username="other", initial=VALUE)
     assert Secret.objects.count() == 2
+
+
+def test_no_new_row_gets_the_number_of_one_that_was_put_there(open_keyring):
+    begin_often()
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:  # as a restore does
+            cursor.execute("SELECT setval(pg_get_serial_sequence('auth_group', 'id'), 1, false)")
+    factories.begin()
+    factories.secret(initial=VALUE)
+    kept = set(Group.objects.values_list("pk", flat=True))
+    assert kept
+    for number in range(max(kept)):
+        assert Group.objects.create(name=f"team-{number}").pk not in kept
 
 
 def test_what_is_made_of_a_row_that_a_test_has_changed_is_made_anew(open_keyring):
