@@ -111,7 +111,7 @@ def _print(what: str, sealed: list[float], bare: list[float]) -> None:
 def _without() -> Iterator[None]:
     """No seal is looked at, and none is read."""
     with (
-        mock.patch.object(holdings, "_read", _read),
+        mock.patch.object(holdings, "read_sheet", _read),
         mock.patch.object(deciding, "_is_whole", _yes),
         mock.patch.object(seal_sets, "tags_hold", _yes),
         mock.patch.object(seals, "holds", _yes),
