@@ -1,13 +1,15 @@
-"""A browser on this process' own database, for journeys whose worker is the test itself."""
+"""Sites, and a browser on this process' own database, for journeys whose worker is the test itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
 
 from tests.chromium import chromium
+from tests.e2e.served import Served
 from tests.waiting import PATIENCE
 
 
@@ -30,3 +32,17 @@ def page(live_server, client, dot, monkeypatch) -> Iterator[Page]:
         shown.on("pageerror", lambda error: complaints.append(str(error)))
         yield shown
     assert [text for text in complaints if "422" not in text] == []
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Make a site in this test's folder; it ends with the test."""
+    sites: list[Served] = []
+
+    def make(**given: str) -> Served:
+        sites.append(Served(tmp_path, **given))
+        return sites[-1]
+
+    yield make
+    for site in sites:
+        site.end()

@@ -72,20 +72,6 @@ def redis():
         yield server
 
 
-@pytest.fixture
-def made(tmp_path):
-    """Make a site in this test's folder; it ends with the test."""
-    sites = []
-
-    def make(**given: str) -> Served:
-        sites.append(Served(tmp_path, **given))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.end()
-
-
 def address(secret: str) -> str:
     return f"/main/secrets/{secret}"
 

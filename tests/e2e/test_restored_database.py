@@ -32,19 +32,6 @@ print(json.dumps(host.shadow_accepts("svc", password(secret))))
 """
 
 
-@pytest.fixture
-def made(tmp_path):
-    sites = []
-
-    def make(**given: str) -> Served:
-        sites.append(Served(tmp_path, **given))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.end()
-
-
 class Sqlite:
     """The file, copied by SQLite's own backup."""
 

@@ -28,20 +28,6 @@ pytestmark = pytest.mark.xdist_group("failures")
 ON_SMALL_DISK = ("secrets_app_auditevent", "django_session", "rotation_run")
 
 
-@pytest.fixture
-def made(tmp_path):
-    """Make a site in this test's folder; it ends with the test."""
-    sites = []
-
-    def make(**given: str) -> Served:
-        sites.append(Served(tmp_path, **given))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.end()
-
-
 def with_people(site: Served) -> str:
     """The address of a secret, in a database that this site has set up."""
     site.set_up()

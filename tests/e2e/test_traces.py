@@ -8,26 +8,12 @@ import pytest
 
 from tests.collector import collector
 from tests.e2e import ready
-from tests.e2e.served import Browser, Served, tracebacks
+from tests.e2e.served import Browser, tracebacks
 from tests.services import free_port
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.xdist_group("traces")
 PRESS_EVERY = 20.0  # seconds: spans are sent every five
-
-
-@pytest.fixture
-def made(tmp_path):
-    """Make a site in this test's folder; it ends with the test."""
-    sites = []
-
-    def make(**given: str) -> Served:
-        sites.append(Served(tmp_path, **given))
-        return sites[-1]
-
-    yield make
-    for site in sites:
-        site.end()
 
 
 def rotate(browser: Browser, secret: str):
