@@ -76,17 +76,20 @@ def collected() -> Iterator[list[AuditEvent]]:
         _kept.reset(token)
 
 
-def append(choose: Callable[[datetime], Sequence[AuditEvent]]) -> None:
+def append(
+    choose: Callable[[datetime], Sequence[AuditEvent]], *, behind: prepared.Asked | None = None
+) -> None:
     """Append the events that `choose` returns; it is called, with the time, while the head is locked.
 
     No other transaction appends meanwhile, so what `choose` reads in the trail, or of a change that is
-    recorded there, stays the same until the caller's transaction ends. It must lock no row. Raises
+    recorded there, stays the same until the caller's transaction ends. It must lock no row. What it needs to
+    know may be asked `behind` the lock: in the same trip to the database, once the lock is held. Raises
     `NotRecorded`.
     """
     try:
         # Without a savepoint: a caller that catches the exception cannot commit either.
         with transaction.atomic(savepoint=False):
-            head, now = _held_head()
+            head, now = _held_head(behind)
             audit_keys.require(head)
             key, sequence, mac = audit_keys.chaining(), head.sequence, head.mac
             events = choose(now)
@@ -95,8 +98,9 @@ def append(choose: Callable[[datetime], Sequence[AuditEvent]]) -> None:
                 event.sequence, event.at = sequence, now
                 event.mac = mac = chain.mac(key, event, mac)
             if events:
-                _ADDED(events)
-                _MOVED(sequence, mac)
+                with prepared.in_one_trip():
+                    _ADDED(events)
+                    _MOVED(sequence, mac)
     except (DatabaseError, audit_keys.KeyMissing) as error:
         # Not as it came: a caller that takes an IntegrityError for a name in use would say so.
         raise NotRecorded("The audit trail accepts no event.") from error
@@ -176,14 +180,14 @@ class _Clock(Now):
         return self.as_sql(compiler, connection, template="CLOCK_TIMESTAMP()", **context)
 
 
-def _held_head() -> tuple[AuditHead, datetime]:
+def _held_head(behind: prepared.Asked | None) -> tuple[AuditHead, datetime]:
     """The head, locked until the transaction ends, and the database's time once it is."""
-    head = _HELD.first()
+    head = _HELD.first(behind=behind)
     if head is None:
         if AuditEvent.objects.exists():
             raise DatabaseError("The audit trail has events and no head.")
         AuditHead.objects.get_or_create(pk=AuditHead.ONLY, defaults={"key_name": audit_keys.name()})
-        (head,) = _HELD()
+        (head,) = _HELD(behind=behind)
     return head, head.now
 
 
