@@ -125,9 +125,9 @@ def _cursor(connection: Any) -> Any:
 def in_one_trip() -> Iterator[None]:
     """Send what is executed inside the block to PostgreSQL without waiting for each answer.
 
-    It executes them one by one. What one of them raises is raised at the end of the block, and those behind
-    it are not executed; answers are there after it, so inside the number of rows that a `Change` changed is
-    -1. SQLite makes no trips.
+    It executes them one by one. What one of them raises is raised at the end of the block at the latest, and
+    those behind it are not executed. Answers are there after it: inside, a `Change` says -1 for the number of
+    rows. SQLite makes no trips.
     """
     connection: Any = connections[DEFAULT_DB_ALIAS]
     if connection.vendor != "postgresql" or connection.queries_logged:
