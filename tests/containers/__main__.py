@@ -396,7 +396,7 @@ class Trial:
         self.step("`up` on an empty machine, to the sign-in page", self.up)
         self.step("every container healthy", self.all_healthy)
         self.step("first sign-in through the proxy, by TLS", self.sign_in)
-        self.step("two servers and six accounts registered", self.register)
+        self.step("two instances and six accounts registered", self.register)
         self.step("**Rotate Immediately** through the proxy", self.rotate_through_the_proxy)
         self.step("a worker killed in the middle of six rotations", self.kill_a_worker)
         self.step("PostgreSQL and Redis restarted in the middle of six rotations", self.restart_servers)

@@ -208,29 +208,30 @@ def test_of_what_is_sent_in_one_trip_nothing_stays_where_one_fails() -> None:
     assert described(secret.pk, "later") == 1
 
 
-if connection.vendor == "postgresql":  # SQLite locks no rows: it has one writer at a time
+@pytest.mark.django_db(transaction=True)
+def test_what_is_asked_behind_a_lock_is_asked_once_it_is_held() -> None:
+    """Else it would say what was so before the other transaction, which held the lock, had ended."""
+    secret = factories.secret()
+    locked = prepared.Question(lambda pk: Secret.objects.select_for_update().filter(pk=pk))
+    behind = prepared.Asked(BY_NAME, (secret.name,))
 
-    @pytest.mark.django_db(transaction=True)
-    def test_what_is_asked_behind_a_lock_is_asked_once_it_is_held() -> None:
-        """Else it would say what was so before the other transaction, which held the lock, had ended."""
-        secret = factories.secret()
-        locked = prepared.Question(lambda pk: Secret.objects.select_for_update().filter(pk=pk))
-        behind = prepared.Asked(BY_NAME, (secret.name,))
+    def ask() -> None:
+        try:
+            with transaction.atomic():
+                locked(secret.pk, behind=behind)
+        finally:
+            connection.close()
 
-        def ask() -> None:
-            try:
-                with transaction.atomic():
-                    locked(secret.pk, behind=behind)
-            finally:
-                connection.close()
-
-        thread = threading.Thread(target=ask)
-        with transaction.atomic():
-            Secret.objects.filter(pk=secret.pk).update(description="changed meanwhile")
+    thread = threading.Thread(target=ask)
+    with transaction.atomic():
+        Secret.objects.filter(pk=secret.pk).update(description="changed meanwhile")
+        if connection.vendor == "postgresql":
             thread.start()
             wait_for(_somebody_waits, "the other thread to wait for the lock")
-        thread.join()
-        assert behind.rows == [("changed meanwhile",)]
+    if connection.vendor == "sqlite":  # it locks no rows: the other one could not have begun
+        thread.start()
+    thread.join()
+    assert behind.rows == [("changed meanwhile",)]
 
 
 def _somebody_waits() -> bool:
