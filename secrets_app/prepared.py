@@ -14,8 +14,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -31,15 +29,6 @@ _Value = UUID | int | str | timedelta
 # What stands for a value while the SQL is made: nothing that is in a statement otherwise, and in the range of
 # an integer column, because Django leaves out a comparison with a number that none of its rows can have.
 _UUIDS, _NUMBERS = 2**128 - 1_000_003, 2_147_000_003
-
-
-@dataclass
-class Asked:
-    """A question in SQL, and what the database answers when it is asked behind a `Question`."""
-
-    sql: str
-    values: Sequence[object]
-    rows: Sequence[tuple[Any, ...]] = ()
 
 
 class _Statement:
@@ -58,37 +47,25 @@ class _Statement:
         if {number for _, number in self._places} != set(range(len(stand_ins))):
             raise TypeError("a value has no place of its own in this statement")
         self._values: Sequence[_Value] = ()
-        self._behind: Asked | None = None
         self._kinds = [_kind(stand_in) for stand_in in stand_ins]
 
-    def fill_in(self, values: Sequence[_Value], behind: Asked | None = None) -> None:
-        """Use these values in the next execution, and ask `behind` in the same trip.
+    def fill_in(self, values: Sequence[_Value]) -> None:
+        """Use these values in the next execution. Raises TypeError for a value of another type.
 
-        Raises TypeError for a value of another type: Django would make a UUID of a text; here SQLite would
-        compare the text, and find nothing.
+        Django would make a UUID of a text; here SQLite would compare the text, and find nothing.
         """
         if [_kind(value) for value in values] != self._kinds:
             raise TypeError("a value has another type than where the SQL was made")
-        self._values, self._behind = values, behind
+        self._values = values
 
     def rows(self, *_: Any, **__: Any) -> list[list[tuple[Any, ...]]]:
         """What the database answers now, in one part, as Django's compiler takes it."""
         with _cursor(self.compiler.connection) as cursor:
-            if self._behind is None:
-                cursor.execute(self._sql, self._filled_in())
-            else:
-                self._ask_both(cursor, self._behind)
+            cursor.execute(self._sql, self._filled_in())
             found = cursor.fetchall()
         if self.compiler.has_extra_select:  # columns that only sort
             found = [row[: self.compiler.col_count] for row in found]
         return [found]
-
-    def _ask_both(self, cursor: Any, behind: Asked) -> None:
-        with _cursor(self.compiler.connection) as second:
-            with in_one_trip():
-                cursor.execute(self._sql, self._filled_in())
-                second.execute(behind.sql, behind.values)
-            behind.rows = second.fetchall()
 
     def changed(self) -> int:
         """Execute the change; return how many rows it changed."""
@@ -121,33 +98,11 @@ def _cursor(connection: Any) -> Any:
         return connection._prepare_cursor(ServerBindingCursor(connection.connection))  # type: ignore[call-arg]
 
 
-@contextmanager
-def in_one_trip() -> Iterator[None]:
-    """Send what is executed inside the block to PostgreSQL without waiting for each answer.
-
-    It executes them one by one. What one of them raises is raised at the end of the block at the latest, and
-    those behind it are not executed. Answers are there after it: inside, a `Change` says -1 for the number of
-    rows. SQLite makes no trips.
-    """
-    connection: Any = connections[DEFAULT_DB_ALIAS]
-    if connection.vendor != "postgresql" or connection.queries_logged:
-        yield
-        return
-    connection.ensure_connection()
-    with (
-        transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS),
-        connection.wrap_database_errors,
-        connection.connection.pipeline(),
-    ):
-        yield
-
-
-def ask(asked: Asked) -> Asked:
-    """Have the database answer this alone; PostgreSQL keeps its plan, as that of a `Question`."""
+def asked(sql: str, *values: object) -> list[tuple[Any, ...]]:
+    """What the database answers to this SQL; PostgreSQL keeps its plan, as that of a `Question`."""
     with _cursor(connections[DEFAULT_DB_ALIAS]) as cursor:
-        cursor.execute(asked.sql, asked.values)
-        asked.rows = cursor.fetchall()
-    return asked
+        cursor.execute(sql, values)
+        return list(cursor.fetchall())
 
 
 class _Kept(threading.local):
@@ -168,8 +123,7 @@ class Question(Generic[_Row]):
         self._ask = ask
         self._kept = _Kept()
 
-    def __call__(self, *values: _Value, behind: Asked | None = None) -> list[_Row]:
-        """With `behind`, that is asked in the same trip, and executed after this."""
+    def __call__(self, *values: _Value) -> list[_Row]:
         kept, connection = self._kept, connections[DEFAULT_DB_ALIAS]
         statement = kept.statement
         if statement is None or statement.compiler.connection is not connection:
@@ -187,13 +141,13 @@ class Question(Generic[_Row]):
         asked = kept.rows
         if asked.query.select_for_update and not connection.in_atomic_block:
             raise transaction.TransactionManagementError("Rows are locked in a transaction only.")
-        statement.fill_in(values, behind)
+        statement.fill_in(values)
         found: Iterator[_Row] = asked._iterable_class(asked)
         return list(found)
 
-    def first(self, *values: _Value, behind: Asked | None = None) -> _Row | None:
+    def first(self, *values: _Value) -> _Row | None:
         """Return the first of them, or None."""
-        return next(iter(self(*values, behind=behind)), None)
+        return next(iter(self(*values)), None)
 
 
 class Change:

@@ -76,20 +76,17 @@ def collected() -> Iterator[list[AuditEvent]]:
         _kept.reset(token)
 
 
-def append(
-    choose: Callable[[datetime], Sequence[AuditEvent]], *, behind: prepared.Asked | None = None
-) -> None:
+def append(choose: Callable[[datetime], Sequence[AuditEvent]]) -> None:
     """Append the events that `choose` returns; it is called, with the time, while the head is locked.
 
     No other transaction appends meanwhile, so what `choose` reads in the trail, or of a change that is
-    recorded there, stays the same until the caller's transaction ends. It must lock no row. What it needs to
-    know may be asked `behind` the lock: in the same trip to the database, once the lock is held. Raises
+    recorded there, stays the same until the caller's transaction ends. It must lock no row. Raises
     `NotRecorded`.
     """
     try:
         # Without a savepoint: a caller that catches the exception cannot commit either.
         with transaction.atomic(savepoint=False):
-            head, now = _held_head(behind)
+            head, now = _held_head()
             audit_keys.require(head)
             key, sequence, mac = audit_keys.chaining(), head.sequence, head.mac
             events = choose(now)
@@ -98,9 +95,8 @@ def append(
                 event.sequence, event.at = sequence, now
                 event.mac = mac = chain.mac(key, event, mac)
             if events:
-                with prepared.in_one_trip():
-                    _ADDED(events)
-                    _MOVED(sequence, mac)
+                _ADDED(events)
+                _MOVED(sequence, mac)
     except (DatabaseError, audit_keys.KeyMissing) as error:
         # Not as it came: a caller that takes an IntegrityError for a name in use would say so.
         raise NotRecorded("The audit trail accepts no event.") from error
@@ -180,14 +176,14 @@ class _Clock(Now):
         return self.as_sql(compiler, connection, template="CLOCK_TIMESTAMP()", **context)
 
 
-def _held_head(behind: prepared.Asked | None) -> tuple[AuditHead, datetime]:
+def _held_head() -> tuple[AuditHead, datetime]:
     """The head, locked until the transaction ends, and the database's time once it is."""
-    head = _HELD.first(behind=behind)
+    head = _HELD.first()
     if head is None:
         if AuditEvent.objects.exists():
             raise DatabaseError("The audit trail has events and no head.")
         AuditHead.objects.get_or_create(pk=AuditHead.ONLY, defaults={"key_name": audit_keys.name()})
-        (head,) = _HELD(behind=behind)
+        (head,) = _HELD()
     return head, head.now
 
 

@@ -62,20 +62,9 @@ def proofs(
     Secrets by region and name. And of the regions, always. There is no proof of what is not there. Beside it
     stands when a secret was read last, which a read changes and no digest is of.
     """
-    return answered(prepared.ask(question(keys, principals, secrets)))
-
-
-def question(
-    keys: Iterable[str], principals: Iterable[UUID], secrets: Sequence[tuple[UUID, str]]
-) -> prepared.Asked:
-    """As `proofs`, to be asked later: `answered` reads the answer."""
     regions, names = [region for region, _ in secrets], [name for _, name in secrets]
-    return prepared.Asked(_SQL, (list(keys), list(principals), regions, names))
-
-
-def answered(asked: prepared.Asked) -> dict[Proof, LastRead]:
-    """The proofs that a `question` was answered."""
-    return {Proof(kind, name, bytes(digest)): LastRead(at, by) for kind, name, digest, at, by in asked.rows}
+    rows = prepared.asked(_SQL, list(keys), list(principals), regions, names)
+    return {Proof(kind, name, bytes(digest)): LastRead(at, by) for kind, name, digest, at, by in rows}
 
 
 def _table(model: type[models.Model]) -> str:

@@ -126,12 +126,10 @@ def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
     answers: dict[_Read, _Answer] = {}
     at: list[datetime] = []
     last: dict[UUID, LastRead] = {}
-    proofs = {proof for read in reads for proof in read.proofs}
-    question = remembered.question(proofs)
 
     def choose(now: datetime) -> list[AuditEvent]:
         keys = keyring.look_up({read.sealed_id for read in asked})
-        true = remembered.proven(proofs, question)
+        true = remembered.proven({proof for read in reads for proof in read.proofs})
         first = {
             read: _as_kept(read, true, last) if read.proofs else _found(read, held, keys, waits=waits)
             for read in reads
@@ -146,7 +144,7 @@ def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
         events = [_event(read, answers[read]) for read in reads]
         return [event for event in events if event]
 
-    trail.append(choose, behind=question)
+    trail.append(choose)
     done = {read.secret_id: read.reader_id for read in reads if isinstance(answers[read], Recorded)}
     # These rows were locked before the head, or are left out if they are: this waits for no transaction.
     lifecycle.note_reads({pk: reader for pk, reader in done.items() if pk in held}, held, at[0])

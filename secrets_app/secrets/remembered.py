@@ -239,18 +239,13 @@ def _name(region: UUID, name: str) -> str:
 # ---------------------------------------------------------------- proven
 
 
-def question(proofs: Collection[Proof]) -> prepared.Asked | None:
-    """What the database is asked of these proofs: which are true at that moment."""
+def proven(proofs: Collection[Proof]) -> dict[Proof, LastRead]:
+    """Return those of these proofs that are true at this moment; with it, when a secret was read last."""
     if not proofs:
-        return None
+        return {}
     named: dict[str, set[str]] = {"key": set(), "rights": set(), "regions": set(), "secret": set()}
     for proof in proofs:
         named[proof.kind].add(proof.name)
     secrets = [(UUID(name.partition("/")[0]), name.partition("/")[2]) for name in named["secret"]]
-    return digests.question(named["key"], map(UUID, named["rights"]), secrets)
-
-
-def proven(proofs: Collection[Proof], asked: prepared.Asked | None) -> dict[Proof, LastRead]:
-    """Those of these proofs that are true, as `asked` was answered; with it, when a secret was read last."""
-    found = digests.answered(asked) if asked else {}
+    found = digests.proofs(named["key"], map(UUID, named["rights"]), secrets)
     return {proof: found[proof] for proof in proofs if proof in found}

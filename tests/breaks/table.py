@@ -2073,11 +2073,4 @@ BREAKS = (
     Break("each right counts in the digest", "secrets_app/secrets/digests.py",
           "[keys, *rights, regions, labels]", "[keys, *rights[:1], regions, labels]",
           "tests/domain/test_reads_again.py::test_what_has_changed_counts_for_the_next_read"),
-    Break("what is asked behind a lock is asked once it is held", "secrets_app/prepared.py",
-          "                cursor.execute(self._sql, self._filled_in())\n                second.execute(behind.sql, behind.values)\n",
-          "                second.execute(behind.sql, behind.values)\n                cursor.execute(self._sql, self._filled_in())\n",
-          "tests/domain/test_prepared.py::test_what_is_asked_behind_a_lock_is_asked_once_it_is_held"),
-    Break("of what is sent in one trip nothing stays where one fails", "secrets_app/prepared.py",
-          "        transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS),\n        connection.wrap_database_errors,\n", "",
-          "tests/domain/test_prepared.py::test_of_what_is_sent_in_one_trip_nothing_stays_where_one_fails"),
 )  # fmt: skip

@@ -7,7 +7,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -17,7 +17,6 @@ from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import prepared
 from secrets_app.models import AuditEvent, Label, Policy, Secret
 from tests import factories
-from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -153,88 +152,3 @@ def vars_of(event: AuditEvent) -> dict[str, object]:
 def test_rows_of_a_table_with_seals_are_refused() -> None:
     with pytest.raises(TypeError, match="seal"):
         prepared.Rows(Policy)
-
-
-BY_NAME = f"SELECT description FROM {Secret._meta.db_table} WHERE name = %s"  # noqa: S608  # no value
-
-
-def test_what_is_asked_behind_a_question_is_answered_with_it() -> None:
-    first, second = factories.secret(), factories.secret()
-    found = prepared.Question(lambda pk: Secret.objects.filter(pk=pk))
-    for secret, other in (first, second), (second, first):
-        behind = prepared.Asked(BY_NAME, (other.name,))
-        assert found(secret.pk, behind=behind) == [secret]
-        assert behind.rows == [(other.description,)]
-    nobody = prepared.Asked(BY_NAME, ("nobody",), rows=[("as before",)])
-    assert found.first(uuid.uuid4(), behind=nobody) is None
-    assert nobody.rows == []
-    assert found(first.pk) == [first]
-
-
-@pytest.mark.parametrize("fails", ["the question", "what is behind it"])
-def test_of_two_questions_in_one_trip_one_fails(fails: str) -> None:
-    secret = factories.secret()
-    sql = BY_NAME if fails == "the question" else f"{BY_NAME} AND nonsense = 1"
-    rows = Secret.objects.filter(pk=secret.pk)
-    if fails == "the question":
-        rows = rows.extra(where=["nonsense = 1"])
-    found = prepared.Question(lambda: rows)
-    with pytest.raises(DatabaseError, match="nonsense"), transaction.atomic():
-        found(behind=prepared.Asked(sql, (secret.name,)))
-    assert prepared.Question(lambda: Secret.objects.filter(pk=secret.pk))() == [secret]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_what_is_sent_in_one_trip_nothing_stays_where_one_fails() -> None:
-    secret = factories.secret()
-    described = prepared.Change(lambda pk, text: (Secret.objects.filter(pk=pk), {"description": text}))
-    event = AuditEvent(
-        sequence=10_000_000_000, at=timezone.now(), action="kms:Test", resource="r", details={}
-    )
-    written = prepared.Rows(AuditEvent)
-
-    def change(text: str) -> None:
-        with transaction.atomic(), prepared.in_one_trip():
-            described(secret.pk, text)
-            written([event])
-
-    change("before")
-    with pytest.raises(DatabaseError):
-        change("after")  # the number of the event is taken
-    secret.refresh_from_db()
-    assert secret.description == "before"
-    assert AuditEvent.objects.filter(action="kms:Test").count() == 1
-    # The connection is as good as before.
-    assert described(secret.pk, "later") == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_what_is_asked_behind_a_lock_is_asked_once_it_is_held() -> None:
-    """Else it would say what was so before the other transaction, which held the lock, had ended."""
-    secret = factories.secret()
-    locked = prepared.Question(lambda pk: Secret.objects.select_for_update().filter(pk=pk))
-    behind = prepared.Asked(BY_NAME, (secret.name,))
-
-    def ask() -> None:
-        try:
-            with transaction.atomic():
-                locked(secret.pk, behind=behind)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=ask)
-    with transaction.atomic():
-        Secret.objects.filter(pk=secret.pk).update(description="changed meanwhile")
-        if connection.vendor == "postgresql":
-            thread.start()
-            wait_for(_somebody_waits, "the other thread to wait for the lock")
-    if connection.vendor == "sqlite":  # it locks no rows: the other one could not have begun
-        thread.start()
-    thread.join()
-    assert behind.rows == [("changed meanwhile",)]
-
-
-def _somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])

@@ -567,7 +567,7 @@ def test_what_cannot_be_opened_or_recorded_is_the_services_own_error(admin, monk
         patched.setattr(keyring, "is_sealed", lambda: True)
         assert told() == away
     with monkeypatch.context() as patched:
-        patched.setattr(trail, "_held_head", lambda _: (_ for _ in ()).throw(DatabaseError("full")))
+        patched.setattr(trail, "_held_head", lambda: (_ for _ in ()).throw(DatabaseError("full")))
         assert told() == away
         assert refused(admin.call("DescribeSecret", SecretId="app/db")) == away
     with monkeypatch.context() as patched:
