@@ -1,7 +1,8 @@
 """The credential journal in a store with S3's interface: what holds for the file holds there.
 
-The store is moto's server, on loopback: a double that answers S3's wire, with conditional writes. What it
-does not model: permissions, Object Lock, and an answer that gets lost, which `Careless` adds.
+The store is moto's server, on loopback: a double that answers S3's wire, with conditional writes, which
+`Atomic` adds the atomicity to. What it does not model: permissions, Object Lock, and an answer that gets
+lost, which `Careless` adds.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import http.client
 import threading
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest import mock
 
 import boto3
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
-from moto.server import ThreadedMotoServer
+from moto.moto_server import threaded_moto_server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
 from console.watching import work
 from rotation.models import Run
@@ -36,11 +39,28 @@ pytestmark = [
 ]
 
 
+class Atomic(DomainDispatcherApplication):
+    """Moto, one request at a time.
+
+    For `If-None-Match` it looks for the key and writes it afterwards, so that of two requests at once both
+    may find it free. S3 lets one of them write.
+    """
+
+    def __init__(self, *given: object) -> None:
+        super().__init__(*given)
+        self._one = threading.Lock()
+
+    def __call__(self, environ, start_response):
+        with self._one:
+            return super().__call__(environ, start_response)
+
+
 @pytest.fixture(scope="module")
 def server():
     """The store's address."""
-    running = ThreadedMotoServer("127.0.0.1", services.free_port())
-    running.start()
+    running = threaded_moto_server.ThreadedMotoServer("127.0.0.1", services.free_port())
+    with mock.patch.object(threaded_moto_server, "DomainDispatcherApplication", Atomic):
+        running.start()
     yield "http://{}:{}".format(*running.get_host_and_port())
     running.stop()
 
