@@ -180,6 +180,8 @@ class Storm:
             self._tally[f"{run.outcome}: {run.code} ({run.truth or 'host told nothing'})"] += 1
         elif not target.has(run.version_id):
             self._tally["untrue"] += 1
+            later = Run.objects.filter(secret=target.secret, created_at__gt=run.created_at)
+            print(f"\nuntrue: {target.place}, run {run.pk}, {later.count()} later runs", file=sys.stderr)
         self._look_at(target)
 
     # ---------------------------------------------------------------- faults
@@ -267,6 +269,7 @@ class Storm:
             in_sync = type(target.secret.managed).objects.get(secret=target.secret).credential == "in_sync"
             if in_sync and not target.has(current.version_id):
                 self._tally["untrue"] += 1
+                print(f"\nuntrue at the end: {target.place}", file=sys.stderr)
 
     def _report(self, seconds: float) -> int:
         tally = self._tally
