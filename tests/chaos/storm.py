@@ -161,8 +161,9 @@ class Storm:
                 self._note_end(run, target)
                 del self._active[pk]
             elif run.state == Run.State.WAITING and time.monotonic() - since > HURRY:
-                runs.start(target.secret, actor=self._actor)
-                self._active[pk] = (target, time.monotonic())
+                # Where it has ended since it was read, this begins another one, which is followed too.
+                hurried = runs.start(target.secret, actor=self._actor)
+                self._active[pk] = self._active[hurried.pk] = (target, time.monotonic())
         self._look_at(self._random.choice(self._targets))
 
     def _look_at(self, target: Watched) -> None:
@@ -179,9 +180,11 @@ class Storm:
         if run.outcome != Run.Outcome.SUCCEEDED:
             self._tally[f"{run.outcome}: {run.code} ({run.truth or 'host told nothing'})"] += 1
         elif not target.has(run.version_id):
-            self._tally["untrue"] += 1
-            later = Run.objects.filter(secret=target.secret, created_at__gt=run.created_at)
-            print(f"\nuntrue: {target.place}, run {run.pk}, {later.count()} later runs", file=sys.stderr)
+            # Of which the value is there then: it is compared at its own end.
+            later = Run.objects.filter(secret=target.secret, kind=run.kind, created_at__gt=run.created_at)
+            what = "overtaken" if later.exists() else "untrue"
+            self._tally[what] += 1
+            print(f"\n{what}: {target.place}, run {run.pk}", file=sys.stderr)
         self._look_at(target)
 
     # ---------------------------------------------------------------- faults
@@ -290,6 +293,8 @@ class Storm:
                 print(f"               {count:4d} {name}")
         print(f"lost           {tally['lost']}   in {tally['samples']} looks")
         print(f"untrue         {tally['untrue']}   successes that the host does not confirm")
+        if tally["overtaken"]:
+            print(f"overtaken      {tally['overtaken']}   successes that another rotation followed")
         print(f"stuck          {tally['stuck']}")
         locked = sum(account.is_locked for at in self._windows for account in at.host.accounts.values())
         if self._windows:
