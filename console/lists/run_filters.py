@@ -14,6 +14,7 @@ from django.utils import timezone
 from console.forms.rotations import rotations as forms
 from console.lists.paging import By
 from rotation.models import Instance, Run
+from secrets_app import prepared
 from secrets_app.models import Principal, Secret
 
 MOST_REQUESTERS = 30
@@ -46,6 +47,14 @@ SORTS: dict[str, str | By] = {
     "outcome": By("outcome", _NEWEST, is_there="created_at"),
     "attempts": By("attempts", _NEWEST, is_there="created_at"),
 }
+
+
+#: The runs of these keys, for any reader, with what a row of the list shows.
+shown: prepared.Several[Run] = prepared.Several(
+    lambda keys: Run.objects.filter(pk__in=keys).select_related(
+        "secret", "instance__region", "requested_by", "version"
+    )
+)
 
 
 def narrowed(rows: QuerySet[Run], chosen: dict[str, Any], *, is_short: bool = False) -> QuerySet[Run]:

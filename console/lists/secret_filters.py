@@ -50,8 +50,7 @@ DEFAULT_SORT = "name"
 def read(request: OperatorRequest, query: QueryDict) -> Filters:
     """The filters in `query`, with the keys that the user of this request may see."""
     may_list = resources.may(request, Action.LIST_KEYS)
-    keys = resources.keys(request).order_by("alias").values_list("alias", flat=True) if may_list else ()
-    return Filters(query, keys=keys)
+    return Filters(query, keys=resources.key_aliases(request) if may_list else ())
 
 
 PARTS = 3  # characters: as many make a part in an index of them

@@ -29,6 +29,7 @@ from console.reports.overview.seen import TROUBLED, Seen
 from rotation import accounts
 from rotation.engine.work import CHANGES, TELLS
 from rotation.models import GRACE, Dependant, HostKey, Instance, ManagedAccount, Run
+from secrets_app import prepared
 from secrets_app.backups import backups
 from secrets_app.models import ChangedRecord, Secret
 from secrets_app.policy import decisions
@@ -68,6 +69,17 @@ class More:
     url: str
 
 
+_CHANGED = prepared.Question(lambda: ChangedRecord.objects.all()[:SHOWN])
+_BEHIND = prepared.Question(lambda: Dependant.objects.behind().order_by().values_list("account", flat=True))
+#: The rows of these keys, for any reader.
+_RUNS: prepared.Several[Run] = prepared.Several(
+    lambda keys: Run.objects.filter(pk__in=keys).select_related("secret", "instance").order_by("due_at", "pk")
+)
+_SECRETS: prepared.Several[Secret] = prepared.Several(
+    lambda keys: Secret.objects.filter(pk__in=keys).select_related("managed__instance", "schedule")
+)
+
+
 class Needs:
     """All of it, in one region or in all."""
 
@@ -97,7 +109,7 @@ class Needs:
             self.needs.append(Need(fact, "Backup", reverse("settings_about")))
 
     def _add_changed_records(self) -> None:
-        for row in ChangedRecord.objects.all()[:SHOWN]:
+        for row in _CHANGED():
             fact = Fact(
                 "danger",
                 "Changed outside Keyturn",
@@ -115,8 +127,7 @@ class Needs:
         trying = Q(state=Run.State.WAITING, waits__gte=TRIED, kind__in=CHANGES)
         rows = active.filter(late | trying).order_by("due_at", "pk")
         keys = list(rows.values_list("pk", flat=True)[: SHOWN + 1])
-        wide = Run.objects.filter(pk__in=keys).select_related("secret", "instance")
-        queued = list(wide.order_by("due_at", "pk")) if keys else []
+        queued = _RUNS(keys)
         for run in queued[:SHOWN]:
             about = run.secret.name if run.secret else run.instance.name
             url = reverse("run", args=[self.region, run.pk])
@@ -134,7 +145,7 @@ class Needs:
         its instance and its schedule takes longer to ask for than the keys to find.
         """
         doubtful = self._doubtful_keys()
-        failed = Counter(Dependant.objects.behind().order_by().values_list("account", flat=True))
+        failed = Counter(_BEHIND())
         behind = self._behind_keys(list(failed)) if failed else []
         overdue, ending = self._overdue_keys(), self._ending_keys()
         keys = {*itertools.chain(*doubtful.values()), *behind, *overdue, *ending}
@@ -149,8 +160,7 @@ class Needs:
 
     def _read(self, keys: set[UUID]) -> dict[UUID, Secret]:
         """The rows of these secrets, which were found among those that the reader may list."""
-        wide = Secret.objects.filter(pk__in=keys).select_related("managed__instance", "schedule")
-        rows = list(wide) if keys else []
+        rows = _SECRETS(keys)
         secret_rows.ready(self.request, rows, SETTLES)
         return {row.pk: row for row in rows}
 

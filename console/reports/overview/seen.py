@@ -18,6 +18,7 @@ from console.lists import run_filters, secret_filters, secret_rows
 from console.lists.paging import COUNT_CAP
 from console.presentation import secret_states
 from rotation.models import ManagedAccount, Run
+from secrets_app import prepared
 from secrets_app.models import Secret
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
@@ -70,12 +71,10 @@ class Seen:
             of_each = {kind: idle.filter(managed__credential=kind).order_by() for kind in TROUBLED}
             return Counter({kind: rows[: COUNT_CAP + 1].count() for kind, rows in of_each.items()}), None
         # All accounts are counted in an index, and the few that rotate or are to be deleted are subtracted.
-        kept = ManagedAccount.objects.filter(released_at__isnull=True, credential__in=TROUBLED).order_by()
+        kept, counts, drifted = _troubled(), Counter[str](), 0
         if not self.counts_all:
             kept = kept.filter(secret__region__code=self.region)
-        counts: Counter[str] = Counter()
-        drifted = 0
-        for kind, code, count in kept.values_list("credential", "credential_code").annotate(count=Count("*")):
+        for kind, code, count in _COUNTED_TROUBLED() if self.counts_all else _by_state(kept):
             counts[kind] += count
             drifted += count if _is_drifted(kind, code) else 0
         if not counts:
@@ -86,6 +85,17 @@ class Seen:
         ending = list(kept.filter(**planned).values_list(*facts))
         counts.subtract(kind for _, kind, _ in {*rotating, *ending})
         return counts, drifted - sum(_is_drifted(kind, code) for _, kind, code in rotating)
+
+
+def _troubled() -> QuerySet[ManagedAccount]:
+    return ManagedAccount.objects.filter(released_at__isnull=True, credential__in=TROUBLED).order_by()
+
+
+def _by_state(rows: QuerySet[ManagedAccount]) -> QuerySet[Any, Any]:
+    return rows.values_list("credential", "credential_code").annotate(count=Count("*"))
+
+
+_COUNTED_TROUBLED = prepared.Question(lambda: _by_state(_troubled()))
 
 
 def _is_drifted(credential: str, code: str) -> bool:
