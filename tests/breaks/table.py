@@ -1394,7 +1394,7 @@ BREAKS = (
           '        chosen = secret_filters.Filters(QueryDict(request.POST.get("filter", "")), keys=()).chosen()\n',
           "tests/screens/test_bulk.py::test_all_that_match_are_those_of_every_filter_of_the_list"),
     Break("the search finds only secrets that its reader may describe", "console/lists/search.py",
-          'resources.secrets(request, EVERYWHERE).select_related("managed__instance")', 'Secret.objects.select_related("region", "managed__instance")',
+          'resources.secrets(request, EVERYWHERE)', 'Secret.objects.select_related("region", "managed__instance")',
           "tests/screens/test_search.py::test_what_a_policy_hides_is_found_by_no_name_id_tag_or_number"),
     Break("the search finds only runs that its reader may describe", "console/lists/search.py",
           "    rows = resources.runs(request, EVERYWHERE)\n", '    rows = Run.objects.select_related("secret", "instance__region")\n',
