@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -104,7 +104,7 @@ class Bell:
     unseen: int = 0
 
 
-BELL_ROWS, BELL_COUNTS = 5, 20
+BELL_ROWS = 5
 
 
 class Layout:
@@ -186,9 +186,9 @@ class Layout:
         if not isinstance(self.request.user, User) or not self.nav:
             return None
         actor = self.request.user.principal
-        newest = list(bulk_actions.of(actor)[:BELL_COUNTS])
+        newest = bulk_actions.newest(actor)
         running = [row for row in newest if row.ended_at is None]
-        far = bulk_actions.how_far(bulk_actions.seen_items(actor, running)) if running else {}
+        far = bulk_actions.how_far(actor, running) if running else {}
         percents = {pk: done * 100 // total for pk, (done, total) in far.items()}
         shown = tuple((row, percents.get(row.pk, 0)) for row in newest[:BELL_ROWS])
         unseen = sum(row.ended_at is not None and row.seen_at is None for row in newest)
@@ -266,6 +266,7 @@ def layout(request: HttpRequest) -> dict[str, object]:
     return {"layout": Layout(request)}
 
 
+@lru_cache(maxsize=512)
 def section_url(name: str, region: str, *, needs_region: bool = False) -> str | None:
     """The section's address in this region, or without one where it has none; None where it is not routed."""
     try:

@@ -109,6 +109,10 @@ def keys(request: OperatorRequest) -> QuerySet[Key]:
     return secrets_and_keys.keys(request.principal)
 
 
+def key_aliases(request: OperatorRequest) -> list[str]:
+    return secrets_and_keys.key_aliases(request.principal)
+
+
 def keys_to_seal_with(request: OperatorRequest) -> QuerySet[Key]:
     return secrets_and_keys.keys_to_seal_with(request.principal)
 

@@ -113,6 +113,15 @@ def keys(actor: Principal) -> QuerySet[Key]:
     return _described(actor, Key.objects.all())
 
 
+_KEYS = prepared.Question(lambda: Key.objects.select_related("account").order_by("alias"))
+
+
+def key_aliases(actor: Principal) -> list[str]:
+    """The aliases of the keys that `actor` may see, in their order. Raises `Refused`."""
+    requiring.require(actor, Action.LIST_KEYS)
+    return [row.alias for row in _KEYS() if decisions.allows(actor, Action.DESCRIBE_KEY, row)]
+
+
 def keys_to_seal_with(actor: Principal) -> QuerySet[Key]:
     """The keys that may be chosen for a secret: the default one, and those that `actor` may see."""
     known = _described(actor, Key.objects.all()).values("pk")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, prefetch_related_objects
 from django.db.models.functions import Coalesce
 
 from console.lists.paging import By, Part
 from rotation.models import Instance, ManagedAccount, Run
+from secrets_app import prepared
 from secrets_app.models import Secret
 
 #: Columns of the table itself; see `sorts`.
@@ -53,6 +56,31 @@ def with_figures(
         sees_own_login=Exists(seen.filter(pk=OuterRef("own_login"))),
         scanned_at=_last_scan(),
     ).prefetch_related("host_keys")
+
+
+def reader(seen: QuerySet[Secret], *, sees_all: bool) -> Callable[[list[UUID]], Iterable[Instance]]:
+    """What reads the instances of some keys, with what a row of the list shows; see `with_figures`."""
+
+    def read(keys: list[UUID]) -> Iterable[Instance]:
+        if not sees_all:
+            return with_figures(_joined(keys), seen)
+        rows = _SEEN_WHOLE(keys)
+        prefetch_related_objects(rows, "host_keys")
+        return rows
+
+    return read
+
+
+def _joined(keys: Sequence[UUID]) -> QuerySet[Instance]:
+    return Instance.objects.filter(pk__in=keys).select_related(
+        "region", "account", "credential", "own_login__managed"
+    )
+
+
+#: For those from whom no secret is hidden.
+_SEEN_WHOLE: prepared.Several[Instance] = prepared.Several(
+    lambda keys: with_figures(_joined(keys), Secret.objects.filter(purged_at__isnull=True), sees_all=True)
+)
 
 
 def with_scan(rows: QuerySet[Instance]) -> QuerySet[Instance]:

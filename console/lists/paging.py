@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -164,7 +164,7 @@ def page(
     *,
     sorts: Mapping[str, str | By],
     default: str,
-    shown: QuerySet[Row] | None = None,
+    read: Callable[[list[Any]], Iterable[Row]] | None = None,
     size: int | None = None,
 ) -> Page[Row]:
     """Return the page of `rows` that `query` asks for by `page` and `sort`, of `size` rows or `PAGE_ROWS`.
@@ -176,7 +176,8 @@ def page(
 
     The page is found by primary keys alone and its rows are read after that: what a row needs from other
     tables is joined for one page and never for the whole list, as an annotation is that is not sorted by.
-    `shown` has what a row needs, of all rows there are; without it, the columns of `rows` are read.
+    `read` answers with the rows of these keys, of all rows that there are, and what each needs: a
+    `prepared.Several`, or what asks like one. Without it, the columns of `rows` are read.
     """
     size = size or PAGE_ROWS
     sort = str(query.get("sort", default))
@@ -193,9 +194,10 @@ def page(
     else:
         number, keys_here, total = keys.deep(number, size)
     has_next = number < -1 if number < 0 else len(keys_here) > size
-    whole = unfiltered(rows) if shown is None else shown
-    read = {row.pk: row for row in whole.filter(pk__in=keys_here[:size])}
-    here = [read[key] for key in keys_here[:size] if key in read]
+    wanted = keys_here[:size]
+    found = read(wanted) if read is not None else unfiltered(rows).filter(pk__in=wanted)
+    of_key = {row.pk: row for row in found}
+    here = [of_key[key] for key in wanted if key in of_key]
     return Page(here, number, has_next, min(total, COUNT_CAP + 1), sort, size)
 
 

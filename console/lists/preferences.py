@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from console.lists import paging
 from console.lists.columns import LISTS, Column
 from console.models import ListPreference
+from secrets_app import prepared
 from secrets_app.models import Principal
 
 SIZES = (25, 50, 100, 200)  # rows on a page
+_KEPT: prepared.Question[ListPreference] = prepared.Question(
+    lambda principal, name: ListPreference.objects.filter(principal=principal, name=name)
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Shown:
 
 def of(principal: Principal, name: str) -> Shown:
     """Return how `principal` sees the list of this name."""
-    kept = ListPreference.objects.filter(principal=principal, name=name).first()
+    kept = _KEPT.first(principal.pk, name)
     if kept is None:
         usual = frozenset(column.name for column in LISTS[name] if column.is_usual)
         return Shown(name, paging.PAGE_ROWS, usual, is_compact=False, is_own=False)

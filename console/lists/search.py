@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ from console.lists import instance_list, paging, run_filters, secret_filters
 from console.presentation import run_states
 from rotation import accounts
 from rotation.models import Instance, Run
+from secrets_app import prepared
 from secrets_app.actions import Action
 from secrets_app.models import AccessKey, AuditEvent, Principal, Secret, User
 
@@ -110,15 +111,18 @@ def _group(
     order: str,
     hit: Callable[[Any], Hit],
     url: str = "",
+    read: Callable[[list[Any]], list[Any]] | None = None,
 ) -> Group:
-    """Show the first rows; their keys come first, so that sorting reads no more than it must."""
+    """Show the first rows; their keys come first, so that sorting reads no more than it must.
+
+    `read` answers with the rows of these keys and what each needs; without it, they are those of `rows`.
+    """
     keys = list(
         rows.order_by(order, "-pk" if order.startswith("-") else "pk").values_list("pk", flat=True)[
             : COUNTED + 1
         ]
     )
-    shown = paging.unfiltered(rows).filter(pk__in=keys[:SHOWN]).order_by()
-    first = {row.pk: row for row in shown} if keys else {}
+    first = {row.pk: row for row in _shown(rows, keys[:SHOWN], read)} if keys else {}
     hits = [hit(first[key]) for key in keys[:SHOWN] if key in first]
     if len(keys) <= SHOWN or not url:
         return Group(name, hits, keys=tuple(keys))
@@ -126,12 +130,27 @@ def _group(
     return Group(name, hits, f"All {count} {name.lower()} that match", url, tuple(keys))
 
 
+def _shown(
+    rows: QuerySet[Any], keys: list[Any], read: Callable[[list[Any]], list[Any]] | None
+) -> Iterable[Any]:
+    return read(keys) if read else paging.unfiltered(rows).filter(pk__in=keys).order_by()
+
+
+#: The rows of these keys, for any reader, with what a hit shows.
+_SECRETS: prepared.Several[Secret] = prepared.Several(
+    lambda keys: Secret.objects.filter(pk__in=keys).select_related("region", "managed__instance").order_by()
+)
+_INSTANCES: prepared.Several[Instance] = prepared.Several(
+    lambda keys: Instance.objects.filter(pk__in=keys).select_related("region").order_by()
+)
+
+
 def _list(name: str, **chosen: str) -> str:
     return reverse(name, args=[EVERYWHERE], query=chosen)
 
 
 def _secrets(request: OperatorRequest, wanted: Wanted) -> Group:
-    rows = resources.secrets(request, EVERYWHERE).select_related("managed__instance")
+    rows = resources.secrets(request, EVERYWHERE)
     if wanted.is_exact:
         named = Q(region__code=wanted.arn["region"], name=wanted.named("secret")) if wanted.arn else Q()
         rows = rows.filter(Q(pk=wanted.pk) if wanted.pk else named)
@@ -147,7 +166,7 @@ def _secrets(request: OperatorRequest, wanted: Wanted) -> Group:
             f"{on}{secret.region.name}",
         )
 
-    return _group("Secrets", rows, "name", hit, _list("secrets", q=wanted.text))
+    return _group("Secrets", rows, "name", hit, _list("secrets", q=wanted.text), _SECRETS)
 
 
 def _instances(request: OperatorRequest, wanted: Wanted) -> Group:
@@ -161,7 +180,7 @@ def _instances(request: OperatorRequest, wanted: Wanted) -> Group:
         url = reverse("instance", args=[instance.region.code, instance.pk])
         return Hit(instance.name, url, f"{instance.instance_id}, {instance.where}, {instance.region.name}")
 
-    return _group("Instances", rows, "name", hit, _list("instances", q=wanted.text))
+    return _group("Instances", rows, "name", hit, _list("instances", q=wanted.text), _INSTANCES)
 
 
 def _users(request: OperatorRequest, wanted: Wanted) -> Group:
@@ -217,7 +236,7 @@ def _runs(request: OperatorRequest, wanted: Wanted) -> Group:
         url = reverse("run", args=[run.instance.region.code, run.pk])
         return Hit(f"{run.label} of {about}", url, state, run.created_at)
 
-    return _group("Runs", rows, "-created_at", hit, _list("rotations", q=wanted.text))
+    return _group("Runs", rows, "-created_at", hit, _list("rotations", q=wanted.text), run_filters.shown)
 
 
 def _events(wanted: Wanted, keys: list[UUID]) -> Group:

@@ -15,8 +15,8 @@ from django.utils import timezone
 from console.access import resources
 from console.forms.secrets.secrets import Filters
 from console.http import OperatorRequest
+from console.lists import expected, secret_rows
 from console.lists import listed as _listed  # noqa: F401  # the lookup registers itself
-from console.lists import secret_rows
 from console.lists.paging import By
 from console.presentation import secret_states
 from rotation.models import GRACE, Instance, ManagedAccount, Schedule
@@ -50,8 +50,7 @@ DEFAULT_SORT = "name"
 def read(request: OperatorRequest, query: QueryDict) -> Filters:
     """The filters in `query`, with the keys that the user of this request may see."""
     may_list = resources.may(request, Action.LIST_KEYS)
-    keys = resources.keys(request).order_by("alias").values_list("alias", flat=True) if may_list else ()
-    return Filters(query, keys=keys)
+    return Filters(query, keys=resources.key_aliases(request) if may_list else ())
 
 
 PARTS = 3  # characters: as many make a part in an index of them
@@ -69,7 +68,9 @@ def _called(rows: QuerySet[Secret], text: str) -> QuerySet[Secret]:
     named, others = Q(name__icontains=text), _others(text)
     # Counted first where an index makes that quick: thousands of keys take longer to read than to count.
     is_counted = len(text) >= PARTS
-    count = others[: MOST_JOINED + 1].count() if is_counted else 0
+    count = expected.number(others) if is_counted else 0
+    if is_counted and count <= expected.SURELY * MOST_LISTED:
+        count = others[: MOST_JOINED + 1].count()
     if count <= MOST_LISTED:
         found = set(others[: MOST_LISTED + 1]) if count or not is_counted else set()
         if len(found) <= MOST_LISTED:

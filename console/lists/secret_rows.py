@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet, Subquery, prefetch_related_objects
@@ -15,6 +14,7 @@ from console.http import OperatorRequest
 from console.presentation import secret_states
 from rotation import accounts
 from rotation.models import Run
+from secrets_app import prepared
 from secrets_app.models import Secret
 from secrets_app.policy import decisions
 from secrets_app.policy.decisions import Action
@@ -40,11 +40,15 @@ def is_rotating() -> Exists:
     return Exists(Run.objects.active().filter(secret=OuterRef("pk"), kind=Run.Kind.ROTATE))
 
 
+_ROTATING = prepared.Question(
+    lambda: Run.objects.active().filter(kind=Run.Kind.ROTATE).order_by().values_list("secret", flat=True)
+)
+
+
 def rotating() -> list[UUID]:
     """The keys of the secrets that rotate now: few, and found in the index of runs that have not ended."""
-    active = Run.objects.active().filter(kind=Run.Kind.ROTATE).order_by()
     # Not asked to be there: for that SQLite would read the index of all runs that have a secret.
-    return [key for key in active.values_list("secret", flat=True) if key is not None]
+    return [key for key in _ROTATING() if key is not None]
 
 
 def with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
@@ -60,12 +64,14 @@ def with_runs(rows: QuerySet[Secret]) -> QuerySet[Secret]:
     )
 
 
-@cache
-def shown() -> QuerySet[Secret]:
-    """All secrets, with what a row of the list shows. Put together once: that takes longer than to ask."""
-    joined = Secret.objects.select_related("managed__instance", "schedule")
+def _shown(keys: Sequence[UUID]) -> QuerySet[Secret]:
+    joined = Secret.objects.filter(pk__in=keys).select_related("managed__instance", "schedule")
     # What was found on a host at its last check may be longer than the page.
     return with_runs(joined.defer("managed__instance__accounts", "managed__instance__checks"))
+
+
+#: The secrets of these keys, for any reader, with what a row of the list shows.
+shown = prepared.Several(_shown)
 
 
 def rights(request: OperatorRequest, secret: Secret, possible: Mapping[str, Action] = ACTIONS) -> Rights:

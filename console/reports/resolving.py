@@ -9,6 +9,7 @@ from uuid import UUID
 
 from rotation import accounts
 from rotation.models import ManagedAccount, Run
+from secrets_app import prepared
 from secrets_app.models import Label, Secret, SecretVersion
 
 Credential = ManagedAccount.Credential
@@ -41,11 +42,22 @@ def unresolved(secret: Secret) -> Open | None:
 def resolvable(secrets: Iterable[Secret]) -> set[UUID]:
     """Which of these rows `unresolved` would return something for, in two queries for all of them."""
     rows = [row.pk for row in secrets if (mine := accounts.of(row)) and mine.credential in IN_DOUBT]
-    offered = Label.objects.filter(
-        secret__in=rows,
+    return {*_OFFERED(rows), *_WAITING(rows)}
+
+
+_OFFERED: prepared.Several[UUID] = prepared.Several(
+    lambda keys: Label.objects.filter(
+        secret__in=keys,
         role=Label.Role.PENDING,
         version__offered_at__isnull=False,
         version__dead_at__isnull=True,
+    ).values_list("secret_id", flat=True)
+)
+_WAITING: prepared.Several[UUID] = prepared.Several(
+    lambda keys: (
+        Run.objects.active()
+        .filter(secret__in=keys, attempts__gt=0)
+        .order_by()
+        .values_list("secret_id", flat=True)
     )
-    waiting = Run.objects.active().filter(secret__in=rows, attempts__gt=0)
-    return {*offered.values_list("secret_id", flat=True), *waiting.values_list("secret_id", flat=True)}
+)

@@ -14,6 +14,7 @@ from django import forms, template
 from django.http import QueryDict
 from django.template import Context
 from django.template.loader import render_to_string
+from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -97,6 +98,18 @@ def column(parser: template.base.Parser, token: template.base.Token) -> ColumnNo
     nodelist = parser.parse(("endcolumn",))
     parser.delete_first_token()
     return ColumnNode(name, nodelist)
+
+
+@register.simple_tag
+def fixed(name: str) -> SafeString:
+    """A part that is the same on every page, `{% fixed "_head.html" %}`: rendered once in each process."""
+    # Static files have other addresses where another storage keeps them: what one of them says tells it.
+    return _fixed(name, static("icon.svg"))
+
+
+@lru_cache(maxsize=32)
+def _fixed(name: str, storage: str) -> SafeString:
+    return render_to_string(name)
 
 
 @register.simple_tag

@@ -24,16 +24,18 @@ from django.db.models.functions import Now
 from rotation import cancelling, runs, shutdown
 from rotation.bulk import deeds
 from rotation.models import BulkAction, BulkItem, Instance, Run
-from secrets_app import actions, origin, seals
+from secrets_app import actions, origin, prepared, seals
 from secrets_app.actions import Action
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.models import Principal, Secret
 from secrets_app.policy import decisions, requiring
+from secrets_app.policy.sql import ALL
 
 log = logging.getLogger(__name__)
 
 MOST = 500
+MOST_NEWEST = 20  # actions that each page of the console looks at
 CHUNK = 25  # rows before another piece of work may have the worker
 MOST_UNDER_WAY = 50  # runs of one action at once; what has not begun can be paused and cancelled
 HELD_FOR = timedelta(seconds=60)  # a worker that says nothing for so long is gone
@@ -150,7 +152,19 @@ def _target(item: BulkItem) -> str:
 
 def of(actor: Principal) -> QuerySet[BulkAction]:
     """The bulk actions that `actor` confirmed, the newest first."""
-    return BulkAction.objects.filter(requested_by=actor).order_by("-created_at", "pk").defer("targets")
+    return _of(actor.pk)
+
+
+def _of(pk: UUID) -> QuerySet[BulkAction]:
+    return BulkAction.objects.filter(requested_by=pk).order_by("-created_at", "pk").defer("targets")
+
+
+_NEWEST: prepared.Question[BulkAction] = prepared.Question(lambda pk: _of(pk)[:MOST_NEWEST])
+
+
+def newest(actor: Principal) -> list[BulkAction]:
+    """The first of them, which each page of the console asks for."""
+    return _NEWEST(actor.pk)
 
 
 def seen_items(actor: Principal, bulks: Collection[BulkAction]) -> QuerySet[BulkItem]:
@@ -163,11 +177,31 @@ def seen_items(actor: Principal, bulks: Collection[BulkAction]) -> QuerySet[Bulk
     )
 
 
-def how_far(items: QuerySet[BulkItem]) -> dict[UUID, tuple[int, int]]:
-    """By action, how many of these rows are done and how many there are; a run that was started has ended."""
-    is_open = Q(state=State.WAITING) | Q(run__state__in=Run.ACTIVE)
-    counted = items.order_by().values("bulk").annotate(total=Count("pk"), left=Count("pk", filter=is_open))
+def how_far(actor: Principal, bulks: Collection[BulkAction]) -> dict[UUID, tuple[int, int]]:
+    """By action, how many of the rows that `actor` may see are done, and how many those are.
+
+    A row is done when the run that was started for it has ended.
+    """
+    of_secrets = decisions.visible(actor, Action.DESCRIBE_SECRET, decisions.secret_rows())
+    of_instances = decisions.visible(actor, Action.DESCRIBE_INSTANCE, decisions.instance_rows())
+    if ALL is of_secrets is of_instances:
+        counted = _HOW_FAR([bulk.pk for bulk in bulks])
+    else:
+        counted = list(_counted(seen_items(actor, bulks)))
     return {row["bulk"]: (row["total"] - row["left"], row["total"]) for row in counted}
+
+
+def _counted(items: QuerySet[BulkItem]) -> QuerySet[Any, Any]:
+    is_open = Q(state=State.WAITING) | Q(run__state__in=Run.ACTIVE)
+    return items.order_by().values("bulk").annotate(total=Count("pk"), left=Count("pk", filter=is_open))
+
+
+#: For those from whom no row is hidden.
+_HOW_FAR: prepared.Several[dict[str, Any]] = prepared.Several(
+    lambda keys: _counted(
+        BulkItem.objects.filter(Q(secret__isnull=False) | Q(retried__isnull=False), bulk__in=keys)
+    )
+)
 
 
 def note_seen(bulk: BulkAction) -> None:

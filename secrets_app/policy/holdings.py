@@ -98,17 +98,22 @@ def account_number() -> str:
     return read.account
 
 
+_OF_SECRETS = prepared.Question(
+    lambda: (
+        Secret.objects.filter(resource_policy__isnull=False)
+        .order_by()
+        .values_list("resource_policy", flat=True)
+        .distinct()
+    )
+)
+
+
 def policies_of_secrets() -> list[str]:
     """The different resource policies that stand on secrets, as these keep them; read once for a request."""
     read = origin.kept(_Readings)
     if read is not None and read.of_secrets is not None:
         return read.of_secrets
-    rows = (
-        Secret.objects.filter(resource_policy__isnull=False)
-        .order_by()
-        .values_list("resource_policy", flat=True)
-    )
-    found = [kept for kept in rows.distinct() if kept]
+    found = [kept for kept in _OF_SECRETS() if kept]
     if read is not None:
         read.of_secrets = found
     return found

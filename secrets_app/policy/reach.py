@@ -270,6 +270,9 @@ def unused_of_groups() -> QuerySet[SecretGroupGrant]:
 
 def _unused(rows: QuerySet, by_whom: Q) -> QuerySet:  # type: ignore[type-arg]
     since = timezone.now() - UNUSED_AFTER
+    old = rows.filter(granted_at__lt=since)
+    if not old.exists():  # often; Django would take longer to make the rest of the question
+        return rows.none()
     used = AuditEvent.objects.filter(
         by_whom,
         action=OuterRef("permission__codename"),
@@ -277,5 +280,5 @@ def _unused(rows: QuerySet, by_whom: Q) -> QuerySet:  # type: ignore[type-arg]
         outcome=AuditEvent.Outcome.SUCCEEDED,
         at__gt=since,
     )
-    old = rows.filter(granted_at__lt=since).exclude(permission__codename__in=UNSEEN)
-    return old.filter(~Exists(used)).select_related("content_object__region", "permission", "granted_by")
+    old = old.exclude(permission__codename__in=UNSEEN).filter(~Exists(used))
+    return old.select_related("content_object__region", "permission", "granted_by")

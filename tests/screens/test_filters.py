@@ -23,6 +23,7 @@ from secrets_app.keys import key_states
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policy import policies
 from tests import factories
+from tests.statements import allow, give
 
 pytestmark = pytest.mark.django_db
 
@@ -186,6 +187,16 @@ def test_by_a_key_that_one_may_not_see_nothing_is_narrowed_and_no_menu_names_it(
     page = answer.content.decode()
     assert 'name="key"' not in page
     assert ">team/pay<" not in page
+
+
+def test_the_filter_by_key_offers_the_keys_that_its_reader_may_see(client, dot, three):
+    seen = key_states.create("team/seen", actor=factories.administrator())
+    cal = factories.user("cal")
+    give(cal, "lists", allow("kms:ListSecrets", "kms:ListKeys"), actor=dot)
+    give(cal, "sees", allow("kms:DescribeKey", on=seen.arn), actor=dot)
+    client.force_login(cal)
+    choices = client.get("/all/secrets/").context["filters"].fields["key"].choices
+    assert [value for value, _ in choices if value] == ["team/seen"]
 
 
 def test_a_tag_is_a_link_to_the_secrets_that_have_it(as_dot, three):

@@ -143,7 +143,7 @@ def _breaks(monkeypatch, error):
     def fails(*args):
         raise error
 
-    monkeypatch.setattr(overview, "Overview", fails)
+    monkeypatch.setattr(overview, "Needs", fails)
 
 
 def test_the_id_on_an_error_page_stands_in_the_line_with_the_cause(client, dot, monkeypatch, caplog):

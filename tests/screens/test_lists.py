@@ -6,11 +6,13 @@ import re
 
 import pytest
 from django.db import connection
+from django.db.models.sql.compiler import SQLCompiler
 from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from console.lists import paging, secret_filters
+from console.reports.overview import counts
 from rotation import instance_checks, runs
 from rotation.managed import deletion
 from rotation.models import ManagedAccount, Schedule
@@ -18,6 +20,24 @@ from tests import factories, times
 from tests.bench import policies
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("path", ["/all/secrets/", "/all/rotations/", "/all/instances/", "/all/overview/"])
+def test_a_page_has_django_make_the_sql_of_few_of_its_questions(as_dot, monkeypatch, path):
+    monkeypatch.setattr(counts, "KEPT_FROM", -1)
+    runs.start(factories.secret(), actor=factories.administrator())
+    for _ in range(2):  # what is made once for a thread is made by these
+        assert as_dot.get(path).status_code == 200
+    made: list[str] = []
+    execute = SQLCompiler.execute_sql
+
+    def counted(compiler, *arguments, **options):
+        made.append(compiler.query.model.__name__)
+        return execute(compiler, *arguments, **options)
+
+    monkeypatch.setattr(SQLCompiler, "execute_sql", counted)
+    assert as_dot.get(path).status_code == 200
+    assert len(made) <= (12 if path == "/all/overview/" else 3), made
 
 
 def plans(client, path: str) -> list[str]:

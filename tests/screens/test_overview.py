@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from console.reports import overview
+from console.reports.overview import counts
 from rotation import instance_checks, leases, missed, runs
 from rotation.inventory import identities
 from rotation.managed import deletion
@@ -197,7 +197,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(as_dot):
 
 def test_what_is_kept_and_what_it_asks_stay_few(as_dot, monkeypatch):
     """Some thirty questions, of which a third are those of every page."""
-    monkeypatch.setattr(overview, "KEPT_FROM", 0)
+    monkeypatch.setattr(counts, "KEPT_FROM", 0)
     for credential in ("blocked", "unverified", "out_of_sync"):
         ended(secret(credential, next_at=timezone.now() - timedelta(hours=1)))
     page(as_dot)
@@ -219,7 +219,7 @@ def test_a_region_of_several_counts_what_is_in_trouble_there(as_dot):
 
 
 def test_how_many_instances_are_ready_is_kept_for_readers_of_all_of_them_only(client, dot, monkeypatch):
-    monkeypatch.setattr(overview, "KEPT_FROM", 0)
+    monkeypatch.setattr(counts, "KEPT_FROM", 0)
     one, _ = factories.instance(), factories.instance()
     bea = factories.user("bea")
     give(
@@ -298,8 +298,8 @@ def test_what_is_counted_in_an_index_is_what_is_counted_row_by_row(as_dot, monke
                     created_at=timezone.now() - timedelta(hours=draw.randrange(40 * 24))
                 )
     quick = as_dot.get("/all/overview/").context
-    monkeypatch.setattr("console.reports.overview.resources.sees_all_secrets", lambda request: False)
-    monkeypatch.setattr("console.reports.overview.resources.sees_all_runs", lambda request, region: False)
+    monkeypatch.setattr("console.access.resources.sees_all_secrets", lambda request: False)
+    monkeypatch.setattr("console.access.resources.sees_all_runs", lambda request, region: False)
     by_row = as_dot.get("/all/overview/").context
     assert [(one.label, one.count) for one in quick["figures"]] == [
         (one.label, one.count) for one in by_row["figures"]
@@ -308,7 +308,7 @@ def test_what_is_counted_in_an_index_is_what_is_counted_row_by_row(as_dot, monke
 
 
 def test_ages_that_are_kept_are_told_to_those_only_who_see_all_of_them(as_dot, client, dot, ann, monkeypatch):
-    monkeypatch.setattr(overview, "KEPT_FROM", 1)
+    monkeypatch.setattr(counts, "KEPT_FROM", 1)
     mine, _ = (secret(period=timedelta(days=30), next_at=timezone.now() + timedelta(days=5)) for _ in "ab")
     give(
         ann, "mine", allow("kms:ListSecrets", "kms:ListRotations"),
@@ -442,7 +442,7 @@ def test_a_picture_without_a_date_in_it_says_so_and_not_that_nothing_has_been_ye
 @pytest.mark.parametrize("region", ["all", "main"])
 def test_what_is_kept_for_a_minute_is_for_readers_of_everything(client, dot, monkeypatch, region):
     """A reader who sees some secrets is not given the counts of one who sees all."""
-    monkeypatch.setattr(overview, "KEPT_FROM", 0)
+    monkeypatch.setattr(counts, "KEPT_FROM", 0)
     seen, _ = secret(), secret()
     bea = factories.user("bea")
     give(

@@ -68,7 +68,7 @@ def test_web_01_what_is_broken_and_what_is_away_is_told_too(client, dot, monkeyp
     client.force_login(dot)
     client.raise_request_exception = False
     for error, status in ((RuntimeError, 500), (OperationalError, 503)):
-        monkeypatch.setattr(overview, "Overview", _raising(error))
+        monkeypatch.setattr(overview, "Needs", _raising(error))
         answer = client.get("/all/overview/")
         assert answer.status_code == status
         assert_told(answer)

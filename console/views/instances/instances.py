@@ -51,9 +51,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     rows = resources.instances(request, region, with_retired=filters.shows_retired)
     seen, sees_all = resources.seen_secrets(request), resources.sees_all_secrets(request)
     is_whole = not filters.is_set and resources.sees_all_instances(request, region)
-    matching = instance_list.narrowed(
-        instance_list.with_figures(rows, seen, sees_all=sees_all), filters.chosen()
-    )
+    matching = instance_list.narrowed(rows, filters.chosen())
     shown = preferences.of(request.principal, "instances")
     context = {
         "heading": "Instances",
@@ -64,6 +62,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
             request.GET,
             sorts=instance_list.sorts(seen, sees_all=sees_all, is_whole=is_whole),
             default="name",
+            read=instance_list.reader(seen, sees_all=sees_all),
             size=shown.rows,
         ),
         "shown": shown,

@@ -9,7 +9,9 @@ from django.views.decorators.http import require_safe
 
 from console.access import resources
 from console.http import OperatorRequest
-from console.reports.overview import Overview
+from console.reports.overview.figures import Figures
+from console.reports.overview.needs import Needs
+from console.reports.overview.seen import Seen
 from secrets_app.policy.decisions import Action
 
 
@@ -18,6 +20,7 @@ from secrets_app.policy.decisions import Action
 def index(request: OperatorRequest, region: str) -> HttpResponse:
     resources.require(request, Action.LIST_RUNS)
     resources.region(request, region)
-    overview = Overview(request, region)
-    context = {"region": region, "overview": overview, "figures": overview.figures, "charts": overview.charts}
+    seen = Seen(request, region)
+    needs, figures = Needs(seen), Figures(seen)
+    context = {"region": region, "overview": needs, "figures": figures.figures, "charts": figures.charts}
     return render(request, "overview/overview.html", context)

@@ -39,7 +39,12 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
         "things": "runs",
         "region": region,
         "page": paging.page(
-            matching, request.GET, sorts=run_filters.SORTS, default="-started", size=shown.rows
+            matching,
+            request.GET,
+            sorts=run_filters.SORTS,
+            default="-started",
+            read=run_filters.shown,
+            size=shown.rows,
         ),
         "shown": shown,
         "filters": filters,

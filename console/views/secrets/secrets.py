@@ -57,7 +57,7 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
         request.GET,
         sorts=secret_filters.SORTS,
         default=secret_filters.DEFAULT_SORT,
-        shown=secret_rows.shown(),
+        read=secret_rows.shown,
         size=shown.rows,
     )
     return render(

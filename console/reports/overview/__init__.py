@@ -1,0 +1,1 @@
+"""The overview: what needs attention, what is counted, its figures and charts."""
