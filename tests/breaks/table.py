@@ -2073,4 +2073,7 @@ BREAKS = (
     Break("each right counts in the digest", "secrets_app/secrets/digests.py",
           "[keys, *rights, regions, labels]", "[keys, *rights[:1], regions, labels]",
           "tests/domain/test_reads_again.py::test_what_has_changed_counts_for_the_next_read"),
+    Break("a transaction that fails before it takes its reads is made again for each", "secrets_app/audit/batches.py",
+          "                take()\n", "                pass\n",
+          "tests/domain/test_reads_at_once.py::test_a_transaction_that_fails_before_it_takes_them_is_made_again_for_each"),
 )  # fmt: skip
