@@ -229,9 +229,10 @@ def _found(
 
 
 def _event(read: _Read, answer: _Answer) -> AuditEvent | None:
-    # A copy: where this transaction fails, the next one takes the event as it was.
+    # Where this transaction fails, the next one takes the event as it was.
     if isinstance(answer, Recorded):
-        return copy.copy(read.event)
+        read.event.sequence = 0
+        return read.event
     if isinstance(answer, keyring.KeyUnusable):
         return trail.failed(copy.copy(read.event), str(answer))
     return None
