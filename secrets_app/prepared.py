@@ -70,8 +70,13 @@ class _Statement:
     def changed(self) -> int:
         """Execute the change; return how many rows it changed."""
         with _cursor(self.compiler.connection) as cursor:
-            cursor.execute(self._sql, self._filled_in())
+            cursor.execute(*self.text)
             return int(cursor.rowcount)
+
+    @property
+    def text(self) -> tuple[str, tuple[Any, ...]]:
+        """The SQL and its parameters, with the values of the next execution."""
+        return self._sql, self._filled_in()
 
     def _filled_in(self) -> tuple[Any, ...]:
         parameters: list[Any] = list(self._parameters)
@@ -162,6 +167,12 @@ class Change:
         self._kept = _Kept()
 
     def __call__(self, *values: _Value) -> int:
+        statement = self.of(*values)
+        with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS):
+            return statement.changed()
+
+    def of(self, *values: _Value) -> _Statement:
+        """The statement that makes this change with these values, until the next call in this thread."""
         kept, connection = self._kept, connections[DEFAULT_DB_ALIAS]
         statement = kept.statement
         if statement is None or statement.compiler.connection is not connection:
@@ -172,8 +183,7 @@ class Change:
             query.add_update_values(fields)
             statement = kept.statement = _Statement(query.get_compiler(connection=connection), stand_ins)
         statement.fill_in(values)
-        with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS):
-            return statement.changed()
+        return statement
 
 
 class Several(Generic[_Row]):
@@ -211,18 +221,23 @@ class Rows:
             raise TypeError("JSON holds no bytes")
         self._table, self._key = table._meta.db_table, str(table._meta.pk.column)
 
-    def __call__(self, objects: Sequence[Model]) -> None:
+    def __call__(self, objects: Sequence[Model], *, beside: _Statement | None = None) -> None:
+        """Write them, and make the change that `Change.of` returned; on PostgreSQL in the same statement."""
         if not objects:
             return
         connection: Any = connections[DEFAULT_DB_ALIAS]
         with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS), _cursor(connection) as cursor:
             if connection.vendor == "postgresql":
-                cursor.execute(self._of_json(connection), [self._as_json(objects)])
+                change, values = beside.text if beside else ("", ())
+                first = f"WITH changed AS ({change}) " if beside else ""
+                cursor.execute(f"{first}{self._of_json(connection)}", [*values, self._as_json(objects)])
             else:
                 table, names = self._named(connection)
                 places = ", ".join(["%s"] * len(self._fields))
                 sql = f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608  # no value
                 cursor.executemany(sql, [self._row(one, connection) for one in objects])
+                if beside:
+                    beside.changed()
         for one in objects:
             one._state.adding, one._state.db = False, DEFAULT_DB_ALIAS
 

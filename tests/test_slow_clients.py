@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -319,6 +320,98 @@ def test_a_server_that_stops_finishes_what_it_answers_and_waits_for_no_dripper(e
     assert len(found.partition(b"\r\n\r\n")[2]) == 30 * 65536
     assert echo.process.wait(60) == 0
     dripping.end()
+
+
+# ---------------------------------------------------------------- who asks again at once
+
+LONG = {"ECHO_STAY": "3600"}  # so that nothing here depends on how fast the machine is
+
+
+class Asking:
+    """A client that asks again and again on one connection."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = connect(port)
+
+    def send(self, path: str) -> None:
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+
+    def answer(self) -> bytes:
+        found = b""
+        while not found.endswith(b" 0\n"):
+            more = self.socket.recv(65536)
+            assert more, found
+            found += more
+        return found.partition(b"\r\n\r\n")[2]
+
+    def ask(self, path: str) -> bytes:
+        self.send(path)
+        return self.answer()
+
+    def has_answer(self) -> bool:
+        return bool(select.select([self.socket], [], [], 0.1)[0])
+
+
+def keeps_a_thread(echo: Echo, client: Asking) -> bool:
+    """Whether a thread waits for this client's next request, now that it has asked."""
+    client.ask("/one")
+    time.sleep(0.05)  # a request that comes before it does so keeps it from it
+    return ask(echo.port, "/staying") == b"GET /staying/1 0\n"
+
+
+@pytest.fixture
+def asking(started) -> Iterator[Callable[[], Asking]]:
+    """Return what connects a client; a thread waits for the next request of the first one."""
+    echo, made = started(**LONG), list[Asking]()
+
+    def start() -> Asking:
+        made.append(Asking(echo.port))
+        if len(made) == 1:
+            wait_for(lambda: keeps_a_thread(echo, made[0]), "a thread that stays")
+        return made[-1]
+
+    yield start
+    for client in made:
+        client.socket.close()
+
+
+def test_who_asks_again_keeps_its_thread_and_the_others_have_theirs(asking):
+    first, second, third = asking(), asking(), asking()
+    others = {second.ask("/thread"), third.ask("/thread"), second.ask("/thread")}
+    assert len(others) == 1
+    assert first.ask("/thread") not in others
+
+
+def test_who_waits_for_a_thread_comes_before_who_has_one(asking):
+    first, second, third = asking(), asking(), asking()
+    second.send("/waits")  # both threads are taken now
+    third.send("/go")
+    wait_for(lambda: first.ask("/two") and third.has_answer(), "a thread for the third")
+    assert third.answer() == b"GET /go 0\n"
+    assert second.answer() == b"GET /waits 0\n"
+
+
+def test_who_has_a_thread_and_sends_half_a_request_has_none(asking):
+    first, second = asking(), asking()
+    first.socket.sendall(b"GET /half HTTP/1.1\r\n")
+    second.send("/waits")
+    assert asking().ask("/go") == b"GET /go 0\n"
+    assert second.answer() == b"GET /waits 0\n"
+    assert rest(first.socket).startswith(b"HTTP/1.1 408 ")
+
+
+def test_who_has_a_thread_and_is_gone_has_none(asking):
+    first, second = asking(), asking()
+    first.socket.close()
+    second.send("/waits")
+    assert asking().ask("/go") == b"GET /go 0\n"
+    assert second.answer() == b"GET /waits 0\n"
+
+
+def test_who_has_a_thread_and_asks_what_is_refused_is_told(asking):
+    client = asking()
+    client.socket.sendall(HEAD + b"Content-Length: 99999999\r\n\r\n")
+    assert rest(client.socket).startswith(b"HTTP/1.1 413 ")
 
 
 # ---------------------------------------------------------------- whose place goes

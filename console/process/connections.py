@@ -1,9 +1,13 @@
-"""Gunicorn's threaded worker, whose threads never wait for a client.
+"""Gunicorn's threaded worker, whose threads wait for no client.
 
 The main loop reads each request whole before a thread gets it, and sends what the client of an answer has
 not taken yet. A client that sends or reads a byte a second takes a place in a table, and no thread. A request
 that is not here in time is answered 408, and an answer that is not taken in time is cut off. When the places
 or the memory for them are used up, the address that has the most loses its oldest.
+
+A program that asks again as soon as it has its answer is answered by the same thread, which saves both of
+them the way through the main loop. For that moment a thread does wait: while no request waits for one, and
+half of the threads at most.
 
 Reads only lengths (`console.process.framing`); gunicorn parses, and serves, what is here.
 """
@@ -15,7 +19,9 @@ import enum
 import errno
 import ipaddress
 import math
+import select
 import selectors
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -35,6 +41,7 @@ PLACES: Final = 500  # of one worker process; the usual limit of open files is 1
 UNREAD_BYTES: Final = 64 * 1024 * 1024
 LINGER_SECONDS: Final = 2.0  # for a client to take a last answer before its own bytes are refused
 LOOK_EVERY_SECONDS: Final = 0.5
+STAY_SECONDS: Final = 0.02  # that a thread gives a client for its next request
 
 
 class Log(glogging.Logger):  # type: ignore[misc]
@@ -79,6 +86,10 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         self.connections: set[Connection] = set()
         self.look_at = 0.0
         self.idle_seconds = self.cfg.keepalive  # which is looked up in a table each time
+        self.may_stay = self.cfg.threads // 2
+        self.counts = threading.Lock()
+        self.queued = 0  # requests that wait for a thread
+        self.staying = 0  # threads that wait for a request
 
     # ---------------------------------------------------------------- what the base class calls
 
@@ -99,14 +110,51 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
             self._make_room(lambda _: 1)
         self._settle(connection)
 
+    def enqueue_req(self, conn: Connection) -> None:
+        with self.counts:
+            self.queued += 1
+        super().enqueue_req(conn)
+
     def handle(self, conn: Connection) -> bool:
-        """Answer one request in a thread; whatever it came to is sent in one piece."""
+        """Answer one request in a thread, and those that come at once behind it."""
+        with self.counts:
+            self.queued -= 1
+        while self._answer(conn):
+            if not self._stay(conn):
+                return True
+        return False
+
+    def _answer(self, conn: Connection) -> bool:
+        """Answer the request that is given; whatever it came to is sent in one piece."""
         try:
             return bool(super().handle(conn))
         finally:
             # A client that is gone has nothing to be told, and the main loop sees it.
             with contextlib.suppress(OSError):
                 conn.sock.complete()
+
+    def _stay(self, conn: Connection) -> bool:
+        """Whether the client's next request came whole, and is given; if not, the main loop goes on."""
+        if not self.alive or conn.unread or conn.sock.is_sending:
+            return False
+        with self.counts:
+            if self.queued or self.staying >= self.may_stay:
+                return False
+            self.staying += 1
+        try:
+            # What is closed meanwhile has no number; what has its number then is not read from.
+            poll = select.poll()
+            poll.register(conn.sock.fileno(), select.POLLIN)
+            if not poll.poll(STAY_SECONDS * 1000):
+                return False
+            conn.unread += conn.sock.receive()
+            conn.has_begun = bool(conn.unread)
+            return conn.has_begun and self._take(conn)
+        except (OSError, ValueError, framing.Refused):
+            return False
+        finally:
+            with self.counts:
+                self.staying -= 1
 
     def finish_request(self, conn: Connection, done: Future[bool]) -> None:
         """Take a connection back from its thread."""
@@ -196,25 +244,27 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
 
     def _look(self, conn: Connection) -> None:
         """Hand the request over if it is whole; refuse it if it will not be."""
-        while conn.unread.startswith(b"\r\n"):  # RFC 9112, 2.2: a robust server ignores an empty line
-            del conn.unread[:2]
         try:
-            conn.frame = conn.frame or framing.frame(conn.unread)
+            if self._take(conn):
+                self.enqueue_req(conn)
+            elif conn.frame is not None and conn.frame.expects_continue:
+                conn.frame = framing.Frame(conn.frame.length, False)
+                self._say(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
         except framing.Refused as refused:
             self._refuse(conn, refused.status)
-            return
-        if conn.frame is None:
-            return
-        length = conn.frame.length
-        if len(conn.unread) >= length:
-            conn.sock.give(bytes(conn.unread[:length]))
-            del conn.unread[:length]
-            conn.frame, conn.state, conn.deadline = None, State.SERVING, math.inf
-            conn.has_begun = bool(conn.unread)
-            self.enqueue_req(conn)
-        elif conn.frame.expects_continue:
-            conn.frame = framing.Frame(length, False)
-            self._say(conn, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _take(self, conn: Connection) -> bool:
+        """Give a thread the request if it is whole, and say whether it is. Raises `framing.Refused`."""
+        while conn.unread.startswith(b"\r\n"):  # RFC 9112, 2.2: a robust server ignores an empty line
+            del conn.unread[:2]
+        conn.frame = conn.frame or framing.frame(conn.unread)
+        if conn.frame is None or len(conn.unread) < conn.frame.length:
+            return False
+        conn.sock.give(bytes(conn.unread[: conn.frame.length]))
+        del conn.unread[: conn.frame.length]
+        conn.frame, conn.state, conn.deadline = None, State.SERVING, math.inf
+        conn.has_begun = bool(conn.unread)
+        return True
 
     def _overdue(self, conn: Connection) -> None:
         if conn.state is State.READING and conn.unread:

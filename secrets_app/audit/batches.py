@@ -38,9 +38,12 @@ class _Turn(Generic[Asked, Answer]):
 
 
 class Batches(Generic[Asked, Answer]):
-    """One queue: `do` is called in a transaction with what some threads ask, and answers each of them."""
+    """One queue: `do` is called in a transaction, takes what some threads ask, and answers each of them.
 
-    def __init__(self, do: Callable[[Sequence[Asked]], Sequence[Answer]]) -> None:
+    It gets a function that takes it from the queue, and calls that once: the later, the more have come.
+    """
+
+    def __init__(self, do: Callable[[Callable[[], Sequence[Asked]]], Sequence[Answer]]) -> None:
         self._do = do
         self._lock = threading.Lock()
         self._waiting: list[_Turn[Asked, Answer]] = []
@@ -71,7 +74,7 @@ class Batches(Generic[Asked, Answer]):
 
     def _alone(self, asked: Asked) -> Answer:
         turn: _Turn[Asked, Answer] = _Turn(asked)
-        self._commit([turn])
+        self._commit([turn], lambda: [asked])
         return cast(Answer, turn.answer)
 
     def _wait(self, turn: _Turn[Asked, Answer]) -> None:
@@ -86,16 +89,25 @@ class Batches(Generic[Asked, Answer]):
             raise
 
     def _lead(self, own: _Turn[Asked, Answer]) -> None:
-        """Make one transaction for all who wait now, this thread among them, and call the next to lead."""
-        with self._lock:
-            turns, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+        """Make one transaction for all who wait, this thread among them, and call the next to lead."""
+        turns: list[_Turn[Asked, Answer]] = []
+
+        def take() -> Sequence[Asked]:
+            with self._lock:
+                turns[:], self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            return [turn.asked for turn in turns]
+
         error: BaseException | None = None
         try:
-            self._commit(turns)
+            self._commit(turns, take)
         except Exception as caught:  # noqa: BLE001  # each is tried by itself, and raises its own
             error = caught
+            if not turns:  # it failed before, and would for each of them
+                take()
         finally:
             with self._lock:
+                if own in self._waiting:  # this thread ends
+                    self._waiting.remove(own)
                 self._call_next()
             for turn in turns:
                 turn.error = error
@@ -103,9 +115,9 @@ class Batches(Generic[Asked, Answer]):
         if error is not None and (own.is_complete or len(turns) == 1):
             raise error
 
-    def _commit(self, turns: Sequence[_Turn[Asked, Answer]]) -> None:
+    def _commit(self, turns: Sequence[_Turn[Asked, Answer]], take: Callable[[], Sequence[Asked]]) -> None:
         with transaction.atomic(durable=True):
-            answers = self._do([turn.asked for turn in turns])
+            answers = self._do(take)
             # From here on it may be on the disk, whatever the commit says.
             for turn in turns:
                 turn.is_complete = True

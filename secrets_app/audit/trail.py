@@ -80,8 +80,8 @@ def append(choose: Callable[[datetime], Sequence[AuditEvent]]) -> None:
     """Append the events that `choose` returns; it is called, with the time, while the head is locked.
 
     No other transaction appends meanwhile, so what `choose` reads in the trail, or of a change that is
-    recorded there, stays the same until the caller's transaction ends. It must lock no row. Raises
-    `NotRecorded`.
+    recorded there, stays the same until the caller's transaction ends. It must wait for no row that another
+    transaction may have locked. Raises `NotRecorded`.
     """
     try:
         # Without a savepoint: a caller that catches the exception cannot commit either.
@@ -95,8 +95,7 @@ def append(choose: Callable[[datetime], Sequence[AuditEvent]]) -> None:
                 event.sequence, event.at = sequence, now
                 event.mac = mac = chain.mac(key, event, mac)
             if events:
-                _ADDED(events)
-                _MOVED(sequence, mac)
+                _ADDED(events, beside=_MOVED.of(sequence, mac))
     except (DatabaseError, audit_keys.KeyMissing) as error:
         # Not as it came: a caller that takes an IntegrityError for a name in use would say so.
         raise NotRecorded("The audit trail accepts no event.") from error

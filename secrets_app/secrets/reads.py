@@ -10,7 +10,7 @@ Opens nothing itself: `versions.reveal` does, with what it is told here.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -119,38 +119,73 @@ def record(
     raise answer or Gone()
 
 
-def _record(reads: Sequence[_Read], *, waits: bool) -> list[_Answer]:
-    """Append the events of these reads, and answer each, in the order that they have."""
-    asked = [read for read in reads if not read.proofs]
-    held = lifecycle.hold_readable({read.secret_id for read in asked}, waits=waits)
-    answers: dict[_Read, _Answer] = {}
-    at: list[datetime] = []
-    last: dict[UUID, LastRead] = {}
+class _Batch:
+    """The reads of one transaction."""
 
-    def choose(now: datetime) -> list[AuditEvent]:
-        keys = keyring.look_up({read.sealed_id for read in asked})
+    def __init__(self, reads: Sequence[_Read], *, waits: bool) -> None:
+        self._reads, self._waits = reads, waits
+        self._held = lifecycle.hold_readable(
+            {read.secret_id for read in reads if not read.proofs}, waits=waits
+        )
+        self._answers: dict[_Read, _Answer] = {}
+        self._last: dict[UUID, LastRead] = {}
+
+    @property
+    def answers(self) -> list[_Answer]:
+        """What each is answered, in the order that they have."""
+        return [self._answers[read] for read in self._reads]
+
+    def events(self, now: datetime) -> list[AuditEvent]:
+        """Decide about each, and return what is to be appended. The trail's head is locked since `now`."""
+        reads = self._reads
+        keys = keyring.look_up({read.sealed_id for read in reads if not read.proofs})
         true = remembered.proven({proof for read in reads for proof in read.proofs})
         first = {
-            read: _as_kept(read, true, last) if read.proofs else _found(read, held, keys, waits=waits)
+            read: _as_kept(read, true, self._last)
+            if read.proofs
+            else _found(read, self._held, keys, waits=self._waits)
             for read in reads
         }
         may = [read for read, answer in first.items() if isinstance(answer, Recorded)]
         people = [read for read in may if read.is_a_persons]
         late = read_limits.too_many([read.reader_id for read in people], now)
-        at.append(now)
-        answers.update(first)
-        answers.update({read: error for read, error in zip(people, late, strict=True) if error})
-        answers.update(_repeated([read for read in may if isinstance(answers[read], Recorded)]))
-        events = [_event(read, answers[read]) for read in reads]
+        self._now = now
+        self._answers.update(first)
+        self._answers.update({read: error for read, error in zip(people, late, strict=True) if error})
+        self._answers.update(_repeated([read for read in may if isinstance(self._answers[read], Recorded)]))
+        events = [_event(read, self._answers[read]) for read in reads]
         return [event for event in events if event]
 
+    def note(self) -> None:
+        """Keep when each secret was read last, without waiting for one that another transaction holds."""
+        done = {
+            read.secret_id: read.reader_id
+            for read in self._reads
+            if isinstance(self._answers[read], Recorded)
+        }
+        held = self._held
+        lifecycle.note_reads({pk: reader for pk, reader in done.items() if pk in held}, held, self._now)
+        kept = {pk: reader for pk, reader in done.items() if pk not in held}
+        lifecycle.note_kept_reads(kept, self._last, self._now)
+
+
+def _record(take: Callable[[], Sequence[_Read]], *, waits: bool) -> list[_Answer]:
+    """Append the events of the reads that `take` gives, and answer each.
+
+    They are taken once the head of the trail is locked: those that come while this transaction waits for it
+    have their events in it. One that `waits` for the secrets takes them before, since with the head locked
+    nothing may wait for another transaction.
+    """
+    batch = [_Batch(take(), waits=True)] if waits else []
+
+    def choose(now: datetime) -> list[AuditEvent]:
+        if not batch:
+            batch.append(_Batch(take(), waits=False))
+        return batch[0].events(now)
+
     trail.append(choose)
-    done = {read.secret_id: read.reader_id for read in reads if isinstance(answers[read], Recorded)}
-    # These rows were locked before the head, or are left out if they are: this waits for no transaction.
-    lifecycle.note_reads({pk: reader for pk, reader in done.items() if pk in held}, held, at[0])
-    kept = {pk: reader for pk, reader in done.items() if pk not in held}
-    lifecycle.note_kept_reads(kept, last, at[0])
-    return [answers[read] for read in reads]
+    batch[0].note()
+    return batch[0].answers
 
 
 def _repeated(reads: Sequence[_Read]) -> dict[_Read, DomainError]:
@@ -194,9 +229,10 @@ def _found(
 
 
 def _event(read: _Read, answer: _Answer) -> AuditEvent | None:
-    # A copy: where this transaction fails, the next one takes the event as it was.
+    # Where this transaction fails, the next one takes the event as it was.
     if isinstance(answer, Recorded):
-        return copy.copy(read.event)
+        read.event.sequence = 0
+        return read.event
     if isinstance(answer, keyring.KeyUnusable):
         return trail.failed(copy.copy(read.event), str(answer))
     return None

@@ -32,7 +32,7 @@ from tests.bench import bare
 from tests.waiting import wait_for
 from tests.web_process import CHECKOUT, Web
 
-CLIENTS, SECRETS, ROUNDS = 16, 32, 5
+CLIENTS, SECRETS, ROUNDS = 16, 32, 15
 VALUE = '{"user": "shop", "password": "correct-horse-battery"}'
 GOAL, GOAL_P99 = 0.8, 150  # of the bare program's calls; milliseconds
 SUBJECTS = ("aws", "alibaba", "bare", "moto")

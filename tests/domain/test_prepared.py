@@ -7,7 +7,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -143,6 +143,27 @@ def test_rows_are_written_as_django_writes_them() -> None:
     written(made[1:])
     found = list(AuditEvent.objects.filter(action="kms:Test").order_by("sequence"))
     assert [vars_of(event) for event in found] == [vars_of(event) for event in made]
+
+
+def test_rows_and_the_change_beside_them_are_made_or_neither() -> None:
+    secret = factories.secret()
+    written = prepared.Rows(AuditEvent)
+    named = prepared.Change(lambda pk, text: (Secret.objects.filter(pk=pk), {"description": text}))
+    one = AuditEvent(sequence=10_001, at=timezone.now(), action="kms:Test", resource="r", outcome="succeeded")
+    seen: list[str] = []
+
+    def see(execute, sql, params, many, context):
+        seen.append(sql)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(see):
+        written([one], beside=named.of(secret.pk, "it's 100 %s"))
+    assert len(seen) == (1 if connection.vendor == "postgresql" else 2)
+    assert AuditEvent.objects.filter(sequence=10_001).exists()
+    assert Secret.objects.get(pk=secret.pk).description == "it's 100 %s"
+    with pytest.raises(IntegrityError), transaction.atomic():
+        written([one], beside=named.of(secret.pk, "again"))
+    assert Secret.objects.get(pk=secret.pk).description == "it's 100 %s"
 
 
 def vars_of(event: AuditEvent) -> dict[str, object]:

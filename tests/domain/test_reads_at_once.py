@@ -30,19 +30,23 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, others: int = MANY - 1) -> None:
         self.others, self.sizes = others, list[int]()
+        self.early: list[type[BaseException]] = []  # the next transaction raises it, and has taken no read
         self.before: Callable[[], object] = lambda: None  # the second transaction records
         self.after: Callable[[], object] = lambda: None  # it has recorded, and commits next
         self.queue = batches.Batches(self._record)
         monkeypatch.setattr(reads, "_passing", self.queue)
 
-    def _record(self, asked: Sequence[reads._Read]) -> list[object]:
+    def _record(self, take: Callable[[], Sequence[reads._Read]]) -> list[object]:
+        if self.sizes and self.early:
+            raise self.early.pop()
+        asked = take()
         self.sizes.append(len(asked))
         if len(self.sizes) == 1:
             wait_for(lambda: len(self.queue._waiting) == self.others, "the other readers")
-            return reads._record(asked, waits=False)
+            return reads._record(lambda: asked, waits=False)
         if len(self.sizes) == 2:
             self.before()
-        answers = reads._record(asked, waits=False)
+        answers = reads._record(lambda: asked, waits=False)
         if len(self.sizes) == 2:
             self.after()
         return answers
@@ -105,6 +109,18 @@ def test_those_that_wait_are_recorded_in_one_transaction(gate, many, dot):
     assert set(Secret.objects.filter(pk__in=[s.pk for s in many]).values_list("last_read_by", flat=True)) == {
         dot.principal.pk
     }
+
+
+def test_those_that_come_while_another_transaction_holds_the_trail_are_in_the_one_that_waits(many, dot):
+    with ThreadPoolExecutor(MANY) as pool:
+        with transaction.atomic():
+            trail.record("kms:Test", "acs:kms:main:1:thing/1", actor=dot.principal)
+            started = [pool.submit(read, secret, dot.principal) for secret in many[:3]]
+            wait_for(lambda: len(reads._passing._waiting) == 3, "all three readers")
+        assert [one.result() for one in started] == ["value-0", "value-1", "value-2"]
+    assert len(events()) == 3
+    assert len({event.at for event in events()}) == 1
+    assert is_whole()
 
 
 def test_reads_that_look_alike_have_an_event_each(gate, many, dot):
@@ -219,6 +235,26 @@ def test_a_transaction_that_fails_before_its_commit_is_made_again_for_each(gate,
     assert [event.sequence for event in events()] == list(
         range(events()[0].sequence, events()[0].sequence + MANY)
     )
+    assert is_whole()
+
+
+def test_a_transaction_that_fails_before_it_takes_them_is_made_again_for_each(gate, many, dot):
+    gate.early = [OSError]
+    started = all_at_once(many, dot.principal, gate=gate)
+    assert errors(started) == [None] * MANY
+    assert gate.sizes == [1] * MANY
+    assert len(events()) == MANY
+    assert is_whole()
+
+
+def test_those_that_wait_go_on_if_the_thread_that_is_to_lead_them_ends(gate, many, dot):
+    gate.early = [SystemExit]
+    started = all_at_once(many, dot.principal, gate=gate)
+    assert sorted(str(error) for error in errors(started)) == sorted(
+        [str(SystemExit), *[str(None)] * (MANY - 1)]
+    )
+    assert gate.sizes == [1, MANY - 2]
+    assert len(events()) == MANY - 1
     assert is_whole()
 
 

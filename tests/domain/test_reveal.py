@@ -61,7 +61,7 @@ def test_where_the_event_cannot_be_written_no_value_leaves(secret, dot):
     version = secret.labelled("current")
 
     def refuse(execute, sql, params, many, context):
-        if "secrets_app_auditevent" in sql and sql.startswith("INSERT"):
+        if 'INSERT INTO "secrets_app_auditevent"' in sql:
             raise OSError("disk full")
         return execute(sql, params, many, context)
 

@@ -285,7 +285,7 @@ class TestLookUp:
 
 
 def refusing(execute, sql, params, many, context):
-    if sql.startswith("INSERT") and EVENTS in sql:
+    if f'INSERT INTO "{EVENTS}"' in sql:
         raise DatabaseError("the disk is full")
     return execute(sql, params, many, context)
 

@@ -10,6 +10,7 @@ be among the signed ones, a name comes once, and a body that RPC v1 does not sig
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import re
@@ -204,6 +205,7 @@ def _equal(made: str, sent: str) -> bool:
     return hmac.compare_digest(made.encode(), sent.encode("utf-8", "replace"))
 
 
+@functools.lru_cache(maxsize=256)  # of many requests in one second, all say the same
 def moment(stamp: str) -> datetime:
     """Return the time that a request says. Raises `faults.Fault`."""
     try:

@@ -7,6 +7,7 @@ the body's, and a signature in the URL is refused: a URL that reads a secret end
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import re
@@ -118,6 +119,7 @@ def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime(_STAMP)
 
 
+@functools.lru_cache(maxsize=256)  # of many requests in one second, all say the same
 def _moment(stamp: str) -> datetime:
     try:
         return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
