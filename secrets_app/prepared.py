@@ -15,12 +15,14 @@ import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import BinaryField, Model, QuerySet
-from django.db.models.sql import UpdateQuery
+from django.db.models.expressions import DatabaseDefault
+from django.db.models.sql import DeleteQuery, UpdateQuery
 from django.utils.duration import duration_microseconds
 
 _Row = TypeVar("_Row")
@@ -176,6 +178,28 @@ class Change:
             return statement.changed()
 
 
+class Removal:
+    """As `Change`, of rows that are taken away: of a table to which no other one points."""
+
+    def __init__(self, choose: Callable[..., QuerySet[Any]]) -> None:
+        self._choose = choose
+        self._kept = _Kept()
+
+    def __call__(self, *values: _Value) -> int:
+        kept, connection = self._kept, connections[DEFAULT_DB_ALIAS]
+        statement = kept.statement
+        if statement is None or statement.compiler.connection is not connection:
+            stand_ins = _stand_ins(values)
+            chosen = self._choose(*stand_ins)
+            if chosen.model._meta.related_objects:
+                raise TypeError("rows that point at these would stay")
+            query: Any = chosen.query.chain(DeleteQuery)
+            statement = kept.statement = _Statement(query.get_compiler(connection=connection), stand_ins)
+        statement.fill_in(values)
+        with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS):
+            return statement.changed()
+
+
 class Several(Generic[_Row]):
     """Rows that `ask` finds for several ids: `several(ids)` reads them now; none for no id.
 
@@ -253,6 +277,48 @@ class Rows:
         return json.dumps(rows, default=_said)
 
 
+class Row:
+    """A new row of a table without a seal: `row(object)`, as `save` of Django with `force_insert`.
+
+    Without signals. Columns that the caller leaves to the database are read back.
+    """
+
+    def __init__(self, table: type[Model]) -> None:
+        if hasattr(table, "SEALED"):
+            raise TypeError("a seal would not be made")
+        self._table = table._meta.db_table
+        self._fields: list[Any] = list(table._meta.concrete_fields)
+
+    def __call__(self, one: Model) -> None:
+        connection: Any = connections[DEFAULT_DB_ALIAS]
+        quoted = connection.ops.quote_name
+        left = [field for field in self._fields if isinstance(getattr(one, field.attname), DatabaseDefault)]
+        given = [field for field in self._fields if field not in left]
+        places = ", ".join(["%s"] * len(given))
+        columns = ", ".join(quoted(field.column) for field in given)
+        sql = f"INSERT INTO {quoted(self._table)} ({columns}) VALUES ({places})"  # noqa: S608  # no value
+        if left:
+            sql += f" RETURNING {', '.join(quoted(field.column) for field in left)}"
+        row = [_plain(field.get_db_prep_save(field.pre_save(one, True), connection)) for field in given]
+        with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS), _cursor(connection) as cursor:
+            cursor.execute(sql, row)
+            found = cursor.fetchone() if left else ()
+        for field, value in zip(left, found, strict=True):
+            expression = field.get_col(self._table)
+            for convert in (
+                *connection.ops.get_db_converters(expression),
+                *field.get_db_converters(connection),
+            ):
+                value = convert(value, expression, connection)
+            setattr(one, field.attname, value)
+        one._state.adding, one._state.db = False, DEFAULT_DB_ALIAS
+
+
+def _plain(value: Any) -> Any:
+    """A member of an enumeration as what it stands for: psycopg would look up each of its kinds."""
+    return value.value if isinstance(value, Enum) else value
+
+
 def _said(value: object) -> str:
     """How the database reads what JSON has no form for."""
     if isinstance(value, UUID):
@@ -306,5 +372,7 @@ def _like(parameter: Any, value: _Value) -> Any:
         return value.hex if isinstance(parameter, str) else value
     if isinstance(value, timedelta):
         return value if isinstance(parameter, timedelta) else duration_microseconds(value)
+    if isinstance(value, Enum):
+        return value.value
     # psycopg has a type for each width of an integer.
     return type(parameter)(value) if isinstance(value, int) else value
