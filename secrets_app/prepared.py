@@ -228,8 +228,7 @@ class Rows:
     """
 
     def __init__(self, table: type[Model]) -> None:
-        if hasattr(table, "SEALED"):
-            raise TypeError("a seal would not be made")
+        _require_unsealed(table)
         self._fields = list(table._meta.concrete_fields)
         if any(isinstance(field, BinaryField) for field in self._fields):
             raise TypeError("JSON holds no bytes")
@@ -284,8 +283,7 @@ class Row:
     """
 
     def __init__(self, table: type[Model]) -> None:
-        if hasattr(table, "SEALED"):
-            raise TypeError("a seal would not be made")
+        _require_unsealed(table)
         self._table = table._meta.db_table
         self._fields: list[Any] = list(table._meta.concrete_fields)
 
@@ -326,6 +324,11 @@ def _said(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"a row takes no {type(value).__name__}")
+
+
+def _require_unsealed(table: type[Model]) -> None:
+    if hasattr(table, "SEALED"):
+        raise TypeError("a seal would not be made")
 
 
 def _require_no_seal(model: type[Model], fields: dict[str, object]) -> None:

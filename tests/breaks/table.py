@@ -1954,7 +1954,7 @@ BREAKS = (
           "    return by == reader and at is not None", "    return at is not None",
           "tests/domain/test_reads_at_once.py::test_when_a_value_was_last_read_is_kept_once_a_minute_and_at_once_for_another_reader"),
     Break("rows of a table with seals are not written without one", "secrets_app/prepared.py",
-          '        if hasattr(table, "SEALED"):', "        if False:",
+          '    if hasattr(table, "SEALED"):', "    if False:",
           "tests/domain/test_prepared.py::test_rows_of_a_table_with_seals_are_refused"),
     Break("a call whose connection was cut is answered on a new one", "console/interfaces/first_question.py",
           "    connection.close()\n", "    raise RuntimeError\n",
