@@ -46,7 +46,7 @@ class Bound(Task[..., Any]):
             return super().__call__(*args, **named)
 
 
-app = Celery("keyturn", task_cls=Bound)
+app = Celery("keyturn", task_cls=Bound, fixups=["console.process.kept_connections:fixup"])
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["rotation", "console.notices"])
 app.steps["consumer"].add("console.process.heartbeats:WorkerPulse")

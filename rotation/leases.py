@@ -203,6 +203,26 @@ _STILL_HELD = prepared.Question(
     lambda run, number: _held(run, number).filter(leased_until__gt=Now()).values_list("pk")
 )
 _RENEW = prepared.Change(lambda run, number, length: (_held(run, number), {"leased_until": Now() + length}))
+
+
+def _renews(*names: str, **more: object) -> prepared.Change:
+    """As `_RENEW`, with new values of the columns `names`, and those of `more`, which are always the same."""
+    return prepared.Change(
+        lambda run, number, length, *values: (
+            _held(run, number),
+            {"leased_until": Now() + length, **dict(zip(names, values, strict=True)), **more},
+        )
+    )
+
+
+_SAID = ("state", "outcome", "truth", "code", "sentence")  # at the end of a run
+# What each rotation writes under its lease, by the names of its columns.
+_RENEWALS = {
+    ("version_id",): _renews("version_id"),
+    ("attempts", "generation"): _renews("attempts", "generation"),
+    (*_SAID, "ended_at"): _renews(*_SAID, ended_at=Now()),
+}
+_ADD_STEP = prepared.Row(Step)
 _TAKE = prepared.Change(
     lambda run, instance, region, places, worker, length: (
         Run.objects.filter(~Exists(_under_way().filter(instance=instance)), pk=run).filter(
@@ -452,7 +472,7 @@ def _lease_of(run: Run) -> Lease:
 # ---------------------------------------------------------------- under a lease
 
 
-def hold(lease: Lease, **fields: object) -> None:
+def hold(lease: Lease, **fields: Any) -> None:
     """Renew the lease and write `fields`, if it is still held. Raises `Overtaken`.
 
     Steps that were kept are written in the same transaction.
@@ -467,12 +487,15 @@ def _together() -> AbstractContextManager[object]:
     return nullcontext() if connection.in_atomic_block else transaction.atomic()
 
 
-def _renew(lease: Lease, fields: Mapping[str, object]) -> None:
+def _renew(lease: Lease, fields: Mapping[str, Any]) -> None:
     began = time.monotonic()
-    if fields:
-        held = _held(lease.run_id, lease.number).update(leased_until=Now() + lease.length, **fields)
+    of_lease = (lease.run_id, lease.number, lease.length)
+    if not fields:
+        held = _RENEW(*of_lease)
+    elif renew := _RENEWALS.get(tuple(fields)):
+        held = renew(*of_lease, *(value for value in fields.values() if not isinstance(value, Now)))
     else:
-        held = _RENEW(lease.run_id, lease.number, lease.length)
+        held = _held(lease.run_id, lease.number).update(leased_until=Now() + lease.length, **fields)
     if not held:
         raise Overtaken
     lease.progress.renewed, lease.progress.is_sure = began, True
@@ -593,7 +616,7 @@ def begin(lease: Lease, name: str) -> Step:
         hold(lease)
         _leave_begun(lease, "Nothing was done in it.")
         step = _next(lease, name)
-        step.save(force_insert=True)
+        _ADD_STEP(step)
         return step
 
 

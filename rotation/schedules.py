@@ -18,6 +18,7 @@ from django.db.models.functions import Now, RowNumber
 from rotation import accounts, missed
 from rotation.models import GRACE, PERIOD_LIMITS, Schedule
 from rotation.recurrence import Recurrence
+from secrets_app import prepared
 from secrets_app.audit import trail
 from secrets_app.errors import DomainError
 from secrets_app.models import Principal, Region, Secret
@@ -25,6 +26,9 @@ from secrets_app.policy import decisions
 from secrets_app.secrets import lifecycle
 
 PRESETS_DAYS = (7, 30, 60, 90)
+_LIVE = prepared.Question(
+    lambda secret: Schedule.objects.select_for_update().filter(secret=secret, is_on=True, stopped_at=None)
+)
 
 
 class BadDate(DomainError, ValueError):
@@ -280,8 +284,7 @@ def close(secret: Secret) -> None:
 def rotated(secret: Secret) -> None:
     """Count the next date from a rotation that has just succeeded."""
     with transaction.atomic(savepoint=False):
-        mine = Schedule.objects.select_for_update().filter(secret=secret, is_on=True, stopped_at=None)
-        for schedule in mine:
+        for schedule in _LIVE(secret.pk):
             at = now()
             if schedule.paused_at:
                 _note_overdue(schedule, schedule.paused_at, "missed_changed")

@@ -40,6 +40,7 @@ _VERSION = prepared.Question(lambda pk: KeyVersion.objects.select_related("key")
 _VALUES = prepared.Several(
     lambda ids: SealedValue.objects.select_related("key_version__key").filter(pk__in=ids)
 )
+_ADD = prepared.Row(SealedValue)
 _PRIMARY = prepared.Question(
     lambda key: KeyVersion.objects.select_related("key").filter(key=key, state=KeyVersion.State.PRIMARY)[:1]
 )
@@ -158,7 +159,7 @@ def seal(
     key = key or default_key()
     version, data_key = primary(key), envelope.new_key()
     bound = _bound(key.account_id, owner_id, subject_id, field)
-    return SealedValue.objects.create(
+    sealed = SealedValue(
         account_id=key.account_id,
         owner_id=owner_id,
         subject_id=subject_id,
@@ -167,6 +168,8 @@ def seal(
         wrapped_key=_wrap(version, data_key, bound),
         ciphertext=envelope.seal(data_key, plaintext, bound),
     )
+    _ADD(sealed)
+    return sealed
 
 
 def open_(

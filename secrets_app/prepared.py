@@ -15,12 +15,14 @@ import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import BinaryField, Model, QuerySet
-from django.db.models.sql import UpdateQuery
+from django.db.models.expressions import DatabaseDefault
+from django.db.models.sql import DeleteQuery, UpdateQuery
 from django.utils.duration import duration_microseconds
 
 _Row = TypeVar("_Row")
@@ -186,6 +188,28 @@ class Change:
         return statement
 
 
+class Removal:
+    """As `Change`, of rows that are taken away: of a table to which no other one points."""
+
+    def __init__(self, choose: Callable[..., QuerySet[Any]]) -> None:
+        self._choose = choose
+        self._kept = _Kept()
+
+    def __call__(self, *values: _Value) -> int:
+        kept, connection = self._kept, connections[DEFAULT_DB_ALIAS]
+        statement = kept.statement
+        if statement is None or statement.compiler.connection is not connection:
+            stand_ins = _stand_ins(values)
+            chosen = self._choose(*stand_ins)
+            if chosen.model._meta.related_objects:
+                raise TypeError("rows that point at these would stay")
+            query: Any = chosen.query.chain(DeleteQuery)
+            statement = kept.statement = _Statement(query.get_compiler(connection=connection), stand_ins)
+        statement.fill_in(values)
+        with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS):
+            return statement.changed()
+
+
 class Several(Generic[_Row]):
     """Rows that `ask` finds for several ids: `several(ids)` reads them now; none for no id.
 
@@ -214,8 +238,7 @@ class Rows:
     """
 
     def __init__(self, table: type[Model]) -> None:
-        if hasattr(table, "SEALED"):
-            raise TypeError("a seal would not be made")
+        _require_unsealed(table)
         self._fields = list(table._meta.concrete_fields)
         if any(isinstance(field, BinaryField) for field in self._fields):
             raise TypeError("JSON holds no bytes")
@@ -268,6 +291,47 @@ class Rows:
         return json.dumps(rows, default=_said)
 
 
+class Row:
+    """A new row of a table without a seal: `row(object)`, as `save` of Django with `force_insert`.
+
+    Without signals. Columns that the caller leaves to the database are read back.
+    """
+
+    def __init__(self, table: type[Model]) -> None:
+        _require_unsealed(table)
+        self._table = table._meta.db_table
+        self._fields: list[Any] = list(table._meta.concrete_fields)
+
+    def __call__(self, one: Model) -> None:
+        connection: Any = connections[DEFAULT_DB_ALIAS]
+        quoted = connection.ops.quote_name
+        left = [field for field in self._fields if isinstance(getattr(one, field.attname), DatabaseDefault)]
+        given = [field for field in self._fields if field not in left]
+        places = ", ".join(["%s"] * len(given))
+        columns = ", ".join(quoted(field.column) for field in given)
+        sql = f"INSERT INTO {quoted(self._table)} ({columns}) VALUES ({places})"  # noqa: S608  # no value
+        if left:
+            sql += f" RETURNING {', '.join(quoted(field.column) for field in left)}"
+        row = [_plain(field.get_db_prep_save(field.pre_save(one, True), connection)) for field in given]
+        with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS), _cursor(connection) as cursor:
+            cursor.execute(sql, row)
+            found = cursor.fetchone() if left else ()
+        for field, value in zip(left, found, strict=True):
+            expression = field.get_col(self._table)
+            for convert in (
+                *connection.ops.get_db_converters(expression),
+                *field.get_db_converters(connection),
+            ):
+                value = convert(value, expression, connection)
+            setattr(one, field.attname, value)
+        one._state.adding, one._state.db = False, DEFAULT_DB_ALIAS
+
+
+def _plain(value: Any) -> Any:
+    """A member of an enumeration as what it stands for: psycopg would look up each of its kinds."""
+    return value.value if isinstance(value, Enum) else value
+
+
 def _said(value: object) -> str:
     """How the database reads what JSON has no form for."""
     if isinstance(value, UUID):
@@ -275,6 +339,11 @@ def _said(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"a row takes no {type(value).__name__}")
+
+
+def _require_unsealed(table: type[Model]) -> None:
+    if hasattr(table, "SEALED"):
+        raise TypeError("a seal would not be made")
 
 
 def _require_no_seal(model: type[Model], fields: dict[str, object]) -> None:
@@ -321,5 +390,7 @@ def _like(parameter: Any, value: _Value) -> Any:
         return value.hex if isinstance(parameter, str) else value
     if isinstance(value, timedelta):
         return value if isinstance(parameter, timedelta) else duration_microseconds(value)
+    if isinstance(value, Enum):
+        return value.value
     # psycopg has a type for each width of an integer.
     return type(parameter)(value) if isinstance(value, int) else value

@@ -196,7 +196,7 @@ def _create(work: Work, *, then: str = "") -> SecretVersion:
                 version = _generate(work)
                 sentence = NEW
             leases.passed(work.lease, Step.Name.CREATE, sentence, then="" if pending else then)
-            leases.hold(work.lease, version=version)
+            leases.hold(work.lease, version_id=version.pk)
     except keyring.KeyUnusable as error:
         row = leases.begin(work.lease, Step.Name.CREATE)
         leases.finish(work.lease, row, Step.State.FAILED, str(error))

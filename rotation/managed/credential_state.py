@@ -12,9 +12,30 @@ from django.db.models.functions import Now
 from rotation import binding
 from rotation.connectors import base
 from rotation.models import ManagedAccount, Run
+from secrets_app import prepared
 from secrets_app.models import Label
 
 Credential = ManagedAccount.Credential
+_ROTATED = prepared.Change(
+    lambda pk, bindings, level, code, sentence: (
+        ManagedAccount.objects.filter(pk=pk, bindings=bindings),
+        {
+            "rotated_at": Now(),
+            "traces": {},
+            "credential_code": code,
+            "credential_sentence": sentence,
+            "credential": Credential.IN_SYNC,
+            "verified_at": Now(),
+            "verified_level": level,
+        },
+    )
+)
+_RAISE = prepared.Change(
+    lambda pk, generation, following: (
+        ManagedAccount.objects.filter(pk=pk, generation=generation),
+        {"generation": following},
+    )
+)
 
 
 #: Codes of a credential: the host was not asked since an older database was restored; and it refused.
@@ -45,12 +66,16 @@ def note_verified(
     login with it did not succeed; that stays until the next login, because the host's own check does not
     cover it. If the account was bound to another machine since the run began, the proof does not count.
     """
-    fields: dict[str, object] = {"rotated_at": Now()} if rotated else {}
-    if rotated or changed:
-        fields["traces"] = {}  # what the account looked like before says nothing any more
+    code = NO_LOGIN if no_login else ""
+    if rotated:
+        is_same = _ROTATED(account.pk, account.bindings, level or "", code, no_login[:500])
+        binding.follow_one(account, is_proven=bool(is_same))
+        return
+    # What the account looked like before a change says nothing any more.
+    fields: dict[str, object] = {"traces": {}} if changed else {}
     same = ManagedAccount.objects.filter(pk=account.pk, bindings=account.bindings)
-    if no_login or rotated or changed or level in {base.Level.LOGIN, base.Level.COMMAND}:
-        fields |= {"credential_code": NO_LOGIN if no_login else "", "credential_sentence": no_login[:500]}
+    if no_login or changed or level in {base.Level.LOGIN, base.Level.COMMAND}:
+        fields |= {"credential_code": code, "credential_sentence": no_login[:500]}
     else:
         _forget(account)
     is_same = same.update(
@@ -139,8 +164,7 @@ def raise_generation(account: ManagedAccount, on_host: int) -> int:
     """Return the next attempt's number, above ours and the host's, and keep it."""
     while True:
         following = max(account.generation, on_host) + 1
-        same = ManagedAccount.objects.filter(pk=account.pk, generation=account.generation)
-        if same.update(generation=following):
+        if _RAISE(account.pk, account.generation, following):
             account.generation = following
             return following
         account.refresh_from_db(fields=["generation"])  # another run has raised it since it was read

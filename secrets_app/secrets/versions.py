@@ -75,6 +75,21 @@ _OFFER = prepared.Change(
 )
 
 
+_ADD_VERSION = prepared.Row(SecretVersion)
+_ADD_LABEL = prepared.Row(Label)
+_FORGET = prepared.Removal(lambda secret, role: Label.objects.filter(secret=secret, role=role))
+_PASS_ON = prepared.Change(
+    lambda secret, role, following: (Label.objects.filter(secret=secret, role=role), {"role": following})
+)
+_PROMOTE = prepared.Change(
+    lambda secret, version, role, following: (
+        Label.objects.filter(secret=secret, version=version, role=role),
+        {"role": following},
+    )
+)
+_VERIFIED = prepared.Change(lambda pk: (SecretVersion.objects.filter(pk=pk), {"verified_at": Now()}))
+
+
 class PendingExists(DomainError):
     """This secret has a pending value that a host may have heard; it must be settled first."""
 
@@ -210,7 +225,7 @@ def _store(
     new_id = uuid.uuid4()
     with transaction.atomic(savepoint=False):
         sealed = keyring.seal(plaintext, owner_id=secret.pk, subject_id=new_id, field=FIELD, key=secret.key)
-        version = SecretVersion.objects.create(
+        version = SecretVersion(
             id=new_id,
             secret=secret,
             version_id=version_id or str(new_id),
@@ -222,8 +237,9 @@ def _store(
             policy_breach=policy_breach(secret, value),
             breach_reason=breach_reason,
         )
+        _ADD_VERSION(version)
         if role is not None:
-            Label.objects.create(secret=secret, version=version, role=role)
+            _ADD_LABEL(Label(secret=secret, version=version, role=role))
     return version
 
 
@@ -383,7 +399,7 @@ def was_offered_within(version: SecretVersion, length: timedelta) -> bool:
 
 def mark_verified(version: SecretVersion) -> None:
     """Record that a host accepted this value just now."""
-    SecretVersion.objects.filter(pk=version.pk).update(verified_at=Now())
+    _VERIFIED(version.pk)
 
 
 def not_removed(secret: Secret | uuid.UUID) -> QuerySet[SecretVersion]:
@@ -431,10 +447,10 @@ def promote(version: SecretVersion) -> bool:
     current one. Raises `NotPending` where another worker was first.
     """
     with transaction.atomic(savepoint=False):
-        labels = Label.objects.filter(secret_id=version.secret_id)
-        labels.filter(role=Label.Role.PREVIOUS).delete()
-        had_one = labels.filter(role=Label.Role.CURRENT).update(role=Label.Role.PREVIOUS)
-        if not labels.filter(role=Label.Role.PENDING, version=version).update(role=Label.Role.CURRENT):
+        secret = version.secret_id
+        _FORGET(secret, Label.Role.PREVIOUS)
+        had_one = _PASS_ON(secret, Label.Role.CURRENT, Label.Role.PREVIOUS)
+        if not _PROMOTE(secret, version.pk, Label.Role.PENDING, Label.Role.CURRENT):
             raise NotPending
         mark_verified(version)
         prune(version.secret)

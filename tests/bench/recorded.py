@@ -12,6 +12,7 @@ Run as a program: `recorded FILE PORT HOSTS`, with the recording in FILE.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -224,11 +225,18 @@ def _answer(
 
 def _script(block: str) -> tuple[str, dict[str, str]]:
     """The name and the arguments of a script, from the block in which it is sent."""
-    text = shlex.split(next(iter(re.findall(r"^script=('.*')\n(?:case|timeout)", block, re.M | re.S))))[0]
+    text = next(iter(re.findall(r"^script=('.*')\n(?:case|timeout)", block, re.M | re.S)))
+    name = next(script for script in SCRIPTS if text.endswith(_quoted(script)))
     # Arguments come before the text of the script itself, and each has a line there; the first one counts.
-    arguments = dict(reversed(re.findall(r"^(user|action|generation)=([^\s$]*)$", text, re.M)))
-    name = next(script for script in SCRIPTS if text.endswith(scripts.load(script)))
+    own = text.removesuffix(_quoted(name))
+    arguments = dict(reversed(re.findall(r"^'?(user|action|generation)=([^\s$]*)$", own, re.M)))
     return named(name, arguments), arguments
+
+
+@functools.cache
+def _quoted(script: str) -> str:
+    """The end of the word in which a script is sent, arguments before it: to read that word takes long."""
+    return shlex.quote(scripts.load(script)).removeprefix("'")
 
 
 def address(number: int) -> str:
@@ -268,8 +276,11 @@ def _serve(host: Host, connected: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def served(said: Recording, password: str, key: str, port: int, count: int) -> Iterator[None]:
-    """Have another process speak for so many hosts; `password` and `key` are what logs in at first."""
+def served(said: Recording, password: str, key: str, port: int, count: int) -> Iterator[int]:
+    """Have another process speak for so many hosts, and yield its id.
+
+    `password` and `key` are what logs in at first.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recording.json"
         file.write_text(json.dumps({"said": said, "password": password, "key": key}))
@@ -278,7 +289,7 @@ def served(said: Recording, password: str, key: str, port: int, count: int) -> I
             try:
                 assert process.stdout is not None
                 assert process.stdout.readline() == b"ready\n"
-                yield
+                yield process.pid
             finally:
                 process.kill()
 

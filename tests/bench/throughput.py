@@ -331,7 +331,7 @@ def measure_recorded(hosts: int, at_once: int, slices: int) -> None:
             host = fleet.start_many(1, Spec(public_key=key.public))[0]
             said = recorded.rotated(host, key, FIRST, old.public_key)
         port = services.free_port()
-        stack.enter_context(recorded.served(said, FIRST, old.public_key, port, hosts))
+        speaks = stack.enter_context(recorded.served(said, FIRST, old.public_key, port, hosts))
         targets = [target for number in range(hosts) for target in _registered(number, port, key, old)]
         place = Place([], targets, [])
         workers = Workers(Path(folder), at_once)
@@ -342,18 +342,41 @@ def measure_recorded(hosts: int, at_once: int, slices: int) -> None:
         for kind in KINDS:
             place.rotate(kind, workers)
             place.failed.clear()
-            ours = Cost()
+            ours, others = Cost(), Counter[str]()
             for _ in range(slices):
+                before = _beside(speaks)
                 ours += place.rotate(kind, workers)
-            _print_recorded(place, kind, ours)
+                others.update(_beside(speaks) - before)
+            _print_recorded(place, kind, ours, others)
 
 
-def _print_recorded(place: Place, kind: str, ours: Cost) -> None:
+def _beside(speaks: int) -> Counter[str]:
+    """Ticks so far of what takes the processor beside the worker: what speaks for the hosts, the database."""
+    ticks = Counter({"the hosts' process": _ticks(speaks)})
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            backend = int(cursor.fetchone()[0])
+        server = _parent(backend)
+        ours = [int(pid) for pid in filter(str.isdigit, os.listdir("/proc")) if _parent(int(pid)) == server]
+        ticks["PostgreSQL"] = sum(map(_ticks, {server, *ours} - {backend}))
+    return ticks
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    except OSError:  # it has ended
+        return 0
+
+
+def _print_recorded(place: Place, kind: str, ours: Cost, others: Counter[str]) -> None:
     if not ours.rotations:
         raise SystemExit(f"no rotation succeeded: {dict(place.failed)}")
-    each = ours.client_ms / ours.rotations
+    each = {"the worker": ours.client_ms} | {who: ticks * TICK_MS for who, ticks in others.items()}
+    took = ", ".join(f"{ms / ours.rotations:.0f} ms of {who}" for who, ms in each.items())
     print(
-        f"{kind}: {ours.rate:.2f} a second of {ours.rotations}; CPU {each:.0f} ms of the worker each, "
+        f"{kind}: {ours.rate:.2f} a second of {ours.rotations}; CPU {took} each; "
         f"{ours.statements / ours.rotations:.1f} statements, {ours.commits / ours.rotations:.1f} commits",
         flush=True,
     )

@@ -19,6 +19,7 @@ from secrets_app.models import AuditEvent, Label, Policy, Secret
 from tests import factories
 
 pytestmark = pytest.mark.django_db
+VALUE = "an-initial-value-1"
 
 
 def test_other_values_find_other_rows_with_what_belongs_to_them() -> None:
@@ -173,3 +174,45 @@ def vars_of(event: AuditEvent) -> dict[str, object]:
 def test_rows_of_a_table_with_seals_are_refused() -> None:
     with pytest.raises(TypeError, match="seal"):
         prepared.Rows(Policy)
+
+
+def test_a_row_is_written_as_django_writes_it() -> None:
+    secret = factories.secret(initial=VALUE)
+    current = secret.labelled("current")
+    assert current is not None
+    written = prepared.Row(Label)
+    for name in ("it's %s", 'two "2"'):
+        label = Label(secret=secret, version=current, role=Label.Role.CUSTOM, name=name)
+        written(label)
+        found = Label.objects.get(pk=label.pk)
+        assert (found.role, found.name, found.version) == ("custom", name, current)
+        assert found.created_at == label.created_at  # which the database has chosen
+        label.delete()
+        assert not Label.objects.filter(pk=found.pk).exists()
+
+
+def test_a_row_whose_place_is_taken_is_an_error_of_the_database() -> None:
+    secret = factories.secret(initial=VALUE)
+    second = Label(secret=secret, version=secret.labelled("current"), role=Label.Role.CURRENT)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        prepared.Row(Label)(second)
+    assert Label.objects.filter(secret=secret, role="current").count() == 1
+
+
+def test_a_removal_takes_its_rows_and_no_others() -> None:
+    one, other = factories.secret(initial=VALUE), factories.secret(initial=VALUE)
+    remove = prepared.Removal(lambda secret, role: Label.objects.filter(secret=secret, role=role))
+    assert remove(one.pk, Label.Role.CURRENT) == 1
+    assert remove(one.pk, "current") == 0
+    assert (one.labelled("current"), other.labelled("current") is None) == (None, False)
+
+
+def test_a_removal_leaves_no_row_that_points_at_nothing() -> None:
+    remove = prepared.Removal(lambda pk: Secret.objects.filter(pk=pk))
+    with pytest.raises(TypeError, match="point"):
+        remove(uuid.uuid4())
+
+
+def test_a_single_row_of_a_table_with_seals_is_refused() -> None:
+    with pytest.raises(TypeError, match="seal"):
+        prepared.Row(Policy)
