@@ -5,8 +5,10 @@ import django.db.models.functions.datetime
 import uuid
 from django.db import migrations, models
 
+from secrets_app.first_migrations import FirstMigration
 
-class Migration(migrations.Migration):
+
+class Migration(FirstMigration):
 
     initial = True
 

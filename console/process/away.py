@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-import redis
 from django.conf import settings
 
 from console.process import health
@@ -90,6 +89,8 @@ def _broker_answers() -> bool:
     """Ask a Redis; the embedded broker is a table of the database, which has just answered."""
     if settings.BROKER_URL.startswith("embedded"):
         return True
+    import redis  # of no use to an embedded broker, and a seventh of what a process loads
+
     broker = redis.Redis.from_url(
         settings.BROKER_URL, socket_connect_timeout=BROKER_SECONDS, socket_timeout=BROKER_SECONDS
     )

@@ -17,7 +17,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import django
-import redis
 from cryptography.hazmat.backends.openssl import backend
 from django.conf import settings
 from django.db import connection
@@ -143,6 +142,8 @@ def _broker() -> Line:
     if parts.scheme == "embedded":
         return Line("Message broker", "Embedded", "A table of the database.")
     where = f"{parts.hostname}:{parts.port or 6379}"
+    import redis  # see `away`
+
     broker = redis.Redis.from_url(
         settings.BROKER_URL, socket_connect_timeout=away.BROKER_SECONDS, socket_timeout=away.BROKER_SECONDS
     )

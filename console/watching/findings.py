@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import redis
 from django.db import DatabaseError, InterfaceError
 
 from console.process import databases
@@ -119,12 +118,19 @@ def _asked(check: Check, away: str) -> tuple[Said, str]:
         words = _TROUBLES[trouble] if trouble else "the database refused the question"
         gone = words if trouble in _NOT_ASKED else away
         return unknown(f"Not checked: {words}.", _ADVICE), gone
-    except redis.RedisError:
+    except _of_redis():
         return unknown("Not checked: Redis refused the question.", _ADVICE), away
     except DomainError as error:
         return unknown(f"Not checked: {error.sentence}", _ADVICE), away
     except OSError as error:
         return unknown(f"Not checked: {error.strerror or type(error).__name__}.", _ADVICE), away
+
+
+def _of_redis() -> type[Exception]:
+    """What Redis refuses with: asked for once something was raised, and loaded no sooner (see `away`)."""
+    import redis
+
+    return redis.RedisError
 
 
 def worst(found: Iterable[Finding]) -> State:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-import redis
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, Min, Q
@@ -149,6 +148,8 @@ def of_broker() -> Iterator[GaugeMetricFamily]:
 
 
 def _redis_depth() -> int | None:
+    import redis  # see `away`
+
     seconds = away.BROKER_SECONDS
     broker = redis.Redis.from_url(settings.BROKER_URL, socket_connect_timeout=seconds, socket_timeout=seconds)
     try:

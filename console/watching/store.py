@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import redis
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
@@ -154,6 +153,8 @@ def broker() -> Said:
     parts = urlsplit(settings.BROKER_URL)
     if parts.scheme == "embedded":
         return ok("Embedded: a table of the database.")
+    import redis  # see `away`
+
     seconds = away.BROKER_SECONDS
     client = redis.Redis.from_url(settings.BROKER_URL, socket_connect_timeout=seconds, socket_timeout=seconds)
     with client:
@@ -182,6 +183,8 @@ def _not_permitted(command: str) -> Said:
 
 def _refused(client: Any) -> str:
     """The first command of the queue's that the ACL refuses; none of these changes anything."""
+    from redis.exceptions import NoPermissionError
+
     nothing = uuid.uuid4().hex
     questions = (
         ("llen", _QUEUE),
@@ -193,16 +196,18 @@ def _refused(client: Any) -> str:
     for words in questions:
         try:
             client.execute_command(*words)
-        except redis.exceptions.NoPermissionError:
+        except NoPermissionError:
             return words[0]
     return ""
 
 
 def _info(client: Any) -> dict[str, Any] | None:
     """What Redis says of itself, or None where its ACL does not let it."""
+    from redis.exceptions import NoPermissionError
+
     try:
         told: dict[str, Any] = client.info()
-    except redis.exceptions.NoPermissionError:
+    except NoPermissionError:
         return None
     return told
 

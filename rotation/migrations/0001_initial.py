@@ -6,8 +6,10 @@ import rotation.wires
 import uuid
 from django.db import migrations, models
 
+from secrets_app.first_migrations import FirstMigration
 
-class Migration(migrations.Migration):
+
+class Migration(FirstMigration):
 
     initial = True
 

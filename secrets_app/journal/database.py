@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-
-import psycopg
-from psycopg import errors
+from typing import TYPE_CHECKING
 
 from secrets_app.crypto import key_files
 from secrets_app.journal.places import Away, Written
+
+if TYPE_CHECKING:
+    import psycopg
 
 SCHEMES = ("postgresql://", "postgres://")
 SECONDS = 5  # for connecting, and for a statement
@@ -82,6 +83,9 @@ class DatabaseJournal:
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
         """Connect; whatever fails then says which place, and what is known of why."""
+        import psycopg  # an installation on SQLite that keeps no such journal never needs it
+        from psycopg import errors
+
         try:
             with psycopg.connect(
                 self._address, password=self._password(), autocommit=True, connect_timeout=SECONDS,
@@ -106,6 +110,8 @@ class DatabaseJournal:
 
 def _reason(error: Exception) -> str:
     """PostgreSQL's own short words, which hold no value; else what kind of error it is."""
+    import psycopg
+
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         return error.diag.message_primary
     return "it does not answer" if isinstance(error, psycopg.OperationalError) else type(error).__name__

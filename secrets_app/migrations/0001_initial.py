@@ -4,8 +4,10 @@ import django.db.models.functions.text
 import uuid
 from django.db import migrations, models
 
+from secrets_app.first_migrations import FirstMigration
 
-class Migration(migrations.Migration):
+
+class Migration(FirstMigration):
 
     initial = True
 

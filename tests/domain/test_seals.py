@@ -108,7 +108,11 @@ def eve(secret: Secret) -> User:
     """Return somebody who may look at the secret, and nothing else."""
     made = factories.user("eve")
     actor = factories.administrator()
-    policies.attach(policy("looks", "Allow", [DESCRIBE.value]), made, actor=actor)
+
+    def make() -> None:
+        policies.attach(policy("looks", "Allow", [DESCRIBE.value]), made, actor=actor)
+
+    factories.once(make, "who may look", made)
     assert may(made, DESCRIBE, secret)
     assert not may(made, GET, secret)
     return made
@@ -121,18 +125,24 @@ def eve(secret: Secret) -> User:
 def world(secret: Secret, eve: User) -> None:
     """A row in every table that is sealed."""
     admin = factories.administrator()
-    grants.grant(secret, eve, [Action.ROTATE_SECRET], actor=admin)
-    office = users.create_group("office", actor=admin)
-    grants.grant(secret, office, [Action.ROTATE_SECRET], actor=admin)
-    invitations.invite("ivy", actor=admin)
-    bulk_actions.start("verify", [secret.pk], actor=admin, token="t")
-    access_keys.create(eve.principal, actor=admin)
-    RootKeyMove.objects.create(source="file:", target="file:/a", total=0, requested_by=admin, state="done")
-    there = factories.region("eu-2")
-    Replica.objects.create(primary=secret, region=there, key=secret.key, created_by=admin, state="failed")
-    wanted = subscriptions.Wanted("Own", "mail", ("rotation.failed",))
-    subscriptions.create(wanted, actor=admin, url=Plaintext(""))
-    users.system()
+
+    def make() -> None:
+        grants.grant(secret, eve, [Action.ROTATE_SECRET], actor=admin)
+        office = users.create_group("office", actor=admin)
+        grants.grant(secret, office, [Action.ROTATE_SECRET], actor=admin)
+        invitations.invite("ivy", actor=admin)
+        bulk_actions.start("verify", [secret.pk], actor=admin, token="t")
+        access_keys.create(eve.principal, actor=admin)
+        RootKeyMove.objects.create(
+            source="file:", target="file:/a", total=0, requested_by=admin, state="done"
+        )
+        there = factories.region("eu-2")
+        Replica.objects.create(primary=secret, region=there, key=secret.key, created_by=admin, state="failed")
+        wanted = subscriptions.Wanted("Own", "mail", ("rotation.failed",))
+        subscriptions.create(wanted, actor=admin, url=Plaintext(""))
+        users.system()
+
+    factories.once(make, "a row in every table", secret, eve)
 
 
 def another(field: models.Field[Any, Any], value: Any) -> Any:

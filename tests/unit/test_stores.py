@@ -38,10 +38,12 @@ def marked() -> Iterator[tuple[str, str]]:
 
 def _of_one_store(text: str) -> Iterator[str]:
     """The parts of a marked module, but for its imports and the tests that run on both even so."""
+    lines = text.splitlines(keepends=True)
     for part in ast.parse(text).body:
         marks = [ast.unparse(one) for one in getattr(part, "decorator_list", [])]
         if not isinstance(part, ast.Import | ast.ImportFrom) and "pytest.mark.both_stores" not in marks:
-            yield ast.get_source_segment(text, part) or ""
+            # As `ast.get_source_segment`, which splits the whole text for each part.
+            yield "".join(lines[part.lineno - 1 : part.end_lineno])
 
 
 MARKED = dict(marked())
