@@ -1156,7 +1156,7 @@ BREAKS = (
           "@dataclass(frozen=True, eq=False)", "@dataclass(frozen=True)",
           "tests/domain/test_reads_at_once.py::test_of_many_at_once_no_more_are_shown_than_a_user_may_read"),
     Break("a read that is tried again takes its event as it was", "secrets_app/secrets/reads.py",
-          "        return copy.copy(read.event)\n", "        return read.event\n",
+          "        read.event.sequence = 0\n", "        pass\n",
           "tests/domain/test_reads_at_once.py::test_a_transaction_that_fails_before_its_commit_is_made_again_for_each"),
     Break("reads of one commit count for each other", "secrets_app/secrets/read_limits.py",
           "if had[actor] + new[actor] < ", "if had[actor] < ",
