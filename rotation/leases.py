@@ -223,6 +223,9 @@ _RENEWALS = {
     (*_SAID, "ended_at"): _renews(*_SAID, ended_at=Now()),
 }
 _ADD_STEP = prepared.Row(Step)
+_STEPS = prepared.RowsOrEnds(
+    Step, ends=Step.WRITTEN_AT_ITS_END, moments=("created_at", "started_at", "ended_at")
+)
 _TAKE = prepared.Change(
     lambda run, instance, region, places, worker, length: (
         Run.objects.filter(~Exists(_under_way().filter(instance=instance)), pk=run).filter(
@@ -659,15 +662,20 @@ def _leave_begun(lease: Lease, sentence: str) -> None:
 def _write_kept(lease: Lease) -> None:
     """Write the steps that were kept, new ones and the ends of others, together."""
     kept, lease.progress.kept = lease.progress.kept, []
-    for step in kept:
-        if step._state.adding:
-            # By the database's clock, which is asked only now.
-            step.started_at = Now() - timedelta(seconds=time.monotonic() - step.began)
-        # Of a row that stands in the store only the end is written.
-        step.ended_at = Now() if step.state != Step.State.RUNNING else None
     if kept:
-        Step.objects.bulk_create(
-            kept, update_conflicts=True, unique_fields=["id"], update_fields=Step.WRITTEN_AT_ITS_END
+        now = time.monotonic()
+        _STEPS.write(
+            kept,
+            [
+                # By the database's clock, which is asked only now. Of a row that stands in the store only the
+                # end is written.
+                {
+                    "created_at": 0.0,
+                    "started_at": now - step.began if step._state.adding else 0.0,
+                    "ended_at": 0.0 if step.state != Step.State.RUNNING else None,
+                }
+                for step in kept
+            ],
         )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Generic, TypeVar
@@ -22,6 +22,7 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import BinaryField, Model, QuerySet
 from django.db.models.expressions import DatabaseDefault
+from django.db.models.functions import Now
 from django.db.models.sql import DeleteQuery, UpdateQuery
 from django.utils.duration import duration_microseconds
 
@@ -289,6 +290,59 @@ class Rows:
     def _as_json(self, objects: Sequence[Model]) -> str:
         rows = [{field.column: field.pre_save(one, True) for field in self._fields} for one in objects]
         return json.dumps(rows, default=_said)
+
+
+class RowsOrEnds(Rows):
+    """As `Rows`, of which some may be there already: of those the columns `ends` alone are written.
+
+    Of the columns `moments` it is told how many seconds ago that was, or None for never: the database's clock
+    says when. No key twice.
+    """
+
+    def __init__(self, table: type[Model], *, ends: Sequence[str], moments: Sequence[str]) -> None:
+        super().__init__(table)
+        self._model, self._ends, self._moments = table, tuple(ends), tuple(moments)
+
+    def write(self, objects: Sequence[Model], ages: Sequence[Mapping[str, float | None]]) -> None:
+        """Write them, each with the ages of its moments. On SQLite as Django does."""
+        connection: Any = connections[DEFAULT_DB_ALIAS]
+        if connection.vendor != "postgresql":
+            for one, times in zip(objects, ages, strict=True):
+                for name, age in times.items():
+                    setattr(one, name, None if age is None else Now() - timedelta(seconds=age))
+            self._model._default_manager.bulk_create(
+                objects, update_conflicts=True, unique_fields=[self._key], update_fields=self._ends
+            )
+            return
+        rows = [{**row, **times} for row, times in zip(self._told(objects), ages, strict=True)]
+        with transaction.mark_for_rollback_on_error(using=DEFAULT_DB_ALIAS), _cursor(connection) as cursor:
+            cursor.execute(self._or_ends(connection), [json.dumps(rows, default=_said)])
+        for one in objects:
+            one._state.adding, one._state.db = False, DEFAULT_DB_ALIAS
+
+    def _told(self, objects: Sequence[Model]) -> list[dict[str | None, object]]:
+        fields = [field for field in self._fields if field.column not in self._moments]
+        return [{field.column: field.pre_save(one, True) for field in fields} for one in objects]
+
+    def _or_ends(self, connection: Any) -> str:
+        table, names = self._named(connection)
+        quoted = connection.ops.quote_name
+        # The record has the other columns with their types; an age stands under the name of its moment.
+        columns = [
+            f"STATEMENT_TIMESTAMP() - make_interval(secs => (told ->> '{field.column}')::float8)"
+            if field.column in self._moments
+            else f"given.{quoted(field.column)}"
+            for field in self._fields
+        ]
+        others = ", ".join(f"'{name}'" for name in self._moments)
+        over = [quoted(field.column) for field in self._fields if field.name in self._ends]
+        ends = ", ".join(f"{column} = EXCLUDED.{column}" for column in over)
+        return (
+            f"INSERT INTO {table} ({names}) SELECT {', '.join(columns)} "  # noqa: S608  # no value
+            f"FROM jsonb_array_elements(%s::jsonb) AS told, "
+            f"jsonb_populate_record(NULL::{table}, told - ARRAY[{others}]) AS given "
+            f"ON CONFLICT ({quoted(self._key)}) DO UPDATE SET {ends}"
+        )
 
 
 class Row:

@@ -34,6 +34,10 @@
     choose(field, all[next]);
   };
 
+  // An answer may come after what was done meanwhile: a choice among the older results, or Escape.
+  const chosenBefore = new WeakMap();
+  const closed = new WeakSet();
+
   const prepare = () => {
     for (const field of fields()) {
       field.setAttribute("role", "combobox");
@@ -78,12 +82,30 @@
     } else if (event.key === "Escape") {
       event.preventDefault();
       event.stopPropagation(); // a menu that holds the field stays open
+      closed.add(field);
       show(field, false);
     }
   }, true);
 
+  document.addEventListener("input", (event) => {
+    const field = event.target.closest?.("[data-search]");
+    if (field) {
+      closed.delete(field);
+      choose(field, null);
+    }
+  });
+
+  const searched = (event) => event.target.closest(".bar-search")?.querySelector("[data-search]");
+
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const field = searched(event);
+    if (field) {
+      chosenBefore.set(field, boxOf(field).querySelector("[aria-selected='true']")?.href);
+    }
+  });
+
   document.body.addEventListener("htmx:afterSwap", (event) => {
-    const field = event.target.closest(".bar-search")?.querySelector("[data-search]");
+    const field = searched(event);
     if (!field) {
       return;
     }
@@ -96,7 +118,11 @@
     } else {
       field.removeAttribute("aria-controls");
     }
-    show(field, document.activeElement === field && box.childElementCount > 0);
+    show(field, document.activeElement === field && box.childElementCount > 0 && !closed.has(field));
+    const chosen = options(field).find((option) => option.href === chosenBefore.get(field));
+    if (chosen && !box.hidden) {
+      choose(field, chosen);
+    }
     const hits = box.querySelectorAll(".search-hit:not(.search-more)").length;
     document.getElementById("announce").textContent = list ? `${hits} results` : box.textContent.trim();
   });

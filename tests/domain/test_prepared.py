@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from rotation import runs
-from rotation.models import Instance, ManagedAccount, Run
+from rotation.models import Instance, ManagedAccount, Run, Step
 from secrets_app import prepared
 from secrets_app.models import AuditEvent, Label, Policy, Secret
 from tests import factories
@@ -169,6 +169,33 @@ def test_rows_and_the_change_beside_them_are_made_or_neither() -> None:
 
 def vars_of(event: AuditEvent) -> dict[str, object]:
     return {field.name: getattr(event, field.attname) for field in AuditEvent._meta.concrete_fields}
+
+
+def test_rows_that_are_there_are_ended_and_the_others_written() -> None:
+    run = runs.start(factories.secret(initial="a-first-value-1"), actor=factories.administrator())
+    steps = prepared.RowsOrEnds(
+        Step, ends=Step.WRITTEN_AT_ITS_END, moments=("created_at", "started_at", "ended_at")
+    )
+
+    def step(number: int, **columns: object) -> Step:
+        return Step(run=run, number=number, name="set", worker="w", lease=2**40, **columns)
+
+    def times(began: float, ended: float | None) -> dict[str, float | None]:
+        return {"created_at": 0.0, "started_at": began, "ended_at": ended}
+
+    began, over = step(101), step(102, state="done", sentence="it's 100 %s", evidence=[{"name": 'a "b"'}])
+    steps.write([began, over], [times(90.0, None), times(3600.0, 0.0)])
+    assert not began._state.adding
+    began.state, began.sentence, began.worker = "failed", "\\ ü", "another"
+    steps.write([began], [times(0.0, 0.0)])
+    one, two = Step.objects.filter(number__gt=100).order_by("number")
+    assert (one.state, one.sentence, one.worker, one.lease) == ("failed", "\\ ü", "w", 2**40)
+    assert (two.state, two.sentence, two.evidence) == ("done", "it's 100 %s", [{"name": 'a "b"'}])
+    assert one.ended_at is not None
+    assert two.ended_at is not None
+    assert one.ended_at - one.started_at >= timedelta(seconds=90)
+    assert two.ended_at - two.started_at == timedelta(hours=1)
+    assert two.created_at == two.ended_at
 
 
 def test_rows_of_a_table_with_seals_are_refused() -> None:
