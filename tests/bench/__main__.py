@@ -5,9 +5,9 @@ list at two sizes and under a long policy, lists, search and the overview over m
 fetches the current value and logs on with it all the time, how soon a leaked value is refused, how many
 values and events one process reads, how many programs read by each interface beside a bare program and a
 public double, what finding whose turn it is costs beside a million runs that have ended, how long a backup,
-its restore and an upgrade take, how many rotations the workers carry in a second beside the same script, and
-how many on simulated Windows hosts beside a bare loop of pywinrm's that makes the same calls. Seconds depend
-on the machine; the ratios, and the goals, are what to compare.
+its restore and an upgrade take, how many rotations the workers carry in a second beside the same script and
+an installed Ansible, and how many on simulated Windows hosts beside a bare loop of pywinrm's that makes the
+same calls. Seconds depend on the machine; the ratios, and the goals, are what to compare.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from secrets_app import keyring  # noqa: E402
 from secrets_app.models import Secret, User  # noqa: E402
 from tests import clients, factories  # noqa: E402, F401
 from tests.bench import (  # noqa: E402
+    ansible,
     backup,
     due,
     interfaces,
@@ -169,12 +170,13 @@ def measure_due(options: argparse.Namespace) -> None:
 
 
 def measure_throughput(options: argparse.Namespace) -> None:
+    playbook = ansible.found(options.ansible)
     if not options.here:
         throughput.measure_on(options.on, sys.argv[1:], workers=1 if options.recorded else 0)
     elif options.recorded:
         throughput.measure_recorded(options.hosts, options.at_once[0], options.slices)
     else:
-        throughput.measure(options.hosts, options.at_once, options.slices)
+        throughput.measure(options.hosts, options.at_once, options.slices, playbook)
 
 
 def measure_windows(options: argparse.Namespace) -> None:
@@ -211,6 +213,12 @@ def main() -> int:
         "--recorded",
         action="store_true",
         help="of the throughput: one worker process, and hosts that answer from a recording",
+    )
+    parser.add_argument(
+        "--ansible",
+        default="",
+        metavar="PATH",
+        help="of the throughput: an installed ansible-playbook, if not the one on PATH",
     )
     parser.add_argument(
         "--on", choices=["sqlite", "postgresql"], default="sqlite", help="of the throughput and Windows"

@@ -1,8 +1,9 @@
-"""How many rotations a second the workers carry, beside a plain script on the same hosts.
+"""How many rotations a second the workers carry, beside a plain script and Ansible on the same hosts.
 
-A slice of Keyturn's (each host once, through real Celery workers) and one of the script's take turns, so that
-what else this machine does slows both. Beside the rates it counts what one rotation costs: connections in the
-hosts' own logs, statements and commits in the workers, processor time of the client and of the hosts.
+A slice of Keyturn's (each host once, through real Celery workers), one of the script's and, for passwords,
+two of an installed Ansible's take turns, so that what else this machine does slows all of them. Beside the
+rates it counts what one rotation costs: connections in the hosts' own logs, statements and commits in the
+workers, processor time of the client and of the hosts.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
 from tests import factories, lab_instances, networks, services
 from tests.bench import recorded
+from tests.bench.ansible import PROGRAM, Ansible
 from tests.bench.scripts import Script
 from tests.chaos.hosts import Target, prepare_both
 from tests.chaos.naive import FIRST
@@ -170,6 +172,7 @@ class Place:
     hosts: list[Host]
     targets: Sequence[Target | Recorded]
     scripts: list[Script]
+    ansible: Ansible | None = None
     failed: Counter[str] = field(default_factory=Counter)
     asked: int = 0  # how often each host was asked for its newest process, by a process of its own
 
@@ -221,6 +224,13 @@ class Place:
             cost.seconds, cost.rotations = time.monotonic() - began, len(self.scripts)
         return cost
 
+    def play(self, ansible: Ansible, at_once: int, *, pipelining: bool) -> Cost:
+        """Have Ansible give the script's account on each host another password."""
+        with self.read(None) as cost:
+            took = ansible.play(at_once, pipelining=pipelining)
+            cost.seconds, cost.client_ms, cost.rotations = took.seconds, took.client_ms, len(self.hosts)
+        return cost
+
 
 def _ended(pks: list[object]) -> list[Run]:
     """Return these runs when all have ended; one that was put off is sent again when it is due."""
@@ -260,16 +270,24 @@ def measure_on(store: str, words: Sequence[str], part: str = "throughput", *, wo
         subprocess.run(command, env=environment, check=True)
 
 
-def measure(hosts: int, at_once: Sequence[int], slices: int) -> None:
-    """Print a row for each kind and number at once, on the store of these settings."""
+def measure(hosts: int, at_once: Sequence[int], slices: int, ansible: Path | None) -> None:
+    """Print a row for each kind and number at once, on the store of these settings.
+
+    `ansible` is an installed `ansible-playbook` to measure beside, if there is one.
+    """
     key = KeyPair.generate()
     with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder) / "fleet") as fleet:
         started = fleet.start_many(hosts, Spec(public_key=key.public))
         targets = [target for host in started for target in prepare_both(host, key)]
-        place = Place(started, targets, [Script(host, key) for host in started])
+        beside = Ansible(ansible, Path(folder) / "ansible", started, key) if ansible else None
+        place = Place(started, targets, [Script(host, key) for host in started], beside)
         broker = settings.BROKER_URL.partition(":")[0]
         print(f"{hosts} hosts on {os.cpu_count()} cores, {connection.vendor}, {broker} broker")
-        print("beside Ansible      not measured: only the plain script is", flush=True)
+        if beside:
+            print(f"beside {beside.version}; passwords only, as it has no module for key files", flush=True)
+            beside.play(at_once[0], pipelining=False)  # what it does once
+        else:
+            print(f"beside Ansible      not measured: no {PROGRAM} on PATH, nor by --ansible", flush=True)
         for number in at_once:
             workers = Workers(Path(folder), number)
             try:
@@ -284,9 +302,13 @@ def measure(hosts: int, at_once: Sequence[int], slices: int) -> None:
 def _measure_row(place: Place, kind: str, at_once: int, slices: int, workers: Workers) -> None:
     place.failed.clear()
     ours, plain = Cost(), Cost()
+    plays = {pipelining: Cost() for pipelining in (False, True) if kind == Secret.Kind.PASSWORD}
     for _ in range(slices):
         ours += place.rotate(kind, workers)
         plain += place.script(kind, at_once)
+        if place.ansible:
+            for pipelining in plays:
+                plays[pipelining] += place.play(place.ansible, at_once, pipelining=pipelining)
     if not ours.rotations:
         raise SystemExit(f"no rotation succeeded: {dict(place.failed)}")
     print(
@@ -296,6 +318,9 @@ def _measure_row(place: Place, kind: str, at_once: int, slices: int, workers: Wo
     print(f"    each  {_each(ours)}; {ours.statements / ours.rotations:.1f} statements", end="")
     print(f", {ours.commits / ours.rotations:.1f} commits")
     print(f"  script  {_each(plain)}", flush=True)
+    for pipelining, theirs in plays.items() if place.ansible else ():
+        print(f"  Ansible{', pipelining' * pipelining}: {theirs.rate:.2f} a second, ", end="")
+        print(f"ratio {ours.rate / theirs.rate:.2f}; {_each(theirs)}", flush=True)
     for what, count in place.failed.items():
         print(f"    {count} not counted: {what}", flush=True)
 
