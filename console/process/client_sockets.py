@@ -24,7 +24,11 @@ READ_BYTES: Final = 64 * 1024
 
 
 class Wire:
-    """One client's socket. The first part is the main loop's, the second one a thread's."""
+    """One client's socket. The first part is the main loop's, the second one a thread's.
+
+    A thread that stays for the client's next request receives and gives it itself: the main loop does neither
+    while a thread has the connection.
+    """
 
     def __init__(self, sock: socket.socket, wake: Callable[[], None]) -> None:
         """Take the socket; `wake` has the main loop look at it again and is called from a thread."""
