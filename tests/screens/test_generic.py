@@ -308,12 +308,12 @@ def test_the_file_has_its_line_with_empty_cells(as_dot, token, managed):
 def test_the_overview_counts_it_as_a_secret_and_nowhere_where_rotation_is_meant(as_dot, token, managed):
     managed.managed.credential = "in_sync"
     managed.managed.save()
-    overview = as_dot.get(listed("overview")).context["overview"]
-    figures = {figure.label: figure for figure in overview.figures}
+    shown = as_dot.get(listed("overview")).context
+    figures = {figure.label: figure for figure in shown["figures"]}
     assert figures["Secrets"].count == 2
     assert (figures["In sync"].count, figures["In sync"].note) == (1, "100% of all")
     assert (figures["Drifted"].count, figures["Overdue"].count) == (0, 0)
-    assert [need.name for need in overview.needs] == []
+    assert [need.name for need in shown["overview"].needs] == []
     plan(token)
     Secret.objects.filter(pk=token.pk).update(deletion_due_at=timezone.now() + timedelta(days=1))
     (need,) = as_dot.get(listed("overview")).context["overview"].needs

@@ -297,9 +297,10 @@ def test_a_value_that_is_older_than_its_reminder_is_overdue_until_the_next_one(a
     SecretVersion.objects.filter(secret=secret).update(created_at=old)
     lifecycle.remind_of_new(secret)
     assert overdue(as_dot) == {"app/db"}
-    overview = as_dot.get(reverse("overview", args=["main"])).context["overview"]
-    assert overview.needs[0].action == ("Edit value", reverse("secret_put_value", args=["main", secret.pk]))
-    assert {figure.label: figure.count for figure in overview.figures}["Overdue"] == 1
+    shown = as_dot.get(reverse("overview", args=["main"])).context
+    action = ("Edit value", reverse("secret_put_value", args=["main", secret.pk]))
+    assert shown["overview"].needs[0].action == action
+    assert {figure.label: figure.count for figure in shown["figures"]}["Overdue"] == 1
     page = text(as_dot.get(reverse("secret", args=["main", secret.pk])))
     assert f"Overdue since {old + timedelta(days=30):%Y-%m-%d}" in page
     (row,) = as_dot.get(reverse("secrets", args=["main"]), {"automatic": "overdue"}).context["rows"]
