@@ -167,6 +167,16 @@ def newest(actor: Principal) -> list[BulkAction]:
     return _NEWEST(actor.pk)
 
 
+_WITH_AN_ITEM = (
+    "secret__region", "secret__account", "run__secret__region", "run__secret__account",
+    "run__instance__region", "run__instance__account", "retried__instance__region", "retried__secret",
+)  # fmt: skip
+#: The rows of these keys, for any reader, with what a page shows of each.
+shown_items: prepared.Several[BulkItem] = prepared.Several(
+    lambda keys: BulkItem.objects.filter(pk__in=keys).select_related(*_WITH_AN_ITEM)
+)
+
+
 def seen_items(actor: Principal, bulks: Collection[BulkAction]) -> QuerySet[BulkItem]:
     """The rows of these actions that `actor` may see now."""
     of_secrets = decisions.visible(actor, Action.DESCRIBE_SECRET, decisions.secret_rows())

@@ -16,17 +16,8 @@ from console.presentation import bulk_states
 from console.presentation.secret_states import Fact
 from rotation.bulk import bulk_actions
 from rotation.models import BulkAction, BulkItem
-from secrets_app import prepared
 from secrets_app.policy.decisions import Action
 from secrets_app.policy.requiring import NotFound
-
-_WITH_AN_ITEM = (
-    "secret__region", "secret__account", "run__secret__region", "run__secret__account",
-    "run__instance__region", "run__instance__account", "retried__instance__region", "retried__secret",
-)  # fmt: skip
-_ITEMS: prepared.Several[BulkItem] = prepared.Several(
-    lambda keys: BulkItem.objects.filter(pk__in=keys).select_related(*_WITH_AN_ITEM)
-)
 
 
 @login_required
@@ -74,7 +65,7 @@ def _context(request: OperatorRequest, pk: UUID) -> dict[str, object]:
         request.GET,
         sorts={"number": "number"},
         default="number",
-        read=_ITEMS,
+        read=bulk_actions.shown_items,
     )
     if bulk.ended_at and request.method == "GET":
         bulk_actions.note_seen(bulk)
