@@ -108,6 +108,8 @@ def test_the_v2_sdk_calls_each_action_by_each_scheme(web, signed, dot):
         assert call("GetSecretPolicy", SecretName=name, PolicyName="default")["Policy"] == policy
         call("SetSecretPolicy", SecretName=name, PolicyName="default", Policy=default)
         assert call("GetSecretPolicy", SecretName=name, PolicyName="default")["Policy"] == default
+        call("CreateSecret", SecretName=f"{name}-own", VersionId="v1", SecretData=VALUE, Policy=policy)
+        assert call("GetSecretPolicy", SecretName=f"{name}-own", PolicyName="default")["Policy"] == policy
         several = {"ResourceType": "secret", "ResourceId": [name], "RegionId": "main"}
         call("TagResources", **several, Tag=[{"Key": "a", "Value": "b"}])
         tags = call("ListTagResources", **several)["TagResources"]["TagResource"]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from secrets_app.actions import Action
-from secrets_app.models import AuditEvent, Secret
-from secrets_app.policy import grants
+from secrets_app.models import AuditEvent, Region, Secret
+from secrets_app.policy import grants, policies
 from tests import acs, factories
-from tests.screens.test_alibaba import VALUE, admin, robot, signer
+from tests.screens.test_alibaba import VALUE, admin, as_, robot, signer
 
 __all__ = ["admin", "robot"]  # fixtures
 pytestmark = pytest.mark.django_db
@@ -74,6 +74,78 @@ def test_who_may_not_change_rights_puts_no_policy_and_reads_none(admin, robot, s
     status, answer = admin.call("SetSecretPolicy", **DB, Policy=unknown)
     assert (status, answer["Code"]) == (400, "InvalidParameter")
     assert "no user or application" in answer["Message"]
+
+
+def creation(name: str = "app/db", **more: str) -> dict[str, str]:
+    return {"SecretName": name, "SecretData": VALUE, "VersionId": "v1", **more}
+
+
+def succeeded() -> list[str]:
+    rows = AuditEvent.objects.filter(outcome="succeeded", resource__contains="secret/").order_by("sequence")
+    return list(rows.values_list("action", flat=True))
+
+
+def test_a_secret_is_made_with_its_policy_which_decides_at_once(admin, robot, dot):
+    other = factories.generic_secret(name="app/other")
+    text = policy(other, "robot")
+    before = succeeded()
+    assert admin.call("CreateSecret", **creation(Policy=text))[0] == 200
+    assert succeeded()[len(before) :] == ["kms:CreateSecret", "kms:SetSecretPolicy"]
+    assert of(admin) == json.loads(text)
+    assert signer(robot).call("GetSecretValue", **DB)[1]["SecretData"] == VALUE
+    secret = Secret.objects.get(name="app/db")
+    assert list(secret.policy_revisions.values_list("document", "set_by")) == [(text, dot.principal.pk)]
+
+
+def test_an_ecs_secret_is_made_with_its_policy(admin, robot):
+    other = factories.generic_secret(name="app/other")
+    config = {"SecretSubType": "Password", "InstanceId": factories.instance().instance_id}
+    ecs = {
+        "SecretName": "acs/ecs/web",
+        "SecretType": "ECS",
+        "VersionId": "v1",
+        "SecretData": json.dumps({"UserName": "root", "Password": "a-first-password-1"}),
+        "ExtendedConfig": config,
+    }
+    assert admin.call("CreateSecret", **ecs, Policy="{")[0] == 400
+    assert not Secret.objects.filter(name="acs/ecs/web").exists()
+    assert admin.call("CreateSecret", **ecs, Policy=policy(other, "robot"))[0] == 200
+    assert signer(robot).call("GetSecretValue", SecretName="acs/ecs/web")[0] == 200
+
+
+def test_the_default_policy_at_creation_is_none_of_its_own(admin, secret):
+    default = json.dumps(of(admin))
+    for name, text in (("app/new", default), ("app/newer", "")):
+        assert admin.call("CreateSecret", **creation(name, Policy=text))[0] == 200
+        assert Secret.objects.get(name=name).resource_policy is None
+
+
+def test_nothing_is_made_where_the_policy_cannot_be_put(admin, secret, settings):
+    settings.OPEN_REGIONS = True
+    before = succeeded(), Region.objects.count()
+    public = json.dumps({"Version": "1", "Statement": []})
+    for text in ("{", public, policy(secret, "a-user-who-is-not-here"), "x" * 32_769):
+        for region in ("local-1", "cn-new-1"):
+            client = as_(admin, region=region)
+            status, answer = client.call("CreateSecret", **creation("app/new", Policy=text))
+            assert (status, answer["Code"]) == (400, "InvalidParameter")
+    assert not Secret.objects.filter(name="app/new").exists()
+    assert (succeeded(), Region.objects.count()) == before
+
+
+def test_who_may_make_a_secret_and_not_change_rights_makes_none_with_a_policy(robot, secret, dot):
+    allowed = [Action.CREATE_SECRET, Action.SET_SECRET_POLICY]
+    text = json.dumps({"Version": "1", "Statement": [
+        {"Effect": "Allow", "Action": allowed, "Resource": "*"}]})  # fmt: skip
+    policies.attach(policies.create("makes", text, actor=dot.principal), robot, actor=dot.principal)
+    client = signer(robot)
+    status, answer = client.call("CreateSecret", **creation("app/new", Policy=policy(secret, "robot")))
+    assert (status, answer["Code"]) == (403, "Forbidden.NoPermission")
+    assert not Secret.objects.filter(name="app/new").exists()
+    denied = AuditEvent.objects.get(action="kms:SetSecretPolicy", outcome="denied")
+    assert denied.resource.endswith(":secret/app/new")
+    assert denied.resource_id is None
+    assert client.call("CreateSecret", **creation("app/new"))[0] == 200
 
 
 def test_custom_data_is_kept_as_it_is_sent_in_each_of_the_three_ways(admin, dot):

@@ -11,11 +11,12 @@ from django.db import transaction
 
 from console.fetching import instances_and_runs
 from console.interfaces import new_regions
-from console.interfaces.alibaba import calls, custom_data, describing, faults
+from console.interfaces.alibaba import calls, custom_data, describing, faults, policies
 from console.interfaces.alibaba.calls import Call
 from rotation import accounts, runs, schedules, tasks
 from rotation.managed import creation
 from secrets_app.actions import Action
+from secrets_app.audit import trail
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.kinds import table as kinds
 from secrets_app.models import Key, Secret
@@ -47,7 +48,8 @@ def create(
     )
     creation.require_creation(call.region, name, tags, os=instance.os, actor=call.actor)
     calls.require_free(call, name)
-    with transaction.atomic():
+    policy = policies.of_new(call, name, tags, os=instance.os)
+    with transaction.atomic(), trail.at_the_end():
         secret, run = creation.create(
             name,
             region=call.region,
@@ -64,6 +66,7 @@ def create(
             key=key,
         )
         lifecycle.keep_custom_data(secret, texts)
+        policies.put_first(secret, policy, actor=call.actor)
         if run is not None:
             tasks.wake(run)
     return secret

@@ -7,6 +7,7 @@ the policies of the account's users.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from console.fetching import users_and_policies
@@ -14,6 +15,7 @@ from console.interfaces.alibaba import faults
 from console.interfaces.alibaba.calls import Call
 from secrets_app import actions
 from secrets_app.actions import Action
+from secrets_app.models import Principal, Secret
 from secrets_app.policy import decisions, requiring, resource_documents
 from secrets_app.secrets import resource_policies
 
@@ -31,6 +33,29 @@ def set_secret_policy(call: Call) -> dict[str, Any]:
     else:
         resource_policies.put(secret, text, actor=call.actor)
     return {}
+
+
+def of_new(call: Call, name: str, tags: Mapping[str, str], *, os: str = "") -> str:
+    """Return the policy that a secret is to have from the start; empty for none of its own.
+
+    Asked before the creation begins, so that a refusal is recorded. Raises `faults.Fault` or
+    `requiring.Refused`.
+    """
+    text = call.given.text("Policy", most=LENGTH)
+    if not text or _is_default(text, call):
+        return ""
+    future = decisions.new_secret(call.region, name, tags, os)
+    requiring.require_full_access(call.actor, Action.SET_SECRET_POLICY, future)
+    return text
+
+
+def put_first(secret: Secret, text: str, *, actor: Principal) -> None:
+    """Put the policy `of_new` on a secret, in the transaction that makes it; nothing where it is empty.
+
+    Raises as `resource_policies.put`.
+    """
+    if text:
+        resource_policies.put(secret, text, actor=actor)
 
 
 def get_secret_policy(call: Call) -> dict[str, Any]:

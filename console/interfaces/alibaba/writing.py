@@ -8,12 +8,13 @@ from typing import Any
 from django.db import transaction
 
 from console.interfaces import new_regions
-from console.interfaces.alibaba import custom_data, describing, faults, labels, managing, tagging
+from console.interfaces.alibaba import custom_data, describing, faults, labels, managing, policies, tagging
 from console.interfaces.alibaba.calls import Call, moment, new_name, require_free
 from rotation import tasks
 from rotation.managed import deletion
 from secrets_app import keyring
 from secrets_app.actions import Action
+from secrets_app.audit import trail
 from secrets_app.crypto import passwords
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import (
@@ -35,9 +36,8 @@ def create_secret(call: Call) -> dict[str, Any]:
     """Make a generic secret, or one of an instance that Keyturn manages."""
     given = call.given
     name, type_ = new_name(call), given.text("SecretType") or "Generic"
-    for parameter in ("DKMSInstanceId", "Policy"):
-        if parameter in given:
-            raise faults.invalid(f"Keyturn has no {parameter}: leave it out.")
+    if "DKMSInstanceId" in given:
+        raise faults.invalid("Keyturn has no DKMSInstanceId: leave it out.")
     is_ecs = type_ == "ECS"
     if type_ not in {"Generic", "ECS"}:
         raise faults.invalid("SecretType is Generic or ECS.")
@@ -66,8 +66,11 @@ def _create_generic(
     requiring.require(call.actor, Action.CREATE_SECRET, decisions.new_secret(call.region, name, tags))
     # The domain takes the same creation twice for one, as AWS does; this service does not.
     require_free(call, name)
-    with new_regions.region_for(call, name, tags) as region:
-        return generic.create(name, region=region, actor=call.actor, value=value, tags=tags, **texts)[0]
+    policy = policies.of_new(call, name, tags)
+    with new_regions.region_for(call, name, tags) as region, transaction.atomic(), trail.at_the_end():
+        secret = generic.create(name, region=region, actor=call.actor, value=value, tags=tags, **texts)[0]
+        policies.put_first(secret, policy, actor=call.actor)
+    return secret
 
 
 def put_secret_value(call: Call) -> dict[str, Any]:
