@@ -54,6 +54,7 @@ def read(request: OperatorRequest, query: QueryDict) -> Filters:
 
 
 PARTS = 3  # characters: as many make a part in an index of them
+_SIGNS = 8  # in the text of a tag, so many = may stand between its key and its value
 MOST_LISTED = 4_000  # as many are looked up by their keys
 MOST_JOINED = 25_000  # as many are compared by their keys; of more, each row is asked about its account
 
@@ -113,10 +114,16 @@ def _others(text: str) -> QuerySet[Any, Any]:
 
 def _tagged(text: str) -> QuerySet[Tag]:
     """The tags with this key, this value, or written `key=value`. Whole and not parts: an index has them."""
-    key, sign, value = text.partition("=")
-    return (
-        Tag.objects.filter(key=key, value=value) if sign else Tag.objects.filter(Q(key=text) | Q(value=text))
-    )
+    return Tag.objects.filter(_written(text) if "=" in text else Q(key=text) | Q(value=text))
+
+
+def _written(text: str) -> Q:
+    """The tags that are written `key=value` like this: a key and a value may hold the sign too."""
+    signs = [place for place, letter in enumerate(text) if letter == "="][:_SIGNS]
+    halves = {(text[:sign], text[sign + 1 :]) for sign in signs}
+    halves |= {(key.strip(), value.strip()) for key, value in halves}
+    # In one order, so that a statement is the same each time.
+    return reduce(or_, (Q(key=key, value=value) for key, value in sorted(halves)))
 
 
 def _turned(automatic: str) -> Q:
@@ -193,7 +200,8 @@ def _managing(rows: QuerySet[Secret], instance: str, user: str, tag: str) -> Que
     if user:
         rows = rows.filter(pk__in=accounts.filter(username=user).values("secret"))
     if tag:
-        key, equals, value = (part.strip() for part in tag.partition("="))
-        tags = Tag.objects.filter(key=key, **({"value": value} if equals else {})).order_by()
+        # Without a sign, those with any value; a key may hold the sign, of a tag that has no value.
+        with_key = Q(key__in={tag, tag.strip()})
+        tags = Tag.objects.filter(with_key | _written(tag) if "=" in tag else with_key).order_by()
         rows = rows.filter(pk__in=tags.values("secret"))
     return rows

@@ -218,6 +218,15 @@ def test_a_tag_with_marks_of_an_address_is_found_by_its_link(as_dot):
     assert shown(as_dot, html.unescape(href)) == {secret.pk}
 
 
+@pytest.mark.parametrize("tags", [{"a=b": "c=d"}, {"a=b": ""}, {"a": "=b"}, {" a ": " b "}])
+def test_a_tag_that_a_program_made_is_found_by_its_link(as_dot, tags):
+    secret = factories.secret(tags=tags)
+    factories.secret(tags={"a": "x"})
+    page = as_dot.get(f"/main/secrets/{secret.pk}/?tab=tags").content.decode()
+    (href,) = re.findall(r'href="(/main/secrets/\?tag=[^"]*)"', page)
+    assert shown(as_dot, html.unescape(href)) == {secret.pk}
+
+
 @pytest.mark.parametrize("query", ["", "instance=web-x", "user=svc", "tag=team", "key=team/pay"])
 def test_the_other_filters_are_open_where_one_is_set(as_dot, three, query):
     page = as_dot.get(f"/all/secrets/?{query}").content.decode()

@@ -90,6 +90,41 @@ def test_what_cannot_be_gets_its_sentence_and_changes_nothing(as_dot, secret, wr
     assert [str(tag) for tag in secret.tags.all()] == ["team=old"]
 
 
+ODD = {
+    "a=b": "c=d", "a": "=b", "bare": "", "equal=": "", " blank ": " blank ", '"quoted"': '"x"', "'": "",
+    "{": "}", "two\nlines": "of\rtwo", "separated\u2028": "\x85", "ü": '"ü"', '"one" two': "three",
+    '"a"="b"': "c",
+}  # fmt: skip
+
+
+def test_a_form_that_is_saved_as_it_was_shown_changes_no_tag_and_no_description(as_dot, dot):
+    made = factories.generic_secret(name="app/odd", tags=ODD, description="two\nlines")
+    form = as_dot.get(url(made), headers=HTMX).context["form"]
+    shown = {name: form[name].value() or "" for name in ("revision", "description", "tags")}
+    sent = {name: str(value).replace("\n", "\r\n") for name, value in shown.items()}  # as a browser does
+    assert as_dot.post(url(made), sent).status_code == 302
+    assert {tag.key: tag.value for tag in made.tags.all()} == ODD
+    event = AuditEvent.objects.filter(action="kms:UpdateSecret").last()
+    assert (fresh(made).revision, event.details) == (2, {"changed": []})
+    as_dot.post(url(made), sent | {"revision": "2", "tags": sent["tags"] + "\r\nnew = one"})
+    assert {tag.key: tag.value for tag in made.tags.all()} == ODD | {"new": "one"}
+
+
+def test_a_generic_secret_has_as_many_tags_in_the_form_as_it_may_have(as_dot):
+    tags = {f"k{number}": "v" for number in range(49)}
+    made = factories.generic_secret(name="app/many", tags=tags)
+    page = text(as_dot.get(url(made), headers=HTMX))
+    assert "at most 50" in page
+    lines = "\n".join(f"{key}=v" for key in [*tags, "more"])
+    as_dot.post(url(made), {"revision": "1", "description": "", "tags": lines})
+    assert made.tags.count() == 50
+    answer = as_dot.post(
+        url(made), {"revision": "2", "description": "", "tags": f"{lines}\nbeyond"}, headers=HTMX
+    )
+    assert (answer.status_code, made.tags.count()) == (422, 50)
+    assert "at most 50 tags. Remove 1." in text(answer)
+
+
 def test_a_stale_save_changes_nothing_and_shows_who_changed_what(as_dot, secret):
     eve = factories.user("eve", "administrators").principal
     lifecycle.edit(

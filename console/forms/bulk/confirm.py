@@ -13,6 +13,7 @@ from console.forms.secrets.secrets import Press
 from console.forms.secrets.secrets import Rotate as SingleRotate
 from console.forms.secrets.tags import read_tags, write_tags
 from rotation.models import BulkAction
+from secrets_app.models import GENERIC_TAG_LIMIT
 
 
 class Confirm(Press):
@@ -99,7 +100,8 @@ class EditTags(Confirm):
     )
 
     def clean_tags(self) -> dict[str, str]:
-        return read_tags(self.cleaned_data["tags"])
+        # Each secret has the limit of its type.
+        return read_tags(self.cleaned_data["tags"], most=GENERIC_TAG_LIMIT)
 
     def clean_removed(self) -> list[str]:
         lines = (line.strip() for line in self.cleaned_data["removed"].splitlines())

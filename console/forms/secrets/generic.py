@@ -8,7 +8,7 @@ from django import forms
 from django.db.models import QuerySet
 
 from console.forms.secrets.generic_value import GenericValue
-from console.forms.secrets.tags import read_tags
+from console.forms.secrets.tags import DescriptionAndTags
 from secrets_app import keyring, names
 from secrets_app.models import (
     GENERIC_NAME_LENGTH,
@@ -55,8 +55,10 @@ class Reminder(forms.Form):
         return self.cleaned_data["reminder"] or 0
 
 
-class CreateGeneric(GenericValue, Reminder):
+class CreateGeneric(GenericValue, DescriptionAndTags, Reminder):
     """A generic secret with its first value."""
+
+    tag_limit = GENERIC_TAG_LIMIT
 
     type = SelectType(Secret.Type.GENERIC)
     name = forms.CharField(
@@ -77,25 +79,10 @@ class CreateGeneric(GenericValue, Reminder):
             "invalid_choice": "Choose a key from the list: this one is disabled or no longer exists."
         },
     )
-    description = forms.CharField(
-        label="Secret Description",
-        required=False,
-        max_length=lifecycle.DESCRIPTION_LENGTH,
-        widget=forms.Textarea(attrs={"rows": 2}),
-    )
-    tags = forms.CharField(
-        label="Tags",
-        required=False,
-        help_text=f"One key=value on each line, at most {GENERIC_TAG_LIMIT}.",
-        widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
-    )
 
     def __init__(self, *args: Any, keys: QuerySet[Key], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["key"].queryset = keys  # type: ignore[attr-defined]
-
-    def clean_tags(self) -> dict[str, str]:
-        return read_tags(self.cleaned_data["tags"], most=GENERIC_TAG_LIMIT)
 
 
 class EditValue(GenericValue):

@@ -16,6 +16,7 @@ from rotation import accounts, wires
 from secrets_app.crypto import passwords
 from secrets_app.kinds import table as kinds
 from secrets_app.models import Secret
+from secrets_app.secrets import lifecycle
 
 
 class Edit(PasswordPolicy, Options, DescriptionAndTags, Reminder):
@@ -31,6 +32,7 @@ class Edit(PasswordPolicy, Options, DescriptionAndTags, Reminder):
         has_options: bool = True,
         has_tags: bool = True,
     ) -> None:
+        self.tag_limit = lifecycle.tag_limit(secret)
         super().__init__(data, auto_id="edit_%s", initial=_shown(secret))
         account = accounts.of(secret)
         self.wire = account.instance.wire if account else ""

@@ -64,7 +64,7 @@ class Filters(filters.Filters):
 
     instance = forms.CharField(required=False, max_length=80)
     user = forms.CharField(required=False, max_length=64)
-    tag = forms.CharField(required=False, max_length=400)
+    tag = forms.CharField(required=False, max_length=400, strip=False)
     key = forms.ChoiceField(label="Key", required=False)
 
     #: Those that stand behind **More filters**.

@@ -1,8 +1,14 @@
-"""The description and the tags of a secret, as users type them: a tag is key=value, on a line of its own."""
+"""The description and the tags of a secret, as users type them: a tag is key=value, on a line of its own.
+
+A program can store tags that such a line does not tell: a key with =, or with a blank at its end. Both halves
+of these are written as JSON strings, `"a=b"="c"`, so that a form that is saved unchanged changes no tag.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -14,6 +20,8 @@ from secrets_app.secrets import lifecycle
 class DescriptionAndTags(forms.Form):
     """What users write about a secret."""
 
+    tag_limit = TAG_LIMIT
+
     description = forms.CharField(
         label="Secret Description",
         required=False,
@@ -23,21 +31,29 @@ class DescriptionAndTags(forms.Form):
     tags = forms.CharField(
         label="Tags",
         required=False,
-        help_text=f"One key=value on each line, at most {TAG_LIMIT}.",
         widget=forms.Textarea(attrs={"rows": 2, "spellcheck": "false"}),
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["tags"].help_text = f"One key=value on each line, at most {self.tag_limit}."
+
+    def clean_description(self) -> str:
+        return str(self.cleaned_data["description"]).replace(
+            "\r\n", "\n"
+        )  # a browser's, for what it was sent
+
     def clean_tags(self) -> dict[str, str]:
-        return read_tags(self.cleaned_data["tags"])
+        return read_tags(self.cleaned_data["tags"], most=self.tag_limit)
 
 
 def read_tags(text: str, *, most: int = TAG_LIMIT) -> dict[str, str]:
     """Return the tags in `text`. Raises ValidationError with the sentence that a form shows."""
     tags: dict[str, str] = {}
     for line in text.splitlines():
-        key, _, value = (part.strip() for part in line.partition("="))
         if not line.strip():
             continue
+        key, value = _halves(line.strip())
         if not key:
             raise ValidationError("Write each tag as key=value.")
         if key in tags:
@@ -51,5 +67,29 @@ def read_tags(text: str, *, most: int = TAG_LIMIT) -> dict[str, str]:
 
 
 def write_tags(tags: Mapping[str, str]) -> str:
-    """Return tags as `read_tags` takes them."""
-    return "\n".join(f"{key}={value}" if value else key for key, value in tags.items())
+    """Return tags as `read_tags` takes them, each as it is."""
+    return "\n".join(_line(key, value) for key, value in tags.items())
+
+
+def _line(key: str, value: str) -> str:
+    line = f"{key}={value}" if value else key
+    if line.splitlines() == [line] and _halves(line.strip()) == (key, value):
+        return line
+    return f"{_quoted(key)}={_quoted(value)}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=text.splitlines() != [text])
+
+
+def _halves(line: str) -> tuple[str, str]:
+    """The key and the value in a line: two JSON strings, or what is before the first = and after it."""
+    try:
+        key, end = json.JSONDecoder().raw_decode(line)
+        value = json.loads(line[end:].strip().removeprefix("="))
+        if line[end:].lstrip().startswith("=") and isinstance(key, str) and isinstance(value, str):
+            return key, value
+    except ValueError:
+        pass
+    before, _, after = line.partition("=")
+    return before.strip(), after.strip()
