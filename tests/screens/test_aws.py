@@ -15,6 +15,7 @@ from django.db import DatabaseError, OperationalError
 from console.interfaces.aws import calls, door
 from console.interfaces.rates import Rates
 from rotation import schedules
+from rotation.models import ManagedAccount
 from secrets_app import keyring
 from secrets_app.actions import Action
 from secrets_app.audit import trail
@@ -101,6 +102,23 @@ def test_a_value_is_made_read_changed_and_read_again(admin):
     assert described["VersionIdsToStages"] == {token("t1"): ["AWSPREVIOUS"], token("t2"): ["AWSCURRENT"]}
     assert {"Description", "KmsKeyId", "Tags", "DeletedDate", "RotationEnabled"}.isdisjoint(described)
     assert described["LastAccessedDate"] % 86_400 == 0
+
+
+def test_a_key_is_named_to_those_who_may_see_it(admin, robot, dot):
+    key = key_states.create("team/pay", actor=dot.principal)
+    named = {"Name": "app/db", "SecretString": VALUE, "KmsKeyId": "alias/team/pay"}
+    assert admin.call("CreateSecret", **named, ClientRequestToken=token("t1"))[0] == 200
+    made(admin, "app/usual")
+    secret = Secret.objects.get(key=key)
+    grants.grant(secret, robot, [Action.DESCRIBE_SECRET], actor=factories.administrator())
+
+    def keys(client: sigv4.Signer, name: str) -> tuple[list[str], str | None]:
+        _, answer = client.call("ListSecretVersionIds", SecretId=name)
+        (version,) = answer["Versions"]
+        return version["KmsKeyIds"], client.call("DescribeSecret", SecretId=name)[1].get("KmsKeyId")
+
+    assert keys(admin, "app/db") == (["alias/team/pay"], "alias/team/pay")
+    assert keys(admin, "app/usual") == keys(signer(robot), "app/db") == (["DefaultEncryptionKey"], None)
 
 
 def test_each_refusal_has_the_code_and_the_text_of_the_service(admin):
@@ -323,6 +341,12 @@ def test_a_managed_secret_is_read_and_rotated_and_never_put(admin):
     assert json.loads(got["SecretString"]) == {"UserName": "svc", "Password": "a-first-password-1"}
     _, described = admin.call("DescribeSecret", SecretId="acs/ecs/web01")
     assert (described["OwningService"], described["RotationEnabled"]) == ("keyturn", False)
+    assert "LastRotatedDate" not in described
+    at = datetime(2026, 11, 30, 12, 0, 0, 250_000, tzinfo=UTC)
+    ManagedAccount.objects.filter(secret=secret).update(rotated_at=at)
+    _, described = admin.call("DescribeSecret", SecretId="acs/ecs/web01")
+    (listed,) = admin.call("ListSecrets")[1]["SecretList"]
+    assert described["LastRotatedDate"] == listed["LastRotatedDate"] == at.timestamp()
     for operation, given in (
         ("PutSecretValue", {"SecretString": "x", "ClientRequestToken": token("t")}),
         ("UpdateSecret", {"SecretString": "x", "ClientRequestToken": token("t")}),

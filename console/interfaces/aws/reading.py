@@ -9,6 +9,7 @@ from typing import Any
 from console.interfaces import records, staging
 from console.interfaces.aws import faults, labels, listing, managed, replication, rules, shapes
 from console.interfaces.aws.calls import Call
+from rotation import accounts
 from rotation.models import Schedule
 from secrets_app import keyring
 from secrets_app.actions import Action
@@ -134,10 +135,8 @@ def described(call: Call, secret: Secret) -> dict[str, Any]:
     }
     if secret.description:
         found["Description"] = secret.description
-    if secret.key.alias != keyring.DEFAULT_ALIAS and decisions.allows(
-        call.actor, Action.DESCRIBE_KEY, secret.key
-    ):
-        found["KmsKeyId"] = f"alias/{secret.key.alias}"
+    if key := _key(call, secret):
+        found["KmsKeyId"] = key
     if secret.last_read_at is not None:
         day = datetime.combine(secret.last_read_at.astimezone(UTC).date(), time(tzinfo=UTC))
         found["LastAccessedDate"] = moment(day)
@@ -152,8 +151,20 @@ def described(call: Call, secret: Secret) -> dict[str, Any]:
     return found
 
 
+def _key(call: Call, secret: Secret) -> str:
+    """The name of the key that seals the values, for one who may see it; empty for the default key."""
+    if secret.key.alias == keyring.DEFAULT_ALIAS or not decisions.allows(
+        call.actor, Action.DESCRIBE_KEY, secret.key
+    ):
+        return ""
+    return f"alias/{secret.key.alias}"
+
+
 def _rotation(secret: Secret) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    account = accounts.of(secret)
+    if account is not None and account.rotated_at is not None:
+        found["LastRotatedDate"] = moment(account.rotated_at)
     with contextlib.suppress(Schedule.DoesNotExist):
         schedule = secret.schedule
         found["RotationEnabled"] = schedule.is_on
@@ -173,16 +184,17 @@ def list_secret_version_ids(call: Call) -> dict[str, Any]:
         if call.given.get("IncludeDeprecated") or version.labels.all()
     ]
     page, token = listing.cut(shown, call.given.get("NextToken", ""), call.given.get("MaxResults", 100))
-    answer = {"ARN": call.arn(secret), "Name": secret.name, "Versions": [_listed(one) for one in page]}
+    key = _key(call, secret) or "DefaultEncryptionKey"
+    answer = {"ARN": call.arn(secret), "Name": secret.name, "Versions": [_listed(one, key) for one in page]}
     return answer | ({"NextToken": token} if token else {})
 
 
-def _listed(version: SecretVersion) -> dict[str, Any]:
+def _listed(version: SecretVersion, key: str) -> dict[str, Any]:
     stages = labels.of(version)
     entry: dict[str, Any] = {
         "VersionId": version.version_id,
         "CreatedDate": moment(version.created_at),
-        "KmsKeyIds": ["DefaultEncryptionKey"],
+        "KmsKeyIds": [key],
     }
     return entry | ({"VersionStages": stages} if stages else {})
 
