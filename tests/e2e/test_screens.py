@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from secrets_app.models import Key, Secret
 from tests import gallery
 from tests.chromium import chromium
 from tests.e2e import axe
@@ -22,10 +23,30 @@ HIDDEN = """[...document.querySelectorAll('.table-scroll:not(details *), html')]
     .map(part => part.scrollWidth - part.clientWidth)"""
 
 
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
 #: Cells whose text stands on the one beside it.
 SPILLED = """[...document.querySelectorAll('.table :is(td, th)')]
     .filter(cell => getComputedStyle(cell).overflowX === 'visible' && cell.scrollWidth > cell.clientWidth + 1)
     .map(cell => cell.innerText)"""
+#: In a narrow window a row is a card: what lies on another cell's text, and an open tab that is out of sight.
+OVERLAID = """[
+  ...[...document.querySelectorAll('.table-cards > tbody > tr')].flatMap(row => {
+    const rects = [...row.cells].map(cell => {
+      const range = document.createRange();
+      range.selectNodeContents(cell);
+      return [...range.getClientRects()].filter(rect => rect.width > 1 && rect.height > 1);
+    });
+    const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+      && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+    return [...row.cells].filter((cell, at) => rects.slice(0, at).flat().some(
+      other => rects[at].some(rect => meet(rect, other)))).map(cell => cell.innerText);
+  }),
+  ...[...document.querySelectorAll('.tabs [aria-current]')].filter(tab => {
+    const [inner, outer] = [tab.getBoundingClientRect(), tab.closest('.tabs').getBoundingClientRect()];
+    return inner.left < outer.left - 1 || inner.right > outer.right + 1;
+  }).map(tab => tab.innerText),
+]"""
 LISTS = (
     "/all/secrets/", "/all/instances/", "/all/rotations/", "/all/overview/", "/audit/", "/keys/",
     "/credentials/", "/access/users/", "/access/applications/", "/access/access-keys/", "/access/groups/",
@@ -88,6 +109,19 @@ def test_a_list_needs_no_sideways_scrolling_on_a_desktop(open_keyring):
             for width in (1440, 1280):
                 page.set_viewport_size({"width": width, "height": 900})
                 assert page.evaluate(SPILLED) == [], (path, width)
+
+
+def test_in_a_narrow_window_no_text_lies_on_another_and_the_open_tab_is_in_sight(open_keyring):
+    cookie = gallery.session(gallery.seed())
+    secret = Secret.objects.get(name="acs/ecs/web/nginx")
+    tabs = [f"/main/secrets/{secret.pk}/?tab={tab}" for tab in ("versions", "history", "permissions", "tags")]
+    key = Key.objects.get(alias="team/moving")
+    with gallery.serve() as address, chromium() as browser:
+        page = gallery.signed_in(browser, address, cookie, scheme="light", width=390).new_page()
+        for path in (*LISTS, *tabs, f"/keys/{key.pk}/", "/settings/sessions/", "/settings/about/"):
+            assert page.goto(path).ok, path
+            assert page.evaluate(SIDEWAYS) == 0, path
+            assert page.evaluate(OVERLAID) == [], path
 
 
 def _is_foreign(url: str) -> bool:
