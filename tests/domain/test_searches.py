@@ -79,9 +79,13 @@ def one_by_one(text: str) -> set[str]:
     return set(Secret.objects.kept().filter(fits | tag | is_id).values_list("name", flat=True))
 
 
+@pytest.mark.parametrize("usernames", [300, 2], ids=["few usernames", "more"])
 @pytest.mark.parametrize("expects", [None, 0, 10_000, 50_000])
 @pytest.mark.parametrize("most", [(4_000, 30_000), (0, 30_000), (0, 0)], ids=["few", "many", "most"])
-def test_a_search_finds_what_each_row_by_itself_fits(secrets, by_index, monkeypatch, most, expects):
+def test_a_search_finds_what_each_row_by_itself_fits(
+    secrets, by_index, monkeypatch, most, expects, usernames
+):
+    monkeypatch.setattr(secret_filters, "MOST_USERNAMES", usernames)
     if expects is not None:  # however wrong the statistics are
         monkeypatch.setattr(expected, "number", lambda rows: expects)
     monkeypatch.setattr(secret_filters, "MOST_LISTED", most[0])
