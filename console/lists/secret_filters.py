@@ -117,7 +117,7 @@ def _others(text: str) -> QuerySet[Any, Any]:
     )
 
 
-MOST_USERNAMES = 300  # different ones are walked through: to find one takes as long as to read some ten rows
+MOST_USERNAMES = 300  # different ones are looked at: to find one takes as long as to read some sixty rows
 _ACCOUNTS = ManagedAccount._meta.db_table
 #: The different usernames in their order, each found in the index behind the one before, and whether each is
 #: called like the text. Many accounts have few: to read those of all accounts takes longer.
