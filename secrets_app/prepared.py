@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -27,7 +27,7 @@ from django.db.models.sql import DeleteQuery, UpdateQuery
 from django.utils.duration import duration_microseconds
 
 _Row = TypeVar("_Row")
-_Value = UUID | int | str | timedelta
+_Value = UUID | int | str | timedelta | datetime
 
 # What stands for a value while the SQL is made: nothing that is in a statement otherwise, and in the range of
 # an integer column, because Django leaves out a comparison with a number that none of its rows can have.
@@ -414,7 +414,7 @@ def _stand_ins(values: Sequence[_Value]) -> list[_Value]:
 
 
 def _kind(value: _Value) -> type:
-    return next((kind for kind in (UUID, timedelta, str, int) if isinstance(value, kind)), object)
+    return next((kind for kind in (UUID, timedelta, datetime, str, int) if isinstance(value, kind)), object)
 
 
 def _stand_in(value: _Value, number: int) -> _Value:
@@ -422,6 +422,8 @@ def _stand_in(value: _Value, number: int) -> _Value:
         return UUID(int=_UUIDS + number)
     if isinstance(value, timedelta):
         return timedelta(microseconds=_NUMBERS * 1_000_003 + number)
+    if isinstance(value, datetime):
+        return datetime(9000, 1, 1, 1, 1, 1, number + 1, tzinfo=UTC)
     if isinstance(value, str):
         return f"stands for value {number}"
     if type(value) is int:
@@ -435,7 +437,14 @@ def _forms(value: _Value) -> tuple[Any, ...]:
         return value, value.hex
     if isinstance(value, timedelta):
         return value, duration_microseconds(value)
+    if isinstance(value, datetime):
+        return value, _moment(value)
     return (value,)
+
+
+def _moment(value: datetime) -> Any:
+    """A moment as Django gives it to this database: SQLite gets a text in UTC, which it compares as one."""
+    return connections[DEFAULT_DB_ALIAS].ops.adapt_datetimefield_value(value)
 
 
 def _like(parameter: Any, value: _Value) -> Any:
@@ -444,6 +453,8 @@ def _like(parameter: Any, value: _Value) -> Any:
         return value.hex if isinstance(parameter, str) else value
     if isinstance(value, timedelta):
         return value if isinstance(parameter, timedelta) else duration_microseconds(value)
+    if isinstance(value, datetime):
+        return value if isinstance(parameter, datetime) else _moment(value)
     if isinstance(value, Enum):
         return value.value
     # psycopg has a type for each width of an integer.

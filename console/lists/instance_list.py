@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, prefetch_related_objects
+from django.db.models import (
+    Count,
+    Exists,
+    FilteredRelation,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    prefetch_related_objects,
+)
 from django.db.models.functions import Coalesce
 
 from console.lists.paging import By, Part
@@ -34,14 +43,20 @@ def sorts(seen: QuerySet[Secret], *, sees_all: bool = False, is_whole: bool = Fa
     """
     managed = _managed(seen, sees_all=sees_all)
 
-    def ascending(rows: QuerySet[Instance]) -> list[Part]:
+    def ordered(rows: QuerySet[Instance], sign: str) -> list[Part]:
         # Counted at once, in an index of accounts: to count those of each instance takes a look for each.
+        if sees_all and not sign:  # with those that have none, which come first: one pass and not two
+            here = FilteredRelation("managed_accounts", condition=Q(managed_accounts__released_at=None))
+            every = rows.order_by().alias(here=here).values("pk").annotate(count=Count("here__instance"))
+            return [Part(every.order_by("count", "pk"))]
         none = rows.filter(~Exists(managed.filter(instance=OuterRef("pk"))))
         of_these = managed if is_whole else managed.filter(instance__in=rows.order_by().values("pk"))
-        counted = of_these.values("instance").annotate(count=Count("*")).order_by("count", "instance")
-        return [Part(none.order_by("pk")), Part(counted, "instance")]
+        counted = of_these.values("instance").annotate(count=Count("*"))
+        if sign:
+            return [Part(counted.order_by("-count", "-instance"), "instance"), Part(none.order_by("-pk"))]
+        return [Part(none.order_by("pk")), Part(counted.order_by("count", "instance"), "instance")]
 
-    return {**_OWN, "secrets": By("", ascending=ascending)}
+    return {**_OWN, "secrets": By("", ordered=ordered)}
 
 
 def with_figures(

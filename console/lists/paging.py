@@ -59,14 +59,14 @@ class By:
     is_there: str = ""
     #: Instead of `field`: the rows of each of these groups, one group after the other.
     groups: Callable[[QuerySet[Any]], list[QuerySet[Any]] | None] | None = None
-    #: Instead of all of that: the parts of these rows in ascending order.
-    ascending: Callable[[QuerySet[Any]], list[Part]] | None = None
+    #: Instead of all of that: the parts of these rows in the order of a sign. Those of the other sign are the
+    #: same rows from the end, in parts that may be others.
+    ordered: Callable[[QuerySet[Any], str], list[Part]] | None = None
 
     def parts(self, rows: QuerySet[Row], sign: str) -> list[Part]:
         """The rows in their order, in parts that follow each other."""
-        if self.ascending is not None:
-            parts = self.ascending(rows)
-            return [part.reverse() for part in reversed(parts)] if sign else parts
+        if self.ordered is not None:
+            return self.ordered(rows, sign)
         return [Part(part) for part in self._of_rows(rows, sign)]
 
     def _of_rows(self, rows: QuerySet[Row], sign: str) -> list[QuerySet[Row]]:
@@ -205,8 +205,8 @@ class _Keys:
     """The primary keys of a list in its order."""
 
     def __init__(self, rows: QuerySet[Any], sort: str | By, sign: str) -> None:
-        by = By(sort) if isinstance(sort, str) else sort
-        self._rows, self._parts = rows, by.parts(rows, sign)
+        self._by = By(sort) if isinstance(sort, str) else sort
+        self._rows, self._sign, self._parts = rows, sign, self._by.parts(rows, sign)
 
     def deep(self, number: int, size: int) -> tuple[int, list[Any], int]:
         """The number and keys of a page that is not near the beginning, one key more if it has it; the count.
@@ -230,7 +230,8 @@ class _Keys:
         if len(here) == size:
             return from_end, here, near + 1
         # In order where that is an index; rows of several parts are counted together.
-        counted = self._parts[0].rows if len(self._parts) == 1 else self._rows.order_by()
+        is_plain = len(self._parts) == 1 and self._by.ordered is None
+        counted = self._parts[0].rows if is_plain else self._rows.order_by()
         total = counted.values("pk")[: reached * size + 1].count()
         if total <= reached * size:
             number = _within(number, _pages(total, size))
@@ -249,6 +250,8 @@ class _Keys:
         return _cut(self._backwards(), 0, count)[::-1]
 
     def _backwards(self) -> list[Part]:
+        if self._by.ordered is not None:
+            return self._by.ordered(self._rows, "" if self._sign else "-")
         return [part.reverse() for part in reversed(self._parts)]
 
 

@@ -6,6 +6,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
+from django.db import connection
 from django.db.models import BooleanField, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, StrIndex, Upper
 from django.db.models.lookups import Exact
@@ -20,6 +21,7 @@ from console.lists import listed as _listed  # noqa: F401  # the lookup register
 from console.lists.paging import By
 from console.presentation import secret_states
 from rotation.models import GRACE, Instance, ManagedAccount, Schedule
+from secrets_app import prepared
 from secrets_app.actions import Action
 from secrets_app.models import Secret, Tag
 
@@ -101,8 +103,12 @@ def _others(text: str) -> QuerySet[Any, Any]:
     """The keys of secrets whose user or instance is called like this, or that have such a tag."""
     accounts = ManagedAccount.objects.order_by()
     on = Instance.objects.filter(_where(text)).order_by()
-    called = accounts.filter(username__icontains=text)
-    if len(text) < PARTS:  # PostgreSQL would read its index of parts from end to end, and then every row
+    names = _usernames(text)
+    if names is not None:
+        called = accounts.filter(username__in=names)
+    elif len(text) >= PARTS:
+        called = accounts.filter(username__icontains=text)
+    else:  # PostgreSQL would read its index of parts from end to end, and then every row
         place = StrIndex(Upper("username"), Upper(Value(text)))
         called = accounts.alias(username_place=place).filter(username_place__gt=0)
     return called.values_list("secret", flat=True).union(
@@ -110,6 +116,28 @@ def _others(text: str) -> QuerySet[Any, Any]:
         _tagged(text).order_by().values_list("secret", flat=True),
         all=True,
     )
+
+
+MOST_USERNAMES = 300  # different ones are looked at: to find one takes as long as to read some sixty rows
+_ACCOUNTS = ManagedAccount._meta.db_table
+#: The different usernames in their order, each found in the index behind the one before, and whether each is
+#: called like the text. Many accounts have few: to read those of all accounts takes longer.
+_WALKED = f"""
+    WITH RECURSIVE walked(username) AS (
+        SELECT MIN(username) FROM {_ACCOUNTS}
+        UNION ALL
+        SELECT (SELECT MIN(a.username) FROM {_ACCOUNTS} AS a WHERE a.username > walked.username)
+        FROM walked WHERE walked.username IS NOT NULL
+    )
+    SELECT username, {{place}}(UPPER(username), UPPER(%s)) > 0 FROM walked WHERE username IS NOT NULL LIMIT %s
+"""  # noqa: S608  # the name of a table
+
+
+def _usernames(text: str) -> list[str] | None:
+    """The usernames of accounts that are called like this; None where there are too many to look at each."""
+    place = "STRPOS" if connection.vendor == "postgresql" else "INSTR"
+    found = prepared.asked(_WALKED.format(place=place), text, MOST_USERNAMES + 1)
+    return None if len(found) > MOST_USERNAMES else [name for name, is_called in found if is_called]
 
 
 def _tagged(text: str) -> QuerySet[Tag]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet, Subquery, prefetch_related_objects
-from django.urls import reverse
 
 from console.access import resources
 from console.http import OperatorRequest
+from console.lists import addresses
 from console.presentation import secret_states
 from rotation import accounts
 from rotation.models import Run
@@ -169,7 +169,7 @@ def _links(request: OperatorRequest, region: str, secret: Secret, *, may_rotate:
     instance = account.instance if account else None
     may_see = instance is not None and resources.may(request, Action.DESCRIBE_INSTANCE, instance)
     return {
-        "url": reverse("secret", args=[region, secret.pk]),
-        "instance_url": reverse("instance", args=[region, instance.pk]) if instance and may_see else "",
-        "rotate_url": reverse("secret_rotate", args=[region, secret.pk]) if may_rotate else "",
+        "url": addresses.of("secret", secret.pk, region),
+        "instance_url": addresses.of("instance", instance.pk, region) if instance and may_see else "",
+        "rotate_url": addresses.of("secret_rotate", secret.pk, region) if may_rotate else "",
     }

@@ -73,9 +73,12 @@ def unused(reader: Principal, name: Callable[[Principal | Group], str]) -> list[
     rows = [
         *(
             Unused(r.content_object, name(r.principal), False, r.permission.codename, r)
-            for r in _of_principals()
+            for r in reach.unused_of_principals()
         ),
-        *(Unused(r.content_object, name(r.group), True, r.permission.codename, r) for r in _of_groups()),
+        *(
+            Unused(r.content_object, name(r.group), True, r.permission.codename, r)
+            for r in reach.unused_of_groups()
+        ),
     ]
     seen = [
         grant_row
@@ -84,11 +87,3 @@ def unused(reader: Principal, name: Callable[[Principal | Group], str]) -> list[
         and decisions.allows(reader, Action.LIST_GRANTS, grant_row.secret)
     ]
     return sorted(seen, key=lambda grant_row: (grant_row.grant.granted_at, grant_row.action))[:GRANTS_SHOWN]
-
-
-def _of_principals() -> list[SecretPrincipalGrant]:
-    return list(reach.unused_of_principals().select_related("principal", "content_object__account"))
-
-
-def _of_groups() -> list[SecretGroupGrant]:
-    return list(reach.unused_of_groups().select_related("group", "content_object__account"))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from django import template
 from django.template import Context
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from console.access import resources
 from console.presentation import bulk_states, run_states
@@ -53,6 +56,19 @@ def bulk_of(context: Context, run: Run) -> BulkAction | None:
     if run.campaign is None:
         return None
     return bulk_actions.of(context["request"].user.principal).filter(pk=run.campaign).first()
+
+
+@register.simple_tag
+def pick(name: str, value: UUID, label: object) -> SafeString:
+    """The cell that selects a row: `name` of the field, `value`, `label` of the row.
+
+    No template: a list has one in each row.
+    """
+    return format_html(
+        '<td class="cell-pick"><input type="checkbox" name="{}" value="{}" form="bulk" '
+        'aria-label="Select {}"></td>',
+        name, value, label,
+    )  # fmt: skip
 
 
 @register.filter

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Protocol, cast
+from uuid import UUID
 
 from django import forms, template
 from django.http import QueryDict
@@ -24,6 +25,7 @@ from django.utils.safestring import SafeString, mark_safe
 from console import private_apis
 from console.access import resources
 from console.forms.filters import Several
+from console.lists import addresses
 from console.presentation import durations
 from secrets_app.actions import Action
 
@@ -197,6 +199,12 @@ def crumb(context: Context, label: str, name: str, *arguments: str) -> SafeStrin
 
 
 @register.simple_tag
+def row_url(name: str, key: UUID | int, region: str = "") -> str:
+    """The address of a row of a list: as `{% url name region key %}`, which takes ten times as long."""
+    return addresses.of(name, key, region)
+
+
+@register.simple_tag
 def when(moment: datetime | None, relation: bool = True) -> SafeString:
     """A moment in the reader's zone, the exact UTC one on hover, and how long ago or ahead it is.
 
@@ -232,8 +240,9 @@ def near(moment: datetime | None) -> SafeString:
 
 
 def _time(moment: datetime, words: str, form: str) -> SafeString:
-    utc = moment.astimezone(UTC)
-    attributes = f'datetime="{utc:%Y-%m-%dT%H:%M:%SZ}" title="{utc:%Y-%m-%d %H:%M:%S UTC}"'
+    # Not by a format: a list has fifty moments, and each would be read twice.
+    utc = moment.astimezone(UTC).isoformat(" ", "seconds")[:19]
+    attributes = f'datetime="{utc.replace(" ", "T")}Z" title="{utc} UTC"'
     return mark_safe(f"<time {attributes} {form}>{words}</time>")  # noqa: S308
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
+from secrets_app import prepared
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.models import (
     Attachment,
@@ -31,6 +32,7 @@ from secrets_app.models import (
 )
 from secrets_app.policy import decisions, ram_conditions, ram_statements, resource_documents, sql
 
+_Grant = TypeVar("_Grant", SecretPrincipalGrant, SecretGroupGrant)
 UNUSED_AFTER = timedelta(days=90)
 #: These leave no event of their own, so the last use of such a grant is unknown.
 UNSEEN = frozenset(
@@ -258,21 +260,17 @@ class _Grants:
 # ---------------------------------------------------------------- unused grants
 
 
-def unused_of_principals() -> QuerySet[SecretPrincipalGrant]:
+def unused_of_principals() -> list[SecretPrincipalGrant]:
     """Grants to principals, older than 90 days, by which nothing was done since."""
-    return _unused(SecretPrincipalGrant.objects.all(), Q(actor=OuterRef("principal")))
+    return _OF_PRINCIPALS(timezone.now() - UNUSED_AFTER)
 
 
-def unused_of_groups() -> QuerySet[SecretGroupGrant]:
+def unused_of_groups() -> list[SecretGroupGrant]:
     """Grants to groups, older than 90 days, by which no member did anything since."""
-    return _unused(SecretGroupGrant.objects.all(), Q(actor__groups=OuterRef("group")))
+    return _OF_GROUPS(timezone.now() - UNUSED_AFTER)
 
 
-def _unused(rows: QuerySet, by_whom: Q) -> QuerySet:  # type: ignore[type-arg]
-    since = timezone.now() - UNUSED_AFTER
-    old = rows.filter(granted_at__lt=since)
-    if not old.exists():  # often; Django would take longer to make the rest of the question
-        return rows.none()
+def _unused(rows: QuerySet[_Grant], by_whom: Q, since: datetime) -> QuerySet[_Grant]:
     used = AuditEvent.objects.filter(
         by_whom,
         action=OuterRef("permission__codename"),
@@ -280,5 +278,17 @@ def _unused(rows: QuerySet, by_whom: Q) -> QuerySet:  # type: ignore[type-arg]
         outcome=AuditEvent.Outcome.SUCCEEDED,
         at__gt=since,
     )
-    old = old.exclude(permission__codename__in=UNSEEN).filter(~Exists(used))
-    return old.select_related("content_object__region", "permission", "granted_by")
+    old = rows.filter(granted_at__lt=since).exclude(permission__codename__in=UNSEEN).filter(~Exists(used))
+    return old.select_related("content_object__region", "content_object__account", "permission", "granted_by")
+
+
+_OF_PRINCIPALS: prepared.Question[SecretPrincipalGrant] = prepared.Question(
+    lambda since: _unused(
+        SecretPrincipalGrant.objects.select_related("principal"), Q(actor=OuterRef("principal")), since
+    )
+)
+_OF_GROUPS: prepared.Question[SecretGroupGrant] = prepared.Question(
+    lambda since: _unused(
+        SecretGroupGrant.objects.select_related("group"), Q(actor__groups=OuterRef("group")), since
+    )
+)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -116,6 +117,19 @@ def test_a_text_in_the_place_of_an_id_is_an_error_and_not_an_empty_answer() -> N
     assert found(secret.pk) == [secret]
     with pytest.raises(TypeError, match="another type"):
         found(str(secret.pk))
+
+
+def test_a_moment_finds_the_rows_before_it_to_the_microsecond() -> None:
+    secret = factories.secret()
+    moment = datetime(2026, 3, 1, 12, 30, 5, 250_000, tzinfo=ZoneInfo("Asia/Shanghai"))
+    Secret.objects.filter(pk=secret.pk).update(created_at=moment)
+    before = prepared.Question(
+        lambda at: Secret.objects.filter(created_at__lt=at).filter(Q(created_at__lt=at) | Q(pk__in=[]))
+    )
+    for length, found in ((timedelta(0), []), (timedelta(microseconds=1), [secret]), (timedelta(-1), [])):
+        assert before((moment + length).astimezone(UTC)) == before(moment + length) == found
+    with pytest.raises(TypeError, match="another type"):
+        before(str(moment))
 
 
 def test_several_ids_find_their_rows_whatever_their_number() -> None:

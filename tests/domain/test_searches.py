@@ -8,11 +8,12 @@ from operator import or_
 import pytest
 from django.db import connection
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.http import QueryDict
 
 from console import trigrams
-from console.lists import expected, paging, run_filters, secret_filters
-from rotation.models import ManagedAccount, Run
+from console.lists import expected, instance_list, paging, run_filters, secret_filters
+from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.models import Secret
 from tests import factories
 
@@ -79,9 +80,13 @@ def one_by_one(text: str) -> set[str]:
     return set(Secret.objects.kept().filter(fits | tag | is_id).values_list("name", flat=True))
 
 
+@pytest.mark.parametrize("usernames", [300, 2], ids=["few usernames", "more"])
 @pytest.mark.parametrize("expects", [None, 0, 10_000, 50_000])
 @pytest.mark.parametrize("most", [(4_000, 30_000), (0, 30_000), (0, 0)], ids=["few", "many", "most"])
-def test_a_search_finds_what_each_row_by_itself_fits(secrets, by_index, monkeypatch, most, expects):
+def test_a_search_finds_what_each_row_by_itself_fits(
+    secrets, by_index, monkeypatch, most, expects, usernames
+):
+    monkeypatch.setattr(secret_filters, "MOST_USERNAMES", usernames)
     if expects is not None:  # however wrong the statistics are
         monkeypatch.setattr(expected, "number", lambda rows: expects)
     monkeypatch.setattr(secret_filters, "MOST_LISTED", most[0])
@@ -177,3 +182,24 @@ def test_a_secret_without_an_account_comes_last_either_way(secrets, monkeypatch)
 def test_names_of_another_table_are_in_their_order(secrets, monkeypatch):
     rows = pages(Secret.objects.kept(), secret_filters.SORTS, "-user", monkeypatch, 1_000)
     assert [row.managed.username for row in rows] == ["web", "we_", "svc", "ops"]
+
+
+@pytest.mark.parametrize("cap", [1_000, 1])
+@pytest.mark.parametrize("sees", ["all", "each", "some"])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_instances_are_in_the_order_of_how_many_secrets_they_have(monkeypatch, cap, sees, is_whole):
+    hosts = [factories.instance() for _ in range(6)]
+    for host, count in zip(hosts, (2, 0, 1, 2, 0, 1), strict=True):
+        for number in range(count):
+            factories.secret(instance=host, username=f"user{number}", name=f"{host.pk}-{number}")
+    ManagedAccount.objects.filter(instance=hosts[5]).update(released_at=Now())
+    seen = Secret.objects.all() if sees != "some" else Secret.objects.exclude(name__endswith="-1")
+    sorts = instance_list.sorts(seen, sees_all=sees == "all", is_whole=is_whole)
+    kept = ManagedAccount.objects.filter(released_at=None, secret__in=seen)
+    rows = Instance.objects.all()
+    if not is_whole:
+        rows = rows.exclude(pk=hosts[3].pk)
+    counts = {row: kept.filter(instance=row).count() for row in rows}
+    up = sorted(rows, key=lambda row: (counts[row], row.pk))
+    assert pages(rows, sorts, "secrets", monkeypatch, cap) == up
+    assert pages(rows, sorts, "-secrets", monkeypatch, cap) == up[::-1]

@@ -313,10 +313,10 @@ def test_the_overview_counts_it_as_a_secret_and_nowhere_where_rotation_is_meant(
     assert figures["Secrets"].count == 2
     assert (figures["In sync"].count, figures["In sync"].note) == (1, "100% of all")
     assert (figures["Drifted"].count, figures["Overdue"].count) == (0, 0)
-    assert [need.name for need in shown["overview"].needs] == []
+    assert [need.name for need in shown["attention"].needs] == []
     plan(token)
     Secret.objects.filter(pk=token.pk).update(deletion_due_at=timezone.now() + timedelta(days=1))
-    (need,) = as_dot.get(listed("overview")).context["overview"].needs
+    (need,) = as_dot.get(listed("overview")).context["attention"].needs
     assert (need.name, need.where) == (token.name, "")
 
 

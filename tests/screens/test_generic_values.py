@@ -283,7 +283,7 @@ def test_labels_that_are_refused_change_nothing(as_dot):
 
 def overdue(client: Client) -> set[str]:
     rows = client.get(reverse("secrets", args=["main"]), {"automatic": "overdue"}).context["rows"]
-    needs = client.get(reverse("overview", args=["main"])).context["overview"].needs
+    needs = client.get(reverse("overview", args=["main"])).context["attention"].needs
     assert {row["name"] for row in rows} == {need.name for need in needs}
     return {row["name"] for row in rows}
 
@@ -299,7 +299,7 @@ def test_a_value_that_is_older_than_its_reminder_is_overdue_until_the_next_one(a
     assert overdue(as_dot) == {"app/db"}
     shown = as_dot.get(reverse("overview", args=["main"])).context
     action = ("Edit value", reverse("secret_put_value", args=["main", secret.pk]))
-    assert shown["overview"].needs[0].action == action
+    assert shown["attention"].needs[0].action == action
     assert {figure.label: figure.count for figure in shown["figures"]}["Overdue"] == 1
     page = text(as_dot.get(reverse("secret", args=["main", secret.pk])))
     assert f"Overdue since {old + timedelta(days=30):%Y-%m-%d}" in page

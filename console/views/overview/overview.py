@@ -22,5 +22,5 @@ def index(request: OperatorRequest, region: str) -> HttpResponse:
     resources.region(request, region)
     seen = Seen(request, region)
     needs, figures = Needs(seen), Figures(seen)
-    context = {"region": region, "overview": needs, "figures": figures.figures, "charts": figures.charts}
+    context = {"region": region, "attention": needs, "figures": figures.figures, "charts": figures.charts}
     return render(request, "overview/overview.html", context)
