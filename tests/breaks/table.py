@@ -1125,7 +1125,7 @@ BREAKS = (
     Break("sshd is asked with the host's own side of the connection", "rotation/connectors/ssh/key_files.py",
           '"here": shell.host_place,', '"here": "",',
           "tests/wires/test_ssh_sshd_in_force.py::test_fi_r_16_a_match_on_the_hosts_own_side_counts"),
-    Break("the file that sshd was started with is the one that counts", "rotation/connectors/ssh/scripts/keys.sh",
+    Break("the file that sshd was started with is the one that counts", "rotation/connectors/ssh/scripts/sshd.sh",
           '"$daemon" -T -C "$told" "$@" 2>/dev/null', '"$daemon" -T -C "$told" 2>/dev/null',
           "tests/wires/test_ssh_sshd_in_force.py::test_fi_r_17_the_file_that_the_daemon_was_started_with_counts"),
     Break("a blank in the path of a key file is part of it", "rotation/connectors/ssh/scripts/keys.sh",
