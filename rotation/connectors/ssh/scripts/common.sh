@@ -60,8 +60,8 @@ look_in_shadow() {
 # Sets $today to the days since 1970, as /etc/shadow counts them.
 look_at_date() { [ -n "${today-}" ] || today=$(($(date +%s) / 86400)); }
 
-# Whether that day has come.
-has_come() { look_at_date; [ "$today" -ge "$1" ]; }
+# Whether that day has come. One after 2200, as 99999 days of a password lead to, is not asked the date for.
+has_come() { [ "$1" -le 84000 ] && look_at_date && [ "$today" -ge "$1" ]; }
 
 # Sets $mode, $owner, $group and $size from a line of ls -ldn.
 split_look() {
