@@ -1125,7 +1125,7 @@ BREAKS = (
     Break("sshd is asked with the host's own side of the connection", "rotation/connectors/ssh/key_files.py",
           '"here": shell.host_place,', '"here": "",',
           "tests/wires/test_ssh_sshd_in_force.py::test_fi_r_16_a_match_on_the_hosts_own_side_counts"),
-    Break("the file that sshd was started with is the one that counts", "rotation/connectors/ssh/scripts/keys.sh",
+    Break("the file that sshd was started with is the one that counts", "rotation/connectors/ssh/scripts/sshd.sh",
           '"$daemon" -T -C "$told" "$@" 2>/dev/null', '"$daemon" -T -C "$told" 2>/dev/null',
           "tests/wires/test_ssh_sshd_in_force.py::test_fi_r_17_the_file_that_the_daemon_was_started_with_counts"),
     Break("a blank in the path of a key file is part of it", "rotation/connectors/ssh/scripts/keys.sh",
@@ -2094,4 +2094,7 @@ BREAKS = (
     Break("a program makes no secret where its policy cannot be put", "console/interfaces/alibaba/writing.py",
           "    with new_regions.region_for(call, name, tags) as region, transaction.atomic(), trail.at_the_end():\n", "    with new_regions.region_for(call, name, tags) as region:\n",
           "tests/screens/test_alibaba_policies.py::test_nothing_is_made_where_the_policy_cannot_be_put"),
+    Break("a setting that keeps its size and its date is seen to have changed", "rotation/connectors/ssh/scripts/common.sh",
+          "exec stat -L -c '%n %d %i %s %y %z' ", "exec stat -L -c '%n %d %i %s %y' ",
+          "tests/wires/test_ssh_controls.py::test_a_setting_that_keeps_its_size_and_its_date_has_changed_even_so"),
 )  # fmt: skip

@@ -6,10 +6,11 @@ import pytest
 
 from rotation.connectors.ssh import scripts as ssh_scripts
 
+SHARED = {"common.sh", "sshd.sh", "keys.sh", "key_file.sh", "is_root.sh"}
 SCRIPTS = sorted(
     file.name
     for file in resources.files(ssh_scripts).iterdir()
-    if file.name.endswith(".sh") and file.name not in {"common.sh", "keys.sh", "key_file.sh", "is_root.sh"}
+    if file.name.endswith(".sh") and file.name not in SHARED
 )
 
 

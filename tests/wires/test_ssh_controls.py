@@ -62,12 +62,24 @@ def test_only_the_new_value_is_asked_for_while_the_check_stands_on_the_same(svc:
         "echo '# changed' >>/etc/ssh/sshd_config",
         "touch -d 2001-01-01 $(ls /lib/*/libc.so.6 /lib*/libc.so.6 2>/dev/null | head -n 1)",
         "touch -d 2001-01-01 $(ls /lib/*/security/pam_unix.so /lib*/security/pam_unix.so | head -n 1)",
+        "touch -d 2001-01-01 $(ls /lib/*/libpam.so.0 /lib*/libpam.so.0 2>/dev/null | head -n 1)",
+        "touch -d 2001-01-01 $(ls /lib/*/libcrypt.so.[12] /lib*/libcrypt.so.[12] 2>/dev/null | head -n 1)",
+        "touch -d 2001-01-01 /usr/sbin/sshd",
     ],
-    ids=["pam.d", "sshd_config", "libc", "pam_unix"],
+    ids=["pam.d", "sshd_config", "libc", "pam_unix", "libpam", "libcrypt", "sshd"],
 )
 def test_all_of_it_is_asked_again_after_its_footing_changed(svc: Rig, what: str) -> None:
     before = change(svc, SECOND, 1).control
     svc.host.run(["sh", "-c", what])
+    after = change(svc, FIRST, 2, before).control
+    assert len(after) == 64
+    assert after != before
+
+
+def test_a_setting_that_keeps_its_size_and_its_date_has_changed_even_so(svc: Rig) -> None:
+    before = change(svc, SECOND, 1).control
+    script = 'touch -r "$1" /tmp/as; printf X | dd of="$1" conv=notrunc 2>/dev/null; touch -r /tmp/as "$1"'
+    svc.host.run(["sh", "-c", script, "sh", "/etc/pam.d/other"])
     after = change(svc, FIRST, 2, before).control
     assert len(after) == 64
     assert after != before

@@ -415,6 +415,17 @@ def test_a_password_rule_of_the_host_is_a_refusal(svc: Rig) -> None:
     assert svc.accepts(SECOND)
 
 
+def test_a_rule_that_is_named_at_the_end_of_much_that_is_said_is_a_refusal(svc: Rig) -> None:
+    noise = "head -c 200000 /dev/zero | tr '\\000' x"
+    svc.replace_program(
+        CHPASSWD, f"cat >/dev/null; {noise}; echo; echo 'BAD PASSWORD: too short' >&2; exit 1"
+    )
+    with pytest.raises(base.Refused) as refusal:
+        svc.set(SECOND)
+    assert refusal.value.code == "policy"
+    assert svc.accepts(FIRST)
+
+
 def test_the_number_is_on_the_host_before_the_change_is(svc: Rig) -> None:
     svc.replace_program(CHPASSWD, f"cat /var/lib/keyturn/*/svc.password > /run/seen; {CHPASSWD}.real")
     svc.set(SECOND, generation=41)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import paramiko
 
 from rotation.connectors import words
-from rotation.connectors.base import ConnectorError, Fence, Level, Proof, Refused, Verdict
+from rotation.connectors.base import ConnectorError, Fence, Kind, Level, Proof, Refused, Verdict
 from rotation.connectors.dialling import Deadline
 from rotation.connectors.reasons import Heard
 from rotation.connectors.ssh import answers, key_lines, reasons
@@ -37,13 +37,14 @@ def check(username: str, *keys: str) -> None:
         raise Refused(reasons.sentence("bad_key_line"), code="bad_key_line")
 
 
-def arguments(username: str, shell: RootShell) -> dict[str, str]:
-    """What every script that knows about keys is given."""
+def arguments(username: str, shell: RootShell, kind: Kind = Kind.KEY) -> dict[str, str]:
+    """What every script is given that asks sshd about an account or knows about its keys."""
     return {
         "user": username,
+        "kind": kind.value,
         "address": shell.client_address,
         "here": shell.host_place,
-        "editor": ssh_scripts.load("key_file.sh"),
+        **({"editor": ssh_scripts.load("key_file.sh")} if kind == Kind.KEY else {}),
     }
 
 
@@ -93,7 +94,6 @@ def edit(
         | {
             "console": fence.console_id,
             "generation": str(int(fence.generation)),
-            "kind": "key",
             "action": action,
             "allowed": answers.allowed_words(allowed),
         }

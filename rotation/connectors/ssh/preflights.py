@@ -35,10 +35,9 @@ def look(
     Returns what was found, and what a change of the account's keys needs not ask again.
     """
     username = manager.login.username
-    given = key_files.arguments(question.username, shell) | {
+    given = key_files.arguments(question.username, shell, question.kind) | {
         "console": question.console_id,
         "manager": username,
-        "kind": question.kind.value,
         "held": question.public_key,
     }
     findings = answers.look(shell, "preflight.sh", given)

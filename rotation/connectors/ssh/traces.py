@@ -16,7 +16,7 @@ _REFUSALS = reasons.heard(Heard.ANY | Heard.ACCOUNT)
 
 def read(shell: RootShell, username: str, kind: Kind, console_id: str) -> Traces:
     """As `Connector.trace`; the hash of a password leaves the host only as the hash of a hash."""
-    given = key_files.arguments(username, shell) | {"console": console_id, "kind": kind.value}
+    given = key_files.arguments(username, shell, kind) | {"console": console_id}
     findings = answers.look(shell, "trace.sh", given)
     problem = findings.first("problem")
     mark = findings.first("mark")

@@ -15,8 +15,8 @@ from importlib import resources
 #: The most seconds that a script may run on the host, even if the connection breaks.
 HOST_SECONDS = 8
 
-#: Scripts that know about public keys, which share more than the others do.
-_OF_KEYS = frozenset(("edit_key.sh", "probe_key.sh", "preflight.sh", "trace.sh"))
+#: Scripts that ask sshd about an account or know about its public keys, which share more than the others do.
+_OF_SSHD = frozenset(("edit_key.sh", "probe_key.sh", "preflight.sh", "trace.sh"))
 
 # `exec` leaves no shell behind that would read on, and timeout(1) ends the whole process group, so
 # nothing of an abandoned change is left running. A host without timeout(1) gets no such promise. It is tried
@@ -68,8 +68,13 @@ def block(name: str, arguments: Mapping[str, str], *, seconds: int = HOST_SECOND
     """
     given = {**arguments, "limit": str(seconds)}
     assignments = "".join(f"{key}={shlex.quote(value)}\n" for key, value in given.items())
-    keys = load("keys.sh") if name in _OF_KEYS else ""
-    script = assignments + load("common.sh") + keys + load(name)
+    shared = [load("common.sh")]
+    if name in _OF_SSHD:
+        shared.append(load("sshd.sh"))
+        # A host reads every text twice, so that of key files is left out where the credential is a password.
+        if arguments.get("kind") != "password":
+            shared.append(load("keys.sh"))
+    script = assignments + "".join(shared) + load(name)
     shape = _STAYING_BLOCK if stays(name) else _BLOCK
     nonce = shlex.quote(arguments["nonce"])
     return shape.format(script=shlex.quote(script), seconds=seconds, nonce=nonce).encode()

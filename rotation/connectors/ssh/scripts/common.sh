@@ -60,8 +60,8 @@ look_in_shadow() {
 # Sets $today to the days since 1970, as /etc/shadow counts them.
 look_at_date() { [ -n "${today-}" ] || today=$(($(date +%s) / 86400)); }
 
-# Whether that day has come.
-has_come() { look_at_date; [ "$today" -ge "$1" ]; }
+# Whether that day has come. One after 2200, as 99999 days of a password lead to, is not asked the date for.
+has_come() { [ "$1" -le 84000 ] && look_at_date && [ "$today" -ge "$1" ]; }
 
 # Sets $mode, $owner, $group and $size from a line of ls -ldn.
 split_look() {
@@ -267,22 +267,30 @@ find_checker() {
     done
 }
 # Sets $standing to what the check of passwords stands on, as one number: the programs and libraries of sshd, PAM and
-# crypt(3), and their settings. Nothing where that cannot be read: then it is never the same as before.
+# crypt(3), and their settings. Nothing where that cannot be read: then it is never the same as before. A library is
+# looked at under the name that programs ask for: a host has folders of thousands, which a pattern would have read.
 look_at_standing() {
     standing=
     command -v sha256sum >/dev/null || return 0
     stats=$(
-        exec stat -L -c '%n %d %i %s %Y %Z' "$checker" /usr/sbin/sshd /usr/local/sbin/sshd /usr/lib/openssh/sshd-* \
-            /lib*/libc.so* /lib*/*/libc.so* /lib/ld-musl-* /lib*/libcrypt.so* /lib*/*/libcrypt.so* \
-            /usr/lib*/libc.so* /usr/lib*/*/libc.so* /usr/lib*/libcrypt.so* /usr/lib*/*/libcrypt.so* \
-            /lib*/libpam*.so* /lib*/*/libpam*.so* /usr/lib*/libpam*.so* /usr/lib*/*/libpam*.so* \
-            /lib*/security/*.so /lib*/*/security/*.so /usr/lib*/security/*.so /usr/lib*/*/security/*.so 2>/dev/null
+        set -- "$checker" /usr/sbin/sshd /usr/local/sbin/sshd /usr/lib/openssh/sshd-* /lib/ld-musl-*
+        for root in /lib* /usr/lib*; do
+            # On most hosts /lib is another name of /usr/lib.
+            case $root in
+                /usr/*) ;;
+                *) if [ "$root" -ef "/usr$root" ] 2>/dev/null; then continue; fi ;;
+            esac
+            for folder in "$root" "$root"/*-linux-*; do
+                [ -d "$folder" ] || continue
+                set -- "$@" "$folder/libc.so.6" "$folder/libcrypt.so.1" "$folder/libcrypt.so.1.1" \
+                    "$folder/libcrypt.so.2" "$folder/libpam.so.0" "$folder"/security/*.so
+            done
+        done
+        exec stat -L -c '%n %d %i %s %y %z' "$@" /etc/ssh/sshd_config /etc/ssh/sshd_config.d/* /etc/pam.conf \
+            /etc/pam.d/* /etc/security/*.conf /etc/login.defs 2>/dev/null
     )
     case $stats in "$checker "*[0-9]) ;; *) return 0 ;; esac
-    sum=$({
-        printf '%s\n' "$stats"
-        exec cat /etc/ssh/sshd_config /etc/ssh/sshd_config.d/* /etc/pam.conf /etc/pam.d/* /etc/security/*.conf /etc/login.defs
-    } 2>/dev/null | sha256sum 2>/dev/null)
+    sum=$(printf '%s\n' "$stats" | sha256sum 2>/dev/null)
     standing=${sum%% *}
 }
 # 0: right, 7 (PAM_AUTH_ERR): wrong, 137: it took more than $check_seconds, anything else: no verdict. Each check has

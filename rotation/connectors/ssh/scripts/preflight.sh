@@ -55,9 +55,9 @@ is_slow_to_hash() {
         '$y$j'[./0-9A]'T$'* | '$6$'[!r]* | '$5$'[!r]*) ;;
         '$y$'* | '$6$rounds='* | '$5$rounds='* | '$2'*) return ;;
     esac
-    grep -Eqs '^[^#]*rounds=' /etc/pam.d/common-password /etc/pam.d/system-auth /etc/pam.d/password-auth \
-        /etc/pam.d/chpasswd /etc/pam.d/passwd ||
-        grep -Eqs '^[[:space:]]*(YESCRYPT_COST_FACTOR|BCRYPT_(MIN|MAX)_ROUNDS|SHA_CRYPT_(MIN|MAX)_ROUNDS)' /etc/login.defs
+    grep -Eqs '^[^#]*rounds=|^[[:space:]]*(YESCRYPT_COST_FACTOR|BCRYPT_(MIN|MAX)_ROUNDS|SHA_CRYPT_(MIN|MAX)_ROUNDS)' \
+        /etc/pam.d/common-password /etc/pam.d/system-auth /etc/pam.d/password-auth /etc/pam.d/chpasswd \
+        /etc/pam.d/passwd /etc/login.defs
 }
 
 # Tell what a change of the keys needs to know of the daemon, for the change that follows on this connection. What a

@@ -95,6 +95,8 @@ in_time() {
 
 # The word for why chpasswd has set nothing: the value, where PAM says so, else what can be seen to be wrong.
 why_not() {
+    # A shell searches a long text slowly, and it is the end that tells.
+    [ ${#said} -le 2000 ] || said=$(printf '%s' "$said" | tail -c 2000)
     case $said in
         *'BAD PASSWORD'* | *'Weak password'* | *'already used'* | *'maximum number of retries'* | *'too short'* | \
             *'too simple'* | *'too similar'* | *'dictionary'*) echo policy; return ;;
@@ -121,10 +123,10 @@ look_at_uptime
 # First the number, then the change: an attempt that dies in between still keeps older ones out.
 write_generation || stop FAILED disk
 
-# What it says is looked through for PAM's answer, and goes no further. Its end is all that is kept of it.
+# What it says is looked through for PAM's answer, and goes no further.
 if can_limit; then limited="timeout -s KILL $hash_seconds"; else limited=; fi
-said=$({ printf '%s:%s\n' "$user" "$value" | $limited chpasswd; echo "status $?"; } 2>&1 | tail -c 2000)
-status=${said##*status }
+said=$(printf '%s:%s\n' "$user" "$value" | $limited chpasswd 2>&1)
+status=$?
 
 # timeout(1) ends together with what it kills, and a program killed in the middle of rename(2) still finishes that.
 # It has the lock until it is gone: ours is given up, and to have it again is to know.
