@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -26,13 +28,30 @@ def python() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # The mark is made last, so an interrupted set-up is never taken for a whole one.
         if not (folder / "whole").exists():
-            _must(sys.executable, "-m", "venv", "--clear", str(folder))
-            _must(
-                str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes",
-                "--no-deps", "--no-compile", "-r", str(LOCK),
-            )  # fmt: skip
+            _must(sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder))
+            install = ("install", "--quiet", "--require-hashes", "--no-deps", "--no-compile", "-r", str(LOCK))
+            _must(*pip(folder / "bin" / "python"), *install)
             (folder / "whole").touch()
     return folder / "bin" / "python"
+
+
+def helped(checkout: Path, given: dict[str, str], commands: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Ask each command for `--help`, in `checkout` and with the environment `given`.
+
+    Return the status of each, and what it said on standard error.
+    """
+    script = Path(__file__).with_name("forks.py").read_text()
+    done = subprocess.run(
+        [python(), "-c", script, *commands],
+        cwd=checkout, env=given, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return {command: (status, said) for command, (status, said) in json.loads(done.stdout).items()}
+
+
+def pip(python: Path) -> tuple[str, ...]:
+    """Return how the pip of the tests' own environment is asked to work on another one, which has none."""
+    return (sys.executable, "-m", "pip", "--disable-pip-version-check", f"--python={python}")
 
 
 def _must(*command: str) -> None:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -66,8 +67,13 @@ def _locked() -> set[str]:
     return {_name(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", environment.LOCK.read_text(), re.M)}
 
 
+@cache
+def _installed() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
 def _distributions(module: str) -> set[str]:
-    return {_name(name) for name in importlib.metadata.packages_distributions().get(module, [])}
+    return {_name(name) for name in _installed().get(module, [])}
 
 
 def test_every_library_that_the_product_imports_is_declared_and_locked():
@@ -108,8 +114,9 @@ def test_every_import_of_the_product_works_with_what_is_locked_alone():
 
 def test_what_is_locked_is_whole():
     done = subprocess.run(
-        [environment.python(), "-m", "pip", "check"], capture_output=True, text=True, timeout=300, check=False
-    )
+        [*environment.pip(environment.python()), "check"],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout
 
 

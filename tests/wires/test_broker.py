@@ -4,6 +4,7 @@ import logging
 import os
 import random
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -23,7 +24,7 @@ from kombu import Connection, Consumer, Producer, Queue
 
 from console.models import Message
 from console.process import bells, broker
-from tests import amounts
+from tests import amounts, forked
 from tests.traps import PICKLED, Trap
 from tests.waiting import wait_for
 
@@ -33,18 +34,37 @@ DEADLINE_SECONDS = 600
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path, request):
     """The environment of an installation of its own, with its tables."""
+    environment = surroundings(tmp_path)
+    if environment["KEYTURN_DATABASE_URL"].startswith("sqlite"):
+        shutil.copytree(request.getfixturevalue("migrated"), tmp_path, dirs_exist_ok=True)
+    else:
+        migrate(environment)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory):
+    """A folder with a file that has the tables and no row of the broker's, to be copied."""
+    made = tmp_path_factory.mktemp("migrated")
+    migrate(surroundings(made))
+    return made
+
+
+def surroundings(folder):
     kept = {name: text for name, text in os.environ.items() if not name.startswith("KEYTURN_")}
-    environment = kept | {
-        "KEYTURN_DATA": str(tmp_path),
-        "KEYTURN_ROOT_KEY_FILE": str(tmp_path / "root.key"),
-        "KEYTURN_DATABASE_URL": database_of(tmp_path),
+    return kept | {
+        "KEYTURN_DATA": str(folder),
+        "KEYTURN_ROOT_KEY_FILE": str(folder / "root.key"),
+        "KEYTURN_DATABASE_URL": database_of(folder),
         "DJANGO_SETTINGS_MODULE": "console.settings",
     }
-    migrate = [sys.executable, "manage.py", "migrate", "--skip-checks", "--verbosity=0", "console"]
-    subprocess.run(migrate, cwd=CHECKOUT, env=environment, check=True, timeout=300)
-    return environment
+
+
+def migrate(environment):
+    command = [sys.executable, "manage.py", "migrate", "--skip-checks", "--verbosity=0", "console"]
+    subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, timeout=300)
 
 
 def database_of(folder):
@@ -65,14 +85,14 @@ def peers(site, tmp_path):
 
     def take(visible=60, hold=False):
         words = [str(tmp_path / f"taken-{len(started)}"), str(visible), *(["hold"] if hold else [])]
-        command = [sys.executable, "-m", "tests.wires.broker_peer", "take", *words]
-        started.append(subprocess.Popen(command, cwd=CHECKOUT, env=site))
+        started.append(forked.start("tests.wires.broker_peer", "take", *words, environment=site))
         return started[-1]
 
     yield take
     for peer in started:
         peer.kill()
         peer.wait()
+    forked.end(site)
 
 
 def send(site, count):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from django.db import connection
 from django.db.models.functions import Now
 
 from lab import Host
@@ -21,7 +17,7 @@ from rotation.engine import engine, failpoints
 from rotation.models import ManagedAccount, Run
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.secrets import versions
-from tests import factories, lab_instances
+from tests import factories, forked, lab_instances, web_process
 from tests.lab_fixtures import KeyPair
 from tests.waiting import PATIENCE
 
@@ -29,19 +25,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 OLD = "the-old-password-1"
 
 
-def worker(run: Run, *arguments: str) -> subprocess.Popen[bytes]:
+def worker(run: Run, *arguments: str) -> forked.Forked:
     """A worker process on the same database as this test."""
-    database = f"sqlite://{connection.settings_dict['NAME']}"
-    if connection.vendor != "sqlite":
-        database = (
-            os.environ["KEYTURN_TEST_DATABASE_URL"].rpartition("/")[0]
-            + f"/{connection.settings_dict['NAME']}"
-        )
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.worker", str(run.pk), *arguments],
-        env=os.environ | {"KEYTURN_TEST_DATABASE_URL": database},
-        cwd=Path(__file__).resolve().parent.parent.parent,
-    )
+    environment = os.environ | {"KEYTURN_TEST_DATABASE_URL": web_process.database_url()}
+    return forked.start("tests.worker", str(run.pk), *arguments, environment=environment)
 
 
 @pytest.fixture

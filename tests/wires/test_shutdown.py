@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connection
 from kombu import Connection, Producer
 
 from console.models import Message
@@ -22,7 +21,7 @@ from rotation.models import Instance, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
-from tests import factories, lab_instances, waiting
+from tests import factories, forked, lab_instances, waiting, web_process
 from tests.lab_fixtures import KeyPair
 from tests.traps import PICKLED, Trap
 from tests.wires.relay import Relay
@@ -38,25 +37,30 @@ BOUND = 100
 #: Less than a lease: nobody waited for one.
 wait_for = partial(waiting.wait_for, seconds=50)
 
-Start = Callable[..., subprocess.Popen[bytes]]
+Worker = subprocess.Popen[bytes] | forked.Forked
+Start = Callable[..., Worker]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start workers; whatever runs at the end is killed."""
-    started: list[subprocess.Popen[bytes]] = []
-    database = f"sqlite://{connection.settings_dict['NAME']}"
-    if connection.vendor != "sqlite":
-        server = os.environ["KEYTURN_TEST_DATABASE_URL"].rpartition("/")[0]
-        database = f"{server}/{connection.settings_dict['NAME']}"
+    """Start workers; whatever runs at the end is killed. With `is_new` it is a fork of no other process."""
+    started: list[Worker] = []
+    environment = os.environ | {"KEYTURN_TEST_DATABASE_URL": web_process.database_url()}
 
-    def worker(*words: str, pool: str = "threads") -> subprocess.Popen[bytes]:
-        with (tmp_path / f"worker-{len(started)}.log").open("wb") as log:
+    def worker(*words: str, pool: str = "threads", is_new: bool = False) -> Worker:
+        log = tmp_path / f"worker-{len(started)}.log"
+        if not is_new:
+            words = (pool, *words)
+            started.append(
+                forked.start("tests.celery_worker", *words, environment=environment, log=log, leads=True)
+            )
+            return started[-1]
+        with log.open("wb") as file:
             started.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "tests.celery_worker", pool, *words],
-                    cwd=CHECKOUT, env=os.environ | {"KEYTURN_TEST_DATABASE_URL": database},
-                    stdout=log, stderr=log, start_new_session=True,
+                    cwd=CHECKOUT, env=os.environ | environment, stdout=file, stderr=file,
+                    start_new_session=True,
                 )
             )  # fmt: skip
         return started[-1]
@@ -105,7 +109,7 @@ def assert_rotated(secret: Secret, host: Host, run: Run) -> None:
     assert "Failed password for svc" not in host.sshd_log()
 
 
-def stop(worker: subprocess.Popen[bytes]) -> int:
+def stop(worker: Worker) -> int:
     worker.send_signal(signal.SIGTERM)
     return worker.wait(timeout=BOUND)
 
@@ -224,7 +228,7 @@ def test_fi_b_06_a_worker_refuses_garbage_and_pickles_and_works_on(secret, host,
 def test_a_worker_whose_log_is_json_writes_nothing_else_up_to_its_end(start, tmp_path, monkeypatch):
     monkeypatch.setenv("KEYTURN_LOG_FORMAT", "json")
     log = tmp_path / "worker-0.log"
-    worker = start()
+    worker = start(is_new=True)
     wait_for(lambda: " ready." in log.read_text(), "a worker that is ready")
     assert stop(worker) == 0
     assert [line for line in log.read_text().splitlines() if not line.startswith("{")] == []
