@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from secrets_app import keyring
 from secrets_app.crypto.plaintext import Plaintext
-from secrets_app.models import AuditEvent, Secret, SecretVersion
+from secrets_app.models import AuditEvent, Label, Secret, SecretVersion
 from secrets_app.policy import policies
 from secrets_app.secrets import generic as secret_versions
 from secrets_app.secrets import lifecycle, versions
@@ -264,6 +264,20 @@ def test_a_version_gets_custom_labels_and_an_earlier_one_becomes_current_again(a
     assert (labels(old), labels(new)) == ({"ACSCurrent", "green"}, {"ACSPrevious", "current", "previous"})
     page = text(as_dot.get(reverse("secret", args=["main", old.secret_id]) + "?tab=versions"))
     assert reverse("secret_labels", args=["main", old.secret_id, old.pk]) in page
+
+
+def test_labels_that_are_saved_as_they_were_shown_stay_as_a_program_made_them(as_dot):
+    _, new = two_versions()
+    odd = {"AWSOTHER", "acs-blue", " blank ", "two\nlines", '"quoted"', "separated\u2028", "a,b=c", "x" * 256}
+    for name in sorted(odd):
+        versions.put_label(new, Label.Role.CUSTOM, name)
+    url = reverse("secret_labels", args=["main", new.secret_id, new.pk])
+    shown = as_dot.get(url).context["form"]["labels"].value()
+    assert relabel(as_dot, new, labels=shown.replace("\n", "\r\n")).status_code == 200
+    assert labels(new) == odd | {"ACSCurrent"}
+    assert relabel(as_dot, new, labels=f"{shown}\nawsfirst").status_code == 422
+    assert relabel(as_dot, new, labels='""').status_code == 422
+    assert labels(new) == odd | {"ACSCurrent"}
 
 
 def test_labels_that_are_refused_change_nothing(as_dot):

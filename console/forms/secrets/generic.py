@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
 
+from console.forms import lines
 from console.forms.secrets.generic_value import GenericValue
 from console.forms.secrets.tags import DescriptionAndTags
 from secrets_app import keyring, names
@@ -97,7 +99,7 @@ class Labels(forms.Form):
     labels = forms.CharField(
         label="Custom labels",
         required=False,
-        max_length=10_000,
+        max_length=40_000,
         help_text="One on each line. A label that another version has moves to this one.",
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
     )
@@ -107,11 +109,15 @@ class Labels(forms.Form):
         help_text="Programs that name no version read it from then on.",
     )
 
+    def __init__(self, data: Mapping[str, Any] | None = None, *, had: Collection[str]) -> None:
+        super().__init__(data, initial={"labels": "\n".join(lines.write(name) for name in had)})
+        self.had = had
+
     def clean_labels(self) -> list[str]:
-        found = [line.strip() for line in self.cleaned_data["labels"].splitlines() if line.strip()]
+        found = [lines.read(line) for line in self.cleaned_data["labels"].splitlines() if line.strip()]
         for name in found:
-            if len(name) > LABEL_LENGTH:
-                raise forms.ValidationError(f"A label has at most {LABEL_LENGTH} characters.")
-            if name.upper().startswith(("ACS", "AWS")):
+            if not 1 <= len(name) <= LABEL_LENGTH:
+                raise forms.ValidationError(f"A label has 1 to {LABEL_LENGTH} characters.")
+            if name not in self.had and name.upper().startswith(("ACS", "AWS")):
                 raise forms.ValidationError(f"{name} begins with ACS or AWS: these labels are Keyturn's own.")
         return found

@@ -13,6 +13,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from console.forms import lines
 from secrets_app.models import TAG_LIMIT
 from secrets_app.secrets import lifecycle
 
@@ -73,13 +74,9 @@ def write_tags(tags: Mapping[str, str]) -> str:
 
 def _line(key: str, value: str) -> str:
     line = f"{key}={value}" if value else key
-    if line.splitlines() == [line] and _halves(line.strip()) == (key, value):
+    if lines.is_line(line) and _halves(line.strip()) == (key, value):
         return line
-    return f"{_quoted(key)}={_quoted(value)}"
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=text.splitlines() != [text])
+    return f"{lines.quoted(key)}={lines.quoted(value)}"
 
 
 def _halves(line: str) -> tuple[str, str]:

@@ -124,7 +124,7 @@ def labels(request: OperatorRequest, region: str, pk: UUID, version: UUID) -> Ht
     if not secret.is_generic:
         return errors.conflict(request, str(generic.Managed.__doc__))
     had = chosen.labels.filter(role=Label.Role.CUSTOM).order_by("name").values_list("name", flat=True)
-    form = Labels(request.POST if request.method == "POST" else None, initial={"labels": "\n".join(had)})
+    form = Labels(request.POST if request.method == "POST" else None, had=had)
     if form.is_valid():
         cleaned, actor = form.cleaned_data, request.principal
         try:
