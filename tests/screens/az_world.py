@@ -42,7 +42,7 @@ from secrets_app.models import Attachment, AuditEvent, Secret, User
 from secrets_app.people import access_keys, invitations, machines, users
 from secrets_app.policy import grants, policies
 from secrets_app.secrets import versions
-from tests import factories, messages, notices_rows
+from tests import factories, messages, notices_rows, sessions
 from tests.factories import PASSWORD
 
 REGIONS = {"own": "main", "foreign": "west"}
@@ -189,7 +189,7 @@ def _sign_in(name: str, world: World) -> None:
     if name == "other":
         factories.user(name)
     user = User.objects.get(username=name)
-    for kept, began in ((world.cookies, 0.0), (world.stale, 3600.0)):
+    for kept, began in ((world.cookies, 0.0), (world.stale, sessions.STALE.total_seconds())):
         client = Client()
         answer = client.post(reverse("account_login"), {"login": name, "password": PASSWORD})
         assert answer.status_code == 302

@@ -19,6 +19,7 @@ from django.test import Client, override_settings
 from django.urls import Resolver404, resolve
 
 from secrets_app.models import User
+from tests import sessions
 from tests.screens.test_aud_01 import browser, content, undone
 
 #: They have no end tag.
@@ -191,6 +192,7 @@ class Crawl:
     _pages: dict[str, Page] = field(default_factory=dict)
     _client: Client = field(init=False)
 
+    @override_settings(**sessions.AS_LONG_AS_IT_TAKES)
     def all(self) -> None:
         self._client = browser(self.user)
         waiting, known = [HOME, *self.sent], {HOME}

@@ -20,9 +20,10 @@ import pytest
 from django.db import transaction
 from django.http import QueryDict
 from django.http.response import HttpResponseBase
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import NoReverseMatch, Resolver404, get_resolver, resolve, reverse
 
+from tests import sessions
 from tests.screens.routes import READS, SIGN_IN
 from tests.screens.routes.calls import Call, Cast
 from tests.screens.test_aud_01 import again, browser, content, fresh, since, top, undone
@@ -100,6 +101,7 @@ class Walk:
     #: What the requests that stay were about, as addresses name it.
     _about: set[str] = field(default_factory=set)
 
+    @override_settings(**sessions.AS_LONG_AS_IT_TAKES)
     def over(self, table: dict[str, Any]) -> None:
         waiting = list(table.items())
         home = browser(self.cast.dot)

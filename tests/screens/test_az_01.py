@@ -18,6 +18,7 @@ from django.test import override_settings
 from django.urls import get_resolver, reverse
 
 from secrets_app import keyring
+from tests import sessions
 from tests.provider_fixtures import configuration
 from tests.screens import az_world
 from tests.screens.az_table import FULL_ACCESS, LED_ON, PERSONS, ROUTES, STRANGERS, Route
@@ -62,8 +63,7 @@ def walk(django_db_setup: None, django_db_blocker, tmp_path_factory) -> dict[Cas
         django_db_blocker.unblock(),
         az_world.undone(),
         _no_collector(),
-        # Who has just signed in stays so for as long as a slow machine takes; the stale sessions are older.
-        override_settings(OIDC=nobody, ACCOUNT_REAUTHENTICATION_TIMEOUT=3000, REVEAL_REASON="optional"),
+        override_settings(OIDC=nobody, REVEAL_REASON="optional", **sessions.AS_LONG_AS_IT_TAKES),
     ):
         keyring.ensure_root_key()
         world = az_world.build(PERSONS)

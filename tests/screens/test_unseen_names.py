@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import Group
+from django.test import override_settings
 from django.urls import get_resolver, reverse
 
 from rotation.models import HostKey, Instance, ManagedAccount, ManagementCredential, Run
@@ -20,7 +21,7 @@ from secrets_app import keyring, regions
 from secrets_app.actions import OF_A_SECRET, Action
 from secrets_app.models import Invitation, Key, Policy, Region, Secret, SecretVersion, User
 from secrets_app.policy import grants, policies
-from tests import factories
+from tests import factories, sessions
 from tests.screens import az_world
 from tests.screens.az_table import ROUTES
 
@@ -39,7 +40,8 @@ WAYS: dict[str, dict[str, str]] = {"page": {}, "htmx": az_world.HTMX}
 @pytest.fixture(scope="module")
 def site(django_db_setup: None, django_db_blocker) -> Iterator[tuple[az_world.World, Secret, set[str]]]:
     """The site, the one secret that the readers see, and every name that they do not."""
-    with django_db_blocker.unblock(), az_world.undone():
+    slow = override_settings(**sessions.AS_LONG_AS_IT_TAKES)
+    with django_db_blocker.unblock(), slow, az_world.undone():
         keyring.ensure_root_key()
         regions.create("west", _marker(), actor=factories.administrator())
         world = az_world.build({name: {} for name in (*READERS, "disabled")})
