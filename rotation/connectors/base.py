@@ -367,6 +367,7 @@ class Passwords(Protocol):
         timeout: float,
         allowed: Collection[str] = (),
         controlled: str = "",
+        login_follows: bool = False,
     ) -> Proof | None:
         """Give `username` the password `new` on this host.
 
@@ -378,6 +379,8 @@ class Passwords(Protocol):
         Returns once the host has reported, with this call's nonce, that the change was applied. The result
         is what `probe_password` would answer for the new value: the host runs its own check right after the
         change. It is None if the host has no such check. A host that lies about one may lie about the other.
+        With `login_follows` the host need not ask: a login with the value is tried next, and asks the same
+        check. It is left out only where both tests below are.
 
         The host's yes is evidence only if its check refuses a random value, which is tried before anything is
         changed (`Refused(code="accepts_anything")`), and a part of the new value. Both tests are left out if

@@ -37,7 +37,10 @@ def try_current(work: Work, facts: base.Facts) -> Iterator[base.Check]:
     if MUST_CHANGE in work.run.overrides:
         return  # what keeps users out then is the old password's age, which the change ends
     current = work.labelled(Label.Role.CURRENT)
-    if current is None or _was_shown(work):
+    if current is None:
+        return
+    if _was_shown(work):
+        work.login_works = True
         return
     if work.probe(current).verdict != base.Verdict.ACCEPTED:
         return
@@ -52,6 +55,7 @@ def try_current(work: Work, facts: base.Facts) -> Iterator[base.Check]:
             yield base.Check("login_now", base.Mark.UNKNOWN, sentence)
             return
     if work.shut_out is None:
+        work.login_works = True
         yield base.Check("login_now", base.Mark.PASSED, "A login with the current value works.")
     else:
         sentence = (
@@ -59,6 +63,18 @@ def try_current(work: Work, facts: base.Facts) -> Iterator[base.Check]:
             "the instance's own check."
         )
         yield base.Check("login_now", base.Mark.WARNING, sentence, credential_state.NO_LOGIN)
+
+
+def follows(work: Work) -> bool:
+    """Whether a login with the new value comes before the host's own check of it, which it asks too.
+
+    It counts as failed if the host does not have the value, so only where logins work, and not soon after
+    another one that failed.
+    """
+    apart = settings.FAILED_LOGINS_APART
+    return work.login_works and not instances.was_controlled_within(
+        work.run.instance, apart, before=work.taken_at
+    )
 
 
 def _refused(work: Work, current: SecretVersion) -> base.Proof | None:
@@ -72,6 +88,16 @@ def log_in(work: Work, version: SecretVersion) -> base.Proof:
     """Log in with this password once: sshd counts a login that PAM's account rules end as a failed one."""
     held = work.value(version)
     return work.connector.prove_login(base.Login(held.username, password=held.password), timeout=TEST)
+
+
+def after_login(work: Work, version: SecretVersion, seen: base.Proof) -> base.Proof:
+    """The proof for a value with which a login failed before the host's own check was asked."""
+    if seen.verdict == base.Verdict.REJECTED:
+        instances.note_control(work.run.instance)  # a failed login, for the next one to stay away from
+    quiet = work.probe(version)
+    if quiet.verdict == base.Verdict.ACCEPTED:
+        return judged(work, version, seen)
+    return quiet if quiet.verdict == base.Verdict.REJECTED or reasons.stops(quiet.code) else seen
 
 
 def judged(work: Work, version: SecretVersion, seen: base.Proof) -> base.Proof:

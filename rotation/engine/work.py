@@ -78,6 +78,8 @@ class Work:
     told: base.Proof | None = None  # what the host itself said of the value that it had just taken
     no_login: str | None = None  # why a login with the value that is current now failed; None: not known here
     shut_out: base.Proof | None = None  # why a login with the current value failed before the change
+    login_works: bool = False  # a login with the current value worked just now
+    login_follows: bool = False  # with the new value, before the host's own check is asked
     _endpoint: base.Endpoint | None = field(default=None, repr=False)
     _connector: base.Target | None = field(default=None, repr=False)
     _manager: base.Manager | None = field(default=None, repr=False)

@@ -2097,4 +2097,13 @@ BREAKS = (
     Break("a setting that keeps its size and its date is seen to have changed", "rotation/connectors/ssh/scripts/common.sh",
           "exec stat -L -c '%n %d %i %s %y %z' ", "exec stat -L -c '%n %d %i %s %y' ",
           "tests/wires/test_ssh_controls.py::test_a_setting_that_keeps_its_size_and_its_date_has_changed_even_so"),
+    Break("a login that fails is not the last word on a new value", PASSWORDS,
+          "proof if proof.verdict == base.Verdict.ACCEPTED else logons.after_login(work, version, proof)", "proof",
+          "tests/domain/test_logons.py::test_a_value_with_which_a_login_fails_is_current_by_the_hosts_own_check"),
+    Break("a login comes first only where none has failed within minutes", "rotation/engine/logons.py",
+          "return work.login_works and not instances.was_controlled_within(\n        work.run.instance, apart, before=work.taken_at\n    )", "return work.login_works",
+          "tests/domain/test_logons.py::test_soon_after_a_failed_login_the_hosts_own_check_is_asked_first"),
+    Break("the check is left out before a login only while it stands on the same", "rotation/connectors/ssh/scripts/set_password.sh",
+          '    if [ -n "$login_follows" ] && is_controlled; then return; fi\n', '    if [ -n "$login_follows" ]; then return; fi\n',
+          "tests/wires/test_ssh_controls.py::test_where_a_login_follows_the_check_is_left_out_only_while_it_stands_on_the_same"),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from rotation import runs
 from rotation.connectors import base
 from rotation.connectors.memory.connector import MemoryConnector
 from rotation.engine.work import Work
-from rotation.models import ManagedAccount, Run
+from rotation.models import Instance, ManagedAccount, Run
 from tests import factories
 from tests.domain.rig import OLD, drive, password, rotate
 
@@ -118,3 +118,69 @@ def test_a_login_that_cannot_even_be_tried_twice_leaves_the_value_current(secret
     run = drive(rotate(secret), host, turns=2)
     assert (run.outcome, run.code) == ("succeeded", "no_login"), run.sentence
     assert "could not be reached" in run.sentence
+
+
+# ---------------------------------------------------------------- a login before the host's own check
+
+
+@pytest.fixture
+def known(secret, host, monkeypatch):
+    """A secret whose host is known to refuse what it must, and lets in whoever has its value."""
+    drive(rotate(secret), host)
+    Instance.objects.update(control_at=Now() - timedelta(hours=1))
+    really = MemoryConnector._checked
+    host.asked = 0
+
+    def checked(self, *arguments, **named):
+        host.asked += 1
+        return really(self, *arguments, **named)
+
+    monkeypatch.setattr(MemoryConnector, "_checked", checked)
+    return secret
+
+
+def test_a_login_with_the_new_value_proves_it_and_its_own_check_is_not_asked_too(known, host):
+    run = drive(rotate(known), host)
+    assert (run.outcome, run.truth, host.asked, host.failed_logins) == ("succeeded", "new", 0, 0)
+    assert account(known).verified_level == "command"
+
+
+@pytest.mark.parametrize("fault", ["drops_logins", "refuses_new_passwords"])
+def test_a_value_with_which_a_login_fails_is_current_by_the_hosts_own_check(known, host, fault):
+    setattr(host, fault, True)
+    run = drive(rotate(known), host)
+    assert (run.outcome, run.truth, run.code) == ("succeeded", "new", "no_login")
+    assert host.accounts["svc"].password == password(known)
+    assert host.asked == 2  # apart from the change, and once more: a host that lies has to lie twice
+    assert host.failed_logins <= 1
+
+
+def test_a_host_that_lies_about_a_change_is_found_out_by_one_failed_login_and_no_second_one(known, host):
+    before = password(known)
+    host.lies = True
+    run = drive(rotate(known), host)
+    assert (run.state, run.code) == ("waiting", "untrue")
+    assert host.accounts["svc"].password == before == password(known)
+    assert host.failed_logins == 1
+    drive(run, host, turns=4)
+    assert host.failed_logins == 1
+    assert host.accounts["svc"].password == before == password(known)
+
+
+def test_soon_after_a_failed_login_the_hosts_own_check_is_asked_first(known, host):
+    Instance.objects.update(control_at=Now() - timedelta(minutes=1))
+    run = drive(rotate(known), host)
+    assert (run.outcome, host.asked) == ("succeeded", 1)
+
+
+def test_a_host_that_is_away_when_its_login_comes_has_its_value_current_later(known, host, monkeypatch):
+    def away(self, login, *, timeout):
+        raise base.Unreachable("It does not answer.", code="unreachable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryConnector, "prove_login", away)
+        run = drive(rotate(known), host)
+        assert run.state == "waiting"
+    run = drive(run, host, turns=4)
+    assert (run.outcome, run.truth) == ("succeeded", "new")
+    assert host.accounts["svc"].password == password(known)

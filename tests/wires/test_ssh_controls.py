@@ -55,6 +55,27 @@ def test_only_the_new_value_is_asked_for_while_the_check_stands_on_the_same(svc:
     assert asked(svc) == 4
 
 
+def test_where_a_login_follows_the_check_is_left_out_only_while_it_stands_on_the_same(svc: Rig) -> None:
+    counted(svc)
+
+    def set_to(value: str, generation: int, controlled: str) -> Proof | None:
+        return svc.connector.set_password(
+            svc.manager, "svc", Plaintext(value), fence=Fence(svc.console, generation), timeout=20,
+            controlled=controlled, login_follows=True,
+        )  # fmt: skip
+
+    first = set_to(SECOND, 1, "")
+    assert first is not None
+    assert (first.verdict, asked(svc)) == (Verdict.ACCEPTED, 4)
+    assert (set_to(FIRST, 2, first.control), asked(svc)) == (None, 0)
+    login = svc.connector.prove_login(base.Login("svc", password=Plaintext(FIRST)), timeout=20)
+    assert (login.verdict, login.level) == (Verdict.ACCEPTED, Level.COMMAND)
+    svc.host.run(["sh", "-c", "echo '# changed' >>/etc/pam.d/common-auth"])
+    again = set_to(SECOND, 3, first.control)
+    assert again is not None
+    assert (again.verdict, asked(svc)) == (Verdict.ACCEPTED, 4)
+
+
 @pytest.mark.parametrize(
     "what",
     [

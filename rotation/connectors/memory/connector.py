@@ -98,6 +98,7 @@ class MemoryConnector:
         timeout: float,
         allowed: Collection[str] = (),
         controlled: str = "",
+        login_follows: bool = False,
     ) -> Proof | None:
         """As `Connector.set_password`."""
         if not words.is_username(username):
@@ -122,7 +123,7 @@ class MemoryConnector:
                 # The program of the host says so, which runs once the number is written down.
                 raise Refused(reasons.sentence("policy"), code="policy")
             if host.lies:
-                return Proof(Verdict.ACCEPTED, Level.HASH)
+                return None if login_follows and is_controlled else Proof(Verdict.ACCEPTED, Level.HASH)
             host.replaced.append(account.password)
             account.password = new.reveal()
             account.salt += 1
@@ -131,6 +132,8 @@ class MemoryConnector:
             host.sets += 1
             if host.drops_after_set:
                 raise Unknown
+            if login_follows and is_controlled:
+                return None
             proof = self._checked(username, new, is_controlled=is_controlled)
             host.controls += not is_controlled
             is_good = proof is not None and proof.verdict == Verdict.ACCEPTED and not is_controlled

@@ -106,6 +106,7 @@ class SshConnector:
         timeout: float,
         allowed: Collection[str] = (),
         controlled: str = "",
+        login_follows: bool = False,
     ) -> Proof | None:
         """As `Connector.set_password`.
 
@@ -116,7 +117,15 @@ class SshConnector:
         fence = _checked_fence(fence)
         with self._root_shell(manager, timeout) as (shell, deadline):
             return passwords.change(
-                shell, deadline, username, new, fence, allowed, controlled, is_slow=self._is_slow
+                shell,
+                deadline,
+                username,
+                new,
+                fence,
+                allowed,
+                controlled,
+                login_follows=login_follows,
+                is_slow=self._is_slow,
             )
 
     def probe_password(

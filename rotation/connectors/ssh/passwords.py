@@ -45,6 +45,7 @@ def change(
     allowed: Collection[str],
     controlled: str = "",
     *,
+    login_follows: bool = False,
     is_slow: bool = False,
 ) -> Proof | None:
     """Have the host set `new`; returns and raises as `Connector.set_password` does.
@@ -59,6 +60,7 @@ def change(
         "allowed": answers.allowed_words(allowed),
         "hash_seconds": str(_HASH_SECONDS + longer),
         "controlled": controlled if _STANDING.fullmatch(controlled) else "",
+        "login_follows": "yes" if login_follows else "",
         # Whether a session is recorded is settled when sudo begins it, and this shell is that session.
         "recorded_here": "no" if shell.sudo_log in {"no", "none"} else "",
     }

@@ -101,11 +101,12 @@ class WinRmConnector:
         timeout: float,
         allowed: Collection[str] = (),
         controlled: str = "",
+        login_follows: bool = False,
     ) -> Proof | None:
         """As `Passwords.set_password`, by a reset: what Windows keeps about old passwords is not asked.
 
         At most 127 characters. The host's own check is a logon; it is tried with the new value only, since
-        each wrong value counts there, and gives no control: `controlled` changes nothing.
+        each wrong value counts there, and gives no control: `controlled` and `login_follows` change nothing.
         """
         names.check(username, new)
         console = names.check_console(fence.console_id)

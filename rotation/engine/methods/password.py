@@ -47,6 +47,7 @@ def tell(work: Work, version: SecretVersion, generation: int) -> None:
     """Set this version's password. Raises as `Connector.set_password` does."""
     instance = work.run.instance
     new = work.value(version).credential
+    work.login_follows = logons.follows(work)
     work.told = work.passwords.set_password(
         work.manager,
         work.account.username,
@@ -55,6 +56,7 @@ def tell(work: Work, version: SecretVersion, generation: int) -> None:
         timeout=SET,
         allowed=work.run.overrides,
         controlled=instances.check_control_within(instance, controls.EVERY, before=work.taken_at),
+        login_follows=work.login_follows,
     )
     if work.told is not None and work.told.control:
         instances.note_check_control(instance, work.told.control)
@@ -83,23 +85,35 @@ def ask(work: Work, version: SecretVersion) -> base.Proof:
 
 
 def prove(work: Work, version: SecretVersion, facts: base.Facts) -> base.Proof:
-    """Ask the host's own check first: it counts as no login, so a wrong value causes no lock-out."""
+    """Ask the host's own check first: it counts as no login, so a wrong value causes no lock-out.
+
+    Where a login has worked just now, and the host was not asked as it took the value, a login comes first:
+    it asks the same check, and costs the host half as much as both.
+    """
+    if work.login_follows and work.told is None:
+        proof = _tried(work, version, is_set=True)
+        return proof if proof.verdict == base.Verdict.ACCEPTED else logons.after_login(work, version, proof)
     quiet = _checked(work, version)
     if quiet.verdict == base.Verdict.REJECTED or reasons.stops(quiet.code) or not facts.password_login:
         return quiet
     is_set = quiet.verdict == base.Verdict.ACCEPTED
     if is_set and work.shut_out is not None:
         return logons.noted(quiet, work.shut_out)
+    proof = _tried(work, version, is_set=is_set)
+    if is_set and proof.verdict != base.Verdict.ACCEPTED:
+        return logons.judged(work, version, proof)
+    return proof
+
+
+def _tried(work: Work, version: SecretVersion, *, is_set: bool) -> base.Proof:
+    """What comes of a login with a value that the host reports as set, if it does."""
     try:
-        proof = _log_in(work, version)
+        return _log_in(work, version)
     except base.Unreachable as error:
         # A host may be away for a moment; if it answers the check again, it says whether it has the value.
         if not (is_set and work.run.waits):
             raise
-        proof = base.Proof(base.Verdict.UNCLEAR, reason=str(error), code=error.code)
-    if is_set and proof.verdict != base.Verdict.ACCEPTED:
-        return logons.judged(work, version, proof)
-    return proof
+        return base.Proof(base.Verdict.UNCLEAR, reason=str(error), code=error.code)
 
 
 def _log_in(work: Work, version: SecretVersion) -> base.Proof:

@@ -1,6 +1,7 @@
 # Give $user the password that arrives on standard input, if this is still wanted and still safe.
 # Arguments: nonce, user, console, generation, allowed (reasons to let pass: must_change, foreign_console), controlled
-# (what the check of passwords stood on when it last refused all that it must refuse, or nothing), recorded_here (no: a
+# (what the check of passwords stood on when it last refused all that it must refuse, or nothing), login_follows (yes: a
+# login asks that check next, so it is not asked here where it stands on the same), recorded_here (no: a
 # script before, in this same session of sudo, has seen that it is not recorded), limit (the seconds
 # after which timeout(1) ends this script), hash_seconds (for chpasswd, which may have to make a slow hash).
 #
@@ -57,6 +58,7 @@ fi
 look_at_verdict() {
     verdict=
     [ -n "$checker" ] || return
+    if [ -n "$login_follows" ] && is_controlled; then return; fi
     in_time || return
     check "$value"
     case $? in
