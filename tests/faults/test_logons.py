@@ -92,6 +92,24 @@ def test_fi_r_33_a_rule_that_came_since_the_last_login_leaves_the_new_value_curr
 
 
 @passwords
+def test_fi_r_33_a_login_that_fails_before_the_hosts_own_check_leaves_the_new_value_current(case: Case):
+    ask_for_a_second_factor(case)
+    case.host.write("/usr/local/bin/factor", "#!/bin/sh\n", 0o755)  # content with everybody, for now
+    for _ in range(2):
+        assert case.rotate().outcome == "succeeded"
+    assert case.account.verified_level == "command"
+    ask_for_it = f'#!/bin/sh\n[ "$PAM_USER" != {case.username} ]\n'
+    # A program, and no setting of PAM: the check is known to stand on the same as before.
+    case.host.write("/usr/local/bin/factor", ask_for_it, 0o755)
+    with case.nothing_else_changes():
+        run = case.rotate()
+    assert_current_and_shut_out(case, run, "a second factor")
+    assert case.failed_logins() == 1
+    assert_current_and_shut_out(case, case.rotate(), "")
+    assert case.failed_logins() == 1
+
+
+@passwords
 def test_fi_r_34_a_second_account_with_uid_0_is_known_to_be_kept_out_before_the_change(new_case, kind):
     case = new_case(kind)
     case.sh("usermod --non-unique --uid 0 svc")
