@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from console.access import resources
 from console.http import OperatorRequest
-from console.lists.paging import COUNT_CAP
+from console.lists import paging
 from secrets_app.models import Policy
 from secrets_app.policy import decisions, reach
 from secrets_app.policy.decisions import Action
@@ -25,9 +25,9 @@ class Reached:
 
     @property
     def text(self) -> str:
-        if self.count > COUNT_CAP:
-            return f"{COUNT_CAP:,}+"
-        return f"{self.count:,} of {self.total:,}" if self.total <= COUNT_CAP else f"{self.count:,}"
+        if self.count > paging.COUNT_CAP:
+            return f"{paging.COUNT_CAP:,}+"
+        return f"{self.count:,} of {self.total:,}" if self.total <= paging.COUNT_CAP else f"{self.count:,}"
 
 
 def counts(request: OperatorRequest, policy: Policy) -> list[Reached]:
@@ -49,4 +49,4 @@ def counts(request: OperatorRequest, policy: Policy) -> list[Reached]:
 
 
 def _capped(rows: QuerySet[Any]) -> int:
-    return int(rows.order_by().values("pk")[: COUNT_CAP + 1].count())
+    return int(rows.order_by().values("pk")[: paging.COUNT_CAP + 1].count())

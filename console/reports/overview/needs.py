@@ -19,8 +19,7 @@ from django.utils import timezone
 
 from console.access import resources
 from console.forms.rotations.rotations import ACTIVE
-from console.lists import instance_list, secret_rows
-from console.lists.paging import COUNT_CAP
+from console.lists import instance_list, paging, secret_rows
 from console.presentation import dependant_states, durations, instance_states, run_states, secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
@@ -334,4 +333,4 @@ def _present(rows: dict[UUID, Secret], keys: Iterable[UUID]) -> list[Secret]:
 
 
 def _counted(count: int) -> str:
-    return f"{count:,}" if count <= COUNT_CAP else f"{COUNT_CAP:,}+"
+    return f"{count:,}" if count <= paging.COUNT_CAP else f"{paging.COUNT_CAP:,}+"

@@ -14,8 +14,7 @@ from console.access import resources
 from console.forms.rotations.rotations import Filters as RunFilters
 from console.forms.secrets.secrets import Filters as SecretFilters
 from console.http import OperatorRequest
-from console.lists import run_filters, secret_filters, secret_rows
-from console.lists.paging import COUNT_CAP
+from console.lists import paging, run_filters, secret_filters, secret_rows
 from console.presentation import secret_states
 from rotation.models import ManagedAccount, Run
 from secrets_app import prepared
@@ -69,7 +68,8 @@ class Seen:
         if not self.sees_all:  # as far as a list says it: each has to be asked about
             idle = self.secrets(status="enabled").exclude(pk__in=self.rotating)
             of_each = {kind: idle.filter(managed__credential=kind).order_by() for kind in TROUBLED}
-            return Counter({kind: rows[: COUNT_CAP + 1].count() for kind, rows in of_each.items()}), None
+            most = paging.COUNT_CAP + 1
+            return Counter({kind: rows[:most].count() for kind, rows in of_each.items()}), None
         # All accounts are counted in an index, and the few that rotate or are to be deleted are subtracted.
         kept, counts, drifted = _troubled(), Counter[str](), 0
         if not self.counts_all:
