@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 
+_JSON = json.JSONDecoder()
+
 
 def write(text: str) -> str:
     """Return the line that `read` takes for this text."""
@@ -17,13 +19,20 @@ def write(text: str) -> str:
 def read(line: str) -> str:
     """The text that a line stands for: a JSON string, or what is between its blanks."""
     line = line.strip()
-    if line.startswith('"'):
-        try:
-            text = json.loads(line)
-        except ValueError:
-            return line
-        return text if isinstance(text, str) else line
-    return line
+    text, end = unquoted(line)
+    return line if text is None or end < len(line) else text
+
+
+def unquoted(line: str) -> tuple[str | None, int]:
+    """The JSON string that begins a line and where it ends; None for none or one that cannot be stored."""
+    if not line.startswith('"'):
+        return None, 0
+    try:
+        text, end = _JSON.raw_decode(line)
+        text.encode()
+    except ValueError:  # half of a character is one, too
+        return None, 0
+    return (None, 0) if "\0" in text else (text, end)
 
 
 def quoted(text: str) -> str:

@@ -227,7 +227,7 @@ def _managing(rows: QuerySet[Secret], instance: str, user: str, tag: str) -> Que
         rows = rows.filter(pk__in=accounts.filter(instance__in=on).values("secret"))
     if user:
         rows = rows.filter(pk__in=accounts.filter(username=user).values("secret"))
-    if tag:
+    if tag.strip():
         # Without a sign, those with any value; a key may hold the sign, of a tag that has no value.
         with_key = Q(key__in={tag, tag.strip()})
         tags = Tag.objects.filter(with_key | _written(tag) if "=" in tag else with_key).order_by()

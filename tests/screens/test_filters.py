@@ -165,6 +165,7 @@ def three() -> dict[str, str]:
         ("tag=team%3D", "token"),
         ("tag=+team+%3D+web+", "web"),
         ("tag=web", ""),
+        ("tag=++", "web db token"),
         ("tag=%3Dweb", ""),
         ("key=team/pay", "token"),
         ("key=nonsense", "web db token"),

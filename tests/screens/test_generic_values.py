@@ -276,8 +276,16 @@ def test_labels_that_are_saved_as_they_were_shown_stay_as_a_program_made_them(as
     assert relabel(as_dot, new, labels=shown.replace("\n", "\r\n")).status_code == 200
     assert labels(new) == odd | {"ACSCurrent"}
     assert relabel(as_dot, new, labels=f"{shown}\nawsfirst").status_code == 422
-    assert relabel(as_dot, new, labels='""').status_code == 422
+    for given in ('""', f'"{"x" * 257}"', "[" * 5_000):
+        assert relabel(as_dot, new, labels=given).status_code == 422
     assert labels(new) == odd | {"ACSCurrent"}
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '"\\u0000"', '"', '"x" y'])
+def test_a_label_that_looks_like_a_json_string_and_is_none_is_kept_as_it_stands(as_dot, text):
+    _, new = two_versions()
+    assert relabel(as_dot, new, labels=text).status_code == 200
+    assert labels(new) == {"ACSCurrent", text}
 
 
 def test_labels_that_are_refused_change_nothing(as_dot):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from console.forms.secrets import tags
 from secrets_app.crypto import passwords
 from secrets_app.models import AuditEvent, Secret
 from secrets_app.policy import decisions, policies
@@ -108,6 +110,20 @@ def test_a_form_that_is_saved_as_it_was_shown_changes_no_tag_and_no_description(
     assert (fresh(made).revision, event.details) == (2, {"changed": []})
     as_dot.post(url(made), sent | {"revision": "2", "tags": sent["tags"] + "\r\nnew = one"})
     assert {tag.key: tag.value for tag in made.tags.all()} == ODD | {"new": "one"}
+
+
+@pytest.mark.parametrize(
+    "line", ['"\\ud800"="x"', '"x"="\\ud800"', '"\\u0000"="x"', '"x"="\\u0000"', '"x"', '"', '"x"=[[[']
+)
+def test_a_tag_that_looks_like_two_json_strings_and_is_not_is_read_as_it_stands(line):
+    key, _, value = line.partition("=")
+    assert tags.read_tags(line) == {key: value}
+
+
+@pytest.mark.parametrize("line", ["[" * 5_000, f'"x"={"[" * 100_000}'], ids=["key", "value"])
+def test_a_tag_that_is_nested_too_deeply_is_too_long(line):
+    with pytest.raises(ValidationError, match="1 to 128 characters"):
+        tags.read_tags(line)
 
 
 def test_a_generic_secret_has_as_many_tags_in_the_form_as_it_may_have(as_dot):

@@ -6,7 +6,6 @@ of these are written as JSON strings, `"a=b"="c"`, so that a form that is saved 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,9 +39,8 @@ class DescriptionAndTags(forms.Form):
         self.fields["tags"].help_text = f"One key=value on each line, at most {self.tag_limit}."
 
     def clean_description(self) -> str:
-        return str(self.cleaned_data["description"]).replace(
-            "\r\n", "\n"
-        )  # a browser's, for what it was sent
+        # A browser ends each line so, whatever it was sent.
+        return str(self.cleaned_data["description"]).replace("\r\n", "\n")
 
     def clean_tags(self) -> dict[str, str]:
         return read_tags(self.cleaned_data["tags"], most=self.tag_limit)
@@ -81,12 +79,12 @@ def _line(key: str, value: str) -> str:
 
 def _halves(line: str) -> tuple[str, str]:
     """The key and the value in a line: two JSON strings, or what is before the first = and after it."""
-    try:
-        key, end = json.JSONDecoder().raw_decode(line)
-        value = json.loads(line[end:].strip().removeprefix("="))
-        if line[end:].lstrip().startswith("=") and isinstance(key, str) and isinstance(value, str):
+    key, end = lines.unquoted(line)
+    rest = line[end:].lstrip()
+    if key is not None and rest.startswith("="):
+        written = rest[1:].strip()
+        value, end = lines.unquoted(written)
+        if value is not None and end == len(written):
             return key, value
-    except ValueError:
-        pass
     before, _, after = line.partition("=")
     return before.strip(), after.strip()
