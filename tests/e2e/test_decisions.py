@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from rotation import leases
 from rotation.models import ManagedAccount, Run
 from secrets_app.models import Secret
 from tests import gallery
+from tests.e2e import axe
 from tests.e2e.browser import opened
 
 VALUE = "canary-9f21-the-value-that-works-now"
@@ -21,8 +21,7 @@ pytestmark = [
 
 
 def is_accessible(page: Page) -> bool:
-    violations = Axe().run(page).response["violations"]
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == []
+    assert axe.tell(axe.violations(page)) == []
     return True
 
 
@@ -101,6 +100,7 @@ def test_resolving_from_the_overview_says_what_each_answer_does(open_keyring):
         expect(dialog.get_by_label("The instance no longer exists")).to_be_checked()
         dialog.get_by_label("Reason").fill("scrapped last week")
         dialog.get_by_role("button", name="Resolve").click()
+        expect(dialog).to_be_hidden()
         expect(page.get_by_text("Instance gone").first).to_be_visible()
     assert Secret.objects.get(name__endswith="ask/doubt").managed.credential == "gone"
 

@@ -6,7 +6,6 @@ import os
 import re
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from lab import Host
@@ -16,6 +15,7 @@ from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
 from secrets_app.secrets import versions
 from tests import lab_instances
+from tests.e2e import axe
 from tests.lab_fixtures import KeyPair
 from tests.wires.test_rotation import advance
 
@@ -24,8 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def look(page: Page, name: str) -> None:
     """Have axe look at what is shown now, and keep a picture where a folder for it is named."""
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    assert axe.tell(axe.violations(page)) == []
     if folder := os.environ.get("KEYTURN_SCREENSHOTS"):
         page.screenshot(path=f"{folder}/{name}.png")
 

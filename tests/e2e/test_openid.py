@@ -10,7 +10,6 @@ import re
 from dataclasses import replace
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.urls import reverse
@@ -22,7 +21,7 @@ from secrets_app.models import User
 from secrets_app.people import identities, invitations
 from tests import factories, gallery
 from tests.chromium import chromium
-from tests.e2e.axe import tell
+from tests.e2e import axe
 from tests.e2e.test_screens import HIDDEN
 from tests.waiting import PATIENCE
 
@@ -76,7 +75,7 @@ def looks_right(page: Page) -> list[str]:
     found = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        found += [f"{page.url} {scheme}: {one}" for one in tell(Axe().run(page).response["violations"])]
+        found += [f"{page.url} {scheme}: {one}" for one in axe.tell(axe.violations(page))]
     page.set_viewport_size({"width": 320, "height": 640})
     found += [f"{page.url}: hides {pixels}" for pixels in page.evaluate(HIDDEN) if pixels]
     page.set_viewport_size({"width": 1440, "height": 900})
@@ -104,7 +103,7 @@ def test_an_invited_person_comes_by_the_provider_comes_again_and_confirms(page, 
     page.get_by_role("link", name="Create group").click()
     dialog = page.locator("#sign-in")
     expect(dialog.get_by_role("button", name="Confirm with Example")).to_be_focused()
-    wrong += tell(Axe().run(page).response["violations"])
+    wrong += axe.tell(axe.violations(page))
     dialog.get_by_role("button", name="Confirm with Example").click()
     expect(page.get_by_role("heading", name="Groups")).to_be_visible()
     page.get_by_role("link", name="Create group").click()
@@ -114,7 +113,7 @@ def test_an_invited_person_comes_by_the_provider_comes_again_and_confirms(page, 
     Session.objects.all().delete()
     page.get_by_role("link", name="Create group").click()
     expect(dialog.get_by_role("heading", name="Sign in again")).to_be_visible()
-    wrong += tell(Axe().run(page).response["violations"])
+    wrong += axe.tell(axe.violations(page))
     dialog.get_by_role("button", name="Sign in with Example").click()
     expect(page.get_by_role("heading", name="Groups")).to_be_visible()
 

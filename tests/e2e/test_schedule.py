@@ -6,13 +6,13 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
 from console.forms.secrets.schedule import RECURRENCE_FIELDS
 from rotation.models import Schedule
 from tests import factories, gallery
 from tests.chromium import chromium
+from tests.e2e import axe
 from tests.waiting import PATIENCE
 
 pytestmark = [
@@ -37,10 +37,6 @@ def page(open_keyring):
         yield context.new_page()
 
 
-def axe(page: Page) -> list[str]:
-    return [one["id"] for one in Axe().run(page).response["violations"]]
-
-
 def choose_sundays(dialog) -> None:
     dialog.get_by_text("At set times (cron)").click()
     expect(dialog.get_by_label("Rotation Period", exact=True)).to_be_hidden()
@@ -59,7 +55,7 @@ def test_times_are_previewed_as_they_are_typed_and_then_kept(page):
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text(FIVE)).to_be_visible()
     choose_sundays(dialog)
-    assert axe(page) == []
+    assert axe.tell(axe.violations(page)) == []
     dialog.get_by_label("Times", exact=True).fill("0 2,5 * * 0")
     expect(dialog.get_by_text("are 3 hours apart")).to_be_visible()
     dialog.get_by_label("Times", exact=True).fill("0 2 * * 0")
@@ -102,7 +98,7 @@ def test_the_wizard_asks_for_dates_with_nothing_but_the_times(page):
     fill_first_step(page)
     page.get_by_role("button", name="Next").click()
     choose_sundays(page)
-    assert axe(page) == []
+    assert axe.tell(axe.violations(page)) == []
     assert asked
     for url in asked:
         assert "canary" not in url

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Route, expect
 
 from tests import gallery
+from tests.e2e import axe
 from tests.e2e.browser import opened
 
 pytestmark = [
@@ -20,7 +20,7 @@ def test_the_search_is_opened_moved_in_and_followed_by_keyboard(open_keyring):
     with opened("/all/rotations/") as page:
 
         def complaints() -> list[str]:
-            return [one["id"] for one in Axe().run(page).response["violations"]]
+            return [one["id"] for one in axe.violations(page)]
 
         field = page.get_by_role("combobox", name="Search", exact=True)
         page.keyboard.press("/")

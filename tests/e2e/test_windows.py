@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
 from lab.windows.wsman import Endpoint
@@ -17,6 +16,7 @@ from rotation.models import Instance, Run
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import Secret
 from tests import windows_instances
+from tests.e2e import axe
 from tests.networks import endpoint
 from tests.windows_instances import MANAGER, PASSWORD, advance
 
@@ -35,8 +35,7 @@ def look(page: Page, name: str) -> None:
     """Have axe look at what is shown now, light and dark, and keep pictures if a folder is named."""
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        found = Axe().run(page)
-        assert found.violations_count == 0, f"{name}, {scheme}: {found.generate_report()}"
+        assert axe.tell(axe.violations(page)) == [], f"{name}, {scheme}"
         if folder := os.environ.get("KEYTURN_SCREENSHOTS"):
             page.screenshot(path=f"{folder}/{name}-{scheme}.png")
 
