@@ -151,9 +151,9 @@ class Host:
         if script == "set_password.sh":
             self.password = values[0]
         elif action == ["add"]:
-            self.keys.add(values[0])
+            self.keys.add(arguments["asked_key"])
         elif action == ["remove"]:
-            self.keys.discard(values[0])
+            self.keys.discard(arguments["asked_key"])
 
 
 class _Server(paramiko.ServerInterface):
@@ -211,8 +211,11 @@ def _answer(
             name, arguments = script
             host.take(name, arguments, heard.decode().splitlines())
             at = host.recording[name].index("READY") + 1
-            say(*host.answers(name, arguments["user"])[at:])
-            return
+            said = host.answers(name, arguments["user"])[at:]
+            say(*said)
+            if "GONE" not in said:
+                return
+            script, heard = None, b""
         if heard == b'echo "$mark UP"\n':
             say("UP")
             heard = b""
@@ -230,6 +233,8 @@ def _script(block: str) -> tuple[str, dict[str, str]]:
     # Arguments come before the text of the script itself, and each has a line there; the first one counts.
     own = text.removesuffix(_quoted(name))
     arguments = dict(reversed(re.findall(r"^'?(user|action|generation)=([^\s$]*)$", own, re.M)))
+    # It has a blank, and so it is quoted, within the word in quotes.
+    arguments |= re.findall(r"^(asked_key)='\"'\"'([^'\n]*)'\"'\"'$", own, re.M)
     return named(name, arguments), arguments
 
 

@@ -1,6 +1,9 @@
 """The scripts that run on a host, as texts."""
 
+import re
+import subprocess
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +22,26 @@ def test_there_are_scripts_of_both_kinds() -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_shell_outlives_no_script_that_is_told_something_on_its_input(name: str) -> None:
-    reads = "READY" in ssh_scripts.load(name)
-    assert not (reads and ssh_scripts.stays(name))
+def test_a_shell_outlives_no_script_that_is_told_a_value_on_its_input(name: str) -> None:
+    text = ssh_scripts.load(name)
+    _, ready, after = text.partition("say READY\n")
+    told = re.findall(r"read -r (\w+)", after.split(" || ")[0])
+    assert bool(ready) == ("READY" in text) == bool(told)
+    assert not ssh_scripts.stays(name) or told in ([], ["commit"])
+
+
+@pytest.mark.parametrize("limit", ["timeout", "none"])
+@pytest.mark.parametrize("ending", ["exit 0", "exit 3", "kill -9 $$", "no-such-program"])
+def test_a_change_whose_shell_stays_begins_once(
+    limit: str, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = {"edit_key.sh": f"echo begun >>'{tmp_path}/begun'\n{ending}\n"}
+    monkeypatch.setattr(ssh_scripts, "load", lambda name: text.get(name, ""))
+    block = ssh_scripts.block("edit_key.sh", {"nonce": "mine"})
+    before = b"" if limit == "timeout" else b"timeout() { return 127; }\n"
+    ran = subprocess.run("sh", input=before + block + ssh_scripts.STILL_UP, capture_output=True, timeout=30)
+    assert ran.stdout.decode().splitlines() == ["mine GONE", "mine UP"]
+    assert (tmp_path / "begun").read_text() == "begun\n"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

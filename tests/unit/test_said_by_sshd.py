@@ -8,7 +8,7 @@ import pytest
 from rotation.connectors.ssh import key_files
 from rotation.connectors.ssh.findings import Findings
 
-ASKS = {"later_sshd": "", "later_files": ""}
+ASKS = {"later_sshd": "", "later_files": "", "later_setpriv": ""}
 
 
 class Connection:
@@ -37,8 +37,11 @@ WHOLE = ("later_sshd=usepam yes", "later_file=.ssh/a", "later_file=/etc/keys/%u"
 def test_a_change_goes_by_what_sshd_said_in_the_look_before_it(connection: Connection) -> None:
     later = look(connection, *WHOLE)
     assert later is not None
-    known = {"later_sshd": "usepam yes\n", "later_files": ".ssh/a\n/etc/keys/%u"}
+    known = {"later_sshd": "usepam yes\n", "later_files": ".ssh/a\n/etc/keys/%u", "later_setpriv": ""}
     assert later.arguments(shell(connection), "svc") == known
+    more = look(connection, *WHOLE, "later_setpriv=yes")
+    assert more is not None
+    assert more.arguments(shell(connection), "svc") == known | {"later_setpriv": "yes"}
 
 
 def test_what_sshd_said_of_one_account_is_not_taken_for_another(connection: Connection) -> None:

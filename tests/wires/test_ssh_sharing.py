@@ -103,6 +103,43 @@ def test_the_shell_that_looked_at_an_account_makes_the_change(svc: Rig) -> None:
     assert svc.accepts(SECOND)
 
 
+def test_the_shell_that_looked_at_an_account_makes_all_changes_of_its_keys(svc: Rig) -> None:
+    count_sudo(svc)
+    svc.host.set_authorized_keys("svc", f"{OLD_KEY}\n")
+    connector, manager = svc.connector, svc.manager
+    look = {"timeout": 15, "console_id": svc.console, "kind": Kind.KEY}
+    change = {"timeout": 15, "fence": base.Fence(svc.console, 1)}
+    with connector.shared():
+        assert not connector.preflight(manager, "svc", public_key=OLD_KEY, **look).blocked
+        connector.add_key(manager, "svc", NEW_KEY, like=OLD_KEY, **change)
+        connector.remove_key(manager, "svc", OLD_KEY, **change)
+        assert not connector.preflight(manager, "svc", public_key=NEW_KEY, **look).blocked
+        assert ways_to_root(svc) == 1
+        # One by which a change was refused is not used again.
+        with pytest.raises(base.Stale):
+            connector.remove_key(manager, "svc", NEW_KEY, timeout=15, fence=base.Fence(svc.console, 0))
+        assert not connector.preflight(manager, "svc", public_key=NEW_KEY, **look).blocked
+        assert ways_to_root(svc) == 2
+        assert logins(svc.host) == 1
+    assert svc.host.authorized_keys("svc") == f"{NEW_KEY}\n"
+
+
+def test_a_line_that_commits_a_change_too_late_is_no_command(svc: Rig) -> None:
+    count_sudo(svc)
+    svc.host.set_authorized_keys("svc", f"{OLD_KEY}\n")
+    connector, manager = svc.connector, svc.manager
+    with connector.shared():
+        connector.add_key(manager, "svc", NEW_KEY, like=OLD_KEY, timeout=15, fence=base.Fence(svc.console, 1))
+        before = svc.host.authorized_keys("svc")
+        shell = connector._kept and connector._kept.shell
+        assert shell is not None
+        shell._talk.tell(f"{shell.nonce} COMMIT\n".encode())
+        traces = connector.trace(manager, "svc", kind=Kind.KEY, console_id=svc.console, timeout=15)
+        assert traces.generation == 1
+        assert ways_to_root(svc) == 1
+    assert svc.host.authorized_keys("svc") == before
+
+
 @pytest.mark.parametrize("fault", ["dropped", "cut", "silent"])
 def test_a_shell_that_ended_between_two_calls_is_replaced(svc: Rig, fault: str) -> None:
     with Relay(svc.host.address, svc.host.port) as relay:

@@ -34,7 +34,7 @@ def change(
     believed: Collection[str],
     host_seconds: int = HOST_SECONDS,
 ) -> str:
-    """Have the host make a change; the values leave only for a script that has said READY.
+    """Have the host make a change; the values, if any, leave only for a script that has said READY.
 
     Returns what it said beside APPLIED. Raises as `Connector.set_password` does.
     `believed` are the words for a refusal that the script may give, `host_seconds` is the most that it has.
@@ -48,6 +48,8 @@ def change(
     except Silence:
         raise Unknown from None
     _expect_applied(said, believed)
+    if ssh_scripts.stays(script):
+        shell.settle()
     return said.rest
 
 

@@ -24,7 +24,7 @@ from rotation.connectors.ssh.shell import RootShell, Silence
 
 #: Seconds for which a change goes by what the daemon said in the look before it.
 _LATER_SECONDS = 30.0
-_ASKS_AGAIN = {"later_sshd": "", "later_files": ""}
+_ASKS_AGAIN = {"later_sshd": "", "later_files": "", "later_setpriv": ""}
 # Words that a script may give; others are not believed.
 _REFUSALS = reasons.heard(Heard.ANY | Heard.KEYS)
 
@@ -50,20 +50,21 @@ def arguments(username: str, shell: RootShell, kind: Kind = Kind.KEY) -> dict[st
 
 @dataclass(frozen=True)
 class Later:
-    """What the daemon said of an account's keys in a look, for changes after it on the same connection."""
+    """What a look has told that changes of an account's keys go by, after it on the same connection."""
 
     connection: weakref.ref[paramiko.Transport]
     username: str
     told_at: float  # of the monotonic clock
     sshd: str
     files: str
+    setpriv: str  # yes where setpriv(1) has just become the account there
 
     def arguments(self, shell: RootShell, username: str) -> dict[str, str]:
         """What a change is given of it: nothing if it is of another connection or account, or old."""
         is_fresh = time.monotonic() - self.told_at <= _LATER_SECONDS
         if not is_fresh or username != self.username or self.connection() is not shell.transport:
             return _ASKS_AGAIN
-        return {"later_sshd": self.sshd, "later_files": self.files}
+        return {"later_sshd": self.sshd, "later_files": self.files, "later_setpriv": self.setpriv}
 
 
 def later(shell: RootShell, username: str, findings: Findings) -> Later | None:
@@ -72,7 +73,8 @@ def later(shell: RootShell, username: str, findings: Findings) -> Later | None:
     if not (sshd and files) or findings.number("later") != len(sshd) + len(files):
         return None
     text = "".join(f"{line}\n" for line in sshd)
-    return Later(weakref.ref(shell.transport), username, time.monotonic(), text, "\n".join(files))
+    setpriv = findings.first("later_setpriv")
+    return Later(weakref.ref(shell.transport), username, time.monotonic(), text, "\n".join(files), setpriv)
 
 
 def edit(
@@ -95,10 +97,12 @@ def edit(
             "console": fence.console_id,
             "generation": str(int(fence.generation)),
             "action": action,
+            "asked_key": key,
+            "asked_like": like,
             "allowed": answers.allowed_words(allowed),
         }
     )
-    answers.change(shell, deadline, "edit_key.sh", given, key.encode(), like.encode(), believed=_REFUSALS)
+    answers.change(shell, deadline, "edit_key.sh", given, believed=_REFUSALS)
 
 
 def probe(shell: RootShell, deadline: Deadline, username: str, key: str) -> Proof:

@@ -238,7 +238,7 @@ class Conversation:
 
 
 class RootShell:
-    """A shell that has become root in one step, and runs one script; before it, any that read no value."""
+    """A shell that became root in one step, and runs one script; before it, any that are told no value."""
 
     def __init__(self, transport: paramiko.Transport, manager: Manager, deadline: Deadline) -> None:
         self._talk = Conversation(transport, deadline)
@@ -416,6 +416,11 @@ class RootShell:
     def rest(self) -> None:
         """Wait until a script that stays has ended. Raises as `next`."""
         self.stays = self._hear().word == "GONE"
+
+    def settle(self) -> None:
+        """As `rest`, for a script whose answer is known: without GONE soon, the shell takes no other one."""
+        with contextlib.suppress(Silence):
+            self.stays = self._talk.hear(seconds=_FREED_SECONDS).word == "GONE"
 
     def is_up(self, deadline: Deadline) -> bool:
         """Whether a shell that stayed still answers, and goes on until `deadline`. Sends nothing else."""

@@ -1,8 +1,8 @@
 """The shell scripts that run as root on a host, and the block in which one is sent.
 
 A script is a constant of this package: nothing is ever formatted into it. Its few arguments (a nonce, an
-account, a number) stand before it as quoted assignments. Secret values are not arguments; a script reads
-them from its standard input after it has said READY.
+account, a number, a public key) stand before it as quoted assignments. Secret values are not arguments; a
+script reads them from its standard input after it has said READY.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ fi
 }}
 """
 
-# For a script that reads nothing from its standard input: the shell stays, and takes another block. One that
-# is given a value never stays: a shell that outlived its script would read the value as a command. What only
-# looks begins again without timeout(1) where it did not end as it should.
+# For a script that is told no value: the shell stays, and takes another block. One that is given a value
+# never stays: a shell that outlived its script would read the value as a command. What only looks begins
+# again without timeout(1) where it did not end as it should.
 _STAYING_BLOCK = """{{
 mark={nonce}
 script={script}
@@ -43,10 +43,25 @@ echo "$mark GONE"
 }}
 """
 
+# The same for a change, which must not begin twice. It reads one line, which is no command: it may begin.
+_STAYING_CHANGE = """{{
+mark={nonce}
+script={script}
+case $limited in $mark) ;; *) if timeout -s KILL 5 true 2>/dev/null; then limited=$mark; fi ;; esac
+case $limited in
+    $mark) timeout -s KILL {seconds} sh -c "$script" limited ;;
+    *) sh -c "$script" ;;
+esac
+echo "$mark GONE"
+}}
+"""
+
 #: What has a shell that stayed say UP.
 STILL_UP = b'echo "$mark UP"\n'
-#: Scripts after which the shell stays: those that read nothing.
-_STAYING = frozenset(("preflight.sh", "trace.sh"))
+#: Scripts after which the shell stays: those that are told no value.
+_STAYING = frozenset(("preflight.sh", "trace.sh", "edit_key.sh"))
+#: Those of them that change something.
+_CHANGING = frozenset(("edit_key.sh",))
 
 
 @functools.cache
@@ -75,6 +90,6 @@ def block(name: str, arguments: Mapping[str, str], *, seconds: int = HOST_SECOND
         if arguments.get("kind") != "password":
             shared.append(load("keys.sh"))
     script = assignments + "".join(shared) + load(name)
-    shape = _STAYING_BLOCK if stays(name) else _BLOCK
+    shape = (_STAYING_CHANGE if name in _CHANGING else _STAYING_BLOCK) if stays(name) else _BLOCK
     nonce = shlex.quote(arguments["nonce"])
     return shape.format(script=shlex.quote(script), seconds=seconds, nonce=nonce).encode()

@@ -1,10 +1,13 @@
-# Add or remove the public key that arrives on standard input. Arguments: nonce, user, address, here, editor, console,
-# generation, kind (key), action (add or remove), allowed (reasons to let pass: foreign_console), later_sshd and
-# later_files (what preflight.sh has just told of the daemon over this same connection, or nothing), limit (the seconds
-# after which timeout(1) ends this script).
+# Add or remove a public key. Arguments: nonce, user, address, here, editor, console, generation, kind (key), action (add
+# or remove), asked_key, asked_like (the key that it is to stand beside, or nothing), allowed (reasons to let pass:
+# foreign_console), later_sshd, later_files and later_setpriv (what preflight.sh has just told over this same connection,
+# or nothing), limit (the seconds after which timeout(1) ends this script).
 #
+# The shell that runs this one reads on when it has ended. So nothing but the line that commits it comes on standard input.
 # One lock for all the key files of a host: two accounts may share one file.
 
+public=$asked_key like=$asked_like
+[ "$later_setpriv" != yes ] || has_setpriv=yes
 look_at_uptime
 started=$seconds
 mark=$fence_root/$console/$user.$kind
@@ -26,7 +29,7 @@ look_at_generation
 
 say READY
 
-IFS= read -r public && IFS= read -r like && IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] || stop ABORTED
+IFS= read -r commit && [ "$commit" = "$nonce COMMIT" ] || stop ABORTED
 look_at_uptime
 [ $((seconds - started)) -le $((limit - 4)) ] || stop ABORTED
 

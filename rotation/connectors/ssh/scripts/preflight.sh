@@ -166,6 +166,7 @@ if [ -n "$user" ]; then
         [ -n "$problem" ] || tell_for_later
         public=$held like=$held
         find_key_file
+        [ "${has_setpriv-}" != yes ] || fact later_setpriv yes
         fact keys "$problem"
         fact key_path "$file"
         fact key_look "$key_look"
