@@ -82,7 +82,7 @@ def test_every_line_is_there_for_a_key_and_nothing_stands_in_the_way(svc: Rig) -
     facts = look(svc, Kind.KEY)
     assert [c.name for c in facts.checks] == [
         *COMMON,
-        *("sudo_log", "fence"),
+        "fence",
         *ACCOUNT,
         *("key_login", "key_file", "key_disk", "selinux"),
     ]

@@ -138,18 +138,25 @@ free_kilobytes() {
     is_number "$free" || free=0
 }
 
-# Sets $free_etc and $free_fence to what free_kilobytes says of /etc and of /var/lib, by one process where it can.
-free_kilobytes_of_both() {
-    free_etc='' free_fence=''
+# Sets $free_etc and $free_fence to what free_kilobytes says of /etc and of /var/lib, by one process where it can, and
+# $free_there to the same of the folder $1, if it is given and that process can tell.
+free_kilobytes_of_all() {
+    free_etc='' free_fence='' free_there=''
     if [ -w /etc ] && [ -w /var/lib ]; then
-        found=$(df -Pk /etc /var/lib 2>/dev/null)
-        case $found in
-            *"$newline"*"$newline"*"$newline"*) ;;
-            *"$newline"*"$newline"*)
-                look_at_space "${found%"$newline"*}"
+        set -f
+        IFS=$newline
+        set -- "$1" $(df -Pk /etc /var/lib ${1:+"$1"} 2>/dev/null)
+        unset IFS
+        set +f
+        # A line for each, in their order, after the headings. One too few does not say of which.
+        case $#:$1 in
+            4: | 5:?*)
+                look_at_space "$newline$3"
                 free_etc=$free
-                look_at_space "$newline${found##*"$newline"}"
+                look_at_space "$newline$4"
                 free_fence=$free
+                look_at_space "$newline${5-}"
+                free_there=$free
                 ;;
         esac
     fi

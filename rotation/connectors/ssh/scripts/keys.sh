@@ -19,24 +19,24 @@ key_account_problem() {
     then problem=inactive; else problem=must_change_first; fi
 }
 
-# Every line of the configuration that names key files, those of what it includes too, and of an include that may lead
-# to a file that is not found. Leaves its variables changed.
+# Sets $lines to every line of the configuration that names key files, those of what it includes too, and of an include
+# that may lead to a file that is not found.
 key_file_lines() {
-    lines='
+    naming='
         /^[ \t\r\f\v]*"?[Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Ee][Dd][Kk][Ee][Yy][Ss][Ff][Ii][Ll][Ee]/ { print "line " $0 }
         /^[ \t\r\f\v]*[Ii][Nn][Cc][Ll][Uu][Dd][Ee][^#]*["\\]/ { print "line " $0 }
         tolower($1) == "include" { for (n = 2; n <= NF; n++) { gsub(/"/, "", $n); print "more " $n } }'
-    todo=$config depth=0
+    lines='' todo=$config depth=0
     while [ -n "$todo" ] && [ $depth -lt 16 ]; do
         depth=$((depth + 1)) next=
         set --
         for part in $todo; do if [ -f "$part" ]; then set -- "$@" "$part"; fi; done
         [ $# -gt 0 ] || break
-        left=$(awk "$lines" "$@" 2>/dev/null)$newline
+        left=$(awk "$naming" "$@" 2>/dev/null)$newline
         while [ -n "$left" ]; do
             line=${left%%"$newline"*} left=${left#*"$newline"}
             case $line in
-                'line '*) printf '%s\n' "${line#line }" ;;
+                'line '*) lines=$lines${line#line }$newline ;;
                 'more /'*) next="$next ${line#more }" ;;
                 'more '*) next="$next /etc/ssh/${line#more }" ;;
             esac
@@ -48,7 +48,7 @@ key_file_lines() {
         line=${left%%"$newline"*} left=${left#*"$newline"}
         case $line in -*o[Aa]*) line=${line#-*o} ;; esac
         case $line in
-            [Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Ee][Dd][Kk][Ee][Yy][Ss][Ff][Ii][Ll][Ee]*) printf '%s\n' "$line" ;;
+            [Aa][Uu][Tt][Hh][Oo][Rr][Ii][Zz][Ee][Dd][Kk][Ee][Yy][Ss][Ff][Ii][Ll][Ee]*) lines=$lines$line$newline ;;
         esac
     done
 }
@@ -60,7 +60,8 @@ look_for_patterns() {
     sshd_value authorizedkeysfile
     all_patterns=$value
     case $all_patterns in *[[:space:]]*) ;; *) return ;; esac
-    told=$all_patterns lines=$(key_file_lines)
+    told=$all_patterns
+    key_file_lines
     case $lines in
         *[\"\\\']*) all_patterns=$(quoted_patterns) ;;
         *)
@@ -365,11 +366,16 @@ resolve() {
     [ -n "$resolved" ] || resolved=$(readlink -f -- "$1" 2>/dev/null)
 }
 
-# Say what the options of each line of the key are, as with_files has gathered them, and what time it is.
+# Say what the options of each line of the key are, as with_files has gathered them, and what time it is where one of
+# them has an end.
 tell_lines() {
-    now=$(date '+%Y%m%d%H%M%S %s')
-    fact now_local "${now% *}"
-    fact now_seconds "${now#* }"
+    case $key_lines in
+        *key_until=[!"$newline"]*)
+            now=$(date '+%Y%m%d%H%M%S %s')
+            fact now_local "${now% *}"
+            fact now_seconds "${now#* }"
+            ;;
+    esac
     sshd_value usedns
     fact use_dns "$value"
     while [ -n "$key_lines" ]; do

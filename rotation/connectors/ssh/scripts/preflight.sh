@@ -20,14 +20,14 @@ IFS= read -r machine_id 2>/dev/null </etc/machine-id
 fact machine_id "$machine_id"
 look_at_os_name
 fact os_name "$os_name"
-free_kilobytes_of_both
-fact free_etc "$free_etc"
-fact free_fence "$free_fence"
 if can_lock && can_limit; then fact fenced yes; else fact fenced no; fi
 if command -v chpasswd >/dev/null; then fact chpasswd yes; else fact chpasswd no; fi
 
-look_at_sudo_log "$manager"
-fact sudo_log "$logged"
+# Of a key pair nothing is sent that may not be written down.
+if [ -z "$user" ] || [ "$kind" = password ]; then
+    look_at_sudo_log "$manager"
+    fact sudo_log "$logged"
+fi
 
 count=0
 while IFS=: read -r name x uid gid gecos home login_shell || [ -n "$name" ]; do
@@ -121,6 +121,7 @@ find_key_file() {
     if [ "$problem" = done ] && is_loose "$file"; then problem=strict_modes; fi
 }
 
+key_folder=
 if [ -n "$user" ]; then
     if [ "$kind" = key ]; then key_account_problem; else account_problem; fi
     fact problem "$problem"
@@ -170,14 +171,23 @@ if [ -n "$user" ]; then
         fact keys "$problem"
         fact key_path "$file"
         fact key_look "$key_look"
-        part=${file%/*}
-        tell_frozen "$part" "$file"
-        until [ -d "$part" ]; do part=${part%/*}; [ -n "$part" ] || part=/; done
-        look_at_space "$(become_reader df -Pk "$part" 2>/dev/null)"
-        fact free_keys "$free"
+        key_folder=${file%/*}
+        tell_frozen "$key_folder" "$file"
+        until [ -d "$key_folder" ]; do key_folder=${key_folder%/*}; [ -n "$key_folder" ] || key_folder=/; done
         if [ ! -e /sys/fs/selinux/enforce ]; then fact selinux off
         elif command -v restorecon >/dev/null; then fact selinux on
         else fact selinux bare; fi
     fi
+fi
+free_kilobytes_of_all "$key_folder"
+fact free_etc "$free_etc"
+fact free_fence "$free_fence"
+if [ -n "$key_folder" ]; then
+    # Where root may not look, the account may.
+    if ! is_number "$free_there"; then
+        look_at_space "$(become_reader df -Pk "$key_folder" 2>/dev/null)"
+        free_there=$free
+    fi
+    fact free_keys "$free_there"
 fi
 say END
