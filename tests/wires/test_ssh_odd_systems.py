@@ -106,6 +106,28 @@ def test_fi_r_61_a_copy_without_its_access_list_is_never_put_in_place(keys: KeyR
     assert listed(keys)
 
 
+@pytest.mark.parametrize("mode", ["600", "644", "640"])
+@pytest.mark.parametrize("gives", ["nothing", "group", "list"])
+def test_fi_r_61_what_the_folder_gives_new_files_does_not_come_to_the_key_file(
+    keys: KeyRig, gives: str, mode: str
+) -> None:
+    folder = FILE.rpartition("/")[0]
+    if gives == "group":
+        keys.host.run(["chgrp", "bin", folder])
+        keys.host.run(["chmod", "2755", folder])
+    elif gives == "list":
+        default = LISTED.replace(FILE, folder).replace("posix_acl_access", "posix_acl_default")
+        keys.host.run(["python3", "-c", default])
+    keys.host.run(["chmod", mode, FILE])
+    before = keys.host.run(["stat", "-c", "%A %u %g", FILE]).stdout
+    keys.add()
+    assert keys.host.run(["stat", "-c", "%A %u %g", FILE]).stdout == before
+    keys.remove(keys.old.public_key, generation=2)
+    assert keys.host.run(["stat", "-c", "%A %u %g", FILE]).stdout == before
+    assert not listed(keys)
+    assert keys.host.run(["ls", folder]).stdout == b"authorized_keys\n"
+
+
 def looks(keys: KeyRig) -> str:
     return keys.host.run(["sh", "-c", f"ls -ld {FILE}"]).stdout.decode().split(" ")[0]
 

@@ -180,11 +180,21 @@ look_at_ending
 temp=$real.keyturn
 give_up() { rm -f -- "$temp"; end "$1"; }
 if [ -e "$temp" ] || [ -L "$temp" ]; then rm -f -- "$temp" || end unwritable; fi
+# The mode, and what else belongs to the file, comes along with a copy of it.
+copy() {
+    is_copied=yes
+    cp -p -- "$real" "$temp" || give_up disk
+}
+is_copied=no
 if [ $is_there = yes ]; then
     sum=$(cksum <"$real")
-    # The mode, and what else belongs to the file, comes along with a copy of it.
-    cp -p -- "$real" "$temp" || give_up disk
     source=$real
+    # A new file is most often the same but for what it holds; it is looked at below.
+    case $before in
+        '-rw------- '*) ;;
+        '-rw-r--r-- '*) umask 022 ;;
+        *) copy ;;
+    esac
 else
     : >"$temp" || give_up disk
     # sshd reads it as the account, and root's umask would hide it.
@@ -192,22 +202,33 @@ else
     source=/dev/null
 fi
 
-if [ "$action" = add ]; then
-    { awk '{ print }' <"$source" && printf '%s keyturn\n' "$public"; } | dd of="$temp" conv=fsync || give_up disk
-    expected=$((size + ending + $(printf '%s keyturn\n' "$public" | wc -c)))
-elif [ "$action" = twin ]; then
-    wanted=${like#* } public=$public print=yes awk "$program$twins" "$source" "$source" |
-        dd of="$temp" conv=fsync || give_up disk
-    expected=$((size + ending + added))
-else
-    wanted=${public#* } ending=$ending print=yes awk "$program$others" <"$source" |
-        dd of="$temp" conv=fsync || give_up disk
-    expected=$((size - removed))
-    # What has no line end of its own was counted with one.
-    [ "$ending$ends_here" != 11 ] || expected=$((expected + 1))
+# Put the new lines into $temp, and set $expected to how many bytes they are.
+write_lines() {
+    if [ "$action" = add ]; then
+        { awk '{ print }' <"$source" && printf '%s keyturn\n' "$public"; } | dd of="$temp" conv=fsync || give_up disk
+        expected=$((size + ending + $(printf '%s keyturn\n' "$public" | wc -c)))
+    elif [ "$action" = twin ]; then
+        wanted=${like#* } public=$public print=yes awk "$program$twins" "$source" "$source" |
+            dd of="$temp" conv=fsync || give_up disk
+        expected=$((size + ending + added))
+    else
+        wanted=${public#* } ending=$ending print=yes awk "$program$others" <"$source" |
+            dd of="$temp" conv=fsync || give_up disk
+        expected=$((size - removed))
+        # What has no line end of its own was counted with one.
+        [ "$ending$ends_here" != 11 ] || expected=$((expected + 1))
+    fi
+    look_at "$temp"
+}
+write_lines
+if [ $is_there = yes ] && [ "$look" != "$before" ]; then
+    # The folder gives new files a group or an access list of its own.
+    [ $is_copied = no ] || give_up unwritable
+    rm -f -- "$temp"
+    copy
+    write_lines
+    [ "$look" = "$before" ] || give_up unwritable
 fi
-look_at "$temp"
-[ $is_there = no ] || [ "$look" = "$before" ] || give_up unwritable
 [ "$look_size" -le "$expected" ] || give_up odd_file
 # Shorter than it must be: a full disk, or a NUL at which some awks end a line.
 [ "$look_size" -eq "$expected" ] || give_up disk
