@@ -7,12 +7,13 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
+from django.db import connection
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from console.forms.rotations import rotations as forms
-from console.lists import expected
+from console.lists import expected, secret_filters
 from console.lists.paging import By
 from rotation.models import Instance, Run
 from secrets_app import prepared
@@ -110,6 +111,10 @@ def _about(rows: QuerySet[Run], text: str, *, is_short: bool) -> QuerySet[Run]:
             for name, things in named.items()
         }
         return rows.alias(**each).filter(reduce(or_, (Q(**{f"{name}__isnull": False}) for name in each)))
+    if connection.vendor == "postgresql" and len(text) >= secret_filters.PARTS:
+        # A column that the index of names has not: reading that whole index looks cheaper than those with the
+        # parts, and takes three times as long.
+        named["secret"] = named["secret"].filter(created_at__isnull=False)
     # No index is used for such an expression: the rows are read in the order of the list.
     of = {f"{name}_read": Coalesce(f"{name}_id", f"{name}_id") for name in named}
     return rows.alias(**of).filter(

@@ -20,7 +20,7 @@ from django.urls import reverse
 
 from console.access import resources, rights
 from console.http import OperatorRequest
-from console.lists import instance_list, paging, run_filters, secret_filters
+from console.lists import addresses, instance_list, paging, run_filters, secret_filters
 from console.presentation import run_states
 from rotation import accounts
 from rotation.models import Instance, Run
@@ -162,7 +162,7 @@ def _secrets(request: OperatorRequest, wanted: Wanted) -> Group:
         on = f"{account.username} on {account.instance.name}, " if account else ""
         return Hit(
             secret.name,
-            reverse("secret", args=[secret.region.code, secret.pk]),
+            addresses.of("secret", secret.pk, secret.region.code),
             f"{on}{secret.region.name}",
         )
 
@@ -177,7 +177,7 @@ def _instances(request: OperatorRequest, wanted: Wanted) -> Group:
         rows = instance_list.narrowed(rows, {"q": wanted.text})
 
     def hit(instance: Instance) -> Hit:
-        url = reverse("instance", args=[instance.region.code, instance.pk])
+        url = addresses.of("instance", instance.pk, instance.region.code)
         return Hit(instance.name, url, f"{instance.instance_id}, {instance.where}, {instance.region.name}")
 
     return _group("Instances", rows, "name", hit, _list("instances", q=wanted.text), _INSTANCES)
@@ -191,7 +191,7 @@ def _users(request: OperatorRequest, wanted: Wanted) -> Group:
         rows = rows.filter(Q(username__icontains=wanted.text) | Q(display_name__icontains=wanted.text))
 
     def hit(user: User) -> Hit:
-        return Hit(user.username, reverse("user", args=[user.pk]), user.display_name)
+        return Hit(user.username, addresses.of("user", user.pk), user.display_name)
 
     return _group("Users", rows, "username", hit, reverse("users", query={"q": wanted.text}))
 
@@ -204,7 +204,7 @@ def _applications(request: OperatorRequest, wanted: Wanted) -> Group:
         rows = rows.filter(name__icontains=wanted.text)
 
     def hit(machine: Principal) -> Hit:
-        return Hit(machine.name, reverse("application", args=[machine.pk]))
+        return Hit(machine.name, addresses.of("application", machine.pk))
 
     return _group("Applications", rows, "name", hit, reverse("applications", query={"q": wanted.text}))
 
@@ -233,7 +233,7 @@ def _runs(request: OperatorRequest, wanted: Wanted) -> Group:
     def hit(run: Run) -> Hit:
         about = run.secret.name if run.secret else run.instance.name
         state = run_states.run_badge(run).label
-        url = reverse("run", args=[run.instance.region.code, run.pk])
+        url = addresses.of("run", run.pk, run.instance.region.code)
         return Hit(f"{run.label} of {about}", url, state, run.created_at)
 
     return _group("Runs", rows, "-created_at", hit, _list("rotations", q=wanted.text), run_filters.shown)
@@ -243,7 +243,7 @@ def _events(wanted: Wanted, keys: list[UUID]) -> Group:
     """The newest events of the first meaning that has any; `keys` are those of the things that were found."""
 
     def hit(event: AuditEvent) -> Hit:
-        url = reverse("audit_event", args=[event.sequence])
+        url = addresses.of("audit_event", event.sequence)
         return Hit(f"{event.action} by {event.actor_name}", url, event.resource, event.at)
 
     for chosen, rows in _ways(wanted, keys):

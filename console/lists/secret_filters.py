@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import BooleanField, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, StrIndex, Upper
-from django.db.models.lookups import Exact
+from django.db.models.lookups import Exact, In
 from django.http import QueryDict
 from django.utils import timezone
 
@@ -69,9 +69,10 @@ def _called(rows: QuerySet[Secret], text: str) -> QuerySet[Secret]:
     small one.
     """
     named, others = Q(name__icontains=text), _others(text)
-    # Counted first where an index makes that quick: thousands of keys take longer to read than to count.
-    is_counted = len(text) >= PARTS
-    count = expected.number(others) if is_counted else 0
+    count = expected.number(others) if len(text) >= PARTS else 0
+    # Counted first where an index makes that quick, and where few are not expected: thousands of keys take
+    # longer to read than to count.
+    is_counted = len(text) >= PARTS and not 0 < count <= MOST_LISTED
     if is_counted and count <= expected.SURELY * MOST_LISTED:
         count = others[: MOST_JOINED + 1].count()
     if count <= MOST_LISTED:
@@ -190,14 +191,17 @@ def _either(rows: QuerySet[Any], field: str, value: object) -> Q:
     """The secrets of these accounts or schedules, which are those whose `field` is `value`.
 
     Few are named by their keys. Of many, the list is read in its order, and a page is soon full: no index has
-    such an expression, and the database would begin at the other table and sort all that it finds.
+    such an expression, and the database would begin at the other table and sort all that it finds. Whether a
+    row is one of them is looked up among their keys, which are read once; of very many, in its other table.
     """
     keys = rows.order_by().values_list("secret", flat=True)
-    if keys[MOST_LISTED : MOST_LISTED + 1]:
-        # In two forms, of which either would do: PostgreSQL takes that for half of the rows, and reads on.
-        is_so = Exact(F(field), Value(value))
-        return Q(Coalesce(is_so, is_so, output_field=BooleanField()))
-    return Q(pk__listed=set(keys))
+    if not keys[MOST_LISTED : MOST_LISTED + 1]:
+        return Q(pk__listed=set(keys))
+    if 0 < expected.number(keys) <= MOST_JOINED:
+        return Q(Coalesce(In(F("pk"), keys.query), Value(False), output_field=BooleanField()))
+    # In two forms, of which either would do: PostgreSQL takes that for half of the rows, and reads on.
+    is_so = Exact(F(field), Value(value))
+    return Q(Coalesce(is_so, is_so, output_field=BooleanField()))
 
 
 def narrowed(rows: QuerySet[Secret], chosen: dict[str, Any]) -> QuerySet[Secret]:

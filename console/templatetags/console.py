@@ -18,7 +18,7 @@ from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
@@ -174,7 +174,12 @@ def fact(state: State, icon: bool = False) -> SafeString:
     title = state.label if len(state.label) > LONG_LABEL else ""
     if icon or title:
         return _badge(state.tone if icon else "", state.label, title)
-    return format_html("{}", state.label)
+    return _word(state.label)
+
+
+@lru_cache(maxsize=512)
+def _word(label: str) -> SafeString:
+    return escape(label)
 
 
 @lru_cache(maxsize=512)  # a list shows the same few, row by row
@@ -355,7 +360,7 @@ def copy(text: object, what: str = "value", show: bool = True) -> SafeString:
     return format_html('<span class="copyable"><span class="mono">{}</span>{}</span>', text, button)
 
 
-@register.inclusion_tag("_sort_header.html", takes_context=True)
+@register.simple_tag(takes_context=True)
 def sort_header(
     context: Context,
     key: str,
@@ -365,25 +370,43 @@ def sort_header(
     also: str = "",
     also_label: str = "",
     also_name: str = "",
-) -> dict[str, object]:
+) -> SafeString:
     """A column's header that sorts by `key`; pressing the sorted one turns the order round.
 
     `default` is the order of the list where the URL names none, as in `-created`. A column of two facts
     sorts by `also` too, with a link of its own: a short one, whose whole name is `also_name`.
+
+    No template: a list has one for each column.
     """
-    sorted_by = str(context["request"].GET.get("sort") or default)
-    wanted = [(key, label, "")] + ([(also, also_label, also_name)] if also else [])
-    links = [(label, name, *_sorting(context, sorted_by, key)) for key, label, name in wanted]
-    direction = next((direction for *_, direction in links if direction), "")
-    return {"links": links, "direction": direction, "classes": classes}
+    parameters = context["request"].GET
+    sorted_by = str(parameters.get("sort") or default)
+    links = [_sort_link(parameters, sorted_by, key, label)]
+    if also:
+        links.append(_sort_link(parameters, sorted_by, also, also_label, also_name))
+    direction = _direction(sorted_by, key) or _direction(sorted_by, also)
+    is_sorted = f' aria-sort="{direction}"' if direction else ""
+    of = f' class="{escape(classes)}"' if classes else ""
+    shown = '<span class="visually-hidden">, </span>'.join(links)
+    return mark_safe(f'<th scope="col"{is_sorted}{of}>{shown}</th>')  # noqa: S308
 
 
-def _sorting(context: Context, sorted_by: str, key: str) -> tuple[str, str]:
-    """Where a header's link leads, and how the list is sorted by its key now."""
-    descends = sorted_by == f"-{key}"
-    direction = "descending" if descends else "ascending" if sorted_by == key else ""
+def _sort_link(parameters: QueryDict, sorted_by: str, key: str, label: str, name: str = "") -> str:
+    """The link of a header, to the other direction where the list is sorted by its key now."""
+    direction = _direction(sorted_by, key)
     target = f"-{key}" if direction == "ascending" else key
-    return _changed(context["request"].GET, sort=target, page=None), direction
+    url = escape(_changed(parameters, sort=target, page=None))
+    called = f' aria-label="{escape(name)}" title="{escape(name)}"' if name else ""
+    if not direction:
+        return f'<a class="sort" href="{url}"{called}>{escape(label)}</a>'
+    arrow = _svg("arrow-up" if direction == "ascending" else "arrow-down", 14, "")
+    return f'<a class="sort" href="{url}"{called} data-sorted>{escape(label)}{arrow}</a>'
+
+
+def _direction(sorted_by: str, key: str) -> str:
+    """How the list is sorted by this key; empty if by another one."""
+    if not key or sorted_by.removeprefix("-") != key:
+        return ""
+    return "descending" if sorted_by.startswith("-") else "ascending"
 
 
 @register.simple_tag(takes_context=True)

@@ -251,7 +251,7 @@ class Migration(FirstMigration):
                 ('revision', models.PositiveIntegerField(default=1)),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('is_on', True), ('paused_at__isnull', True)), fields=['next_at'], name='schedule_due'), models.Index(condition=models.Q(('is_on', True), ('paused_at__isnull', True), ('stopped_at__isnull', True)), fields=['next_at'], name='schedule_waiting'), models.Index(fields=['next_at', 'secret'], name='schedule_by_date'), models.Index(fields=['period', 'secret'], name='schedule_by_period')],
+                'indexes': [models.Index(condition=models.Q(('is_on', True), ('paused_at__isnull', True)), fields=['next_at'], name='schedule_due'), models.Index(condition=models.Q(('is_on', True), ('paused_at__isnull', True), ('stopped_at__isnull', True)), fields=['next_at'], name='schedule_waiting'), models.Index(fields=['next_at', 'secret'], name='schedule_by_date'), models.Index(fields=['period', 'secret'], name='schedule_by_period'), models.Index(condition=models.Q(('is_on', False)), fields=['secret'], name='schedule_off')],
             },
         ),
         migrations.CreateModel(

@@ -50,6 +50,7 @@ class Schedule(Identified):
             ),
             models.Index(fields=["next_at", "secret"], name="schedule_by_date"),
             models.Index(fields=["period", "secret"], name="schedule_by_period"),
+            models.Index(fields=["secret"], name="schedule_off", condition=models.Q(is_on=False)),
         ]
 
     @property

@@ -15,8 +15,9 @@ from django.http import QueryDict
 from console.forms import period
 from console.forms.audit import events as event_forms
 from console.forms.rotations import rotations as run_forms
+from console.lists import expected, secret_filters
 from rotation import leases, runs
-from rotation.models import Instance, ManagedAccount, Run
+from rotation.models import Instance, ManagedAccount, Run, Schedule
 from secrets_app import origin
 from secrets_app.audit import trail
 from secrets_app.keys import key_states
@@ -75,7 +76,32 @@ def test_runs_narrow_to_several_kinds_and_triggers(as_dot):
     assert shown(as_dot, "/all/rotations/?trigger=schedule&trigger=manual") == {one.pk, third.pk}
 
 
-def test_secrets_narrow_to_several_credentials(as_dot):
+WAYS = pytest.mark.parametrize(
+    ("listed", "expects"), [(4_000, 0), (0, 100), (0, 10**6)], ids=["few", "many", "most"]
+)
+
+
+def some_are(monkeypatch, listed: int, expects: int) -> None:
+    """Have rows be found as among so many, whatever the statistics are."""
+    monkeypatch.setattr(secret_filters, "MOST_LISTED", listed)
+    monkeypatch.setattr(expected, "number", lambda rows: expects)
+
+
+@WAYS
+def test_secrets_narrow_to_those_that_do_not_rotate_automatically(as_dot, monkeypatch, listed, expects):
+    some_are(monkeypatch, listed, expects)
+    on, off, deleted = (factories.secret() for _ in range(3))
+    Schedule.objects.update(is_on=False)
+    Schedule.objects.filter(secret=on).update(is_on=True)
+    Secret.objects.filter(pk=deleted.pk).update(purged_at="2026-01-01T00:00Z")
+    assert factories.generic_secret().pk not in shown(as_dot, "/main/secrets/?automatic=off")
+    assert shown(as_dot, "/main/secrets/?automatic=off") == {off.pk}
+    assert shown(as_dot, "/main/secrets/?automatic=on") == {on.pk}
+
+
+@WAYS
+def test_secrets_narrow_to_several_credentials(as_dot, monkeypatch, listed, expects):
+    some_are(monkeypatch, listed, expects)
     instance = factories.instance()
     by_state = {}
     for state in ("in_sync", "unverified", "blocked"):

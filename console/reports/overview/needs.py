@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from console.access import resources
 from console.forms.rotations.rotations import ACTIVE
-from console.lists import instance_list, paging, secret_rows
+from console.lists import addresses, instance_list, paging, secret_rows
 from console.presentation import dependant_states, durations, instance_states, run_states, secret_states
 from console.presentation.instance_states import HostKeys
 from console.presentation.secret_states import Fact
@@ -129,7 +129,7 @@ class Needs:
         queued = _RUNS(keys)
         for run in queued[:SHOWN]:
             about = run.secret.name if run.secret else run.instance.name
-            url = reverse("run", args=[self.region, run.pk])
+            url = addresses.of("run", run.pk, self.region)
             where = f"{run.label} on {run.instance.name}"
             is_queued = run.state == Run.State.QUEUED
             fact = run_states.queued_for_long(run) if is_queued else run_states.trying_again(run)
@@ -273,18 +273,18 @@ class Needs:
         """The dialog that settles what is wrong with this secret, for those who may do it."""
         if not resources.may(self.request, right, row):
             return None
-        return word, reverse(route, args=[self.region, row.pk])
+        return word, addresses.of(route, row.pk, self.region)
 
     def _instance_of(self, account: ManagedAccount) -> tuple[str, str] | None:
         if not resources.may(self.request, Action.DESCRIBE_INSTANCE, account.instance):
             return None
-        return "Open the instance", reverse("instance", args=[self.region, account.instance.pk])
+        return "Open the instance", addresses.of("instance", account.instance.pk, self.region)
 
     def _of_secret(self, row: Secret, fact: Fact, action: tuple[str, str] | None = None) -> Need:
         account = accounts.of(row)
         fact = fact.told(lambda right: resources.may(self.request, right, row))
         where = f"{account.username} on {account.instance.name}" if account else ""
-        return Need(fact, row.name, reverse("secret", args=[self.region, row.pk]), where, action)
+        return Need(fact, row.name, addresses.of("secret", row.pk, self.region), where, action)
 
     def _changed_keys(self) -> list[Need]:
         """Instances that show another key than the approved one, out of those where that is possible."""
@@ -319,9 +319,9 @@ class Needs:
                     known.badge.sentence,
                     f"{scan}Nothing is sent to it before you approve it.",
                 )
-                url, action = reverse("instance", args=[self.region, row.pk]), None
+                url, action = addresses.of("instance", row.pk, self.region), None
                 if resources.may(self.request, Action.APPROVE_HOST_KEY, row):
-                    compare = reverse("instance_approve", args=[self.region, row.pk])
+                    compare = addresses.of("instance_approve", row.pk, self.region)
                     action = ("Open the instance", url) if scan else ("Compare", compare)
                 needs.append(Need(fact, row.name, url, row.where, action, is_page=bool(scan)))
         return needs[:SHOWN]
