@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,13 @@ def pytest_collection_finish() -> None:
 
 
 TransactionTestCase._fixture_teardown = tables.empty
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Let go of the databases before pytest-django drops them."""
+    yield
+    tables.end()
 
 
 @pytest.fixture(autouse=True)

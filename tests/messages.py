@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import functools
 
+import redis
 from django.conf import settings
-from kombu import Connection
 
 from console.models import Message
 
@@ -16,23 +14,23 @@ def waiting() -> list[str]:
     """The messages that no worker has taken yet, as they are kept."""
     if settings.BROKER_URL.startswith("embedded"):
         return list(Message.objects.values_list("body", flat=True))
-    with _redis() as redis:
-        # One list for each queue and priority; its bindings are a set.
-        lists = [key for key in redis.keys("*celery*") if redis.type(key) == b"list"]
-        return [body.decode() for key in lists for body in redis.lrange(key, 0, -1)]
+    kept = _redis(settings.BROKER_URL)
+    # One list for each queue and priority; its bindings are a set.
+    lists = [key for key in kept.keys("*celery*") if kept.type(key) == b"list"]
+    return [body.decode() for key in lists for body in kept.lrange(key, 0, -1)]
 
 
 def forget() -> None:
     """Take what was sent or counted out of a Redis, which is not rolled back with the database."""
     if settings.BROKER_URL.startswith("embedded"):
         return
-    with _redis() as redis:
-        # Not which queue gets what: whoever sends has said so once and does not say it again.
-        if kept := [key for key in redis.keys("*") if not key.startswith(b"_kombu.binding.")]:
-            redis.delete(*kept)
+    kept = _redis(settings.BROKER_URL)
+    # Not which queue gets what: whoever sends has said so once and does not say it again.
+    if sent := [key for key in kept.keys("*") if not key.startswith(b"_kombu.binding.")]:
+        kept.delete(*sent)
 
 
-@contextmanager
-def _redis() -> Iterator[Any]:
-    with Connection(settings.BROKER_URL) as broker:
-        yield broker.default_channel.client
+@functools.cache
+def _redis(url: str) -> redis.Redis:
+    """One connection for all tests: this is asked before each."""
+    return redis.Redis.from_url(url)

@@ -47,6 +47,8 @@ class _Otherwise(Exception):
     """A row is not as it was when the changes were kept: a test has changed it, and no event says so."""
 
 
+#: Settings that no row depends on: where checkpoints are exported to, which a test of them has for itself.
+WRITES_NO_ROW = {"AUDIT_EXPORT_FILE"}
 _kept: dict[Hashable, list[Change]] = {}
 #: States that come again, since nothing in them was made anew: an empty store, and what follows from it.
 _known: set[Hashable] = set()
@@ -92,9 +94,19 @@ def _is_ordinary() -> bool:
     """
     if threading.current_thread() is not threading.main_thread():
         return False
-    if time_machine.escape_hatch.is_travelling() or isinstance(settings._wrapped, UserSettingsHolder):
+    if time_machine.escape_hatch.is_travelling() or _changed_settings() - WRITES_NO_ROW:
         return False
     return abs(timezone.now() - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def _changed_settings() -> set[str]:
+    """The names of the settings that are the test's own."""
+    names: set[str] = set()
+    layer = settings._wrapped
+    while isinstance(layer, UserSettingsHolder):
+        names |= {name for name in vars(layer) if name.isupper()} | layer._deleted
+        layer = layer.default_settings
+    return names
 
 
 def _state() -> tuple[Hashable, ...]:

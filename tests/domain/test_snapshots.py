@@ -123,3 +123,13 @@ def test_a_sign_in_is_recorded_once_each_time_and_leaves_a_store_that_is_known(c
         found.append(event.mac)
         transaction.savepoint_rollback(point)
     assert found[1:] == [found[0]] * 2
+
+
+def test_what_is_written_under_a_setting_of_the_test_s_own_is_made_each_time(
+    open_keyring, settings, tmp_path
+):
+    settings.AUDIT_EXPORT_FILE = tmp_path / "checkpoints.jsonl"
+    assert snapshots._is_ordinary()  # no row depends on that one
+    settings.REQUIRE_MFA = not settings.REQUIRE_MFA
+    settings.AUDIT_EXPORT_FILE = tmp_path / "others.jsonl"
+    assert not snapshots._is_ordinary()
