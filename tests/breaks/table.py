@@ -2106,4 +2106,7 @@ BREAKS = (
     Break("the check is left out before a login only while it stands on the same", "rotation/connectors/ssh/scripts/set_password.sh",
           '    if [ -n "$login_follows" ] && is_controlled; then return; fi\n', '    if [ -n "$login_follows" ]; then return; fi\n',
           "tests/wires/test_ssh_controls.py::test_where_a_login_follows_the_check_is_left_out_only_while_it_stands_on_the_same"),
+    Break("a task that is called goes to Keyturn's own broker", "rotation/tasks.py",
+          "import_string(settings.TASK_APPLICATION)\n", "",
+          "tests/unit/test_start.py::test_a_start_loads_no_library_of_a_wire_and_the_tasks_bring_their_broker"),
 )  # fmt: skip
