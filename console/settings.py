@@ -81,7 +81,6 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.socialaccount",
-    "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
     "guardian",
     "django_htmx",
@@ -264,7 +263,6 @@ REQUIRE_MFA = env.flag("KEYTURN_REQUIRE_MFA", False)
 # None where no identity provider is configured: then nothing of it is there.
 OIDC = openid_settings.read()
 SOCIALACCOUNT_ADAPTER = "console.sign_in.openid_adapter.IdentityAdapter"
-SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"provider_class": "console.sign_in.openid.Provider"}}
 # An identity signs in only if an invitation or the user's own session linked it; never by an e-mail address.
 SOCIALACCOUNT_AUTO_SIGNUP = False
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
@@ -308,6 +306,8 @@ STATEMENT_SECONDS = env.number("KEYTURN_STATEMENT_SECONDS", 20, least=1, most=60
 
 # ---------------------------------------------------------------- work
 
+# Loaded with the tasks; most commands need neither.
+TASK_APPLICATION = "console.celery.app"
 CELERY_BROKER_URL = BROKER_URL
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,

@@ -38,6 +38,9 @@ from secrets_app.keys import key_states, rewraps
 from secrets_app.people import users
 from secrets_app.secrets import lifecycle, replicas
 
+# What is called here goes to this application's broker; without it, to Celery's default one.
+import_string(settings.TASK_APPLICATION)
+
 log = logging.getLogger(__name__)
 
 BATCH = 1000

@@ -14,6 +14,7 @@ from typing import Final
 from celery import shared_task
 from django.db import DatabaseError, InterfaceError, connection
 
+from console import celery as _application  # noqa: F401  # what is called here goes to its broker
 from console.notices import conditions, deliveries, following, sending
 from secrets_app import keyring, origin
 from secrets_app.audit.trail import NotRecorded

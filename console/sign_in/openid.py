@@ -16,6 +16,7 @@ from typing import Any
 import jwt
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.models import SocialApp, SocialLogin
+from allauth.socialaccount.providers import registry
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
 from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
@@ -163,6 +164,10 @@ class Provider(OpenIDConnectProvider):  # type: ignore[misc]
             request, process, auth_params={"nonce": nonce, **again}, nonce=nonce, **asked
         )
         return answer["Location"]
+
+
+# Here and not by an app of allauth's, which would load it, and the libraries that ask it, in every process.
+registry.register(Provider)
 
 
 class Callback(OAuth2CallbackView):  # type: ignore[misc]

@@ -2112,4 +2112,7 @@ BREAKS = (
     Break("a key file keeps the group that it has", "rotation/connectors/ssh/scripts/key_file.sh",
           'if [ $is_there = yes ] && [ "$look" != "$before" ]; then', 'if false; then',
           "tests/wires/test_ssh_odd_systems.py::test_fi_r_61_what_the_folder_gives_new_files_does_not_come_to_the_key_file"),
+    Break("a task that is called goes to Keyturn's own broker", "rotation/tasks.py",
+          "import_string(settings.TASK_APPLICATION)\n", "",
+          "tests/unit/test_start.py::test_a_start_loads_no_library_of_a_wire_and_the_tasks_bring_their_broker"),
 )  # fmt: skip

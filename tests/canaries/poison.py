@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
 from typing import Any
 
 from allauth.usersessions.models import UserSession
@@ -34,6 +33,7 @@ from secrets_app.models import (
     Tag,
     User,
 )  # fmt: skip
+from tests import markup
 
 CALL = "window.zqx=1"
 _HANDLERS = (
@@ -154,7 +154,7 @@ def plain(number: int) -> str:
     return "nothing but words"
 
 
-class Page(HTMLParser):
+class Page(markup.Reader):
     """The elements of a page and their attributes, as a browser would see them."""
 
     def __init__(self, html: str) -> None:
@@ -165,7 +165,7 @@ class Page(HTMLParser):
         self.fields: list[dict[str, str | None]] = []
         self.feed(html)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def begins(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, tuple(sorted(name for name, _ in attrs))))
         self.values += [(name, value or "") for name, value in attrs]
         found = dict(attrs)

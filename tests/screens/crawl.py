@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
@@ -19,7 +18,7 @@ from django.test import Client, override_settings
 from django.urls import Resolver404, resolve
 
 from secrets_app.models import User
-from tests import sessions
+from tests import markup, sessions
 from tests.screens.test_aud_01 import browser, content, undone
 
 #: They have no end tag.
@@ -67,7 +66,7 @@ class Form:
     buttons: list[tuple[str, list[tuple[str, str]], str]] = field(default_factory=list)
 
 
-class Page(HTMLParser):
+class Page(markup.Reader):
     """What a page or a part of one leads to, what can be pressed, and what it says."""
 
     def __init__(self, text: str) -> None:
@@ -84,18 +83,19 @@ class Page(HTMLParser):
         self.leads_on = False
         self.leads_to: list[str] = []
         self._open: list[tuple[str, dict[str, str]]] = []
-        self._templates = 0  # of what is open
+        # Of what is open: templates, what is a label, and what is never read.
+        self._templates = self._labels = self._unread = 0
         self._label: list[str] = []
         self._form: Form | None = None
         self._select: tuple[Form | None, str, bool] = (None, "", False)
         self.feed(text)
         self.close()
 
-    def handle_starttag(self, tag, attrs):
+    def begins(self, tag, attrs):
         given = {name: value or "" for name, value in attrs}
         if tag not in VOID:
             self._open.append((tag, given))
-            self._templates += tag == "template"
+            self._count(tag, 1)
         if self._templates:
             return
         self.tags[tag] += 1
@@ -150,13 +150,18 @@ class Page(HTMLParser):
                 self._form.buttons[-1] = (where, own, label)
         while self._open:
             name, _ = self._open.pop()
-            self._templates -= name == "template"
+            self._count(name, -1)
             if name == tag:
                 break
         if tag == "form":
             self._form = None
         if tag in {"p", "li", "td", "dd", "dt", "h1", "h2", "h3", "div", "label"}:
             self.said.append("\n")
+
+    def _count(self, tag, more):
+        self._templates += more * (tag == "template")
+        self._labels += more * (tag in LABELS)
+        self._unread += more * (tag in UNREAD)
 
     def _link(self, given, label):
         if "href" not in given:
@@ -169,9 +174,9 @@ class Page(HTMLParser):
     def handle_data(self, text):
         if self._templates:
             return
-        if any(name in LABELS for name, _ in self._open):
+        if self._labels:
             self._label.append(text)
-        elif not any(name in UNREAD for name, _ in self._open):
+        elif not self._unread:
             self.said.append(text)
 
 

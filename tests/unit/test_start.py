@@ -61,3 +61,38 @@ def test_without_a_writable_folder_the_start_ends_with_status_2(tmp_path, capsys
         start.writable_folder(tmp_path / "one", tmp_path / "other")
     assert ended.value.code == 2
     assert "mount a tmpfs" in capsys.readouterr().err
+
+
+#: They ask servers, hosts and providers. What needs one loads it; together they were a quarter of each start.
+LATER = (
+    "asyncssh", "boto3", "celery", "cryptography.x509", "jwt", "kombu", "opentelemetry", "redis", "requests",
+    "urllib3",
+)  # fmt: skip
+SET_UP = """
+import os, sys
+import django
+django.setup()
+for name in {later}:
+    assert name not in sys.modules, name
+for name in ("rotation.tasks", "console.notices.tasks"):
+    if not (child := os.fork()):
+        __import__(name)
+        for task in vars(sys.modules[name]).values():
+            if hasattr(task, "apply_async"):
+                print(task.name, task.app.main)
+        sys.stdout.flush()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_start_loads_no_library_of_a_wire_and_the_tasks_bring_their_broker(tmp_path):
+    production = {"KEYTURN_DATA": str(tmp_path), "DJANGO_SETTINGS_MODULE": "console.settings"}
+    ended = subprocess.run(
+        [sys.executable, "-c", SET_UP.format(later=LATER)], cwd=ROOT, env=os.environ | production,
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    said = dict(line.split() for line in ended.stdout.splitlines())
+    assert {"rotation.tasks.advance", "console.notices.tasks.tell"} <= said.keys()
+    assert set(said.values()) == {"keyturn"}

@@ -43,6 +43,8 @@ def take(path: Path, visible: float, hold: bool) -> None:
 if __name__ == "__main__":
     os.environ["DJANGO_SETTINGS_MODULE"] = "console.settings"
     django.setup()
+    from console import celery as _application  # noqa: F401  # it names the broker to kombu
+
     if sys.argv[1] == "send":
         send(int(sys.argv[2]))
     else:

@@ -22,6 +22,7 @@ from django.db import connection as django_connection
 from django.db import transaction
 from kombu import Connection, Consumer, Producer, Queue
 
+from console import celery as _application  # noqa: F401  # it names the broker to kombu
 from console.models import Message
 from console.process import bells, broker
 from tests import amounts, forked
@@ -251,13 +252,19 @@ def test_a_pickle_is_not_opened(connection, tmp_path):
 
 
 def test_a_process_has_no_way_to_open_anything_but_json():
-    """Asked of a new process: this one may have been given more by a test."""
-    ask = (
-        "import console; from kombu.serialization import registry; "
-        "print(*registry._decoders, *registry._encoders)"
+    """Asked of new processes, of a worker or of a caller: this one may have been given more by a test."""
+    loads = (
+        "import console.celery",
+        "import django; django.setup(); import rotation.tasks",
+        "import django; django.setup(); import console.notices.tasks",
     )
-    found = subprocess.run([sys.executable, "-c", ask], cwd=CHECKOUT, capture_output=True, check=True)
-    assert found.stdout.split() == [b"application/json", b"json"]
+    for load in loads:
+        ask = (
+            f"{load}; from kombu.serialization import registry; "
+            "print(*registry._decoders, *registry._encoders)"
+        )
+        found = subprocess.run([sys.executable, "-c", ask], cwd=CHECKOUT, capture_output=True, check=True)
+        assert found.stdout.split() == [b"application/json", b"json"]
 
 
 def test_a_message_that_ends_its_consumer_every_time_is_dropped_after_a_while(connection, caplog):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from datetime import UTC, datetime
-from typing import Final
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from typing import TYPE_CHECKING, Final
 
 from rotation.connectors.base import HostKey
+
+# The table of wires names this module, so every process loads it; hardly one reads a certificate.
+if TYPE_CHECKING:
+    from cryptography import x509
 
 #: How it is pinned, beside the word for a certificate that is compared itself.
 AUTHORITY: Final = "x509-ca"
@@ -23,6 +24,9 @@ MOST_CHARACTERS: Final = 16_384
 
 def read(text: str) -> HostKey:
     """Return what is pinned of a certificate in PEM. Raises `ValueError`, whose sentence says why not."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     if "PRIVATE KEY" in text:
         raise ValueError("This holds a private key. Paste the certificate of the authority alone.")
     try:
@@ -43,6 +47,8 @@ def read(text: str) -> HostKey:
 
 def expires_at(blob: str) -> datetime | None:
     """Return until when a certificate is valid by its own dates; None for what is no certificate."""
+    from cryptography import x509
+
     try:
         return x509.load_der_x509_certificate(base64.b64decode(blob)).not_valid_after_utc
     except ValueError:
@@ -50,6 +56,8 @@ def expires_at(blob: str) -> datetime | None:
 
 
 def _require_authority(certificate: x509.Certificate) -> None:
+    from cryptography import x509
+
     try:
         is_one = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (x509.ExtensionNotFound, ValueError):
