@@ -358,6 +358,8 @@ CELERY_WORKER_CONCURRENCY = WORKER_THREADS
 WORKERS = env.number("KEYTURN_WORKERS", min(4, os.cpu_count() or 1), least=1, most=32)
 ALIVE_FILE = env.text("KEYTURN_ALIVE_FILE", "")  # touched with each heartbeat of a worker or beat
 RUNS_PER_REGION = env.number("KEYTURN_RUNS_PER_REGION", 50, least=1, most=1000)  # under way at once
+# Who fetched a key just before the new one became current may still be logging on with it.
+KEY_OVERLAP = timedelta(milliseconds=env.number("KEYTURN_KEY_OVERLAP_MS", 500, least=0, most=5000))
 LEASE = timedelta(seconds=60)  # longer than every deadline a step has
 FAILED_LOGINS_APART = timedelta(minutes=5)  # of one account, which a host may count and lock it for
 KEY_ALGORITHM = env.choice("KEYTURN_KEY_ALGORITHM", "rsa-2048", key_pairs.ALGORITHMS)  # preselected

@@ -7,6 +7,7 @@ nothing more is done for the run after that.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -88,6 +89,7 @@ class Work:
     _labels: dict[str, SecretVersion] | None = field(default=None, repr=False)
     _account_read: ManagedAccount | None = field(default=None, repr=False)  # with the connection
     _may_have_others: bool = True  # other secrets that manage the account
+    _promoted: float | None = None  # when the new value became current, by this worker's monotonic clock
     _open: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
@@ -112,11 +114,21 @@ class Work:
 
     def promoted(self, version: SecretVersion) -> None:
         """Say that this version has just become the current one, and the current one the previous."""
+        self._promoted = time.monotonic()
         if self._labels is not None:
             old, self._labels = self._labels.get(Label.Role.CURRENT), {}
             self._labels[Label.Role.CURRENT] = version
             if old is not None:
                 self._labels[Label.Role.PREVIOUS] = old
+
+    def overlap(self) -> None:
+        """Leave the old key its time: who fetched it last may be logging on. Not one that has leaked.
+
+        A worker that continues another one's run leaves it none: its lease had to end first.
+        """
+        if self._promoted is not None and not self.run.is_leak:
+            until = self._promoted + settings.KEY_OVERLAP.total_seconds()
+            time.sleep(max(0.0, until - time.monotonic()))
 
     def labels_moved(self) -> None:
         """Have the labels read again: one of them has moved."""

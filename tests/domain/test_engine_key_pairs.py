@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from datetime import timedelta
 
 import pytest
 
 from rotation import runs
 from rotation.connectors.memory.connector import MemoryHost
-from rotation.engine import failpoints
+from rotation.engine import failpoints, work
 from rotation.models import ManagedAccount, ManagementCredential, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
@@ -69,6 +70,36 @@ def test_a_rotation_ends_with_the_new_key_current_and_the_old_one_refused(secret
     assert credential(secret) == "in_sync"
     assert [s.name for s in run.steps.all()] == ["create", "preflight", "set", "test", "finish", "clean"]
     assert host.failed_logins == 0
+
+
+def waits(monkeypatch, secret: Secret, host: MemoryHost) -> list[tuple[float, bool, bool]]:
+    """Of each wait: its seconds, whether the new key is served then, and the old one accepted."""
+    seen: list[tuple[float, bool, bool]] = []
+
+    def note(seconds: float) -> None:
+        is_new = current(secret).public_key != OLD.public_key
+        seen.append((seconds, is_new, OLD.public_key in keys(host)))
+
+    monkeypatch.setattr(work.time, "sleep", note)
+    return seen
+
+
+def test_who_has_just_fetched_the_old_key_may_log_on_with_it(secret, host, settings, monkeypatch):
+    settings.KEY_OVERLAP = timedelta(hours=1)
+    seen = waits(monkeypatch, secret, host)
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    assert [(is_new, is_accepted) for _, is_new, is_accepted in seen] == [(True, True)]
+    assert 0 < seen[0][0] <= 3600
+    assert keys(host) == [current(secret).public_key]
+
+
+def test_a_leaked_key_is_removed_without_a_wait(secret, host, settings, monkeypatch):
+    settings.KEY_OVERLAP = timedelta(hours=1)
+    seen = waits(monkeypatch, secret, host)
+    run = runs.start(secret, actor=factories.administrator(), is_leak=True)
+    assert drive(run, host).outcome == "succeeded"
+    assert seen == []
+    assert keys(host) == [current(secret).public_key]
 
 
 def test_fi_k_05_both_halves_are_stored_before_the_host_hears_of_either(secret, host):

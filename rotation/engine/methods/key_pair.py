@@ -174,8 +174,11 @@ def disprove(work: Work) -> str:
 
 def clean(work: Work) -> None:
     """Remove every old key and prove each one refused; if that fails, put the run off or end it."""
+    leftovers = list(_leftovers(work))
+    if leftovers:
+        work.overlap()
     try:
-        for old in _leftovers(work):
+        for old in leftovers:
             _clean(work, old)
     except (base.ConnectorError, management.NotAttached) as error:
         _put_off(work, error)
