@@ -9,6 +9,7 @@ import pytest
 from celery import shared_task
 from django.utils import timezone
 
+from console import celery as _application  # noqa: F401  # whose tasks these are
 from secrets_app import origin
 from secrets_app.actions import Action
 from secrets_app.audit import refusals, trail
