@@ -18,7 +18,7 @@ from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import escape, format_html
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
@@ -91,6 +91,8 @@ class ColumnNode(template.Node):
 
 
 _NOTHING = mark_safe("")
+#: Read out between two links of one heading.
+_AND = mark_safe('<span class="visually-hidden">, </span>')
 
 
 @register.tag
@@ -384,22 +386,22 @@ def sort_header(
     if also:
         links.append(_sort_link(parameters, sorted_by, also, also_label, also_name))
     direction = _direction(sorted_by, key) or _direction(sorted_by, also)
-    is_sorted = f' aria-sort="{direction}"' if direction else ""
-    of = f' class="{escape(classes)}"' if classes else ""
-    shown = '<span class="visually-hidden">, </span>'.join(links)
-    return mark_safe(f'<th scope="col"{is_sorted}{of}>{shown}</th>')  # noqa: S308
+    is_sorted = format_html(' aria-sort="{}"', direction) if direction else ""
+    of = format_html(' class="{}"', classes) if classes else ""
+    shown = format_html_join(_AND, "{}", ((link,) for link in links))
+    return format_html('<th scope="col"{}{}>{}</th>', is_sorted, of, shown)
 
 
-def _sort_link(parameters: QueryDict, sorted_by: str, key: str, label: str, name: str = "") -> str:
+def _sort_link(parameters: QueryDict, sorted_by: str, key: str, label: str, name: str = "") -> SafeString:
     """The link of a header, to the other direction where the list is sorted by its key now."""
     direction = _direction(sorted_by, key)
     target = f"-{key}" if direction == "ascending" else key
-    url = escape(_changed(parameters, sort=target, page=None))
-    called = f' aria-label="{escape(name)}" title="{escape(name)}"' if name else ""
+    url = _changed(parameters, sort=target, page=None)
+    called = format_html(' aria-label="{0}" title="{0}"', name) if name else ""
     if not direction:
-        return f'<a class="sort" href="{url}"{called}>{escape(label)}</a>'
+        return format_html('<a class="sort" href="{}"{}>{}</a>', url, called, label)
     arrow = _svg("arrow-up" if direction == "ascending" else "arrow-down", 14, "")
-    return f'<a class="sort" href="{url}"{called} data-sorted>{escape(label)}{arrow}</a>'
+    return format_html('<a class="sort" href="{}"{} data-sorted>{}{}</a>', url, called, label, arrow)
 
 
 def _direction(sorted_by: str, key: str) -> str:

@@ -174,7 +174,7 @@ def disprove(work: Work) -> str:
 
 def clean(work: Work) -> None:
     """Remove every old key and prove each one refused; if that fails, put the run off or end it."""
-    leftovers = list(_leftovers(work))
+    leftovers = _leftovers(work)
     if leftovers:
         work.overlap()
     try:
