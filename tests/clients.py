@@ -2,7 +2,8 @@
 
 And what a test reads in the sessions that are kept, whose contents belong to their rows. And the event of a
 sign-in without a password, which is put there again where it was written before: what a test makes after it
-begins with the same trail then, and is put there too.
+begins with the same trail then, and is put there too. And an answer's `context` is that of its page: Django's
+client copies the context of each part that a page includes, too, fifty in a list.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from django.contrib.sessions.models import Session
 from django.core import signing
 from django.core.signing import JSONSerializer
 from django.http import HttpRequest
+from django.template import Context, Template
+from django.test import utils
 from django.test.client import ClientMixin
+from django.test.signals import template_rendered
 
 from console.sessions import records
 from console.sessions.store import SessionStore
@@ -74,6 +78,14 @@ def _signs_in(client: Any, user: User, backend: str | None = None) -> None:
         _arranges.reset(token)
 
 
+def _render(template: Template, context: Context) -> str:
+    """As Django's for tests, which tells of each part of a page as of the page."""
+    if context.template is template:
+        template_rendered.send(sender=template, template=template, context=context)
+    return template.nodelist.render(context)
+
+
+utils.instrumented_test_render = _render  # before pytest-django puts it into `Template`
 records.trail = _Trail()
 ClientMixin.force_login = _signs_in
 ClientMixin.session = property(_session)
