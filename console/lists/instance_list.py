@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 from uuid import UUID
 
 from django.db.models import (
     Count,
     Exists,
-    FilteredRelation,
     OuterRef,
     Q,
     QuerySet,
@@ -18,6 +19,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 
+from console.lists import secret_filters
 from console.lists.paging import By, Part
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import prepared
@@ -45,10 +47,7 @@ def sorts(seen: QuerySet[Secret], *, sees_all: bool = False, is_whole: bool = Fa
 
     def ordered(rows: QuerySet[Instance], sign: str) -> list[Part]:
         # Counted at once, in an index of accounts: to count those of each instance takes a look for each.
-        if sees_all and not sign:  # with those that have none, which come first: one pass and not two
-            here = FilteredRelation("managed_accounts", condition=Q(managed_accounts__released_at=None))
-            every = rows.order_by().alias(here=here).values("pk").annotate(count=Count("here__instance"))
-            return [Part(every.order_by("count", "pk"))]
+        # To join all to the instances and count then takes longer than both questions do.
         none = rows.filter(~Exists(managed.filter(instance=OuterRef("pk"))))
         of_these = managed if is_whole else managed.filter(instance__in=rows.order_by().values("pk"))
         counted = of_these.values("instance").annotate(count=Count("*"))
@@ -119,9 +118,12 @@ def _last_scan() -> Subquery:
 
 def narrowed(rows: QuerySet[Instance], chosen: dict[str, Any]) -> QuerySet[Instance]:
     if text := chosen.get("q"):
-        rows = rows.filter(
-            Q(name__icontains=text) | Q(address__icontains=text) | Q(instance_id__icontains=text)
-        )
+        fields = ("name", "address", "instance_id")
+        if len(text) < secret_filters.PARTS:
+            parts = (secret_filters.has(field, text) for field in fields)
+        else:
+            parts = (Q(**{f"{field}__icontains": text}) for field in fields)
+        rows = rows.filter(reduce(or_, parts))
     if "status" not in chosen:
         return rows
     # The retired ones are there only where the filter names them.

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import BooleanField, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, StrIndex, Upper
-from django.db.models.lookups import Exact, In
+from django.db.models.lookups import Exact, GreaterThan, In
 from django.http import QueryDict
 from django.utils import timezone
 
@@ -91,6 +91,29 @@ def _called(rows: QuerySet[Secret], text: str) -> QuerySet[Secret]:
     )
 
 
+MOST_INSTANCES = 500  # so many that are called like two letters are named by their keys
+
+
+def has(field: str, text: str) -> Q:
+    """As `icontains`, for a text that is too short for an index of parts.
+
+    Of it PostgreSQL expects many rows: it reads the index of a list's order, which has the names in upper
+    case, until there are enough, and does not begin with the whole table.
+    """
+    return Q(GreaterThan(StrIndex(Upper(field), Upper(Value(text))), 0))
+
+
+def _on(text: str) -> Q:
+    """The accounts on instances that are called like this."""
+    if len(text) < PARTS:
+        short = has("name", text) | Q(instance_id__iexact=text) | has("address", text)
+        rows = Instance.objects.filter(short).order_by("name", "pk").values_list("pk", flat=True)
+        found = list(rows[: MOST_INSTANCES + 1])
+        if len(found) <= MOST_INSTANCES:
+            return Q(instance__in=found)
+    return Q(instance__in=Instance.objects.filter(_where(text)).order_by().values("pk"))
+
+
 def _where(text: str, prefix: str = "") -> Q:
     """The instances that are called like this."""
     return (
@@ -103,17 +126,15 @@ def _where(text: str, prefix: str = "") -> Q:
 def _others(text: str) -> QuerySet[Any, Any]:
     """The keys of secrets whose user or instance is called like this, or that have such a tag."""
     accounts = ManagedAccount.objects.order_by()
-    on = Instance.objects.filter(_where(text)).order_by()
     names = _usernames(text)
     if names is not None:
         called = accounts.filter(username__in=names)
     elif len(text) >= PARTS:
         called = accounts.filter(username__icontains=text)
     else:  # PostgreSQL would read its index of parts from end to end, and then every row
-        place = StrIndex(Upper("username"), Upper(Value(text)))
-        called = accounts.alias(username_place=place).filter(username_place__gt=0)
+        called = accounts.filter(has("username", text))
     return called.values_list("secret", flat=True).union(
-        accounts.filter(instance__in=on.values("pk")).values_list("secret", flat=True),
+        accounts.filter(_on(text)).values_list("secret", flat=True),
         _tagged(text).order_by().values_list("secret", flat=True),
         all=True,
     )
@@ -198,10 +219,15 @@ def _either(rows: QuerySet[Any], field: str, value: object) -> Q:
     if not keys[MOST_LISTED : MOST_LISTED + 1]:
         return Q(pk__listed=set(keys))
     if 0 < expected.number(keys) <= MOST_JOINED:
-        return Q(Coalesce(In(F("pk"), keys.query), Value(False), output_field=BooleanField()))
+        return _among(keys)
     # In two forms, of which either would do: PostgreSQL takes that for half of the rows, and reads on.
     is_so = Exact(F(field), Value(value))
     return Q(Coalesce(is_so, is_so, output_field=BooleanField()))
+
+
+def _among(keys: QuerySet[Any, Any]) -> Q:
+    """The rows with one of these keys, which are read once; rows are then looked up in the list's order."""
+    return Q(Coalesce(In(F("pk"), keys.query), Value(False), output_field=BooleanField()))
 
 
 def narrowed(rows: QuerySet[Secret], chosen: dict[str, Any]) -> QuerySet[Secret]:
@@ -230,7 +256,10 @@ def _managing(rows: QuerySet[Secret], instance: str, user: str, tag: str) -> Que
         on = Instance.objects.filter(named).order_by().values("pk")
         rows = rows.filter(pk__in=accounts.filter(instance__in=on).values("secret"))
     if user:
-        rows = rows.filter(pk__in=accounts.filter(username=user).values("secret"))
+        called = accounts.filter(username=user).values_list("secret", flat=True)
+        # Of many, PostgreSQL would look up each row of the list among the accounts.
+        are_many = MOST_LISTED < expected.number(called) <= MOST_JOINED
+        rows = rows.filter(_among(called) if are_many else Q(pk__in=called))
     if tag.strip():
         # Without a sign, those with any value; a key may hold the sign, of a tag that has no value.
         with_key = Q(key__in={tag, tag.strip()})

@@ -80,7 +80,7 @@ class Migration(FirstMigration):
             ],
             options={
                 'ordering': ['name'],
-                'indexes': [models.Index(fields=['name', 'id'], name='instance_by_name'), models.Index(fields=['address', 'id'], name='instance_by_address'), models.Index(fields=['state', 'name'], name='instance_by_state'), models.Index(fields=['last_contact_at', 'id'], name='instance_by_contact')],
+                'indexes': [models.Index(models.F('name'), models.F('id'), django.db.models.functions.text.Upper('name'), models.F('address'), django.db.models.functions.text.Upper('address'), models.F('instance_id'), django.db.models.functions.text.Upper('instance_id'), models.F('retired_at'), name='instance_by_name'), models.Index(condition=models.Q(('retired_at__isnull', True)), fields=['id'], name='instance_registered'), models.Index(fields=['address', 'id'], name='instance_by_address'), models.Index(fields=['state', 'name'], name='instance_by_state'), models.Index(fields=['last_contact_at', 'id'], name='instance_by_contact')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('retired_at__isnull', True)), fields=('region', 'name'), name='one_instance_per_name', violation_error_message='An instance with this name is registered in this region.'), models.UniqueConstraint(condition=models.Q(('retired_at__isnull', True)), fields=('account', 'address', 'port'), name='one_instance_per_address', violation_error_message='An instance with this address and port is registered.')],
             },
         ),
@@ -139,7 +139,7 @@ class Migration(FirstMigration):
                 ('bindings', models.PositiveIntegerField(default=0)),
             ],
             options={
-                'indexes': [models.Index(fields=['credential', 'secret'], name='account_by_credential'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['credential', 'credential_code'], name='account_by_state'), models.Index(models.F('username'), models.F('secret'), django.db.models.functions.text.Upper('username'), name='account_by_username'), models.Index(fields=['rotated_at', 'secret'], name='account_by_rotation'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['drift_checked_at'], name='account_by_drift_check')],
+                'indexes': [models.Index(fields=['credential', 'secret'], name='account_by_credential'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['credential', 'credential_code'], name='account_by_state'), models.Index(models.F('username'), models.F('secret'), django.db.models.functions.text.Upper('username'), name='account_by_username'), models.Index(fields=['rotated_at', 'secret'], name='account_by_rotation'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['instance'], name='account_on_instance'), models.Index(condition=models.Q(('released_at__isnull', True)), fields=['drift_checked_at'], name='account_by_drift_check')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('released_at__isnull', True)), fields=('instance', 'username', 'kind'), name='one_secret_per_account')],
             },
         ),

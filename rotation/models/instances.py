@@ -185,7 +185,22 @@ class Instance(SealedRow, Identified):
             ),
         ]
         indexes = [
-            models.Index(fields=["name", "id"], name="instance_by_name"),
+            # With all that a search compares, and which are retired: one for two letters reads it all.
+            models.Index(
+                "name",
+                "id",
+                Upper("name"),
+                "address",
+                Upper("address"),
+                "instance_id",
+                Upper("instance_id"),
+                "retired_at",
+                name="instance_by_name",
+            ),
+            # Beside the keys of `account_on_instance`, in the same order, it shows which have no account.
+            models.Index(
+                fields=["id"], condition=models.Q(retired_at__isnull=True), name="instance_registered"
+            ),
             models.Index(fields=["address", "id"], name="instance_by_address"),
             models.Index(fields=["state", "name"], name="instance_by_state"),
             models.Index(fields=["last_contact_at", "id"], name="instance_by_contact"),
@@ -354,6 +369,12 @@ class ManagedAccount(SealedRow, Identified):
             ),
             models.Index("username", "secret", Upper("username"), name="account_by_username"),
             models.Index(fields=["rotated_at", "secret"], name="account_by_rotation"),
+            # To count those of every instance: a tenth of the size of the one with their names.
+            models.Index(
+                fields=["instance"],
+                condition=models.Q(released_at__isnull=True),
+                name="account_on_instance",
+            ),
             models.Index(
                 fields=["drift_checked_at"],
                 condition=models.Q(released_at__isnull=True),

@@ -114,7 +114,7 @@ class Migration(FirstMigration):
             ],
             options={
                 'ordering': ['-sequence'],
-                'indexes': [models.Index(fields=['resource_id', '-sequence'], name='event_of_resource'), models.Index(fields=['actor_name', '-sequence'], name='event_by_actor'), models.Index(fields=['action', '-sequence'], name='event_of_action'), models.Index(fields=['outcome', '-sequence'], name='event_with_outcome'), models.Index(fields=['address', '-sequence'], name='event_from_address'), models.Index(condition=models.Q(('value_mark', ''), _negated=True), fields=['value_mark'], name='event_of_value')],
+                'indexes': [models.Index(fields=['resource_id', '-sequence'], name='event_of_resource'), models.Index(fields=['actor_name', '-sequence'], name='event_by_actor'), models.Index(fields=['action', '-sequence'], name='event_of_action'), models.Index(fields=['outcome', '-sequence'], name='event_with_outcome'), models.Index(fields=['address', '-sequence'], name='event_from_address'), models.Index(fields=['sequence', 'at'], name='event_by_time'), models.Index(condition=models.Q(('value_mark', ''), _negated=True), fields=['value_mark'], name='event_of_value')],
             },
         ),
         migrations.CreateModel(

@@ -44,6 +44,8 @@ class AuditEvent(models.Model):
             models.Index(fields=["action", "-sequence"], name="event_of_action"),
             models.Index(fields=["outcome", "-sequence"], name="event_with_outcome"),
             models.Index(fields=["address", "-sequence"], name="event_from_address"),
+            # Those before a time: the ones after it, which are newer, are passed over in it.
+            models.Index(fields=["sequence", "at"], name="event_by_time"),
             models.Index(fields=["value_mark"], condition=~models.Q(value_mark=""), name="event_of_value"),
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -41,6 +42,22 @@ def test_other_values_find_other_rows_with_what_belongs_to_them() -> None:
 
 def _none_is_asked(*_: object) -> object:
     raise AssertionError("a row that was to come with the question was asked for")
+
+
+def test_rows_are_counted_for_each_of_several_values_in_their_order() -> None:
+    zone = ZoneInfo("Asia/Kolkata")
+    moments = [datetime(2026, 3, day, 12, tzinfo=UTC) for day in (1, 2, 2, 4)]
+    for moment in moments:
+        Secret.objects.filter(pk=factories.secret().pk).update(reminder_due_at=moment)
+    ends = [datetime(2026, 3, day, tzinfo=zone) for day in range(1, 6)]
+    pairs = list(itertools.pairwise([*ends[:2], moments[1], *ends[2:]]))
+
+    def between(begin: datetime, end: datetime) -> QuerySet[Secret]:
+        return Secret.objects.filter(reminder_due_at__gte=begin, reminder_due_at__lt=end).order_by("name")
+
+    assert prepared.counted(between, pairs) == [1, 0, 2, 0, 1]
+    assert prepared.counted(between, pairs) == [between(*pair).count() for pair in pairs]
+    assert prepared.counted(lambda begin, end: between(begin, end).none(), pairs) == [0] * 5
 
 
 def test_a_row_is_read_again_at_each_call() -> None:

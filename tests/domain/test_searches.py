@@ -96,6 +96,26 @@ def test_a_search_finds_what_each_row_by_itself_fits(
     assert found("x_y") == {"acs/ecs/x_y.1"}
 
 
+@pytest.mark.parametrize("most", [500, 0], ids=["few instances", "more"])
+def test_two_letters_find_what_each_row_by_itself_fits(secrets, by_index, monkeypatch, most):
+    monkeypatch.setattr(secret_filters, "MOST_INSTANCES", most)
+    texts = [text for text in (*TEXTS, "I-", "b ", " h", "7.") if len(text) < secret_filters.PARTS]
+    assert {text: found(text) for text in texts} == {text: one_by_one(text) for text in texts}
+    for text in texts:
+        fits = Q(name__icontains=text) | Q(address__icontains=text) | Q(instance_id__icontains=text)
+        rows = instance_list.narrowed(Instance.objects.all(), {"q": text})
+        assert set(rows) == set(Instance.objects.filter(fits)), text
+
+
+@pytest.mark.parametrize("expects", [0, 4_001, 25_001], ids=["few", "many", "most"])
+def test_a_user_has_the_secrets_of_the_accounts_of_this_name(secrets, monkeypatch, expects):
+    monkeypatch.setattr(expected, "number", lambda rows: expects)
+    factories.generic_secret(name="token-1")
+    for name, wanted in (("web", {"acs/ecs/x_y.1"}), ("we", set()), ("WEB", set())):
+        rows = secret_filters.narrowed(Secret.objects.kept(), {"user": name})
+        assert set(rows.values_list("name", flat=True)) == wanted
+
+
 def test_a_purged_secret_is_found_among_the_deleted_ones_only(secrets):
     Secret.objects.filter(name="acs/ecs/web-01").update(purged_at="2026-01-01T00:00Z")
     ManagedAccount.objects.filter(secret__name="acs/ecs/web-01").update(released_at="2026-01-01T00:00Z")

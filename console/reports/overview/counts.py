@@ -22,6 +22,7 @@ from console.access import resources
 from console.lists import run_filters
 from console.reports.overview.seen import Credential, Seen
 from rotation.models import Instance, ManagedAccount, Run, Schedule
+from secrets_app import prepared
 from secrets_app.models import Secret
 
 DAYS = 30
@@ -201,17 +202,9 @@ class Counts:
 
 def _in_ranges(rows: QuerySet[Any], field: str, ranges: list[tuple[datetime, datetime]]) -> list[int]:
     """How many rows there are from each beginning to before its end; each is counted in an index."""
-    counts = dict.fromkeys(range(len(ranges)), 0)
-    parts = [
-        rows.order_by()
-        .filter(**{f"{field}__gte": begin, f"{field}__lt": end})
-        .values(number=Value(number))
-        .annotate(count=Count("*"))
-        for number, (begin, end) in enumerate(ranges)
-    ]
-    for part in parts[0].union(*parts[1:], all=True):
-        counts[part["number"]] = part["count"]
-    return [*counts.values()]
+    return prepared.counted(
+        lambda begin, end: rows.filter(**{f"{field}__gte": begin, f"{field}__lt": end}), ranges
+    )
 
 
 def _by_hour(rows: QuerySet[Secret], field: str, *others: str) -> Iterable[tuple[Any, ...]]:
