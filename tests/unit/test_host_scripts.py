@@ -54,3 +54,12 @@ def test_a_shell_that_does_not_stay_hands_itself_over(name: str) -> None:
 def test_no_text_that_is_sent_holds_an_answer(name: str) -> None:
     block = ssh_scripts.block(name, {"nonce": "0123abcd"}).decode()
     assert "0123abcd " not in block
+
+
+@pytest.mark.parametrize("name", sorted({*SCRIPTS, *SHARED}))
+def test_a_script_is_sent_without_what_only_its_readers_need(name: str) -> None:
+    whole = resources.files(ssh_scripts).joinpath(name).read_text(encoding="utf-8")
+    lines = [line.strip() for line in whole.splitlines()]
+    sent = ssh_scripts.load(name)
+    assert sent.splitlines() == [line for line in lines if line and not re.match(r"#( |$)", line)]
+    assert subprocess.run(["sh", "-n"], input=sent.encode(), timeout=30).returncode == 0

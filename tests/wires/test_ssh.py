@@ -319,6 +319,13 @@ def test_a_full_disk_is_seen_before_anything_is_sent(new_host: NewHost, manageme
     assert svc.accepts(SECOND)
 
 
+def test_a_host_that_can_limit_a_script_and_lock_nothing_is_not_fenced(svc: Rig) -> None:
+    assert svc.preflight().fenced
+    svc.host.run(["rm", "/usr/bin/flock"])
+    svc.host.write("/usr/bin/flock", "#!/bin/sh\nexit 127\n", 0o755)
+    assert not svc.preflight().fenced
+
+
 def test_a_host_without_flock_and_timeout_works_and_says_that_it_is_not_fenced(svc: Rig) -> None:
     svc.host.run(["rm", "/usr/bin/flock", "/usr/bin/timeout"])
     # As where busybox stands in for a program that it was built without.

@@ -392,12 +392,33 @@ def test_fi_h_05_a_copy_that_came_out_too_short_is_thrown_away(svc: Rig, action:
     other = "".join(f"{key_pairs.generate('ed25519').public_key} {n}\n" for n in range(50))
     svc.host.run(["sh", "-c", f"cat >{FILE}"], f"{other}{svc.old.public_key}\n".encode())
     svc.sh("mv /usr/bin/awk /usr/bin/awk.real")
-    svc.host.write("/usr/bin/awk", '#!/bin/bash\nset -o pipefail\nawk.real "$@" | head -c 4096\n', 0o755)
+    short = '#!/bin/bash\nawk.real "$@" || exit\n[ "$mode" != write ] || truncate -s 4096 "$temp"\n'
+    svc.host.write("/usr/bin/awk", short, 0o755)
     before = raw(svc.host)
     with pytest.raises(base.Refused) as refused:
         getattr(svc, action)()
     assert refused.value.code == "disk"
     assert raw(svc.host) == before
+    assert svc.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
+
+
+@pytest.mark.parametrize("change", ["printf '# two\\n' | dd.real of=$f conv=notrunc", "echo '# more' >>$f"])
+@pytest.mark.parametrize("action", ["add", "remove"])
+def test_fi_k_04_what_another_program_has_just_written_is_not_lost(
+    svc: Rig, action: str, change: str
+) -> None:
+    """dd is a double that changes the file meanwhile, as a program would that does not know our lock."""
+    svc.host.run(["sh", "-c", f"cat >{FILE}"], f"# one\n{svc.old.public_key}\n".encode())
+    svc.sh("mv /usr/bin/dd /usr/bin/dd.real")
+    double = (
+        f'#!/bin/sh\nf={FILE}\ncase $* in *$f.keyturn*) {change} ;; esac 2>/dev/null\nexec dd.real "$@"\n'
+    )
+    svc.host.write("/usr/bin/dd", double, 0o755)
+    with pytest.raises(base.Busy):
+        getattr(svc, action)()
+    assert raw(svc.host).decode().splitlines() == (
+        ["# two", svc.old.public_key] if "two" in change else ["# one", svc.old.public_key, "# more"]
+    )
     assert svc.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
 
 

@@ -8,6 +8,7 @@ script reads them from its standard input after it has said READY.
 from __future__ import annotations
 
 import functools
+import re
 import shlex
 from collections.abc import Mapping
 from importlib import resources
@@ -64,10 +65,18 @@ _STAYING = frozenset(("preflight.sh", "trace.sh", "edit_key.sh"))
 _CHANGING = frozenset(("edit_key.sh",))
 
 
+# A blank line, a line that is a comment, and what a line begins with. No script has a text that needs them.
+_FOR_READERS = re.compile(r"^[ \t]*(?:#(?: .*)?)?\n|^[ \t]+", re.MULTILINE)
+
+
 @functools.cache
 def load(name: str) -> str:
-    """The text of one script of this package, e.g. `set_password.sh`."""
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    """The text of one script of this package, e.g. `set_password.sh`, without what only its readers need.
+
+    It is sent, and the shells of a host read it, at each rotation.
+    """
+    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return _FOR_READERS.sub("", text)
 
 
 def stays(name: str) -> bool:

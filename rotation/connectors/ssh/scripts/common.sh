@@ -138,14 +138,20 @@ free_kilobytes() {
     is_number "$free" || free=0
 }
 
-# Sets $free_etc and $free_fence to what free_kilobytes says of /etc and of /var/lib, by one process where it can, and
-# $free_there to the same of the folder $1, if it is given and that process can tell.
+# Sets $free_etc and $free_fence to what free_kilobytes says of /etc and of /var/lib, by one process where it can,
+# $free_there to the same of the folder $1, if it is given and that process can tell, and $locks to yes where that
+# process has taken a lock before, as can_lock does: a flock that knows -F becomes the program that it is given.
 free_kilobytes_of_all() {
-    free_etc='' free_fence='' free_there=''
+    free_etc='' free_fence='' free_there='' locks=''
     if [ -w /etc ] && [ -w /var/lib ]; then
         set -f
         IFS=$newline
-        set -- "$1" $(df -Pk /etc /var/lib ${1:+"$1"} 2>/dev/null)
+        spaces=$(exec flock -F -s -n 9 df -Pk /etc /var/lib ${1:+"$1"} 2>/dev/null 9</dev/null)
+        case $spaces in
+            *"$newline"*) locks=yes ;;
+            *) spaces=$(exec df -Pk /etc /var/lib ${1:+"$1"} 2>/dev/null) ;;
+        esac
+        set -- "$1" $spaces
         unset IFS
         set +f
         # A line for each, in their order, after the headings. One too few does not say of which.

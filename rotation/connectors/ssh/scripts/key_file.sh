@@ -59,35 +59,62 @@ at = place($0, ENVIRON["wanted"]) {
     }
     told("key_options", names); told("key_from", from); told("key_until", until)
 }'
-# The lines of one key with another in its place, where they are not there yet: print says whether to print them, behind
-# each line of the file, or to print how many bytes they are and how many the file has as lines; nothing where there is
-# no line of that key.
-twins='
-NR == FNR { is_there[$0] = 1; bytes += length($0) + 1; next }
-ENVIRON["print"] == "yes" { print }
-at = place($0, ENVIRON["wanted"]) {
-    any = 1
+# The file with what is to be done. It is read twice: first to see what there is to do, then to do it. ENVIRON["mode"] says
+# whether to `write` it to ENVIRON["temp"], to `check` what has been written there, or to `count` only. Says absent or done
+# where nothing is to be done; else how many bytes it becomes longer, how many the file has as lines, and whether its last
+# line goes; behind that, of a check, `same` where nothing differs.
+changes='
+function put(line,    read) {
+    if (mode == "check") { if ((getline read <temp) < 1 || read "" != line "") differs = 1 }
+    else if (action == "remove" && ENVIRON["ending"] == 1 && FNR == lines) printf "%s", line >temp
+    else print line >temp
+}
+BEGIN { action = ENVIRON["action"]; mode = ENVIRON["mode"]; temp = ENVIRON["temp"]; public = ENVIRON["public"] }
+NR == FNR {
+    is_there[$0] = 1; bytes += length($0) + 1; lines = FNR
+    if (!(at = place($0, ENVIRON["wanted"]))) next
+    found = 1
+    if (action == "remove") { goes[FNR] = 1; longer -= length($0) + 1 }
+    if (action != "twin") next
     rest = substr($0, at)
     sub(/^[^ \t]+[ \t]+[^ \t\r]+/, "", rest)
-    twin = substr($0, 1, at - 1) ENVIRON["public"] rest
+    twin = substr($0, 1, at - 1) public rest
+    twins[FNR] = twin
+    next
+}
+FNR == 1 {
+    needed = action == "remove" ? found : !found && action == "add"
+    for (n in twins) if (!(twins[n] in is_there)) needed = 1
+    if (!needed || mode == "count") exit
+    if (mode == "write") printf "" >temp
+}
+!(FNR in goes) { put($0) }
+FNR in twins {
+    twin = twins[FNR]
     if (twin in is_there) next
     is_there[twin] = 1
-    added += length(twin) + 1
-    if (ENVIRON["print"] == "yes") print twin
+    longer += length(twin) + 1
+    put(twin)
 }
-END { if (any && ENVIRON["print"] != "yes") print added + 0, bytes }'
-# What is left without the lines of one key, or how many bytes they are, how many the file has as lines, and whether the
-# last one is among them; nothing where there is no such line.
-others='
-{ last = place($0, ENVIRON["wanted"]); bytes += length($0) + 1 }
-last { removed += length($0) + 1; next }
-ENVIRON["print"] == "yes" { if (any) print held; held = $0; any = NR }
 END {
-    if (ENVIRON["print"] != "yes") { if (removed) print removed, bytes, (last ? 1 : 0) }
-    else if (any) printf "%s%s", held, (ENVIRON["ending"] == 1 && any == NR) ? "" : "\n"
+    if (action == "add" && !found) {
+        needed = 1; longer = length(public " keyturn") + 1
+        if (mode != "count") put(public " keyturn")
+    }
+    if (!found && action != "add") print "absent"
+    else if (!needed) print "done"
+    else {
+        if (mode == "check" && (getline read <temp) > 0) differs = 1
+        print longer + 0, bytes + 0, (lines in goes) + 0 (mode != "check" ? "" : differs ? " differs" : " same")
+    }
 }'
-# Values go by the environment: awk would read escapes in an assignment.
-holds() { wanted=${1#* } awk "$program"'place($0, ENVIRON["wanted"]) { found = 1; exit } END { exit !found }' <"$real"; }
+# Values go by the environment: awk would read escapes in an assignment. For a command substitution, which becomes awk.
+change() {
+    mode=$1
+    if [ "$action" = twin ]; then wanted=${like#* }; else wanted=${public#* }; fi
+    export mode action temp ending public wanted
+    exec awk "$program$changes" "$source" "$source" 2>/dev/null
+}
 # Whether a path is spelled as the kernel would and no part of it is a link: then it leads to itself.
 is_plain() {
     case $1 in *//* | */./* | */../* | */. | */.. | */) return 1 ;; esac
@@ -101,7 +128,7 @@ is_plain() {
 # it the mode alone would give the group what the list gives to others.
 look_at() {
     set -f
-    set -- $(ls -ldn -- "$1")
+    set -- $1
     set +f
     shown="${1-} ${3-}" look="${1%[.@]} ${3-} ${4-}" look_size=${5-}
 }
@@ -122,7 +149,7 @@ else
     is_there=no
 fi
 
-added='' removed='' total='' ends_here=''
+temp=$real.keyturn ending=0 source=$real
 if [ $is_there = yes ]; then
     case $action in
         find)
@@ -130,28 +157,24 @@ if [ $is_there = yes ]; then
             printf '%s\n' "$lines"
             end done
             ;;
-        add) if holds "$public"; then end done; fi ;;
         try)
             lines=$(wanted=${like#* } awk "$program$options" <"$real") && [ -n "$lines" ] || end absent
             printf '%s\n' "$lines"
             ;;
-        twin)
-            counted=$(wanted=${like#* } public=$public print=no awk "$program$twins" "$real" "$real")
-            [ -n "$counted" ] || end absent
-            added=${counted% *} total=${counted#* }
-            ;;
-        remove)
-            counted=$(wanted=${public#* } print=no awk "$program$others" <"$real")
-            [ -n "$counted" ] || end absent
-            removed=${counted%% *} total=${counted#* } ends_here=${counted##* }
-            total=${total% *}
+    esac
+    case $action in
+        look | try)
+            look_at "$(ls -ldn -- "$real")"
+            echo "look=$shown"
+            case $look in *" $runs_as "*) ;; *) end unwritable ;; esac
             ;;
     esac
-    look_at "$real"
-    case $action in look | try) echo "look=$shown" ;; esac
-    case $look in *" $runs_as "*) ;; *) end unwritable ;; esac
-    [ -w "$real" ] || end unwritable
-    before=$look size=$look_size
+    folder=${real%/*}
+    if [ ! -w "$real" ] || [ ! -w "$folder" ]; then
+        case $action in look | try) end unwritable ;; esac
+        counted=$(change count)
+        case $counted in absent | done) end "$counted" ;; *) end unwritable ;; esac
+    fi
 else
     case $action in find | try | twin | remove) end absent ;; esac
     # A folder that root would have to make is one that is not mounted now: nothing is put in its place.
@@ -161,80 +184,72 @@ else
         [ "$action" = look ] && end done
         mkdir -m 700 -- "$folder" || end unwritable
     fi
-    size=0
+    folder=${real%/*} source=/dev/null
+    [ -w "$folder" ] || end unwritable
 fi
-folder=${real%/*}
-[ -w "$folder" ] || end unwritable
 case $action in look | try) end done ;; esac
-[ "$added" != 0 ] || end done
 
-# Sets $ending to 1 where the last line is not ended.
-look_at_ending() {
-    ending=0
-    # awk ends each line, and so counts one byte too many then. A NUL it may not count at all.
-    if [ "$total" = "$size" ]; then return; fi
-    [ "$size" -eq 0 ] || [ -z "$(tail -c 1 "$real")" ] || ending=1
+give_up() {
+    if [ -e "$temp" ]; then rm -f -- "$temp"; fi
+    end "$1"
 }
-look_at_ending
-
-temp=$real.keyturn
-give_up() { rm -f -- "$temp"; end "$1"; }
 if [ -e "$temp" ] || [ -L "$temp" ]; then rm -f -- "$temp" || end unwritable; fi
-# The mode, and what else belongs to the file, comes along with a copy of it.
-copy() {
-    is_copied=yes
-    cp -p -- "$real" "$temp" || give_up disk
+
+# Put the changed file into $temp and on the disk, and set $counted to what was counted, $before and $size to how the
+# file itself looks, and $look and $look_size to how the new one does.
+write_lines() {
+    counted=$(change write) || { [ -e "$temp" ] || exit 1; give_up disk; }
+    case $counted in absent | done) give_up "$counted" ;; esac
+    dd if=/dev/null of="$temp" conv=notrunc,fsync || give_up disk
+    size=0
+    if [ $is_there = yes ]; then
+        looks=$(ls -ldn -- "$real" "$temp")
+        look_at "${looks%%"$newline"*}"
+        before=$look size=$look_size
+        look_at "${looks#*"$newline"}"
+    else
+        look_at "$(ls -ldn -- "$temp")"
+    fi
 }
-is_copied=no
+newline='
+'
+write_lines
 if [ $is_there = yes ]; then
-    sum=$(cksum <"$real")
-    source=$real
-    # A new file is most often the same but for what it holds; it is looked at below.
-    case $before in
-        '-rw------- '*) ;;
-        '-rw-r--r-- '*) umask 022 ;;
-        *) copy ;;
-    esac
-else
-    : >"$temp" || give_up disk
+    case $before in *" $runs_as "*) ;; *) give_up unwritable ;; esac
+    if [ "$before" = "-rw-r--r-- ${look#* }" ] && [ "$look" = "-rw------- ${before#* }" ]; then
+        chmod 0644 "$temp" || give_up unwritable
+        look=$before
+    fi
+    if [ "$look" != "$before" ]; then
+        # Its mode is another one, or the folder gives new files a group or an access list of its own: a copy has all of it.
+        rm -f -- "$temp"
+        cp -p -- "$real" "$temp" || give_up disk
+        write_lines
+        [ "$look" = "$before" ] || give_up unwritable
+    fi
+elif [ "$runs_as" != "$account" ]; then
     # sshd reads it as the account, and root's umask would hide it.
-    [ "$runs_as" = "$account" ] || chmod 0644 "$temp" || give_up disk
-    source=/dev/null
+    chmod 0644 "$temp" || give_up disk
 fi
 
-# Put the new lines into $temp, and set $expected to how many bytes they are.
-write_lines() {
-    if [ "$action" = add ]; then
-        { awk '{ print }' <"$source" && printf '%s keyturn\n' "$public"; } | dd of="$temp" conv=fsync || give_up disk
-        expected=$((size + ending + $(printf '%s keyturn\n' "$public" | wc -c)))
-    elif [ "$action" = twin ]; then
-        wanted=${like#* } public=$public print=yes awk "$program$twins" "$source" "$source" |
-            dd of="$temp" conv=fsync || give_up disk
-        expected=$((size + ending + added))
-    else
-        wanted=${public#* } ending=$ending print=yes awk "$program$others" <"$source" |
-            dd of="$temp" conv=fsync || give_up disk
-        expected=$((size - removed))
-        # What has no line end of its own was counted with one.
-        [ "$ending$ends_here" != 11 ] || expected=$((expected + 1))
-    fi
-    look_at "$temp"
-}
-write_lines
-if [ $is_there = yes ] && [ "$look" != "$before" ]; then
-    # The folder gives new files a group or an access list of its own.
-    [ $is_copied = no ] || give_up unwritable
-    rm -f -- "$temp"
-    copy
-    write_lines
-    [ "$look" = "$before" ] || give_up unwritable
+# awk ends each line, and so counts one byte too many where the last one is not ended. A NUL it may not count at all.
+total=${counted#* } last_goes=${counted##* }
+total=${total% *}
+if [ "$total" != "$size" ] && [ "$size" -ne 0 ] && [ -n "$(tail -c 1 "$real")" ]; then
+    ending=1
+    [ "$action" != remove ] || [ "$last_goes" = 1 ] || write_lines
 fi
+expected=$((size + ${counted%% *}))
+# What has no line end of its own gets one, or was counted with one.
+case $ending$action$last_goes in 1add* | 1twin* | 1remove1) expected=$((expected + 1)) ;; esac
+# Somebody who knows nothing of our lock may have changed it meanwhile.
+checked=$(change check) || give_up changed
+[ "${checked% *}" = "$counted" ] || give_up changed
 [ "$look_size" -le "$expected" ] || give_up odd_file
 # Shorter than it must be: a full disk, or a NUL at which some awks end a line.
 [ "$look_size" -eq "$expected" ] || give_up disk
-# Somebody who knows nothing of our lock may have changed it meanwhile.
-if [ $is_there = yes ]; then [ "$(cksum <"$real")" = "$sum" ] || give_up changed
-elif [ -e "$real" ] || [ -L "$real" ]; then give_up changed; fi
+[ "${checked##* }" = same ] || give_up changed
+if [ $is_there = no ]; then if [ -e "$real" ] || [ -L "$real" ]; then give_up changed; fi; fi
 mv -f -- "$temp" "$real" || give_up unwritable
 sync "$folder" || true
 if command -v restorecon >/dev/null; then restorecon "$real" || true; fi

@@ -20,7 +20,6 @@ IFS= read -r machine_id 2>/dev/null </etc/machine-id
 fact machine_id "$machine_id"
 look_at_os_name
 fact os_name "$os_name"
-if can_lock && can_limit; then fact fenced yes; else fact fenced no; fi
 if command -v chpasswd >/dev/null; then fact chpasswd yes; else fact chpasswd no; fi
 
 # Of a key pair nothing is sent that may not be written down.
@@ -180,6 +179,7 @@ if [ -n "$user" ]; then
     fi
 fi
 free_kilobytes_of_all "$key_folder"
+if can_limit && { [ "$locks" = yes ] || can_lock; }; then fact fenced yes; else fact fenced no; fi
 fact free_etc "$free_etc"
 fact free_fence "$free_fence"
 if [ -n "$key_folder" ]; then
