@@ -26,7 +26,7 @@ from rotation.managed import credential_state
 from rotation.models import ManagedAccount, Run, Step
 from secrets_app import keyring
 from secrets_app.models import KeyVersion, Label, Secret, SecretVersion
-from secrets_app.secrets import versions
+from secrets_app.secrets import lifecycle, versions
 
 if TYPE_CHECKING:  # a method is given the work that it is a part of
     from rotation.engine.methods.method import Method
@@ -122,13 +122,15 @@ class Work:
                 self._labels[Label.Role.PREVIOUS] = old
 
     def overlap(self) -> None:
-        """Leave the old key its time: who fetched it last may be logging on. Not one that has leaked.
+        """Leave the old key its time if a client may have fetched it just now, and be logging on with it.
 
-        A worker that continues another one's run leaves it none: its lease had to end first.
+        Not one that has leaked. A worker that continues another one's run leaves it none: its lease had to
+        end first.
         """
         if self._promoted is not None and not self.run.is_leak:
-            until = self._promoted + settings.KEY_OVERLAP.total_seconds()
-            time.sleep(max(0.0, until - time.monotonic()))
+            left = self._promoted + settings.KEY_OVERLAP.total_seconds() - time.monotonic()
+            if left > 0 and lifecycle.may_have_been_read(self.secret, settings.KEY_OVERLAP):
+                time.sleep(left)
 
     def labels_moved(self) -> None:
         """Have the labels read again: one of them has moved."""

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Case, F, QuerySet, UUIDField, Value, When
+from django.db.models import Case, F, Q, QuerySet, UUIDField, Value, When
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -383,6 +383,16 @@ def note_kept_reads(
     if late:
         held = hold_readable(late, waits=False)
         note_reads({pk: readers[pk] for pk in held}, held, now)
+
+
+def may_have_been_read(secret: Secret, within: timedelta) -> bool:
+    """Whether a value of this secret, or of a replica, may have been read in this time before now.
+
+    A read is noted at once and those of the same reader that follow it are not, for `NOTED_EVERY`: so this is
+    also true of a secret whose last read was longer ago by up to that.
+    """
+    these = Secret.objects.filter(Q(pk=secret.pk) | Q(replica_of__primary=secret.pk))
+    return these.filter(last_read_at__gt=Now() - (within + NOTED_EVERY)).exists()
 
 
 def _is_noted(secret: Secret, reader: UUID, now: datetime) -> bool:

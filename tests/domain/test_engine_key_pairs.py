@@ -6,6 +6,7 @@ import copy
 from datetime import timedelta
 
 import pytest
+from django.db.models.functions import Now
 
 from rotation import runs
 from rotation.connectors.memory.connector import MemoryHost
@@ -14,7 +15,7 @@ from rotation.models import ManagedAccount, ManagementCredential, Run
 from secrets_app.crypto import key_pairs
 from secrets_app.crypto.plaintext import Plaintext
 from secrets_app.models import AuditEvent, Secret
-from secrets_app.secrets import versions
+from secrets_app.secrets import replicas, versions
 from tests import factories
 from tests.domain.rig import Crash, drive, drive_overtaken_at
 
@@ -84,17 +85,48 @@ def waits(monkeypatch, secret: Secret, host: MemoryHost) -> list[tuple[float, bo
     return seen
 
 
-def test_who_has_just_fetched_the_old_key_may_log_on_with_it(secret, host, settings, monkeypatch):
-    settings.KEY_OVERLAP = timedelta(hours=1)
+def read_before(read: Secret, ago: timedelta) -> None:
+    Secret.objects.filter(pk=read.pk).update(last_read_at=Now() - ago)
+
+
+@pytest.mark.both_stores
+@pytest.mark.parametrize("of_replica", [False, True], ids=["secret", "replica"])
+# Of one reader a read is noted once a minute: what was noted two minutes ago may have been read one ago.
+@pytest.mark.parametrize("ago", [timedelta(), timedelta(minutes=2)], ids=["now", "noted before"])
+def test_who_has_just_fetched_the_old_key_may_log_on_with_it(
+    secret, host, settings, monkeypatch, of_replica, ago
+):
+    settings.KEY_OVERLAP = timedelta(seconds=90)
+    read = secret
+    if of_replica:
+        read = replicas.add(secret, factories.region("other"), actor=factories.administrator()).secret
+    read_before(read, ago)
     seen = waits(monkeypatch, secret, host)
     assert drive(rotate(secret), host).outcome == "succeeded"
     assert [(is_new, is_accepted) for _, is_new, is_accepted in seen] == [(True, True)]
-    assert 0 < seen[0][0] <= 3600
+    assert 0 < seen[0][0] <= 90
+    assert keys(host) == [current(secret).public_key]
+
+
+@pytest.mark.both_stores
+@pytest.mark.parametrize("ago", [None, timedelta(minutes=3)], ids=["never", "longer ago"])
+def test_an_old_key_that_nobody_has_just_fetched_is_removed_without_a_wait(
+    secret, host, settings, monkeypatch, ago
+):
+    settings.KEY_OVERLAP = timedelta(seconds=90)
+    if ago:
+        read_before(secret, ago)
+    another = factories.secret(name="another")  # what is read of another secret says nothing
+    read_before(another, timedelta())
+    seen = waits(monkeypatch, secret, host)
+    assert drive(rotate(secret), host).outcome == "succeeded"
+    assert seen == []
     assert keys(host) == [current(secret).public_key]
 
 
 def test_a_leaked_key_is_removed_without_a_wait(secret, host, settings, monkeypatch):
     settings.KEY_OVERLAP = timedelta(hours=1)
+    read_before(secret, timedelta())
     seen = waits(monkeypatch, secret, host)
     run = runs.start(secret, actor=factories.administrator(), is_leak=True)
     assert drive(run, host).outcome == "succeeded"
