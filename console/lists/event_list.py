@@ -13,12 +13,11 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
-from django.db.models import QuerySet, Value
-from django.db.models.functions import Coalesce, StrIndex, Upper
-from django.db.models.lookups import GreaterThan
+from django.db.models import QuerySet
+from django.db.models.functions import Coalesce
 from django.http import QueryDict
 
-from console.lists import paging
+from console.lists import paging, secret_filters
 from secrets_app.audit import named
 from secrets_app.models import AuditEvent
 
@@ -93,8 +92,7 @@ def narrowed(chosen: dict[str, Any]) -> Events:
     fields = {lookups[name]: value for name, value in chosen.items() if name in lookups}
     rows = AuditEvent.objects.filter(**fields)
     if text := chosen.get("resource", ""):
-        # As `icontains`; but of that PostgreSQL expects few, and sorts all that it finds for a page.
-        rows = rows.filter(GreaterThan(StrIndex(Upper("resource"), Upper(Value(text))), 0))
+        rows = rows.filter(secret_filters.has("resource", text))
     actions: tuple[str, ...] = ()
     if text := chosen.get("action", "").lower():
         every = named.actions()

@@ -95,10 +95,10 @@ MOST_INSTANCES = 500  # so many that are called like two letters are named by th
 
 
 def has(field: str, text: str) -> Q:
-    """As `icontains`, for a text that is too short for an index of parts.
+    """As `icontains`, for a field without an index of parts, or a text that is too short for one.
 
-    Of it PostgreSQL expects many rows: it reads the index of a list's order, which has the names in upper
-    case, until there are enough, and does not begin with the whole table.
+    Of it PostgreSQL expects many rows: it reads the index of a list's order until there are enough, where of
+    `icontains` it expects few, and begins with all that it finds.
     """
     return Q(GreaterThan(StrIndex(Upper(field), Upper(Value(text))), 0))
 
