@@ -1,10 +1,11 @@
-// The filters of a list apply at once: <form data-filters>, whose answer takes the place of the rows alone. The
-// form itself stays, and with it the focus, an open menu and what is typed. The address is that of the list.
+// The filters of a list apply at once: <form data-filters="QUERY">, whose answer takes the place of the rows alone.
+// The form itself stays, and with it the focus, an open menu and what is typed. The address is that of the list.
 "use strict";
 
 {
   const form = () => document.querySelector("form[data-filters]");
-  let shown = location.pathname + location.search; // what the rows answer
+  const query = (search) => `${new URLSearchParams(search)}`;
+  let shown = query(form()?.dataset.filters ?? location.search); // what the rows answer
 
   // As the server writes it into a new page.
   const say = (menu) => {
@@ -34,17 +35,21 @@
   // Not by htmx, which loads the page again for each entry of its own that comes back: with it what was typed
   // into a dialog over the list would be lost, for which that dialog has an entry at the same address.
   const move = (path) => {
-    if (path !== shown) {
+    const asked = query(path.split("?")[1]);
+    if (asked !== shown) {
       history.pushState(null, "", path);
-      shown = path;
+      shown = asked;
     }
   };
 
-  window.addEventListener("popstate", () => {
-    if (form() && location.pathname + location.search !== shown) {
+  const fetchIfLeft = () => {
+    if (form() && query(location.search) !== shown) {
       location.reload();
     }
-  });
+  };
+
+  window.addEventListener("popstate", fetchIfLeft);
+  fetchIfLeft(); // Back, pressed while this page was still loading, was heard by no script
 
   document.addEventListener("change", (event) => {
     const menu = event.target.closest("[data-choices]");

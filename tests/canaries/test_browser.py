@@ -16,7 +16,7 @@ from secrets_app.people import users
 from tests import chromium, factories
 from tests.canaries import places
 from tests.canaries.needles import Searcher, make
-from tests.e2e.browser import sign_in
+from tests.e2e.browser import back, sign_in
 from tests.web_process import Web
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,7 +51,7 @@ def walk(page: Page, base: str, secret: Secret, cast: dict[str, str]) -> None:
     dialog.get_by_label("Value").fill(cast["looked up"])
     dialog.get_by_role("button", name="Look up").click()
     expect(dialog.get_by_label("Value")).to_have_count(0)
-    page.go_back()
+    back(page)
     page.goto(f"{base}/main/secrets/")
 
 

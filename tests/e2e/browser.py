@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests import gallery
 from tests.chromium import chromium
+from tests.waiting import wait_for
 
 GIVEN_UP = ("htmx:afterRequest", "htmx:sendAbort")
 
@@ -52,6 +53,19 @@ def opened(path: str, width: int = 1280) -> Iterator[Page]:
         yield page
         context.close()
         assert not complaints.found, complaints.found
+
+
+def back(page: Page, **options: object) -> None:
+    """Back, once the browser has each entry that the page made: it hears of them a little later."""
+    client = page.context.new_cdp_session(page)
+
+    def has_all() -> bool:
+        entries = client.send("Page.getNavigationHistory")["entries"]
+        return len(entries) == page.evaluate("history.length")
+
+    wait_for(has_all, "the browser's own history")
+    client.detach()
+    page.go_back(**options)  # type: ignore[arg-type]
 
 
 def sign_in(page: Page, base: str, username: str, password: str) -> None:

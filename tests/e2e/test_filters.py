@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests import gallery
-from tests.e2e.browser import opened
+from tests.e2e.browser import back, opened
+from tests.waiting import wait_for
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -57,15 +58,30 @@ def test_filters_apply_at_once_by_keyboard_keep_the_focus_and_can_be_gone_back_t
         expect(page.get_by_text("To is earlier than From.")).to_be_visible()
 
         # The address is the list: it can be handed on, and each choice is gone back from.
-        page.go_back()
+        back(page)
         expect(page.get_by_text("To is earlier than From.")).to_have_count(0)
-        page.go_back()
+        back(page)
         expect(page.get_by_label("To", exact=True)).to_have_value("")
         expect(page.locator("summary", has_text="Failed, Blocked")).to_be_visible()
         page.reload()
         expect(page.locator("summary", has_text="Failed, Blocked")).to_be_visible()
         page.get_by_role("link", name="Clear").click()
         expect(page.get_by_role("status").filter(has_text="items")).to_have_text(whole or "")
+        assert asked(page) == {}
+
+
+def test_going_back_while_the_page_is_still_loading_shows_the_list_of_the_address(open_keyring):
+    with opened(LIST) as page:
+        for link in ("7 days", "Today"):
+            page.get_by_role("link", name=link).click()
+            expect(page.get_by_role("link", name=link)).to_have_attribute("aria-current", "true")
+        held = []
+        page.route(re.compile("/filters[^/]*[.]js"), lambda route: held.append(route))
+        back(page, wait_until="commit")
+        wait_for(lambda: held or page.wait_for_timeout(50), "the script of the page that loads again")
+        back(page, wait_until="commit")
+        held[0].continue_()
+        expect(page.get_by_label("To", exact=True)).to_have_value("")
         assert asked(page) == {}
 
 
@@ -77,13 +93,13 @@ def test_what_is_typed_over_a_list_that_was_narrowed_is_not_lost_by_going_back(o
         page.get_by_role("link", name="Create Secret").first.click()
         name = page.get_by_role("dialog").get_by_label("Secret name")
         name.fill("half/typed")
-        page.go_back()
+        back(page)
         expect(page.get_by_text("Leave without saving?")).to_be_visible()
         page.get_by_role("button", name="Go on editing").click()
         expect(name).to_have_value("half/typed")
-        page.go_back()
+        back(page)
         page.get_by_role("button", name="Discard").click()
         expect(page.get_by_role("dialog")).to_have_count(0)
         expect(page).to_have_url(re.compile("kind=password$"))
-        page.go_back()
+        back(page)
         expect(page.locator("summary", has_text="All kinds")).to_be_visible()

@@ -47,8 +47,10 @@ def rotate():
     return {"all": rotations.count(), "active": Run.objects.active().count()}
 
 def result():
-    # A check or a reconciliation that a rotation found waiting has made way for it.
-    others = Run.objects.exclude(outcome="succeeded").exclude(~Q(kind="rotate"), outcome="cancelled")
+    # A check or a reconciliation that a rotation found waiting has made way for it; one that the schedule has
+    # asked for since all was seen at rest is under way.
+    fine = Q(outcome="cancelled") | Q(outcome="")
+    others = Run.objects.exclude(outcome="succeeded").exclude(~Q(kind="rotate"), fine)
     told = {"others": [[run.outcome, run.truth, run.code, run.sentence] for run in others], "values": []}
     for secret in Secret.objects.all() if not others else ():
         held = versions.value(secret.labelled("current"))

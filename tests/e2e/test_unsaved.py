@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from secrets_app.models import Secret
 from tests import gallery
-from tests.e2e.browser import opened
+from tests.e2e.browser import back, opened
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -42,7 +42,7 @@ def test_back_asks_before_a_dialog_with_typed_text_closes_and_only_then(open_key
         more.click()
         edit.click()
         expect(dialog).to_be_visible()
-        page.go_back()  # nothing was typed
+        back(page)  # nothing was typed
         page.wait_for_url("**/main/secrets/")
         page.go_forward()
 
@@ -50,13 +50,13 @@ def test_back_asks_before_a_dialog_with_typed_text_closes_and_only_then(open_key
         edit.click()
         field = dialog.get_by_label("Secret Description")
         field.fill("kept while I think")
-        page.go_back()
+        back(page)
         expect(question).to_be_visible()
         page.get_by_role("button", name="Go on editing").click()
         expect(field).to_be_focused()
         expect(field).to_have_value("kept while I think")
         assert not leaves_without_a_question(page)
-        page.go_back()
+        back(page)
         page.get_by_role("button", name="Discard").click()
         expect(dialog).to_have_count(0)
         assert page.url == here
@@ -67,7 +67,7 @@ def test_back_asks_before_a_dialog_with_typed_text_closes_and_only_then(open_key
         dialog.get_by_role("button", name="OK").click()
         expect(page.get_by_text("saved", exact=True).first).to_be_visible()
         expect(dialog).to_have_count(0)
-        page.go_back()  # past what was submitted, in one step
+        back(page)  # past what was submitted, in one step
         page.wait_for_url("**/main/secrets/")
 
 
@@ -75,11 +75,11 @@ def test_back_and_links_ask_before_the_wizard_as_a_page_is_left(open_keyring):
     with opened("/main/secrets/") as page:
         page.goto("/main/secrets/create/")
         name, question = page.get_by_label("Secret name"), page.get_by_text(QUESTION)
-        page.go_back()
+        back(page)
         page.wait_for_url("**/main/secrets/")
         page.goto("/main/secrets/create/")
         name.fill("web/typed")
-        page.go_back()
+        back(page)
         expect(question).to_be_visible()
         page.get_by_role("button", name="Go on editing").click()
         expect(question).to_have_count(0)
@@ -93,7 +93,7 @@ def test_back_and_links_ask_before_the_wizard_as_a_page_is_left(open_keyring):
 
         page.goto("/main/secrets/create/")
         name.fill("web/typed")
-        page.go_back()
+        back(page)
         page.get_by_role("button", name="Discard").click()
         page.wait_for_url("**/instances/")
 
@@ -112,7 +112,7 @@ def test_a_link_that_is_followed_the_moment_a_form_is_gone_is_opened(open_keyrin
         )
         dialog.get_by_role("button", name="Show value").click()
         page.wait_for_url("**/instances/")
-        page.go_back()
+        back(page)
         page.wait_for_url(f"**/{secret.pk}/")
-        page.go_back()
+        back(page)
         page.wait_for_url("**/main/secrets/")
