@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-PATIENCE = 90.0  # seconds; long, for a machine that does much else
+PATIENCE = 180.0  # seconds; long, for a machine that does much else
 LOOK_EVERY = 0.1  # seconds
 T = TypeVar("T")
 

@@ -2139,4 +2139,10 @@ BREAKS = (
     Break("a list that was left while it loaded is not fetched again", "static/js/filters.js",
           "  fetchIfLeft(); //", "  //",
           "tests/e2e/test_filters.py::test_going_back_while_the_page_is_still_loading_shows_the_list_of_the_address"),
+    Break("a key file is renamed before it is on the disk", "rotation/connectors/ssh/scripts/key_file.sh",
+          "conv=notrunc,fsync", "conv=notrunc",
+          "tests/wires/test_ssh_key_pairs.py::test_a_key_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one"),
+    Break("the folder of a key file is not written to the disk", "rotation/connectors/ssh/scripts/key_file.sh",
+          'sync "$folder" || true', "true",
+          "tests/wires/test_ssh_key_pairs.py::test_a_key_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one"),
 )  # fmt: skip

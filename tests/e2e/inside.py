@@ -15,7 +15,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-PATIENCE = 120  # seconds for one script, on a crowded machine
+PATIENCE = 240  # seconds for one script, on a crowded machine
 
 
 class Inside:

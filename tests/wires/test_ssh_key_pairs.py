@@ -422,6 +422,36 @@ def test_fi_k_04_what_another_program_has_just_written_is_not_lost(
     assert svc.sh("ls -A /home/svc/.ssh").split() == ["authorized_keys"]
 
 
+@pytest.mark.parametrize(
+    ("action", "before"),
+    [
+        ("add", "true"),
+        ("remove", "true"),
+        ("add", f"chmod 0640 {FILE}"),  # a copy of it is written to
+        ("add", "rm -r /home/svc/.ssh"),
+    ],
+)
+def test_a_key_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
+    svc: Rig, action: str, before: str
+) -> None:
+    """After a power cut a name may stand for a file that was renamed and never written: no key, no login."""
+    svc.sh(before)
+    calls = "/var/tmp/calls"
+    svc.sh(f"install -m 0666 /dev/null {calls}")
+    trace = f"strace -qq -y -A -o {calls} -e trace=fsync,rename,renameat,renameat2"
+    for program in ("dd", "mv", "sync"):
+        svc.sh(f"mv /usr/bin/{program} /usr/bin/{program}.real")
+        svc.host.write(f"/usr/bin/{program}", f'#!/bin/sh\nexec {trace} {program}.real "$@"\n', 0o755)
+    getattr(svc, action)()
+    said = svc.sh(f"cat {calls}").splitlines()
+    done = [line for line in said if "/home/svc/.ssh" in line and line.endswith(" = 0")]
+    assert [line.split("(")[0].removesuffix("at2").removesuffix("at") for line in done][-3:] == [
+        "fsync", "rename", "fsync",
+    ], said  # fmt: skip
+    assert f"{FILE}.keyturn>" in done[-3], said
+    assert "</home/svc/.ssh>)" in done[-1], said
+
+
 def test_c_04_an_older_attempt_is_stale_and_another_console_is_left_alone(svc: Rig) -> None:
     svc.add(generation=7)
     with pytest.raises(base.Stale):
