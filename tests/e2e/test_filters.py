@@ -70,6 +70,18 @@ def test_filters_apply_at_once_by_keyboard_keep_the_focus_and_can_be_gone_back_t
         assert asked(page) == {}
 
 
+def test_the_toolbar_is_one_line_and_its_glass_searches(open_keyring):
+    with opened("/main/secrets/", width=1440) as page:
+        field = page.get_by_role("searchbox", name="Search by name, instance or user")
+        field.fill("ask/root")
+        page.get_by_role("main").get_by_role("button", name="Search", exact=True).click()
+        expect(page).to_have_url(re.compile(r"q=ask%2Froot$"))
+        expect(page.locator("tbody tr")).to_have_count(1)
+        clear = page.get_by_role("link", name="Clear")
+        boxes = [each.bounding_box() for each in (field, clear, page.get_by_role("link", name="Export CSV"))]
+        assert len({round(box["y"] + box["height"] / 2) for box in boxes if box}) == 1, boxes
+
+
 def test_going_back_while_the_page_is_still_loading_shows_the_list_of_the_address(open_keyring):
     with opened(LIST) as page:
         for link in ("7 days", "Today"):
