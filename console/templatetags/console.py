@@ -170,10 +170,10 @@ def badge(state: State | str, label: str = "", sentence: str = "") -> SafeString
 @register.simple_tag
 def fact(state: State, icon: bool = False) -> SafeString:
     """A state in a list: a badge if it needs a look; else a word, with `icon` or without."""
-    if state.tone not in QUIET_TONES:
-        return badge(state)
     # A list may cut off a long word, and shows it on hover.
     title = state.label if len(state.label) > LONG_LABEL else ""
+    if state.tone not in QUIET_TONES:
+        return _badge(state.tone, state.label, ". ".join(filter(None, (title, state.sentence))))
     if icon or title:
         return _badge(state.tone if icon else "", state.label, title)
     return _word(state.label)

@@ -147,7 +147,7 @@ def test_a_menu_says_what_is_chosen_in_it_and_works_as_a_plain_form(as_dot, quer
     ticked = re.findall(r'name="outcome" value="(\w+)" checked', menu[0])
     assert set(ticked) == set(QueryDict(query).getlist("outcome"))
     assert re.search(r'<form method="get" action="/all/rotations/"', page)
-    assert 'type="submit">Search' in page
+    assert 'type="submit" aria-label="Search"' in page
 
 
 # ---------------------------------------------------------------- secrets

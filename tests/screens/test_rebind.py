@@ -59,7 +59,9 @@ def test_every_page_says_that_the_value_is_not_verified_on_this_machine(as_dot, 
         shown = text(as_dot.get(page))
         assert TITLE in shown
         assert url(target, instance if target == "instance_rebind" else secret) in shown
-    assert "In sync" not in text(as_dot.get("/main/secrets/")).split("<tbody")[1]
+    row = text(as_dot.get("/main/secrets/")).split("<tbody")[1]
+    assert "In sync" not in row
+    assert f'title="{TITLE}. ' in row  # a list cuts it off, and shows it on hover
 
 
 def test_the_dialog_shows_both_machines_and_rebinds_for_a_reason(as_dot, secret):
