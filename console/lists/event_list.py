@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 from django.http import QueryDict
 
-from console.lists import paging, secret_filters
+from console.lists import paging, texts
 from secrets_app.audit import named
 from secrets_app.models import AuditEvent
 
@@ -92,7 +92,7 @@ def narrowed(chosen: dict[str, Any]) -> Events:
     fields = {lookups[name]: value for name, value in chosen.items() if name in lookups}
     rows = AuditEvent.objects.filter(**fields)
     if text := chosen.get("resource", ""):
-        rows = rows.filter(secret_filters.has("resource", text))
+        rows = rows.filter(texts.has("resource", text))
     actions: tuple[str, ...] = ()
     if text := chosen.get("action", "").lower():
         every = named.actions()

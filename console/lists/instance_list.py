@@ -19,7 +19,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 
-from console.lists import secret_filters
+from console.lists import texts
 from console.lists.paging import By, Part
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app import prepared
@@ -119,8 +119,8 @@ def _last_scan() -> Subquery:
 def narrowed(rows: QuerySet[Instance], chosen: dict[str, Any]) -> QuerySet[Instance]:
     if text := chosen.get("q"):
         fields = ("name", "address", "instance_id")
-        if len(text) < secret_filters.PARTS:
-            parts = (secret_filters.has(field, text) for field in fields)
+        if len(text) < texts.PARTS:
+            parts = (texts.has(field, text) for field in fields)
         else:
             parts = (Q(**{f"{field}__icontains": text}) for field in fields)
         rows = rows.filter(reduce(or_, parts))

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from console.forms.rotations import rotations as forms
-from console.lists import expected, secret_filters
+from console.lists import expected, texts
 from console.lists.paging import By
 from rotation.models import Instance, Run
 from secrets_app import prepared
@@ -111,7 +111,7 @@ def _about(rows: QuerySet[Run], text: str, *, is_short: bool) -> QuerySet[Run]:
             for name, things in named.items()
         }
         return rows.alias(**each).filter(reduce(or_, (Q(**{f"{name}__isnull": False}) for name in each)))
-    if connection.vendor == "postgresql" and len(text) >= secret_filters.PARTS:
+    if connection.vendor == "postgresql" and len(text) >= texts.PARTS:
         # A column that the index of names has not: reading that whole index looks cheaper than those with the
         # parts, and takes three times as long.
         named["secret"] = named["secret"].filter(created_at__isnull=False)

@@ -8,15 +8,15 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import BooleanField, F, OuterRef, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce, StrIndex, Upper
-from django.db.models.lookups import Exact, GreaterThan, In
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact, In
 from django.http import QueryDict
 from django.utils import timezone
 
 from console.access import resources
 from console.forms.secrets.secrets import Filters
 from console.http import OperatorRequest
-from console.lists import expected, secret_rows
+from console.lists import expected, secret_rows, texts
 from console.lists import listed as _listed  # noqa: F401  # the lookup registers itself
 from console.lists.paging import By
 from console.presentation import secret_states
@@ -55,7 +55,6 @@ def read(request: OperatorRequest, query: QueryDict) -> Filters:
     return Filters(query, keys=resources.key_aliases(request) if may_list else ())
 
 
-PARTS = 3  # characters: as many make a part in an index of them
 _SIGNS = 8  # in the text of a tag, so many = may stand between its key and its value
 MOST_LISTED = 4_000  # as many are looked up by their keys
 MOST_JOINED = 25_000  # as many are compared by their keys; of more, each row is asked about its account
@@ -69,10 +68,10 @@ def _called(rows: QuerySet[Secret], text: str) -> QuerySet[Secret]:
     small one.
     """
     named, others = Q(name__icontains=text), _others(text)
-    count = expected.number(others) if len(text) >= PARTS else 0
+    count = expected.number(others) if len(text) >= texts.PARTS else 0
     # Counted first where an index makes that quick, and where few are not expected: thousands of keys take
     # longer to read than to count.
-    is_counted = len(text) >= PARTS and not 0 < count <= MOST_LISTED
+    is_counted = len(text) >= texts.PARTS and not 0 < count <= MOST_LISTED
     if is_counted and count <= expected.SURELY * MOST_LISTED:
         count = others[: MOST_JOINED + 1].count()
     if count <= MOST_LISTED:
@@ -94,19 +93,10 @@ def _called(rows: QuerySet[Secret], text: str) -> QuerySet[Secret]:
 MOST_INSTANCES = 500  # so many that are called like two letters are named by their keys
 
 
-def has(field: str, text: str) -> Q:
-    """As `icontains`, for a field without an index of parts, or a text that is too short for one.
-
-    Of it PostgreSQL expects many rows: it reads the index of a list's order until there are enough, where of
-    `icontains` it expects few, and begins with all that it finds.
-    """
-    return Q(GreaterThan(StrIndex(Upper(field), Upper(Value(text))), 0))
-
-
 def _on(text: str) -> Q:
     """The accounts on instances that are called like this."""
-    if len(text) < PARTS:
-        short = has("name", text) | Q(instance_id__iexact=text) | has("address", text)
+    if len(text) < texts.PARTS:
+        short = texts.has("name", text) | Q(instance_id__iexact=text) | texts.has("address", text)
         rows = Instance.objects.filter(short).order_by("name", "pk").values_list("pk", flat=True)
         found = list(rows[: MOST_INSTANCES + 1])
         if len(found) <= MOST_INSTANCES:
@@ -129,10 +119,10 @@ def _others(text: str) -> QuerySet[Any, Any]:
     names = _usernames(text)
     if names is not None:
         called = accounts.filter(username__in=names)
-    elif len(text) >= PARTS:
+    elif len(text) >= texts.PARTS:
         called = accounts.filter(username__icontains=text)
     else:  # PostgreSQL would read its index of parts from end to end, and then every row
-        called = accounts.filter(has("username", text))
+        called = accounts.filter(texts.has("username", text))
     return called.values_list("secret", flat=True).union(
         accounts.filter(_on(text)).values_list("secret", flat=True),
         _tagged(text).order_by().values_list("secret", flat=True),

@@ -13,6 +13,7 @@ from django.http import QueryDict
 
 from console import trigrams
 from console.lists import expected, instance_list, paging, run_filters, secret_filters
+from console.lists.texts import PARTS
 from rotation.models import Instance, ManagedAccount, Run
 from secrets_app.models import Secret
 from tests import factories
@@ -99,7 +100,7 @@ def test_a_search_finds_what_each_row_by_itself_fits(
 @pytest.mark.parametrize("most", [500, 0], ids=["few instances", "more"])
 def test_two_letters_find_what_each_row_by_itself_fits(secrets, by_index, monkeypatch, most):
     monkeypatch.setattr(secret_filters, "MOST_INSTANCES", most)
-    texts = [text for text in (*TEXTS, "I-", "b ", " h", "7.") if len(text) < secret_filters.PARTS]
+    texts = [text for text in (*TEXTS, "I-", "b ", " h", "7.") if len(text) < PARTS]
     assert {text: found(text) for text in texts} == {text: one_by_one(text) for text in texts}
     for text in texts:
         fits = Q(name__icontains=text) | Q(address__icontains=text) | Q(instance_id__icontains=text)

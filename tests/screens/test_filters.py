@@ -150,6 +150,10 @@ def test_a_menu_says_what_is_chosen_in_it_and_works_as_a_plain_form(as_dot, quer
     assert 'type="submit" aria-label="Search"' in page
 
 
+def test_a_list_without_a_search_keeps_a_button_that_applies_its_filters(as_dot):
+    assert 'type="submit">Search<' in as_dot.get("/audit/?outcome=failed").content.decode()
+
+
 # ---------------------------------------------------------------- secrets
 
 
